@@ -1,0 +1,250 @@
+"""The engine: requests in, deltas out, one step at a time."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.kv_cache import make_cache
+from edgeinfer.engine.output import ChosenLogprob, Delta, EngineStats, Finish, FinishReason, TokenLogprob
+from edgeinfer.engine.pace import Pace
+from edgeinfer.engine.sampler import log_probabilities
+from edgeinfer.engine.scheduler import Scheduler, Work
+from edgeinfer.engine.sequence import Request, Sequence
+from edgeinfer.errors import ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
+
+Clock = Callable[[], float]
+
+
+class Engine:
+    """Continuous batching over a backend. One thread calls everything but `abort_prefill`.
+
+    `clock` is in seconds and only has to be monotonic.
+    """
+
+    RETRIES = 2
+    """Failed decodes in a row before the sequences in them are given up."""
+
+    def __init__(self, backend: Backend, config: EngineConfig, clock: Clock) -> None:
+        self.backend = backend
+        self.config = config
+        self.cache = make_cache(backend, config)
+        self.scheduler = Scheduler(self.cache, config.parallel)
+        self.pace = Pace(config.step_ms, config.batch)
+        self.failures: list[tuple[int, ErrorData]] = []
+        """Requests that ended in an error, for the caller to take: (id, error)."""
+        self._clock = clock
+        self._batch = Batch(config.batch)
+        self._sequences: dict[int, list[Sequence]] = {}
+        self._prefilling: frozenset[int] = frozenset()
+        self._order = 0
+        self._failed_steps = 0
+        self._totals = dict.fromkeys(("prompt", "cached", "completion", "steps", "preemptions"), 0)
+        self._step_ms = 0.0
+
+    @property
+    def has_work(self) -> bool:
+        return self.scheduler.has_work
+
+    def add(self, request: Request) -> None:
+        """Queue a request.
+
+        Raises:
+            ContextLengthExceeded: its prompt leaves no room for an answer.
+            InvalidRequest: it has no prompt, or a token that the vocabulary lacks.
+        """
+        self._check(request)
+        seed = secrets.randbits(63) if request.params.seed is None else request.params.seed
+        group = []
+        for index in range(request.n):
+            self._order += 1
+            group.append(Sequence(request, index, seed, self._order, self._clock()))
+        self._sequences[request.id] = group
+        for sequence in group:
+            self.scheduler.add(sequence)
+
+    def cancel(self, id: int) -> None:
+        """Drop a request; no more deltas come of it. Unknown ids are ignored: it may have just ended."""
+        for sequence in self._sequences.pop(id, ()):
+            self.scheduler.finish(sequence)
+
+    def abort_prefill(self, id: int) -> None:
+        """From any thread: if the running decode is computing this request's prompt, cut it short."""
+        if id in self._prefilling:
+            self.backend.abort()
+
+    def step(self) -> list[Delta]:
+        """Compute one batch; -> what it added to each answer."""
+        self.scheduler.admit(self._clock())
+        decoding = sum(s.decoding for s in self.scheduler.running)
+        waiting = len(self.scheduler.waiting)
+        work = self.scheduler.schedule(self.config.batch, self.pace.chunk(decoding))
+        self._totals["preemptions"] += max(0, len(self.scheduler.waiting) - waiting)
+        if not work:
+            return []
+        self.cache.compact()
+        outputs = self._fill(work)
+        started = self._clock()
+        status = self._decode(work)
+        if status is not DecodeStatus.OK:
+            self._recover(work, status)
+            return []
+        self._failed_steps = 0
+        self._account(work, (self._clock() - started) * 1e3)
+        for item in work:
+            sequence = item.sequence
+            assert sequence.slot is not None
+            self.cache.commit(sequence.slot, sequence.tokens[sequence.computed :][: item.n_tokens])
+        return [self._produce(item.sequence, self.backend.logits(at)) for item, at in outputs]
+
+    def stats(self) -> EngineStats:
+        totals = self._totals
+        return EngineStats(
+            running=len(self.scheduler.running),
+            waiting=len(self.scheduler.waiting),
+            cells=self.cache.cells,
+            cells_used=self.cache.cells_used,
+            prompt_tokens_total=totals["prompt"],
+            cached_tokens_total=totals["cached"],
+            completion_tokens_total=totals["completion"],
+            steps_total=totals["steps"],
+            preemptions_total=totals["preemptions"],
+            step_ms=self._step_ms,
+        )
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError where the books don't balance."""
+        self.cache.check_integrity()
+        live = {id(s) for group in self._sequences.values() for s in group}
+        known = {id(s) for s in (*self.scheduler.waiting, *self.scheduler.running)}
+        running = sum(slot.running for slot in self.cache.slots)
+        if not known <= live or running != len(self.scheduler.running):
+            raise AssertionError(f"{len(live)} live, {len(known)} scheduled, {running} slots running")
+
+    def _check(self, request: Request) -> None:
+        ctx, n = self.config.ctx, len(request.tokens)
+        if not n:
+            raise InvalidRequest("the prompt is empty", param="prompt")
+        if n >= ctx:
+            raise ContextLengthExceeded(
+                f"the prompt has {n} tokens, and the context holds {ctx}, answer included",
+                hint="shorten the prompt, or restart with a larger --ctx",
+            )
+        size = self.backend.vocab.size
+        if bad := next((t for t in request.tokens if not 0 <= t < size), None):
+            raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="prompt")
+
+    def _fill(self, work: list[Work]) -> list[tuple[Work, int]]:
+        """Write the batch; -> the work that wants logits, and where in the batch they will be.
+
+        In order of slots: llama.cpp computes neighbours together.
+        """
+        self._batch.clear()
+        outputs = []
+        for item in sorted(work, key=lambda w: w.sequence.slot.id if w.sequence.slot else 0):
+            sequence = item.sequence
+            assert sequence.slot is not None
+            tokens = sequence.tokens[sequence.computed :][: item.n_tokens]
+            at = self._batch.add(sequence.slot.id, sequence.computed, tokens, output=item.output)
+            if item.output:
+                outputs.append((item, at))
+        return outputs
+
+    def _decode(self, work: list[Work]) -> DecodeStatus:
+        self.backend.clear_abort()
+        self._prefilling = frozenset(w.sequence.request.id for w in work if not w.sequence.decoding)
+        try:
+            return self.backend.decode(self._batch)
+        finally:
+            self._prefilling = frozenset()
+
+    def _recover(self, work: list[Work], status: DecodeStatus) -> None:
+        """Bring the cache back to before the step; the same work is scheduled again next time."""
+        for item in work:
+            if item.sequence.slot:
+                self.cache.trim(item.sequence.slot, item.sequence.computed)
+        if status is DecodeStatus.ABORTED:
+            return
+        self._failed_steps += 1
+        if status is DecodeStatus.NO_SPACE and len(self.scheduler.running) > 1:
+            self.scheduler.preempt(max(self.scheduler.running, key=lambda s: s.order))
+            self._totals["preemptions"] += 1
+        elif self._failed_steps > self.RETRIES:
+            self._give_up(work)
+
+    def _give_up(self, work: list[Work]) -> None:
+        self._failed_steps = 0
+        error = DecodeFailed(
+            "the model could not compute this request", hint="see the log of the worker"
+        ).data()
+        for id in {w.sequence.request.id for w in work}:
+            for sequence in self._sequences.get(id, ()):
+                if sequence.slot:
+                    self.cache.trim(sequence.slot, 0)
+            self.cancel(id)
+            self.failures.append((id, error))
+
+    def _account(self, work: list[Work], ms: float) -> None:
+        decoding = sum(w.sequence.decoding for w in work)
+        prefill = sum(w.n_tokens for w in work if not w.sequence.decoding)
+        self.pace.measured(decoding, prefill, ms)
+        self._step_ms = ms
+        self._totals["steps"] += 1
+        self._totals["prompt"] += prefill
+
+    def _produce(self, sequence: Sequence, row: Row) -> Delta:
+        """Sample a token from `row`, and say what it adds to the answer."""
+        now = self._clock()
+        if sequence.first_token is None:
+            sequence.first_token = now
+            self._totals["cached"] += sequence.cached_tokens
+        params = sequence.request.params
+        raw = row.copy() if params.logprobs is not None else row
+        token = sequence.sampler.sample(row)
+        if not params.ignore_eos and self.backend.vocab.is_end(token):
+            return self._finish(sequence, "stop", sequence.text.flush(), [], None)
+        sequence.sampler.accept(token)
+        sequence.tokens.append(token)
+        self._totals["completion"] += 1
+        text = sequence.text.push(self.backend.vocab.piece(token))
+        logprobs = None if params.logprobs is None else [self._logprob(raw, token, params.logprobs)]
+        if sequence.text.stop is not None:
+            return self._finish(sequence, "stop", text, [token], logprobs)
+        if sequence.n_produced == params.max_tokens or len(sequence.tokens) >= self.config.ctx:
+            return self._finish(sequence, "length", text + sequence.text.flush(), [token], logprobs)
+        return Delta(sequence.request.id, sequence.index, text, [token], logprobs)
+
+    def _finish(
+        self,
+        sequence: Sequence,
+        reason: FinishReason,
+        text: str,
+        tokens: list[int],
+        logprobs: list[ChosenLogprob] | None,
+    ) -> Delta:
+        self.scheduler.finish(sequence)
+        request = sequence.request
+        if all(s.status is s.status.FINISHED for s in self._sequences[request.id]):
+            del self._sequences[request.id]
+        now, admitted = self._clock(), sequence.admitted or 0.0
+        first = sequence.first_token or now
+        finish = Finish(
+            "stop" if sequence.text.stop is not None else reason,
+            sequence.n_prompt,
+            sequence.cached_tokens,
+            sequence.n_produced,
+            sequence.text.stop,
+            (admitted - sequence.arrived) * 1e3,
+            (first - admitted) * 1e3,
+            (now - first) * 1e3,
+        )
+        return Delta(request.id, sequence.index, text, tokens, logprobs, finish)
+
+    def _logprob(self, row: Row, token: int, k: int) -> ChosenLogprob:
+        logprob, top = log_probabilities(row, token, k)
+        piece = self.backend.vocab.piece
+        return ChosenLogprob(
+            TokenLogprob(token, piece(token), logprob), [TokenLogprob(t, piece(t), p) for t, p in top]
+        )

@@ -1,0 +1,153 @@
+"""A backend without a model, for tests and for trying things out: `edgeinfer serve --model fake`.
+
+Its next token depends on every token before it, so an answer comes out right only if the right cells were
+resident at the right positions: whatever is wrong in batching, sharing or preempting changes the text. It
+refuses, loudly, whatever makes llama.cpp abort.
+"""
+
+from __future__ import annotations
+
+import threading
+from itertools import pairwise
+
+import numpy as np
+
+from edgeinfer.engine.backend import Batch, DecodeStatus, Row
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.kv_cache import n_slots
+
+BYTES = 256
+BOS, END = 256, 257
+VOCAB_SIZE = 258
+CONTROL = {BOS: "<|begin|>", END: "<|end|>"}
+
+
+class FakeVocab:
+    """A token is a byte; two control tokens beside them."""
+
+    size = VOCAB_SIZE
+    bos = BOS
+    add_bos = True
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        if not special:
+            return list(text.encode())
+        for token, name in CONTROL.items():
+            head, found, tail = text.partition(name)
+            if found:
+                return [*self.tokenize(head, special=True), token, *self.tokenize(tail, special=True)]
+        return list(text.encode())
+
+    def detokenize(self, tokens: list[int]) -> bytes:
+        return b"".join(self.piece(t, special=True) for t in tokens)
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        if token in CONTROL:
+            return CONTROL[token].encode() if special else b""
+        return bytes((token,))
+
+    def is_end(self, token: int) -> bool:
+        return token == END
+
+
+class FakeBackend:
+    """Keeps the tokens of each sequence as a real cache would keep their cells.
+
+    Answers are words of lower-case letters; about one token in `length` ends them. A batch takes
+    `ms_per_token` for each of its tokens, `abort` cuts that short.
+    """
+
+    def __init__(self, config: EngineConfig, length: int = 60, ms_per_token: float = 0.0) -> None:
+        self.vocab = FakeVocab()
+        self._streams = config.layout == "streams"
+        self._cells_each = config.ctx if self._streams else config.cells
+        self._sequences: list[list[int]] = [[] for _ in range(n_slots(config))]
+        self._shared: list[list[int]] = [[] for _ in self._sequences]
+        self._next_cell = 0
+        self._length = length
+        self._delay = ms_per_token / 1e3
+        self._abort = threading.Event()
+        self._rows: dict[int, Row] = {}
+
+    def decode(self, batch: Batch) -> DecodeStatus:
+        self._check(batch)
+        if not self._fits(batch):
+            return DecodeStatus.NO_SPACE
+        self._rows.clear()
+        for i in range(batch.size):
+            if self._abort.is_set() or (self._delay and self._abort.wait(self._delay)):
+                return DecodeStatus.ABORTED
+            sequence = int(batch.sequences[i])
+            self._sequences[sequence].append(int(batch.tokens[i]))
+            self._next_cell += 1
+            self._shared[sequence].append(self._next_cell)
+            if batch.outputs[i]:
+                self._rows[i] = self._row(self._sequences[sequence])
+        return DecodeStatus.OK
+
+    def logits(self, index: int) -> Row:
+        return self._rows[index]
+
+    def remove(self, sequence: int, start: int, end: int = -1) -> bool:
+        if end != -1:
+            raise ValueError("only tails are removed")
+        del self._sequences[sequence][start:]
+        del self._shared[sequence][start:]
+        return True
+
+    def copy(self, source: int, target: int, end: int = -1) -> None:
+        if self._sequences[target]:
+            raise ValueError(f"sequence {target} is not empty")
+        if self._streams and end != -1:
+            raise ValueError("only whole streams can be copied")
+        n = len(self._sequences[source]) if end == -1 else end
+        self._sequences[target] = self._sequences[source][:n]
+        self._shared[target] = self._shared[source][:n]
+
+    def length(self, sequence: int) -> int:
+        return len(self._sequences[sequence])
+
+    def abort(self) -> None:
+        self._abort.set()
+
+    def clear_abort(self) -> None:
+        self._abort.clear()
+
+    def embed(self, inputs: list[list[int]]) -> list[Row]:
+        """A normalised histogram of each input's tokens."""
+        rows = [np.bincount(tokens, minlength=VOCAB_SIZE).astype(np.float32) for tokens in inputs]
+        return [row / np.linalg.norm(row) for row in rows]
+
+    def _check(self, batch: Batch) -> None:
+        """Positions must go on where the sequence ends, as llama_decode demands."""
+        ends = {i: len(s) for i, s in enumerate(self._sequences)}
+        for sequence, position in zip(
+            batch.sequences[: batch.size], batch.positions[: batch.size], strict=True
+        ):
+            if ends[int(sequence)] != position:
+                raise ValueError(
+                    f"sequence {sequence} has {ends[int(sequence)]} cells, position {position} given"
+                )
+            ends[int(sequence)] += 1
+        changes = sum(a != b for a, b in pairwise(batch.sequences[: batch.size].tolist()))
+        if changes + 1 > len(set(batch.sequences[: batch.size].tolist())):
+            raise ValueError("a sequence's tokens are scattered over the batch")
+
+    def _fits(self, batch: Batch) -> bool:
+        if self._streams:
+            counts = np.bincount(batch.sequences[: batch.size], minlength=len(self._sequences))
+            return all(len(s) + n <= self._cells_each for s, n in zip(self._sequences, counts, strict=True))
+        used = len({cell for cells in self._shared for cell in cells})
+        return used + batch.size <= self._cells_each
+
+    def _row(self, tokens: list[int]) -> Row:
+        """Logits from a hash of all tokens (FNV-1a), so that any wrong cell shows."""
+        h = 0xCBF29CE484222325
+        for token in tokens:
+            h = (h ^ token) * 0x100000001B3 % (1 << 64)
+        row = np.full(VOCAB_SIZE, -50.0, np.float32)
+        letters = [97 + (h >> shift) % 26 for shift in range(0, 40, 8)]
+        row[letters] = np.arange(5, 0, -1)
+        row[32] = 4.5 if (h >> 41) % 6 == 0 else -10.0
+        row[END] = 9.0 if (h >> 47) % self._length == 0 else -10.0
+        return row

@@ -1,0 +1,103 @@
+"""A request, and the sequences that answer it: every state and transition is in this file.
+
+WAITING ──admit──► RUNNING ──finish──► FINISHED
+▲                  │
+└─────preempt──────┘
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from edgeinfer.engine.kv_cache import KVCache, Slot
+from edgeinfer.engine.sampler import Sampler
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.engine.text import TextStream
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What to answer: `n` answers to the prompt's tokens. `id` is the caller's."""
+
+    id: int
+    tokens: list[int]
+    params: SamplingParams
+    n: int = 1
+
+
+class Status(enum.Enum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+class Sequence:
+    """One answer in the making. `tokens` is the prompt and what has been produced so far.
+
+    A running sequence has the first `computed` of its tokens in the cache. One token missing is a decode
+    step, more is a prefill: the scheduler need not tell them apart.
+    """
+
+    def __init__(self, request: Request, index: int, seed: int, order: int, now: float) -> None:
+        self.request = request
+        self.index = index
+        self.order = order
+        self.tokens = list(request.tokens)
+        self.status = Status.WAITING
+        self.slot: Slot | None = None
+        self.sampler = Sampler(request.params, seed, index, request.tokens)
+        self.text = TextStream(request.params.stop)
+        self.cached_tokens = 0
+        self.arrived = now
+        self.admitted: float | None = None
+        self.first_token: float | None = None
+
+    def __repr__(self) -> str:
+        done = f"{self.computed}/{len(self.tokens)}"
+        return f"<Sequence {self.request.id}.{self.index} {self.status.value} {done}>"
+
+    @property
+    def n_prompt(self) -> int:
+        return len(self.request.tokens)
+
+    @property
+    def n_produced(self) -> int:
+        return len(self.tokens) - self.n_prompt
+
+    @property
+    def computed(self) -> int:
+        return len(self.slot.tokens) if self.slot else 0
+
+    @property
+    def missing(self) -> int:
+        """Tokens whose cells are still to be computed."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def decoding(self) -> bool:
+        """Has its prompt behind it: each step brings a token."""
+        return self.missing == 1 and self.n_produced > 0
+
+    def admit(self, slot: Slot, now: float) -> None:
+        """WAITING -> RUNNING in `slot`, which may hold a prefix already."""
+        self.slot = slot
+        self.status = Status.RUNNING
+        if self.admitted is None:
+            self.admitted = now
+            self.cached_tokens = len(slot.tokens)
+
+    def preempt(self, cache: KVCache) -> None:
+        """RUNNING -> WAITING: its cells may go, its tokens stay, and it draws the same numbers later."""
+        self._leave(cache)
+        self.status = Status.WAITING
+
+    def finish(self, cache: KVCache) -> None:
+        """Any -> FINISHED. What it computed stays in the cache as a prefix for others."""
+        self._leave(cache)
+        self.status = Status.FINISHED
+
+    def _leave(self, cache: KVCache) -> None:
+        if self.slot:
+            cache.release(self.slot)
+        self.slot = None

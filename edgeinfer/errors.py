@@ -1,0 +1,170 @@
+"""Every error a user can meet, as a class that carries its data.
+
+    EdgeinferError                     500  internal_error
+    ├── InvalidRequest                 400  invalid_value
+    │   ├── UnsupportedParameter       400  unsupported_parameter
+    │   ├── UnknownParameter           400  unknown_parameter
+    │   ├── ContextLengthExceeded      400  context_length_exceeded
+    │   └── TemplateError              400  template_error
+    ├── Unauthorized                   401  invalid_api_key
+    ├── Forbidden                      403  forbidden
+    ├── NotFound                       404  not_found
+    │   └── ModelNotFound              404  model_not_found
+    ├── MethodNotAllowed               405  method_not_allowed
+    ├── PayloadTooLarge                413  payload_too_large
+    ├── QueueFull                      429  queue_full
+    ├── NotReady                       503  model_not_ready
+    ├── ShuttingDown                   503  shutting_down
+    ├── WorkerDied                     500  worker_died
+    ├── DecodeFailed                   500  decode_failed
+    ├── ModelLoadFailed                500  model_load_failed
+    └── SettingsError                  500  invalid_settings
+
+A class's `code` is unique: it is what crosses the process border and what a client may match on.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class ErrorData(msgspec.Struct, frozen=True):
+    """An error on its way between two processes; `revive` makes it the class it was."""
+
+    code: str
+    message: str
+    param: str | None = None
+    hint: str | None = None
+    retry_after: int | None = None
+
+
+class EdgeinferError(Exception):
+    """Base of all. `param` names the offending field, `hint` says what to do about it."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        hint: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.hint = hint
+        self.retry_after = retry_after
+
+    def data(self) -> ErrorData:
+        return ErrorData(self.code, self.message, self.param, self.hint, self.retry_after)
+
+
+class InvalidRequest(EdgeinferError):
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_value"
+
+
+class UnsupportedParameter(InvalidRequest):
+    code = "unsupported_parameter"
+
+
+class UnknownParameter(InvalidRequest):
+    code = "unknown_parameter"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    code = "context_length_exceeded"
+
+
+class TemplateError(InvalidRequest):
+    code = "template_error"
+
+
+class Unauthorized(EdgeinferError):
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class Forbidden(EdgeinferError):
+    status = 403
+    type = "permission_error"
+    code = "forbidden"
+
+
+class NotFound(EdgeinferError):
+    status = 404
+    type = "invalid_request_error"
+    code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+
+
+class MethodNotAllowed(EdgeinferError):
+    status = 405
+    type = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+class PayloadTooLarge(EdgeinferError):
+    status = 413
+    type = "invalid_request_error"
+    code = "payload_too_large"
+
+
+class QueueFull(EdgeinferError):
+    status = 429
+    type = "rate_limit_error"
+    code = "queue_full"
+
+
+class NotReady(EdgeinferError):
+    status = 503
+    type = "service_unavailable_error"
+    code = "model_not_ready"
+
+
+class ShuttingDown(NotReady):
+    code = "shutting_down"
+
+
+class WorkerDied(EdgeinferError):
+    code = "worker_died"
+
+
+class DecodeFailed(EdgeinferError):
+    code = "decode_failed"
+
+
+class ModelLoadFailed(EdgeinferError):
+    code = "model_load_failed"
+
+
+class SettingsError(EdgeinferError):
+    code = "invalid_settings"
+
+
+def all_errors() -> dict[str, type[EdgeinferError]]:
+    """Code -> class, over the whole tree."""
+    found: dict[str, type[EdgeinferError]] = {}
+    todo: list[type[EdgeinferError]] = [EdgeinferError]
+    while todo:
+        cls = todo.pop()
+        found[cls.code] = cls
+        todo.extend(cls.__subclasses__())
+    return found
+
+
+def revive(data: ErrorData) -> EdgeinferError:
+    """The error that `data` was made from; an unknown code becomes the base class."""
+    cls = all_errors().get(data.code, EdgeinferError)
+    return cls(data.message, param=data.param, hint=data.hint, retry_after=data.retry_after)

@@ -1,0 +1,106 @@
+"""A loaded GGUF model: its weights, and what its metadata says."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import llama_cpp.llama_cpp as lib
+
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.llama.logs import LogCapture
+from edgeinfer.llama.vocab import LlamaVocab
+from edgeinfer.worker.messages import ModelInfo
+
+LOAD_READ, LOAD_MMAP = 0, 1
+"""llama_load_mode."""
+
+SAMPLING_KEYS = {
+    "general.sampling.temp": "temperature",
+    "general.sampling.top_k": "top_k",
+    "general.sampling.top_p": "top_p",
+    "general.sampling.min_p": "min_p",
+}
+
+
+class Model:
+    """Owns a llama_model. `close` frees it; contexts made from it must be closed before."""
+
+    def __init__(self, config: EngineConfig, log: LogCapture) -> None:
+        lib.llama_backend_init()
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = config.gpu_layers
+        params.load_mode = LOAD_MMAP if config.mmap else LOAD_READ
+        params.use_extra_bufts = config.repack
+        self.pointer = lib.llama_model_load_from_file(str(config.model).encode(), params)
+        if not self.pointer:
+            reason = "; ".join(log.errors) or "llama.cpp gave no reason"
+            raise ModelLoadFailed(
+                f"{config.model}: {reason}", hint="is it a whole GGUF file of a known architecture?"
+            )
+        self.vocab = LlamaVocab(lib.llama_model_get_vocab(self.pointer))
+        self.n_embd = int(lib.llama_model_n_embd_out(self.pointer))
+        self.n_ctx_train = int(lib.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def has_decoder(self) -> bool:
+        """False for models such as BERT, which embed and don't generate."""
+        causal = self.meta(f"{self.meta('general.architecture')}.attention.causal")
+        return bool(lib.llama_model_has_decoder(self.pointer)) and causal != "false"
+
+    @property
+    def has_encoder(self) -> bool:
+        return bool(lib.llama_model_has_encoder(self.pointer))
+
+    def meta(self, key: str) -> str | None:
+        """A metadata value as text, None where the file lacks it."""
+        size = lib.llama_model_meta_val_str(self.pointer, key.encode(), None, 0)
+        if size < 0:
+            return None
+        buffer = ctypes.create_string_buffer(size + 1)
+        lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, size + 1)
+        return buffer.value.decode("utf-8", "replace")
+
+    def chat_templates(self) -> dict[str, str]:
+        """The file's Jinja templates by name; the plain one is "default"."""
+        found = {}
+        for name in (None, "tool_use"):
+            source = lib.llama_model_chat_template(self.pointer, name.encode() if name else None)
+            if source:
+                found[name or "default"] = source.decode("utf-8", "replace")
+        return found
+
+    def sampling(self) -> dict[str, float]:
+        """The sampling values that the file recommends."""
+        values = {name: self.meta(key) for key, name in SAMPLING_KEYS.items()}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+    def info(self, config: EngineConfig) -> ModelInfo:
+        buffer = ctypes.create_string_buffer(256)
+        lib.llama_model_desc(self.pointer, buffer, 256)
+        return ModelInfo(
+            name=config.name,
+            path=str(Path(config.model).resolve()),
+            architecture=self.meta("general.architecture") or "",
+            description=buffer.value.decode("utf-8", "replace"),
+            n_params=int(lib.llama_model_n_params(self.pointer)),
+            size=int(lib.llama_model_size(self.pointer)),
+            vocab_size=self.vocab.size,
+            n_embd=self.n_embd,
+            n_ctx_train=self.n_ctx_train,
+            ctx=config.ctx,
+            parallel=config.parallel,
+            generates=self.has_decoder,
+            add_bos=self.vocab.add_bos,
+            bos=self.vocab.text(self.vocab.bos),
+            eos=self.vocab.text(self.vocab.eos),
+            control_tokens=self.vocab.control_tokens(),
+            chat_templates=self.chat_templates(),
+            sampling=self.sampling(),
+        )
+
+    def close(self) -> None:
+        if self.pointer:
+            lib.llama_model_free(self.pointer)
+            self.pointer = None

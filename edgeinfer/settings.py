@@ -1,0 +1,144 @@
+"""Every setting, declared once: the command line, the environment, the file and the docs derive from it.
+
+Precedence: flags > `EDGEINFER_*` > file > default here. The file is `/etc/edgeinfer/config.toml` where it
+exists, else `$XDG_CONFIG_HOME/edgeinfer/config.toml`; `EDGEINFER_CONFIG` names another. A setting left at
+None is decided by the plan.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edgeinfer.errors import SettingsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def _doc(text: str, **bounds: Any) -> Any:
+    return Meta(description=text, **bounds)
+
+
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The daemon's settings. None: the plan decides."""
+
+    model: Annotated[
+        str | None,
+        _doc("Model to serve: a GGUF file, an installed model's name, or nothing: the bundled one."),
+    ] = None
+    host: Annotated[str, _doc("Address to listen on. Anything but loopback needs api_key_file.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, _doc("TCP port to listen on; 0 picks a free one.", ge=0, le=65535)] = 11435
+    uds: Annotated[str | None, _doc("Listen on this unix socket instead of host and port.")] = None
+    api_key_file: Annotated[
+        str | None,
+        _doc("File of API keys, one a line; every request but /health and /ready must then carry one."),
+    ] = None
+    ctx: Annotated[int, _doc("Tokens one conversation may hold, prompt and answer together.", ge=16)] = 4096
+    parallel: Annotated[int | None, _doc("Answers generated at once.", ge=1, le=256)] = None
+    queue: Annotated[int, _doc("Requests that may wait for their turn; one more is told 429.", ge=0)] = 128
+    threads: Annotated[int | None, _doc("Compute threads.", ge=1)] = None
+    layout: Annotated[
+        Literal["streams", "unified"] | None,
+        _doc("KV cache layout: streams of parallel x ctx cells, or one pool shared by all."),
+    ] = None
+    cells: Annotated[int | None, _doc("Size of the unified KV pool in tokens.", ge=256)] = None
+    flash_attention: Annotated[bool | None, _doc("Use llama.cpp's fused attention.")] = None
+    kv_type: Annotated[
+        Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None, _doc("Element type of the KV cache.")
+    ] = None
+    batch: Annotated[int | None, _doc("Longest prefill chunk in tokens.", ge=8)] = None
+    ubatch: Annotated[int | None, _doc("Tokens llama.cpp computes at once.", ge=8)] = None
+    gpu_layers: Annotated[int | None, _doc("Layers placed on the GPU; -1 is all of them.", ge=-1)] = None
+    step_ms: Annotated[
+        float, _doc("While answers stream, a step that also reads a prompt should take no longer.", ge=10)
+    ] = 200.0
+    load_timeout: Annotated[float, _doc("Seconds a model may take to load.", gt=0)] = 600.0
+    drain_timeout: Annotated[float, _doc("Seconds that running answers get to finish at shutdown.", ge=0)] = (
+        20.0
+    )
+    template_timeout: Annotated[float, _doc("Seconds a chat template may take to render.", gt=0)] = 5.0
+    max_body: Annotated[int, _doc("Largest request body in bytes.", ge=1024)] = 16 * 1024 * 1024
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _doc("Least severe log line that is written.")
+    ] = "info"
+
+
+ENV_PREFIX = "EDGEINFER_"
+ENV_OTHERS = frozenset({"CONFIG", "WHEEL_CACHE"})
+"""`EDGEINFER_*` names that are not settings: the configuration file's path, and what scripts/ read."""
+
+FIELDS: dict[str, msgspec.structs.FieldInfo] = {f.name: f for f in msgspec.structs.fields(Settings)}
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and for each the place its value came from: "default", "file PATH", "env NAME", "flag"."""
+
+    settings: Settings
+    sources: dict[str, str]
+
+
+def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The configuration file in force, or None where there is none. A file named by hand must exist."""
+    if named := environ.get(ENV_PREFIX + "CONFIG"):
+        path = Path(named)
+        if not path.is_file():
+            raise SettingsError(f"no such file: {path}", param=ENV_PREFIX + "CONFIG")
+        return path
+    home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config")
+    candidates = (Path("/etc/edgeinfer/config.toml"), home / "edgeinfer" / "config.toml")
+    return next((p for p in candidates if p.is_file()), None)
+
+
+def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Merge flags (None: not given), environment and file.
+
+    Raises:
+        SettingsError: an unknown key or a bad value, naming where it stands.
+    """
+    values: dict[str, Any] = {}
+    sources = dict.fromkeys(FIELDS, "default")
+
+    def take(found: Mapping[str, Any], source: str, lax: bool) -> None:
+        for key, value in found.items():
+            where = source.format(key=key, KEY=key.upper())
+            if key not in FIELDS:
+                raise SettingsError(f"unknown setting {key!r} in {where}", param=key, hint=_nearest(key))
+            try:
+                values[key] = msgspec.convert(value, FIELDS[key].type, strict=not lax)
+            except msgspec.ValidationError as e:
+                raise SettingsError(f"{where}: {key}: {e}", param=key) from e
+            sources[key] = where
+
+    if path := config_path(environ):
+        take(_read(path), f"file {path}", lax=False)
+    names = {k[len(ENV_PREFIX) :] for k in environ if k.startswith(ENV_PREFIX)} - ENV_OTHERS
+    take({n.lower(): environ[ENV_PREFIX + n] for n in sorted(names)}, "env EDGEINFER_{KEY}", lax=True)
+    take({k: v for k, v in (flags or {}).items() if v is not None}, "flag", lax=False)
+    return Loaded(Settings(**values), sources)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise SettingsError(f"{path}: {e}") from e
+
+
+def _nearest(key: str) -> str:
+    close = difflib.get_close_matches(key, FIELDS, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"the settings are: {', '.join(FIELDS)}"

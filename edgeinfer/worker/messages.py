@@ -1,0 +1,177 @@
+"""The whole protocol between the daemon and a worker: frozen structs, msgpack frames.
+
+A frame is a 4-byte little-endian length and then one encoded message (`frames.py`). The daemon picks
+the ids. Every `Generate` gets exactly one terminal reply for each of its n answers: a `Delta` with a
+`finish`, or one `Failed` for the whole request. Every other request gets one reply with its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.output import Delta, EngineStats
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.errors import ErrorData
+
+
+class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Base: the class's name is the tag."""
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """A piece of prompt text. Only in a `trusted` one are control tokens recognised."""
+
+    text: str
+    trusted: bool = True
+
+
+Prompt = Sequence[Span | int]
+"""Text to tokenize, or tokens already."""
+
+
+# --- daemon -> worker
+
+
+class Load(Message, frozen=True):
+    """The first message a worker gets; answered by `Ready`, or by `Failed` with id 0."""
+
+    config: EngineConfig
+
+
+class Generate(Message, frozen=True):
+    """Answer `prompt`, n times. `add_bos`: put a BOS token first if the model wants one and it is not there."""
+
+    id: int
+    prompt: Prompt
+    params: SamplingParams
+    n: int = 1
+    add_bos: bool = True
+
+
+class Cancel(Message, frozen=True):
+    """Stop all answers of a request, also inside a prefill; answered by nothing."""
+
+    id: int
+
+
+class Tokenize(Message, frozen=True):
+    id: int
+    prompt: list[Span]
+    add_bos: bool = False
+
+
+class Detokenize(Message, frozen=True):
+    id: int
+    tokens: list[int]
+
+
+class Embed(Message, frozen=True):
+    """Embed each input on its own. Vectors come back L2-normalised."""
+
+    id: int
+    inputs: list[Prompt]
+
+
+class Shutdown(Message, frozen=True):
+    """Finish nothing, free everything, exit 0."""
+
+
+# --- worker -> daemon
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What the daemon must know of a loaded model.
+
+    Attributes:
+        name: what the API calls it.
+        path: of the GGUF file.
+        architecture: GGUF's `general.architecture`.
+        description: llama.cpp's one-line description (type, size, quantization).
+        n_params: parameters.
+        size: bytes of the tensors.
+        vocab_size: tokens in the vocabulary.
+        n_embd: width of an embedding.
+        n_ctx_train: context the model was trained for.
+        ctx: context of one sequence here.
+        parallel: sequences that run at once.
+        generates: False for an encoder-only model, which can but embed.
+        add_bos: the model wants a BOS token first.
+        bos, eos: the text of these tokens, "" where there are none.
+        control_tokens: texts that become control tokens where control tokens are recognised.
+        chat_templates: name -> Jinja source; "default" is the plain one. Untrusted.
+        sampling: sampling values recommended by the file (`general.sampling.*`), by SamplingParams' names.
+    """
+
+    name: str
+    path: str
+    architecture: str
+    description: str
+    n_params: int
+    size: int
+    vocab_size: int
+    n_embd: int
+    n_ctx_train: int
+    ctx: int
+    parallel: int
+    generates: bool
+    add_bos: bool
+    bos: str
+    eos: str
+    control_tokens: tuple[str, ...]
+    chat_templates: dict[str, str]
+    sampling: dict[str, float]
+
+
+class Ready(Message, frozen=True):
+    """The model is loaded and has answered a self-test."""
+
+    info: ModelInfo
+    load_seconds: float
+
+
+class Step(Message, frozen=True):
+    """Everything one engine step produced. Also sent without deltas when the engine falls idle."""
+
+    deltas: list[Delta]
+    stats: EngineStats
+
+
+class Failed(Message, frozen=True):
+    """Request `id` ended in an error; nothing more will come for it."""
+
+    id: int
+    error: ErrorData
+
+
+class Tokens(Message, frozen=True):
+    id: int
+    tokens: list[int]
+    pieces: list[bytes]
+
+
+class Text(Message, frozen=True):
+    id: int
+    text: str
+
+
+class Embeddings(Message, frozen=True):
+    """One little-endian float32 vector for each input, and how many tokens all inputs had."""
+
+    id: int
+    vectors: list[bytes]
+    tokens: int
+
+
+class LogLine(Message, frozen=True):
+    """A line from llama.cpp or the worker, at a `logging` level."""
+
+    level: int
+    logger: str
+    text: str
+
+
+ToWorker = Load | Generate | Cancel | Tokenize | Detokenize | Embed | Shutdown
+ToDaemon = Ready | Step | Failed | Tokens | Text | Embeddings | LogLine

@@ -1,0 +1,159 @@
+"""What a worker needs of a model, whichever backend computes it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row, Vocab
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.fake import CONTROL, FakeBackend
+from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.worker.messages import ModelInfo, Prompt, Span
+
+if TYPE_CHECKING:
+    from edgeinfer.llama.embedder import Embedder
+
+FAKE = "fake"
+
+
+class Runtime(Protocol):
+    """A loaded model. `backend` is None for one that can only embed."""
+
+    config: EngineConfig
+    info: ModelInfo
+    backend: Backend | None
+
+    @property
+    def vocab(self) -> Vocab: ...
+
+    def embed_tokens(self, prompt: Prompt) -> list[int]:
+        """Tokens of an input to embed, with what the model wants around a text."""
+        ...
+
+    def embed(self, inputs: list[list[int]]) -> list[Row]: ...
+
+    def close(self) -> None: ...
+
+
+def open_runtime(config: EngineConfig) -> Runtime:
+    """Load the model that `config` names.
+
+    Raises:
+        ModelLoadFailed: it can't be loaded, or fails its self-test.
+    """
+    return FakeRuntime(config) if is_fake(config.model) else LlamaRuntime(config)
+
+
+def is_fake(model: str) -> bool:
+    """The model "fake", or "fake:MS" with so many milliseconds a token."""
+    return model.split(":")[0] == FAKE
+
+
+class LlamaRuntime:
+    """A GGUF file through llama.cpp. The embedding context is made when first asked for: it costs memory."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        from edgeinfer.llama.context import LlamaBackend
+        from edgeinfer.llama.logs import LogCapture
+        from edgeinfer.llama.model import Model
+
+        self.config = config
+        self._log = LogCapture(logging.getLogger("llama.cpp"))
+        self._model = Model(config, self._log)
+        self.vocab = self._model.vocab
+        self.info = self._model.info(config)
+        self.backend: Backend | None = None
+        self._closing: list[Callable[[], None]] = [self._model.close]
+        self._embedder: Embedder | None = None
+        if self.info.generates:
+            self.backend = backend = LlamaBackend(self._model, config)
+            self._closing.append(backend.close)
+            self_test(backend, config)
+
+    def embed_tokens(self, prompt: Prompt) -> list[int]:
+        tokens: list[int] = []
+        for part in prompt:
+            if isinstance(part, int):
+                tokens.append(part)
+            else:
+                tokens += self.vocab.tokenize(part.text, special=part.trusted, add_special=True)
+        return tokens
+
+    def embed(self, inputs: list[list[int]]) -> list[Row]:
+        from edgeinfer.llama.embedder import Embedder
+
+        if self._embedder is None:
+            self._embedder = Embedder(self._model, self.config)
+            self._closing.append(self._embedder.close)
+        return self._embedder.embed(inputs)
+
+    def close(self) -> None:
+        while self._closing:  # contexts before the model they were made from
+            self._closing.pop()()
+
+
+class FakeRuntime:
+    """The backend without a model: no download, no build, and answers that show any mistake of ours."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        _, _, ms = config.model.partition(":")
+        backend = FakeBackend(config, ms_per_token=float(ms or 0))
+        self.backend: Backend | None = backend
+        self.vocab = backend.vocab
+        self._embed = backend.embed
+        self.info = ModelInfo(
+            name=config.name,
+            path=config.model,
+            architecture=FAKE,
+            description="a hash of the prompt, in letters",
+            n_params=0,
+            size=0,
+            vocab_size=self.vocab.size,
+            n_embd=self.vocab.size,
+            n_ctx_train=config.ctx,
+            ctx=config.ctx,
+            parallel=config.parallel,
+            generates=True,
+            add_bos=True,
+            bos=CONTROL[256],
+            eos=CONTROL[257],
+            control_tokens=tuple(CONTROL.values()),
+            chat_templates={},
+            sampling={},
+        )
+
+    def embed_tokens(self, prompt: Prompt) -> list[int]:
+        tokens: list[int] = []
+        for part in prompt:
+            tokens += (
+                self.vocab.tokenize(part.text, special=part.trusted) if isinstance(part, Span) else [part]
+            )
+        return tokens
+
+    def embed(self, inputs: list[list[int]]) -> list[Row]:
+        return self._embed(inputs)
+
+    def close(self) -> None:
+        pass
+
+
+def self_test(backend: Backend, config: EngineConfig) -> None:
+    """Decode one token and one whole ubatch, so that the first request meets warm code.
+
+    Raises:
+        ModelLoadFailed: no finite logits come of it.
+    """
+    token = backend.vocab.bos or 0
+    batch = Batch(config.batch)
+    for n in (1, min(config.ubatch, config.batch, config.ctx - 1)):
+        batch.clear()
+        at = batch.add(0, 0, [token] * n, output=True)
+        status = backend.decode(batch)
+        if status is not DecodeStatus.OK or not np.isfinite(backend.logits(at)).all():
+            raise ModelLoadFailed(f"{config.model} fails its self-test: {status.value}")
+        backend.remove(0, 0)

@@ -1,0 +1,63 @@
+"""Trains the byte-level BPE vocabulary on generated conversations.
+
+The pre-tokenizer is Qwen2's, because the GGUF names it (`tokenizer.ggml.pre`) and
+llama.cpp then splits text by that very expression; a vocabulary trained on another
+split would never see half of its merges applied.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+
+from chat import render
+from data import conversations
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+QWEN2_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>",
+           "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>")  # fmt: skip
+MARKUP = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
+SPECIAL = CONTROL + MARKUP
+VOCABULARY = 2048
+
+
+def train(seed: int, count: int) -> Tokenizer:
+    """Learn the merges, then append the special tokens, so that they come last."""
+    tokenizer = Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated")
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=3,
+        show_progress=False,
+    )
+    cut = re.compile("|".join(map(re.escape, SPECIAL)))
+    texts = (render(c.messages, c.declared(), generate=False) for c in conversations(seed, count))
+    tokenizer.train_from_iterator((part for text in texts for part in cut.split(text)), trainer)
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROL])
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in MARKUP])
+    return tokenizer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="directory for tokenizer.json")
+    parser.add_argument("--seed", type=int, default=100)
+    parser.add_argument("--count", type=int, default=6000)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = train(options.seed, options.count)
+    tokenizer.save(str(options.out / "tokenizer.json"))
+    print(json.dumps({"vocabulary": tokenizer.get_vocab_size()}))
+
+
+if __name__ == "__main__":
+    main()
