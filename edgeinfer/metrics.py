@@ -130,7 +130,9 @@ class _Engine(Collector):
 
     def _worker(self) -> Iterator[Metric]:
         source = self._source
-        yield CounterMetricFamily("edgeinfer_worker_restarts", "Workers started again.", value=source.restarts)
+        yield CounterMetricFamily(
+            "edgeinfer_worker_restarts", "Workers started again.", value=source.restarts
+        )
         yield GaugeMetricFamily("edgeinfer_ready", "1 while a model answers.", value=source.state == "ready")
         if (seconds := getattr(source, "load_seconds", None)) is not None:
             yield GaugeMetricFamily("edgeinfer_load_seconds", "Time the model took to load.", value=seconds)

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.kv_cache import make_cache
+from edgeinfer.engine.logprobs import log_probabilities
 from edgeinfer.engine.output import ChosenLogprob, Delta, EngineStats, Finish, FinishReason, TokenLogprob
 from edgeinfer.engine.pace import Pace
-from edgeinfer.engine.sampler import log_probabilities
 from edgeinfer.engine.scheduler import Scheduler, Work
-from edgeinfer.engine.sequence import Request, Sequence
+from edgeinfer.engine.sequence import Request, Sequence, Status
 from edgeinfer.errors import ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
 
 Clock = Callable[[], float]
@@ -196,42 +196,47 @@ class Engine:
 
     def _produce(self, sequence: Sequence, row: Row) -> Delta:
         """Sample a token from `row`, and say what it adds to the answer."""
-        now = self._clock()
         if sequence.first_token is None:
-            sequence.first_token = now
+            sequence.first_token = self._clock()
             self._totals["cached"] += sequence.cached_tokens
         params = sequence.request.params
         raw = row.copy() if params.logprobs is not None else row
         token = sequence.sampler.sample(row)
         if not params.ignore_eos and self.backend.vocab.is_end(token):
-            return self._finish(sequence, "stop", sequence.text.flush(), [], None)
+            return self._delta(sequence, [], sequence.text.flush(), "stop")
         sequence.sampler.accept(token)
         sequence.tokens.append(token)
         self._totals["completion"] += 1
+        if params.logprobs is not None:
+            sequence.logprobs.push(self._logprob(raw, token, params.logprobs))
         text = sequence.text.push(self.backend.vocab.piece(token))
-        logprobs = None if params.logprobs is None else [self._logprob(raw, token, params.logprobs)]
         if sequence.text.stop is not None:
-            return self._finish(sequence, "stop", text, [token], logprobs)
+            return self._delta(sequence, [token], text, "stop")
         if sequence.n_produced == params.max_tokens or len(sequence.tokens) >= self.config.ctx:
-            return self._finish(sequence, "length", text + sequence.text.flush(), [token], logprobs)
-        return Delta(sequence.request.id, sequence.index, text, [token], logprobs)
+            return self._delta(sequence, [token], text + sequence.text.flush(), "length")
+        return self._delta(sequence, [token], text)
 
-    def _finish(
-        self,
-        sequence: Sequence,
-        reason: FinishReason,
-        text: str,
-        tokens: list[int],
-        logprobs: list[ChosenLogprob] | None,
+    def _delta(
+        self, sequence: Sequence, tokens: list[int], text: str, reason: FinishReason | None = None
     ) -> Delta:
+        """`reason`: the answer ends with this."""
+        stop = sequence.text.stop  # may also be met in what a flush lets go
+        logprobs = sequence.logprobs.release(text)
+        if reason and stop is None:
+            logprobs += sequence.logprobs.flush()
+        finish = self._finish(sequence, "stop" if stop is not None else reason) if reason else None
+        shown = logprobs if sequence.request.params.logprobs is not None else None
+        return Delta(sequence.request.id, sequence.index, text, tokens, shown, finish)
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> Finish:
         self.scheduler.finish(sequence)
-        request = sequence.request
-        if all(s.status is s.status.FINISHED for s in self._sequences[request.id]):
-            del self._sequences[request.id]
+        group = self._sequences[sequence.request.id]
+        if all(s.status is Status.FINISHED for s in group):
+            del self._sequences[sequence.request.id]
         now, admitted = self._clock(), sequence.admitted or 0.0
         first = sequence.first_token or now
-        finish = Finish(
-            "stop" if sequence.text.stop is not None else reason,
+        return Finish(
+            reason,
             sequence.n_prompt,
             sequence.cached_tokens,
             sequence.n_produced,
@@ -240,11 +245,9 @@ class Engine:
             (first - admitted) * 1e3,
             (now - first) * 1e3,
         )
-        return Delta(request.id, sequence.index, text, tokens, logprobs, finish)
 
     def _logprob(self, row: Row, token: int, k: int) -> ChosenLogprob:
         logprob, top = log_probabilities(row, token, k)
         piece = self.backend.vocab.piece
-        return ChosenLogprob(
-            TokenLogprob(token, piece(token), logprob), [TokenLogprob(t, piece(t), p) for t, p in top]
-        )
+        chosen = TokenLogprob(token, piece(token), logprob)
+        return ChosenLogprob(chosen, [TokenLogprob(t, piece(t), p) for t, p in top])

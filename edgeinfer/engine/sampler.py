@@ -107,15 +107,3 @@ class Sampler:
         of_prompt = n - len(self._produced)
         recent = set(self._produced[-n:]) if n else set()
         return recent.union(self._prompt[-of_prompt:]) if of_prompt > 0 else recent
-
-
-def log_probabilities(row: Row, chosen: int, k: int) -> tuple[float, list[tuple[int, float]]]:
-    """Of the untouched `row`: the log-probability of `chosen`, and the `k` likeliest tokens with theirs."""
-    best = float(row.max())
-    total = best + math.log(float(np.exp(row - best).sum(dtype=np.float64)))
-    top: list[tuple[int, float]] = []
-    if k:
-        likeliest = np.argpartition(-row, k - 1)[:k] if k < len(row) else np.arange(len(row))
-        likeliest = likeliest[np.argsort(-row[likeliest], kind="stable")]
-        top = [(int(t), float(row[t]) - total) for t in likeliest]
-    return float(row[chosen]) - total, top

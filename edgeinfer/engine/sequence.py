@@ -12,6 +12,7 @@ import enum
 import msgspec
 
 from edgeinfer.engine.kv_cache import KVCache, Slot
+from edgeinfer.engine.logprobs import LogprobStream
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.engine.text import TextStream
@@ -48,6 +49,7 @@ class Sequence:
         self.slot: Slot | None = None
         self.sampler = Sampler(request.params, seed, index, request.tokens)
         self.text = TextStream(request.params.stop)
+        self.logprobs = LogprobStream()
         self.cached_tokens = 0
         self.arrived = now
         self.admitted: float | None = None

@@ -19,16 +19,6 @@ class TextStream:
         self.stop: str | None = None
         """The stop text that was met; nothing more comes out after it."""
 
-    @property
-    def held(self) -> str:
-        """Text that is not sent yet. Bytes of an unfinished character are not in it."""
-        return self._held
-
-    @property
-    def pending(self) -> bool:
-        """Is anything held back, be it text or the first bytes of a character?"""
-        return bool(self._held or self._decoder.getstate()[0])
-
     def push(self, piece: bytes) -> str:
         """Add a token's bytes; -> text that is now certain to be part of the answer."""
         return self._release(self._decoder.decode(piece))

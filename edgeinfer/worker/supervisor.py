@@ -169,21 +169,26 @@ class Supervisor:
                     raise
 
     async def _ready_worker(self) -> tuple[Worker, ModelInfo]:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._settled(), self._wait)
+        end = time.monotonic() + self._wait
+        while not self._settled and time.monotonic() < end:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._settle(), end - time.monotonic())
         if self.state == "stopped":
             raise ShuttingDown("the service is shutting down", retry_after=5)
         if self.load_error and self.state == "failed":
             raise self.load_error
         if self._worker is None or self.info is None:
-            raise NotReady(
-                f"the model is not ready ({self.state})", hint="GET /ready tells when", retry_after=5
-            )
+            hint = "GET /ready tells when"
+            raise NotReady(f"the model is not ready ({self.state})", hint=hint, retry_after=5)
         return self._worker, self.info
 
-    async def _settled(self) -> None:
+    @property
+    def _settled(self) -> bool:
+        return self.info is not None or self.state in ("failed", "stopped")
+
+    async def _settle(self) -> None:
         async with self._changed:
-            await self._changed.wait_for(lambda: self.info or self.state in ("failed", "stopped"))
+            await self._changed.wait_for(lambda: self._settled)
 
     def _check_queue(self, n: int) -> None:
         limit = self.config.parallel + self._queue

@@ -4,31 +4,40 @@ Matrices are trained with Muon, which on so few tokens gets about twice as far a
 AdamW; the embedding, norms and biases with AdamW. The loss is taken over what the
 assistant says and, lightly, over a sample of the rest: declarations repeat names
 that the calls copy, so reading them teaches copying.
+
+One process a core, each with one thread, share gradients once a step: where other
+work runs on the same cores, threads that meet at every operation lose most of
+their time waiting for each other.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 import torch.nn.functional as F
 from dataset import Batch, batches
 from model import Config, Nano
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 PROMPT_SHARE, PROMPT_WEIGHT = 0.25, 0.3
-SHAPE = Config(width=256, layers=5, heads=4, kv_heads=2, ffn=640)
+SHAPE = Config(width=192, layers=5, heads=3, kv_heads=1, ffn=512)
 
 
 class Trainer:
     """Keeps the masters and the two optimizers in step with the bfloat16 network."""
 
-    def __init__(self, model: Nano, steps: int, rate: float) -> None:
-        self.model, self.steps, self.rate, self.step = model, steps, rate, 0
+    def __init__(self, model: Nano, rate: float) -> None:
+        self.model, self.rate, self.step = model, rate, 0
         self.masters = {name: p.detach().float().clone() for name, p in model.named_parameters()}
         matrices = [p for name, p in self.masters.items() if p.ndim == 2 and name != "embed.weight"]
         others = [p for name, p in self.masters.items() if p.ndim != 2 or name == "embed.weight"]
@@ -37,26 +46,32 @@ class Trainer:
             torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
         ]
 
-    def scale(self) -> float:
-        """Warm up over 100 steps, hold, fall linearly over the last half."""
-        left = (self.steps - self.step) / (0.5 * self.steps)
-        return min((self.step + 1) / 100, 1.0, max(left, 0.01))
+    def update(self, progress: float, said: float) -> tuple[float, float]:
+        """One step on the mean gradient of all processes; their mean progress and loss.
 
-    def update(self, loss: Tensor) -> None:
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for name, p in self.model.named_parameters():
-            assert p.grad is not None
-            self.masters[name].grad = p.grad.float()
+        Progress (0 to 1) rides along with the gradients, so that all agree on the rate.
+        """
+        parts = [p.grad.float().flatten() for p in self.model.parameters() if p.grad is not None]
+        shared = torch.cat([*parts, torch.tensor([progress, said])])
+        dist.all_reduce(shared)
+        shared /= dist.get_world_size()
+        gradient, progress, said = shared[:-2], float(shared[-2]), float(shared[-1])
+        gradient *= min(1.0, 1.0 / (float(gradient.norm()) + 1e-6))
+        at = 0
+        for p, master in zip(self.model.parameters(), self.masters.values(), strict=True):
+            master.grad = gradient[at : at + p.numel()].view_as(p)
+            at += p.numel()
             p.grad = None
+        rate = self.rate * min((self.step + 1) / 60, 1.0, max(2 * (1 - progress), 0.01))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = self.rate * self.scale()
+                group["lr"] = rate
             optimizer.step()
         with torch.no_grad():
-            for name, p in self.model.named_parameters():
-                p.copy_(self.masters[name])
+            for p, master in zip(self.model.parameters(), self.masters.values(), strict=True):
+                p.copy_(master)
         self.step += 1
+        return progress, said
 
     def save(self, path: Path) -> None:
         """Write beside the target and rename, so that a reader never sees half a file."""
@@ -78,35 +93,57 @@ def losses(model: Nano, batch: Batch, generator: torch.Generator, pad: int) -> t
     return (said + PROMPT_WEIGHT * rest) / count, said.item() / count
 
 
+def work(rank: int, options: argparse.Namespace, meeting: str) -> None:
+    """One process of the training; the first also logs and saves."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=options.processes)
+    torch.manual_seed(options.seed)
+    generator = torch.Generator().manual_seed(options.seed + rank)
+    directory: Path = options.directory
+    pad = Tokenizer.from_file(str(directory / "tokenizer.json")).token_to_id("<|endoftext|>")
+    groups = list(group_up(batches(directory, options.batch, options.seed, pad), options.processes, rank))
+    total = min(options.steps or len(groups), len(groups))
+    trainer = Trainer(Nano(SHAPE).bfloat16(), options.rate)
+    began, seen, recent = time.monotonic(), 0, 0.0
+    for batch in groups[:total]:
+        loss, said = losses(trainer.model, batch, generator, pad)
+        loss.backward()
+        spent = time.monotonic() - began
+        progress = max(trainer.step / total, spent / (60 * options.minutes) if options.minutes else 0.0)
+        progress, said = trainer.update(progress, said)
+        seen += batch[0].size * options.processes
+        recent = said if not recent else 0.95 * recent + 0.05 * said
+        done = progress >= 1 or trainer.step == total
+        if rank == 0 and (trainer.step % 20 == 0 or done):
+            line = {"step": trainer.step, "progress": round(progress, 3), "loss": round(recent, 4), "tokens": seen, "seconds": round(spent)}
+            with (directory / "train.jsonl").open("a") as log:
+                print(json.dumps(line), file=log)
+            print(json.dumps(line), flush=True)
+        if rank == 0 and (trainer.step % 50 == 0 or done):
+            trainer.save(directory / "model.pt")
+        if done:
+            break
+
+
+def group_up(source: Iterator[Batch], processes: int, rank: int) -> Iterator[Batch]:
+    """Every process's share: the batches dealt out in turn, the incomplete last round left out."""
+    while len(dealt := list(islice(source, processes))) == processes:
+        yield dealt[rank]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="holds tokenizer.json and data.npz; model.pt is written there")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=6144, help="tokens a step")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=3072, help="tokens a step and process")
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument("--steps", type=int, default=0, help="stop after so many steps (default: all data once)")
+    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long, the rate falling in time")
     options = parser.parse_args()
-    torch.manual_seed(options.seed)
-    generator = torch.Generator().manual_seed(options.seed)
-    pad = Tokenizer.from_file(str(options.directory / "tokenizer.json")).token_to_id("<|endoftext|>")
-    total = options.steps or sum(1 for _ in batches(options.directory, options.batch, options.seed, pad))
-    trainer = Trainer(Nano(SHAPE).bfloat16(), total, options.rate)
-    log = (options.directory / "train.jsonl").open("w")
-    began, seen, recent = time.monotonic(), 0, 0.0
-    for batch in batches(options.directory, options.batch, options.seed, pad):
-        loss, said = losses(trainer.model, batch, generator, pad)
-        trainer.update(loss)
-        seen += batch[0].size
-        recent = said if not recent else 0.95 * recent + 0.05 * said
-        if trainer.step % 20 == 0 or trainer.step == total:
-            spent = time.monotonic() - began
-            line = {"step": trainer.step, "of": total, "loss": round(recent, 4), "tokens": seen, "seconds": round(spent)}
-            print(json.dumps(line), file=log, flush=True)
-            print(json.dumps(line | {"per_second": round(seen / spent)}), flush=True)
-        if trainer.step % 100 == 0 or trainer.step == total:
-            trainer.save(options.directory / "model.pt")
-        if trainer.step == total:
-            break
+    (options.directory / "train.jsonl").unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory() as meeting:
+        mp.spawn(work, (options, f"{meeting}/ranks"), nprocs=options.processes)
 
 
 if __name__ == "__main__":

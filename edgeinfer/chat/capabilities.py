@@ -1,0 +1,124 @@
+"""What a chat template can take, found out by rendering small conversations with it."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import msgspec
+
+from edgeinfer.chat.wire import Rendering
+
+USER, SYSTEM, TOOL, ARGUMENT, RESULT = (
+    "needle-in-user",
+    "needle-in-system",
+    "needle_tool",
+    "needle_argument",
+    "needle-in-result",
+)
+
+QUESTION: dict[str, Any] = {"role": "user", "content": USER}
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": TOOL,
+            "description": "A tool.",
+            "parameters": {
+                "type": "object",
+                "properties": {"place": {"type": "string", "description": "A place."}},
+                "required": ["place"],
+            },
+        },
+    }
+]
+
+CALL_FORMS = list(product(("", None), (True, False)))
+"""Ways to put a message that calls tools: its empty content, and whether arguments are an object."""
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """How messages have to be put for one template.
+
+    Attributes:
+        system: it renders system messages.
+        typed_content: it wants content as a list of parts, and would not render a string.
+        tools: it renders the tools it is given.
+        tool_calls: it renders the calls in an assistant's message.
+        tool_results: it renders `tool` messages.
+        arguments_object: it wants a call's arguments as an object, not as JSON text.
+        null_content: it wants null, not "", as the content beside tool calls.
+    """
+
+    system: bool = True
+    typed_content: bool = False
+    tools: bool = False
+    tool_calls: bool = False
+    tool_results: bool = False
+    arguments_object: bool = True
+    null_content: bool = False
+
+
+def probes() -> list[dict[str, Any]]:
+    """The contexts to render, each without bos_token and eos_token; `judge` reads the outcomes."""
+    typed = {"role": "user", "content": [{"type": "text", "text": USER}]}
+    plain: list[list[dict[str, Any]]] = [
+        [QUESTION],
+        [typed],
+        [{"role": "system", "content": SYSTEM}, QUESTION],
+        [{"role": "system", "content": [{"type": "text", "text": SYSTEM}]}, typed],
+    ]
+    calling = [[QUESTION]] + [[QUESTION, _call(*form)] for form in CALL_FORMS]
+    answered = [[QUESTION, _call(*form), _result()] for form in CALL_FORMS]
+    return [_context(messages, None) for messages in plain] + [
+        _context(messages, TOOLS) for messages in calling + answered
+    ]
+
+
+def judge(renderings: list[Rendering]) -> Capabilities:
+    """Of a template that fails at everything nothing is known; it is then taken at its best."""
+    texts = [rendering.text or "" for rendering in renderings]
+    user, typed_user, system, typed_system, tools = texts[:5]
+    calls, answers = texts[5 : 5 + len(CALL_FORMS)], texts[5 + len(CALL_FORMS) :]
+    typed = USER not in user and USER in typed_user
+    scores = [_score(text, as_object) for text, (_, as_object) in zip(calls, CALL_FORMS, strict=True)]
+    best = scores.index(max(scores))
+    content, arguments_object = CALL_FORMS[best]
+    return Capabilities(
+        system=SYSTEM in (typed_system if typed else system) or USER not in user + typed_user,
+        typed_content=typed,
+        tools=TOOL in tools,
+        tool_calls=scores[best] > 0,
+        tool_results=RESULT in answers[best],
+        arguments_object=arguments_object,
+        null_content=content is None,
+    )
+
+
+def _score(text: str, as_object: bool) -> int:
+    """How well the template took the arguments; 0 is not at all, or as JSON within JSON.
+
+    An object it can write beats JSON text that it copies: it writes what the model was trained on. Python's
+    own notation, though, is the sign of a template that meant to copy text.
+    """
+    if f'"{ARGUMENT}":' in text:
+        return 4 if as_object else 2
+    if ARGUMENT not in text or f'\\"{ARGUMENT}' in text:
+        return 0
+    return 3 if as_object and f"'{ARGUMENT}':" not in text else 1
+
+
+def _context(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": False}
+
+
+def _call(content: str | None, as_object: bool) -> dict[str, Any]:
+    arguments = {ARGUMENT: "value"} if as_object else f'{{"{ARGUMENT}": "value"}}'
+    # Nine letters and digits: the only id that every Mistral template takes.
+    call = {"id": "call00001", "type": "function", "function": {"name": TOOL, "arguments": arguments}}
+    return {"role": "assistant", "content": content, "tool_calls": [call]}
+
+
+def _result() -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": "call00001", "name": TOOL, "content": RESULT}

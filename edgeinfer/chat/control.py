@@ -1,0 +1,123 @@
+"""Texts that become control tokens, and where they, or halves of them, stand in other text."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+WORD = re.compile(r"\w+")
+
+Range = tuple[int, int]
+"""Start and end of a piece of text."""
+
+
+class ControlTokens:
+    """A model's control tokens, indexed for searching.
+
+    Attributes:
+        chars: every character that occurs in one, sorted.
+        longest: the length of the longest.
+        keys: a few punctuation characters of which every token has one, where it has any. Text without them
+            cannot turn into a control token, whatever is cut from it, joined or lowercased.
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        tokens = sorted({text for text in texts if text})
+        self.chars = "".join(sorted(set("".join(tokens))))
+        self.keys = frozenset(_keys(tokens))
+        self.longest = max(map(len, tokens), default=0)
+        self._all = "\0".join(tokens)
+        self._forward = tokens
+        self._backward = sorted(text[::-1] for text in tokens)
+        self._first = frozenset(text[0] for text in tokens)
+        self._last = frozenset(text[-1] for text in tokens)
+        self._pattern = re.compile(_alternatives(tokens))
+
+    def find(self, text: str) -> Iterator[Range]:
+        """Every place where a control token begins, with the longest one that stands there."""
+        start = 0
+        while match := self._pattern.search(text, start):
+            yield match.span()
+            start = match.start() + 1  # they may overlap
+
+    def fragments(self, text: str) -> Iterator[Range]:
+        """Pieces that other text, put before or after `text`, could complete to a control token.
+
+        White space around `text` is looked through: templates trim it. A whole word in the middle of a token
+        is left out, see `around`.
+        """
+        start = len(text) - len(text.lstrip())
+        end = len(text.rstrip())
+        for begin, stop in {(start, end), (0, len(text))}:
+            yield from self._fragments(text, begin, stop)
+
+    def _fragments(self, text: str, start: int, end: int) -> Iterator[Range]:
+        if self._inside(text[start : min(end, start + self.longest)]) and not WORD.fullmatch(
+            text, start, end
+        ):
+            yield start, end
+        for n in range(1, min(self.longest, end - start + 1)):
+            if text[end - n] in self._first and self.begins_one(text[end - n : end]):
+                yield end - n, end
+            if text[start + n - 1] in self._last and self.ends_one(text[start : start + n]):
+                yield start, start + n
+
+    def begins_one(self, text: str) -> bool:
+        """Whether a control token begins with `text`."""
+        return _begins(self._forward, text)
+
+    def ends_one(self, text: str) -> bool:
+        """Whether a control token ends with `text`."""
+        return _begins(self._backward, text[::-1])
+
+    def around(self, text: str) -> Iterator[tuple[str, str]]:
+        """What stands before and after `text` in the control tokens that have it in their middle."""
+        if self._inside(text):
+            for token in self._forward:
+                if text in token[1:-1]:
+                    places = re.finditer(f"(?={re.escape(text)})", token)
+                    yield from ((token[: m.start()], token[m.start() + len(text) :]) for m in places)
+
+    def _inside(self, text: str) -> bool:
+        return 0 < len(text) < self.longest and text in self._all
+
+    def touches(self, text: str) -> bool:
+        """Whether a control token could stand across `text`, within it, or around it."""
+        if any(self.find(text)) or self._inside(text):
+            return True
+        return any(self._fragments(text, 0, len(text)))
+
+
+def _begins(tokens: list[str], text: str) -> bool:
+    """Whether one of the sorted tokens begins with `text`."""
+    place = bisect_left(tokens, text)
+    return place < len(tokens) and tokens[place].startswith(text)
+
+
+def _keys(tokens: list[str]) -> Iterator[str]:
+    """A small hitting set, found greedily. Letters, digits, quotes and spaces do too much else in text."""
+    left = [marks for token in tokens if (marks := re.sub(r"""[\w\s"'\\]""", "", token))]
+    while left:
+        counts = Counter(char for marks in left for char in dict.fromkeys(marks))
+        ((key, _),) = counts.most_common(1)
+        yield key
+        left = [marks for marks in left if key not in marks]
+
+
+def _alternatives(tokens: list[str]) -> str:
+    """A pattern for the longest of the sorted tokens, factored by common beginnings: there may be thousands."""
+    if not tokens:
+        return "(?!)"
+    branches = []
+    rest = [token for token in tokens if token]
+    while rest:
+        char = rest[0][0]
+        size = next((n for n, token in enumerate(rest) if token[0] != char), len(rest))
+        branches.append(re.escape(char) + _alternatives([token[1:] for token in rest[:size]]))
+        rest = rest[size:]
+    if not branches:
+        return ""
+    optional = "?" if "" in tokens else ""
+    return f"(?:{'|'.join(branches)}){optional}"

@@ -1,0 +1,84 @@
+"""What in a caller's text could become a control token, given the template it goes through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from edgeinfer.chat.control import ControlTokens, Range
+
+QUOTED = re.compile(r"""(?=(["'])([^"'\n]{2,64})\1)""")
+"""Anything between two quotes: the template's string literals, and harmless text between two of them."""
+
+NAME = re.compile(r"""(?<=[.'"])\w+""")
+"""A word after a quote or a dot: names of fields and values that the template compares."""
+
+SEAM_AFTER = re.compile(r"""["']|\s*\{|%""")
+"""What follows upon the template's own text where it puts other text after it."""
+
+SEAM_BEFORE = re.compile(r"""["']|\}\s*|%s""")
+"""What goes before it where it puts other text before it."""
+
+
+class Guard:
+    """Judges callers' text for one model and one template.
+
+    A template decides by the text it gets: whether `</think>` is in it, whether a type is "object". So two
+    things stay as they are, although they are made of what control tokens are made of:
+
+    - *markers*, literals of the template which no control token can overlap (`</think>`, `<tool_response>`);
+    - *names*, whole strings that the template mentions (`object`, `name`).
+
+    What that leaves open: a template that puts the halves of a control token around a string equal to a name
+    it mentions, or that cuts one of its own markers in two. What it costs: a template that looks for a lone
+    `<` does not find the caller's.
+    """
+
+    def __init__(self, tokens: ControlTokens, source: str) -> None:
+        self.tokens = tokens
+        self.source = source
+        literals = {match[2].replace("\\n", "\n") for match in QUOTED.finditer(source)}
+        markers = {text for text in literals if tokens.keys & set(text) and not tokens.touches(text)}
+        longest_first = sorted(markers, key=lambda text: (-len(text), text))
+        self._markers = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        self._names = frozenset(word for word in NAME.findall(source) if not any(tokens.find(word)))
+        self._heads, self._tails = frozenset(_heads(tokens, source)), frozenset(_tails(tokens, source))
+
+    def parts(self, text: str) -> Iterator[tuple[str, bool]]:
+        """The text cut into what may stand as it is (True) and what has to be made harmless (False)."""
+        if text.strip() in self._names:
+            yield text, True
+            return
+        start = 0
+        for marker in self._markers.finditer(text):
+            yield text[start : marker.start()], False
+            yield marker[0], True
+            start = marker.end()
+        yield text[start:], False
+
+    def dangers(self, text: str) -> Iterator[Range]:
+        """Ranges of a part, each of which must have a character hidden from the template.
+
+        And so must every character in `tokens.keys`, against templates that cut, replace and lowercase.
+        """
+        yield from self.tokens.find(text)
+        yield from self.tokens.fragments(text)
+        word = text.strip()
+        # Words are the template's business (is the type "object"?) unless it builds tokens: '<' ~ key ~ '>'.
+        if any(head in self._heads and tail in self._tails for head, tail in self.tokens.around(word)):
+            start = text.index(word)
+            yield start, start + len(word)
+
+
+def _heads(tokens: ControlTokens, source: str) -> Iterator[str]:
+    """Beginnings of control tokens at whose end the template puts in other text."""
+    for seam in SEAM_AFTER.finditer(source):
+        text = source[max(0, seam.start() - tokens.longest) : seam.start()]
+        yield from (text[n:] for n in range(len(text)) if tokens.begins_one(text[n:]))
+
+
+def _tails(tokens: ControlTokens, source: str) -> Iterator[str]:
+    """Ends of control tokens, before which the template puts in other text."""
+    for seam in SEAM_BEFORE.finditer(source):
+        text = source[seam.end() : seam.end() + tokens.longest]
+        yield from (text[:n] for n in range(1, len(text) + 1) if tokens.ends_one(text[:n]))

@@ -1,0 +1,176 @@
+"""The template process: renders untrusted Jinja sources for the daemon that started it.
+
+A GGUF brings its chat template along, so a template is an attacker's program. Jinja's sandbox keeps it from
+Python's internals; this process keeps it from the daemon's memory, time and secrets. It ends at the end of
+its standard input, hence with the daemon.
+
+Only this module imports jinja2, and the daemon never imports this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import signal
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, BinaryIO, NoReturn
+
+import msgspec
+from jinja2 import Template, nodes
+from jinja2.exceptions import TemplateSyntaxError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from edgeinfer.chat.wire import HEADER, MAX_OUTPUT, MEMORY, Render, Rendered, Rendering, frame
+
+MAX_ERROR = 500
+"""Characters of an error message that are kept: a template writes its own."""
+
+
+class Refused(Exception):
+    """The template called raise_exception; the message is its own."""
+
+
+class Generation(Extension):
+    """`{% generation %}`: marks the assistant's part for training. Here the body is simply rendered."""
+
+    tags = {"generation"}  # noqa: RUF012  Jinja declares it as an instance attribute
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
+
+    def _body(self, caller: Callable[[], str]) -> str:
+        return caller()
+
+
+def tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Jinja's own filter escapes HTML; models were trained without that."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def raise_exception(message: object) -> NoReturn:
+    raise Refused(message)
+
+
+def strftime_now(form: str) -> str:
+    return datetime.now().astimezone().strftime(form)
+
+
+class Templates:
+    """Renders sources, keeping the compiled form of the latest few."""
+
+    def __init__(self, keep: int = 16) -> None:
+        self._keep = keep
+        self._compiled: OrderedDict[str, Template] = OrderedDict()
+        self._environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+        )
+        self._environment.filters["tojson"] = tojson
+        self._environment.globals.update(raise_exception=raise_exception, strftime_now=strftime_now)
+
+    def render(self, source: str, context: dict[str, Any], limit: int = MAX_OUTPUT) -> str:
+        """Raises anything at all, Refused among it: the source is a program."""
+        pieces: list[str] = []
+        for piece in self._template(source).generate(context):
+            limit -= len(piece)
+            if limit < 0:
+                raise Refused(f"the chat template produced more than {MAX_OUTPUT} characters")
+            pieces.append(piece)
+        return "".join(pieces)
+
+    def _template(self, source: str) -> Template:
+        template = self._compiled.get(source)
+        if template is None:
+            template = self._compiled[source] = self._environment.from_string(source)
+            if len(self._compiled) > self._keep:
+                self._compiled.popitem(last=False)
+        self._compiled.move_to_end(source)
+        return template
+
+
+def answer(templates: Templates, request: Render) -> Rendered:
+    """Every context's outcome; an error in one does not touch the others."""
+    left = MAX_OUTPUT
+    renderings = []
+    for context in request.contexts:
+        rendering = attempt(templates, request.source, context, left)
+        left -= len(rendering.text or "")
+        renderings.append(rendering)
+    return Rendered(renderings)
+
+
+def attempt(templates: Templates, source: str, context: dict[str, Any], limit: int) -> Rendering:
+    try:
+        text = templates.render(source, context, limit)
+        text.encode()  # a lone surrogate could not be sent
+        return Rendering(text)
+    except Exception as e:
+        return Rendering(None, describe(e))
+
+
+def describe(error: Exception) -> str:
+    """In words a user can act on. Also MemoryError and RecursionError come here."""
+    if isinstance(error, Refused):
+        text = str(error)
+    elif isinstance(error, MemoryError):
+        text = f"the chat template needs more than {MEMORY >> 20} MiB of memory"
+    elif isinstance(error, TemplateSyntaxError):
+        text = f"the chat template is no valid Jinja: line {error.lineno}: {error}"
+    else:
+        text = f"the chat template failed: {type(error).__name__}: {error}"
+    return text[:MAX_ERROR].encode(errors="replace").decode()
+
+
+def confine() -> None:
+    """Bound memory; no core dump, no file written, no process started. What a system lacks is left out."""
+    limits = {"RLIMIT_AS": MEMORY, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NPROC": 0}
+    for name, limit in limits.items():
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            resource.setrlimit(getattr(resource, name), (limit, limit))
+
+
+def read(stream: BinaryIO) -> Render | None:
+    """The next request, None at the end."""
+    header = stream.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return None
+    (length,) = HEADER.unpack(header)
+    body = stream.read(length)
+    return msgspec.msgpack.decode(body, type=Render) if len(body) == length else None
+
+
+def write(stream: BinaryIO, message: Rendered) -> None:
+    stream.write(frame(message))
+    stream.flush()
+
+
+def main() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # sent to the whole group; the daemon still drains
+    confine()
+    templates = Templates()
+    write(sys.stdout.buffer, Rendered([]))
+    while request := read(sys.stdin.buffer):
+        # The daemon kills us long before this alarm does; it is for the case that the daemon was killed.
+        signal.setitimer(signal.ITIMER_REAL, 2 * request.limit + 1)
+        write(sys.stdout.buffer, answer(templates, request))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+if __name__ == "__main__":
+    main()

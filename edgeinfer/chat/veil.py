@@ -1,0 +1,126 @@
+"""Hides control tokens in callers' text from a template, and finds them again in what it rendered."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from edgeinfer.chat.guard import Guard
+from edgeinfer.errors import InvalidRequest
+from edgeinfer.worker.messages import Span
+
+FIRST, LAST = 0xE000, 0xF8FF
+"""Unicode's private use area: no letters, no space, one UTF-16 unit, nothing that JSON escapes."""
+
+PRIVATE = re.compile("[\ue000-\uf8ff]")
+
+ESCAPE = re.compile(r"\\u([ef][0-9a-f]{3})")
+"""How Python's repr, and JSON in ASCII, write such a character."""
+
+SOFT = re.compile(r"""[^\s"\\\x00-\x1f]""")
+"""Characters that may be hidden at no loss: trimming and JSON treat what stands in for them alike."""
+
+
+class Veil:
+    """One call's substitution: each character of the control tokens has a private one that stands in for it.
+
+    The private ones are chosen at random among those that neither the caller's values nor the template have.
+    One character stands for one, so there is nothing that a template could damage: it may drop, move, repeat
+    or print escaped what it gets, but a stand-in comes out as the caller's character or not at all. A stand-in
+    from anywhere else could only make text less trusted.
+
+    Attributes:
+        mark: a private character which stands for nothing.
+    """
+
+    def __init__(self, guard: Guard, values: Any) -> None:
+        """Raises InvalidRequest where the values leave no private characters free."""
+        chars = guard.tokens.chars
+        start = _free([guard.source, *_texts(values)], len(chars) + 1)
+        self._guard = guard
+        self._hide = {char: chr(start + n) for n, char in enumerate(chars)}
+        self._show = str.maketrans({private: char for char, private in self._hide.items()})
+        self.mark = chr(start + len(chars))
+
+    def cover(self, value: Any) -> Any:
+        """A copy of JSON-like data, its texts and keys made harmless."""
+        if isinstance(value, str):
+            return self._cover(value)
+        if isinstance(value, dict):
+            return {self.cover(key): self.cover(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.cover(item) for item in value]
+        return value
+
+    def show(self, text: str) -> str:
+        """The text with the caller's characters back in it."""
+        return self._unescape(text).translate(self._show)
+
+    def spans(self, text: str) -> list[Span]:
+        """Rendered text, its parts alternately trusted and not.
+
+        Untrusted are those of a caller's characters that a control token would stand on, no others: ordinary
+        text stays in one piece with the template's, and tokenizes as such.
+        """
+        covered = self._unescape(text)
+        plain = covered.translate(self._show)
+        untrusted = {
+            n
+            for start, end in self._guard.tokens.find(plain)
+            if covered[start:end] != plain[start:end]
+            for n in range(start, end)
+            if covered[n] != plain[n]
+        }
+        # A boundary stands between two characters that differ in trust.
+        cuts = [0, *sorted(n for n in (untrusted ^ {n + 1 for n in untrusted}) if n), len(plain)]
+        return [Span(plain[i:j], i not in untrusted) for i, j in pairwise(cuts) if i < j]
+
+    def _cover(self, text: str) -> str:
+        return "".join(part if harmless else self._hidden(part) for part, harmless in self._guard.parts(text))
+
+    def _hidden(self, text: str) -> str:
+        hidden = text
+        for key in self._guard.tokens.keys:
+            hidden = hidden.replace(key, self._hide[key])
+        ranges = list(self._guard.dangers(text))
+        if not ranges:
+            return hidden
+        chars = list(hidden)
+        for start, end in ranges:
+            for n in [n for n in range(start, end) if SOFT.match(text[n])] or range(start, end):
+                chars[n] = self._hide[text[n]]
+        return "".join(chars)
+
+    def _unescape(self, text: str) -> str:
+        return ESCAPE.sub(self._character, text) if "\\u" in text else text
+
+    def _character(self, match: re.Match[str]) -> str:
+        char = chr(int(match[1], 16))
+        return char if ord(char) in self._show or char == self.mark else match[0]
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _texts(key)
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def _free(texts: list[str], size: int) -> int:
+    """The start of `size` private characters that no text has, literally or escaped."""
+    taken = {ord(char) for text in texts if not text.isascii() for char in PRIVATE.findall(text)}
+    escaped = {int(code, 16) for text in texts if "\\u" in text for code in ESCAPE.findall(text)}
+    bounds = [FIRST - 1, *sorted(taken | {code for code in escaped if code <= LAST}), LAST + 1]
+    starts = [range(after + 1, before - size + 1) for after, before in pairwise(bounds)]
+    gaps = [gap for gap in starts if gap]
+    if not gaps:
+        raise InvalidRequest("the messages use too many of Unicode's private characters", param="messages")
+    return secrets.choice(secrets.choice(gaps))

@@ -1,0 +1,50 @@
+"""What the daemon and the template process say to each other.
+
+A frame is a 4-byte little-endian length and then one msgpack message. The template process says `Rendered([])`
+once it is ready, and from then on answers each `Render` with one `Rendered`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgspec
+
+HEADER = struct.Struct("<I")
+
+MAX_OUTPUT = 8 << 20
+"""Characters that one `Render` may come to, all contexts together."""
+
+MAX_FRAME = 4 * MAX_OUTPUT + (1 << 20)
+"""Bytes of the longest frame the daemon reads: a character is up to four."""
+
+MEMORY = 512 << 20
+"""Bytes of address space that the template process may have."""
+
+
+class Render(msgspec.Struct, frozen=True, array_like=True):
+    """Render `source` once for each context, all within `limit` seconds."""
+
+    source: str
+    contexts: list[dict[str, Any]]
+    limit: float
+
+
+class Rendering(msgspec.Struct, frozen=True, array_like=True):
+    """One outcome: a text, or None and what went wrong."""
+
+    text: str | None
+    error: str = ""
+
+
+class Rendered(msgspec.Struct, frozen=True, array_like=True):
+    """One outcome for each context."""
+
+    renderings: list[Rendering]
+
+
+def frame(message: Render | Rendered) -> bytes:
+    """Raises UnicodeEncodeError for a lone surrogate, RecursionError for too deep a nesting."""
+    body = msgspec.msgpack.encode(message)
+    return HEADER.pack(len(body)) + body

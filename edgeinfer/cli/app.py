@@ -1,0 +1,57 @@
+"""The command line: one Typer app, a file for each group of commands."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from edgeinfer.cli.chat import chat
+from edgeinfer.cli.serve import serve
+from edgeinfer.cli.status import status
+
+
+def help_of(command: Callable[..., Any]) -> str:
+    """The docstring, with typer's mark (a backspace) on paragraphs that are laid out by hand."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join("\b\n" + p if "\n  " in p else p for p in paragraphs)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from edgeinfer import __version__
+
+        print(f"edgeinfer {__version__}")
+        raise typer.Exit
+
+
+def edgeinfer(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave."),
+    ] = False,
+) -> None:
+    """Language models on this machine, behind an OpenAI API on localhost.
+
+    Start here:
+      edgeinfer chat "Hello"     ask something; needs no daemon and no network
+      edgeinfer serve            the daemon: http://127.0.0.1:11435/v1 for any OpenAI client
+      edgeinfer status           what the daemon is doing
+
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+    """
+
+
+app = typer.Typer(
+    name="edgeinfer",
+    callback=edgeinfer,
+    help=help_of(edgeinfer),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+for command in (serve, chat, status):
+    app.command(help=help_of(command))(command)

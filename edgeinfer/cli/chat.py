@@ -1,0 +1,127 @@
+"""`edgeinfer chat`: ask once, or talk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeinfer.cli.client import Target
+
+
+def chat(
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to ask. Nothing: talk, or read it from a pipe.")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="Tell the model how to behave.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model the daemon serves, or a GGUF file to load just for this.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(min=0, help="0 always takes the likeliest word; more is more varied.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop after so many tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Another server. Default: the daemon of this machine's settings.")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Its key. EDGEINFER_API_KEY is better: other users can see the options of a process."
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the whole answer object, in one piece.")
+    ] = False,
+) -> None:
+    """Ask a model something, or talk with it.
+
+    Where no daemon runs, chat starts one of its own and stops it at the end.
+
+    Examples:
+      edgeinfer chat                                   talk; /help tells more
+      edgeinfer chat "Why is the sky blue?"            one answer, then leave
+      git diff | edgeinfer chat "Review this change"   prompt and standard input together
+      edgeinfer chat --model ~/qwen3-0.6b.gguf "Hi"    any GGUF file
+    """
+    import sys
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.client import connect, find
+    from edgeinfer.cli.conversation import Conversation, Options
+    from edgeinfer.cli.repl import Repl
+
+    for output in (sys.stdout, sys.stderr):
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(errors="replace")  # an answer may hold what this terminal cannot show
+    question = _question(prompt)
+    if question is None and json:
+        raise typer.BadParameter("--json needs a prompt")
+    with _daemon(find(url, api_key), model) as (target, name), connect(target) as client:
+        options = Options(name, temperature, max_tokens, seed)
+        conversation = Conversation(client, target, options, terminal.valid(system) if system else None)
+        if question is None:
+            terminal.say("/help tells what can be typed, Ctrl-D leaves.")
+            Repl(conversation).run()
+        elif json:
+            conversation.json(question)
+        else:
+            conversation.ask(question)
+
+
+def _question(prompt: str | None) -> str | None:
+    """The prompt and what was piped in; None: there is nothing to ask yet, and somebody at the keyboard."""
+    import sys
+
+    from edgeinfer.cli import terminal
+
+    if sys.stdin.isatty():
+        return terminal.valid(prompt) if prompt else None
+    piped = sys.stdin.buffer.read().decode(errors="replace")
+    parts = [terminal.valid(prompt or ""), piped]
+    question = "\n\n".join(part for part in parts if part.strip())
+    if not question:
+        raise typer.BadParameter("nothing to ask: no prompt, and nothing on standard input")
+    return question
+
+
+@contextmanager
+def _daemon(target: Target, model: str | None) -> Iterator[tuple[Target, str | None]]:
+    """The daemon to ask, and the model's name there: ours for this chat where none runs, or for a file."""
+    from pathlib import Path
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.private import private_daemon
+
+    file = model is not None and Path(model).is_file()
+    if target.named or (not file and _runs(target)):
+        yield target, model
+        return
+    terminal.remark("(starting a daemon for this chat)")
+    with private_daemon(model, target.load_timeout) as mine:
+        yield mine, None
+
+
+def _runs(target: Target) -> bool:
+    """Whether a daemon is there; waits while it loads its model."""
+    import time
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.client import connect, is_ready
+    from edgeinfer.errors import NotReady
+
+    deadline = time.monotonic() + target.load_timeout
+    with connect(target) as client:
+        try:
+            if is_ready(client, target):
+                return True
+            terminal.remark("(waiting for the daemon to load its model)")
+            while time.monotonic() < deadline and not is_ready(client, target):
+                time.sleep(0.5)
+        except NotReady:
+            return False
+    return True  # and if it is still not ready, its own answer says so best

@@ -1,0 +1,49 @@
+"""`edgeinfer serve`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from edgeinfer.cli.options import with_settings
+
+
+@with_settings
+def serve(
+    flags: dict[str, Any], *, private: Annotated[bool, typer.Option("--private", hidden=True)] = False
+) -> None:
+    """Run the daemon in the foreground, until Ctrl-C or SIGTERM.
+
+    Examples:
+      edgeinfer serve                              the bundled model on http://127.0.0.1:11435
+      edgeinfer serve --model ~/qwen3-0.6b.gguf    any GGUF file
+      edgeinfer serve --ctx 8192 --parallel 4      longer conversations, four at once
+
+    Every option can also stand in the configuration file or in the environment
+    (--drain-timeout is EDGEINFER_DRAIN_TIMEOUT); what is typed here wins.
+    """
+    import msgspec
+
+    from edgeinfer import settings
+    from edgeinfer.server.serve import run
+
+    loaded = settings.load(flags)
+    if private:  # for cli/private.py: the socket's folder keeps others out, so no key is needed
+        loaded = settings.Loaded(msgspec.structs.replace(loaded.settings, api_key_file=None), loaded.sources)
+        _stop_with_our_starter()
+    raise typer.Exit(run(loaded))
+
+
+def _stop_with_our_starter() -> None:
+    """Stop once stdin's other end closes, which it also does when whoever started us was killed."""
+    import os
+    import signal
+    import threading
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="starter", daemon=True).start()

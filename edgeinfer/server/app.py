@@ -1,0 +1,75 @@
+"""The ASGI application: routes, the guards around them, and what starts and stops with it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from edgeinfer import __version__
+from edgeinfer.chat.renderer import Renderer
+from edgeinfer.errors import EdgeinferError
+from edgeinfer.server import docs, envelope
+from edgeinfer.server.access import Access
+from edgeinfer.server.daemon import Choices, Daemon
+from edgeinfer.server.docs import Documented
+from edgeinfer.server.guards import BodyLimit, HostGuard, KeyGuard
+from edgeinfer.server.keys import read_keys
+from edgeinfer.server.routes import chat, completions, embeddings, health, models, tokens
+from edgeinfer.server.sockets import is_loopback
+from edgeinfer.settings import Settings
+from edgeinfer.worker.supervisor import Supervisor
+
+
+def create_app(settings: Settings, supervisor: Supervisor, choices: Choices) -> FastAPI:
+    """The daemon as an ASGI application. Its lifespan starts and stops `supervisor`.
+
+    Raises:
+        SettingsError: the key file is of no use.
+    """
+    daemon = Daemon(settings, supervisor, choices, Renderer(settings.template_timeout))
+    app = Documented(
+        title="edgeinfer",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+    )
+    app.state.daemon = daemon
+    for family in (chat, completions, embeddings, models, tokens, health, docs):
+        app.include_router(family.router())
+    _handle_errors(app)
+    _guard(app, daemon)
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    app.add_exception_handler(EdgeinferError, envelope.on_error)
+    app.add_exception_handler(RecursionError, envelope.on_error)
+    app.add_exception_handler(HTTPException, envelope.on_http_exception)
+
+
+def _guard(app: FastAPI, daemon: Daemon) -> None:
+    """The last one added is the outermost."""
+    settings = daemon.settings
+    app.add_middleware(BodyLimit, limit=settings.max_body)
+    if settings.api_key_file is not None:
+        app.add_middleware(KeyGuard, keys=read_keys(Path(settings.api_key_file)))
+    if settings.uds is None and is_loopback(settings.host):
+        app.add_middleware(HostGuard)
+    app.add_middleware(Access, metrics=daemon.metrics)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    daemon: Daemon = app.state.daemon
+    await daemon.supervisor.start()
+    try:
+        yield
+    finally:
+        await daemon.supervisor.stop(daemon.settings.drain_timeout)
+        await daemon.renderer.close()

@@ -1,0 +1,103 @@
+"""GET /docs: the API on one page, without a script and without a network. FastAPI's own needs a CDN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from html import escape
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from edgeinfer.server.schemas.base import RequestModel
+from edgeinfer.server.schemas.chat import ApplyTemplateRequest, ChatRequest
+from edgeinfer.server.schemas.completions import CompletionRequest
+from edgeinfer.server.schemas.embeddings import EmbeddingsRequest
+from edgeinfer.server.schemas.tokens import DetokenizeRequest, TokenizeRequest
+
+MODELS: tuple[type[RequestModel], ...] = (
+    ApplyTemplateRequest,
+    ChatRequest,
+    CompletionRequest,
+    DetokenizeRequest,
+    EmbeddingsRequest,
+    TokenizeRequest,
+)
+
+REF = "#/components/schemas/"
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
+code,h2{font-family:ui-monospace,monospace}h2{font-size:1em;margin-top:2em}
+td{padding:.1em 1.5em .1em 0;vertical-align:top}@media(prefers-color-scheme:dark)
+{body{background:#181818;color:#ddd}}"""
+
+
+class Documented(FastAPI):
+    """FastAPI whose /openapi.json knows the bodies that `body.read` checks."""
+
+    def openapi(self) -> dict[str, Any]:
+        found = super().openapi()
+        _, schemas = models_json_schema([(m, "validation") for m in MODELS], ref_template=REF + "{model}")
+        found.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
+        return found
+
+
+def router() -> APIRouter:
+    found = APIRouter(include_in_schema=False)
+    found.add_api_route("/docs", docs, methods=["GET"])
+    return found
+
+
+async def docs(request: Request) -> Response:
+    """The API on one page."""
+    return HTMLResponse(page(request.app.openapi()), headers={"content-security-policy": POLICY})
+
+
+def page(api: Mapping[str, Any]) -> str:
+    """`api` (an OpenAPI document) as HTML."""
+    title = f"{escape(api['info']['title'])} {escape(api['info']['version'])}"
+    routes = "".join(
+        _route(api, path, method, about)
+        for path, methods in api["paths"].items()
+        for method, about in methods.items()
+    )
+    head = f"<!doctype html><meta charset=utf-8><title>{title}</title><style>{STYLE}</style><h1>{title}</h1>"
+    return f'{head}<p><a href="openapi.json">openapi.json</a></p>{routes}'
+
+
+def _route(api: Mapping[str, Any], path: str, method: str, about: Mapping[str, Any]) -> str:
+    text = escape(about.get("description") or "")
+    fields = "".join(_fields(api, about))
+    return f"<h2>{method.upper()} {escape(path)}</h2><p>{text}</p><table>{fields}</table>"
+
+
+def _fields(api: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
+    body = about.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+    model = api["components"]["schemas"].get(body.get("$ref", "").removeprefix(REF), {})
+    for name, field in model.get("properties", {}).items():
+        needed = " (required)" if name in model.get("required", ()) else ""
+        yield f"<tr><td><code>{escape(name)}</code><td>{escape(_kind(field))}{needed}"
+
+
+def _kind(field: Mapping[str, Any]) -> str:
+    """A field's type in a few words."""
+    if branches := field.get("anyOf"):
+        return " | ".join(_kind(branch) for branch in branches if branch.get("type") != "null")
+    if ref := field.get("$ref"):
+        return str(ref).removeprefix(REF)
+    if values := field.get("enum"):
+        return " | ".join(map(str, values))
+    if field.get("type") == "array":
+        return f"list of {_kind(field.get('items', {}))}"
+    return " ".join([str(field.get("type", "any")), *_bounds(field)])
+
+
+def _bounds(field: Mapping[str, Any]) -> Iterator[str]:
+    signs = {"minimum": ">=", "maximum": "<=", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+    for name, sign in signs.items():
+        if name in field:
+            yield f"{sign} {field[name]}"

@@ -1,0 +1,92 @@
+"""POST /v1/completions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgeinfer.engine.output import Delta
+from edgeinfer.server.answers import Answer, Kind
+from edgeinfer.server.body import read
+from edgeinfer.server.daemon import Daemon, as_prompt, the_daemon
+from edgeinfer.server.disconnect import until_gone
+from edgeinfer.server.logprobs import TextOffsets
+from edgeinfer.server.merge import Deltas
+from edgeinfer.server.routes import takes
+from edgeinfer.server.schemas.completions import CompletionRequest
+from edgeinfer.server.schemas.inputs import Input, check_vocabulary
+from edgeinfer.server.sse import EventStream
+from edgeinfer.server.wire import Choice, TextChoice, TextLogprobs, json
+
+
+def router() -> APIRouter:
+    found = APIRouter(tags=["generate"])
+    extra = takes(CompletionRequest)
+    found.add_api_route("/v1/completions", completions, methods=["POST"], openapi_extra=extra)
+    return found
+
+
+async def completions(request: Request) -> Response:
+    """Continue a text, or several. Control tokens written out in it are recognised."""
+    asked = await read(request, CompletionRequest)
+    answer, deltas = await until_gone(request.receive, _begin(request, asked))
+    if asked.stream:
+        return EventStream(answer.chunks(deltas))
+    return json(await until_gone(request.receive, answer.whole(deltas)))
+
+
+async def _begin(request: Request, asked: CompletionRequest) -> tuple[TextAnswer, Deltas]:
+    daemon = the_daemon(request)
+    asked.check_stream()
+    asked.check_echo()
+    info = await daemon.generator(asked.model)
+    check_vocabulary(asked.prompt, info, "prompt")
+    params = asked.params(info, asked.logprobs, asked.limit())
+    echoes = await _texts(daemon, asked.prompt) if asked.echo else [""] * len(asked.prompt)
+    prompts = [as_prompt(prompt, trusted=True) for prompt in asked.prompt]
+    return TextAnswer(asked, info.name, echoes), daemon.generate(prompts, params, asked.n)
+
+
+async def _texts(daemon: Daemon, prompts: Sequence[Input]) -> list[str]:
+    """The prompts as text, to be echoed."""
+
+    async def text(prompt: Input) -> str:
+        return prompt if isinstance(prompt, str) else await daemon.supervisor.detokenize(prompt)
+
+    return await asyncio.gather(*map(text, prompts))
+
+
+class TextAnswer(Answer):
+    """`echoes`: what stands before the text of each prompt's choices."""
+
+    id_prefix: ClassVar[str] = "cmpl"
+    whole_kind: ClassVar[Kind] = "text_completion"
+    chunk_kind: ClassVar[Kind] = "text_completion"
+
+    def __init__(self, asked: CompletionRequest, model: str, echoes: Sequence[str]) -> None:
+        super().__init__(asked, model, len(echoes))
+        self._echoes = echoes
+        self._n = asked.n
+        self._top = asked.logprobs or 0
+        self._offsets = [TextOffsets() for _ in range(len(echoes) * asked.n)]
+
+    def choice(self, index: int, text: str, reason: str) -> Choice:
+        return TextChoice(index, self._echoes[index // self._n] + text, self._take(index), reason)
+
+    def pieces(self, delta: Delta, first: bool) -> list[Choice]:
+        index = delta.index
+        echo = self._echoes[index // self._n] if first else ""
+        found: list[Choice] = [TextChoice(index, echo)] if echo else []
+        if delta.text or delta.finish:
+            reason = delta.finish.reason if delta.finish else None
+            found.append(TextChoice(index, delta.text, self._take(index), reason))
+        return found
+
+    def _take(self, index: int) -> TextLogprobs | None:
+        taken = self.take_logprobs(index)
+        return self._offsets[index].convert(taken, self._top) if taken else None

@@ -1,0 +1,1 @@
+"""What the routes accept, one file a family. A field stands here once; SamplingParams holds its meaning."""

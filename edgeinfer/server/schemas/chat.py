@@ -1,0 +1,135 @@
+"""POST /v1/chat/completions and /apply-template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from edgeinfer.errors import InvalidRequest, UnsupportedParameter
+from edgeinfer.server.schemas.base import Harmless, RequestModel, Strict
+from edgeinfer.server.schemas.sampling import LLAMA_SERVER, MaxTokens, SamplingFields
+
+NOT_YET: Mapping[str, Harmless] = {
+    "audio": (),
+    "function_call": ("none", "auto"),
+    "functions": ([],),
+    "modalities": (["text"],),
+    "moderation": (),
+    "parallel_tool_calls": (),
+    "prediction": (),
+    "reasoning_effort": (),
+    "response_format": ({"type": "text"},),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+}
+"""OpenAI's fields that are not supported yet."""
+
+
+class TextPart(Strict):
+    type: Literal["text"]
+    text: str
+
+
+class FunctionCall(Strict):
+    name: str
+    arguments: str
+
+
+class ToolCall(Strict):
+    id: str | None = None
+    type: Literal["function"] = "function"
+    function: FunctionCall
+    index: int | None = None
+
+
+class ChatMessage(Strict):
+    """One turn. What an OpenAI client dumps of an answer of ours can be sent back as it is."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[TextPart] | None = None
+    name: str | None = None
+    reasoning_content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    annotations: list[Any] | None = None
+    audio: None = None
+    function_call: None = None
+
+    def empty(self) -> bool:
+        return self.content is None and not (self.tool_calls or self.refusal or self.reasoning_content)
+
+    def plain(self) -> dict[str, Any]:
+        """As a template wants it: no nulls, and none of what concerns OpenAI's own service."""
+        found = self.model_dump(exclude_none=True, exclude={"annotations", "refusal"})
+        if self.refusal and self.content is None:
+            found["content"] = self.refusal
+        return found
+
+
+class Conversation(RequestModel):
+    """The messages, and how the model's template turns them into a prompt."""
+
+    messages: list[ChatMessage] = Field(min_length=1)
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _only_text(cls, value: Any) -> Any:
+        for i, message in enumerate(value if isinstance(value, list) else []):
+            content = message.get("content") if isinstance(message, dict) else None
+            _check_parts(f"messages[{i}].content", content if isinstance(content, list) else [])
+        return value
+
+    def plain_messages(self) -> list[dict[str, Any]]:
+        """Raises InvalidRequest for a message that says nothing."""
+        for i, message in enumerate(self.messages):
+            if message.empty():
+                raise InvalidRequest(f"messages[{i}] has no content", param=f"messages[{i}].content")
+        return [message.plain() for message in self.messages]
+
+
+def _check_parts(where: str, parts: Sequence[Any]) -> None:
+    for j, part in enumerate(parts):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, str) and kind != "text":
+            raise UnsupportedParameter(
+                f"content of type {kind!r} is not supported", param=f"{where}[{j}].type"
+            )
+
+
+class ChatRequest(SamplingFields, Conversation):
+    max_completion_tokens: MaxTokens | None = None
+    logprobs: bool = False
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+
+    unsupported: ClassVar[Mapping[str, Harmless]] = {**LLAMA_SERVER, **NOT_YET}
+    accepted: ClassVar[frozenset[str]] = SamplingFields.accepted | {
+        "prompt_cache_options",
+        "prompt_cache_retention",
+    }
+
+    def limit(self) -> int | None:
+        """The most tokens an answer may have; two names, one value."""
+        both = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(both) > 1:
+            message = "max_tokens and max_completion_tokens differ: give one"
+            raise InvalidRequest(message, param="max_completion_tokens")
+        return both.pop() if both else None
+
+    def wanted_logprobs(self) -> int | None:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise InvalidRequest("top_logprobs need logprobs to be true", param="top_logprobs")
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+
+class ApplyTemplateRequest(Conversation):
+    model: str | None = None
+    tools: list[dict[str, Any]] | None = None
+    add_generation_prompt: bool = True

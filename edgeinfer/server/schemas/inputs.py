@@ -1,0 +1,52 @@
+"""What completions and embeddings take: one text, several, one list of tokens, or several."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, WithJsonSchema
+
+from edgeinfer.errors import InvalidRequest
+from edgeinfer.worker.messages import ModelInfo
+
+Input = str | list[int]
+
+_STRING = {"type": "string"}
+_TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
+_SCHEMA = {
+    "anyOf": [
+        _STRING,
+        {"type": "array", "items": _STRING, "minItems": 1},
+        _TOKENS,
+        {"type": "array", "items": _TOKENS, "minItems": 1},
+    ]
+}
+
+
+def _as_list(value: object) -> list[Any]:
+    if isinstance(value, str) or _is_tokens(value):
+        return [value]
+    if (
+        isinstance(value, list)
+        and value
+        and (all(isinstance(v, str) for v in value) or all(map(_is_tokens, value)))
+    ):
+        return value
+    raise ValueError(
+        "Input should be a string, a list of strings, a list of tokens or a list of lists of tokens"
+    )
+
+
+def _is_tokens(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(v) is int and v >= 0 for v in value)
+
+
+Inputs = Annotated[list[Input], BeforeValidator(_as_list), WithJsonSchema(_SCHEMA)]
+
+
+def check_vocabulary(inputs: list[Input], info: ModelInfo, param: str) -> None:
+    """Raises InvalidRequest for a token that the model does not have."""
+    for tokens in inputs:
+        if not isinstance(tokens, str) and max(tokens) >= info.vocab_size:
+            message = f"token {max(tokens)} is outside the vocabulary of {info.vocab_size}"
+            raise InvalidRequest(message, param=param)

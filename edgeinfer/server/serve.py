@@ -1,0 +1,141 @@
+"""`edgeinfer serve`: the daemon's life from its settings to its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Generator
+from pathlib import Path
+
+import uvicorn
+from uvicorn.server import HANDLED_SIGNALS
+
+from edgeinfer import log
+from edgeinfer.errors import EdgeinferError
+from edgeinfer.notify import notify
+from edgeinfer.plan import make_plan
+from edgeinfer.server.app import create_app
+from edgeinfer.server.daemon import Choices
+from edgeinfer.server.sockets import address, bind, check_exposure
+from edgeinfer.settings import Loaded, Settings
+from edgeinfer.worker.supervisor import Supervisor
+
+STARTUP_FAILURE = 3
+"""Exit status of a daemon whose model cannot be loaded: starting it again would not help."""
+
+LAST_WORDS = 5
+"""Seconds beyond drain_timeout in which the cut answers may say that they were cut."""
+
+logger = logging.getLogger(__name__)
+
+
+def run(loaded: Loaded) -> int:
+    """Serve until SIGTERM or SIGINT; -> the exit status.
+
+    Raises:
+        SettingsError: the daemon cannot run like this.
+    """
+    settings = loaded.settings
+    log.setup(settings.log_level)
+    check_exposure(settings)
+    plan = make_plan(settings)
+    sockets = bind(settings)
+    try:
+        supervisor = Supervisor(plan.config, queue=settings.queue, load_timeout=settings.load_timeout)
+        choices = Choices(plan.config, plan.reasons, loaded.sources)
+        server = Server(_config(settings, supervisor, choices), supervisor, settings.drain_timeout)
+        server.run(sockets)
+        return server.status
+    finally:
+        for sock in sockets:
+            sock.close()
+        if settings.uds is not None:
+            Path(settings.uds).unlink(missing_ok=True)
+
+
+def _config(settings: Settings, supervisor: Supervisor, choices: Choices) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings, supervisor, choices),
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout) + LAST_WORDS,
+    )
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with a model that becomes ready after the socket, and with answers that end before it does."""
+
+    def __init__(self, config: uvicorn.Config, supervisor: Supervisor, drain: float) -> None:
+        super().__init__(config)
+        self.supervisor = supervisor
+        self.drain = drain
+        self.status = 0
+        self._watch: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for sock in sockets or []:
+            sys.stderr.write(f"edgeinfer: listening on {address(sock)}\n")
+        sys.stderr.flush()
+        self._watch = asyncio.create_task(self._announce())
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, let running answers end, tell those that do not."""
+        notify("STOPPING=1")
+        if self._watch:
+            self._watch.cancel()
+        # Beside uvicorn's shutdown, which waits for the connections: this is what ends their answers.
+        draining = asyncio.create_task(self.supervisor.stop(self.drain))
+        await super().shutdown(sockets)
+        if self.force_exit:
+            await self.supervisor.stop()
+        await draining
+
+    async def _announce(self) -> None:
+        """Tell the service manager once the model answers; end the daemon if it never will."""
+        while True:
+            if await self._settled():
+                return
+            await asyncio.sleep(0.1)
+
+    async def _settled(self) -> bool:
+        """Whether the model's fate is known; waits for it, but not for ever."""
+        try:
+            info = await self.supervisor.ready()
+        except EdgeinferError as e:
+            if self.supervisor.state == "failed":
+                self._fail(e)
+            return self.supervisor.state in ("failed", "stopped")
+        notify(f"READY=1\nSTATUS=serving {info.name}")
+        return True
+
+    def _fail(self, error: EdgeinferError) -> None:
+        logger.error("the model cannot be loaded: %s", error.message)
+        if error.hint:
+            logger.error("hint: %s", error.hint)
+        self.status = STARTUP_FAILURE
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        # uvicorn raises the signal once more when all is done: a clean stop would look like a death.
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

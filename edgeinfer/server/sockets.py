@@ -1,0 +1,131 @@
+"""Where the daemon listens: sockets bound before anything is loaded, so that a taken port is told at once."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import socket
+import stat
+from pathlib import Path
+
+from edgeinfer.errors import SettingsError
+from edgeinfer.settings import Settings
+
+BACKLOG = 1024
+UNIX_MODE = 0o660
+"""Owner and group may connect."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than localhost is taken for one that others reach."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raises SettingsError where other machines could use the daemon without a key."""
+    if settings.uds is None and settings.api_key_file is None and not is_loopback(settings.host):
+        raise SettingsError(
+            f"{settings.host} can be reached from other machines, and there is no api_key_file",
+            param="host",
+            hint="openssl rand -hex 32 > keys && chmod 600 keys && edgeinfer serve --api-key-file keys ...",
+        )
+
+
+def bind(settings: Settings) -> list[socket.socket]:
+    """Listening sockets. A host name may have several addresses; all get the same port.
+
+    Raises:
+        SettingsError: nothing could be bound.
+    """
+    if settings.uds is not None:
+        return [_bind_unix(Path(settings.uds))]
+    found: list[socket.socket] = []
+    for family, address in _addresses(settings):
+        port = found[0].getsockname()[1] if found else settings.port
+        try:
+            found.append(_bind_tcp(family, (address[0], port, *address[2:])))
+        except OSError as e:
+            # localhost is ::1 as well, which a machine without IPv6 cannot bind; a taken port is taken.
+            if e.errno != errno.EADDRNOTAVAIL or family != socket.AF_INET6:
+                _close(found)
+                raise _cannot_listen(settings, e) from e
+    if not found:
+        raise SettingsError(f"cannot listen on {settings.host}: no such address here", param="host")
+    return found
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> SettingsError:
+    hint = "is edgeinfer running already (edgeinfer status)? Else choose another --port"
+    where = f"{settings.host}:{settings.port}"
+    return SettingsError(f"cannot listen on {where}: {error.strerror or error}", param="port", hint=hint)
+
+
+def _addresses(settings: Settings) -> list[tuple[int, tuple[object, ...]]]:
+    try:
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as e:
+        raise SettingsError(f"host {settings.host!r}: {e.strerror}", param="host") from e
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def _bind_tcp(family: int, address: tuple[object, ...]) -> socket.socket:
+    found = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        found.bind(address)
+        found.listen(BACKLOG)  # before this, a second daemon could bind the port as well
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    _remove_stale(path)
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        found.bind(str(path))
+        path.chmod(UNIX_MODE)  # nobody can connect before listen
+        found.listen(BACKLOG)
+    except OSError as e:
+        found.close()
+        raise SettingsError(f"cannot listen on {path}: {e.strerror or e}", param="uds") from e
+    return found
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a socket that a dead daemon left; never one that answers, nor a file that is no socket."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise SettingsError(f"{path} exists and is no socket", param="uds")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+            else:
+                raise SettingsError(f"another daemon listens on {path}", param="uds", hint="edgeinfer status")
+
+
+def address(sock: socket.socket) -> str:
+    """As a client would write it."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    host = f"[{name[0]}]" if sock.family == socket.AF_INET6 else name[0]
+    return f"http://{host}:{name[1]}"
