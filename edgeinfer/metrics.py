@@ -33,7 +33,8 @@ ENGINE_GAUGES = {
     "running": ("running", 1.0, "Answers being generated."),
     "waiting": ("queue_depth", 1.0, "Answers waiting for their turn."),
     "cells": ("kv_cells", 1.0, "Size of the KV cache in tokens."),
-    "cells_used": ("kv_cells_used", 1.0, "Tokens held in the KV cache."),
+    "cells_used": ("kv_cells_used", 1.0, "Of these, in use by running answers."),
+    "cells_cached": ("kv_cells_cached", 1.0, "Of these, kept for prompts that may begin alike."),
     "step_ms": ("step_seconds", 1e-3, "Duration of the last decode call."),
 }
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 
 from edgeinfer.engine.config import EngineConfig
@@ -22,6 +21,7 @@ from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import NotReady
 from edgeinfer.server.app import create_app
 from edgeinfer.server.daemon import Choices
+from edgeinfer.server.serve import Server
 from edgeinfer.server.sockets import address, bind
 from edgeinfer.settings import Settings
 from edgeinfer.worker.messages import Embeddings, ModelInfo, Prompt, Span, Tokens
@@ -151,6 +151,13 @@ def application(supervisor: Supervisor, **settings: Any) -> FastAPI:
     return create_app(Settings(port=0, drain_timeout=1.0, **settings), supervisor, choices)
 
 
+class Cold(Server):
+    """Without the warm-up: it starts a template process, which few tests need."""
+
+    async def _announce(self) -> None:
+        pass
+
+
 class Served:
     """The daemon on a loopback port. `client` speaks to it."""
 
@@ -173,8 +180,7 @@ class Served:
 @contextmanager
 def serving(supervisor: Supervisor, app: FastAPI | None = None, **settings: Any) -> Iterator[Served]:
     app = app or application(supervisor, **settings)
-    config = uvicorn.Config(app, log_config=None, lifespan="on", ws="none", timeout_graceful_shutdown=5)
-    server, sockets = uvicorn.Server(config), bind(Settings(port=0))
+    server, sockets = Cold(app), bind(Settings(port=0))
     url = address(sockets[0])
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cli_support import EDGEINFER, ROOT, environment, run
+from cli_support import EDGEINFER, environment, run
 
 from edgeinfer import __version__
 
@@ -80,15 +80,3 @@ def test_output_that_nobody_reads_is_no_error(tmp_path: Path) -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     process.wait()
-
-
-def test_the_generated_docs_are_up_to_date(tmp_path: Path) -> None:
-    """docs/configuration.md and docs/cli.md say what the code does: scripts/docs writes them."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "docs"), "--check"],
-        capture_output=True,
-        text=True,
-        env=environment(tmp_path),
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")

@@ -30,6 +30,7 @@ STATUS: dict[str, Any] = {
         "waiting": 1,
         "cells": 100,
         "cells_used": 40,
+        "cells_cached": 30,
         "prompt_tokens_total": 10,
         "cached_tokens_total": 4,
         "completion_tokens_total": 20,
@@ -48,7 +49,7 @@ SHOWN = """\
 edgeinfer 0.1.0 · ready · pid 7 · up 1 h 2 min
 model     nano (llama F16, 3.1 M parameters, 6.2 MB)
           /m/nano.gguf
-now       2 answering, 1 waiting, 40 of 100 KV cells used, last step 12.3 ms
+now       2 answering, 1 waiting, 40 of 100 KV cells used, 30 kept for prompts to come, last step 12.3 ms
 so far    10 tokens read (4 of them from the cache), 20 written
 worker    pid 8, 1 restart, the last one ended: signal 9
 plan      ctx 50, flash_attention off, step_ms 200
@@ -119,7 +120,8 @@ def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(None, None), (0, None), (7, "7 B"), (1500, "1.5 kB"), (10**6, "1 MB"), (1117320800, "1.12 GB")]
+    ("count", "text"),
+    [(None, None), (0, None), (7, "7 B"), (1500, "1.5 kB"), (10**6, "1 MB"), (1117320800, "1.12 GB")],
 )
 def test_an_amount_has_three_digits(count: int | None, text: str | None) -> None:
     """None stays unknown."""

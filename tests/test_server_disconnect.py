@@ -13,6 +13,7 @@ import pytest
 from server_support import Scripted, Served, application, eventually, serving
 from starlette.types import Message
 
+from edgeinfer.errors import WorkerDied
 from edgeinfer.server.sse import EventStream
 
 
@@ -70,6 +71,10 @@ def test_others_go_on_when_one_client_goes() -> None:
         assert served.chat().json()["choices"][0]["message"]["content"] == "abcd"
 
 
+def _bug() -> bytes:
+    raise ValueError("a bug")
+
+
 class Connection:
     """The server's side of ASGI, with a client that stays."""
 
@@ -118,8 +123,7 @@ async def test_an_error_after_a_keep_alive_is_an_event() -> None:
 
     async def fail() -> AsyncGenerator[bytes, None]:
         await asyncio.sleep(0.15)
-        raise ValueError("a bug")
-        yield b""
+        yield _bug()
 
     connection = Connection()
     await EventStream(fail(), quiet=0.05)({}, connection.receive, connection.send)
@@ -129,8 +133,6 @@ async def test_an_error_after_a_keep_alive_is_an_event() -> None:
 
 def test_a_stream_cut_by_shutdown_ends_with_an_honest_error() -> None:
     """What was told is told; the rest is an error event, not silence."""
-    from edgeinfer.errors import WorkerDied
-
     supervisor = Scripted(*"ab")
 
     def die() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from server_support import Scripted, Served, error, serving
 from edgeinfer.server.routes.embeddings import cut
 
 
-@pytest.fixture
-def served() -> object:
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
     with serving(Scripted()) as found:
         yield found
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from server_support import Scripted, Served, error, serving
+from server_support import Scripted, Served, application, error, serving
+from starlette.types import Message, Receive, Scope, Send
 
-from edgeinfer.errors import SettingsError
-from edgeinfer.server.guards import is_loopback_name
+from edgeinfer.errors import InvalidRequest, SettingsError
+from edgeinfer.server.guards import BodyLimit, is_loopback_name
 from edgeinfer.server.keys import read_keys
-from edgeinfer.settings import Settings
+from edgeinfer.server.patience import Patience
 
 
 @pytest.mark.parametrize(
@@ -63,8 +65,8 @@ def test_nothing_else_is_loopback(host: str) -> None:
     assert not is_loopback_name(host)
 
 
-@pytest.fixture
-def served() -> object:
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
     with serving(Scripted(), max_body=2000) as found:
         yield found
 
@@ -163,16 +165,50 @@ def test_a_body_that_grows_too_large_in_chunks_is_413(served: Served) -> None:
     assert (found.status_code, error(found)["code"]) == (413, "payload_too_large")
 
 
-def test_a_body_that_stops_coming_is_given_up() -> None:
-    """Slowloris: the connection is not held for ever."""
-    supervisor = Scripted()
-    with serving(supervisor) as served, socket.create_connection(("127.0.0.1", served.port)) as sock:
-        head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        sock.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
-        sock.settimeout(0.3)
-        with pytest.raises(TimeoutError):  # still waiting, while others are served
-            sock.recv(1)
+async def _unused(_message: Message) -> None:
+    raise AssertionError
+
+
+async def test_a_body_that_stops_coming_is_given_up() -> None:
+    """Slowloris: the request is not held for ever."""
+
+    async def reader(_scope: Scope, receive: Receive, _send: Send) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    pieces = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+    async def receive() -> Message:
+        if not pieces:
+            await asyncio.Event().wait()
+        return pieces.pop()
+
+    guard = BodyLimit(reader, limit=100, idle=0.05)
+    with pytest.raises(InvalidRequest, match="nothing of the body came"):
+        await guard({"type": "http", "headers": []}, receive, _unused)
+
+
+def test_a_head_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on a connection that once sent a good request; others are served meanwhile."""
+    monkeypatch.setattr(Patience, "HEAD", 0.3)
+    with serving(Scripted()) as served, socket.create_connection(("127.0.0.1", served.port)) as sock:
+        sock.settimeout(5)
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        found = b""
+        while b'"ok"}' not in found:
+            found += sock.recv(10000)
+        sock.sendall(b"GET /health HTTP/1.1\r\nX-Slow: ")
         assert served.client.get("/health").status_code == 200
+        assert sock.recv(1) == b""
+
+
+def test_a_slow_answer_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience ends with the head, not with the work."""
+    monkeypatch.setattr(Patience, "HEAD", 0.1)
+    supervisor = Scripted()
+    supervisor.hold_first = 0.5
+    with serving(supervisor) as served:
+        assert served.chat().status_code == 200
 
 
 @pytest.fixture
@@ -254,14 +290,6 @@ def test_the_key_file_is_read_at_the_start(key_file: Path) -> None:
 
 def test_beyond_loopback_any_host_name_is_served() -> None:
     """There the key protects; the daemon cannot know its names."""
-    from server_support import application
-
     app = application(Scripted(), host="0.0.0.0", api_key_file=None)
     with serving(Scripted(), app) as served:
         assert served.client.get("/health", headers={"host": "board.lan"}).status_code == 200
-
-
-def test_settings_bound_the_body(served: Served) -> None:
-    """The default is large enough for any prompt."""
-    assert Settings().max_body == 16 * 2**20
-    assert isinstance(served.client, httpx.Client)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -16,13 +17,20 @@ from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.metrics import ENGINE_COUNTERS, ENGINE_GAUGES
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving(Scripted()) as found:
+        yield found
+
+
 @pytest.fixture
 def supervisor() -> Scripted:
     return Scripted()
 
 
 @pytest.fixture
-def served(supervisor: Scripted) -> object:
+def fresh(supervisor: Scripted) -> Iterator[Served]:
+    """For what counts, or changes the supervisor."""
     with serving(supervisor) as found:
         yield found
 
@@ -77,22 +85,22 @@ def test_apply_template_shows_the_prompt(served: Served) -> None:
     assert served.client.post("/apply-template", json=asked).json() == {"prompt": "[user]Hi\n"}
 
 
-def test_health_and_ready_differ(served: Served, supervisor: Scripted) -> None:
+def test_health_and_ready_differ(fresh: Served, supervisor: Scripted) -> None:
     """Alive is not ready."""
-    assert served.client.get("/ready").json() == {"status": "ready", "model": "scripted"}
+    assert fresh.client.get("/ready").json() == {"status": "ready", "model": "scripted"}
     supervisor.state, supervisor.last_exit = "restarting", "SIGSEGV"
-    found = served.client.get("/ready")
+    found = fresh.client.get("/ready")
     assert (found.status_code, found.json()) == (503, {"status": "restarting", "reason": "SIGSEGV"})
     assert found.headers["retry-after"]
-    health = served.client.get("/health")
+    health = fresh.client.get("/health")
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
-    assert served.client.head("/health").status_code == 200
+    assert fresh.client.head("/health").status_code == 200
 
 
-def test_ready_tells_why_a_model_failed(served: Served, supervisor: Scripted) -> None:
+def test_ready_tells_why_a_model_failed(fresh: Served, supervisor: Scripted) -> None:
     """In the loader's words."""
     supervisor.state, supervisor.load_error = "failed", ModelLoadFailed("no such file")
-    assert served.client.get("/ready").json() == {"status": "failed", "reason": "no such file"}
+    assert fresh.client.get("/ready").json() == {"status": "failed", "reason": "no such file"}
 
 
 def test_status_has_everything_at_once(served: Served) -> None:
@@ -107,13 +115,13 @@ def test_status_has_everything_at_once(served: Served) -> None:
     assert found["uptime"] >= 0
 
 
-def test_metrics_count_requests_by_route_and_status(served: Served) -> None:
+def test_metrics_count_requests_by_route_and_status(fresh: Served) -> None:
     """By the route's pattern, so that no client can make labels."""
-    served.chat()
-    served.chat(n=0)
-    served.client.get("/v1/models/a/b/c")
-    served.client.get("/nowhere/at/all")
-    found = metrics(served)
+    fresh.chat()
+    fresh.chat(n=0)
+    fresh.client.get("/v1/models/a/b/c")
+    fresh.client.get("/nowhere/at/all")
+    found = metrics(fresh)
     assert found["edgeinfer_requests_total|/v1/chat/completions|200"] == 1
     assert found["edgeinfer_requests_total|/v1/chat/completions|400"] == 1
     assert found["edgeinfer_requests_total|/v1/models/{id:path}|404"] == 1
@@ -171,13 +179,13 @@ def test_the_request_id_is_the_caller_s_if_it_is_sane(served: Served) -> None:
 
 
 def test_a_request_is_one_line_of_the_log_without_its_prompt(
-    served: Served, caplog: pytest.LogCaptureFixture
+    fresh: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Method, path, status, time and id; no query, no body, no header."""
     with caplog.at_level(logging.DEBUG):
         headers = {"x-request-id": "id-7", "authorization": "Bearer secret-key"}
         asked = {"prompt": "secret prompt"}
-        served.client.post("/v1/completions?secret=query", json=asked, headers=headers)
+        fresh.client.post("/v1/completions?secret=query", json=asked, headers=headers)
         assert eventually(lambda: "id-7" in caplog.text)
     (line,) = [r.getMessage() for r in caplog.records if r.name == "edgeinfer.access"]
     assert re.fullmatch(r"POST /v1/completions 200 [0-9.]+ ms id-7", line)

@@ -6,8 +6,10 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
-WORD = re.compile(r"\w+")
+PLAIN = re.compile(r"""\w+|["\\\s\x00-\x1f]+""")
+"""Words; and what JSON escapes, which must be left for it to escape."""
 
 Range = tuple[int, int]
 """Start and end of a piece of text."""
@@ -29,6 +31,7 @@ class ControlTokens:
         self.keys = frozenset(_keys(tokens))
         self.longest = max(map(len, tokens), default=0)
         self._all = "\0".join(tokens)
+        self._pairs = frozenset(token[n : n + 2] for token in tokens for n in range(len(token) - 1))
         self._forward = tokens
         self._backward = sorted(text[::-1] for text in tokens)
         self._first = frozenset(text[0] for text in tokens)
@@ -45,8 +48,8 @@ class ControlTokens:
     def fragments(self, text: str) -> Iterator[Range]:
         """Pieces that other text, put before or after `text`, could complete to a control token.
 
-        White space around `text` is looked through: templates trim it. A whole word in the middle of a token
-        is left out, see `around`.
+        White space around `text` is looked through: templates trim it. Plain text that stands in the middle
+        of a token is left out, see `around`.
         """
         start = len(text) - len(text.lstrip())
         end = len(text.rstrip())
@@ -54,9 +57,8 @@ class ControlTokens:
             yield from self._fragments(text, begin, stop)
 
     def _fragments(self, text: str, start: int, end: int) -> Iterator[Range]:
-        if self._inside(text[start : min(end, start + self.longest)]) and not WORD.fullmatch(
-            text, start, end
-        ):
+        inside = self._inside(text[start : min(end, start + self.longest)])
+        if inside and not PLAIN.fullmatch(text, start, end):
             yield start, end
         for n in range(1, min(self.longest, end - start + 1)):
             if text[end - n] in self._first and self.begins_one(text[end - n : end]):
@@ -81,7 +83,9 @@ class ControlTokens:
                     yield from ((token[: m.start()], token[m.start() + len(text) :]) for m in places)
 
     def _inside(self, text: str) -> bool:
-        return 0 < len(text) < self.longest and text in self._all
+        if not 0 < len(text) < self.longest:
+            return False
+        return self._pairs.issuperset(map("".join, pairwise(text))) and text in self._all
 
     def touches(self, text: str) -> bool:
         """Whether a control token could stand across `text`, within it, or around it."""

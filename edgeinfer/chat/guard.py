@@ -10,8 +10,8 @@ from edgeinfer.chat.control import ControlTokens, Range
 QUOTED = re.compile(r"""(?=(["'])([^"'\n]{2,64})\1)""")
 """Anything between two quotes: the template's string literals, and harmless text between two of them."""
 
-NAME = re.compile(r"""(?<=[.'"])\w+""")
-"""A word after a quote or a dot: names of fields and values that the template compares."""
+NAME = re.compile(r"""(?<=\.)\w+|(?<=["'])\w+(?=["'.])""")
+"""A word after a dot or in quotes: names of fields and values that the template compares."""
 
 SEAM_AFTER = re.compile(r"""["']|\s*\{|%""")
 """What follows upon the template's own text where it puts other text after it."""
@@ -64,10 +64,18 @@ class Guard:
         yield from self.tokens.find(text)
         yield from self.tokens.fragments(text)
         word = text.strip()
-        # Words are the template's business (is the type "object"?) unless it builds tokens: '<' ~ key ~ '>'.
-        if any(head in self._heads and tail in self._tails for head, tail in self.tokens.around(word)):
+        if self._builds(word):
             start = text.index(word)
             yield start, start + len(word)
+
+    def _builds(self, word: str) -> bool:
+        """Whether the template could build a control token of the word, as in '<' ~ key ~ '>'.
+
+        Otherwise words are left alone: the template may care about them.
+        """
+        if not (self._heads and self._tails):
+            return False
+        return any(head in self._heads and tail in self._tails for head, tail in self.tokens.around(word))
 
 
 def _heads(tokens: ControlTokens, source: str) -> Iterator[str]:

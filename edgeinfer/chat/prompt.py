@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import asyncio
+from collections.abc import Callable
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from edgeinfer.chat.builtin import builtin
 from edgeinfer.chat.capabilities import Capabilities, judge, probes
@@ -10,12 +12,21 @@ from edgeinfer.chat.control import ControlTokens
 from edgeinfer.chat.conversation import Message, conversation
 from edgeinfer.chat.guard import Guard
 from edgeinfer.chat.renderer import Renderer
-from edgeinfer.chat.veil import Veil
-from edgeinfer.errors import InvalidRequest, TemplateError, UnsupportedParameter
+from edgeinfer.chat.veil import Veil, texts
+from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, TemplateError, UnsupportedParameter
 from edgeinfer.worker.messages import ModelInfo, Span
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 RESERVED = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
 """Template variables that are ours to set."""
+
+LONGEST_TOKEN = 512
+"""Characters that a token stands for at the most; vocabularies have runs of up to 256 spaces."""
+
+LARGE = 100_000
+"""Characters that take a few milliseconds."""
 
 KNOWN = 16
 """Templates whose properties are remembered; a request can bring one of its own."""
@@ -67,6 +78,7 @@ class ChatPrompter:
         Raises:
             InvalidRequest: messages that are malformed, or a last one that cannot be continued.
             UnsupportedParameter: content other than text, a reserved name in `template_kwargs`.
+            ContextLengthExceeded: text that is beyond any hope.
             TemplateError: the template refused, failed or exceeded a limit.
         """
         _check(template_kwargs or {})
@@ -74,18 +86,26 @@ class ChatPrompter:
         known = await self._know(source)
         turns = conversation(messages, known.capabilities)
         continued = add_generation_prompt and turns[-1]["role"] == "assistant"
+        given = {"tools": tools or None, **(template_kwargs or {})}
         try:
-            given = {"tools": tools or None, **(template_kwargs or {})}
-            veil = Veil(known.guard, [turns, given])
-            covered = [_covered(turn, veil) for turn in turns]
-            given = {key: veil.cover(value) for key, value in given.items()}
+            size = sum(map(len, texts([turns, given])))
+            self._check_size(size)
+            veil, covered, given = await _run(size, _veiled, known.guard, turns, given)
         except RecursionError:
             raise InvalidRequest("the messages or tools are nested too deeply", param="messages") from None
         if continued:
             _append(covered[-1], veil.mark)
         given["add_generation_prompt"] = add_generation_prompt and not continued
         text = await self._render(source, {"messages": covered, "documents": None, **given}, veil)
-        return veil.spans(_cut(text, turns[-1], veil) if continued else text)
+        return await _run(len(text), veil.spans, _cut(text, turns[-1], veil) if continued else text)
+
+    def _check_size(self, size: int) -> None:
+        """Spare everybody the work on what cannot fit; what does not fit by little, the worker will tell."""
+        if size > self._info.ctx * LONGEST_TOKEN:
+            raise ContextLengthExceeded(
+                f"the messages have {size} characters, more than a context of {self._info.ctx} tokens can hold",
+                param="messages",
+            )
 
     async def _render(self, source: str, context: dict[str, Any], veil: Veil) -> str:
         try:
@@ -116,6 +136,20 @@ def _check(kwargs: dict[str, Any]) -> None:
                 param=f"chat_template_kwargs.{name}",
                 hint=f"leave {name!r} out of chat_template_kwargs",
             )
+
+
+async def _run(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function, in a thread if it has much text to work on: the event loop serves others."""
+    if size < LARGE:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)
+
+
+def _veiled(
+    guard: Guard, turns: list[Message], given: dict[str, Any]
+) -> tuple[Veil, list[Message], dict[str, Any]]:
+    veil = Veil(guard, [turns, given])
+    return veil, [_covered(turn, veil) for turn in turns], {key: veil.cover(v) for key, v in given.items()}
 
 
 def _covered(turn: Message, veil: Veil) -> Message:

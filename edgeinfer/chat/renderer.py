@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -113,12 +114,15 @@ class Renderer:
 
 
 async def _spawn() -> Process:
-    # As multiprocessing does: the child finds modules where we do, and nowhere else.
-    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "edgeinfer.chat.template", stdin=PIPE, stdout=PIPE, env=environment, cwd="/"
+        sys.executable, "-m", "edgeinfer.chat.template", stdin=PIPE, stdout=PIPE, env=_environment(), cwd="/"
     )
+
+
+def _environment() -> dict[str, str]:
+    # As multiprocessing does: the child finds modules where we do, and nowhere else.
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    return {"PYTHONPATH": path} | {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
 async def _ask(process: Process, request: bytes) -> list[Rendering]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from edgeinfer.chat.control import Range
 from edgeinfer.chat.guard import Guard
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.worker.messages import Span
@@ -39,16 +41,20 @@ class Veil:
     def __init__(self, guard: Guard, values: Any) -> None:
         """Raises InvalidRequest where the values leave no private characters free."""
         chars = guard.tokens.chars
-        start = _free([guard.source, *_texts(values)], len(chars) + 1)
+        start = _free([guard.source, *texts(values)], len(chars) + 1)
         self._guard = guard
         self._hide = {char: chr(start + n) for n, char in enumerate(chars)}
+        self._soft = frozenset(filter(SOFT.match, chars))
+        self._seen: dict[str, str] = {}  # schemas repeat themselves
         self._show = str.maketrans({private: char for char, private in self._hide.items()})
         self.mark = chr(start + len(chars))
 
     def cover(self, value: Any) -> Any:
         """A copy of JSON-like data, its texts and keys made harmless."""
         if isinstance(value, str):
-            return self._cover(value)
+            if value not in self._seen:
+                self._seen[value] = self._cover(value)
+            return self._seen[value]
         if isinstance(value, dict):
             return {self.cover(key): self.cover(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -62,21 +68,21 @@ class Veil:
     def spans(self, text: str) -> list[Span]:
         """Rendered text, its parts alternately trusted and not.
 
-        Untrusted are those of a caller's characters that a control token would stand on, no others: ordinary
-        text stays in one piece with the template's, and tokenizes as such.
+        Untrusted are those of a caller's characters that a control token would stand on, and what lies
+        between two such if that is none of the template's tokens. Ordinary text stays in one piece with the
+        template's, and tokenizes as such.
         """
         covered = self._unescape(text)
         plain = covered.translate(self._show)
-        untrusted = {
-            n
-            for start, end in self._guard.tokens.find(plain)
-            if covered[start:end] != plain[start:end]
-            for n in range(start, end)
-            if covered[n] != plain[n]
-        }
-        # A boundary stands between two characters that differ in trust.
-        cuts = [0, *sorted(n for n in (untrusted ^ {n + 1 for n in untrusted}) if n), len(plain)]
-        return [Span(plain[i:j], i not in untrusted) for i, j in pairwise(cuts) if i < j]
+        find = self._guard.tokens.find
+        kept = [start for start, _ in find(covered)]  # private characters are in no token
+        broken = (range(*places) for places in find(plain))
+        hidden = sorted({n for places in broken for n in places if covered[n] != plain[n]})
+        spans, done = [], 0
+        for start, end in _runs(hidden, kept):
+            spans += [Span(plain[done:start]), Span(plain[start:end], False)]
+            done = end
+        return [span for span in (*spans, Span(plain[done:])) if span.text]
 
     def _cover(self, text: str) -> str:
         return "".join(part if harmless else self._hidden(part) for part, harmless in self._guard.parts(text))
@@ -90,8 +96,10 @@ class Veil:
             return hidden
         chars = list(hidden)
         for start, end in ranges:
-            for n in [n for n in range(start, end) if SOFT.match(text[n])] or range(start, end):
+            for n in [n for n in range(start, end) if text[n] in self._soft] or range(start, end):
                 chars[n] = self._hide[text[n]]
+        for start, end in self._guard.tokens.find("".join(chars)):  # tokens of quotes and spaces only
+            chars[start:end] = map(self._hide.__getitem__, text[start:end])
         return "".join(chars)
 
     def _unescape(self, text: str) -> str:
@@ -102,16 +110,28 @@ class Veil:
         return char if ord(char) in self._show or char == self.mark else match[0]
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _runs(places: list[int], kept: list[int]) -> list[Range]:
+    """Ranges over the sorted places, none of which has a member of the sorted `kept` between two places."""
+    runs: list[Range] = []
+    for n in places:
+        if runs and bisect_left(kept, runs[-1][1]) == bisect_left(kept, n):
+            runs[-1] = (runs[-1][0], n + 1)
+        else:
+            runs.append((n, n + 1))
+    return runs
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text and key in JSON-like data."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _texts(key)
-            yield from _texts(item)
+            yield from texts(key)
+            yield from texts(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _texts(item)
+            yield from texts(item)
 
 
 def _free(texts: list[str], size: int) -> int:

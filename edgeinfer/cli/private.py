@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from types import FrameType
-from typing import NoReturn
+from typing import IO
+
+import httpx
 
 from edgeinfer.cli.client import API_KEY, Target, connect, is_ready
-from edgeinfer.errors import EdgeinferError, NotReady
+from edgeinfer.errors import EdgeinferError, ModelLoadFailed
 
 TAIL = 12
 """Lines of a failed daemon's log that are shown."""
@@ -23,83 +25,89 @@ TAIL = 12
 POLL = 0.05
 
 
-@contextmanager
-def private_daemon(model: str | None, load_timeout: float) -> Iterator[Target]:
-    """Start `edgeinfer serve` on a socket only we can reach; stop it at the end.
+class PrivateDaemon:
+    """`edgeinfer serve` on a unix socket in a folder that only we can enter.
 
-    It has a session of its own, so that Ctrl-C reaches us alone, and our end of a pipe as its stdin, so
-    that it stops even if we are killed.
+    It has a session of its own, so that Ctrl-C reaches us alone, and our end of a pipe as its stdin: it
+    stops when that closes, so also if we are killed, and takes the folder with it.
     """
-    with _orderly_end(), tempfile.TemporaryDirectory(prefix="edgeinfer-") as folder:  # mode 0700
-        target = Target("http://localhost", uds=f"{folder}/s")
-        log = Path(folder, "log")
-        process = _start(["--uds", f"{folder}/s", *(["--model", model] if model else [])], log)
-        try:
-            _wait_until_ready(target, process, log, load_timeout)
-            yield target
-        finally:
-            _stop(process)
 
-
-def _start(options: list[str], log: Path) -> subprocess.Popen[bytes]:
-    leave_out = {API_KEY, "JOURNAL_STREAM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS"}
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "edgeinfer", "serve", "--private", *options],
+    def __init__(self, model: str | None, folder: str, log: IO[bytes]) -> None:
+        self.model = ["--model", model] if model else []
+        self.log = log
+        self.uds = f"{folder}/s"
+        leave_out = {
+            API_KEY,
+            "JOURNAL_STREAM",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "WATCHDOG_PID",
+            "LISTEN_FDS",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edgeinfer", "serve", "--private", "--uds", self.uds, *self.model],
             stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
+            stdout=log,
+            stderr=log,
             start_new_session=True,
             env={k: v for k, v in os.environ.items() if k not in leave_out},
         )
 
+    def wait_until_ready(self, timeout: float) -> Target:
+        """Raises EdgeinferError with the end of the log if it does not come to that."""
+        target = Target("http://localhost", uds=self.uds)
+        deadline = time.monotonic() + timeout
+        with connect(target) as client:
+            while time.monotonic() < deadline:
+                if self.process.poll() is not None:
+                    raise self._failure(f"exit code {self.process.returncode}")
+                if self._listens() and self._is_ready(client, target):
+                    return target
+                time.sleep(POLL)
+        raise self._failure(f"no model after {timeout:g} s")
 
-def _wait_until_ready(target: Target, process: subprocess.Popen[bytes], log: Path, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    with connect(target) as client:
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                _fail(f"the daemon for this chat stopped (exit code {process.returncode})", log)
-            try:
-                if is_ready(client, target):
-                    return
-            except NotReady:  # it does not listen yet
-                pass
-            except EdgeinferError as e:
-                _fail(e.message, log)
-            time.sleep(POLL)
-    _fail(f"the model was not loaded within {timeout:g} s", log)
+    def stop(self) -> None:
+        """Nobody waits for an answer any more: no drain, only the moment that an orderly end takes."""
+        with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):  # Ctrl-C here: on to the kill
+            self.process.terminate()
+            self.process.wait(5.0)
+        if self.process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
 
+    def _listens(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as probe:  # httpx would leave a socket that cannot connect open
+            return probe.connect_ex(self.uds) == 0
 
-def _fail(what: str, log: Path) -> NoReturn:
-    lines = log.read_text(errors="replace").rstrip().split("\n")
-    tail = "".join(f"\n  {line}" for line in lines[-TAIL:])
-    raise EdgeinferError(f"{what}; its log ends with:{tail}", hint="see all of it: edgeinfer serve")
+    def _is_ready(self, client: httpx.Client, target: Target) -> bool:
+        try:
+            return is_ready(client, target)
+        except ModelLoadFailed as e:
+            raise self._failure(e.message) from e
 
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Nobody waits for an answer any more: no drain, only the moment an orderly end takes."""
-    with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):  # Ctrl-C here: on to the kill
-        process.terminate()
-        process.wait(5.0)
-    if process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    if process.stdin:
-        process.stdin.close()
+    def _failure(self, what: str) -> EdgeinferError:
+        self.log.seek(0)
+        lines = self.log.read().decode(errors="replace").rstrip().split("\n")
+        tail = "".join(f"\n  {line}" for line in lines[-TAIL:])
+        again = shlex.join(["edgeinfer", "serve", *self.model])
+        return EdgeinferError(
+            f"the daemon for this chat did not start ({what}); its log ends with:{tail}",
+            hint=f"see all of it: {again}",
+        )
 
 
 @contextmanager
-def _orderly_end() -> Iterator[None]:
-    """SIGTERM and a closed terminal end us as an exception does: what was started is stopped."""
-
-    def leave(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def private_daemon(model: str | None, load_timeout: float) -> Iterator[Target]:
+    """A daemon for as long as this lasts, with its model loaded."""
+    with (
+        tempfile.TemporaryDirectory(prefix="edgeinfer-", ignore_cleanup_errors=True) as folder,  # mode 0700
+        tempfile.TemporaryFile() as log,
+    ):
+        daemon = PrivateDaemon(model, folder, log)
+        try:
+            yield daemon.wait_until_ready(load_timeout)
+        finally:
+            daemon.stop()

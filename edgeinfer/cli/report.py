@@ -70,6 +70,8 @@ def _model(report: Report) -> Iterator[str]:
 def _now(stats: dict[str, Any]) -> Iterator[str]:
     if stats:
         cells = f"{stats.get('cells_used', 0)} of {stats.get('cells', 0)} KV cells used"
+        if kept := stats.get("cells_cached"):
+            cells += f", {kept} kept for prompts to come"
         step = f", last step {stats['step_ms']:.1f} ms" if stats.get("step_ms") else ""
         yield f"{stats.get('running', 0)} answering, {stats.get('waiting', 0)} waiting, {cells}{step}"
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeinfer.cli.options import with_settings
+
+if TYPE_CHECKING:
+    from edgeinfer.settings import Loaded
 
 
 @with_settings
@@ -23,16 +26,28 @@ def serve(
     Every option can also stand in the configuration file or in the environment
     (--drain-timeout is EDGEINFER_DRAIN_TIMEOUT); what is typed here wins.
     """
-    import msgspec
-
     from edgeinfer import settings
     from edgeinfer.server.serve import run
 
     loaded = settings.load(flags)
-    if private:  # for cli/private.py: the socket's folder keeps others out, so no key is needed
-        loaded = settings.Loaded(msgspec.structs.replace(loaded.settings, api_key_file=None), loaded.sources)
-        _stop_with_our_starter()
-    raise typer.Exit(run(loaded))
+    raise typer.Exit(_run_private(loaded) if private else run(loaded))
+
+
+def _run_private(loaded: Loaded) -> int:
+    """For cli/private.py: the socket's folder keeps others out, so no key is needed; it goes when we go."""
+    import contextlib
+    from pathlib import Path
+
+    from msgspec.structs import replace
+
+    from edgeinfer.server.serve import run
+
+    _stop_with_our_starter()
+    try:
+        return run(replace(loaded, settings=replace(loaded.settings, api_key_file=None)))
+    finally:
+        with contextlib.suppress(OSError):
+            Path(loaded.settings.uds or "").parent.rmdir()  # never one that holds anything else
 
 
 def _stop_with_our_starter() -> None:

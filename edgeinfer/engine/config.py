@@ -48,3 +48,11 @@ class EngineConfig(msgspec.Struct, frozen=True):
     mmap: bool = True
     repack: bool = True
     step_ms: float = 200.0
+
+    @property
+    def slots(self) -> int:
+        """Sequences that the KV cache holds, running and kept ones together.
+
+        In streams each costs ctx cells, so but one is kept beside those that run; in a pool it costs nothing.
+        """
+        return self.parallel + 1 if self.layout == "streams" else min(256, max(16, 4 * self.parallel))

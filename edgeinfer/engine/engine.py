@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.kv_cache import make_cache
+from edgeinfer.engine.kv_cache import KVCache
+from edgeinfer.engine.kv_streams import StreamsCache
+from edgeinfer.engine.kv_unified import UnifiedCache
 from edgeinfer.engine.logprobs import log_probabilities
 from edgeinfer.engine.output import ChosenLogprob, Delta, EngineStats, Finish, FinishReason, TokenLogprob
 from edgeinfer.engine.pace import Pace
@@ -30,7 +32,11 @@ class Engine:
     def __init__(self, backend: Backend, config: EngineConfig, clock: Clock) -> None:
         self.backend = backend
         self.config = config
-        self.cache = make_cache(backend, config)
+        self.cache: KVCache = (
+            StreamsCache(backend, config.slots, config.ctx)
+            if config.layout == "streams"
+            else UnifiedCache(backend, config.slots, config.ctx, config.cells)
+        )
         self.scheduler = Scheduler(self.cache, config.parallel)
         self.pace = Pace(config.step_ms, config.batch)
         self.failures: list[tuple[int, ErrorData]] = []
@@ -106,6 +112,7 @@ class Engine:
             waiting=len(self.scheduler.waiting),
             cells=self.cache.cells,
             cells_used=self.cache.cells_used,
+            cells_cached=self.cache.cells_cached,
             prompt_tokens_total=totals["prompt"],
             cached_tokens_total=totals["cached"],
             completion_tokens_total=totals["completion"],

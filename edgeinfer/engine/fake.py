@@ -14,7 +14,6 @@ import numpy as np
 
 from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.kv_cache import n_slots
 
 BYTES = 256
 BOS, END = 256, 257
@@ -61,7 +60,7 @@ class FakeBackend:
         self.vocab = FakeVocab()
         self._streams = config.layout == "streams"
         self._cells_each = config.ctx if self._streams else config.cells
-        self._sequences: list[list[int]] = [[] for _ in range(n_slots(config))]
+        self._sequences: list[list[int]] = [[] for _ in range(config.slots)]
         self._shared: list[list[int]] = [[] for _ in self._sequences]
         self._next_cell = 0
         self._length = length

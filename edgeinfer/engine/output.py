@@ -59,6 +59,7 @@ class EngineStats(msgspec.Struct, frozen=True):
     waiting: int = 0
     cells: int = 0
     cells_used: int = 0
+    cells_cached: int = 0
     prompt_tokens_total: int = 0
     cached_tokens_total: int = 0
     completion_tokens_total: int = 0

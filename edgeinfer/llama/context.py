@@ -11,7 +11,6 @@ import numpy as np
 
 from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.kv_cache import n_slots
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.llama.batch import BatchView
 from edgeinfer.llama.model import Model
@@ -42,7 +41,7 @@ class LlamaBackend:
         self._views: dict[int, BatchView] = {}
 
     def _params(self, config: EngineConfig) -> Any:
-        slots = n_slots(config)
+        slots = config.slots
         params = lib.llama_context_default_params()
         params.n_ctx = slots * padded(config.ctx) if self._streams else padded(config.cells)
         params.n_batch = config.batch

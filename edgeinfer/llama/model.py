@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from pathlib import Path
 
@@ -17,11 +18,12 @@ LOAD_READ, LOAD_MMAP = 0, 1
 """llama_load_mode."""
 
 SAMPLING_KEYS = {
-    "general.sampling.temp": "temperature",
-    "general.sampling.top_k": "top_k",
-    "general.sampling.top_p": "top_p",
-    "general.sampling.min_p": "min_p",
+    "general.sampling.temp": ("temperature", 100),
+    "general.sampling.top_k": ("top_k", 1_000_000),
+    "general.sampling.top_p": ("top_p", 1),
+    "general.sampling.min_p": ("min_p", 1),
 }
+"""Metadata key -> our name, and the largest value that makes sense; the smallest is 0."""
 
 
 class Model:
@@ -72,9 +74,14 @@ class Model:
         return found
 
     def sampling(self) -> dict[str, float]:
-        """The sampling values that the file recommends."""
-        values = {name: self.meta(key) for key, name in SAMPLING_KEYS.items()}
-        return {name: float(value) for name, value in values.items() if value is not None}
+        """The sampling values that the file recommends, those out of range left out."""
+        found = {}
+        for key, (name, largest) in SAMPLING_KEYS.items():
+            with contextlib.suppress(ValueError):
+                value = float(self.meta(key) or "nan")
+                if 0 <= value <= largest:
+                    found[name] = value
+        return found
 
     def info(self, config: EngineConfig) -> ModelInfo:
         buffer = ctypes.create_string_buffer(256)

@@ -67,9 +67,8 @@ def _guard(app: FastAPI, daemon: Daemon) -> None:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     daemon: Daemon = app.state.daemon
-    await daemon.supervisor.start()
+    await daemon.start()
     try:
         yield
     finally:
-        await daemon.supervisor.stop(daemon.settings.drain_timeout)
-        await daemon.renderer.close()
+        await daemon.stop()

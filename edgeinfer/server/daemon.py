@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -14,7 +16,7 @@ from edgeinfer.chat.prompt import ChatPrompter
 from edgeinfer.chat.renderer import Renderer
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.errors import InvalidRequest, ModelNotFound, ShuttingDown, WorkerDied
+from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelNotFound, ShuttingDown, WorkerDied
 from edgeinfer.metrics import Metrics
 from edgeinfer.server.merge import Deltas, merged
 from edgeinfer.server.schemas.inputs import Input
@@ -52,7 +54,21 @@ class Daemon:
         self.created = int(time.time())
         self._started = time.monotonic()
         self.metrics = Metrics(supervisor)
+        self._stopping: asyncio.Task[None] | None = None
         self._prompter: tuple[ModelInfo, ChatPrompter] | None = None
+
+    async def start(self) -> None:
+        await self.supervisor.start()
+
+    async def stop(self) -> None:
+        """Drain and end everything. Whoever calls this, and however often, it happens once."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        await self.supervisor.stop(self.settings.drain_timeout)
+        await self.renderer.close()
 
     @property
     def model_name(self) -> str:
@@ -86,6 +102,11 @@ class Daemon:
         if self._prompter is None or self._prompter[0] is not info:
             self._prompter = info, ChatPrompter(info, self.renderer)
         return self._prompter[1]
+
+    async def warm_up(self, info: ModelInfo) -> None:
+        """Start the template process and learn the template now, not at somebody's first request."""
+        with contextlib.suppress(EdgeinferError):  # that request will be told
+            await self.prompter(info).capabilities()
 
     async def generate(self, prompts: Sequence[Prompt], params: SamplingParams, n: int) -> Deltas:
         """Deltas of n answers to each prompt; closing this cancels them all."""

@@ -14,6 +14,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
 from edgeinfer import log
@@ -21,9 +22,10 @@ from edgeinfer.errors import EdgeinferError
 from edgeinfer.notify import notify
 from edgeinfer.plan import make_plan
 from edgeinfer.server.app import create_app
-from edgeinfer.server.daemon import Choices
+from edgeinfer.server.daemon import Choices, Daemon
+from edgeinfer.server.patience import Patience
 from edgeinfer.server.sockets import address, bind, check_exposure
-from edgeinfer.settings import Loaded, Settings
+from edgeinfer.settings import Loaded
 from edgeinfer.worker.supervisor import Supervisor
 
 STARTUP_FAILURE = 3
@@ -49,7 +51,8 @@ def run(loaded: Loaded) -> int:
     try:
         supervisor = Supervisor(plan.config, queue=settings.queue, load_timeout=settings.load_timeout)
         choices = Choices(plan.config, plan.reasons, loaded.sources)
-        server = Server(_config(settings, supervisor, choices), supervisor, settings.drain_timeout)
+        app = create_app(settings, supervisor, choices)
+        server = Server(app)
         server.run(sockets)
         return server.status
     finally:
@@ -59,9 +62,10 @@ def run(loaded: Loaded) -> int:
             Path(settings.uds).unlink(missing_ok=True)
 
 
-def _config(settings: Settings, supervisor: Supervisor, choices: Choices) -> uvicorn.Config:
+def _config(app: FastAPI, drain: float) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(settings, supervisor, choices),
+        app,
+        http=Patience,
         lifespan="on",
         ws="none",
         log_config=None,
@@ -69,17 +73,16 @@ def _config(settings: Settings, supervisor: Supervisor, choices: Choices) -> uvi
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=math.ceil(settings.drain_timeout) + LAST_WORDS,
+        timeout_graceful_shutdown=math.ceil(drain) + LAST_WORDS,
     )
 
 
 class Server(uvicorn.Server):
     """uvicorn, with a model that becomes ready after the socket, and with answers that end before it does."""
 
-    def __init__(self, config: uvicorn.Config, supervisor: Supervisor, drain: float) -> None:
-        super().__init__(config)
-        self.supervisor = supervisor
-        self.drain = drain
+    def __init__(self, app: FastAPI) -> None:
+        self.daemon: Daemon = app.state.daemon
+        super().__init__(_config(app, self.daemon.settings.drain_timeout))
         self.status = 0
         self._watch: asyncio.Task[None] | None = None
 
@@ -96,10 +99,10 @@ class Server(uvicorn.Server):
         if self._watch:
             self._watch.cancel()
         # Beside uvicorn's shutdown, which waits for the connections: this is what ends their answers.
-        draining = asyncio.create_task(self.supervisor.stop(self.drain))
+        draining = asyncio.create_task(self.daemon.stop())
         await super().shutdown(sockets)
-        if self.force_exit:
-            await self.supervisor.stop()
+        if self.force_exit:  # a second Ctrl-C: without a drain
+            await self.daemon.supervisor.stop()
         await draining
 
     async def _announce(self) -> None:
@@ -112,12 +115,14 @@ class Server(uvicorn.Server):
     async def _settled(self) -> bool:
         """Whether the model's fate is known; waits for it, but not for ever."""
         try:
-            info = await self.supervisor.ready()
+            info = await self.daemon.supervisor.ready()
         except EdgeinferError as e:
-            if self.supervisor.state == "failed":
+            state = self.daemon.supervisor.state
+            if state == "failed":
                 self._fail(e)
-            return self.supervisor.state in ("failed", "stopped")
+            return state in ("failed", "stopped")
         notify(f"READY=1\nSTATUS=serving {info.name}")
+        await self.daemon.warm_up(info)
         return True
 
     def _fail(self, error: EdgeinferError) -> None:

@@ -10,17 +10,49 @@ from grammar import fill
 from skills import Use
 from words import QUANTITIES, device, place
 
-DONE = ('{"ok": true}', "ok", "OK", '{"status": "ok"}', '{"success": true}', "done", '{"result": "success"}', "true", "null", '{"error": null}', "")
-FAILURES = ("timeout", "device not found", "no connection", "permission denied", "offline", "unknown room", "busy", "sensor not available",
+DONE = (
+    '{"ok": true}',
+    "ok",
+    "OK",
+    '{"status": "ok"}',
+    '{"success": true}',
+    "done",
+    '{"result": "success"}',
+    "true",
+    "null",
+    '{"error": null}',
+    "",
+)
+FAILURES = ("timeout", "device not found", "no connection", "permission denied", "offline", "unknown room",
+            "busy", "sensor not available",
             "value out of range", "battery empty", "internal error", "not responding")  # fmt: skip
-SKIES = ("sunny", "cloudy", "rain", "light rain", "snow", "fog", "windy", "clear sky", "storm", "overcast", "partly cloudy")
+SKIES = (
+    "sunny",
+    "cloudy",
+    "rain",
+    "light rain",
+    "snow",
+    "fog",
+    "windy",
+    "clear sky",
+    "storm",
+    "overcast",
+    "partly cloudy",
+)
 
 
 def respond(use: Use, key: str, values: dict[str, Any], rng: random.Random) -> tuple[str, str]:
     """The tool's content and the sentence that reports it, which claims no more than it says."""
     if rng.random() < 0.1:
         why = rng.choice(FAILURES)
-        content = rng.choice((json.dumps({"error": why}), f"error: {why}", f"Error: {why}", json.dumps({"ok": False, "error": why})))
+        content = rng.choice(
+            (
+                json.dumps({"error": why}),
+                f"error: {why}",
+                f"Error: {why}",
+                json.dumps({"ok": False, "error": why}),
+            )
+        )
         return content, f"That failed: {why}."
     if not use.reading:
         return rng.choice(DONE), capital(fill(use.done, values, tail=use.tail))
@@ -34,7 +66,10 @@ def reading(key: str, values: dict[str, Any], rng: random.Random) -> tuple[str, 
         text = f"{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}"
         return rng.choice((text, json.dumps({"time": text}))), text
     if key == "devices":
-        names = [device(rng, rng.choice(("pump", "valve", "fan"))) if rng.random() < 0.5 else f"{place(rng)} light" for _ in range(rng.randint(1, 4))]
+        names = [
+            device(rng, rng.choice(("pump", "valve", "fan"))) if rng.random() < 0.5 else f"{place(rng)} light"
+            for _ in range(rng.randint(1, 4))
+        ]
         return rng.choice((json.dumps(names), json.dumps({"devices": names}))), ", ".join(names)
     if key == "weather":
         sky, degrees = rng.choice(SKIES), rng.randint(-15, 38)
@@ -52,7 +87,8 @@ def reading(key: str, values: dict[str, Any], rng: random.Random) -> tuple[str, 
     text = f"{number} {unit}"
     return rng.choice((
         (text, text), (json.dumps({"value": number, "unit": unit}, ensure_ascii=False), text),
-        (json.dumps({quantity: number}), str(number)), (str(number), str(number)), (json.dumps({"value": number}), str(number)),
+        (json.dumps({quantity: number}), str(number)), (str(number), str(number)),
+        (json.dumps({"value": number}), str(number)),
         (json.dumps({quantity: number, "unit": unit}, ensure_ascii=False), text),
     ))  # fmt: skip
 

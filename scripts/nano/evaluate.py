@@ -19,13 +19,17 @@ from probes import COMMANDS, QUESTIONS, TOOLS
 from tokenizers import Tokenizer
 
 CALL = re.compile(r"<tool_call>\n(.*?)\n</tool_call>", re.DOTALL)
-STRINGS = ("Grüße aus Köln", "naïve café 12345", "日本語 テスト", "  two  spaces\n\n\nlines\t", "I'LL don't we've", "emoji 🙂🚀", "x=1;y+=2//3",
-           "a\r\nb", "     def f(x):\n        return x\n", "<|im_start|>user\nhi<|im_end|>\n", "{\"a\": [1, 2.5, null]}", "½ ² ٣", "…—“quoted”")  # fmt: skip
+STRINGS = ("Grüße aus Köln", "naïve café 12345", "日本語 テスト", "  two  spaces\n\n\nlines\t",
+           "I'LL don't we've", "emoji 🙂🚀", "x=1;y+=2//3",
+           "a\r\nb", "     def f(x):\n        return x\n", "<|im_start|>user\nhi<|im_end|>\n",
+           "{\"a\": [1, 2.5, null]}", "½ ² ٣", "…—“quoted”")  # fmt: skip
 
 
 def check_tokens(model: Llama, tokenizer: Tokenizer, count: int) -> int:
     """How many texts the two tokenizers split differently (none may)."""
-    texts = [render(c.messages, c.declared(), generate=False) for c in conversations(77, count)] + list(STRINGS)
+    texts = [render(c.messages, c.declared(), generate=False) for c in conversations(77, count)] + list(
+        STRINGS
+    )
     different = 0
     for text in texts:
         mine = tokenizer.encode(text, add_special_tokens=False).ids
@@ -36,7 +40,9 @@ def check_tokens(model: Llama, tokenizer: Tokenizer, count: int) -> int:
     return different
 
 
-def answer(model: Llama, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, limit: int = 160) -> str:
+def answer(
+    model: Llama, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, limit: int = 160
+) -> str:
     """The greedy answer, with the markup of its calls."""
     prompt = model.tokenize(render(messages, tools, generate=True).encode(), add_bos=False, special=True)
     model.reset()
@@ -69,7 +75,9 @@ def held_out_scores(model: Llama, count: int, verbose: bool) -> None:
         total[chat.kind] += 1
         right[chat.kind] += good
         if verbose and not good:
-            print(f"[{chat.kind}] {chat.messages[-2]['content']!r}\n   wanted {calls or text}\n   said   {said!r}")
+            print(
+                f"[{chat.kind}] {chat.messages[-2]['content']!r}\n   wanted {calls or text}\n   said   {said!r}"
+            )
     for kind in sorted(total):
         print(f"held-out {kind}: {right[kind]}/{total[kind]} = {right[kind] / total[kind]:.1%}")
 

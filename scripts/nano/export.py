@@ -50,7 +50,9 @@ def add_vocabulary(writer: gguf.GGUFWriter, path: Path) -> None:
     """The tokens in order of their ids, the merges in order of their rank."""
     tokenizer = Tokenizer.from_file(str(path))
     tokens = [tokenizer.id_to_token(i) or "" for i in range(tokenizer.get_vocab_size())]
-    kinds = dict.fromkeys(CONTROL, gguf.TokenType.CONTROL) | dict.fromkeys(MARKUP, gguf.TokenType.USER_DEFINED)
+    kinds = dict.fromkeys(CONTROL, gguf.TokenType.CONTROL) | dict.fromkeys(
+        MARKUP, gguf.TokenType.USER_DEFINED
+    )
     merges: list[Any] = json.loads(path.read_text())["model"]["merges"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
@@ -76,7 +78,9 @@ def write(directory: Path, out: Path, kind: str) -> None:
     writer = gguf.GGUFWriter(str(temporary), "qwen2")
     writer.add_name("edgeinfer-nano")
     writer.add_basename("edgeinfer-nano")
-    writer.add_description("Answers questions about edgeinfer and turns simple device commands into tool calls")
+    writer.add_description(
+        "Answers questions about edgeinfer and turns simple device commands into tool calls"
+    )
     writer.add_license("apache-2.0")
     writer.add_languages(["en"])
     writer.add_size_label(f"{count / 1e6:.1f}M")

@@ -14,12 +14,45 @@ HELD_OUT_PERCENT = 10
 TRIES = 200
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
 NOUNS = {"pump": "pump", "valve": "valve", "relay": "relay", "lock": "door"}
-FIRST = ("please ", "hey, ", "can you ", "could you ", "could you please ", "i want you to ", "ok, ", "now ", "i'd like you to ",
+FIRST = ("please ", "hey, ", "can you ", "could you ", "could you please ", "i want you to ", "ok, ",
+         "now ", "i'd like you to ",
          "hi, ", "would you ", "just ", "you should ")  # fmt: skip
 LAST = (" please", ", please", " now", " for me", " right now", ", thanks", " again", " immediately")
-OPENERS = ("hey, ", "hi, ", "hello, ", "so ", "please tell me, ", "one question: ", "ok, ", "and ", "but ", "well, ", "sorry, ")
-SUBJECTS = ("dinner", "lunch", "the meeting", "the train", "the bus", "the shift", "the film", "pump 3", "the delivery", "the cake")
-ENDS = ("is ready", "starts in ten minutes", "is late", "has arrived", "is over", "is cancelled", "starts now", "will be late today")
+OPENERS = (
+    "hey, ",
+    "hi, ",
+    "hello, ",
+    "so ",
+    "please tell me, ",
+    "one question: ",
+    "ok, ",
+    "and ",
+    "but ",
+    "well, ",
+    "sorry, ",
+)
+SUBJECTS = (
+    "dinner",
+    "lunch",
+    "the meeting",
+    "the train",
+    "the bus",
+    "the shift",
+    "the film",
+    "pump 3",
+    "the delivery",
+    "the cake",
+)
+ENDS = (
+    "is ready",
+    "starts in ten minutes",
+    "is late",
+    "has arrived",
+    "is over",
+    "is cancelled",
+    "starts now",
+    "will be late today",
+)
 
 
 def expand(pattern: str, rng: random.Random) -> str:
@@ -52,7 +85,8 @@ def values_for(key: str, use: Use, rng: random.Random, places: tuple[str, ...]) 
     city = rng.choice(CITIES) if rng.random() < 0.6 else invented(rng).capitalize()
     values: dict[str, Any] = {
         "place": rng.choice(places) if places else place(rng),
-        "level": level, "degrees": degrees, "minutes": rng.choice((1, 2, 3, 5, 7, 8, 10, 12, 15, 20, 25, 30, 45, 60, 90, rng.randint(1, 240))),
+        "level": level, "degrees": degrees, "minutes": rng.choice((1, 2, 3, 5, 7, 8, 10, 12, 15, 20, 25, 30,
+            45, 60, 90, rng.randint(1, 240))),
         "label": rng.choice(LABELS) if rng.random() < 0.6 else invented(rng),
         "quantity": rng.choice(QUANTITIES)[0] if rng.random() < 0.85 else invented(rng),
         "city": city, "text": text,
@@ -78,7 +112,7 @@ def fill(pattern: str, values: dict[str, Any], **more: str) -> str:
 def mentioned(pattern: str, values: dict[str, Any]) -> dict[str, Any]:
     """Only what the phrase says: an argument nobody mentioned must not be made up."""
     alias = {"place": ("{place}", "{the}"), "name": ("{name}", "{bare}")}
-    said = {r: v for r, v in values.items() if any(s in pattern for s in alias.get(r, ("{%s}" % r,)))}
+    said = {r: v for r, v in values.items() if any(s in pattern for s in alias.get(r, ("{" + r + "}",)))}
     if "state" in values:
         said["state"] = values["state"]
     return said
@@ -110,5 +144,7 @@ def typo(text: str, rng: random.Random) -> str:
     """Swap or drop one letter near the start, where no name is likely to be."""
     at = rng.randint(1, min(6, len(text) - 2)) if len(text) > 8 else 0
     if at and text[at].isalpha() and text[at + 1].isalpha():
-        return text[:at] + (text[at + 1] + text[at] + text[at + 2 :] if rng.random() < 0.5 else text[at + 1 :])
+        return text[:at] + (
+            text[at + 1] + text[at] + text[at + 2 :] if rng.random() < 0.5 else text[at + 1 :]
+        )
     return text

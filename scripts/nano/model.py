@@ -66,7 +66,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Softmax attention spelled out: on a CPU in bfloat16, at a few hundred
-    positions, it takes half the time of the fused kernel."""
+    positions, it takes half the time of the fused kernel.
+    """
     batch, heads, time, dim = q.shape
     q, k, v = q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
     scores = torch.baddbmm(mask.expand(batch * heads, time, time), q, k.transpose(1, 2), alpha=dim**-0.5)

@@ -9,122 +9,192 @@ from __future__ import annotations
 
 from skills import Param, Skill, Use
 
+# fmt: off
 ROOM = Param("place", ("room", "location", "area", "place", "zone"), "string",
-             ("Room name", "Where", "The room", "Name of the room or area", "Location of the device"))  # fmt: skip
-ON_OFF = (("on", "off"), ("on", "off"), ("on", "off"), ("ON", "OFF"), ("turn_on", "turn_off"), (True, False), (True, False))
+             ("Room name", "Where", "The room", "Name of the room or area", "Location of the device"))
+ON_OFF = (("on", "off"), ("on", "off"), ("on", "off"), ("ON", "OFF"), ("turn_on", "turn_off"), (True, False),
+          (True, False))
 OPEN_CLOSE = (("open", "close"), ("open", "close"), ("open", "closed"), ("OPEN", "CLOSE"), (True, False))
 START_STOP = (("start", "stop"), ("start", "stop"), ("on", "off"), ("run", "halt"), (True, False))
 LOCKING = (("lock", "unlock"), ("locked", "unlocked"), (True, False))
+# fmt: on
 
 
 def state(pairs: tuple[tuple[object, object], ...], *names: str) -> Param:
-    return Param("state", names, "state", ("New state", "What to do", "Wanted state", "State to set", ""), pairs=pairs)
+    return Param(
+        "state", names, "state", ("New state", "What to do", "Wanted state", "State to set", ""), pairs=pairs
+    )
 
 
 def number(role: str, names: tuple[str, ...], *about: str, required: bool = True) -> Param:
     return Param(role, names, "number", about, required=required)
 
 
+# fmt: off
 LIGHT_ON = (
-    "[turn|switch|put] on the [light|lights|lamp|lamps] in {the}", "[turn|switch] the [light|lights|lamp] on in {the}",
-    "[turn|switch|put] the {place} [light|lights|lamp] on", "[turn|switch] on the {place} [light|lights|lamp]",
-    "{place} [light|lights|lamp] on", "[light|lights] on in {the}", "light up {the}", "enable the [light|lights] in {the}",
-    "it's [too |very |so |]dark in {the}", "i [need|want] [some |]light in {the}", "[get|have] the lights on in {the}",
-    "[can|could|would|will] you [turn|switch] on the [light|lights] in {the}?", "activate the {place} [light|lights]",
+    "[turn|switch|put] on the [light|lights|lamp|lamps] in {the}",
+    "[turn|switch] the [light|lights|lamp] on in {the}",
+    "[turn|switch|put] the {place} [light|lights|lamp] on",
+    "[turn|switch] on the {place} [light|lights|lamp]",
+    "{place} [light|lights|lamp] on", "[light|lights] on in {the}", "light up {the}",
+    "enable the [light|lights] in {the}",
+    "it's [too |very |so |]dark in {the}", "i [need|want] [some |]light in {the}",
+    "[get|have] the lights on in {the}",
+    "[can|could|would|will] you [turn|switch] on the [light|lights] in {the}?",
+    "activate the {place} [light|lights]",
     "[can|could] you [turn|switch] the {place} [light|lights] on?", "in {the}, turn on the [light|lights]",
-)  # fmt: skip
+)
 LIGHT_OFF = (
-    "[turn|switch|shut] off the [light|lights|lamp|lamps] in {the}", "[turn|switch] the [light|lights|lamp] off in {the}",
-    "[turn|switch|shut] the {place} [light|lights|lamp] off", "[turn|switch] off the {place} [light|lights|lamp]",
-    "{place} [light|lights|lamp] off", "[light|lights] off in {the}", "lights out in {the}", "kill the [light|lights] in {the}",
-    "disable the [light|lights] in {the}", "nobody is in {the}, turn the [light|lights] off", "make {the} dark",
-    "[can|could|would|will] you [turn|switch] off the [light|lights] in {the}?", "deactivate the {place} [light|lights]",
+    "[turn|switch|shut] off the [light|lights|lamp|lamps] in {the}",
+    "[turn|switch] the [light|lights|lamp] off in {the}",
+    "[turn|switch|shut] the {place} [light|lights|lamp] off",
+    "[turn|switch] off the {place} [light|lights|lamp]",
+    "{place} [light|lights|lamp] off", "[light|lights] off in {the}", "lights out in {the}",
+    "kill the [light|lights] in {the}",
+    "disable the [light|lights] in {the}", "nobody is in {the}, turn the [light|lights] off",
+    "make {the} dark",
+    "[can|could|would|will] you [turn|switch] off the [light|lights] in {the}?",
+    "deactivate the {place} [light|lights]",
     "[can|could] you [turn|switch] the {place} [light|lights] off?", "no [more |]light in {the}",
-)  # fmt: skip
+)
 DIM = (
-    "[dim|set] the [light|lights] in {the} to {level}[%| percent]", "[set|change|put] the {place} [light|lights] to {level}[%| percent]",
-    "[dim|brighten] the {place} [light|lights|lamp] to {level}[%| percent]", "{place} [light|lights] [at|to] {level}[%| percent]",
-    "[set|change] the brightness in {the} to {level}[%| percent|]", "brightness {level}[%| percent|] in {the}",
-    "[can|could] you [dim|set] the {place} [light|lights] to {level}[%| percent]?", "{level}[%| percent] [light|brightness] in {the}",
-    "[make|have] the [light|lights] in {the} {level}[%| percent] bright", "i want {level}[%| percent] light in {the}",
-)  # fmt: skip
-OPENING = ("open [up |]the [blinds|shutters|curtains] in {the}", "open the {place} [blinds|shutters|curtains]",
-           "[raise|lift|pull up] the [blinds|shutters] in {the}", "{place} [blinds|shutters|curtains] [open|up]",
-           "let [some |the |]sun[light|] into {the}", "[can|could] you open the [blinds|shutters|curtains] in {the}?",
-           "[blinds|shutters] up in {the}", "put the [blinds|shutters] up in {the}")  # fmt: skip
-CLOSING = ("close the [blinds|shutters|curtains] in {the}", "[close|shut] the {place} [blinds|shutters|curtains]",
-           "[lower|drop|pull down] the [blinds|shutters] in {the}", "{place} [blinds|shutters|curtains] [closed|down]",
+    "[dim|set] the [light|lights] in {the} to {level}[%| percent]",
+    "[set|change|put] the {place} [light|lights] to {level}[%| percent]",
+    "[dim|brighten] the {place} [light|lights|lamp] to {level}[%| percent]",
+    "{place} [light|lights] [at|to] {level}[%| percent]",
+    "[set|change] the brightness in {the} to {level}[%| percent|]",
+    "brightness {level}[%| percent|] in {the}",
+    "[can|could] you [dim|set] the {place} [light|lights] to {level}[%| percent]?",
+    "{level}[%| percent] [light|brightness] in {the}",
+    "[make|have] the [light|lights] in {the} {level}[%| percent] bright",
+    "i want {level}[%| percent] light in {the}",
+)
+OPENING = ("open [up |]the [blinds|shutters|curtains] in {the}",
+           "open the {place} [blinds|shutters|curtains]",
+           "[raise|lift|pull up] the [blinds|shutters] in {the}",
+           "{place} [blinds|shutters|curtains] [open|up]",
+           "let [some |the |]sun[light|] into {the}",
+           "[can|could] you open the [blinds|shutters|curtains] in {the}?",
+           "[blinds|shutters] up in {the}", "put the [blinds|shutters] up in {the}")
+CLOSING = ("close the [blinds|shutters|curtains] in {the}",
+           "[close|shut] the {place} [blinds|shutters|curtains]",
+           "[lower|drop|pull down] the [blinds|shutters] in {the}",
+           "{place} [blinds|shutters|curtains] [closed|down]",
            "keep the sun out of {the}", "[can|could] you close the [blinds|shutters|curtains] in {the}?",
-           "[blinds|shutters] down in {the}", "put the [blinds|shutters] down in {the}")  # fmt: skip
+           "[blinds|shutters] down in {the}", "put the [blinds|shutters] down in {the}")
+# fmt: on
 
 
 def machine(verbs: str, tail: str, noun: str) -> tuple[str, ...]:
     """Commands to one named device; `verbs` go before its name and `tail` after it."""
-    return (f"{verbs} {{name}}", f"[turn|switch|put] {{name}} {tail}", f"{{name}} {tail}", f"[can|could] you {verbs} {{name}}?",
-            f"{verbs} the {noun} called {{bare}}", f"i want {{name}} {tail}", f"set {{name}} to {tail}",
-            f"make sure {{name}} is {tail}")  # fmt: skip
+    return (
+        f"{verbs} {{name}}",
+        f"[turn|switch|put] {{name}} {tail}",
+        f"{{name}} {tail}",
+        f"[can|could] you {verbs} {{name}}?",
+        f"{verbs} the {noun} called {{bare}}",
+        f"i want {{name}} {tail}",
+        f"set {{name}} to {tail}",
+        f"make sure {{name}} is {tail}",
+    )
 
 
-def switched(key: str, noun: str, states: Param, on: tuple[str, str], off: tuple[str, str], tools: tuple[str, ...]) -> Skill:
+def switched(
+    key: str, noun: str, states: Param, on: tuple[str, str], off: tuple[str, str], tools: tuple[str, ...]
+) -> Skill:
     """A skill over named devices of one kind: pumps, valves, relays."""
-    target = Param("name", (f"{noun}_id", noun, "name", "id", "device", "target"), "string",
-                   (f"Name of the {noun}", f"Which {noun}", "Device name", "Identifier", ""))  # fmt: skip
+    target = Param(
+        "name",
+        (f"{noun}_id", noun, "name", "id", "device", "target"),
+        "string",
+        (f"Name of the {noun}", f"Which {noun}", "Device name", "Identifier", ""),
+    )
     return Skill(
-        key, key, tools, (f"Control a {noun}", f"Switch a {noun}", f"Set the state of a {noun}", f"Operate one {noun}"),
+        key,
+        key,
+        tools,
+        (f"Control a {noun}", f"Switch a {noun}", f"Set the state of a {noun}", f"Operate one {noun}"),
         (target, states),
-        (Use(machine(*on, noun), "{Name} is now {tail}.", state=0, tail=on[1]),
-         Use(machine(*off, noun), "{Name} is now {tail}.", state=1, tail=off[1])),
+        (
+            Use(machine(*on, noun), "{Name} is now {tail}.", state=0, tail=on[1]),
+            Use(machine(*off, noun), "{Name} is now {tail}.", state=1, tail=off[1]),
+        ),
         ask=f"Which {noun} do you mean?",
-    )  # fmt: skip
+    )
 
 
+# fmt: off
 SKILLS: tuple[Skill, ...] = (
-    Skill("light", "light", ("set_light", "light_control", "switch_light", "control_light", "lights", "toggle_light"),
+    Skill("light", "light", ("set_light", "light_control", "switch_light", "control_light", "lights",
+                             "toggle_light"),
           ("Turn a light on or off", "Switch the light in a room", "Control the lights", "Light switch"),
           (ROOM, state(ON_OFF, "state", "power", "on", "action", "status")),
-          (Use(LIGHT_ON, "The light in {the} is on.", state=0), Use(LIGHT_OFF, "The light in {the} is off.", state=1)),
+          (Use(LIGHT_ON, "The light in {the} is on.", state=0), Use(LIGHT_OFF, "The light in {the} is off.",
+              state=1)),
           ask="In which room?"),
     Skill("dimmer", "light", ("set_light", "set_lamp", "light", "control_light", "smart_light"),
           ("Set a light: on or off, brightness", "Control a dimmable light", "Change the light in a room"),
           (ROOM, state(ON_OFF, "state", "power", "on"),
-           number("level", ("brightness", "level", "percent"), "Brightness in percent", "0-100", required=False)),
-          (Use(LIGHT_ON, "The light in {the} is on.", state=0), Use(LIGHT_OFF, "The light in {the} is off.", state=1),
+           number("level", ("brightness", "level", "percent"), "Brightness in percent", "0-100",
+                  required=False)),
+          (Use(LIGHT_ON, "The light in {the} is on.", state=0), Use(LIGHT_OFF, "The light in {the} is off.",
+              state=1),
            Use(DIM, "The light in {the} is at {level} %.", state=0)), ask="In which room?"),
     Skill("brightness", "light", ("set_brightness", "dim_light", "dim_lights", "brightness", "light_level"),
           ("Set the brightness of a light", "Dim the lights in a room", "Light level in percent"),
-          (ROOM, number("level", ("level", "brightness", "percent", "value"), "0-100", "Percent", "Brightness in percent")),
+          (ROOM, number("level", ("level", "brightness", "percent", "value"), "0-100", "Percent",
+                        "Brightness in percent")),
           (Use(DIM, "The light in {the} is at {level} %."),), ask="To how many percent?"),
-    Skill("thermostat", "heat", ("set_temperature", "thermostat", "set_thermostat", "heating", "adjust_thermostat"),
+    Skill("thermostat", "heat", ("set_temperature", "thermostat", "set_thermostat", "heating",
+                                 "adjust_thermostat"),
           ("Set the target temperature", "Set the thermostat of a room", "Change the heating"),
           (Param("place", ROOM.names, "string", ROOM.about, required=False),
-           number("degrees", ("temperature", "degrees", "target", "celsius", "value"), "In °C", "Target in Celsius", "Degrees")),
-          (Use(("set the [thermostat|heating|temperature] in {the} to {degrees}[ degrees|°C| °C|]", "[heat|warm|cool] {the} to {degrees}[ degrees|°C| °C|]",
-                "make it {degrees}[ degrees|°C|] in {the}", "{place} [thermostat|temperature|heating] to {degrees}[ degrees|°C|]",
-                "i want {degrees} degrees in {the}", "[can|could] you set the {place} [thermostat|temperature] to {degrees}[ degrees|°C|]?"),
+           number("degrees", ("temperature", "degrees", "target", "celsius", "value"), "In °C",
+                  "Target in Celsius", "Degrees")),
+          (Use(("set the [thermostat|heating|temperature] in {the} to {degrees}[ degrees|°C| °C|]",
+                "[heat|warm|cool] {the} to {degrees}[ degrees|°C| °C|]",
+                "make it {degrees}[ degrees|°C|] in {the}",
+                "{place} [thermostat|temperature|heating] to {degrees}[ degrees|°C|]",
+                "i want {degrees} degrees in {the}",
+                "[can|could] you set the {place} [thermostat|temperature] to {degrees}[ degrees|°C|]?"),
                "The thermostat in {the} is set to {degrees} °C."),
-           Use(("set the [thermostat|heating|temperature] to {degrees}[ degrees|°C| °C|]", "[thermostat|temperature|heating] to {degrees}[ degrees|°C|]",
-                "make it {degrees}[ degrees|°C]", "change the temperature to {degrees}[ degrees|°C|]", "i'd like {degrees} degrees"),
+           Use(("set the [thermostat|heating|temperature] to {degrees}[ degrees|°C| °C|]",
+                "[thermostat|temperature|heating] to {degrees}[ degrees|°C|]",
+                "make it {degrees}[ degrees|°C]", "change the temperature to {degrees}[ degrees|°C|]",
+                "i'd like {degrees} degrees"),
                "The thermostat is set to {degrees} °C.")), ask="To which temperature?"),
     Skill("blinds", "blinds", ("set_blinds", "blinds", "control_blinds", "move_shutters", "curtains"),
           ("Open or close the blinds", "Move the blinds of a room", "Control shutters and curtains"),
           (ROOM, state(OPEN_CLOSE, "state", "action", "position", "open", "command")),
-          (Use(OPENING, "The blinds in {the} are open.", state=0), Use(CLOSING, "The blinds in {the} are closed.", state=1)),
+          (Use(OPENING, "The blinds in {the} are open.", state=0), Use(CLOSING,
+              "The blinds in {the} are closed.", state=1)),
           ask="In which room?"),
-    switched("pump", "pump", state(START_STOP, "action", "state", "command", "on", "run"), ("[start|run|activate]", "on"),
-             ("[stop|halt|deactivate]", "off"), ("set_pump", "control_pump", "pump", "pump_control", "switch_pump")),
-    switched("valve", "valve", state(OPEN_CLOSE, "state", "position", "action", "open", "command"), ("open", "open"),
-             ("[close|shut]", "closed"), ("set_valve", "valve", "control_valve", "valve_control", "actuate_valve")),
-    switched("relay", "relay", state(ON_OFF, "state", "on", "value", "action"), ("[energize|enable|switch on|turn on]", "on"),
-             ("[release|disable|switch off|turn off]", "off"), ("set_relay", "relay", "switch_relay", "relay_write", "write_relay")),
+    switched("pump", "pump", state(START_STOP, "action", "state", "command", "on", "run"),
+             ("[start|run|activate]", "on"),
+             ("[stop|halt|deactivate]", "off"), ("set_pump", "control_pump", "pump", "pump_control",
+                                                 "switch_pump")),
+    switched("valve", "valve", state(OPEN_CLOSE, "state", "position", "action", "open", "command"), ("open",
+        "open"),
+             ("[close|shut]", "closed"), ("set_valve", "valve", "control_valve", "valve_control",
+                                          "actuate_valve")),
+    switched("relay", "relay", state(ON_OFF, "state", "on", "value", "action"),
+             ("[energize|enable|switch on|turn on]", "on"),
+             ("[release|disable|switch off|turn off]", "off"), ("set_relay", "relay", "switch_relay",
+                 "relay_write", "write_relay")),
     switched("lock", "door", state(LOCKING, "state", "action", "locked", "command"), ("lock", "locked"),
              ("unlock", "unlocked"), ("set_lock", "door_lock", "lock", "lock_door", "control_lock")),
     Skill("fan", "fan", ("set_fan", "fan", "control_fan", "fan_control", "ventilation"),
           ("Turn a fan on or off", "Control the fan in a room", "Ventilation of a room"),
           (ROOM, state(ON_OFF, "state", "on", "power", "action")),
-          (Use(("[turn|switch] on the [fan|ventilation] in {the}", "[start|run] the {place} [fan|ventilation]", "{place} fan on", "fan on in {the}",
-                "[turn|switch] the {place} [fan|ventilation] on", "i need [some |]air in {the}", "[can|could] you [turn|switch] on the {place} fan?"),
+          (Use(("[turn|switch] on the [fan|ventilation] in {the}",
+                "[start|run] the {place} [fan|ventilation]", "{place} fan on", "fan on in {the}",
+                "[turn|switch] the {place} [fan|ventilation] on", "i need [some |]air in {the}",
+                "[can|could] you [turn|switch] on the {place} fan?"),
                "The fan in {the} is on.", state=0),
-           Use(("[turn|switch] off the [fan|ventilation] in {the}", "[stop|halt] the {place} [fan|ventilation]", "{place} fan off", "fan off in {the}",
-                "[turn|switch] the {place} [fan|ventilation] off", "no more air in {the}", "[can|could] you [turn|switch] off the {place} fan?"),
+           Use(("[turn|switch] off the [fan|ventilation] in {the}",
+                "[stop|halt] the {place} [fan|ventilation]", "{place} fan off", "fan off in {the}",
+                "[turn|switch] the {place} [fan|ventilation] off", "no more air in {the}",
+                "[can|could] you [turn|switch] off the {place} fan?"),
                "The fan in {the} is off.", state=1)), ask="In which room?"),
 )
+# fmt: on

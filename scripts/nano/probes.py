@@ -16,14 +16,23 @@ def _tool(name: str, about: str, required: int, **properties: Any) -> dict[str, 
 
 TEXT = {"type": "string"}
 TOOLS: list[dict[str, Any]] = [
-    _tool("set_light", "Turn a light on or off", 2, room=TEXT, state={"type": "string", "enum": ["on", "off"]}),
+    _tool(
+        "set_light", "Turn a light on or off", 2, room=TEXT, state={"type": "string", "enum": ["on", "off"]}
+    ),
     _tool("set_thermostat", "Set the target temperature", 1, temperature={"type": "number"}, room=TEXT),
-    _tool("control_blinds", "Open or close the blinds", 2, room=TEXT, action={"type": "string", "enum": ["open", "close"]}),
+    _tool(
+        "control_blinds",
+        "Open or close the blinds",
+        2,
+        room=TEXT,
+        action={"type": "string", "enum": ["open", "close"]},
+    ),
     _tool("set_pump", "Control a pump", 2, pump=TEXT, on={"type": "boolean"}),
     _tool("set_timer", "Start a timer", 1, minutes={"type": "integer"}, label=TEXT),
     _tool("read_sensor", "Read a sensor", 2, sensor=TEXT, room=TEXT),
 ]
 
+# fmt: off
 COMMANDS: tuple[tuple[str, str | None, dict[str, Any]], ...] = (
     ("turn on the kitchen light", "set_light", {"room": "kitchen", "state": "on"}),
     ("Please switch the bedroom lights off.", "set_light", {"room": "bedroom", "state": "off"}),
@@ -33,7 +42,8 @@ COMMANDS: tuple[tuple[str, str | None, dict[str, Any]], ...] = (
     ("Turn off the lamp in the hallway", "set_light", {"room": "hallway", "state": "off"}),
     ("I can't see anything in the cellar", "set_light", {"room": "cellar", "state": "on"}),
     ("set the thermostat to 21 degrees", "set_thermostat", {"temperature": 21}),
-    ("Set the living room temperature to 19.5", "set_thermostat", {"temperature": 19.5, "room": "living room"}),
+    ("Set the living room temperature to 19.5", "set_thermostat", {"temperature": 19.5,
+        "room": "living room"}),
     ("make the office 22 degrees warm", "set_thermostat", {"temperature": 22, "room": "office"}),
     ("heat the bathroom to 24 °C", "set_thermostat", {"temperature": 24, "room": "bathroom"}),
     ("close the blinds in the bedroom", "control_blinds", {"room": "bedroom", "action": "close"}),
@@ -85,3 +95,4 @@ QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("What is the capital of Sweden?", ("too small",)),
     ("write a poem about the autumn", ("too small",)),
 )
+# fmt: on

@@ -17,9 +17,12 @@ from words import invented
 
 Values = dict[str, Any]  # role -> value, as understood from the user
 DISTRACTORS: tuple[tuple[str, str, str], ...] = (
-    ("duration", "integer", "Seconds, optional"), ("color", "string", "Optional color"), ("delay", "integer", "Optional delay"),
-    ("priority", "string", "low or high"), ("note", "string", "Optional note"), ("transition", "number", "Fade time"),
-    ("unit", "string", "Optional unit"), ("mode", "string", "Optional mode"), ("force", "boolean", "Skip checks"),
+    ("duration", "integer", "Seconds, optional"), ("color", "string", "Optional color"), ("delay",
+        "integer", "Optional delay"),
+    ("priority", "string", "low or high"), ("note", "string", "Optional note"), ("transition", "number",
+        "Fade time"),
+    ("unit", "string", "Optional unit"), ("mode", "string", "Optional mode"), ("force", "boolean",
+        "Skip checks"),
 )  # fmt: skip
 
 
@@ -95,7 +98,9 @@ def draw_tools(skill: Skill, rng: random.Random, places: tuple[str, ...] = ()) -
     """
     states = [p for p in skill.params if p.kind == "state"]
     if states and len(skill.params) == 2 and rng.random() < 0.2:
-        on, off = next((a, b) for a, b in rng.sample(states[0].pairs, len(states[0].pairs)) if isinstance(a, str))
+        on, off = next(
+            (a, b) for a, b in rng.sample(states[0].pairs, len(states[0].pairs)) if isinstance(a, str)
+        )
         noun = skill.key
         order = rng.random() < 0.7
         names = [f"{s}_{noun}".lower() if order else f"{noun}_{s}".lower() for s in (on, off)]
@@ -117,7 +122,9 @@ def _name(skill: Skill, rng: random.Random) -> str:
     return name
 
 
-def _declare(skill: Skill, rng: random.Random, places: tuple[str, ...], name: str, about: str, only: int | None) -> Tool:
+def _declare(
+    skill: Skill, rng: random.Random, places: tuple[str, ...], name: str, about: str, only: int | None
+) -> Tool:
     params = [p for p in skill.params if only is None or p.kind != "state"]
     if rng.random() < 0.3:
         rng.shuffle(params)

@@ -42,7 +42,9 @@ class Trainer:
         matrices = [p for name, p in self.masters.items() if p.ndim == 2 and name != "embed.weight"]
         others = [p for name, p in self.masters.items() if p.ndim != 2 or name == "embed.weight"]
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=rate, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(
+                matrices, lr=rate, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            ),
             torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
         ]
 
@@ -76,7 +78,9 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write beside the target and rename, so that a reader never sees half a file."""
         temporary = path.with_suffix(".tmp")
-        torch.save({"config": self.model.config.to_dict(), "step": self.step, "weights": self.masters}, temporary)
+        torch.save(
+            {"config": self.model.config.to_dict(), "step": self.step, "weights": self.masters}, temporary
+        )
         temporary.replace(path)
 
 
@@ -115,7 +119,13 @@ def work(rank: int, options: argparse.Namespace, meeting: str) -> None:
         recent = said if not recent else 0.95 * recent + 0.05 * said
         done = progress >= 1 or trainer.step == total
         if rank == 0 and (trainer.step % 20 == 0 or done):
-            line = {"step": trainer.step, "progress": round(progress, 3), "loss": round(recent, 4), "tokens": seen, "seconds": round(spent)}
+            line = {
+                "step": trainer.step,
+                "progress": round(progress, 3),
+                "loss": round(recent, 4),
+                "tokens": seen,
+                "seconds": round(spent),
+            }
             with (directory / "train.jsonl").open("a") as log:
                 print(json.dumps(line), file=log)
             print(json.dumps(line), flush=True)
@@ -133,13 +143,19 @@ def group_up(source: Iterator[Batch], processes: int, rank: int) -> Iterator[Bat
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("directory", type=Path, help="holds tokenizer.json and data.npz; model.pt is written there")
+    parser.add_argument(
+        "directory", type=Path, help="holds tokenizer.json and data.npz; model.pt is written there"
+    )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--batch", type=int, default=3072, help="tokens a step and process")
     parser.add_argument("--rate", type=float, default=4e-3)
-    parser.add_argument("--steps", type=int, default=0, help="stop after so many steps (default: all data once)")
-    parser.add_argument("--minutes", type=float, default=0.0, help="stop after so long, the rate falling in time")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="stop after so many steps (default: all data once)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="stop after so long, the rate falling in time"
+    )
     options = parser.parse_args()
     (options.directory / "train.jsonl").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as meeting:

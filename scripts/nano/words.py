@@ -66,7 +66,8 @@ def device(rng: random.Random, noun: str) -> str:
     if roll < 0.5:
         return f"{noun} {rng.choice('ABCDEF')}"
     if roll < 0.8:
-        kind = rng.choice(("water", "main", "coolant", "feed", "drain", "inlet", "bypass", "oil", "gas", "backup",
+        kind = rng.choice(("water", "main", "coolant", "feed", "drain", "inlet", "bypass", "oil", "gas",
+                           "backup",
                            "irrigation", "pool", "circulation", "waste", "transfer", "booster"))  # fmt: skip
         return f"{kind} {noun}"
     return f"{invented(rng)} {noun}"

@@ -19,8 +19,9 @@ from edgeinfer.server.wire import json
 
 def router() -> APIRouter:
     found = APIRouter(tags=["watch"])
-    found.add_api_route("/health", health, methods=["GET", "HEAD"])
-    found.add_api_route("/ready", ready, methods=["GET", "HEAD"])
+    for path, handler in (("/health", health), ("/ready", ready)):
+        found.add_api_route(path, handler, methods=["GET"])
+        found.add_api_route(path, handler, methods=["HEAD"], include_in_schema=False)
     found.add_api_route("/status", status, methods=["GET"])
     found.add_api_route("/metrics", metrics, methods=["GET"])
     return found

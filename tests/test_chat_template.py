@@ -1,0 +1,122 @@
+"""Rendering as Hugging Face does it."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgeinfer.chat.template import Refused, Templates, answer, describe, read, write
+from edgeinfer.chat.wire import HEADER, MAX_OUTPUT, Render, Rendered, Rendering, frame
+
+VALUE = {"b": "<ü>", "a": [1, None]}
+
+
+def render(source: str, **context: Any) -> str:
+    return Templates().render(source, context)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{% if true %}\nx\n{% endif %}\n", "x\n"),
+        ("a\n    {% if true %}\nb\n    {% endif %}\n", "a\nb\n"),
+        ("{% for i in range(9) %}{% if i == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}", "01"),
+        ("{% for i in range(3) %}{% if i == 1 %}{% continue %}{% endif %}{{ i }}{% endfor %}", "02"),
+        ("a{% generation %}b{{ 1 + 1 }}{% endgeneration %}c", "ab2c"),
+        ("{% set ns = namespace(n=1) %}{% set ns.n = 2 %}{{ ns.n }}", "2"),
+        ("{{ missing }}|{{ missing is defined }}", "|False"),
+    ],
+)
+def test_environment_is_hugging_faces(source: str, expected: str) -> None:
+    """Blocks are trimmed, loops can be left, `generation` is transparent."""
+    assert render(source) == expected
+
+
+def test_tojson_escapes_no_html_and_no_unicode() -> None:
+    """Models were trained on plain JSON."""
+    assert render("{{ v | tojson }}", v=VALUE) == '{"b": "<ü>", "a": [1, null]}'
+
+
+def test_tojson_takes_the_arguments_of_json_dumps() -> None:
+    """indent, separators, sort_keys and ensure_ascii are passed on."""
+    options: dict[str, Any] = {"ensure_ascii": True, "indent": 2, "separators": (",", ":"), "sort_keys": True}
+    source = "{{ v | tojson(ensure_ascii=true, indent=2, separators=(',', ':'), sort_keys=true) }}"
+    assert render(source, v=VALUE) == json.dumps(VALUE, **options)
+
+
+def test_strftime_now_is_the_local_date() -> None:
+    """Llama 3 states the date."""
+    assert render("{{ strftime_now('%Y') }}") in {
+        str(datetime.now().astimezone().year + n) for n in (-1, 0, 1)
+    }
+
+
+def test_raise_exception_carries_the_templates_words() -> None:
+    """The message is the template's, and nothing else."""
+    with pytest.raises(Refused) as caught:
+        render("{{ raise_exception('no ' ~ 'way') }}")
+    assert describe(caught.value) == "no way"
+
+
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [
+        ("{% if %}", "no valid Jinja: line 1"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError"),
+        ("{{ a.b.c }}", "UndefinedError"),
+        ("{{ messages.append(1) }}", "SecurityError"),
+        ("{{ '\\ud800' }}", "UnicodeEncodeError"),
+    ],
+)
+def test_failure_is_described(source: str, part: str) -> None:
+    """The error says what went wrong, and names the line of a syntax error."""
+    (rendering,) = answer(Templates(), Render(source, [{"messages": []}], 1.0)).renderings
+    assert rendering.text is None
+    assert part in rendering.error
+
+
+def test_error_message_is_cut() -> None:
+    """A template cannot answer with a novel."""
+    assert len(describe(Refused("x" * 10_000))) == 500
+
+
+def test_contexts_fail_one_by_one() -> None:
+    """One failing context leaves the others' texts alone."""
+    source = "{{ raise_exception('odd') if n % 2 else n }}"
+    found = answer(Templates(), Render(source, [{"n": 0}, {"n": 1}, {"n": 2}], 1.0))
+    assert found == Rendered([Rendering("0"), Rendering(None, "odd"), Rendering("2")])
+
+
+def test_output_limit_counts_all_contexts_together() -> None:
+    """Several renderings share one limit."""
+    context = {"n": MAX_OUTPUT // 2}
+    found = answer(Templates(), Render("{{ 'x' * n }}", [context] * 3, 9.0)).renderings
+    assert [rendering.text is None for rendering in found] == [False, False, True]
+    assert "more than 8388608 characters" in found[2].error
+
+
+def test_forgets_old_sources() -> None:
+    """The cache is bounded, and a forgotten source is compiled again."""
+    templates = Templates(keep=2)
+    assert [templates.render(str(n % 4), {}) for n in range(8)] == list("01230123")
+
+
+def test_frames_round_trip() -> None:
+    """What is written is read."""
+    request = Render("s", [{"a": [1, None, "ü"]}], 0.5)
+    assert read(io.BytesIO(frame(request))) == request
+    stream = io.BytesIO()
+    write(stream, Rendered([Rendering("x"), Rendering(None, "e")]))
+    body = stream.getvalue()[HEADER.size :]
+    assert msgspec.msgpack.decode(body, type=Rendered) == Rendered([Rendering("x"), Rendering(None, "e")])
+
+
+@pytest.mark.parametrize("cut", [0, 2, 4, 7])
+def test_cut_frame_is_the_end(cut: int) -> None:
+    """A daemon that dies in the middle of a frame ends the process as one that closes the pipe."""
+    assert read(io.BytesIO(frame(Render("s", [], 0.5))[:cut])) is None

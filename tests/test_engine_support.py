@@ -1,0 +1,141 @@
+"""What the tests of the engine share: a clock, a driver, and answers worked out without an engine. No tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from edgeinfer.engine.backend import Batch, DecodeStatus, Row
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.engine import Engine
+from edgeinfer.engine.fake import FakeBackend
+from edgeinfer.engine.output import ChosenLogprob, Delta, Finish
+from edgeinfer.engine.sampler import Sampler
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.engine.sequence import Request
+
+LAYOUTS = ("streams", "unified")
+CONFIG = EngineConfig(model="fake", name="fake", ctx=256, parallel=8, cells=2048, batch=64)
+Prompt = str | Sequence[int]
+
+
+def config(layout: str = "streams", **changes: Any) -> EngineConfig:
+    return msgspec.structs.replace(CONFIG, layout=layout, **changes)
+
+
+class Clock:
+    """Each look at it takes a millisecond."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1e-3
+        return self.now
+
+
+class Answer:
+    """All that came for one answer."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.tokens: list[int] = []
+        self.logprobs: list[ChosenLogprob] = []
+        self.finishes: list[Finish] = []
+
+    def add(self, delta: Delta) -> None:
+        assert not self.finishes, f"{delta} came after the end"
+        self.text += delta.text
+        self.tokens += delta.tokens
+        self.logprobs += delta.logprobs or []
+        if delta.finish:
+            self.finishes.append(delta.finish)
+
+    @property
+    def finish(self) -> Finish:
+        (finish,) = self.finishes
+        return finish
+
+
+class Driver:
+    """An engine, and what has come out of it so far: `answers` by request and index, `failed` by request."""
+
+    def __init__(self, config: EngineConfig, backend: FakeBackend | None = None, *, length: int = 60) -> None:
+        self.config = config
+        self.backend = backend or FakeBackend(config, length)
+        self.engine = Engine(self.backend, config, Clock())
+        self.answers: dict[tuple[int, int], Answer] = {}
+        self.failed: dict[int, str] = {}
+
+    def add(self, id: int, prompt: Prompt, n: int = 1, **params: Any) -> None:
+        """Queue a request. A seed is given unless the caller does: nothing in the tests is left to chance."""
+        given = SamplingParams(**{"seed": 1000 + id} | params)
+        self.engine.add(Request(id, encode(prompt), given, n))
+        self.answers |= {(id, index): Answer() for index in range(n)}
+
+    def cancel(self, id: int) -> None:
+        self.engine.cancel(id)
+        self.answers = {key: answer for key, answer in self.answers.items() if key[0] != id}
+
+    def step(self) -> list[Delta]:
+        deltas = self.engine.step()
+        for delta in deltas:
+            self.answers[delta.id, delta.index].add(delta)
+        for id, error in self.engine.failures:
+            assert id not in self.failed, f"{id} failed twice"
+            self.failed[id] = error.code
+        self.engine.failures.clear()
+        return deltas
+
+    def run(self, limit: int = 5000) -> Answer:
+        """Step until nothing is left to do; -> the answer to the first request that is still wanted."""
+        for _ in range(limit):
+            if not self.engine.has_work:
+                break
+            self.step()
+        assert not self.engine.has_work, f"still at work after {limit} steps: {self.engine.stats()}"
+        self.engine.check_integrity()
+        return next(iter(self.answers.values()), Answer())
+
+    @property
+    def texts(self) -> dict[tuple[int, int], str]:
+        return {key: answer.text for key, answer in self.answers.items()}
+
+
+def encode(prompt: Prompt) -> list[int]:
+    return list(prompt.encode()) if isinstance(prompt, str) else list(prompt)
+
+
+def decode_alone(backend: FakeBackend, sequence: int, tokens: list[int]) -> Row:
+    """Logits after `tokens`, appended to what `sequence` holds."""
+    batch = Batch(len(tokens))
+    at = batch.add(sequence, backend.length(sequence), tokens, output=True)
+    assert backend.decode(batch) is DecodeStatus.OK
+    return backend.logits(at)
+
+
+def row_after(tokens: list[int]) -> Row:
+    """The fake's logits after `tokens`, computed by a backend that has never seen anything else."""
+    return decode_alone(FakeBackend(config(ctx=len(tokens))), 0, tokens)
+
+
+def plain(prompt: Prompt, *, ctx: int = 256, index: int = 0, length: int = 60, **params: Any) -> str:
+    """The answer to `prompt` by the plainest loop there is: no batch, no cache, no scheduler, no stream of text."""
+    given = SamplingParams(**{"seed": 1000} | params)
+    tokens = encode(prompt)
+    sampler = Sampler(given, given.seed or 0, index, tokens)
+    backend = FakeBackend(config(ctx=ctx), length)
+    row = decode_alone(backend, 0, tokens)
+    produced: list[int] = []
+    while True:
+        token = sampler.sample(row)
+        if backend.vocab.is_end(token) and not given.ignore_eos:
+            break
+        sampler.accept(token)
+        produced.append(token)
+        if len(produced) == given.max_tokens or len(tokens) + len(produced) >= ctx:
+            break
+        row = decode_alone(backend, 0, [token])
+    return b"".join(backend.vocab.piece(t) for t in produced).decode("utf-8", "replace")

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from edgeinfer.engine.text import TextStream
+
+
+def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
+    """`data` cut at `cuts`, which may repeat: there are tokens of no bytes."""
+    borders = [0, *sorted(min(c, len(data)) for c in cuts), len(data)]
+    return [data[a:b] for a, b in zip(borders, borders[1:], strict=False)]
+
+
+def streamed(stream: TextStream, *tokens: bytes) -> list[str]:
+    return [*(stream.push(t) for t in tokens), stream.flush()]
+
+
+def test_text_comes_at_once_where_there_is_no_stop() -> None:
+    """Nothing is held back without a reason."""
+    assert ["Hel", "lo", ""] == streamed(TextStream(), b"Hel", b"lo")
+
+
+def test_a_character_split_over_tokens_comes_whole() -> None:
+    """Byte-level vocabularies cut characters anywhere."""
+    euro = "€".encode()
+    assert ["a", "", "€b", ""] == streamed(TextStream(), b"a" + euro[:1], euro[1:2], euro[2:] + b"b")
+
+
+def test_a_character_that_is_never_finished_is_replaced_at_the_end() -> None:
+    """What was sent is always valid text."""
+    assert ["a", "\ufffd"] == streamed(TextStream(), b"a\xe2\x82")
+
+
+def test_bytes_that_are_no_utf8_are_replaced() -> None:
+    """A model may write anything."""
+    assert ["a\ufffdb", "\ufffd", ""] == streamed(TextStream(), b"a\xffb", b"\xc0")
+
+
+def test_a_stop_text_ends_the_answer_and_is_no_part_of_it() -> None:
+    """As OpenAI has it."""
+    stream = TextStream(["END"])
+    assert ["one ", "", ""] == streamed(stream, b"one END two", b"three")
+    assert stream.stop == "END"
+
+
+def test_a_stop_text_may_span_tokens() -> None:
+    """No part of it is sent, however it comes."""
+    stream = TextStream(["\n\n"])
+    assert ["a", "", "", ""] == streamed(stream, b"a\n", b"\n", b"b")
+    assert stream.stop == "\n\n"
+
+
+def test_a_stop_text_may_end_inside_a_token() -> None:
+    """What the token holds beyond it is dropped."""
+    stream = TextStream(["stop"])
+    assert ["a ", "", ""] == streamed(stream, b"a st", b"op and more")
+
+
+def test_a_stop_text_may_be_split_inside_a_character() -> None:
+    """Stops are texts, tokens are bytes."""
+    stop = "→".encode()
+    assert ["a", "", ""] == streamed(TextStream(["→"]), b"a" + stop[:2], stop[2:] + b"b")
+
+
+def test_what_could_become_a_stop_text_is_held_back_until_it_cannot() -> None:
+    """And no longer."""
+    assert ["x", "", "", "<ab>", ""] == streamed(TextStream(["<ab|"]), b"x<", b"a", b"b", b">")
+
+
+def test_what_was_held_back_is_let_go_at_the_end() -> None:
+    """The answer ended otherwise; the beginning of a stop text is just text."""
+    stream = TextStream(["User:"])
+    assert ["yes ", "Use"] == streamed(stream, b"yes Use")
+    assert stream.stop is None
+
+
+def test_only_the_part_that_could_begin_a_stop_is_held_back() -> None:
+    """A stop that repeats itself: after a false start a shorter one may be alive."""
+    assert ["", "a", "", ""] == streamed(TextStream(["aab"]), b"aa", b"a", b"b")
+
+
+@pytest.mark.parametrize("stops", [("one", "two"), ("two", "one")])
+def test_the_earliest_of_several_stops_wins(stops: tuple[str, ...]) -> None:
+    """Whatever their order."""
+    stream = TextStream(stops)
+    assert "x " == stream.push(b"x two one")
+    assert stream.stop == "two"
+
+
+def test_each_of_several_stops_holds_back_what_could_begin_it() -> None:
+    """The longest beginning counts."""
+    assert ["x", "", "aby", ""] == streamed(TextStream(["b!", "ab?"]), b"xa", b"b", b"y")
+
+
+def test_nothing_comes_after_a_stop() -> None:
+    """Neither more text nor a part of it."""
+    stream = TextStream(["."])
+    assert ["a", "", "", ""] == streamed(stream, b"a.", b"b", b".c")
+    assert stream.stop == "."
+
+
+ALPHABET = st.text("ab.é→😀", max_size=24)
+CUTS = st.lists(st.integers(0, 60), max_size=12)
+
+
+@given(ALPHABET, st.lists(st.text("ab.é→😀", min_size=1, max_size=4), max_size=3), CUTS)
+def test_however_bytes_are_cut_the_text_is_cut_at_the_first_stop(
+    text: str, stops: list[str], cuts: list[int]
+) -> None:
+    """And what has been sent is never taken back, nor is more held back than a stop is long."""
+    # Where a stop stands inside another, which of them is first is a matter of taste.
+    assume(not any(a in b[1:-1] for a in stops for b in stops))
+    stream = TextStream(stops)
+    met = [at for s in stops if (at := text.find(s)) >= 0]
+    expected = text[: min(met)] if met else text
+    sent, fed = "", b""
+    longest = max(map(len, stops), default=1)
+    for piece in pieces(text.encode(), cuts):
+        sent += stream.push(piece)
+        fed += piece
+        assert expected.startswith(sent)
+        if stream.stop is None:
+            assert len(fed.decode("utf-8", "ignore")) - len(sent) < longest
+    assert expected == sent + stream.flush()
+    assert (stream.stop is not None) == bool(met)
+
+
+@given(st.binary(max_size=40), CUTS)
+def test_however_any_bytes_are_cut_they_decode_as_a_whole(data: bytes, cuts: list[int]) -> None:
+    """Broken sequences included."""
+    assert data.decode("utf-8", "replace") == "".join(streamed(TextStream(), *pieces(data, cuts)))
