@@ -29,8 +29,6 @@ def _doc(text: str, **bounds: Any) -> Any:
     return Meta(description=text, **bounds)
 
 
-Positive = Annotated[int, Meta(ge=1)]
-
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The daemon's settings. None: the plan decides."""
@@ -49,21 +47,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _doc("File of API keys, one a line; every request but /health and /ready must then carry one."),
     ] = None
     ctx: Annotated[int, _doc("Tokens one conversation may hold, prompt and answer together.", ge=16)] = 4096
-    parallel: Annotated[int | None, _doc("Answers generated at once.", ge=1, le=256)] = None
+    parallel: Annotated[Annotated[int, Meta(ge=1, le=256)] | None, _doc("Answers generated at once.")] = None
     queue: Annotated[int, _doc("Requests that may wait for their turn; one more is told 429.", ge=0)] = 128
-    threads: Annotated[int | None, _doc("Compute threads.", ge=1)] = None
+    threads: Annotated[Annotated[int, Meta(ge=1)] | None, _doc("Compute threads.")] = None
     layout: Annotated[
         Literal["streams", "unified"] | None,
         _doc("KV cache layout: streams of parallel x ctx cells, or one pool shared by all."),
     ] = None
-    cells: Annotated[int | None, _doc("Size of the unified KV pool in tokens.", ge=256)] = None
+    cells: Annotated[Annotated[int, Meta(ge=256)] | None, _doc("Size of the unified KV pool in tokens.")] = None
     flash_attention: Annotated[bool | None, _doc("Use llama.cpp's fused attention.")] = None
     kv_type: Annotated[
         Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None, _doc("Element type of the KV cache.")
     ] = None
-    batch: Annotated[int | None, _doc("Longest prefill chunk in tokens.", ge=8)] = None
-    ubatch: Annotated[int | None, _doc("Tokens llama.cpp computes at once.", ge=8)] = None
-    gpu_layers: Annotated[int | None, _doc("Layers placed on the GPU; -1 is all of them.", ge=-1)] = None
+    batch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Longest prefill chunk in tokens.")] = None
+    ubatch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Tokens llama.cpp computes at once.")] = None
+    gpu_layers: Annotated[Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 is all of them.")] = None
     step_ms: Annotated[
         float, _doc("While answers stream, a step that also reads a prompt should take no longer.", ge=10)
     ] = 200.0
@@ -79,8 +77,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 ENV_PREFIX = "EDGEINFER_"
-ENV_OTHERS = frozenset({"CONFIG", "WHEEL_CACHE"})
-"""`EDGEINFER_*` names that are not settings: the configuration file's path, and what scripts/ read."""
+ENV_OTHERS = frozenset({"CONFIG", "API_KEY"})
+"""`EDGEINFER_*` names that are not settings: the configuration file's path, and the key that clients send."""
 
 FIELDS: dict[str, msgspec.structs.FieldInfo] = {f.name: f for f in msgspec.structs.fields(Settings)}
 
@@ -126,7 +124,8 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
 
     if path := config_path(environ):
         take(_read(path), f"file {path}", lax=False)
-    names = {k[len(ENV_PREFIX) :] for k in environ if k.startswith(ENV_PREFIX)} - ENV_OTHERS
+    # An empty variable is an unset one: EnvironmentFile= and compose files can't say it otherwise.
+    names = {k[len(ENV_PREFIX) :] for k, v in environ.items() if k.startswith(ENV_PREFIX) and v} - ENV_OTHERS
     take({n.lower(): environ[ENV_PREFIX + n] for n in sorted(names)}, "env EDGEINFER_{KEY}", lax=True)
     take({k: v for k, v in (flags or {}).items() if v is not None}, "flag", lax=False)
     return Loaded(Settings(**values), sources)

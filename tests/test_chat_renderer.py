@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from edgeinfer.chat.renderer import Renderer
-from edgeinfer.errors import InvalidRequest, ShuttingDown, TemplateError
+from edgeinfer.errors import EdgeinferError, InvalidRequest, ShuttingDown, TemplateError
 
 LIMIT = 0.5
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -146,16 +146,29 @@ async def test_close_ends_the_process() -> None:
     assert children() == []
 
 
-async def test_close_ends_a_call_under_way() -> None:
-    """Its caller is told, at once."""
+async def test_close_ends_the_calls() -> None:
+    """The one under way, those that wait and those to come are told, at once; no new process is started."""
     renderer = Renderer(60)
     await renderer.render("warm", {})
-    call = asyncio.create_task(renderer.render(ENDLESS, {}))
+    calls = [asyncio.create_task(renderer.render(ENDLESS, {})) for _ in range(3)]
     await asyncio.sleep(0.05)
     await renderer.close()
-    with pytest.raises(ShuttingDown):
-        await call
+    found = await asyncio.gather(*calls, renderer.render("late", {}), return_exceptions=True)
+    assert [type(error) for error in found] == [ShuttingDown] * 4
     assert children() == []
+
+
+@pytest.mark.parametrize("executable", ["/bin/false", "/no/such/file"])
+async def test_process_that_does_not_start_is_no_fault_of_the_callers(
+    renderer: Renderer, monkeypatch: pytest.MonkeyPatch, executable: str
+) -> None:
+    """A server error, and the next call tries again."""
+    monkeypatch.setattr(sys, "executable", executable)
+    with pytest.raises(EdgeinferError) as caught:
+        await renderer.render("x", {})
+    assert caught.value.status == 500
+    monkeypatch.undo()
+    assert await renderer.render("x", {}) == "x"
 
 
 async def test_unsendable_context_is_the_callers_fault(renderer: Renderer) -> None:

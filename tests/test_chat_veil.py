@@ -133,12 +133,25 @@ def test_a_token_of_quotes_only_is_hidden_all_the_same() -> None:
     assert recognised(veiled("{{ a }}", ('"""',), a='"""'), ('"""',)) == []
 
 
+def test_a_shorter_token_within_a_hidden_one_is_hidden_too() -> None:
+    """Even if it is of spaces, which otherwise are left alone."""
+    assert recognised(veiled("{{ a }}", (" <", " "), a=" < <"), (" <", " ")) == []
+
+
 def test_private_characters_of_the_caller_and_the_template_come_out_as_they_went_in() -> None:
     """Whatever is chosen to stand in, it is none of these."""
     taken = "".join(map(chr, range(FIRST, LAST - 20)))
     spans = veiled("\uf8ff{{ a }}", TOKENS, a=taken + "<s>")
     assert text(spans) == "\uf8ff" + taken + "<s>"
     assert recognised(spans, TOKENS) == []
+
+
+def test_control_tokens_of_private_characters() -> None:
+    """They stand in for each other as little as for themselves."""
+    tokens = tuple(map(chr, range(FIRST, FIRST + 3000)))
+    spans = veiled(f"{tokens[0]}{{{{ a }}}}", tokens, a="".join(tokens))
+    assert text(spans) == tokens[0] + "".join(tokens)
+    assert recognised(spans, tokens) == [tokens[0]]
 
 
 def test_a_caller_who_takes_all_private_characters_is_refused() -> None:

@@ -133,7 +133,7 @@ def test_n_answers_to_one_prompt_differ_and_are_those_of_a_plain_loop(layout: st
 @both
 def test_n_answers_compute_their_prompt_once(layout: str) -> None:
     """The others wait for the first one's prefix, and compute one token each."""
-    driver = Driver(config(layout))
+    driver = Driver(config(layout, batch=512))
     driver.add(1, SYSTEM, n=3)
     driver.run()
     prompt = len(SYSTEM)
@@ -146,7 +146,7 @@ def test_n_answers_compute_their_prompt_once(layout: str) -> None:
 @both
 def test_eight_requests_with_the_same_long_prompt_cost_one_prefill(layout: str) -> None:
     """One system prompt serves eight."""
-    driver = Driver(config(layout))
+    driver = Driver(config(layout, batch=512))
     for id in range(8):
         driver.add(id, SYSTEM + f" {id}")
     driver.run()
@@ -331,7 +331,7 @@ def test_each_token_has_its_logprob(layout: str, k: int) -> None:
     for answer in driver.answers.values():
         assert answer.tokens == [entry.chosen.token for entry in answer.logprobs]
         for entry in answer.logprobs:
-            assert bytes([entry.chosen.token]) == entry.chosen.piece
+            assert FakeVocab().piece(entry.chosen.token) == entry.chosen.piece
             found = [t.logprob for t in entry.top]
             assert k == len(found)
             assert sorted(found, reverse=True) == found
@@ -581,7 +581,11 @@ def test_stats_count_what_was_done(layout: str) -> None:
     driver.run()
     stats = driver.engine.stats()
     assert (0, 0, 0) == (stats.running, stats.waiting, stats.cells_used)
-    assert (10, 20, 0) == (stats.prompt_tokens_total, stats.completion_tokens_total, stats.cached_tokens_total)
+    assert (10, 20, 0) == (
+        stats.prompt_tokens_total,
+        stats.completion_tokens_total,
+        stats.cached_tokens_total,
+    )
     assert stats.steps_total == 20
     assert stats.cells_cached > 0
 

@@ -25,7 +25,12 @@ class Cache:
     """A cache, the backend under it, and what the engine would do with both."""
 
     def __init__(
-        self, layout: str, parallel: int = 4, ctx: int = 256, cells: int = 1024, kind: type[FakeBackend] = FakeBackend
+        self,
+        layout: str,
+        parallel: int = 4,
+        ctx: int = 256,
+        cells: int = 1024,
+        kind: type[FakeBackend] = FakeBackend,
     ) -> None:
         asked = config(layout, parallel=parallel, ctx=ctx, cells=cells)
         self.backend = kind(asked)
@@ -55,7 +60,9 @@ class Cache:
         """The books balance, and every slot really holds what it says."""
         self.cache.check_integrity()
         full = self.cache.cells_used + self.cache.cells_cached == self.cache.cells
-        for slot in [s for s in self.cache.slots if s.running and len(s.tokens) < self.cache.ctx and not full]:
+        for slot in [
+            s for s in self.cache.slots if s.running and len(s.tokens) < self.cache.ctx and not full
+        ]:
             row = decode_alone(self.backend, slot.id, [1])
             assert row_after([*slot.tokens, 1]).tolist() == row.tolist()
             self.backend.remove(slot.id, len(slot.tokens))
@@ -79,7 +86,7 @@ def test_a_prefix_is_taken_over_from_an_idle_slot(layout: str) -> None:
     """What a finished request computed serves the next with the same beginning."""
     cache = Cache(layout)
     cache.keep(text(100))
-    slot = cache.start(text(100) + [1, 2, 3])
+    slot = cache.start([*text(100), 1, 2, 3])
     assert text(100) == slot.tokens
     cache.compute(slot, [1, 2, 3])
     cache.check()
@@ -90,12 +97,12 @@ def test_a_prefix_is_taken_over_from_a_running_slot(layout: str) -> None:
     """And the slot that runs goes on undisturbed."""
     cache = Cache(layout)
     source = cache.run(text(120))
-    slot = cache.start(text(90) + [1, 2, 3])
+    slot = cache.start([*text(90), 1, 2, 3])
     assert slot is not source
     assert text(90) == slot.tokens
     cache.compute(slot, [1, 2, 3])
     cache.compute(source, [4, 5])
-    assert text(120) + [4, 5] == source.tokens
+    assert [*text(120), 4, 5] == source.tokens
     cache.check()
 
 
@@ -124,7 +131,7 @@ def test_resident_tells_how_much_of_a_prompt_is_there(layout: str) -> None:
     """Without touching it."""
     cache = Cache(layout)
     cache.keep(text(100))
-    assert 70 == cache.cache.resident(text(70) + [1])
+    assert 70 == cache.cache.resident([*text(70), 1])
     assert 0 == cache.cache.resident(text(70, seed=1))
 
 
@@ -167,7 +174,7 @@ def test_in_a_pool_a_shared_prefix_needs_no_room_again() -> None:
     """So a request fits that would not with cells of its own."""
     cache = Cache("unified", ctx=200, cells=300)
     cache.run(text(180))
-    slot = cache.start(text(180) + [1])
+    slot = cache.start([*text(180), 1])
     cache.compute(slot, [1])
     assert 181 == cache.cache.cells_used
     cache.check()
@@ -176,7 +183,7 @@ def test_in_a_pool_a_shared_prefix_needs_no_room_again() -> None:
 def test_shared_cells_are_free_when_the_last_that_holds_them_lets_go() -> None:
     """They are counted by reference."""
     cache = Cache("unified")
-    slots = [cache.run(text(100) + [i]) for i in range(3)]
+    slots = [cache.run([*text(100), i]) for i in range(3)]
     assert 103 == cache.cache.cells_used
     for slot in slots[:2]:
         cache.cache.release(slot)
@@ -264,9 +271,9 @@ def test_a_model_that_cannot_forget_a_part_still_answers_rightly(layout: str) ->
     """A shorter prefix of an idle slot can't be cut out of it in place."""
     cache = Cache(layout, parallel=1, kind=Forgetful)
     cache.keep(text(100))
-    cache.keep(text(60) + [1, 2, 3])
-    cache.keep(text(60) + [1, 2, 3, 4])
-    cache.run(text(100) + [7])
+    cache.keep([*text(60), 1, 2, 3])
+    cache.keep([*text(60), 1, 2, 3, 4])
+    cache.run([*text(100), 7])
     cache.check()
 
 

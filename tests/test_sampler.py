@@ -249,7 +249,8 @@ def test_a_bias_of_100_forces_a_token(temperature: float) -> None:
     """However unlikely it was."""
     logits = np.linspace(0, 20, 50).astype(np.float32)
     found = {
-        sampler(seed=s, temperature=temperature, logit_bias={0: 100.0}).sample(logits.copy()) for s in range(50)
+        sampler(seed=s, temperature=temperature, logit_bias={0: 100.0}).sample(logits.copy())
+        for s in range(50)
     }
     assert {0} == found
 

@@ -114,7 +114,7 @@ async def test_a_quiet_stream_shows_that_it_lives() -> None:
 async def test_a_busy_stream_has_no_comments() -> None:
     """They are for silence."""
     connection = Connection()
-    await EventStream(slow(*[0.02] * 10), quiet=0.1)({}, connection.receive, connection.send)
+    await EventStream(slow(*[0.02] * 10), quiet=2.0)({}, connection.receive, connection.send)
     assert connection.body == b"data: x\n\n" * 10
 
 

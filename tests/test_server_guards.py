@@ -190,7 +190,7 @@ async def test_a_body_that_stops_coming_is_given_up() -> None:
 
 def test_a_head_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also on a connection that once sent a good request; others are served meanwhile."""
-    monkeypatch.setattr(Patience, "HEAD", 0.3)
+    monkeypatch.setattr(Patience, "HEAD", 0.5)
     with serving(Scripted()) as served, socket.create_connection(("127.0.0.1", served.port)) as sock:
         sock.settimeout(5)
         sock.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -204,9 +204,9 @@ def test_a_head_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_slow_answer_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience ends with the head, not with the work."""
-    monkeypatch.setattr(Patience, "HEAD", 0.1)
+    monkeypatch.setattr(Patience, "HEAD", 0.3)
     supervisor = Scripted()
-    supervisor.hold_first = 0.5
+    supervisor.hold_first = 0.8
     with serving(supervisor) as served:
         assert served.chat().status_code == 200
 

@@ -96,6 +96,21 @@ def test_a_bad_value_in_the_environment_names_the_variable(name: str, value: str
         settings.load(environ={f"EDGEINFER_{name}": value, "XDG_CONFIG_HOME": str(tmp_path)})
 
 
+@pytest.mark.parametrize("name", ["parallel", "threads", "cells", "batch", "ubatch", "gpu_layers"])
+def test_a_number_that_the_plan_would_find_can_be_given(name: str, tmp_path: Path) -> None:
+    """None is the default, not the only value."""
+    environ = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert getattr(settings.load({name: 256}, environ).settings, name) == 256
+    assert (
+        getattr(settings.load(environ=environ | {f"EDGEINFER_{name.upper()}": "256"}).settings, name) == 256
+    )
+
+
+def test_the_clients_key_is_no_setting(tmp_path: Path) -> None:
+    """Who exports it for `edgeinfer chat` can start a daemon all the same."""
+    settings.load(environ={"EDGEINFER_API_KEY": "secret", "XDG_CONFIG_HOME": str(tmp_path)})
+
+
 def test_a_bad_flag_is_refused(tmp_path: Path) -> None:
     """Bounds hold for whoever calls, not only for the command line."""
     with pytest.raises(SettingsError, match="flag: load_timeout"):

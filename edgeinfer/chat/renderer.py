@@ -32,6 +32,7 @@ class Renderer:
     def __init__(self, timeout: float = 5.0) -> None:
         self._timeout = timeout
         self._turn = asyncio.Lock()
+        self._closed = False
         self._process: Process | None = None
         self._running: asyncio.Task[list[Rendering]] | None = None
 
@@ -48,12 +49,16 @@ class Renderer:
         Raises:
             TemplateError: a limit was exceeded.
             InvalidRequest: a context cannot be sent.
+            ShuttingDown: the renderer was closed.
         """
         try:
             request = frame(Render(source, contexts, self._timeout))
         except (UnicodeEncodeError, RecursionError, TypeError, OverflowError, ValueError) as e:
             raise InvalidRequest(f"the messages cannot be rendered: {e}", param="messages") from e
         await self._turn.acquire()
+        if self._closed:
+            self._turn.release()
+            raise ShuttingDown("the template process was closed")
         # From here on the exchange runs to its end whatever becomes of the caller: an answer left unread
         # would be taken for the next caller's.
         task = self._running = asyncio.create_task(self._exchange(request))
@@ -61,7 +66,8 @@ class Renderer:
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """End the process, and with it a call under way (ShuttingDown). A later call starts a new one."""
+        """End the process. Calls under way, waiting or yet to come raise ShuttingDown."""
+        self._closed = True
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
@@ -95,8 +101,8 @@ class Renderer:
         if process is not None and process.returncode is None and not _reader(process).at_eof():
             return process
         await self._end()
-        self._process = process = await _spawn()
         try:
+            self._process = process = await _spawn()
             await asyncio.wait_for(_read(process), START_LIMIT)
         except (EOFError, OSError, msgspec.MsgspecError, asyncio.TimeoutError) as e:
             await self._end()

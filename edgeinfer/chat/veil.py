@@ -29,7 +29,8 @@ SOFT = re.compile(r"""[^\s"\\\x00-\x1f]""")
 class Veil:
     """One call's substitution: each character of the control tokens has a private one that stands in for it.
 
-    The private ones are chosen at random among those that neither the caller's values nor the template have.
+    The private ones are chosen at random among those that the caller's values, the template and the control
+    tokens do without.
     One character stands for one, so there is nothing that a template could damage: it may drop, move, repeat
     or print escaped what it gets, but a stand-in comes out as the caller's character or not at all. A stand-in
     from anywhere else could only make text less trusted.
@@ -41,7 +42,7 @@ class Veil:
     def __init__(self, guard: Guard, values: Any) -> None:
         """Raises InvalidRequest where the values leave no private characters free."""
         chars = guard.tokens.chars
-        start = _free([guard.source, *texts(values)], len(chars) + 1)
+        start = _free([chars, guard.source, *texts(values)], len(chars) + 1)
         self._guard = guard
         self._hide = {char: chr(start + n) for n, char in enumerate(chars)}
         self._soft = frozenset(filter(SOFT.match, chars))

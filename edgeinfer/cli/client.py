@@ -42,7 +42,7 @@ def find(url: str | None, api_key: str | None, environ: Mapping[str, str] = os.e
     api_key = (api_key or environ.get(API_KEY, "")).strip() or None
     if url:
         return Target(base_url(url), api_key=api_key, named=True)
-    found = settings.load(environ={k: v for k, v in environ.items() if k != API_KEY}).settings
+    found = settings.load(environ=environ).settings
     return Target(
         f"http://{_reachable(found.host)}:{found.port}",
         uds=found.uds,

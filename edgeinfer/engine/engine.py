@@ -137,7 +137,7 @@ class Engine:
         if n >= ctx:
             raise ContextLengthExceeded(
                 f"the prompt has {n} tokens, and the context holds {ctx}, answer included",
-                hint="shorten the prompt, or restart with a larger --ctx",
+                hint="shorten the prompt, or serve with a larger --ctx where the model allows",
             )
         size = self.backend.vocab.size
         if bad := next((t for t in request.tokens if not 0 <= t < size), None):

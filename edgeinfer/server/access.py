@@ -20,6 +20,9 @@ CLIENT_GONE = 499
 
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
+PROBES = frozenset({"/health", "/ready", "/metrics"})
+"""Asked every few seconds by whoever watches the service: not worth a line each."""
+
 logger = logging.getLogger("edgeinfer.access")
 
 
@@ -44,7 +47,8 @@ class Access:
         finally:
             seconds = time.perf_counter() - started
             self.metrics.request(_route(scope), exchange.status, seconds)
-            logger.info(
+            logger.log(
+                logging.DEBUG if scope["path"] in PROBES else logging.INFO,
                 "%s %s %d %.1f ms %s",
                 scope["method"],
                 scope["path"][:200],

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -33,6 +34,9 @@ STARTUP_FAILURE = 3
 
 LAST_WORDS = 5
 """Seconds beyond drain_timeout in which the cut answers may say that they were cut."""
+
+LAST_GASP = 0.5
+"""The same after a second Ctrl-C."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +88,12 @@ class Server(uvicorn.Server):
         self.daemon: Daemon = app.state.daemon
         super().__init__(_config(app, self.daemon.settings.drain_timeout))
         self.status = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._hurrying: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         for sock in sockets or []:
             sys.stderr.write(f"edgeinfer: listening on {address(sock)}\n")
@@ -101,9 +108,25 @@ class Server(uvicorn.Server):
         # Beside uvicorn's shutdown, which waits for the connections: this is what ends their answers.
         draining = asyncio.create_task(self.daemon.stop())
         await super().shutdown(sockets)
-        if self.force_exit:  # a second Ctrl-C: without a drain
-            await self.daemon.supervisor.stop()
         await draining
+        if self._hurrying:
+            await self._hurrying
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A first signal drains; a second Ctrl-C does not wait for it."""
+        super().handle_exit(sig, frame)
+        if self.force_exit and self._loop:
+            self._loop.call_soon_threadsafe(self._begin_to_hurry)
+
+    def _begin_to_hurry(self) -> None:
+        self._hurrying = self._hurrying or asyncio.create_task(self._hurry())
+
+    async def _hurry(self) -> None:
+        await self.daemon.supervisor.stop()
+        await asyncio.sleep(LAST_GASP)
+        for connection in list(self.server_state.connections):
+            if transport := getattr(connection, "transport", None):
+                transport.abort()  # whoever has not read the end by now will not
 
     async def _announce(self) -> None:
         """Tell the service manager once the model answers; end the daemon if it never will."""

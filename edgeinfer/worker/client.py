@@ -91,7 +91,8 @@ class Worker:
 
     async def wait(self) -> str:
         """Wait for its death; -> why it died."""
-        await asyncio.gather(*self._tasks)
+        # Shielded: whoever stops waiting must not stop the reading.
+        await asyncio.shield(asyncio.gather(*self._tasks))
         return self.death or "ended"
 
     async def stop(self, timeout: float = 5.0) -> None:

@@ -168,12 +168,18 @@ class WorkerProcess:
                 self._ended = True
             case Cancel():
                 if self._engine:
-                    self._engine.cancel(job.id)
+                    self._cancel(self._engine, job.id)
                 self._embeds = [e for e in self._embeds if e[0] != job.id]
             case Request():
                 self._add(job)
             case embed:
                 self._embeds.append(embed)
+
+    def _cancel(self, engine: Engine, id: int) -> None:
+        had_work = engine.has_work
+        engine.cancel(id)
+        if had_work and not engine.has_work:  # no step will come to say so
+            self._channel.send(Step([], engine.stats()))
 
     def _add(self, request: Request) -> None:
         assert self._engine is not None

@@ -75,6 +75,7 @@ class Supervisor:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
         self._answer_seconds = 1.0
 
     @property
@@ -89,6 +90,11 @@ class Supervisor:
         return self._worker.stats if self._worker else EngineStats()
 
     @property
+    def load_seconds(self) -> float:
+        """How long the model took to load."""
+        return self._worker.load_seconds if self._worker else 0.0
+
+    @property
     def worker_pid(self) -> int | None:
         return self._worker.pid if self._worker and self._worker.death is None else None
 
@@ -97,14 +103,15 @@ class Supervisor:
         self._task = asyncio.create_task(self._keep_running())
 
     async def stop(self, drain: float = 0.0) -> None:
-        """Refuse new requests, give running ones `drain` seconds, then end the worker."""
+        """Refuse new requests, give running ones `drain` seconds, then end the worker. May be called again."""
         await self._enter("stopped")
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), drain)
-        if self._task:
+        if self._task and not self._stopping:
+            self._stopping = True
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        if self._task:
+            await asyncio.wait([self._task])
 
     async def ready(self) -> ModelInfo:
         """The loaded model. Raises NotReady, ShuttingDown, or what failed the loading."""

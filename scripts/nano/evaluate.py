@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=300)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
-    model = Llama(str(options.model), n_ctx=2048, n_threads=2, verbose=False)
+    model = Llama(str(options.model), n_ctx=2048, n_threads=1, verbose=False)
     if options.tokenizer and check_tokens(model, Tokenizer.from_file(str(options.tokenizer)), 300):
         raise SystemExit("llama.cpp and the training disagree on tokens")
     held_out_scores(model, options.count, options.verbose)

@@ -37,8 +37,9 @@ class Trainer:
     """Keeps the masters and the two optimizers in step with the bfloat16 network."""
 
     def __init__(self, model: Nano, rate: float) -> None:
-        self.model, self.rate, self.step = model, rate, 0
-        self.masters = {name: p.detach().float().clone() for name, p in model.named_parameters()}
+        self.rate, self.step = rate, 0
+        self.masters = {name: p.detach().clone() for name, p in model.named_parameters()}
+        self.model = model.bfloat16()
         matrices = [p for name, p in self.masters.items() if p.ndim == 2 and name != "embed.weight"]
         others = [p for name, p in self.masters.items() if p.ndim != 2 or name == "embed.weight"]
         self.optimizers: list[torch.optim.Optimizer] = [
@@ -64,7 +65,7 @@ class Trainer:
             master.grad = gradient[at : at + p.numel()].view_as(p)
             at += p.numel()
             p.grad = None
-        rate = self.rate * min((self.step + 1) / 60, 1.0, max(2 * (1 - progress), 0.01))
+        rate = self.rate * min((self.step + 1) / 40, 1.0, max(2 * (1 - progress), 0.01))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -107,7 +108,10 @@ def work(rank: int, options: argparse.Namespace, meeting: str) -> None:
     pad = Tokenizer.from_file(str(directory / "tokenizer.json")).token_to_id("<|endoftext|>")
     groups = list(group_up(batches(directory, options.batch, options.seed, pad), options.processes, rank))
     total = min(options.steps or len(groups), len(groups))
-    trainer = Trainer(Nano(SHAPE).bfloat16(), options.rate)
+    model = Nano(SHAPE)
+    if options.start:
+        model.load_state_dict(torch.load(options.start, weights_only=True)["weights"])
+    trainer = Trainer(model, options.rate)
     began, seen, recent = time.monotonic(), 0, 0.0
     for batch in groups[:total]:
         loss, said = losses(trainer.model, batch, generator, pad)
@@ -156,6 +160,7 @@ def main() -> None:
     parser.add_argument(
         "--minutes", type=float, default=0.0, help="stop after so long, the rate falling in time"
     )
+    parser.add_argument("--start", type=Path, help="a model.pt to go on from")
     options = parser.parse_args()
     (options.directory / "train.jsonl").unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as meeting:

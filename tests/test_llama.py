@@ -1,0 +1,430 @@
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import llama_cpp.llama_cpp as lib
+import msgspec
+import numpy as np
+import pytest
+
+from edgeinfer.engine.backend import Batch, DecodeStatus
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.engine import Engine
+from edgeinfer.engine.output import Finish
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.engine.sequence import Request
+from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.llama.context import LlamaBackend
+from edgeinfer.llama.logs import LogCapture
+from edgeinfer.llama.model import Model
+from edgeinfer.llama.vocab import LlamaVocab
+
+SYSTEM = "You are a small assistant on this device. Answer in one sentence. Call a tool where one helps. " * 2
+PROMPTS = [
+    "Turn on the light in the kitchen.",
+    "What can you do without a network?",
+    "One day, a little girl went to the park.",
+    SYSTEM + "Which model are you?",
+    SYSTEM + "How do I install another model?",
+    SYSTEM * 2 + "Close the blinds.",
+    "1, 2, 3, 4,",
+    "def add(a, b):",
+]
+TOKENS = 24
+GREEDY = SamplingParams(temperature=0.0, max_tokens=TOKENS, ignore_eos=True)
+
+Open = Callable[[EngineConfig], LlamaBackend]
+
+
+@pytest.fixture(scope="module")
+def base(model_file: Path) -> EngineConfig:
+    """One thread: sums come in one order, so that runs can be compared."""
+    return EngineConfig(
+        model=str(model_file), name="test", ctx=256, parallel=8, cells=2304, batch=128, ubatch=64, threads=1
+    )
+
+
+@pytest.fixture(scope="module")
+def model(base: EngineConfig, llama_log: LogCapture) -> Iterator[Model]:
+    loaded = Model(base, llama_log)
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture
+def opened(model: Model) -> Iterator[Open]:
+    """Opens backends, and closes them."""
+    backends: list[LlamaBackend] = []
+
+    def make(config: EngineConfig) -> LlamaBackend:
+        backends.append(LlamaBackend(model, config))
+        return backends[-1]
+
+    yield make
+    for backend in backends:
+        backend.close()
+
+
+@pytest.fixture(params=["streams", "unified", "unified, flash"])
+def config(request: pytest.FixtureRequest, base: EngineConfig) -> EngineConfig:
+    layout, _, flash = request.param.partition(", ")
+    return msgspec.structs.replace(base, layout=layout, flash_attention=bool(flash))
+
+
+class Texts:
+    """Runs requests on an engine to their end."""
+
+    def __init__(self, backend: LlamaBackend, config: EngineConfig) -> None:
+        self.backend = backend
+        self.engine = Engine(backend, config, lambda: 0.0)
+        self.finishes: dict[int, Finish] = {}
+
+    def of(self, *prompts: str, params: SamplingParams = GREEDY) -> list[str]:
+        for id, prompt in enumerate(prompts):
+            self.engine.add(Request(id, self.backend.vocab.tokenize(prompt, special=False), params))
+        texts = [""] * len(prompts)
+        while self.engine.has_work:
+            for delta in self.engine.step():
+                texts[delta.id] += delta.text
+                if delta.finish:
+                    self.finishes[delta.id] = delta.finish
+        self.engine.check_integrity()
+        assert [] == self.engine.failures
+        return texts
+
+
+def raw(model: Model, prompt: str, flash: bool) -> str:
+    """A greedy answer by the plainest loop over llama.cpp's own functions, one sequence in a context."""
+    params = lib.llama_context_default_params()
+    params.n_ctx = params.n_batch = 256
+    params.n_ubatch = 64
+    params.n_threads = params.n_threads_batch = 1
+    params.flash_attn_type = int(flash)
+    context = lib.llama_init_from_model(model.pointer, params)
+    vocab = lib.llama_model_get_vocab(model.pointer)
+    data = prompt.encode()
+    tokens = (lib.llama_token * 256)()
+    n = lib.llama_tokenize(vocab, data, len(data), tokens, 256, False, False)
+    found = b""
+    for _ in range(TOKENS):
+        assert 0 == lib.llama_decode(context, lib.llama_batch_get_one(tokens, n))
+        logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(context, -1), (model.vocab.size,))
+        tokens[0], n = int(logits.argmax()), 1
+        buffer = ctypes.create_string_buffer(256)
+        length = lib.llama_token_to_piece(vocab, tokens[0], buffer, 256, 0, False)
+        found += buffer.raw[:length]
+    lib.llama_free(context)
+    return found.decode("utf-8", "replace")
+
+
+@pytest.fixture(scope="module")
+def expected(model: Model) -> Callable[[bool], list[str]]:
+    """What raw llama.cpp answers, with flash attention or without."""
+    found: dict[bool, list[str]] = {}
+
+    def texts(flash: bool) -> list[str]:
+        if flash not in found:
+            found[flash] = [raw(model, prompt, flash) for prompt in PROMPTS]
+        return found[flash]
+
+    return texts
+
+
+def test_an_answer_alone_is_that_of_raw_llama_cpp(
+    opened: Open, config: EngineConfig, expected: Callable[[bool], list[str]]
+) -> None:
+    """One after the other, with what the one before left in the cache."""
+    texts = Texts(opened(config), config)
+    assert expected(config.flash_attention) == [texts.of(prompt)[0] for prompt in PROMPTS]
+
+
+def test_answers_in_a_batch_of_8_are_those_of_raw_llama_cpp(
+    opened: Open, config: EngineConfig, expected: Callable[[bool], list[str]]
+) -> None:
+    """All at once, prefixes shared while they are computed."""
+    texts = Texts(opened(config), config)
+    assert expected(config.flash_attention) == texts.of(*PROMPTS)
+    assert sum(f.cached_tokens for f in texts.finishes.values()) > 0
+
+
+def test_answers_that_were_preempted_are_those_of_raw_llama_cpp(
+    opened: Open, base: EngineConfig, expected: Callable[[bool], list[str]]
+) -> None:
+    """In a pool too small for all of them."""
+    config = msgspec.structs.replace(base, layout="unified", cells=256)
+    texts = Texts(opened(config), config)
+    assert expected(False) == texts.of(*PROMPTS)
+
+
+def test_answers_after_aborts_are_those_of_raw_llama_cpp(
+    opened: Open, config: EngineConfig, expected: Callable[[bool], list[str]]
+) -> None:
+    """Another thread keeps cutting prefills short; each is done again."""
+    texts = Texts(opened(config), config)
+    over = threading.Event()
+
+    def abort() -> None:
+        while not over.wait(0.01):
+            texts.engine.abort_prefill(5)
+
+    thread = threading.Thread(target=abort)
+    thread.start()
+    try:
+        assert expected(config.flash_attention) == texts.of(*PROMPTS)
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_seeded_answer_is_the_same_alone_and_in_a_batch(opened: Open, config: EngineConfig) -> None:
+    """Sampled ones too."""
+    params = SamplingParams(temperature=0.8, seed=42, max_tokens=TOKENS)
+    texts = Texts(opened(config), config)
+    alone = [texts.of(prompt, params=params)[0] for prompt in PROMPTS]
+    assert alone == texts.of(*PROMPTS, params=params)
+
+
+def test_an_abort_inside_a_long_prefill_stops_the_decode(opened: Open, config: EngineConfig) -> None:
+    """And what it left is dropped: the sequence can be computed afresh."""
+    large = msgspec.structs.replace(config, ctx=2048, parallel=1, cells=2048, batch=2048)
+    backend, batch = opened(large), Batch(2048)
+    batch.add(0, 0, [100 + i % 50 for i in range(2000)], output=True)
+    started = threading.Event()
+
+    def abort() -> None:
+        started.wait()
+        backend.abort()
+
+    for _ in range(20):  # until the abort comes before the end, which it all but always does
+        started.clear()
+        thread = threading.Thread(target=abort)
+        thread.start()
+        backend.clear_abort()
+        started.set()
+        status = backend.decode(batch)
+        thread.join()
+        assert backend.length(0) <= 2000
+        backend.remove(0, 0)
+        if status is DecodeStatus.ABORTED:
+            break
+    assert DecodeStatus.ABORTED is status
+    assert 0 == backend.length(0)
+    backend.clear_abort()
+    assert DecodeStatus.OK is backend.decode(batch)
+    assert 2000 == backend.length(0)
+
+
+def test_an_abort_that_is_not_cleared_stops_every_decode(opened: Open, config: EngineConfig) -> None:
+    """Clearing is the engine's to do, before each."""
+    backend, batch = opened(config), Batch(128)
+    batch.add(0, 0, [1, 2, 3], output=True)
+    backend.abort()
+    assert DecodeStatus.ABORTED is backend.decode(batch)
+    backend.remove(0, 0)
+    backend.clear_abort()
+    assert DecodeStatus.OK is backend.decode(batch)
+
+
+def logits(backend: LlamaBackend, sequence: int, tokens: list[int]) -> list[float]:
+    batch = Batch(128)
+    at = batch.add(sequence, backend.length(sequence), tokens, output=True)
+    assert DecodeStatus.OK is backend.decode(batch)
+    return backend.logits(at).tolist()
+
+
+def test_a_copied_prefix_gives_the_logits_of_a_computed_one(opened: Open, config: EngineConfig) -> None:
+    """Cut back to where the two part."""
+    backend = opened(config)
+    tokens = list(range(100, 160))
+    logits(backend, 0, tokens)
+    backend.copy(0, 1, -1 if config.layout == "streams" else 40)
+    assert backend.remove(1, 40)
+    assert (60, 40) == (backend.length(0), backend.length(1))
+    copied = logits(backend, 1, [7, 8])
+    logits(backend, 2, tokens[:40])
+    assert copied == pytest.approx(logits(backend, 2, [7, 8]), abs=1e-3)
+
+
+def test_a_copy_goes_on_when_its_source_is_gone(opened: Open, config: EngineConfig) -> None:
+    """In a pool the two hold the same cells."""
+    backend = opened(config)
+    tokens = list(range(100, 140))
+    logits(backend, 0, tokens)
+    backend.copy(0, 1)
+    expected = logits(backend, 0, [7])
+    backend.remove(0, 0)
+    assert (0, 40) == (backend.length(0), backend.length(1))
+    assert expected == pytest.approx(logits(backend, 1, [7]), abs=1e-3)
+
+
+def test_a_full_cache_is_told_and_changes_nothing(opened: Open, config: EngineConfig) -> None:
+    """NO_SPACE, not a crash."""
+    backend = opened(msgspec.structs.replace(config, parallel=1, ctx=256, cells=256))
+    for start in (0, 128):
+        batch = Batch(128)
+        batch.add(0, start, [5] * 128, output=True)
+        assert DecodeStatus.OK is backend.decode(batch)
+    batch.clear()
+    batch.add(0, 256, [5], output=True)
+    assert DecodeStatus.NO_SPACE is backend.decode(batch)
+    assert 256 == backend.length(0)
+
+
+def test_logits_are_writable_and_of_the_token_asked_for(opened: Open, config: EngineConfig) -> None:
+    """Penalties are applied in place."""
+    backend, batch = opened(config), Batch(128)
+    ats = [batch.add(i, 0, [10 + i, 20, 30 + i], output=True) for i in range(3)]
+    assert DecodeStatus.OK is backend.decode(batch)
+    rows = [backend.logits(at) for at in ats]
+    assert [(backend.vocab.size,)] * 3 == [row.shape for row in rows]
+    assert 3 == len({int(1e6 * row[5]) for row in rows})
+    rows[1][:] = 0.0
+    assert [False, True, False] == [not backend.logits(at).any() for at in ats]
+    with pytest.raises(IndexError):
+        backend.logits(0)
+
+
+def test_a_token_without_an_output_costs_no_logits(opened: Open, config: EngineConfig) -> None:
+    """A whole batch of prompt has none."""
+    backend, batch = opened(config), Batch(128)
+    at = batch.add(0, 0, [1, 2, 3], output=False)
+    assert DecodeStatus.OK is backend.decode(batch)
+    with pytest.raises(IndexError):
+        backend.logits(at)
+
+
+# --- the vocabulary
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Hello world, how are you?", " two  spaces ", "é€😀 日本語", "a\n\n\tb\r\n", "x" * 3000, "", "\x00\x01", "🏳️‍🌈"],
+    ids=lambda text: ascii(text[:12]),
+)
+def test_a_text_makes_a_round_trip(model: Model, text: str) -> None:
+    """Whole, and token by token, as an answer is put together."""
+    vocab = model.vocab
+    tokens = vocab.tokenize(text, special=False)
+    assert text == vocab.detokenize(tokens).decode()
+    assert text == b"".join(vocab.piece(token) for token in tokens).decode()
+
+
+def controls(vocab: LlamaVocab) -> list[int]:
+    return [vocab.tokenize(text, special=True)[0] for text in vocab.control_tokens()]
+
+
+def test_control_tokens_are_recognised_where_they_are_trusted(model: Model) -> None:
+    """Each text is that one token."""
+    texts = model.vocab.control_tokens()
+    assert texts
+    assert [1] * len(texts) == [len(model.vocab.tokenize(text, special=True)) for text in texts]
+    assert len(texts) == len(set(controls(model.vocab)))
+
+
+def test_control_tokens_are_plain_text_where_they_are_not_trusted(model: Model) -> None:
+    """A user who writes them out gets the letters."""
+    text = "a" + "b".join(model.vocab.control_tokens()) + "c"
+    tokens = model.vocab.tokenize(text, special=False)
+    assert set() == set(tokens) & set(controls(model.vocab))
+    assert text == model.vocab.detokenize(tokens).decode()
+
+
+def test_control_tokens_show_in_a_prompt_and_not_in_an_answer(model: Model) -> None:
+    """Detokenizing shows them; the pieces of an answer have no text unless `special`."""
+    vocab = model.vocab
+    for text, token in zip(vocab.control_tokens(), controls(vocab), strict=True):
+        assert text == vocab.detokenize([token]).decode()
+        assert (b"", text.encode()) == (vocab.piece(token), vocab.piece(token, special=True))
+
+
+def test_the_end_token_ends_an_answer_and_letters_do_not(model: Model) -> None:
+    """As llama.cpp has it of the vocabulary."""
+    assert model.vocab.eos is not None
+    assert model.vocab.is_end(model.vocab.eos)
+    assert not any(map(model.vocab.is_end, model.vocab.tokenize("Hello", special=False)))
+
+
+def test_tokenizing_adds_nothing_around_a_text(model: Model) -> None:
+    """BOS is the caller's."""
+    tokens = model.vocab.tokenize("Hello", special=True)
+    assert not {model.vocab.bos, model.vocab.eos} & set(tokens)
+
+
+def test_tokenizing_is_thread_safe(model: Model) -> None:
+    """The reader's thread does it while the engine's thread decodes and looks up pieces."""
+    expected = [model.vocab.tokenize(prompt, special=True) for prompt in PROMPTS]
+    wrong: list[str] = []
+
+    def work() -> None:
+        for _ in range(30):
+            found = [model.vocab.tokenize(prompt, special=True) for prompt in PROMPTS]
+            texts = [model.vocab.detokenize(tokens).decode() for tokens in found]
+            if found != expected or texts != PROMPTS:
+                wrong.append("differs")
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [] == wrong
+
+
+# --- the model
+
+
+def test_the_model_says_what_it_is(model: Model, base: EngineConfig, model_file: Path) -> None:
+    """From the file's metadata."""
+    info = model.info(base)
+    assert ("test", 256, 8, True) == (info.name, info.ctx, info.parallel, info.generates)
+    assert str(model_file.resolve()) == info.path
+    assert info.architecture
+    assert info.n_ctx_train >= 256
+    assert info.n_params > 100_000
+    assert (model.vocab.size, model.n_embd) == (info.vocab_size, info.n_embd)
+    assert model.vocab.control_tokens() == info.control_tokens
+
+
+def test_metadata_that_is_not_there_is_none(model: Model) -> None:
+    """And what is there is text."""
+    assert model.meta("general.no_such_key") is None
+    assert model.meta("general.architecture") == model.info(EngineConfig("m", "m")).architecture
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "no gguf", "truncated", "half the header"])
+def test_a_broken_file_is_refused_with_llama_cpps_reason(
+    damage: str, base: EngineConfig, model_file: Path, tmp_path: Path, llama_log: LogCapture
+) -> None:
+    """The log alone says why, so it is kept."""
+    path, whole = tmp_path / "broken.gguf", model_file.read_bytes()
+    found = {
+        "empty": b"",
+        "no gguf": b"<html>404 Not Found</html>" * 100,
+        "truncated": whole[: len(whole) - 100_000],
+        "half the header": whole[:3000],
+    }
+    if damage in found:
+        path.write_bytes(found[damage])
+    llama_log.errors.clear()
+    with pytest.raises(ModelLoadFailed) as error:
+        Model(msgspec.structs.replace(base, model=str(path)), llama_log)
+    assert str(path) in error.value.message
+    assert llama_log.errors
+    assert llama_log.errors[0] in error.value.message
+
+
+def test_after_a_broken_file_a_whole_one_loads(base: EngineConfig, llama_log: LogCapture, tmp_path: Path) -> None:
+    """Nothing of the failure sticks."""
+    with pytest.raises(ModelLoadFailed):
+        Model(msgspec.structs.replace(base, model=str(tmp_path / "none.gguf")), llama_log)
+    Model(base, llama_log).close()
+
+
+def test_a_context_that_cannot_be_had_is_refused(opened: Open, base: EngineConfig) -> None:
+    """With a hint, rather than by the death of the process."""
+    with pytest.raises(ModelLoadFailed) as error:
+        opened(msgspec.structs.replace(base, ctx=1 << 30, parallel=1))
+    assert error.value.hint
