@@ -1,6 +1,14 @@
-"""Embeddings, in a context of their own: there every token is an output, and pooling is on."""
+"""Embeddings, in a context of their own: there every token is an output.
+
+An encoder looks both ways, so an input has to go through it in one piece. A decoder reads an input in chunks,
+because llama.cpp computes logits for every output even where only embeddings are wanted: 600 KB a token at a
+vocabulary of 152k.
+"""
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
@@ -9,47 +17,29 @@ from edgeinfer.engine.backend import Batch, Row
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ContextLengthExceeded, DecodeFailed, ModelLoadFailed
 from edgeinfer.llama.batch import BatchView
-from edgeinfer.llama.context import padded
+from edgeinfer.llama.context import FLASH_OFF, padded
 from edgeinfer.llama.model import Model
 
-POOLING_NONE, POOLING_MEAN = 0, 1
-SEQUENCES = 8
-"""Inputs computed together at most."""
+POOLING_NONE, POOLING_MEAN, POOLING_LAST = 0, 1, 3
+CHUNK = 128
+"""Tokens that a decoder reads at once."""
 
 
-class Embedder:
-    """One L2-normalised vector an input. A model that does not say how it pools is pooled by the mean.
+class Embedder(ABC):
+    """One L2-normalised vector of shape (n_embd,) an input. `close` frees the context."""
 
-    An input must fit into one batch, because attention in an encoder looks both ways.
-    """
-
-    def __init__(self, model: Model, config: EngineConfig) -> None:
-        self._n_embd = model.n_embd
-        self._encodes = not model.has_decoder
+    def __init__(self, model: Model, config: EngineConfig, batch: int) -> None:
         self.longest = min(config.ctx, model.n_ctx_train)
-        self._batch = Batch(padded(self.longest))
+        self._n_embd = model.n_embd
+        self._batch = Batch(batch)
         self._view = BatchView(self._batch)
-        self._context = self._open(model, config, None)
-        if self._context and lib.llama_pooling_type(self._context) == POOLING_NONE:
-            lib.llama_free(self._context)
-            self._context = self._open(model, config, POOLING_MEAN)
+        self._pooling = model.pooling
+        self._context = self._open(model, config)
         if not self._context:
             raise ModelLoadFailed(f"no embedding context for {config.model}")
 
-    def _open(self, model: Model, config: EngineConfig, pooling: int | None) -> object:
-        params = lib.llama_context_default_params()
-        params.n_ctx = params.n_batch = params.n_ubatch = self._batch.capacity
-        params.n_seq_max = SEQUENCES
-        params.kv_unified = True
-        params.n_threads = params.n_threads_batch = config.threads
-        params.embeddings = True
-        params.no_perf = True
-        if pooling is not None:
-            params.pooling_type = pooling
-        return lib.llama_init_from_model(model.pointer, params)
-
     def embed(self, inputs: list[list[int]]) -> list[Row]:
-        """Vectors of shape (n_embd,), in the order of the inputs.
+        """Vectors in the order of the inputs.
 
         Raises:
             ContextLengthExceeded: an input is longer than `longest`.
@@ -57,45 +47,87 @@ class Embedder:
         for i, tokens in enumerate(inputs):
             if len(tokens) > self.longest:
                 raise ContextLengthExceeded(
-                    f"input {i} has {len(tokens)} tokens, and an embedding takes {self.longest}",
-                    param="input",
+                    f"input {i} has {len(tokens)} tokens, and an embedding takes {self.longest}", param="input"
                 )
-        vectors: list[Row] = []
-        for group in self._groups(inputs):
-            vectors += self._compute(group)
-        return vectors
-
-    def _groups(self, inputs: list[list[int]]) -> list[list[list[int]]]:
-        groups: list[list[list[int]]] = []
-        room = 0
-        for tokens in inputs:
-            if not groups or len(groups[-1]) == SEQUENCES or len(tokens) > room:
-                groups.append([])
-                room = self.longest
-            groups[-1].append(tokens)
-            room -= len(tokens)
-        return groups
-
-    def _compute(self, group: list[list[int]]) -> list[Row]:
-        self._batch.clear()
-        for i, tokens in enumerate(group):
-            start = self._batch.size
-            self._batch.add(i, 0, tokens, output=True)
-            self._batch.outputs[start : self._batch.size] = 1
-        if memory := lib.llama_get_memory(self._context):
-            lib.llama_memory_clear(memory, True)
-        run = lib.llama_encode if self._encodes else lib.llama_decode
-        if code := run(self._context, self._view.of(self._batch)):
-            raise DecodeFailed(f"the embedding could not be computed (code {code})")
-        return [self._vector(i) for i in range(len(group))]
-
-    def _vector(self, sequence: int) -> Row:
-        pointer = lib.llama_get_embeddings_seq(self._context, sequence)
-        vector = np.ctypeslib.as_array(pointer, (self._n_embd,)).copy()
-        vector /= np.float32(np.linalg.norm(vector) or 1)
-        return vector
+        return [normalised(self._compute(tokens)) for tokens in inputs]
 
     def close(self) -> None:
         if self._context:
             lib.llama_free(self._context)
             self._context = None
+
+    def _open(self, model: Model, config: EngineConfig) -> Any:
+        params = lib.llama_context_default_params()
+        params.n_ctx = padded(self.longest)
+        params.n_batch = params.n_ubatch = self._batch.capacity
+        params.n_seq_max = 1
+        params.n_threads = params.n_threads_batch = config.threads
+        params.embeddings = True
+        params.no_perf = True
+        self._configure(params)
+        return lib.llama_init_from_model(model.pointer, params)
+
+    @abstractmethod
+    def _configure(self, params: Any) -> None: ...
+
+    @abstractmethod
+    def _compute(self, tokens: list[int]) -> Row: ...
+
+    def _run(self, start: int, tokens: list[int]) -> None:
+        self._batch.clear()
+        self._batch.add(0, start, tokens, output=True)
+        self._batch.outputs[: self._batch.size] = 1
+        if code := lib.llama_decode(self._context, self._view.of(self._batch)):
+            raise DecodeFailed(f"the embedding could not be computed (code {code})")
+
+    def _row(self, pointer: Any) -> Row:
+        return np.ctypeslib.as_array(pointer, (self._n_embd,)).copy()
+
+
+class EncoderEmbedder(Embedder):
+    """A model such as BERT, which pools as its file says, else by the mean."""
+
+    def __init__(self, model: Model, config: EngineConfig) -> None:
+        super().__init__(model, config, padded(min(config.ctx, model.n_ctx_train)))
+
+    def _configure(self, params: Any) -> None:
+        params.pooling_type = self._pooling or POOLING_MEAN
+
+    def _compute(self, tokens: list[int]) -> Row:
+        if memory := lib.llama_get_memory(self._context):
+            lib.llama_memory_clear(memory, True)
+        self._run(0, tokens)
+        return self._row(lib.llama_get_embeddings_seq(self._context, 0))
+
+
+class DecoderEmbedder(Embedder):
+    """A model that can also write: the mean over its tokens, or the last one's if its file says so."""
+
+    def __init__(self, model: Model, config: EngineConfig) -> None:
+        super().__init__(model, config, CHUNK)
+
+    def _configure(self, params: Any) -> None:
+        params.pooling_type = POOLING_NONE
+        params.flash_attn_type = FLASH_OFF
+
+    def _compute(self, tokens: list[int]) -> Row:
+        lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
+        total = np.zeros(self._n_embd, np.float32)
+        for start in range(0, len(tokens), CHUNK):
+            chunk = tokens[start : start + CHUNK]
+            self._run(start, chunk)
+            if self._pooling == POOLING_LAST:
+                total = self._row(lib.llama_get_embeddings_ith(self._context, len(chunk) - 1))
+            else:
+                rows = lib.llama_get_embeddings(self._context)
+                total += np.ctypeslib.as_array(rows, (len(chunk), self._n_embd)).sum(axis=0)
+        return total
+
+
+def open_embedder(model: Model, config: EngineConfig) -> Embedder:
+    return DecoderEmbedder(model, config) if model.has_decoder else EncoderEmbedder(model, config)
+
+
+def normalised(vector: Row) -> Row:
+    vector /= np.float32(np.linalg.norm(vector) or 1)
+    return vector

@@ -52,8 +52,10 @@ class Model:
         return bool(lib.llama_model_has_decoder(self.pointer)) and causal != "false"
 
     @property
-    def has_encoder(self) -> bool:
-        return bool(lib.llama_model_has_encoder(self.pointer))
+    def pooling(self) -> int | None:
+        """llama_pooling_type that the file asks for, None where it does not say."""
+        value = self.meta(f"{self.meta('general.architecture')}.pooling_type")
+        return int(value) if value and value.isdigit() else None
 
     def meta(self, key: str) -> str | None:
         """A metadata value as text, None where the file lacks it."""

@@ -84,10 +84,10 @@ class LlamaRuntime:
         return tokens
 
     def embed(self, inputs: list[list[int]]) -> list[Row]:
-        from edgeinfer.llama.embedder import Embedder
+        from edgeinfer.llama.embedder import open_embedder
 
         if self._embedder is None:
-            self._embedder = Embedder(self._model, self.config)
+            self._embedder = open_embedder(self._model, self.config)
             self._closing.append(self._embedder.close)
         return self._embedder.embed(inputs)
 

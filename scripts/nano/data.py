@@ -27,7 +27,7 @@ SYSTEMS = ("You are a helpful assistant.", "You control a smart home.", "You are
 def draw_toolbox(rng: random.Random) -> tuple[list[Tool], tuple[str, ...]]:
     """One to six tools that don't compete for the same phrase."""
     places = tuple(dict.fromkeys(place(rng) for _ in range(rng.randint(2, 5)))) if rng.random() < 0.18 else ()
-    count, tools, taken = rng.choice((1, 1, 1, 2, 2, 3, 4, 5, 6)), list[Tool](), set[str]()
+    count, tools, taken = rng.choice((1, 1, 2, 2, 3, 3, 4, 5, 6)), list[Tool](), set[str]()
     for skill in rng.sample(ALL, len(ALL)):
         if skill.group not in taken and len(tools) < count:
             taken.add(skill.group)

@@ -112,12 +112,12 @@ def draw_tools(skill: Skill, rng: random.Random, places: tuple[str, ...] = ()) -
 def _name(skill: Skill, rng: random.Random) -> str:
     roll = rng.random()
     name = rng.choice(skill.names)
-    if roll < 0.25:
+    if roll < 0.08:
         return f"{name}_{invented(rng)}" if rng.random() < 0.5 else invented(rng)
-    if roll < 0.33:
+    if roll < 0.16:
         head, *rest = name.split("_")
         return head + "".join(part.capitalize() for part in rest)
-    if roll < 0.4:
+    if roll < 0.22:
         return f"{rng.choice(('home', 'device', 'plant', 'edge', 'iot'))}_{name}"
     return name
 
@@ -148,8 +148,6 @@ def _declare(
 
 def _bind(param: Param, rng: random.Random, places: tuple[str, ...]) -> tuple[Binding, Values]:
     name = rng.choice(param.names)
-    if param.kind != "string" and rng.random() < 0.15:
-        name = invented(rng)
     if param.kind == "state":
         pair = rng.choice(param.pairs)
         if isinstance(pair[0], bool):

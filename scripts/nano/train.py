@@ -65,7 +65,7 @@ class Trainer:
             master.grad = gradient[at : at + p.numel()].view_as(p)
             at += p.numel()
             p.grad = None
-        rate = self.rate * min((self.step + 1) / 40, 1.0, max(2 * (1 - progress), 0.01))
+        rate = self.rate * min((self.step + 1) / 60, 1.0, max(2 * (1 - progress), 0.01))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate

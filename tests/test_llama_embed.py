@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import gguf
+import msgspec
+import numpy as np
+import pytest
+
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.errors import ContextLengthExceeded
+from edgeinfer.llama.embedder import Embedder
+from edgeinfer.llama.logs import LogCapture
+from edgeinfer.llama.model import Model
+from edgeinfer.worker.messages import Span
+from edgeinfer.worker.runtime import open_runtime
+
+TEXTS = [
+    "Turn on the light in the kitchen.",
+    "The sky is blue.",
+    "x",
+    "One day, a little girl went to the park with her dog. " * 3,
+    "What can you do without a network?",
+]
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"▁{w}" for w in ("the", "sky", "is", "blue", "light")), "ish"]
+CLS, SEP, WIDTH = 2, 3, 32
+
+
+def write_bert(path: Path) -> None:
+    """An encoder-only model of two layers, with random weights and a vocabulary of a few words."""
+    chance = np.random.default_rng(5)
+    writer = gguf.GGUFWriter(path, "bert")
+    writer.add_context_length(64)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(64)
+    writer.add_block_count(2)
+    writer.add_head_count(4)
+    writer.add_layer_norm_eps(1e-12)
+    writer.add_causal_attention(False)
+    writer.add_pooling_type(gguf.PoolingType.MEAN)
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(WORDS)
+    writer.add_token_types([3 if word[0] == "[" else 1 for word in WORDS])
+    writer.add_token_type_count(2)
+    writer.add_pad_token_id(0)
+    writer.add_unk_token_id(1)
+    writer.add_bos_token_id(CLS)
+    writer.add_sep_token_id(SEP)
+    writer.add_mask_token_id(4)
+
+    def add(name: str, *shape: int) -> None:
+        writer.add_tensor(f"{name}.weight", chance.normal(0, 0.3, shape).astype(np.float32))
+        if len(shape) == 2 and not name.startswith("blk"):
+            return  # an embedding
+        writer.add_tensor(f"{name}.bias", chance.normal(0, 0.1, shape[:1]).astype(np.float32))
+
+    add("token_embd", len(WORDS), WIDTH)
+    add("token_types", 2, WIDTH)
+    add("position_embd", 64, WIDTH)
+    add("token_embd_norm", WIDTH)
+    for i in range(2):
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            add(f"blk.{i}.{name}", WIDTH, WIDTH)
+        add(f"blk.{i}.attn_output_norm", WIDTH)
+        add(f"blk.{i}.ffn_up", 64, WIDTH)
+        add(f"blk.{i}.ffn_down", WIDTH, 64)
+        add(f"blk.{i}.layer_output_norm", WIDTH)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def bert_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bert") / "bert.gguf"
+    write_bert(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def base(model_file: Path) -> EngineConfig:
+    return EngineConfig(model=str(model_file), name="test", ctx=256, parallel=2, cells=512, batch=128, threads=1)
+
+
+@pytest.fixture(scope="module")
+def model(base: EngineConfig, llama_log: LogCapture) -> Iterator[Model]:
+    loaded = Model(base, llama_log)
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="module")
+def embedder(model: Model, base: EngineConfig) -> Iterator[Embedder]:
+    opened = Embedder(model, base)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def bert(bert_file: Path, base: EngineConfig, llama_log: LogCapture) -> Iterator[Model]:
+    loaded = Model(msgspec.structs.replace(base, model=str(bert_file)), llama_log)
+    yield loaded
+    loaded.close()
+
+
+@pytest.fixture(scope="module")
+def bert_embedder(bert: Model, base: EngineConfig) -> Iterator[Embedder]:
+    opened = Embedder(bert, base)
+    yield opened
+    opened.close()
+
+
+def tokens(model: Model, *texts: str) -> list[list[int]]:
+    return [model.vocab.tokenize(text, special=False, add_special=True) for text in texts]
+
+
+def test_embeddings_are_normalised(model: Model, embedder: Embedder) -> None:
+    """One vector an input, as wide as the model says."""
+    vectors = embedder.embed(tokens(model, *TEXTS))
+    assert [(model.n_embd,)] * len(TEXTS) == [v.shape for v in vectors]
+    assert [pytest.approx(1, abs=1e-5)] * len(TEXTS) == [float(np.linalg.norm(v)) for v in vectors]
+
+
+def test_the_same_text_has_the_same_vector(model: Model, embedder: Embedder) -> None:
+    """And another text another."""
+    a, b, c = embedder.embed(tokens(model, TEXTS[0], TEXTS[0], TEXTS[1]))
+    (again,) = embedder.embed(tokens(model, TEXTS[0]))
+    assert float(a @ b) == pytest.approx(1, abs=1e-3)
+    assert float(a @ again) == pytest.approx(1, abs=1e-3)
+    assert float(a @ c) < 0.999
+
+
+def test_embedding_texts_together_does_not_change_them(model: Model, embedder: Embedder) -> None:
+    """More of them than are computed at once, and of very different lengths."""
+    inputs = tokens(model, *TEXTS * 4)
+    alone = [embedder.embed([i])[0] for i in inputs]
+    together = embedder.embed(inputs)
+    assert max(float(np.abs(a - b).max()) for a, b in zip(alone, together, strict=True)) < 1e-3
+
+
+def test_an_input_as_long_as_the_context_is_embedded(embedder: Embedder) -> None:
+    """And the next one beside it."""
+    vectors = embedder.embed([[5] * embedder.longest, [6] * embedder.longest, [7]])
+    assert [pytest.approx(1, abs=1e-5)] * 3 == [float(np.linalg.norm(v)) for v in vectors]
+
+
+def test_an_input_that_is_too_long_is_refused_with_the_counts(embedder: Embedder) -> None:
+    """Truncating it would be silent."""
+    with pytest.raises(ContextLengthExceeded, match=f"input 1.*{embedder.longest + 1}.*{embedder.longest}"):
+        embedder.embed([[5], [5] * (embedder.longest + 1)])
+    assert 1 == len(embedder.embed([[5]]))
+
+
+def test_no_inputs_have_no_vectors(embedder: Embedder) -> None:
+    """Nothing is nothing."""
+    assert [] == embedder.embed([])
+
+
+def test_an_encoder_only_model_says_that_it_does_not_generate(bert: Model, model: Model, base: EngineConfig) -> None:
+    """It can but embed."""
+    info = bert.info(base)
+    assert (False, "bert", WIDTH, 64) == (info.generates, info.architecture, info.n_embd, info.n_ctx_train)
+    assert model.info(base).generates
+
+
+def test_an_encoder_only_model_wants_cls_and_sep_around_a_text(bert: Model) -> None:
+    """They come with `add_special`."""
+    (found,) = tokens(bert, "the sky is blue")
+    assert [CLS, *(WORDS.index(f"▁{w}") for w in ("the", "sky", "is", "blue")), SEP] == found
+
+
+def test_an_encoder_only_model_embeds(bert: Model, bert_embedder: Embedder) -> None:
+    """Normalised, distinct, and the same in company."""
+    inputs = tokens(bert, "the sky is blue", "the light is blue", "blue", "the sky is blue")
+    together = bert_embedder.embed(inputs * 3)
+    alone = [bert_embedder.embed([i])[0] for i in inputs]
+    assert [pytest.approx(1, abs=1e-5)] * 12 == [float(np.linalg.norm(v)) for v in together]
+    assert max(float(np.abs(a - b).max()) for a, b in zip(alone * 3, together, strict=True)) < 1e-3
+    assert float(alone[0] @ alone[3]) == pytest.approx(1, abs=1e-3)
+    assert float(alone[0] @ alone[1]) < 0.999
+
+
+def test_an_encoder_only_model_is_limited_to_what_it_was_trained_for(bert_embedder: Embedder) -> None:
+    """It has no positions beyond."""
+    assert 64 == bert_embedder.longest
+
+
+def test_a_runtime_of_an_encoder_only_model_has_no_backend(bert_file: Path, base: EngineConfig) -> None:
+    """It is loaded all the same, and embeds."""
+    runtime = open_runtime(msgspec.structs.replace(base, model=str(bert_file)))
+    assert runtime.backend is None
+    inputs = [runtime.embed_tokens([Span("the sky is blue")]), runtime.embed_tokens([CLS, 5, SEP])]
+    assert [CLS, SEP] == [inputs[0][0], inputs[0][-1]]
+    assert [CLS, 5, SEP] == inputs[1]
+    assert 2 == len(runtime.embed(inputs))
+    runtime.close()
+
+
+def test_a_runtime_makes_vectors_and_text_side_by_side(base: EngineConfig) -> None:
+    """The contexts don't disturb each other; closing frees all of it."""
+    runtime = open_runtime(base)
+    assert runtime.backend is not None
+    assert runtime.info.generates
+    vectors = [runtime.embed([runtime.embed_tokens([Span("Hello")])])[0] for _ in range(2)]
+    assert vectors[0].tolist() == pytest.approx(vectors[1].tolist())
+    runtime.close()

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from typing import get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.output import ChosenLogprob, Delta, EngineStats, Finish, TokenLogprob
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.errors import ErrorData
+from edgeinfer.worker import frames
+from edgeinfer.worker.frames import FrameSocket
+from edgeinfer.worker.messages import (
+    Cancel,
+    Detokenize,
+    Embed,
+    Embeddings,
+    Failed,
+    Generate,
+    Load,
+    LogLine,
+    Message,
+    ModelInfo,
+    Ready,
+    Shutdown,
+    Span,
+    Step,
+    Text,
+    ToDaemon,
+    Tokenize,
+    Tokens,
+    ToWorker,
+)
+
+PARAMS = SamplingParams(7, 0.5, 3, 0.9, 0.1, 1.1, -1, 0.2, 0.3, {5: -100.0, 6: 1.5}, 2**63, ("a", "é"), True, 4)
+INFO = ModelInfo(
+    "n", "/p", "a", "d", 1, 2, 3, 4, 5, 6, 7, True, False, "<s>", "", ("<s>",), {"default": "{{ x }}"}, {"top_k": 4.0}
+)
+LOGPROB = ChosenLogprob(TokenLogprob(1, b"\xff", -0.5), [TokenLogprob(2, b"", -1.5)])
+FINISH = Finish("stop", 9, 8, 7, "END", 1.5, 2.5, 3.5)
+STATS = EngineStats(1, 2, 3, 4)
+
+TO_WORKER: list[ToWorker] = [
+    Load(EngineConfig("m.gguf", "m", layout="unified", kv_type="q8_0", step_ms=12.5)),
+    Generate(1, [Span("a", False), 7, Span("é\x00", True)], PARAMS, 3, False),
+    Generate(2, [], SamplingParams()),
+    Cancel(3),
+    Tokenize(4, [Span("a"), Span("b", False)], True),
+    Detokenize(5, [1, 2**31 - 1, -1]),
+    Embed(6, [[Span("a")], [1, 2], [Span("b", False), 3]]),
+    Shutdown(),
+]
+TO_DAEMON: list[ToDaemon] = [
+    Ready(INFO, 1.25),
+    Step([Delta(1, 0, "é", [1, 2], [LOGPROB]), Delta(1, 2, "", [], None, FINISH)], STATS),
+    Step([], STATS),
+    Failed(1, ErrorData("queue_full", "m", "p", "h", 5)),
+    Tokens(1, [1, 2], [b"a", b"\xff\x00"]),
+    Text(2, "\ufffd😀"),
+    Embeddings(3, [b"\x00\x00\x80\x3f"], 17),
+    LogLine(30, "llama.cpp", "a line"),
+]
+
+
+def test_every_message_is_among_the_examples() -> None:
+    """So that one that is added is tested too."""
+    examples = {type(message) for message in (*TO_WORKER, *TO_DAEMON)}
+    assert set(Message.__subclasses__()) == examples
+    assert {*get_args(ToWorker), *get_args(ToDaemon)} == examples
+
+
+@pytest.mark.parametrize("message", TO_WORKER, ids=lambda m: type(m).__name__)
+def test_a_message_to_the_worker_makes_a_round_trip(message: ToWorker) -> None:
+    """It comes out as it went in."""
+    assert message == frames.to_worker.decode(frames.encode(message)[frames.HEADER.size :])
+
+
+@pytest.mark.parametrize("message", TO_DAEMON, ids=lambda m: type(m).__name__)
+def test_a_message_to_the_daemon_makes_a_round_trip(message: ToDaemon) -> None:
+    """It comes out as it went in."""
+    assert message == frames.to_daemon.decode(frames.encode(message)[frames.HEADER.size :])
+
+
+@pytest.mark.parametrize("cls", Message.__subclasses__())
+def test_a_message_is_frozen(cls: type[Message]) -> None:
+    """Whoever holds one can rely on it."""
+    assert cls.__struct_config__.frozen
+
+
+@pytest.mark.parametrize("message", TO_DAEMON, ids=lambda m: type(m).__name__)
+def test_a_message_for_the_other_side_is_refused(message: ToDaemon) -> None:
+    """The tag says what it is."""
+    with pytest.raises(msgspec.ValidationError):
+        frames.to_worker.decode(frames.encode(message)[frames.HEADER.size :])
+
+
+def test_a_frame_begins_with_its_length() -> None:
+    """Four bytes, little-endian."""
+    frame = frames.encode(Cancel(1))
+    assert len(frame) - 4 == int.from_bytes(frame[:4], "little")
+
+
+async def test_messages_are_read_one_after_the_other_to_the_end() -> None:
+    """None is the end of the stream."""
+    stream = asyncio.StreamReader()
+    stream.feed_data(b"".join(map(frames.encode, TO_DAEMON)))
+    stream.feed_eof()
+    assert TO_DAEMON == [await frames.read(stream, frames.to_daemon) for _ in TO_DAEMON]
+    assert await frames.read(stream, frames.to_daemon) is None
+
+
+@pytest.mark.parametrize("cut", [1, 4, 6])
+async def test_a_frame_that_breaks_off_is_the_end(cut: int) -> None:
+    """The other end died while it wrote."""
+    stream = asyncio.StreamReader()
+    stream.feed_data(frames.encode(TO_DAEMON[0])[:cut])
+    stream.feed_eof()
+    assert await frames.read(stream, frames.to_daemon) is None
+
+
+def test_the_blocking_end_reads_frames_however_they_arrive() -> None:
+    """A stream knows no borders."""
+    ours, theirs = socket.socketpair()
+    channel = FrameSocket(theirs, frames.to_worker)
+    data = b"".join(map(frames.encode, TO_WORKER))
+
+    def feed() -> None:
+        with ours:
+            for byte in data:
+                ours.send(bytes([byte]))
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    with theirs:
+        assert TO_WORKER == [channel.receive() for _ in TO_WORKER]
+        assert channel.receive() is None
+    thread.join()
+
+
+def test_the_blocking_end_sends_whole_frames_from_many_threads() -> None:
+    """They don't get mixed up."""
+    ours, theirs = socket.socketpair()
+    sender, receiver = FrameSocket(ours, frames.to_daemon), FrameSocket(theirs, frames.to_daemon)
+    texts = [str(i) * 3000 for i in range(8)]
+
+    def send(text: str) -> None:
+        for _ in range(20):
+            sender.send(Text(1, text))
+
+    threads = [threading.Thread(target=send, args=(text,)) for text in texts]
+    with ours, theirs:
+        for thread in threads:
+            thread.start()
+        found = [receiver.receive() for _ in range(160)]
+        for thread in threads:
+            thread.join()
+    assert dict.fromkeys(texts, 20) == Counter(m.text for m in found if isinstance(m, Text))
+
+
+@given(st.lists(st.text(), max_size=5), st.lists(st.integers(0, 2**31 - 1), max_size=20))
+def test_any_text_and_tokens_make_a_round_trip(texts: list[str], tokens: list[int]) -> None:
+    """Whatever a client writes."""
+    message = Generate(1, [*(Span(t, bool(i % 2)) for i, t in enumerate(texts)), *tokens], SamplingParams())
+    assert message == frames.to_worker.decode(frames.encode(message)[frames.HEADER.size :])
