@@ -64,7 +64,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu_layers: Annotated[Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 is all of them.")] = None
     step_ms: Annotated[
         float, _doc("While answers stream, a step that also reads a prompt should take no longer.", ge=10)
-    ] = 200.0
+    ] = 250.0
     load_timeout: Annotated[float, _doc("Seconds a model may take to load.", gt=0)] = 600.0
     drain_timeout: Annotated[float, _doc("Seconds that running answers get to finish at shutdown.", ge=0)] = (
         20.0

@@ -550,6 +550,26 @@ def test_an_abort_between_steps_disturbs_nothing(layout: str) -> None:
     assert plain("hello", seed=1001, temperature=0.8) == driver.answers[1, 0].text
 
 
+def test_with_streams_running_answers_are_kept_neighbours() -> None:
+    """llama.cpp computes them together only then, whoever has ended or been cancelled in between."""
+    seen: list[list[int]] = []
+
+    class Recording(FakeBackend):
+        def decode(self, batch: Batch) -> DecodeStatus:
+            seen.append(sorted(set(batch.sequences[: batch.size].tolist())))
+            return super().decode(batch)
+
+    driver = Driver(config("streams"), Recording(config("streams")))
+    for id in range(8):
+        driver.add(id, f"request {id}", max_tokens=10 + 7 * (id % 4), ignore_eos=True)
+    for _ in range(5):
+        driver.step()
+    driver.cancel(2)
+    driver.run()
+    assert [] == [ids for ids in seen if ids[-1] - ids[0] + 1 != len(ids)]
+    assert min(map(len, seen)) < 4
+
+
 @both
 def test_a_step_without_work_does_nothing(layout: str) -> None:
     """Idle is idle."""

@@ -150,15 +150,6 @@ def test_answers_in_a_batch_of_8_are_those_of_raw_llama_cpp(
     assert sum(f.cached_tokens for f in texts.finishes.values()) > 0
 
 
-def test_answers_that_were_preempted_are_those_of_raw_llama_cpp(
-    opened: Open, base: EngineConfig, expected: Callable[[bool], list[str]]
-) -> None:
-    """In a pool too small for all of them."""
-    config = msgspec.structs.replace(base, layout="unified", cells=256)
-    texts = Texts(opened(config), config)
-    assert expected(False) == texts.of(*PROMPTS)
-
-
 def test_answers_after_aborts_are_those_of_raw_llama_cpp(
     opened: Open, config: EngineConfig, expected: Callable[[bool], list[str]]
 ) -> None:
@@ -229,11 +220,23 @@ def test_an_abort_that_is_not_cleared_stops_every_decode(opened: Open, config: E
     assert DecodeStatus.OK is backend.decode(batch)
 
 
+@pytest.mark.parametrize("ctx", [16, 100, 257])
+def test_a_context_of_any_size_can_be_filled_to_its_end(opened: Open, config: EngineConfig, ctx: int) -> None:
+    """By several at once; llama.cpp itself rounds to multiples of 256."""
+    odd = msgspec.structs.replace(config, ctx=ctx, parallel=3, cells=4 * ctx)
+    texts = Texts(opened(odd), odd)
+    prompts = [f"{i} light" for i in range(3)]
+    texts.of(*prompts, params=SamplingParams(temperature=0.0, ignore_eos=True))
+    finishes = texts.finishes.values()
+    assert [("length", ctx)] * 3 == [(f.reason, f.prompt_tokens + f.completion_tokens) for f in finishes]
+
+
 def logits(backend: LlamaBackend, sequence: int, tokens: list[int]) -> list[float]:
     batch = Batch(128)
     at = batch.add(sequence, backend.length(sequence), tokens, output=True)
     assert DecodeStatus.OK is backend.decode(batch)
-    return backend.logits(at).tolist()
+    found: list[float] = backend.logits(at).tolist()
+    return found
 
 
 def test_a_copied_prefix_gives_the_logits_of_a_computed_one(opened: Open, config: EngineConfig) -> None:
@@ -302,7 +305,16 @@ def test_a_token_without_an_output_costs_no_logits(opened: Open, config: EngineC
 
 @pytest.mark.parametrize(
     "text",
-    ["Hello world, how are you?", " two  spaces ", "é€😀 日本語", "a\n\n\tb\r\n", "x" * 3000, "", "\x00\x01", "🏳️‍🌈"],
+    [
+        "Hello world, how are you?",
+        " two  spaces ",
+        "é€😀 日本語",
+        "a\n\n\tb\r\n",
+        "x" * 3000,
+        "",
+        "\x00\x01",
+        "🏳️‍🌈",
+    ],
     ids=lambda text: ascii(text[:12]),
 )
 def test_a_text_makes_a_round_trip(model: Model, text: str) -> None:
@@ -417,7 +429,9 @@ def test_a_broken_file_is_refused_with_llama_cpps_reason(
     assert llama_log.errors[0] in error.value.message
 
 
-def test_after_a_broken_file_a_whole_one_loads(base: EngineConfig, llama_log: LogCapture, tmp_path: Path) -> None:
+def test_after_a_broken_file_a_whole_one_loads(
+    base: EngineConfig, llama_log: LogCapture, tmp_path: Path
+) -> None:
     """Nothing of the failure sticks."""
     with pytest.raises(ModelLoadFailed):
         Model(msgspec.structs.replace(base, model=str(tmp_path / "none.gguf")), llama_log)

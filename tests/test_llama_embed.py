@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
+import llama_cpp.llama_cpp as lib
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ContextLengthExceeded
-from edgeinfer.llama.embedder import Embedder
+from edgeinfer.llama.embedder import Embedder, open_embedder
 from edgeinfer.llama.logs import LogCapture
 from edgeinfer.llama.model import Model
 from edgeinfer.worker.messages import Span
@@ -23,7 +25,15 @@ TEXTS = [
     "One day, a little girl went to the park with her dog. " * 3,
     "What can you do without a network?",
 ]
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"▁{w}" for w in ("the", "sky", "is", "blue", "light")), "ish"]
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    *(f"▁{w}" for w in ("the", "sky", "is", "blue", "light")),
+    "ish",
+]
 CLS, SEP, WIDTH = 2, 3, 32
 
 
@@ -83,7 +93,9 @@ def bert_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def base(model_file: Path) -> EngineConfig:
-    return EngineConfig(model=str(model_file), name="test", ctx=256, parallel=2, cells=512, batch=128, threads=1)
+    return EngineConfig(
+        model=str(model_file), name="test", ctx=256, parallel=2, cells=512, batch=128, threads=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +107,7 @@ def model(base: EngineConfig, llama_log: LogCapture) -> Iterator[Model]:
 
 @pytest.fixture(scope="module")
 def embedder(model: Model, base: EngineConfig) -> Iterator[Embedder]:
-    opened = Embedder(model, base)
+    opened = open_embedder(model, base)
     yield opened
     opened.close()
 
@@ -109,7 +121,7 @@ def bert(bert_file: Path, base: EngineConfig, llama_log: LogCapture) -> Iterator
 
 @pytest.fixture(scope="module")
 def bert_embedder(bert: Model, base: EngineConfig) -> Iterator[Embedder]:
-    opened = Embedder(bert, base)
+    opened = open_embedder(bert, base)
     yield opened
     opened.close()
 
@@ -142,6 +154,32 @@ def test_embedding_texts_together_does_not_change_them(model: Model, embedder: E
     assert max(float(np.abs(a - b).max()) for a, b in zip(alone, together, strict=True)) < 1e-3
 
 
+def raw(model: Model, tokens: list[int]) -> npt.NDArray[np.float32]:
+    """The mean over all tokens by llama.cpp's own pooling, in one batch of a context of its own."""
+    params = lib.llama_context_default_params()
+    params.n_ctx = params.n_batch = params.n_ubatch = 512
+    params.n_threads = params.n_threads_batch = 1
+    params.embeddings = True
+    params.flash_attn_type = 0
+    params.pooling_type = gguf.PoolingType.MEAN
+    context = lib.llama_init_from_model(model.pointer, params)
+    array = (lib.llama_token * len(tokens))(*tokens)
+    assert 0 == lib.llama_decode(context, lib.llama_batch_get_one(array, len(tokens)))
+    pointer = lib.llama_get_embeddings_seq(context, 0)
+    vector = np.ctypeslib.as_array(pointer, (model.n_embd,)).copy()
+    lib.llama_free(context)
+    unit: npt.NDArray[np.float32] = vector / np.linalg.norm(vector)
+    return unit
+
+
+@pytest.mark.parametrize("n", [1, 2, 127, 128, 129, 256])
+def test_a_vector_is_that_of_raw_llama_cpp(model: Model, embedder: Embedder, n: int) -> None:
+    """Pooled by the mean over the whole input, however it is computed."""
+    tokens = [(7 * i) % 300 + 10 for i in range(n)]
+    (found,) = embedder.embed([tokens])
+    assert raw(model, tokens).tolist() == pytest.approx(found.tolist(), abs=1e-3)
+
+
 def test_an_input_as_long_as_the_context_is_embedded(embedder: Embedder) -> None:
     """And the next one beside it."""
     vectors = embedder.embed([[5] * embedder.longest, [6] * embedder.longest, [7]])
@@ -160,7 +198,9 @@ def test_no_inputs_have_no_vectors(embedder: Embedder) -> None:
     assert [] == embedder.embed([])
 
 
-def test_an_encoder_only_model_says_that_it_does_not_generate(bert: Model, model: Model, base: EngineConfig) -> None:
+def test_an_encoder_only_model_says_that_it_does_not_generate(
+    bert: Model, model: Model, base: EngineConfig
+) -> None:
     """It can but embed."""
     info = bert.info(base)
     assert (False, "bert", WIDTH, 64) == (info.generates, info.architecture, info.n_embd, info.n_ctx_train)

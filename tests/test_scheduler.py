@@ -137,7 +137,17 @@ def test_a_step_is_never_longer_than_a_batch(layout: str) -> None:
         driver.add(id, f"{id}" * 30, ignore_eos=True)
     admit(driver)
     assert 48 == sum(n for _, n in sizes(schedule(driver, batch=48, chunk=100)))
-    assert 20 == sum(n for _, n in sizes(schedule(driver, batch=48, chunk=20)))
+
+
+@both
+def test_a_chunk_is_exceeded_only_to_end_a_prompt(layout: str) -> None:
+    """A few tokens more, and an answer starts a step earlier; a long prompt is cut at the chunk."""
+    driver = Driver(config(layout))
+    driver.add(1, "1" * 30)
+    driver.add(2, "2" * 200)
+    admit(driver)
+    assert [(1, 30)] == sizes(schedule(driver, chunk=20))
+    assert [(1, 30), (2, 10)] == sizes(schedule(driver, chunk=40))
 
 
 @both

@@ -111,6 +111,16 @@ def worker(empty: Process) -> Process:
     return empty
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Process]:
+    """The same, for tests that leave nothing behind."""
+    started = Process()
+    started.send(Load(FAKE))
+    started.receive(Ready)
+    yield started
+    started.close()
+
+
 @pytest.fixture
 def slow(empty: Process) -> Process:
     """A worker whose model takes 5 ms a token."""
@@ -160,21 +170,21 @@ def test_each_of_n_answers_ends_once(worker: Process) -> None:
         seen |= {d.id for d in step.deltas if d.finish}
 
 
-def test_a_prompt_is_made_of_texts_and_tokens(worker: Process) -> None:
+def test_a_prompt_is_made_of_texts_and_tokens(shared: Process) -> None:
     """Control tokens only where a text is trusted; BOS first where the model wants one."""
     spans = [Span(CONTROL[END], True), Span(CONTROL[END], False)]
-    worker.send(Tokenize(1, spans, add_bos=True))
-    found = worker.receive(Tokens)
+    shared.send(Tokenize(1, spans, add_bos=True))
+    found = shared.receive(Tokens)
     assert [BOS, END, *CONTROL[END].encode()] == found.tokens
     assert CONTROL[BOS].encode() + 2 * CONTROL[END].encode() == b"".join(found.pieces)
-    worker.send(Tokenize(2, spans))
-    assert [END, *CONTROL[END].encode()] == worker.receive(Tokens).tokens
+    shared.send(Tokenize(2, spans))
+    assert [END, *CONTROL[END].encode()] == shared.receive(Tokens).tokens
 
 
-def test_bos_is_not_put_before_one_that_is_there(worker: Process) -> None:
+def test_bos_is_not_put_before_one_that_is_there(shared: Process) -> None:
     """Chat templates often write it themselves."""
-    worker.send(Tokenize(1, [Span(CONTROL[BOS] + "a")], add_bos=True))
-    assert [BOS, ord("a")] == worker.receive(Tokens).tokens
+    shared.send(Tokenize(1, [Span(CONTROL[BOS] + "a")], add_bos=True))
+    assert [BOS, ord("a")] == shared.receive(Tokens).tokens
 
 
 @pytest.mark.parametrize(("add_bos", "n"), [(True, 6), (False, 5)])
@@ -186,16 +196,16 @@ def test_a_text_to_answer_gets_a_bos_if_it_may(worker: Process, add_bos: bool, n
     assert n == delta.finish.prompt_tokens
 
 
-def test_tokens_become_text_again(worker: Process) -> None:
+def test_tokens_become_text_again(shared: Process) -> None:
     """Control tokens shown, broken characters replaced."""
-    worker.send(Detokenize(1, [BOS, *"é".encode(), 0xFF]))
-    assert CONTROL[BOS] + "é\ufffd" == worker.receive(Text).text
+    shared.send(Detokenize(1, [BOS, *"é".encode(), 0xFF]))
+    assert CONTROL[BOS] + "é\ufffd" == shared.receive(Text).text
 
 
-def test_vectors_come_normalised_and_in_order(worker: Process) -> None:
+def test_vectors_come_normalised_and_in_order(shared: Process) -> None:
     """Little-endian float32, with the tokens counted."""
-    worker.send(Embed(1, [[Span("aab")], [98, 98], [Span("a"), 97]]))
-    found = worker.receive(Embeddings)
+    shared.send(Embed(1, [[Span("aab")], [98, 98], [Span("a"), 97]]))
+    found = shared.receive(Embeddings)
     assert 7 == found.tokens
     rows = [msgspec.convert(list(memoryview(v).cast("f")), list[float]) for v in found.vectors]
     assert [258] * 3 == [len(row) for row in rows]
@@ -218,14 +228,14 @@ def test_vectors_come_normalised_and_in_order(worker: Process) -> None:
     ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )
 def test_what_cannot_be_answered_is_refused_and_nothing_else(
-    worker: Process, message: Message, code: str
+    shared: Process, message: Message, code: str
 ) -> None:
     """With one Failed for the request; the worker goes on."""
-    worker.send(message)
-    failed = worker.receive(Failed)
+    shared.send(message)
+    failed = shared.receive(Failed)
     assert (7, code) == (failed.id, failed.error.code)
-    worker.send(Detokenize(8, [97]))
-    assert Text(8, "a") == worker.receive(Text)
+    shared.send(Detokenize(8, [97]))
+    assert Text(8, "a") == shared.receive(Text)
 
 
 def test_a_request_cancelled_inside_its_prefill_stops_at_once(slow: Process) -> None:

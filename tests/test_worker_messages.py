@@ -39,9 +39,28 @@ from edgeinfer.worker.messages import (
     ToWorker,
 )
 
-PARAMS = SamplingParams(7, 0.5, 3, 0.9, 0.1, 1.1, -1, 0.2, 0.3, {5: -100.0, 6: 1.5}, 2**63, ("a", "é"), True, 4)
+PARAMS = SamplingParams(
+    7, 0.5, 3, 0.9, 0.1, 1.1, -1, 0.2, 0.3, {5: -100.0, 6: 1.5}, 2**63, ("a", "é"), True, 4
+)
 INFO = ModelInfo(
-    "n", "/p", "a", "d", 1, 2, 3, 4, 5, 6, 7, True, False, "<s>", "", ("<s>",), {"default": "{{ x }}"}, {"top_k": 4.0}
+    "n",
+    "/p",
+    "a",
+    "d",
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    True,
+    False,
+    "<s>",
+    "",
+    ("<s>",),
+    {"default": "{{ x }}"},
+    {"top_k": 4.0},
 )
 LOGPROB = ChosenLogprob(TokenLogprob(1, b"\xff", -0.5), [TokenLogprob(2, b"", -1.5)])
 FINISH = Finish("stop", 9, 8, 7, "END", 1.5, 2.5, 3.5)

@@ -47,7 +47,7 @@ class EngineConfig(msgspec.Struct, frozen=True):
     gpu_layers: int = 0
     mmap: bool = True
     repack: bool = True
-    step_ms: float = 200.0
+    step_ms: float = 250.0
 
     @property
     def slots(self) -> int:

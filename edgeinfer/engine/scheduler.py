@@ -27,6 +27,9 @@ class Scheduler:
     SHARE = 32
     """Tokens of a common prefix that are worth waiting for."""
 
+    WHOLE = 64
+    """A prompt is not cut for the sake of so few tokens: its answer can start a step earlier."""
+
     OLDEST_EVERY = 4
     """Of so many prefill chunks one goes to the oldest prompt, the others to the one nearest its end."""
 
@@ -59,7 +62,7 @@ class Scheduler:
             self.running.append(sequence)
 
     def schedule(self, batch_size: int, chunk: int) -> list[Work]:
-        """What the next step computes: at most `batch_size` tokens, at most `chunk` of them prefill.
+        """What the next step computes: at most `batch_size` tokens, about `chunk` of them prefill.
 
         Room for every token is reserved in the cache; the youngest sequences are preempted where that
         takes it.
@@ -68,9 +71,10 @@ class Scheduler:
         work = [w for w in work if w.sequence in self.running][:batch_size]
         room = min(chunk, batch_size - len(work))
         for sequence in self._prefill_order():
-            n = min(room, sequence.missing)
-            if n <= 0:
+            if room <= 0:
                 break
+            n = sequence.missing if sequence.missing <= self.WHOLE else room
+            n = min(n, sequence.missing, batch_size - sum(w.n_tokens for w in work))
             if not self._make_room(sequence, n):
                 continue
             work = [w for w in work if w.sequence in self.running]

@@ -105,7 +105,7 @@ def work(rank: int, options: argparse.Namespace, meeting: str) -> None:
     torch.manual_seed(options.seed)
     generator = torch.Generator().manual_seed(options.seed + rank)
     directory: Path = options.directory
-    pad = Tokenizer.from_file(str(directory / "tokenizer.json")).token_to_id("<|endoftext|>")
+    pad = Tokenizer.from_file(str(directory / "tokenizer.json")).token_to_id("<|endoftext|>") or 0
     groups = list(group_up(batches(directory, options.batch, options.seed, pad), options.processes, rank))
     total = min(options.steps or len(groups), len(groups))
     model = Nano(SHAPE)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from edgeinfer import errors
+from edgeinfer.errors import EdgeinferError, ErrorData, all_errors, revive
+
+
+def tree() -> list[type[EdgeinferError]]:
+    """Every class there is, found by walking the subclasses."""
+    found, todo = [], [EdgeinferError]
+    while todo:
+        found.append(todo.pop())
+        todo += found[-1].__subclasses__()
+    return found
+
+
+every = pytest.mark.parametrize("cls", tree(), ids=lambda cls: cls.__name__)
+
+
+def test_each_class_has_a_code_of_its_own() -> None:
+    """It is what a client may match on."""
+    codes = [cls.code for cls in tree()]
+    assert len(codes) == len(set(codes))
+    assert {cls.code: cls for cls in tree()} == all_errors()
+
+
+def test_the_docstring_draws_the_tree() -> None:
+    """Every class with its status and code, and no class that is not there."""
+    drawn = re.findall(r"^[ │├└─]+(\w+) +(\d{3}) +(\w+)$", errors.__doc__ or "", re.MULTILINE)
+    assert sorted((cls.__name__, str(cls.status), cls.code) for cls in tree()) == sorted(drawn)
+
+
+@every
+def test_an_error_crosses_the_process_border_as_the_class_it_was(cls: type[EdgeinferError]) -> None:
+    """With all its data."""
+    error = cls("what", param="p", hint="do this", retry_after=7)
+    revived = revive(error.data())
+    assert cls is type(revived)
+    assert error.data() == revived.data()
+    assert ErrorData(cls.code, "what", "p", "do this", 7) == revived.data()
+
+
+@every
+def test_an_error_says_what_happened(cls: type[EdgeinferError]) -> None:
+    """As exceptions do, and nothing is made up that was not given."""
+    error = cls("what")
+    assert ("what", "what", None, None, None) == (
+        str(error),
+        error.message,
+        error.param,
+        error.hint,
+        error.retry_after,
+    )
+
+
+@every
+def test_a_status_is_one_of_an_error(cls: type[EdgeinferError]) -> None:
+    """And the type that OpenAI's clients see says whose fault it is."""
+    assert 400 <= cls.status < 600
+    assert (cls.status >= 500) == (cls.type in ("server_error", "service_unavailable_error"))
+
+
+def test_a_code_that_nobody_knows_becomes_the_base_class() -> None:
+    """The other process may be newer."""
+    revived = revive(ErrorData("from_the_future", "what"))
+    assert EdgeinferError is type(revived)
+    assert "what" == revived.message

@@ -1,0 +1,210 @@
+"""The direction of imports between the rooms, as docs and design draw it: down, never up."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import edgeinfer
+
+PACKAGE = Path(edgeinfer.__file__).parent
+LEAVES = ("errors", "settings", "log", "metrics", "notify")
+HEAVY = ("numpy", "llama_cpp", "huggingface_hub", "torch", "transformers", "ray", "llguidance")
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the package by its name within it: "engine.kv_cache"."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imports(path: Path, *, at_import: bool = False) -> set[str]:
+    """Full names of what a file imports; `at_import`: only what is imported along with it.
+
+    Imports for the type checker alone are none.
+    """
+    return set(_imports(ast.parse(path.read_text()), path, at_import))
+
+
+def _imports(node: ast.AST, path: Path, at_import: bool) -> Iterator[str]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            assert child.level == 0, f"{path} has a relative import"
+            assert child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        elif isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        elif not (at_import and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            yield from _imports(child, path, at_import)
+
+
+def ours(path: Path) -> set[str]:
+    """The modules of ours that a file imports, as `modules` names them."""
+    known = modules()
+    found = set()
+    for name in imports(path):
+        if name.startswith("edgeinfer."):
+            name = name.removeprefix("edgeinfer.")
+            while name not in known:
+                name = name.rpartition(".")[0]
+            found.add(name)
+    return found
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def within(*rooms: str) -> list[tuple[str, Path]]:
+    return [(name, path) for name, path in sorted(modules().items()) if room(name) in rooms]
+
+
+def breaches(rooms: tuple[str, ...], allowed: tuple[str, ...]) -> list[str]:
+    """What modules of `rooms` import beyond themselves and `allowed`, which names rooms or modules."""
+    return [
+        f"{name} imports {other}"
+        for name, path in within(*rooms)
+        for other in sorted(ours(path))
+        if room(other) not in (*rooms, *allowed) and other not in allowed and other
+    ]
+
+
+def test_leaves_import_nothing_of_ours_but_leaves() -> None:
+    """Anybody may import them."""
+    assert [] == [b for leaf in LEAVES for b in breaches((leaf,), LEAVES)]
+
+
+@pytest.mark.parametrize(
+    ("rooms", "allowed"),
+    [
+        (("hardware",), LEAVES),
+        (("catalog",), LEAVES),
+        (("plan",), (*LEAVES, "hardware", "catalog", "engine.config")),
+        (("engine",), LEAVES),
+        (("llama",), (*LEAVES, "engine", "worker.messages")),
+        (("worker",), (*LEAVES, "engine", "llama")),
+        (
+            ("chat",),
+            (*LEAVES, "engine.config", "engine.output", "engine.sampling", "worker.messages"),
+        ),
+        (
+            ("server",),
+            (
+                *LEAVES,
+                "",
+                "chat",
+                "plan",
+                "hardware",
+                "catalog",
+                "engine.config",
+                "engine.output",
+                "engine.sampling",
+                "worker.messages",
+                "worker.client",
+                "worker.supervisor",
+            ),
+        ),
+    ],
+    ids=lambda v: v[0] if len(v) == 1 else "",
+)
+def test_a_room_imports_only_what_lies_below(rooms: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    """The design's picture, room by room."""
+    assert [] == breaches(rooms, allowed)
+
+
+def test_only_the_llama_room_imports_llama_cpp() -> None:
+    """One seam."""
+    found = {
+        room(name)
+        for name, path in modules().items()
+        if any(i.startswith("llama_cpp") for i in imports(path))
+    }
+    assert {"llama"} == found
+
+
+def test_the_engine_runs_without_llama_cpp_http_or_a_clock() -> None:
+    """It is given all three."""
+    foreign = {i.partition(".")[0] for name, path in within("engine") for i in imports(path)}
+    assert set() == foreign & {
+        "llama_cpp",
+        "fastapi",
+        "starlette",
+        "httpx",
+        "asyncio",
+        "socket",
+        "time",
+        "logging",
+    }
+
+
+def test_only_the_child_process_imports_the_engine_and_llama_cpp() -> None:
+    """The daemon never loads either."""
+    heavy = ("engine.engine", "engine.scheduler", "engine.sampler", "engine.kv_cache", "engine.backend")
+    found = {
+        name
+        for name, path in modules().items()
+        for other in ours(path)
+        if (other in heavy or room(other) == "llama") and room(name) not in ("engine", "llama")
+    }
+    assert found <= {"worker.process", "worker.runtime"}
+
+
+def test_the_server_imports_nothing_heavy() -> None:
+    """Neither numpy nor llama.cpp nor the hub's client."""
+    found = {i.partition(".")[0] for name, path in within("server", "chat") for i in imports(path)}
+    assert set() == found & set(HEAVY)
+
+
+def test_modules_do_not_import_in_circles() -> None:
+    """Not even where Python would let them."""
+    known = modules()
+    graph = {name: ours(path) - {name} for name, path in known.items()}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way, name))
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "edgeinfer.server.app, edgeinfer.cli, edgeinfer.cli.app",
+        "edgeinfer.server.serve, edgeinfer.worker.supervisor, edgeinfer.plan",
+    ],
+)
+def test_the_daemon_and_the_command_line_load_nothing_heavy(names: str) -> None:
+    """Seen in a fresh interpreter: their memory and their start are worth something on a small board."""
+    code = f"import sys, {names}; print(*sorted({set(HEAVY)} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "" == done.stdout.strip()
+
+
+def test_every_module_can_be_imported_first() -> None:
+    """None relies on another having been there before."""
+    names = [f"edgeinfer.{name}" for name in modules() if name and not name.endswith("__main__")]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names!r}:\n"
+        "    for loaded in [m for m in sys.modules if m.startswith('edgeinfer')]:\n"
+        "        del sys.modules[loaded]\n"
+        "    importlib.import_module(name)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (0, "") == (done.returncode, done.stderr)

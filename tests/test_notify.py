@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.notify import notify
+
+
+@pytest.fixture(autouse=True)
+def _no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+
+
+def test_outside_systemd_nothing_happens() -> None:
+    """There is nobody to tell."""
+    assert not notify("READY=1")
+
+
+@pytest.mark.parametrize("address", ["", "vsock:2:1234", "relative"])
+def test_an_address_of_another_kind_is_left_alone(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only paths and abstract names are unix sockets."""
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    assert not notify("READY=1")
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One datagram, the state as it is."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        assert notify("READY=1\nSTATUS=bereit für alles")
+        assert "READY=1\nSTATUS=bereit für alles".encode() == manager.recv(4096)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract names")
+def test_systemd_is_told_under_an_abstract_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """@ stands for the NUL byte."""
+    name = f"edgeinfer-test-{os.getpid()}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind("\0" + name)
+        monkeypatch.setenv("NOTIFY_SOCKET", "@" + name)
+        assert notify("STOPPING=1")
+        assert b"STOPPING=1" == manager.recv(4096)
