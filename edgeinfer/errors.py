@@ -14,7 +14,7 @@
     ├── PayloadTooLarge                413  payload_too_large
     ├── QueueFull                      429  queue_full
     ├── NotReady                       503  model_not_ready
-    ├── ShuttingDown                   503  shutting_down
+    │   └── ShuttingDown               503  shutting_down
     ├── WorkerDied                     500  worker_died
     ├── DecodeFailed                   500  decode_failed
     ├── ModelLoadFailed                500  model_load_failed

@@ -16,6 +16,9 @@ from edgeinfer.settings import Settings
 KV_BYTES: dict[str, float] = {"f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Of one cache element."""
 
+QUANTIZED = ("q8_0", "q4_0")
+"""Types of KV cache that only flash attention can read."""
+
 KV_SHARE = 0.25
 """Of the available memory, that a KV cache with streams may take; a larger one becomes a unified pool."""
 
@@ -63,13 +66,7 @@ def plan(model: Model, profile: HardwareProfile, settings: Settings) -> Plan:
     best, why = _layout(profile, (parallel + 1) * ctx * token_bytes, settings)
     layout: Layout = choose(settings.layout, best, why)
     streams = layout == "streams"
-    flash = choose(
-        settings.flash_attention,
-        not streams,
-        "flash_attention off: on a CPU plain attention over short streams is faster"
-        if streams
-        else "flash_attention on: it keeps the compute buffers of a large pool small",
-    )
+    flash = choose(settings.flash_attention, *_flash_attention(streams, kv_type))
     best_ubatch = 512 if flash else 128
     ubatch = choose(
         settings.ubatch,
@@ -100,7 +97,13 @@ def plan(model: Model, profile: HardwareProfile, settings: Settings) -> Plan:
         gpu_layers=settings.gpu_layers or 0,
         step_ms=settings.step_ms,
     )
-    if flash is False and kv_type in ("q8_0", "q4_0"):
+    if streams and settings.cells is not None:
+        raise SettingsError(
+            "cells is the size of a unified pool, and the layout is streams",
+            param="cells",
+            hint="leave out --cells or --layout streams",
+        )
+    if not flash and kv_type in QUANTIZED:
         raise SettingsError(
             f"kv_type {kv_type} needs flash attention",
             param="kv_type",
@@ -130,6 +133,14 @@ def _threads(profile: HardwareProfile) -> tuple[int, str]:
         cores = max(1, int(profile.cpu_quota))
         why = f"threads {cores}: the control group allows {profile.cpu_quota:g} CPUs"
     return cores, why
+
+
+def _flash_attention(streams: bool, kv_type: KVType) -> tuple[bool, str]:
+    if kv_type in QUANTIZED:
+        return True, f"flash_attention on: kv_type {kv_type} needs it"
+    if streams:
+        return False, "flash_attention off: on a CPU plain attention over short streams is faster"
+    return True, "flash_attention on: it keeps the compute buffers of a large pool small"
 
 
 def _ctx(header: Header | None, settings: Settings, reasons: list[str]) -> int:

@@ -29,7 +29,6 @@ def _doc(text: str, **bounds: Any) -> Any:
     return Meta(description=text, **bounds)
 
 
-
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The daemon's settings. None: the plan decides."""
 
@@ -54,14 +53,18 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["streams", "unified"] | None,
         _doc("KV cache layout: streams of parallel x ctx cells, or one pool shared by all."),
     ] = None
-    cells: Annotated[Annotated[int, Meta(ge=256)] | None, _doc("Size of the unified KV pool in tokens.")] = None
+    cells: Annotated[Annotated[int, Meta(ge=256)] | None, _doc("Size of the unified KV pool in tokens.")] = (
+        None
+    )
     flash_attention: Annotated[bool | None, _doc("Use llama.cpp's fused attention.")] = None
     kv_type: Annotated[
         Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None, _doc("Element type of the KV cache.")
     ] = None
     batch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Longest prefill chunk in tokens.")] = None
     ubatch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Tokens llama.cpp computes at once.")] = None
-    gpu_layers: Annotated[Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 is all of them.")] = None
+    gpu_layers: Annotated[
+        Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 is all of them.")
+    ] = None
     step_ms: Annotated[
         float, _doc("While answers stream, a step that also reads a prompt should take no longer.", ge=10)
     ] = 250.0

@@ -33,9 +33,9 @@ class Header(msgspec.Struct, frozen=True):
     size: int
 
     def number(self, key: str) -> int | None:
-        """An architecture's integer, such as "block_count"; None where the file lacks it."""
+        """An architecture's count, such as "block_count"; None where the file lacks a sensible one."""
         value = self.metadata.get(f"{self.metadata.get('general.architecture', '')}.{key}")
-        return int(value) if isinstance(value, (int, float)) else None
+        return value if isinstance(value, int) and value > 0 else None
 
 
 class _Reader:

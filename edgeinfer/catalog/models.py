@@ -59,7 +59,7 @@ def find(name: str | None) -> Model:
         return Model(name, str(path), read_header(path))
     if name.split(":")[0] == FAKE:
         return Model(FAKE, name, None)
-    path = Path(name).expanduser()
+    path = Path(name)
     if path.is_file():
         return Model(path.stem, str(path.resolve()), read_header(path))
     raise ModelNotFound(

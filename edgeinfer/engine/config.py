@@ -9,6 +9,9 @@ import msgspec
 Layout = Literal["streams", "unified"]
 """Of the KV cache: a reserved stream of cells for each sequence, or one pool that all share."""
 
+MOST_SEQUENCES = 256
+"""llama.cpp's own limit."""
+
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 
 
@@ -55,4 +58,5 @@ class EngineConfig(msgspec.Struct, frozen=True):
 
         In streams each costs ctx cells, so but one is kept beside those that run; in a pool it costs nothing.
         """
-        return self.parallel + 1 if self.layout == "streams" else min(256, max(16, 4 * self.parallel))
+        slots = self.parallel + 1 if self.layout == "streams" else max(16, 4 * self.parallel)
+        return min(slots, MOST_SEQUENCES)

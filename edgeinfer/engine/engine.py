@@ -142,6 +142,8 @@ class Engine:
         size = self.backend.vocab.size
         if bad := next((t for t in request.tokens if not 0 <= t < size), None):
             raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="prompt")
+        if bad := next((t for t in request.params.logit_bias if not 0 <= t < size), None):
+            raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="logit_bias")
 
     def _fill(self, work: list[Work]) -> list[tuple[Work, int]]:
         """Write the batch; -> the work that wants logits, and where in the batch they will be.
@@ -175,7 +177,8 @@ class Engine:
         if status is DecodeStatus.ABORTED:
             return
         self._failed_steps += 1
-        if status is DecodeStatus.NO_SPACE and len(self.scheduler.running) > 1:
+        patient = self._failed_steps <= self.RETRIES + self.config.parallel
+        if status is DecodeStatus.NO_SPACE and len(self.scheduler.running) > 1 and patient:
             self.scheduler.preempt(max(self.scheduler.running, key=lambda s: s.order))
             self._totals["preemptions"] += 1
         elif self._failed_steps > self.RETRIES:

@@ -27,6 +27,7 @@ class Slot:
         self.running = False
         self.last_used = 0
         self.reserved = 0  # tokens a running slot was admitted for
+        self.promised = 0  # of them, those that the next step may add
         self.cells: list[int] = []  # unified layout only: which cells hold `tokens`
 
     def __repr__(self) -> str:
@@ -76,17 +77,22 @@ class KVCache(ABC):
 
     @abstractmethod
     def reserve(self, slot: Slot, n: int) -> bool:
-        """Make room for `n` more tokens in a running slot, evicting idle ones; False if there is none."""
+        """Promise a running slot room for `n` more tokens, evicting idle ones; False if there is none.
+
+        A promise stands beside those to other slots until its tokens are committed, or the slot is trimmed,
+        released or promised anew.
+        """
 
     def commit(self, slot: Slot, tokens: Seq[int]) -> None:
         """The backend has computed `tokens` in `slot`; room was reserved."""
         slot.tokens.extend(tokens)
+        slot.promised = 0
         self._touch(slot)
 
     def release(self, slot: Slot) -> None:
         """A running slot's owner is done with it. Its tokens stay resident until the room is needed."""
         slot.running = False
-        slot.reserved = 0
+        slot.reserved = slot.promised = 0
         self._touch(slot)
 
     def trim(self, slot: Slot, n: int) -> None:
@@ -94,6 +100,7 @@ class KVCache(ABC):
 
         Also drops cells that a failed decode left behind in the backend.
         """
+        slot.promised = 0
         if not self.backend.remove(slot.id, n):
             n = 0
             self.backend.remove(slot.id, 0)

@@ -52,11 +52,12 @@ class StreamsCache(KVCache):
         """
         running = sorted(s.id for s in self.slots if s.running)
         while running and running[-1] - running[0] >= len(running):
-            gap = next(i for i in range(running[0], running[-1]) if not self.slots[i].running)
-            # Move the end that stands farther out.
-            low, high = running[1] - running[0], running[-1] - running[-2]
-            outlier = self.slots[running[0] if low > high else running[-1]]
-            self._move(outlier, self.slots[gap])
+            gaps = [i for i in range(running[0], running[-1]) if not self.slots[i].running]
+            # The end that stands farther out moves to the gap nearest the others.
+            if running[1] - running[0] > running[-1] - running[-2]:
+                self._move(self.slots[running[0]], self.slots[gaps[-1]])
+            else:
+                self._move(self.slots[running[-1]], self.slots[gaps[0]])
             running = sorted(s.id for s in self.slots if s.running)
 
     def _copy(self, source: Slot, target: Slot, n: int) -> None:

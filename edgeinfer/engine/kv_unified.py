@@ -47,17 +47,19 @@ class UnifiedCache(KVCache):
         else:
             target = source
             self.trim(target, n)
-        self._start(target, len(tokens))
-        self.reserve(target, len(tokens) + 1 - len(target.tokens))
-        return target
+        return self._start(target, len(tokens))
 
     def reserve(self, slot: Slot, n: int) -> bool:
         if len(slot.tokens) + n > self.ctx:
             return False
+        wanted = n + sum(s.promised for s in self.slots if s is not slot)
         idle = [s for s in self._idle() if s.tokens]
-        while len(self._free) < n and idle:
+        while len(self._free) < wanted and idle:
             self.trim(idle.pop(0), 0)
-        return len(self._free) >= n
+        if len(self._free) < wanted:
+            return False
+        slot.promised = n
+        return True
 
     def commit(self, slot: Slot, tokens: Seq[int]) -> None:
         cells = [self._free.pop() for _ in tokens]

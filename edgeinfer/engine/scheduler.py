@@ -24,7 +24,7 @@ class Scheduler:
     share. A step takes every decoding sequence and then prefill chunks.
     """
 
-    SHARE = 32
+    SHARE = 48
     """Tokens of a common prefix that are worth waiting for."""
 
     WHOLE = 64
@@ -68,19 +68,17 @@ class Scheduler:
         takes it.
         """
         work = [Work(s, 1, True) for s in list(self.running) if s.decoding and self._make_room(s, 1)]
-        work = [w for w in work if w.sequence in self.running][:batch_size]
+        work = work[:batch_size]
         room = min(chunk, batch_size - len(work))
         for sequence in self._prefill_order():
             if room <= 0:
                 break
             n = sequence.missing if sequence.missing <= self.WHOLE else room
             n = min(n, sequence.missing, batch_size - sum(w.n_tokens for w in work))
-            if not self._make_room(sequence, n):
-                continue
-            work = [w for w in work if w.sequence in self.running]
-            work.append(Work(sequence, n, n == sequence.missing))
-            room -= n
-        return work
+            if self._make_room(sequence, n):
+                work.append(Work(sequence, n, n == sequence.missing))
+                room -= n
+        return [w for w in work if w.sequence.slot]  # some may have been preempted for others
 
     def finish(self, sequence: Sequence) -> None:
         """Take a sequence out, wherever it is."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence as Seq
 class TextStream:
     """Incremental UTF-8 decoding with stop texts that may span tokens.
 
-    A tail that could still become a stop text is held back until it can't, or until `flush`.
+    A tail that could still become a stop text is held back until it can't, or until `flush`. Of several stop
+    texts the one that is complete first ends the answer, however the bytes are cut.
     """
 
     def __init__(self, stops: Seq[str] = ()) -> None:
@@ -34,9 +35,9 @@ class TextStream:
             return ""
         text = self._held + text
         self._held = ""
-        met = [(at, -len(s), s) for s in self._stops if (at := text.find(s)) >= 0]
+        met = [(at + len(s), at, s) for s in self._stops if (at := text.find(s)) >= 0]
         if met:
-            at, _, self.stop = min(met)
+            _, at, self.stop = min(met)
             return text[:at]
         keep = max((_overlap(text, s) for s in self._stops), default=0)
         if keep:

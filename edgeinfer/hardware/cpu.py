@@ -9,6 +9,12 @@ import msgspec
 
 CPU_DIR = "sys/devices/system/cpu"
 
+ALIKE = 0.85
+"""A core this fast, relative to the fastest of a class, is of the class."""
+
+MOST_CPUS = 8192
+"""Linux's own limit."""
+
 
 class CpuClass(msgspec.Struct, frozen=True):
     """Cores of one kind. `cpus` holds one logical CPU for each physical core."""
@@ -21,45 +27,76 @@ class CpuClass(msgspec.Struct, frozen=True):
 
 def classes(root: Path, allowed: frozenset[int] | None) -> list[CpuClass]:
     """Physical cores by class, fastest first, of the `allowed` logical CPUs (None: all)."""
+    cores = [_core(root, cpu) for cpu in _physical(root, allowed)]
+    cores.sort(key=lambda c: (-(c.capacity or 0), -(c.max_mhz or 0), c.cpus))
+    found: list[CpuClass] = []
+    for core in cores:
+        if found and _alike(found[-1], core):
+            found[-1].cpus.extend(core.cpus)
+        else:
+            found.append(core)
+    return found
+
+
+def _physical(root: Path, allowed: frozenset[int] | None) -> list[int]:
+    """One logical CPU for each physical core."""
     online = parse_list(read_text(root / CPU_DIR / "online") or "")
     if not online and root == Path("/"):
         online = list(range(os.cpu_count() or 1))
-    groups: dict[tuple[int | None, int | None], list[int]] = {}
-    seen: set[tuple[int, ...]] = set()
+    found: dict[tuple[int, ...], int] = {}
     for cpu in online:
-        if allowed is not None and cpu not in allowed:
-            continue
-        directory = root / CPU_DIR / f"cpu{cpu}"
-        siblings = tuple(parse_list(read_text(directory / "topology/thread_siblings_list") or str(cpu)))
-        if siblings in seen:
-            continue  # a second thread of a core that is counted already
-        seen.add(siblings)
-        khz = read_int(directory / "cpufreq/cpuinfo_max_freq")
-        key = (read_int(directory / "cpu_capacity"), khz // 1000 if khz else None)
-        groups.setdefault(key, []).append(cpu)
-    ordered = sorted(groups.items(), key=lambda g: (g[0][0] or 0, g[0][1] or 0), reverse=True)
-    return [CpuClass(cpus, capacity, mhz) for (capacity, mhz), cpus in ordered]
+        if allowed is None or cpu in allowed:
+            siblings = read_text(root / CPU_DIR / f"cpu{cpu}" / "topology/thread_siblings_list")
+            found.setdefault(tuple(parse_list(siblings or "")) or (cpu,), cpu)
+    return list(found.values())
+
+
+def _core(root: Path, cpu: int) -> CpuClass:
+    directory = root / CPU_DIR / f"cpu{cpu}"
+    khz = read_int(directory / "cpufreq/cpuinfo_max_freq")
+    return CpuClass([cpu], read_int(directory / "cpu_capacity"), khz // 1000 if khz else None)
+
+
+def _alike(fast: CpuClass, core: CpuClass) -> bool:
+    """Of one class: favoured cores and binned clusters differ a little, kinds of cores by a quarter and more."""
+    if fast.capacity and core.capacity:
+        return core.capacity >= ALIKE * fast.capacity
+    return not (fast.max_mhz and core.max_mhz) or core.max_mhz >= ALIKE * fast.max_mhz
 
 
 def cgroup_cpus(root: Path) -> float | None:
     """CPUs' worth of time that cgroup v2 or v1 allows, None where neither limits it."""
-    quota, _, period = (read_text(root / "sys/fs/cgroup/cpu.max") or "").partition(" ")
-    if not period:
-        quota = read_text(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us") or ""
-        period = read_text(root / "sys/fs/cgroup/cpu/cpu.cfs_period_us") or ""
-    try:
-        cpus = int(quota) / int(period)
-    except (ValueError, ZeroDivisionError):  # "max", or not there
+    limits = [_cpus(*text.partition(" ")[::2]) for text in cgroup_values(root, "cpu.max")]
+    quota = read_text(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+    period = read_text(root / "sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    limits.append(_cpus(quota or "", period or ""))
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _cpus(quota: str, period: str) -> float | None:
+    """None for "max", -1, and what is no number."""
+    if not quota.isdigit() or not period.isdigit() or not int(period):
         return None
-    return cpus if cpus > 0 else None
+    return int(quota) / int(period)
+
+
+def cgroup_values(root: Path, name: str) -> list[str]:
+    """A cgroup v2 file's texts, from this process's own group up to the root's."""
+    own = read_text(root / "proc/self/cgroup") or ""
+    path = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
+    group = Path(path.lstrip("/"))
+    levels = [group, *group.parents] if ".." not in group.parts else [Path()]
+    texts = (read_text(root / "sys/fs/cgroup" / level / name) for level in levels)
+    return [text for text in texts if text]
 
 
 def parse_list(text: str) -> list[int]:
-    """Linux's list format: "0-3,8" is [0, 1, 2, 3, 8]."""
+    """Linux's list format: "0-3,8" is [0, 1, 2, 3, 8]. What is no number is left out."""
     found: list[int] = []
-    for part in filter(None, text.strip().split(",")):
+    for part in text.strip().split(","):
         first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
+        if first.isdigit() and (last or first).isdigit():
+            found.extend(range(int(first), min(int(last or first), MOST_CPUS) + 1))
     return found
 
 

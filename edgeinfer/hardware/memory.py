@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.hardware.cpu import read_int, read_text
+from edgeinfer.hardware.cpu import cgroup_values, read_int, read_text
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -47,10 +47,17 @@ def parse_meminfo(text: str) -> dict[str, int]:
 
 def cgroup_limit(root: Path) -> int | None:
     """What cgroup v2 or v1 allows, None where there is no limit."""
-    v2 = read_int(root / "sys/fs/cgroup/memory.max")
-    return v2 if v2 is not None else read_int(root / "sys/fs/cgroup/memory/memory.limit_in_bytes")
+    limits = [int(text) for text in cgroup_values(root, "memory.max") if text.isdigit()]
+    if (v1 := read_int(root / "sys/fs/cgroup/memory/memory.limit_in_bytes")) is not None:
+        limits.append(v1)
+    return min(limits, default=None)
 
 
 def cgroup_usage(root: Path) -> int | None:
-    v2 = read_int(root / "sys/fs/cgroup/memory.current")
-    return v2 if v2 is not None else read_int(root / "sys/fs/cgroup/memory/memory.usage_in_bytes")
+    """What the group uses and can't give back: its page cache counts as free."""
+    v2 = next((int(text) for text in cgroup_values(root, "memory.current") if text.isdigit()), None)
+    if v2 is None:
+        return read_int(root / "sys/fs/cgroup/memory/memory.usage_in_bytes")
+    stat = next(iter(cgroup_values(root, "memory.stat")), "")
+    cache = next((int(line.split()[1]) for line in stat.splitlines() if line.startswith("inactive_file ")), 0)
+    return max(0, v2 - cache)

@@ -47,7 +47,8 @@ class Embedder(ABC):
         for i, tokens in enumerate(inputs):
             if len(tokens) > self.longest:
                 raise ContextLengthExceeded(
-                    f"input {i} has {len(tokens)} tokens, and an embedding takes {self.longest}", param="input"
+                    f"input {i} has {len(tokens)} tokens, and an embedding takes {self.longest}",
+                    param="input",
                 )
         return [normalised(self._compute(tokens)) for tokens in inputs]
 

@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import signal
 import socket
 import sys
-from collections import deque
 from collections.abc import AsyncGenerator, Callable
 
 from edgeinfer.engine.config import EngineConfig
@@ -37,8 +37,10 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",  # numpy computes little here, and llama.cpp has the cores
     "PYTHONUNBUFFERED": "1",
 }
-LAST_WORDS = 20
-"""Lines of stderr that are kept to say why a worker died."""
+CAUSE = re.compile(r"GGML_ASSERT|GGML_ABORT|ggml_abort|what\(\):|Fatal Python error|[Ee]rror")
+"""In a line of stderr that says why the process dies; stacks follow it."""
+
+LONGEST_LINE = 4096
 
 
 class Worker:
@@ -53,7 +55,7 @@ class Worker:
         """Why it died, in words; None while it lives."""
         self._replies: dict[int, asyncio.Queue[ToDaemon | WorkerDied]] = {}
         self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
-        self._last_words: deque[str] = deque(maxlen=LAST_WORDS)
+        self._last_words = ""
         self._next_id = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -166,18 +168,30 @@ class Worker:
 
     async def _bury(self, status: int) -> None:
         await self._tasks[0]  # the rest of stderr
-        self.death = _cause(status, list(self._last_words))
+        self.death = _cause(status, self._last_words)
         self._fail_load(_died(self.death))
         for replies in self._replies.values():
             replies.put_nowait(_died(self.death))
 
     async def _read_stderr(self) -> None:
         """What a native crash has to say: llama.cpp's assertion, Python's stack."""
-        stderr = self._process.stderr
-        while stderr and (line := await stderr.readline()):
-            text = line.decode("utf-8", "replace").rstrip()
-            self._last_words.append(text)
-            log.warning("stderr: %s", text)
+        assert self._process.stderr is not None
+        rest = b""
+        while data := await self._process.stderr.read(1 << 16):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._hear(line)
+            if len(rest) > LONGEST_LINE:
+                self._hear(rest)
+                rest = b""
+        if rest:
+            self._hear(rest)
+
+    def _hear(self, line: bytes) -> None:
+        text = line[:LONGEST_LINE].decode("utf-8", "replace").rstrip()
+        if not self._last_words and CAUSE.search(text):
+            self._last_words = text
+        log.warning("stderr: %s", text)
 
 
 def _by_request(step: Step) -> dict[int, Step]:
@@ -192,11 +206,10 @@ def _died(death: str) -> WorkerDied:
     return WorkerDied(f"the worker died: {death}", hint="it is being restarted: try again")
 
 
-def _cause(status: int, last_words: list[str]) -> str:
+def _cause(status: int, last_words: str) -> str:
     """A worker's exit in words."""
-    said = next((w for w in last_words if "GGML_ASSERT" in w or "error" in w.lower()), "")
-    if status >= 0:
-        return f"exit status {status}" + (f": {said}" if said else "")
-    with contextlib.suppress(ValueError):
-        return signal.Signals(-status).name + (f": {said}" if said else "")
-    return f"signal {-status}"
+    how = f"exit status {status}"
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            how = signal.Signals(-status).name
+    return f"{how}: {last_words}" if last_words else how

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.output import Delta, EngineStats
 from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.errors import EdgeinferError, NotReady, QueueFull, ShuttingDown, WorkerDied
+from edgeinfer.errors import EdgeinferError, InvalidRequest, NotReady, QueueFull, ShuttingDown, WorkerDied
 from edgeinfer.worker.client import Worker
 from edgeinfer.worker.messages import (
     Detokenize,
@@ -199,6 +199,8 @@ class Supervisor:
 
     def _check_queue(self, n: int) -> None:
         limit = self.config.parallel + self._queue
+        if n > limit:
+            raise InvalidRequest(f"n is {n}, and no more than {limit} answers may wait", param="n")
         if self.active + n > limit:
             rounds = math.ceil(self.active / self.config.parallel)
             raise QueueFull(
@@ -236,13 +238,16 @@ class Supervisor:
     async def _run_worker(self) -> bool:
         """One worker's whole life; -> was it ever ready?"""
         worker = self._worker = Worker(self.config)
+        # A spawn runs to its end whatever happens, or nobody would know the process.
+        starting = asyncio.create_task(worker.start())
         try:
-            await worker.start()
+            await asyncio.shield(starting)
             if loaded := await self._load(worker):
                 self.last_exit = await worker.wait()
                 log.error("the worker died: %s", self.last_exit)
             return loaded
         finally:
+            await asyncio.wait([starting])
             await asyncio.shield(worker.stop())
 
     async def _load(self, worker: Worker) -> bool:
