@@ -14,7 +14,15 @@ from typing import Literal, TypeVar
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.output import Delta, EngineStats
 from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.errors import EdgeinferError, InvalidRequest, NotReady, QueueFull, ShuttingDown, WorkerDied
+from edgeinfer.errors import (
+    EdgeinferError,
+    InvalidRequest,
+    ModelLoadFailed,
+    NotReady,
+    QueueFull,
+    ShuttingDown,
+    WorkerDied,
+)
 from edgeinfer.worker.client import Worker
 from edgeinfer.worker.messages import (
     Detokenize,
@@ -246,9 +254,14 @@ class Supervisor:
                 self.last_exit = await worker.wait()
                 log.error("the worker died: %s", self.last_exit)
             return loaded
+        except OSError as e:
+            self.load_error = ModelLoadFailed(f"the worker could not be started: {e}")
+            log.error("%s", self.load_error.message)
+            return False
         finally:
             await asyncio.wait([starting])
-            await asyncio.shield(worker.stop())
+            if not starting.exception():
+                await asyncio.shield(worker.stop())
 
     async def _load(self, worker: Worker) -> bool:
         """Wait for the model; -> has it loaded?"""
