@@ -22,6 +22,9 @@ QUANTIZED = ("q8_0", "q4_0")
 KV_SHARE = 0.25
 """Of the available memory, that a KV cache with streams may take; a larger one becomes a unified pool."""
 
+TINY = 32_000_000
+"""Bytes of a model below which one thread is the fastest: a layer takes microseconds."""
+
 PARALLEL = 8
 MB = 1e6
 
@@ -55,7 +58,7 @@ def plan(model: Model, profile: HardwareProfile, settings: Settings) -> Plan:
         reasons.append(reason)
         return best
 
-    threads, why = _threads(profile)
+    threads, why = _threads(profile, model.header)
     threads = choose(settings.threads, threads, why)
     ctx = _ctx(model.header, settings, reasons)
     parallel = choose(
@@ -123,7 +126,9 @@ def kv_token_bytes(header: Header | None, kv_type: KVType) -> int:
     return round(2 * layers * kv_heads * size * KV_BYTES[kv_type])
 
 
-def _threads(profile: HardwareProfile) -> tuple[int, str]:
+def _threads(profile: HardwareProfile, header: Header | None) -> tuple[int, str]:
+    if header and header.size < TINY:
+        return 1, "threads 1: a model this small computes faster than threads can meet"
     if not profile.cpus:
         return 1, "threads 1: the number of cores is unknown"
     cores = len(profile.cpus[0].cpus)

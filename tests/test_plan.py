@@ -225,10 +225,17 @@ def test_the_fake_is_planned_without_a_file() -> None:
     assert ("fake:5", "fake", 256) == (found.model, found.name, found.ctx)
 
 
+def test_a_tiny_model_runs_on_one_thread() -> None:
+    """Threads that meet for every operation would take longer than the operation."""
+    tiny = Model("tiny", "/models/tiny.gguf", Header(QWEN, 290, 5_000_000))
+    assert 1 == planned(machine(4), of=tiny).config.threads
+    assert 2 == planned(machine(4), of=tiny, threads=2).config.threads
+
+
 def test_the_bundled_model_is_the_default(tmp_path: Path) -> None:
     """Nothing named, nothing installed: it runs all the same."""
     found = make_plan(Settings(), detect(write(tmp_path, PI4)))
-    assert ("edgeinfer-nano", 4) == (found.config.name, found.config.threads)
+    assert ("edgeinfer-nano", 1) == (found.config.name, found.config.threads)
     assert Path(found.config.model).is_file()
     assert found.config.ctx <= 4096
 
