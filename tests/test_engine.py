@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_engine_support import LAYOUTS, Clock, Driver, config, encode, plain, row_after
+from test_engine_support import LAYOUTS, Clock, Driver, config, encode, padded, plain, row_after
 
 from edgeinfer.engine.backend import Batch, DecodeStatus
 from edgeinfer.engine.engine import Engine
@@ -275,6 +275,16 @@ def test_a_token_that_the_vocabulary_lacks_is_refused(token: int) -> None:
         Driver(config()).add(1, [1, 2, token, 3])
 
 
+@pytest.mark.parametrize("token", [-1, VOCAB_SIZE, 999_999])
+def test_a_bias_for_a_token_that_the_vocabulary_lacks_is_refused(token: int) -> None:
+    """Before anything is computed, and not in the middle of an answer."""
+    driver = Driver(config())
+    with pytest.raises(InvalidRequest, match=f"{token}.*{VOCAB_SIZE}") as error:
+        driver.add(1, "hello", logit_bias={97: 1.0, token: 1.0})
+    assert "logit_bias" == error.value.param
+    assert_clean(driver)
+
+
 @both
 def test_an_end_token_ends_an_answer_and_is_no_part_of_it(layout: str) -> None:
     """The reason is "stop", and no stop text was met."""
@@ -510,6 +520,20 @@ class Watched(FakeBackend):
             self.driver.engine.abort_prefill(self.abort_for)
         self.statuses.append(super().decode(batch))
         return self.statuses[-1]
+
+
+@pytest.mark.parametrize("padding", [False, True])
+def test_room_for_every_token_of_a_step_is_reserved(padding: bool) -> None:
+    """The backend never runs out of a pool, not even one that has a few cells more than asked for."""
+    pool = config("unified", ctx=96, cells=200, parallel=4)
+    backend = Watched(padded(pool) if padding else pool, 1000)
+    driver = Driver(pool, backend)
+    for id in range(4):
+        driver.add(id, f"{id}" * 20, ignore_eos=True)
+    driver.run()
+    assert {DecodeStatus.OK} == set(backend.statuses)
+    assert [76] * 4 == [answer.finish.completion_tokens for answer in driver.answers.values()]
+    assert_clean(driver)
 
 
 @both

@@ -25,6 +25,12 @@ def config(layout: str = "streams", **changes: Any) -> EngineConfig:
     return msgspec.structs.replace(CONFIG, layout=layout, **changes)
 
 
+def padded(config: EngineConfig) -> EngineConfig:
+    """What a backend may make of it: llama.cpp rounds cells up to a multiple of 256."""
+    ctx, cells = (-(-n // 256) * 256 for n in (config.ctx, config.cells))
+    return msgspec.structs.replace(config, ctx=ctx, cells=cells)
+
+
 class Clock:
     """Each look at it takes a millisecond."""
 

@@ -33,6 +33,17 @@ def test_the_docstring_draws_the_tree() -> None:
     assert sorted((cls.__name__, str(cls.status), cls.code) for cls in tree()) == sorted(drawn)
 
 
+def test_the_docstring_draws_each_class_below_its_parent() -> None:
+    """The lines of the tree are true, too."""
+    lines = re.findall(r"^    ([ │├└─]*)(\w+) +\d{3}", errors.__doc__ or "", re.MULTILINE)
+    above, parents = {}, {}
+    for indent, name in lines:
+        above[depth := len(indent) // 4] = name
+        parents[name] = above.get(depth - 1)
+    bases = {cls.__name__: cls.__mro__[1].__name__ for cls in tree()}
+    assert bases | {"EdgeinferError": None} == parents
+
+
 @every
 def test_an_error_crosses_the_process_border_as_the_class_it_was(cls: type[EdgeinferError]) -> None:
     """With all its data."""

@@ -15,6 +15,7 @@ from edgeinfer.errors import ModelLoadFailed
 
 MB = 1024**2
 STRING, ARRAY, UINT32 = 8, 9, 4
+FLOAT32, INT64, FLOAT64 = 6, 11, 12
 
 
 def text(value: str | bytes) -> bytes:
@@ -90,6 +91,26 @@ def test_a_number_that_is_not_there_is_none(file: Path) -> None:
         file, header(entry("general.architecture", STRING, text("a")), entry("a.b", STRING, text("5")))
     )
     assert (None, None) == (found.number("none"), found.number("b"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (FLOAT32, struct.pack("<f", float("inf"))),
+        (FLOAT64, struct.pack("<d", float("nan"))),
+        (FLOAT64, struct.pack("<d", 0.5)),
+        (INT64, struct.pack("<q", -5)),
+        (INT64, struct.pack("<q", 0)),
+    ],
+    ids=["infinite", "no number", "a fraction", "negative", "zero"],
+)
+def test_a_number_that_is_no_count_is_none(kind: int, value: bytes, file: Path) -> None:
+    """The plan would divide by it, or reserve so many."""
+    found = read(
+        file, header(entry("general.architecture", STRING, text("a")), entry("a.block_count", kind, value))
+    )
+    assert "a.block_count" in found.metadata
+    assert found.number("block_count") is None
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -60,6 +60,27 @@ def test_an_rk3588_has_four_fast_cores_and_four_slow_ones(tmp_path: Path) -> Non
     assert found.cpu_quota is None
 
 
+def mhz(cpus: dict[int, int]) -> dict[str, str]:
+    return {
+        f"sys/devices/system/cpu/cpu{cpu}/cpufreq/cpuinfo_max_freq": f"{mhz}000\n"
+        for cpu, mhz in cpus.items()
+    }
+
+
+def test_fast_clusters_that_were_binned_apart_are_of_a_kind(tmp_path: Path) -> None:
+    """An Orange Pi 5, say, has two A76 at 2256 and two at 2304 MHz."""
+    files = RK3588 | mhz({4: 2256, 5: 2256, 6: 2304, 7: 2304})
+    found = detect(write(tmp_path, files)).cpus
+    assert [[4, 5, 6, 7], [0, 1, 2, 3]] == [sorted(c.cpus) for c in found]
+    assert [2304, 1800] == [c.max_mhz for c in found]
+
+
+def test_favoured_cores_do_not_hide_the_others(tmp_path: Path) -> None:
+    """Turbo Boost Max lets two of four go a little higher."""
+    found = detect(write(tmp_path, LAPTOP | mhz({1: 4400, 2: 4400}))).cpus
+    assert [[0, 1, 2, 3]] == [sorted(c.cpus) for c in found]
+
+
 def test_a_raspberry_pi_has_four_cores_of_a_kind(tmp_path: Path) -> None:
     """And no capacities, since there is nothing to compare."""
     assert [CpuClass([0, 1, 2, 3], None, 1800)] == detect(write(tmp_path, PI4)).cpus
@@ -101,6 +122,19 @@ def test_cgroup_v1_limits_too(tmp_path: Path) -> None:
     }
     found = detect(write(tmp_path, LAPTOP | files))
     assert (0.5, GB, GB) == (found.cpu_quota, found.memory.limit, found.memory.available)
+
+
+def test_the_limits_of_a_systemd_service_count(tmp_path: Path) -> None:
+    """They stand in its own group, and the tightest on the way to the root is what holds."""
+    files = PI4 | {
+        "proc/self/cgroup": "0::/system.slice/edgeinfer.service\n",
+        "sys/fs/cgroup/system.slice/cpu.max": "300000 100000\n",
+        "sys/fs/cgroup/system.slice/memory.max": "max\n",
+        "sys/fs/cgroup/system.slice/edgeinfer.service/cpu.max": "200000 100000\n",
+        "sys/fs/cgroup/system.slice/edgeinfer.service/memory.max": f"{GB}\n",
+    }
+    found = detect(write(tmp_path, files))
+    assert (2.0, GB) == (found.cpu_quota, found.memory.limit)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +190,16 @@ def test_this_machine_is_described() -> None:
 def test_lists_are_read_as_linux_writes_them(text: str, expected: list[int]) -> None:
     """Ranges and single numbers."""
     assert expected == parse_list(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("garbage", []), ("0,x,3", [0, 3]), ("1-x,-2", []), ("8191-99999999999", [8191, 8192])],
+)
+def test_what_is_no_list_is_left_out(text: str, expected: list[int], tmp_path: Path) -> None:
+    """And nobody claims more CPUs than Linux can have."""
+    files = {"sys/devices/system/cpu/online": text}
+    assert expected == [cpu for c in detect(write(tmp_path, files)).cpus for cpu in c.cpus]
 
 
 @given(st.sets(st.integers(0, 300)))

@@ -150,6 +150,16 @@ def test_answers_in_a_batch_of_8_are_those_of_raw_llama_cpp(
     assert sum(f.cached_tokens for f in texts.finishes.values()) > 0
 
 
+@pytest.mark.parametrize("cells", [256, 300, 512])
+def test_answers_that_were_preempted_are_those_of_raw_llama_cpp(
+    cells: int, opened: Open, base: EngineConfig, expected: Callable[[bool], list[str]]
+) -> None:
+    """In a pool too small for all of them."""
+    config = msgspec.structs.replace(base, layout="unified", cells=cells)
+    texts = Texts(opened(config), config)
+    assert expected(False) == texts.of(*PROMPTS)
+
+
 def test_answers_after_aborts_are_those_of_raw_llama_cpp(
     opened: Open, config: EngineConfig, expected: Callable[[bool], list[str]]
 ) -> None:

@@ -177,7 +177,8 @@ def test_a_vector_is_that_of_raw_llama_cpp(model: Model, embedder: Embedder, n: 
     """Pooled by the mean over the whole input, however it is computed."""
     tokens = [(7 * i) % 300 + 10 for i in range(n)]
     (found,) = embedder.embed([tokens])
-    assert raw(model, tokens).tolist() == pytest.approx(found.tolist(), abs=1e-3)
+    # Flash attention, which some devices get unasked, would make a difference of 1e-3.
+    assert raw(model, tokens).tolist() == pytest.approx(found.tolist(), abs=1e-5)
 
 
 def test_an_input_as_long_as_the_context_is_embedded(embedder: Embedder) -> None:

@@ -27,6 +27,12 @@ def test_an_address_of_another_kind_is_left_alone(address: str, monkeypatch: pyt
     assert not notify("READY=1")
 
 
+def test_a_manager_that_is_gone_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody took it, and that is all."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    assert not notify("READY=1")
+
+
 def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One datagram, the state as it is."""
     path = str(tmp_path / "notify")

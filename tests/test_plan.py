@@ -179,6 +179,7 @@ def test_cells_ask_for_a_pool() -> None:
     [
         ({"layout": "unified", "cells": 1024}, "cells"),
         ({"cells": 4095}, "cells"),
+        ({"layout": "streams", "cells": 8192}, "cells"),
         ({"kv_type": "q8_0", "flash_attention": False}, "kv_type"),
         ({"kv_type": "q4_0", "flash_attention": False}, "kv_type"),
     ],
@@ -195,6 +196,27 @@ def test_settings_that_contradict_each_other_are_refused(settings: dict[str, Any
 def test_a_quantized_cache_goes_with_flash_attention() -> None:
     """The two together are no contradiction."""
     assert "q8_0" == config(kv_type="q8_0", flash_attention=True).kv_type
+
+
+@pytest.mark.parametrize("layout", ["streams", "unified"])
+@pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
+def test_a_quantized_cache_brings_flash_attention_with_it(layout: str, kv_type: str) -> None:
+    """Whatever would be the best without it, and the plan says why."""
+    found = planned(layout=layout, kv_type=kv_type)
+    assert (kv_type, True) == (found.config.kv_type, found.config.flash_attention)
+    assert any(r.startswith("flash_attention on") and kv_type in r for r in found.reasons)
+
+
+@pytest.mark.parametrize("layout", ["streams", "unified"])
+def test_there_are_no_more_sequences_than_llama_cpp_allows(layout: str) -> None:
+    """However many may run at once."""
+    assert 256 == config(machine(available=2**50), parallel=256, ctx=256, layout=layout).slots
+
+
+def test_counts_that_make_no_sense_are_passed_over() -> None:
+    """A file may say anything."""
+    broken = model(context_length=-5, block_count=-(2**62), attention__head_count=float("nan"))
+    assert (4096, "streams") == ((found := config(of=broken)).ctx, found.layout)
 
 
 @pytest.mark.parametrize(
@@ -247,10 +269,11 @@ def test_this_machine_has_a_plan() -> None:
     assert found.reasons
 
 
-def test_a_model_that_is_not_there_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["/none.gguf", "none", "~/none.gguf", "~nosuchuser/none.gguf"])
+def test_a_model_that_is_not_there_is_told(name: str) -> None:
     """With what there is."""
     with pytest.raises(ModelNotFound) as error:
-        make_plan(Settings(model=str(tmp_path / "none.gguf")), machine())
+        make_plan(Settings(model=name), machine())
     assert "model" == error.value.param
     assert "edgeinfer-nano" in (error.value.hint or "")
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from test_engine_support import LAYOUTS, Driver, config
+from test_engine_support import LAYOUTS, Driver, config, decode_alone
 
 from edgeinfer.engine.scheduler import Scheduler, Work
+from edgeinfer.engine.sequence import Sequence
 
 both = pytest.mark.parametrize("layout", LAYOUTS)
 LONG = "You are a helpful assistant on a small machine. " * 4
@@ -23,6 +24,16 @@ def admit(driver: Driver) -> None:
 
 def schedule(driver: Driver, batch: int = 64, chunk: int = 64) -> list[Work]:
     return driver.engine.scheduler.schedule(batch, chunk)
+
+
+def compute(driver: Driver, sequence: Sequence) -> None:
+    """What it lacks, and a token more, without a step of the engine."""
+    assert sequence.slot
+    tokens = sequence.tokens[sequence.computed :]
+    assert driver.engine.cache.reserve(sequence.slot, len(tokens))
+    decode_alone(driver.backend, sequence.slot.id, tokens)
+    driver.engine.cache.commit(sequence.slot, tokens)
+    sequence.tokens.append(97)
 
 
 def sizes(work: list[Work]) -> list[tuple[int, int]]:
@@ -194,6 +205,25 @@ def test_when_cells_run_out_the_youngest_goes_back_to_the_head_of_the_queue() ->
         driver.step()
         if driver.engine.stats().preemptions_total:
             break
+    assert ([1], [2, 3]) == (running(driver), waiting(driver))
+
+
+def test_one_that_is_preempted_for_another_in_the_same_round_is_not_scheduled() -> None:
+    """Whether its turn came before or comes after."""
+    driver = Driver(config("unified", ctx=120, cells=120, parallel=3))
+    scheduler = driver.engine.scheduler
+    driver.add(1, "D" * 40)
+    admit(driver)
+    compute(driver, scheduler.running[0])
+    driver.add(2, "S" * 20)
+    admit(driver)
+    driver.add(3, "D" * 39 + "x")
+    admit(driver)
+    compute(driver, scheduler.running[-1])
+    for _ in range(61):
+        compute(driver, scheduler.running[0])
+    assert [1, 2, 3] == running(driver)
+    assert {1} == {id for id, _ in sizes(schedule(driver))}
     assert ([1], [2, 3]) == (running(driver), waiting(driver))
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import itertools
 import random
 import threading
+import time
 from typing import Any
 
 import msgspec
 import pytest
-from test_engine_support import LAYOUTS, Driver, config, plain
+from test_engine_support import LAYOUTS, Driver, config, padded, plain
 
 from edgeinfer.engine.backend import Batch, DecodeStatus
 from edgeinfer.engine.config import EngineConfig
@@ -14,6 +16,8 @@ from edgeinfer.engine.fake import FakeBackend
 
 SYSTEM = "You answer in few words, and only if you know the answer. Be kind, be brief, be right. "
 LENGTH = 90
+SEEDS = (*range(32), 34, 54, 130, 164, 166, 209, 260)
+"""Those beyond the range once went round in circles: each of several was promised the same cells."""
 
 
 class Moody(FakeBackend):
@@ -36,9 +40,9 @@ class Moody(FakeBackend):
 
 
 class Crowd:
-    """Requests of all kinds that come and go at random, from one seed."""
+    """Requests of all kinds that come and go at random, from one seed. `padding`: of the backend's cells."""
 
-    def __init__(self, layout: str, seed: int, **changes: Any) -> None:
+    def __init__(self, layout: str, seed: int, *, padding: bool = False, **changes: Any) -> None:
         self.chance = random.Random(f"{layout} {seed}")
         self.ctx = self.chance.choice([48, 96, 160])
         parallel = self.chance.choice([1, 2, 4, 8])
@@ -52,7 +56,8 @@ class Crowd:
         )
         asked = msgspec.structs.replace(asked, **changes)
         failures = self.chance.choice([0.0, 0.05, 0.3])
-        self.driver = Driver(asked, Moody(asked, self.chance, failures))
+        had = padded(asked) if padding else asked
+        self.driver = Driver(asked, Moody(had, self.chance, failures))
         self.asked: dict[int, tuple[str, dict[str, Any]]] = {}
         self.cancelled: set[int] = set()
 
@@ -106,13 +111,33 @@ class Crowd:
             assert expected == answer.text
 
 
+def survive(layout: str, seed: int, padding: bool) -> None:
+    try:
+        crowd = Crowd(layout, seed, padding=padding)
+        crowd.run()
+        crowd.check()
+    except Exception as e:
+        raise AssertionError(f"Crowd({layout!r}, {seed}, padding={padding})") from e
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("seed", range(30))
-def test_whatever_happens_every_answer_is_the_undisturbed_one(layout: str, seed: int) -> None:
+@pytest.mark.parametrize("padding", [False, True], ids=["exact", "padded"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_happens_every_answer_is_the_undisturbed_one(layout: str, padding: bool, seed: int) -> None:
     """Crowds, cancellations, failing decodes, pools too small for all: answers are right, and nothing leaks."""
-    crowd = Crowd(layout, seed)
-    crowd.run()
-    crowd.check()
+    survive(layout, seed, padding)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_two_minutes_of_crowds_find_nothing_either() -> None:
+    """As many seeds as there is time for, always the same from the first on; what fails is named."""
+    end = time.monotonic() + 120
+    for seed in itertools.count(1000):
+        for layout, padding in itertools.product(LAYOUTS, (False, True)):
+            survive(layout, seed, padding)
+        if time.monotonic() > end:
+            return
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -20,6 +20,7 @@ from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import (
     ContextLengthExceeded,
     EdgeinferError,
+    InvalidRequest,
     ModelLoadFailed,
     NotReady,
     QueueFull,
@@ -183,6 +184,19 @@ async def test_what_an_aborting_worker_says_is_logged(caplog: pytest.LogCaptureF
     assert any("Fatal Python error: Aborted" in record.getMessage() for record in caplog.records)
 
 
+async def test_why_a_busy_worker_aborted_is_kept() -> None:
+    """It is the first thing said; the stacks of all threads come after it."""
+    async with supervised(SLOW) as supervisor:
+        async with aclosing(asked(supervisor, "hello", ENDLESS)) as deltas:
+            await anext(deltas)
+            kill(supervisor, signal.SIGABRT)
+            with pytest.raises(WorkerDied, match=r"SIGABRT.*Aborted"):
+                async for _ in deltas:
+                    pass
+        await eventually(lambda: supervisor.last_exit)
+        assert "Aborted" in (supervisor.last_exit or "")
+
+
 async def test_closing_the_answer_cancels_it() -> None:
     """Its cells are free again, and the figures say so."""
     async with supervised(SLOW) as supervisor:
@@ -225,11 +239,21 @@ async def test_one_more_than_may_wait_is_told_when_to_come_again() -> None:
 async def test_n_answers_count_as_n() -> None:
     """Asking for more than there is room for is refused as a whole."""
     async with supervised(msgspec.structs.replace(FAKE, parallel=2), queue=1) as supervisor:
-        await supervisor.ready()
-        with pytest.raises(QueueFull):
-            await text(supervisor, n=4)
-        assert 0 == supervisor.active
+        async with aclosing(asked(supervisor, "hello", ENDLESS)) as deltas:
+            await anext(deltas)
+            with pytest.raises(QueueFull):
+                await text(supervisor, n=3)
+            assert 1 == supervisor.active
         assert 9 == len(await text(supervisor, n=3))
+
+
+async def test_more_answers_than_may_ever_wait_are_refused_for_good() -> None:
+    """To come again later would be bad advice."""
+    async with supervised(msgspec.structs.replace(FAKE, parallel=2), queue=1) as supervisor:
+        with pytest.raises(InvalidRequest) as error:
+            await text(supervisor, n=4)
+        assert ("n", None) == (error.value.param, error.value.retry_after)
+        assert 0 == supervisor.active
 
 
 async def test_32_clients_on_8_places_are_all_answered() -> None:
@@ -312,6 +336,21 @@ async def test_stopping_twice_is_once() -> None:
         await asyncio.gather(supervisor.stop(), supervisor.stop())
         await supervisor.stop()
         assert "stopped" == supervisor.state
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 3, 5, 20])
+async def test_stopping_while_the_worker_starts_leaves_no_process(looks: int) -> None:
+    """At whatever point of the start it comes."""
+    before = psutil.Process().children()
+    supervisor = Supervisor(FAKE, queue=1)
+    await supervisor.start()
+    for _ in range(looks):
+        await asyncio.sleep(0)
+    await supervisor.stop()
+    assert "stopped" == supervisor.state
+    with pytest.raises(ShuttingDown):
+        await supervisor.ready()
+    assert before == psutil.Process().children()
 
 
 async def test_what_the_worker_logs_comes_out_in_the_daemon(

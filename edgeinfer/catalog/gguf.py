@@ -35,7 +35,7 @@ class Header(msgspec.Struct, frozen=True):
     def number(self, key: str) -> int | None:
         """An architecture's count, such as "block_count"; None where the file lacks a sensible one."""
         value = self.metadata.get(f"{self.metadata.get('general.architecture', '')}.{key}")
-        return value if isinstance(value, int) and value > 0 else None
+        return value if type(value) is int and value > 0 else None
 
 
 class _Reader:
