@@ -80,6 +80,11 @@ class Terminal:
     def send(self, text: str) -> None:
         os.write(self.master, text.encode())
 
+    def interrupt(self) -> None:
+        """Ctrl-C, once the command surely waits: Python loses a signal between its prompt and its wait."""
+        time.sleep(0.7)
+        self.send("\x03")
+
     def expect(self, pattern: str, timeout: float = 60.0) -> str:
         """What came up to and with `pattern`; later calls look behind it."""
         deadline = time.monotonic() + timeout

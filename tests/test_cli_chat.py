@@ -263,16 +263,16 @@ def test_ctrl_c_stops_the_answer_and_a_second_one_leaves(tmp_path: Path) -> None
         t.expect("> ")
         t.send("talk\n")
         t.expect("So[.]{3}")
-        t.send("\x03")
+        t.interrupt()
         t.expect(r"leaves\)\n> ")
         assert server.client_gone.wait(10)
         server.endless = False
         t.send("go on\n")
         t.expect("So\n12 tokens.*\n> ")
         assert server.asked[1]["messages"][1]["content"].startswith("So...")
-        t.send("\x03")
+        t.interrupt()
         t.expect(r"leaves\)\n> ")
-        t.send("\x03")
+        t.interrupt()
         assert t.wait() == 130
 
 

@@ -166,7 +166,7 @@ def test_ctrl_c_does_not_reach_the_private_daemon(tmp_path: Path) -> None:
     """It stops the answer, not who gives it."""
     with terminal(tmp_path, "chat", "--model", "fake", TMPDIR=str(tmp_path)) as t:
         t.expect("> ")
-        t.send("\x03")
+        t.interrupt()
         t.expect(r"leaves\)\n> ")
         t.send("Hello\n")
         t.expect(r"\d+ tokens?")

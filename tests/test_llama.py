@@ -22,19 +22,37 @@ from edgeinfer.llama.logs import LogCapture
 from edgeinfer.llama.model import Model
 from edgeinfer.llama.vocab import LlamaVocab
 
-SYSTEM = "You are a small assistant on this device. Answer in one sentence. Call a tool where one helps. " * 2
+PLAIN = "You are edgeinfer-nano, a small assistant on this device."
+LIGHT, FAN = (
+    '{{"type": "function", "function": {{"name": "{}", "description": "{}", "parameters": {{"type": "object", '
+    '"properties": {{"room": {{"type": "string"}}, "on": {{"type": "boolean"}}}}, "required": ["room", "on"]}}}}}}'.format(
+        *tool
+    )
+    for tool in (("set_light", "Switch a light"), ("set_fan", "Switch a fan"))
+)
+CALL = '\n</tools>\nCall one with:\n<tool_call>\n{"name": NAME, "arguments": {...}}\n</tool_call>'
+SYSTEM = f"{PLAIN}\n\n# Tools\n<tools>\n{LIGHT}{CALL}"
+
+
+def chat(text: str, system: str = PLAIN) -> str:
+    """What the bundled model was trained on: it is sure of its answers, so no rounding turns them."""
+    return (
+        f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
 PROMPTS = [
-    "Turn on the light in the kitchen.",
-    "What can you do without a network?",
-    "One day, a little girl went to the park.",
-    SYSTEM + "Which model are you?",
-    SYSTEM + "How do I install another model?",
-    SYSTEM * 2 + "Close the blinds.",
-    "1, 2, 3, 4,",
-    "def add(a, b):",
+    chat("Who are you?"),
+    chat("What can you do?"),
+    chat("Hello!"),
+    chat("turn on the kitchen light", SYSTEM),
+    chat("turn off the light in the bedroom", SYSTEM),
+    chat("switch on the fan in the office", SYSTEM.replace(CALL, f"\n{FAN}{CALL}")),
+    chat("How do I install a larger model?"),
+    chat("turn on the kitchen light"),
 ]
 TOKENS = 24
-GREEDY = SamplingParams(temperature=0.0, max_tokens=TOKENS, ignore_eos=True)
+GREEDY = SamplingParams(temperature=0.0, max_tokens=TOKENS)
 
 Open = Callable[[EngineConfig], LlamaBackend]
 
@@ -84,7 +102,7 @@ class Texts:
 
     def of(self, *prompts: str, params: SamplingParams = GREEDY) -> list[str]:
         for id, prompt in enumerate(prompts):
-            self.engine.add(Request(id, self.backend.vocab.tokenize(prompt, special=False), params))
+            self.engine.add(Request(id, self.backend.vocab.tokenize(prompt, special=True), params))
         texts = [""] * len(prompts)
         while self.engine.has_work:
             for delta in self.engine.step():
@@ -107,12 +125,14 @@ def raw(model: Model, prompt: str, flash: bool) -> str:
     vocab = lib.llama_model_get_vocab(model.pointer)
     data = prompt.encode()
     tokens = (lib.llama_token * 256)()
-    n = lib.llama_tokenize(vocab, data, len(data), tokens, 256, False, False)
+    n = lib.llama_tokenize(vocab, data, len(data), tokens, 256, False, True)
     found = b""
     for _ in range(TOKENS):
         assert 0 == lib.llama_decode(context, lib.llama_batch_get_one(tokens, n))
         logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(context, -1), (model.vocab.size,))
         tokens[0], n = int(logits.argmax()), 1
+        if lib.llama_vocab_is_eog(vocab, tokens[0]):
+            break
         buffer = ctypes.create_string_buffer(256)
         length = lib.llama_token_to_piece(vocab, tokens[0], buffer, 256, 0, False)
         found += buffer.raw[:length]
