@@ -29,9 +29,8 @@ class StreamsCache(KVCache):
         source, n = self._best(tokens)
         n = min(n, len(tokens) - 1)
         idle = self._idle(but=source)
-        # An idle source is taken over where it stands, unless that would cut off most of what it holds.
-        in_place = not source.running and (not idle or 2 * n >= len(source.tokens))
-        if in_place:
+        # An idle source is taken over where it stands, unless that cuts off more than it is worth.
+        if not source.running and (not idle or len(source.tokens) - n <= 2 * n):
             self.trim(source, n)
             return self._start(source, len(tokens))
         if not idle:

@@ -133,7 +133,7 @@ class Ready(Message, frozen=True):
 
 
 class Step(Message, frozen=True):
-    """Everything one engine step produced. Also sent without deltas when the engine falls idle."""
+    """Everything one engine step produced. Without deltas it still brings the figures up to date."""
 
     deltas: list[Delta]
     stats: EngineStats

@@ -193,8 +193,7 @@ class WorkerProcess:
         for id, error in engine.failures:
             self._channel.send(Failed(id, error))
         engine.failures.clear()
-        if deltas or not engine.has_work:
-            self._channel.send(Step(deltas, engine.stats()))
+        self._channel.send(Step(deltas, engine.stats()))
 
     def _embed(self, id: int, inputs: list[list[int]]) -> None:
         try:
