@@ -29,8 +29,10 @@ class StreamsCache(KVCache):
         source, n = self._best(tokens)
         n = min(n, len(tokens) - 1)
         idle = self._idle(but=source)
-        # An idle source is taken over where it stands, unless that cuts off more than it is worth.
-        if not source.running and (not idle or len(source.tokens) - n <= 2 * n):
+        # An idle source is taken over where it stands, unless that cuts off more than it gains; it gains
+        # more where the alternative is to compute the prefix again.
+        gain = n if n >= self.MIN_COPY else 2 * n
+        if not source.running and (not idle or len(source.tokens) - n <= gain):
             self.trim(source, n)
             return self._start(source, len(tokens))
         if not idle:
