@@ -187,6 +187,8 @@ class WorkerProcess:
             self._engine.add(request)
         except EdgeinferError as e:
             self._channel.send(Failed(request.id, e.data()))
+        else:
+            self._channel.send(Step([], self._engine.stats()))  # its first step may take seconds
 
     def _step(self, engine: Engine) -> None:
         deltas = engine.step()
