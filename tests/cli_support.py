@@ -81,9 +81,13 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C, once the command surely waits: Python loses a signal between its prompt and its wait."""
-        time.sleep(0.7)
+        """Ctrl-C, once the command surely waits."""
+        self.settle()
         self.send("\x03")
+
+    def settle(self) -> None:
+        """Python answers a signal that comes between its prompt and its wait only at the next key."""
+        time.sleep(0.7)
 
     def expect(self, pattern: str, timeout: float = 60.0) -> str:
         """What came up to and with `pattern`; later calls look behind it."""

@@ -181,6 +181,7 @@ def test_a_private_daemon_ends_with_its_chat(number: signal.Signals, tmp_path: P
         t.expect("> ")
         started = daemons_of(t.process)
         assert len(started) >= 2
+        t.settle()
         t.process.send_signal(number)
         _, alive = psutil.wait_procs(started, timeout=20)
         assert alive == []

@@ -191,6 +191,7 @@ def test_bos_is_not_put_before_one_that_is_there(shared: Process) -> None:
 def test_a_text_to_answer_gets_a_bos_if_it_may(worker: Process, add_bos: bool, n: int) -> None:
     """The count of the prompt's tokens shows it."""
     worker.send(Generate(1, [Span("hello")], SamplingParams(max_tokens=1, ignore_eos=True), 1, add_bos))
+    assert [] == worker.receive(Step).deltas  # it is queued
     (delta,) = worker.receive(Step).deltas
     assert delta.finish
     assert n == delta.finish.prompt_tokens
@@ -271,12 +272,12 @@ def test_tokenizing_does_not_wait_for_the_engine(slow: Process) -> None:
 
 
 def test_figures_come_with_every_step(worker: Process) -> None:
-    """And at the end they are of an idle engine."""
+    """Also when a request is queued; at the end they are of an idle engine."""
     worker.send(generate(1, "hello", max_tokens=3, ignore_eos=True))
     stats: list[EngineStats] = []
     while not stats or stats[-1].completion_tokens_total < 3:
         stats.append(worker.receive(Step).stats)
-    assert [1, 2, 3] == [s.completion_tokens_total for s in stats]
+    assert [0, 1, 2, 3] == [s.completion_tokens_total for s in stats]
     assert (0, 5) == (stats[-1].running, stats[-1].prompt_tokens_total)
 
 
