@@ -5,7 +5,9 @@
     │   ├── UnsupportedParameter       400  unsupported_parameter
     │   ├── UnknownParameter           400  unknown_parameter
     │   ├── ContextLengthExceeded      400  context_length_exceeded
-    │   └── TemplateError              400  template_error
+    │   ├── TemplateError              400  template_error
+    │   ├── UnsupportedSchema          400  unsupported_schema
+    │   └── GrammarTooComplex          400  grammar_too_complex
     ├── Unauthorized                   401  invalid_api_key
     ├── Forbidden                      403  forbidden
     ├── NotFound                       404  not_found
@@ -17,6 +19,8 @@
     │   └── ShuttingDown               503  shutting_down
     ├── WorkerDied                     500  worker_died
     ├── DecodeFailed                   500  decode_failed
+    ├── ConstraintFailed               500  constraint_failed
+    ├── SchemaViolation                500  schema_violation
     ├── ModelLoadFailed                500  model_load_failed
     └── SettingsError                  500  invalid_settings
 
@@ -87,6 +91,18 @@ class TemplateError(InvalidRequest):
     code = "template_error"
 
 
+class UnsupportedSchema(InvalidRequest):
+    """A JSON schema that asks for what cannot be enforced, or that nothing can satisfy."""
+
+    code = "unsupported_schema"
+
+
+class GrammarTooComplex(InvalidRequest):
+    """A schema or grammar beyond a limit of size, depth, time or memory."""
+
+    code = "grammar_too_complex"
+
+
 class Unauthorized(EdgeinferError):
     status = 401
     type = "authentication_error"
@@ -143,6 +159,18 @@ class WorkerDied(EdgeinferError):
 
 class DecodeFailed(EdgeinferError):
     code = "decode_failed"
+
+
+class ConstraintFailed(EdgeinferError):
+    """An answer could not be kept to its grammar to the end, so there is none."""
+
+    code = "constraint_failed"
+
+
+class SchemaViolation(EdgeinferError):
+    """An answer is complete, and breaks a rule of its schema that could only be checked in the end."""
+
+    code = "schema_violation"
 
 
 class ModelLoadFailed(EdgeinferError):

@@ -8,7 +8,7 @@ import msgspec
 
 from edgeinfer.catalog.gguf import Header
 from edgeinfer.catalog.models import Model, find
-from edgeinfer.engine.config import EngineConfig, KVType, Layout
+from edgeinfer.engine.config import EngineConfig, KVType, Layout, slots
 from edgeinfer.errors import SettingsError
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.settings import Settings
@@ -32,10 +32,14 @@ T = TypeVar("T")
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A resolved configuration, and why it is so: one sentence for each choice that was ours."""
+    """A resolved configuration, and why it is so: one sentence for each choice that was ours.
+
+    `tool_format` is the catalogue's word on how the model writes tool calls; None leaves it to its template.
+    """
 
     config: EngineConfig
     reasons: list[str]
+    tool_format: str | None = None
 
 
 def make_plan(settings: Settings, profile: HardwareProfile | None = None) -> Plan:
@@ -66,7 +70,8 @@ def plan(model: Model, profile: HardwareProfile, settings: Settings) -> Plan:
     )
     kv_type: KVType = choose(settings.kv_type, "f16", "kv_type f16: as exact as the model, half of f32")
     token_bytes = kv_token_bytes(model.header, kv_type)
-    best, why = _layout(profile, (parallel + 1) * ctx * token_bytes, settings)
+    reserved = slots("streams", parallel) * ctx
+    best, why = _layout(profile, reserved * token_bytes, settings)
     layout: Layout = choose(settings.layout, best, why)
     streams = layout == "streams"
     flash = choose(settings.flash_attention, *_flash_attention(streams, kv_type))
@@ -76,9 +81,7 @@ def plan(model: Model, profile: HardwareProfile, settings: Settings) -> Plan:
         best_ubatch,
         f"ubatch {best_ubatch}: fastest with flash_attention {'on' if flash else 'off'}",
     )
-    cells = (
-        (parallel + 1) * ctx if streams else (settings.cells or _pool(profile, ctx, parallel, token_bytes))
-    )
+    cells = reserved if streams else (settings.cells or _pool(profile, ctx, parallel, token_bytes))
     if cells < ctx:
         raise SettingsError(
             f"cells {cells} can't hold one context of {ctx} tokens",
@@ -112,7 +115,7 @@ def plan(model: Model, profile: HardwareProfile, settings: Settings) -> Plan:
             param="kv_type",
             hint="add --flash-attention, or take f16",
         )
-    return Plan(config, reasons)
+    return Plan(config, reasons, model.tool_format)
 
 
 def kv_token_bytes(header: Header | None, kv_type: KVType) -> int:

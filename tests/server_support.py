@@ -16,6 +16,7 @@ import httpx
 from fastapi import FastAPI
 
 from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
 from edgeinfer.engine.output import ChosenLogprob, Delta, EngineStats, Finish, TokenLogprob
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import NotReady
@@ -116,9 +117,16 @@ class Scripted(Supervisor):
         return self.info
 
     async def generate(
-        self, prompt: Prompt, params: SamplingParams, *, n: int = 1, add_bos: bool = True
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        n: int = 1,
+        add_bos: bool = True,
+        guidance: Guidance = NO_GUIDANCE,
     ) -> AsyncGenerator[Delta, None]:
         self.asked.append((prompt, params, n))
+        self.guidance = guidance
         self.running += 1
         try:
             await asyncio.sleep(self.hold_first)

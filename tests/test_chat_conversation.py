@@ -8,12 +8,18 @@ from typing import Any
 import pytest
 
 from edgeinfer.chat.capabilities import Capabilities
-from edgeinfer.chat.conversation import conversation
+from edgeinfer.chat.conversation import arranged
+from edgeinfer.chat.conversation import conversation as read
+from edgeinfer.chat.tools.families import HERMES, LFM2, MISTRAL
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
 
 FULL = Capabilities(tools=True, tool_calls=True, tool_results=True)
 
 USER = {"role": "user", "content": "Hi"}
+
+
+def conversation(messages: list[dict[str, Any]], capabilities: Capabilities) -> list[dict[str, Any]]:
+    return arranged(read(messages, HERMES), capabilities, HERMES)
 
 
 def call(arguments: Any) -> dict[str, Any]:
@@ -180,3 +186,39 @@ def test_system_text_goes_to_the_next_user_message_where_there_is_no_system_role
     )
     assert [turn["role"] for turn in found] == ["user", "assistant", "user", "assistant", "user"]
     assert [turn["content"] for turn in found] == ["s\n\nHi", "a", "s\n\ns\n\nHi", "a", "s"]
+
+
+def test_a_result_gets_the_name_of_its_tool() -> None:
+    """Some templates show it. A name that is there stays."""
+    turns = read([USER, calling("{}"), result("r"), {**result("r"), "name": "g"}], HERMES)
+    assert ["f", "g"] == [turn["name"] for turn in turns[2:]]
+
+
+def test_ids_take_the_form_that_templates_insist_on() -> None:
+    """In calls and results alike: Mistral's refuse any but nine letters and digits."""
+    _, asked, told = read([USER, calling("{}"), result("r")], MISTRAL)
+    assert 9 == len(asked["tool_calls"][0]["id"])
+    assert asked["tool_calls"][0]["id"] == told["tool_call_id"]
+    assert "f" == told["name"]
+
+
+def test_calls_are_written_as_their_family_does() -> None:
+    """Where the template drops them."""
+    turns = arranged(read([USER, calling('{"a": "x"}'), result("r")], LFM2), Capabilities(), LFM2)
+    assert '<|tool_call_start|>[f(a="x")]<|tool_call_end|>' == turns[1]["content"]
+    assert "<|tool_response_start|>r<|tool_response_end|>" == turns[2]["content"]
+
+
+@pytest.mark.parametrize(
+    ("system", "expected"),
+    [
+        (True, [{"role": "system", "content": "s\n\ntools"}, USER]),
+        (False, [{"role": "user", "content": "s\n\ntools\n\nHi"}]),
+    ],
+)
+def test_tools_are_told_at_the_end_of_the_system_message(system: bool, expected: Any) -> None:
+    """Wherever that is."""
+    turns = read([{"role": "system", "content": "s"}, USER], HERMES)
+    assert expected == arranged(turns, Capabilities(system=system), HERMES, "tools")
+    (first, _) = arranged(read([USER], HERMES), Capabilities(), HERMES, "tools")
+    assert {"role": "system", "content": "tools"} == first

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgeinfer.chat.template import Refused, Templates, answer, describe, read, write
-from edgeinfer.chat.wire import HEADER, MAX_OUTPUT, Render, Rendered, Rendering, frame
+from edgeinfer.chat.template import Refused, Templates, answer, describe
+from edgeinfer.chat.wire import MAX_OUTPUT, Render, Rendered, Rendering
+from edgeinfer.confined import HEADER, frame, read, write
 
 VALUE = {"b": "<ü>", "a": [1, None]}
 
@@ -109,7 +110,7 @@ def test_forgets_old_sources() -> None:
 def test_frames_round_trip() -> None:
     """What is written is read."""
     request = Render("s", [{"a": [1, None, "ü"]}], 0.5)
-    assert read(io.BytesIO(frame(request))) == request
+    assert read(io.BytesIO(frame(request)), Render) == request
     stream = io.BytesIO()
     write(stream, Rendered([Rendering("x"), Rendering(None, "e")]))
     body = stream.getvalue()[HEADER.size :]
@@ -119,4 +120,4 @@ def test_frames_round_trip() -> None:
 @pytest.mark.parametrize("cut", [0, 2, 4, 7])
 def test_cut_frame_is_the_end(cut: int) -> None:
     """A daemon that dies in the middle of a frame ends the process as one that closes the pipe."""
-    assert read(io.BytesIO(frame(Render("s", [], 0.5))[:cut])) is None
+    assert read(io.BytesIO(frame(Render("s", [], 0.5))[:cut]), Render) is None

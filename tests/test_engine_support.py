@@ -11,6 +11,7 @@ from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
+from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
 from edgeinfer.engine.output import ChosenLogprob, Delta, Finish
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.sampling import SamplingParams
@@ -75,10 +76,14 @@ class Driver:
         self.answers: dict[tuple[int, int], Answer] = {}
         self.failed: dict[int, str] = {}
 
-    def add(self, id: int, prompt: Prompt, n: int = 1, **params: Any) -> None:
+    def add(
+        self, id: int, prompt: Prompt, n: int = 1, guidance: Guidance = NO_GUIDANCE, **params: Any
+    ) -> None:
         """Queue a request. A seed is given unless the caller does: nothing in the tests is left to chance."""
         given = SamplingParams(**{"seed": 1000 + id} | params)
-        self.engine.add(Request(id, encode(prompt), given, n))
+        grammars = self.engine.writer.grammars
+        constraint = grammars.constraint(guidance.grammar) if guidance.grammar else None
+        self.engine.add(Request(id, encode(prompt), given, n, guidance, constraint))
         self.answers |= {(id, index): Answer() for index in range(n)}
 
     def cancel(self, id: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 import edgeinfer
 
 PACKAGE = Path(edgeinfer.__file__).parent
-LEAVES = ("errors", "settings", "log", "metrics", "notify")
+LEAVES = ("errors", "settings", "log", "metrics", "notify", "child", "confined")
 HEAVY = ("numpy", "llama_cpp", "huggingface_hub", "torch", "transformers", "ray", "llguidance")
 
 
@@ -90,12 +90,19 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("hardware",), LEAVES),
         (("catalog",), LEAVES),
         (("plan",), (*LEAVES, "hardware", "catalog", "engine.config")),
-        (("engine",), LEAVES),
+        (("engine",), (*LEAVES, "grammar.limits")),
         (("llama",), (*LEAVES, "engine", "worker.messages")),
         (("worker",), (*LEAVES, "engine", "llama")),
         (
             ("chat",),
-            (*LEAVES, "engine.config", "engine.output", "engine.sampling", "worker.messages"),
+            (
+                *LEAVES,
+                "engine.config",
+                "engine.output",
+                "engine.sampling",
+                "grammar.grammar",
+                "worker.messages",
+            ),
         ),
         (
             ("server",),
@@ -106,7 +113,9 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "plan",
                 "hardware",
                 "catalog",
+                "grammar",
                 "engine.config",
+                "engine.guidance",
                 "engine.output",
                 "engine.sampling",
                 "worker.messages",

@@ -390,6 +390,19 @@ def test_the_end_token_ends_an_answer_and_letters_do_not(model: Model) -> None:
     assert not any(map(model.vocab.is_end, model.vocab.tokenize("Hello", special=False)))
 
 
+def test_the_tokens_of_a_hole_are_found_and_end_an_answer(model: Model) -> None:
+    """llama.cpp knows of but a few that they end one; what comes after any belongs to another file or hole."""
+    fim = model.vocab.fim
+    assert fim is not None
+    tokens = msgspec.structs.astuple(fim)
+    assert None not in tokens
+    assert list(tokens) == [
+        *model.vocab.tokenize("<|fim_prefix|><|fim_suffix|><|fim_middle|>", special=True),
+        *model.vocab.tokenize("<|repo_name|><|file_sep|>", special=True),
+    ]
+    assert all(map(model.vocab.is_end, tokens))
+
+
 def test_tokenizing_adds_nothing_around_a_text(model: Model) -> None:
     """BOS is the caller's."""
     tokens = model.vocab.tokenize("Hello", special=True)

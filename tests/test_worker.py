@@ -30,6 +30,7 @@ from edgeinfer.worker.messages import (
     Load,
     LogLine,
     Message,
+    Prompt,
     Ready,
     Shutdown,
     Span,
@@ -185,6 +186,19 @@ def test_bos_is_not_put_before_one_that_is_there(shared: Process) -> None:
     """Chat templates often write it themselves."""
     shared.send(Tokenize(1, [Span(CONTROL[BOS] + "a")], add_bos=True))
     assert [BOS, ord("a")] == shared.receive(Tokens).tokens
+
+
+def test_an_empty_text_before_tokens_brings_bos_before_them(worker: Process) -> None:
+    """A prompt that is tokens from the first on is left as it is."""
+    params = SamplingParams(max_tokens=1, ignore_eos=True)
+    prompts: list[Prompt] = [[Span("", trusted=False), 97, Span("b")], [97, Span("b")]]
+    counts = []
+    for prompt in prompts:
+        worker.send(Generate(1, prompt, params))
+        while not (finishes := [d.finish for d in worker.receive(Step).deltas if d.finish]):
+            pass
+        counts.append(finishes[0].prompt_tokens)
+    assert [3, 2] == counts
 
 
 @pytest.mark.parametrize(("add_bos", "n"), [(True, 6), (False, 5)])

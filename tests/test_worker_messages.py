@@ -23,6 +23,7 @@ from edgeinfer.worker.messages import (
     Embed,
     Embeddings,
     Failed,
+    FimTokens,
     Generate,
     Load,
     LogLine,
@@ -61,6 +62,7 @@ INFO = ModelInfo(
     ("<s>",),
     {"default": "{{ x }}"},
     {"top_k": 4.0},
+    FimTokens(1, 2, 3, None, 5),
 )
 LOGPROB = ChosenLogprob(TokenLogprob(1, b"\xff", -0.5), [TokenLogprob(2, b"", -1.5)])
 FINISH = Finish("stop", 9, 8, 7, "END", 1.5, 2.5, 3.5)

@@ -21,13 +21,17 @@ FAKE = "fake"
 
 
 class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An entry of the catalogue. `file` is relative to the package."""
+    """An entry of the catalogue. `file` is relative to the package.
+
+    `tool_format` names the form of its tool calls, where its template does not show it.
+    """
 
     description: str
     file: str
     licence: str
     context: int
     roles: list[str]
+    tool_format: str | None = None
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -36,6 +40,7 @@ class Model(msgspec.Struct, frozen=True):
     name: str
     path: str
     header: Header | None
+    tool_format: str | None = None
 
 
 def catalogue() -> dict[str, ModelSpec]:
@@ -55,8 +60,9 @@ def find(name: str | None) -> Model:
     name = name or BUNDLED
     known = catalogue()
     if name in known:
-        path = PACKAGE / known[name].file
-        return Model(name, str(path), read_header(path))
+        spec = known[name]
+        path = PACKAGE / spec.file
+        return Model(name, str(path), read_header(path), spec.tool_format)
     if name.split(":")[0] == FAKE:
         return Model(FAKE, name, None)
     path = Path(name)

@@ -83,7 +83,8 @@ def judge(renderings: list[Rendering]) -> Capabilities:
     calls, answers = texts[5 : 5 + len(CALL_FORMS)], texts[5 + len(CALL_FORMS) :]
     typed = USER not in user and USER in typed_user
     scores = [_score(text, as_object) for text, (_, as_object) in zip(calls, CALL_FORMS, strict=True)]
-    best = scores.index(max(scores))
+    # Of equals the one with the least around it: some templates add an empty answer, some write "None".
+    best = min(range(len(scores)), key=lambda n: (-scores[n], len(calls[n]) if scores[n] else 0))
     content, arguments_object = CALL_FORMS[best]
     return Capabilities(
         system=SYSTEM in (typed_system if typed else system) or USER not in user + typed_user,

@@ -6,12 +6,17 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
+import msgspec
+
 from edgeinfer.chat.builtin import builtin
 from edgeinfer.chat.capabilities import Capabilities, judge, probes
 from edgeinfer.chat.control import ControlTokens
-from edgeinfer.chat.conversation import Message, conversation
+from edgeinfer.chat.conversation import Message, arranged, conversation
 from edgeinfer.chat.guard import Guard
+from edgeinfer.chat.reasoning import Thinking, continued, thinking_of
 from edgeinfer.chat.renderer import Renderer
+from edgeinfer.chat.tools.format import ToolFormat
+from edgeinfer.chat.tools.formats import tool_format
 from edgeinfer.chat.veil import Veil, texts
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, TemplateError, UnsupportedParameter
 from edgeinfer.worker.messages import ModelInfo, Span
@@ -37,6 +42,15 @@ class Known(NamedTuple):
 
     capabilities: Capabilities
     guard: Guard
+    form: ToolFormat
+
+
+class ChatPrompt(NamedTuple):
+    """A prompt, and how the answer to it has to be read."""
+
+    spans: list[Span]
+    reasoning: Thinking
+    tool_format: ToolFormat
 
 
 class ChatPrompter:
@@ -48,9 +62,11 @@ class ChatPrompter:
     No text of the caller becomes a control token: where it would, it stands in an untrusted span.
     """
 
-    def __init__(self, info: ModelInfo, renderer: Renderer) -> None:
+    def __init__(self, info: ModelInfo, renderer: Renderer, tool_format: str | None = None) -> None:
+        """`tool_format` names the model's, where its template does not show it."""
         self._info = info
         self._renderer = renderer
+        self._tool_format = tool_format
         self._tokens = ControlTokens(info.control_tokens)
         self._known: dict[str, Known] = {}
 
@@ -71,9 +87,15 @@ class ChatPrompter:
         add_generation_prompt: bool = True,
         template_kwargs: dict[str, Any] | None = None,
         template: str | None = None,
-    ) -> list[Span]:
+        thinking: bool | None = None,
+    ) -> ChatPrompt:
         """Render a conversation. With `add_generation_prompt` the model's next words belong to the assistant;
         a last message that is the assistant's is then continued.
+
+        `thinking` is the template's `enable_thinking`. Where that is false the model does not think, whatever
+        the template makes of it.
+
+        Which of the tools may be called does not change the prompt: it is long, and remembered.
 
         Raises:
             InvalidRequest: messages that are malformed, or a last one that cannot be continued.
@@ -84,20 +106,27 @@ class ChatPrompter:
         _check(template_kwargs or {})
         source = template or self.template(bool(tools))
         known = await self._know(source)
-        turns = conversation(messages, known.capabilities)
-        continued = add_generation_prompt and turns[-1]["role"] == "assistant"
-        given = {"tools": tools or None, **(template_kwargs or {})}
+        turns = conversation(messages, known.form)
+        going_on = add_generation_prompt and turns[-1]["role"] == "assistant"
+        given = {"tools": tools or None, **_switches(thinking), **(template_kwargs or {})}
         try:
             size = sum(map(len, texts([turns, given])))
             self._check_size(size)
-            veil, covered, given = await _run(size, _veiled, known.guard, turns, given)
+            veil, covered, given = await _run(size, _veiled, known, turns, given)
         except RecursionError:
             raise InvalidRequest("the messages or tools are nested too deeply", param="messages") from None
-        if continued:
+        if going_on:
             _append(covered[-1], veil.mark)
-        given["add_generation_prompt"] = add_generation_prompt and not continued
+        given["add_generation_prompt"] = add_generation_prompt and not going_on
         text = await self._render(source, {"messages": covered, "documents": None, **given}, veil)
-        return await _run(len(text), veil.spans, _cut(text, turns[-1], veil) if continued else text)
+        if going_on:
+            reasoning = continued(source, turns[-1]["content"])
+            text = _cut(text, turns[-1], veil)
+        else:
+            reasoning = thinking_of(source, text)
+            if add_generation_prompt and given.get("enable_thinking") is False:
+                text, reasoning = text + reasoning.off, reasoning.stopped()
+        return ChatPrompt(await _run(len(text), veil.spans, text), reasoning, known.form)
 
     def _check_size(self, size: int) -> None:
         """Spare everybody the work on what cannot fit; what does not fit by little, the worker will tell."""
@@ -118,7 +147,8 @@ class ChatPrompter:
         if known is None:
             contexts = [self._context(probe) for probe in probes()]
             renderings = await self._renderer.render_each(source, contexts)
-            known = Known(judge(renderings), Guard(self._tokens, source))
+            form = tool_format(source, self._tool_format)
+            known = Known(_native(judge(renderings), form), Guard(self._tokens, source), form)
             if len(self._known) >= KNOWN:
                 self._known.clear()
             self._known[source] = known
@@ -145,16 +175,42 @@ async def _run(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.k
     return await asyncio.to_thread(function, *args, **kwargs)
 
 
+def _native(capabilities: Capabilities, form: ToolFormat) -> Capabilities:
+    """What the template can do is nothing to us where it does not do it in our form."""
+    if not form.foreign:
+        return capabilities
+    return msgspec.structs.replace(capabilities, tools=False, tool_calls=False, tool_results=False)
+
+
+def _switches(thinking: bool | None) -> dict[str, Any]:
+    """What templates call it."""
+    return {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
+
+
 def _veiled(
-    guard: Guard, turns: list[Message], given: dict[str, Any]
+    known: Known, turns: list[Message], given: dict[str, Any]
 ) -> tuple[Veil, list[Message], dict[str, Any]]:
-    veil = Veil(guard, [turns, given])
-    return veil, [_covered(turn, veil) for turn in turns], {key: veil.cover(v) for key, v in given.items()}
+    """Everything of the caller's made harmless; what is ours is put around it only then, and is trusted."""
+    veil = Veil(known.guard, [turns, given])
+    covered = {key: veil.cover(value) for key, value in given.items()}
+    told = None
+    if covered["tools"] and not known.capabilities.tools:
+        told, covered["tools"] = known.form.section(covered["tools"]), None
+    messages = [_covered(turn, veil) for turn in turns]
+    return veil, arranged(messages, known.capabilities, known.form, told), covered
 
 
 def _covered(turn: Message, veil: Veil) -> Message:
-    """All but the role: that is one of ours by now, and templates make control tokens of it."""
-    return {key: value if key == "role" else veil.cover(value) for key, value in turn.items()}
+    """All but what is ours by now: names of fields, and the role, of which templates make control tokens."""
+    covered = {key: value if key == "role" else veil.cover(value) for key, value in turn.items()}
+    if "tool_calls" in turn:
+        covered["tool_calls"] = [_covered_call(call, veil) for call in turn["tool_calls"]]
+    return covered
+
+
+def _covered_call(call: dict[str, Any], veil: Veil) -> dict[str, Any]:
+    function = {key: veil.cover(value) for key, value in call["function"].items()}
+    return {key: veil.cover(value) for key, value in call.items()} | {"function": function}
 
 
 def _append(turn: Message, mark: str) -> None:

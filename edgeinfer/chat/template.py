@@ -9,24 +9,20 @@ Only this module imports jinja2, and the daemon never imports this module.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import resource
-import signal
-import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
-import msgspec
 from jinja2 import Template, nodes
 from jinja2.exceptions import TemplateSyntaxError
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from edgeinfer.chat.wire import HEADER, MAX_OUTPUT, MEMORY, Render, Rendered, Rendering, frame
+from edgeinfer.chat.wire import MAX_OUTPUT, MEMORY, Render, Rendered, Rendering
+from edgeinfer.confined import confine, serve
 
 MAX_ERROR = 500
 """Characters of an error message that are kept: a template writes its own."""
@@ -136,40 +132,10 @@ def describe(error: Exception) -> str:
     return text[:MAX_ERROR].encode(errors="replace").decode()
 
 
-def confine() -> None:
-    """Bound memory; no core dump, no file written, no process started. What a system lacks is left out."""
-    limits = {"RLIMIT_AS": MEMORY, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NPROC": 0}
-    for name, limit in limits.items():
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            resource.setrlimit(getattr(resource, name), (limit, limit))
-
-
-def read(stream: BinaryIO) -> Render | None:
-    """The next request, None at the end."""
-    header = stream.read(HEADER.size)
-    if len(header) < HEADER.size:
-        return None
-    (length,) = HEADER.unpack(header)
-    body = stream.read(length)
-    return msgspec.msgpack.decode(body, type=Render) if len(body) == length else None
-
-
-def write(stream: BinaryIO, message: Rendered) -> None:
-    stream.write(frame(message))
-    stream.flush()
-
-
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # sent to the whole group; the daemon still drains
-    confine()
+    confine(MEMORY)
     templates = Templates()
-    write(sys.stdout.buffer, Rendered([]))
-    while request := read(sys.stdin.buffer):
-        # The daemon kills us long before this alarm does; it is for the case that the daemon was killed.
-        signal.setitimer(signal.ITIMER_REAL, 2 * request.limit + 1)
-        write(sys.stdout.buffer, answer(templates, request))
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    serve(Render, lambda request: answer(templates, request), ready=Rendered([]))
 
 
 if __name__ == "__main__":

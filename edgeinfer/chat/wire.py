@@ -1,17 +1,14 @@
-"""What the daemon and the template process say to each other.
+"""What the daemon and the template process say to each other, in the frames of `confined`.
 
-A frame is a 4-byte little-endian length and then one msgpack message. The template process says `Rendered([])`
-once it is ready, and from then on answers each `Render` with one `Rendered`.
+The template process says `Rendered([])` once it is ready, and from then on answers each `Render` with one
+`Rendered`.
 """
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 import msgspec
-
-HEADER = struct.Struct("<I")
 
 MAX_OUTPUT = 8 << 20
 """Characters that one `Render` may come to, all contexts together."""
@@ -42,9 +39,3 @@ class Rendered(msgspec.Struct, frozen=True, array_like=True):
     """One outcome for each context."""
 
     renderings: list[Rendering]
-
-
-def frame(message: Render | Rendered) -> bytes:
-    """Raises UnicodeEncodeError for a lone surrogate, RecursionError for too deep a nesting."""
-    body = msgspec.msgpack.encode(message)
-    return HEADER.pack(len(body)) + body

@@ -69,6 +69,11 @@ class Vocab(Protocol):
         """Does the model want a BOS token before a text?"""
         ...
 
+    @property
+    def markers(self) -> dict[str, int]:
+        """Control tokens that are text to us, as they mark tool calls or thinking: their text -> token."""
+        ...
+
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Tokens of `text`, without BOS or EOS. `special`: control tokens are recognised in it."""
         ...
@@ -78,7 +83,7 @@ class Vocab(Protocol):
         ...
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
-        """A token's bytes within a text: b"" for control tokens, unless `special`."""
+        """A token's bytes within a text: b"" for control tokens other than markers, unless `special`."""
         ...
 
     def is_end(self, token: int) -> bool:

@@ -15,6 +15,11 @@ MOST_SEQUENCES = 256
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 
 
+def slots(layout: Layout, parallel: int) -> int:
+    """In streams each slot costs ctx cells, so but one is kept beside those that run; in a pool it costs nothing."""
+    return min(parallel + 1 if layout == "streams" else max(16, 4 * parallel), MOST_SEQUENCES)
+
+
 class EngineConfig(msgspec.Struct, frozen=True):
     """Resolved: nothing in here means "auto".
 
@@ -54,9 +59,5 @@ class EngineConfig(msgspec.Struct, frozen=True):
 
     @property
     def slots(self) -> int:
-        """Sequences that the KV cache holds, running and kept ones together.
-
-        In streams each costs ctx cells, so but one is kept beside those that run; in a pool it costs nothing.
-        """
-        slots = self.parallel + 1 if self.layout == "streams" else max(16, 4 * self.parallel)
-        return min(slots, MOST_SEQUENCES)
+        """Sequences that the KV cache holds, running and kept ones together."""
+        return slots(self.layout, self.parallel)

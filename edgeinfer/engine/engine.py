@@ -10,12 +10,13 @@ from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.kv_cache import KVCache
 from edgeinfer.engine.kv_streams import StreamsCache
 from edgeinfer.engine.kv_unified import UnifiedCache
-from edgeinfer.engine.logprobs import log_probabilities
-from edgeinfer.engine.output import ChosenLogprob, Delta, EngineStats, Finish, FinishReason, TokenLogprob
+from edgeinfer.engine.masks import Masks
+from edgeinfer.engine.output import Delta, EngineStats, Finish, FinishReason
 from edgeinfer.engine.pace import Pace
 from edgeinfer.engine.scheduler import Scheduler, Work
 from edgeinfer.engine.sequence import Request, Sequence, Status
-from edgeinfer.errors import ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
+from edgeinfer.engine.writer import Writer
+from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
 
 Clock = Callable[[], float]
 
@@ -39,15 +40,17 @@ class Engine:
         )
         self.scheduler = Scheduler(self.cache, config.parallel)
         self.pace = Pace(config.step_ms, config.batch)
+        self.writer = Writer(backend.vocab, config.ctx)
         self.failures: list[tuple[int, ErrorData]] = []
         """Requests that ended in an error, for the caller to take: (id, error)."""
         self._clock = clock
         self._batch = Batch(config.batch)
+        self._masks = Masks()
         self._sequences: dict[int, list[Sequence]] = {}
         self._prefilling: frozenset[int] = frozenset()
         self._order = 0
         self._failed_steps = 0
-        self._totals = dict.fromkeys(("prompt", "cached", "completion", "steps", "preemptions"), 0)
+        self._totals = dict.fromkeys(("prompt", "cached", "completion", "forced", "steps", "preemptions"), 0)
         self._step_ms = 0.0
 
     @property
@@ -66,7 +69,9 @@ class Engine:
         group = []
         for index in range(request.n):
             self._order += 1
-            group.append(Sequence(request, index, seed, self._order, self._clock()))
+            thinking = self.writer.thinking(request)
+            group.append(Sequence(request, index, seed, self._order, self._clock(), thinking))
+            self.writer.open(group[-1])
         self._sequences[request.id] = group
         for sequence in group:
             self.scheduler.add(sequence)
@@ -93,7 +98,8 @@ class Engine:
         self.cache.compact()
         outputs = self._fill(work)
         started = self._clock()
-        status = self._decode(work)
+        with self._masks.ahead(item.sequence.constraint for item, _ in outputs):
+            status = self._decode(work)
         if status is not DecodeStatus.OK:
             self._recover(work, status)
             return []
@@ -103,7 +109,8 @@ class Engine:
             sequence = item.sequence
             assert sequence.slot is not None
             self.cache.commit(sequence.slot, sequence.tokens[sequence.computed :][: item.n_tokens])
-        return [self._produce(item.sequence, self.backend.logits(at)) for item, at in outputs]
+        found = (self._produce(item.sequence, self.backend.logits(at)) for item, at in outputs)
+        return [delta for delta in found if delta]
 
     def stats(self) -> EngineStats:
         totals = self._totals
@@ -116,6 +123,7 @@ class Engine:
             prompt_tokens_total=totals["prompt"],
             cached_tokens_total=totals["cached"],
             completion_tokens_total=totals["completion"],
+            forced_tokens_total=totals["forced"],
             steps_total=totals["steps"],
             preemptions_total=totals["preemptions"],
             step_ms=self._step_ms,
@@ -204,27 +212,20 @@ class Engine:
         self._totals["steps"] += 1
         self._totals["prompt"] += prefill
 
-    def _produce(self, sequence: Sequence, row: Row) -> Delta:
-        """Sample a token from `row`, and say what it adds to the answer."""
+    def _produce(self, sequence: Sequence, row: Row) -> Delta | None:
+        """Sample a token from `row`, and say what it adds to the answer; None: its request has failed."""
         if sequence.first_token is None:
             sequence.first_token = self._clock()
             self._totals["cached"] += sequence.cached_tokens
-        params = sequence.request.params
-        raw = row.copy() if params.logprobs is not None else row
-        token = sequence.sampler.sample(row)
-        if not params.ignore_eos and self.backend.vocab.is_end(token):
-            return self._delta(sequence, [], sequence.text.flush(), "stop")
-        sequence.sampler.accept(token)
-        sequence.tokens.append(token)
-        self._totals["completion"] += 1
-        if params.logprobs is not None:
-            sequence.logprobs.push(self._logprob(raw, token, params.logprobs))
-        text = sequence.text.push(self.backend.vocab.piece(token))
-        if sequence.text.stop is not None:
-            return self._delta(sequence, [token], text, "stop")
-        if sequence.n_produced == params.max_tokens or len(sequence.tokens) >= self.config.ctx:
-            return self._delta(sequence, [token], text + sequence.text.flush(), "length")
-        return self._delta(sequence, [token], text)
+        try:
+            written = self.writer.write(sequence, row)
+        except ConstraintFailed as e:
+            self.cancel(sequence.request.id)
+            self.failures.append((sequence.request.id, e.data()))
+            return None
+        self._totals["completion"] += len(written.tokens)
+        self._totals["forced"] += max(0, len(written.tokens) - 1)
+        return self._delta(sequence, written.tokens, written.text, written.reason)
 
     def _delta(
         self, sequence: Sequence, tokens: list[int], text: str, reason: FinishReason | None = None
@@ -255,9 +256,3 @@ class Engine:
             (first - admitted) * 1e3,
             (now - first) * 1e3,
         )
-
-    def _logprob(self, row: Row, token: int, k: int) -> ChosenLogprob:
-        logprob, top = log_probabilities(row, token, k)
-        piece = self.backend.vocab.piece
-        chosen = TokenLogprob(token, piece(token), logprob)
-        return ChosenLogprob(chosen, [TokenLogprob(t, piece(t), p) for t, p in top])

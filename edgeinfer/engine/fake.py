@@ -28,6 +28,9 @@ class FakeVocab:
     bos = BOS
     add_bos = True
 
+    def __init__(self) -> None:
+        self.markers: dict[str, int] = {}
+
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         if not special:
             return list(text.encode())

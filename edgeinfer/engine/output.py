@@ -63,6 +63,7 @@ class EngineStats(msgspec.Struct, frozen=True):
     prompt_tokens_total: int = 0
     cached_tokens_total: int = 0
     completion_tokens_total: int = 0
+    forced_tokens_total: int = 0
     steps_total: int = 0
     preemptions_total: int = 0
     step_ms: float = 0.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence as Seq
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,14 @@ import numpy.typing as npt
 from edgeinfer.engine.backend import Row
 from edgeinfer.engine.sampling import SamplingParams
 
+if TYPE_CHECKING:
+    from edgeinfer.engine.constraint import Constraint
+
 NEGLIGIBLE = 20.0
 """Candidates this many nats below the best weigh under e-20 each: dropped when nothing else cuts."""
+
+ANSWERS = 1 << 32
+"""Streams that second draws are apart from first ones: more than a request has answers."""
 
 _MASK = (1 << 64) - 1
 
@@ -53,9 +60,20 @@ class Sampler:
         self._produced.append(token)
         self._counts[token] += 1
 
-    def sample(self, row: Row) -> int:
-        """The next token. Changes `row`."""
+    def sample(self, row: Row, constraint: Constraint | None = None) -> int:
+        """The next token, one that `constraint` allows. Changes `row`. Raises ConstraintFailed.
+
+        Drawn freely and kept if it is allowed, else drawn again from what is: together that is a draw from
+        the probabilities of what is allowed.
+        """
         self._penalize(row)
+        token = self._draw(row, 0)
+        if constraint is None or constraint.allows(token):
+            return token
+        constraint.mask(row)
+        return self._draw(row, 1)
+
+    def _draw(self, row: Row, attempt: int) -> int:
         params = self.params
         best = int(row.argmax())
         if params.temperature <= 0 or params.top_k == 1 or not math.isfinite(row[best]):
@@ -69,7 +87,8 @@ class Sampler:
             kept = int((weights >= params.min_p).sum())
             tokens, weights = tokens[:kept], weights[:kept]
         sums = np.cumsum(weights)
-        draw = uniform(self._seed, self._stream, len(self._produced)) * sums[-1]
+        stream = self._stream + attempt * ANSWERS
+        draw = uniform(self._seed, stream, len(self._produced)) * sums[-1]
         return int(tokens[min(int(np.searchsorted(sums, draw, side="right")), len(tokens) - 1)])
 
     def _candidates(self, row: Row, best: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

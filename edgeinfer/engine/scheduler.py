@@ -67,9 +67,14 @@ class Scheduler:
         Room for every token is reserved in the cache; the youngest sequences are preempted where that
         takes it.
         """
-        work = [Work(s, 1, True) for s in list(self.running) if s.decoding and self._make_room(s, 1)]
-        work = work[:batch_size]
-        room = min(chunk, batch_size - len(work))
+        work: list[Work] = []
+        left = batch_size
+        for sequence in [s for s in self.running if s.decoding]:
+            n = min(sequence.missing, left)
+            if n and self._make_room(sequence, n):
+                work.append(Work(sequence, n, n == sequence.missing))
+                left -= n
+        room = min(chunk, left)
         for sequence in self._prefill_order():
             if room <= 0:
                 break

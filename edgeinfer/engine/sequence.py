@@ -8,23 +8,32 @@ WAITING ──admit──► RUNNING ──finish──► FINISHED
 from __future__ import annotations
 
 import enum
+import sys
 
 import msgspec
 
+from edgeinfer.engine.constraint import Constraint
+from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
 from edgeinfer.engine.kv_cache import KVCache, Slot
 from edgeinfer.engine.logprobs import LogprobStream
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.engine.text import TextStream
+from edgeinfer.engine.thinking import Thinking
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to answer: `n` answers to the prompt's tokens. `id` is the caller's."""
+    """What to answer: `n` answers to the prompt's tokens. `id` is the caller's.
+
+    `constraint` stands at the beginning of `guidance.grammar`; each answer gets a copy.
+    """
 
     id: int
     tokens: list[int]
     params: SamplingParams
     n: int = 1
+    guidance: Guidance = NO_GUIDANCE
+    constraint: Constraint | None = None
 
 
 class Status(enum.Enum):
@@ -36,11 +45,22 @@ class Status(enum.Enum):
 class Sequence:
     """One answer in the making. `tokens` is the prompt and what has been produced so far.
 
-    A running sequence has the first `computed` of its tokens in the cache. One token missing is a decode
-    step, more is a prefill: the scheduler need not tell them apart.
+    A running sequence has the first `computed` of its tokens in the cache. The few tokens that a step brought
+    forth missing is a decode step, more is a prefill.
     """
 
-    def __init__(self, request: Request, index: int, seed: int, order: int, now: float) -> None:
+    LONGEST_RUN = 32
+    """Tokens that are still computed in one step with other answers' single ones."""
+
+    def __init__(
+        self,
+        request: Request,
+        index: int,
+        seed: int,
+        order: int,
+        now: float,
+        thinking: Thinking | None = None,
+    ) -> None:
         self.request = request
         self.index = index
         self.order = order
@@ -50,6 +70,11 @@ class Sequence:
         self.sampler = Sampler(request.params, seed, index, request.tokens)
         self.text = TextStream(request.params.stop)
         self.logprobs = LogprobStream()
+        self.constraint = request.constraint.copy() if request.constraint else None
+        self.thinking = thinking
+        self.opening = ""  # text of the beginning that the grammar forced, before anything was sampled
+        self.n_told = 0  # produced tokens that the caller has been told of
+        self.look_at = sys.maxsize  # tokens left at which to see whether the answer can still be completed
         self.cached_tokens = 0
         self.arrived = now
         self.admitted: float | None = None
@@ -78,8 +103,8 @@ class Sequence:
 
     @property
     def decoding(self) -> bool:
-        """Has its prompt behind it: each step brings a token."""
-        return self.missing == 1 and self.n_produced > 0
+        """Has its prompt behind it: each step brings a token or more."""
+        return 0 < self.missing <= self.LONGEST_RUN and self.first_token is not None
 
     def admit(self, slot: Slot, now: float) -> None:
         """WAITING -> RUNNING in `slot`, which may hold a prefix already."""

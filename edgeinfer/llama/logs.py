@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from typing import Any, ClassVar
 
 import llama_cpp.llama_cpp as lib
 
@@ -13,19 +14,23 @@ CONTINUES = 5
 
 
 class LogCapture:
-    """Installs itself as llama.cpp's log callback; keep it alive as long as the library is used.
+    """Installs itself as llama.cpp's log callback, of which there is one in a process.
 
     Lines of level INFO are llama.cpp's verbose loading report, so they are logged as DEBUG. The last
     errors are kept, since a failed load says why in the log alone.
     """
+
+    _installed: ClassVar[Any] = None
+    """The callback that llama.cpp calls: it must not be freed, whatever becomes of us."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self.errors: list[str] = []
         self._logger = logger
         self._text = ""
         self._level = logging.DEBUG
-        self._callback = lib.llama_log_callback(self._write)
-        lib.llama_log_set(self._callback, ctypes.c_void_p(0))
+        callback = lib.llama_log_callback(self._write)
+        lib.llama_log_set(callback, ctypes.c_void_p(0))
+        LogCapture._installed = callback  # and not before: the last one was in use until now
 
     def _write(self, level: int, text: bytes, _: ctypes.c_void_p) -> None:
         if level != CONTINUES:

@@ -107,6 +107,7 @@ class Model:
             control_tokens=self.vocab.control_tokens(),
             chat_templates=self.chat_templates(),
             sampling=self.sampling(),
+            fim=self.vocab.fim,
         )
 
     def close(self) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
+
+from edgeinfer.worker.messages import FimTokens
 
 CONTROL_ATTRIBUTES = 1 << 3 | 1 << 0
 """LLAMA_TOKEN_ATTR_CONTROL | _UNKNOWN: what llama_tokenize recognises only with parse_special."""
@@ -20,6 +23,9 @@ class LlamaVocab:
         self.bos = _token(lib.llama_vocab_bos(pointer))
         self.eos = _token(lib.llama_vocab_eos(pointer))
         self.add_bos = bool(lib.llama_vocab_get_add_bos(pointer)) and self.bos is not None
+        self.fim = _fim(pointer)
+        self._ends = {self.fim.prefix, self.fim.suffix, self.fim.middle} if self.fim else set()
+        self.markers: dict[str, int] = {}
         self._pieces: dict[int, bytes] = {}
 
     def tokenize(self, text: str, *, special: bool, add_special: bool = False) -> list[int]:
@@ -51,8 +57,17 @@ class LlamaVocab:
             piece = self._pieces[token] = self._piece(token, special=False)
         return piece
 
+    def show(self, markers: Sequence[str]) -> None:
+        """From now on these are text in an answer, those of them that are control tokens."""
+        for text in markers:
+            tokens = self.tokenize(text, special=True)
+            if len(tokens) == 1 and not self.piece(tokens[0]) and not self.is_end(tokens[0]):
+                self.markers[text] = tokens[0]
+                self._pieces[tokens[0]] = text.encode()
+
     def is_end(self, token: int) -> bool:
-        return bool(lib.llama_vocab_is_eog(self._vocab, token))
+        """Also for a token that begins another hole, which llama.cpp lets pass: this one is filled."""
+        return token in self._ends or bool(lib.llama_vocab_is_eog(self._vocab, token))
 
     def text(self, token: int | None) -> str:
         """A token as the vocabulary spells it; "" for None."""
@@ -78,3 +93,19 @@ class LlamaVocab:
 
 def _token(token: int) -> int | None:
     return None if token < 0 else int(token)
+
+
+def _fim(pointer: Any) -> FimTokens | None:
+    prefix, suffix, middle, repo, file = (
+        _token(ask(pointer))
+        for ask in (
+            lib.llama_vocab_fim_pre,
+            lib.llama_vocab_fim_suf,
+            lib.llama_vocab_fim_mid,
+            lib.llama_vocab_fim_rep,
+            lib.llama_vocab_fim_sep,
+        )
+    )
+    if prefix is None or suffix is None or middle is None:
+        return None
+    return FimTokens(prefix, suffix, middle, repo, file)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import ClassVar, Literal
 
-from edgeinfer.engine.output import ChosenLogprob, Delta
+from edgeinfer.engine.output import ChosenLogprob, Delta, Finish
 from edgeinfer.server.accounting import Accounting
 from edgeinfer.server.merge import Deltas
 from edgeinfer.server.schemas.sampling import SamplingFields
@@ -33,28 +33,29 @@ class Answer(ABC):
         self._accounting = Accounting(prompts, asked.n)
         self._choices = prompts * asked.n
         self._begun: set[int] = set()
+        self._texts: list[list[str]] = [[] for _ in range(self._choices)]
+        self._finishes: dict[int, Finish] = {}
         self._logprobs: list[list[ChosenLogprob]] = [[] for _ in range(self._choices)]
 
     @abstractmethod
-    def choice(self, index: int, text: str, reason: str) -> Choice:
+    def choice(self, index: int, text: str, finish: Finish) -> Choice:
         """A whole choice."""
+
+    @abstractmethod
+    async def check(self, text: str) -> None:
+        """Raises SchemaViolation if a complete text breaks a rule that its grammar could not enforce."""
 
     @abstractmethod
     def pieces(self, delta: Delta, first: bool) -> list[Choice]:
         """What `delta` adds to its choice, one event each; the last one has the `finish_reason`, if any."""
 
     async def whole(self, deltas: Deltas) -> Completion:
-        texts: list[list[str]] = [[] for _ in range(self._choices)]
-        reasons = [""] * self._choices
         async with aclosing(deltas):
             async for delta in deltas:
                 self._note(delta)
-                texts[delta.index].append(delta.text)
-                if delta.finish:
-                    reasons[delta.index] = delta.finish.reason
-        found = self._completion(
-            self.whole_kind, [self.choice(i, "".join(texts[i]), reasons[i]) for i in range(self._choices)]
-        )
+                await self._check(delta)
+        choices = [self.choice(i, self._text(i), self._finishes[i]) for i in range(self._choices)]
+        found = self._completion(self.whole_kind, choices)
         found.usage, found.timings = self._accounting.usage(), self._accounting.timings()
         return found
 
@@ -64,6 +65,7 @@ class Answer(ABC):
         async with aclosing(deltas):
             async for delta in deltas:
                 first = self._note(delta)
+                await self._check(delta)
                 left -= delta.finish is not None
                 if pieces := self.pieces(delta, first):
                     yield self._events(pieces, last=not left)
@@ -80,11 +82,21 @@ class Answer(ABC):
         """Keep account of `delta`; -> whether it is the first of its choice."""
         if delta.logprobs:
             self._logprobs[delta.index] += delta.logprobs
+        self._texts[delta.index].append(delta.text)
         if delta.finish:
+            self._finishes[delta.index] = delta.finish
             self._accounting.add(delta.index, delta.finish)
         first = delta.index not in self._begun
         self._begun.add(delta.index)
         return first
+
+    def _text(self, index: int) -> str:
+        return "".join(self._texts[index])
+
+    async def _check(self, delta: Delta) -> None:
+        """An answer that was cut is not held to be complete."""
+        if delta.finish and delta.finish.reason == "stop" and delta.finish.stop is None:
+            await self.check(self._text(delta.index))
 
     def _events(self, pieces: Sequence[Choice], last: bool) -> bytes:
         chunks = [self._completion(self.chunk_kind, [piece]) for piece in pieces]

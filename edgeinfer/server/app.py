@@ -12,13 +12,14 @@ from starlette.exceptions import HTTPException
 from edgeinfer import __version__
 from edgeinfer.chat.renderer import Renderer
 from edgeinfer.errors import EdgeinferError
+from edgeinfer.grammar.compiler import Compiler
 from edgeinfer.server import docs, envelope
 from edgeinfer.server.access import Access
 from edgeinfer.server.daemon import Choices, Daemon
 from edgeinfer.server.docs import Documented
 from edgeinfer.server.guards import BodyLimit, HostGuard, KeyGuard
 from edgeinfer.server.keys import read_keys
-from edgeinfer.server.routes import chat, completions, embeddings, health, models, tokens
+from edgeinfer.server.routes import chat, completions, embeddings, health, infill, models, tokens
 from edgeinfer.server.sockets import is_loopback
 from edgeinfer.settings import Settings
 from edgeinfer.worker.supervisor import Supervisor
@@ -30,7 +31,8 @@ def create_app(settings: Settings, supervisor: Supervisor, choices: Choices) -> 
     Raises:
         SettingsError: the key file is of no use.
     """
-    daemon = Daemon(settings, supervisor, choices, Renderer(settings.template_timeout))
+    renderer, compiler = Renderer(settings.template_timeout), Compiler(settings.grammar_timeout)
+    daemon = Daemon(settings, supervisor, choices, renderer, compiler)
     app = Documented(
         title="edgeinfer",
         version=__version__,
@@ -40,7 +42,7 @@ def create_app(settings: Settings, supervisor: Supervisor, choices: Choices) -> 
         lifespan=_lifespan,
     )
     app.state.daemon = daemon
-    for family in (chat, completions, embeddings, models, tokens, health, docs):
+    for family in (chat, completions, infill, embeddings, models, tokens, health, docs):
         app.include_router(family.router())
     _handle_errors(app)
     _guard(app, daemon)

@@ -15,8 +15,10 @@ from starlette.requests import Request
 from edgeinfer.chat.prompt import ChatPrompter
 from edgeinfer.chat.renderer import Renderer
 from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelNotFound, ShuttingDown, WorkerDied
+from edgeinfer.grammar.compiler import Compiler
 from edgeinfer.metrics import Metrics
 from edgeinfer.server.merge import Deltas, merged
 from edgeinfer.server.schemas.inputs import Input
@@ -34,23 +36,31 @@ class Choices(msgspec.Struct, frozen=True):
         config: how the model is loaded.
         reasons: the plan's, in words.
         sources: setting -> where its value came from.
+        tool_format: how the model writes tool calls, where its template does not show it.
     """
 
     config: EngineConfig
     reasons: Sequence[str] = ()
     sources: dict[str, str] = {}
+    tool_format: str | None = None
 
 
 class Daemon:
     """One daemon. Requests leave no trace in it but metrics, and what was learnt about templates."""
 
     def __init__(
-        self, settings: Settings, supervisor: Supervisor, choices: Choices, renderer: Renderer
+        self,
+        settings: Settings,
+        supervisor: Supervisor,
+        choices: Choices,
+        renderer: Renderer,
+        compiler: Compiler,
     ) -> None:
         self.settings = settings
         self.supervisor = supervisor
         self.choices = choices
         self.renderer = renderer
+        self.compiler = compiler
         self.created = int(time.time())
         self._started = time.monotonic()
         self.metrics = Metrics(supervisor)
@@ -69,6 +79,7 @@ class Daemon:
     async def _stop(self) -> None:
         await self.supervisor.stop(self.settings.drain_timeout)
         await self.renderer.close()
+        await self.compiler.close()
 
     @property
     def model_name(self) -> str:
@@ -100,7 +111,7 @@ class Daemon:
     def prompter(self, info: ModelInfo) -> ChatPrompter:
         """Makes prompts for `info`. It learns about templates, so it is kept while the model stays."""
         if self._prompter is None or self._prompter[0] is not info:
-            self._prompter = info, ChatPrompter(info, self.renderer)
+            self._prompter = info, ChatPrompter(info, self.renderer, self.choices.tool_format)
         return self._prompter[1]
 
     async def warm_up(self, info: ModelInfo) -> None:
@@ -108,9 +119,11 @@ class Daemon:
         with contextlib.suppress(EdgeinferError):  # that request will be told
             await self.prompter(info).capabilities()
 
-    async def generate(self, prompts: Sequence[Prompt], params: SamplingParams, n: int) -> Deltas:
+    async def generate(
+        self, prompts: Sequence[Prompt], params: SamplingParams, n: int, guidance: Guidance = NO_GUIDANCE
+    ) -> Deltas:
         """Deltas of n answers to each prompt; closing this cancels them all."""
-        streams = [self.supervisor.generate(prompt, params, n=n) for prompt in prompts]
+        streams = [self.supervisor.generate(prompt, params, n=n, guidance=guidance) for prompt in prompts]
         watch = self.metrics.watch()
         try:
             async with aclosing(merged(streams, n)) as deltas:

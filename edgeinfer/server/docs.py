@@ -15,6 +15,7 @@ from edgeinfer.server.schemas.base import RequestModel
 from edgeinfer.server.schemas.chat import ApplyTemplateRequest, ChatRequest
 from edgeinfer.server.schemas.completions import CompletionRequest
 from edgeinfer.server.schemas.embeddings import EmbeddingsRequest
+from edgeinfer.server.schemas.infill import InfillRequest
 from edgeinfer.server.schemas.tokens import DetokenizeRequest, TokenizeRequest
 
 MODELS: tuple[type[RequestModel], ...] = (
@@ -23,6 +24,7 @@ MODELS: tuple[type[RequestModel], ...] = (
     CompletionRequest,
     DetokenizeRequest,
     EmbeddingsRequest,
+    InfillRequest,
     TokenizeRequest,
 )
 

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from uvicorn.server import HANDLED_SIGNALS
 
 from edgeinfer import log
+from edgeinfer.chat.tools.formats import MARKERS
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.notify import notify
 from edgeinfer.plan import make_plan
@@ -53,8 +54,10 @@ def run(loaded: Loaded) -> int:
     plan = make_plan(settings)
     sockets = bind(settings)
     try:
-        supervisor = Supervisor(plan.config, queue=settings.queue, load_timeout=settings.load_timeout)
-        choices = Choices(plan.config, plan.reasons, loaded.sources)
+        supervisor = Supervisor(
+            plan.config, queue=settings.queue, load_timeout=settings.load_timeout, markers=MARKERS
+        )
+        choices = Choices(plan.config, plan.reasons, loaded.sources, plan.tool_format)
         app = create_app(settings, supervisor, choices)
         server = Server(app)
         server.run(sockets)

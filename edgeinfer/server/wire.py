@@ -63,10 +63,34 @@ class TextLogprobs(Struct):
     text_offset: list[int]
 
 
+class Function(Struct):
+    """Of a call, or what a chunk adds to it."""
+
+    arguments: str
+    name: str | UnsetType = UNSET
+
+
+class ToolCall(Struct):
+    id: str
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class ToolCallDelta(Struct, omit_defaults=True):
+    """The first of a call has its id, its type and its function's name."""
+
+    index: int
+    function: Function
+    id: str | None = None
+    type: Literal["function"] | None = None
+
+
 class ChatMessage(Struct):
-    content: str
+    content: str | None
     role: Literal["assistant"] = "assistant"
     refusal: None = None
+    reasoning_content: str | UnsetType = UNSET
+    tool_calls: list[ToolCall] | UnsetType = UNSET
 
 
 class ChatChoice(Struct):
@@ -79,6 +103,8 @@ class ChatChoice(Struct):
 class ChatDelta(Struct, omit_defaults=True):
     role: Literal["assistant"] | None = None
     content: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCallDelta] | None = None
 
 
 class ChatChunkChoice(Struct):

@@ -10,7 +10,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.output import EngineStats
@@ -46,8 +46,9 @@ LONGEST_LINE = 4096
 class Worker:
     """A running worker process. Alive is not ready: it is ready once the model has passed its self-test."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, markers: Sequence[str] = ()) -> None:
         self.config = config
+        self._markers = tuple(markers)
         self.info: ModelInfo | None = None
         self.stats = EngineStats()
         self.load_seconds = 0.0
@@ -80,7 +81,7 @@ class Worker:
             )
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         self._tasks = [asyncio.create_task(self._read_stderr()), asyncio.create_task(self._read_messages())]
-        self.send(Load(self.config))
+        self.send(Load(self.config, self._markers))
 
     async def loaded(self, timeout: float) -> ModelInfo:
         """Wait for the model; raises what the worker says against it, NotReady after `timeout` seconds."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 
 from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
 from edgeinfer.engine.output import Delta, EngineStats
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import ErrorData
@@ -36,9 +37,13 @@ Prompt = Sequence[Span | int]
 
 
 class Load(Message, frozen=True):
-    """The first message a worker gets; answered by `Ready`, or by `Failed` with id 0."""
+    """The first message a worker gets; answered by `Ready`, or by `Failed` with id 0.
+
+    `markers`: control tokens which are text here, if the model has them, because they mark tool calls or thinking.
+    """
 
     config: EngineConfig
+    markers: tuple[str, ...] = ()
 
 
 class Generate(Message, frozen=True):
@@ -49,6 +54,7 @@ class Generate(Message, frozen=True):
     params: SamplingParams
     n: int = 1
     add_bos: bool = True
+    guidance: Guidance = NO_GUIDANCE
 
 
 class Cancel(Message, frozen=True):
@@ -82,6 +88,21 @@ class Shutdown(Message, frozen=True):
 # --- worker -> daemon
 
 
+class FimTokens(msgspec.Struct, frozen=True):
+    """What stands around the parts of a fill-in-the-middle prompt.
+
+    Attributes:
+        prefix, suffix, middle: what stands before each of these.
+        repo, file: what stands before a project's name, and before a file of it; None where there is none.
+    """
+
+    prefix: int
+    suffix: int
+    middle: int
+    repo: int | None = None
+    file: int | None = None
+
+
 class ModelInfo(msgspec.Struct, frozen=True):
     """What the daemon must know of a loaded model.
 
@@ -103,6 +124,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
         control_tokens: texts that become control tokens where control tokens are recognised.
         chat_templates: name -> Jinja source; "default" is the plain one. Untrusted.
         sampling: sampling values recommended by the file (`general.sampling.*`), by SamplingParams' names.
+        fim: tokens of a fill-in-the-middle prompt, None for a model that has none.
     """
 
     name: str
@@ -123,6 +145,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     control_tokens: tuple[str, ...]
     chat_templates: dict[str, str]
     sampling: dict[str, float]
+    fim: FimTokens | None = None
 
 
 class Ready(Message, frozen=True):

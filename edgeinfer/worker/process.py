@@ -74,6 +74,8 @@ class WorkerProcess:
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
+        if self._engine:
+            threading.Thread(target=self._engine.writer.grammars.load, name="grammars", daemon=True).start()
         while not self._ended:
             self._take_jobs()
             if self._engine and self._engine.has_work:
@@ -108,7 +110,9 @@ class WorkerProcess:
                         "this model can only embed", param="model", hint="use /v1/embeddings"
                     )
                 tokens = self._tokens(message.prompt, add_bos=message.add_bos)
-                self._jobs.put(Request(message.id, tokens, message.params, message.n))
+                guidance, grammars = message.guidance, self._engine.writer.grammars
+                constraint = grammars.constraint(guidance.grammar) if guidance.grammar else None
+                self._jobs.put(Request(message.id, tokens, message.params, message.n, guidance, constraint))
             case Cancel():
                 self._jobs.put(message)
                 if self._engine:
@@ -213,7 +217,7 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
         return 1
     started = time.monotonic()
     try:
-        runtime = open_runtime(load.config)
+        runtime = open_runtime(load.config, load.markers)
     except EdgeinferError as e:
         channel.send(Failed(0, e.data()))
         return 1

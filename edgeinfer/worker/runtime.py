@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -39,13 +39,13 @@ class Runtime(Protocol):
     def close(self) -> None: ...
 
 
-def open_runtime(config: EngineConfig) -> Runtime:
-    """Load the model that `config` names.
+def open_runtime(config: EngineConfig, markers: Sequence[str] = ()) -> Runtime:
+    """Load the model that `config` names. `markers`: control tokens that are text.
 
     Raises:
         ModelLoadFailed: it can't be loaded, or fails its self-test.
     """
-    return FakeRuntime(config) if is_fake(config.model) else LlamaRuntime(config)
+    return FakeRuntime(config) if is_fake(config.model) else LlamaRuntime(config, markers)
 
 
 def is_fake(model: str) -> bool:
@@ -56,7 +56,7 @@ def is_fake(model: str) -> bool:
 class LlamaRuntime:
     """A GGUF file through llama.cpp. The embedding context is made when first asked for: it costs memory."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, markers: Sequence[str] = ()) -> None:
         from edgeinfer.llama.context import LlamaBackend
         from edgeinfer.llama.logs import LogCapture
         from edgeinfer.llama.model import Model
@@ -65,6 +65,7 @@ class LlamaRuntime:
         self._log = LogCapture(logging.getLogger("llama.cpp"))
         self._model = Model(config, self._log)
         self.vocab = self._model.vocab
+        self.vocab.show(markers)
         self.info = self._model.info(config)
         self.backend: Backend | None = None
         self._closing: list[Callable[[], None]] = [self._model.close]

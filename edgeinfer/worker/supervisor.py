@@ -7,11 +7,12 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Literal, TypeVar
 
 from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
 from edgeinfer.engine.output import Delta, EngineStats
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import (
@@ -66,9 +67,16 @@ class Supervisor:
     """A worker that was ready for so many seconds did not die in a row."""
 
     def __init__(
-        self, config: EngineConfig, *, queue: int, load_timeout: float = 600.0, wait: float = 30.0
+        self,
+        config: EngineConfig,
+        *,
+        queue: int,
+        load_timeout: float = 600.0,
+        wait: float = 30.0,
+        markers: Sequence[str] = (),
     ) -> None:
         self.config = config
+        self._markers = markers
         self.state: State = "starting"
         self.restarts = 0
         self.last_exit: str | None = None
@@ -126,7 +134,13 @@ class Supervisor:
         return (await self._ready_worker())[1]
 
     async def generate(
-        self, prompt: Prompt, params: SamplingParams, *, n: int = 1, add_bos: bool = True
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        n: int = 1,
+        add_bos: bool = True,
+        guidance: Guidance = NO_GUIDANCE,
     ) -> AsyncGenerator[Delta, None]:
         """Deltas of all n answers, until each has had its `finish`.
 
@@ -139,7 +153,7 @@ class Supervisor:
         started, left = time.monotonic(), n
         try:
             async with aclosing(
-                self._exchange(lambda id: Generate(id, prompt, params, n, add_bos))
+                self._exchange(lambda id: Generate(id, prompt, params, n, add_bos, guidance))
             ) as replies:
                 async for reply in replies:
                     assert isinstance(reply, Step)
@@ -245,7 +259,7 @@ class Supervisor:
 
     async def _run_worker(self) -> bool:
         """One worker's whole life; -> was it ever ready?"""
-        worker = self._worker = Worker(self.config)
+        worker = self._worker = Worker(self.config, self._markers)
         # A spawn runs to its end whatever happens, or nobody would know the process.
         starting = asyncio.create_task(worker.start())
         try:

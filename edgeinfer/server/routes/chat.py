@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edgeinfer.engine.output import Delta
+from edgeinfer.chat.reasoning import Thinking
+from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
+from edgeinfer.chat.tools.events import CallBegin
+from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.engine.guidance import Guidance, ThinkingBudget
+from edgeinfer.engine.output import Delta, Finish
+from edgeinfer.grammar.grammar import Part
 from edgeinfer.server.answers import Answer, Kind
 from edgeinfer.server.body import read
 from edgeinfer.server.daemon import the_daemon
 from edgeinfer.server.disconnect import until_gone
+from edgeinfer.server.form import Form, compile_form
 from edgeinfer.server.logprobs import chat_logprobs
 from edgeinfer.server.merge import Deltas
 from edgeinfer.server.routes import takes
+from edgeinfer.server.said import Said, chat_delta, joined
 from edgeinfer.server.schemas.chat import ChatRequest
 from edgeinfer.server.sse import EventStream
 from edgeinfer.server.wire import (
@@ -25,6 +33,8 @@ from edgeinfer.server.wire import (
     ChatLogprobs,
     ChatMessage,
     Choice,
+    Function,
+    ToolCall,
     json,
 )
 
@@ -45,14 +55,51 @@ async def chat(request: Request) -> Response:
 
 
 async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Deltas]:
-    """Check everything and render the prompt. Nothing is generated before the deltas are read."""
+    """Check everything, render the prompt, compile the form. Nothing is generated before the deltas are read."""
     daemon = the_daemon(request)
     asked.check_stream()
-    messages, logprobs, limit = asked.plain_messages(), asked.wanted_logprobs(), asked.limit()
+    messages, tools, logprobs, limit = (
+        asked.plain_messages(),
+        asked.plain_tools(),
+        asked.wanted_logprobs(),
+        asked.limit(),
+    )
+    choice = choose(read_tools(tools), asked.plain_tool_choice(), asked.parallel_tool_calls)
+    asked.check_form(bool(tools))
     info = await daemon.generator(asked.model)
     params = asked.params(info, logprobs, limit)
-    prompt = await daemon.prompter(info).prompt(messages, template_kwargs=asked.chat_template_kwargs)
-    return ChatAnswer(asked, info.name), daemon.generate([prompt], params, asked.n)
+    thinking = asked.thinking_tokens(info)
+    prompt = await daemon.prompter(info).prompt(
+        messages,
+        tools=tools or None,
+        template_kwargs=asked.chat_template_kwargs,
+        thinking=False if thinking == 0 else None,
+    )
+    calls = Calls(prompt.tool_format, choice) if tools else None
+    form = await compile_form(daemon.compiler, reply_grammar(prompt.reasoning, calls, asked.form()))
+    budget = _budget(prompt.reasoning, info.ctx if thinking is None and asked.completes() else thinking)
+    guidance = Guidance(form.grammar, asked.completes(), budget)
+    answer = ChatAnswer(asked, info.name, Reply(prompt.reasoning, calls, asked.form(), form))
+    return answer, daemon.generate([prompt.spans], params, asked.n, guidance)
+
+
+def _budget(reasoning: Thinking, tokens: int | None) -> ThinkingBudget | None:
+    if not tokens or reasoning.state not in ("open", "possible"):
+        return None
+    tags = reasoning.tags
+    return ThinkingBudget(tokens, reasoning.state == "open", tags.open, tags.close, reasoning.end)
+
+
+class Reply(NamedTuple):
+    """How an answer's text is read: where it thinks, what it calls, and what form the rest must have."""
+
+    reasoning: Thinking
+    calls: Calls | None
+    part: Part | None
+    form: Form
+
+    def parser(self) -> ReplyParser:
+        return ReplyParser(self.reasoning, self.calls)
 
 
 class ChatAnswer(Answer):
@@ -60,21 +107,61 @@ class ChatAnswer(Answer):
     whole_kind: ClassVar[Kind] = "chat.completion"
     chunk_kind: ClassVar[Kind] = "chat.completion.chunk"
 
-    def choice(self, index: int, text: str, reason: str) -> Choice:
-        return ChatChoice(index, ChatMessage(text), self._take(index), reason)
+    def __init__(self, asked: ChatRequest, model: str, reply: Reply) -> None:
+        super().__init__(asked, model)
+        self._reply = reply
+        self._parsers = [reply.parser() for _ in range(asked.n)]
+        self._called = [False] * asked.n
+
+    def choice(self, index: int, text: str, finish: Finish) -> Choice:
+        said = self._said(text)
+        message = ChatMessage(said.content if said.content or not said.calls else None)
+        if said.reasoning:
+            message.reasoning_content = said.reasoning
+        if said.calls:
+            message.tool_calls = [
+                ToolCall(call.id, Function(call.arguments, call.name)) for call in said.calls
+            ]
+        return ChatChoice(index, message, self._take(index), _reason(finish, bool(said.calls)))
 
     def pieces(self, delta: Delta, first: bool) -> list[Choice]:
         found: list[Choice] = []
         index = delta.index
         if first:
             found.append(ChatChunkChoice(index, ChatDelta("assistant", "")))
-        logprobs = self._take(index) if delta.text or delta.finish else None
-        if delta.text or logprobs:
-            found.append(ChatChunkChoice(index, ChatDelta(content=delta.text), logprobs))
+        parser = self._parsers[index]
+        events = parser.feed(delta.text) + (parser.finish() if delta.finish else [])
+        found += [ChatChunkChoice(index, chat_delta(event)) for event in joined(events)]
+        self._called[index] |= any(isinstance(event, CallBegin) for event in events)
+        if delta.text or delta.finish:
+            logprobs = self._take(index)
+            if logprobs and not events:
+                found.append(ChatChunkChoice(index, ChatDelta(content=""), logprobs))
+            elif logprobs and isinstance(found[-1], ChatChunkChoice):
+                found[-1].logprobs = logprobs
         if delta.finish:
-            found.append(ChatChunkChoice(index, ChatDelta(), None, delta.finish.reason))
+            reason = _reason(delta.finish, self._called[index])
+            found.append(ChatChunkChoice(index, ChatDelta(), None, reason))
         return found
+
+    async def check(self, text: str) -> None:
+        said, (_, calls, part, form) = self._said(text), self._reply
+        for call in said.calls:
+            tool = next(tool for tool in calls.choice.tools if tool.name == call.name) if calls else None
+            if tool:
+                await form.check(tool.parameters, tool.param, call.arguments)
+        if part and part.kind == "json_schema" and not said.calls:
+            await form.check(part.source, part.param, said.content)
+
+    def _said(self, text: str) -> Said:
+        parser = self._reply.parser()
+        return Said(parser.feed(text) + parser.finish())
 
     def _take(self, index: int) -> ChatLogprobs | None:
         taken = self.take_logprobs(index)
         return chat_logprobs(taken) if taken else None
+
+
+def _reason(finish: Finish, called: bool) -> str:
+    whole = finish.reason == "stop" and finish.stop is None
+    return "tool_calls" if called and whole else finish.reason

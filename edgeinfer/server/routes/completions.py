@@ -10,11 +10,16 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edgeinfer.engine.output import Delta
+from edgeinfer.chat.infill import NEEDS_FIM, Hole, layout, untrusted
+from edgeinfer.engine.guidance import Guidance
+from edgeinfer.engine.output import Delta, Finish
+from edgeinfer.errors import UnsupportedParameter
+from edgeinfer.grammar.grammar import Grammar
 from edgeinfer.server.answers import Answer, Kind
 from edgeinfer.server.body import read
 from edgeinfer.server.daemon import Daemon, as_prompt, the_daemon
 from edgeinfer.server.disconnect import until_gone
+from edgeinfer.server.form import Form, compile_form
 from edgeinfer.server.logprobs import TextOffsets
 from edgeinfer.server.merge import Deltas
 from edgeinfer.server.routes import takes
@@ -22,6 +27,7 @@ from edgeinfer.server.schemas.completions import CompletionRequest
 from edgeinfer.server.schemas.inputs import Input, check_vocabulary
 from edgeinfer.server.sse import EventStream
 from edgeinfer.server.wire import Choice, TextChoice, TextLogprobs, json
+from edgeinfer.worker.messages import ModelInfo, Prompt
 
 
 def router() -> APIRouter:
@@ -32,7 +38,7 @@ def router() -> APIRouter:
 
 
 async def completions(request: Request) -> Response:
-    """Continue a text, or several. Control tokens written out in it are recognised."""
+    """Continue a text, in which control tokens are recognised; or, with a suffix, fill the hole before it."""
     asked = await read(request, CompletionRequest)
     answer, deltas = await until_gone(request.receive, _begin(request, asked))
     if asked.stream:
@@ -44,12 +50,25 @@ async def _begin(request: Request, asked: CompletionRequest) -> tuple[TextAnswer
     daemon = the_daemon(request)
     asked.check_stream()
     asked.check_echo()
+    asked.check_form()
     info = await daemon.generator(asked.model)
     check_vocabulary(asked.prompt, info, "prompt")
     params = asked.params(info, asked.logprobs, asked.limit())
     echoes = await _texts(daemon, asked.prompt) if asked.echo else [""] * len(asked.prompt)
-    prompts = [as_prompt(prompt, trusted=True) for prompt in asked.prompt]
-    return TextAnswer(asked, info.name, echoes), daemon.generate(prompts, params, asked.n)
+    prompts = [_prompt(info, prompt, asked.suffix) for prompt in asked.prompt]
+    part = asked.form()
+    form = await compile_form(daemon.compiler, Grammar(f"start: @{part.name}", (part,)) if part else None)
+    guidance = Guidance(form.grammar, asked.completes())
+    return TextAnswer(asked, info.name, echoes, form), daemon.generate(prompts, params, asked.n, guidance)
+
+
+def _prompt(info: ModelInfo, given: Input, suffix: str) -> Prompt:
+    if not suffix:
+        return as_prompt(given, trusted=True)
+    if info.fim is None:
+        message = f"{info.name} has no tokens to mark a hole with, and cannot fill one"
+        raise UnsupportedParameter(message, param="suffix", hint=NEEDS_FIM)
+    return layout(info.fim, Hole(as_prompt(given, trusted=False), untrusted(suffix)))
 
 
 async def _texts(daemon: Daemon, prompts: Sequence[Input]) -> list[str]:
@@ -68,15 +87,22 @@ class TextAnswer(Answer):
     whole_kind: ClassVar[Kind] = "text_completion"
     chunk_kind: ClassVar[Kind] = "text_completion"
 
-    def __init__(self, asked: CompletionRequest, model: str, echoes: Sequence[str]) -> None:
+    def __init__(self, asked: CompletionRequest, model: str, echoes: Sequence[str], form: Form) -> None:
         super().__init__(asked, model, len(echoes))
+        self._form = form
+        self._part = asked.form()
         self._echoes = echoes
         self._n = asked.n
         self._top = asked.logprobs or 0
         self._offsets = [TextOffsets() for _ in range(len(echoes) * asked.n)]
 
-    def choice(self, index: int, text: str, reason: str) -> Choice:
-        return TextChoice(index, self._echoes[index // self._n] + text, self._take(index), reason)
+    def choice(self, index: int, text: str, finish: Finish) -> Choice:
+        return TextChoice(index, self._echoes[index // self._n] + text, self._take(index), finish.reason)
+
+    async def check(self, text: str) -> None:
+        part = self._part
+        if part and part.kind == "json_schema":
+            await self._form.check(part.source, part.param, text)
 
     def pieces(self, delta: Delta, first: bool) -> list[Choice]:
         index = delta.index

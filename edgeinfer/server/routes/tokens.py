@@ -58,13 +58,13 @@ async def apply_template(request: Request) -> Response:
     daemon = the_daemon(request)
     messages = asked.plain_messages()
     info = await daemon.model(asked.model)
-    spans = await daemon.prompter(info).prompt(
+    prompt = await daemon.prompter(info).prompt(
         messages,
         tools=asked.tools,
         add_generation_prompt=asked.add_generation_prompt,
         template_kwargs=asked.chat_template_kwargs,
     )
-    return json({"prompt": "".join(span.text for span in spans)})
+    return json({"prompt": "".join(span.text for span in prompt.spans)})
 
 
 def _piece(piece: bytes) -> Any:

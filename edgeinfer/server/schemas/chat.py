@@ -9,7 +9,10 @@ from pydantic import Field, field_validator
 
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
 from edgeinfer.server.schemas.base import Harmless, RequestModel, Strict
+from edgeinfer.server.schemas.formats import FormFields
 from edgeinfer.server.schemas.sampling import LLAMA_SERVER, MaxTokens, SamplingFields
+from edgeinfer.server.schemas.tools import ToolChoice, Tools
+from edgeinfer.worker.messages import ModelInfo
 
 NOT_YET: Mapping[str, Harmless] = {
     "audio": (),
@@ -17,14 +20,9 @@ NOT_YET: Mapping[str, Harmless] = {
     "functions": ([],),
     "modalities": (["text"],),
     "moderation": (),
-    "parallel_tool_calls": (),
     "prediction": (),
-    "reasoning_effort": (),
-    "response_format": ({"type": "text"},),
     "service_tier": ("auto", "default"),
     "store": (False,),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
     "verbosity": ("medium",),
     "web_search_options": (),
 }
@@ -104,7 +102,16 @@ def _check_parts(where: str, parts: Sequence[Any]) -> None:
             )
 
 
-class ChatRequest(SamplingFields, Conversation):
+EFFORT = {"minimal": 32, "low": 8, "medium": 4, "high": 2}
+"""What part of the context an answer may think at the most: a half is 2. Beyond "high" there is no bound."""
+
+
+class ChatRequest(FormFields, Conversation):
+    tools: Tools | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    thinking_budget: int | None = Field(None, ge=0, le=2**31 - 1)
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
@@ -114,6 +121,22 @@ class ChatRequest(SamplingFields, Conversation):
         "prompt_cache_options",
         "prompt_cache_retention",
     }
+
+    def plain_tools(self) -> list[dict[str, Any]]:
+        return [tool.model_dump(exclude_none=True) for tool in self.tools or ()]
+
+    def plain_tool_choice(self) -> Any:
+        choice = self.tool_choice
+        return choice if choice is None or isinstance(choice, str) else choice.model_dump()
+
+    def thinking_tokens(self, info: ModelInfo) -> int | None:
+        """The most tokens an answer may think; None is no bound, 0 is no thinking."""
+        if self.thinking_budget is not None or self.reasoning_effort is None:
+            return self.thinking_budget
+        if self.reasoning_effort == "none":
+            return 0
+        part = EFFORT.get(self.reasoning_effort)
+        return info.ctx // part if part else None
 
     def limit(self) -> int | None:
         """The most tokens an answer may have; two names, one value."""

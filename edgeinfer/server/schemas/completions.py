@@ -9,25 +9,25 @@ from pydantic import Field
 
 from edgeinfer.errors import UnsupportedParameter
 from edgeinfer.server.schemas.base import Harmless
+from edgeinfer.server.schemas.formats import FormFields
 from edgeinfer.server.schemas.inputs import Inputs
-from edgeinfer.server.schemas.sampling import LLAMA_SERVER, SamplingFields
+from edgeinfer.server.schemas.sampling import LLAMA_SERVER
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's, for this endpoint only."""
 
 
-class CompletionRequest(SamplingFields):
+class CompletionRequest(FormFields):
     prompt: Annotated[Inputs, Field(max_length=128)]
+    suffix: str = ""
     logprobs: int | None = Field(None, ge=0, le=20)
     echo: bool = False
 
     unsupported: ClassVar[Mapping[str, Harmless]] = {
         **LLAMA_SERVER,
         "best_of": (1,),
-        "response_format": ({"type": "text"},),
         "store": (False,),
         "service_tier": ("auto", "default"),
-        "suffix": ("",),
     }
 
     def limit(self) -> int:

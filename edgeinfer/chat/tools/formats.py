@@ -1,0 +1,83 @@
+"""Which form a model's calls take: its chat template shows what it was trained on."""
+
+from __future__ import annotations
+
+from edgeinfer.chat.reasoning import TAGS
+from edgeinfer.chat.tools.families import (
+    APERTUS,
+    APRIEL,
+    DEEPSEEK,
+    DEEPSEEK_V31,
+    FUNCTIONARY,
+    FUNCTIONARY_V32,
+    FUNCTOOLS,
+    GEMMA4,
+    GENERIC,
+    GLM,
+    GLM_INLINE,
+    GRANITE,
+    HERMES,
+    LFM2,
+    LLAMA3,
+    MISTRAL,
+    MISTRAL_ARGS,
+    NEMOTRON,
+    PHI4,
+    QWEN_CODER,
+)
+from edgeinfer.chat.tools.format import ToolFormat
+from edgeinfer.errors import InvalidRequest
+
+SIGNS: tuple[tuple[ToolFormat, tuple[str, ...]], ...] = (
+    (MISTRAL_ARGS, ("[TOOL_CALLS]", "[ARGS]")),
+    (MISTRAL, ("[TOOL_CALLS]",)),
+    (FUNCTIONARY_V32, (">>>all",)),
+    (GEMMA4, ("<|tool_call>call:",)),
+    (QWEN_CODER, ("<tool_call>", "<function=", "<parameter=")),
+    (GLM_INLINE, ("<tool_call>", "</arg_key><arg_value>")),
+    (GLM, ("<tool_call>", "<arg_key>")),
+    (FUNCTIONARY, ("<function=", "</function>", "<|start_header_id|>")),
+    (DEEPSEEK, ("<｜tool▁calls▁begin｜>", "```json")),
+    (DEEPSEEK_V31, ("<｜tool▁calls▁begin｜>", "<｜tool▁sep｜>")),
+    (DEEPSEEK, ("<｜tool▁sep｜>",)),
+    (NEMOTRON, ("<TOOLCALL>",)),
+    (APRIEL, ("<tool_calls>[",)),
+    (APERTUS, ("<|tools_prefix|>", "<|tools_suffix|>")),
+    (LFM2, ("<|tool_call_start|>",)),
+    (LFM2, ("List of tools: ",)),
+    (PHI4, ("<|tool|>", "<|/tool|>")),
+    (GRANITE, ("<|tool_call|>", "<|start_of_role|>")),
+    (FUNCTOOLS, ("functools",)),
+    (HERMES, ("<tool_call>", '"name": ')),
+    (LLAMA3, ("<|start_header_id|>ipython<|end_header_id|>", '"parameters": ')),
+)
+"""A family, and what a template of its has in it. The first that fits is it."""
+
+FORMATS = {form.name: form for form in (*(form for form, _ in SIGNS), GENERIC)}
+
+MARKED = (
+    "<tool_call>", "</tool_call>", "<tool_calls>", "</tool_calls>", "<function=", "</function>",
+    "<parameter=", "</parameter>", "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>",
+    "<|tool_call|>", "<|/tool_call|>", "<|tool_call>", "<tool_call|>", '<|"|>', "<|channel>",
+    "<|tool_call_start|>", "<|tool_call_end|>", "<|tools_prefix|>", "<|tools_suffix|>",
+    "<TOOLCALL>", "</TOOLCALL>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]",
+    "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>",
+    "<｜tool▁sep｜>",
+)  # fmt: skip
+MARKERS = tuple(sorted({*MARKED, *(text for tags in TAGS for text in (tags.open, tags.close))}))
+"""Texts of calls and thoughts that a vocabulary may have as control tokens. In an answer they are text."""
+
+
+def tool_format(template: str, name: str | None = None) -> ToolFormat:
+    """The form of the model that has this chat template; a name decides instead of it.
+
+    Raises InvalidRequest for a name there is not.
+    """
+    if name is not None:
+        if name not in FORMATS:
+            raise InvalidRequest(
+                f"unknown tool format {name!r}", param="tool_format", hint=f"one of: {', '.join(FORMATS)}"
+            )
+        return FORMATS[name]
+    source = template.replace('\\"', '"')
+    return next((form for form, signs in SIGNS if all(sign in source for sign in signs)), GENERIC)

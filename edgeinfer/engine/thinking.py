@@ -1,0 +1,46 @@
+"""An answer's thinking, bounded: followed in the text, and ended when its budget is used up."""
+
+from __future__ import annotations
+
+from edgeinfer.engine.guidance import ThinkingBudget
+
+
+class Thinking:
+    """Follows one answer. It thinks from the start, if the prompt opened the thinking, or if it begins so.
+
+    `closing` are the tokens that end the thinking.
+    """
+
+    def __init__(self, budget: ThinkingBudget, closing: list[int]) -> None:
+        self._budget = budget
+        self._begin, self._end = budget.begin.encode(), budget.end.encode()
+        self.closing = closing
+        self._text = b""
+        self._opened = budget.opened
+        self._tokens = 0
+        self.ended = False
+
+    @property
+    def active(self) -> bool:
+        """The answer is thinking."""
+        return self._opened and not self.ended
+
+    def push(self, piece: bytes) -> bool:
+        """A token of the answer; -> must `closing` follow now? It says so once."""
+        if self.ended:
+            return False
+        self._text += piece
+        if not self._opened:
+            self._open()
+            return False
+        self._tokens += 1
+        self._text = self._text[-len(self._end) - len(piece) :]
+        spent = self._tokens >= self._budget.tokens
+        self.ended = spent or self._end in self._text
+        return spent and self._end not in self._text
+
+    def _open(self) -> None:
+        """Does the answer begin with the tag? White space before it does not count."""
+        begun = self._text.lstrip()
+        self._opened = begun.startswith(self._begin)
+        self.ended = not self._begin.startswith(begun) and not self._opened

@@ -1,0 +1,153 @@
+"""What JSON schema's keywords look like, draft by draft, and which of them are in force in a schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from edgeinfer.errors import UnsupportedSchema
+
+DRAFT = re.compile(r"json-schema\.org/draft[-/](0?[467]|2019-09|2020-12)\b")
+NEWEST = 2020
+"""Drafts count 4, 6, 7, 2019, 2020."""
+
+
+class Invalid(UnsupportedSchema):
+    """Something at one place in a schema, given as a JSON pointer."""
+
+    def __init__(self, at: str, message: str, hint: str | None = None) -> None:
+        super().__init__(f"at {at or 'the root'}: {message}", hint=hint)
+
+
+def pointer(at: str, *steps: str | int) -> str:
+    return at + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
+
+
+def draft_of(root: Any) -> int | None:
+    """The draft that a schema names, if it names one."""
+    named = root.get("$schema") if isinstance(root, dict) else None
+    found = DRAFT.search(named) if isinstance(named, str) else None
+    return int(found[1].partition("-")[0]) if found else None
+
+
+def _is_schema(value: Any) -> bool:
+    return isinstance(value, bool | dict)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_number(value) and value >= 0 and float(value).is_integer()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_schemas(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_schema, value))
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_schema, value.values()))
+
+
+def _is_types(value: Any) -> bool:
+    names = [value] if isinstance(value, str) else value
+    known = {"null", "boolean", "integer", "number", "string", "array", "object"}
+    return _is_texts(names) and bool(names) and set(names) <= known
+
+
+_SCHEMA = (_is_schema, "a schema, which is an object or a boolean")
+_SCHEMAS = (lambda v: _is_schemas(v) and bool(v), "an array of at least one schema")
+_MAP = (_is_map, "an object of schemas")
+_COUNT = (_is_count, "an integer of at least 0")
+_NUMBER = (_is_number, "a number")
+_TEXT = (_is_text, "a string")
+_BOOLEAN = (lambda v: isinstance(v, bool), "a boolean")
+
+Check = tuple[Callable[[Any], bool], str]
+
+SHAPES: dict[str, tuple[int, Check]] = {
+    "$ref": (4, _TEXT),
+    "type": (4, (_is_types, "the name of a type, or an array of such names")),
+    "enum": (4, (lambda v: isinstance(v, list), "an array")),
+    "const": (6, (lambda _: True, "")),
+    "allOf": (4, _SCHEMAS),
+    "anyOf": (4, _SCHEMAS),
+    "oneOf": (4, _SCHEMAS),
+    "not": (4, _SCHEMA),
+    "if": (7, _SCHEMA),
+    "then": (7, _SCHEMA),
+    "else": (7, _SCHEMA),
+    "properties": (4, _MAP),
+    "patternProperties": (4, _MAP),
+    "additionalProperties": (4, _SCHEMA),
+    "required": (4, (_is_texts, "an array of strings")),
+    "minProperties": (4, _COUNT),
+    "maxProperties": (4, _COUNT),
+    "propertyNames": (6, _SCHEMA),
+    "dependencies": (
+        4,
+        (
+            lambda v: isinstance(v, dict) and all(_is_schema(d) or _is_texts(d) for d in v.values()),
+            "an object of schemas and arrays of strings",
+        ),
+    ),
+    "dependentRequired": (
+        2019,
+        (lambda v: isinstance(v, dict) and all(map(_is_texts, v.values())), "an object of arrays of strings"),
+    ),
+    "dependentSchemas": (2019, _MAP),
+    "unevaluatedProperties": (2019, _SCHEMA),
+    "prefixItems": (2020, _SCHEMAS),
+    "items": (4, (lambda v: _is_schema(v) or _is_schemas(v), "a schema or an array of schemas")),
+    "additionalItems": (4, _SCHEMA),
+    "contains": (6, _SCHEMA),
+    "minContains": (2019, _COUNT),
+    "maxContains": (2019, _COUNT),
+    "minItems": (4, _COUNT),
+    "maxItems": (4, _COUNT),
+    "uniqueItems": (4, _BOOLEAN),
+    "unevaluatedItems": (2019, _SCHEMA),
+    "minLength": (4, _COUNT),
+    "maxLength": (4, _COUNT),
+    "pattern": (4, _TEXT),
+    "format": (4, _TEXT),
+    "minimum": (4, _NUMBER),
+    "maximum": (4, _NUMBER),
+    "exclusiveMinimum": (4, (lambda v: isinstance(v, int | float), "a number")),
+    "exclusiveMaximum": (4, (lambda v: isinstance(v, int | float), "a number")),
+    "multipleOf": (4, (lambda v: _is_number(v) and v > 0, "a number above 0")),
+    "$dynamicRef": (2020, _TEXT),
+    "$recursiveRef": (2019, _TEXT),
+}
+"""Keyword -> the draft that brought it, and its form. All others say nothing about what is valid."""
+
+REPLACED = {"dependencies", "additionalItems", "$recursiveRef"}
+"""Keywords that 2020-12 dropped. A schema that names no draft may use them all the same."""
+
+
+def in_force(raw: dict[str, Any], at: str, draft: int | None) -> dict[str, Any]:
+    """The keywords of `raw` that say what is valid. Raises Invalid for a malformed one.
+
+    `draft` is None for a schema that names none: old and new keywords are taken to mean what they used to.
+    """
+    if "$ref" in raw and draft is not None and draft <= 7:
+        raw = {"$ref": raw["$ref"]}  # all beside it is ignored
+    found = {}
+    for keyword, value in raw.items():
+        since, (fits, form) = SHAPES.get(keyword, (9999, _TEXT))
+        if since > (draft or NEWEST) or (draft == NEWEST and keyword in REPLACED):
+            continue
+        if not fits(value):
+            raise Invalid(pointer(at, keyword), f"{keyword} must be {form}")
+        found[keyword] = value
+    return found

@@ -1,0 +1,145 @@
+"""One place of a schema on its way to a core schema."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from edgeinfer.grammar.core import Core, all_of, any_of, joined, split, types
+from edgeinfer.grammar.joining import join
+from edgeinfer.grammar.keywords import in_force, pointer
+
+MAX_CASES = 32
+"""Combinations of alternatives that one place may come to."""
+
+MAX_COPIED = 1024
+"""As MAX_CASES, times the properties there: each case is a copy of all."""
+
+
+class Context(Protocol):
+    """What all places of a schema share."""
+
+    draft: int | None
+    formats: bool
+    """Formats are enforced."""
+    formatted: bool
+    uncheckable: list[str]
+    strengthened: int
+    """How often something was replaced by what is narrower. Only what is not can be negated."""
+
+    def reduce(self, raw: Any, at: str) -> Core: ...
+
+    def locate(self, raw: dict[str, Any], reference: str, at: str) -> tuple[str, Any]: ...
+
+    def refer(self, raw: dict[str, Any], reference: str, at: str) -> Core: ...
+
+    def resolve(self, reference: str) -> Core: ...
+
+    def resolve_wide(self, reference: str) -> Core: ...
+
+    def resolve_exactly(self, reference: str) -> Core: ...
+
+    @property
+    def changes(self) -> int: ...
+
+    def leave(self, at: str) -> None: ...
+
+    def omits(self, at: str, keyword: str) -> bool: ...
+
+    def overlap(self, patterns: list[str]) -> bool: ...
+
+
+class Place:
+    """What the keywords at one place come to.
+
+    Attributes:
+        raw: the caller's schema.
+        keywords: what of it is in force.
+        own: the core schema so far, but for what follows.
+        parts: schemas that must hold as well.
+        first: `parts` come before `own` in the order of properties.
+    """
+
+    def __init__(self, context: Context, raw: dict[str, Any], at: str) -> None:
+        self.context = context
+        self.raw = raw
+        self.keywords = keywords = in_force(raw, at, context.draft)
+        self.at = at
+        for keyword in [keyword for keyword in keywords if context.omits(at, keyword)]:
+            self.leave(keyword)
+            del keywords[keyword]
+        self.own: dict[str, Any] = {}
+        self.parts: list[Core] = []
+        self._cases: list[Core] | None = None
+        self._full = False
+        names = keywords.get("type")
+        if names is not None:
+            self.own["type"] = joined(split([names] if isinstance(names, str) else names))
+        order = list(keywords)
+        in_place = [order.index(k) for k in ("allOf", "anyOf", "oneOf", "$ref") if k in keywords]
+        own = [order.index(k) for k in ("properties", "required") if k in keywords]
+        self.first = bool(in_place) and min(in_place) < min(own, default=-1)
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        return self.keywords.get(keyword, default)
+
+    def count(self, keyword: str, default: int | None = None) -> int | None:
+        found = self.keywords.get(keyword)
+        return default if found is None else int(found)
+
+    def concerns(self, kind: str) -> bool:
+        """A value here may be of this type."""
+        return kind in self.types()
+
+    def types(self) -> set[str]:
+        return types(self.own, self.context.resolve)
+
+    def reduce(self, *steps: str | int) -> Core:
+        """The schema that lies so many steps below."""
+        raw: Any = self.keywords
+        for step in steps:
+            raw = raw[step]
+        return self.context.reduce(raw, pointer(self.at, *steps))
+
+    def narrow(self) -> None:
+        """Note that what follows is narrower than what was asked for."""
+        self.context.strengthened += 1
+
+    def leave(self, keyword: str, *steps: str | int) -> None:
+        """Note that a keyword is not enforced."""
+        self.context.leave(pointer(self.at, keyword, *steps))
+
+    def choose(self, options: list[Core], keyword: str) -> None:
+        """One of `options` must hold. Call this once `own` is complete."""
+        if not self.chosen(options):
+            self.leave(keyword)
+
+    def chosen(self, options: list[Core]) -> bool:
+        """As `choose`; False, and nothing is changed, where it comes to too much."""
+        resolve = self.context.resolve
+        cases: list[Core] = [dict(self.own)] if self._cases is None else self._cases
+        self._full = self._full or len(cases) * len(options) > 8 * MAX_CASES
+        if self._full and len(options) > 1:
+            return False
+        found = [join(case, option, resolve) for case in cases for option in options]
+        found = [case for case in found if case is not False]
+        if len(found) > MAX_CASES or len(found) * len(self.own.get("properties", ())) > MAX_COPIED:
+            self._full = True
+            return False
+        self._cases = found
+        return True
+
+    def core(self) -> Core:
+        own: Core = self.own if self._cases is None else any_of(self._cases)
+        parts: list[Core] = [part for part in self.parts if part is not True and part != {}]
+        if not parts or own is False:
+            return own
+        if isinstance(own, bool) or not own:
+            return all_of(parts)
+        together = all_of(parts)
+        if isinstance(together, bool):
+            return together
+        if together.keys() & ({"$ref"} | own.keys()):
+            together = {"allOf": parts}
+        if "allOf" in own:
+            own, together = {}, {"allOf": [together, own] if self.first else [own, together]}
+        return {**together, **own} if self.first else {**own, **together}

@@ -1,0 +1,43 @@
+"""The form that a request's answers are held to: compiled for the worker, and checked where that is not enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgeinfer.errors import SchemaViolation
+from edgeinfer.grammar.compiler import Compiler
+from edgeinfer.grammar.grammar import Grammar, Part
+
+
+class Form:
+    """`grammar` is llguidance's text; None is any answer at all."""
+
+    def __init__(self, compiler: Compiler, grammar: str | None, unenforced: frozenset[str]) -> None:
+        self.grammar = grammar
+        self._compiler = compiler
+        self._unenforced = unenforced
+
+    async def check(self, schema: Any, param: str, text: str) -> None:
+        """Of a finished answer, what the grammar could not see to. `param`: the field the schema came from.
+
+        Raises:
+            SchemaViolation: the answer is JSON, but breaks a rule of the schema.
+        """
+        if not any(found == param or found.startswith(f"{param}.") for found in self._unenforced):
+            return
+        wrong = await self._compiler.violation(Part("checked", "json_schema", schema, param), text)
+        if wrong:
+            raise SchemaViolation(
+                f"the answer breaks its schema {wrong}",
+                param=param,
+                hint="this rule can only be checked on a finished answer: ask again, or leave it out",
+            )
+
+
+async def compile_form(compiler: Compiler, grammar: Grammar | None) -> Form:
+    """Raises InvalidRequest for what is no valid form, or is more than this server takes on."""
+    if grammar is None:
+        return Form(compiler, None, frozenset())
+    compiled = await compiler.compile(grammar)
+    loose = frozenset(part.param for part in grammar.parts if part.name in compiled.unenforced)
+    return Form(compiler, compiled.text, loose)

@@ -1,0 +1,56 @@
+"""Where an editor wants an answer to end: by its lines."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+
+BREAK = re.compile(r"\n\s*\Z")
+
+
+class Lines:
+    """Watches an answer's text, and ends it before a line that is indented too little, or at the end of a line
+    once time is up.
+
+    The first line goes on from what stands before the hole, so its indentation does not count. Nor does that
+    of blank lines.
+
+    Attributes:
+        ended: nothing more is part of the answer.
+    """
+
+    def __init__(self, indent: int, ms: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ended = False
+        self._short = re.compile(rf"\n[ \t]{{0,{indent - 1}}}\S") if indent > 0 else None
+        self._seconds = ms / 1e3 if ms > 0 else None
+        self._clock = clock
+        self._began: float | None = None
+        self._held = ""
+
+    def push(self, text: str) -> str:
+        """Add text; -> what is now certain to be part of the answer. A line break waits for its line."""
+        if self.ended:
+            return ""
+        if self._late() and "\n" in text:
+            text, self.ended = text.partition("\n")[0], True
+        text, self._held = self._held + text, ""
+        if self._short is None:
+            return text
+        if short := self._short.search(text):
+            self.ended = True
+            return text[: short.start()]
+        if found := BREAK.search(text):
+            text, self._held = text[: found.start()], found.group()
+        return text
+
+    def flush(self) -> str:
+        """The rest: the answer ended by itself."""
+        text, self._held = self._held, ""
+        return "" if self.ended else text
+
+    def _late(self) -> bool:
+        """Whether time is up, which runs from the first token on."""
+        if self._began is None:
+            self._began = self._clock()
+        return self._seconds is not None and self._clock() - self._began > self._seconds

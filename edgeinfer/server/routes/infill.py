@@ -1,0 +1,74 @@
+"""POST /infill."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgeinfer.chat.infill import NEEDS_FIM, Hole, extra_text, fitted, layout, surely_fits, untrusted
+from edgeinfer.errors import InvalidRequest
+from edgeinfer.server.body import read
+from edgeinfer.server.daemon import Daemon, the_daemon
+from edgeinfer.server.disconnect import until_gone
+from edgeinfer.server.infilled import Infilled
+from edgeinfer.server.merge import Deltas
+from edgeinfer.server.routes import takes
+from edgeinfer.server.schemas.infill import InfillRequest
+from edgeinfer.server.sse import EventStream
+from edgeinfer.server.wire import json
+from edgeinfer.worker.messages import FimTokens, ModelInfo, Prompt, Span, Tokens
+
+
+def router() -> APIRouter:
+    found = APIRouter(tags=["generate"])
+    found.add_api_route("/infill", infill, methods=["POST"], openapi_extra=takes(InfillRequest))
+    return found
+
+
+async def infill(request: Request) -> Response:
+    """Fill a hole between two texts, as llama-server does for editors."""
+    asked = await read(request, InfillRequest)
+    answer, deltas = await until_gone(request.receive, _begin(request, asked))
+    if asked.stream:
+        return EventStream(answer.chunks(deltas))
+    return json(await until_gone(request.receive, answer.whole(deltas)))
+
+
+async def _begin(request: Request, asked: InfillRequest) -> tuple[Infilled, Deltas]:
+    daemon = the_daemon(request)
+    asked.check_stream()
+    info = await daemon.generator(asked.model or None)  # llama.vim sends "" where none is set
+    if info.fim is None:
+        message = f"{info.name} has no tokens to mark a hole with, and cannot fill one"
+        raise InvalidRequest(message, param="model", hint=NEEDS_FIM)
+    params = asked.infill_params(info)
+    prompt, cut = await _prompt(daemon, info, info.fim, asked)
+    return Infilled(asked, info, cut), daemon.generate([prompt], params, 1)
+
+
+async def _prompt(
+    daemon: Daemon, info: ModelInfo, fim: FimTokens, asked: InfillRequest
+) -> tuple[Prompt, bool]:
+    """The prompt, and whether something had to be left out of it."""
+    extra = [extra_text(fim, file.filename, file.text) for file in asked.input_extra]
+    texts = [asked.input_prefix, asked.input_suffix, asked.prompt, *extra]
+    room = _room(info, asked)
+    if surely_fits(texts, room):
+        prefix, suffix, middle, *files = map(untrusted, texts)
+        return layout(fim, Hole(prefix, suffix, middle, files)), False
+    prefix_, suffix_, middle_, *files_ = await asyncio.gather(*(_tokens(daemon, text) for text in texts))
+    hole, cut = fitted(prefix_, suffix_, middle_, files_, room)
+    return layout(fim, hole), cut
+
+
+def _room(info: ModelInfo, asked: InfillRequest) -> int:
+    """Tokens for the prompt: what the answer leaves of the context, which is three quarters at least."""
+    limit, quarter = asked.limit(), info.ctx // 4
+    return info.ctx - max(1, quarter if limit is None else min(limit, quarter))
+
+
+async def _tokens(daemon: Daemon, text: str) -> Tokens:
+    return await daemon.supervisor.tokenize([Span(text, trusted=False)])

@@ -1,0 +1,113 @@
+"""Thoughts: whether there will be any, and where they are in an answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgeinfer.chat.reasoning import TAGS, Thinking, continued, thinking_of
+from edgeinfer.chat.reply import ReplyParser
+from edgeinfer.chat.tools.events import Content, Event, Reasoning
+
+THINK = TAGS[0]
+SOURCE = "{{ content.split('</think>')[-1] }}"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "state"),
+    [
+        ("<｜Assistant｜><think>\n", "open"),
+        ("<｜Assistant｜><think>", "open"),
+        ("assistant\n<think>\n\n</think>\n\n", "closed"),
+        ("<|assistant|></think>", "closed"),
+        ("assistant\n", "possible"),
+        ("user\n<think> and </think>?\nassistant\n", "possible"),
+    ],
+)
+def test_the_end_of_a_prompt_tells(prompt: str, state: str) -> None:
+    """What else stands in it is somebody's words."""
+    assert Thinking(state, THINK) == thinking_of(SOURCE, prompt)  # type: ignore[arg-type]
+    assert Thinking() == thinking_of("no tags", prompt)
+
+
+@pytest.mark.parametrize("tags", TAGS, ids=lambda tags: tags.open)
+def test_every_pair_is_told_from_a_template(tags: Any) -> None:
+    """By its second."""
+    source = f"{{{{ '{tags.close}' }}}}"
+    assert Thinking("open", tags) == thinking_of(source, f"x{tags.open}{tags.open_end}")
+    possible = thinking_of(source, "x")
+    assert Thinking("possible", tags) == possible
+    assert Thinking("closed", tags) == thinking_of(source, "x" + possible.off) == possible.stopped()
+    opened = Thinking("open", tags)
+    assert Thinking("closed", tags) == thinking_of(source, f"x{tags.open}{opened.off}")
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [
+        ("", "possible"),
+        ("Hello", "closed"),
+        ("<think>\nHm", "open"),
+        ("<think>\nHm\n</think>\n\nHello", "closed"),
+        ("<think>\na</think> <think>", "open"),
+    ],
+)
+def test_an_answer_that_the_caller_began(content: str, state: str) -> None:
+    """Its own words tell."""
+    assert state == continued(SOURCE, content).state
+    assert "none" == continued("", content).state
+
+
+def test_how_thoughts_are_ended_and_turned_off() -> None:
+    """As the models do it themselves."""
+    assert "\n</think>\n\n" == Thinking("open").end == Thinking("open").off
+    assert "<think>\n\n</think>\n\n" == Thinking("possible").off
+    assert "" == Thinking("closed").off == Thinking().off
+    assert "[/THINK]" == Thinking("open", TAGS[1]).end
+
+
+def parsed(state: Any, *pieces: str) -> tuple[str, str]:
+    """Thoughts and content; the same letter by letter."""
+    found = _parsed(state, *pieces)
+    assert found == _parsed(state, *"".join(pieces))
+    return found
+
+
+def _parsed(state: Any, *pieces: str) -> tuple[str, str]:
+    parser = ReplyParser(Thinking(state))
+    events: list[Event] = [event for piece in pieces for event in parser.feed(piece)] + parser.finish()
+    thoughts = "".join(event.text for event in events if isinstance(event, Reasoning))
+    return thoughts, "".join(event.text for event in events if isinstance(event, Content))
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "thoughts", "content"),
+    [
+        ("open", "\nHm.\nOh.\n</think>\n\nHello.\n", "Hm.\nOh.", "Hello.\n"),
+        ("open", "</think>Hello", "", "Hello"),
+        ("open", "Hm.\n", "Hm.", ""),
+        ("open", "Hm. </thi", "Hm.", ""),
+        ("open", "a </think> <think> b </think>", "a", "<think> b </think>"),
+        ("possible", "<think>\nHm\n</think>\n\nHello", "Hm", "Hello"),
+        ("possible", "\n<think>Hm</think>Hello", "Hm", "Hello"),
+        ("possible", "<think>\n\n</think>\n\nHello", "", "Hello"),
+        ("possible", "\n\nHello <think>", "", "\n\nHello <think>"),
+        ("possible", "<thi", "", "<thi"),
+        ("possible", "", "", ""),
+        ("closed", "<think>Hm</think>", "", "<think>Hm</think>"),
+        ("none", " \nHello\n", "", " \nHello\n"),
+    ],
+)
+def test_thoughts_are_split_from_content(state: Any, text: str, thoughts: str, content: str) -> None:
+    """White space around either is nobody's."""
+    assert (thoughts, content) == parsed(state, text)
+
+
+def test_thoughts_stream() -> None:
+    """All but what could be the tag, and white space before it."""
+    parser = ReplyParser(Thinking("open"))
+    assert [Reasoning("a")] == parser.feed("a <")
+    assert [Reasoning(" < b")] == parser.feed(" b\n")
+    assert [] == parser.feed("</thin")
+    assert [Content("c")] == parser.feed("k>\n\nc")
