@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 from pathlib import Path
@@ -60,6 +61,38 @@ def test_options_reach_the_request_and_only_those_given(tmp_path: Path) -> None:
         "stream_options": {"include_usage": True},
     }
     assert set(server.asked[1]) == {"messages", "stream", "stream_options"}
+
+
+def test_tools_are_offered_and_their_calls_printed_a_line_each(tmp_path: Path) -> None:
+    """The text before them has a line of its own."""
+    tools = [{"type": "function", "function": {"name": "light"}}]
+    (tmp_path / "tools.json").write_text(json.dumps(tools))
+    calls = [
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "light", "arguments": ""}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"on": '}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "true}"}}]},
+        {"tool_calls": [{"index": 1, "id": "b", "function": {"name": "light", "arguments": "{}"}}]},
+    ]
+    with daemon("Sure.", *calls) as server:
+        done = run(
+            tmp_path, "chat", "--tools", str(tmp_path / "tools.json"), "On", EDGEINFER_PORT=server.port
+        )
+    assert done.stdout == 'Sure.\nlight {"on": true}\nlight {}\n'
+    assert server.asked[0]["tools"] == tools
+
+
+def test_a_schema_becomes_the_answer_s_format(tmp_path: Path) -> None:
+    """The daemon sees to it; a file that is none is wrong usage."""
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "object"}')
+    with daemon("{}") as server:
+        run(tmp_path, "chat", "--schema", str(file), "x", EDGEINFER_PORT=server.port)
+        file.write_text("{")
+        broken = run(tmp_path, "chat", "--schema", str(file), "x", EDGEINFER_PORT=server.port)
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
+    assert server.asked[0]["response_format"] == form
+    assert broken.returncode == 2
+    assert "--schema" in broken.stderr
 
 
 def test_json_prints_the_whole_answer_object(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +26,15 @@ def chat(
     ] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop after so many tokens.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
+    tools: Annotated[
+        Path | None,
+        typer.Option(
+            help="A JSON file with the tools it may call, as OpenAI has them. A call is printed as a line."
+        ),
+    ] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="A JSON file with a schema: the answer is JSON that keeps to it.")
+    ] = None,
     url: Annotated[
         str | None, typer.Option(help="Another server. Default: the daemon of this machine's settings.")
     ] = None,
@@ -47,6 +57,7 @@ def chat(
       edgeinfer chat "Why is the sky blue?"            one answer, then leave
       git diff | edgeinfer chat "Review this change"   prompt and standard input together
       edgeinfer chat --model ~/qwen3-0.6b.gguf "Hi"    any GGUF file
+      edgeinfer chat --tools tools.json "Light on"     what it calls, a line each
     """
     import sys
 
@@ -59,10 +70,15 @@ def chat(
         if hasattr(output, "reconfigure"):
             output.reconfigure(errors="replace")  # an answer may hold what this terminal cannot show
     question = _question(prompt)
-    if question is None and json:
-        raise typer.BadParameter("--json needs a prompt")
+    if question is None and (json or tools or schema):
+        raise typer.BadParameter("--json, --tools and --schema need a prompt")
+    form = _read(schema, "--schema") if schema else None
+    response_format = (
+        {"type": "json_schema", "json_schema": {"name": "answer", "schema": form}} if schema else None
+    )
+    offered = _read(tools, "--tools") if tools else None
     with _daemon(find(url, api_key), model) as (target, name), connect(target) as client:
-        options = Options(name, temperature, max_tokens, seed)
+        options = Options(name, temperature, max_tokens, seed, offered, response_format)
         conversation = Conversation(client, target, options, terminal.valid(system) if system else None)
         if question is None:
             terminal.say("/help tells what can be typed, Ctrl-D leaves.")
@@ -71,6 +87,15 @@ def chat(
             conversation.json(question)
         else:
             conversation.ask(question)
+
+
+def _read(path: Path, option: str) -> Any:
+    import json
+
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as e:
+        raise typer.BadParameter(f"{path}: {e}", param_hint=option) from e
 
 
 def _question(prompt: str | None) -> str | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from edgeinfer.cli import terminal
 from edgeinfer.cli.client import Target
-from edgeinfer.cli.stream import Figures, stream, whole
+from edgeinfer.cli.stream import Figures, Piece, stream, whole
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -19,6 +19,8 @@ class Options(msgspec.Struct, frozen=True):
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    tools: list[Any] | None = None
+    response_format: dict[str, Any] | None = None
 
 
 class Conversation:
@@ -45,7 +47,7 @@ class Conversation:
         pieces = stream(self.client, self.target, self.body(prompt), figures)
         try:
             for piece in pieces:
-                said.add(piece.text, thinking=piece.thinking)
+                said.add(piece)
         finally:
             pieces.close()  # closes the connection, which is how the daemon learns that nobody waits
             said.end()
@@ -60,21 +62,27 @@ class Conversation:
 
 
 class Printer:
-    """An answer on stdout, and the thinking before it on stderr, where somebody watches."""
+    """An answer on stdout, calls a line each, and the thinking before it on stderr, where somebody watches."""
 
     def __init__(self) -> None:
         self.answer = ""
         self.thinking = False
 
-    def add(self, text: str, *, thinking: bool) -> None:
+    def add(self, piece: Piece) -> None:
+        thinking = piece.kind == "thinking"
         if thinking != self.thinking:
             terminal.aside("[thinking]\n" if thinking else "\n[answer]\n")
             self.thinking = thinking
         if thinking:
-            terminal.aside(text)
+            terminal.aside(piece.text)
+        elif piece.begins:
+            self._write(("\n" if self.answer else "") + piece.text + " ")
         else:
-            self.answer += text
-            terminal.write(text)
+            self._write(piece.text)
+
+    def _write(self, text: str) -> None:
+        self.answer += text
+        terminal.write(text)
 
     def end(self) -> None:
         if self.answer and not self.answer.endswith("\n"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import msgspec
@@ -16,10 +16,11 @@ CHAT = "/v1/chat/completions"
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Text that was added: to the answer, or to the thinking before it."""
+    """Text that was added: to the answer, to the thinking before it, or to a call. `begins`: a call's name."""
 
     text: str
-    thinking: bool = False
+    kind: Literal["answer", "thinking", "call"] = "answer"
+    begins: bool = False
 
 
 class Figures(msgspec.Struct):
@@ -100,6 +101,12 @@ def _pieces(event: dict[str, Any], figures: Figures) -> Iterator[Piece]:
         figures.finish_reason = choice.get("finish_reason") or figures.finish_reason
         delta = choice.get("delta") or {}
         if thinking := delta.get("reasoning_content"):
-            yield Piece(thinking, thinking=True)
+            yield Piece(thinking, "thinking")
         if text := delta.get("content"):
             yield Piece(text)
+        for call in delta.get("tool_calls") or ():
+            function = call.get("function") or {}
+            if name := function.get("name"):
+                yield Piece(name, "call", begins=True)
+            if arguments := function.get("arguments"):
+                yield Piece(arguments, "call")
