@@ -74,7 +74,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     template_timeout: Annotated[float, _doc("Seconds a chat template may take to render.", gt=0)] = 5.0
     grammar_timeout: Annotated[
-        float, _doc("Seconds a JSON schema or a grammar may take to compile, or an answer to be checked.", gt=0)
+        float,
+        _doc("Seconds a JSON schema or a grammar may take to compile, or an answer to be checked.", gt=0),
     ] = 1.5
     max_body: Annotated[int, _doc("Largest request body in bytes.", ge=1024)] = 16 * 1024 * 1024
     log_level: Annotated[

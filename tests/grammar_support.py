@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
@@ -35,7 +37,7 @@ CLOSING = np.array(
 
 
 def matcher(text: str) -> LLMatcher:
-    limits: dict[str, object] = dict(LIMITS)
+    limits: dict[str, Any] = dict(LIMITS)
     return LLMatcher(TOKENIZER, text, log_level=0, limits=LLParserLimits(**limits))
 
 

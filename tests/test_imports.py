@@ -90,6 +90,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("hardware",), LEAVES),
         (("catalog",), LEAVES),
         (("plan",), (*LEAVES, "hardware", "catalog", "engine.config")),
+        (("grammar",), LEAVES),
         (("engine",), (*LEAVES, "grammar.limits")),
         (("llama",), (*LEAVES, "engine", "worker.messages")),
         (("worker",), (*LEAVES, "engine", "llama")),
@@ -166,6 +167,21 @@ def test_only_the_child_process_imports_the_engine_and_llama_cpp() -> None:
         if (other in heavy or room(other) == "llama") and room(name) not in ("engine", "llama")
     }
     assert found <= {"worker.process", "worker.runtime"}
+
+
+def test_only_the_grammar_process_imports_the_libraries_of_grammars() -> None:
+    """One seam to each: the daemon loads neither."""
+    found = {
+        (library, name)
+        for name, path in within("grammar", "server", "chat")
+        for library in {i.partition(".")[0] for i in imports(path)}
+        & {"llguidance", "jsonschema", "referencing"}
+    }
+    assert {
+        ("llguidance", "grammar.matcher"),
+        ("jsonschema", "grammar.check"),
+        ("referencing", "grammar.check"),
+    } == found
 
 
 def test_the_server_imports_nothing_heavy() -> None:

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from edgeinfer.grammar.core import FUEL, Core, Resolve, same, split, type_of, types
+from edgeinfer.grammar.core import FUEL, TYPES, Core, Resolve, same, split, type_of, types
+
+HEX = re.compile(r"\\x\{([0-9a-f]+)\}")
+NOT_PYTHON = re.compile(r"\\p|&&|\[[^\]]*\[|\(\?<|\+\+|\*\+")
 
 MAX_VALUES = 200
 """Of an enumeration that are tried one by one."""
 
 
+Known = dict[frozenset[int], bool]
+"""What is known of pairs, by their ids: two schemas of many parts would be compared over and over."""
+
+
 def disjoint(a: Core, b: Core, resolve: Resolve, fuel: int = FUEL) -> bool:
     """True is certain, False is not."""
+    return _disjoint(a, b, set(TYPES), resolve, fuel, {})
+
+
+def _disjoint(a: Core, b: Core, among: set[str], resolve: Resolve, fuel: int, known: Known) -> bool:
+    """As `disjoint`, for the values of some types."""
     if a is False or b is False:
         return True
     if isinstance(a, bool) or isinstance(b, bool) or fuel < 0:
         return False
-    common = types(a, resolve) & types(b, resolve)
-    if not common:
-        return True
+    pair = frozenset((id(a), id(b)))
+    if pair not in known:
+        known[pair] = False
+        common = among & types(a, resolve) & types(b, resolve)
+        known[pair] = not common or _compared(a, b, common, resolve, fuel, known)
+    return known[pair]
+
+
+def _compared(
+    a: dict[str, Any], b: dict[str, Any], common: set[str], resolve: Resolve, fuel: int, known: Known
+) -> bool:
     for one, other in ((a, b), (b, a)):
-        if "$ref" in one and disjoint(resolve(one["$ref"]), other, resolve, fuel - 1):
+        if "$ref" in one and _disjoint(resolve(one["$ref"]), other, common, resolve, fuel - 1, known):
             return True
-        if any(disjoint(part, other, resolve, fuel) for part in one.get("allOf", ())):
+        if any(_disjoint(part, other, common, resolve, fuel, known) for part in one.get("allOf", ())):
             return True
-        if "anyOf" in one and all(disjoint(option, other, resolve, fuel) for option in one["anyOf"]):
+        if "anyOf" in one and all(_disjoint(o, other, common, resolve, fuel, known) for o in one["anyOf"]):
             return True
         values = one.get("enum", ())
         if 0 < len(values) <= MAX_VALUES and all(excludes(other, value, resolve) for value in values):
@@ -78,9 +99,19 @@ def of_property(core: dict[str, Any], name: str) -> Core:
 
 
 def _mismatch(core: dict[str, Any], text: str) -> bool:
-    return text in core.get("excluding", ()) or not (
-        core.get("minLength", 0) <= len(text) <= core.get("maxLength", len(text))
-    )
+    if text in core.get("excluding", ()) or len(text) < core.get("minLength", 0):
+        return True
+    return len(text) > core.get("maxLength", len(text)) or not _may_match(core.get("pattern", ""), text)
+
+
+def _may_match(pattern: str, text: str) -> bool:
+    """Python reads most of what `pattern.translate` writes, and in the same way."""
+    if NOT_PYTHON.search(pattern):
+        return True
+    try:
+        return re.search(HEX.sub(lambda found: f"\\U{int(found[1], 16):08x}", pattern), text) is not None
+    except re.error:
+        return True
 
 
 def _objects(a: dict[str, Any], b: dict[str, Any], resolve: Resolve, fuel: int) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex
 from edgeinfer.grammar.core import Core, all_of, any_of, types
 from edgeinfer.grammar.disjoint import of_property
 from edgeinfer.grammar.joining import join
-from edgeinfer.grammar.keywords import Invalid
+from edgeinfer.grammar.keywords import invalid
 from edgeinfer.grammar.pattern import excluding
 from edgeinfer.grammar.schema import Reduction
 
@@ -30,9 +32,13 @@ space puts in nothing else. And without \\u, by which a further property could b
 class Emission:
     """Of one reduction."""
 
-    def __init__(self, reduction: Reduction) -> None:
-        """Raises Invalid where a schema leads to itself before anything was written."""
+    def __init__(self, reduction: Reduction, dead: Collection[str] = ()) -> None:
+        """`dead` names definitions that nothing satisfies.
+
+        Raises UnsupportedSchema where a schema leads to itself before anything was written.
+        """
         self._reduction = reduction
+        self._dead = dead
         self._joined: dict[str, str] = {}
         self._todo: list[tuple[str, Core]] = []
         self._looping: dict[str, bool] = {}
@@ -69,7 +75,7 @@ class Emission:
                     way.popitem()
                     done.add(name)
                 elif name in way:
-                    raise Invalid(
+                    raise invalid(
                         self._reduction.pointer(name),
                         "the schema refers to itself without end",
                         hint="break the circle",
@@ -77,7 +83,7 @@ class Emission:
                 elif name not in done:
                     way[name] = None
                     todo.append((name, True))
-                    todo += [(other, False) for other in _in_place(self._reduction.definitions[name])]
+                    todo += [(other, False) for other in self._reduction.in_place.get(name, ())]
 
     def _find_ending(self) -> None:
         definitions = self._reduction.definitions
@@ -85,7 +91,7 @@ class Emission:
         while before < len(self._ending):
             before = len(self._ending)
             for name in reversed(definitions):  # what is referred to was mostly defined later
-                if name not in self._ending and self._ends(definitions[name]):
+                if name not in self._ending and name not in self._dead and self._ends(definitions[name]):
                     self._ending.add(name)
 
     def _ends(self, core: Core) -> bool:
@@ -154,9 +160,11 @@ class Emission:
         if key not in self._joined:
             if len(self._joined) == MAX_JOINED:
                 raise GrammarTooComplex("the schema has too many combinations of circular references")
-            name = self._joined[key] = f"j{len(self._joined)}"
-            self._todo.append((name, core))
-        return {"$ref": f"#/$defs/{self._joined[key]}"}
+            name = self._joined[key] = f"j{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+            if name not in self._dead:
+                self._todo.append((name, core))
+        name = self._joined[key]
+        return name not in self._dead and {"$ref": f"#/$defs/{name}"}
 
     def _flat(self, core: Core) -> Core:
         """The same without circular references that are to be joined with something."""
@@ -212,18 +220,6 @@ class Emission:
 
 def _name(reference: str) -> str:
     return reference.rpartition("/")[2]
-
-
-def _in_place(core: Core) -> list[str]:
-    """The definitions that must hold of the same value."""
-    found = []
-    todo = [core]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, dict):
-            found += [_name(one["$ref"])] if "$ref" in one else []
-            todo += [*one.get("allOf", ()), *one.get("anyOf", ())]
-    return found
 
 
 def _references(core: Core) -> list[str]:

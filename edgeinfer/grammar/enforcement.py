@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex, InvalidRequest, UnsupportedSchema
+from edgeinfer.grammar.closing import closed
 from edgeinfer.grammar.emission import Emission
 from edgeinfer.grammar.keywords import pointer
 from edgeinfer.grammar.matcher import overlap, stuck
@@ -25,11 +26,15 @@ MAX_REPAIRS = 4
 SEARCH = 0.2
 """Seconds that may be spent on finding out where in a schema the trouble lies, each time."""
 
+DEAD = re.compile(r"Unsatisfiable schema:.*?while processing \S*#/\$defs/(\w+)", re.DOTALL)
+MAX_DEAD = 16
+
 LIMIT = re.compile("too (large|big|many|complex)|limit|fuel|exceeded|stack level", re.IGNORECASE)
 
 
 def enforced(source: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The grammar, and JSON pointers of what it does not enforce. Raises InvalidRequest."""
+    source = closed(source)
     without: set[tuple[str, str]] = set()
     piece, reduction, error = attempt(source, "", without)
     for _ in range(MAX_REPAIRS):
@@ -40,11 +45,12 @@ def enforced(source: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
         if repair is None:
             error.message = f"at {found or 'the root'}: {error.message}"
             raise error
-        # It may stand behind a reference: then it is left out everywhere.
-        at = "" if without.issuperset((found, keyword) for keyword in repair) else found
+        # If that does not help, it stands behind a reference: then it is left out everywhere.
+        at = "" if any(keyword in repair for _, keyword in without) else found
         without |= {(at, keyword) for keyword in repair}
         piece, reduction, error = attempt(source, "", without)
     if error is not None:
+        error.message = f"at the root: {error.message}"
         raise error
     if reduction.unenforced and reduction.uncheckable:
         raise UnsupportedSchema(
@@ -60,14 +66,25 @@ def attempt(
     """The schema at a pointer, compiled, and what llguidance has against it."""
     for formats in (True, False):  # a format is a remark: rather none than one that contradicts the rest
         reduction = Reduction(source, overlap, at, formats, without)
-        schema = Emission(reduction).json_schema()
-        if schema is None:
-            return {}, reduction, UnsupportedSchema("no value satisfies the schema")
-        piece = {"json_schema": schema}
-        error = stuck({"name": "part", **piece})
+        piece, error = emitted(reduction)
         if error is None or not reduction.formatted:
             break
-    return piece, reduction, refused(error, UnsupportedSchema) if error else None
+    return piece, reduction, error
+
+
+def emitted(reduction: Reduction) -> tuple[dict[str, Any], InvalidRequest | None]:
+    """As llguidance takes it, without the definitions that it finds to be unsatisfiable."""
+    dead: set[str] = set()
+    while True:
+        schema = Emission(reduction, dead).json_schema()
+        if schema is None:
+            return {}, UnsupportedSchema("no value satisfies the schema")
+        piece = {"json_schema": schema}
+        words = stuck({"name": "part", **piece})
+        found = DEAD.search(words or "")
+        if found is None or found[1] in dead or len(dead) == MAX_DEAD:
+            return piece, refused(words, UnsupportedSchema) if words else None
+        dead.add(found[1])
 
 
 def culprit(source: Any, without: set[tuple[str, str]]) -> str:
@@ -101,7 +118,7 @@ def places(source: Any, at: str) -> list[str]:
 
 def refused(error: str, kind: type[InvalidRequest] = InvalidRequest) -> InvalidRequest:
     """llguidance's words as an error."""
-    words = error.partition("<state>")[0].strip()[:300]
+    words = " ".join(error.partition("<state>")[0].split())[:300]
     if "NoExtension" in words or "nsatisfiable" in words or words.startswith("nothing"):
         return kind(f"nothing can match it: {words}")
     if LIMIT.search(words):

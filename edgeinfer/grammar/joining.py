@@ -22,6 +22,11 @@ def join(a: Core, b: Core, resolve: Resolve) -> Core:
     """What both allow. The order of properties is `a`'s, then `b`'s."""
     if isinstance(a, bool) or isinstance(b, bool):
         return a if b is True else b if a is True else False
+    if a == b:
+        return a
+    for one, other in ((a, b), (b, a)):
+        if one.keys() == {"$ref"} and resolve(one["$ref"]) == other:
+            return one
     if disjoint(a, b, resolve):
         return False
     for one, other in ((a, b), (b, a)):

@@ -13,15 +13,13 @@ NEWEST = 2020
 """Drafts count 4, 6, 7, 2019, 2020."""
 
 
-class Invalid(UnsupportedSchema):
-    """Something at one place in a schema, given as a JSON pointer."""
-
-    def __init__(self, at: str, message: str, hint: str | None = None) -> None:
-        super().__init__(f"at {at or 'the root'}: {message}", hint=hint)
-
-
 def pointer(at: str, *steps: str | int) -> str:
     return at + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
+
+
+def invalid(at: str, message: str, hint: str | None = None) -> UnsupportedSchema:
+    """Something at one place in a schema, given as a JSON pointer."""
+    return UnsupportedSchema(f"at {at or 'the root'}: {message}", hint=hint)
 
 
 def draft_of(root: Any) -> int | None:
@@ -136,7 +134,7 @@ REPLACED = {"dependencies", "additionalItems", "$recursiveRef"}
 
 
 def in_force(raw: dict[str, Any], at: str, draft: int | None) -> dict[str, Any]:
-    """The keywords of `raw` that say what is valid. Raises Invalid for a malformed one.
+    """The keywords of `raw` that say what is valid. Raises UnsupportedSchema for a malformed one.
 
     `draft` is None for a schema that names none: old and new keywords are taken to mean what they used to.
     """
@@ -148,6 +146,6 @@ def in_force(raw: dict[str, Any], at: str, draft: int | None) -> dict[str, Any]:
         if since > (draft or NEWEST) or (draft == NEWEST and keyword in REPLACED):
             continue
         if not fits(value):
-            raise Invalid(pointer(at, keyword), f"{keyword} must be {form}")
+            raise invalid(pointer(at, keyword), f"{keyword} must be {form}")
         found[keyword] = value
     return found

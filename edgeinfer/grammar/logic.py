@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from edgeinfer.grammar.core import Core, all_of, any_of, negations
+from edgeinfer.grammar.core import FUEL, Core, Resolve, all_of, any_of, negations
 from edgeinfer.grammar.disjoint import disjoint
+from edgeinfer.grammar.joining import join
 from edgeinfer.grammar.keywords import in_force, pointer
 from edgeinfer.grammar.place import Place
 
@@ -12,6 +13,15 @@ MAX_APART = 32
 
 MAX_PRODUCT = 8
 """Combinations of alternatives that are left to llguidance."""
+
+OBJECT = {
+    "properties",
+    "patternProperties",
+    "additionalProperties",
+    "required",
+    "minProperties",
+    "maxProperties",
+}
 
 MAX_COMPARED = 200
 """Options of a oneOf that are compared with each other."""
@@ -56,35 +66,65 @@ def _one_of(place: Place) -> Core:
     options = [place.reduce("oneOf", n) for n in range(len(place.get("oneOf")))]
     wide = place.context.strengthened == before
     options = [option for option in options if option is not False]
-    if not wide or len(options) > MAX_COMPARED:
+    narrowed = _apart(place, options) if wide and len(options) <= MAX_COMPARED else None
+    if narrowed is None:
         place.leave("oneOf")
         return any_of(options)
-    apart = [[o for o in options if o is not one and not _apart(place, one, o)] for one in options]
-    if sum(map(len, apart)) > 2 * MAX_APART:
-        place.leave("oneOf")
-        return any_of(options)
-    narrowed = [_without(place, one, others) for one, others in zip(options, apart, strict=True)]
-    if None in narrowed:
-        place.leave("oneOf")
-        return any_of(options)
-    return any_of([option for option in narrowed if option is not None])
+    return any_of(narrowed)
 
 
-def _apart(place: Place, a: Core, b: Core) -> bool:
+def _apart(place: Place, options: list[Core]) -> list[Core] | None:
+    """The options, each narrowed to where no other holds; None where that cannot be said."""
     resolve = place.context.resolve_wide
-    return disjoint(all_of([place.own, a]), all_of([place.own, b]), resolve)
+    here: Core = place.own
+    if sum(_of_objects(option, resolve) for option in options) > 1:
+        # These hold of all that is no object, so that of such a value more than one does.
+        here = join(here, {"type": ["object"]}, resolve)
+        place.parts.append({"type": ["object"]})
+    views = [join(here, _followed(option, resolve), resolve) for option in options]
+    overlaps = [
+        [
+            other
+            for other, theirs in zip(options, views, strict=True)
+            if theirs is not mine and not disjoint(mine, theirs, resolve)
+        ]
+        for mine in views
+    ]
+    if sum(map(len, overlaps)) > 2 * MAX_APART:
+        return None
+    found = []
+    for option, view, others in zip(options, views, overlaps, strict=True):
+        narrowed = option if not others else _without(place, option, view, others)
+        if narrowed is None:
+            return None
+        found.append(narrowed)
+    return found
 
 
-def _without(place: Place, option: Core, others: list[Core]) -> Core | None:
+def _of_objects(option: Core, resolve: Resolve) -> bool:
+    """It says something of objects, and nothing of other values."""
+    followed = _followed(option, resolve)
+    return isinstance(followed, dict) and followed.keys() <= OBJECT
+
+
+def _followed(core: Core, resolve: Resolve) -> Core:
+    """What a mere reference leads to."""
+    for _ in range(FUEL):
+        if isinstance(core, bool) or core.keys() != {"$ref"}:
+            break
+        core = resolve(core["$ref"])
+    return core
+
+
+def _without(place: Place, option: Core, view: Core, others: list[Core]) -> Core | None:
     """`option` where none of `others` holds; None where that cannot be said."""
-    resolve = place.context.resolve_exactly
     parts = [option]
     cases = 1
     for other in others:
-        nots = negations(other, resolve)
+        nots = negations(other, place.context.resolve_exactly)
         if nots is None:
             return None
-        nots = [no for no in nots if not disjoint(no, all_of([place.own, option]), resolve)]
+        nots = [no for no in nots if not disjoint(no, view, place.context.resolve_exactly)]
         cases *= len(nots)
         if cases > MAX_APART:
             return None

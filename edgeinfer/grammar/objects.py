@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -92,18 +91,22 @@ def _unevaluated(place: Place, named: dict[str, Core], patterns: dict[str, Core]
     schema = place.reduce("unevaluatedProperties")
     if not any(keyword in place.keywords for keyword in APPLICATORS):
         return schema
-    place.narrow()
     seen = Names(place.context)
     seen.add(place.raw, place.at)
     if seen.open:
         return others
     if seen.uncertain:
+        place.narrow()
         place.leave("unevaluatedProperties")
     for name in seen.properties:
         named.setdefault(name, True)
     for source in seen.patterns:
-        with suppress(Untranslatable):  # such properties will not be written
-            patterns.setdefault(translate(source), True)
+        try:
+            pattern = translate(source)
+        except Untranslatable:
+            place.narrow()  # no such property will be written
+            continue
+        patterns.setdefault(pattern, True)
     return schema
 
 
@@ -128,13 +131,15 @@ def _names(place: Place, named: dict[str, Core], patterns: dict[str, Core], othe
     if pattern is None or patterns or named or others is False:
         place.leave("propertyNames")
         return others
+    if not rule.keys() <= {"type", "format", "pattern"} and "pattern" in rule:
+        place.leave("propertyNames")  # the lengths
     patterns[pattern] = others
     return False
 
 
 def _as_pattern(rule: dict[str, Any]) -> str | None:
     rest = rule.keys() - {"type", "format"}
-    if rest == {"pattern"}:
+    if "pattern" in rest and rest <= {"pattern", "minLength", "maxLength"}:
         pattern: str = rule["pattern"]
         return pattern
     if rest <= {"minLength", "maxLength"}:
@@ -183,11 +188,6 @@ def _sizes(
 
 def _as_map(place: Place, lacking: int, least: int, most: int | None) -> None:
     """All properties are required, or there are none but free ones: llguidance counts those."""
-    if any(keyword in place.keywords for keyword in APPLICATORS):
-        for keyword in ("minProperties", "maxProperties"):
-            if place.get(keyword):
-                place.leave(keyword)  # others may be named there
-        return
     if least:
         place.own["minProperties"] = least
     if most is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from edgeinfer.grammar.core import Core, all_of, any_of, joined, split, types
+from edgeinfer.grammar.core import FUEL, Core, Resolve, all_of, any_of, joined, split, types
 from edgeinfer.grammar.joining import join
 from edgeinfer.grammar.keywords import in_force, pointer
 
@@ -13,6 +13,10 @@ MAX_CASES = 32
 
 MAX_COPIED = 1024
 """As MAX_CASES, times the properties there: each case is a copy of all."""
+
+
+MAX_WEIGHT = 64
+"""Alternatives that a case may come to, as long as others come to less."""
 
 
 class Context(Protocol):
@@ -44,6 +48,8 @@ class Context(Protocol):
     def leave(self, at: str) -> None: ...
 
     def omits(self, at: str, keyword: str) -> bool: ...
+
+    def share(self, core: Core) -> Core: ...
 
     def overlap(self, patterns: list[str]) -> bool: ...
 
@@ -129,7 +135,7 @@ class Place:
         return True
 
     def core(self) -> Core:
-        own: Core = self.own if self._cases is None else any_of(self._cases)
+        own: Core = self.own if self._cases is None else any_of(self._shared(self._cases))
         parts: list[Core] = [part for part in self.parts if part is not True and part != {}]
         if not parts or own is False:
             return own
@@ -143,3 +149,34 @@ class Place:
         if "allOf" in own:
             own, together = {}, {"allOf": [together, own] if self.first else [own, together]}
         return {**together, **own} if self.first else {**own, **together}
+
+    def _shared(self, cases: list[Core]) -> list[Core]:
+        """The cases, without those that llguidance would multiply out, and with one copy of what they share."""
+        light = [case for case in cases if weight(case, self.context.resolve) <= MAX_WEIGHT]
+        if light and len(light) < len(cases):
+            self.narrow()
+            cases = light
+        objects = [case for case in cases if isinstance(case, dict) and "properties" in case]
+        shared = {
+            name: self.context.share(schema)
+            for name, schema in self.own.get("properties", {}).items()
+            if len(objects) > 1 and all(case["properties"].get(name) is schema for case in objects)
+        }
+        return [
+            {**case, "properties": case["properties"] | shared}
+            if shared and isinstance(case, dict) and "properties" in case
+            else case
+            for case in cases
+        ]
+
+
+def weight(core: Core, resolve: Resolve, fuel: int = FUEL) -> int:
+    """How many alternatives it comes to once all that must hold together is multiplied out."""
+    if isinstance(core, bool) or not fuel:
+        return 1
+    found = sum(weight(option, resolve, fuel) for option in core["anyOf"]) if "anyOf" in core else 1
+    for part in core.get("allOf", ()):
+        found *= weight(part, resolve, fuel)
+    if "$ref" in core:
+        found *= weight(resolve(core["$ref"]), resolve, fuel - 1)
+    return found

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import traceback
 from collections.abc import Callable
 
 from edgeinfer.confined import confine, serve
@@ -41,6 +42,11 @@ class Worker:
                 hint="use a smaller schema or grammar",
             )
             return Outcome(error=error.data())
+        except Exception as e:
+            traceback.print_exc()
+            return Outcome(
+                error=EdgeinferError(f"the grammar process failed: {type(e).__name__}: {e}").data()
+            )
 
 
 def refuse(error: ImportError) -> Callable[[Job], Outcome]:

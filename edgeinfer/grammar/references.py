@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
-from edgeinfer.grammar.keywords import Invalid, pointer
+from edgeinfer.grammar.keywords import invalid, pointer
 
 LITERAL = ("const", "enum", "default", "examples", "example")
 """Keywords whose values look like schemas but are none."""
@@ -22,7 +22,7 @@ class References:
         self._index()
 
     def resolve(self, raw: dict[str, Any], reference: str, at: str) -> tuple[str, Any]:
-        """The pointer of the schema that `reference` in `raw` means, and that schema. Raises Invalid."""
+        """The pointer of the schema that `reference` in `raw` means, and that schema. Raises UnsupportedSchema."""
         uri = urljoin(self._bases.get(id(raw), ""), reference)
         if reference.startswith("#"):
             uri = self._bases.get(id(raw), "") + reference
@@ -30,13 +30,13 @@ class References:
         if uri in self._anchors:
             return self._anchors[uri]
         if resource not in self._resources:
-            raise Invalid(at, f"{reference!r} is outside of the schema", hint="put the definition into $defs")
+            raise invalid(at, f"{reference!r} is outside of the schema", hint="put the definition into $defs")
         if fragment and not fragment.startswith("/"):
-            raise Invalid(at, f"{reference!r} names an anchor that does not exist")
+            raise invalid(at, f"{reference!r} names an anchor that does not exist")
         return self._walk(*self._resources[resource], unquote(fragment), reference, at)
 
     def at(self, at: str) -> Any:
-        """What stands at a pointer. Raises Invalid."""
+        """What stands at a pointer. Raises UnsupportedSchema."""
         return self._walk("", self._root, at, f"#{at}", at)[1]
 
     def _walk(self, start: str, node: Any, fragment: str, reference: str, at: str) -> tuple[str, Any]:
@@ -49,7 +49,7 @@ class References:
             elif isinstance(node, dict) and step in node:
                 node = node[step]
             else:
-                raise Invalid(at, f"{reference!r} leads nowhere")
+                raise invalid(at, f"{reference!r} leads nowhere")
         return pointer(start, *steps), node
 
     def _index(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex
 from edgeinfer.grammar.core import same, split, type_of
-from edgeinfer.grammar.keywords import Invalid, pointer
+from edgeinfer.grammar.keywords import invalid, pointer
 from edgeinfer.grammar.pattern import Untranslatable, conjuncts, translate
 from edgeinfer.grammar.place import Place
 
@@ -67,7 +67,7 @@ def numbers(place: Place) -> None:
         if abs(value) <= EXACT:
             place.own[bound] = value
         elif (value > 0) == bound.endswith("aximum"):
-            place.own[bound.replace("exclusiveM", "m")] = math.copysign(EXACT, value)
+            place.own[bound.replace("exclusiveM", "m")] = EXACT if value > 0 else -EXACT
             place.narrow()
         else:
             place.leave(bound)
@@ -154,7 +154,7 @@ def _pattern(place: Place, pattern: str) -> None:
     except Untranslatable as e:
         at = pointer(place.at, "pattern")
         if at in place.context.uncheckable:
-            raise Invalid(at, f"the expression has {e}, which is not supported") from e
+            raise invalid(at, f"the expression has {e}, which is not supported") from e
         place.leave("pattern")
         return
     place.own["pattern"] = first

@@ -7,13 +7,16 @@ still possible; or else left out, with its place noted, for the finished answer 
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Collection
+from itertools import count
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex
 from edgeinfer.grammar.arrays import arrays
 from edgeinfer.grammar.core import Core
-from edgeinfer.grammar.keywords import Invalid, draft_of
+from edgeinfer.grammar.keywords import draft_of, in_force, invalid
 from edgeinfer.grammar.logic import logic
 from edgeinfer.grammar.objects import objects
 from edgeinfer.grammar.place import Place
@@ -25,6 +28,12 @@ MAX_DEPTH = 100
 
 MAX_SCHEMAS = 20_000
 
+MIN_SHARED = 100
+"""Characters of what is worth a reference."""
+
+IN_PLACE = re.compile(r"(/(allOf|anyOf|oneOf)/\d+|/(not|if|then|else)|/dependentSchemas/[^/]+)*/\$\w+")
+"""The way from a schema to a reference that is about the same value."""
+
 UNKNOWN: Core = {"unknown": True}
 """A core schema of which nothing can be said."""
 
@@ -35,6 +44,7 @@ class Reduction:
     Attributes:
         formatted: a string must have a format.
         uncheckable: JSON pointers of what a finished answer cannot be checked for.
+        in_place: definition -> those that it refers to for the same value.
         root, definitions: `$ref` in them is "#/$defs/" and a name in `definitions`.
         unenforced: JSON pointers of what was left out.
     """
@@ -70,6 +80,9 @@ class Reduction:
         self._inexact: set[str] = set()
         self._left: dict[str, None] = {}
         self._schemas = 0
+        self._shared = count()
+        self._definition: tuple[str, str] | None = None  # the one being reduced, and where it stands
+        self.in_place: dict[str, set[str]] = {}
         self.definitions: dict[str, Core] = {}
         self.uncheckable: list[str] = []
         self.root = self.reduce(self._references.at(at), at)
@@ -78,7 +91,7 @@ class Reduction:
 
     def pointer(self, name: str) -> str:
         """Where in the schema a definition stands."""
-        return next(at for at, known in self._names.items() if known == name)
+        return next((at for at, known in self._names.items() if known == name), "")
 
     @property
     def unenforced(self) -> tuple[str, ...]:
@@ -88,7 +101,7 @@ class Reduction:
         if isinstance(raw, bool):
             return raw
         if not isinstance(raw, dict):
-            raise Invalid(at, "a schema must be an object or a boolean")
+            raise invalid(at, "a schema must be an object or a boolean")
         self._schemas += 1
         if self._schemas > MAX_SCHEMAS:
             raise GrammarTooComplex(f"the schema consists of more than {MAX_SCHEMAS} schemas")
@@ -110,6 +123,16 @@ class Reduction:
         if name is None:
             name = self._names[there] = f"d{len(self._names)}"
             self._todo[name] = (target, there)
+        if self._definition and IN_PLACE.fullmatch(at.removeprefix(self._definition[1])):
+            self.in_place.setdefault(self._definition[0], set()).add(name)
+        return {"$ref": f"#/$defs/{name}"}
+
+    def share(self, core: Core) -> Core:
+        """A reference to what stands in several places; small schemas as they are."""
+        if isinstance(core, bool) or len(json.dumps(core)) < MIN_SHARED:
+            return core
+        name = f"s{next(self._shared)}"
+        self.definitions[name] = core
         return {"$ref": f"#/$defs/{name}"}
 
     def resolve(self, reference: str) -> Core:
@@ -117,7 +140,7 @@ class Reduction:
         name = reference.rpartition("/")[2]
         if name in self._todo:
             self._define(name)
-        return self.definitions.get(name, UNKNOWN)  # it may refer to what is being reduced right now
+        return self.definitions.get(name, UNKNOWN)
 
     def resolve_wide(self, reference: str) -> Core:
         """As `resolve`, for conclusions that do not hold for what is narrower."""
@@ -143,13 +166,36 @@ class Reduction:
 
     def _define(self, name: str) -> None:
         raw, at = self._todo.pop(name)
-        strengthened, changes = self.strengthened, self.changes
+        strengthened, changes, outer = self.strengthened, self.changes, self._definition
+        self._definition = name, at
+        if isinstance(raw, dict):
+            self.definitions[name] = outline(in_force(raw, at, self.draft))
         self.definitions[name] = self.reduce(raw, at)
         if self.changes > changes:
             self._inexact.add(name)
         if self.strengthened > strengthened:
             self._narrow.add(name)
+        self._definition = outer
         self.strengthened = strengthened  # that is this definition's, not of who refers to it
+
+
+def outline(keywords: dict[str, Any]) -> Core:
+    """What is plain about a schema that is being reduced, for the conclusions of those that refer to it."""
+    found: dict[str, Any] = {"unknown": True}
+    names = keywords.get("type", [])
+    if names:
+        found["type"] = [names] if isinstance(names, str) else names
+    if "required" in keywords:
+        found["required"] = keywords["required"]
+    properties = keywords.get("properties", {})
+    constants = {
+        k: {"enum": [one["const"]]}
+        for k, one in properties.items()
+        if one is not True and "const" in (one or {})
+    }
+    if constants:
+        found["properties"] = constants
+    return found
 
 
 def _measure(schema: Any) -> None:
