@@ -43,6 +43,12 @@ def test_tojson_escapes_no_html_and_no_unicode() -> None:
     assert render("{{ v | tojson }}", v=VALUE) == '{"b": "<ü>", "a": [1, null]}'
 
 
+def test_tojson_takes_what_filters_give() -> None:
+    """A generator is a list to a template."""
+    assert render("{{ v | map(attribute='a') | list | tojson }}", v=[{"a": 1}]) == "[1]"
+    assert render("{{ v | map(attribute='a') | tojson }}", v=[{"a": 1}, {"a": "x"}]) == '[1, "x"]'
+
+
 def test_tojson_takes_the_arguments_of_json_dumps() -> None:
     """indent, separators, sort_keys and ensure_ascii are passed on."""
     options: dict[str, Any] = {"ensure_ascii": True, "indent": 2, "separators": (",", ":"), "sort_keys": True}

@@ -13,6 +13,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
+from types import GeneratorType
 from typing import Any, NoReturn
 
 from jinja2 import Template, nodes
@@ -53,10 +54,21 @@ def tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Jinja's own filter escapes HTML; models were trained without that."""
+    """Jinja's own filter escapes HTML; models were trained without that. What `map` and `select` give is a list."""
     return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+        default=_listed,
     )
+
+
+def _listed(value: object) -> list[Any]:
+    if isinstance(value, GeneratorType):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is no JSON")
 
 
 def raise_exception(message: object) -> NoReturn:
