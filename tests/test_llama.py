@@ -23,15 +23,11 @@ from edgeinfer.llama.model import Model
 from edgeinfer.llama.vocab import LlamaVocab
 
 PLAIN = "You are edgeinfer-nano, a small assistant on this device."
-LIGHT, FAN = (
-    '{{"type": "function", "function": {{"name": "{}", "description": "{}", "parameters": {{"type": "object", '
-    '"properties": {{"room": {{"type": "string"}}, "on": {{"type": "boolean"}}}}, "required": ["room", "on"]}}}}}}'.format(
-        *tool
-    )
-    for tool in (("set_light", "Switch a light"), ("set_fan", "Switch a fan"))
+TOOLS = "\n".join(
+    f'{{"description": "Switch a {noun}", "name": "set_{noun}", "parameters": {{"room": "string", "on": "boolean"}}}}'
+    for noun in ("light", "fan", "heater")
 )
-CALL = '\n</tools>\nCall one with:\n<tool_call>\n{"name": NAME, "arguments": {...}}\n</tool_call>'
-SYSTEM = f"{PLAIN}\n\n# Tools\n<tools>\n{LIGHT}{CALL}"
+SYSTEM = f"{PLAIN}\n<tools>\n{TOOLS}\n</tools>"
 
 
 def chat(text: str, system: str = PLAIN) -> str:
@@ -47,7 +43,7 @@ PROMPTS = [
     chat("Hello!"),
     chat("turn on the kitchen light", SYSTEM),
     chat("turn off the light in the bedroom", SYSTEM),
-    chat("switch on the fan in the office", SYSTEM.replace(CALL, f"\n{FAN}{CALL}")),
+    chat("switch on the fan in the office", SYSTEM),
     chat("How do I install a larger model?"),
     chat("turn on the kitchen light"),
 ]

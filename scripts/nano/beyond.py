@@ -40,6 +40,9 @@ OUTSIDE: tuple[str, ...] = (
     "what is the [best|largest|oldest] [phone|city|country|animal|movie]?", "do you like {topic}?",
     "compare {topic} and [cats|the sun|linux]", "why do [cats|people|birds|dogs] [sleep|sing|die]?",
     "solve x + {n} = {m}", "what is the square root of {n}?", "spell {topic}", "count to {n}",
+)
+
+ERRANDS: tuple[str, ...] = (
     "[order|buy|book] [a pizza|a flight|a taxi|{topic}]", "[call|email|text] [my mother|bob|the doctor]",
     "[send|write] an email to [bob|anna|my boss]",
     "[open|delete|read] [the file|my files|report.txt]", "search [the web|online|google] for {topic}",

@@ -1,18 +1,20 @@
-"""Conversations: the grammar and the word lists put together, from a fixed seed.
+"""Conversations: the grammar, the made-up tools and the word lists put together, from a fixed seed.
 
-`conversations(seed, n)` draws training data, `questions(seed, n)` single turns
-from the phrases that training never sees.
+`conversations(seed, n)` draws training data. `known`, `unseen`, `refusals` and `chats`
+draw single turns that training never sees: phrases, or nouns and parameter names,
+that the split by hash keeps for evaluation.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from grammar import dress
+from made import alike, counterpart, made
 from services import ALL
-from skills import Tool, draw_tools
+from skills import Skill, Tool, draw_tools
 from turns import Chat, about, act, ask, assistant_calls, command, outside, refuse
 from words import place
 
@@ -24,69 +26,116 @@ SYSTEMS = ("You are a helpful assistant.", "You control a smart home.", "You are
            "Help the operator.", "You are edgeinfer-nano.")  # fmt: skip
 
 
-def draw_toolbox(rng: random.Random) -> tuple[list[Tool], tuple[str, ...]]:
-    """One to six tools that don't compete for the same phrase."""
-    places = tuple(dict.fromkeys(place(rng) for _ in range(rng.randint(2, 5)))) if rng.random() < 0.18 else ()
-    count, tools, taken = rng.choice((1, 1, 2, 2, 3, 3, 4, 5, 6)), list[Tool](), set[str]()
-    for skill in rng.sample(ALL, len(ALL)):
-        if skill.group not in taken and len(tools) < count:
-            taken.add(skill.group)
-            tools += draw_tools(skill, rng, places)
+def draw_toolbox(rng: random.Random, share: float, test: bool = False) -> tuple[list[Tool], tuple[str, ...]]:
+    """One to five tools that don't compete for the same phrase; `share` of them are made up.
+
+    For evaluation, made-up tools come from the names never trained on, others have names that were.
+    """
+    places = tuple(dict.fromkeys(place(rng) for _ in range(rng.randint(2, 5)))) if rng.random() < 0.12 else ()
+    count, chosen = rng.choice((1, 1, 2, 2, 2, 3, 3, 4)), list[Skill]()
+    for _ in range(20):
+        skill = made(rng, test) if rng.random() < share else rng.choice(ALL)
+        if not any(alike(skill, other) for other in chosen):
+            chosen.append(skill)
+            other = counterpart(skill, rng, test) if rng.random() < 0.15 else None
+            chosen += [other] if other and not any(alike(other, c) for c in chosen) else []
+        if len(chosen) >= count:
+            break
+    tools = [tool for skill in chosen for tool in draw_tools(skill, rng, places, plain=test)]
     rng.shuffle(tools)
     unique = {tool.name: tool for tool in tools}
     return list(unique.values()), places
 
 
-def start(rng: random.Random, tools: bool) -> Chat:
+def start(rng: random.Random, share: float | None, test: bool = False) -> Chat:
+    """An empty conversation, without tools where there is no share of made-up ones."""
     chat = Chat()
-    if tools:
-        chat.tools, chat.places = draw_toolbox(rng)
-    if rng.random() < 0.45:
+    if share is not None:
+        chat.tools, chat.places = draw_toolbox(rng, share, test)
+    if rng.random() < 0.35:
         chat.say("system", rng.choice(SYSTEMS))
     return chat
 
 
 def conversations(seed: int, count: int) -> Iterator[Chat]:
-    """Training conversations of one to five exchanges."""
+    """Training conversations of one to four exchanges."""
     rng = random.Random(seed)
     for _ in range(count):
-        chat = start(rng, tools=rng.random() < 0.8)
-        turns = rng.choice((1, 1, 2, 3, 4, 5))
+        share = rng.choice((0.0, 0.0, 1.0, 1.0, 0.5)) if rng.random() < 0.75 else None
+        chat = start(rng, share)
+        turns = rng.choice((1, 1, 2, 2, 3, 4))
         for turn in range(turns):
             roll = rng.random()
             if not chat.tools:
-                about(chat, rng) if roll < 0.64 else outside(chat, rng) if roll < 0.84 else refuse(chat, rng)
-            elif roll < 0.74:
+                about(chat, rng) if roll < 0.66 else outside(chat, rng) if roll < 0.84 else refuse(chat, rng)
+            elif roll < 0.67:
                 act(chat, rng, turn == turns - 1)
-            elif roll < 0.84:
+            elif roll < 0.88:
                 refuse(chat, rng)
-            elif roll < 0.89:
+            elif roll < 0.90:
                 ask(chat, rng)
             else:
-                about(chat, rng) if roll < 0.97 else outside(chat, rng)
+                about(chat, rng) if roll < 0.96 else outside(chat, rng)
         if any(m["role"] == "user" for m in chat.messages):
             yield chat
 
 
-def questions(seed: int, count: int) -> Iterator[Chat]:
-    """Held-out single turns; the last message is the expected answer."""
-    rng = random.Random(seed)
-    made = 0
-    while made < count:
-        chat = start(rng, tools=made % 5 < 3)
-        if made % 5 == 0 or made % 5 == 1:
-            found = command(chat, rng, test=True)
-            if found is not None:
-                chat.say("user", dress(found.text, rng, polite=found.skill.key != "announce"))
-                assistant_calls(chat, [found.call])
-                chat.kind = "call"
-        elif made % 5 == 2:
-            refuse(chat, rng, test=True)
-        else:
-            about(chat, rng, test=True) if made % 10 < 8 else outside(chat, rng, test=True)
-        if chat.kind:
-            made += 1
+def _drawn(count: int, draw: Callable[[int], Chat | None]) -> Iterator[Chat]:
+    made_so_far = 0
+    while made_so_far < count:
+        chat = draw(made_so_far)
+        if chat is not None and chat.kind:
+            made_so_far += 1
             yield chat
+
+
+def _asked(rng: random.Random, chat: Chat, test: bool | None) -> Chat | None:
+    found = command(chat, rng, test)
+    if found is None:
+        return None
+    chat.say("user", dress(found.text, rng, polite=found.skill.key != "announce"))
+    assistant_calls(chat, [found.call])
+    chat.kind = "call"
+    return chat
+
+
+def known(seed: int, count: int) -> Iterator[Chat]:
+    """Commands to tools of the grammar, in phrases never trained on; the last message is the call."""
+    rng = random.Random(seed)
+    return _drawn(count, lambda _: _asked(rng, start(rng, 0.0, test=True), True))
+
+
+def unseen(seed: int, count: int) -> Iterator[Chat]:
+    """Commands to tools whose nouns and parameter names were never trained on."""
+    rng = random.Random(seed)
+    return _drawn(count, lambda _: _asked(rng, start(rng, 1.0, test=True), None))
+
+
+def refusals(seed: int, count: int) -> Iterator[Chat]:
+    """Commands that none of the given tools fits, and questions beyond the model."""
+    rng = random.Random(seed)
+
+    def draw(index: int) -> Chat:
+        chat = start(rng, (0.0, 1.0, 0.5, 0.0, 1.0, None)[index % 6], test=True)
+        if index % 6 == 3 or index % 12 == 5:
+            outside(chat, rng, test=True)
+        else:
+            refuse(chat, rng, test=True)
+        return chat
+
+    return _drawn(count, draw)
+
+
+def chats(seed: int, count: int) -> Iterator[Chat]:
+    """Questions about the model and edgeinfer, every third one with tools declared."""
+    rng = random.Random(seed)
+
+    def draw(index: int) -> Chat:
+        chat = start(rng, 0.5 if index % 3 == 0 else None, test=True)
+        about(chat, rng, test=True)
+        return chat
+
+    return _drawn(count, draw)
 
 
 if __name__ == "__main__":
@@ -94,4 +143,5 @@ if __name__ == "__main__":
 
     for example in conversations(1, 8):
         print(render(example.messages, example.declared(), generate=False), end="\n=====\n")
-    print(json.dumps([c.messages[-2:] for c in questions(2, 6)], indent=1))
+    for kind in (known, unseen, refusals, chats):
+        print(json.dumps([c.messages[-2:] for c in kind(2, 3)], indent=1))

@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path, help="holds tokenizer.json; data.npz is written there")
     parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--count", type=int, default=54000)
+    parser.add_argument("--count", type=int, default=120000)
     options = parser.parse_args()
     build(options.directory, options.seed, options.count)
 

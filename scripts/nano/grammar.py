@@ -7,7 +7,8 @@ import random
 import re
 from typing import Any
 
-from skills import Use
+from nouns import COLORS, ITEMS, PEOPLE
+from skills import Skill, Use
 from words import CITIES, LABELS, QUANTITIES, article, device, invented, place
 
 HELD_OUT_PERCENT = 10
@@ -53,6 +54,11 @@ ENDS = (
     "starts now",
     "will be late today",
 )
+TITLES = (
+    "blue", "river", "night", "summer", "old", "city", "road", "dream", "silver", "king", "garden", "rain",
+    "north", "little", "house", "green", "star", "winter", "last", "moon", "bridge", "golden", "island", "fire",
+    "seven", "wild", "apple", "stone", "light", "south", "red", "wolf", "harbor", "paper", "glass", "iron",
+)  # fmt: skip
 
 
 def expand(pattern: str, rng: random.Random) -> str:
@@ -68,16 +74,16 @@ def held_out(phrase: str) -> bool:
     return int.from_bytes(digest[:4], "big") % 100 < HELD_OUT_PERCENT
 
 
-def choose(patterns: tuple[str, ...], rng: random.Random, test: bool) -> str | None:
-    """One expanded pattern from the wanted side of the split, if there is one."""
+def choose(patterns: tuple[str, ...], rng: random.Random, test: bool | None) -> str | None:
+    """One expanded pattern from the wanted side of the split (None: either), if there is one."""
     for _ in range(TRIES):
         phrase = expand(rng.choice(patterns), rng)
-        if held_out(phrase) == test:
+        if test is None or held_out(phrase) == test:
             return phrase
     return None
 
 
-def values_for(key: str, use: Use, rng: random.Random, places: tuple[str, ...]) -> dict[str, Any]:
+def values_for(skill: Skill, use: Use, rng: random.Random, places: tuple[str, ...]) -> dict[str, Any]:
     """A value for each role that a phrase of this skill may mention."""
     degrees = rng.randint(12, 28) + (0.5 if rng.random() < 0.2 else 0)
     level = rng.randrange(0, 101, 5) if rng.random() < 0.6 else rng.randint(1, 99)
@@ -89,13 +95,27 @@ def values_for(key: str, use: Use, rng: random.Random, places: tuple[str, ...]) 
             45, 60, 90, rng.randint(1, 240))),
         "label": rng.choice(LABELS) if rng.random() < 0.6 else invented(rng),
         "quantity": rng.choice(QUANTITIES)[0] if rng.random() < 0.85 else invented(rng),
-        "city": city, "text": text,
+        "city": city, "text": text, "count": rng.randint(2, 60), "color": rng.choice(COLORS),
+        "time": f"{rng.randint(0, 23)}:{rng.randrange(0, 60, rng.choice((1, 5, 15))):02d}",
+        "item": rng.choice(ITEMS) if rng.random() < 0.6 else f"{rng.choice(('', '', 'a ', 'more '))}{invented(rng)}",
+        "person": rng.choice(PEOPLE) if rng.random() < 0.6 else invented(rng).capitalize(),
+        "query": title(rng),
     }  # fmt: skip
-    if key in NOUNS:
-        values["name"] = device(rng, NOUNS[key])
+    for param in skill.params:
+        if param.choices:
+            values[param.role] = rng.choice(param.choices)
+        if param.role == "name":
+            values["name"] = device(rng, NOUNS.get(skill.key, skill.key.replace("_", " ")))
     if use.state is not None:
         values["state"] = use.state
     return values
+
+
+def title(rng: random.Random) -> str:
+    """What somebody looks for: one to three words, invented or not."""
+    word = lambda: invented(rng) if rng.random() < 0.5 else rng.choice(TITLES)  # noqa: E731
+    words = [word() for _ in range(rng.choice((1, 1, 2, 2, 3)))]
+    return " ".join(words) if rng.random() < 0.5 else " ".join(w.capitalize() for w in words)
 
 
 def fill(pattern: str, values: dict[str, Any], **more: str) -> str:

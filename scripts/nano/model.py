@@ -20,9 +20,9 @@ class Config:
     """The model's shape; every row length is a multiple of 32, which Q8_0 needs."""
 
     vocab: int = 2048
-    width: int = 192
+    width: int = 256
     layers: int = 6
-    heads: int = 6
+    heads: int = 4
     kv_heads: int = 2
     ffn: int = 512
     context: int = 2048

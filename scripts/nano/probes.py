@@ -63,6 +63,48 @@ COMMANDS: tuple[tuple[str, str | None, dict[str, Any]], ...] = (
     ("open valve 7", None, {}),
 )
 
+NUMBER, WHOLE = {"type": "number"}, {"type": "integer"}
+WATER = _tool("water_bed", "Water a flower bed", 2, bed=TEXT, liters=NUMBER)
+TRANSLATE = _tool("translate", "Translate a text into a language", 2, text=TEXT, language=TEXT)
+HATCH = _tool("move_hatch", "Open or shut the roof hatch", 1, direction={"type": "string", "enum": ["open", "shut"]})
+TAXI = _tool("call_taxi", "Order a taxi to an address", 1, address=TEXT)
+CRANE = _tool("lift_load", "Lift the load of a crane to a height in meters", 2, crane=TEXT, meters=NUMBER)
+VOLUME = _tool("audio_volume", "Set the loudness of a speaker", 2, speaker=TEXT, loudness=WHOLE)
+BIRDS = _tool("feed_animals", "Feed the animals in a stable", 2, animal=TEXT, stable=TEXT)
+STOCK = _tool("stock_count", "How many of a part are in stock", 1, part=TEXT)
+SHIP = _tool("ship_parcel", "Send a parcel to a city", 2, parcel=TEXT, city=TEXT)
+COUNTER = _tool("reset_counter", "Reset the part counter", 0)
+PAINT = _tool("set_ambience", "Color of the room light", 2, hue={"type": "string", "enum": ["red", "blue", "warm"]}, area=TEXT)
+ALARM = _tool("wake_up", "Set the alarm clock", 1, clock=TEXT)
+BELT = _tool("belt_speed", "Speed of a conveyor belt in meters per minute", 2, belt=TEXT, speed=NUMBER)
+MAIL = _tool("mail_to", "Write a mail to a person", 2, person=TEXT, body=TEXT)
+
+NEW_COMMANDS: tuple[tuple[str, str | None, dict[str, Any], list[dict[str, Any]]], ...] = (
+    ("water the rose bed with 12 liters", "water_bed", {"bed": "rose bed", "liters": 12}, [WATER, HATCH]),
+    ("open the roof hatch", "move_hatch", {"direction": "open"}, [WATER, HATCH, TAXI]),
+    ("shut the hatch please", "move_hatch", {"direction": "shut"}, [HATCH]),
+    ("order a taxi to 5 Main Street", "call_taxi", {"address": "5 Main Street"}, [TAXI, STOCK]),
+    ("lift the load of crane 2 to 14 meters", "lift_load", {"crane": "crane 2", "meters": 14}, [CRANE, BELT]),
+    ("set the loudness of the kitchen speaker to 35", "audio_volume", {"speaker": "kitchen speaker",
+        "loudness": 35}, [VOLUME, PAINT]),
+    ("feed the goats in the north stable", "feed_animals", {"animal": "goats", "stable": "north stable"},
+        [BIRDS, WATER]),
+    ("how many bearings are in stock?", "stock_count", {"part": "bearings"}, [STOCK, SHIP]),
+    ("send parcel 81 to Hamburg", "ship_parcel", {"parcel": "parcel 81", "city": "Hamburg"}, [STOCK, SHIP]),
+    ("reset the part counter", "reset_counter", {}, [COUNTER, STOCK]),
+    ("make the light in the lounge blue", "set_ambience", {"hue": "blue", "area": "lounge"}, [PAINT, VOLUME]),
+    ("set the alarm clock to 6:45", "wake_up", {"clock": "6:45"}, [ALARM]),
+    ("run belt 3 at 20 meters per minute", "belt_speed", {"belt": "belt 3", "speed": 20}, [BELT, CRANE]),
+    ("write a mail to Sarah: the pump is broken", "mail_to", {"person": "Sarah", "body": "the pump is broken"},
+        [MAIL, TRANSLATE]),
+    ("reset the part counter", None, {}, [WATER, HATCH]),
+    ("feed the goats in the north stable", None, {}, [CRANE]),
+    ("what is the fuel level?", None, {}, [VOLUME, TAXI]),
+    ("close the garage door", None, {}, [ALARM, MAIL]),
+    ("set the volume to 20", None, {}, [BIRDS, COUNTER]),
+    ("tell me the price of gold", None, {}, [BELT]),
+)
+
 QUESTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Who are you?", ("edgeinfer-nano",)),
     ("so what exactly are you", ("edgeinfer-nano",)),

@@ -28,7 +28,10 @@ DISTRACTORS: tuple[tuple[str, str, str], ...] = (
 
 @dataclass(frozen=True)
 class Param:
-    """One parameter in the abstract; `role` names the slot that fills it."""
+    """One parameter in the abstract; `role` names the slot that fills it.
+
+    `choices` make it an enum; `told` means that its name alone says too little.
+    """
 
     role: str
     names: tuple[str, ...]
@@ -36,6 +39,8 @@ class Param:
     about: tuple[str, ...]
     required: bool = True
     pairs: tuple[tuple[object, object], ...] = ()
+    choices: tuple[str, ...] = ()
+    told: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Skill:
-    """`group` keeps two skills that answer the same phrase out of one prompt."""
+    """`group` keeps two skills that answer the same phrase out of one prompt; `made` is one of `made`."""
 
     key: str
     group: str
@@ -60,6 +65,7 @@ class Skill:
     params: tuple[Param, ...]
     uses: tuple[Use, ...]
     ask: str = ""
+    made: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,13 +97,16 @@ class Tool:
         return {"name": self.name, "arguments": arguments}
 
 
-def draw_tools(skill: Skill, rng: random.Random, places: tuple[str, ...] = ()) -> list[Tool]:
+def draw_tools(
+    skill: Skill, rng: random.Random, places: tuple[str, ...] = (), plain: bool = False
+) -> list[Tool]:
     """Declare a skill: one tool, or two when its state is part of the names.
 
     `places` is given when the rooms are to be an enum; then only they can be asked for.
+    With `plain` no name is invented.
     """
     states = [p for p in skill.params if p.kind == "state"]
-    if states and len(skill.params) == 2 and rng.random() < 0.2:
+    if states and len(skill.params) <= 2 and not skill.group.startswith("list:") and rng.random() < 0.2:
         on, off = next(
             (a, b) for a, b in rng.sample(states[0].pairs, len(states[0].pairs)) if isinstance(a, str)
         )
@@ -106,13 +115,15 @@ def draw_tools(skill: Skill, rng: random.Random, places: tuple[str, ...] = ()) -
         names = [f"{s}_{noun}".lower() if order else f"{noun}_{s}".lower() for s in (on, off)]
         return [_declare(skill, rng, places, name, f"{s} the {noun}".capitalize().replace("_", " "), i)
                 for i, (name, s) in enumerate(zip(names, (on, off), strict=True))]  # fmt: skip
-    return [_declare(skill, rng, places, _name(skill, rng), rng.choice(skill.about), None)]
+    return [_declare(skill, rng, places, _name(skill, rng, plain), rng.choice(skill.about), None)]
 
 
-def _name(skill: Skill, rng: random.Random) -> str:
+def _name(skill: Skill, rng: random.Random, plain: bool) -> str:
     roll = rng.random()
     name = rng.choice(skill.names)
-    if roll < 0.08:
+    if skill.made:
+        return name
+    if roll < 0.08 and not plain:
         return f"{name}_{invented(rng)}" if rng.random() < 0.5 else invented(rng)
     if roll < 0.16:
         head, *rest = name.split("_")
@@ -136,14 +147,14 @@ def _declare(
         while binding.name in properties:
             binding, spec = _bind(p, rng, places)
         text = rng.choice(p.about or ("",))
-        if described and text:
+        if (described or p.told) and text:
             spec["description"] = text
         properties[binding.name], bindings[p.role] = spec, binding
     required = [bindings[p.role].name for p in params if p.required]
     if rng.random() < 0.12:
         extra, kind, text = rng.choice(DISTRACTORS)
         properties.setdefault(extra, {"type": kind, "description": text})
-    return Tool(skill, name, _function(rng, name, about, properties, required), bindings, only)
+    return Tool(skill, name, _function(rng, name, about, properties, required, skill.made), bindings, only)
 
 
 def _bind(param: Param, rng: random.Random, places: tuple[str, ...]) -> tuple[Binding, Values]:
@@ -156,19 +167,23 @@ def _bind(param: Param, rng: random.Random, places: tuple[str, ...]) -> tuple[Bi
     if param.role == "place" and places:
         encode = {p: p.replace(" ", "_") for p in places} if rng.random() < 0.6 else {}
         return Binding(name, None, encode), {"type": "string", "enum": [encode.get(p, p) for p in places]}
+    if param.choices:
+        return Binding(name), {"type": "string", "enum": list(param.choices)}
     if param.kind == "number":
         whole = param.role != "degrees" and rng.random() < 0.6
         return Binding(name), {"type": "integer" if whole else "number"}
     return Binding(name), {"type": "string"}
 
 
-def _function(rng: random.Random, name: str, about: str, properties: Values, required: list[str]) -> Values:
+def _function(
+    rng: random.Random, name: str, about: str, properties: Values, required: list[str], skill_made: bool
+) -> Values:
     parameters: Values = {"type": "object", "properties": properties}
     if required or rng.random() < 0.3:
         parameters["required"] = required
     if rng.random() < 0.1:
         parameters["additionalProperties"] = False
     function: Values = {"name": name, "description": about, "parameters": parameters}
-    if rng.random() < 0.06:
+    if rng.random() < 0.06 and not skill_made:
         del function["description"]
     return {"type": "function", "function": function}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 from chat import render
@@ -17,30 +18,52 @@ from data import conversations
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 QWEN2_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+INNER_SPLIT = r"\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+"
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>",
            "<|fim_suffix|>",
            "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>")  # fmt: skip
 MARKUP = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
 SPECIAL = CONTROL + MARKUP
 VOCABULARY = 2048
+SPACED = 520
+SPACE = "Ġ"
 
 
 def train(seed: int, count: int) -> Tokenizer:
-    """Learn the merges, then append the special tokens, so that they come last."""
-    tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated")
+    """Learn the merges within words, then join the commonest words with the space before them.
+
+    A rare or invented word so splits alike wherever it stands: after a space in what the user
+    says, after a quote in the call that repeats it. The special tokens come last.
+    """
+    cut = re.compile("|".join(map(re.escape, SPECIAL)))
+    texts = [render(c.messages, c.declared(), generate=False) for c in conversations(seed, count)]
+    parts = [part for text in texts for part in cut.split(text)]
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
-    tokenizer.decoder = decoders.ByteLevel()
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(INNER_SPLIT), behavior="isolated"), level]
+    )
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY - len(SPECIAL),
+        vocab_size=VOCABULARY - len(SPECIAL) - SPACED,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         min_frequency=3,
         show_progress=False,
     )
-    cut = re.compile("|".join(map(re.escape, SPECIAL)))
-    texts = (render(c.messages, c.declared(), generate=False) for c in conversations(seed, count))
-    tokenizer.train_from_iterator((part for text in texts for part in cut.split(text)), trainer)
+    inner.train_from_iterator(parts, trainer)
+    learned = json.loads(inner.to_str())["model"]
+    vocabulary: dict[str, int] = learned["vocab"]
+    merges = [tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in learned["merges"]]
+    words = Counter(word for part in parts for word in re.findall(r" ([A-Za-z]+)", part))
+    for word, _ in words.most_common():
+        if len(vocabulary) == VOCABULARY - len(SPECIAL):
+            break
+        if word in vocabulary:
+            vocabulary[SPACE + word] = len(vocabulary)
+            merges.append((SPACE, word))
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    split = pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
+    tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in CONTROL])
     tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in MARKUP])
     return tokenizer

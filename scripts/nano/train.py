@@ -7,7 +7,11 @@ that the calls copy, so reading them teaches copying.
 
 One process a core, each with one thread, share gradients once a step: where other
 work runs on the same cores, threads that meet at every operation lose most of
-their time waiting for each other.
+their time waiting for each other. Each updates a share of the matrices.
+
+The rate follows the steps, not the clock: it stays, then falls linearly over the
+last ones. `touch DIRECTORY/finish` starts that fall early, so that a run can be
+stopped and continued at will (SIGSTOP, SIGCONT) and still be brought to a good end.
 """
 
 from __future__ import annotations
@@ -29,52 +33,74 @@ from model import Config, Nano
 from tokenizers import Tokenizer
 from torch import Tensor
 
-PROMPT_SHARE, PROMPT_WEIGHT = 0.25, 0.3
-SHAPE = Config(width=192, layers=5, heads=3, kv_heads=1, ffn=512)
+PROMPT_SHARE = 0.25
+SHAPE = Config(width=256, layers=6, heads=4, kv_heads=2, ffn=512)
 
 
 class Trainer:
     """Keeps the masters and the two optimizers in step with the bfloat16 network."""
 
-    def __init__(self, model: Nano, rate: float) -> None:
+    def __init__(self, model: Nano, rate: float, total: int, fall: int) -> None:
         self.rate, self.step = rate, 0
+        self.total, self.fall = total, min(fall, total)
         self.masters = {name: p.detach().clone() for name, p in model.named_parameters()}
         self.model = model.bfloat16()
         matrices = [p for name, p in self.masters.items() if p.ndim == 2 and name != "embed.weight"]
         others = [p for name, p in self.masters.items() if p.ndim != 2 or name == "embed.weight"]
+        rank, ranks = dist.get_rank(), dist.get_world_size()
+        self.foreign = [p for i, p in enumerate(matrices) if i % ranks != rank]
+        self.matrices = matrices
         self.optimizers: list[torch.optim.Optimizer] = [
             torch.optim.Muon(
-                matrices, lr=rate, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+                matrices[rank::ranks],
+                lr=rate,
+                weight_decay=0.05,
+                momentum=0.95,
+                adjust_lr_fn="match_rms_adamw",
             ),
             torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
         ]
 
-    def update(self, progress: float, said: float) -> tuple[float, float]:
-        """One step on the mean gradient of all processes; their mean progress and loss.
+    def update(self, finish: bool, said: float) -> float:
+        """One step on the mean gradient of all processes; their mean loss.
 
-        Progress (0 to 1) rides along with the gradients, so that all agree on the rate.
+        The wish to finish rides along with the gradients, so that all agree on the rate.
         """
         parts = [p.grad.float().flatten() for p in self.model.parameters() if p.grad is not None]
-        shared = torch.cat([*parts, torch.tensor([progress, said])])
+        shared = torch.cat([*parts, torch.tensor([float(finish), said])])
         dist.all_reduce(shared)
         shared /= dist.get_world_size()
-        gradient, progress, said = shared[:-2], float(shared[-2]), float(shared[-1])
+        gradient, said = shared[:-2], float(shared[-1])
+        if shared[-2] > 0:
+            self.total = min(self.total, self.step + self.fall)
         gradient *= min(1.0, 1.0 / (float(gradient.norm()) + 1e-6))
         at = 0
         for p, master in zip(self.model.parameters(), self.masters.values(), strict=True):
             master.grad = gradient[at : at + p.numel()].view_as(p)
             at += p.numel()
             p.grad = None
-        rate = self.rate * min((self.step + 1) / 60, 1.0, max(2 * (1 - progress), 0.01))
+        rate = self.rate * min((self.step + 1) / 60, 1.0, max((self.total - self.step) / self.fall, 0.01))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
         with torch.no_grad():
+            self._gather()
             for p, master in zip(self.model.parameters(), self.masters.values(), strict=True):
                 p.copy_(master)
         self.step += 1
-        return progress, said
+        return said
+
+    def _gather(self) -> None:
+        """The matrices that other processes have updated."""
+        for p in self.foreign:
+            p.zero_()
+        flat = torch.cat([p.flatten() for p in self.matrices])
+        dist.all_reduce(flat)
+        at = 0
+        for p in self.matrices:
+            p.copy_(flat[at : at + p.numel()].view_as(p))
+            at += p.numel()
 
     def save(self, path: Path) -> None:
         """Write beside the target and rename, so that a reader never sees half a file."""
@@ -85,8 +111,10 @@ class Trainer:
         temporary.replace(path)
 
 
-def losses(model: Nano, batch: Batch, generator: torch.Generator, pad: int) -> tuple[Tensor, float]:
-    """The weighted loss, and the plain loss over what the assistant says."""
+def losses(
+    model: Nano, batch: Batch, generator: torch.Generator, pad: int, weight: float
+) -> tuple[Tensor, float]:
+    """The loss with a weight on what the assistant doesn't say, and the plain loss over what it says."""
     ids, spoken = torch.from_numpy(batch[0]), torch.from_numpy(batch[1])
     hidden, target, spoken = model(ids[:, :-1]), ids[:, 1:], spoken[:, 1:]
     sampled = (torch.rand(target.shape, generator=generator) < PROMPT_SHARE) & (target != pad)
@@ -95,7 +123,7 @@ def losses(model: Nano, batch: Batch, generator: torch.Generator, pad: int) -> t
     own = spoken[chosen]
     said, rest = each[own].sum(), each[~own].sum()
     count = int(own.sum())
-    return (said + PROMPT_WEIGHT * rest) / count, said.item() / count
+    return (said + weight * rest) / count, said.item() / count
 
 
 def work(rank: int, options: argparse.Namespace, meeting: str) -> None:
@@ -111,32 +139,38 @@ def work(rank: int, options: argparse.Namespace, meeting: str) -> None:
     model = Nano(SHAPE)
     if options.start:
         model.load_state_dict(torch.load(options.start, weights_only=True)["weights"])
-    trainer = Trainer(model, options.rate)
+    trainer = Trainer(model, options.rate, total, options.fall)
     began, seen, recent = time.monotonic(), 0, 0.0
-    for batch in groups[:total]:
-        loss, said = losses(trainer.model, batch, generator, pad)
+    finish = directory / "finish"
+    for batch in groups:
+        loss, said = losses(trainer.model, batch, generator, pad, options.prompt_weight)
         loss.backward()
-        spent = time.monotonic() - began
-        progress = max(trainer.step / total, spent / (60 * options.minutes) if options.minutes else 0.0)
-        progress, said = trainer.update(progress, said)
+        late = bool(options.minutes) and time.monotonic() - began > 60 * options.minutes
+        falling = trainer.step + trainer.fall >= trainer.total
+        said = trainer.update(not falling and (late or finish.exists()), said)
         seen += batch[0].size * options.processes
         recent = said if not recent else 0.95 * recent + 0.05 * said
-        done = progress >= 1 or trainer.step == total
+        done = trainer.step >= trainer.total
         if rank == 0 and (trainer.step % 20 == 0 or done):
             line = {
                 "step": trainer.step,
-                "progress": round(progress, 3),
+                "of": trainer.total,
                 "loss": round(recent, 4),
                 "tokens": seen,
-                "seconds": round(spent),
+                "seconds": round(time.monotonic() - began),
             }
             with (directory / "train.jsonl").open("a") as log:
                 print(json.dumps(line), file=log)
             print(json.dumps(line), flush=True)
-        if rank == 0 and (trainer.step % 50 == 0 or done):
+        if rank == 0 and (trainer.step % 100 == 0 or done):
             trainer.save(directory / "model.pt")
         if done:
             break
+
+
+def helper(index: int, options: argparse.Namespace, meeting: str) -> None:
+    """A process beside the first; it waits wherever the first is stopped."""
+    work(index + 1, options, meeting)
 
 
 def group_up(source: Iterator[Batch], processes: int, rank: int) -> Iterator[Batch]:
@@ -152,19 +186,26 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--batch", type=int, default=3072, help="tokens a step and process")
+    parser.add_argument("--batch", type=int, default=4096, help="tokens a step and process")
     parser.add_argument("--rate", type=float, default=4e-3)
     parser.add_argument(
         "--steps", type=int, default=0, help="stop after so many steps (default: all data once)"
     )
     parser.add_argument(
-        "--minutes", type=float, default=0.0, help="stop after so long, the rate falling in time"
+        "--minutes", type=float, default=0.0, help="let the rate begin to fall after so long at the latest"
+    )
+    parser.add_argument("--fall", type=int, default=600, help="steps over which the rate falls at the end")
+    parser.add_argument(
+        "--prompt-weight", type=float, default=0.3, help="of the loss outside of what the assistant says"
     )
     parser.add_argument("--start", type=Path, help="a model.pt to go on from")
     options = parser.parse_args()
-    (options.directory / "train.jsonl").unlink(missing_ok=True)
+    for stale in ("train.jsonl", "finish"):
+        (options.directory / stale).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as meeting:
-        mp.spawn(work, (options, f"{meeting}/ranks"), nprocs=options.processes)
+        others = mp.spawn(helper, (options, f"{meeting}/ranks"), nprocs=options.processes - 1, join=False)
+        work(0, options, f"{meeting}/ranks")
+        others.join()
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from answers import capital, respond
-from beyond import NO_TOOLS, NONE_FITS, OUTSIDE, TOO_SMALL, TOPIC
+from beyond import ERRANDS, NO_TOOLS, NONE_FITS, OUTSIDE, TOO_SMALL, TOPIC
 from grammar import choose, dress, expand, fill, mentioned, values_for
 from knowledge import FACTS
+from made import alike, counterpart, made
 from services import ALL
 from skills import Skill, Tool, Use
 from words import place
@@ -68,7 +69,7 @@ class Command:
     call: dict[str, Any]
 
 
-def command(chat: Chat, rng: random.Random, test: bool) -> Command | None:
+def command(chat: Chat, rng: random.Random, test: bool | None) -> Command | None:
     """Something one of the tools can do, and the call that does it."""
     tool = rng.choice(chat.tools)
     uses = [u for u in tool.skill.uses if tool.only is None or u.state == tool.only]
@@ -76,7 +77,7 @@ def command(chat: Chat, rng: random.Random, test: bool) -> Command | None:
     pattern = choose(use.patterns, rng, test)
     if pattern is None:
         return None
-    values = values_for(tool.skill.key, use, rng, chat.places)
+    values = values_for(tool.skill, use, rng, chat.places)
     said = mentioned(pattern, values)
     return Command(tool.skill, use, fill(pattern, values), values | said, tool.call(said))
 
@@ -157,14 +158,20 @@ def follow(chat: Chat, rng: random.Random, before: Command) -> None:
 
 
 def refuse(chat: Chat, rng: random.Random, test: bool = False) -> None:
-    """A device command that no tool fits."""
-    groups = {tool.skill.group for tool in chat.tools}
-    skill = rng.choice([s for s in ALL if s.group not in groups])
+    """A device command that no tool fits: of another kind, of another device, or the reverse."""
+    given = [tool.skill for tool in chat.tools]
+    skill = None
+    if given and rng.random() < 0.25:
+        skill = counterpart(rng.choice(given), rng, test)
+    if skill is None:
+        skill = made(rng, test) if rng.random() < (0.5 if given else 0.25) else rng.choice(ALL)
+    if any(alike(skill, other) for other in given):
+        return
     use = rng.choice(skill.uses)
-    pattern = choose(use.patterns, rng, test)
+    pattern = choose(use.patterns, rng, None if skill.made and test else test)
     if pattern is None:
         return
-    chat.say("user", dress(fill(pattern, values_for(skill.key, use, rng, chat.places)), rng, polite=True))
+    chat.say("user", dress(fill(pattern, values_for(skill, use, rng, chat.places)), rng, polite=True))
     chat.say("assistant", NONE_FITS if chat.tools else NO_TOOLS)
     chat.kind = "refuse"
 
@@ -182,7 +189,8 @@ def about(chat: Chat, rng: random.Random, test: bool = False) -> None:
 
 def outside(chat: Chat, rng: random.Random, test: bool = False) -> None:
     """A question beyond it."""
-    phrase = choose(OUTSIDE, rng, test)
+    errands = not any(tool.skill.made for tool in chat.tools)
+    phrase = choose(OUTSIDE + ERRANDS if errands else OUTSIDE, rng, test)
     if phrase is None:
         return
     text = phrase.format(topic=rng.choice(TOPIC), n=rng.randint(1, 99), m=rng.randint(1, 99))
