@@ -192,3 +192,15 @@ def test_what_nobody_held_to_the_grammar_is_content(form: ToolFormat) -> None:
     text = written(form, ("get_time", {})) + " Done."
     assert [("get_time", {})] == calls_in(heard(ReplyParser(None, calls), text))
     assert ["Content", " Done."] == heard(ReplyParser(None, calls), text)[-1]
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("choice", ["required", "named", "subset"])
+def test_required_call_cut_anywhere_is_never_content(form: ToolFormat, choice: str) -> None:
+    calls = Calls(form, choose(TOOLS, CHOICES[choice]))
+    grammar = reply_grammar(Thinking(), calls)
+    assert grammar
+    text, _ = random_answer(grammar, random.Random(zlib.crc32(form.name.encode())))
+    for size in range(len(text)):
+        found = heard(ReplyParser(Thinking(), calls), [text[:size]])
+        assert not [said for kind, said in found if kind == "Content"], text[:size]

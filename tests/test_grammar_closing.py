@@ -78,3 +78,16 @@ def test_a_definition_that_is_also_a_part_of_something_stays_open() -> None:
         },
     }
     assert closed(schema)["$defs"]["n"] == NAME
+
+
+def test_what_stands_in_a_schema_that_is_closed_already_is_closed() -> None:
+    """Such as a tool's parameters, made of nested classes."""
+    schema = {
+        "$defs": {"n": NAME},
+        "type": "object",
+        "properties": {"a": {"anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}]}, "b": NAME},
+        "additionalProperties": False,
+    }
+    found = closed(schema)
+    assert found["$defs"]["n"]["additionalProperties"] is False
+    assert found["properties"]["b"]["additionalProperties"] is False

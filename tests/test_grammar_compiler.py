@@ -67,6 +67,10 @@ async def test_json_is_written_as_models_were_trained_to(compiler: Compiler) -> 
         ),
         ("choice", ["a", "ab", ""], ["a", "ab", ""], ["b"]),
         ("gbnf", 'root ::= "x" digit+\ndigit ::= [0-9]', ["x1", "x22"], ["x", "1"]),
+        ("gbnf", r'root ::= "\u0041b\xe9\U0001F600\[\]\"\\\n"', ['Abé😀[]"\\\n'], []),
+        ("gbnf", r"root ::= [\u0041-\u0043\U0001F600-\U0001F64F日]", ["B", "😀", "日"], ["D", "u"]),
+        ("gbnf", "root ::= [+--] [a&&b] [a~~b] [^^] [.|/-]", [",&~a-", "-aba/"], [".&~a-", ",&~^-"]),
+        ("gbnf", r"root ::= [\]\[-] . # [\"", ["]a", "-\n", "[é"], ["a]"]),
         ("lark", 'start: word (" " word)*\nword: /[a-z]+/', ["a", "a bc"], ["A", "a "]),
     ],
 )
@@ -100,6 +104,9 @@ async def test_lark_refers_to_parts(compiler: Compiler) -> None:
         ("choice", ["a", 1]),
         ("gbnf", "root ::= ("),
         ("gbnf", "other ::= 1"),
+        ("gbnf", r'root ::= "\q"'),
+        ("gbnf", r"root ::= [\ud800-\udfff]"),
+        ("gbnf", r'root ::= "\U00110000"'),
         ("gbnf", None),
         ("lark", "start: ("),
         ("lark", "begin: /a/"),
@@ -112,6 +119,18 @@ async def test_malformed_grammar_is_the_callers_fault(compiler: Compiler, kind: 
     with pytest.raises(InvalidRequest) as caught:
         await compiler.compile(grammar(source, kind))
     assert "tools[2].function.parameters" == caught.value.param
+
+
+@pytest.mark.parametrize(
+    ("kind", "source"),
+    [("lark", 'start: "a" start'), ("gbnf", 'root ::= "a"{1000000}'), ("regex", "(a{1000}){1000}")],
+)
+async def test_a_grammar_that_forces_more_than_anybody_can_write_is_refused(
+    compiler: Compiler, kind: Kind, source: str
+) -> None:
+    """When it is compiled, not in the middle of an answer."""
+    with pytest.raises(GrammarTooComplex):
+        await compiler.compile(grammar(source, kind))
 
 
 async def test_compiled_grammars_are_kept(compiler: Compiler) -> None:

@@ -18,6 +18,7 @@ from edgeinfer.engine.fake import BOS, CONTROL, END
 from edgeinfer.engine.output import EngineStats, Finish
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import EdgeinferError
+from edgeinfer.llama.logs import LogCapture
 from edgeinfer.worker import frames
 from edgeinfer.worker.frames import FrameSocket
 from edgeinfer.worker.messages import (
@@ -382,10 +383,11 @@ def test_a_real_model_answers_in_a_worker(empty: Process, model_file: Path) -> N
     assert 0 == empty.wait()
 
 
-def test_a_runtime_that_is_not_there_is_an_error_of_ours() -> None:
+def test_a_runtime_that_is_not_there_is_an_error_of_ours(llama_log: LogCapture) -> None:
     """Whoever opens one knows what to catch."""
     with pytest.raises(EdgeinferError):
         open_runtime(EngineConfig("/no/such/file.gguf", "none"))
+    llama_log.install()
 
 
 def test_the_fake_runtime_describes_itself() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from edgeinfer.engine.backend import Vocab
 from edgeinfer.engine.constraint import Constraint
+from edgeinfer.engine.thinking import Thinking
 from edgeinfer.errors import ConstraintFailed
 
 ENDINGS = ('"', "}", "]", '"}', '"]', "0", "null", "false", "a")
@@ -15,32 +18,41 @@ ENDINGS = ('"', "}", "]", '"}', '"]', "0", "null", "false", "a")
 class Closer:
     """Finds short ends. `length` of every token is computed once for a vocabulary."""
 
+    LONGEST = 1024
+    """Tokens that are tried."""
+
     def __init__(self, vocab: Vocab) -> None:
+        self._vocab = vocab
         self._endings = [found[0] for e in ENDINGS if len(found := vocab.tokenize(e, special=False)) == 1]
         pieces = (len(vocab.piece(t)) or 1 << 10 for t in range(vocab.size))
         self._lengths = np.fromiter(pieces, np.int16, vocab.size)
 
-    def close(self, constraint: Constraint, before: list[int], limit: int) -> list[int] | None:
-        """At most `limit` tokens, `before` first, with which the answer is complete; None if none are found.
+    def close(self, constraint: Constraint, thinking: Thinking | None) -> list[int] | None:
+        """Tokens with which the answer is complete; None if none are found.
 
-        A simulation on a copy: `constraint` stays where it is. It takes what closes, not what is best, so an
-        end may exist where none is found.
+        A simulation on copies: `constraint` and `thinking` stay where they are. It takes what closes, not what
+        is best, so an end may exist where none is found.
         """
-        place = constraint.copy()
+        place, thinking = constraint.copy(), copy(thinking)
         tokens: list[int] = []
-        following = before
         try:
-            while True:
+            while not place.accepting:
+                if len(tokens) > self.LONGEST:
+                    return None
+                following = place.forced() or self._next(place, thinking)
                 for token in following:
                     place.accept(token)
+                    if thinking:
+                        thinking.push(self._vocab.piece(token))
                 tokens += following
-                if len(tokens) > limit:
-                    return None
-                if place.accepting:
-                    return tokens
-                following = place.forced() or [self._shortest(place)]
         except ConstraintFailed:
             return None
+        return tokens
+
+    def _next(self, place: Constraint, thinking: Thinking | None) -> list[int]:
+        if thinking and thinking.active and place.takes(thinking.closing):
+            return thinking.close()
+        return [self._shortest(place)]
 
     def _shortest(self, place: Constraint) -> int:
         bits = place.bits()

@@ -9,9 +9,6 @@ is, see `hungry`.
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +41,7 @@ class Constraint:
         self._passed = self.PATIENCE
 
     def copy(self) -> Constraint:
-        """Another answer at the same place."""
+        """Another answer to the same request, at the same place."""
         return Constraint(self._matcher.deep_copy(), len(self._mask) * 8)
 
     @property
@@ -60,12 +57,14 @@ class Constraint:
     @property
     def stopped(self) -> bool:
         """The answer must end here: nothing can follow."""
-        return bool(self._matcher.is_stopped())
+        return bool(self._matcher.is_stopped() and not self._matcher.is_error())
 
     def prepare(self) -> None:
         """Compute the mask for this place. From any thread, one at a time; it runs without the GIL."""
         if not self._masked:
             self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
+            if self._matcher.is_error():  # a limit was exceeded; llguidance's mask then allows an end
+                self._mask[:] = 0
             self._masked = True
 
     def allows(self, token: int) -> bool:
@@ -75,6 +74,10 @@ class Constraint:
             allowed = self._matcher.validate_tokens([token]) == 1
         self._passed = self._passed + 1 if allowed else 0
         return allowed
+
+    def takes(self, tokens: list[int]) -> bool:
+        """All of `tokens` may come next, one after the other."""
+        return bool(self._matcher.validate_tokens(tokens) == len(tokens))
 
     def mask(self, row: Row) -> None:
         """Set the logits of all tokens that cannot come next to -inf. Raises ConstraintFailed."""
@@ -104,20 +107,23 @@ class Constraint:
 
 
 class Grammars:
-    """Compiles grammars for one vocabulary, and remembers the latest. Thread-safe."""
+    """Compiles grammars for one vocabulary. One thread at a time.
 
-    KEEP = 64
+    None is kept for the next request: copies of a matcher share the states of its lexer, and their limit. What
+    one answer used up another would miss, and a grammar in steady use would fail for good. A schema takes 1 to 3 ms.
+    """
 
     def __init__(self, words: Words) -> None:
         self._words = words
-        self._lock = threading.Lock()
         self._tokenizer: LLTokenizer | None = None
-        self._compiled: OrderedDict[str, Constraint] = OrderedDict()
 
     def load(self) -> None:
-        """Build the tokenizer now: half a second for 152k tokens on a PC. Without llguidance, do nothing."""
-        with self._lock, contextlib.suppress(UnsupportedParameter):
-            self._loaded()
+        """Build the tokenizer now: half a second for 152k tokens on a PC.
+
+        Raises:
+            UnsupportedParameter: llguidance is not installed.
+        """
+        self._loaded()
 
     def constraint(self, text: str) -> Constraint:
         """At the beginning of the grammar `text`, which is llguidance's.
@@ -126,15 +132,6 @@ class Grammars:
             UnsupportedParameter: llguidance is not installed.
             InvalidRequest: it is no grammar, or exceeds the limits.
         """
-        with self._lock:
-            if text not in self._compiled:
-                self._compiled[text] = self._compile(text)
-                if len(self._compiled) > self.KEEP:
-                    self._compiled.popitem(last=False)
-            self._compiled.move_to_end(text)
-            return self._compiled[text].copy()
-
-    def _compile(self, text: str) -> Constraint:
         tokenizer = self._loaded()
         from llguidance import LLMatcher, LLParserLimits
 
@@ -160,14 +157,18 @@ class Grammars:
 
 
 class _Listing:
-    """A vocabulary in the form that llguidance takes. Markers are text like any other."""
+    """A vocabulary in the form that llguidance takes. Markers are text like any other, ends never are.
+
+    Where a vocabulary has no end, its BOS (or first) token serves as one.
+    """
 
     def __init__(self, words: Words) -> None:
         vocab = words.vocab
         self._words = words
         self.tokens = [vocab.piece(t) or vocab.piece(t, special=True) for t in range(vocab.size)]
-        self.special_token_ids = [t for t in range(vocab.size) if not vocab.piece(t)]
-        self.ends = [t for t in range(vocab.size) if vocab.is_end(t)]
+        self.ends = [t for t in range(vocab.size) if vocab.is_end(t)] or [vocab.bos or 0]
+        ends = set(self.ends)
+        self.special_token_ids = [t for t in range(vocab.size) if t in ends or not vocab.piece(t)]
         self.eos_token_id = self.ends[0]
         self.bos_token_id = vocab.bos
 

@@ -109,7 +109,11 @@ class Engine:
             sequence = item.sequence
             assert sequence.slot is not None
             self.cache.commit(sequence.slot, sequence.tokens[sequence.computed :][: item.n_tokens])
-        found = (self._produce(item.sequence, self.backend.logits(at)) for item, at in outputs)
+        found = (
+            self._produce(item.sequence, self.backend.logits(at))
+            for item, at in outputs
+            if item.sequence.status is Status.RUNNING  # another answer to its request may just have failed
+        )
         return [delta for delta in found if delta]
 
     def stats(self) -> EngineStats:

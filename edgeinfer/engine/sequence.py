@@ -73,6 +73,8 @@ class Sequence:
         self.constraint = request.constraint.copy() if request.constraint else None
         self.thinking = thinking
         self.opening = ""  # text of the beginning that the grammar forced, before anything was sampled
+        self.due: list[int] = []  # tokens that must be written next, whatever the model thinks
+        self.ending = False  # with the last of `due` the answer is complete
         self.n_told = 0  # produced tokens that the caller has been told of
         self.look_at = sys.maxsize  # tokens left at which to see whether the answer can still be completed
         self.cached_tokens = 0
@@ -112,7 +114,7 @@ class Sequence:
         self.status = Status.RUNNING
         if self.admitted is None:
             self.admitted = now
-            self.cached_tokens = len(slot.tokens)
+            self.cached_tokens = min(len(slot.tokens), self.n_prompt)  # the answer's opening may be there too
 
     def preempt(self, cache: KVCache) -> None:
         """RUNNING -> WAITING: its cells may go, its tokens stay, and it draws the same numbers later."""

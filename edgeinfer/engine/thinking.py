@@ -18,29 +18,37 @@ class Thinking:
         self._text = b""
         self._opened = budget.opened
         self._tokens = 0
-        self.ended = False
+        self._ended = False
 
     @property
     def active(self) -> bool:
         """The answer is thinking."""
-        return self._opened and not self.ended
+        return self._opened and not self._ended
 
-    def push(self, piece: bytes) -> bool:
-        """A token of the answer; -> must `closing` follow now? It says so once."""
-        if self.ended:
-            return False
+    @property
+    def spent(self) -> bool:
+        """It has been thinking for long enough."""
+        return self.active and self._tokens >= self._budget.tokens
+
+    def push(self, piece: bytes) -> None:
+        """A token of the answer."""
+        if self._ended:
+            return
         self._text += piece
         if not self._opened:
             self._open()
-            return False
+            return
         self._tokens += 1
-        self._text = self._text[-len(self._end) - len(piece) :]
-        spent = self._tokens >= self._budget.tokens
-        self.ended = spent or self._end in self._text
-        return spent and self._end not in self._text
+        self._ended = self._end in self._text
+        self._text = self._text[-len(self._end) :]
+
+    def close(self) -> list[int]:
+        """What is to be written now, to end it."""
+        self._ended = True
+        return list(self.closing)
 
     def _open(self) -> None:
         """Does the answer begin with the tag? White space before it does not count."""
         begun = self._text.lstrip()
         self._opened = begun.startswith(self._begin)
-        self.ended = not self._begin.startswith(begun) and not self._opened
+        self._ended = not self._begin.startswith(begun) and not self._opened

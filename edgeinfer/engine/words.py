@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 
 from edgeinfer.engine.backend import Vocab
 
 
 class Words:
-    """Tokens for text that is put into an answer, as the model would have written it there."""
+    """Tokens for text that is put into an answer, as the model would have written it there. Thread-safe."""
 
     def __init__(self, vocab: Vocab) -> None:
         self.vocab = vocab
-        self._markers = re.compile("|".join(map(re.escape, vocab.markers)) or "(?!)")
-        self._longest: dict[bytes, int] = {}
+        longest_first = sorted(vocab.markers, key=len, reverse=True)
+        self._markers = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
     def encode(self, text: str) -> list[int]:
         """Markers among the text become their tokens; no other control token does."""
@@ -38,16 +39,17 @@ class Words:
 
     def _greedy(self, data: bytes) -> list[int]:
         """The longest token that fits, and again."""
-        if not self._longest:
-            for token in range(self.vocab.size):
-                self._longest.setdefault(self.vocab.piece(token), token)
         tokens = []
         while data:
-            n = next((n for n in range(len(data), 1, -1) if data[:n] in self._longest), 1)
-            if data[:n] in self._longest:
-                tokens.append(self._longest[data[:n]])
+            n = next((n for n in range(len(data), 1, -1) if data[:n] in self._known), 1)
+            if data[:n] in self._known:
+                tokens.append(self._known[data[:n]])
             data = data[n:]
         return tokens
+
+    @cached_property
+    def _known(self) -> dict[bytes, int]:
+        return {self.vocab.piece(token): token for token in reversed(range(self.vocab.size))}
 
     def _bytes(self, tokens: list[int]) -> bytes:
         return b"".join(self.vocab.piece(t) for t in tokens)

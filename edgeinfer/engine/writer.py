@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from copy import copy
 from functools import cached_property
 from typing import NamedTuple
 
 from edgeinfer.engine.backend import Row, Vocab
 from edgeinfer.engine.completion import Closer
-from edgeinfer.engine.constraint import Constraint, Grammars
+from edgeinfer.engine.constraint import Grammars
 from edgeinfer.engine.logprobs import log_probabilities
 from edgeinfer.engine.output import ChosenLogprob, FinishReason, TokenLogprob
 from edgeinfer.engine.sequence import Request, Sequence
 from edgeinfer.engine.thinking import Thinking
 from edgeinfer.engine.words import Words
-
-LONGEST_END = 1024
-"""Tokens that are tried to bring an answer to its end."""
 
 
 class Written(NamedTuple):
@@ -43,31 +41,42 @@ class Writer:
         """Put the beginning that the grammar forces behind the prompt, to be computed along with it."""
         constraint = sequence.constraint
         if constraint and sequence.request.params.logprobs is None:
-            for token in constraint.forced()[: self._left(sequence) - 1]:
-                sequence.opening += self._push(sequence, token)
-                self._follow(sequence, token)
+            sequence.due = self._following(sequence)
+            while sequence.due and self._left(sequence) > 1 and not self._stopped(sequence):
+                sequence.opening += self._push(sequence, sequence.due.pop(0))
+                sequence.due = sequence.due or self._following(sequence)
 
     def write(self, sequence: Sequence, row: Row) -> Written:
-        """Sample from `row`, which is changed. Raises ConstraintFailed."""
+        """Sample from `row`, which is changed. Raises ConstraintFailed.
+
+        With log-probabilities each token has its own row, so what must follow is written in the next steps.
+        """
         params, constraint = sequence.request.params, sequence.constraint
         raw = row.copy() if params.logprobs is not None else row
-        token = sequence.sampler.sample(row, constraint)
         text, sequence.opening = sequence.opening, ""
-        if not params.ignore_eos and self._vocab.is_end(token):
+        if self._stopped(sequence):
             return self._written(sequence, text, "stop")
-        if params.logprobs is not None:
-            sequence.logprobs.push(self._logprob(raw, token, params.logprobs))
-        run = self._ending(sequence, token) or [token]
-        while run:
-            token = run.pop(0)
+        if not sequence.due:
+            token = sequence.sampler.sample(row, constraint)
+            if not params.ignore_eos and self._vocab.is_end(token):
+                return self._written(sequence, text, "stop")
+            ending = self._ending(sequence, token)
+            if ending == []:  # it is complete, and what would come next could not be
+                return self._written(sequence, text, "length")
+            sequence.ending = ending is not None
+            sequence.due = ending or [token]
+        while sequence.due:
+            token = sequence.due.pop(0)
+            if params.logprobs is not None:
+                sequence.logprobs.push(self._logprob(raw, token, params.logprobs))
             text += self._push(sequence, token)
-            if sequence.text.stop is not None or (constraint and constraint.stopped):
+            if self._stopped(sequence) or (sequence.ending and not sequence.due):
                 return self._written(sequence, text, "stop")
             if self._left(sequence) <= 0:
                 return self._written(sequence, text, "length")
-            run = self._follow(sequence, token) or run
-            if constraint and not run and params.logprobs is None:
-                run = constraint.forced()
+            sequence.due = sequence.due or self._following(sequence)
+            if params.logprobs is not None:
+                break
         return self._written(sequence, text)
 
     def _written(self, sequence: Sequence, text: str, reason: FinishReason | None = None) -> Written:
@@ -75,17 +84,28 @@ class Writer:
         sequence.n_told += len(tokens)
         return Written(tokens, text + (sequence.text.flush() if reason else ""), reason)
 
-    def _follow(self, sequence: Sequence, token: int) -> list[int]:
-        """`token` was written; -> what must follow, if it was the thinking's last."""
-        thinking = sequence.thinking
-        return list(thinking.closing) if thinking and thinking.push(self._vocab.piece(token)) else []
+    def _stopped(self, sequence: Sequence) -> bool:
+        """A stop text has been met, or the grammar lets nothing follow."""
+        return sequence.text.stop is not None or bool(sequence.constraint and sequence.constraint.stopped)
+
+    def _following(self, sequence: Sequence) -> list[int]:
+        """What must be written next: what the grammar forces, or what ends a thinking that is long enough."""
+        constraint, thinking = sequence.constraint, sequence.thinking
+        if constraint and sequence.request.params.logprobs is None and (forced := constraint.forced()):
+            return forced
+        if thinking and thinking.spent and (constraint is None or constraint.takes(thinking.closing)):
+            return thinking.close()
+        return []
 
     def _push(self, sequence: Sequence, token: int) -> str:
+        piece = self._vocab.piece(token)
         if sequence.constraint:
             sequence.constraint.accept(token)
+        if sequence.thinking:
+            sequence.thinking.push(piece)
         sequence.sampler.accept(token)
         sequence.tokens.append(token)
-        return sequence.text.push(self._vocab.piece(token))
+        return sequence.text.push(piece)
 
     def _left(self, sequence: Sequence) -> int:
         """Tokens that the answer may still have."""
@@ -95,23 +115,25 @@ class Writer:
 
     def _ending(self, sequence: Sequence, token: int) -> list[int] | None:
         """Instead of `token`: the rest of the answer, if after `token` it could no longer end within its limit."""
-        constraint, left = sequence.constraint, self._left(sequence)
+        constraint, thinking, left = sequence.constraint, sequence.thinking, self._left(sequence)
         if not (sequence.request.guidance.complete and constraint) or left > sequence.look_at:
             return None
-        after = constraint.copy()
+        after, thought = constraint.copy(), copy(thinking)
         after.accept(token)
-        needed = self._needed(after, sequence, left - 1)
-        if needed is None:
-            sequence.look_at = left - 1 - left // 8
-            return self._needed(constraint, sequence, left)
-        spare = left - 1 - 4 * len(needed) - 32  # what is opened next may need more than what is open now
-        sequence.look_at = left - 1 - max(0, spare // 2)
-        return None
-
-    def _needed(self, constraint: Constraint, sequence: Sequence, limit: int) -> list[int] | None:
-        thinking = sequence.thinking
-        closing = thinking.closing if thinking and thinking.active else []
-        return self._closer.close(constraint, closing, min(limit, LONGEST_END))
+        if thought:
+            thought.push(self._vocab.piece(token))
+        needed = self._closer.close(after, thought)
+        if needed is not None and len(needed) < left:
+            # What is opened next may need more than what is open now.
+            sequence.look_at = left - 1 - max(0, left - 1 - _ample(needed)) // 2
+            return None
+        sequence.look_at = left - 1 - left // 8
+        ending = self._closer.close(constraint, thinking)
+        if ending is None or len(ending) > left:
+            return None
+        if needed is None and left > _ample(ending):  # none was found; there may be one
+            return None
+        return ending
 
     @cached_property
     def _closer(self) -> Closer:
@@ -122,3 +144,8 @@ class Writer:
         piece = self._vocab.piece
         chosen = TokenLogprob(token, piece(token), logprob)
         return ChosenLogprob(chosen, [TokenLogprob(t, piece(t), p) for t, p in top])
+
+
+def _ample(ending: list[int]) -> int:
+    """With so many tokens left, an answer that could have this end need not hurry."""
+    return 4 * len(ending) + 32

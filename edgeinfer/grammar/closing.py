@@ -101,7 +101,9 @@ class _Closing:
 
 
 def _is_plain(node: dict[str, Any]) -> bool:
-    keywords = node.keys()
+    keywords = set(node)
+    if node.get("additionalProperties") is False:  # closed already
+        keywords.remove("additionalProperties")
     return (
         keywords <= OBJECT
         or keywords <= ARRAY

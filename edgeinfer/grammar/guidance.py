@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex, InvalidRequest
 from edgeinfer.grammar.enforcement import enforced, refused
+from edgeinfer.grammar.gbnf import normal
 from edgeinfer.grammar.grammar import Compiled, Grammar, Part
 from edgeinfer.grammar.limits import MAX_TEXT
 from edgeinfer.grammar.matcher import gbnf_to_lark, refusal, stuck
@@ -76,6 +77,8 @@ def gbnf(source: Any) -> str:
     if not isinstance(source, str):
         raise InvalidRequest("a grammar must be a string")
     try:
-        return str(gbnf_to_lark(source))
+        return str(gbnf_to_lark(normal(source)))
+    except InvalidRequest:
+        raise
     except Exception as e:  # it raises that very class
         raise InvalidRequest(f"the grammar is no valid GBNF: {e}") from e

@@ -55,6 +55,8 @@ def stuck(piece: dict[str, Any]) -> str | None:
     )
     if not matcher.is_error():
         matcher.compute_bitmask()
+        if forced := matcher.compute_ff_tokens():
+            matcher.consume_token(forced[0])  # what is forced without end fails only now
     if matcher.is_error():
         return str(matcher.get_error())
     return "nothing can match it" if matcher.is_stopped() and not matcher.is_accepting() else None

@@ -28,6 +28,10 @@ class LogCapture:
         self._logger = logger
         self._text = ""
         self._level = logging.DEBUG
+        self.install()
+
+    def install(self) -> None:
+        """Take over from whichever was installed last."""
         callback = lib.llama_log_callback(self._write)
         lib.llama_log_set(callback, ctypes.c_void_p(0))
         LogCapture._installed = callback  # and not before: the last one was in use until now

@@ -1,8 +1,8 @@
 """The worker: a process that owns one model and answers the daemon's messages.
 
-Run as `python -m edgeinfer.worker.process FD`, where FD is its end of a socketpair. Two threads: one reads
-messages, tokenizes, and cuts a running prefill short when its request is cancelled; the main one steps the
-engine, and blocks while there is nothing to do. The end of the socket is the end of the process.
+Run as `python -m edgeinfer.worker.process FD`, where FD is its end of a socketpair. Three threads: one reads
+messages, tokenizes, and cuts a running prefill short when its request is cancelled; one compiles grammars; the
+main one steps the engine, and blocks while there is nothing to do. With the socket ends the process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+from edgeinfer.engine.constraint import Constraint
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelLoadFailed
@@ -30,7 +34,6 @@ from edgeinfer.worker.messages import (
     Generate,
     Load,
     LogLine,
-    Prompt,
     Ready,
     Shutdown,
     Step,
@@ -39,12 +42,15 @@ from edgeinfer.worker.messages import (
     Tokens,
     ToWorker,
 )
+from edgeinfer.worker.prompts import Prompts
 from edgeinfer.worker.runtime import Runtime, open_runtime
 
 log = logging.getLogger("edgeinfer.worker")
 
 Job = Request | Cancel | tuple[int, list[list[int]]] | None
 """For the engine's thread: a request, a cancellation, inputs to embed, or the end."""
+
+M = TypeVar("M", bound=ToWorker)
 
 
 class WorkerLog(logging.Handler):
@@ -69,32 +75,36 @@ class WorkerProcess:
         self._runtime = runtime
         self._engine = Engine(runtime.backend, runtime.config, time.monotonic) if runtime.backend else None
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._prompts = Prompts(runtime)
+        self._grammars = ThreadPoolExecutor(1, "grammars")
+        self._awaited: set[int] = set()  # constrained requests that the engine has yet to take
         self._embeds: list[tuple[int, list[list[int]]]] = []
         self._ended = False
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         if self._engine:
-            threading.Thread(target=self._engine.writer.grammars.load, name="grammars", daemon=True).start()
+            self._grammars.submit(self._engine.writer.grammars.load)
         while not self._ended:
             self._take_jobs()
             if self._engine and self._engine.has_work:
                 self._step(self._engine)
             if self._embeds:
                 self._embed(*self._embeds.pop(0))
+        self._grammars.shutdown(cancel_futures=True)  # it must not use a model that is gone
 
     # --- the reader's thread
 
     def _read(self) -> None:
         while (message := self._channel.receive()) is not None and not isinstance(message, Shutdown):
-            self._answer(message)
+            self._answer(message, self._receive)
         self._jobs.put(None)
         if message is None:  # the daemon is gone; nobody waits for a tidy end
             os._exit(0)
 
-    def _answer(self, message: ToWorker) -> None:
+    def _answer(self, message: M, receive: Callable[[M], None]) -> None:
         try:
-            self._receive(message)
+            receive(message)
         except EdgeinferError as e:
             self._channel.send(Failed(getattr(message, "id", 0), e.data()))
         except Exception as e:
@@ -106,52 +116,41 @@ class WorkerProcess:
         match message:
             case Generate():
                 if self._engine is None:
-                    raise InvalidRequest(
-                        "this model can only embed", param="model", hint="use /v1/embeddings"
-                    )
-                tokens = self._tokens(message.prompt, add_bos=message.add_bos)
-                guidance, grammars = message.guidance, self._engine.writer.grammars
-                constraint = grammars.constraint(guidance.grammar) if guidance.grammar else None
-                self._jobs.put(Request(message.id, tokens, message.params, message.n, guidance, constraint))
+                    hint = "use /v1/embeddings"
+                    raise InvalidRequest("this model can only embed", param="model", hint=hint)
+                if message.guidance.grammar is None:
+                    self._generate(message, None)
+                else:
+                    self._awaited.add(message.id)
+                    self._grammars.submit(self._answer, message, self._compile)
             case Cancel():
+                self._awaited.discard(message.id)
                 self._jobs.put(message)
                 if self._engine:
                     self._engine.abort_prefill(message.id)
             case Tokenize():
-                tokens = self._tokens(list(message.prompt), add_bos=message.add_bos)
+                tokens = self._prompts.tokens(message.prompt, add_bos=message.add_bos)
                 pieces = [vocab.piece(t, special=True) for t in tokens]
                 self._channel.send(Tokens(message.id, tokens, pieces))
             case Detokenize():
-                self._check(message.tokens)
+                self._prompts.check(message.tokens)
                 text = vocab.detokenize(message.tokens).decode("utf-8", "replace")
                 self._channel.send(Text(message.id, text))
             case Embed():
-                self._jobs.put((message.id, [self._embed_tokens(i) for i in message.inputs]))
+                self._jobs.put((message.id, [self._prompts.embedded(i) for i in message.inputs]))
             case _:
                 raise InvalidRequest(f"unexpected message {type(message).__name__}")
 
-    def _tokens(self, prompt: Prompt, *, add_bos: bool) -> list[int]:
-        vocab = self._runtime.vocab
-        tokens: list[int] = []
-        for part in prompt:
-            tokens += [part] if isinstance(part, int) else vocab.tokenize(part.text, special=part.trusted)
-        given = bool(prompt) and isinstance(prompt[0], int)
-        if add_bos and not given and vocab.add_bos and vocab.bos is not None and tokens[:1] != [vocab.bos]:
-            tokens.insert(0, vocab.bos)
-        return tokens
+    def _generate(self, message: Generate, constraint: Constraint | None) -> None:
+        tokens = self._prompts.tokens(message.prompt, add_bos=message.add_bos)
+        self._jobs.put(Request(message.id, tokens, message.params, message.n, message.guidance, constraint))
 
-    def _embed_tokens(self, prompt: Prompt) -> list[int]:
-        tokens = self._runtime.embed_tokens(prompt)
-        self._check(tokens)
-        if not tokens:
-            raise InvalidRequest("an input is empty", param="input")
-        return tokens
+    # --- the grammars' thread: a schema may take a second to compile
 
-    def _check(self, tokens: list[int]) -> None:
-        size = self._runtime.vocab.size
-        bad = next((t for t in tokens if not 0 <= t < size), None)
-        if bad is not None:
-            raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="tokens")
+    def _compile(self, message: Generate) -> None:
+        grammar = message.guidance.grammar
+        if self._engine and grammar is not None and message.id in self._awaited:
+            self._generate(message, self._engine.writer.grammars.constraint(grammar))
 
     # --- the engine's thread
 
@@ -175,7 +174,9 @@ class WorkerProcess:
                     self._cancel(self._engine, job.id)
                 self._embeds = [e for e in self._embeds if e[0] != job.id]
             case Request():
-                self._add(job)
+                if job.constraint is None or job.id in self._awaited:  # else it was cancelled
+                    self._add(job)
+                self._awaited.discard(job.id)
             case embed:
                 self._embeds.append(embed)
 

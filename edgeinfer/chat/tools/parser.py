@@ -20,6 +20,7 @@ class CallParser:
 
     def __init__(self, form: ToolFormat, choice: Choice) -> None:
         self._form = form
+        self._required = choice.required
         self._heads = {tool.name + form.middle: tool for tool in choice.tools}
         self._openings = {
             opening + head: tool for opening in form.openings for head, tool in self._heads.items()
@@ -32,7 +33,7 @@ class CallParser:
         led = not form.lead or (yield from scanner.expect(form.lead)) is not None
         if not led:
             yield from self._call(scanner, self._heads, ("",))
-        elif not form.trigger:
+        elif self._required or not form.trigger:
             yield from self._call(scanner, self._openings, form.openings)
         while self._heads and form.trigger and (yield from _text(scanner, form.trigger)):
             yield from self._call(scanner, self._openings, (form.trigger,))
@@ -49,7 +50,7 @@ class CallParser:
         form = self._form
         space = yield from scanner.space()
         head = yield from scanner.expect(*heads)
-        if head is None and not (scanner.final and scanner.text.startswith(signs)):
+        if head is None and not (scanner.final and self._begun(scanner.text, signs)):
             sign = next((sign for sign in signs if scanner.text.startswith(sign)), "")
             yield from _said(space + scanner.take(len(sign)))
             return
@@ -65,6 +66,10 @@ class CallParser:
                 break
         if scanner.final:  # what is left is a piece of a call
             scanner.text = ""
+
+    def _begun(self, text: str, signs: tuple[str, ...]) -> bool:
+        """Whether that is the beginning of a call. Where a call is required a piece of its sign is enough."""
+        return text.startswith(signs) or (self._required and any(head.startswith(text) for head in signs))
 
     def _arguments(self, scanner: Scanner, tool: Tool, index: int) -> Steps[bool]:
         form = self._form
