@@ -22,9 +22,7 @@ from edgeinfer.cli import main
 EDGEINFER = [sys.executable, "-m", "edgeinfer"]
 ROOT = Path(__file__).parent.parent
 OWN_TERMINAL = """
-import fcntl, os, signal, sys, termios
-for number in (signal.SIGINT, signal.SIGHUP):
-    signal.signal(number, signal.SIG_DFL)  # whoever runs the tests in the background may ignore them
+import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
 """

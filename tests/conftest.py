@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,10 @@ from edgeinfer.catalog.models import find
 
 if TYPE_CHECKING:
     from edgeinfer.llama.logs import LogCapture
+
+# Whoever runs the tests in the background may ignore these, and what the tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # The same examples each time, and no time limit: the machine may be busy with something else.
 hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, database=None)

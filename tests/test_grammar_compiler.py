@@ -42,7 +42,8 @@ def grammar(source: Any, kind: Kind = "json_schema") -> Grammar:
 
 
 def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "edgeinfer.grammar.process" in p.cmdline()]
+    living = (p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE)
+    return [p for p in living if "edgeinfer.grammar.process" in p.cmdline()]
 
 
 async def test_json_is_written_as_models_were_trained_to(compiler: Compiler) -> None:
