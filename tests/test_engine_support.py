@@ -150,3 +150,38 @@ def plain(prompt: Prompt, *, ctx: int = 256, index: int = 0, length: int = 60, *
             break
         row = decode_alone(backend, 0, [token])
     return b"".join(backend.vocab.piece(t) for t in produced).decode("utf-8", "replace")
+
+
+class Failing(FakeBackend):
+    """Decodes end as `script` says, one entry each, and then well. A failed one leaves half of its cells behind."""
+
+    def __init__(self, *args: Any, script: tuple[DecodeStatus, ...] = (), poison: int | None = None) -> None:
+        super().__init__(*args)
+        self.script = list(script)
+        self.poison = poison
+        self.decodes = 0
+
+    def decode(self, batch: Batch) -> DecodeStatus:
+        self.decodes += 1
+        status = self.script.pop(0) if self.script else DecodeStatus.OK
+        if self.poison in batch.tokens[: batch.size]:
+            status = DecodeStatus.FAILED
+        if status in (DecodeStatus.FAILED, DecodeStatus.ABORTED):
+            size, batch.size = batch.size, batch.size // 2
+            super().decode(batch)
+            batch.size = size
+        return super().decode(batch) if status is DecodeStatus.OK else status
+
+
+def assert_clean(driver: Driver) -> None:
+    """Nothing runs, nothing waits, and the books balance."""
+    stats = driver.engine.stats()
+    assert (0, 0, 0) == (stats.running, stats.waiting, stats.cells_used)
+    assert not driver.engine.has_work
+    assert not any(slot.running for slot in driver.engine.cache.slots)
+    driver.engine.check_integrity()
+
+
+SYSTEM = "You are a helpful assistant on a small machine, and you answer in few words. " * 2
+PROMPTS = [SYSTEM[: 20 * i] + f"Question {i}?" for i in range(8)]
+ALONE = [plain(p, seed=1000 + id, temperature=0.8) for id, p in enumerate(PROMPTS)]

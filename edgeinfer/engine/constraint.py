@@ -117,14 +117,6 @@ class Grammars:
         self._words = words
         self._tokenizer: LLTokenizer | None = None
 
-    def load(self) -> None:
-        """Build the tokenizer now: half a second for 152k tokens on a PC.
-
-        Raises:
-            UnsupportedParameter: llguidance is not installed.
-        """
-        self._loaded()
-
     def constraint(self, text: str) -> Constraint:
         """At the beginning of the grammar `text`, which is llguidance's.
 
@@ -132,7 +124,7 @@ class Grammars:
             UnsupportedParameter: llguidance is not installed.
             InvalidRequest: it is no grammar, or exceeds the limits.
         """
-        tokenizer = self._loaded()
+        tokenizer = self.load()
         from llguidance import LLMatcher, LLParserLimits
 
         limits: dict[str, Any] = LIMITS
@@ -141,7 +133,12 @@ class Grammars:
             raise InvalidRequest(f"the grammar cannot be used: {matcher.get_error()[:500]}")
         return Constraint(matcher, self._words.vocab.size)
 
-    def _loaded(self) -> LLTokenizer:
+    def load(self) -> LLTokenizer:
+        """The tokenizer, built at the first call: half a second for 152k tokens on a PC.
+
+        Raises:
+            UnsupportedParameter: llguidance is not installed.
+        """
         if self._tokenizer is None:
             try:
                 from llguidance import LLTokenizer, TokenizerWrapper

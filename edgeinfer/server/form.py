@@ -10,12 +10,12 @@ from edgeinfer.grammar.grammar import Grammar, Part
 
 
 class Form:
-    """`grammar` is llguidance's text; None is any answer at all."""
+    """`grammar` is llguidance's text; None is any answer at all. `unenforced`: fields whose schemas it does not hold."""
 
     def __init__(self, compiler: Compiler, grammar: str | None, unenforced: frozenset[str]) -> None:
         self.grammar = grammar
         self._compiler = compiler
-        self._unenforced = unenforced
+        self.unenforced = unenforced
 
     async def check(self, schema: Any, param: str, text: str) -> None:
         """Of a finished answer, what the grammar could not see to. `param`: the field the schema came from.
@@ -23,7 +23,7 @@ class Form:
         Raises:
             SchemaViolation: the answer is JSON, but breaks a rule of the schema.
         """
-        if not any(found == param or found.startswith(f"{param}.") for found in self._unenforced):
+        if not any(found == param or found.startswith(f"{param}.") for found in self.unenforced):
             return
         wrong = await self._compiler.violation(Part("checked", "json_schema", schema, param), text)
         if wrong:

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Protocol
 
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgeinfer.server.disconnect import until_gone
+from edgeinfer.server.merge import Deltas
 from edgeinfer.server.schemas.base import RequestModel
+from edgeinfer.server.sse import EventStream
+from edgeinfer.server.wire import json
+
+
+class Answering(Protocol):
+    """What makes an answer of deltas, whole or as server-sent events."""
+
+    async def whole(self, deltas: Deltas) -> Any: ...
+
+    def chunks(self, deltas: Deltas) -> AsyncGenerator[bytes, None]: ...
+
+
+async def respond(
+    request: Request, begin: Coroutine[Any, Any, tuple[Answering, Deltas]], *, stream: bool
+) -> Response:
+    """What `begin` begins, to its end, or until the client is gone."""
+    answer, deltas = await until_gone(request.receive, begin)
+    if stream:
+        return EventStream(answer.chunks(deltas))
+    return json(await until_gone(request.receive, answer.whole(deltas)))
 
 
 def takes(model: type[RequestModel]) -> dict[str, Any]:

@@ -18,14 +18,12 @@ from edgeinfer.grammar.grammar import Part
 from edgeinfer.server.answers import Answer, Kind
 from edgeinfer.server.body import read
 from edgeinfer.server.daemon import the_daemon
-from edgeinfer.server.disconnect import until_gone
 from edgeinfer.server.form import Form, compile_form
 from edgeinfer.server.logprobs import chat_logprobs
 from edgeinfer.server.merge import Deltas
-from edgeinfer.server.routes import takes
+from edgeinfer.server.routes import respond, takes
 from edgeinfer.server.said import Said, chat_delta, joined
 from edgeinfer.server.schemas.chat import ChatRequest
-from edgeinfer.server.sse import EventStream
 from edgeinfer.server.wire import (
     ChatChoice,
     ChatChunkChoice,
@@ -35,7 +33,6 @@ from edgeinfer.server.wire import (
     Choice,
     Function,
     ToolCall,
-    json,
 )
 
 
@@ -48,10 +45,7 @@ def router() -> APIRouter:
 async def chat(request: Request) -> Response:
     """Answer a conversation."""
     asked = await read(request, ChatRequest)
-    answer, deltas = await until_gone(request.receive, _begin(request, asked))
-    if asked.stream:
-        return EventStream(answer.chunks(deltas))
-    return json(await until_gone(request.receive, answer.whole(deltas)))
+    return await respond(request, _begin(request, asked), stream=asked.stream)
 
 
 async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Deltas]:
@@ -76,10 +70,11 @@ async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Delt
         thinking=False if thinking == 0 else None,
     )
     calls = Calls(prompt.tool_format, choice) if tools else None
-    form = await compile_form(daemon.compiler, reply_grammar(prompt.reasoning, calls, asked.form()))
+    part = asked.form()
+    form = await compile_form(daemon.compiler, reply_grammar(prompt.reasoning, calls, part))
     budget = _budget(prompt.reasoning, info.ctx if thinking is None and asked.completes() else thinking)
     guidance = Guidance(form.grammar, asked.completes(), budget)
-    answer = ChatAnswer(asked, info.name, Reply(prompt.reasoning, calls, asked.form(), form))
+    answer = ChatAnswer(asked, info.name, Reply(prompt.reasoning, calls, part, form))
     return answer, daemon.generate([prompt.spans], params, asked.n, guidance)
 
 
@@ -145,11 +140,14 @@ class ChatAnswer(Answer):
         return found
 
     async def check(self, text: str) -> None:
-        said, (_, calls, part, form) = self._said(text), self._reply
+        _, calls, part, form = self._reply
+        if not form.unenforced:
+            return
+        said = self._said(text)
+        tools = {tool.name: tool for tool in calls.choice.tools} if calls else {}
         for call in said.calls:
-            tool = next(tool for tool in calls.choice.tools if tool.name == call.name) if calls else None
-            if tool:
-                await form.check(tool.parameters, tool.param, call.arguments)
+            tool = tools[call.name]
+            await form.check(tool.parameters, tool.param, call.arguments)
         if part and part.kind == "json_schema" and not said.calls:
             await form.check(part.source, part.param, said.content)
 

@@ -14,19 +14,17 @@ from edgeinfer.chat.infill import NEEDS_FIM, Hole, layout, untrusted
 from edgeinfer.engine.guidance import Guidance
 from edgeinfer.engine.output import Delta, Finish
 from edgeinfer.errors import UnsupportedParameter
-from edgeinfer.grammar.grammar import Grammar
+from edgeinfer.grammar.grammar import Grammar, Part
 from edgeinfer.server.answers import Answer, Kind
 from edgeinfer.server.body import read
 from edgeinfer.server.daemon import Daemon, as_prompt, the_daemon
-from edgeinfer.server.disconnect import until_gone
 from edgeinfer.server.form import Form, compile_form
 from edgeinfer.server.logprobs import TextOffsets
 from edgeinfer.server.merge import Deltas
-from edgeinfer.server.routes import takes
+from edgeinfer.server.routes import respond, takes
 from edgeinfer.server.schemas.completions import CompletionRequest
 from edgeinfer.server.schemas.inputs import Input, check_vocabulary
-from edgeinfer.server.sse import EventStream
-from edgeinfer.server.wire import Choice, TextChoice, TextLogprobs, json
+from edgeinfer.server.wire import Choice, TextChoice, TextLogprobs
 from edgeinfer.worker.messages import ModelInfo, Prompt
 
 
@@ -40,10 +38,7 @@ def router() -> APIRouter:
 async def completions(request: Request) -> Response:
     """Continue a text, in which control tokens are recognised; or, with a suffix, fill the hole before it."""
     asked = await read(request, CompletionRequest)
-    answer, deltas = await until_gone(request.receive, _begin(request, asked))
-    if asked.stream:
-        return EventStream(answer.chunks(deltas))
-    return json(await until_gone(request.receive, answer.whole(deltas)))
+    return await respond(request, _begin(request, asked), stream=asked.stream)
 
 
 async def _begin(request: Request, asked: CompletionRequest) -> tuple[TextAnswer, Deltas]:
@@ -59,7 +54,9 @@ async def _begin(request: Request, asked: CompletionRequest) -> tuple[TextAnswer
     part = asked.form()
     form = await compile_form(daemon.compiler, Grammar(f"start: @{part.name}", (part,)) if part else None)
     guidance = Guidance(form.grammar, asked.completes())
-    return TextAnswer(asked, info.name, echoes, form), daemon.generate(prompts, params, asked.n, guidance)
+    return TextAnswer(asked, info.name, echoes, part, form), daemon.generate(
+        prompts, params, asked.n, guidance
+    )
 
 
 def _prompt(info: ModelInfo, given: Input, suffix: str) -> Prompt:
@@ -87,10 +84,12 @@ class TextAnswer(Answer):
     whole_kind: ClassVar[Kind] = "text_completion"
     chunk_kind: ClassVar[Kind] = "text_completion"
 
-    def __init__(self, asked: CompletionRequest, model: str, echoes: Sequence[str], form: Form) -> None:
+    def __init__(
+        self, asked: CompletionRequest, model: str, echoes: Sequence[str], part: Part | None, form: Form
+    ) -> None:
         super().__init__(asked, model, len(echoes))
+        self._part = part
         self._form = form
-        self._part = asked.form()
         self._echoes = echoes
         self._n = asked.n
         self._top = asked.logprobs or 0

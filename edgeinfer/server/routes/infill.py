@@ -12,13 +12,10 @@ from edgeinfer.chat.infill import NEEDS_FIM, Hole, extra_text, fitted, layout, s
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.server.body import read
 from edgeinfer.server.daemon import Daemon, the_daemon
-from edgeinfer.server.disconnect import until_gone
 from edgeinfer.server.infilled import Infilled
 from edgeinfer.server.merge import Deltas
-from edgeinfer.server.routes import takes
+from edgeinfer.server.routes import respond, takes
 from edgeinfer.server.schemas.infill import InfillRequest
-from edgeinfer.server.sse import EventStream
-from edgeinfer.server.wire import json
 from edgeinfer.worker.messages import FimTokens, ModelInfo, Prompt, Span, Tokens
 
 
@@ -31,10 +28,7 @@ def router() -> APIRouter:
 async def infill(request: Request) -> Response:
     """Fill a hole between two texts, as llama-server does for editors."""
     asked = await read(request, InfillRequest)
-    answer, deltas = await until_gone(request.receive, _begin(request, asked))
-    if asked.stream:
-        return EventStream(answer.chunks(deltas))
-    return json(await until_gone(request.receive, answer.whole(deltas)))
+    return await respond(request, _begin(request, asked), stream=asked.stream)
 
 
 async def _begin(request: Request, asked: InfillRequest) -> tuple[Infilled, Deltas]:
