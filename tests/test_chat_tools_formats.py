@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from test_chat_samples import SAMPLES
 
-from edgeinfer.catalog.models import catalogue
+from edgeinfer.catalog.spec import catalogue
 from edgeinfer.chat.builtin import CHATML, PLAIN
 from edgeinfer.chat.reasoning import Thinking
 from edgeinfer.chat.reply import Calls, ReplyParser

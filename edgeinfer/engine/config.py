@@ -31,6 +31,7 @@ class EngineConfig(msgspec.Struct, frozen=True):
         layout: of the KV cache; "streams" reserves parallel x ctx cells.
         cells: size of the whole KV cache in tokens.
         threads: compute threads.
+        cpus: logical CPUs the worker keeps to; empty: wherever the system puts it.
         batch: tokens in one decode call at most; also the longest prefill chunk.
         ubatch: tokens llama.cpp computes at once.
         flash_attention: llama.cpp's fused attention.
@@ -48,6 +49,7 @@ class EngineConfig(msgspec.Struct, frozen=True):
     layout: Layout = "streams"
     cells: int = 32768
     threads: int = 1
+    cpus: tuple[int, ...] = ()
     batch: int = 512
     ubatch: int = 128
     flash_attention: bool = False

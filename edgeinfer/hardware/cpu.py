@@ -23,6 +23,10 @@ class CpuClass(msgspec.Struct, frozen=True):
     capacity: int | None
     """Relative to the fastest core of the machine, which has 1024. Only big.LITTLE systems have it."""
     max_mhz: int | None
+    name: str | None = None
+    """"Cortex-A76", "Apple M2 performance"; None where unknown or where all cores are the machine's one kind."""
+    isa: tuple[str, ...] | None = None
+    """What matters to llama.cpp: neon dotprod fp16 i8mm sve, avx avx2 fma f16c avx512 vnni bf16 amx."""
 
 
 def classes(root: Path, allowed: frozenset[int] | None) -> list[CpuClass]:

@@ -15,6 +15,7 @@ class Memory(msgspec.Struct, frozen=True):
     total: int | None
     available: int | None
     limit: int | None
+    swap: int | None = None
 
 
 def memory(root: Path) -> Memory:
