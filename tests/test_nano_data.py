@@ -65,3 +65,13 @@ def test_data_is_the_same_each_time(nano: Any) -> None:
         return json.dumps([[c.messages, c.declared()] for c in nano.conversations(1000, 50)])
 
     assert drawn() == drawn()
+
+
+def test_scored_programs_are_python_and_not_trained_on(nano: Any) -> None:
+    programs = importlib.import_module("programs")
+    trained = "".join(piece for example in programs.examples(4000, 3000) for piece, _ in example)
+    scored = {"".join(parts) for parts in programs.holes(55, 200)}
+    for text in scored:
+        compile(text, "scored", "exec")
+    assert len(scored) > 150
+    assert not [text for text in scored if text in trained]

@@ -1,4 +1,4 @@
-"""Turns conversations into arrays of tokens with a mask of what the model is to say."""
+"""Turns conversations and code into arrays of tokens with a mask of what the model is to say."""
 
 from __future__ import annotations
 
@@ -7,41 +7,55 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from chat import render
 from data import conversations
 from numpy.typing import NDArray
+from programs import examples
 from tokenizers import Tokenizer
 
 SPOKEN = re.compile(r"(?<=<\|im_start\|>assistant\n)(.*?<\|im_end\|>)", re.DOTALL)
 SHARD = 2000
+CODE = 500
+"""Pieces of Python to each shard of conversations."""
+
 LONGEST = 768
 
 
-def encode(tokenizer: Tokenizer, text: str) -> tuple[list[int], list[bool]]:
-    """Tokens, and for each whether the assistant wrote it."""
+Piece = tuple[str, bool]
+
+
+def spoken(text: str) -> list[Piece]:
+    """A conversation in pieces, and for each whether the assistant wrote it."""
+    return [(part, index % 2 == 1) for index, part in enumerate(SPOKEN.split(text))]
+
+
+def encode(tokenizer: Tokenizer, pieces: list[Piece]) -> tuple[list[int], list[bool]]:
+    """Tokens, and for each whether the model is to write it."""
     ids: list[int] = []
-    spoken: list[bool] = []
-    for index, part in enumerate(SPOKEN.split(text)):
+    own: list[bool] = []
+    for part, mine in pieces:
         piece = tokenizer.encode(part, add_special_tokens=False).ids
         ids += piece
-        spoken += [index % 2 == 1] * len(piece)
-    return ids, spoken
+        own += [mine] * len(piece)
+    return ids, own
 
 
 def shard(directory: Path, seed: int) -> tuple[NDArray[np.uint16], NDArray[np.bool_], NDArray[np.int32]]:
-    """The conversations of one seed, concatenated, and their lengths."""
+    """The texts of one seed, concatenated, and their lengths."""
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     tokens: list[int] = []
     mask: list[bool] = []
     lengths: list[int] = []
-    for chat in conversations(seed, SHARD):
-        ids, spoken = encode(tokenizer, render(chat.messages, chat.declared(), generate=False))
+    chats = (spoken(render(c.messages, c.declared(), generate=False)) for c in conversations(seed, SHARD))
+    for pieces in chain(chats, examples(seed, CODE)):
+        ids, own = encode(tokenizer, pieces)
         if len(ids) <= LONGEST:
             tokens += ids
-            mask += spoken
+            mask += own
             lengths.append(len(ids))
     return np.array(tokens, np.uint16), np.array(mask, np.bool_), np.array(lengths, np.int32)
 
@@ -53,7 +67,7 @@ def build(directory: Path, seed: int, count: int) -> None:
         shards = list(pool.map(partial(shard, directory), seeds))
     tokens, mask, lengths = (np.concatenate(part) for part in zip(*shards, strict=True))
     np.savez(directory / "data.npz", tokens=tokens, mask=mask, lengths=lengths)
-    print(f"{len(lengths)} conversations, {len(tokens)} tokens, {mask.mean():.1%} spoken by the assistant")
+    print(f"{len(lengths)} texts, {len(tokens)} tokens, {mask.mean():.1%} for the model to write")
 
 
 Batch = tuple[NDArray[np.int64], NDArray[np.bool_]]

@@ -21,6 +21,7 @@ from chat import render
 from data import chats, conversations, known, refusals, unseen
 from jsonschema import Draft202012Validator
 from probes import COMMANDS, NEW_COMMANDS, QUESTIONS, TOOLS
+from programs import holes
 from speak import Alone, Answer, Served, Speaker, daemon
 from turns import Chat
 
@@ -99,6 +100,11 @@ class Evaluation:
         for text, words in QUESTIONS:
             said = self.ask([{"role": "user", "content": text}], None).text
             score.add(any(word in said for word in words), f"{text!r}: {said!r}")
+        yield score
+        score = Score("Holes in short Python: exactly filled")
+        for prefix, middle, suffix in holes(SEED, count):
+            said = self.speaker.fill(prefix, suffix)
+            score.add(said == middle, f"{prefix}<HOLE>{suffix}\n   wanted {middle!r}\n   said   {said!r}")
         yield score
 
     def commands(self, name: str, probes: tuple[Any, ...]) -> Score:

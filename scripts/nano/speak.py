@@ -40,6 +40,10 @@ class Speaker(Protocol):
 
     def answer(self, messages: Messages, tools: Tools) -> Answer: ...
 
+    def fill(self, prefix: str, suffix: str) -> str:
+        """What stands between the two."""
+        ...
+
 
 class Alone:
     """llama.cpp by itself: nothing keeps a call to its schema."""
@@ -50,16 +54,22 @@ class Alone:
         self.model = Llama(str(path), n_ctx=2048, n_threads=1, verbose=False)
 
     def answer(self, messages: Messages, tools: Tools) -> Answer:
+        text = self._say(render(messages, tools, generate=True))
+        return Answer(CALL.sub("", text).strip(), [readable(found) for found in CALL.findall(text)])
+
+    def fill(self, prefix: str, suffix: str) -> str:
+        return self._say(f"<|fim_prefix|>{prefix}<|fim_suffix|>{suffix}<|fim_middle|>")
+
+    def _say(self, text: str) -> str:
         model = self.model
-        prompt = model.tokenize(render(messages, tools, generate=True).encode(), add_bos=False, special=True)
+        prompt = model.tokenize(text.encode(), add_bos=False, special=True)
         model.reset()
         said: list[int] = []
         for token in model.generate(prompt, temp=0.0, top_k=1, repeat_penalty=1.0):
-            if token == model.token_eos() or len(said) == LIMIT:
+            if token in (model.token_eos(), model.token_bos()) or len(said) == LIMIT:
                 break
             said.append(token)
-        text = model.detokenize(said, special=True).decode(errors="replace")
-        return Answer(CALL.sub("", text).strip(), [readable(found) for found in CALL.findall(text)])
+        return str(model.detokenize(said, special=True).decode(errors="replace"))
 
 
 class Served:
@@ -72,22 +82,26 @@ class Served:
         body: dict[str, Any] = {"messages": messages, "temperature": 0, "max_tokens": LIMIT}
         if tools:
             body |= {"tools": tools, "tool_choice": "auto"}
-        request = urllib.request.Request(
-            f"{self.url}/v1/chat/completions",
-            json.dumps(body).encode(),
-            {"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
-                message = json.load(reply)["choices"][0]["message"]
-        except urllib.error.HTTPError as error:
-            raise SystemExit(f"the daemon answered {error.code}: {error.read().decode()}") from None
+        message = self._post("/v1/chat/completions", body)["choices"][0]["message"]
         calls = [call["function"] for call in message.get("tool_calls") or []]
         read = [
             readable(json.dumps({"name": c["name"]})[:-1] + f', "arguments": {c["arguments"]}}}')
             for c in calls
         ]
         return Answer(message.get("content") or "", read)
+
+    def fill(self, prefix: str, suffix: str) -> str:
+        body = {"input_prefix": prefix, "input_suffix": suffix, "temperature": 0, "n_predict": LIMIT}
+        return str(self._post("/infill", body)["content"])
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}{path}", json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+                return dict(json.load(reply))
+        except urllib.error.HTTPError as error:
+            raise SystemExit(f"the daemon answered {error.code}: {error.read().decode()}") from None
 
 
 def readable(text: str) -> dict[str, Any]:
