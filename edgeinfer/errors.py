@@ -15,6 +15,8 @@
     ├── MethodNotAllowed               405  method_not_allowed
     ├── PayloadTooLarge                413  payload_too_large
     ├── QueueFull                      429  queue_full
+    ├── RateLimited                    429  rate_limit_exceeded
+    ├── HeadersTooLarge                431  headers_too_large
     ├── NotReady                       503  model_not_ready
     │   └── ShuttingDown               503  shutting_down
     ├── WorkerDied                     500  worker_died
@@ -22,7 +24,18 @@
     ├── ConstraintFailed               500  constraint_failed
     ├── SchemaViolation                500  schema_violation
     ├── ModelLoadFailed                500  model_load_failed
+    │   └── NoGPU                      500  no_gpu
+    ├── StoreError                     500  store_error
+    │   └── StoreBusy                  500  store_busy
+    ├── DownloadFailed                 500  download_failed
+    │   ├── Offline                    500  offline
+    │   └── HashMismatch               500  hash_mismatch
+    ├── DiskFull                       500  disk_full
+    ├── QuantizeFailed                 500  quantize_failed
+    ├── ServiceFailed                  500  service_failed
+    ├── DoesNotFit                     500  does_not_fit
     └── SettingsError                  500  invalid_settings
+        └── CannotListen               500  cannot_listen
 
 A class's `code` is unique: it is what crosses the process border and what a client may match on.
 """
@@ -143,6 +156,20 @@ class QueueFull(EdgeinferError):
     code = "queue_full"
 
 
+class RateLimited(EdgeinferError):
+    """One client asks too often, or too much at once; others are served."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+
+
+class HeadersTooLarge(EdgeinferError):
+    status = 431
+    type = "invalid_request_error"
+    code = "headers_too_large"
+
+
 class NotReady(EdgeinferError):
     status = 503
     type = "service_unavailable_error"
@@ -177,8 +204,72 @@ class ModelLoadFailed(EdgeinferError):
     code = "model_load_failed"
 
 
+class NoGPU(ModelLoadFailed):
+    """Layers were to go on a GPU, and llama.cpp finds none: it was built without, or the GPU has gone."""
+
+    code = "no_gpu"
+
+
+class DownloadFailed(EdgeinferError):
+    """A file did not come. What has come of it is kept, and the next attempt goes on from there."""
+
+    code = "download_failed"
+
+
+class Offline(DownloadFailed):
+    """Something is missing, and the network is not to be used."""
+
+    code = "offline"
+
+
+class HashMismatch(DownloadFailed):
+    """A file's bytes are not those that were announced; they were thrown away."""
+
+    code = "hash_mismatch"
+
+
+class DiskFull(EdgeinferError):
+    """Too little room on a disk for what is to be written; the message has the numbers."""
+
+    code = "disk_full"
+
+
+class QuantizeFailed(EdgeinferError):
+    code = "quantize_failed"
+
+
+class StoreError(EdgeinferError):
+    """The store of models can't be changed as it was asked."""
+
+    code = "store_error"
+
+
+class StoreBusy(StoreError):
+    """Another process is at it."""
+
+    code = "store_busy"
+
+
+class ServiceFailed(EdgeinferError):
+    """The service manager could not do what it was asked, or the service did not start."""
+
+    code = "service_failed"
+
+
+class DoesNotFit(EdgeinferError):
+    """A model, or what is asked of it, takes more memory than there is; the message has the numbers."""
+
+    code = "does_not_fit"
+
+
 class SettingsError(EdgeinferError):
     code = "invalid_settings"
+
+
+class CannotListen(SettingsError):
+    """The address is taken, or not there: it may be free a moment later."""
+
+    code = "cannot_listen"
 
 
 def all_errors() -> dict[str, type[EdgeinferError]]:

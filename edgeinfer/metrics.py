@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import psutil
@@ -55,11 +55,14 @@ class Source(Protocol):
 
 
 class Metrics:
-    """What the daemon counts itself, and a reader of the engine's figures at the time of a scrape."""
+    """What the daemon counts itself, and a reader of the engine's figures at the time of a scrape.
 
-    def __init__(self, source: Source) -> None:
+    `waiting` tells how many answers wait before they reach the engine.
+    """
+
+    def __init__(self, source: Source, waiting: Callable[[], int] = int) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_Engine(source))
+        self.registry.register(_Engine(source, waiting))
         self._requests = Counter(
             "edgeinfer_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
         )
@@ -115,8 +118,9 @@ class Watch:
 
 
 class _Engine(Collector):
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, waiting: Callable[[], int]) -> None:
         self._source = source
+        self._waiting = waiting
 
     def collect(self) -> Iterator[Metric]:
         stats = self._source.stats
@@ -125,6 +129,7 @@ class _Engine(Collector):
                 yield CounterMetricFamily(f"edgeinfer_{name}", text, value=count)
         for field, (name, factor, text) in ENGINE_GAUGES.items():
             if (value := getattr(stats, field, None)) is not None:
+                value += self._waiting() if field == "waiting" else 0
                 yield GaugeMetricFamily(f"edgeinfer_{name}", text, value=value * factor)
         yield from self._worker()
         yield _memory({"daemon": os.getpid(), "worker": self._source.worker_pid})
@@ -134,6 +139,9 @@ class _Engine(Collector):
         yield CounterMetricFamily(
             "edgeinfer_worker_restarts", "Workers started again.", value=source.restarts
         )
+        if (resumed := getattr(source, "resumed", None)) is not None:
+            text = "Answers that another worker went on with."
+            yield CounterMetricFamily("edgeinfer_resumed_streams", text, value=resumed)
         yield GaugeMetricFamily("edgeinfer_ready", "1 while a model answers.", value=source.state == "ready")
         if (seconds := getattr(source, "load_seconds", None)) is not None:
             yield GaugeMetricFamily("edgeinfer_load_seconds", "Time the model took to load.", value=seconds)

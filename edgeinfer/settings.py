@@ -36,6 +36,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str | None,
         _doc("Model to serve: a GGUF file, an installed model's name, or nothing: the bundled one."),
     ] = None
+    store: Annotated[
+        str | None,
+        _doc("Directory of models: /var/lib/edgeinfer for root and the service, else in the user's data."),
+    ] = None
     host: Annotated[str, _doc("Address to listen on. Anything but loopback needs api_key_file.")] = (
         "127.0.0.1"
     )
@@ -43,8 +47,31 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uds: Annotated[str | None, _doc("Listen on this unix socket instead of host and port.")] = None
     api_key_file: Annotated[
         str | None,
-        _doc("File of API keys, one a line; every request but /health and /ready must then carry one."),
+        _doc(
+            "File of API keys, made by `edgeinfer key add`; every request but /health and /ready must then "
+            "carry one. If not given, the usual one where it exists; empty: none."
+        ),
     ] = None
+    allowed_hosts: Annotated[
+        str,
+        _doc(
+            "Host names, separated by commas, that a request may name besides loopback's own. "
+            "If empty: no others on a loopback address, any on another."
+        ),
+    ] = ""
+    cors_origins: Annotated[
+        str, _doc("Origins (https://app.example), separated by commas, whose web pages may use the API.")
+    ] = ""
+    tls_cert: Annotated[
+        str | None, _doc("PEM file of a certificate, and those that vouch for it: serve HTTPS, not HTTP.")
+    ] = None
+    tls_key: Annotated[str | None, _doc("PEM file of its key, if that is not in the same file.")] = None
+    requests_per_minute: Annotated[
+        int, _doc("Requests a minute for each key, or each address without one; 0 is no limit.", ge=0)
+    ] = 0
+    concurrent_requests: Annotated[
+        int, _doc("Requests in progress for each key, or each address without one; 0 is no limit.", ge=0)
+    ] = 0
     ctx: Annotated[int, _doc("Tokens one conversation may hold, prompt and answer together.", ge=16)] = 4096
     parallel: Annotated[Annotated[int, Meta(ge=1, le=256)] | None, _doc("Answers generated at once.")] = None
     queue: Annotated[int, _doc("Requests that may wait for their turn; one more is told 429.", ge=0)] = 128
@@ -65,10 +92,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu_layers: Annotated[
         Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 is all of them.")
     ] = None
+    force: Annotated[bool, _doc("Run what would take more memory than there is.")] = False
     step_ms: Annotated[
         float, _doc("While answers stream, a step that also reads a prompt should take no longer.", ge=10)
     ] = 250.0
     load_timeout: Annotated[float, _doc("Seconds a model may take to load.", gt=0)] = 600.0
+    hang_timeout: Annotated[
+        float,
+        _doc(
+            "Seconds without a sign of life after which the model's process is killed and started again; "
+            "more where its steps have taken long.",
+            gt=0,
+        ),
+    ] = 60.0
     drain_timeout: Annotated[float, _doc("Seconds that running answers get to finish at shutdown.", ge=0)] = (
         20.0
     )
@@ -81,8 +117,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _doc("Least severe log line that is written.")
     ] = "info"
+    log_prompts: Annotated[bool, _doc("Write the bodies of requests into the log, prompts and all.")] = False
 
 
+SYSTEM_CONFIG = Path("/etc/edgeinfer/config.toml")
 ENV_PREFIX = "EDGEINFER_"
 ENV_OTHERS = frozenset({"CONFIG", "API_KEY"})
 """`EDGEINFER_*` names that are not settings: the configuration file's path, and the key that clients send."""
@@ -104,9 +142,13 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
         if not path.is_file():
             raise SettingsError(f"no such file: {path}", param=ENV_PREFIX + "CONFIG")
         return path
-    home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config")
-    candidates = (Path("/etc/edgeinfer/config.toml"), home / "edgeinfer" / "config.toml")
-    return next((p for p in candidates if p.is_file()), None)
+    return next((p for p in (SYSTEM_CONFIG, user_config(environ)) if p.is_file()), None)
+
+
+def user_config(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where a user's own configuration file belongs."""
+    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config"
+    return Path(home) / "edgeinfer" / "config.toml"
 
 
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:

@@ -34,6 +34,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     own = {
         "HOME": str(home),
         "EDGEINFER_PORT": "1",
+        "EDGEINFER_STORE": str(home / "store"),
         "PYTHONPATH": str(ROOT),
         "TERM": "dumb",
         "COLUMNS": "100",

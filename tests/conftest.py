@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 # Whoever runs the tests in the background may ignore these, and what the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# A store that is never there: the tests must not see what whoever runs them has installed.
+os.environ["EDGEINFER_STORE"] = f"{os.devnull}/store"
 
 # The same examples each time, and no time limit: the machine may be busy with something else.
 hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, database=None)

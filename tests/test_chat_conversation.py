@@ -194,6 +194,13 @@ def test_a_result_gets_the_name_of_its_tool() -> None:
     assert ["f", "g"] == [turn["name"] for turn in turns[2:]]
 
 
+def test_neither_call_nor_result_needs_an_id() -> None:
+    """The name is then that of the call before."""
+    called = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
+    turns = conversation([called, {"role": "tool", "content": "1"}], FULL)
+    assert turns[1]["name"] == "f"
+
+
 def test_ids_take_the_form_that_templates_insist_on() -> None:
     """In calls and results alike: Mistral's refuse any but nine letters and digits."""
     _, asked, told = read([USER, calling("{}"), result("r")], MISTRAL)

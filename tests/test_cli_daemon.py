@@ -156,7 +156,7 @@ def test_chat_alone_shows_why_its_daemon_did_not_start(tmp_path: Path) -> None:
     done = run(tmp_path, "chat", "--model", "nonsense", "Hello", TMPDIR=str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(
-        "error: the daemon for this chat did not start (exit code 1); its log ends with:\n"
+        "error: the daemon for this chat did not start (exit code 3); its log ends with:\n"
     )
     assert "\n  error: no model 'nonsense'" in done.stderr
     assert list(tmp_path.glob("edgeinfer-*")) == []

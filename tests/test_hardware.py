@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hardware_support import write as write  # for other tests too
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeinfer.hardware import HardwareProfile, detect
-from edgeinfer.hardware.cpu import CpuClass, parse_list
+from edgeinfer.hardware.cpu import CpuClass
+from edgeinfer.hardware.files import parse_list
 from edgeinfer.hardware.memory import Memory, parse_meminfo
 
 GB = 1024**3
+CPU = "sys/devices/system/cpu"
 
 RK3588 = {
     "sys/devices/system/cpu/online": "0-7\n",
@@ -45,13 +49,6 @@ CONTAINER = LAPTOP | {
 }
 
 
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
-
-
 def test_an_rk3588_has_four_fast_cores_and_four_slow_ones(tmp_path: Path) -> None:
     """big.LITTLE: fastest first."""
     found = detect(write(tmp_path, RK3588))
@@ -79,6 +76,112 @@ def test_favoured_cores_do_not_hide_the_others(tmp_path: Path) -> None:
     """Turbo Boost Max lets two of four go a little higher."""
     found = detect(write(tmp_path, LAPTOP | mhz({1: 4400, 2: 4400}))).cpus
     assert [[0, 1, 2, 3]] == [sorted(c.cpus) for c in found]
+
+
+def test_cores_of_a_kind_may_be_ranked(tmp_path: Path) -> None:
+    """Some kernels tell of an AMD's favoured cores as if they were much faster; the steps between them are small."""
+    ranked = [5200, 5000, 4800, 4600, 4400, 4200, 4000, 3800]
+    files = {f"{CPU}/cpu{i}/topology/thread_siblings_list": f"{i}\n" for i in range(8)}
+    found = detect(write(tmp_path, LAPTOP | mhz(dict(enumerate(ranked))) | files)).cpus
+    assert [CpuClass([0, 1, 2, 3, 4, 5, 6, 7], None, 5200)] == found
+
+
+def test_compact_cores_are_slower_ones(tmp_path: Path) -> None:
+    """A Ryzen AI 9 HX 370 has four Zen 5 and eight Zen 5c; here half of them."""
+    found = detect(write(tmp_path, LAPTOP | mhz({0: 5157, 1: 5157, 2: 3310, 3: 3310}))).cpus
+    assert [([0, 1], 5157), ([2, 3], 3310)] == [(c.cpus, c.max_mhz) for c in found]
+
+
+def test_a_hybrid_processor_may_have_three_kinds(tmp_path: Path) -> None:
+    """A Core Ultra 7 155H lists its slowest cores with the efficient ones, a newer kernel apart."""
+    files = mhz({0: 4800, 1: 3800, 2: 3800, 3: 2500}) | {
+        "sys/devices/cpu_core/cpus": "0,4\n",
+        "sys/devices/cpu_atom/cpus": "1-3\n",
+    }
+    found = detect(write(tmp_path, LAPTOP | files)).cpus
+    assert [("P-core", [0]), ("E-core", [1, 2]), ("E-core", [3])] == [(c.name, c.cpus) for c in found]
+    found = detect(write(tmp_path, {"sys/devices/cpu_lowpower/cpus": "3\n"})).cpus
+    assert [("P-core", [0]), ("E-core", [1, 2]), ("LP E-core", [3])] == [(c.name, c.cpus) for c in found]
+
+
+def arm(*parts: int, features: str = "fp asimd") -> dict[str, str]:
+    """/proc/cpuinfo of cores with these part numbers."""
+    blocks = [
+        f"processor\t: {cpu}\nFeatures\t: {features}\nCPU implementer\t: 0x41\nCPU part\t: {part:#x}\n\n"
+        for cpu, part in enumerate(parts)
+    ]
+    return {"proc/cpuinfo": "".join(blocks), f"{CPU}/online": f"0-{len(parts) - 1}\n"}
+
+
+def test_cores_are_told_apart_by_name_alone(tmp_path: Path) -> None:
+    """A virtual machine has neither capacities nor frequencies."""
+    found = detect(write(tmp_path, arm(0xD05, 0xD05, 0xD0B))).cpus
+    assert [("Cortex-A76", [2]), ("Cortex-A55", [0, 1])] == [(c.name, c.cpus) for c in found]
+
+
+def test_unknown_cores_have_no_name(tmp_path: Path) -> None:
+    """But the instruction sets that they tell."""
+    found = detect(
+        write(tmp_path, arm(0xFFF, features="fp asimd asimdhp fphp asimddp i8mm bf16 sve sve2"))
+    ).cpus
+    assert [CpuClass([0], None, None, None, ("neon", "dotprod", "fp16", "i8mm", "sve", "bf16"))] == found
+
+
+def test_a_processor_without_avx_has_none(tmp_path: Path) -> None:
+    """Which is not the same as nothing being known."""
+    text = (
+        "processor\t: 0\nmodel name\t: Intel(R) Celeron(R) J4125 CPU @ 2.00GHz\nflags\t\t: fpu sse4_2 aes\n"
+    )
+    found = detect(write(tmp_path, {"proc/cpuinfo": text, f"{CPU}/online": "0\n"}))
+    assert ("Intel(R) Celeron(R) J4125 CPU @ 2.00GHz", ()) == (found.cpu_name, found.cpus[0].isa)
+
+
+def test_only_whole_sets_of_avx512_count(tmp_path: Path) -> None:
+    """llama.cpp is compiled for five of its parts at once; a Xeon Phi has two."""
+    text = "processor\t: 0\nmodel name\t: Xeon Phi\nflags\t\t: avx avx2 avx512f avx512cd\n"
+    found = detect(write(tmp_path, {"proc/cpuinfo": text, f"{CPU}/online": "0\n"}))
+    assert ("avx", "avx2") == found.cpus[0].isa
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"proc/self/status": "Name:\tcat\nCpus_allowed:\t30\nCpus_allowed_list:\t4-5\n"},
+        {"sys/fs/cgroup/cpuset.cpus.effective": "4-5\n"},
+        {"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/cpuset.cpus.effective": "4-5\n"},
+        {"sys/fs/cgroup/cpuset/cpuset.effective_cpus": "4-5\n"},
+        {"proc/self/status": "Cpus_allowed_list:\t0-5\n", "sys/fs/cgroup/cpuset.cpus.effective": "4-7\n"},
+    ],
+    ids=["affinity", "v2", "own group", "v1", "both"],
+)
+def test_only_cpus_that_may_be_used_count(files: dict[str, str], tmp_path: Path) -> None:
+    """Affinity mask and cpuset."""
+    assert [[4, 5]] == [c.cpus for c in detect(write(tmp_path, RK3588 | files)).cpus]
+
+
+def test_a_container_may_be_shown_other_numbers(tmp_path: Path) -> None:
+    """lxcfs counts its CPUs from 0, the affinity mask does not."""
+    files = {f"{CPU}/online": "0-1\n", "proc/self/status": "Cpus_allowed_list:\t6-7\n"}
+    assert [CpuClass([6, 7], None, None)] == detect(write(tmp_path, files)).cpus
+
+
+def test_the_own_affinity_counts_here() -> None:
+    """As taskset sets it."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("macOS has no affinity")
+    mask = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {max(mask)})
+        assert [[max(mask)]] == [c.cpus for c in detect().cpus]
+    finally:
+        os.sched_setaffinity(0, mask)
+
+
+def test_swap_is_bounded_by_the_control_group(tmp_path: Path) -> None:
+    """A container often has none."""
+    files = {"proc/meminfo": "MemTotal: 4 kB\nSwapTotal: 2097152 kB\n"}
+    assert 2 * GB == detect(write(tmp_path, files)).memory.swap
+    assert 0 == detect(write(tmp_path, {"sys/fs/cgroup/memory.swap.max": "0\n"})).memory.swap
 
 
 def test_a_raspberry_pi_has_four_cores_of_a_kind(tmp_path: Path) -> None:

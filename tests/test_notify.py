@@ -43,6 +43,18 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         assert "READY=1\nSTATUS=bereit für alles".encode() == manager.recv(4096)
 
 
+def test_a_manager_that_hangs_does_not_make_the_daemon_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads nothing, and its queue fills up."""
+    monkeypatch.setattr("edgeinfer.notify.PATIENCE", 0.05)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        assert notify("READY=1")
+        assert not all(notify("WATCHDOG=1") for _ in range(2000))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract names")
 def test_systemd_is_told_under_an_abstract_name(monkeypatch: pytest.MonkeyPatch) -> None:
     """@ stands for the NUL byte."""

@@ -181,14 +181,14 @@ def test_the_request_id_is_the_caller_s_if_it_is_sane(served: Served) -> None:
 def test_a_request_is_one_line_of_the_log_without_its_prompt(
     fresh: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Method, path, status, time and id; no query, no body, no header."""
+    """Method, path, status, time, id and address; no query, no body, no header."""
     with caplog.at_level(logging.DEBUG):
         headers = {"x-request-id": "id-7", "authorization": "Bearer secret-key"}
         asked = {"prompt": "secret prompt"}
         fresh.client.post("/v1/completions?secret=query", json=asked, headers=headers)
         assert eventually(lambda: [r for r in caplog.records if r.name == "edgeinfer.access"])
     (line,) = [r.getMessage() for r in caplog.records if r.name == "edgeinfer.access"]
-    assert re.fullmatch(r"POST /v1/completions 200 [0-9.]+ ms id-7", line)
+    assert re.fullmatch(r"POST /v1/completions 200 [0-9.]+ ms id-7 127\.0\.0\.1", line)
     ours = [r.getMessage() for r in caplog.records if not r.name.startswith(("http", "asyncio"))]
     assert "secret" not in "".join(ours)
 

@@ -15,7 +15,7 @@ from test_engine_support import config, plain
 
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import BOS
-from edgeinfer.engine.output import Delta
+from edgeinfer.engine.output import Delta, Finish
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import (
     ContextLengthExceeded,
@@ -128,21 +128,52 @@ async def test_a_request_does_not_wait_for_ever() -> None:
         await supervisor.ready()
 
 
-async def test_a_killed_worker_fails_what_it_was_answering_and_is_restarted() -> None:
-    """Whoever has had a part is told; the next is answered, and the figures say what happened."""
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGSEGV", "SIGILL", "SIGABRT", "SIGTERM"])
+async def test_an_answer_goes_on_where_its_worker_died(number: str) -> None:
+    """The caller sees a pause and no more: each text is the undisturbed one, and so are the figures."""
     async with supervised(SLOW) as supervisor:
-        async with aclosing(asked(supervisor, "hello", ENDLESS)) as deltas:
-            await anext(deltas)
-            first = pid(supervisor)
-            kill(supervisor)
-            with pytest.raises(WorkerDied) as error:
-                async for _ in deltas:
-                    pass
-        assert "SIGKILL" in error.value.message
-        assert 3 == len(await text(supervisor))
+        params = SamplingParams(temperature=0.8, seed=5, max_tokens=40, ignore_eos=True)
+        expected = [
+            plain(p, ctx=2048, index=i, seed=5, temperature=0.8, max_tokens=40, ignore_eos=True)
+            for p, i in (("hello", 0), ("hello", 1), ("hello", 2), ("another", 0))
+        ]
+        texts, finishes = [""] * 3, dict[int, Finish]()
+        other = asyncio.create_task(text(supervisor, "another", params))
+        async with aclosing(asked(supervisor, "hello", params, 3)) as deltas:
+            async for delta in deltas:
+                texts[delta.index] += delta.text
+                if delta.finish:
+                    finishes[delta.index] = delta.finish
+                if supervisor.restarts == 0 and len(texts[2]) == 5:
+                    first = pid(supervisor)
+                    kill(supervisor, signal.Signals[number])
+                    await eventually(lambda: supervisor.restarts)
+        assert expected == [*texts, await other]
         assert pid(supervisor) != first
-        assert (1, 0, "ready") == (supervisor.restarts, supervisor.active, supervisor.state)
-        assert "SIGKILL" in (supervisor.last_exit or "")
+        assert (1, 2, 0, "ready") == (
+            supervisor.restarts,
+            supervisor.resumed,
+            supervisor.active,
+            supervisor.state,
+        )
+        assert number in (supervisor.last_exit or "")
+        for finish in finishes.values():
+            assert (5, 40, "length") == (finish.prompt_tokens, finish.completion_tokens, finish.reason)
+            assert finish.predicted_ms > finish.prompt_ms
+
+
+async def test_an_answer_without_a_seed_goes_on_with_the_draws_it_began_with() -> None:
+    """Every worker continues the same random stream: what a fresh one draws is not what it would write itself."""
+    async with supervised(SLOW) as supervisor:
+        params = SamplingParams(temperature=1.0, max_tokens=30, ignore_eos=True)
+        found: list[Delta] = []
+        async with aclosing(asked(supervisor, "hello", params)) as deltas:
+            async for delta in deltas:
+                found.append(delta)
+                if len(found) == 10:
+                    kill(supervisor)
+        assert 30 == sum(len(delta.tokens) for delta in found)
+        assert 1 == supervisor.resumed
 
 
 async def test_a_request_that_had_no_answer_yet_is_asked_again() -> None:
@@ -190,11 +221,44 @@ async def test_why_a_busy_worker_aborted_is_kept() -> None:
         async with aclosing(asked(supervisor, "hello", ENDLESS)) as deltas:
             await anext(deltas)
             kill(supervisor, signal.SIGABRT)
-            with pytest.raises(WorkerDied, match=r"SIGABRT.*Aborted"):
-                async for _ in deltas:
-                    pass
-        await eventually(lambda: supervisor.last_exit)
-        assert "Aborted" in (supervisor.last_exit or "")
+            await eventually(lambda: supervisor.last_exit)
+        assert supervisor.last_exit == "SIGABRT: Fatal Python error: Aborted"
+
+
+async def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
+    """It says nothing between two steps, so nothing is waited for; its answer goes on elsewhere."""
+    async with supervised(SLOW, hang_timeout=1.0) as supervisor:
+        expected = plain("hello", ctx=2048, seed=1, max_tokens=40, ignore_eos=True)
+        params = SamplingParams(max_tokens=40, ignore_eos=True, seed=1)
+        found = ""
+        async with aclosing(asked(supervisor, "hello", params)) as deltas:
+            async for delta in deltas:
+                found += delta.text
+                if len(found) == 5:
+                    kill(supervisor, signal.SIGSTOP)
+                    await eventually(lambda: supervisor.heartbeat_age > 0)
+                    assert supervisor.healthy
+        assert expected == found
+        assert "SIGKILL: it hung" in (supervisor.last_exit or "")
+        assert (1, 1) == (supervisor.restarts, supervisor.resumed)
+
+
+async def test_an_idle_worker_that_hangs_is_found_too() -> None:
+    """Before anybody asks it something."""
+    async with supervised(hang_timeout=0.5) as supervisor:
+        await supervisor.ready()
+        kill(supervisor, signal.SIGSTOP)
+        await eventually(lambda: "it hung" in (supervisor.last_exit or ""))
+        assert 3 == len(await text(supervisor))
+
+
+async def test_a_step_that_takes_long_is_no_hang() -> None:
+    """A prompt is read in steps of more than the limit: the steps before have shown what to expect."""
+    slower = msgspec.structs.replace(FAKE, batch=300, model="fake:5")
+    async with supervised(slower, hang_timeout=0.6) as supervisor:
+        await text(supervisor, "x" * 60)
+        assert 3 == len(await text(supervisor, "y" * 600))
+        assert 0 == supervisor.restarts
 
 
 async def test_closing_the_answer_cancels_it() -> None:

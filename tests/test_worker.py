@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from test_engine_support import config, plain
 
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import BOS, CONTROL, END
-from edgeinfer.engine.output import EngineStats, Finish
+from edgeinfer.engine.output import Begun, EngineStats, Finish, Produced
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.llama.logs import LogCapture
@@ -31,7 +32,10 @@ from edgeinfer.worker.messages import (
     Load,
     LogLine,
     Message,
+    Ping,
+    Pong,
     Prompt,
+    Queued,
     Ready,
     Shutdown,
     Span,
@@ -40,6 +44,7 @@ from edgeinfer.worker.messages import (
     ToDaemon,
     Tokenize,
     Tokens,
+    Working,
 )
 from edgeinfer.worker.runtime import FakeRuntime, open_runtime
 
@@ -294,6 +299,85 @@ def test_figures_come_with_every_step(worker: Process) -> None:
         stats.append(worker.receive(Step).stats)
     assert [0, 1, 2, 3] == [s.completion_tokens_total for s in stats]
     assert (0, 5) == (stats[-1].running, stats[-1].prompt_tokens_total)
+
+
+def test_a_sign_of_life_comes_from_the_engine(slow: Process) -> None:
+    """Between two steps, not while one is computed; and when there is nothing to compute."""
+    slow.send(Ping())
+    slow.receive(Pong)
+    slow.send(generate(1, "x" * 400, max_tokens=1))
+    slow.receive(Working)
+    slow.send(Ping())
+    assert (delta := slow.receive(Step)).deltas
+    assert delta.deltas[0].finish
+    slow.receive(Pong)
+
+
+def test_signs_of_life_come_between_inputs_to_embed(empty: Process, model_file: Path) -> None:
+    """Many take their time."""
+    empty.send(Load(EngineConfig(str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64)))
+    assert empty.receive(Ready).step_ms > 0
+    empty.send(Embed(1, [[5] * 20, [6], [7]]))
+    for _ in range(3):
+        empty.receive(Pong)
+    assert 3 == len(empty.receive(Embeddings).vectors)
+
+
+def test_a_worker_says_what_it_is_at_work_on(slow: Process) -> None:
+    """Before it is: whatever kills it is among that."""
+    slow.send(generate(1, "hello", max_tokens=2, ignore_eos=True))
+    assert 1 == slow.receive(Queued).id
+    assert [1] == slow.receive(Working).ids
+    slow.receive(Step)
+    slow.send(generate(2, "hello", max_tokens=40, ignore_eos=True))
+    slow.send(generate(3, "hello", max_tokens=40, ignore_eos=True))
+    while slow.receive(Working).ids != [2, 3]:
+        pass
+
+
+def test_who_waits_for_a_place_is_not_at_work(empty: Process) -> None:
+    """With all places taken."""
+    empty.send(Load(msgspec.structs.replace(FAKE, model="fake:5", parallel=2)))
+    empty.receive(Ready)
+    for id in (1, 2):
+        empty.send(generate(id, "hello", max_tokens=60, ignore_eos=True))
+    while empty.receive(Working).ids != [1, 2]:
+        pass
+    empty.send(generate(3, "hello", max_tokens=1, ignore_eos=True))
+    assert 3 == empty.receive(Queued).id
+    empty.send(Cancel(1))
+    assert [2, 3] == empty.receive(Working).ids
+
+
+def test_an_answer_is_taken_up_where_it_was(worker: Process) -> None:
+    """Of what another worker produced nothing is said again."""
+    whole = plain("hello", ctx=2048, temperature=0.8, max_tokens=20, ignore_eos=True)
+    asked = generate(1, "hello", max_tokens=20, ignore_eos=True)
+    produced = Produced(list(whole[:9].encode()), Begun(1.0, 2.0, 3))
+    worker.send(msgspec.structs.replace(asked, produced=(produced,)))
+    assert whole[9:] == worker.answer(1)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone lets a process choose its CPUs")
+def test_a_worker_keeps_to_its_cpus_with_all_its_threads(empty: Process, model_file: Path) -> None:
+    """As the plan says; llama.cpp's threads are started after that."""
+    cpu = max(os.sched_getaffinity(0))
+    asked = EngineConfig(
+        str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=2, cpus=(cpu,)
+    )
+    empty.send(Load(asked))
+    empty.receive(Ready)
+    threads = [int(path.name) for path in Path(f"/proc/{empty.process.pid}/task").iterdir()]
+    assert len(threads) > 1
+    assert [{cpu}] * len(threads) == [os.sched_getaffinity(thread) for thread in threads]
+
+
+def test_cpus_that_are_not_there_are_no_reason_not_to_work(empty: Process) -> None:
+    """A plan may be older than the machine."""
+    empty.send(Load(msgspec.structs.replace(FAKE, cpus=(4000,))))
+    if hasattr(os, "sched_setaffinity"):
+        assert "4000" in empty.receive(LogLine).text
+    empty.receive(Ready)
 
 
 def test_shutdown_ends_the_process_tidily(slow: Process) -> None:

@@ -18,12 +18,14 @@ from edgeinfer.worker.messages import (
     Cancel,
     Failed,
     Generate,
+    Queued,
     Shutdown,
     Span,
     Step,
     ToDaemon,
     Tokenize,
     Tokens,
+    Working,
 )
 from edgeinfer.worker.process import WorkerProcess
 from edgeinfer.worker.runtime import FakeRuntime
@@ -55,6 +57,8 @@ class Slow:
         found, left = dict.fromkeys(ids, ""), set(ids)
         while left:
             message = self.channel.receive()
+            if isinstance(message, Queued | Working):
+                continue
             assert isinstance(message, Step), message
             for delta in message.deltas:
                 found[delta.id] += delta.text

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.output import ChosenLogprob, Delta, EngineStats, Finish, TokenLogprob
+from edgeinfer.engine.guidance import NO_GUIDANCE
+from edgeinfer.engine.output import (
+    Begun,
+    ChosenLogprob,
+    Delta,
+    EngineStats,
+    Finish,
+    Pending,
+    Produced,
+    TokenLogprob,
+)
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import ErrorData
 from edgeinfer.worker import frames
@@ -29,6 +39,9 @@ from edgeinfer.worker.messages import (
     LogLine,
     Message,
     ModelInfo,
+    Ping,
+    Pong,
+    Queued,
     Ready,
     Shutdown,
     Span,
@@ -38,6 +51,7 @@ from edgeinfer.worker.messages import (
     Tokenize,
     Tokens,
     ToWorker,
+    Working,
 )
 
 PARAMS = SamplingParams(
@@ -66,21 +80,29 @@ INFO = ModelInfo(
 )
 LOGPROB = ChosenLogprob(TokenLogprob(1, b"\xff", -0.5), [TokenLogprob(2, b"", -1.5)])
 FINISH = Finish("stop", 9, 8, 7, "END", 1.5, 2.5, 3.5)
+BEGUN = Begun(1.5, 2.5, 3)
+PENDING = Pending([4, 5], True, 2**63 - 1, [LOGPROB])
 STATS = EngineStats(1, 2, 3, 4)
 
 TO_WORKER: list[ToWorker] = [
     Load(EngineConfig("m.gguf", "m", layout="unified", kv_type="q8_0", step_ms=12.5)),
     Generate(1, [Span("a", False), 7, Span("é\x00", True)], PARAMS, 3, False),
     Generate(2, [], SamplingParams()),
+    Generate(3, [1], PARAMS, 3, True, NO_GUIDANCE, (None, Produced(), Produced([1, 2], BEGUN, PENDING)), 9.5),
     Cancel(3),
     Tokenize(4, [Span("a"), Span("b", False)], True),
     Detokenize(5, [1, 2**31 - 1, -1]),
     Embed(6, [[Span("a")], [1, 2], [Span("b", False), 3]]),
+    Ping(),
     Shutdown(),
 ]
 TO_DAEMON: list[ToDaemon] = [
-    Ready(INFO, 1.25),
+    Ready(INFO, 1.25, 2.5),
+    Queued(2),
+    Working([1, 2]),
+    Pong(),
     Step([Delta(1, 0, "é", [1, 2], [LOGPROB]), Delta(1, 2, "", [], None, FINISH)], STATS),
+    Step([Delta(1, 0, "a", [1], None, None, BEGUN, PENDING)], STATS),
     Step([], STATS),
     Failed(1, ErrorData("queue_full", "m", "p", "h", 5)),
     Tokens(1, [1, 2], [b"a", b"\xff\x00"]),

@@ -1,84 +1,105 @@
-"""Read a GGUF file's header: the metadata, without llama.cpp and without the tensors.
+"""Read a GGUF file's header: what it says of the model and of its tensors, without llama.cpp.
 
-A model file is untrusted: every count and length is checked against what is left of the file before
-anything is allocated. Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+This is the gate before llama.cpp opens a file. A model file is untrusted: every count and length is checked
+against what is left of the file before anything is allocated.
+Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations
 
-import struct
+import math
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
+from edgeinfer.catalog.ggml_types import TYPES
+from edgeinfer.catalog.gguf_checks import check_alignment, check_metadata, check_type
+from edgeinfer.catalog.gguf_reader import ARRAY, FetchRange, Reader, Value
 from edgeinfer.errors import ModelLoadFailed
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-STRING, ARRAY = 8, 9
-MOST_KEYS = 4096
-LONGEST_VALUE = 1 << 20
-"""Longer strings are skipped: chat templates and the like are llama.cpp's to read."""
+ALIGNMENT = 32
+"""Where general.alignment is missing."""
 
-Value = int | float | bool | str
+TOKENS = "tokenizer.ggml.tokens"
+MOST_KEYS = 4096
+LONGEST_KEY = 256
+MOST_TENSORS = 1 << 16
+MOST_DIMENSIONS = 4
+LONGEST_NAME = 63
+"""Bytes of a tensor's name: ggml has room for them and a zero."""
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """One tensor of the file.
+
+    Attributes:
+        shape: elements; those of a row first, as ggml counts.
+        type: such as "Q4_K".
+        offset: of its data in the file.
+        nbytes: of its data.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int
+    nbytes: int
 
 
 class Header(msgspec.Struct, frozen=True):
-    """Scalar and short string metadata by key (arrays are skipped), the tensor count, the file's size."""
+    """What stands before the data.
+
+    Attributes:
+        metadata: values by key. Of arrays only short ones of numbers, of texts only those that are not long.
+        tensors: in the order of the file.
+        size: bytes of the file.
+        lengths: elements of each array.
+    """
 
     metadata: dict[str, Value]
-    tensors: int
+    tensors: Sequence[Tensor]
     size: int
+    lengths: dict[str, int] = {}
+
+    @property
+    def architecture(self) -> str:
+        """Such as "qwen2"; "" where the header does not say."""
+        return str(self.metadata.get("general.architecture", ""))
+
+    @property
+    def vocabulary(self) -> int | None:
+        """Tokens."""
+        return self.lengths.get(TOKENS) or self.number("vocab_size")
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+    def by_type(self) -> dict[str, int]:
+        """Type -> bytes of the tensors that have it."""
+        found: dict[str, int] = {}
+        for tensor in self.tensors:
+            found[tensor.type] = found.get(tensor.type, 0) + tensor.nbytes
+        return found
 
     def number(self, key: str) -> int | None:
         """An architecture's count, such as "block_count"; None where the file lacks a sensible one."""
-        value = self.metadata.get(f"{self.metadata.get('general.architecture', '')}.{key}")
+        value = self.metadata.get(f"{self.architecture}.{key}")
         return value if type(value) is int and value > 0 else None
 
-
-class _Reader:
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = file
-        self._left = size
-
-    def take(self, n: int) -> bytes:
-        self._spend(n)
-        return self._file.read(n)
-
-    def skip(self, n: int) -> None:
-        self._spend(n)
-        self._file.seek(n, 1)
-
-    def scalar(self, kind: int) -> int | float | bool:
-        form = SCALARS.get(kind)
-        if form is None:
-            raise ValueError(f"unknown value type {kind}")
-        value: int | float | bool = struct.unpack("<" + form, self.take(struct.calcsize("<" + form)))[0]
-        return value
-
-    def string(self) -> str | None:
-        n = int(self.scalar(10))
-        if n > LONGEST_VALUE:
-            self.skip(n)
-            return None
-        return self.take(n).decode("utf-8", "replace")
-
-    def skip_array(self) -> None:
-        kind, n = int(self.scalar(4)), int(self.scalar(10))
-        if kind == STRING:
-            for _ in range(n):
-                self.skip(int(self.scalar(10)))
-        elif kind in SCALARS:
-            self.skip(n * struct.calcsize("<" + SCALARS[kind]))
-        else:
-            raise ValueError(f"array of type {kind}")
-
-    def _spend(self, n: int) -> None:
-        if n > self._left:
-            raise ValueError("a length runs past the end of the file")
-        self._left -= n
+    def per_layer(self, key: str) -> list[int] | None:
+        """An architecture's count for each layer: most files have one number for all, some an array."""
+        value = self.metadata.get(f"{self.architecture}.{key}")
+        layers = self.number("block_count") or 0
+        if type(value) is int:
+            return [value] * layers
+        if isinstance(value, list) and len(value) == layers and all(type(v) is int for v in value):
+            return [int(v) for v in value]
+        return None
 
 
 def read_header(path: Path) -> Header:
@@ -88,31 +109,110 @@ def read_header(path: Path) -> Header:
         ModelLoadFailed: it can't be read, or is not a sound GGUF file.
     """
     try:
-        with path.open("rb") as file:
-            return _read(_Reader(file, path.stat().st_size), path.stat().st_size)
+        with path.open("rb", buffering=0) as file:
+
+            def fetch(offset: int, n: int) -> bytes:
+                file.seek(offset)
+                return file.read(n)
+
+            return _sound(str(path), Reader(fetch, os.fstat(file.fileno()).st_size, chunk=1 << 18))
     except OSError as e:
         raise ModelLoadFailed(f"{path}: {e.strerror}", param="model") from e
-    except (ValueError, struct.error) as e:
-        hint = "is the download complete?"
-        raise ModelLoadFailed(f"{path} is not a sound GGUF file: {e}", param="model", hint=hint) from e
 
 
-def _read(reader: _Reader, size: int) -> Header:
+def read_remote_header(fetch_range: FetchRange, size: int, name: str = "the remote file") -> Header:
+    """The header of a file of `size` bytes that a server gives in ranges.
+
+    A few ranges are fetched, each byte at most once; what `fetch_range` raises is passed on.
+
+    Raises:
+        ModelLoadFailed: it is not a sound GGUF file.
+    """
+    return _sound(name, Reader(fetch_range, size, chunk=1 << 20))
+
+
+def _sound(name: str, reader: Reader) -> Header:
+    try:
+        return _read(reader)
+    except (ValueError, EOFError) as e:
+        hint = "is the download complete?" if isinstance(e, EOFError) else None
+        raise ModelLoadFailed(f"{name} is not a sound GGUF file: {e}", param="model", hint=hint) from e
+
+
+def _read(reader: Reader) -> Header:
     if reader.take(4) != MAGIC:
         raise ValueError("it does not begin with GGUF")
-    if (version := int(reader.scalar(4))) not in VERSIONS:
-        raise ValueError(f"version {version}")
-    tensors, n_keys = int(reader.scalar(10)), int(reader.scalar(10))
+    if (version := reader.uint32()) not in VERSIONS:
+        raise ValueError("it is big-endian" if version and not version & 0xFFFF else f"version {version}")
+    n_tensors, n_keys = reader.uint64(), reader.uint64()
     if n_keys > MOST_KEYS:
         raise ValueError(f"{n_keys} metadata keys")
+    if n_tensors > MOST_TENSORS:
+        raise ValueError(f"{n_tensors} tensors")
+    metadata, lengths = _metadata(reader, n_keys)
+    check_metadata(metadata)
+    alignment = check_alignment(metadata.get("general.alignment", ALIGNMENT))
+    tensors = _tensors(reader, n_tensors, alignment)
+    return Header(metadata, tensors, reader.size, lengths)
+
+
+def _metadata(reader: Reader, n: int) -> tuple[dict[str, Value], dict[str, int]]:
     metadata: dict[str, Value] = {}
-    for _ in range(n_keys):
-        key = reader.string() or ""
-        if key in metadata:
+    lengths: dict[str, int] = {}
+    seen: set[str] = set()
+    for _ in range(n):
+        key = reader.text()
+        if not key or len(key) > LONGEST_KEY or not key.isascii() or not key.isprintable():
+            raise ValueError("a key is empty, too long or not ASCII")
+        if key in seen:
             raise ValueError(f"key {key!r} stands there twice")
-        kind = int(reader.scalar(4))
+        seen.add(key)
+        kind = reader.uint32()
+        value: Value | None
         if kind == ARRAY:
-            reader.skip_array()
-        elif (value := reader.string() if kind == STRING else reader.scalar(kind)) is not None:
+            lengths[key], value = reader.array(distinct=key == TOKENS)
+        else:
+            value = reader.value(kind)
+        if value is not None:
             metadata[key] = value
-    return Header(metadata, tensors, size)
+    return metadata, lengths
+
+
+def _tensors(reader: Reader, n: int, alignment: int) -> list[Tensor]:
+    """The tensors follow each other without a gap but what aligns them, as llama.cpp demands."""
+    found: dict[str, Tensor] = {}
+    end = 0
+    for _ in range(n):
+        tensor = _tensor(reader)
+        if tensor.name in found:
+            raise ValueError(f"tensor {tensor.name!r} stands there twice")
+        end = -(-end // alignment) * alignment
+        if tensor.offset != end:
+            raise ValueError(f"tensor {tensor.name!r} is at {tensor.offset}, not at {end}")
+        end += tensor.nbytes
+        if end > reader.size:
+            raise EOFError(f"tensor {tensor.name!r} runs past the end of the file")
+        found[tensor.name] = tensor
+    data = -(-reader.offset // alignment) * alignment
+    if found and data + end > reader.size:
+        raise EOFError(f"its tensors need {data + end} bytes, it has {reader.size}")
+    return [msgspec.structs.replace(tensor, offset=data + tensor.offset) for tensor in found.values()]
+
+
+def _tensor(reader: Reader) -> Tensor:
+    """The next one; its offset is within the data."""
+    name = reader.text()
+    if not name or len(name) > LONGEST_NAME or not name.isascii() or not name.isprintable():
+        raise ValueError("a tensor's name is empty, too long or not ASCII")
+    n_dims = reader.uint32()
+    if not 1 <= n_dims <= MOST_DIMENSIONS:
+        raise ValueError(f"tensor {name!r} has {n_dims} dimensions")
+    shape = tuple(reader.uint64() for _ in range(n_dims))
+    kind = TYPES.get(number := reader.uint32())
+    if kind is None:
+        raise ValueError(f"tensor {name!r} has the unknown type {number}")
+    check_type(name, n_dims, kind.name)
+    elements = math.prod(shape)
+    if not elements or elements > reader.size * kind.block or shape[0] % kind.block:
+        raise ValueError(f"tensor {name!r} of type {kind.name} has the shape {shape}")
+    return Tensor(name, shape, kind.name, reader.uint64(), elements // kind.block * kind.nbytes)

@@ -40,7 +40,7 @@ def conversation(messages: list[Message], form: ToolFormat) -> list[Message]:
     for turn in turns:
         names |= {call.get("id"): call["function"]["name"] for call in turn.get("tool_calls", ())}
         if turn["role"] == "tool" and "name" not in turn and turn.get("tool_call_id") in names:
-            turn["name"] = names[turn["tool_call_id"]]
+            turn["name"] = names[turn.get("tool_call_id")]  # neither call nor result may have an id
     return turns
 
 

@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeinfer.cli import key, models, service
+from edgeinfer.cli.bench import bench
 from edgeinfer.cli.chat import chat
+from edgeinfer.cli.doctor import doctor
+from edgeinfer.cli.install import install
+from edgeinfer.cli.logs import logs
+from edgeinfer.cli.mirror import mirror
+from edgeinfer.cli.plan import plan
+from edgeinfer.cli.pull import pull
+from edgeinfer.cli.reload import reload
 from edgeinfer.cli.serve import serve
 from edgeinfer.cli.status import status
 
@@ -53,5 +62,49 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (serve, chat, status):
+for command in (serve, chat, plan, install, pull, status, reload, logs, doctor, bench, mirror):
     app.command(help=help_of(command))(command)
+
+
+def _group(
+    name: str, about: str, *commands: Callable[..., Any], bare: Callable[[], None] | None = None
+) -> None:
+    """`edgeinfer NAME COMMAND`. Without a command it does what `bare` does, or shows its help."""
+    group = typer.Typer(help=about, no_args_is_help=bare is None, rich_markup_mode=None)
+    if bare:
+
+        @group.callback(invoke_without_command=True, help=about)
+        def without_command(context: typer.Context) -> None:
+            if context.invoked_subcommand is None:
+                bare()
+
+    for command in commands:
+        group.command(command.__name__.rstrip("_"), help=help_of(command))(command)
+    app.add_typer(group, name=name)
+
+
+_group("key", "Say who may use the daemon: make, list and remove API keys.", key.add, key.ls, key.rm)
+_group(
+    "service",
+    "Run edgeinfer under the machine's service manager.",
+    service.install,
+    service.uninstall,
+    service.start,
+    service.stop,
+    service.restart,
+    service.reload,
+    service.enable,
+    service.disable,
+    service.status,
+)
+_group(
+    "models",
+    "List, show, import, check and remove models.",
+    models.ls,
+    models.show,
+    models.rm,
+    models.import_,
+    models.verify,
+    models.prune,
+    bare=models.ls,
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,19 +14,21 @@ import msgspec
 
 from edgeinfer import settings
 from edgeinfer.errors import EdgeinferError, ErrorData, ModelLoadFailed, NotReady, revive
+from edgeinfer.settings import Settings
 
 API_KEY = settings.ENV_PREFIX + "API_KEY"
 START_IT = "start one in another terminal: edgeinfer serve"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A daemon's address. `named`: by the user, so no other will do."""
+    """A daemon's address. `named`: by the user, so no other will do. `certificate`: the file it shows us."""
 
     url: str
     uds: str | None = None
     api_key: str | None = None
     named: bool = False
     load_timeout: float = 600.0
+    certificate: str | None = None
 
     def __str__(self) -> str:
         return self.uds or self.url
@@ -42,12 +45,18 @@ def find(url: str | None, api_key: str | None, environ: Mapping[str, str] = os.e
     api_key = (api_key or environ.get(API_KEY, "")).strip() or None
     if url:
         return Target(base_url(url), api_key=api_key, named=True)
-    found = settings.load(environ=environ).settings
+    return target_of(settings.load(environ=environ).settings, api_key)
+
+
+def target_of(found: Settings, api_key: str | None = None) -> Target:
+    """The daemon that has these settings."""
+    certificate = None if found.uds else found.tls_cert
     return Target(
-        f"http://{_reachable(found.host)}:{found.port}",
+        f"{'https' if certificate else 'http'}://{_reachable(found.host)}:{found.port}",
         uds=found.uds,
         api_key=api_key or _first_key(found.api_key_file),
         load_timeout=found.load_timeout,
+        certificate=certificate,
     )
 
 
@@ -64,11 +73,22 @@ def connect(target: Target) -> httpx.Client:
             base_url=target.url,
             headers={"Authorization": f"Bearer {target.api_key}"} if target.api_key else {},
             timeout=httpx.Timeout(None, connect=5.0),
-            transport=httpx.HTTPTransport(
-                uds=target.uds, verify=target.url.startswith("https:"), trust_env=False
-            ),
+            transport=httpx.HTTPTransport(uds=target.uds, verify=_trust(target), trust_env=False),
             trust_env=False,
         )
+
+
+def _trust(target: Target) -> ssl.SSLContext | bool:
+    """Whose certificates are good: for our own daemon its own, whatever name the world knows it by."""
+    if target.certificate is None:
+        return target.url.startswith("https:")
+    try:
+        found = ssl.create_default_context(cafile=target.certificate)
+    except OSError as e:  # ssl.SSLError is one
+        raise EdgeinferError(f"tls_cert {target.certificate}: {e}", hint="edgeinfer status --url URL") from e
+    found.check_hostname = False
+    found.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return found
 
 
 @contextmanager
@@ -77,6 +97,8 @@ def mapped_errors(target: Target) -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as e:
+        if "certificate verify failed" in str(e):
+            raise EdgeinferError(f"{target}: {e}") from e
         raise NotReady(f"no daemon answers at {target}", hint=START_IT) from e
     except (httpx.HTTPError, httpx.InvalidURL) as e:
         raise EdgeinferError(f"{target}: {str(e) or type(e).__name__}", hint="edgeinfer status") from e
@@ -154,4 +176,4 @@ def _first_key(file: str | None) -> str | None:
     except (OSError, UnicodeDecodeError):
         return None
     keys = (line.strip() for line in lines)
-    return next((key for key in keys if key and not key.startswith("#")), None)
+    return next((key for key in keys if key and not key.startswith(("#", "sha256:"))), None)

@@ -36,6 +36,9 @@ class Report(msgspec.Struct, frozen=True):
     stats: dict[str, Any] = {}
     plan: Plan = Plan()
     settings: dict[str, Setting] = {}
+    resumed: int = 0
+    fallback: list[str] = []
+    reload: dict[str, Any] | None = None
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -89,10 +92,15 @@ def _worker(report: Report) -> Iterator[str]:
     parts = [f"pid {report.worker_pid}"] if report.worker_pid else []
     if report.restarts:
         parts.append(f"{report.restarts} restart{'' if report.restarts == 1 else 's'}")
+    if report.resumed:
+        parts.append(f"{report.resumed} answer{'' if report.resumed == 1 else 's'} gone on with")
     if report.last_exit:
         parts.append(f"the last one ended: {report.last_exit}")
     if parts:
         yield ", ".join(parts)
+    yield from (f"! loaded otherwise than planned: {change}" for change in report.fallback)
+    if report.reload and report.reload.get("state") == "failed":
+        yield f"! the last reload failed, and changed nothing: {report.reload.get('message')}"
 
 
 def _plan(plan: Plan) -> Iterator[str]:

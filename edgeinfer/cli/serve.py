@@ -27,10 +27,17 @@ def serve(
     (--drain-timeout is EDGEINFER_DRAIN_TIMEOUT); what is typed here wins.
     """
     from edgeinfer import settings
-    from edgeinfer.server.serve import run
+    from edgeinfer.cli.terminal import report
+    from edgeinfer.errors import EdgeinferError
+    from edgeinfer.server.serve import exit_status, run
 
-    loaded = settings.load(flags)
-    raise typer.Exit(_run_private(loaded) if private else run(loaded))
+    try:
+        loaded = settings.load(flags)
+        status = _run_private(loaded) if private else run(loaded)
+    except EdgeinferError as e:
+        report(e)
+        status = exit_status(e)
+    raise typer.Exit(status)
 
 
 def _run_private(loaded: Loaded) -> int:
@@ -44,7 +51,7 @@ def _run_private(loaded: Loaded) -> int:
 
     _stop_with_our_starter()
     try:
-        return run(replace(loaded, settings=replace(loaded.settings, api_key_file=None)))
+        return run(replace(loaded, settings=replace(loaded.settings, api_key_file="")))
     finally:
         with contextlib.suppress(OSError):
             Path(loaded.settings.uds or "").parent.rmdir()  # never one that holds anything else

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from itertools import chain
 
 from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
@@ -11,11 +12,11 @@ from edgeinfer.engine.kv_cache import KVCache
 from edgeinfer.engine.kv_streams import StreamsCache
 from edgeinfer.engine.kv_unified import UnifiedCache
 from edgeinfer.engine.masks import Masks
-from edgeinfer.engine.output import Delta, EngineStats, Finish, FinishReason
+from edgeinfer.engine.output import Delta, EngineStats, Finish, FinishReason, Produced
 from edgeinfer.engine.pace import Pace
 from edgeinfer.engine.scheduler import Scheduler, Work
 from edgeinfer.engine.sequence import Request, Sequence, Status
-from edgeinfer.engine.writer import Writer
+from edgeinfer.engine.writer import Writer, Written
 from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
 
 Clock = Callable[[], float]
@@ -57,21 +58,35 @@ class Engine:
     def has_work(self) -> bool:
         return self.scheduler.has_work
 
+    @property
+    def at_work(self) -> frozenset[int]:
+        """Requests that the next step may touch: those that run, and where there is a free place, those that wait."""
+        running, waiting = self.scheduler.running, self.scheduler.waiting
+        touched = (*running, *waiting) if len(running) < self.config.parallel else running
+        return frozenset(sequence.request.id for sequence in touched)
+
     def add(self, request: Request) -> None:
         """Queue a request.
 
         Raises:
-            ContextLengthExceeded: its prompt leaves no room for an answer.
+            ContextLengthExceeded: its prompt leaves no room for an answer, or for what has been produced of it.
             InvalidRequest: it has no prompt, or a token that the vocabulary lacks.
+            ConstraintFailed: what has been produced of it is against its grammar.
         """
         self._check(request)
         seed = secrets.randbits(63) if request.params.seed is None else request.params.seed
         group = []
-        for index in range(request.n):
+        for index, produced in enumerate(request.produced or [Produced()] * request.n):
+            if produced is None:
+                continue
             self._order += 1
             thinking = self.writer.thinking(request)
-            group.append(Sequence(request, index, seed, self._order, self._clock(), thinking))
-            self.writer.open(group[-1])
+            sequence = Sequence(request, index, seed, self._order, self._clock(), thinking)
+            if produced.tokens:
+                self.writer.resume(sequence, produced)
+            else:
+                self.writer.open(sequence)
+            group.append(sequence)
         self._sequences[request.id] = group
         for sequence in group:
             self.scheduler.add(sequence)
@@ -152,7 +167,13 @@ class Engine:
                 hint="shorten the prompt, or serve with a larger --ctx where the model allows",
             )
         size = self.backend.vocab.size
-        if bad := next((t for t in request.tokens if not 0 <= t < size), None):
+        produced = [p.tokens for p in request.produced if p]
+        if any(n + len(tokens) >= ctx for tokens in produced):
+            raise ContextLengthExceeded(
+                f"the prompt has {n} tokens, the answer so far up to {max(map(len, produced))}, "
+                f"and the context holds no more than {ctx} now"
+            )
+        if bad := next((t for t in chain(request.tokens, *produced) if not 0 <= t < size), None):
             raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="prompt")
         if bad := next((t for t in request.params.logit_bias if not 0 <= t < size), None):
             raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="logit_bias")
@@ -218,7 +239,8 @@ class Engine:
 
     def _produce(self, sequence: Sequence, row: Row) -> Delta | None:
         """Sample a token from `row`, and say what it adds to the answer; None: its request has failed."""
-        if sequence.first_token is None:
+        begins = sequence.first_token is None
+        if begins:
             sequence.first_token = self._clock()
             self._totals["cached"] += sequence.cached_tokens
         try:
@@ -229,19 +251,26 @@ class Engine:
             return None
         self._totals["completion"] += len(written.tokens)
         self._totals["forced"] += max(0, len(written.tokens) - 1)
-        return self._delta(sequence, written.tokens, written.text, written.reason)
+        return self._delta(sequence, written, begins)
 
-    def _delta(
-        self, sequence: Sequence, tokens: list[int], text: str, reason: FinishReason | None = None
-    ) -> Delta:
-        """`reason`: the answer ends with this."""
+    def _delta(self, sequence: Sequence, written: Written, begins: bool) -> Delta:
         stop = sequence.text.stop  # may also be met in what a flush lets go
-        logprobs = sequence.logprobs.release(text)
-        if reason and stop is None:
+        logprobs = sequence.logprobs.release(written.text)
+        if written.reason and stop is None:
             logprobs += sequence.logprobs.flush()
-        finish = self._finish(sequence, "stop" if stop is not None else reason) if reason else None
-        shown = logprobs if sequence.request.params.logprobs is not None else None
-        return Delta(sequence.request.id, sequence.index, text, tokens, shown, finish)
+        finish = None
+        if written.reason:
+            finish = self._finish(sequence, "stop" if stop is not None else written.reason)
+        return Delta(
+            sequence.request.id,
+            sequence.index,
+            written.text,
+            written.tokens,
+            logprobs if sequence.request.params.logprobs is not None else None,
+            finish,
+            sequence.begun if begins else None,
+            None if finish else sequence.pending,
+        )
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> Finish:
         self.scheduler.finish(sequence)

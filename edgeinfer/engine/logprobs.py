@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from itertools import accumulate
 
 import numpy as np
 
@@ -33,6 +34,18 @@ class LogprobStream:
         self._held: deque[tuple[int, ChosenLogprob]] = deque()
         self._produced = 0
         self._sent = 0
+
+    @property
+    def held(self) -> list[ChosenLogprob]:
+        """Entries still to be released."""
+        return [entry for _, entry in self._held]
+
+    def replay(self, pieces: list[bytes], text: str, held: list[ChosenLogprob]) -> None:
+        """Tokens of these `pieces` were pushed, and `text` of them was sent; the last ones are still `held`."""
+        starts = list(accumulate(map(len, pieces), initial=0))
+        self._produced = starts.pop()
+        self._sent = len(text.encode("utf-8", "replace"))
+        self._held.extend(zip(starts[len(starts) - len(held) :], held, strict=True))
 
     def push(self, entry: ChosenLogprob) -> None:
         self._held.append((self._produced, entry))

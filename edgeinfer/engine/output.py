@@ -41,8 +41,48 @@ class Finish(msgspec.Struct, frozen=True):
     predicted_ms: float = 0.0
 
 
+class Begun(msgspec.Struct, frozen=True, array_like=True):
+    """How an answer began: its wait, the reading of its prompt, and what of that was in the KV cache already."""
+
+    queue_ms: float
+    prompt_ms: float
+    cached_tokens: int
+
+
+class Pending(msgspec.Struct, frozen=True, array_like=True):
+    """Of an unfinished answer, what its tokens do not tell, and what whoever goes on with it must know.
+
+    Attributes:
+        due: tokens that must come next, whatever the model thinks.
+        ending: with the last of them the answer is complete.
+        look_at: tokens left at which to see whether the answer can still be completed.
+        logprobs: of the last tokens, whose text is held back.
+    """
+
+    due: list[int]
+    ending: bool
+    look_at: int
+    logprobs: list[ChosenLogprob]
+
+
+class Produced(msgspec.Struct, frozen=True, array_like=True):
+    """An answer as far as another engine has written it; with it a fresh one writes the same continuation.
+
+    `runs`: how many of the tokens were computed together, run by run. To compute them otherwise is faster and nearly
+    the same, but a near tie may flip: llama.cpp multiplies one row and several in different ways. Empty: anyhow.
+    """
+
+    tokens: list[int] = []
+    begun: Begun | None = None
+    pending: Pending | None = None
+    runs: list[int] = []
+
+
 class Delta(msgspec.Struct, frozen=True, array_like=True):
-    """What one step added to answer `index` of request `id`. `text` is whole characters, and may be ""."""
+    """What one step added to answer `index` of request `id`. `text` is whole characters, and may be "".
+
+    `begun` comes with the first of an answer, `pending` with each that leaves something in suspense.
+    """
 
     id: int
     index: int
@@ -50,6 +90,8 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     tokens: list[int] = []
     logprobs: list[ChosenLogprob] | None = None
     finish: Finish | None = None
+    begun: Begun | None = None
+    pending: Pending | None = None
 
 
 class EngineStats(msgspec.Struct, frozen=True):

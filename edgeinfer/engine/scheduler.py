@@ -70,7 +70,7 @@ class Scheduler:
         work: list[Work] = []
         left = batch_size
         for sequence in [s for s in self.running if s.decoding]:
-            n = min(sequence.missing, left)
+            n = min(sequence.stretch, left)
             if n and self._make_room(sequence, n):
                 work.append(Work(sequence, n, n == sequence.missing))
                 left -= n
@@ -78,8 +78,8 @@ class Scheduler:
         for sequence in self._prefill_order():
             if room <= 0:
                 break
-            n = sequence.missing if sequence.missing <= self.WHOLE else room
-            n = min(n, sequence.missing, batch_size - sum(w.n_tokens for w in work))
+            n = sequence.stretch if sequence.stretch <= self.WHOLE else room
+            n = min(n, sequence.stretch, batch_size - sum(w.n_tokens for w in work))
             if self._make_room(sequence, n):
                 work.append(Work(sequence, n, n == sequence.missing))
                 room -= n

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import enum
 import sys
+from bisect import bisect_right
+from itertools import accumulate
 
 import msgspec
 
@@ -16,6 +18,7 @@ from edgeinfer.engine.constraint import Constraint
 from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
 from edgeinfer.engine.kv_cache import KVCache, Slot
 from edgeinfer.engine.logprobs import LogprobStream
+from edgeinfer.engine.output import Begun, Pending, Produced
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.engine.text import TextStream
@@ -25,7 +28,9 @@ from edgeinfer.engine.thinking import Thinking
 class Request(msgspec.Struct, frozen=True):
     """What to answer: `n` answers to the prompt's tokens. `id` is the caller's.
 
-    `constraint` stands at the beginning of `guidance.grammar`; each answer gets a copy.
+    `constraint` stands at the beginning of `guidance.grammar`; each answer gets a copy. `produced` is empty, or
+    has for each answer what another engine has written of it, None where it is complete; the request had been
+    with that engine for `waited_ms`.
     """
 
     id: int
@@ -34,6 +39,11 @@ class Request(msgspec.Struct, frozen=True):
     n: int = 1
     guidance: Guidance = NO_GUIDANCE
     constraint: Constraint | None = None
+    produced: tuple[Produced | None, ...] = ()
+    waited_ms: float = 0.0
+
+
+NEVER_LOOKED = sys.maxsize
 
 
 class Status(enum.Enum):
@@ -76,9 +86,12 @@ class Sequence:
         self.due: list[int] = []  # tokens that must be written next, whatever the model thinks
         self.ending = False  # with the last of `due` the answer is complete
         self.n_told = 0  # produced tokens that the caller has been told of
-        self.look_at = sys.maxsize  # tokens left at which to see whether the answer can still be completed
+        self.look_at = NEVER_LOOKED  # tokens left at which to see whether the answer can still be completed
+        self.bounds: list[
+            int
+        ] = []  # where to stop when the tokens that another engine produced are computed again
         self.cached_tokens = 0
-        self.arrived = now
+        self.arrived = now - request.waited_ms / 1e3
         self.admitted: float | None = None
         self.first_token: float | None = None
 
@@ -104,9 +117,40 @@ class Sequence:
         return len(self.tokens) - self.computed
 
     @property
+    def stretch(self) -> int:
+        """Tokens that may be computed together now."""
+        at = bisect_right(self.bounds, self.computed)
+        return (self.bounds[at] if at < len(self.bounds) else len(self.tokens)) - self.computed
+
+    @property
     def decoding(self) -> bool:
         """Has its prompt behind it: each step brings a token or more."""
-        return 0 < self.missing <= self.LONGEST_RUN and self.first_token is not None
+        return 0 < self.stretch <= self.LONGEST_RUN and self.first_token is not None
+
+    @property
+    def begun(self) -> Begun | None:
+        """None before the first token."""
+        if self.admitted is None or self.first_token is None:
+            return None
+        queued, read = self.admitted - self.arrived, self.first_token - self.admitted
+        return Begun(queued * 1e3, read * 1e3, self.cached_tokens)
+
+    @property
+    def pending(self) -> Pending | None:
+        """None where the tokens tell everything."""
+        held = self.logprobs.held
+        if not self.due and not held and self.look_at == NEVER_LOOKED:
+            return None
+        return Pending(list(self.due), self.ending, self.look_at, held)
+
+    def take_up(self, begun: Begun, pending: Pending | None, runs: list[int]) -> None:
+        """Go on with an answer that began elsewhere; its tokens have been written already."""
+        self.bounds = list(accumulate(runs, initial=self.n_prompt)) if runs else []
+        self.admitted = self.arrived + begun.queue_ms / 1e3
+        self.first_token = self.admitted + begun.prompt_ms / 1e3
+        self.cached_tokens = begun.cached_tokens
+        if pending:
+            self.due, self.ending, self.look_at = list(pending.due), pending.ending, pending.look_at
 
     def admit(self, slot: Slot, now: float) -> None:
         """WAITING -> RUNNING in `slot`, which may hold a prefix already."""

@@ -10,7 +10,7 @@ from edgeinfer.engine.backend import Row, Vocab
 from edgeinfer.engine.completion import Closer
 from edgeinfer.engine.constraint import Grammars
 from edgeinfer.engine.logprobs import log_probabilities
-from edgeinfer.engine.output import ChosenLogprob, FinishReason, TokenLogprob
+from edgeinfer.engine.output import ChosenLogprob, FinishReason, Produced, TokenLogprob
 from edgeinfer.engine.sequence import Request, Sequence
 from edgeinfer.engine.thinking import Thinking
 from edgeinfer.engine.words import Words
@@ -45,6 +45,16 @@ class Writer:
             while sequence.due and self._left(sequence) > 1 and not self._stopped(sequence):
                 sequence.opening += self._push(sequence, sequence.due.pop(0))
                 sequence.due = sequence.due or self._following(sequence)
+
+    def resume(self, sequence: Sequence, produced: Produced) -> None:
+        """Bring a fresh `sequence` to where another engine left it; nothing is sent twice. Raises ConstraintFailed."""
+        assert produced.begun is not None
+        text = "".join(self._push(sequence, token) for token in produced.tokens)
+        sequence.n_told = len(produced.tokens)
+        sequence.take_up(produced.begun, produced.pending, produced.runs)
+        if sequence.request.params.logprobs is not None:
+            held = produced.pending.logprobs if produced.pending else []
+            sequence.logprobs.replay([self._vocab.piece(t) for t in produced.tokens], text, held)
 
     def write(self, sequence: Sequence, row: Row) -> Written:
         """Sample from `row`, which is changed. Raises ConstraintFailed.

@@ -6,11 +6,15 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.hardware.cpu import cgroup_values, read_int, read_text
+from edgeinfer.hardware import cgroup
+from edgeinfer.hardware.files import number, read_text
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """Bytes. `available` is what can be had without swapping, within `limit` where a cgroup sets one."""
+    """Bytes. `available` is what can be had without swapping, within `limit` where a cgroup sets one.
+
+    `swap` is what there is of it, used or free.
+    """
 
     total: int | None
     available: int | None
@@ -21,18 +25,16 @@ class Memory(msgspec.Struct, frozen=True):
 def memory(root: Path) -> Memory:
     """The memory of the machine whose /proc and /sys are under `root`."""
     info = parse_meminfo(read_text(root / "proc/meminfo") or "")
-    limit = cgroup_limit(root)
-    total, available = info.get("MemTotal"), info.get("MemAvailable")
-    if not info and root == Path("/"):  # macOS
-        import psutil
-
-        vm = psutil.virtual_memory()
-        total, available = vm.total, vm.available
+    limit = cgroup.memory(root)
+    total, available, swap = info.get("MemTotal"), info.get("MemAvailable"), info.get("SwapTotal")
     if limit is not None and total is not None and limit >= total:
-        limit = None  # cgroup v1 writes a huge number for "none"
+        limit = None  # more than there is: no limit
     if limit is not None and available is not None:
-        available = min(available, max(0, limit - (cgroup_usage(root) or 0)))
-    return Memory(total, available, limit)
+        available = min(available, max(0, limit - (cgroup.memory_used(root) or 0)))
+    most = cgroup.swap(root)
+    if swap is not None and most is not None:
+        swap = min(swap, most)
+    return Memory(total, available, limit, swap)
 
 
 def parse_meminfo(text: str) -> dict[str, int]:
@@ -40,25 +42,8 @@ def parse_meminfo(text: str) -> dict[str, int]:
     found = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")
-        amount = rest.split()
-        if amount and amount[0].isdigit():
-            found[name] = int(amount[0]) * (1024 if amount[1:] == ["kB"] else 1)
+        words = rest.split()
+        amount = number(words[0], 1024 if words[1:] == ["kB"] else 1) if words else None
+        if amount is not None:
+            found[name] = amount
     return found
-
-
-def cgroup_limit(root: Path) -> int | None:
-    """What cgroup v2 or v1 allows, None where there is no limit."""
-    limits = [int(text) for text in cgroup_values(root, "memory.max") if text.isdigit()]
-    if (v1 := read_int(root / "sys/fs/cgroup/memory/memory.limit_in_bytes")) is not None:
-        limits.append(v1)
-    return min(limits, default=None)
-
-
-def cgroup_usage(root: Path) -> int | None:
-    """What the group uses and can't give back: its page cache counts as free."""
-    v2 = next((int(text) for text in cgroup_values(root, "memory.current") if text.isdigit()), None)
-    if v2 is None:
-        return read_int(root / "sys/fs/cgroup/memory/memory.usage_in_bytes")
-    stat = next(iter(cgroup_values(root, "memory.stat")), "")
-    cache = next((int(line.split()[1]) for line in stat.splitlines() if line.startswith("inactive_file ")), 0)
-    return max(0, v2 - cache)

@@ -2,83 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from edgeinfer.hardware.cpu import CpuClass, cgroup_cpus, classes
+from edgeinfer.hardware import apple, cgroup, cpu, system
+from edgeinfer.hardware.board import Board, board
+from edgeinfer.hardware.cpu import CpuClass
+from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.hardware.graphics import gpus, reached
+from edgeinfer.hardware.llama_build import LlamaBuild, llama_build
 from edgeinfer.hardware.memory import Memory, memory
+from edgeinfer.hardware.npu import npu
+from edgeinfer.hardware.storage import Storage, storage
+from edgeinfer.hardware.system import System
 
-Api = Literal["cuda", "metal", "vulkan", "rocm"]
-"""How llama.cpp would reach a GPU."""
-
-
-class Gpu(msgspec.Struct, frozen=True):
-    """Attributes:
-    vendor: "nvidia", "apple", "amd", "intel", "arm" (Mali), "broadcom" (VideoCore), ...
-    name: as its driver calls it.
-    api: None where llama.cpp has no use for it.
-    memory: bytes it has, or may use of the RAM.
-    available: bytes of those that are free now.
-    shared: its memory is the machine's RAM.
-    compute_capability: of an NVIDIA card, such as "8.6".
-    driver: its version.
-    """
-
-    vendor: str
-    name: str
-    api: Api | None = None
-    memory: int | None = None
-    available: int | None = None
-    shared: bool = False
-    compute_capability: str | None = None
-    driver: str | None = None
-
-
-class Board(msgspec.Struct, frozen=True):
-    """What the device tree, the firmware or Apple's hw.model says.
-
-    `family` is our word for boards that are alike: "raspberry-pi-5", "rk3588", "jetson-orin-nano", ...
-    """
-
-    model: str
-    compatible: tuple[str, ...] = ()
-    family: str | None = None
-
-
-class Storage(msgspec.Struct, frozen=True):
-    """Where models are kept: "nvme", "ssd", "hdd", "sd", "emmc", "usb"; bytes."""
-
-    kind: str | None
-    free: int | None
-
-
-class System(msgspec.Struct, frozen=True):
-    """Attributes:
-    os: "linux" or "darwin".
-    name: "Debian GNU/Linux 12 (bookworm)".
-    machine: "aarch64", "x86_64", "arm64".
-    service_manager: "systemd", "launchd".
-    container: "docker", "podman", "lxc", ...; None where it is none.
-    page_size: bytes.
-    """
-
-    os: str | None = None
-    name: str | None = None
-    machine: str | None = None
-    service_manager: str | None = None
-    container: str | None = None
-    page_size: int | None = None
-
-
-class LlamaBuild(msgspec.Struct, frozen=True):
-    """The installed llama.cpp: version of the package, instruction sets and GPU APIs it was built with."""
-
-    version: str
-    isa: tuple[str, ...] = ()
-    apis: tuple[Api, ...] = ()
+STORE = "/var/lib/edgeinfer"
+"""Where the system service keeps its models."""
 
 
 class HardwareProfile(msgspec.Struct, frozen=True):
@@ -86,7 +26,10 @@ class HardwareProfile(msgspec.Struct, frozen=True):
     cpus: classes of CPUs that this process may use, the fastest first; one entry per physical core.
     cpu_quota: CPUs' worth of time that the cgroup allows, None where it is not limited.
     memory: in bytes.
+    cpu_name: what the processor calls itself; None on most ARM boards, where the classes have names.
+    gpus: those that llama.cpp can use first.
     npu: the name of a neural processor, which llama.cpp has no use for.
+    storage: of the place where models are kept.
     llama: None where it is not known, as in a recorded tree: then it is taken to suit the machine.
     """
 
@@ -102,19 +45,45 @@ class HardwareProfile(msgspec.Struct, frozen=True):
     llama: LlamaBuild | None = None
 
 
-def detect(root: str | Path = "/") -> HardwareProfile:
-    """The machine whose /proc and /sys are under `root`.
+def detect(root: str | Path = "/", models: str | Path = STORE) -> HardwareProfile:
+    """The machine that `root` is the root directory of, or a record of one; `models` is where models are kept there.
 
-    The affinity mask of this process counts for the machine it runs on alone.
+    Of a record nothing counts but what it holds: outputs of commands lie in ROOT/commands/NAME.txt. Affinity mask
+    and installed llama.cpp are facts of the machine that this runs on alone.
     """
     root = Path(root)
-    allowed = affinity() if root == Path("/") else None
-    return HardwareProfile(cpus=classes(root, allowed), cpu_quota=cgroup_cpus(root), memory=memory(root))
+    facts = apple.sysctl(root)
+    return _mac(root, facts, str(models)) if facts else _linux(root, str(models))
 
 
-def affinity() -> frozenset[int] | None:
-    """The CPUs that this process may run on, None where the system does not say."""
-    try:
-        return frozenset(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return None
+def _linux(root: Path, models: str) -> HardwareProfile:
+    ram, about, found = memory(root), system.linux(root), board(root)
+    build = llama_build() if root == Path("/") else None
+    return HardwareProfile(
+        cpus=cpu.classes(root),
+        cpu_quota=cgroup.quota(root),
+        memory=ram,
+        cpu_name=cpu.cpu_name(root),
+        gpus=tuple(reached(gpu, build) for gpu in gpus(root, found, ram, about.container)),
+        board=found,
+        npu=npu(root, found),
+        storage=storage(root, models),
+        system=about,
+        llama=build,
+    )
+
+
+def _mac(root: Path, facts: dict[str, str], models: str) -> HardwareProfile:
+    ram = apple.memory(root, facts)
+    return HardwareProfile(
+        cpus=apple.classes(facts),
+        cpu_quota=None,
+        memory=ram,
+        cpu_name=apple.cpu_name(facts),
+        gpus=apple.gpus(facts, ram),
+        board=apple.board(facts),
+        npu="Apple Neural Engine" if apple.is_apple_silicon(facts) else None,
+        storage=storage(root, models),
+        system=system.mac(root, facts),
+        llama=llama_build() if root == Path("/") else None,
+    )

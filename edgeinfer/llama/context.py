@@ -35,7 +35,8 @@ class LlamaBackend:
         self._context = lib.llama_init_from_model(model.pointer, params)
         if not self._context:
             raise ModelLoadFailed(
-                f"no context of {params.n_ctx} tokens for {config.model}", hint="lower --parallel or --ctx"
+                f"no context of {params.n_ctx} tokens for {config.model}: {model.log.reason}",
+                hint="lower --parallel or --ctx",
             )
         self._memory = lib.llama_get_memory(self._context)
         self._views: dict[int, BatchView] = {}

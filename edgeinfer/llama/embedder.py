@@ -8,6 +8,7 @@ vocabulary of 152k.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
@@ -38,8 +39,8 @@ class Embedder(ABC):
         if not self._context:
             raise ModelLoadFailed(f"no embedding context for {config.model}")
 
-    def embed(self, inputs: list[list[int]]) -> list[Row]:
-        """Vectors in the order of the inputs.
+    def embed(self, inputs: list[list[int]], between: Callable[[], None] = lambda: None) -> list[Row]:
+        """Vectors in the order of the inputs; `between` is called after each.
 
         Raises:
             ContextLengthExceeded: an input is longer than `longest`.
@@ -50,7 +51,11 @@ class Embedder(ABC):
                     f"input {i} has {len(tokens)} tokens, and an embedding takes {self.longest}",
                     param="input",
                 )
-        return [normalised(self._compute(tokens)) for tokens in inputs]
+        vectors = []
+        for tokens in inputs:
+            vectors.append(normalised(self._compute(tokens)))
+            between()
+        return vectors
 
     def close(self) -> None:
         if self._context:

@@ -30,6 +30,11 @@ class LogCapture:
         self._level = logging.DEBUG
         self.install()
 
+    @property
+    def reason(self) -> str:
+        """Why something has just failed."""
+        return "; ".join(self.errors) or "llama.cpp gave no reason"
+
     def install(self) -> None:
         """Take over from whichever was installed last."""
         callback = lib.llama_log_callback(self._write)

@@ -9,7 +9,7 @@ from pathlib import Path
 import llama_cpp.llama_cpp as lib
 
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.errors import ModelLoadFailed, NoGPU
 from edgeinfer.llama.logs import LogCapture
 from edgeinfer.llama.vocab import LlamaVocab
 from edgeinfer.worker.messages import ModelInfo
@@ -31,15 +31,20 @@ class Model:
 
     def __init__(self, config: EngineConfig, log: LogCapture) -> None:
         lib.llama_backend_init()
+        if config.gpu_layers and not lib.llama_supports_gpu_offload():
+            raise NoGPU(
+                f"llama.cpp finds no GPU for {config.model}",
+                hint="gpu_layers = 0 does without; edgeinfer plan tells what this machine has",
+            )
+        self.log = log
         params = lib.llama_model_default_params()
         params.n_gpu_layers = config.gpu_layers
         params.load_mode = LOAD_MMAP if config.mmap else LOAD_READ
         params.use_extra_bufts = config.repack
         self.pointer = lib.llama_model_load_from_file(str(config.model).encode(), params)
         if not self.pointer:
-            reason = "; ".join(log.errors) or "llama.cpp gave no reason"
             raise ModelLoadFailed(
-                f"{config.model}: {reason}", hint="is it a whole GGUF file of a known architecture?"
+                f"{config.model}: {log.reason}", hint="is it a whole GGUF file of a known architecture?"
             )
         self.vocab = LlamaVocab(lib.llama_model_get_vocab(self.pointer))
         self.n_embd = int(lib.llama_model_n_embd_out(self.pointer))

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.metrics import Metrics
 from edgeinfer.server import envelope
+from edgeinfer.server.caller import caller_of
 from edgeinfer.server.disconnect import ClientGone
 
 CLIENT_GONE = 499
@@ -27,7 +28,8 @@ logger = logging.getLogger("edgeinfer.access")
 
 
 class Access:
-    """Neither bodies, nor query strings, nor headers are logged: prompts and keys stay out of the log.
+    """Neither bodies, nor query strings, nor headers are logged: prompts and keys stay out of the log. (A
+    key's name is in it, and the address.)
 
     A path may hold control characters; `log.LineFormatter` escapes them.
     """
@@ -49,12 +51,13 @@ class Access:
             self.metrics.request(_route(scope), exchange.status, seconds)
             logger.log(
                 logging.DEBUG if scope["path"] in PROBES else logging.INFO,
-                "%s %s %d %.1f ms %s",
+                "%s %s %d %.1f ms %s %s",
                 scope["method"],
                 scope["path"][:200],
                 exchange.status,
                 seconds * 1000,
                 exchange.id,
+                caller_of(scope).label,
             )
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
@@ -73,7 +76,7 @@ class _Exchange:
     """One request's id, and the status it is answered with."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        self.id = _request_id(scope)
+        self.id = scope["edgeinfer.id"] = _request_id(scope)
         self.status = 500  # what the client sees if the application dies without a word
         self.started = False
         self._send = send
@@ -85,6 +88,7 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.id
             headers["x-content-type-options"] = "nosniff"
+            headers["cross-origin-resource-policy"] = "same-origin"
         await self._send(message)
 
 

@@ -49,7 +49,7 @@ class Answer(ABC):
     def pieces(self, delta: Delta, first: bool) -> list[Choice]:
         """What `delta` adds to its choice, one event each; the last one has the `finish_reason`, if any."""
 
-    async def whole(self, deltas: Deltas) -> Completion:
+    async def whole(self, deltas: Deltas) -> Completion[Choice]:
         async with aclosing(deltas):
             async for delta in deltas:
                 self._note(delta)
@@ -112,5 +112,5 @@ class Answer(ABC):
         chunk.usage, chunk.timings = self._accounting.usage(), self._accounting.timings()
         return event(chunk)
 
-    def _completion(self, kind: Kind, choices: list[Choice]) -> Completion:
+    def _completion(self, kind: Kind, choices: list[Choice]) -> Completion[Choice]:
         return Completion(self._id, kind, self._created, self._model, choices)

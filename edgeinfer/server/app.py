@@ -15,10 +15,13 @@ from edgeinfer.errors import EdgeinferError
 from edgeinfer.grammar.compiler import Compiler
 from edgeinfer.server import docs, envelope
 from edgeinfer.server.access import Access
+from edgeinfer.server.bodies import BodyLimit
 from edgeinfer.server.daemon import Choices, Daemon
-from edgeinfer.server.docs import Documented
-from edgeinfer.server.guards import BodyLimit, HostGuard, KeyGuard
-from edgeinfer.server.keys import read_keys
+from edgeinfer.server.guards import HostGuard, KeyGuard, parse_hosts
+from edgeinfer.server.key_file import KeyFile
+from edgeinfer.server.limits import CallerLimits
+from edgeinfer.server.openapi import Documented
+from edgeinfer.server.origins import OriginGuard, parse_origins
 from edgeinfer.server.routes import chat, completions, embeddings, health, infill, models, tokens
 from edgeinfer.server.sockets import is_loopback
 from edgeinfer.settings import Settings
@@ -41,6 +44,7 @@ def create_app(settings: Settings, supervisor: Supervisor, choices: Choices) -> 
         redirect_slashes=False,
         lifespan=_lifespan,
     )
+    app.wants_key = bool(settings.api_key_file)
     app.state.daemon = daemon
     for family in (chat, completions, infill, embeddings, models, tokens, health, docs):
         app.include_router(family.router())
@@ -59,10 +63,16 @@ def _guard(app: FastAPI, daemon: Daemon) -> None:
     """The last one added is the outermost."""
     settings = daemon.settings
     app.add_middleware(BodyLimit, limit=settings.max_body)
-    if settings.api_key_file is not None:
-        app.add_middleware(KeyGuard, keys=read_keys(Path(settings.api_key_file)))
-    if settings.uds is None and is_loopback(settings.host):
-        app.add_middleware(HostGuard)
+    app.add_middleware(
+        CallerLimits, per_minute=settings.requests_per_minute, concurrent=settings.concurrent_requests
+    )
+    if settings.api_key_file:
+        app.add_middleware(KeyGuard, keys=KeyFile(Path(settings.api_key_file)))
+    app.add_middleware(OriginGuard, allowed=parse_origins(settings.cors_origins))
+    # A browser reaches no unix socket; beyond loopback the key protects, for the daemon cannot know its names.
+    hosts = parse_hosts(settings.allowed_hosts)
+    if settings.uds is None and (hosts or is_loopback(settings.host)):
+        app.add_middleware(HostGuard, allowed=hosts)
     app.add_middleware(Access, metrics=daemon.metrics)
 
 

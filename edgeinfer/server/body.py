@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.server.daemon import the_daemon
 from edgeinfer.server.schemas.base import Model, validate
 
 CURL_HINT = "send the header Content-Type: application/json"
+
+MAX_DEPTH = 128
+"""Lists and objects inside each other. What comes after the parser may go down them by recursion."""
+
+TOO_DEEP = f"the JSON is nested more than {MAX_DEPTH} deep"
+
+logger = logging.getLogger("edgeinfer.prompts")
 
 
 async def read(request: Request, model: type[Model]) -> Model:
@@ -21,7 +31,10 @@ async def read(request: Request, model: type[Model]) -> Model:
         PayloadTooLarge: it is larger than the daemon takes.
     """
     _check_type(request)
-    return validate(model, _decoded(await request.body()))
+    body = await request.body()
+    if the_daemon(request).settings.log_prompts:
+        logger.info("%s %s", request.scope.get("edgeinfer.id"), body.decode(errors="replace"))
+    return validate(model, _decoded(body))
 
 
 def _check_type(request: Request) -> None:
@@ -38,8 +51,25 @@ def _check_type(request: Request) -> None:
 
 def _decoded(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
+        found = msgspec.json.decode(body)
     except RecursionError:
-        raise InvalidRequest("the JSON is nested too deeply") from None
+        raise InvalidRequest(TOO_DEEP) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise InvalidRequest(f"the body is not valid JSON: {e}") from None
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper(found, MAX_DEPTH):
+        raise InvalidRequest(TOO_DEEP)
+    return found
+
+
+def _deeper(value: Any, depth: int) -> bool:
+    """Whether lists and objects lie more than `depth` deep in each other."""
+    level = [value]
+    for _ in range(depth):
+        level = [item for found in level for item in _items(found) if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 from starlette.requests import Request
@@ -16,17 +16,28 @@ from edgeinfer.chat.prompt import ChatPrompter
 from edgeinfer.chat.renderer import Renderer
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
+from edgeinfer.engine.output import Delta, Finish
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelNotFound, ShuttingDown, WorkerDied
 from edgeinfer.grammar.compiler import Compiler
+from edgeinfer.grammar.grammar import Grammar
 from edgeinfer.metrics import Metrics
+from edgeinfer.server.caller import Caller
+from edgeinfer.server.form import Form, compile_form
 from edgeinfer.server.merge import Deltas, merged
 from edgeinfer.server.schemas.inputs import Input
+from edgeinfer.server.turns import Turns
 from edgeinfer.settings import Settings
-from edgeinfer.worker.messages import ModelInfo, Prompt, Span
+from edgeinfer.worker.messages import Embeddings, ModelInfo, Prompt, Span
 from edgeinfer.worker.supervisor import Supervisor
 
 DEFAULT_MODEL = "default"
+
+ERRANDS = 128
+"""Requests to count tokens, or to compile a grammar, that may wait: each of these is done one by one."""
+
+PIECE = 65536
+"""Characters that the worker is given to embed at once: some tenths of a second of its time."""
 
 
 class Choices(msgspec.Struct, frozen=True):
@@ -45,6 +56,22 @@ class Choices(msgspec.Struct, frozen=True):
     tool_format: str | None = None
 
 
+class Reload(msgspec.Struct, frozen=True):
+    """The last reload, as /status shows it.
+
+    Attributes:
+        number: reloads so far.
+        message: what it came to, or why it failed.
+        warnings: what else there is to know.
+    """
+
+    number: int
+    state: Literal["running", "done", "failed"]
+    message: str = ""
+    warnings: Sequence[str] = ()
+    hint: str | None = None
+
+
 class Daemon:
     """One daemon. Requests leave no trace in it but metrics, and what was learnt about templates."""
 
@@ -61,9 +88,13 @@ class Daemon:
         self.choices = choices
         self.renderer = renderer
         self.compiler = compiler
+        self.reload: Reload | None = None
         self.created = int(time.time())
         self._started = time.monotonic()
-        self.metrics = Metrics(supervisor)
+        self.turns = Turns(lambda: self.supervisor.config.parallel, settings.queue)
+        self.errands = Turns(lambda: 1, ERRANDS)
+        self._grammars = Turns(lambda: 2, ERRANDS)
+        self.metrics = Metrics(supervisor, lambda: self.turns.waiting)
         self._stopping: asyncio.Task[None] | None = None
         self._prompter: tuple[ModelInfo, ChatPrompter] | None = None
 
@@ -77,9 +108,17 @@ class Daemon:
         await asyncio.shield(self._stopping)
 
     async def _stop(self) -> None:
-        await self.supervisor.stop(self.settings.drain_timeout)
+        drain = self.settings.drain_timeout
+        end = time.monotonic() + drain
+        await self.turns.drain(drain if self.supervisor.info else 0.0)  # without a model nobody's turn comes
+        await self.supervisor.stop(max(0.0, end - time.monotonic()))
         await self.renderer.close()
         await self.compiler.close()
+
+    @property
+    def stopping(self) -> bool:
+        """What runs may end; nothing new is begun."""
+        return self._stopping is not None
 
     @property
     def model_name(self) -> str:
@@ -120,10 +159,15 @@ class Daemon:
             await self.prompter(info).capabilities()
 
     async def generate(
-        self, prompts: Sequence[Prompt], params: SamplingParams, n: int, guidance: Guidance = NO_GUIDANCE
+        self,
+        caller: Caller,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        n: int,
+        guidance: Guidance = NO_GUIDANCE,
     ) -> Deltas:
-        """Deltas of n answers to each prompt; closing this cancels them all."""
-        streams = [self.supervisor.generate(prompt, params, n=n, guidance=guidance) for prompt in prompts]
+        """Deltas of n answers to each prompt, once it is the caller's turn; closing this cancels them all."""
+        streams = [self._in_turn(caller, prompt, params, n, guidance) for prompt in prompts]
         watch = self.metrics.watch()
         try:
             async with aclosing(merged(streams, n)) as deltas:
@@ -134,6 +178,58 @@ class Daemon:
             if self.supervisor.state == "stopped":  # it did not die by itself
                 raise ShuttingDown("the service shuts down, and this answer was not done in time") from None
             raise
+
+    async def _in_turn(
+        self, caller: Caller, prompt: Prompt, params: SamplingParams, n: int, guidance: Guidance
+    ) -> Deltas:
+        async with self.turns.take(caller.id, n) as turn:
+            deltas = self.supervisor.generate(prompt, params, n=n, guidance=guidance)
+            async with aclosing(deltas):
+                async for delta in deltas:
+                    if delta.finish:
+                        turn.done()
+                        delta = _waited(delta, delta.finish, turn.waited)
+                    yield delta
+
+    async def form(self, caller: Caller, grammar: Grammar | None) -> Form:
+        """As `compile_form`, once it is the caller's turn: a grammar may take seconds."""
+        if grammar is None:
+            return await compile_form(self.compiler, None)
+        async with self._grammars.take(caller.id):
+            return await compile_form(self.compiler, grammar)
+
+    async def embed(self, caller: Caller, inputs: list[Prompt]) -> Embeddings:
+        """Vectors of `inputs`, once it is the caller's turn.
+
+        They go to the worker in pieces, between which it sees to others.
+        """
+        vectors, tokens = list[bytes](), 0
+        async with self.turns.take(caller.id):
+            for piece in in_pieces(inputs):
+                found = await self.supervisor.embed(piece)
+                vectors += found.vectors
+                tokens += found.tokens
+        return Embeddings(0, vectors, tokens)
+
+
+def in_pieces(inputs: Sequence[Prompt]) -> Iterator[list[Prompt]]:
+    """`inputs` in order, each piece of about PIECE characters or less; one that is longer goes alone."""
+    piece, size = list[Prompt](), 0
+    for given in inputs:
+        more = sum(len(part.text) if isinstance(part, Span) else 1 for part in given)
+        if piece and size + more > PIECE:
+            yield piece
+            piece, size = [], 0
+        piece.append(given)
+        size += more
+    if piece:
+        yield piece
+
+
+def _waited(delta: Delta, finish: Finish, seconds: float) -> Delta:
+    """With what was waited here added to what was waited in the worker."""
+    queue_ms = finish.queue_ms + 1000 * seconds
+    return msgspec.structs.replace(delta, finish=msgspec.structs.replace(finish, queue_ms=queue_ms))
 
 
 def the_daemon(request: Request) -> Daemon:

@@ -6,29 +6,11 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
-from pydantic.json_schema import models_json_schema
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from edgeinfer.server.schemas.base import RequestModel
-from edgeinfer.server.schemas.chat import ApplyTemplateRequest, ChatRequest
-from edgeinfer.server.schemas.completions import CompletionRequest
-from edgeinfer.server.schemas.embeddings import EmbeddingsRequest
-from edgeinfer.server.schemas.infill import InfillRequest
-from edgeinfer.server.schemas.tokens import DetokenizeRequest, TokenizeRequest
-
-MODELS: tuple[type[RequestModel], ...] = (
-    ApplyTemplateRequest,
-    ChatRequest,
-    CompletionRequest,
-    DetokenizeRequest,
-    EmbeddingsRequest,
-    InfillRequest,
-    TokenizeRequest,
-)
-
-REF = "#/components/schemas/"
+from edgeinfer.server.openapi import REF
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -36,16 +18,6 @@ STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em aut
 code,h2{font-family:ui-monospace,monospace}h2{font-size:1em;margin-top:2em}
 td{padding:.1em 1.5em .1em 0;vertical-align:top}@media(prefers-color-scheme:dark)
 {body{background:#181818;color:#ddd}}"""
-
-
-class Documented(FastAPI):
-    """FastAPI whose /openapi.json knows the bodies that `body.read` checks."""
-
-    def openapi(self) -> dict[str, Any]:
-        found = super().openapi()
-        _, schemas = models_json_schema([(m, "validation") for m in MODELS], ref_template=REF + "{model}")
-        found.setdefault("components", {}).setdefault("schemas", {}).update(schemas["$defs"])
-        return found
 
 
 def router() -> APIRouter:

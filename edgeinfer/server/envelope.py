@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 
 import msgspec
+from msgspec import UNSET, Struct, UnsetType
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,17 +26,22 @@ RETRY_AFTER = {429: 1, 503: 2}
 logger = logging.getLogger(__name__)
 
 
+class Error(Struct):
+    message: str
+    type: str
+    code: str
+    param: str | None
+    hint: str | UnsetType = UNSET
+
+
+class Envelope(Struct):
+    error: Error
+
+
 def payload(error: EdgeinferError) -> bytes:
     """The envelope as JSON."""
-    fields: dict[str, str | None] = {
-        "message": error.message,
-        "type": error.type,
-        "code": error.code,
-        "param": error.param,
-    }
-    if error.hint:
-        fields["hint"] = error.hint
-    return msgspec.json.encode({"error": fields})
+    found = Error(error.message, error.type, error.code, error.param, error.hint or UNSET)
+    return msgspec.json.encode(Envelope(found))
 
 
 def response(error: EdgeinferError, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,140 +1,131 @@
-"""Who may speak, and how much: the Host check, the API key and the size of a body, as pure ASGI."""
+"""Who may speak: the Host check and the API key, as pure ASGI."""
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import re
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from edgeinfer.errors import EdgeinferError, Forbidden, InvalidRequest, PayloadTooLarge, Unauthorized
+from edgeinfer.errors import EdgeinferError, Forbidden, SettingsError, Unauthorized
 from edgeinfer.server import envelope
-from edgeinfer.server.keys import Keys
+from edgeinfer.server.caller import name_caller
+from edgeinfer.server.key_file import KeyFile
+from edgeinfer.server.keys import Key
 
 OPEN = frozenset({"/health", "/ready"})
-"""Paths that need no key: whoever watches the daemon has none."""
+"""Paths that need no key and are not counted: whoever watches the daemon has none, and asks often."""
 
-BODY_IDLE = 30.0
-"""Seconds between two pieces of a body, after which its sender is taken for a slowloris."""
-
-_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 class HostGuard:
-    """On a loopback address, answers only to loopback's own names.
+    """Answers only to loopback's own names, and to `allowed` ones.
 
-    A web page whose name was made to resolve to 127.0.0.1 (DNS rebinding) still sends its own name.
+    A web page whose name was made to resolve to this machine (DNS rebinding) still sends its own name.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, allowed: frozenset[str] = frozenset()) -> None:
         self.app = app
+        self.allowed = allowed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (error := _host_error(_values(scope, b"host"))):
-            await envelope.response(error)(scope, receive, send)
+        if scope["type"] == "http" and not self._known(header_values(scope, b"host")):
+            await envelope.response(self._error())(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
+    def _known(self, hosts: list[bytes]) -> bool:
+        if len(hosts) != 1:
+            return False
+        host = hosts[0].decode("latin-1")
+        return is_loopback_name(host) or host_name(host) in self.allowed
+
+    def _error(self) -> EdgeinferError:
+        names = ", ".join(["localhost", "127.0.0.1", "[::1]", *sorted(self.allowed)])
+        return Forbidden(
+            f"this daemon answers only to {names}",
+            param="Host",
+            hint="to let it be asked under another name: allowed_hosts",
+        )
+
 
 class KeyGuard:
-    """Wants a known key in `Authorization: Bearer` or `x-api-key`, and no unknown one beside it."""
+    """Wants one known key, in `Authorization: Bearer`, in `x-api-key`, or in both."""
 
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyFile) -> None:
         self.app = app
         self.keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN and (error := self._error(scope)):
-            await envelope.response(error)(scope, receive, send)
-            return
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            found = self._key(scope)
+            if isinstance(found, EdgeinferError):
+                await envelope.response(found)(scope, receive, send)
+                return
+            name_caller(scope, found)
         await self.app(scope, receive, send)
 
-    def _error(self, scope: Scope) -> EdgeinferError | None:
-        presented = [value.strip() for value in _values(scope, b"x-api-key")]
-        for value in _values(scope, b"authorization"):
-            scheme, _, key = value.partition(b" ")
-            if scheme.lower() == b"bearer":
-                presented.append(key.strip())
+    def _key(self, scope: Scope) -> Key | EdgeinferError:
+        presented = _presented(scope)
         if not presented:
             return Unauthorized("no API key given", hint="send it as Authorization: Bearer KEY")
-        unknown = [key for key in presented if not self.keys.accept(key)]
-        return Unauthorized("unknown API key") if unknown else None
+        if len(presented) > 2:  # each costs a look at all keys
+            return Unauthorized("too many API keys given", hint="send one")
+        keys = self.keys.keys
+        # Each is looked at, or a second one would come in beside the first.
+        found = [keys.find(key) for key in presented]
+        first = found[0]
+        if first is None or None in found:
+            return Unauthorized("unknown API key")
+        if any(key != first for key in found):
+            # Else a caller with two could choose for each request whose limits count.
+            return Unauthorized("two different API keys given", hint="send one")
+        return first
 
 
-class BodyLimit:
-    """No body is larger than `limit` bytes, announced or in chunks, and none trickles in for ever."""
-
-    def __init__(self, app: ASGIApp, limit: int, idle: float = BODY_IDLE) -> None:
-        self.app = app
-        self.limit = limit
-        self.idle = idle
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        if self._announced(scope) > self.limit:
-            await envelope.response(self._too_large())(scope, receive, send)
-            return
-        counter = _CountedBody(receive, self)
-        await self.app(scope, counter.receive, send)
-
-    def _announced(self, scope: Scope) -> int:
-        # h11 and httptools have refused lengths that are no numbers, and two that differ.
-        return max((int(v) for v in _values(scope, b"content-length") if v.isdigit()), default=0)
-
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"the request body is larger than {self.limit} bytes")
+def _presented(scope: Scope) -> list[bytes]:
+    found = [value.strip() for value in header_values(scope, b"x-api-key")]
+    for value in header_values(scope, b"authorization"):
+        scheme, _, key = value.partition(b" ")
+        if scheme.lower() == b"bearer":
+            found.append(key.strip())
+    return found
 
 
-class _CountedBody:
-    def __init__(self, receive: Receive, limit: BodyLimit) -> None:
-        self._receive = receive
-        self._limit = limit
-        self._left = limit.limit
-        self._more = True
-
-    async def receive(self) -> Message:
-        """The next piece. Raises PayloadTooLarge; InvalidRequest where the sender fell silent."""
-        if not self._more:
-            return await self._receive()
-        try:
-            message = await asyncio.wait_for(self._receive(), self._limit.idle)
-        except asyncio.TimeoutError:
-            raise InvalidRequest(f"nothing of the body came for {self._limit.idle:g} s") from None
-        self._more = bool(message.get("more_body", False))
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            raise self._limit._too_large()
-        return message
-
-
-def _host_error(hosts: list[bytes]) -> EdgeinferError | None:
-    if len(hosts) == 1 and is_loopback_name(hosts[0].decode("latin-1")):
-        return None
-    return Forbidden(
-        "this daemon listens on loopback and answers only to localhost, 127.0.0.1 and [::1]",
-        param="Host",
-        hint="to serve other machines set host and api_key_file",
-    )
+def host_name(host: str) -> str | None:
+    """A Host header's name, in lower case, without port and without a dot at the end; None: it is no such thing."""
+    match = _HOST.fullmatch(host)
+    return match["name"].lower().removesuffix(".") if match else None
 
 
 def is_loopback_name(host: str) -> bool:
     """Whether a Host header names this machine: localhost, 127.0.0.0/8 or [::1]; any port, a dot at the end."""
-    match = _HOST.fullmatch(host)
-    if match is None:
+    name = host_name(host)
+    if name is None:
         return False
-    name = match["name"].lower()
-    if name.removesuffix(".") == "localhost":
+    if name == "localhost":
         return True
     try:
         if name.startswith("["):
             return ipaddress.IPv6Address(name[1:-1]) == ipaddress.IPv6Address("::1")
-        return ipaddress.IPv4Address(name.removesuffix(".")).is_loopback
+        return ipaddress.IPv4Address(name).is_loopback
     except ValueError:
         return False
 
 
-def _values(scope: Scope, name: bytes) -> list[bytes]:
+def parse_hosts(text: str) -> frozenset[str]:
+    """The setting `allowed_hosts`. Raises SettingsError."""
+    found = frozenset(part.strip() for part in text.split(",") if part.strip())
+    for part in sorted(found):
+        if host_name(part) != part.lower().removesuffix("."):
+            raise SettingsError(
+                f"allowed_hosts: {part!r} is no host name",
+                param="allowed_hosts",
+                hint="names without scheme and port: board.lan,192.168.1.5",
+            )
+    return frozenset(part.lower().removesuffix(".") for part in found)
+
+
+def header_values(scope: Scope, name: bytes) -> list[bytes]:
     return [value for key, value in scope["headers"] if key == name]

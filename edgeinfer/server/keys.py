@@ -1,56 +1,89 @@
-"""API keys: read once at start, compared in constant time."""
+"""API keys: what one is called, what it may do, and whether somebody has one."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
-import stat
+import re
+import secrets
 from collections.abc import Iterable
-from pathlib import Path
+from typing import Annotated
 
-from edgeinfer.errors import SettingsError
+import msgspec
 
-logger = logging.getLogger(__name__)
+HASHED = "sha256:"
+"""Begins a line with a key's digest; any other line of a key file is a key as it is."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+_LINE = re.compile(rf"{HASHED}(?P<digest>[0-9a-f]{{64}})\s+(?P<name>{NAME.pattern})(?P<fields>(\s+\w+=\S+)*)")
+
+Limit = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key, of which only the digest is kept.
+
+    Attributes:
+        name: shown in the log and by `edgeinfer key ls`.
+        digest: SHA-256 of the key. A key of ours has 256 random bits, so a slow hash would add nothing.
+        requests_per_minute, concurrent_requests: what its holder may ask; 0 is no limit, None is the setting.
+        created: a date.
+    """
+
+    name: str
+    digest: bytes
+    requests_per_minute: Limit | None = None
+    concurrent_requests: Limit | None = None
+    created: str | None = None
+
+    def line(self) -> str:
+        """As it stands in a key file."""
+        fields = ("requests_per_minute", "concurrent_requests", "created")
+        given = [f"{field}={getattr(self, field)}" for field in fields if getattr(self, field) is not None]
+        return " ".join([HASHED + self.digest.hex(), self.name, *given])
+
+
+def digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()
+
+
+def generate() -> str:
+    """A new key. Its prefix lets scanners for leaked secrets find it."""
+    return "ei-" + secrets.token_urlsafe(32)
+
+
+def parse_line(line: str, number: int) -> Key | str | None:
+    """What a key file's line `number` says: None where it is blank or a comment, in words what is wrong with it."""
+    text = line.strip()
+    if not text or text.startswith("#"):
+        return None
+    if not text.startswith(HASHED):
+        return Key(f"line-{number}", digest(text.encode()))
+    match = _LINE.fullmatch(text)
+    if match is None:
+        return f"line {number} should be {HASHED}DIGEST NAME"
+    fields = dict(field.partition("=")[::2] for field in match["fields"].split())
+    found = {"name": match["name"], "digest": bytes.fromhex(match["digest"])}
+    if same := fields.keys() & found.keys():
+        return f"line {number} ({match['name']}): {same.pop()} is given twice"
+    try:
+        return msgspec.convert({**fields, **found}, Key, strict=False)
+    except msgspec.ValidationError as e:
+        return f"line {number} ({match['name']}): {e}"
 
 
 class Keys:
-    """The keys that open the API. Only their digests are kept."""
+    """The keys that open the API."""
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._digests = [_digest(key.encode()) for key in keys]
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self.all = tuple(keys)
 
-    def accept(self, presented: bytes) -> bool:
-        """Whether `presented` is a key. Takes the same time whichever it is, and whether it is one."""
-        digest = _digest(presented)
-        found = False
-        for known in self._digests:
-            found |= hmac.compare_digest(digest, known)
+    def find(self, presented: bytes) -> Key | None:
+        """The key that `presented` is. Takes the same time whichever it is, and whether it is one."""
+        given = digest(presented)
+        found = None
+        for key in self.all:
+            if hmac.compare_digest(given, key.digest):
+                found = key
         return found
-
-
-def read_keys(path: Path) -> Keys:
-    """One key a line; blank lines and lines that begin with `#` are skipped.
-
-    Raises:
-        SettingsError: the file cannot be read or holds no key.
-    """
-    try:
-        lines = path.read_text().splitlines()
-        mode = path.stat().st_mode
-    except (OSError, UnicodeDecodeError) as e:
-        raise SettingsError(f"api_key_file {path}: {e}", param="api_key_file") from e
-    keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not keys:
-        raise SettingsError(
-            f"api_key_file {path} holds no key",
-            param="api_key_file",
-            hint=f"openssl rand -hex 32 > {path} && chmod 600 {path}",
-        )
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        logger.warning("other users can read the keys in %s; hint: chmod 600 %s", path, path)
-    return Keys(keys)
-
-
-def _digest(key: bytes) -> bytes:
-    return hashlib.sha256(key).digest()

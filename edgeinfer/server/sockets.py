@@ -1,20 +1,31 @@
-"""Where the daemon listens: sockets bound before anything is loaded, so that a taken port is told at once."""
+"""Where the daemon listens: sockets bound before anything is loaded, so that a taken port is told at once.
+
+Or sockets that the service manager holds (sd_listen_fds(3)): they were there before the daemon and stay after
+it, and what they are bound to counts rather than what the settings say.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import ipaddress
+import os
 import socket
 import stat
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 
-from edgeinfer.errors import SettingsError
+from msgspec.structs import replace
+
+from edgeinfer.errors import CannotListen, SettingsError
 from edgeinfer.settings import Settings
 
 BACKLOG = 1024
 UNIX_MODE = 0o660
 """Owner and group may connect."""
+
+FIRST_FD = 3
+"""Of the sockets that a service manager passes on."""
 
 
 def is_loopback(host: str) -> bool:
@@ -29,19 +40,63 @@ def is_loopback(host: str) -> bool:
 
 def check_exposure(settings: Settings) -> None:
     """Raises SettingsError where other machines could use the daemon without a key."""
-    if settings.uds is None and settings.api_key_file is None and not is_loopback(settings.host):
+    if settings.uds is None and not settings.api_key_file and not is_loopback(settings.host):
         raise SettingsError(
-            f"{settings.host} can be reached from other machines, and there is no api_key_file",
+            f"{settings.host} can be reached from other machines, and there is no key",
             param="host",
-            hint="openssl rand -hex 32 > keys && chmod 600 keys && edgeinfer serve --api-key-file keys ...",
+            hint="make one: edgeinfer key add NAME",
         )
+
+
+def inherited(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+    """The listening sockets that the service manager passed to this process; none where it passed none.
+
+    What says so is taken out of `environ`: children are not meant.
+
+    Raises:
+        SettingsError: something else than a listening stream socket was passed.
+    """
+    pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
+    environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdigit():
+        return []
+    return [_inherited(fd) for fd in range(FIRST_FD, FIRST_FD + int(count))]
+
+
+def _inherited(fd: int) -> socket.socket:
+    try:
+        found = socket.socket(fileno=fd)
+        listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    except OSError as e:
+        raise SettingsError(f"descriptor {fd} from the service manager: {e.strerror}") from e
+    families = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+    if found.type != socket.SOCK_STREAM or not listens or found.family not in families:
+        found.close()
+        raise SettingsError(
+            f"descriptor {fd} from the service manager is no listening stream socket",
+            hint="edgeinfer.socket needs ListenStream= and Accept=no",
+        )
+    found.set_inheritable(False)
+    return found
+
+
+def described(settings: Settings, sockets: Sequence[socket.socket]) -> Settings:
+    """`settings` with the address that `sockets` have: of several the one that is reached from furthest."""
+    if not sockets:
+        return settings
+    addresses = [sock.getsockname() for sock in sockets if sock.family != socket.AF_UNIX]
+    if not addresses:
+        return replace(settings, uds=sockets[0].getsockname())
+    host, port, *_ = min(addresses, key=lambda address: is_loopback(address[0]))
+    return replace(settings, host=host, port=port, uds=None)
 
 
 def bind(settings: Settings) -> list[socket.socket]:
     """Listening sockets. A host name may have several addresses; all get the same port.
 
     Raises:
-        SettingsError: nothing could be bound.
+        CannotListen: the address is taken, or not one of this machine's.
+        SettingsError: it is none at all.
     """
     if settings.uds is not None:
         return [_bind_unix(Path(settings.uds))]
@@ -56,7 +111,7 @@ def bind(settings: Settings) -> list[socket.socket]:
                 _close(found)
                 raise _cannot_listen(settings, e) from e
     if not found:
-        raise SettingsError(f"cannot listen on {settings.host}: no such address here", param="host")
+        raise CannotListen(f"cannot listen on {settings.host}: no such address here", param="host")
     return found
 
 
@@ -65,10 +120,10 @@ def _close(sockets: list[socket.socket]) -> None:
         sock.close()
 
 
-def _cannot_listen(settings: Settings, error: OSError) -> SettingsError:
+def _cannot_listen(settings: Settings, error: OSError) -> CannotListen:
     hint = "is edgeinfer running already (edgeinfer status)? Else choose another --port"
     where = f"{settings.host}:{settings.port}"
-    return SettingsError(f"cannot listen on {where}: {error.strerror or error}", param="port", hint=hint)
+    return CannotListen(f"cannot listen on {where}: {error.strerror or error}", param="port", hint=hint)
 
 
 def _addresses(settings: Settings) -> list[tuple[int, tuple[object, ...]]]:
@@ -104,7 +159,7 @@ def _bind_unix(path: Path) -> socket.socket:
         found.listen(BACKLOG)
     except OSError as e:
         found.close()
-        raise SettingsError(f"cannot listen on {path}: {e.strerror or e}", param="uds") from e
+        raise CannotListen(f"cannot listen on {path}: {e.strerror or e}", param="uds") from e
     return found
 
 
@@ -119,13 +174,13 @@ def _remove_stale(path: Path) -> None:
             except ConnectionRefusedError:
                 path.unlink()
             else:
-                raise SettingsError(f"another daemon listens on {path}", param="uds", hint="edgeinfer status")
+                raise CannotListen(f"another daemon listens on {path}", param="uds", hint="edgeinfer status")
 
 
-def address(sock: socket.socket) -> str:
+def address(sock: socket.socket, *, tls: bool = False) -> str:
     """As a client would write it."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return f"unix:{name}"
     host = f"[{name[0]}]" if sock.family == socket.AF_INET6 else name[0]
-    return f"http://{host}:{name[1]}"
+    return f"http{'s' if tls else ''}://{host}:{name[1]}"

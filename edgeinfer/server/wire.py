@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -125,18 +126,95 @@ class TextChoice(Struct):
 
 Choice = ChatChoice | ChatChunkChoice | TextChoice
 
+C = TypeVar("C")
 
-class Completion(Struct):
+
+class Completion(Struct, Generic[C]):
     """Any answer with choices, and any chunk of one. `usage` is null or absent as the caller asked."""
 
     id: str
     object: Literal["chat.completion", "chat.completion.chunk", "text_completion"]
     created: int
     model: str
-    choices: list[Choice]
+    choices: list[C]
     system_fingerprint: str = FINGERPRINT
     usage: Usage | UnsetType | None = UNSET
     timings: Timings | UnsetType = UNSET
+
+
+class Embedding(Struct):
+    """`embedding` is base64 of little-endian floats where that was asked for."""
+
+    index: int
+    embedding: list[float] | str
+    object: Literal["embedding"] = "embedding"
+
+
+class EmbeddingUsage(Struct):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class Embeddings(Struct):
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
+    object: Literal["list"] = "list"
+
+
+class ModelMeta(Struct):
+    n_vocab: int
+    n_ctx: int
+    n_ctx_train: int
+    n_embd: int
+    n_params: int
+    size: int
+
+
+class Model(Struct):
+    """`meta` is there once the model is loaded."""
+
+    id: str
+    created: int
+    object: Literal["model"] = "model"
+    owned_by: str = "edgeinfer"
+    meta: ModelMeta | UnsetType = UNSET
+
+
+class Models(Struct):
+    data: list[Model]
+    object: Literal["list"] = "list"
+
+
+class TokenPiece(Struct):
+    """`piece` is a list of bytes where a token is no whole characters."""
+
+    id: int
+    piece: str | list[int]
+
+
+class TokenList(Struct):
+    tokens: Sequence[int | TokenPiece]
+
+
+class Content(Struct):
+    content: str
+
+
+class RenderedPrompt(Struct):
+    prompt: str
+
+
+class Health(Struct):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Struct):
+    """`reason` is there while there is no `model`."""
+
+    status: str
+    model: str | UnsetType = UNSET
+    reason: str | UnsetType | None = UNSET
 
 
 def event(data: Any) -> bytes:

@@ -6,113 +6,175 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.output import EngineStats
 from edgeinfer.errors import EdgeinferError, NotReady, WorkerDied, revive
 from edgeinfer.worker import frames
+from edgeinfer.worker.asked import Asked
+from edgeinfer.worker.death import Death, oom_kills
+from edgeinfer.worker.health import Heartbeat
+from edgeinfer.worker.last_words import LastWords
 from edgeinfer.worker.messages import (
     Cancel,
+    Embeddings,
     Failed,
     Load,
     LogLine,
     Message,
     ModelInfo,
+    Ping,
+    Pong,
+    Queued,
     Ready,
     Shutdown,
     Step,
     ToDaemon,
+    Working,
 )
+from edgeinfer.worker.suspects import Suspects
+from edgeinfer.worker.waiting import within
 
 log = logging.getLogger("edgeinfer.worker")
 
+MODULE = "edgeinfer.worker.process"
 ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",  # else an abort attaches a debugger to the dying worker
     "GOMP_SPINCOUNT": "10000",  # OpenMP's barrier must not spin while another process wants the core
     "OPENBLAS_NUM_THREADS": "1",  # numpy computes little here, and llama.cpp has the cores
     "PYTHONUNBUFFERED": "1",
 }
-CAUSE = re.compile(r"GGML_ASSERT|GGML_ABORT|ggml_abort|what\(\):|Fatal Python error|[Ee]rror")
-"""In a line of stderr that says why the process dies; stacks follow it."""
 
-LONGEST_LINE = 4096
+HANG_TIMEOUT = 60.0
+STOPPED = "stopped"
+
+ModelFile = tuple[str, int, int]
+"""Path, size and time of change: another file is another model, whatever its name."""
 
 
 class Worker:
-    """A running worker process. Alive is not ready: it is ready once the model has passed its self-test."""
+    """A running worker process. Alive is not ready: it is ready once the model has passed its self-test.
 
-    def __init__(self, config: EngineConfig, markers: Sequence[str] = ()) -> None:
+    `suspects` is told of what it was at work on when it died, and of those that it brought further since.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        markers: Sequence[str] = (),
+        hang_timeout: float = HANG_TIMEOUT,
+        suspects: Suspects | None = None,
+    ) -> None:
         self.config = config
-        self._markers = tuple(markers)
+        self.heartbeat = Heartbeat(hang_timeout)
         self.info: ModelInfo | None = None
         self.stats = EngineStats()
         self.load_seconds = 0.0
-        self.death: str | None = None
-        """Why it died, in words; None while it lives."""
+        self.file = model_file(config.model)
+        self.useful = False
+        """It has answered something."""
+        self.death: Death | None = None
+        self.idle = asyncio.Event()
+        """Set while nothing is asked of it."""
+        self.idle.set()
+        self._markers = tuple(markers)
+        self._suspects = suspects or Suspects()
+        self._asked: dict[int, Asked] = {}
         self._replies: dict[int, asyncio.Queue[ToDaemon | WorkerDied]] = {}
+        self._unread: set[int] = set()  # requests that are not known to wait in the engine
+        self._working: frozenset[int] = frozenset()
         self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
-        self._last_words = ""
+        self._last_words = LastWords()
+        self._verdict: str | None = None
+        self._oom_kills = oom_kills()
         self._next_id = 0
+        self._starting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._pulse: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
     async def start(self) -> None:
-        """Spawn the process and tell it what to load."""
+        """Spawn the process and tell it what to load. Raises OSError."""
+        # A spawn runs to its end whatever becomes of the caller, or nobody would know the process.
+        self._starting = asyncio.create_task(self._start())
+        await asyncio.shield(self._starting)
+
+    async def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "edgeinfer.worker.process",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                env={**ENVIRONMENT, **os.environ},
-            )
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    MODULE,
+                    str(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
+                    env={**ENVIRONMENT, **os.environ},
+                )
+            except BaseException:
+                ours.close()
+                raise
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
-        self._tasks = [asyncio.create_task(self._read_stderr()), asyncio.create_task(self._read_messages())]
+        assert self._process.stderr is not None
+        listening = asyncio.create_task(self._last_words.listen(self._process.stderr))
+        self._tasks = [listening, asyncio.create_task(self._read_messages())]
         self.send(Load(self.config, self._markers))
 
     async def loaded(self, timeout: float) -> ModelInfo:
         """Wait for the model; raises what the worker says against it, NotReady after `timeout` seconds."""
-        try:
-            return await asyncio.wait_for(asyncio.shield(self._loaded), timeout)
-        except asyncio.TimeoutError:
-            raise NotReady(
-                f"the model was not loaded within {timeout:g} s", hint="raise --load-timeout"
-            ) from None
+        await asyncio.wait([self._loaded], timeout=timeout)
+        if not self._loaded.done():
+            raise NotReady(f"the model was not loaded within {timeout:g} s", hint="raise --load-timeout")
+        return self._loaded.result()
 
-    async def wait(self) -> str:
-        """Wait for its death; -> why it died."""
+    async def wait(self) -> Death:
+        """Wait for its end."""
         # Shielded: whoever stops waiting must not stop the reading.
         await asyncio.shield(asyncio.gather(*self._tasks))
-        return self.death or "ended"
+        assert self.death is not None
+        return self.death
 
     async def stop(self, timeout: float = 5.0) -> None:
-        """Ask it to end; kill it if it does not within `timeout` seconds."""
-        self.send(Shutdown())
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._process.wait(), timeout)
-        if self._process.returncode is None:
-            self._process.kill()
+        """Ask it to end; kill it if it does not within `timeout` seconds, or has nothing to tidy up yet."""
+        if self._starting is None:
+            return
+        await asyncio.wait([self._starting])
+        if self._starting.cancelled() or self._starting.exception():
+            return
+        self._verdict = self._verdict or STOPPED
+        if self.info is not None:
+            self.send(Shutdown())
+            await within(timeout, self._process.wait())
+        self._kill()
         await self.wait()
+
+    def kill(self, verdict: str) -> None:
+        """End it at once; `verdict` says why."""
+        self._verdict = self._verdict or verdict
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     def send(self, message: Message) -> None:
         if self.death is None and not self._writer.is_closing():
             self._writer.write(frames.encode(message))
 
-    async def exchange(self, make: Callable[[int], Message]) -> AsyncGenerator[ToDaemon, None]:
-        """Send the message that `make` makes of a fresh id; -> its replies, without end.
+    async def exchange(self, asked: Asked) -> AsyncGenerator[ToDaemon, None]:
+        """Ask; -> the replies, without end.
 
         Closing the iterator cancels the request. Raises the error that the worker answers with, and
         WorkerDied when it dies.
@@ -120,10 +182,13 @@ class Worker:
         self._next_id += 1
         id = self._next_id
         replies = self._replies[id] = asyncio.Queue()
+        self._asked[id] = asked
+        self._unread.add(id)
+        self.idle.clear()
         if self.death is not None:
-            replies.put_nowait(_died(self.death))
+            replies.put_nowait(died(self.death))
         try:
-            self.send(make(id))
+            self.send(asked.message(id))
             while True:
                 match reply := await replies.get():
                     case WorkerDied():
@@ -133,8 +198,11 @@ class Worker:
                     case _:
                         yield reply
         finally:
-            del self._replies[id]
+            del self._replies[id], self._asked[id]
+            self._unread.discard(id)
             self.send(Cancel(id))
+            if not self._asked:
+                self.idle.set()
 
     async def _read_messages(self) -> None:
         while (message := await frames.read(self._reader, frames.to_daemon)) is not None:
@@ -146,21 +214,39 @@ class Worker:
         match message:
             case Step():
                 self.stats = message.stats
+                self.heartbeat.heard(message.stats.step_ms)
                 for id, deltas in _by_request(message).items():
+                    self._advance(id)
                     self._reply(id, deltas)
+            case Working():
+                self._working = frozenset(message.ids)
+            case Queued():
+                self._unread.discard(message.id)
+            case Pong():
+                self.heartbeat.answered()
             case LogLine():
                 logging.getLogger(message.logger).log(message.level, message.text)
             case Ready():
                 self.info, self.load_seconds = message.info, message.load_seconds
+                self.heartbeat.heard(message.step_ms)
+                self._pulse = asyncio.create_task(self._feel_pulse())
                 self._loaded.set_result(message.info)
             case Failed(id=0):
                 self._fail_load(revive(message.error))
             case _:
+                if isinstance(message, Embeddings):
+                    self.heartbeat.heard()
                 self._reply(message.id, message)
 
     def _reply(self, id: int, message: ToDaemon) -> None:
         if id in self._replies:  # else it was cancelled meanwhile
             self._replies[id].put_nowait(message)
+
+    def _advance(self, id: int) -> None:
+        self.useful = True
+        asked = self._asked.get(id)
+        if asked is not None and asked.troubled:
+            self._suspects.clear(asked)
 
     def _fail_load(self, error: EdgeinferError) -> None:
         if not self._loaded.done():
@@ -169,30 +255,44 @@ class Worker:
 
     async def _bury(self, status: int) -> None:
         await self._tasks[0]  # the rest of stderr
-        self.death = _cause(status, self._last_words)
-        self._fail_load(_died(self.death))
+        if self._pulse:
+            self._pulse.cancel()
+        self.death = Death(status, self._last_words.cause, self._verdict, self._killed_for_memory(status))
+        if self._verdict != STOPPED:
+            at_work = self._unread | self._working
+            self._suspects.died([self._asked[id] for id in self._asked if id in at_work], str(self.death))
+        self._fail_load(died(self.death))
         for replies in self._replies.values():
-            replies.put_nowait(_died(self.death))
+            replies.put_nowait(died(self.death))
 
-    async def _read_stderr(self) -> None:
-        """What a native crash has to say: llama.cpp's assertion, Python's stack."""
-        assert self._process.stderr is not None
-        rest = b""
-        while data := await self._process.stderr.read(1 << 16):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._hear(line)
-            if len(rest) > LONGEST_LINE:
-                self._hear(rest)
-                rest = b""
-        if rest:
-            self._hear(rest)
+    def _killed_for_memory(self, status: int) -> bool:
+        if status != -signal.SIGKILL or self._verdict:
+            return False
+        now = oom_kills()
+        if now is None or self._oom_kills is None:  # then only while it loads: nobody else kills it there
+            return self.info is None
+        return now > self._oom_kills
 
-    def _hear(self, line: bytes) -> None:
-        text = line[:LONGEST_LINE].decode("utf-8", "replace").rstrip()
-        if not self._last_words and CAUSE.search(text):
-            self._last_words = text
-        log.warning("stderr: %s", text)
+    async def _feel_pulse(self) -> None:
+        while True:
+            await asyncio.sleep(self.heartbeat.period)
+            if self.heartbeat.tick():
+                self._oom_kills = oom_kills()
+                self.send(Ping())
+            elif self.heartbeat.hung:
+                self.kill(f"it hung: its engine was silent for {self.heartbeat.silence:.0f} s")
+
+
+def model_file(path: str) -> ModelFile:
+    """What is at `path` now."""
+    with contextlib.suppress(OSError):
+        found = Path(path).stat()
+        return str(Path(path).resolve()), found.st_size, found.st_mtime_ns
+    return path, 0, 0
+
+
+def died(death: Death) -> WorkerDied:
+    return WorkerDied(f"the worker died: {death}", hint="it is being restarted: try again")
 
 
 def _by_request(step: Step) -> dict[int, Step]:
@@ -201,16 +301,3 @@ def _by_request(step: Step) -> dict[int, Step]:
     for delta in step.deltas:
         found.setdefault(delta.id, Step([], step.stats)).deltas.append(delta)
     return found
-
-
-def _died(death: str) -> WorkerDied:
-    return WorkerDied(f"the worker died: {death}", hint="it is being restarted: try again")
-
-
-def _cause(status: int, last_words: str) -> str:
-    """A worker's exit in words."""
-    how = f"exit status {status}"
-    if status < 0:
-        with contextlib.suppress(ValueError):
-            how = signal.Signals(-status).name
-    return f"{how}: {last_words}" if last_words else how

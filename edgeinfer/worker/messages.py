@@ -13,7 +13,7 @@ import msgspec
 
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
-from edgeinfer.engine.output import Delta, EngineStats
+from edgeinfer.engine.output import Delta, EngineStats, Produced
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import ErrorData
 
@@ -47,7 +47,13 @@ class Load(Message, frozen=True):
 
 
 class Generate(Message, frozen=True):
-    """Answer `prompt`, n times. `add_bos`: put a BOS token first if the model wants one and it is not there."""
+    """Answer `prompt`, n times.
+
+    Attributes:
+        add_bos: put a BOS token first if the model wants one and it is not there.
+        produced: empty, or for each answer what a worker that died has written of it; None: it is complete.
+        waited_ms: since the request was first sent to a worker.
+    """
 
     id: int
     prompt: Prompt
@@ -55,6 +61,8 @@ class Generate(Message, frozen=True):
     n: int = 1
     add_bos: bool = True
     guidance: Guidance = NO_GUIDANCE
+    produced: tuple[Produced | None, ...] = ()
+    waited_ms: float = 0.0
 
 
 class Cancel(Message, frozen=True):
@@ -79,6 +87,10 @@ class Embed(Message, frozen=True):
 
     id: int
     inputs: list[Prompt]
+
+
+class Ping(Message, frozen=True):
+    """Answered by `Pong` from the thread of the engine, between two steps."""
 
 
 class Shutdown(Message, frozen=True):
@@ -149,10 +161,27 @@ class ModelInfo(msgspec.Struct, frozen=True):
 
 
 class Ready(Message, frozen=True):
-    """The model is loaded and has answered a self-test."""
+    """The model is loaded and has answered a self-test, by which its longest step takes `step_ms`."""
 
     info: ModelInfo
     load_seconds: float
+    step_ms: float = 0.0
+
+
+class Queued(Message, frozen=True):
+    """`Generate` with this id has been read and waits in the engine: it can do no harm until it is `Working`."""
+
+    id: int
+
+
+class Working(Message, frozen=True):
+    """From now on the engine may touch these requests: if the worker dies, it was at work on them."""
+
+    ids: list[int]
+
+
+class Pong(Message, frozen=True):
+    """The engine's thread goes round."""
 
 
 class Step(Message, frozen=True):
@@ -196,5 +225,5 @@ class LogLine(Message, frozen=True):
     text: str
 
 
-ToWorker = Load | Generate | Cancel | Tokenize | Detokenize | Embed | Shutdown
-ToDaemon = Ready | Step | Failed | Tokens | Text | Embeddings | LogLine
+ToWorker = Load | Generate | Cancel | Tokenize | Detokenize | Embed | Ping | Shutdown
+ToDaemon = Ready | Queued | Working | Pong | Step | Failed | Tokens | Text | Embeddings | LogLine

@@ -16,8 +16,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from edgeinfer.engine.constraint import Constraint
@@ -34,6 +35,9 @@ from edgeinfer.worker.messages import (
     Generate,
     Load,
     LogLine,
+    Ping,
+    Pong,
+    Queued,
     Ready,
     Shutdown,
     Step,
@@ -41,14 +45,15 @@ from edgeinfer.worker.messages import (
     Tokenize,
     Tokens,
     ToWorker,
+    Working,
 )
 from edgeinfer.worker.prompts import Prompts
 from edgeinfer.worker.runtime import Runtime, open_runtime
 
 log = logging.getLogger("edgeinfer.worker")
 
-Job = Request | Cancel | tuple[int, list[list[int]]] | None
-"""For the engine's thread: a request, a cancellation, inputs to embed, or the end."""
+Job = Request | Cancel | Ping | tuple[int, list[list[int]]] | None
+"""For the engine's thread: a request, a cancellation, the daemon's ping, inputs to embed, or the end."""
 
 M = TypeVar("M", bound=ToWorker)
 
@@ -79,6 +84,7 @@ class WorkerProcess:
         self._grammars = ThreadPoolExecutor(1, "grammars")
         self._awaited: set[int] = set()  # constrained requests that the engine has yet to take
         self._embeds: list[tuple[int, list[list[int]]]] = []
+        self._at_work: frozenset[int] = frozenset()  # as the daemon knows it
         self._ended = False
 
     def run(self) -> None:
@@ -136,6 +142,8 @@ class WorkerProcess:
                 self._prompts.check(message.tokens)
                 text = vocab.detokenize(message.tokens).decode("utf-8", "replace")
                 self._channel.send(Text(message.id, text))
+            case Ping():
+                self._jobs.put(message)
             case Embed():
                 self._jobs.put((message.id, [self._prompts.embedded(i) for i in message.inputs]))
             case _:
@@ -143,7 +151,17 @@ class WorkerProcess:
 
     def _generate(self, message: Generate, constraint: Constraint | None) -> None:
         tokens = self._prompts.tokens(message.prompt, add_bos=message.add_bos)
-        self._jobs.put(Request(message.id, tokens, message.params, message.n, message.guidance, constraint))
+        request = Request(
+            message.id,
+            tokens,
+            message.params,
+            message.n,
+            message.guidance,
+            constraint,
+            message.produced,
+            message.waited_ms,
+        )
+        self._jobs.put(request)
 
     # --- the grammars' thread: a schema may take a second to compile
 
@@ -177,6 +195,8 @@ class WorkerProcess:
                 if job.constraint is None or job.id in self._awaited:  # else it was cancelled
                     self._add(job)
                 self._awaited.discard(job.id)
+            case Ping():
+                self._channel.send(Pong())
             case embed:
                 self._embeds.append(embed)
 
@@ -193,9 +213,13 @@ class WorkerProcess:
         except EdgeinferError as e:
             self._channel.send(Failed(request.id, e.data()))
         else:
+            self._channel.send(Queued(request.id))
             self._channel.send(Step([], self._engine.stats()))  # its first step may take seconds
 
     def _step(self, engine: Engine) -> None:
+        if engine.at_work != self._at_work:
+            self._at_work = engine.at_work
+            self._channel.send(Working(sorted(self._at_work)))
         deltas = engine.step()
         for id, error in engine.failures:
             self._channel.send(Failed(id, error))
@@ -204,11 +228,15 @@ class WorkerProcess:
 
     def _embed(self, id: int, inputs: list[list[int]]) -> None:
         try:
-            rows = self._runtime.embed(inputs)
+            rows = self._runtime.embed(inputs, self._go_round)
             vectors = [row.astype("<f4").tobytes() for row in rows]
             self._channel.send(Embeddings(id, vectors, sum(map(len, inputs))))
         except EdgeinferError as e:
             self._channel.send(Failed(id, e.data()))
+
+    def _go_round(self) -> None:
+        """The daemon waits for a sign of life, and many inputs take their time."""
+        self._channel.send(Pong())
 
 
 def serve(channel: FrameSocket[ToWorker]) -> int:
@@ -217,6 +245,7 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
     if not isinstance(load, Load):
         return 1
     started = time.monotonic()
+    keep_to(load.config.cpus)
     try:
         runtime = open_runtime(load.config, load.markers)
     except EdgeinferError as e:
@@ -224,12 +253,23 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
         return 1
     except Exception as e:
         log.exception("loading failed")
-        channel.send(Failed(0, ModelLoadFailed(f"{load.config.model}: {e}").data()))
+        channel.send(Failed(0, ModelLoadFailed(f"{load.config.model}: {str(e) or type(e).__name__}").data()))
         return 1
-    channel.send(Ready(runtime.info, time.monotonic() - started))
+    channel.send(Ready(runtime.info, time.monotonic() - started, runtime.step_ms))
     WorkerProcess(channel, runtime).run()
     runtime.close()
     return 0
+
+
+def keep_to(cpus: Sequence[int]) -> None:
+    """Run on these CPUs only, with the threads that libraries have and will have. Linux alone lets us say so."""
+    if not cpus or not hasattr(os, "sched_setaffinity"):
+        return
+    try:
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cpus)
+    except OSError as e:  # one of them is not there, or not for us
+        log.warning("the worker cannot keep to CPUs %s: %s", ", ".join(map(str, cpus)), e)
 
 
 def main() -> int:

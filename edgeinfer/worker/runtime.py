@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,11 +22,15 @@ FAKE = "fake"
 
 
 class Runtime(Protocol):
-    """A loaded model. `backend` is None for one that can only embed."""
+    """A loaded model. `backend` is None for one that can only embed.
+
+    `step_ms`: what its longest step takes, going by the self-test.
+    """
 
     config: EngineConfig
     info: ModelInfo
     backend: Backend | None
+    step_ms: float
 
     @property
     def vocab(self) -> Vocab: ...
@@ -34,7 +39,9 @@ class Runtime(Protocol):
         """Tokens of an input to embed, with what the model wants around a text."""
         ...
 
-    def embed(self, inputs: list[list[int]]) -> list[Row]: ...
+    def embed(self, inputs: list[list[int]], between: Callable[[], None] = ...) -> list[Row]:
+        """`between` is called now and then: many inputs take their time."""
+        ...
 
     def close(self) -> None: ...
 
@@ -73,7 +80,9 @@ class LlamaRuntime:
         if self.info.generates:
             self.backend = backend = LlamaBackend(self._model, config)
             self._closing.append(backend.close)
-            self_test(backend, config)
+            self.step_ms = self_test(backend, config) * config.batch
+        else:
+            self.step_ms = self._test_embedding() * config.ctx
 
     def embed_tokens(self, prompt: Prompt) -> list[int]:
         tokens: list[int] = []
@@ -84,13 +93,22 @@ class LlamaRuntime:
                 tokens += self.vocab.tokenize(part.text, special=part.trusted, add_special=True)
         return tokens
 
-    def embed(self, inputs: list[list[int]]) -> list[Row]:
+    def embed(self, inputs: list[list[int]], between: Callable[[], None] = lambda: None) -> list[Row]:
         from edgeinfer.llama.embedder import open_embedder
 
         if self._embedder is None:
             self._embedder = open_embedder(self._model, self.config)
             self._closing.append(self._embedder.close)
-        return self._embedder.embed(inputs)
+        return self._embedder.embed(inputs, between)
+
+    def _test_embedding(self) -> float:
+        """As self_test, for a model that does nothing else."""
+        n = min(self.config.ubatch, self.config.ctx - 1, self.info.n_ctx_train)
+        started = time.monotonic()
+        (row,) = self.embed([[self.vocab.bos or 0] * n])
+        if not np.isfinite(row).all():
+            raise ModelLoadFailed(f"{self.config.model} fails its self-test")
+        return (time.monotonic() - started) * 1e3 / n
 
     def close(self) -> None:
         while self._closing:  # contexts before the model they were made from
@@ -107,6 +125,7 @@ class FakeRuntime:
         self.backend: Backend | None = backend
         self.vocab = backend.vocab
         self._embed = backend.embed
+        self.step_ms = 0.0
         self.info = ModelInfo(
             name=config.name,
             path=config.model,
@@ -136,25 +155,30 @@ class FakeRuntime:
             )
         return tokens
 
-    def embed(self, inputs: list[list[int]]) -> list[Row]:
+    def embed(self, inputs: list[list[int]], between: Callable[[], None] = lambda: None) -> list[Row]:
+        between()
         return self._embed(inputs)
 
     def close(self) -> None:
         pass
 
 
-def self_test(backend: Backend, config: EngineConfig) -> None:
-    """Decode one token and one whole ubatch, so that the first request meets warm code.
+def self_test(backend: Backend, config: EngineConfig) -> float:
+    """Decode one token and one whole ubatch, so that the first request meets warm code; -> ms a token of that.
 
     Raises:
         ModelLoadFailed: no finite logits come of it.
     """
     token = backend.vocab.bos or 0
     batch = Batch(config.batch)
+    ms = 0.0
     for n in (1, min(config.ubatch, config.batch, config.ctx - 1)):
+        started = time.monotonic()
         batch.clear()
         at = batch.add(0, 0, [token] * n, output=True)
         status = backend.decode(batch)
         if status is not DecodeStatus.OK or not np.isfinite(backend.logits(at)).all():
             raise ModelLoadFailed(f"{config.model} fails its self-test: {status.value}")
         backend.remove(0, 0)
+        ms = (time.monotonic() - started) * 1e3 / n
+    return ms

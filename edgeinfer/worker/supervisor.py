@@ -1,35 +1,28 @@
-"""The daemon's one handle on the model: keeps a worker running, and speaks for it."""
+"""The daemon's one handle on the model: asks the worker, and goes on where a worker that died left off."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Literal, TypeVar
+from typing import Any, TypeVar
 
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
-from edgeinfer.engine.output import Delta, EngineStats
+from edgeinfer.engine.output import Delta
 from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.errors import (
-    EdgeinferError,
-    InvalidRequest,
-    ModelLoadFailed,
-    NotReady,
-    QueueFull,
-    ShuttingDown,
-    WorkerDied,
-)
+from edgeinfer.errors import InvalidRequest, NotReady, QueueFull, ShuttingDown, WorkerDied
+from edgeinfer.worker.asked import Asked, Generation
 from edgeinfer.worker.client import Worker
+from edgeinfer.worker.keeper import Keeper, shutting_down
+from edgeinfer.worker.launcher import Launcher
 from edgeinfer.worker.messages import (
     Detokenize,
     Embed,
     Embeddings,
-    Generate,
     Message,
     ModelInfo,
     Prompt,
@@ -40,98 +33,46 @@ from edgeinfer.worker.messages import (
     Tokenize,
     Tokens,
 )
-
-log = logging.getLogger("edgeinfer.worker")
-
-State = Literal["starting", "ready", "restarting", "failed", "stopped"]
+from edgeinfer.worker.waiting import within
 
 R = TypeVar("R", Tokens, Text, Embeddings)
 
 
-class Supervisor:
-    """Keeps one worker running: starts it, restarts it when it dies, and speaks for it.
+class Supervisor(Keeper):
+    """Speaks for the worker that is kept.
 
-        starting ──► ready ◄──► restarting
-            └──► failed            any ──► stopped
-
-    A model that fails to load at the start is `failed` for good; after that a dead worker is restarted with
-    a growing delay, as what worked once may work again. Every request waits for a starting worker (up to
-    `wait` seconds) and then raises NotReady; WorkerDied if the worker dies underneath; otherwise whatever
-    error the worker answers with.
+    A request waits for a worker that starts, up to `wait` seconds, and then raises NotReady; otherwise whatever
+    error the worker answers with. If the worker dies, the next one goes on with it where it was, and the caller
+    sees nothing but a pause. WorkerDied is for a request that is to blame for the deaths.
     """
 
-    DELAYS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-    """Seconds before the first, second, ... restart in a row."""
+    HOPE = 3
+    """Starts in a row that may fail before answers that were cut are given up."""
 
-    STEADY = 60.0
-    """A worker that was ready for so many seconds did not die in a row."""
-
-    def __init__(
-        self,
-        config: EngineConfig,
-        *,
-        queue: int,
-        load_timeout: float = 600.0,
-        wait: float = 30.0,
-        markers: Sequence[str] = (),
-    ) -> None:
-        self.config = config
-        self._markers = markers
-        self.state: State = "starting"
-        self.restarts = 0
-        self.last_exit: str | None = None
-        self.load_error: EdgeinferError | None = None
+    def __init__(self, config: EngineConfig, *, queue: int, wait: float = 30.0, **more: Any) -> None:
+        """`more`: as Launcher takes it."""
+        launcher = Launcher(config, **more)
+        super().__init__(launcher)
+        self._suspects = launcher.suspects
         self.active = 0
         """Answers asked for and not ended, waiting ones included."""
+        self.resumed = 0
+        """Requests that another worker went on with."""
         self._queue = queue
-        self._load_timeout = load_timeout
         self._wait = wait
-        self._worker: Worker | None = None
-        self._changed = asyncio.Condition()
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._task: asyncio.Task[None] | None = None
-        self._stopping = False
         self._answer_seconds = 1.0
-
-    @property
-    def info(self) -> ModelInfo | None:
-        """The loaded model, None while there is none."""
-        alive = self._worker and self._worker.death is None
-        return self._worker.info if self._worker and alive and self.state == "ready" else None
-
-    @property
-    def stats(self) -> EngineStats:
-        """The last step's figures."""
-        return self._worker.stats if self._worker else EngineStats()
-
-    @property
-    def load_seconds(self) -> float:
-        """How long the model took to load."""
-        return self._worker.load_seconds if self._worker else 0.0
-
-    @property
-    def worker_pid(self) -> int | None:
-        return self._worker.pid if self._worker and self._worker.death is None else None
-
-    async def start(self) -> None:
-        """Begin to spawn the first worker; returns before it is ready."""
-        self._task = asyncio.create_task(self._keep_running())
 
     async def stop(self, drain: float = 0.0) -> None:
         """Refuse new requests, give running ones `drain` seconds, then end the worker. May be called again."""
         await self._enter("stopped")
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), drain)
-        if self._task and not self._stopping:
-            self._stopping = True
-            self._task.cancel()
-        if self._task:
-            await asyncio.wait([self._task])
+        await within(drain, self._quiet.wait())
+        await self._stop()
 
     async def ready(self) -> ModelInfo:
         """The loaded model. Raises NotReady, ShuttingDown, or what failed the loading."""
-        return (await self._ready_worker())[1]
+        return (await self._ready_worker(time.monotonic() + self._wait))[1]
 
     async def generate(
         self,
@@ -147,25 +88,24 @@ class Supervisor:
         Closing the iterator, or cancelling the task it runs in, cancels the request in the worker.
         QueueFull (with `retry_after`) and ContextLengthExceeded are raised before the first delta.
         """
-        await self._ready_worker()
+        await self.ready()
         self._check_queue(n)
         self._count(n)
-        started, left = time.monotonic(), n
+        started = time.monotonic()
+        asked = Generation(prompt, params, n, add_bos, guidance)
         try:
-            async with aclosing(
-                self._exchange(lambda id: Generate(id, prompt, params, n, add_bos, guidance))
-            ) as replies:
+            async with aclosing(self._exchange(asked)) as replies:
                 async for reply in replies:
                     assert isinstance(reply, Step)
                     for delta in reply.deltas:
-                        left -= delta.finish is not None
+                        asked.note(delta)
                         self._count(-(delta.finish is not None))
                         yield delta
-                    if not left:
+                    if not asked.left:
                         self._answer_seconds += 0.2 * (time.monotonic() - started - self._answer_seconds)
                         return
         finally:
-            self._count(-left)
+            self._count(-asked.left)
 
     async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
         return await self._ask(lambda id: Tokenize(id, prompt, add_bos), Tokens)
@@ -177,47 +117,67 @@ class Supervisor:
         return await self._ask(lambda id: Embed(id, inputs), Embeddings)
 
     async def _ask(self, make: Callable[[int], Message], kind: type[R]) -> R:
-        async with aclosing(self._exchange(make)) as replies:
+        async with aclosing(self._exchange(Asked(make))) as replies:
             async for reply in replies:
                 assert isinstance(reply, kind)
                 return reply
         raise AssertionError("an exchange does not end by itself")
 
-    async def _exchange(self, make: Callable[[int], Message]) -> AsyncGenerator[ToDaemon, None]:
-        """As Worker.exchange; a request that its worker took along before any reply is asked once more."""
-        for attempt in (1, 2):
-            worker, _ = await self._ready_worker()
-            replied = False
-            try:
-                async with aclosing(worker.exchange(make)) as replies:
-                    async for reply in replies:
-                        replied = True
-                        yield reply
-            except WorkerDied:
-                if replied or attempt == 2:
-                    raise
+    async def _exchange(self, asked: Asked) -> AsyncGenerator[ToDaemon, None]:
+        """As Worker.exchange, with as many workers as it takes."""
+        file = None
+        try:
+            while True:
+                worker = await self._place(asked, again=file is not None)
+                if file not in (None, worker.file):
+                    raise ShuttingDown("the model was replaced before this answer was done", retry_after=1)
+                file = worker.file
+                self.resumed += asked.begun
+                with contextlib.suppress(WorkerDied):
+                    async with aclosing(worker.exchange(asked)) as replies:
+                        async for reply in replies:
+                            yield reply
+        finally:
+            self._suspects.clear(asked)
 
-    async def _ready_worker(self) -> tuple[Worker, ModelInfo]:
-        end = time.monotonic() + self._wait
-        while not self._settled and time.monotonic() < end:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._settle(), end - time.monotonic())
+    async def _place(self, asked: Asked, again: bool) -> Worker:
+        """A worker to ask now. `again`: one has died over it, and it waits for as long as there is hope."""
+        end = math.inf if again else time.monotonic() + self._wait
+        while True:
+            if asked.guilty is not None:
+                raise WorkerDied(
+                    f"the model's process died of this request: {asked.guilty}",
+                    hint="it would do so again; what it died of is in the log: edgeinfer logs",
+                )
+            worker, _ = await self._ready_worker(end)
+            if self._suspects.admit(asked):
+                return worker
+            if time.monotonic() >= end:
+                raise NotReady("the model is busy finding out which request kills it", retry_after=5)
+            await within(_left(end), self._suspects.change())
+
+    async def _ready_worker(self, end: float) -> tuple[Worker, ModelInfo]:
+        """Waits until `end`; if that is never, until there is no hope left."""
+        hopeless = self.HOPE if end == math.inf else math.inf
+
+        def settled() -> bool:
+            given_up = self.state in ("failed", "stopped") or self.failed_starts >= hopeless
+            return self.info is not None or given_up
+
+        while not settled() and time.monotonic() < end:
+            await within(_left(end), self._until_changed(settled))
         if self.state == "stopped":
-            raise ShuttingDown("the service is shutting down", retry_after=5)
-        if self.load_error and self.state == "failed":
+            raise shutting_down()
+        if self._worker is not None and self.info is not None:
+            return self._worker, self.info
+        if self.load_error and (self.state == "failed" or self.failed_starts >= hopeless):
             raise self.load_error
-        if self._worker is None or self.info is None:
-            hint = "GET /ready tells when"
-            raise NotReady(f"the model is not ready ({self.state})", hint=hint, retry_after=5)
-        return self._worker, self.info
+        hint = "GET /ready tells when"
+        raise NotReady(f"the model is not ready ({self.state})", hint=hint, retry_after=5)
 
-    @property
-    def _settled(self) -> bool:
-        return self.info is not None or self.state in ("failed", "stopped")
-
-    async def _settle(self) -> None:
+    async def _until_changed(self, settled: Callable[[], bool]) -> None:
         async with self._changed:
-            await self._changed.wait_for(lambda: self._settled)
+            await self._changed.wait_for(settled)
 
     def _check_queue(self, n: int) -> None:
         limit = self.config.parallel + self._queue
@@ -238,54 +198,7 @@ class Supervisor:
         else:
             self._quiet.set()
 
-    async def _enter(self, state: State) -> None:
-        async with self._changed:
-            if self.state != "stopped":
-                self.state = state
-            self._changed.notify_all()
 
-    async def _keep_running(self) -> None:
-        if not await self._run_worker():
-            await self._enter("failed")
-            return
-        deaths = 0
-        while True:
-            await self._enter("restarting")
-            self.restarts += 1
-            await asyncio.sleep(self.DELAYS[min(deaths, len(self.DELAYS) - 1)])
-            started = time.monotonic()
-            await self._run_worker()
-            deaths = 0 if time.monotonic() - started > self.STEADY else deaths + 1
-
-    async def _run_worker(self) -> bool:
-        """One worker's whole life; -> was it ever ready?"""
-        worker = self._worker = Worker(self.config, self._markers)
-        # A spawn runs to its end whatever happens, or nobody would know the process.
-        starting = asyncio.create_task(worker.start())
-        try:
-            await asyncio.shield(starting)
-            if loaded := await self._load(worker):
-                self.last_exit = await worker.wait()
-                log.error("the worker died: %s", self.last_exit)
-            return loaded
-        except OSError as e:
-            self.load_error = ModelLoadFailed(f"the worker could not be started: {e}")
-            log.error("%s", self.load_error.message)
-            return False
-        finally:
-            await asyncio.wait([starting])
-            if not starting.exception():
-                await asyncio.shield(worker.stop())
-
-    async def _load(self, worker: Worker) -> bool:
-        """Wait for the model; -> has it loaded?"""
-        try:
-            info = await worker.loaded(self._load_timeout)
-        except EdgeinferError as e:
-            log.error("%s", e.message)
-            self.load_error = e
-            return False
-        log.info("%s is ready after %.1f s: %s", info.name, worker.load_seconds, info.description)
-        self.load_error = None
-        await self._enter("ready")
-        return True
+def _left(end: float) -> float | None:
+    """Seconds until `end` by the monotonic clock, None where it never comes."""
+    return None if end == math.inf else max(0.0, end - time.monotonic())

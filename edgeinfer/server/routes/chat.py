@@ -17,8 +17,9 @@ from edgeinfer.engine.output import Delta, Finish
 from edgeinfer.grammar.grammar import Part
 from edgeinfer.server.answers import Answer, Kind
 from edgeinfer.server.body import read
+from edgeinfer.server.caller import caller_of
 from edgeinfer.server.daemon import the_daemon
-from edgeinfer.server.form import Form, compile_form
+from edgeinfer.server.form import Form
 from edgeinfer.server.logprobs import chat_logprobs
 from edgeinfer.server.merge import Deltas
 from edgeinfer.server.routes import respond, takes
@@ -71,11 +72,11 @@ async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Delt
     )
     calls = Calls(prompt.tool_format, choice) if tools else None
     part = asked.form()
-    form = await compile_form(daemon.compiler, reply_grammar(prompt.reasoning, calls, part))
+    form = await daemon.form(caller_of(request.scope), reply_grammar(prompt.reasoning, calls, part))
     budget = _budget(prompt.reasoning, info.ctx if thinking is None and asked.completes() else thinking)
     guidance = Guidance(form.grammar, asked.completes(), budget)
     answer = ChatAnswer(asked, info.name, Reply(prompt.reasoning, calls, part, form))
-    return answer, daemon.generate([prompt.spans], params, asked.n, guidance)
+    return answer, daemon.generate(caller_of(request.scope), [prompt.spans], params, asked.n, guidance)
 
 
 def _budget(reasoning: Thinking, tokens: int | None) -> ThinkingBudget | None:

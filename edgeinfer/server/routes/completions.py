@@ -17,13 +17,14 @@ from edgeinfer.errors import UnsupportedParameter
 from edgeinfer.grammar.grammar import Grammar, Part
 from edgeinfer.server.answers import Answer, Kind
 from edgeinfer.server.body import read
+from edgeinfer.server.caller import caller_of
 from edgeinfer.server.daemon import Daemon, as_prompt, the_daemon
-from edgeinfer.server.form import Form, compile_form
+from edgeinfer.server.form import Form
 from edgeinfer.server.logprobs import TextOffsets
 from edgeinfer.server.merge import Deltas
 from edgeinfer.server.routes import respond, takes
 from edgeinfer.server.schemas.completions import CompletionRequest
-from edgeinfer.server.schemas.inputs import Input, check_vocabulary
+from edgeinfer.server.schemas.inputs import Input, check_inputs
 from edgeinfer.server.wire import Choice, TextChoice, TextLogprobs
 from edgeinfer.worker.messages import ModelInfo, Prompt
 
@@ -47,16 +48,16 @@ async def _begin(request: Request, asked: CompletionRequest) -> tuple[TextAnswer
     asked.check_echo()
     asked.check_form()
     info = await daemon.generator(asked.model)
-    check_vocabulary(asked.prompt, info, "prompt")
+    check_inputs(asked.prompt, info, "prompt")
     params = asked.params(info, asked.logprobs, asked.limit())
     echoes = await _texts(daemon, asked.prompt) if asked.echo else [""] * len(asked.prompt)
     prompts = [_prompt(info, prompt, asked.suffix) for prompt in asked.prompt]
     part = asked.form()
-    form = await compile_form(daemon.compiler, Grammar(f"start: @{part.name}", (part,)) if part else None)
+    grammar = Grammar(f"start: @{part.name}", (part,)) if part else None
+    form = await daemon.form(caller_of(request.scope), grammar)
     guidance = Guidance(form.grammar, asked.completes())
-    return TextAnswer(asked, info.name, echoes, part, form), daemon.generate(
-        prompts, params, asked.n, guidance
-    )
+    answer = TextAnswer(asked, info.name, echoes, part, form)
+    return answer, daemon.generate(caller_of(request.scope), prompts, params, asked.n, guidance)
 
 
 def _prompt(info: ModelInfo, given: Input, suffix: str) -> Prompt:

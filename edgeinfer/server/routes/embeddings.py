@@ -12,13 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.server import wire
 from edgeinfer.server.body import read
+from edgeinfer.server.caller import caller_of
 from edgeinfer.server.daemon import as_prompt, the_daemon
 from edgeinfer.server.disconnect import until_gone
 from edgeinfer.server.routes import takes
 from edgeinfer.server.schemas.embeddings import EmbeddingsRequest
-from edgeinfer.server.schemas.inputs import check_vocabulary
-from edgeinfer.server.wire import json
+from edgeinfer.server.schemas.inputs import check_inputs
+from edgeinfer.server.wire import Embedding, EmbeddingUsage, json
 from edgeinfer.worker.messages import Embeddings
 
 
@@ -33,13 +35,9 @@ async def embeddings(request: Request) -> Response:
     """One vector for each input, of length 1."""
     asked = await read(request, EmbeddingsRequest)
     found = await until_gone(request.receive, _embed(request, asked))
-    data = [
-        {"object": "embedding", "index": i, "embedding": _encoded(vector, asked)}
-        for i, vector in enumerate(found.vectors)
-    ]
-    usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
-    model = the_daemon(request).model_name
-    return json({"object": "list", "data": data, "model": model, "usage": usage})
+    data = [Embedding(i, _encoded(vector, asked)) for i, vector in enumerate(found.vectors)]
+    usage = EmbeddingUsage(found.tokens, found.tokens)
+    return json(wire.Embeddings(data, the_daemon(request).model_name, usage))
 
 
 async def _embed(request: Request, asked: EmbeddingsRequest) -> Embeddings:
@@ -47,9 +45,10 @@ async def _embed(request: Request, asked: EmbeddingsRequest) -> Embeddings:
     info = await daemon.model(asked.model)
     if asked.dimensions is not None and asked.dimensions > info.n_embd:
         raise InvalidRequest(f"{info.name} has {info.n_embd} dimensions", param="dimensions")
-    check_vocabulary(asked.input, info, "input")
+    check_inputs(asked.input, info, "input")
     # Documents are data: a control token written out in one is text like any other.
-    return await daemon.supervisor.embed([as_prompt(given, trusted=False) for given in asked.input])
+    inputs = [as_prompt(given, trusted=False) for given in asked.input]
+    return await daemon.embed(caller_of(request.scope), inputs)
 
 
 def _encoded(vector: bytes, asked: EmbeddingsRequest) -> str | list[float]:

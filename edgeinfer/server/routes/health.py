@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer import __version__
+from edgeinfer.engine.output import EngineStats
 from edgeinfer.server.daemon import Daemon, the_daemon
 from edgeinfer.server.envelope import RETRY_AFTER
-from edgeinfer.server.wire import json
+from edgeinfer.server.wire import Health, Readiness, json
 
 
 def router() -> APIRouter:
@@ -29,15 +30,16 @@ def router() -> APIRouter:
 
 async def health() -> Response:
     """200 while the daemon lives, whatever the model does."""
-    return json({"status": "ok"})
+    return json(Health())
 
 
 async def ready(request: Request) -> Response:
     """200 while the model answers, else 503 with the reason."""
-    supervisor = the_daemon(request).supervisor
-    if supervisor.info is not None:
-        return json({"status": "ready", "model": supervisor.info.name})
-    found = json({"status": supervisor.state, "reason": _reason(the_daemon(request))}, 503)
+    daemon = the_daemon(request)
+    if daemon.supervisor.info is not None and not daemon.stopping:
+        return json(Readiness("ready", model=daemon.supervisor.info.name))
+    state = "stopped" if daemon.stopping else daemon.supervisor.state
+    found = json(Readiness(state, reason=_reason(daemon)), 503)
     found.headers["retry-after"] = str(RETRY_AFTER[503])
     return found
 
@@ -65,12 +67,15 @@ def describe(daemon: Daemon) -> dict[str, Any]:
         "uptime": round(daemon.uptime(), 3),
         "state": supervisor.state,
         "restarts": supervisor.restarts,
+        "resumed": supervisor.resumed,
         "last_exit": supervisor.last_exit,
         "reason": None if supervisor.info else _reason(daemon),
         "worker_pid": supervisor.worker_pid,
         "model": _model(daemon),
-        "stats": supervisor.stats,
-        "plan": {"config": choices.config, "reasons": list(choices.reasons)},
+        "stats": _stats(daemon),
+        "plan": {"config": supervisor.config, "reasons": list(choices.reasons)},
+        "fallback": supervisor.fallback,
+        "reload": daemon.reload,
         "settings": _settings(daemon),
     }
 
@@ -84,6 +89,12 @@ def _model(daemon: Daemon) -> dict[str, Any] | None:
     found["chat_templates"] = sorted(info.chat_templates)
     found["control_tokens"] = len(info.control_tokens)
     return found
+
+
+def _stats(daemon: Daemon) -> EngineStats:
+    """The engine's, where those that wait before they reach it wait as well."""
+    stats = daemon.supervisor.stats
+    return msgspec.structs.replace(stats, waiting=stats.waiting + daemon.turns.waiting)
 
 
 def _settings(daemon: Daemon) -> dict[str, Any]:

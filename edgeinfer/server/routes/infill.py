@@ -11,12 +11,17 @@ from starlette.responses import Response
 from edgeinfer.chat.infill import NEEDS_FIM, Hole, extra_text, fitted, layout, surely_fits, untrusted
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.server.body import read
+from edgeinfer.server.caller import caller_of
 from edgeinfer.server.daemon import Daemon, the_daemon
 from edgeinfer.server.infilled import Infilled
 from edgeinfer.server.merge import Deltas
 from edgeinfer.server.routes import respond, takes
 from edgeinfer.server.schemas.infill import InfillRequest
+from edgeinfer.server.schemas.inputs import check_length
 from edgeinfer.worker.messages import FimTokens, ModelInfo, Prompt, Span, Tokens
+
+COUNTED = 16
+"""Characters for each token that there is room for: code has three or four."""
 
 
 def router() -> APIRouter:
@@ -39,23 +44,37 @@ async def _begin(request: Request, asked: InfillRequest) -> tuple[Infilled, Delt
         message = f"{info.name} has no tokens to mark a hole with, and cannot fill one"
         raise InvalidRequest(message, param="model", hint=NEEDS_FIM)
     params = asked.infill_params(info)
-    prompt, cut = await _prompt(daemon, info, info.fim, asked)
-    return Infilled(asked, info, cut), daemon.generate([prompt], params, 1)
+    async with daemon.errands.take(caller_of(request.scope).id):
+        prompt, cut = await _prompt(daemon, info, info.fim, asked)
+    return Infilled(asked, info, cut), daemon.generate(caller_of(request.scope), [prompt], params, 1)
 
 
 async def _prompt(
     daemon: Daemon, info: ModelInfo, fim: FimTokens, asked: InfillRequest
 ) -> tuple[Prompt, bool]:
     """The prompt, and whether something had to be left out of it."""
+    check_length(asked.prompt, info, "prompt")
     extra = [extra_text(fim, file.filename, file.text) for file in asked.input_extra]
     texts = [asked.input_prefix, asked.input_suffix, asked.prompt, *extra]
     room = _room(info, asked)
     if surely_fits(texts, room):
         prefix, suffix, middle, *files = map(untrusted, texts)
         return layout(fim, Hole(prefix, suffix, middle, files)), False
-    prefix_, suffix_, middle_, *files_ = await asyncio.gather(*(_tokens(daemon, text) for text in texts))
+    near = _near(asked, extra, room * COUNTED)
+    prefix_, suffix_, middle_, *files_ = await asyncio.gather(*(_tokens(daemon, text) for text in near))
     hole, cut = fitted(prefix_, suffix_, middle_, files_, room)
-    return layout(fim, hole), cut
+    return layout(fim, hole), cut or near != texts
+
+
+def _near(asked: InfillRequest, extra: list[str], most: int) -> list[str]:
+    """Of the texts what is nearest to the hole, `most` characters of each side and of the files: what is further
+    away would be counted only to be cut.
+    """
+    first, left = len(extra), most
+    while first and len(extra[first - 1]) <= left:
+        first -= 1
+        left -= len(extra[first])
+    return [asked.input_prefix[-most:], asked.input_suffix[:most], asked.prompt, *extra[first:]]
 
 
 def _room(info: ModelInfo, asked: InfillRequest) -> int:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer.errors import ModelNotFound
 from edgeinfer.server.daemon import DEFAULT_MODEL, Daemon, the_daemon
-from edgeinfer.server.wire import json
+from edgeinfer.server.wire import Model, ModelMeta, Models, json
 
 
 def router() -> APIRouter:
@@ -22,7 +20,7 @@ def router() -> APIRouter:
 
 async def models(request: Request) -> Response:
     """The models that can be asked; also while they load."""
-    return json({"object": "list", "data": [_described(the_daemon(request))]})
+    return json(Models([_described(the_daemon(request))]))
 
 
 async def model(request: Request, id: str) -> Response:
@@ -34,20 +32,10 @@ async def model(request: Request, id: str) -> Response:
     return json(_described(daemon))
 
 
-def _described(daemon: Daemon) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "id": daemon.model_name,
-        "object": "model",
-        "created": daemon.created,
-        "owned_by": "edgeinfer",
-    }
+def _described(daemon: Daemon) -> Model:
+    found = Model(daemon.model_name, daemon.created)
     if info := daemon.supervisor.info:
-        found["meta"] = {
-            "n_vocab": info.vocab_size,
-            "n_ctx": info.ctx,
-            "n_ctx_train": info.n_ctx_train,
-            "n_embd": info.n_embd,
-            "n_params": info.n_params,
-            "size": info.size,
-        }
+        found.meta = ModelMeta(
+            info.vocab_size, info.ctx, info.n_ctx_train, info.n_embd, info.n_params, info.size
+        )
     return found

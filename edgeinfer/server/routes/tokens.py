@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.server.body import read
+from edgeinfer.server.caller import caller_of
 from edgeinfer.server.daemon import the_daemon
 from edgeinfer.server.routes import takes
 from edgeinfer.server.schemas.chat import ApplyTemplateRequest
 from edgeinfer.server.schemas.tokens import DetokenizeRequest, TokenizeRequest
-from edgeinfer.server.wire import json
+from edgeinfer.server.wire import Content, RenderedPrompt, TokenList, TokenPiece, json
 from edgeinfer.worker.messages import Span
 
 
@@ -33,11 +32,12 @@ async def tokenize(request: Request) -> Response:
     daemon = the_daemon(request)
     await daemon.model(asked.model)
     span = Span(asked.content, asked.parse_special)
-    found = await daemon.supervisor.tokenize([span], add_bos=asked.add_special)
+    async with daemon.errands.take(caller_of(request.scope).id):
+        found = await daemon.supervisor.tokenize([span], add_bos=asked.add_special)
     if not asked.with_pieces:
-        return json({"tokens": found.tokens})
+        return json(TokenList(found.tokens))
     pieces = zip(found.tokens, found.pieces, strict=True)
-    return json({"tokens": [{"id": token, "piece": _piece(piece)} for token, piece in pieces]})
+    return json(TokenList([TokenPiece(token, _piece(piece)) for token, piece in pieces]))
 
 
 async def detokenize(request: Request) -> Response:
@@ -49,7 +49,8 @@ async def detokenize(request: Request) -> Response:
         if token >= info.vocab_size:
             message = f"token {token} is outside the vocabulary of {info.vocab_size}"
             raise InvalidRequest(message, param=f"tokens[{i}]")
-    return json({"content": await daemon.supervisor.detokenize(asked.tokens)})
+    async with daemon.errands.take(caller_of(request.scope).id):
+        return json(Content(await daemon.supervisor.detokenize(asked.tokens)))
 
 
 async def apply_template(request: Request) -> Response:
@@ -64,10 +65,10 @@ async def apply_template(request: Request) -> Response:
         add_generation_prompt=asked.add_generation_prompt,
         template_kwargs=asked.chat_template_kwargs,
     )
-    return json({"prompt": "".join(span.text for span in prompt.spans)})
+    return json(RenderedPrompt("".join(span.text for span in prompt.spans)))
 
 
-def _piece(piece: bytes) -> Any:
+def _piece(piece: bytes) -> str | list[int]:
     """Text, or a list of bytes where a token is no whole characters."""
     try:
         return piece.decode()

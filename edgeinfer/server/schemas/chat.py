@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,8 +11,12 @@ from edgeinfer.errors import InvalidRequest, UnsupportedParameter
 from edgeinfer.server.schemas.base import Harmless, RequestModel, Strict
 from edgeinfer.server.schemas.formats import FormFields
 from edgeinfer.server.schemas.sampling import LLAMA_SERVER, MaxTokens, SamplingFields
-from edgeinfer.server.schemas.tools import ToolChoice, Tools
+from edgeinfer.server.schemas.tools import MAX_TOOLS, ToolChoice, Tools
 from edgeinfer.worker.messages import ModelInfo
+
+MAX_MESSAGES = 8192
+MAX_PARTS = 1024
+"""Of one message's content."""
 
 NOT_YET: Mapping[str, Harmless] = {
     "audio": (),
@@ -50,11 +54,11 @@ class ChatMessage(Strict):
     """One turn. What an OpenAI client dumps of an answer of ours can be sent back as it is."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = None
+    content: str | Annotated[list[TextPart], Field(max_length=MAX_PARTS)] | None = None
     name: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[ToolCall] | None = Field(None, max_length=MAX_TOOLS)
     tool_call_id: str | None = None
     annotations: list[Any] | None = None
     audio: None = None
@@ -74,7 +78,7 @@ class ChatMessage(Strict):
 class Conversation(RequestModel):
     """The messages, and how the model's template turns them into a prompt."""
 
-    messages: list[ChatMessage] = Field(min_length=1)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
     chat_template_kwargs: dict[str, Any] | None = None
 
     @field_validator("messages", mode="before")
@@ -154,5 +158,5 @@ class ChatRequest(FormFields, Conversation):
 
 class ApplyTemplateRequest(Conversation):
     model: str | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = Field(None, max_length=MAX_TOOLS)
     add_generation_prompt: bool = True

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from edgeinfer.errors import InvalidRequest
+from edgeinfer.chat.prompt import LONGEST_TOKEN
+from edgeinfer.errors import ContextLengthExceeded, InvalidRequest
 from edgeinfer.worker.messages import ModelInfo
 
 Input = str | list[int]
@@ -44,9 +45,18 @@ def _is_tokens(value: object) -> bool:
 Inputs = Annotated[list[Input], BeforeValidator(_as_list), WithJsonSchema(_SCHEMA)]
 
 
-def check_vocabulary(inputs: list[Input], info: ModelInfo, param: str) -> None:
-    """Raises InvalidRequest for a token that the model does not have."""
-    for tokens in inputs:
-        if not isinstance(tokens, str) and max(tokens) >= info.vocab_size:
-            message = f"token {max(tokens)} is outside the vocabulary of {info.vocab_size}"
+def check_inputs(inputs: list[Input], info: ModelInfo, param: str) -> None:
+    """Raises InvalidRequest for a token that the model does not have, and for a text that surely is too long."""
+    for found in inputs:
+        if isinstance(found, str):
+            check_length(found, info, param)
+        elif max(found) >= info.vocab_size:
+            message = f"token {max(found)} is outside the vocabulary of {info.vocab_size}"
             raise InvalidRequest(message, param=param)
+
+
+def check_length(text: str, info: ModelInfo, param: str) -> None:
+    """Raises ContextLengthExceeded where the worker need not count tokens to know."""
+    if len(text) > info.ctx * LONGEST_TOKEN:
+        message = f"a text of {len(text)} characters is more than a context of {info.ctx} tokens can hold"
+        raise ContextLengthExceeded(message, param=param)

@@ -48,13 +48,12 @@ def _checked_max_tokens(value: object) -> object:
 
 
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_LENGTH)]
+_STOP = {"type": "string", "minLength": 1, "maxLength": MAX_STOP_LENGTH}
 Stops = Annotated[
     list[Stop],
     Field(max_length=MAX_STOPS),
     BeforeValidator(_as_stops),
-    WithJsonSchema(
-        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": MAX_STOPS}]}
-    ),
+    WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}]}),
 ]
 MaxTokens = Annotated[int, Field(ge=-1, le=2**31 - 1), BeforeValidator(_checked_max_tokens)]
 Bias = Annotated[float, Field(ge=-100, le=100)]

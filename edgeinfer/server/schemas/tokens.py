@@ -8,9 +8,12 @@ from pydantic import Field
 
 from edgeinfer.server.schemas.base import RequestModel
 
+LONGEST = 2**18
+"""Characters, or tokens: the worker does nothing else meanwhile. A longer text can be sent in pieces."""
+
 
 class TokenizeRequest(RequestModel):
-    content: str
+    content: str = Field(max_length=LONGEST)
     model: str | None = None
     add_special: bool = False
     parse_special: bool = True
@@ -18,5 +21,5 @@ class TokenizeRequest(RequestModel):
 
 
 class DetokenizeRequest(RequestModel):
-    tokens: list[Annotated[int, Field(ge=0)]]
+    tokens: list[Annotated[int, Field(ge=0)]] = Field(max_length=LONGEST)
     model: str | None = None

@@ -1,0 +1,80 @@
+"""One measurement: a worker with a model, a prompt, an answer, and the worker's own clock."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+import msgspec
+
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.output import Finish
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.worker.asked import Asked
+from edgeinfer.worker.client import Worker
+from edgeinfer.worker.messages import Generate, ModelInfo, Step
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """Attributes:
+    prompt_rate: tokens a second while a prompt is read.
+    answer_rate: tokens a second of one answer, after its first token.
+    """
+
+    prompt_rate: float
+    answer_rate: float
+
+
+class Bench:
+    """Asks one worker. Answers run to their full length, whatever the model says."""
+
+    def __init__(self, worker: Worker, info: ModelInfo, seed: int = 0) -> None:
+        self.info = info
+        self._worker = worker
+        self._draw = random.Random(seed)
+
+    async def measure(self, prompt: int, answer: int) -> Measured:
+        """Read `prompt` tokens that nothing has in its cache, write `answer` ones."""
+        done = await self._ask(prompt, answer)
+        return Measured(
+            1000 * done.prompt_tokens / max(done.prompt_ms, 1e-3),
+            1000 * (done.completion_tokens - 1) / max(done.predicted_ms, 1e-3),
+        )
+
+    async def together(self, count: int, prompt: int, answer: int) -> float:
+        """Tokens a second in sum of `count` answers asked for at once, their prompts included."""
+        started = time.monotonic()
+        done = await asyncio.gather(*(self._ask(prompt, answer) for _ in range(count)))
+        return sum(each.completion_tokens for each in done) / (time.monotonic() - started)
+
+    async def _ask(self, prompt: int, answer: int) -> Finish:
+        tokens = [self._draw.randrange(self.info.vocab_size) for _ in range(prompt)]
+        params = SamplingParams(max_tokens=answer, temperature=0, ignore_eos=True)
+        asked = Asked(lambda id: Generate(id, tokens, params))
+        async with aclosing(self._worker.exchange(asked)) as replies:
+            async for reply in replies:
+                assert isinstance(reply, Step)
+                for delta in reply.deltas:
+                    if delta.finish is not None:
+                        return delta.finish
+        raise AssertionError("an exchange does not end by itself")
+
+
+@asynccontextmanager
+async def bench(config: EngineConfig, timeout: float = 600.0) -> AsyncIterator[Bench]:
+    """A worker for as long as it is measured.
+
+    Raises:
+        EdgeinferError: the model can't be loaded.
+    """
+    worker = Worker(config)
+    starting = asyncio.create_task(worker.start())
+    try:
+        await asyncio.shield(starting)
+        yield Bench(worker, await worker.loaded(timeout))
+    finally:
+        await starting  # whoever is cut short meanwhile still has a process to end
+        await worker.stop()

@@ -1,0 +1,49 @@
+"""The header of another quantization of the same model, foretold from one that was read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+
+from msgspec.structs import replace
+
+from edgeinfer.catalog.ggml_types import row_bytes
+from edgeinfer.catalog.gguf import ALIGNMENT, Header, Tensor
+from edgeinfer.catalog.quantizer import BASE, Model, tensor_type
+
+IN_LAYER = re.compile(r"blk\.(\d+)\.(.+)")
+
+
+def converted(header: Header, quant: str) -> Header | None:
+    """What llama.cpp's quantizer would make of the file for `quant`; None where it is not known."""
+    if quant not in BASE:
+        return None
+    names = [tensor.name for tensor in header.tensors]
+    heads, kv_heads = header.number("attention.head_count"), header.per_layer("attention.head_count_kv")
+    model = Model(
+        layers=header.number("block_count") or 0,
+        attention_layers=sum(name.endswith(("attn_v.weight", "attn_qkv.weight")) for name in names),
+        group=(heads or 1) // max([1, *(kv_heads or [])]),
+        tied="output.weight" not in names,
+    )
+    counts: Counter[str] = Counter()
+    tensors = []
+    end = header.size - sum(_padded(tensor.nbytes) for tensor in header.tensors)
+    for _, name, tensor in sorted(map(_placed, header.tensors), key=lambda found: found[0]):
+        kind = tensor_type(quant, model, name, tensor.shape, counts[name])
+        counts[name] += 1
+        nbytes = row_bytes(kind, tensor.shape[0]) * math.prod(tensor.shape[1:])
+        tensors.append(replace(tensor, type=kind, offset=end, nbytes=nbytes))
+        end += _padded(nbytes)
+    return replace(header, tensors=tensors, size=end)
+
+
+def _placed(tensor: Tensor) -> tuple[int, str, Tensor]:
+    """Its layer, and its name within."""
+    found = IN_LAYER.fullmatch(tensor.name)
+    return (int(found[1]), found[2], tensor) if found else (-1, tensor.name, tensor)
+
+
+def _padded(nbytes: int) -> int:
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,131 @@
+"""Files that outlast a power cut, locks that end with their process, and what goes wrong with either as our errors."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO, TypeVar
+
+import msgspec
+
+from edgeinfer.errors import StoreBusy, StoreError
+
+CHUNK = 1 << 20
+
+T = TypeVar("T")
+
+
+def sync(path: Path) -> None:
+    """Have what was written to a file, or renamed in a directory, survive a power cut."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    except OSError as e:
+        if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # of a directory on some network file systems
+            raise
+    finally:
+        os.close(fd)
+
+
+def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
+    """The sha256 of a file, in hex. `progress` is told of every piece how many bytes it had."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            digest.update(piece)
+            if progress:
+                progress(len(piece))
+    return digest.hexdigest()
+
+
+def from_json(data: bytes, kind: type[T]) -> T:
+    """What a file or a client says in JSON, as `kind`.
+
+    Raises:
+        ValueError: it is no JSON, or something else.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (ValueError, RecursionError) as e:
+        raise ValueError(str(e)) from e
+
+
+def files_below(directory: Path) -> list[Path]:
+    """All files below it, links included, which are not followed. None where there is no such directory."""
+    return [Path(top) / name for top, _, names in os.walk(directory) for name in names]
+
+
+def remove_empty(directory: Path, top: Path) -> None:
+    """Remove `directory` and those above it, as long as they are empty and below `top`."""
+    with contextlib.suppress(OSError):
+        while directory != top and directory.is_relative_to(top):
+            directory.rmdir()
+            directory = directory.parent
+
+
+def remove_empty_below(top: Path, before: float) -> None:
+    """Remove the empty directories below `top` that were last changed before that time."""
+    for directory, _, _ in os.walk(top, topdown=False):
+        with contextlib.suppress(OSError):
+            if Path(directory).lstat().st_mtime < before and Path(directory) != top:
+                Path(directory).rmdir()
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str, wait: float) -> Iterator[None]:
+    """Hold the lock file at `path`, which no other process nor thread does at the same time.
+
+    Raises:
+        StoreBusy: another still held it after `wait` seconds.
+    """
+    with os_errors(str(path)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+")
+    with file:
+        with os_errors(str(path)):
+            deadline = time.monotonic() + wait
+            while not _lock(file.fileno()):
+                if time.monotonic() >= deadline:
+                    raise _busy(file, what)
+                time.sleep(0.05)
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                file.truncate(0)
+
+
+def _busy(file: TextIO, what: str) -> StoreBusy:
+    file.seek(0)
+    holder = file.read(20).strip()
+    hint = f"wait for it, or end it: kill {holder}" if holder.isdigit() else "try again"
+    return StoreBusy(f"process {holder or '?'} is busy with {what}", hint=hint)
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def os_errors(what: str) -> Iterator[None]:
+    """What the system refuses, as a StoreError."""
+    try:
+        yield
+    except OSError as e:
+        hint = None
+        if isinstance(e, PermissionError):
+            hint = "run it as the store's owner (sudo), or set EDGEINFER_STORE to a directory of your own"
+        raise StoreError(f"{what}: {e.strerror or e}", param="store", hint=hint) from e

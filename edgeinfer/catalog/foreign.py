@@ -1,0 +1,195 @@
+"""Where other programs keep their models: the Hugging Face cache, Ollama's store, LM Studio's.
+
+What stands in theirs is data of unknown origin: names and hashes are checked before they become paths.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from edgeinfer.catalog.disk import files_below, from_json
+from edgeinfer.catalog.names import repo_problem
+from edgeinfer.catalog.naming import FILE_TYPES, is_model_file, name_of_file, quant_of_file
+
+Source = Literal["hf", "ollama", "lmstudio", "file"]
+
+SHA256 = re.compile("[0-9a-f]{64}")
+COMMIT = re.compile("[0-9a-f]{40}")
+MODEL_LAYER = "application/vnd.ollama.image.model"
+OLLAMA_SERVICE = Path("/usr/share/ollama/.ollama/models")
+LARGEST_JSON = 1 << 20
+
+T = TypeVar("T")
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A model file of another program.
+
+    Attributes:
+        name: what it would be called here.
+        quant: None where only its header tells.
+        sha256: as that program says; None where it does not.
+        repo: on the hub, where that is known.
+        revision: commit; the Hugging Face cache alone has it.
+        file: path in the repository.
+    """
+
+    source: Source
+    path: Path
+    name: str
+    size: int
+    quant: str | None = None
+    sha256: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+    file: str | None = None
+
+
+def hugging_face(environ: Mapping[str, str]) -> Iterator[Found]:
+    """models--OWNER--REPO/snapshots/COMMIT/FILE, a link to blobs/SHA256."""
+    for repo_dir in _children(_hub_cache(environ)):
+        kind, _, folder = repo_dir.name.partition("--")
+        repo = folder.replace("--", "/")
+        if kind != "models" or repo_problem(repo):
+            continue
+        seen: set[Path] = set()
+        for snapshot in _snapshots(repo_dir):
+            for path in files_below(snapshot):
+                file = path.relative_to(snapshot).as_posix()
+                if is_model_file(file) and (size := _size(path)) and (blob := path.resolve()) not in seen:
+                    seen.add(blob)
+                    name, quant = name_of_file(path.name, repo), quant_of_file(path.name)
+                    sha256 = _sha256_of_link(path)
+                    yield Found("hf", path, name, size, quant, sha256, repo, snapshot.name, file)
+
+
+def _hub_cache(environ: Mapping[str, str]) -> Path:
+    """As huggingface_hub looks for it."""
+    if named := environ.get("HF_HUB_CACHE"):
+        return Path(named).expanduser()
+    cache = Path(environ.get("XDG_CACHE_HOME") or _home(environ) / ".cache")
+    return Path(environ.get("HF_HOME") or cache / "huggingface").expanduser() / "hub"
+
+
+def _snapshots(repo_dir: Path) -> list[Path]:
+    """The repository's commits, that of its main branch first."""
+    try:
+        main = (repo_dir / "refs" / "main").read_text(errors="replace").strip()
+    except OSError:
+        main = ""
+    found = [path for path in _children(repo_dir / "snapshots") if COMMIT.fullmatch(path.name)]
+    return sorted(found, key=lambda path: path.name != main)
+
+
+def _sha256_of_link(path: Path) -> str | None:
+    """The blob of a large file is called as the hash of its content."""
+    if not path.is_symlink():
+        return None
+    blob = path.readlink()
+    return blob.name if blob.parent.name == "blobs" and SHA256.fullmatch(blob.name) else None
+
+
+class _Layer(msgspec.Struct):
+    digest: str
+    kind: str = msgspec.field(default="", name="mediaType")
+
+
+class _Manifest(msgspec.Struct):
+    layers: list[_Layer]
+    config: _Layer | None = None
+
+
+class _Config(msgspec.Struct):
+    file_type: str = ""
+
+
+def ollama(environ: Mapping[str, str]) -> Iterator[Found]:
+    """manifests/HOST/OWNER/MODEL/TAG, JSON that names blobs/sha256-DIGEST."""
+    named = environ.get("OLLAMA_MODELS")
+    seen: set[Path] = set()
+    for root in (Path(named or "/nowhere").expanduser(), _home(environ) / ".ollama/models", OLLAMA_SERVICE):
+        for path in sorted(files_below(root / "manifests")):
+            manifest = _json(path, _Manifest)
+            place = path.relative_to(root / "manifests").parts
+            layers = [layer for layer in manifest.layers if layer.kind == MODEL_LAYER] if manifest else []
+            if manifest is None or len(place) != 4 or len(layers) != 1:
+                continue
+            blob = _blob(root, layers[0])
+            if blob and _begins_as_gguf(blob) and (size := _size(blob)) and blob.resolve() not in seen:
+                seen.add(blob.resolve())
+                yield _of_ollama(blob, size, place, _quant_of_config(root, manifest.config))
+
+
+def _of_ollama(blob: Path, size: int, place: tuple[str, ...], quant: str | None) -> Found:
+    host, owner, model, tag = place
+    repo = f"{owner}/{model}" if host in ("hf.co", "huggingface.co") else None
+    model = re.sub(r"[-_.]gguf$", "", model, flags=re.I)
+    file = f"{model}.gguf" if tag == "latest" else f"{model}-{tag}.gguf"
+    sha256 = blob.name.removeprefix("sha256-")
+    return Found("ollama", blob, name_of_file(file), size, quant_of_file(file) or quant, sha256, repo)
+
+
+def _blob(root: Path, layer: _Layer) -> Path | None:
+    digest = layer.digest.removeprefix("sha256:")
+    return root / "blobs" / f"sha256-{digest}" if SHA256.fullmatch(digest) else None
+
+
+def _quant_of_config(root: Path, layer: _Layer | None) -> str | None:
+    path = _blob(root, layer) if layer else None
+    config = _json(path, _Config) if path else None
+    return config.file_type if config and config.file_type in FILE_TYPES.values() else None
+
+
+def lm_studio(environ: Mapping[str, str]) -> Iterator[Found]:
+    """OWNER/REPO/FILE, without the commit."""
+    home = _home(environ)
+    for root in (home / ".lmstudio/models", home / ".cache/lm-studio/models"):
+        for path in files_below(root):
+            place = path.relative_to(root).parts
+            if is_model_file(path.name) and (size := _size(path)):
+                repo = "/".join(place[:2]) if len(place) == 3 else None
+                name, quant = name_of_file(path.name, repo), quant_of_file(path.name)
+                yield Found("lmstudio", path, name, size, quant, None, repo, None, path.name)
+
+
+def _begins_as_gguf(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"GGUF"
+    except OSError:
+        return False
+
+
+def _json(path: Path, kind: type[T]) -> T | None:
+    """What a small JSON file holds, None where that is something else."""
+    try:
+        with path.open("rb") as file:
+            return from_json(file.read(LARGEST_JSON), kind)
+    except (OSError, ValueError):
+        return None
+
+
+def _size(path: Path) -> int:
+    """Of a file; 0 where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def _children(directory: Path) -> list[Path]:
+    try:
+        return sorted(directory.iterdir())
+    except OSError:
+        return []
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("HOME") or "/root")

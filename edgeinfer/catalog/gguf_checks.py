@@ -1,0 +1,140 @@
+"""What llama.cpp takes for granted of a header: where that is not so it ends the process, not the load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgeinfer.catalog.gguf_reader import Value
+
+MOST_LAYERS = 512
+MOST_EXPERTS = 1024
+ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
+
+ONE_HEAD_SIZE = frozenset(
+    {"granite", "llama", "mistral3", "olmo2", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "qwen3vl", "smollm3"}
+)
+"""Architectures whose keys, values and rotation must have the same size; of others some may differ."""
+
+RANGES = {
+    "block_count": (1, MOST_LAYERS),
+    "context_length": (1, 1 << 30),
+    "embedding_length": (1, 1 << 20),
+}
+"""Counts that each model has, and what is sane."""
+
+EPSILONS = (
+    "attention.layer_norm_epsilon",
+    "attention.layer_norm_rms_epsilon",
+    "attention.group_norm_epsilon",
+)
+
+LEAST_ALIGNMENT = 32
+"""ggml's, where it computes with the file's own pages."""
+
+WHOLE_NUMBERS = frozenset({"I8", "I16", "I32", "I64", "F64"})
+"""Types of tables, which no weight may have: ggml can't multiply with them."""
+
+
+def check_alignment(alignment: Value) -> int:
+    """Raises ValueError for one that ggml can't work with."""
+    if type(alignment) is not int or alignment < LEAST_ALIGNMENT or alignment & (alignment - 1):
+        raise ValueError(f"its alignment is {_shown(alignment)}")
+    return alignment
+
+
+def check_type(name: str, dimensions: int, kind: str) -> None:
+    """Raises ValueError for a tensor that llama.cpp would load and then fail to compute with."""
+    plain = name.endswith("_norm.weight") or (dimensions == 1 and name.endswith((".weight", ".bias")))
+    if (plain and kind != "F32") or (name.endswith(".weight") and kind in WHOLE_NUMBERS):
+        raise ValueError(f"tensor {name!r} has the type {kind}")
+
+
+def check_metadata(metadata: Mapping[str, Value]) -> None:
+    """Raises ValueError for values that no model can have."""
+    architecture = metadata.get("general.architecture")
+    if not isinstance(architecture, str) or not architecture:
+        raise ValueError("general.architecture is missing")
+    _check_split(metadata)
+    of_model = {
+        key.removeprefix(f"{architecture}."): value
+        for key, value in metadata.items()
+        if key.startswith(f"{architecture}.")
+    }
+    for key, (least, most) in RANGES.items():
+        value = of_model.get(key)
+        if type(value) is not int:
+            raise ValueError(f"{architecture}.{key} is missing: it holds no language model")
+        if not least <= value <= most:
+            raise ValueError(f"{architecture}.{key} is {value}")
+    for key in EPSILONS:
+        if not 0 <= _number(of_model, key) < 1:
+            raise ValueError(f"{architecture}.{key} is {of_model[key]}")
+    _check_experts(of_model)
+    _check_heads(architecture, of_model)
+    scaling = of_model.get("rope.scaling.type", "none")
+    if scaling not in ROPE_SCALINGS:
+        raise ValueError(f"{architecture}.rope.scaling.type is {_shown(scaling)}")
+    if _count(of_model, "nextn_predict_layers") > _count(of_model, "block_count"):
+        raise ValueError("it has more layers for prediction than layers")
+
+
+def _check_heads(architecture: str, of_model: Mapping[str, Value]) -> None:
+    heads = _counts(of_model, "attention.head_count")
+    kv_heads = (
+        _counts(of_model, "attention.head_count_kv") if "attention.head_count_kv" in of_model else heads
+    )
+    if any(kv and n % kv for n, kv in zip(heads, kv_heads, strict=False)):
+        raise ValueError(f"{architecture}.attention.head_count_kv does not divide the heads")
+    if not heads or not heads[0]:  # recurrent
+        return
+    size = _count(of_model, "embedding_length") // heads[0]
+    key = _count(of_model, "attention.key_length", size)
+    value = _count(of_model, "attention.value_length", size)
+    rotation = _count(of_model, "rope.dimension_count", key)
+    if rotation > key or rotation % 2 or (architecture in ONE_HEAD_SIZE and not key == value == rotation):
+        raise ValueError(f"{architecture} has heads of {key}, {value} and a rotation of {rotation}")
+
+
+def _check_split(metadata: Mapping[str, Value]) -> None:
+    parts = metadata.get("split.count", 1)
+    if type(parts) is not int or parts > 1:
+        raise ValueError(f"it is one of {_shown(parts)} parts; merge them with llama-gguf-split --merge")
+
+
+def _check_experts(of_model: Mapping[str, Value]) -> None:
+    experts, groups = _count(of_model, "expert_count"), _count(of_model, "expert_group_count")
+    used = max(_counts(of_model, "expert_used_count"), default=0)
+    if not (used <= experts <= MOST_EXPERTS and (used > 0 or experts == 0)):
+        raise ValueError(f"it uses {used} of {experts} experts")
+    wrong = groups >= experts or experts % groups if groups else False
+    if wrong or (groups > 1 and not 0 < _count(of_model, "expert_group_used_count") < groups):
+        raise ValueError(f"it has {experts} experts in {groups} groups")
+
+
+def _shown(value: Value) -> str:
+    """As much of a value as a log line can bear."""
+    return repr(value)[:60]
+
+
+def _number(of_model: Mapping[str, Value], key: str) -> float:
+    value = of_model.get(key, 0)
+    if not isinstance(value, int | float):
+        raise ValueError(f"{key} is {_shown(value)}")
+    return value
+
+
+def _count(of_model: Mapping[str, Value], key: str, default: int = 0) -> int:
+    value = of_model.get(key, default)
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{key} is {_shown(value)}")
+    return value
+
+
+def _counts(of_model: Mapping[str, Value], key: str) -> list[int]:
+    """One number for each layer, whether it stands there as an array or once for all."""
+    value = of_model.get(key, 0)
+    values = value if isinstance(value, list) else [value] * _count(of_model, "block_count")
+    found = [v for v in values if type(v) is int and v >= 0]
+    if len(found) != len(values):
+        raise ValueError(f"{key} is {_shown(value)}")
+    return found

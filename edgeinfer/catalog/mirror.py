@@ -1,0 +1,242 @@
+"""The store as a hub: an ASGI app for the unmodified huggingface_hub client (HF_ENDPOINT=http://board:11436).
+
+Read-only. What a request names is looked up among the names of what is served and never made a path, so
+there is nothing to escape from. A repository's `main` is the newest of its commits here.
+https://huggingface.co/docs/hub/api and the client's code say what the client expects.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import PurePosixPath
+from typing import Protocol
+from urllib.parse import parse_qs
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgeinfer.catalog import served
+from edgeinfer.catalog.disk import from_json
+from edgeinfer.catalog.served import Commits, Files
+from edgeinfer.catalog.store import Store
+
+MAIN = "main"
+LARGEST_BODY = 1 << 16
+
+logger = logging.getLogger(__name__)
+
+
+class Keys(Protocol):
+    """The keys that open the mirror."""
+
+    def accept(self, presented: bytes) -> bool: ...
+
+
+class Missing(Exception):
+    """What was asked for is not here. `code` is the hub's word, of which the client makes its exception."""
+
+    def __init__(self, code: str, commit: str | None = None) -> None:
+        self.code = code
+        self.commit = commit
+
+
+def mirror_app(store: Store, *, keys: Keys | None = None) -> ASGIApp:
+    """The app. With `keys`, every request must bring one where the client sends its token (HF_TOKEN)."""
+    mirror = _Mirror(store)
+    repo = "/api/models/{owner}/{name}"
+    starlette = Starlette(
+        routes=[
+            Route("/", mirror.overview),
+            Route("/api/models", mirror.models),
+            Route(repo, mirror.info),
+            Route(repo + "/revision/{revision:path}", mirror.info),
+            Route(repo + "/tree/{revision}", mirror.tree),
+            Route(repo + "/tree/{revision}/{path:path}", mirror.tree),
+            Route(repo + "/paths-info/{revision}", mirror.paths_info, methods=["POST"]),
+            Route("/{owner}/{name}/resolve/{revision}/{path:path}", mirror.resolve),
+        ],
+        exception_handlers={Missing: _missing, HTTPException: _http_error},
+    )
+    starlette.router.redirect_slashes = False
+    return _Access(starlette if keys is None else _KeyCheck(starlette, keys))
+
+
+class _Mirror:
+    """The endpoints. Each reads the records anew, which takes a millisecond, so nothing goes stale."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._bundled = served.bundled()
+
+    def overview(self, _: Request) -> Response:
+        """For whoever looks with a browser."""
+        lines = [
+            f"{repo}  {path}  {file.size:,} bytes"
+            for repo, commits in self._served().items()
+            for path, file in _newest(commits)[1].items()
+        ]
+        return PlainTextResponse("".join(f"{line}\n" for line in ["Models of this mirror:", *lines]))
+
+    def models(self, _: Request) -> Response:
+        found = self._served().items()
+        return JSONResponse([served.info(repo, *_newest(commits)) for repo, commits in found])
+
+    def info(self, request: Request) -> Response:
+        repo, commit, files = self._commit(request)
+        return JSONResponse(served.info(repo, commit, files, blobs="blobs" in request.query_params))
+
+    def tree(self, request: Request) -> Response:
+        _, commit, files = self._commit(request)
+        recursive = request.query_params.get("recursive", "").lower() == "true"
+        if found := served.tree(files, request.path_params.get("path", ""), recursive=recursive):
+            return JSONResponse(found)
+        raise Missing("EntryNotFound", commit)
+
+    async def paths_info(self, request: Request) -> Response:
+        body = b""
+        async for piece in request.stream():
+            if len(body := body + piece) > LARGEST_BODY:
+                raise HTTPException(413)
+        _, _, files = await run_in_threadpool(self._commit, request)
+        return JSONResponse(served.entries(files, _paths(body, request.headers.get("content-type", ""))))
+
+    def resolve(self, request: Request) -> Response:
+        _, commit, files = self._commit(request)
+        path = request.path_params["path"]
+        try:
+            file = files[path]
+            found = os.stat(file.path)  # noqa: PTH116  # what FileResponse wants
+        except (KeyError, OSError) as e:
+            raise Missing("EntryNotFound", commit) from e
+        headers = {
+            "ETag": f'"{file.sha256}"',
+            "X-Repo-Commit": commit,
+            "X-Linked-Size": str(file.size),
+            "X-Linked-Etag": f'"{file.sha256}"',
+            "X-Content-Type-Options": "nosniff",
+        }
+        return _ModelFile(
+            file.path,
+            headers=headers,
+            media_type="application/octet-stream",
+            filename=PurePosixPath(path).name,
+            stat_result=found,
+        )
+
+    def _served(self) -> dict[str, Commits]:
+        return served.served(self._store, self._bundled)
+
+    def _commit(self, request: Request) -> tuple[str, str, Files]:
+        """Repository, commit and files that a request means."""
+        repo = f"{request.path_params['owner']}/{request.path_params['name']}"
+        revision = request.path_params.get("revision", MAIN)
+        commits = self._served().get(repo)
+        if commits is None:
+            raise Missing("RepoNotFound")
+        if revision == MAIN:
+            return repo, *_newest(commits)
+        if revision not in commits:
+            raise Missing("RevisionNotFound")
+        return repo, revision, commits[revision]
+
+
+class _ModelFile(FileResponse):
+    chunk_size = 1 << 20
+
+
+def _newest(commits: Commits) -> tuple[str, Files]:
+    return list(commits.items())[-1]
+
+
+class _Asked(msgspec.Struct):
+    paths: list[str]
+
+
+def _paths(body: bytes, kind: str) -> list[str]:
+    """The paths that a body asks for: a form, as the client sends it, or JSON."""
+    try:
+        if kind.startswith("application/json"):
+            return from_json(body, _Asked).paths
+        return parse_qs(body.decode(), max_num_fields=1000).get("paths", [])
+    except ValueError as e:
+        raise HTTPException(400) from e
+
+
+def _missing(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Missing)
+    headers = {"X-Error-Code": error.code, "X-Error-Message": "not in this mirror"}
+    if error.commit:
+        headers["X-Repo-Commit"] = error.commit
+    return JSONResponse({"error": "not in this mirror"}, 404, headers)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    """An address that is none of ours means something that is not here: a data set, say."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return _missing(request, Missing("RepoNotFound"))
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+class _KeyCheck:
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self.app = app
+        self.keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._opens(scope):
+            # Without these very words the client takes a 401 for a repository that is not there.
+            words = "Invalid credentials in Authorization header"
+            await JSONResponse({"error": words}, 401, {"X-Error-Message": words})(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _opens(self, scope: Scope) -> bool:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(given) != 1:
+            return False
+        scheme, _, key = given[0].partition(b" ")
+        return scheme.lower() == b"bearer" and self.keys.accept(key.strip())
+
+
+class _Access:
+    """A log line for each request, at its end: who, what, how much, how long. Never a header or a query."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status, sent, started = 500, 0, time.perf_counter()
+
+        async def counted(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+            sent += len(message.get("body", b""))
+
+        try:
+            await self.app(scope, receive, counted)
+        except ClientDisconnect:
+            logger.debug("%s went away", scope["path"][:200])
+        finally:
+            logger.info(
+                "%s %s %s %d %d bytes %.1f s",
+                (scope.get("client") or ("-",))[0],
+                scope["method"],
+                scope["path"][:200],
+                status,
+                sent,
+                time.perf_counter() - started,
+            )

@@ -1,0 +1,136 @@
+"""What a mirror serves: repositories, their commits and their files, and the hub's JSON for them."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from edgeinfer.catalog.disk import sha256_of
+from edgeinfer.catalog.spec import PACKAGE
+from edgeinfer.catalog.store import LOCAL, Store
+
+BUNDLED_REPO = "edgeinfer/edgeinfer-nano-GGUF"
+BUNDLED_FILE = "edgeinfer-nano-Q8_0.gguf"
+MAGIC = b"GGUF"
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file that is served; `added` in seconds since the epoch."""
+
+    path: Path
+    size: int
+    sha256: str
+    added: float
+
+    @property
+    def pointer(self) -> bytes:
+        """What git keeps in its place."""
+        text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {self.size}\n"
+        return text.encode()
+
+    @property
+    def blob(self) -> str:
+        """git's id of the pointer."""
+        return _sha1(b"blob %d\0" % len(self.pointer) + self.pointer)
+
+
+Files = dict[str, File]
+"""By their path in the repository."""
+
+Commits = dict[str, Files]
+"""By their hash, the newest commit last."""
+
+
+def bundled() -> File:
+    path = PACKAGE / "bundled" / "edgeinfer-nano.gguf"
+    found = path.stat()
+    return File(path, found.st_size, sha256_of(path), found.st_mtime)
+
+
+def served(store: Store, bundled: File) -> dict[str, Commits]:
+    """Repository -> what is served of it."""
+    found: dict[str, Commits] = {BUNDLED_REPO: {bundled.sha256[:40]: {BUNDLED_FILE: bundled}}}
+    for stored in store.installed():
+        if _is_gguf(stored.path):
+            commits = found.setdefault(stored.repo, {})
+            files = commits[stored.revision] = commits.pop(stored.revision, {})  # now the newest
+            files[stored.file] = File(stored.path, stored.size, stored.sha256, stored.added)
+    return {
+        repo: _one_commit(commits) if repo.startswith(LOCAL + "/") else commits
+        for repo, commits in found.items()
+    }
+
+
+def _one_commit(commits: Commits) -> Commits:
+    """Files that no hub has put together: all of them are one commit, which their contents name."""
+    files = {path: file for found in commits.values() for path, file in found.items()}
+    return {_sha1("".join(f"{path} {file.sha256}\n" for path, file in sorted(files.items())).encode()): files}
+
+
+def _is_gguf(path: Path) -> bool:
+    """Whether it is a model: nothing else leaves this machine, whatever a record says."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def info(repo: str, commit: str, files: Files, *, blobs: bool = False) -> dict[str, Any]:
+    """The hub's answer on a model."""
+    changed = datetime.fromtimestamp(max(file.added for file in files.values()), timezone.utc)
+    return {
+        "id": repo,
+        "modelId": repo,
+        "author": repo.partition("/")[0],
+        "sha": commit,
+        "lastModified": changed.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "private": False,
+        "gated": False,
+        "disabled": False,
+        "tags": ["gguf"],
+        "siblings": [{"rfilename": path} | (_blob(file) if blobs else {}) for path, file in files.items()],
+    }
+
+
+def _blob(file: File) -> dict[str, Any]:
+    lfs = {"sha256": file.sha256, "size": file.size, "pointerSize": len(file.pointer)}
+    return {"size": file.size, "blobId": file.blob, "lfs": lfs}
+
+
+def tree(files: Files, top: str = "", *, recursive: bool = False) -> list[dict[str, Any]]:
+    """The hub's entries below the directory `top`; "" is the repository's root."""
+    start = f"{top}/" if top else ""
+    paths = [path for path in (*_directories(files), *files) if path.startswith(start)]
+    return entries(files, [path for path in paths if recursive or "/" not in path[len(start) :]])
+
+
+def entries(files: Files, paths: list[str]) -> list[dict[str, Any]]:
+    """The hub's entries for those of the `paths` that there are."""
+    known = _directories(files)
+    return [
+        _entry(path, files[path]) if path in files else _directory(path)
+        for path in paths
+        if path in files or path in known
+    ]
+
+
+def _entry(path: str, file: File) -> dict[str, Any]:
+    lfs = {"oid": file.sha256, "size": file.size, "pointerSize": len(file.pointer)}
+    return {"type": "file", "path": path, "size": file.size, "oid": file.blob, "lfs": lfs}
+
+
+def _directory(path: str) -> dict[str, Any]:
+    return {"type": "directory", "path": path, "size": 0, "oid": _sha1(path.encode())}
+
+
+def _directories(files: Files) -> list[str]:
+    return sorted({str(parent) for path in files for parent in list(PurePosixPath(path).parents)[:-1]})
+
+
+def _sha1(data: bytes) -> str:
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest()

@@ -1,0 +1,184 @@
+"""The header that a model's file would have, from its shape: to plan without a network.
+
+The names and shapes of the tensors are those of llama.cpp's converter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+from edgeinfer.catalog import quantizer
+from edgeinfer.catalog.ggml_types import row_bytes
+from edgeinfer.catalog.gguf import ALIGNMENT, Header, Tensor
+from edgeinfer.catalog.gguf_reader import Value
+from edgeinfer.catalog.spec import ModelSpec, Shape
+
+VOCABULARY_ENTRY = 40
+"""Bytes of metadata to a token, its merges and all else included; 39 in Qwen2's files."""
+
+CONVOLUTION = 3
+"""Width of LFM2's."""
+
+Dims = tuple[int, ...]
+
+
+def predicted_header(spec: ModelSpec, quant: str) -> Header | None:
+    """What llama.cpp's quantizer would make of the model; None where the catalogue has no shape to tell from.
+
+    Published files may differ by a few percent: many are made with an importance matrix, or older rules.
+    """
+    shape = spec.shape
+    if shape is None or shape.arch not in LAYERS or quant not in quantizer.BASE:
+        return None
+    kv_heads = _kv_heads(shape)
+    attention = sum(heads > 0 for heads in kv_heads)
+    group = shape.heads // kv_heads[0] if kv_heads[0] else 0
+    file = spec.quant(quant)
+    model = quantizer.Model(shape.layers, attention, group, shape.tied, file is not None and file.pure)
+    tensors = []
+    counts: Counter[str] = Counter()
+    end = _padded(shape.vocabulary * VOCABULARY_ENTRY)
+    for prefix, name, dims in _tensors(shape, kv_heads):
+        kind = quantizer.tensor_type(quant, model, name, dims, counts[name])
+        counts[name] += 1
+        nbytes = row_bytes(kind, dims[0]) * math.prod(dims[1:])
+        tensors.append(Tensor(prefix + name, dims, kind, _padded(end), nbytes))
+        end = _padded(end) + nbytes
+    lengths = {"tokenizer.ggml.tokens": shape.vocabulary}
+    return Header(_metadata(spec, shape), tensors, end, lengths)
+
+
+def expected_size(spec: ModelSpec, quant: str) -> int | None:
+    """Bytes of the file: as the catalogue says, else as predicted."""
+    file = spec.quant(quant)
+    if file and file.size:
+        return file.size
+    header = predicted_header(spec, quant)
+    return header.size if header else None
+
+
+def _padded(offset: int) -> int:
+    return -(-offset // ALIGNMENT) * ALIGNMENT
+
+
+def _kv_heads(shape: Shape) -> list[int]:
+    return shape.kv_heads if isinstance(shape.kv_heads, list) else [shape.kv_heads] * shape.layers
+
+
+def _metadata(spec: ModelSpec, shape: Shape) -> dict[str, Value]:
+    of_arch: dict[str, Value] = {
+        "block_count": shape.layers,
+        "context_length": spec.context,
+        "embedding_length": shape.embedding,
+        "feed_forward_length": shape.feed_forward,
+        "vocab_size": shape.vocabulary,
+        "attention.head_count": shape.heads,
+        "attention.head_count_kv": list(shape.kv_heads)
+        if isinstance(shape.kv_heads, list)
+        else shape.kv_heads,
+        "attention.key_length": shape.head_size,
+        "attention.value_length": shape.head_size,
+    }
+    if shape.window:
+        of_arch["attention.sliding_window"] = shape.window
+    return {"general.architecture": shape.arch} | {f"{shape.arch}.{k}": v for k, v in of_arch.items()}
+
+
+def _tensors(shape: Shape, kv_heads: list[int]) -> Iterator[tuple[str, str, Dims]]:
+    """Prefix, name and dimensions of each, those outside of the layers first."""
+    yield "", "token_embd.weight", (shape.embedding, shape.vocabulary)
+    if not shape.tied:
+        yield "", "output.weight", (shape.embedding, shape.vocabulary)
+    yield "", "output_norm.weight", (shape.embedding,)
+    for layer, heads in enumerate(kv_heads):
+        for name, dims in LAYERS[shape.arch](shape, heads):
+            yield f"blk.{layer}.", name, dims
+
+
+def _llama(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    yield "attn_norm.weight", (shape.embedding,)
+    yield from _attention(shape, kv_heads)
+    yield from _feed_forward(shape)
+
+
+def _qwen2(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    yield from _llama(shape, kv_heads)
+    yield "attn_q.bias", (shape.heads * shape.head_size,)
+    yield "attn_k.bias", (kv_heads * shape.head_size,)
+    yield "attn_v.bias", (kv_heads * shape.head_size,)
+
+
+def _qwen3(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    yield from _llama(shape, kv_heads)
+    yield "attn_q_norm.weight", (shape.head_size,)
+    yield "attn_k_norm.weight", (shape.head_size,)
+
+
+def _gemma3(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    yield from _qwen3(shape, kv_heads)
+    yield "post_attention_norm.weight", (shape.embedding,)
+    yield "post_ffw_norm.weight", (shape.embedding,)
+
+
+def _phi3(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    """Query, key and value in one tensor, gate and up in another."""
+    yield "attn_norm.weight", (shape.embedding,)
+    yield "attn_qkv.weight", (shape.embedding, (shape.heads + 2 * kv_heads) * shape.head_size)
+    yield "attn_output.weight", (shape.heads * shape.head_size, shape.embedding)
+    yield "ffn_norm.weight", (shape.embedding,)
+    yield "ffn_up.weight", (shape.embedding, 2 * shape.feed_forward)
+    yield "ffn_down.weight", (shape.feed_forward, shape.embedding)
+
+
+def _lfm2(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    """A layer without KV heads has a short convolution in place of attention."""
+    if kv_heads:
+        yield from _qwen3(shape, kv_heads)
+        return
+    yield "attn_norm.weight", (shape.embedding,)
+    yield "shortconv.conv.weight", (CONVOLUTION, shape.embedding)
+    yield "shortconv.in_proj.weight", (shape.embedding, 3 * shape.embedding)
+    yield "shortconv.out_proj.weight", (shape.embedding, shape.embedding)
+    yield from _feed_forward(shape)
+
+
+def _nomic_bert(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    yield "attn_qkv.weight", (shape.embedding, (shape.heads + 2 * kv_heads) * shape.head_size)
+    yield "attn_output.weight", (shape.heads * shape.head_size, shape.embedding)
+    for norm in ("attn_output_norm", "layer_output_norm"):
+        yield f"{norm}.weight", (shape.embedding,)
+        yield f"{norm}.bias", (shape.embedding,)
+    yield from _gated(shape)
+
+
+def _attention(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    yield "attn_q.weight", (shape.embedding, shape.heads * shape.head_size)
+    yield "attn_k.weight", (shape.embedding, kv_heads * shape.head_size)
+    yield "attn_v.weight", (shape.embedding, kv_heads * shape.head_size)
+    yield "attn_output.weight", (shape.heads * shape.head_size, shape.embedding)
+
+
+def _feed_forward(shape: Shape) -> Iterator[tuple[str, Dims]]:
+    yield "ffn_norm.weight", (shape.embedding,)
+    yield from _gated(shape)
+
+
+def _gated(shape: Shape) -> Iterator[tuple[str, Dims]]:
+    yield "ffn_gate.weight", (shape.embedding, shape.feed_forward)
+    yield "ffn_up.weight", (shape.embedding, shape.feed_forward)
+    yield "ffn_down.weight", (shape.feed_forward, shape.embedding)
+
+
+LAYERS = {
+    "llama": _llama,
+    "smollm3": _llama,
+    "qwen2": _qwen2,
+    "qwen3": _qwen3,
+    "gemma3": _gemma3,
+    "phi3": _phi3,
+    "lfm2": _lfm2,
+    "nomic-bert": _nomic_bert,
+}
+"""Architecture -> the tensors of a layer, given its KV heads."""

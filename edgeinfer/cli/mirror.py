@@ -1,0 +1,120 @@
+"""`edgeinfer mirror`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
+
+    from edgeinfer.catalog.store import Store
+
+PORT = 11436
+CONNECTIONS = 256
+LAST_WORDS = 5
+"""Seconds that running downloads get at the end; the client goes on where it was."""
+
+
+def mirror(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 is for the whole network.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="TCP port to listen on; 0 picks a free one.", min=0, max=65535)
+    ] = PORT,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File of keys, one a line; clients send one of them as HF_TOKEN.")
+    ] = None,
+) -> None:
+    """Serve the models of this machine to other machines, as a Hugging Face Hub would.
+
+    Model files can be read and nothing can be written, so no key is needed, not even on a network.
+
+    Examples:
+      edgeinfer mirror --host 0.0.0.0
+      HF_ENDPOINT=http://ADDRESS:11436 edgeinfer install --auto-quant    on the other machine
+    """
+    import uvicorn
+    from msgspec.structs import replace
+
+    from edgeinfer import log, settings
+    from edgeinfer.catalog.mirror import mirror_app
+    from edgeinfer.catalog.store import Store
+    from edgeinfer.cli import terminal
+    from edgeinfer.server.key_file import KeyFile
+    from edgeinfer.server.sockets import bind
+
+    loaded = settings.load().settings
+    log.setup("info")
+    keys = KeyFile(api_key_file) if api_key_file else None
+    store = Store.of(loaded)
+    sockets = bind(replace(loaded, host=host, port=port, uds=None))
+    try:
+        for line in _greeting(store, host, sockets[0].getsockname()[1], keyed=keys is not None):
+            terminal.say(line)
+        uvicorn.Server(server_config(mirror_app(store, keys=keys))).run(sockets)
+    finally:
+        for sock in sockets:
+            sock.close()
+
+
+def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[str]:
+    """What is served to whom, and how the others use it."""
+    from edgeinfer.catalog.progress import size_text
+    from edgeinfer.catalog.store import SYSTEM
+    from edgeinfer.server.sockets import is_loopback
+
+    models = store.installed()
+    count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
+    size = size_text(sum(model.size for model in models))
+    who = "whoever has a key" if keyed else "everybody who can reach this address"
+    yield f"edgeinfer mirror: {count}, {size}, and the bundled one; read-only, for {who}"
+    token = "HF_TOKEN=KEY " if keyed else ""
+    for address in _addresses(host):
+        yield f"  {token}HF_ENDPOINT=http://{address}:{port} edgeinfer install --auto-quant"
+    if is_loopback(host):
+        yield "for this machine alone: --host 0.0.0.0 serves the network"
+    if not models and store.root != SYSTEM and (SYSTEM / "records").is_dir():
+        yield f"The system service has its own models: EDGEINFER_STORE={SYSTEM} edgeinfer mirror"
+
+
+def _addresses(host: str) -> list[str]:
+    """Addresses that reach a mirror listening on `host`, as they stand in a URL."""
+    if host in ("0.0.0.0", "::", ""):
+        import psutil
+
+        # Link-local addresses need an interface's name beside them.
+        found = [
+            address.address
+            for addresses in psutil.net_if_addrs().values()
+            for address in addresses
+            if address.family == socket.AF_INET and not address.address.startswith(("127.", "169.254."))
+        ]
+        return found or ["127.0.0.1"]
+    return [f"[{host}]" if ":" in host else host]
+
+
+def server_config(app: ASGIApp) -> uvicorn.Config:
+    import uvicorn
+
+    from edgeinfer.server.patience import Patience
+
+    return uvicorn.Config(
+        app,
+        http=Patience,
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=LAST_WORDS,
+    )

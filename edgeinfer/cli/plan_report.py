@@ -1,0 +1,120 @@
+"""What `edgeinfer plan` prints."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from edgeinfer.hardware import HardwareProfile
+from edgeinfer.hardware.describe import describe
+from edgeinfer.plan import Candidate, Choice, Plan
+from edgeinfer.plan.reasons import MB
+from edgeinfer.plan.speed import CALIBRATE, Speed
+
+LABEL = 11
+AMOUNT = 30
+OFFER = 37
+
+
+def lines(profile: HardwareProfile, choice: Choice, width: int) -> Iterator[str]:
+    """The plan for a person, within `width` columns."""
+    for label, text in describe(profile):
+        yield from _labelled(label, text, width)
+    yield ""
+    offer, plan = choice.offer, choice.plan
+    where = offer.path or f"{offer.size / 1e9:.2f} GB to download"
+    about = ", ".join(part for part in (offer.licence, where) if part)
+    yield from _labelled("Model", offer.label, width)
+    yield from _labelled("", about, width)
+    yield from _labelled("Speed", _speed(plan.speed), width)
+    yield from _labelled("Fits", {True: "yes", False: "no", None: "not known"}[plan.fits], width)
+    yield ""
+    for label, amount in memory(plan):
+        yield f"{label:<{AMOUNT}}{amount / MB:>8,.0f} MB"
+    yield ""
+    for reason in (*choice.reasons, *plan.reasons):
+        yield from textwrap.wrap(reason, width, initial_indent="- ", subsequent_indent="  ")
+    rest = [c for c in choice.others if c.offer.model == offer.model or not c.fits]
+    if rest:
+        yield ""
+        yield f"{'not taken':<{OFFER}}{'memory':>9}{'tok/s':>7}"
+        yield from map(_other, rest)
+
+
+def _labelled(label: str, text: str, width: int) -> list[str]:
+    indent = " " * LABEL
+    return textwrap.wrap(text, width, initial_indent=f"{label:<{LABEL}}", subsequent_indent=indent) or [label]
+
+
+def _speed(speed: Speed) -> str:
+    if speed.decode is None:
+        return f"not known of this machine; {CALIBRATE} measures it"
+    prompt = f", {speed.prefill:.0f} of a prompt" if speed.prefill else ""
+    return f"about {speed.decode:.{0 if speed.decode >= 20 else 1}f} tokens a second{prompt} ({speed.source})"
+
+
+def memory(plan: Plan) -> list[tuple[str, int]]:
+    """The parts, what they come to, and what there is."""
+    parts, room = plan.memory, plan.budget
+    ram = [
+        ("weights", parts.weights),
+        ("weights copied for speed", parts.repacked),
+        ("KV cache", parts.kv),
+        ("buffers", parts.compute),
+        ("processes and vocabulary", parts.processes),
+        ("on the GPU, which shares it", parts.gpu if parts.shared else 0),
+    ]
+    found = [(label, amount) for label, amount in ram if amount]
+    found.append(("RAM needed", parts.needed))
+    if room.available is not None:
+        found += [("available", room.available), ("of it left to the system", room.headroom)]
+    if parts.stale:
+        found.append(("mapped and given back", parts.stale))
+    if parts.embeddings:
+        found.append(("more, once it embeds", parts.embeddings))
+    if parts.gpu and not parts.shared:
+        found += [("GPU: weights", parts.gpu_weights), ("GPU: KV cache", parts.gpu_kv)]
+        found += [("GPU: buffers and driver", parts.gpu_compute), ("GPU memory needed", parts.gpu)]
+    if parts.gpu and room.gpu is not None:
+        found.append(("GPU memory that may be taken", room.gpu))
+    return found
+
+
+def _other(candidate: Candidate) -> str:
+    memory = candidate.plan.memory
+    needed = f"{(memory.needed + (0 if memory.shared else memory.gpu)) / MB:,.0f} MB"
+    speed = f"{candidate.speed:.1f}" if candidate.speed else "?"
+    return f"{candidate.offer.label:<{OFFER}}{needed:>9}{speed:>7}  {candidate.against}"
+
+
+def document(profile: HardwareProfile, choice: Choice) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "machine": msgspec.to_builtins(profile),
+        "reasons": choice.reasons,
+        **_facts(choice.offer.model, choice.offer.quant, choice.plan),
+        "path": choice.offer.path,
+        "size": choice.offer.size,
+        "licence": choice.offer.licence,
+        "plan": {"config": msgspec.to_builtins(choice.plan.config), "reasons": choice.plan.reasons},
+        "backend": choice.plan.backend,
+        "others": [
+            {**_facts(c.offer.model, c.offer.quant, c.plan), "against": c.against} for c in choice.others
+        ],
+    }
+
+
+def _facts(model: str, quant: str, plan: Plan) -> dict[str, Any]:
+    parts, room = plan.memory, plan.budget
+    totals = {"needed": parts.needed, "total": parts.total, "gpu": parts.gpu}
+    return {
+        "model": model,
+        "quant": quant,
+        "fits": plan.fits,
+        "speed": msgspec.to_builtins(plan.speed),
+        "memory": {**msgspec.to_builtins(parts), **totals},
+        "budget": msgspec.to_builtins(room),
+    }

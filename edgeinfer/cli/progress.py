@@ -1,0 +1,112 @@
+"""How far a long job is, on stderr: a bar in a terminal, else a line every few seconds."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edgeinfer.catalog.progress import Progress, size_text
+from edgeinfer.cli import terminal
+from edgeinfer.cli.report import duration
+
+if TYPE_CHECKING:
+    import rich.progress
+
+EVERY = 5.0
+"""Seconds between two lines."""
+
+WINDOW = 30.0
+"""Seconds that the rate is measured over."""
+
+
+def progress() -> Progress:
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return Bar()
+    return Lines()
+
+
+class Lines:
+    """For a log, a pipe, a service."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._total = 0
+        self._began = self._said = 0.0
+        self._done = 0
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        self._total, self._done = total, done
+        self._began = self._said = self._clock()
+        self._seen = deque([(self._said, done)])
+        terminal.say(f"{title}: {size_text(total)}")
+
+    def at(self, done: int) -> None:
+        if done < self._done:
+            self._seen.clear()
+        self._done, now = done, self._clock()
+        if now - self._said >= EVERY or not self._seen:
+            self._seen.append((now, done))
+            self._said = now
+            while now - self._seen[0][0] > WINDOW and len(self._seen) > 2:
+                self._seen.popleft()
+            terminal.say(self._line())
+
+    def note(self, text: str) -> None:
+        terminal.say(text)
+
+    def end(self) -> None:
+        if self._done < self._total:
+            terminal.say(f"stopped at {size_text(self._done)} of {size_text(self._total)}")
+        else:
+            terminal.say(f"100 %  {size_text(self._total)} in {duration(self._clock() - self._began)}")
+
+    def _line(self) -> str:
+        line = f"{100 * self._done // max(self._total, 1):3d} %  {size_text(self._done)} of {size_text(self._total)}"
+        (before, had), (now, have) = self._seen[0], self._seen[-1]
+        if now > before and have > had:
+            rate = (have - had) / (now - before)
+            line += f", {size_text(rate)}/s, {duration((self._total - have) / rate)} left"
+        return line
+
+
+class Bar:
+    """For a person who watches."""
+
+    def __init__(self) -> None:
+        self._bar: rich.progress.Progress | None = None
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(compact=True),
+            console=Console(stderr=True, highlight=False, markup=False, emoji=False),
+            speed_estimate_period=WINDOW,
+        )
+        self._bar.add_task(terminal.harmless(title), total=total, completed=done)
+        self._bar.start()
+
+    def at(self, done: int) -> None:
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=done)
+
+    def note(self, text: str) -> None:
+        if self._bar:
+            self._bar.console.print(terminal.harmless(text))
+        else:
+            terminal.say(text)
+
+    def end(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,182 @@
+"""`edgeinfer pull`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from edgeinfer.catalog.endpoint import Endpoint
+    from edgeinfer.catalog.hub import Published
+    from edgeinfer.catalog.reference import Reference
+    from edgeinfer.catalog.store import Store, Stored
+    from edgeinfer.plan import Offer
+    from edgeinfer.settings import Settings
+
+
+def pull(
+    model: Annotated[str, typer.Argument(metavar="MODEL[:QUANT]", show_default=False)],
+    quant: Annotated[
+        str | None, typer.Option(help="Quantization, such as Q4_K_M. Default: what suits this board.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Commit, branch or tag of the repository, as it is there.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Fetch it again if the hub has a newer one.")
+    ] = False,
+    requantize: Annotated[
+        bool, typer.Option("--requantize", help="Make a quantization of Q8_0 if there is nothing better.")
+    ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use no network: say whether it is here.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the model's record, for a program.")] = False,
+) -> None:
+    """Fetch a model from the hub, and print where it lies.
+
+    MODEL is a name of the catalogue (edgeinfer models ls), or any GGUF repository of the hub. What was
+    interrupted goes on where it stopped; what is here already is not fetched again. A quantization that
+    nobody has published is made here of F16, if there is room.
+
+    Examples:
+      edgeinfer pull deepseek-r1
+      edgeinfer pull qwen3-0.6b --quant Q8_0
+      edgeinfer pull hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M
+      HF_ENDPOINT=http://board:11436 edgeinfer pull qwen3-0.6b      from another board's mirror
+    """
+    import msgspec
+
+    from edgeinfer import settings
+    from edgeinfer.catalog.endpoint import endpoint
+    from edgeinfer.catalog.store import Store
+    from edgeinfer.cli import terminal
+
+    wanted = _reference(model, quant, revision)
+    loaded = settings.load().settings
+    store, hub = Store.of(loaded), endpoint(offline=offline)
+    try:
+        stored = _pull(wanted, loaded, store, hub, update=update, requantize=requantize)
+    except KeyboardInterrupt:
+        terminal.say("stopped; the same command goes on from here")
+        raise
+    if json:
+        found = msgspec.json.encode(stored, enc_hook=str)  # of the path
+        terminal.write(msgspec.json.format(found).decode() + "\n")
+    else:
+        terminal.write(f"{stored.path}\n")
+        terminal.say(f"next: edgeinfer serve --model {stored.name}:{stored.quant}")
+
+
+def _reference(model: str, quant: str | None, revision: str | None) -> Reference:
+    import msgspec
+
+    from edgeinfer.catalog.names import name_problem, revision_problem
+    from edgeinfer.catalog.reference import parse
+    from edgeinfer.errors import InvalidRequest
+
+    found = parse(model)
+    if quant is not None:
+        if found.quant not in (None, quant.upper()) or name_problem(quant):
+            raise InvalidRequest(f"--quant {quant} does not go with {model}", param="quant")
+        found = msgspec.structs.replace(found, quant=quant.upper())
+    if revision is not None:
+        if problem := revision_problem(revision):
+            raise InvalidRequest(f"--revision {revision!r}: {problem}", param="revision")
+        found = msgspec.structs.replace(found, revision=revision)
+    return found
+
+
+def _pull(
+    wanted: Reference, loaded: Settings, store: Store, hub: Endpoint, *, update: bool, requantize: bool
+) -> Stored:
+    from edgeinfer.catalog.obtain import installed, obtain, offers
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.progress import progress
+    from edgeinfer.errors import EdgeinferError
+    from edgeinfer.hardware.memory import memory
+
+    present = installed(wanted, store)
+    if hub.offline and present:
+        return present
+    try:
+        offered = offers(wanted, hub=hub)
+    except EdgeinferError as e:
+        if present is None or update:
+            raise
+        terminal.say(f"it is here; whether there is a newer one is not known: {e.message}")
+        return present
+    # What is here stays the choice: while it is served, another would seem to suit the board.
+    same = present if present and present.name == offered[0].name else None
+    quant = wanted.quant or (same.quant if same else _suited(offered, loaded, store, hub))
+    before = store.find(offered[0].name, quant)
+    stored = obtain(
+        offered,
+        quant,
+        store,
+        progress(),
+        hub=hub,
+        update=update,
+        requantize=requantize,
+        available=memory(Path("/")).available,
+    )
+    if before == stored:
+        terminal.say(f"{stored.name}:{stored.quant} is here already")
+    return stored
+
+
+def _suited(offered: list[Published], loaded: Settings, store: Store, hub: Endpoint) -> str:
+    """The quantization that suits this machine, of those that are published or here."""
+    from edgeinfer.cli import terminal
+    from edgeinfer.errors import DoesNotFit
+    from edgeinfer.hardware import detect
+    from edgeinfer.plan import choose
+    from edgeinfer.plan.calibration import load
+    from edgeinfer.plan.ours import without_us
+
+    name = offered[0].name
+    if len({one.quant for one in offered}) == 1:
+        return offered[0].quant
+    profile = without_us(detect(models=store.root))
+    try:
+        choice = choose(
+            profile, _offers(name, offered, store, hub), loaded, load(store.root, profile), model=name
+        )
+    except DoesNotFit as e:
+        hint = f"to have one all the same: edgeinfer pull {name}:QUANT, of {_quants(offered)}"
+        raise DoesNotFit(e.message, param=e.param, hint=hint) from e
+    for reason in choice.reasons:
+        terminal.say(reason)
+    return choice.offer.quant
+
+
+def _offers(name: str, offered: list[Published], store: Store, hub: Endpoint) -> list[Offer]:
+    """What the plan can choose of. Of a model whose shape the catalogue does not have one header is read."""
+    from edgeinfer.catalog.converted import converted
+    from edgeinfer.catalog.hub import header_of
+    from edgeinfer.catalog.spec import catalogue
+    from edgeinfer.errors import ModelNotFound
+    from edgeinfer.plan import Offer
+    from edgeinfer.plan.offers import offers
+
+    quants = {one.quant: one for one in reversed(offered)}
+    found: list[Offer] = []
+    if name in catalogue():
+        found = [o for o in offers(name, store) if o.model == name and (o.path or o.quant in quants)]
+    if not found:
+        header = header_of(min(offered, key=lambda one: one.size or 0), hub=hub)
+        known = [(quant, one, converted(header, quant)) for quant, one in quants.items()]
+        found = [Offer(name, quant, made, one.size or made.size) for quant, one, made in known if made]
+    if not found:
+        raise ModelNotFound(
+            f"what suits this board of {name} is not known",
+            param="quant",
+            hint=f"name one: edgeinfer pull {name}:QUANT, of {_quants(offered)}",
+        )
+    return found
+
+
+def _quants(offered: list[Published]) -> str:
+    return ", ".join(dict.fromkeys(one.quant for one in offered))

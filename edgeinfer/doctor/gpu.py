@@ -1,0 +1,70 @@
+"""Graphics processors that could compute, and what keeps them from it."""
+
+from __future__ import annotations
+
+from edgeinfer.doctor.finding import Finding
+from edgeinfer.hardware import Gpu, HardwareProfile
+from edgeinfer.plan.gpu import placement, why_not
+from edgeinfer.settings import Settings
+
+CHECK = "GPU"
+
+TOOLKITS = {
+    "cuda": "install NVIDIA's CUDA toolkit",
+    "rocm": "install AMD's ROCm",
+    "vulkan": "install Vulkan's headers and glslc",
+    "metal": "install Xcode's command line tools",
+}
+
+DRIVERS = {
+    "nvidia": "install NVIDIA's driver: on Debian sudo apt install nvidia-driver, "
+    "on Ubuntu sudo ubuntu-drivers install",
+}
+
+
+def gpu(profile: HardwareProfile, settings: Settings, rebuild: str) -> list[Finding]:
+    """`rebuild`: the command that builds llama.cpp anew. Nothing where there is no GPU, and none was asked for."""
+    used = placement(profile).gpu
+    found = [finding for gpu in profile.gpus if gpu is not used for finding in _idle(gpu, profile, rebuild)]
+    if settings.gpu_layers and not profile.gpus:
+        text = f"gpu_layers is {settings.gpu_layers}, and there is no GPU"
+        found.append(Finding(CHECK, "error", text, "take gpu_layers out of the settings"))
+    if found or not profile.gpus:
+        return found
+    if used and settings.gpu_layers == 0:
+        return [Finding(CHECK, "ok", f"{used.name}: idle, as gpu_layers is 0")]
+    if used:
+        return [Finding(CHECK, "ok", f"{used.name}, by {used.api}")]
+    return [Finding(CHECK, "ok", f"{profile.gpus[0].name}: the CPU is faster")]
+
+
+def _idle(gpu: Gpu, profile: HardwareProfile, rebuild: str) -> list[Finding]:
+    """What could be done about one that does not compute; nothing where it would not help."""
+    if gpu.shared and gpu.vendor not in ("nvidia", "apple"):
+        return []  # it would be no faster than the CPU
+    if gpu.lacks_driver:
+        return [_without_driver(gpu, profile.system.container)]
+    build = profile.llama
+    if build and gpu.api and gpu.api not in build.apis:
+        text = f"the {gpu.name} is idle: llama.cpp was built without {gpu.api}"
+        return [Finding(CHECK, "warning", text, f"{TOOLKITS[gpu.api]}, then {rebuild}")]
+    if gpu.vendor == "nvidia" and gpu.api and gpu.memory is None:
+        text = (
+            f"the {gpu.name} has a driver, and nvidia-smi does not reach it, as after a suspend or an update"
+        )
+        fix = "sudo modprobe -r nvidia_uvm; sudo modprobe nvidia_uvm; or start the machine again"
+        return [Finding(CHECK, "error", text, fix)]
+    reason = why_not(gpu, profile)
+    if reason is None or gpu.api is None:
+        return []
+    return [Finding(CHECK, "note", reason, "edgeinfer plan shows what runs instead")]
+
+
+def _without_driver(gpu: Gpu, container: str | None) -> Finding:
+    if container:
+        how = "--gpus all" if gpu.vendor == "nvidia" else "--device /dev/dri --device /dev/kfd"
+        text = f"the {gpu.name} was not passed into this container"
+        return Finding(CHECK, "note", text, f"pass it into the container: docker run {how}")
+    reason = f"its driver {gpu.driver} is of no use to llama.cpp" if gpu.driver else "it has no driver"
+    fix = DRIVERS.get(gpu.vendor, "install its maker's driver, or Mesa's")
+    return Finding(CHECK, "warning", f"the {gpu.name} is idle: {reason}", fix)

@@ -1,0 +1,108 @@
+"""Which board this is, from the device tree or the firmware."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgeinfer.hardware.files import read_label, read_strings
+
+DEVICE_TREES = ("proc/device-tree", "sys/firmware/devicetree/base")
+DMI = "sys/class/dmi/id"
+
+NO_NAMES = frozenset(
+    (
+        "",
+        "default string",
+        "not applicable",
+        "not specified",
+        "none",
+        "o.e.m.",
+        "system manufacturer",
+        "system product name",
+        "to be filled by o.e.m.",
+        "unknown",
+    )
+)
+"""What makers of x86 boards leave in a name's place."""
+
+
+class Board(msgspec.Struct, frozen=True):
+    """What the device tree, the firmware or Apple's hw.model says.
+
+    `family` is our word for boards that are alike, hence as fast: "raspberry-pi-5", "rk3588",
+    "jetson-orin-nano", "apple-m2", ... None for a PC.
+    """
+
+    model: str
+    compatible: tuple[str, ...] = ()
+    family: str | None = None
+
+
+class Soc(msgspec.Struct, frozen=True):
+    """A system on a chip: the family of boards it makes, and what it has beside its CPUs."""
+
+    family: str
+    gpu_vendor: str
+    gpu: str
+    npu: str | None = None
+
+
+SOCS = {
+    "brcm,bcm2710": Soc("raspberry-pi-3", "broadcom", "VideoCore IV"),
+    "brcm,bcm2837": Soc("raspberry-pi-3", "broadcom", "VideoCore IV"),
+    "brcm,bcm2711": Soc("raspberry-pi-4", "broadcom", "VideoCore VI"),
+    "brcm,bcm2712": Soc("raspberry-pi-5", "broadcom", "VideoCore VII"),
+    "rockchip,rk3399": Soc("rk3399", "arm", "Mali-T860"),
+    "rockchip,rk3566": Soc("rk3566", "arm", "Mali-G52", "RKNPU"),
+    "rockchip,rk3568": Soc("rk3568", "arm", "Mali-G52", "RKNPU"),
+    "rockchip,rk3576": Soc("rk3576", "arm", "Mali-G52", "RKNPU"),
+    "rockchip,rk3588": Soc("rk3588", "arm", "Mali-G610", "RKNPU"),
+    "rockchip,rk3588s": Soc("rk3588", "arm", "Mali-G610", "RKNPU"),
+}
+"""By the device tree's word. Vendors' kernels call an RK3588S rk3588, so the two are one family."""
+
+FAMILIES = (
+    ("model-zero-2", "raspberry-pi-zero-2"),
+    ("p3767-0003", "jetson-orin-nano"),
+    ("p3767-0004", "jetson-orin-nano"),
+    ("p3767-0005", "jetson-orin-nano"),
+    ("p3767", "jetson-orin-nx"),
+    ("p3701", "jetson-agx-orin"),
+    ("p3668", "jetson-xavier-nx"),
+    ("tegra264", "jetson-thor"),
+    ("tegra194", "jetson-agx-xavier"),
+    ("tegra186", "jetson-tx2"),
+    ("tegra210", "jetson-nano"),
+)
+"""Part of a device tree's word, such as the number of NVIDIA's module, -> the family, where the chip alone does not
+tell it. The first counts."""
+
+
+def board(root: Path) -> Board | None:
+    """None where neither device tree nor firmware has a name, as in most containers."""
+    for tree in DEVICE_TREES:
+        if model := read_label(root / tree / "model"):
+            compatible = read_strings(root / tree / "compatible")
+            return Board(model, compatible, family(compatible))
+    for maker, name in (("sys_vendor", "product_name"), ("board_vendor", "board_name")):
+        model = read_label(root / DMI / name)
+        if model and model.lower() not in NO_NAMES:
+            vendor = read_label(root / DMI / maker) or ""
+            if vendor.lower() in NO_NAMES or model.startswith(vendor):
+                return Board(model)
+            return Board(f"{vendor} {model}")
+    return None
+
+
+def family(compatible: tuple[str, ...]) -> str | None:
+    for part, name in FAMILIES:
+        if any(part in word for word in compatible):
+            return name
+    chip = soc(compatible)
+    return chip.family if chip else None
+
+
+def soc(compatible: tuple[str, ...]) -> Soc | None:
+    return next((SOCS[word] for word in compatible if word in SOCS), None)

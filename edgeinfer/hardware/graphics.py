@@ -1,0 +1,98 @@
+"""All GPUs of a Linux machine: cards with and without a driver, and those of processors and chips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgeinfer.hardware import amd, nvidia, pci
+from edgeinfer.hardware.board import Board, soc
+from edgeinfer.hardware.files import entries, exists, read_strings
+from edgeinfer.hardware.gpu import Api, Gpu
+from edgeinfer.hardware.llama_build import LlamaBuild
+from edgeinfer.hardware.memory import Memory
+from edgeinfer.hardware.pci import PciDevice
+
+GB = 1024**3
+
+VENDORS = {pci.NVIDIA: "nvidia", pci.AMD: "amd", pci.INTEL: "intel"}
+
+TREE_GPUS = {
+    "arm,mali-": ("arm", "Mali"),
+    "qcom,adreno": ("qualcomm", "Adreno"),
+    "img,": ("imagination", "PowerVR"),
+}
+"""How the device tree's word for a GPU begins -> vendor and name."""
+
+
+def gpus(root: Path, board: Board | None, ram: Memory, container: str | None) -> tuple[Gpu, ...]:
+    """All of them, those that llama.cpp can use first, the largest first."""
+    compatible = board.compatible if board else ()
+    found = nvidia.tegra(root, compatible, ram)
+    if not any(gpu.api for gpu in found):
+        found = nvidia.cards(root, ram, container) or found
+    seen = {gpu.vendor for gpu in found}
+    reachable = container is None or exists(root / "dev/dri")
+    found += [
+        _card(root, device, ram, reachable)
+        for device in pci.devices(root)
+        if device.is_display and device.vendor in VENDORS and VENDORS[device.vendor] not in seen
+    ]
+    if not found:
+        found = _soc_gpu(root, compatible)
+    return tuple(sorted(found, key=lambda gpu: (gpu.api is None, gpu.shared, -(gpu.memory or 0))))
+
+
+def _card(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
+    if device.vendor == pci.AMD:
+        return amd.gpu(root, device, ram, reachable)
+    if device.vendor == pci.INTEL:
+        return _intel(root, device, ram, reachable)
+    return Gpu("nvidia", _name(root, device, "NVIDIA"), driver=device.driver)
+
+
+def _intel(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
+    shared = device.bus == "0000:00"
+    api: Api | None = "vulkan" if reachable and device.driver in ("i915", "xe") else None
+    memory = _shared_heap(ram.total) if shared else device.number("tile0/physical_vram_size_bytes")
+    available = None
+    if shared and memory is not None and ram.available is not None:
+        available = min(memory, ram.available)
+    return Gpu("intel", _name(root, device, "Intel"), api, memory, available, shared, driver=device.driver)
+
+
+def _shared_heap(total: int | None) -> int | None:
+    """What Mesa's driver for Intel lets a GPU take of the RAM: three quarters, half of 4 GB and less."""
+    if total is None:
+        return None
+    return total * 3 // 4 if total > 4 * GB else total // 2
+
+
+def _name(root: Path, device: PciDevice, maker: str) -> str:
+    name = pci.device_name(root, device)
+    return f"{maker} {name}" if name else f"{maker} GPU ({device.ids})"
+
+
+def reached(gpu: Gpu, build: LlamaBuild | None) -> Gpu:
+    """As the installed llama.cpp would reach it: by Vulkan where it was built with that and not the maker's own."""
+    if build is None or gpu.api is None or gpu.api in build.apis or "vulkan" not in build.apis or gpu.shared:
+        return gpu
+    return msgspec.structs.replace(gpu, api="vulkan")
+
+
+def _soc_gpu(root: Path, compatible: tuple[str, ...]) -> list[Gpu]:
+    """Of a system on a chip. llama.cpp has no use for these: where its Vulkan runs at all (panvk, v3dv), it is
+    several times slower than the CPU beside it.
+    """
+    if chip := soc(compatible):
+        return [Gpu(chip.gpu_vendor, chip.gpu, shared=True)]
+    nodes = entries(root / "proc/device-tree")
+    nodes += [node for bus in nodes if bus.name.startswith("soc") for node in entries(bus)]
+    words = [
+        word for node in nodes if node.name.startswith("gpu@") for word in read_strings(node / "compatible")
+    ]
+    for start, (vendor, name) in TREE_GPUS.items():
+        if any(word.startswith(start) for word in words):
+            return [Gpu(vendor, name, shared=True)]
+    return [Gpu("arm", "Mali", shared=True)] if exists(root / "sys/class/misc/mali0") else []

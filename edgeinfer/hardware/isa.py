@@ -1,0 +1,122 @@
+"""Instruction sets and names of cores, from what /proc/cpuinfo calls them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgeinfer.hardware.files import label, number, read_text
+
+FLAGS: dict[str, tuple[str, ...]] = {
+    "avx": ("avx",),
+    "avx2": ("avx2",),
+    "fma": ("fma",),
+    "f16c": ("f16c",),
+    "avx512": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),  # what GGML_AVX512 is compiled for
+    "vnni": ("avx512_vnni",),
+    "avx-vnni": ("avx_vnni",),
+    "bf16": ("avx512_bf16",),
+    "amx": ("amx_tile", "amx_int8"),
+}
+"""Our word -> the flags of an x86 that it takes."""
+
+FEATURES: dict[str, tuple[str, ...]] = {
+    "neon": ("asimd",),
+    "dotprod": ("asimddp",),
+    "fp16": ("fphp", "asimdhp"),
+    "i8mm": ("i8mm",),
+    "sve": ("sve",),
+    "bf16": ("bf16",),
+}
+"""Our word -> the features of a 64-bit ARM core that it takes."""
+
+CORES: dict[tuple[int, int], str] = {
+    (0x41, 0xD03): "Cortex-A53",
+    (0x41, 0xD04): "Cortex-A35",
+    (0x41, 0xD05): "Cortex-A55",
+    (0x41, 0xD07): "Cortex-A57",
+    (0x41, 0xD08): "Cortex-A72",
+    (0x41, 0xD09): "Cortex-A73",
+    (0x41, 0xD0A): "Cortex-A75",
+    (0x41, 0xD0B): "Cortex-A76",
+    (0x41, 0xD0C): "Neoverse-N1",
+    (0x41, 0xD0D): "Cortex-A77",
+    (0x41, 0xD0E): "Cortex-A76AE",
+    (0x41, 0xD40): "Neoverse-V1",
+    (0x41, 0xD41): "Cortex-A78",
+    (0x41, 0xD42): "Cortex-A78AE",
+    (0x41, 0xD44): "Cortex-X1",
+    (0x41, 0xD46): "Cortex-A510",
+    (0x41, 0xD47): "Cortex-A710",
+    (0x41, 0xD48): "Cortex-X2",
+    (0x41, 0xD49): "Neoverse-N2",
+    (0x41, 0xD4B): "Cortex-A78C",
+    (0x41, 0xD4C): "Cortex-X1C",
+    (0x41, 0xD4D): "Cortex-A715",
+    (0x41, 0xD4E): "Cortex-X3",
+    (0x41, 0xD4F): "Neoverse-V2",
+    (0x41, 0xD80): "Cortex-A520",
+    (0x41, 0xD81): "Cortex-A720",
+    (0x41, 0xD82): "Cortex-X4",
+    (0x41, 0xD83): "Neoverse-V3AE",
+    (0x41, 0xD84): "Neoverse-V3",
+    (0x41, 0xD85): "Cortex-X925",
+    (0x41, 0xD87): "Cortex-A725",
+    (0x41, 0xD8E): "Neoverse-N3",
+    (0x4E, 0x003): "Denver 2",
+    (0x4E, 0x004): "Carmel",
+    (0x51, 0x001): "Oryon",
+    (0x61, 0x022): "Icestorm",
+    (0x61, 0x023): "Firestorm",
+    (0x61, 0x032): "Blizzard",
+    (0x61, 0x033): "Avalanche",
+    (0xC0, 0xAC3): "Ampere-1",
+    (0xC0, 0xAC4): "Ampere-1a",
+}
+"""(implementer, part) of an ARM core, as Arm's and the makers' manuals give them."""
+
+SLOW = frozenset(
+    ("Cortex-A35", "Cortex-A53", "Cortex-A55", "Cortex-A510", "Cortex-A520", "Icestorm", "Blizzard")
+)
+"""Cores that are the little ones wherever there are others."""
+
+
+def cpuinfo(root: Path) -> dict[int, dict[str, str]]:
+    """The fields of /proc/cpuinfo by logical CPU."""
+    found: dict[int, dict[str, str]] = {}
+    fields: dict[str, str] = {}
+    for line in (read_text(root / "proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        name, value = name.strip(), value.strip()
+        if name == "processor" and (cpu := number(value)) is not None:
+            fields = found.setdefault(cpu, {})
+        fields.setdefault(name, value)
+    return found
+
+
+def model_name(fields: dict[str, str]) -> str | None:
+    """Of an x86. ARM kernels write "ARMv8 Processor rev 1 (v8l)" there, which says nothing."""
+    return label(fields.get("model name")) if "flags" in fields else None
+
+
+def core_name(fields: dict[str, str]) -> str | None:
+    """Of an ARM core."""
+    return CORES.get((_hex(fields.get("CPU implementer")), _hex(fields.get("CPU part"))))
+
+
+def instruction_sets(fields: dict[str, str]) -> tuple[str, ...] | None:
+    """None where nothing is said."""
+    if "flags" in fields:
+        return _known(FLAGS, fields["flags"])
+    return _known(FEATURES, fields["Features"]) if "Features" in fields else None
+
+
+def _known(words: dict[str, tuple[str, ...]], text: str) -> tuple[str, ...]:
+    flags = frozenset(text.split())
+    return tuple(word for word, needed in words.items() if flags.issuperset(needed))
+
+
+def _hex(text: str | None) -> int:
+    try:
+        return int(text or "", 16)
+    except ValueError:
+        return -1

@@ -1,0 +1,101 @@
+"""What to install: the model and quantization that suit the machine, of what the hub has or the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from msgspec.structs import replace
+
+from edgeinfer.catalog.endpoint import Endpoint
+from edgeinfer.catalog.hub import Published, header_of
+from edgeinfer.catalog.obtain import offers as published_offers
+from edgeinfer.catalog.reference import Reference
+from edgeinfer.catalog.spec import resolve_spec
+from edgeinfer.catalog.store import Store
+from edgeinfer.errors import DownloadFailed, EdgeinferError
+from edgeinfer.hardware import HardwareProfile
+from edgeinfer.plan import Choice, Offer, choose
+from edgeinfer.plan.calibration import Calibration
+from edgeinfer.plan.offers import offers
+from edgeinfer.settings import Settings
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """A choice, and the files of its model that are published; none where there is nothing to fetch."""
+
+    choice: Choice
+    published: list[Published] = []
+
+    @property
+    def label(self) -> str:
+        """As `--model` takes it."""
+        offer = self.choice.offer
+        return offer.model if offer.bundled else offer.label
+
+    @property
+    def wanted(self) -> Published | None:
+        """The file to fetch; None where it is here, or is made here of another."""
+        quant = self.choice.offer.quant
+        return next((one for one in self.published if one.quant == quant), None)
+
+
+def select(
+    profile: HardwareProfile,
+    settings: Settings,
+    calibration: Calibration | None,
+    store: Store,
+    hub: Endpoint,
+    *,
+    model: str | None = None,
+    quant: str | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Selection:
+    """Choose, ask the hub what it really has of the model, and plan anew with the file's own header.
+
+    Raises:
+        DoesNotFit, ModelNotFound: as `choose`.
+        DownloadFailed: the hub can't be asked, and the model is not here.
+    """
+    model = resolve_spec(model)[0] if model else None
+    offered = offers(model, store)
+
+    def chosen(among: list[Offer]) -> Choice:
+        return choose(profile, among, settings, calibration, model=model, quant=quant)
+
+    while True:
+        choice = chosen(offered)
+        name = choice.offer.model
+        if choice.offer.bundled:
+            return Selection(choice)
+        try:
+            published = published_offers(Reference(name=name), hub=hub)
+        except EdgeinferError as e:
+            if choice.offer.path:  # it is here
+                if isinstance(e, DownloadFailed):
+                    note(f"whether the hub has a newer one is not known: {e.message}")
+                return Selection(choice)
+            raise
+        quants = {one.quant for one in published}
+        there = [o for o in offered if o.model != name or o.path or o.quant in quants]
+        if len(there) == len(offered) or quant:
+            break
+        offered = there
+    if hub.offline or choice.offer.path:
+        return Selection(choice, published)
+    return Selection(_exact(choice, offered, published, hub, chosen), published)
+
+
+def _exact(
+    choice: Choice,
+    offered: list[Offer],
+    published: list[Published],
+    hub: Endpoint,
+    chosen: Callable[[list[Offer]], Choice],
+) -> Choice:
+    """The choice again, with the header that the file has, rather than the one it should have."""
+    file = next((one for one in published if one.quant == choice.offer.quant), None)
+    if file is None:
+        return choice
+    known = replace(choice.offer, header=header_of(file, hub=hub), size=file.size or choice.offer.size)
+    return chosen([known if offer is choice.offer else offer for offer in offered])

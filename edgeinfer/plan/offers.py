@@ -1,0 +1,70 @@
+"""What could be installed: the catalogue's files and what is in the store, with their headers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgeinfer.catalog.gguf import Header, read_header
+from edgeinfer.catalog.models import BUNDLED
+from edgeinfer.catalog.naming import FILE_TYPES
+from edgeinfer.catalog.shape import predicted_header
+from edgeinfer.catalog.spec import PACKAGE, ModelSpec, catalogue, resolve_spec
+from edgeinfer.catalog.store import Store
+from edgeinfer.plan.offer import Offer
+
+FLAGSHIP = "deepseek-r1-distill-qwen-1.5b"
+
+
+def offers(name: str | None = None, store: Store | None = None) -> list[Offer]:
+    """Those of a model of the catalogue (None: the flagship), then of the smaller ones it names, then the bundled one.
+
+    A file that is installed has its own header; of others it is predicted, so no network is asked. A
+    catalogue's model without a known shape, and not installed, can't be planned for and is left out.
+
+    Raises:
+        ModelNotFound: the catalogue has no model of that name.
+    """
+    known = catalogue()
+    name, spec = resolve_spec(name or FLAGSHIP)
+    found: list[Offer] = []
+    seen: set[str] = set()
+    while name not in seen:
+        seen.add(name)
+        found += _of(name, spec, store)
+        if spec.smaller is None:
+            break
+        name, spec = spec.smaller, known[spec.smaller]
+    if BUNDLED not in seen and BUNDLED in known:
+        found += _of(BUNDLED, known[BUNDLED], None)
+    return found
+
+
+def _of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[Offer]:
+    if spec.file is not None:
+        path = PACKAGE / spec.file
+        header = read_header(path)
+        yield Offer(
+            name, kind(header), header, header.size, spec.licence, str(path), spec.tool_format, bundled=True
+        )
+        return
+    here: dict[str, Path] = {}
+    if store is not None:
+        here = {stored.quant: stored.path for stored in store.installed() if stored.name == name}
+    for quant in dict.fromkeys([*(file.quant for file in spec.files), *here]):
+        file = spec.quant(quant)
+        if quant in here:
+            header = read_header(here[quant])
+            yield Offer(name, quant, header, header.size, spec.licence, str(here[quant]), spec.tool_format)
+        elif (predicted := predicted_header(spec, quant)) is not None:
+            size = (file.size if file else None) or predicted.size
+            yield Offer(name, quant, predicted, size, spec.licence, None, spec.tool_format)
+
+
+def kind(header: Header) -> str:
+    """What a file's quantization is called: by its own word, else as most of its weights are."""
+    own = header.metadata.get("general.file_type")
+    if type(own) is int and own in FILE_TYPES:
+        return FILE_TYPES[own]
+    sizes = header.by_type()
+    return max(sizes, key=lambda name: sizes[name], default="")

@@ -1,0 +1,156 @@
+"""How one model runs best on one machine. Pure: facts in, a plan out, with the reason for every choice."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edgeinfer.catalog.gguf import Header
+from edgeinfer.catalog.models import Model, find
+from edgeinfer.catalog.store import Store
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.errors import DoesNotFit, SettingsError
+from edgeinfer.hardware import HardwareProfile, detect
+from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.plan import calibration as calibrations
+from edgeinfer.plan.calibration import Calibration
+from edgeinfer.plan.fit import QUANTIZED, Budget, Fit, budget, fit
+from edgeinfer.plan.gpu import Placement, placement
+from edgeinfer.plan.memory import MemoryEstimate
+from edgeinfer.plan.network import network
+from edgeinfer.plan.reasons import MB, reasons
+from edgeinfer.plan.speed import Speed, instruction_sets, predict
+from edgeinfer.plan.threads import threads
+from edgeinfer.settings import Settings
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A resolved configuration, and why it is so: one sentence for each choice that was ours.
+
+    Attributes:
+        tool_format: the catalogue's word on how the model writes tool calls; None leaves it to its template.
+        memory: what it will take.
+        budget: what there is to take.
+        fits: whether the one goes into the other; None where the machine's memory is not known.
+        backend: what computes.
+    """
+
+    config: EngineConfig
+    reasons: list[str]
+    tool_format: str | None = None
+    memory: MemoryEstimate = MemoryEstimate(0)
+    budget: Budget = Budget(None)
+    speed: Speed = Speed()
+    fits: bool | None = None
+    backend: Literal["llama.cpp"] = "llama.cpp"
+
+
+def make_plan(settings: Settings, profile: HardwareProfile | None = None) -> Plan:
+    """The plan for this machine, or for the one that `profile` describes, with what was measured on it.
+
+    Raises:
+        ModelNotFound, ModelLoadFailed: the model is not there, or is no GGUF file.
+        SettingsError: settings that contradict each other.
+        DoesNotFit: settings ask for more than the machine has.
+    """
+    store = Store.of(settings)
+    model = find(settings.model, store)
+    profile = profile or detect()
+    return plan(model, profile, settings, calibrations.load(store.root, profile))
+
+
+def plan(
+    model: Model, profile: HardwareProfile, settings: Settings, calibration: Calibration | None = None
+) -> Plan:
+    """As make_plan, from facts alone."""
+    header = model.header
+    place = _place(profile, settings)
+    threading = threads(profile, header, calibration, settings.threads)
+    base = EngineConfig(
+        model=model.path,
+        name=model.name,
+        ctx=_ctx(header, settings),
+        threads=threading.count,
+        cpus=threading.cpus,
+        step_ms=settings.step_ms,
+    )
+    _check(base, settings)
+    room = budget(profile, place)
+    found = fit(base, header, settings, room, instruction_sets(profile), place.gpu)
+    if found.fits is False and not settings.force:
+        _refuse(found, room, profile, settings)
+    return Plan(
+        config=found.config,
+        reasons=reasons(found, room, settings, threading, place, header),
+        tool_format=model.tool_format,
+        memory=found.memory,
+        budget=room,
+        speed=predict(header, found.config.gpu_layers, profile, calibration, place.gpu),
+        fits=found.fits,
+    )
+
+
+def _place(profile: HardwareProfile, settings: Settings) -> Placement:
+    """The GPU that is of use; where layers are put on one by hand, the first there is."""
+    if settings.gpu_layers == 0:
+        return Placement()
+    found = placement(profile)
+    if settings.gpu_layers and found.gpu is None:
+        forced: Gpu | None = profile.gpus[0] if profile.gpus else None
+        return Placement(forced)
+    return found
+
+
+def _ctx(header: Header | None, settings: Settings) -> int:
+    trained = network(header).context
+    return min(trained, settings.ctx) if trained else settings.ctx
+
+
+def _check(base: EngineConfig, settings: Settings) -> None:
+    """Settings that contradict each other."""
+    if settings.cells is not None and settings.layout == "streams":
+        raise SettingsError(
+            "cells is the size of a unified pool, and the layout is streams",
+            param="cells",
+            hint="leave out --cells or --layout streams",
+        )
+    if settings.cells is not None and settings.cells < base.ctx:
+        raise SettingsError(
+            f"cells {settings.cells} can't hold one context of {base.ctx} tokens",
+            param="cells",
+            hint="raise --cells or lower --ctx",
+        )
+    if settings.flash_attention is False and settings.kv_type in QUANTIZED:
+        raise SettingsError(
+            f"kv_type {settings.kv_type} needs flash attention",
+            param="kv_type",
+            hint="add --flash-attention, or take f16",
+        )
+
+
+SIZES = ("ctx", "parallel", "cells", "layout", "kv_type", "gpu_layers", "model")
+"""Settings that memory depends on."""
+
+
+def _refuse(found: Fit, room: Budget, profile: HardwareProfile, settings: Settings) -> None:
+    """What was asked for by hand, and is more than the machine has in all, would only die while it loads.
+
+    What is more than is available just now may go well, and is up to whoever starts it.
+    """
+    memory, name = found.memory, found.config.name
+    if room.gpu is not None and settings.gpu_layers and memory.gpu > room.gpu:
+        raise DoesNotFit(
+            f"{name} would take {memory.gpu / MB:.0f} MB of the GPU's memory, {room.gpu / MB:.0f} may be taken",
+            param="gpu_layers",
+            hint="lower --gpu-layers or leave it out; --force tries it",
+        )
+    given = [name for name in SIZES if getattr(settings, name) != getattr(Settings(), name)]
+    most = profile.memory.limit or profile.memory.total
+    if given and most is not None and memory.needed > most:
+        less = "take a smaller model" if given == ["model"] else f"leave out --{given[0].replace('_', '-')}"
+        raise DoesNotFit(
+            f"{name} would take {memory.needed / MB:.0f} MB like this, and there are {most / MB:.0f}",
+            param=given[0],
+            hint=f"{less}; --force tries it",
+        )

@@ -1,0 +1,114 @@
+"""The service under macOS's launchd, which starts a minder: it knows nothing of hanging, nor of exit statuses."""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import re
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from edgeinfer.errors import ServiceFailed
+from edgeinfer.service.command import Command, attempt, run
+from edgeinfer.service.files import File
+from edgeinfer.service.manager import Status, not_installed
+from edgeinfer.service.own import Own
+from edgeinfer.service.service import Scope, Service
+
+LABEL = "edgeinfer"
+
+THROTTLE = 10
+"""Seconds between two starts of a minder that died; the daemon's own restarts are the minder's."""
+
+STOP_MARGIN = 30
+"""Seconds beyond drain_timeout that an end may take."""
+
+
+class Launchd(Own):
+    """A user's agents. A service of the whole Mac would need a user of its own, which nothing here can make."""
+
+    name = "launchd"
+
+    def __init__(self, scope: Scope, environ: Mapping[str, str] = os.environ) -> None:
+        """Raises ServiceFailed for the system."""
+        if scope == "system":
+            raise ServiceFailed(
+                "on macOS edgeinfer runs as a user's service", hint="leave out sudo and --system"
+            )
+        super().__init__(scope, environ)
+        self.plist = Path(environ["HOME"], "Library/LaunchAgents", f"{LABEL}.plist")
+        self._domain = f"gui/{os.getuid()}"
+        self._target = f"{self._domain}/{LABEL}"
+
+    def files(self, service: Service) -> list[File]:
+        minder_log = self.folder.path / "minder.log"
+        return [*super().files(service), File(self.plist, property_list(service, self.spec, minder_log))]
+
+    def paths(self) -> list[Path]:
+        return [*super().paths(), self.plist]
+
+    def commands(self, service: Service, *, start: bool) -> list[Command]:  # noqa: ARG002
+        found = [["launchctl", "enable", self._target]]
+        return [*found, self._load()] if start else found
+
+    def apply(self, service: Service, *, start: bool) -> None:
+        self.stop()
+        self.folder.make()
+        self.folder.forget()
+        for command in self.commands(service, start=start):
+            run(command, self._environ)
+        if start:
+            self.folder.wait_until_ready()
+
+    def notes(self, service: Service) -> list[str]:  # noqa: ARG002
+        return []
+
+    def start(self) -> None:
+        if not self.plist.exists():
+            raise not_installed()
+        if not self.folder.is_minded():
+            self.folder.forget()
+            self._unload()
+            run(self._load(), self._environ)
+            self.folder.wait_until_ready()
+
+    def stop(self) -> None:
+        """Only unloading keeps launchd from starting it again before the next login."""
+        self._signal(signal.SIGTERM)
+        self._unload()
+        super().stop()
+
+    def enable(self, wanted: bool) -> None:
+        run(["launchctl", "enable" if wanted else "disable", self._target], self._environ)
+
+    def status(self) -> Status:
+        found, installed = super().status(), self.plist.exists()
+        listed = attempt(["launchctl", "print-disabled", self._domain], self._environ).stdout
+        off = re.search(rf'"{LABEL}" => (disabled|true)', listed)
+        return msgspec.structs.replace(found, installed=installed, enabled=installed and off is None)
+
+    def _load(self) -> Command:
+        return ["launchctl", "bootstrap", self._domain, str(self.plist)]
+
+    def _unload(self) -> None:
+        attempt(["launchctl", "bootout", self._target], self._environ)  # it need not be loaded
+
+
+def property_list(service: Service, spec: Path, log: Path) -> str:
+    """launchd's description of the minder."""
+    content = {
+        "Label": LABEL,
+        "ProgramArguments": [str(service.program.python), "-m", "edgeinfer.service.minder", str(spec)],
+        "RunAtLoad": True,
+        "KeepAlive": {"SuccessfulExit": False},
+        "ThrottleInterval": THROTTLE,
+        "ExitTimeOut": round(service.settings.drain_timeout) + STOP_MARGIN,
+        "ProcessType": "Interactive",  # else macOS slows it down as work in the background
+        "Umask": 0o077,
+        "WorkingDirectory": "/",
+        "StandardErrorPath": str(log),
+    }
+    return plistlib.dumps(content).decode()

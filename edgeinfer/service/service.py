@@ -1,0 +1,96 @@
+"""What is to run as a service: which program, for whom, with which settings, and what it needs of the machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edgeinfer.errors import ServiceFailed
+from edgeinfer.hardware import HardwareProfile
+from edgeinfer.plan import Plan
+from edgeinfer.settings import Settings
+
+PACKAGE = Path(__file__).parent.parent
+
+Scope = Literal["system", "user"]
+"""Of the whole machine, started at boot and run by a user of its own; or of the user who installs it."""
+
+
+class Program(msgspec.Struct, frozen=True):
+    """The edgeinfer to be run.
+
+    Attributes:
+        executable: `edgeinfer`.
+        python: the interpreter of its environment.
+        folders: all that it is loaded from.
+    """
+
+    executable: Path
+    python: Path
+    folders: tuple[Path, ...] = ()
+
+
+class Needs(msgspec.Struct, frozen=True):
+    """What the plan asks of the machine.
+
+    Attributes:
+        models: files that are loaded.
+        memory: bytes of RAM that the plan counts with.
+        ram: bytes that there are.
+        gpus: their vendors, where layers are placed on one.
+    """
+
+    models: tuple[Path, ...] = ()
+    memory: int | None = None
+    ram: int | None = None
+    gpus: tuple[str, ...] = ()
+
+
+class Service(msgspec.Struct, frozen=True):
+    """Attributes:
+    config: the configuration file; None: wherever the daemon finds one.
+    on_demand: the first request starts it, rather than the machine.
+    """
+
+    scope: Scope
+    program: Program
+    settings: Settings = Settings()
+    needs: Needs = Needs()
+    config: Path | None = None
+    on_demand: bool = False
+
+
+def this_program() -> Program:
+    """The edgeinfer that runs now.
+
+    Raises:
+        ServiceFailed: there is no `edgeinfer` command beside this Python.
+    """
+    scripts = (Path(sys.prefix, "bin"), Path(sysconfig.get_path("scripts")))
+    executable = next((path for folder in scripts if os.access(path := folder / "edgeinfer", os.X_OK)), None)
+    if executable is None:
+        raise ServiceFailed(
+            f"there is no edgeinfer command in {scripts[0]}",
+            hint="install edgeinfer in a virtual environment",
+        )
+    folders = [Path(folder) for folder in (sys.prefix, sys.base_prefix)]
+    if not any(PACKAGE.is_relative_to(folder) for folder in folders):
+        folders.append(PACKAGE.parent)
+    return Program(executable, Path(sys.executable), tuple(dict.fromkeys(folders)))
+
+
+def needs(plan: Plan, profile: HardwareProfile) -> Needs:
+    """What `plan` needs of the machine that `profile` describes."""
+    config = plan.config
+    gpus = [gpu.vendor for gpu in profile.gpus if gpu.api] if config.gpu_layers else []
+    return Needs(
+        models=(Path(config.model),) if Path(config.model).is_absolute() else (),
+        memory=plan.memory.total + plan.memory.embeddings,
+        ram=profile.memory.total,
+        gpus=tuple(dict.fromkeys(gpus)),
+    )

@@ -1,0 +1,218 @@
+"""The service under systemd: the machine's manager, or a user's."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from edgeinfer.errors import ServiceFailed
+from edgeinfer.service import units
+from edgeinfer.service.command import Command, attempt, failure, run
+from edgeinfer.service.devices import Host, this_host
+from edgeinfer.service.files import File
+from edgeinfer.service.manager import State, Status, not_installed
+from edgeinfer.service.minding import words
+from edgeinfer.service.readable import secrets, unreadable
+from edgeinfer.service.service import Scope, Service
+
+SERVICE = "edgeinfer.service"
+SOCKET = "edgeinfer.socket"
+BOOTED = Path("/run/systemd/system")
+LINGER = Path("/var/lib/systemd/linger")
+OWNER = f"{units.USER}:{units.USER}"
+LOG_LINES = 12
+"""Of a failed start, that are shown."""
+
+STATES: dict[str, State] = {
+    "active": "running",
+    "reloading": "running",
+    "activating": "starting",
+    "deactivating": "stopping",
+    "inactive": "stopped",
+    "failed": "failed",
+}
+PROPERTIES = "LoadState,ActiveState,SubState,MainPID,NRestarts,Result,ExecMainStatus,StatusText,UnitFileState"
+
+
+class Systemd:
+    name = "systemd"
+
+    def __init__(self, scope: Scope, environ: Mapping[str, str] = os.environ) -> None:
+        self.scope: Scope = scope
+        self._environ = dict(environ)
+        self._systemctl = ["systemctl"]
+        if scope == "user":
+            self._systemctl.append("--user")
+            self._environ.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+
+    def files(self, service: Service) -> list[File]:
+        return units.files(service, self.host(), self._environ, self._folder)
+
+    def paths(self) -> list[Path]:
+        return units.paths(self.scope, self._environ, self._folder)
+
+    def host(self) -> Host:
+        return this_host(self._version())
+
+    def commands(self, service: Service, *, start: bool) -> list[Command]:
+        wanted, other = (SOCKET, SERVICE) if service.on_demand else (SERVICE, SOCKET)
+        found = []
+        if self.scope == "system":
+            found.append(["systemd-sysusers", str(units.SYSUSERS)])
+            found.append(["systemd-tmpfiles", "--create", str(units.TMPFILES)])
+            found += [["chown", "--no-dereference", OWNER, str(path)] for path in secrets(service)]
+        found.append([*self._systemctl, "daemon-reload"])
+        if self._is_there(other):
+            found.append([*self._systemctl, "disable", "--now", other])
+        found.append([*self._systemctl, "enable", wanted])
+        if start:
+            found.append([*self._systemctl, "reset-failed", wanted])
+            found.append([*self._systemctl, "restart", wanted])
+        return found
+
+    def apply(self, service: Service, *, start: bool) -> None:
+        for command in self.commands(service, start=start):
+            if "reset-failed" in command:
+                self._attempt(command)  # there may be nothing to reset
+            elif "restart" in command:
+                self._bring_up(command)
+            else:
+                self._run(command)
+
+    def check(self) -> None:
+        if self.scope == "system" and os.geteuid() != 0:
+            raise ServiceFailed("the system's services are root's", hint="try it with sudo, or with --user")
+        if self.scope == "user" and not Path(self._environ["XDG_RUNTIME_DIR"], "systemd/private").exists():
+            name = _login()
+            raise ServiceFailed(
+                f"{name} has no service manager now",
+                hint=f"log in as {name} (rather than with su), or: sudo loginctl enable-linger {name}",
+            )
+
+    def withdraw(self) -> None:
+        for unit in (SOCKET, SERVICE):
+            if self._is_there(unit):
+                self._attempt([*self._systemctl, "disable", "--now", unit])
+
+    def forget(self) -> None:
+        self._run([*self._systemctl, "daemon-reload"])
+        self._attempt([*self._systemctl, "reset-failed", SERVICE, SOCKET])
+
+    def resume(self, before: Status) -> None:
+        if before.enabled:
+            self.enable(True)
+        if before.on_demand and before.state in ("running", "starting", "waiting"):
+            self._run([*self._systemctl, "start", SOCKET])
+        if before.state in ("running", "starting"):
+            self._run([*self._systemctl, "start", SERVICE])
+
+    def notes(self, service: Service) -> list[str]:
+        if self.scope == "system":
+            return unreadable(service)
+        name = _login()
+        if (LINGER / name).exists():
+            return []
+        return [f"it runs while {name} is logged in; for always: sudo loginctl enable-linger {name}"]
+
+    def start(self) -> None:
+        self._bring_up([*self._systemctl, "start", self._units()[0]])
+
+    def stop(self) -> None:
+        self._run([*self._systemctl, "stop", *self._units()])
+
+    def restart(self) -> None:
+        self._bring_up([*self._systemctl, "restart", self._units()[-1]])
+
+    def reload(self) -> None:
+        self._run([*self._systemctl, "reload", self._units()[-1]])
+
+    def enable(self, wanted: bool) -> None:
+        self._run([*self._systemctl, "enable" if wanted else "disable", self._units()[0]])
+
+    def status(self) -> Status:
+        service, socket = self._show(SERVICE), self._show(SOCKET)
+        on_demand = socket.get("LoadState") == "loaded" and service.get("UnitFileState") != "enabled"
+        state = STATES.get(service.get("ActiveState", ""), "stopped")
+        if state == "stopped" and socket.get("ActiveState") == "active":
+            state = "waiting"
+        enabled = (socket if on_demand else service).get("UnitFileState", "")
+        return Status(
+            manager=self.name,
+            scope=self.scope,
+            installed=service.get("LoadState") == "loaded",
+            state=state,
+            enabled=enabled.startswith("enabled") if enabled else None,
+            on_demand=on_demand,
+            pid=int(service.get("MainPID", "0")) or None,
+            restarts=int(service.get("NRestarts", "0")),
+            detail=_detail(service),
+        )
+
+    def log(self, lines: int, *, follow: bool) -> Command:
+        unit = ["--user-unit" if self.scope == "user" else "--unit", SERVICE]
+        return ["journalctl", *unit, "--lines", str(lines), *(["--follow"] if follow else ["--no-pager"])]
+
+    @cached_property
+    def _folder(self) -> Path:
+        """Where the manager looks for units: a user's goes by its own variables, not by those of this shell."""
+        known = self._attempt([*self._systemctl, "show-environment"]).stdout.splitlines()
+        found = dict(line.partition("=")[::2] for line in known if line.startswith("XDG_CONFIG_HOME="))
+        return units.unit_folder(self.scope, {"HOME": self._environ.get("HOME", "/root"), **found})
+
+    def _units(self) -> list[str]:
+        """What starts it first: its socket, if it is there for that. Raises ServiceFailed if nothing is there."""
+        found = self.status()
+        if not found.installed:
+            raise not_installed()
+        return [SOCKET, SERVICE] if found.on_demand else [SERVICE]
+
+    def _is_there(self, unit: str) -> bool:
+        return self._show(unit).get("LoadState") == "loaded"
+
+    def _bring_up(self, command: Command) -> None:
+        """Raises ServiceFailed with the reason and the end of the log."""
+        since = time.time()
+        done = self._attempt(command)
+        if done.returncode == 0:
+            return
+        found = self._show(SERVICE)
+        if found.get("Result", "success") == "success":  # it is not the daemon that failed
+            raise failure(command, done)
+        log = self._run([*self.log(LOG_LINES, follow=False), "--output=cat", f"--since=@{since:.0f}"])
+        raise ServiceFailed(
+            f"edgeinfer did not start ({_detail(found)}); its log ends with:"
+            + "".join(f"\n  {line}" for line in log.splitlines()),
+            hint="the whole log: edgeinfer logs",
+        )
+
+    def _show(self, unit: str) -> dict[str, str]:
+        done = self._attempt([*self._systemctl, "show", f"--property={PROPERTIES}", unit])
+        return dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+
+    def _version(self) -> int | None:
+        found = re.match(r"systemd (\d+)", self._attempt(["systemctl", "--version"]).stdout)
+        return int(found[1]) if found else None
+
+    def _run(self, command: Command) -> str:
+        return run(command, self._environ)
+
+    def _attempt(self, command: Command) -> subprocess.CompletedProcess[str]:
+        return attempt(command, self._environ)
+
+
+def _login() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+def _detail(found: Mapping[str, str]) -> str | None:
+    """Why it failed, else what the daemon says of itself."""
+    result = found.get("Result", "success")
+    if result == "success":
+        return found.get("StatusText") or None
+    return words(int(found.get("ExecMainStatus", "0"))) if result == "exit-code" else result

@@ -1,0 +1,22 @@
+"""Waiting with a limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+
+async def within(seconds: float | None, event: Coroutine[Any, Any, object]) -> bool:
+    """Wait for `event`, but no longer than that (None: for ever); -> whether it came. Raises what it raises.
+
+    asyncio.wait_for, before Python 3.12, forgets that its caller was cancelled where `event` comes in that moment.
+    """
+    task = asyncio.ensure_future(event)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+        if task.done():
+            task.result()
+        return task.done()
+    finally:
+        task.cancel()

@@ -1,0 +1,52 @@
+"""Has llama.cpp load the models whose paths come on standard input, and compute with them.
+
+Tells of each when it begins, and how it went: "ok", another status of the decode, or "refused" and why. That a
+model ends this process is what the caller wants to know.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from edgeinfer.engine.backend import Batch
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.errors import EdgeinferError
+from edgeinfer.llama.context import LlamaBackend
+from edgeinfer.llama.logs import LogCapture
+from edgeinfer.llama.model import Model
+
+
+def tried(path: str, log: LogCapture) -> str:
+    config = EngineConfig(model=path, name="t", ctx=64, parallel=1, cells=256, batch=32, ubatch=32, threads=1)
+    log.errors.clear()
+    try:
+        model = Model(config, log)
+    except EdgeinferError as e:
+        return f"refused {e.message}"
+    try:
+        backend = LlamaBackend(model, config)
+    except EdgeinferError as e:
+        return f"refused {e.message}"
+    else:
+        batch = Batch(8)
+        batch.add(0, 0, model.vocab.tokenize("abc def", special=True)[:8] or [0], output=True)
+        status = backend.decode(batch)
+        backend.close()
+        return status.name.lower()
+    finally:
+        model.close()
+
+
+def main() -> None:
+    log = LogCapture(logging.getLogger("llama.cpp"))
+    for line in sys.stdin:
+        path = line.rstrip("\n")
+        sys.stdout.write(f"begin {path}\n")
+        sys.stdout.flush()
+        sys.stdout.write(tried(path, log).replace("\n", " ") + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

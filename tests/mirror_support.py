@@ -1,0 +1,65 @@
+"""For the tests of the mirror: a store with models in it, and a mirror of it on a real socket."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from edgeinfer.catalog.store import Store, Stored
+from edgeinfer.cli.mirror import server_config
+from edgeinfer.server.sockets import address, bind
+from edgeinfer.settings import Settings
+
+REPO = "owner/some-GGUF"
+OLD, NEW = "a" * 40, "b" * 40
+
+
+def model(seed: str, size: int = 300_000) -> bytes:
+    """Something that begins as a model does, different for each seed."""
+    block = hashlib.sha256(seed.encode()).digest()
+    return b"GGUF" + (block * (size // len(block) + 1))[: size - 4]
+
+
+def stored(data: bytes, **fields: Any) -> Stored:
+    defaults: dict[str, Any] = {
+        "name": "some",
+        "quant": "Q4_0",
+        "path": Path("/nowhere"),
+        "size": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "repo": REPO,
+        "revision": NEW,
+        "file": "some-Q4_0.gguf",
+        "origin": "hub",
+    }
+    return Stored(**defaults | fields)
+
+
+def add(store: Store, data: bytes, **fields: Any) -> Stored:
+    """Put a model in the store."""
+    found = stored(data, **fields)
+    partial = store.incoming(found.repo, found.revision) / "partial"
+    partial.write_bytes(data)
+    return store.adopt(partial, found)
+
+
+@contextmanager
+def serving(app: ASGIApp) -> Iterator[str]:
+    """The address of `app` on a loopback port."""
+    server, sockets = uvicorn.Server(server_config(app)), bind(Settings(port=0))
+    thread = threading.Thread(target=server.run, args=(sockets,))
+    thread.start()
+    try:
+        yield address(sockets[0])
+    finally:
+        server.should_exit = True
+        thread.join()
+        for sock in sockets:
+            sock.close()

@@ -1,0 +1,1 @@
+"""A booted systemd for the tests."""

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.hardware import LlamaBuild, llama_build
+from edgeinfer.hardware.cpu import classes
+from edgeinfer.llama.build import parse_system_info
+
+
+def test_the_installed_llama_cpp_is_asked() -> None:
+    """Its version, and instruction sets that this machine has."""
+    build = llama_build.ask()
+    assert build
+    assert importlib.metadata.version("llama-cpp-python") == build.version
+    own = classes(Path("/"))[0].isa
+    assert build.isa
+    assert own is None or set(build.isa) <= set(own)
+
+
+@pytest.mark.parametrize(
+    ("text", "isa"),
+    [
+        (
+            "CPU : SSE3 = 1 | AVX = 1 | AVX2 = 1 | F16C = 1 | FMA = 1 | OPENMP = 1 | ",
+            ("avx", "avx2", "fma", "f16c"),
+        ),
+        (
+            "CUDA : ARCHS = 870 | USE_GRAPHS = 1 | CPU : NEON = 1 | ARM_FMA = 1 | FP16_VA = 1 | DOTPROD = 1 | REPACK = 1 | ",
+            ("neon", "dotprod", "fp16"),
+        ),
+        (
+            "Metal : EMBED_LIBRARY = 1 | CPU : NEON = 1 | DOTPROD = 1 | MATMUL_INT8 = 1 | SVE = 0 | ",
+            ("neon", "dotprod", "i8mm"),
+        ),
+        (
+            "CPU : AVX512 = 1 | AVX512_VNNI = 1 | AVX_VNNI = 1 | AVX512_BF16 = 1 | AMX_INT8 = 1",
+            ("avx512", "vnni", "avx-vnni", "bf16", "amx"),
+        ),
+        ("", ()),
+    ],
+)
+def test_what_llama_cpp_says_of_itself_is_read(text: str, isa: tuple[str, ...]) -> None:
+    """Each word whole: AVX is not AVX512."""
+    assert isa == parse_system_info(text)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[LlamaBuild]:
+    """The answers given by a child that is not started."""
+    given: list[LlamaBuild] = []
+
+    def answer() -> LlamaBuild:
+        given.append(LlamaBuild(f"1.{len(given)}", ("neon",), ("cuda",)))
+        return given[-1]
+
+    monkeypatch.setattr(llama_build, "ask", answer)
+    return given
+
+
+def test_the_answer_is_kept(asked: list[LlamaBuild], tmp_path: Path) -> None:
+    """Asking costs seconds on a small board."""
+    first = llama_build.llama_build(tmp_path / "cache")
+    assert first == llama_build.llama_build(tmp_path / "cache")
+    assert [first] == asked
+    assert ["llama-build.json"] == [path.name for path in (tmp_path / "cache").iterdir()]
+
+
+def test_other_libraries_are_asked_anew(
+    asked: list[LlamaBuild], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade, say; or when there is another version of them in front."""
+    package = tmp_path / "llama_cpp"
+    (package / "lib").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    library = package / "lib" / "libllama.so"
+    library.write_bytes(b"old")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)
+    answers = [llama_build.llama_build(tmp_path / "cache") for _ in range(2)]
+    library.write_bytes(b"newer")
+    answers.append(llama_build.llama_build(tmp_path / "cache"))
+    assert [asked[0], asked[0], asked[1]] == answers
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"libraries": 1}', b"\xff"])
+def test_a_broken_cache_is_passed_over(content: bytes, asked: list[LlamaBuild], tmp_path: Path) -> None:
+    """And mended."""
+    (tmp_path / "llama-build.json").write_bytes(content)
+    assert asked == []
+    assert [llama_build.llama_build(tmp_path), llama_build.llama_build(tmp_path)] == [asked[0]] * 2
+
+
+def test_a_cache_that_cannot_be_written_is_none(asked: list[LlamaBuild], tmp_path: Path) -> None:
+    """A read-only system asks each time."""
+    (tmp_path / "file").touch()
+    for _ in range(2):
+        assert llama_build.llama_build(tmp_path / "file" / "cache")
+    assert 2 == len(asked)
+
+
+def test_without_llama_cpp_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor when its libraries don't load."""
+    (tmp_path / "llama_cpp").mkdir()
+    (tmp_path / "llama_cpp" / "__init__.py").write_text("raise OSError('libcuda.so.1: no such file')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)
+    assert llama_build.llama_build(tmp_path / "cache") is None
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_service_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """systemd names it; else it is the user's."""
+    monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/edgeinfer:/var/cache/other")
+    assert Path("/var/cache/edgeinfer") == llama_build.cache_directory()
+    monkeypatch.delenv("CACHE_DIRECTORY")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert tmp_path / "edgeinfer" == llama_build.cache_directory()
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tmp_path / ".cache" / "edgeinfer" == llama_build.cache_directory()
+
+
+def test_a_user_without_a_home_has_no_cache(asked: list[LlamaBuild], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no folder called "~" is made."""
+
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("CACHE_DIRECTORY", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    assert llama_build.llama_build() == asked[0]

@@ -1,0 +1,52 @@
+"""What an installation does to the configuration file."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeinfer.errors import SettingsError
+from edgeinfer.install.config_file import Value, updated
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def test_a_new_file_holds_the_keys() -> None:
+    assert {"model": "qwen3:Q4_0", "port": 80} == tomllib.loads(
+        updated("", {"model": "qwen3:Q4_0", "port": 80})
+    )
+
+
+def test_what_the_user_wrote_stays() -> None:
+    before = '# mine\nport = 8080 # the old app wants it\n\nmodel = "a#b" # was "c"\n'
+    after = updated(before, {"model": "d", "ctx": 8192})
+    assert '# mine\nport = 8080 # the old app wants it\n\nmodel = "d" # was "c"\nctx = 8192\n' == after
+
+
+def test_a_key_can_be_taken_out() -> None:
+    assert "port = 1\n" == updated('model = "x"\nport = 1\n', {"model": None})
+
+
+def test_a_file_that_is_no_toml_is_refused() -> None:
+    with pytest.raises(SettingsError, match="no TOML"):
+        updated("model = ", {"model": "x"})
+
+
+def test_a_value_over_several_lines_is_left_to_the_user() -> None:
+    with pytest.raises(SettingsError) as refused:
+        updated('model = """\nx"""\n', {"model": "y"})
+    assert refused.value.hint
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans(), st.integers(-(2**53), 2**53))
+def test_any_value_is_read_back(text: str, flag: bool, number: int) -> None:
+    values: dict[str, Value] = {"a": text, "b": flag, "c": number}
+    once = updated("", values)
+    assert values == tomllib.loads(once)
+    assert once == updated(once, values)

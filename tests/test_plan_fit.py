@@ -1,0 +1,323 @@
+"""Which configuration fits: GPUs, small memories, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from edgeinfer.catalog.models import Model
+from edgeinfer.catalog.shape import predicted_header
+from edgeinfer.catalog.spec import catalogue
+from edgeinfer.errors import DoesNotFit
+from edgeinfer.hardware import HardwareProfile
+from edgeinfer.hardware.cpu import CpuClass
+from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.hardware.llama_build import LlamaBuild
+from edgeinfer.hardware.memory import Memory
+from edgeinfer.hardware.system import System
+from edgeinfer.plan import Plan, plan
+from edgeinfer.plan.calibration import Calibration
+from edgeinfer.plan.ours import held, without_us
+from edgeinfer.plan.threads import spelled, threads
+from edgeinfer.settings import Settings
+
+GB = 10**9
+R1 = "deepseek-r1-distill-qwen-1.5b"
+
+CARD = Gpu("nvidia", "Some card", "cuda", 12 * GB, 12 * GB, driver="580.1")
+MALI = Gpu("arm", "Mali-G610", shared=True)
+VIDEOCORE = Gpu("broadcom", "VideoCore VII", shared=True)
+INTEL = Gpu("intel", "Intel Graphics", "vulkan", 8 * GB, 8 * GB, shared=True, driver="i915")
+METAL = Gpu("apple", "Apple M2", "metal", 10 * GB, 8 * GB, shared=True, driver="Metal")
+
+
+def r1(quant: str = "Q4_K_M") -> Model:
+    return Model(R1, "/r1.gguf", predicted_header(catalogue()[R1], quant))
+
+
+def machine(available: float = 14, *gpus: Gpu, isa: str = "neon dotprod", **facts: Any) -> HardwareProfile:
+    """GB that are available, of 16."""
+    cores = [CpuClass([0, 1, 2, 3], None, None, None, tuple(isa.split()))]
+    known: dict[str, Any] = {
+        "cpus": cores,
+        "cpu_quota": None,
+        "memory": Memory(16 * GB, round(available * GB), None),
+        "gpus": gpus,
+    }
+    return HardwareProfile(**known | facts)
+
+
+def planned(profile: HardwareProfile, quant: str = "Q4_K_M", **settings: Any) -> Plan:
+    return plan(r1(quant), profile, Settings(**settings))
+
+
+def reason(found: Plan, setting: str) -> str:
+    return next((why for why in found.reasons if why.startswith(f"{setting} ")), "")
+
+
+def test_as_memory_gets_less_answers_are_given_up_then_streams_then_exactness() -> None:
+    """And never the context."""
+    found = [planned(machine(gb)) for gb in (14, 4.0, 3.0, 2.8, 2.72, 2.66)]
+    assert [
+        ("streams", 8, "f16"),
+        ("streams", 4, "f16"),
+        ("streams", 2, "f16"),
+        ("streams", 1, "f16"),
+        ("unified", 2, "f16"),
+        ("unified", 2, "q8_0"),
+    ] == [(p.config.layout, p.config.parallel, p.config.kv_type) for p in found]
+    assert {4096} == {p.config.ctx for p in found}
+    assert all(p.fits and p.memory.needed <= (p.budget.ram or 0) for p in found)
+
+
+def test_a_reason_says_what_was_given_up() -> None:
+    """With the numbers."""
+    found = planned(machine(2.72))
+    assert "one pool takes 117 MB" in reason(found, "layout")
+    assert "up to 117 MB" in reason(found, "parallel")
+
+
+def test_what_does_not_fit_is_said_and_planned_all_the_same() -> None:
+    """The memory that is available now is not that of tomorrow; it is up to whoever starts it."""
+    found = planned(machine(1.5))
+    assert False is found.fits
+    assert "are needed" in reason(found, "memory")
+    assert ("unified", "q8_0") == (found.config.layout, found.config.kv_type)
+
+
+def test_of_an_unknown_memory_nothing_is_said() -> None:
+    """And the best is taken."""
+    found = planned(machine(memory=Memory(None, None, None)))
+    assert None is found.fits
+    assert ("streams", 8) == (found.config.layout, found.config.parallel)
+
+
+def test_copies_of_weights_are_read_and_not_mapped() -> None:
+    """Else the file would lie beside them."""
+    assert False is planned(machine()).config.mmap
+    assert reason(planned(machine()), "mmap")
+    assert True is planned(machine(isa="neon")).config.mmap
+
+
+def test_the_copies_are_given_up_last() -> None:
+    """A Q8_0 whose embedding is the output matrix has its copy on ARM."""
+    tied = Model("llama", "/l.gguf", predicted_header(catalogue()["llama-3.2-1b"], "Q8_0"))
+    needed = plan(tied, machine(), Settings(layout="unified", kv_type="q8_0", cells=4096)).memory.needed
+    tight = machine((needed - 10**8 + 1024**3) / GB)
+    found = plan(tied, tight, Settings())
+    assert (False, True, True) == (found.config.repack, found.config.mmap, found.fits)
+    assert reason(found, "repack")
+
+
+@pytest.mark.parametrize(
+    "setting", [{"ctx": 131072, "parallel": 8}, {"parallel": 256}, {"kv_type": "f32", "parallel": 128}]
+)
+def test_more_than_the_machine_has_is_refused(setting: dict[str, Any]) -> None:
+    """With the numbers, and with what to do; unless it is forced."""
+    asked = {"layout": "streams"} | setting
+    with pytest.raises(DoesNotFit) as error:
+        planned(machine(), **asked)
+    assert "there are 16000" in error.value.message
+    assert "--force" in (error.value.hint or "")
+    assert False is planned(machine(), force=True, **asked).fits
+
+
+def test_a_model_named_by_hand_that_is_too_large_is_refused() -> None:
+    """It would die while it loads."""
+    small = machine(0.5, memory=Memory(GB, GB // 2, None))
+    with pytest.raises(DoesNotFit) as error:
+        planned(small, model="/r1.gguf")
+    assert "model" == error.value.param
+    assert "smaller model" in (error.value.hint or "")
+    assert False is planned(small).fits
+
+
+def test_what_was_asked_for_beside_the_model_is_to_blame_first() -> None:
+    """A context that is too long, say."""
+    with pytest.raises(DoesNotFit) as error:
+        planned(machine(), model="/r1.gguf", ctx=131072, parallel=8, layout="streams")
+    assert "ctx" == error.value.param
+    assert "--ctx" in (error.value.hint or "")
+
+
+def test_a_model_goes_on_a_card_as_a_whole() -> None:
+    """With its cache, in one pool."""
+    found = planned(machine(14, CARD), "F16")
+    assert (-1, "unified", True, 512) == (
+        found.config.gpu_layers,
+        found.config.layout,
+        found.config.flash_attention,
+        found.config.ubatch,
+    )
+    assert 0 == found.memory.kv
+    assert "the whole model" in reason(found, "gpu_layers")
+
+
+def card(gb: float) -> Gpu:
+    return Gpu("nvidia", "Some card", "cuda", round(gb * GB), round(gb * GB), driver="580.1")
+
+
+def test_a_part_goes_on_a_card_that_is_too_small() -> None:
+    """If it is half of the layers at least."""
+    part = planned(machine(14, card(3.0)), "F16")
+    assert 14 < part.config.gpu_layers <= 28
+    assert part.memory.gpu <= (part.budget.gpu or 0)
+    none = planned(machine(14, card(1.5)), "F16")
+    assert 0 == none.config.gpu_layers
+    assert "too little" in reason(none, "gpu_layers")
+
+
+def test_where_nothing_fits_the_card_is_not_overfilled() -> None:
+    """That would fail for certain; RAM may yet come free."""
+    found = planned(machine(0.2, card(2.0)), "F16")
+    assert False is found.fits
+    assert found.memory.gpu <= (found.budget.gpu or 0)
+
+
+def test_a_card_leaves_something_to_the_desktop() -> None:
+    """Half a GB."""
+    found = planned(machine(14, CARD))
+    assert 12 * GB - 512 * 1024**2 == found.budget.gpu
+
+
+def test_what_others_use_of_a_card_is_not_ours() -> None:
+    """Only what is free counts."""
+    busy = Gpu("nvidia", "Some card", "cuda", 12 * GB, 1 * GB, driver="580.1")
+    assert 0 == planned(machine(14, busy), "F16").config.gpu_layers
+
+
+def test_memory_that_is_shared_counts_once() -> None:
+    """On a Mac, or a Jetson, the GPU's is the RAM."""
+    found = planned(machine(14, METAL), "F16")
+    assert -1 == found.config.gpu_layers
+    assert found.memory.needed > found.memory.gpu
+    assert 0 == planned(machine(3.0, METAL), "F16").config.gpu_layers
+
+
+@pytest.mark.parametrize(
+    ("gpu", "words"),
+    [
+        (MALI, "slower than the CPU"),
+        (VIDEOCORE, "slower than the CPU"),
+        (INTEL, "same memory as the CPU"),
+        (Gpu("nvidia", "NVIDIA GPU", None), "its driver is missing"),
+        (Gpu("nvidia", "NVIDIA GPU", "cuda"), "not known how much memory"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Gpu) else "",
+)
+def test_some_gpus_are_of_no_use(gpu: Gpu, words: str) -> None:
+    """And the plan says why."""
+    found = planned(machine(14, gpu))
+    assert 0 == found.config.gpu_layers
+    assert words in reason(found, "gpu_layers")
+
+
+def test_a_gpu_is_idle_if_llama_cpp_was_built_without_it() -> None:
+    """With the way to change that."""
+    without = machine(14, CARD, llama=LlamaBuild("0.3.36", ("neon", "dotprod")))
+    found = planned(without)
+    assert 0 == found.config.gpu_layers
+    assert "built without cuda" in reason(found, "gpu_layers")
+    assert "scripts/setup" in reason(found, "gpu_layers")
+    built = machine(14, CARD, llama=LlamaBuild("0.3.36", ("neon", "dotprod"), ("cuda",)))
+    assert -1 == planned(built).config.gpu_layers
+
+
+def test_the_second_gpu_is_taken_if_the_first_is_of_no_use() -> None:
+    """In the order in which they were found."""
+    assert -1 == planned(machine(14, INTEL, CARD)).config.gpu_layers
+
+
+def test_layers_placed_by_hand_are_placed() -> None:
+    """On a GPU that we would not take, too; and none if none are wanted."""
+    assert 20 == planned(machine(14, INTEL), gpu_layers=20).config.gpu_layers
+    assert 0 == planned(machine(14, CARD), gpu_layers=0).config.gpu_layers
+    assert "" == reason(planned(machine(14, CARD), gpu_layers=0), "gpu_layers")
+
+
+def test_layers_placed_by_hand_that_do_not_fit_are_refused() -> None:
+    """With the numbers."""
+    with pytest.raises(DoesNotFit) as error:
+        planned(machine(14, card(2)), "F16", gpu_layers=-1)
+    assert "gpu_layers" == error.value.param
+    assert "of the GPU's memory" in error.value.message
+    assert -1 == planned(machine(14, card(2)), "F16", gpu_layers=-1, force=True).config.gpu_layers
+
+
+BIG_LITTLE = [CpuClass([4, 5, 6, 7], 1024, 2400), CpuClass([0, 1, 2, 3], 530, 1800)]
+
+
+def test_threads_keep_to_the_fast_cores_where_there_are_slow_ones() -> None:
+    """CPUs 4-7 of an RK3588."""
+    found = planned(machine(cpus=BIG_LITTLE))
+    assert (4, (4, 5, 6, 7)) == (found.config.threads, found.config.cpus)
+    assert reason(found, "cpus").startswith("cpus 4-7: ")
+
+
+def test_threads_are_not_pinned_where_all_cores_are_alike() -> None:
+    """The system knows better which one is free."""
+    assert () == planned(machine()).config.cpus
+
+
+@pytest.mark.parametrize(("wanted", "cpus"), [(2, (4, 5, 6, 7)), (4, (4, 5, 6, 7)), (6, ()), (8, ())])
+def test_more_threads_than_fast_cores_are_not_pinned(wanted: int, cpus: tuple[int, ...]) -> None:
+    """They have to share them otherwise."""
+    found = planned(machine(cpus=BIG_LITTLE), threads=wanted)
+    assert (wanted, cpus) == (found.config.threads, found.config.cpus)
+
+
+def test_macos_places_threads_itself() -> None:
+    """It can't be told."""
+    found = planned(machine(cpus=BIG_LITTLE, system=System(os="darwin")))
+    assert (4, ()) == (found.config.threads, found.config.cpus)
+
+
+def test_the_measured_number_of_threads_is_taken() -> None:
+    """With the figures."""
+    measured = Calibration("", "", "", threads={2: 9.0, 4: 7.0})
+    found = threads(machine(), r1().header, measured)
+    assert 2 == found.count
+    assert "2: 9.0, 4: 7.0 tok/s" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("cpus", "text"), [((4, 5, 6, 7), "4-7"), ((0, 2, 4), "0,2,4"), ((0, 1, 5), "0-1,5")]
+)
+def test_cpus_are_spelled_as_taskset_does(cpus: tuple[int, ...], text: str) -> None:
+    """Runs in short."""
+    assert text == spelled(cpus)
+
+
+def test_what_our_own_workers_hold_counts_as_available(tmp_path: Path) -> None:
+    """A plan made while the service runs is for the time when it is started anew."""
+    code = "import sys; block = bytearray(80_000_000); print(len(block), flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, "-m", "edgeinfer.worker.process"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout
+        worker.stdout.readline()
+        own = held([psutil.Process(worker.pid)])
+        found = without_us(machine(2)).memory.available or 0
+        worker.communicate()
+    assert 80_000_000 < own < 120_000_000
+    assert 2 * GB + 80_000_000 < found <= 16 * GB
+
+
+def test_other_processes_are_none_of_ours() -> None:
+    """Nor are those that are gone."""
+    assert 0 == held([psutil.Process(os.getpid())])
+    with subprocess.Popen([sys.executable, "-c", "", "-m", "edgeinfer.worker.process"]) as gone:
+        there = psutil.Process(gone.pid)
+    assert 0 == held([there])
+
+
+def test_no_more_is_available_than_there_is() -> None:
+    """Or than is known."""
+    assert GB == without_us(machine(memory=Memory(GB, GB, None))).memory.available
+    assert GB // 2 == without_us(machine(memory=Memory(GB, GB // 2, GB // 2))).memory.available
+    assert None is without_us(machine(memory=Memory(GB, None, None))).memory.available

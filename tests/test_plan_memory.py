@@ -1,0 +1,319 @@
+"""The memory arithmetic, against what llama.cpp 0.3.36 reports of its buffers."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import llama_cpp.llama_cpp as lib
+import pytest
+
+from edgeinfer.catalog.gguf import Header, Tensor, read_header
+from edgeinfer.catalog.gguf_reader import Value
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.hardware import detect
+from edgeinfer.llama.context import LlamaBackend
+from edgeinfer.llama.logs import LogCapture
+from edgeinfer.llama.model import Model
+from edgeinfer.plan.memory import cells, compute_bytes, estimate, kv_token_bytes, on_gpu, padded
+from edgeinfer.plan.network import Network, network
+from edgeinfer.plan.repack import repacked_bytes
+from edgeinfer.plan.speed import instruction_sets
+
+MIB = 1024**2
+MB = 10**6
+
+QWEN_0_5B = Network(24, 896, 14, (2,) * 24, 64, 64, 4864, 151936)
+R1_1_5B = Network(28, 1536, 12, (2,) * 28, 128, 128, 8960, 151936)
+LLAMA_1B = Network(2, 2048, 32, (8, 8), 64, 64, 8192, 512)
+QWEN3_0_6B = Network(2, 1024, 16, (8, 8), 128, 128, 3072, 512)
+
+
+def config(**values: Any) -> EngineConfig:
+    return EngineConfig(**{"model": "/m.gguf", "name": "m", "batch": 512, **values})
+
+
+def streams(ctx: int, parallel: int, ubatch: int, flash: bool = False) -> EngineConfig:
+    return config(
+        ctx=ctx,
+        parallel=parallel,
+        layout="streams",
+        cells=ctx * (parallel + 1),
+        ubatch=ubatch,
+        flash_attention=flash,
+    )
+
+
+def pool(cells: int, parallel: int, ubatch: int, flash: bool = True) -> EngineConfig:
+    return config(
+        ctx=4096, parallel=parallel, layout="unified", cells=cells, ubatch=ubatch, flash_attention=flash
+    )
+
+
+@pytest.mark.parametrize(
+    ("net", "how", "mib"),
+    [
+        (QWEN_0_5B, streams(1024, 1, 128), 9.81),
+        (QWEN_0_5B, streams(4096, 1, 128), 32.31),
+        (QWEN_0_5B, streams(16384, 1, 512), 489.26),
+        (QWEN_0_5B, streams(2048, 8, 128), 18.26),
+        (QWEN_0_5B, streams(4096, 1, 128, flash=True), 9.88),
+        (QWEN_0_5B, pool(4096, 4, 512), 39.51),
+        (QWEN_0_5B, pool(4096, 8, 128), 19.09),
+        (R1_1_5B, streams(1024, 1, 128), 16.13),
+        (R1_1_5B, streams(2048, 8, 128), 17.93),
+        (R1_1_5B, streams(16384, 1, 128), 108.00),
+        (R1_1_5B, pool(16384, 8, 512), 80.51),
+        (R1_1_5B, pool(4096, 4, 512, flash=False), 120.01),
+        (LLAMA_1B, streams(2048, 8, 128), 40.61),
+        (QWEN3_0_6B, streams(4096, 1, 128), 38.50),
+        (QWEN3_0_6B, streams(16384, 1, 512), 562.01),
+    ],
+)
+def test_the_compute_buffer_has_the_size_that_llama_cpp_reports(
+    net: Network, how: EngineConfig, mib: float
+) -> None:
+    """As "sched_reserve: CPU compute buffer size" says."""
+    assert mib * MIB == pytest.approx(compute_bytes(net, how)[0], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("net", "how", "mib"),
+    [
+        (QWEN_0_5B, streams(2048, 8, 128), 5.22),
+        (QWEN_0_5B, pool(4096, 8, 512), 18.55),
+        (R1_1_5B, streams(4096, 1, 128), 1.16),
+    ],
+)
+def test_the_logits_have_the_size_that_llama_cpp_reports(net: Network, how: EngineConfig, mib: float) -> None:
+    """As "llama_context: CPU output buffer size" says: a row for each slot."""
+    assert mib * MIB == pytest.approx(compute_bytes(net, how)[1], rel=0.01)
+
+
+class Reported(logging.Handler):
+    """Sizes in llama.cpp's log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    def mib(self, what: str) -> float:
+        found = [
+            float(m[1]) for line in self.lines if (m := re.search(rf"{what} size = +([\d.]+) MiB", line))
+        ]
+        return sum(found)
+
+
+@pytest.fixture
+def reported(llama_log: LogCapture) -> Any:
+    handler, logger = Reported(), logging.getLogger("llama.cpp")
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+@pytest.fixture(scope="module")
+def q4_0(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled model at Q4_0, which x86 and ARM repack alike."""
+    path = tmp_path_factory.mktemp("models") / "nano-q4_0.gguf"
+    params = lib.llama_model_quantize_default_params()
+    params.ftype = lib.LLAMA_FTYPE_MOSTLY_Q4_0
+    params.allow_requantize = True
+    params.nthread = 1
+    assert 0 == lib.llama_model_quantize(os.fsencode(model_file), os.fsencode(path), ctypes.byref(params))
+    return path
+
+
+@pytest.mark.parametrize("quantized", [False, True], ids=["Q8_0", "Q4_0"])
+@pytest.mark.parametrize("mmap", [False, True], ids=["read", "mapped"])
+@pytest.mark.parametrize("how", [streams(512, 3, 64), pool(1024, 2, 128)], ids=["streams", "pool"])
+def test_a_loaded_model_takes_what_was_estimated(
+    quantized: bool,
+    mmap: bool,
+    how: EngineConfig,
+    model_file: Path,
+    q4_0: Path,
+    llama_log: LogCapture,
+    reported: Reported,
+) -> None:
+    """On this machine, whatever it repacks; by llama.cpp's own words. In a model this narrow one activation more or
+    less is a tenth of the compute buffer.
+    """
+    path = q4_0 if quantized else model_file
+    found = config(
+        **{name: getattr(how, name) for name in ("parallel", "layout", "cells", "ubatch", "flash_attention")},
+        model=str(path),
+        ctx=512,
+        mmap=mmap,
+    )
+    header = read_header(path)
+    memory = estimate(header, found, instruction_sets(detect()))
+    model = Model(found, llama_log)
+    LlamaBackend(model, found).close()
+    model.close()
+    assert reported.mib("KV buffer") * MIB == pytest.approx(memory.kv, rel=0.01)
+    assert reported.mib("CPU_REPACK model buffer") * MIB == pytest.approx(memory.repacked, abs=20_000)
+    plain = "CPU_Mapped model buffer" if mmap else "CPU model buffer"
+    assert reported.mib(plain) * MIB == pytest.approx(memory.weights + memory.stale, rel=0.05)
+    assert reported.mib("CPU compute buffer") * MIB == pytest.approx(
+        compute_bytes(network(header), found)[0], rel=0.2
+    )
+
+
+def header(
+    kind: str = "Q4_K", *, tied: bool = True, layers: int = 2, metadata: dict[str, Value] | None = None
+) -> Header:
+    """A model whose matrices are 256 x 512 elements of `kind`, 1 byte each."""
+    matrices = ["token_embd.weight", *([] if tied else ["output.weight"])]
+    matrices += [f"blk.{i}.ffn_up.weight" for i in range(layers)]
+    tensors = [Tensor(name, (256, 512), kind, 0, MB) for name in matrices]
+    tensors.append(Tensor("output_norm.weight", (256,), "F32", 0, 1024))
+    own: dict[str, Value] = {"general.architecture": "qwen2", "qwen2.block_count": layers}
+    return Header(
+        own | {f"qwen2.{k}": v for k, v in (metadata or {}).items()}, tensors, (len(matrices) + 1) * MB
+    )
+
+
+def test_repacked_weights_are_there_twice_where_the_file_is_mapped() -> None:
+    """And once where it is read. The token embedding stays as it is: its rows are looked up."""
+    mapped = estimate(header(tied=False), config(mmap=True), ["avx2"])
+    read = estimate(header(tied=False), config(mmap=False), ["avx2"])
+    assert (MB + 1024, 3 * MB, 3 * MB) == (mapped.weights, mapped.repacked, mapped.stale)
+    assert (MB + 1024, 3 * MB, 0) == (read.weights, read.repacked, read.stale)
+    assert mapped.total - read.total == 3 * MB
+    assert mapped.needed == read.needed
+
+
+def test_a_tied_embedding_that_is_repacked_is_there_twice_in_any_case() -> None:
+    """As rows to look up, and as the output matrix."""
+    found = estimate(header("Q8_0"), config(mmap=False), ["neon", "dotprod"])
+    assert (MB + 1024, 3 * MB) == (found.weights, found.repacked)
+
+
+def test_without_repacking_nothing_is_copied() -> None:
+    """By choice, or because the CPU has no use for it, as a Pi 4's."""
+    for found in (estimate(header(), config(repack=False), ["avx2"]), estimate(header(), config(), ["neon"])):
+        assert (3 * MB + 1024, 0, 0) == (found.weights, found.repacked, found.stale)
+
+
+REPACKED = {
+    "neon": "",
+    "neon dotprod": "Q4_0 Q4_K Q5_K Q6_K Q8_0 IQ4_NL MXFP4",
+    "neon dotprod i8mm": "Q4_0 Q4_K Q5_K Q6_K Q8_0 IQ4_NL MXFP4",
+    "avx": "",
+    "avx avx2": "Q4_0 Q4_K IQ4_NL MXFP4",
+    "avx avx2 avx512": "Q2_K Q4_0 Q4_K IQ4_NL MXFP4",
+    "avx2 avx512 vnni amx": "Q2_K Q4_0 Q4_1 Q4_K Q5_K Q6_K Q8_0 IQ4_NL IQ4_XS MXFP4 F16",
+}
+
+
+@pytest.mark.parametrize("isa", REPACKED)
+def test_each_cpu_repacks_its_own_types(isa: str) -> None:
+    """As facts of llama.cpp's sources."""
+    kinds = [
+        "Q2_K",
+        "Q4_0",
+        "Q4_1",
+        "Q4_K",
+        "Q5_K",
+        "Q6_K",
+        "Q8_0",
+        "IQ4_NL",
+        "IQ4_XS",
+        "MXFP4",
+        "F16",
+        "F32",
+    ]
+    found = [kind for kind in kinds if repacked_bytes(Tensor("w", (256, 512), kind, 0, MB), isa.split())]
+    assert sorted(REPACKED[isa].split()) == sorted(found)
+
+
+def test_a_matrix_of_an_odd_height_is_not_repacked() -> None:
+    """The kernels take eight rows at once, or four."""
+    odd = Tensor("w", (256, 510), "Q4_K", 0, MB)
+    assert (0, 0) == (repacked_bytes(odd, ["avx2"]), repacked_bytes(odd, ["amx", "avx2"]))
+    assert 0 == repacked_bytes(Tensor("norm", (512,), "F32", 0, MB), ["avx2"])
+
+
+def test_amx_adds_sums_to_some_types() -> None:
+    """Four bytes to a block of 34 of Q8_0, or of 144 of Q4_K."""
+    assert MB + 8 * 512 * 4 == repacked_bytes(Tensor("w", (256, 512), "Q8_0", 0, MB), ["amx"])
+    assert MB + 512 * 4 == repacked_bytes(Tensor("w", (256, 512), "Q4_K", 0, MB), ["amx"])
+
+
+@pytest.mark.parametrize(
+    ("gpu_layers", "there"),
+    [
+        (0, []),
+        (1, ["output.weight"]),
+        (2, ["output.weight", "blk.1.x"]),
+        (3, ["output.weight", "blk.1.x", "blk.0.x"]),
+        (-1, ["output.weight", "blk.1.x", "blk.0.x"]),
+        (99, ["output.weight", "blk.1.x", "blk.0.x"]),
+    ],
+)
+def test_layers_go_on_the_gpu_from_the_last_one_on(gpu_layers: int, there: list[str]) -> None:
+    """After the output, which counts as one; the token embedding never."""
+    names = ["token_embd.weight", "output.weight", "blk.1.x", "blk.0.x"]
+    assert there == [name for name in names if on_gpu(name, 2, gpu_layers)]
+
+
+def test_on_a_gpu_memory_is_the_gpus() -> None:
+    """But for the token embedding; a tied one is there, too. A shared memory counts as RAM."""
+    kv: dict[str, Value] = {"attention.head_count": 4, "attention.head_count_kv": 4, "embedding_length": 256}
+    found = estimate(header(metadata=kv), config(gpu_layers=-1), ["avx2"], api="cuda")
+    assert (MB, 3 * MB + 1024) == (found.weights, found.gpu_weights)
+    assert 0 == found.kv
+    assert found.gpu_kv > 0
+    shared = estimate(header(metadata=kv), config(gpu_layers=-1), ["avx2"], api="cuda", shared=True)
+    assert shared.needed == found.needed + found.gpu
+
+
+def test_half_of_the_layers_on_a_gpu_take_half_of_the_cache_with_them() -> None:
+    """The rest stays where its layers are."""
+    kv: dict[str, Value] = {"attention.head_count": 4, "attention.head_count_kv": 4, "embedding_length": 256}
+    found = estimate(header(layers=4, tied=False, metadata=kv), config(gpu_layers=3), [], api="cuda")
+    assert found.kv == found.gpu_kv
+    assert (3 * MB, 3 * MB + 1024) == (found.weights, found.gpu_weights)
+
+
+def test_layers_may_have_caches_of_their_own_size() -> None:
+    """Some have none at all."""
+    own: dict[str, Value] = {"attention.head_count_kv": [0, 2, 4], "embedding_length": 512}
+    mixed = header(layers=3, metadata=own | {"attention.head_count": 8})
+    assert 6 * (64 + 64) * 2 == kv_token_bytes(mixed, "f16")
+
+
+def test_a_cache_is_reserved_in_blocks_of_256() -> None:
+    """For each stream."""
+    assert 9 * 512 == cells(config(ctx=300, parallel=8, layout="streams"))
+    assert 1024 == cells(config(ctx=300, parallel=8, layout="unified", cells=1000))
+    assert [0, 256, 256, 512] == [padded(n) for n in (0, 1, 256, 257)]
+
+
+def test_an_encoder_has_no_cache() -> None:
+    """It looks both ways."""
+    found = header(metadata={"attention.causal": False, "attention.head_count": 4, "embedding_length": 256})
+    assert (0, 0) == ((memory := estimate(found, config())).kv, memory.embeddings)
+
+
+def test_a_chat_model_says_what_embeddings_would_take() -> None:
+    """A context of their own, and logits for 128 tokens, once they are asked for."""
+    found = estimate(header(metadata={"vocab_size": 1000}), config())
+    assert found.embeddings >= 2 * 128 * 1000 * 4
+    assert found.embeddings not in (found.total, found.needed)
+
+
+def test_a_hostile_number_of_layers_takes_no_memory_here() -> None:
+    """Nothing is allocated for what a header merely says."""
+    assert Network() == network(header(metadata={"block_count": 2**40}))

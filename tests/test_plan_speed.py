@@ -1,0 +1,243 @@
+"""Predicted speed: what a token reads over what the machine reads in a second."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgeinfer.catalog.gguf import Header, Tensor
+from edgeinfer.catalog.gguf_reader import Value
+from edgeinfer.hardware import HardwareProfile
+from edgeinfer.hardware.board import Board
+from edgeinfer.hardware.cpu import CpuClass
+from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.hardware.llama_build import LlamaBuild
+from edgeinfer.hardware.memory import Memory
+from edgeinfer.plan.bandwidth import of_cpu, of_gpu
+from edgeinfer.plan.calibration import FILE, Calibration, Rates, fingerprint, load, save
+from edgeinfer.plan.speed import Speed, instruction_sets, predict, read_bytes
+
+GB = 10**9
+
+
+def machine(family: str | None = None, **values: Any) -> HardwareProfile:
+    facts: dict[str, Any] = {
+        "cpus": [CpuClass([0, 1], None, None)],
+        "cpu_quota": None,
+        "memory": Memory(4 * GB, 3 * GB, None),
+        "board": Board("A board", (), family),
+    }
+    return HardwareProfile(**facts | values)
+
+
+def header(*, tied: bool = False, metadata: dict[str, Value] | None = None) -> Header:
+    """A GB of Q4_K in two layers, half of it Q6_K in the output matrix."""
+    tensors = [Tensor("token_embd.weight", (1000, 1000), "Q6_K", 0, GB // 2)]
+    if not tied:
+        tensors.append(Tensor("output.weight", (1000, 1000), "Q6_K", 0, GB // 2))
+    tensors += [Tensor(f"blk.{i}.ffn_up.weight", (1000, 500), "Q4_K", 0, GB // 2) for i in range(2)]
+    own: dict[str, Value] = {"general.architecture": "qwen2", "qwen2.block_count": 2}
+    return Header(own | (metadata or {}), tensors, 2 * GB)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_token_reads_all_weights_but_an_embedding_of_its_own(tied: bool) -> None:
+    """Of which it takes a row; a tied one is the output matrix."""
+    assert ({"Q6_K": GB // 2, "Q4_K": GB}, {}) == read_bytes(header(tied=tied), 0)
+
+
+def test_on_a_gpu_its_memory_is_read() -> None:
+    """A layer and the output matrix there, the other layer here."""
+    assert ({"Q4_K": GB // 2}, {"Q6_K": GB // 2, "Q4_K": GB // 2}) == read_bytes(header(), 2)
+
+
+def test_of_the_experts_those_are_read_that_are_used() -> None:
+    """Two of eight."""
+    mixture = Header(
+        {
+            "general.architecture": "moe",
+            "moe.block_count": 1,
+            "moe.expert_count": 8,
+            "moe.expert_used_count": 2,
+        },
+        [
+            Tensor("blk.0.ffn_up_exps.weight", (10, 10, 8), "Q4_K", 0, GB),
+            Tensor("output.weight", (9, 9), "F16", 0, 1),
+        ],
+        GB,
+    )
+    assert ({"Q4_K": GB / 4, "F16": 1}, {}) == read_bytes(mixture, 0)
+
+
+@pytest.mark.parametrize(
+    ("profile", "tokens"),
+    [
+        (machine("raspberry-pi-4"), 3.2 / 1.5),
+        (machine("raspberry-pi-5"), 10 / 1.5),
+        (machine("rk3588"), 10 / 1.5),
+        (machine(cpu_name="Intel(R) N100"), 18 / 1.5),
+    ],
+    ids=["Pi 4", "Pi 5", "RK3588", "N100"],
+)
+def test_known_machines_have_a_speed(profile: HardwareProfile, tokens: float) -> None:
+    """And it says where the figure comes from."""
+    found = predict(header(), 0, profile)
+    assert tokens == pytest.approx(found.decode)
+    assert (found.source or "").startswith("known of")
+
+
+def test_of_an_unknown_machine_there_is_no_figure() -> None:
+    """Rather than a guess."""
+    assert Speed() == predict(header(), 0, machine())
+    assert Speed() == predict(header(), 0, HardwareProfile([], None, Memory(None, None, None)))
+
+
+def test_a_gpu_reads_at_a_share_of_its_peak() -> None:
+    """A 3B model at Q4_K_M, 2.02 GB, wrote 123 tok/s on an RTX 3060."""
+    card = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB)
+    found = predict(header(), -1, machine(), gpu=card)
+    assert 1 / (1.5 / (360 * 0.84) + 0.0015) == pytest.approx(found.decode)
+    known = of_gpu(card, machine())
+    assert known
+    assert 123 == pytest.approx(1 / (2.02e9 / known.rate + known.overhead), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "peak"),
+    [
+        ("NVIDIA GeForce RTX 3060", None, 360),
+        ("NVIDIA GeForce RTX 3060 Laptop GPU", None, 336),
+        ("NVIDIA GeForce RTX 4090", None, 1008),
+        ("Some other card", None, None),
+    ],
+)
+def test_cards_are_known_by_name(name: str, family: str | None, peak: int | None) -> None:
+    """A mobile one is a card of its own."""
+    found = of_gpu(Gpu("nvidia", name, "cuda", 6 * GB), machine(family))
+    assert peak == (found and pytest.approx(found.rate / 0.84 / GB))
+
+
+@pytest.mark.parametrize(
+    ("board", "peak"),
+    [
+        (Board("Mac14,3", (), "apple-m2"), 100),
+        (Board("Mac17,5", (), "apple-a18-pro"), 60),
+        (Board("Mac99,1", (), "apple-m9"), None),
+        (Board("NVIDIA Jetson Orin Nano Developer Kit", (), "jetson-orin-nano"), 68),
+        (Board("NVIDIA Jetson Orin Nano Developer Kit Super", (), "jetson-orin-nano"), 102),
+    ],
+    ids=lambda value: value.model if isinstance(value, Board) else "",
+)
+def test_where_the_gpu_shares_the_ram_the_board_is_what_is_known(board: Board, peak: int | None) -> None:
+    """By its chip."""
+    vendor = "apple" if board.model.startswith("Mac") else "nvidia"
+    found = of_gpu(Gpu(vendor, "GPU", "metal", GB, shared=True), machine(board=board))
+    assert peak == (found and pytest.approx(found.rate / 0.75 / GB))
+
+
+def test_amx_is_slow_with_k_quantizations() -> None:
+    """R1 1.5B: Q4_0 with its output matrix at Q6_K is 1.75 times as fast as Q4_K_M."""
+    amx = machine(cpu_name="Intel N150", cpus=[CpuClass([0], None, None, None, ("avx2", "amx"))])
+    plain = machine(cpu_name="Intel N150")
+    slow, fast = predict(header(), 0, amx), predict(header(), 0, plain)
+    assert slow.decode
+    assert fast.decode
+    assert 2 == pytest.approx(fast.decode / slow.decode)
+
+
+def test_what_llama_cpp_was_not_built_for_is_not_used() -> None:
+    """A build for an older CPU leaves AMX alone."""
+    cpus = [CpuClass([0], None, None, None, ("avx2", "amx"))]
+    assert {"avx2"} == instruction_sets(machine(cpus=cpus, llama=LlamaBuild("1", ("avx2", "fma"))))
+    assert {"avx2", "amx"} == instruction_sets(machine(cpus=cpus))
+
+
+MEASURED = Rates({"Q4_K": 5e9, "Q6_K": 10e9}, overhead=0.05, prefill=1e12)
+
+
+def calibration(profile: HardwareProfile, **values: Any) -> Calibration:
+    return Calibration(
+        fingerprint(profile), "0.3.36", "2026-01-01T00:00:00+00:00", **{"cpu": MEASURED} | values
+    )
+
+
+def test_a_measurement_counts_more_than_what_is_known() -> None:
+    """By type of weight: 1 GB / 5 + 0.5 GB / 10, and 0.05 s."""
+    profile = machine("raspberry-pi-5")
+    found = predict(header(), 0, profile, calibration(profile))
+    assert 1 / 0.3 == pytest.approx(found.decode)
+    assert "measured here" == found.source
+
+
+def test_a_type_that_was_not_measured_has_the_rate_of_the_rest() -> None:
+    """Where there is one; else the measurement does not help."""
+    profile = machine("raspberry-pi-5")
+    only = Rates({"Q4_K": 5e9})
+    assert "known of raspberry-pi-5" == predict(header(), 0, profile, calibration(profile, cpu=only)).source
+    rest = Rates({"Q4_K": 5e9, "": 2e9})
+    assert 1 / 0.45 == pytest.approx(predict(header(), 0, profile, calibration(profile, cpu=rest)).decode)
+
+
+def test_prompts_are_read_as_fast_as_was_measured() -> None:
+    """1e12 weights a second, of a model that has a million in its layers."""
+    profile = machine()
+    assert 1e6 == predict(header(), 0, profile, calibration(profile)).prefill
+    assert None is predict(header(), 0, machine("raspberry-pi-5")).prefill
+
+
+def test_a_model_on_two_sides_takes_the_time_of_both() -> None:
+    """A layer here, a layer and the output there."""
+    profile = machine()
+    both = calibration(profile, gpu=Rates({"Q4_K": 50e9, "Q6_K": 50e9}))
+    card = Gpu("nvidia", "Some card", "cuda", GB)
+    found = predict(header(), 2, profile, both, card)
+    assert 1 / (0.5 / 5 + 0.05 + 1 / 50) == pytest.approx(found.decode)
+
+
+@pytest.mark.parametrize(
+    ("tried", "best"), [({}, None), ({4: 10.0, 8: 9.0}, 4), ({2: 9.8, 4: 10.0}, 2), ({1: 5.0, 2: 9.0}, 2)]
+)
+def test_of_equally_fast_numbers_of_threads_the_smaller_is_best(tried: dict[int, float], best: int) -> None:
+    """It leaves more to others."""
+    assert best == calibration(machine(), threads=tried).best_threads
+
+
+def built(profile: HardwareProfile, version: str = "0.3.36") -> HardwareProfile:
+    return msgspec.structs.replace(profile, llama=LlamaBuild(version))
+
+
+def test_a_measurement_is_kept(tmp_path: Path) -> None:
+    """For this machine and this llama.cpp, and no other."""
+    profile = built(machine("raspberry-pi-5"))
+    kept = calibration(profile, threads={4: 10.5})
+    save(tmp_path / "store", kept)
+    assert kept == load(tmp_path / "store", profile)
+    assert None is load(tmp_path / "store", built(profile, "0.3.37"))
+    assert None is load(tmp_path / "store", msgspec.structs.replace(profile, llama=None))
+    assert None is load(tmp_path / "store", built(machine("raspberry-pi-5", cpu_quota=2.0)))
+    assert [FILE] == [path.name for path in (tmp_path / "store").iterdir()]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"machine": 3}', "\x00"])
+def test_a_broken_measurement_is_none(text: str, tmp_path: Path) -> None:
+    """It is made again, and no reason not to start."""
+    (tmp_path / FILE).write_text(text)
+    assert None is load(tmp_path, built(machine()))
+    assert None is load(tmp_path / "none", built(machine()))
+
+
+def test_free_memory_is_no_mark_of_a_machine() -> None:
+    """It is another one each time, and the kernel takes a little more or less for itself."""
+    one = machine()
+    later = msgspec.structs.replace(one, memory=Memory(4 * GB + 10_000_000, GB, None))
+    assert fingerprint(one) == fingerprint(later)
+    assert fingerprint(one) != fingerprint(machine(board=Board("Another board")))
+
+
+def test_nothing_is_known_of_most_cpus() -> None:
+    """The families that are, are few."""
+    assert None is of_cpu(machine("jetson-orin-nano"))
+    assert None is of_cpu(machine(cpu_name="AMD EPYC"))

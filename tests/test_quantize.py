@@ -1,0 +1,220 @@
+"""Making a smaller quantization on the board: by llama.cpp itself, on a small model made for it."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from edgeinfer.catalog.converted import converted
+from edgeinfer.catalog.gguf import read_header
+from edgeinfer.catalog.quantize import MEMORY, can_make, check_memory, quantize, source_for
+from edgeinfer.catalog.store import Store, Stored
+from edgeinfer.errors import InvalidRequest, QuantizeFailed, StoreBusy
+
+REPO, COMMIT = "someone/Tiny-GGUF", "c" * 40
+
+
+def write_model(path: Path, arch: str = "llama", layers: int = 9) -> None:
+    """A model of random weights in F16: 9 layers, so that the rules for first and last ones show."""
+    size, vocabulary = 256, 64
+    writer = gguf.GGUFWriter(path, arch)
+    writer.add_context_length(512)
+    writer.add_embedding_length(size)
+    writer.add_block_count(layers)
+    writer.add_feed_forward_length(size)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_file_type(1)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list([f"t{i}" for i in range(vocabulary)])
+    writer.add_token_merges([])
+    random = np.random.default_rng(0)
+
+    def add(name: str, *shape: int) -> None:
+        values = (
+            random.standard_normal(shape, dtype=np.float32) if len(shape) > 1 else np.ones(shape, np.float32)
+        )
+        writer.add_tensor(name, values.astype(np.float16) if len(shape) > 1 else values)
+
+    add("token_embd.weight", vocabulary, size)
+    add("output_norm.weight", size)
+    for layer in range(layers):
+        add(f"blk.{layer}.attn_norm.weight", size)
+        add(f"blk.{layer}.ffn_norm.weight", size)
+        for name, rows in (("attn_q", 256), ("attn_k", 128), ("attn_v", 128), ("attn_output", 256)):
+            add(f"blk.{layer}.{name}.weight", rows, size)
+        for name in ("ffn_gate", "ffn_up", "ffn_down"):
+            add(f"blk.{layer}.{name}.weight", size, size)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("models") / "Tiny-F16.gguf"
+    write_model(path)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def imported(store: Store, path: Path, quant: str = "F16") -> Stored:
+    """The file as a model of the store."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    size = path.stat().st_size
+    return store.record(Stored("tiny", quant, path, size, digest, REPO, COMMIT, path.name, "import"))
+
+
+class Growing:
+    """What a person would have seen of the file."""
+
+    def __init__(self) -> None:
+        self.total = self.last = 0
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        self.total = total
+
+    def at(self, done: int) -> None:
+        assert self.last <= done <= self.total
+        self.last = done
+
+    def note(self, text: str) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("quant", ["Q4_K_M", "Q8_0"])
+def test_a_smaller_one_is_made(file: Path, store: Store, quant: str) -> None:
+    """A model of the same name, of which its record says what it was made of. Its size was foretold."""
+    source, seen = imported(store, file), Growing()
+    made = quantize(source, quant.lower(), store, seen)
+    assert store.installed() == [source, made]
+    assert (made.name, made.quant, made.origin) == ("tiny", quant, "quantized")
+    assert (made.repo, made.revision, made.file) == (REPO, COMMIT, f"quantized/Tiny-F16.{quant}.gguf")
+    assert store.verify(made) is None
+    assert seen.last == seen.total == pytest.approx(made.size, rel=0.02)
+    found, foretold = read_header(made.path), converted(read_header(file), quant)
+    assert foretold
+    assert {t.name: (t.type, t.shape) for t in found.tensors} == {
+        t.name: (t.type, t.shape) for t in foretold.tensors
+    }
+    assert [p for p in (store.root / "incoming").rglob("*") if p.is_file()] == []
+
+
+def test_of_a_coarse_one_only_if_allowed(model_file: Path, store: Store) -> None:
+    """Q8_0 loses little, anything else too much."""
+    source = imported(store, model_file, "Q8_0")
+    with pytest.raises(InvalidRequest, match="poorer than one made of F16") as error:
+        quantize(source, "Q4_0", store)
+    assert error.value.hint == "--requantize does it all the same"
+    assert read_header(quantize(source, "Q4_0", store, requantize=True).path).by_type()["Q4_0"]
+    with pytest.raises(InvalidRequest, match="poorer"):
+        quantize(replace(source, quant="Q4_K_M"), "Q4_0", store, requantize=True)
+
+
+def test_what_it_is_made_of() -> None:
+    """The weights as they were trained first."""
+
+    def of(*quants: str) -> list[Stored]:
+        return [Stored("m", q, Path("/m"), 1, "a" * 64, REPO, COMMIT, "m", "hub") for q in quants]
+
+    def taken(quant: str, *quants: str, requantize: bool = False) -> str | None:
+        found = source_for(quant, of(*quants), requantize=requantize)
+        return found.quant if found else None
+
+    assert taken("Q4_0", "Q8_0", "F32", "F16", "BF16") == "BF16"
+    assert taken("Q4_0", "Q8_0", "F32", "F16") == "F16"
+    assert taken("Q4_0", "Q8_0", "Q4_K_M") is None
+    assert taken("Q4_0", "Q8_0", "Q4_K_M", requantize=True) == "Q8_0"
+    assert taken("Q8_0", "Q8_0", requantize=True) is None
+    assert can_make("q4_k_m")
+    assert not can_make("IQ1_S")
+
+
+def test_what_cannot_be_made_is_refused(file: Path, store: Store) -> None:
+    """With what can."""
+    with pytest.raises(InvalidRequest, match="IQ1_S can't be made here") as error:
+        quantize(imported(store, file), "IQ1_S", store)
+    assert error.value.hint
+    assert "Q4_K_M" in error.value.hint
+
+
+def test_too_little_memory_is_said_before(file: Path, store: Store) -> None:
+    """With the numbers; where it is not known, it is tried."""
+    check_memory(None)
+    check_memory(MEMORY)
+    with pytest.raises(QuantizeFailed, match=r"takes 210 MB of memory, and 100 MB are available"):
+        quantize(imported(store, file), "Q4_0", store, available=100_000_000)
+
+
+def test_llama_cpp_s_words_are_passed_on(tmp_path: Path, store: Store) -> None:
+    """A sound file may still be none that it knows."""
+    write_model(tmp_path / "Odd-F16.gguf", arch="nonsense")
+    source = imported(store, tmp_path / "Odd-F16.gguf")
+    with pytest.raises(QuantizeFailed, match="unknown model architecture: 'nonsense'"):
+        quantize(source, "Q4_0", store)
+    assert store.installed() == [source]
+
+
+def test_two_at_once_are_one_too_many(file: Path, store: Store) -> None:
+    """The second is told so."""
+    source = imported(store, file)
+    with store.lock(f"{REPO}/quantized/Tiny-F16.Q4_0.gguf"), pytest.raises(StoreBusy):
+        quantize(source, "Q4_0", store)
+
+
+LIMITED = """
+import sys
+from pathlib import Path
+from edgeinfer.catalog.quantize import quantize
+from edgeinfer.catalog.store import Store
+store = Store(Path(sys.argv[1]))
+quantize(store.installed()[0], "Q4_0", store)
+"""
+
+
+def test_a_write_that_fails_leaves_nothing(file: Path, store: Store) -> None:
+    """No half of a model."""
+    source = imported(store, file)
+    limited = ["bash", "-c", 'ulimit -f 300; exec "$@"', "bash"]
+    done = subprocess.run(
+        [*limited, sys.executable, "-c", LIMITED, str(store.root)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "QuantizeFailed: llama.cpp could not quantize it" in done.stderr
+    assert store.recorded() == [source]
+    assert [p for p in store.root.rglob("*") if p.suffix in (".gguf", ".part")] == []
+
+
+def test_the_process_ends_with_whoever_started_it(file: Path, tmp_path: Path) -> None:
+    """It says what it will take, and does nothing before it is told to."""
+    target = tmp_path / "made.gguf"
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgeinfer.llama.quantize", str(file), str(target), "Q4_0"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert 100_000 < int(process.stdout.readline()) < file.stat().st_size
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(30) == 1
+    assert not target.exists()
