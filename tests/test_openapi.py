@@ -125,12 +125,12 @@ def daemon(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 def test_no_request_brings_a_server_error_or_an_undocumented_answer(
     daemon: tuple[str, Path], tmp_path: Path
 ) -> None:
-    """Schemathesis: some two thousand requests made from the document, good and bad, the same each time.
+    """Schemathesis: more than a thousand requests made from the document, good and bad, the same each time.
 
     What keeps to the document may be refused all the same, for what no schema says: that much is not checked.
     """
     url, log = daemon
-    options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "10", "--generation-deterministic")
+    options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--generation-deterministic")
     checks = ("--exclude-checks", "positive_data_acceptance")
     done = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *options, *checks],
