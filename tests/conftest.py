@@ -22,7 +22,13 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ["EDGEINFER_STORE"] = f"{os.devnull}/store"
 
 # The same examples each time, and no time limit: the machine may be busy with something else.
-hypothesis.settings.register_profile("tests", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile(
+    "tests",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],  # a busy machine is no fault
+)
 hypothesis.settings.load_profile("tests")
 
 

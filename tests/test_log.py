@@ -65,6 +65,7 @@ def test_every_line_of_a_traceback_starts_like_the_first() -> None:
 def test_uvicorn_writes_through_our_handler_once() -> None:
     """Its loggers come with handlers of their own where nobody clears them."""
     logging.getLogger("uvicorn.error").addHandler(logging.StreamHandler(io.StringIO()))
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)  # a server before may have set another
     stream = logged()
     logging.getLogger("uvicorn.error").info("Started")
     assert stream.getvalue() == "INFO uvicorn.error: Started\n"
