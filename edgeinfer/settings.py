@@ -105,6 +105,13 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             gt=0,
         ),
     ] = 60.0
+    prefix_cache_mb: Annotated[
+        int,
+        _doc(
+            "Megabytes of prompts kept on disk when the daemon stops, so that it need not read them again; 0 keeps none.",
+            ge=0,
+        ),
+    ] = 0
     drain_timeout: Annotated[float, _doc("Seconds that running answers get to finish at shutdown.", ge=0)] = (
         20.0
     )

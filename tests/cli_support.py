@@ -152,6 +152,11 @@ class ScriptedDaemon(ThreadingHTTPServer):
         self.keys: list[str | None] = []
         self.client_gone = threading.Event()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has heard enough is no error; the traceback would stand in the command's stderr."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def port(self) -> str:
         return str(self.server_address[1])

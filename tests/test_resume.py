@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from test_constraint import BUDGET, PERSON, THOUGHT, grammar
 from test_engine_support import Answer, Clock, Driver, assert_clean, config, encode
 
-from edgeinfer.engine.backend import Row
+from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import END, FakeBackend, FakeVocab
@@ -61,10 +62,11 @@ class Asking:
         self.answers = [Answer() for _ in range(n)]
         self.deltas: list[Delta] = []
         self.engines = 0
+        self.computed: list[tuple[int, int]] = []
 
     def run(self, steps: int) -> Asking:
         while self.generation.left:
-            engine = self._engine()
+            engine, told = self._engine(), len(self.deltas)
             for _ in range(steps):
                 for delta in engine.step():
                     self.generation.note(delta)
@@ -72,6 +74,9 @@ class Asking:
                     self.deltas.append(delta)
                 assert not engine.failures
                 engine.check_integrity()
+            if len(self.deltas) > told:
+                self.generation.advance()
+            self.generation.died(alone=False)
         return self
 
     def _engine(self) -> Engine:
@@ -80,6 +85,7 @@ class Asking:
         backend = FakeBackend(self.config)
         if self.script is not None:
             backend = Writing(self.config, self.prompt, self.script)
+        record(backend, self.computed)
         engine = Engine(backend, self.config, Clock())
         asked = self.generation.message(self.engines)
         assert isinstance(asked, Generate)
@@ -95,6 +101,17 @@ class Asking:
     def told(self) -> list[tuple[str, list[int], Any, tuple[Any, ...]]]:
         """All that a caller sees of each answer, times left out."""
         return [(a.text, a.tokens, a.logprobs, ending(a.finish)) for a in self.answers]
+
+
+def record(backend: FakeBackend, computed: list[tuple[int, int]]) -> None:
+    """Into `computed`: where each decode of the one sequence began, and how many tokens it had."""
+    decode = backend.decode
+
+    def recorded(batch: Batch) -> DecodeStatus:
+        computed.append((int(batch.positions[0]), batch.size))
+        return decode(batch)
+
+    backend.decode = recorded  # type: ignore[method-assign]
 
 
 def ending(finish: Finish) -> tuple[Any, ...]:
@@ -194,6 +211,29 @@ def test_whoever_is_cut_every_few_steps_gets_the_undisturbed_answer(
     disturbed = Asking(**asked, layout=layout)
     assert undisturbed.told == disturbed.run(steps).told
     assert disturbed.engines > 1 or len(undisturbed.deltas) <= steps * len(undisturbed.answers)
+
+
+@pytest.mark.parametrize("case", ["drawn", "a schema", "a long forced run", "thinking, logprobs"])
+def test_with_a_seed_tokens_are_computed_together_as_they_were(case: str) -> None:
+    """llama.cpp multiplies one row and several in different ways, and a near tie would flip."""
+    asked = {"prompt": "hello", **CASES[case]}
+    undisturbed = Asking(**asked).run(10_000)
+    disturbed = Asking(**asked)
+    disturbed.run(3)
+    begun = [i for i, (position, _) in enumerate(disturbed.computed) if position == 0]
+    lives = [disturbed.computed[a:b] for a, b in itertools.pairwise([*begun, None])]
+    assert len(lives) > 1
+    exact = [life for life in lives if life == undisturbed.computed[: len(life)]]
+    hurried = [life for life in lives if life not in exact]
+    assert len(exact) > 1
+    assert all(life[0][1] > undisturbed.computed[0][1] for life in hurried)
+
+
+def test_without_a_seed_they_are_computed_as_fast_as_it_goes() -> None:
+    """Nobody can tell."""
+    asked = Asking("hello", max_tokens=20, ignore_eos=True, seed=None)
+    asked.run(4)
+    assert (0, 5 + 4) in asked.computed
 
 
 def test_the_cases_are_what_they_say() -> None:

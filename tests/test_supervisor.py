@@ -425,3 +425,35 @@ async def test_what_the_worker_logs_comes_out_in_the_daemon(
         with pytest.raises(ModelLoadFailed):
             await supervisor.ready()
     assert any(r.name == "llama.cpp" and "none.gguf" in r.getMessage() for r in caplog.records)
+
+
+async def test_a_worker_that_sends_garbage_is_replaced() -> None:
+    """Its memory may be broken. What it was asked is asked of the next one."""
+    async with supervised(SLOW) as supervisor:
+        found, params = "", SamplingParams(max_tokens=30, seed=1, ignore_eos=True)
+        async with aclosing(asked(supervisor, "hello", params)) as deltas:
+            async for delta in deltas:
+                found += delta.text
+                if len(found) == 5 and not supervisor.restarts:
+                    assert supervisor._worker
+                    supervisor._worker._reader.feed_data(b"\xff" * 100)
+        assert plain("hello", ctx=2048, seed=1, max_tokens=30, ignore_eos=True) == found
+        assert "it sent what cannot be understood" in (supervisor.last_exit or "")
+
+
+async def test_a_bug_of_ours_does_not_leave_a_daemon_that_waits_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has failed, and whoever minds it sees that."""
+    async with supervised(FAKE) as supervisor:
+        await supervisor.ready()
+
+        async def broken(death: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(supervisor._launcher, "after", broken)
+        kill(supervisor)
+        await eventually(lambda: supervisor.state == "failed")
+        assert not supervisor.healthy
+        with pytest.raises(EdgeinferError, match="a bug"):
+            await supervisor.ready()

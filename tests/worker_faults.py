@@ -25,7 +25,7 @@ VARIABLE = "WORKER_FAULTS"
 def faulty(monkeypatch: pytest.MonkeyPatch, **faults: Any) -> None:
     """From now on workers have these faults."""
     path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.setattr("edgeinfer.worker.client.MODULE", "worker_faults")
+    monkeypatch.setattr("edgeinfer.worker.spawn.MODULE", "worker_faults")
     monkeypatch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
     monkeypatch.setenv(VARIABLE, json.dumps(faults))
 

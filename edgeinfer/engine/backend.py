@@ -121,6 +121,17 @@ class Backend(Protocol):
         """Cells that `sequence` has."""
         ...
 
+    def save(self, sequence: int) -> bytes:
+        """The cells of `sequence`, for `restore`."""
+        ...
+
+    def restore(self, sequence: int, data: bytes) -> bool:
+        """Give `sequence`, which must be empty, the cells that were saved; False if they do not fit.
+
+        `data` is trusted: it was saved by a backend for the same model and configuration.
+        """
+        ...
+
     def abort(self) -> None:
         """Make the running decode return ABORTED soon. From any thread."""
         ...

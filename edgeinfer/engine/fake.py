@@ -109,6 +109,18 @@ class FakeBackend:
     def length(self, sequence: int) -> int:
         return len(self._sequences[sequence])
 
+    def save(self, sequence: int) -> bytes:
+        return np.array(self._sequences[sequence], np.int32).tobytes()
+
+    def restore(self, sequence: int, data: bytes) -> bool:
+        tokens: list[int] = np.frombuffer(data, np.int32).tolist()
+        if self._sequences[sequence]:
+            raise ValueError(f"sequence {sequence} is not empty")
+        self._sequences[sequence] = tokens
+        self._shared[sequence] = list(range(self._next_cell + 1, self._next_cell + 1 + len(tokens)))
+        self._next_cell += len(tokens)
+        return True
+
     def abort(self) -> None:
         self._abort.set()
 

@@ -106,6 +106,29 @@ class KVCache(ABC):
             self.backend.remove(slot.id, 0)
         del slot.tokens[n:]
 
+    def kept(self) -> list[Slot]:
+        """Slots that hold something, last used first."""
+        return sorted((s for s in self.slots if s.tokens), key=lambda s: -s.last_used)
+
+    def restore(self, tokens: Seq[int], data: bytes) -> bool:
+        """Put what the backend saved of `tokens` into an empty slot; False if there is none, or no room."""
+        slot = next((s for s in self.slots if not s.running and not s.tokens), None)
+        if slot is None:
+            return False
+        self._start(slot, len(tokens))
+        # Nothing gives way for it: whatever is there already was used later.
+        fits = self.cells_used + self.cells_cached + len(tokens) <= self.cells and self.reserve(
+            slot, len(tokens)
+        )
+        restored = fits and self.backend.restore(slot.id, data)
+        if restored and self.backend.length(slot.id) == len(tokens):
+            self.commit(slot, tokens)
+        else:
+            self.backend.remove(slot.id, 0)
+            restored = False
+        self.release(slot)
+        return restored
+
     def compact(self) -> None:  # noqa: B027 -- a layout may have nothing to do
         """Move running slots to where decoding them together is fastest."""
 

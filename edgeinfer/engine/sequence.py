@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import sys
 from bisect import bisect_right
-from itertools import accumulate
 
 import msgspec
 
@@ -143,9 +142,8 @@ class Sequence:
             return None
         return Pending(list(self.due), self.ending, self.look_at, held)
 
-    def take_up(self, begun: Begun, pending: Pending | None, runs: list[int]) -> None:
+    def take_up(self, begun: Begun, pending: Pending | None) -> None:
         """Go on with an answer that began elsewhere; its tokens have been written already."""
-        self.bounds = list(accumulate(runs, initial=self.n_prompt)) if runs else []
         self.admitted = self.arrived + begun.queue_ms / 1e3
         self.first_token = self.admitted + begun.prompt_ms / 1e3
         self.cached_tokens = begun.cached_tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import copy
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 from edgeinfer.engine.backend import Row, Vocab
@@ -14,6 +15,7 @@ from edgeinfer.engine.output import ChosenLogprob, FinishReason, Produced, Token
 from edgeinfer.engine.sequence import Request, Sequence
 from edgeinfer.engine.thinking import Thinking
 from edgeinfer.engine.words import Words
+from edgeinfer.errors import ConstraintFailed
 
 
 class Written(NamedTuple):
@@ -49,9 +51,18 @@ class Writer:
     def resume(self, sequence: Sequence, produced: Produced) -> None:
         """Bring a fresh `sequence` to where another engine left it; nothing is sent twice. Raises ConstraintFailed."""
         assert produced.begun is not None
-        text = "".join(self._push(sequence, token) for token in produced.tokens)
+        self.open(sequence)
+        opened = sequence.n_produced
+        text, sequence.opening = sequence.opening, ""
+        for token in produced.tokens[opened:]:
+            text += self._push(sequence, token)
+        if sequence.tokens[sequence.n_prompt :] != produced.tokens:
+            raise ConstraintFailed("the answer so far does not begin as its grammar says")
         sequence.n_told = len(produced.tokens)
-        sequence.take_up(produced.begun, produced.pending, produced.runs)
+        sequence.take_up(produced.begun, produced.pending)
+        if produced.runs:  # the first of them was written after what had been computed along with the prompt
+            _, *ends = accumulate(produced.runs, initial=sequence.n_prompt)
+            sequence.bounds = [sequence.n_prompt + opened, *ends]
         if sequence.request.params.logprobs is not None:
             held = produced.pending.logprobs if produced.pending else []
             sequence.logprobs.replay([self._vocab.piece(t) for t in produced.tokens], text, held)

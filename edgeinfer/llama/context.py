@@ -85,6 +85,19 @@ class LlamaBackend:
     def length(self, sequence: int) -> int:
         return int(lib.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
+    def save(self, sequence: int) -> bytes:
+        size = lib.llama_state_seq_get_size(self._context, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = lib.llama_state_seq_get_data(self._context, buffer, size, sequence)
+        return bytes(memoryview(buffer)[:written])
+
+    def restore(self, sequence: int, data: bytes) -> bool:
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        read = lib.llama_state_seq_set_data(self._context, buffer, len(data), sequence)
+        if read != len(data):
+            self.remove(sequence, 0)
+        return bool(read == len(data))
+
     def abort(self) -> None:
         self._abort_flag[0] = b"\x01"
 

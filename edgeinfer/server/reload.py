@@ -72,9 +72,11 @@ class Reloader:
         """What comes of it stands in `daemon.reload`. Never raises; one after the other."""
         async with self._turn:
             daemon = self._daemon
+            serving = daemon.supervisor.info is not None  # else nothing was announced that could be reloaded
             number = daemon.reload.number + 1 if daemon.reload else 1
             daemon.reload = Reload(number, "running")
-            notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            if serving:
+                notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 daemon.reload = await self._reload(number)
                 logger.info("reloaded: %s", daemon.reload.message)
@@ -85,7 +87,7 @@ class Reloader:
                 daemon.reload = Reload(number, "failed", f"internal error: {e}")
                 logger.exception("the reload failed")
             finally:
-                if daemon.supervisor.state != "stopped":
+                if serving and daemon.supervisor.state != "stopped":
                     failed = " (the last reload failed)" if daemon.reload.state == "failed" else ""
                     notify(f"READY=1\nSTATUS=serving {daemon.model_name}{failed}")
 

@@ -12,7 +12,7 @@ import socket
 import sys
 import termios
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -46,6 +46,7 @@ from edgeinfer.server.tls import Certificate, certificate
 from edgeinfer.server.watchdog import watchdog
 from edgeinfer.settings import Loaded, Settings
 from edgeinfer.worker.fallback import Fallbacks
+from edgeinfer.worker.messages import Shelf
 from edgeinfer.worker.supervisor import Supervisor
 
 WRONG_SETTINGS = 2
@@ -95,6 +96,7 @@ def run(loaded: Loaded) -> int:
             markers=MARKERS,
             fallbacks=Fallbacks(_own_folder(settings) / FALLBACKS),
             replan=lambda _: _replanned(app.state.daemon.settings),
+            shelf=_shelf(settings.prefix_cache_mb),
         )
         choices = Choices(plan.config, plan.reasons, loaded.sources, plan.tool_format)
         app = create_app(settings, supervisor, choices)
@@ -120,6 +122,15 @@ def _replanned(settings: Settings) -> EngineConfig | None:
     except EdgeinferError as e:
         logger.warning("there is no other plan: %s", e.message)
         return None
+
+
+def _shelf(megabytes: int, environ: Mapping[str, str] = os.environ) -> Shelf | None:
+    """In the cache directory that systemd gives, else in the user's."""
+    if not megabytes:
+        return None
+    given = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
+    home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/root")) / ".cache"
+    return Shelf(str(Path(given or Path(home) / "edgeinfer") / "prefixes"), megabytes)
 
 
 def exit_status(error: EdgeinferError) -> int:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-import socket
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -32,26 +29,25 @@ from edgeinfer.worker.messages import (
     Pong,
     Queued,
     Ready,
+    Shelf,
     Shutdown,
     Step,
     ToDaemon,
     Working,
 )
+from edgeinfer.worker.spawn import spawn
 from edgeinfer.worker.suspects import Suspects
 from edgeinfer.worker.waiting import within
 
 log = logging.getLogger("edgeinfer.worker")
 
-MODULE = "edgeinfer.worker.process"
-ENVIRONMENT = {
-    "GGML_NO_BACKTRACE": "1",  # else an abort attaches a debugger to the dying worker
-    "GOMP_SPINCOUNT": "10000",  # OpenMP's barrier must not spin while another process wants the core
-    "OPENBLAS_NUM_THREADS": "1",  # numpy computes little here, and llama.cpp has the cores
-    "PYTHONUNBUFFERED": "1",
-}
-
 HANG_TIMEOUT = 60.0
 STOPPED = "stopped"
+STOP = 5.0
+"""Seconds that a worker may take to end."""
+
+SAVING = 10.0
+"""The same for what it keeps on disk."""
 
 ModelFile = tuple[str, int, int]
 """Path, size and time of change: another file is another model, whatever its name."""
@@ -69,6 +65,7 @@ class Worker:
         markers: Sequence[str] = (),
         hang_timeout: float = HANG_TIMEOUT,
         suspects: Suspects | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self.config = config
         self.heartbeat = Heartbeat(hang_timeout)
@@ -84,6 +81,7 @@ class Worker:
         self.idle.set()
         self._markers = tuple(markers)
         self._suspects = suspects or Suspects()
+        self._shelf = shelf
         self._asked: dict[int, Asked] = {}
         self._replies: dict[int, asyncio.Queue[ToDaemon | WorkerDied]] = {}
         self._unread: set[int] = set()  # requests that are not known to wait in the engine
@@ -108,28 +106,12 @@ class Worker:
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    MODULE,
-                    str(theirs.fileno()),
-                    pass_fds=(theirs.fileno(),),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    stderr=asyncio.subprocess.PIPE,
-                    env={**ENVIRONMENT, **os.environ},
-                )
-            except BaseException:
-                ours.close()
-                raise
+        self._process, ours = await spawn()
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         assert self._process.stderr is not None
         listening = asyncio.create_task(self._last_words.listen(self._process.stderr))
         self._tasks = [listening, asyncio.create_task(self._read_messages())]
-        self.send(Load(self.config, self._markers))
+        self.send(Load(self.config, self._markers, self._shelf))
 
     async def loaded(self, timeout: float) -> ModelInfo:
         """Wait for the model; raises what the worker says against it, NotReady after `timeout` seconds."""
@@ -145,8 +127,8 @@ class Worker:
         assert self.death is not None
         return self.death
 
-    async def stop(self, timeout: float = 5.0) -> None:
-        """Ask it to end; kill it if it does not within `timeout` seconds, or has nothing to tidy up yet."""
+    async def stop(self) -> None:
+        """Ask it to end; kill it if it does not soon, or has nothing to tidy up yet."""
         if self._starting is None:
             return
         await asyncio.wait([self._starting])
@@ -155,7 +137,7 @@ class Worker:
         self._verdict = self._verdict or STOPPED
         if self.info is not None:
             self.send(Shutdown())
-            await within(timeout, self._process.wait())
+            await within(STOP + (SAVING if self._shelf else 0), self._process.wait())
         self._kill()
         await self.wait()
 
@@ -205,8 +187,12 @@ class Worker:
                 self.idle.set()
 
     async def _read_messages(self) -> None:
-        while (message := await frames.read(self._reader, frames.to_daemon)) is not None:
-            self._dispatch(message)
+        try:
+            while (message := await frames.read(self._reader, frames.to_daemon)) is not None:
+                self._dispatch(message)
+        except Exception as e:  # its memory may be broken, and with it what it sends
+            log.exception("a message from the worker")
+            self.kill(f"it sent what cannot be understood: {e}")
         self._writer.close()
         await self._bury(await self._process.wait())
 

@@ -31,9 +31,11 @@ def encode(message: Message) -> bytes:
 
 
 async def read(stream: asyncio.StreamReader, decoder: msgspec.msgpack.Decoder[M]) -> M | None:
-    """The next message, None at the end of the stream."""
+    """The next message, None at the end of the stream. Raises ValueError for what is none."""
     try:
         (length,) = HEADER.unpack(await stream.readexactly(HEADER.size))
+        if length > LONGEST:
+            raise ValueError(f"a frame of {length} bytes")
         return decoder.decode(await stream.readexactly(length))
     except (asyncio.IncompleteReadError, ConnectionError):
         return None

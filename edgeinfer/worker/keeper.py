@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Coroutine
+from typing import Any, Literal
 
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.output import EngineStats
@@ -106,7 +106,7 @@ class Keeper:
 
     async def start(self) -> None:
         """Begin to spawn the first worker; returns before it is ready."""
-        self._keeping = asyncio.create_task(self._keep_first())
+        self._keep_with(self._keep_first())
 
     async def replace(
         self,
@@ -166,14 +166,14 @@ class Keeper:
             new = await self._launcher.load(self._launcher.known(config))
         finally:
             if new is None and not self._stopped:  # back to what worked
-                self._keeping = asyncio.create_task(self._keep_next(0))
+                self._keep_with(self._keep_next(0))
         return self._take(new, config, switched)
 
     def _take(self, worker: Worker, config: EngineConfig, switched: Callable[[], None]) -> ModelInfo:
         """Keep this one, which is ready, from now on."""
         self._launcher.want(config)
         self._worker = worker
-        self._keeping = asyncio.create_task(self._keep(worker))
+        self._keep_with(self._keep(worker))
         switched()
         assert worker.info
         return worker.info
@@ -200,6 +200,18 @@ class Keeper:
             if self.state != "stopped":
                 self.state = state
             self._changed.notify_all()
+
+    def _keep_with(self, keeping: Coroutine[Any, Any, None]) -> None:
+        self._keeping = asyncio.create_task(self._fail_loudly(keeping))
+
+    async def _fail_loudly(self, keeping: Coroutine[Any, Any, None]) -> None:
+        """A bug here must not leave a daemon that waits for ever: its service manager shall see it."""
+        try:
+            await keeping
+        except Exception as e:
+            log.exception("the worker is no longer kept")
+            self.load_error = EdgeinferError(f"internal error: {e}")
+            await self._enter("failed")
 
     async def _keep_first(self) -> None:
         try:

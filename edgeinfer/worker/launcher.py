@@ -11,6 +11,7 @@ from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU, WorkerDied
 from edgeinfer.worker.client import HANG_TIMEOUT, Worker
 from edgeinfer.worker.death import Death
 from edgeinfer.worker.fallback import Attempt, Fallbacks, changes, smaller
+from edgeinfer.worker.messages import Shelf
 from edgeinfer.worker.suspects import Suspects
 
 log = logging.getLogger("edgeinfer.worker")
@@ -47,7 +48,9 @@ class Launcher:
         markers: Sequence[str] = (),
         fallbacks: Fallbacks | None = None,
         replan: Replan | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
+        self._shelf = shelf
         self.suspects = Suspects()
         self._markers = markers
         self._load_timeout = load_timeout
@@ -112,7 +115,7 @@ class Launcher:
 
     async def load(self, config: EngineConfig) -> Worker:
         """A worker that is ready with `config`, and no other. Raises NotLoaded."""
-        worker = Worker(config, self._markers, self._hang_timeout, self.suspects)
+        worker = Worker(config, self._markers, self._hang_timeout, self.suspects, self._shelf)
         ready = False
         try:
             await worker.start()
@@ -146,5 +149,9 @@ class Launcher:
 
     async def _planned(self, reason: str) -> EngineConfig | None:
         """How to load the model on the machine as it is now; None: as before."""
-        found = await asyncio.to_thread(self._replan, reason) if self._replan else None
+        try:
+            found = await asyncio.to_thread(self._replan, reason) if self._replan else None
+        except Exception:
+            log.exception("no plan could be made anew")
+            found = None
         return None if found == self.config else found

@@ -36,14 +36,24 @@ Prompt = Sequence[Span | int]
 # --- daemon -> worker
 
 
+class Shelf(msgspec.Struct, frozen=True):
+    """A directory, ours alone, in which beginnings of prompts are kept while no worker runs; how many MB of them."""
+
+    directory: str
+    megabytes: int
+
+
 class Load(Message, frozen=True):
     """The first message a worker gets; answered by `Ready`, or by `Failed` with id 0.
 
-    `markers`: control tokens which are text here, if the model has them, because they mark tool calls or thinking.
+    Attributes:
+        markers: control tokens which are text here, if the model has them, because they mark tool calls or thinking.
+        shelf: None keeps nothing.
     """
 
     config: EngineConfig
     markers: tuple[str, ...] = ()
+    shelf: Shelf | None = None
 
 
 class Generate(Message, frozen=True):

@@ -16,15 +16,15 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 from edgeinfer.engine.constraint import Constraint
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelLoadFailed
+from edgeinfer.worker.affinity import keep_to
 from edgeinfer.worker.frames import FrameSocket, to_worker
 from edgeinfer.worker.messages import (
     Cancel,
@@ -39,6 +39,7 @@ from edgeinfer.worker.messages import (
     Pong,
     Queued,
     Ready,
+    Shelf,
     Shutdown,
     Step,
     Text,
@@ -49,6 +50,7 @@ from edgeinfer.worker.messages import (
 )
 from edgeinfer.worker.prompts import Prompts
 from edgeinfer.worker.runtime import Runtime, open_runtime
+from edgeinfer.worker.shelf import load, save
 
 log = logging.getLogger("edgeinfer.worker")
 
@@ -75,8 +77,9 @@ class WorkerLog(logging.Handler):
 class WorkerProcess:
     """One loaded model at work. `run` returns when the daemon says so or is gone."""
 
-    def __init__(self, channel: FrameSocket[ToWorker], runtime: Runtime) -> None:
+    def __init__(self, channel: FrameSocket[ToWorker], runtime: Runtime, shelf: Shelf | None = None) -> None:
         self._channel = channel
+        self._shelf = shelf
         self._runtime = runtime
         self._engine = Engine(runtime.backend, runtime.config, time.monotonic) if runtime.backend else None
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
@@ -91,6 +94,9 @@ class WorkerProcess:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         if self._engine:
             self._grammars.submit(self._engine.writer.grammars.load)
+            if self._shelf:
+                tokens = load(self._shelf, self._engine.config, self._engine.cache, self._go_round)
+                log.info("%d tokens of prompts are there from before", tokens)
         while not self._ended:
             self._take_jobs()
             if self._engine and self._engine.has_work:
@@ -98,6 +104,8 @@ class WorkerProcess:
             if self._embeds:
                 self._embed(*self._embeds.pop(0))
         self._grammars.shutdown(cancel_futures=True)  # it must not use a model that is gone
+        if self._shelf and self._engine:
+            save(self._shelf, self._engine.config, self._engine.cache)
 
     # --- the reader's thread
 
@@ -241,35 +249,24 @@ class WorkerProcess:
 
 def serve(channel: FrameSocket[ToWorker]) -> int:
     """Load what the first message says, then work; -> exit status."""
-    load = channel.receive()
-    if not isinstance(load, Load):
+    asked = channel.receive()
+    if not isinstance(asked, Load):
         return 1
     started = time.monotonic()
-    keep_to(load.config.cpus)
+    keep_to(asked.config.cpus)
     try:
-        runtime = open_runtime(load.config, load.markers)
+        runtime = open_runtime(asked.config, asked.markers)
     except EdgeinferError as e:
         channel.send(Failed(0, e.data()))
         return 1
     except Exception as e:
         log.exception("loading failed")
-        channel.send(Failed(0, ModelLoadFailed(f"{load.config.model}: {str(e) or type(e).__name__}").data()))
+        channel.send(Failed(0, ModelLoadFailed(f"{asked.config.model}: {str(e) or type(e).__name__}").data()))
         return 1
     channel.send(Ready(runtime.info, time.monotonic() - started, runtime.step_ms))
-    WorkerProcess(channel, runtime).run()
+    WorkerProcess(channel, runtime, asked.shelf).run()
     runtime.close()
     return 0
-
-
-def keep_to(cpus: Sequence[int]) -> None:
-    """Run on these CPUs only, with the threads that libraries have and will have. Linux alone lets us say so."""
-    if not cpus or not hasattr(os, "sched_setaffinity"):
-        return
-    try:
-        for thread in Path("/proc/self/task").iterdir():
-            os.sched_setaffinity(int(thread.name), cpus)
-    except OSError as e:  # one of them is not there, or not for us
-        log.warning("the worker cannot keep to CPUs %s: %s", ", ".join(map(str, cpus)), e)
 
 
 def main() -> int:

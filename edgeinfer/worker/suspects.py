@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection
 
 from edgeinfer.worker.asked import Asked
+
+log = logging.getLogger("edgeinfer.worker")
 
 
 class Suspects:
@@ -31,6 +34,9 @@ class Suspects:
             asked.died(alone=len(casualties) == 1 or asked is self._trial)
             if asked.alone >= self.GUILTY:
                 asked.guilty = death
+                log.error("a request is given up: workers die of it (%s)", death)
+        if suspects := sum(asked.deaths >= self.SUSPECT and not asked.guilty for asked in casualties):
+            log.warning("%d requests may be what kills workers: they go on one by one", suspects)
         self._trial = None
         self._change()
 
@@ -38,6 +44,8 @@ class Suspects:
         """May it go in now? If not, ask again after a `change`."""
         if asked.deaths < self.SUSPECT:
             return self._trial is None and not self._gate
+        if self._trial is asked:
+            return True
         if asked not in self._gate:
             self._gate.append(asked)
         if self._trial is not None or self._gate[0] is not asked:
