@@ -95,6 +95,8 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("llama",), (*LEAVES, "engine", "worker.messages")),
         (("worker",), (*LEAVES, "engine", "llama")),
         (("service",), (*LEAVES, "hardware", "plan")),
+        (("bench",), (*LEAVES, "catalog", "hardware", "plan", "engine", "worker")),
+        (("install",), (*LEAVES, "catalog", "hardware", "plan")),
         (
             ("doctor",),
             (
