@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgeinfer.errors import SettingsError
@@ -44,6 +44,7 @@ def test_a_value_over_several_lines_is_left_to_the_user() -> None:
     assert refused.value.hint
 
 
+@example("a\u2028b\x85\x1c", True, 1)
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.booleans(), st.integers(-(2**53), 2**53))
 def test_any_value_is_read_back(text: str, flag: bool, number: int) -> None:
     values: dict[str, Value] = {"a": text, "b": flag, "c": number}

@@ -33,7 +33,8 @@ def updated(text: str, values: Mapping[str, Value]) -> str:
         SettingsError: `text` is no TOML.
     """
     _parse(text)
-    lines = (text or _HEAD).splitlines()
+    # Not splitlines(): a value may hold what Python takes for the end of a line, and TOML does not.
+    lines = (text or _HEAD).removesuffix("\n").split("\n")
     for key, value in values.items():
         said = f"{key} = {_toml(value)}"
         at = next(
