@@ -111,6 +111,7 @@ def test_another_model_is_served_under_its_own_name(tmp_path: Path, model_file: 
         assert httpx.post(f"{url}/v1/completions", json={**asked, "model": "fake"}).status_code == 404
 
 
+@pytest.mark.slow
 def test_what_cannot_be_loaded_changes_nothing(tmp_path: Path) -> None:
     """The reason is told by the command, the status and the log, and the next reload may succeed."""
     broken = tmp_path / "broken.gguf"

@@ -198,6 +198,26 @@ async def test_whoever_gives_up_a_replacement_leaves_the_old_one(monkeypatch: py
         assert 1 == len(_workers())
 
 
+@pytest.mark.parametrize("beside", [True, False])
+@pytest.mark.parametrize("looks", [0, 1, 2, 3, 5, 10, 30, 100, 300])
+async def test_given_up_at_any_point_there_is_one_worker_and_it_is_kept(beside: bool, looks: int) -> None:
+    """Whichever that is: it answers, and is started again when it dies."""
+    async with supervised(FAKE) as supervisor:
+        await supervisor.ready()
+        replacing = asyncio.create_task(supervisor.replace(OTHER, beside=beside, drain=60))
+        for _ in range(looks):
+            await asyncio.sleep(0)
+        replacing.cancel()
+        await asyncio.wait([replacing])
+        assert 3 == len(await text(supervisor))
+        await eventually(lambda: len(_workers()) == 1)
+        restarts = supervisor.restarts
+        kill(supervisor)
+        await eventually(lambda: supervisor.restarts > restarts)
+        assert 3 == len(await text(supervisor))
+    assert not _workers()
+
+
 async def test_the_new_one_is_kept_like_the_old_one() -> None:
     """It is restarted when it dies, as itself."""
     async with supervised(SLOW) as supervisor:

@@ -83,6 +83,7 @@ async def test_one_that_kills_late_is_found_as_well(monkeypatch: pytest.MonkeyPa
         assert supervisor.restarts <= 5
 
 
+@pytest.mark.slow
 async def test_one_that_hangs_every_worker_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hang is a death like any other."""
     faulty(monkeypatch, poison={"token": TOKEN, "position": 0, "how": "hang"})
@@ -94,6 +95,7 @@ async def test_one_that_hangs_every_worker_is_found_too(monkeypatch: pytest.Monk
         assert expected("other") == await other
 
 
+@pytest.mark.slow
 async def test_two_that_kill_are_both_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """One after the other."""
     faulty(monkeypatch, poison={"token": TOKEN, "position": 0, "how": "SIGSEGV"})

@@ -224,3 +224,12 @@ async def answer(supervisor: Supervisor) -> tuple[str, Finish]:
         text, finish = text + delta.text, delta.finish
     assert finish
     return text, finish
+
+
+async def test_who_is_in_a_hurry_keeps_nothing(folder: Path) -> None:
+    """A second signal does not wait for a disk."""
+    async with supervised(config(ctx=512), shelf=shelf(folder)) as supervisor:
+        await answer(supervisor)
+        await supervisor.end()
+        assert "stopped" == supervisor.state
+    assert [] == list(files(folder))

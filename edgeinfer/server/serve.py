@@ -247,7 +247,7 @@ class Server(uvicorn.Server):
         self._hurrying = self._hurrying or asyncio.create_task(self._hurry())
 
     async def _hurry(self) -> None:
-        await self.daemon.supervisor.stop()
+        await self.daemon.supervisor.end()
         await asyncio.sleep(LAST_GASP)
         for connection in list(self.server_state.connections):
             if transport := getattr(connection, "transport", None):

@@ -149,6 +149,7 @@ class Keeper:
             old = await self._let_go()
         except asyncio.CancelledError:
             await asyncio.shield(new.stop())
+            self._keep_on()
             raise
         if old:
             self._draining = asyncio.create_task(_drain(old, drain))
@@ -157,16 +158,15 @@ class Keeper:
     async def _load_afterwards(
         self, config: EngineConfig, drain: float, switched: Callable[[], None]
     ) -> ModelInfo:
-        await self._enter("reloading")
-        old = await self._let_go()
         new = None
         try:
-            if old:
+            await self._enter("reloading")
+            if old := await self._let_go():
                 await _drain(old, drain)
             new = await self._launcher.load(self._launcher.known(config))
         finally:
-            if new is None and not self._stopped:  # back to what worked
-                self._keep_with(self._keep_next(0))
+            if new is None:  # back to what worked
+                self._keep_on()
         return self._take(new, config, switched)
 
     def _take(self, worker: Worker, config: EngineConfig, switched: Callable[[], None]) -> ModelInfo:
@@ -184,6 +184,20 @@ class Keeper:
             self._keeping.cancel()
             await asyncio.wait([self._keeping])
         return self._worker
+
+    def _keep_on(self) -> None:
+        """Nothing came of a replacement: keep the worker that is there, or the next one like it."""
+        if not self._stopped:
+            self._keep_with(self._keep_again(self._keeping))
+
+    async def _keep_again(self, before: asyncio.Task[None] | None) -> None:
+        if before:
+            before.cancel()
+            await asyncio.wait([before])
+        if self._worker and self._worker.death is None:
+            await self._keep(self._worker)
+        else:
+            await self._keep(await self._restart(0))
 
     async def _stop(self) -> None:
         """End everything, once."""
@@ -221,9 +235,6 @@ class Keeper:
             await self._enter("failed")
         else:
             await self._keep(worker)
-
-    async def _keep_next(self, hasty: int) -> None:
-        await self._keep(await self._restart(hasty))
 
     async def _keep(self, worker: Worker) -> None:
         """One that is ready, and its successors; until cancelled."""

@@ -16,7 +16,7 @@ from edgeinfer.engine.output import Delta
 from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import InvalidRequest, NotReady, QueueFull, ShuttingDown, WorkerDied
 from edgeinfer.worker.asked import Asked, Generation
-from edgeinfer.worker.client import Worker
+from edgeinfer.worker.client import STOPPED, Worker
 from edgeinfer.worker.keeper import Keeper, shutting_down
 from edgeinfer.worker.launcher import Launcher
 from edgeinfer.worker.messages import (
@@ -69,6 +69,12 @@ class Supervisor(Keeper):
         await self._enter("stopped")
         await within(drain, self._quiet.wait())
         await self._stop()
+
+    async def end(self) -> None:
+        """As `stop`, without any patience: nothing is kept on disk either."""
+        if self._worker:
+            self._worker.kill(STOPPED)
+        await self.stop()
 
     async def ready(self) -> ModelInfo:
         """The loaded model. Raises NotReady, ShuttingDown, or what failed the loading."""

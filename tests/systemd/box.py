@@ -74,7 +74,7 @@ class Box:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="edgeinfer-box-"))
-        self._name = self._folder.name
+        self._name = self._folder.name.replace("_", "-")  # a machine is named like a host
         self._groups: list[Path] = []
         self._holder: subprocess.Popen[str] | None = None
         self._nspawn: subprocess.Popen[bytes] | None = None
