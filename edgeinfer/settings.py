@@ -158,6 +158,17 @@ def user_config(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(home) / "edgeinfer" / "config.toml"
 
 
+def variables(environ: Mapping[str, str]) -> list[str]:
+    """Names of the variables that are settings, in order.
+
+    An empty one is an unset one: EnvironmentFile= and compose files can't say it otherwise.
+    """
+    others = {ENV_PREFIX + name for name in ENV_OTHERS}
+    return sorted(
+        name for name, v in environ.items() if name.startswith(ENV_PREFIX) and v and name not in others
+    )
+
+
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
     """Merge flags (None: not given), environment and file.
 
@@ -180,9 +191,8 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
 
     if path := config_path(environ):
         take(_read(path), f"file {path}", lax=False)
-    # An empty variable is an unset one: EnvironmentFile= and compose files can't say it otherwise.
-    names = {k[len(ENV_PREFIX) :] for k, v in environ.items() if k.startswith(ENV_PREFIX) and v} - ENV_OTHERS
-    take({n.lower(): environ[ENV_PREFIX + n] for n in sorted(names)}, "env EDGEINFER_{KEY}", lax=True)
+    given = {name[len(ENV_PREFIX) :].lower(): environ[name] for name in variables(environ)}
+    take(given, "env EDGEINFER_{KEY}", lax=True)
     take({k: v for k, v in (flags or {}).items() if v is not None}, "flag", lax=False)
     return Loaded(Settings(**values), sources)
 

@@ -112,7 +112,7 @@ def test_leftovers_are_what_prune_frees(tmp_path: Path) -> None:
         "2.50 kB are files that no model needs",
         "edgeinfer models prune",
     )
-    assert store.leftovers(kept, kept.recorded()) == kept.prune()
+    assert kept.leftovers() == kept.prune()
     assert store.store(kept)[0].level == "ok"
 
 

@@ -220,15 +220,30 @@ class Store:
                         f"{path} cannot be read, so its model's file is unknown", hint=f"rm {path}"
                     )
                 kept.add(stored.path)
-            for path in files_below(self.root / "models"):
-                freed += 0 if path in kept else self._delete(path)
-            for path in files_below(self.root / "incoming"):
-                if path.lstat().st_mtime < time.time() - ABANDONED:
-                    freed += self._delete(path)
+            for path in self._unneeded(kept):
+                freed += self._delete(path)
             remove_empty_below(self.root / "incoming", time.time() - ABANDONED)
             for path in (self.root / "records").glob("*.tmp"):
                 self._delete(path)
         return freed
+
+    def leftovers(self) -> int:
+        """Bytes that `prune` would free."""
+        size = 0
+        for path in self._unneeded({stored.path for stored in self.recorded()}):
+            with contextlib.suppress(FileNotFoundError):  # a download has just been done
+                size += path.lstat().st_size
+        return size
+
+    def _unneeded(self, kept: set[Path]) -> Iterator[Path]:
+        """Files that are none of `kept`, and downloads that were given up."""
+        for path in files_below(self.root / "models"):
+            if path not in kept:
+                yield path
+        for path in files_below(self.root / "incoming"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.lstat().st_mtime < time.time() - ABANDONED:
+                    yield path
 
     def verify(self, stored: Stored, progress: Callable[[int], None] | None = None) -> str | None:
         """Read the whole file again: what is wrong with it, None if nothing is.

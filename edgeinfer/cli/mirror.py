@@ -101,20 +101,6 @@ def _addresses(host: str) -> list[str]:
 
 
 def server_config(app: ASGIApp) -> uvicorn.Config:
-    import uvicorn
+    from edgeinfer.server.patience import patient
 
-    from edgeinfer.server.patience import Patience
-
-    return uvicorn.Config(
-        app,
-        http=Patience,
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=LAST_WORDS,
-    )
+    return patient(app, lifespan="off", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=LAST_WORDS)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgeinfer.plan import Plan
     from edgeinfer.service.install import Proposal
     from edgeinfer.service.manager import ServiceManager, Status
-    from edgeinfer.service.service import Scope, Service
+    from edgeinfer.service.service import Service
 
 User = Annotated[
     bool | None,
@@ -142,15 +142,18 @@ def chosen(user: bool | None, *, installed: bool = True) -> ServiceManager:
 
 def _service(manager: ServiceManager, on_demand: bool) -> Service:
     """The service that this program and the configuration file make."""
+    import os
+
     from msgspec.structs import replace
 
     from edgeinfer import settings
     from edgeinfer.cli import terminal
+    from edgeinfer.service.service import usual_configs
 
     config = settings.config_path()
-    for name in _ours():
+    for name in settings.variables(os.environ):
         terminal.say(f"note: {name} is set here, which the service does not see: set it in its configuration")
-    named = None if config in _usual(manager.scope) else config
+    named = None if config in usual_configs(manager.scope) else config
     return replace(service_of(manager, config), config=named, on_demand=on_demand)
 
 
@@ -168,7 +171,8 @@ def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None =
     from edgeinfer.plan.ours import without_us
     from edgeinfer.service.service import Service, needs, this_program
 
-    environ = {k: v for k, v in os.environ.items() if k not in _ours()}
+    shell = settings.variables(os.environ)  # which the service does not have, so they must not decide on it
+    environ = {k: v for k, v in os.environ.items() if k not in shell}
     if config is not None:
         environ[f"{settings.ENV_PREFIX}CONFIG"] = str(config)
     found = settings.load(environ=environ).settings
@@ -179,24 +183,6 @@ def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None =
         settings=found,
         needs=needs(plan or make_plan(found, profile), profile),
     )
-
-
-def _ours() -> list[str]:
-    """Settings among this shell's variables. The service does not have them, so they must not decide on it."""
-    import os
-
-    from edgeinfer.settings import ENV_OTHERS, ENV_PREFIX
-
-    others = {f"{ENV_PREFIX}{name}" for name in ENV_OTHERS}
-    return [name for name in os.environ if name.startswith(ENV_PREFIX) and name not in others]
-
-
-def _usual(scope: Scope) -> list[Path]:
-    """Configuration files that a service finds by itself."""
-    from pathlib import Path
-
-    found = [Path("/etc/edgeinfer/config.toml")]
-    return found if scope == "system" else [*found, Path.home() / ".config/edgeinfer/config.toml"]
 
 
 def shown(proposal: Proposal) -> Iterator[str]:

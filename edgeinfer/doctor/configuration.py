@@ -8,15 +8,9 @@ from pathlib import Path
 
 from edgeinfer.doctor.finding import Finding, from_error
 from edgeinfer.errors import SettingsError
-from edgeinfer.settings import ENV_OTHERS, ENV_PREFIX, SYSTEM_CONFIG, Loaded, config_path, user_config
+from edgeinfer.settings import SYSTEM_CONFIG, Loaded, config_path, user_config, variables
 
 CHECK = "configuration"
-
-
-def shell_settings(environ: Mapping[str, str]) -> list[str]:
-    """Variables that are settings."""
-    others = {ENV_PREFIX + name for name in ENV_OTHERS}
-    return sorted(k for k, v in environ.items() if k.startswith(ENV_PREFIX) and v and k not in others)
 
 
 def file(environ: Mapping[str, str]) -> Path | None:
@@ -38,7 +32,7 @@ def configuration(
     if path == SYSTEM_CONFIG and os.access(own, os.F_OK):
         text = f"{own} does not count, since there is {SYSTEM_CONFIG}"
         found.append(Finding(CHECK, "note", text, f"keep one of the two: sudoedit {SYSTEM_CONFIG}"))
-    if has_service and (names := shell_settings(environ)):
+    if has_service and (names := variables(environ)):
         text = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} set in this shell, unseen by the service"
         fix = f"unset {' '.join(names)}; settings of the service belong in {path or SYSTEM_CONFIG}"
         found.append(Finding(CHECK, "note", text, fix))

@@ -7,7 +7,6 @@ import contextlib
 import csv
 import hashlib
 import importlib.metadata
-import os
 import shlex
 import signal
 import subprocess
@@ -19,6 +18,7 @@ import msgspec
 
 from edgeinfer.doctor.finding import Finding, Level
 from edgeinfer.hardware import CpuClass, LlamaBuild
+from edgeinfer.hardware.llama_build import loading
 
 CHECK = "llama.cpp"
 PACKAGE = "llama-cpp-python"
@@ -44,18 +44,8 @@ def rebuild() -> str:
 
 def load() -> LlamaBuild | str:
     """What a process says that loads it, or how that process ended."""
-    # It finds modules where we do, and not where the user happens to stand.
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "edgeinfer.llama.build"],
-            env={**os.environ, "PYTHONPATH": path},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=LIMIT,
-            check=False,
-        )
+        done = loading(LIMIT)
     except subprocess.TimeoutExpired:
         return f"it was not loaded within {LIMIT:g} s"
     except OSError as e:

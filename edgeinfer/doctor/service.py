@@ -8,15 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from edgeinfer import settings
-from edgeinfer.doctor.configuration import shell_settings
 from edgeinfer.doctor.finding import Finding, Level
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan import Plan
 from edgeinfer.service.files import File
 from edgeinfer.service.install import propose
 from edgeinfer.service.manager import ServiceManager, Status
-from edgeinfer.service.service import Service, needs, this_program
-from edgeinfer.settings import SYSTEM_CONFIG, user_config
+from edgeinfer.service.service import Service, needs, this_program, usual_configs
 
 CHECK = "service"
 
@@ -34,18 +32,15 @@ def as_now(
     Raises:
         EdgeinferError: there is no program to be run, or the settings are wrong.
     """
-    shell = set(shell_settings(environ))  # which a service does not see
+    shell = settings.variables(environ)  # which a service does not see
     own = {name: value for name, value in environ.items() if name not in shell}
     config = settings.config_path(own)
-    usual = [SYSTEM_CONFIG]  # where it finds one by itself
-    if manager.scope == "user":
-        usual.append(user_config({"HOME": str(Path.home())}))
     return Service(
         scope=manager.scope,
         program=this_program(),
         settings=settings.load(environ=own).settings,
         needs=needs(plan, profile),
-        config=None if config in usual else config,
+        config=None if config in usual_configs(manager.scope) else config,
         on_demand=status.on_demand,
     )
 

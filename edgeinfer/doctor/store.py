@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import msgspec
 from edgeinfer.catalog.disk import files_below
 from edgeinfer.catalog.progress import Progress, Quiet, size_text
 from edgeinfer.catalog.room import RESERVE
-from edgeinfer.catalog.store import ABANDONED, Store, Stored, problem
+from edgeinfer.catalog.store import Store, Stored, problem
 from edgeinfer.doctor.finding import Finding
 
 STORE, DISK = "store", "disk"
@@ -39,7 +37,7 @@ def store(store: Store, *, fast: bool = False, progress: Progress | None = None)
     for path in _unknown(store, recorded):
         text = f"the record {path} cannot be read, so its model is not there"
         found.append(Finding(STORE, "warning", text, f"rm {path}, and get the model again"))
-    if size := leftovers(store, recorded):
+    if size := store.leftovers():
         text = f"{size_text(size)} are files that no model needs"
         found.append(Finding(STORE, "note", text, "edgeinfer models prune"))
     return found or [Finding(STORE, "ok", _sound(recorded, fast=fast))]
@@ -78,18 +76,6 @@ def _unknown(store: Store, recorded: list[Stored]) -> list[Path]:
     known = {f"{stored.name}@{stored.quant}.json" for stored in recorded}
     files = files_below(store.root / "records")
     return sorted(path for path in files if path.suffix == ".json" and path.name not in known)
-
-
-def leftovers(store: Store, recorded: list[Stored], now: Callable[[], float] = time.time) -> int:
-    """Bytes that `prune` would free."""
-    kept, size = {stored.path for stored in recorded}, 0
-    for path in (*files_below(store.root / "models"), *files_below(store.root / "incoming")):
-        with contextlib.suppress(FileNotFoundError):  # a download has just been done
-            status = path.lstat()
-            arriving = path.is_relative_to(store.root / "incoming")
-            if status.st_mtime < now() - ABANDONED if arriving else path not in kept:
-                size += status.st_size
-    return size
 
 
 class Disk(msgspec.Struct, frozen=True):

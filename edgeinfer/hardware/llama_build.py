@@ -62,22 +62,31 @@ def llama_build(cache: Path | None = None) -> LlamaBuild | None:
 
 def ask() -> LlamaBuild | None:
     """From a process that loads the libraries, and may die of it."""
-    # The child finds modules where we do, and not where the user happens to stand.
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "edgeinfer.llama.build"],
-            env={**os.environ, "PYTHONPATH": path},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=LIMIT,
-            check=True,
-        )
+        done = loading(LIMIT)
+        done.check_returncode()
         return msgspec.json.decode(done.stdout, type=LlamaBuild)
     except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
         return None
+
+
+def loading(limit: float) -> subprocess.CompletedProcess[bytes]:
+    """A process that loads the libraries and says what they are, once it has ended.
+
+    Raises:
+        OSError, subprocess.TimeoutExpired: it could not be started, or took more than `limit` seconds.
+    """
+    # It finds modules where we do, and not where the user happens to stand.
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    return subprocess.run(
+        [sys.executable, "-m", "edgeinfer.llama.build"],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=limit,
+        check=False,
+    )
 
 
 def cache_directory() -> Path | None:

@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import h11
+import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
@@ -144,3 +146,18 @@ def _peer(transport: asyncio.Transport) -> tuple[str, int] | None:
         return None
     _pid, uid, _gid = struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
     return f"uid {uid}", 0
+
+
+def patient(app: ASGIApp, **more: Any) -> uvicorn.Config:
+    """How we let uvicorn serve: with this protocol, and silent, as `access.Access` writes the log."""
+    return uvicorn.Config(
+        app,
+        http=Patience,
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        **more,
+    )

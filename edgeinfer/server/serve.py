@@ -39,7 +39,7 @@ from edgeinfer.server import connections, tls
 from edgeinfer.server.app import create_app
 from edgeinfer.server.daemon import Choices, Daemon
 from edgeinfer.server.key_file import key_file
-from edgeinfer.server.patience import Patience
+from edgeinfer.server.patience import Patience, patient
 from edgeinfer.server.reload import Reloader
 from edgeinfer.server.sockets import address, bind, check_exposure, described, inherited
 from edgeinfer.server.tls import Certificate, certificate
@@ -146,16 +146,9 @@ def exit_status(error: EdgeinferError) -> int:
 
 
 def _config(app: FastAPI, drain: float, certificate: Certificate | None) -> uvicorn.Config:
-    found = uvicorn.Config(
+    found = patient(
         app,
-        http=Patience,
         lifespan="on",
-        ws="none",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
         timeout_graceful_shutdown=_patience(drain),
         timeout_notify=tls.LOOK_EVERY,
         callback_notify=certificate.renew if certificate else None,

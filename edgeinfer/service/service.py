@@ -13,7 +13,7 @@ import msgspec
 from edgeinfer.errors import ServiceFailed
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan import Plan
-from edgeinfer.settings import Settings
+from edgeinfer.settings import SYSTEM_CONFIG, Settings, user_config
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -82,6 +82,12 @@ def this_program() -> Program:
     if not any(PACKAGE.is_relative_to(folder) for folder in folders):
         folders.append(PACKAGE.parent)
     return Program(executable, Path(sys.executable), tuple(dict.fromkeys(folders)))
+
+
+def usual_configs(scope: Scope) -> list[Path]:
+    """Configuration files that a service finds by itself."""
+    own = [user_config({"HOME": str(Path.home())})] if scope == "user" else []
+    return [SYSTEM_CONFIG, *own]
 
 
 def needs(plan: Plan, profile: HardwareProfile) -> Needs:
