@@ -1,0 +1,51 @@
+// Columns that are the rows of a matrix of weights as it lies in the file: LANES of them are transposed into vectors,
+// and threads share them out.
+#pragma once
+
+#include "ggml-cpu-impl.h"
+#include "product.h"
+
+#if defined(EDGEINFER_VECTORS)
+
+namespace {
+
+// The columns of a strip lie far apart, so that the processor's own prefetching does not see the next strip coming.
+// This fetches a share of it.
+inline void prefetch_share(const void *next_strip, size_t share, size_t number) {
+    const char *p = (const char *)next_strip + share * number;
+    for (size_t i = 0; i < share; i += 64) __builtin_prefetch(p + i);
+}
+
+// words[w] = bytes 4w to 4w + 3 of a block of each column; `blocks_at(c)` has those of the columns c and c + 4.
+template <class BlocksAt>
+__attribute__((always_inline)) inline void words_of_columns(BlocksAt blocks_at, Integers words[WORDS]) {
+    Integers halves[2][4];  // of 128 bits: word w, then word w + 4, of four columns
+    for (int half = 0; half < 2; half++) {
+        Integers rows[4];
+        for (int i = 0; i < 4; i++) rows[i] = blocks_at(LANES / 2 * half + i);
+        transpose(rows, halves[half]);
+    }
+    for (int w = 0; w < 4; w++) {
+        words[w] = even_quarters(halves[0][w], halves[1][w]);
+        words[w + 4] = odd_quarters(halves[0][w], halves[1][w]);
+    }
+}
+
+// Calls job(first, count) in all threads until there are no more columns. A job is large enough to be worth its
+// preparation, and small enough to share.
+template <class Job>
+void share_columns(const ggml_compute_params *params, int64_t columns, Job job) {
+    if (params->ith == 0) ggml_threadpool_chunk_set(params->threadpool, params->nth);
+    ggml_barrier(params->threadpool);
+    const int64_t strips = columns / (8 * params->nth * LANES);
+    const int64_t size = LANES * (strips < 1 ? 1 : strips > 32 ? 32 : strips);
+    for (int64_t i = params->ith; i * size < columns; i = ggml_threadpool_chunk_add(params->threadpool, 1)) {
+        const int64_t first = i * size;
+        job(first, columns - first < size ? columns - first : size);
+    }
+    ggml_barrier(params->threadpool);
+}
+
+}  // namespace
+
+#endif

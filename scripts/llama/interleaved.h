@@ -1,0 +1,55 @@
+// Columns that llama.cpp repacks on x86: eight rows of the matrix of weights interleaved by eight bytes.
+#pragma once
+
+#include "product.h"
+
+#if defined(EDGEINFER_VECTORS)
+
+namespace {
+
+// LANES columns: one Weights of eight a block, or two of them side by side.
+template <class Weights>
+struct Eights {
+    Eights(const Weights *all, int column, int columns, int blocks)
+        : first(all + (size_t)(column / 8) * blocks),
+          second(columns - column > 8 ? first + blocks : first),
+          columns(columns - column),
+          ahead(2 * blocks * sizeof(Weights) <= 16 * 1024 ? 2 * blocks : 1 + 1024 / sizeof(Weights)) {}
+
+    // A strip is short and its two parts lie apart: the processor's own prefetching comes too late. This fetches the
+    // same bytes of the next strip, or where strips are long of a later block.
+    void prefetch(int b, size_t from, size_t to) const {
+        for (size_t i = from; i < to; i += 64) {
+            __builtin_prefetch((const char *)(first + b + ahead) + i);
+            __builtin_prefetch((const char *)(second + b + ahead) + i);
+        }
+    }
+
+    void store(float *out, Floats sums) const { store_lanes(out, unshuffled(sums), columns); }
+
+    const Weights *const first, *const second;
+    const int columns;
+
+   private:
+    const int ahead;
+};
+
+template <class Strip, class Weights, class Rows>
+void multiply_eights(int zero_point, int blocks, float *out, size_t stride, const void *weights, const void *rows,
+                     int count, int columns) {
+    const auto strip_at = [=](int column) { return Strip((const Weights *)weights, column, columns, blocks); };
+    multiply<Strip>(columns, strip_at, zero_point, blocks, (const Rows *)rows, count, out, stride);
+}
+
+// llama.cpp gives the rows that no four are left of to its function for one row, one by one. While weights come from
+// memory, that reads them in one line and is the faster; after that they are in the thread's cache. This tells which.
+inline bool in_cache(const void *weights) {
+    static thread_local const void *last = nullptr;
+    const bool same = weights == last;
+    last = weights;
+    return same;
+}
+
+}  // namespace
+
+#endif

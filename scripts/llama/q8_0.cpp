@@ -1,0 +1,75 @@
+// Q8_0 weights as they lie in the file, times Q8_0 activations: above all the output layer of small Q4_0 models.
+//
+// llama.cpp's own product (llamafile/sgemm.cpp) multiplies signed bytes, which x86 cannot do in one instruction,
+// and has the elements of one block in the lanes, which must be added up. Here the blocks of LANES rows of weights
+// are transposed once for up to 16 rows of activations, and weights are unsigned: q + 128. Without VNNI such
+// products would saturate, and llama.cpp's way is kept.
+#include "columns.h"
+
+extern "C" bool __real_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
+                                       const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
+                                       int a_type, int b_type, int c_type);
+
+#if defined(EDGEINFER_VNNI)
+
+namespace {
+
+// LANES columns, which are rows of the matrix of weights.
+class Strip {
+   public:
+    Strip(const Row *first, int64_t stride, int columns, int blocks, uint16_t *scales)
+        : columns(columns), scales(scales) {
+        for (int c = 0; c < LANES; c++) {
+            at[c] = first + (c < columns ? c : columns - 1) * stride;
+            for (int b = 0; b < blocks; b++) scales[b * LANES + c] = at[c][b].scale;
+        }
+    }
+
+    Expanded expand(int b) const {
+        Expanded out;
+        prefetch_share(at[0] + LANES * (at[1] - at[0]), LANES * sizeof(Row), b);
+        words_of_columns(
+            [&](int c) { return differing(blocks_of(at[c][b].quants, at[c + 4][b].quants), integers(0x80808080)); },
+            out.words);
+        out.scales = halves(scales + b * LANES, scales + b * LANES + 8);
+        return out;
+    }
+
+    template <int COUNT, class Rows>
+    static void multiply(const Strip &strip, int blocks, const Rows *rows, const BlockTerms *terms, float *out,
+                         size_t stride) {
+        multiply_blocks<COUNT>(strip, blocks, rows, terms, out, stride);
+    }
+
+    void store(float *out, Floats sums) const { store_lanes(out, sums, columns); }
+
+   private:
+    const Row *at[LANES];  // a strip at the edge has its last column several times
+    const int columns;
+    const uint16_t *scales;
+};
+
+}  // namespace
+
+#endif
+
+// Computes c = a^T b with a's m rows of weights and b's n rows of activations of k blocks; false: it does not.
+extern "C" bool __wrap_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
+                                       const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
+                                       int a_type, int b_type, int c_type) {
+#if defined(EDGEINFER_VNNI)
+    const bool quantized = a_type == GGML_TYPE_Q8_0 && b_type == GGML_TYPE_Q8_0 && c_type == GGML_TYPE_F32;
+    if (quantized && n > 1 && ldb == k) {  // one row takes as long as reading the weights does, whatever the way
+        static thread_local std::vector<uint16_t> scales;
+        if (scales.size() < (size_t)k * LANES) scales.resize((size_t)k * LANES);
+        share_columns(params, m, [=](int64_t start, int columns) {
+            const auto strip_at = [=](int column) {
+                return Strip((const Row *)a + (start + column) * lda, lda, columns - column, k, scales.data());
+            };
+            multiply<Strip>(columns, strip_at, 128, k, (const Row *)b, n, (float *)c + start, ldc);
+        });
+        return true;
+    }
+#endif
+    return __real_llamafile_sgemm(params, m, n, k, a, lda, b, ldb, c, ldc, a_type, b_type, c_type);
+}

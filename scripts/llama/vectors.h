@@ -1,0 +1,208 @@
+// The widest vectors of this machine, and the few operations that the kernels need of them.
+//
+// Columns of a product lie in lanes. EDGEINFER_VECTORS is defined where there are such vectors,
+// EDGEINFER_VNNI where the machine multiplies any bytes without saturating (VNNI).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace {
+
+#if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512VNNI__)
+#define EDGEINFER_VECTORS
+#define EDGEINFER_VNNI
+
+constexpr int LANES = 16;
+using Integers = __m512i;
+using Floats = __m512;
+
+inline Integers load(const void *p) { return _mm512_loadu_si512(p); }
+inline Integers integers(int32_t x) { return _mm512_set1_epi32(x); }
+inline Floats floats(float x) { return _mm512_set1_ps(x); }
+inline Floats zeros() { return _mm512_setzero_ps(); }
+inline void store(float *p, Floats x) { _mm512_storeu_ps(p, x); }
+
+inline Floats to_floats(Integers x) { return _mm512_cvtepi32_ps(x); }
+inline Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
+inline Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
+inline Integers multiply_integers(Integers a, Integers b) { return _mm512_mullo_epi32(a, b); }
+inline Integers add(Integers a, Integers b) { return _mm512_add_epi32(a, b); }
+inline Integers both(Integers a, Integers b) { return _mm512_and_si512(a, b); }
+inline Integers differing(Integers a, Integers b) { return _mm512_xor_si512(a, b); }
+inline Integers either(Integers a, Integers b) { return _mm512_or_si512(a, b); }
+inline Integers shifted_right(Integers x, int bits) { return _mm512_srl_epi16(x, _mm_cvtsi32_si128(bits)); }
+inline Integers shifted_left(Integers x, int bits) { return _mm512_sll_epi16(x, _mm_cvtsi32_si128(bits)); }
+// A byte of each lane as a signed number.
+inline Integers signed_byte(Integers x, int number) {
+    return _mm512_srai_epi32(_mm512_sll_epi32(x, _mm_cvtsi32_si128(24 - 8 * number)), 24);
+}
+
+// sums + the dot products of each lane's four unsigned bytes with its four signed ones.
+inline Integers dot(Integers sums, Integers unsigned_bytes, Integers signed_bytes) {
+    return _mm512_dpbusd_epi32(sums, unsigned_bytes, signed_bytes);
+}
+
+// sums + the dot products of each lane's two numbers of 16 bits.
+inline Integers dot_of_pairs(Integers sums, Integers a, Integers b) { return _mm512_dpwssd_epi32(sums, a, b); }
+
+// Of each 128 bits: the 32-bit words 0 and 2 (1 and 3) of a, then those of b.
+inline Integers even_words(Integers a, Integers b) {
+    return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0x88));
+}
+inline Integers odd_words(Integers a, Integers b) {
+    return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0xdd));
+}
+
+// Bytes of a block of one row, and where there is room of another one's behind it.
+inline Integers blocks_of(const void *first, const void *second) {
+    const __m256i low = _mm256_loadu_si256((const __m256i *)first);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_loadu_si256((const __m256i *)second), 1);
+}
+
+// Sixteen bytes of each row, of as many as there is room for.
+inline Integers quarters_of(const void *a, const void *b, const void *c, const void *d) {
+    const __m256i low = _mm256_set_m128i(_mm_loadu_si128((const __m128i *)b), _mm_loadu_si128((const __m128i *)a));
+    const __m256i high = _mm256_set_m128i(_mm_loadu_si128((const __m128i *)d), _mm_loadu_si128((const __m128i *)c));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+// Of each 128 bits, in[i] has four words; out[w] has word w of each.
+inline void transpose(const Integers in[4], Integers out[4]) {
+    const Integers a = _mm512_unpacklo_epi32(in[0], in[1]), b = _mm512_unpackhi_epi32(in[0], in[1]);
+    const Integers c = _mm512_unpacklo_epi32(in[2], in[3]), d = _mm512_unpackhi_epi32(in[2], in[3]);
+    out[0] = _mm512_unpacklo_epi64(a, c), out[1] = _mm512_unpackhi_epi64(a, c);
+    out[2] = _mm512_unpacklo_epi64(b, d), out[3] = _mm512_unpackhi_epi64(b, d);
+}
+
+// The even (odd) of a's 128-bit parts, then those of b.
+inline Integers even_quarters(Integers a, Integers b) { return _mm512_shuffle_i32x4(a, b, 0x88); }
+inline Integers odd_quarters(Integers a, Integers b) { return _mm512_shuffle_i32x4(a, b, 0xdd); }
+
+// What even_words and odd_words do to the order of columns, and back.
+inline Floats shuffled(Floats x) {
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15), x);
+}
+inline Floats unshuffled(Floats x) {
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15), x);
+}
+
+// Unsigned bytes, eight of each place (of the first, where there are eight lanes), one a lane in shuffled order.
+inline Integers bytes(const uint64_t x[2]) {
+    return _mm512_cvtepu8_epi32(_mm_unpacklo_epi16(_mm_cvtsi64_si128(x[0]), _mm_cvtsi64_si128(x[1])));
+}
+inline Integers pairs_of_bytes(const uint64_t x[2], const uint64_t y[2]) {
+    const __m128i a = _mm_unpacklo_epi16(_mm_cvtsi64_si128(x[0]), _mm_cvtsi64_si128(x[1]));
+    const __m128i b = _mm_unpacklo_epi16(_mm_cvtsi64_si128(y[0]), _mm_cvtsi64_si128(y[1]));
+    return _mm512_cvtepu8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b)));
+}
+
+// Half-precision numbers: eight from each place, or eight from the first where there are eight lanes.
+inline Floats halves(const uint16_t *first, const uint16_t *second) {
+    const __m128i low = _mm_loadu_si128((const __m128i *)first), high = _mm_loadu_si128((const __m128i *)second);
+    return _mm512_cvtph_ps(_mm256_set_m128i(high, low));
+}
+
+#elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
+#define EDGEINFER_VECTORS
+
+constexpr int LANES = 8;
+using Integers = __m256i;
+using Floats = __m256;
+
+inline Integers load(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+inline Integers integers(int32_t x) { return _mm256_set1_epi32(x); }
+inline Floats floats(float x) { return _mm256_set1_ps(x); }
+inline Floats zeros() { return _mm256_setzero_ps(); }
+inline void store(float *p, Floats x) { _mm256_storeu_ps(p, x); }
+
+inline Floats to_floats(Integers x) { return _mm256_cvtepi32_ps(x); }
+inline Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
+inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
+inline Floats subtract(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
+inline Integers multiply_integers(Integers a, Integers b) { return _mm256_mullo_epi32(a, b); }
+inline Integers add(Integers a, Integers b) { return _mm256_add_epi32(a, b); }
+inline Integers both(Integers a, Integers b) { return _mm256_and_si256(a, b); }
+inline Integers differing(Integers a, Integers b) { return _mm256_xor_si256(a, b); }
+inline Integers either(Integers a, Integers b) { return _mm256_or_si256(a, b); }
+inline Integers shifted_right(Integers x, int bits) { return _mm256_srl_epi16(x, _mm_cvtsi32_si128(bits)); }
+inline Integers shifted_left(Integers x, int bits) { return _mm256_sll_epi16(x, _mm_cvtsi32_si128(bits)); }
+inline Integers signed_byte(Integers x, int number) {
+    return _mm256_srai_epi32(_mm256_sll_epi32(x, _mm_cvtsi32_si128(24 - 8 * number)), 24);
+}
+
+#if defined(__AVXVNNI__)
+#define EDGEINFER_VNNI
+inline Integers dot(Integers sums, Integers unsigned_bytes, Integers signed_bytes) {
+    return _mm256_dpbusd_avx_epi32(sums, unsigned_bytes, signed_bytes);
+}
+#else
+inline Integers dot(Integers sums, Integers unsigned_bytes, Integers signed_bytes) {
+    const __m256i pairs = _mm256_maddubs_epi16(unsigned_bytes, signed_bytes);
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+#endif
+
+inline Integers dot_of_pairs(Integers sums, Integers a, Integers b) {
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
+}
+
+inline Integers even_words(Integers a, Integers b) {
+    return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88));
+}
+inline Integers odd_words(Integers a, Integers b) {
+    return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xdd));
+}
+
+inline Integers blocks_of(const void *first, const void *) { return load(first); }
+
+inline Integers quarters_of(const void *a, const void *b, const void *, const void *) {
+    return _mm256_set_m128i(_mm_loadu_si128((const __m128i *)b), _mm_loadu_si128((const __m128i *)a));
+}
+
+inline void transpose(const Integers in[4], Integers out[4]) {
+    const Integers a = _mm256_unpacklo_epi32(in[0], in[1]), b = _mm256_unpackhi_epi32(in[0], in[1]);
+    const Integers c = _mm256_unpacklo_epi32(in[2], in[3]), d = _mm256_unpackhi_epi32(in[2], in[3]);
+    out[0] = _mm256_unpacklo_epi64(a, c), out[1] = _mm256_unpackhi_epi64(a, c);
+    out[2] = _mm256_unpacklo_epi64(b, d), out[3] = _mm256_unpackhi_epi64(b, d);
+}
+
+inline Integers even_quarters(Integers a, Integers b) { return _mm256_permute2x128_si256(a, b, 0x20); }
+inline Integers odd_quarters(Integers a, Integers b) { return _mm256_permute2x128_si256(a, b, 0x31); }
+
+inline Floats shuffled(Floats x) { return _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7)); }
+inline Floats unshuffled(Floats x) { return shuffled(x); }
+
+inline __m128i shuffled_bytes(uint64_t x) {
+    return _mm_unpacklo_epi16(_mm_cvtsi64_si128(x), _mm_cvtsi64_si128(x >> 32));
+}
+inline Integers bytes(const uint64_t x[2]) { return _mm256_cvtepu8_epi32(shuffled_bytes(x[0])); }
+inline Integers pairs_of_bytes(const uint64_t x[2], const uint64_t y[2]) {
+    return _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(shuffled_bytes(x[0]), shuffled_bytes(y[0])));
+}
+
+inline Floats halves(const uint16_t *first, const uint16_t *) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)first));
+}
+
+#endif
+
+#if defined(EDGEINFER_VECTORS)
+inline Integers four_bytes(const int8_t *p) {
+    int32_t word;
+    memcpy(&word, p, sizeof word);
+    return integers(word);
+}
+
+inline void store_lanes(float *p, Floats x, int lanes) {
+    if (lanes >= LANES) return store(p, x);
+    float all[LANES];
+    store(all, x);
+    memcpy(p, all, lanes * sizeof(float));
+}
+#endif
+
+}  // namespace

@@ -1,0 +1,185 @@
+"""The products that scripts/llama adds to llama.cpp, beside llama.cpp's own on the same numbers."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import llama_cpp.llama_cpp as lib
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+FOLDER = Path(lib._lib._name).parent
+CPU = ctypes.CDLL(str(FOLDER / "libggml-cpu.so")) if (FOLDER / "libggml-cpu.so").exists() else None
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(CPU, "__wrap_llamafile_sgemm"), reason="scripts/setup adds them on Linux and x86-64"
+)
+
+Matrix = NDArray[np.float32]
+
+
+class Kind(NamedTuple):
+    """Of weights that llama.cpp repacks: eight columns a block."""
+
+    name: str
+    scales: int  # numbers of 16 bits that a block begins with
+    block_bytes: int
+    elements: int
+    row_bytes: int  # of a block of quantized activations
+    quantize_four: str
+    quantize_one: str
+
+
+Q4_0 = Kind("q4_0_8x8_q8_0", 8, 144, 32, 34, "ggml_quantize_mat_q8_0_4x8", "quantize_row_q8_0")
+Q4_K = Kind("q4_K_8x8_q8_K", 16, 1152, 256, 292, "ggml_quantize_mat_q8_K_4x8", "quantize_row_q8_K")
+
+INTERLEAVED = pytest.mark.parametrize("kind", [Q4_0, Q4_K], ids=["Q4_0", "Q4_K"])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cpu() -> None:
+    assert CPU is not None
+    CPU.ggml_cpu_init()  # tables for numbers of 16 bits
+
+
+def noise(rng: np.random.Generator, rows: int, elements: int) -> Matrix:
+    return rng.standard_normal((rows, elements)).astype(np.float32)
+
+
+def interleaved(kind: Kind, rng: np.random.Generator, columns: int, blocks: int) -> bytes:
+    out = rng.integers(0, 256, (columns // 8, blocks, kind.block_bytes)).astype(np.uint8)
+    scales = rng.uniform(0.001, 0.02, (columns // 8, blocks, kind.scales)).astype(np.float16)
+    out[..., : 2 * kind.scales] = scales.view(np.uint8)
+    return out.tobytes()
+
+
+def quantized(function: str, rows: Matrix, at_once: int, row_bytes: int) -> ctypes.Array[ctypes.c_char]:
+    """Activations by llama.cpp's own function, which takes some rows at once."""
+    out = ctypes.create_string_buffer(len(rows) * row_bytes)
+    for first in range(0, len(rows), at_once):
+        getattr(CPU, function)(
+            ctypes.c_void_p(rows[first:].ctypes.data),
+            ctypes.byref(out, first * row_bytes),
+            ctypes.c_int64(rows.shape[1]),
+        )
+    return out
+
+
+def product(function: str, elements: int, weights: bytes, rows: object, count: int, columns: int) -> Matrix:
+    out = np.zeros((count, columns), np.float32)
+    getattr(CPU, function)(
+        ctypes.c_int(elements),
+        ctypes.c_void_p(out.ctypes.data),
+        ctypes.c_size_t(columns),
+        weights,
+        rows,
+        ctypes.c_int(count),
+        ctypes.c_int(columns),
+    )
+    return out
+
+
+@INTERLEAVED
+@pytest.mark.parametrize("columns", [8, 16, 24, 112])
+@pytest.mark.parametrize("blocks", [1, 2, 7, 60])
+def test_products_of_many_rows_are_those_of_llama_cpp(kind: Kind, columns: int, blocks: int) -> None:
+    rng = np.random.default_rng([columns, blocks])
+    elements = blocks * kind.elements
+    weights = interleaved(kind, rng, columns, blocks)
+    for count in (4, 8, 12, 16, 20, 36):
+        rows = quantized(kind.quantize_four, noise(rng, count, elements), 4, blocks * kind.row_bytes)
+        ours, theirs = (
+            product(f"{wrap}ggml_gemm_{kind.name}", elements, weights, rows, count, columns)
+            for wrap in ("__wrap_", "")
+        )
+        assert np.isfinite(theirs).all()
+        if kind is Q4_0:
+            np.testing.assert_array_equal(ours, theirs)
+        else:  # llama.cpp rounds more often here
+            np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5 * np.abs(theirs).max())
+
+
+@INTERLEAVED
+@pytest.mark.parametrize(("columns", "blocks"), [(8, 1), (24, 2), (112, 7)])
+def test_a_row_has_the_same_product_alone_and_among_others(kind: Kind, columns: int, blocks: int) -> None:
+    rng = np.random.default_rng([columns, blocks])
+    elements = blocks * kind.elements
+    weights = interleaved(kind, rng, columns, blocks)
+    values = rng.integers(-127, 128, (8, elements)).astype(np.float32)
+    values[:, :: kind.elements] = -127  # so that both ways to quantize hold them exactly
+    rows = quantized(kind.quantize_four, values, 4, blocks * kind.row_bytes)
+    together = product(f"__wrap_ggml_gemm_{kind.name}", elements, weights, rows, 8, columns)
+    for value, expected in zip(values, together, strict=True):
+        row = quantized(kind.quantize_one, value[None], 1, blocks * kind.row_bytes)
+        cold_then_warm = ["__wrap_"] * 2
+        for wrap in ("", *cold_then_warm):
+            found = product(f"{wrap}ggml_gemv_{kind.name}", elements, weights, row, 1, columns)
+            np.testing.assert_array_equal(found[0], expected)
+
+
+class InitParams(ctypes.Structure):
+    _fields_ = (
+        ("mem_size", ctypes.c_size_t),
+        ("mem_buffer", ctypes.c_void_p),
+        ("no_alloc", ctypes.c_bool),
+    )
+
+
+F32, Q8_0, Q6_K = 0, 8, 14
+"""ggml_type."""
+
+
+def computed(kind: int, weights: Matrix, rows: Matrix, threads: int) -> Matrix:
+    """Rows times columns, as llama.cpp computes a layer of a model whose weights are quantized to `kind`."""
+    base = ctypes.CDLL(str(FOLDER / "libggml-base.so"))
+
+    def call(name: str, *arguments: Any) -> ctypes.c_void_p:
+        function = getattr(base, name)
+        function.restype = ctypes.c_void_p
+        return ctypes.c_void_p(function(*arguments))
+
+    long = ctypes.c_int64
+    columns, elements = weights.shape
+    context = call("ggml_init", InitParams(64 << 20, None, False))
+    a = call("ggml_new_tensor_2d", context, kind, long(elements), long(columns))
+    b = call("ggml_new_tensor_2d", context, F32, long(elements), long(len(rows)))
+    out = call("ggml_mul_mat", context, a, b)
+    data = ctypes.c_void_p(weights.ctypes.data)
+    call(
+        "ggml_quantize_chunk",
+        kind,
+        data,
+        call("ggml_get_data", a),
+        long(0),
+        long(columns),
+        long(elements),
+        None,
+    )
+    ctypes.memmove(call("ggml_get_data", b), rows.ctypes.data, rows.nbytes)
+    graph = call("ggml_new_graph", context)
+    call("ggml_build_forward_expand", graph, out)
+    assert CPU is not None
+    assert CPU.ggml_graph_compute_with_ctx(context, graph, threads) == 0
+    found = ctypes.cast(call("ggml_get_data", out), ctypes.POINTER(ctypes.c_float))
+    result = np.ctypeslib.as_array(found, (len(rows), columns)).copy()
+    call("ggml_free", context)
+    return result
+
+
+SHAPES = [(1, 256), (15, 512), (16, 768), (1003, 256), (2000, 512)]
+
+
+@pytest.mark.parametrize("kind", [Q8_0, Q6_K], ids=["Q8_0", "Q6_K"])
+@pytest.mark.parametrize(("threads", "shape"), list(itertools.product([1, 2, 3], SHAPES)))
+def test_many_rows_are_computed_as_each_alone(kind: int, threads: int, shape: tuple[int, int]) -> None:
+    columns, elements = shape
+    rng = np.random.default_rng(shape)
+    weights, rows = noise(rng, columns, elements), noise(rng, 37, elements)
+    alone = np.concatenate([computed(kind, weights, row[None], threads) for row in rows])
+    for count in (2, 3, 8, 16, 17, 37):
+        together = computed(kind, weights, rows[:count], threads)
+        np.testing.assert_allclose(together, alone[:count], rtol=1e-4, atol=1e-4 * np.abs(alone).max())
