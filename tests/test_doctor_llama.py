@@ -6,6 +6,7 @@ import base64
 import hashlib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import edgeinfer
@@ -92,6 +93,18 @@ def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: py
     (package / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     assert llama.load() == "SIGILL"
     assert llama.llama("SIGILL", [], [], "rebuild")[0].fix == "rebuild"
+
+
+@pytest.mark.parametrize(
+    ("tree", "lacks"),
+    [("n100-mini-pc", True), ("amx-server", False), ("pi5-8gb", False), ("m2-mac-16gb", False)],
+)
+def test_products_of_our_own_are_missed_where_they_help(tree: str, lacks: bool) -> None:
+    """On x86 without AMX, where nobody has built llama.cpp with them."""
+    without = LlamaBuild("0.3.36")
+    assert [f.level for f in llama.products(without, cpu(tree))] == ["note"] * lacks
+    assert llama.products(msgspec.structs.replace(without, products=True), cpu(tree)) == []
+    assert llama.products(msgspec.structs.replace(without, apis=("cuda",)), cpu(tree)) == []
 
 
 def test_damaged_libraries_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ class InitParams(ctypes.Structure):
     )
 
 
-F32, Q8_0, Q6_K = 0, 8, 14
+F32 = 0
 """ggml_type."""
 
 
@@ -170,16 +170,50 @@ def computed(kind: int, weights: Matrix, rows: Matrix, threads: int) -> Matrix:
     return result
 
 
+class Plain(NamedTuple):
+    """Of weights as they lie in the file."""
+
+    type: int
+    block_bytes: int
+    elements: int
+    quantize: str
+    vec_dot: str
+
+
+PLAIN = [
+    pytest.param(Plain(8, 34, 32, "quantize_row_q8_0", "ggml_vec_dot_q8_0_q8_0"), id="Q8_0"),
+    pytest.param(Plain(14, 210, 256, "quantize_row_q8_K", "ggml_vec_dot_q6_K_q8_K"), id="Q6_K"),
+]
 SHAPES = [(1, 256), (15, 512), (16, 768), (1003, 256), (2000, 512)]
 
 
-@pytest.mark.parametrize("kind", [Q8_0, Q6_K], ids=["Q8_0", "Q6_K"])
+@pytest.mark.parametrize("kind", PLAIN)
 @pytest.mark.parametrize(("threads", "shape"), list(itertools.product([1, 2, 3], SHAPES)))
-def test_many_rows_are_computed_as_each_alone(kind: int, threads: int, shape: tuple[int, int]) -> None:
+def test_many_rows_are_computed_as_each_alone(kind: Plain, threads: int, shape: tuple[int, int]) -> None:
     columns, elements = shape
     rng = np.random.default_rng(shape)
     weights, rows = noise(rng, columns, elements), noise(rng, 37, elements)
-    alone = np.concatenate([computed(kind, weights, row[None], threads) for row in rows])
+    alone = np.concatenate([computed(kind.type, weights, row[None], threads) for row in rows])
     for count in (2, 3, 8, 16, 17, 37):
-        together = computed(kind, weights, rows[:count], threads)
-        np.testing.assert_allclose(together, alone[:count], rtol=1e-4, atol=1e-4 * np.abs(alone).max())
+        np.testing.assert_array_equal(computed(kind.type, weights, rows[:count], threads), alone[:count])
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_products_of_columns_as_they_lie_in_the_file_are_those_of_llama_cpp(kind: Plain) -> None:
+    rng = np.random.default_rng(0)
+    columns, elements, size = 203, 768, 768 // kind.elements * kind.block_bytes
+    weights, rows = noise(rng, columns, elements), noise(rng, 3, elements)
+    in_file = ctypes.create_string_buffer(columns * size)
+    base = ctypes.CDLL(str(FOLDER / "libggml-base.so"))
+    long, data = ctypes.c_int64, ctypes.c_void_p(weights.ctypes.data)
+    base.ggml_quantize_chunk(kind.type, data, in_file, long(0), long(columns), long(elements), None)
+    expected, dot = np.zeros((len(rows), columns), np.float32), ctypes.c_float()
+    for r, row in enumerate(rows):
+        given = quantized(kind.quantize, row[None], 1, 4 * elements)
+        for c in range(columns):
+            column = ctypes.byref(in_file, c * size)
+            zero = ctypes.c_size_t(0)
+            getattr(CPU, kind.vec_dot)(elements, ctypes.byref(dot), zero, column, zero, given, zero, 1)
+            expected[r, c] = dot.value
+    found = computed(kind.type, weights, rows, 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())

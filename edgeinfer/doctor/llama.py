@@ -96,10 +96,22 @@ def llama(
     found = [Finding(CHECK, "error", f"{text}: the installation is damaged", fix) for text in damaged]
     if isinstance(build, str):
         return [*found, Finding(CHECK, "error", f"it does not load: {build}", _loading(build, fix))]
-    found += instruction_sets(build, cpus, fix)
+    found += instruction_sets(build, cpus, fix) + products(build, cpus)
     return found or [
         Finding(CHECK, "ok", f"{build.version}: {' '.join((*build.apis, *build.isa)) or 'loads'}")
     ]
+
+
+def products(build: LlamaBuild, cpus: Sequence[CpuClass]) -> list[Finding]:
+    """Those of scripts/llama; a CPU with AMX does not need them."""
+    own = set(cpus[0].isa or ()) if cpus else set()
+    useless = "avx2" not in own or "amx" in own or build.apis or sys.platform != "linux"
+    if build.products or useless:
+        return []
+    text = (
+        "it was built without edgeinfer's products for x86: several answers at once, and prompts, take longer"
+    )
+    return [Finding(CHECK, "note", text, "build it with scripts/setup, in a checkout of edgeinfer")]
 
 
 def _loading(said: str, fix: str) -> str:

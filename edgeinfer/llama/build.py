@@ -51,6 +51,14 @@ def backends() -> tuple[str, ...]:
     return tuple(base.ggml_backend_reg_name(ggml.ggml_backend_reg_get(i)).decode() for i in range(count))
 
 
+def has_products() -> bool:
+    """Whether scripts/setup has added our own products for x86 (scripts/llama)."""
+    try:
+        return hasattr(ctypes.CDLL(str(_library("ggml-cpu"))), "__wrap_ggml_gemm_q4_0_8x8_q8_0")
+    except OSError:  # built with a library for each kind of CPU
+        return False
+
+
 def _library(name: str) -> Path:
     directory = Path(lib.__file__).parent / "lib"
     suffix = "dylib" if sys.platform == "darwin" else "so"
@@ -63,6 +71,7 @@ def main() -> None:
         "version": importlib.metadata.version("llama-cpp-python"),
         "isa": parse_system_info(info),
         "apis": [APIS[name] for name in backends() if name in APIS],
+        "products": has_products(),
     }
     sys.stdout.write(json.dumps(build) + "\n")
 

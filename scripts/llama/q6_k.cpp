@@ -130,8 +130,9 @@ extern "C" bool __wrap_ggml_compute_forward_mul_mat_tiled(const ggml_compute_par
 #if defined(EDGEINFER_VECTORS)
     const ggml_tensor *weights = dst->src[0], *rows = dst->src[1];
     const int64_t elements = weights->ne[0], count = rows->ne[1], blocks = elements / SUPERBLOCK;
-    if (weights->type == GGML_TYPE_Q6_K && !weights->extra && rows->type == GGML_TYPE_F32 && count > 1 &&
-        is_matrix(weights) && is_matrix(rows) && ggml_is_contiguous(rows) && !params->use_ref) {
+    // Also of one row, so that its result is the same alone and beside others.
+    if (weights->type == GGML_TYPE_Q6_K && !weights->extra && rows->type == GGML_TYPE_F32 && is_matrix(weights) &&
+        is_matrix(rows) && ggml_is_contiguous(rows) && !params->use_ref) {
         OneRow *quantized = (OneRow *)params->wdata;
         const auto quantize = ggml_get_type_traits_cpu(GGML_TYPE_Q8_K)->from_float;
         for (int64_t i = params->ith; i < count * blocks; i += params->nth) {

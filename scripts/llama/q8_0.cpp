@@ -59,7 +59,9 @@ extern "C" bool __wrap_llamafile_sgemm(const ggml_compute_params *params, int64_
                                        int a_type, int b_type, int c_type) {
 #if defined(EDGEINFER_VNNI)
     const bool quantized = a_type == GGML_TYPE_Q8_0 && b_type == GGML_TYPE_Q8_0 && c_type == GGML_TYPE_F32;
-    if (quantized && n > 1 && ldb == k) {  // one row takes as long as reading the weights does, whatever the way
+    // Also of one row, so that its result is the same alone and beside others. Keys and values of a cache are not
+    // such matrices, and stay with llama.cpp.
+    if (quantized && lda == k && ldb == k) {
         static thread_local std::vector<uint16_t> scales;
         if (scales.size() < (size_t)k * LANES) scales.resize((size_t)k * LANES);
         share_columns(params, m, [=](int64_t start, int columns) {
