@@ -1,0 +1,131 @@
+"""The worker's thread that compiles grammars: nobody else waits for it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from edgeinfer.engine.constraint import Constraint, Grammars
+from edgeinfer.engine.guidance import Guidance
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.worker.frames import FrameSocket, to_daemon, to_worker
+from edgeinfer.worker.messages import (
+    Cancel,
+    Failed,
+    Generate,
+    Queued,
+    Shutdown,
+    Span,
+    Step,
+    ToDaemon,
+    Tokenize,
+    Tokens,
+    Working,
+)
+from edgeinfer.worker.process import WorkerProcess
+from edgeinfer.worker.runtime import FakeRuntime
+from tests.engine.test_constraint import grammar
+from tests.support.engine import config
+
+FORMED = grammar(schema={"const": "formed"})
+
+
+class Slow:
+    """A worker in a thread, whose compiler waits for `go`."""
+
+    def __init__(self) -> None:
+        self.go, self.compiling = threading.Event(), threading.Event()
+        self.compiled: list[str] = []
+        self.sockets = ours, theirs = socket.socketpair()
+        ours.settimeout(60)
+        self.channel: FrameSocket[ToDaemon] = FrameSocket(ours, to_daemon)
+        self._worker = WorkerProcess(FrameSocket(theirs, to_worker), FakeRuntime(config()))
+        self.thread = threading.Thread(target=self._worker.run)
+        self.thread.start()
+
+    def compile(self, grammars: Grammars, text: str) -> Constraint:
+        self.compiling.set()
+        assert self.go.wait(60)
+        self.compiled.append(text)
+        return compile_for_real(grammars, text)
+
+    def texts(self, *ids: int) -> dict[int, str]:
+        """Of these requests, once all have ended; nothing may come of others."""
+        found, left = dict.fromkeys(ids, ""), set(ids)
+        while left:
+            message = self.channel.receive()
+            if isinstance(message, Queued | Working):
+                continue
+            assert isinstance(message, Step), message
+            for delta in message.deltas:
+                found[delta.id] += delta.text
+                left -= {delta.id} if delta.finish else set()
+        return found
+
+
+compile_for_real = Grammars.constraint
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    worker = Slow()
+    monkeypatch.setattr(Grammars, "constraint", lambda self, text: worker.compile(self, text))
+    yield worker
+    worker.go.set()
+    worker.channel.send(Shutdown())
+    worker.thread.join(60)
+    assert not worker.thread.is_alive()
+    for end in worker.sockets:
+        end.close()
+
+
+def formed(id: int, text: str = FORMED) -> Generate:
+    return Generate(id, [Span("hello")], SamplingParams(), guidance=Guidance(text))
+
+
+def test_other_requests_go_on_while_a_grammar_is_compiled(slow: Slow) -> None:
+    slow.channel.send(formed(1))
+    assert slow.compiling.wait(60)
+    slow.channel.send(Generate(2, [Span("hello")], SamplingParams(max_tokens=3, ignore_eos=True)))
+    assert len(slow.texts(2)[2]) == 3
+    slow.channel.send(Tokenize(3, [Span("ab")]))
+    assert isinstance(slow.channel.receive(), Tokens)
+    slow.go.set()
+    assert slow.texts(1) == {1: '"formed"'}
+
+
+def test_a_request_cancelled_while_its_grammar_is_compiled_never_runs(slow: Slow) -> None:
+    other = grammar(schema={"const": "other"})
+    slow.channel.send(formed(1))
+    assert slow.compiling.wait(60)
+    slow.channel.send(formed(2, other))
+    for id in (1, 2):
+        slow.channel.send(Cancel(id))
+    slow.channel.send(Tokenize(3, [Span("ab")]))
+    assert isinstance(slow.channel.receive(), Tokens)  # the reader has read that
+    slow.channel.send(formed(4))
+    slow.go.set()
+    assert slow.texts(4) == {4: '"formed"'}
+    assert other not in slow.compiled
+
+
+def test_a_grammar_that_is_none_fails_its_request(slow: Slow) -> None:
+    slow.go.set()
+    slow.channel.send(formed(1, grammar("start: @missing")))
+    failed = slow.channel.receive()
+    assert isinstance(failed, Failed)
+    assert (failed.id, failed.error.code) == (1, "invalid_value")
+
+
+def test_the_end_waits_for_what_is_being_compiled(slow: Slow) -> None:
+    slow.channel.send(formed(1))
+    assert slow.compiling.wait(60)
+    slow.channel.send(Shutdown())
+    slow.thread.join(0.3)
+    assert slow.thread.is_alive()
+    slow.go.set()
+    slow.thread.join(60)
+    assert not slow.thread.is_alive()

@@ -1,0 +1,354 @@
+"""A model that crashes in its self-test, finds too little memory or no GPU is loaded otherwise, and it is said how."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU
+from edgeinfer.worker.death import Death, oom_kills
+from edgeinfer.worker.fallback import Attempt, Fallbacks, changes, remembered, safer, smaller
+from edgeinfer.worker.launcher import Launcher
+from tests.backends.llama_cpp.test_supervisor import FAKE, SLOW, asked, eventually, kill, supervised, text
+from tests.support.engine import plain
+from tests.support.worker_faults import faulty
+
+CRASH = Death(-signal.SIGILL)
+KILLED = Death(-signal.SIGKILL)
+FAILED = ModelLoadFailed("no")
+
+
+def ladder(config: EngineConfig, step: Any) -> list[EngineConfig]:
+    """`step` until it finds nothing any more."""
+    found = [config]
+    while less := step(found[-1]):
+        found.append(less)
+    return found[1:]
+
+
+# --- what asks for less
+
+
+def test_safer_settings_leave_out_one_thing_after_the_other() -> None:
+    """What crashes on some machines: repacking, mapping, threads, the GPU."""
+    config = replace(FAKE, threads=4, gpu_layers=-1)
+    assert [
+        (False, True, 4, -1),
+        (False, False, 4, -1),
+        (False, False, 1, -1),
+        (False, False, 1, 0),
+    ] == [(c.repack, c.mmap, c.threads, c.gpu_layers) for c in ladder(config, safer)]
+
+
+def test_smaller_plans_serve_fewer_at_once_then_pool_then_forget_sooner() -> None:
+    """Down to a size that would serve nobody; no plan takes more than the one before."""
+    config = EngineConfig("m", "m", ctx=4096, parallel=8, cells=9 * 4096)
+    found = ladder(config, smaller)
+    assert [
+        (4, "streams", 4096, True, 5 * 4096),
+        (2, "streams", 4096, True, 3 * 4096),
+        (1, "streams", 4096, True, 2 * 4096),
+        (1, "unified", 4096, True, 4096),
+        (1, "unified", 4096, False, 4096),
+        (1, "unified", 2048, False, 2048),
+        (1, "unified", 1024, False, 1024),
+        (1, "unified", 512, False, 512),
+    ] == [(c.parallel, c.layout, c.ctx, c.repack, c.cells) for c in found]
+    assert all(c.cells >= c.ctx for c in found)
+    pool = ladder(EngineConfig("m", "m", ctx=2048, parallel=8, layout="unified", cells=5000), smaller)
+    assert [4096, 2048, 2048, 2048] == [c.cells for c in pool[:4]]
+
+
+def test_changes_are_told_in_words() -> None:
+    assert "repack off instead of on" == changes(FAKE, replace(FAKE, repack=False))
+    assert "ctx 512 instead of 2048, parallel 4 instead of 8" == changes(
+        FAKE, replace(FAKE, parallel=4, ctx=512)
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "death", "expected"),
+    [
+        (FAILED, CRASH, safer(FAKE)),
+        (FAILED, Death(-signal.SIGSEGV), safer(FAKE)),
+        (FAILED, Death(-signal.SIGABRT, "terminate: what():  std::bad_alloc"), smaller(FAKE)),
+        (FAILED, replace(KILLED, oom_killed=True), smaller(FAKE)),
+        (FAILED, Death(1, "MemoryError"), smaller(FAKE)),
+        (ModelLoadFailed("x: failed to allocate buffer"), None, smaller(FAKE)),
+        (ModelLoadFailed("x: no GGUF"), None, None),
+        (ModelLoadFailed("x: no GGUF"), Death(1), None),
+        (FAILED, replace(KILLED, verdict="stopped"), None),
+        (NoGPU("none"), None, replace(FAKE, gpu_layers=0)),
+    ],
+    ids=str,
+)
+def test_how_a_load_failed_says_what_to_try(
+    error: EdgeinferError, death: Death | None, expected: EngineConfig | None
+) -> None:
+    assert expected == Attempt(FAKE).otherwise(FAKE, error, death)
+
+
+def test_a_load_that_somebody_killed_is_repeated_but_not_for_ever() -> None:
+    attempt = Attempt(FAKE)
+    assert [FAKE, FAKE, None] == [attempt.otherwise(FAKE, FAILED, KILLED) for _ in range(3)]
+
+
+# --- deaths
+
+
+@pytest.mark.parametrize(
+    ("death", "words", "properties"),
+    [
+        (Death(1), "exit status 1", ""),
+        (Death(-signal.SIGSEGV, "Fatal Python error: Segmentation fault"), "SIGSEGV: Fatal", "crashed"),
+        (replace(KILLED, oom_killed=True), "SIGKILL: the system ran out of memory", "out_of_memory"),
+        (replace(KILLED, verdict="it hung"), "SIGKILL: it hung", ""),
+        (
+            Death(-signal.SIGABRT, "CUDA error: unspecified launch failure"),
+            "SIGABRT: CUDA",
+            "crashed lost_gpu",
+        ),
+        (Death(-signal.SIGABRT, "what():  std::bad_alloc"), "SIGABRT: what", "crashed out_of_memory"),
+        (Death(-200), "exit status -200", ""),
+    ],
+    ids=str,
+)
+def test_a_death_says_what_it_was(death: Death, words: str, properties: str) -> None:
+    assert str(death).startswith(words)
+    of = ("crashed", "out_of_memory", "lost_gpu")
+    assert properties.split() == [name for name in of if getattr(death, name)]
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"proc/vmstat": "nr_free_pages 5\noom_kill 3\n"}, 3),
+        ({"proc/vmstat": "nr_free_pages 5\n"}, None),
+        (
+            {
+                "proc/vmstat": "oom_kill 3\n",
+                "proc/self/cgroup": "0::/system.slice/edgeinfer.service\n",
+                "sys/fs/cgroup/system.slice/edgeinfer.service/memory.events": "oom 9\noom_kill 8\n",
+            },
+            8,
+        ),
+        ({"proc/vmstat": "oom_kill 3\n", "proc/self/cgroup": "4:memory:/x\n0::/\n"}, 3),
+        ({"proc/vmstat": "oom_kill what\n", "proc/self/cgroup": "0::/../../x\n"}, None),
+    ],
+    ids=str,
+)
+def test_the_kernel_says_how_often_it_killed_for_memory(
+    tmp_path: Path, files: dict[str, str], expected: int | None
+) -> None:
+    """Our group's word counts, else the system's."""
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert expected == oom_kills(str(tmp_path))
+
+
+# --- what is remembered
+
+
+def test_what_proved_itself_is_remembered_for_this_file_alone(tmp_path: Path) -> None:
+    """Another file, or a new one in its place, may well do without."""
+    model = tmp_path / "m.gguf"
+    model.write_bytes(b"one")
+    config = replace(FAKE, model=str(model), threads=4)
+    fallbacks = Fallbacks(tmp_path / "state" / "fallback.json")
+    assert fallbacks.known(config) is None
+    fallbacks.remember(config, replace(config, repack=False, threads=1), "SIGILL in the self-test")
+    again = Fallbacks(tmp_path / "state" / "fallback.json").known(config)
+    assert again is not None
+    assert replace(config, repack=False, threads=1) == again.applied(config)
+    assert replace(config, repack=False, threads=1, mmap=False) == again.applied(
+        replace(config, mmap=False, repack=False, threads=2)
+    )
+    assert {str(model): again} == remembered(tmp_path / "state" / "fallback.json")
+    assert fallbacks.known(replace(config, model="another")) is None
+    model.write_bytes(b"another one")
+    assert fallbacks.known(config) is None
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"a": {}}', '{"a": {"reason": 1}}'])
+def test_a_broken_record_is_no_reason_not_to_serve(
+    tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is said, and written anew."""
+    path = tmp_path / "fallback.json"
+    path.write_text(content)
+    fallbacks = Fallbacks(path)
+    assert fallbacks.known(FAKE) is None
+    assert str(path) in caplog.text
+    fallbacks.remember(FAKE, replace(FAKE, repack=False), "SIGILL")
+    assert fallbacks.known(FAKE) is not None
+    assert 1 == len(json.loads(path.read_text()))
+    assert [path] == list(tmp_path.iterdir())
+
+
+def test_a_record_that_cannot_be_written_is_no_reason_either(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    Fallbacks(tmp_path / "file" / "fallback.json").remember(FAKE, replace(FAKE, repack=False), "SIGILL")
+    assert "could not be remembered" in caplog.text
+
+
+# --- for real
+
+
+async def test_a_crash_in_the_self_test_is_met_with_safer_settings_for_good(
+    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second start knows, and does not crash at all."""
+    real = EngineConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=64, threads=1)
+    faulty(
+        monkeypatch,
+        load=[{"if": {"repack": True}, "how": "SIGILL"}, {"if": {"mmap": True}, "how": "SIGABRT"}],
+    )
+    path = tmp_path / "fallback.json"
+    async with supervised(real, fallbacks=Fallbacks(path)) as supervisor:
+        await supervisor.ready()
+        assert replace(real, repack=False, mmap=False) == supervisor.config
+        assert ["repack off instead of on", "mmap off instead of on"] == [
+            change.partition(":")[0] for change in supervisor.fallback
+        ]
+        assert "SIGILL" in supervisor.fallback[0]
+        greedy = SamplingParams(temperature=0.0, max_tokens=5, ignore_eos=True)
+        assert await text(supervisor, "Hello", greedy)
+    faulty(monkeypatch, load=[{"if": {"repack": True}, "how": "hang"}, {"if": {"mmap": True}, "how": "hang"}])
+    async with supervised(real, fallbacks=Fallbacks(path)) as supervisor:
+        await supervisor.ready()
+        (change,) = supervisor.fallback
+        assert "mmap off instead of on, repack off instead of on: SIGILL" in change
+        assert (0, None) == (supervisor.restarts, supervisor.last_exit)
+
+
+async def test_settings_that_do_not_help_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model has failed, with the settings that were asked for."""
+    faulty(monkeypatch, load=[{"if": {}, "how": "SIGSEGV"}])
+    async with supervised(FAKE, fallbacks=Fallbacks(tmp_path / "f")) as supervisor:
+        with pytest.raises(ModelLoadFailed, match="SIGSEGV"):
+            await supervisor.ready()
+        assert ("failed", FAKE, []) == (supervisor.state, supervisor.config, supervisor.fallback)
+    assert {} == remembered(tmp_path / "f")
+
+
+async def test_too_little_memory_at_the_start_makes_a_smaller_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As small as it must be."""
+    faulty(
+        monkeypatch,
+        load=[{"if": {"parallel": 8}, "how": "memory"}, {"if": {"parallel": 4}, "how": "SIGKILL"}],
+    )
+    kills = iter(range(100))  # the kernel's count rises all the time
+    monkeypatch.setattr("edgeinfer.worker.client.oom_kills", lambda: next(kills))
+    async with supervised(FAKE) as supervisor:
+        await supervisor.ready()
+        assert (2, 2) == (supervisor.config.parallel, len(supervisor.fallback))
+        assert "ran out of memory" in supervisor.fallback[1]
+
+
+async def test_an_answer_survives_that_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker was killed for it: the next one has a smaller plan, and goes on."""
+    kills = 0
+    monkeypatch.setattr("edgeinfer.worker.client.oom_kills", lambda: kills)
+    async with supervised(SLOW) as supervisor:
+        params = SamplingParams(seed=1, max_tokens=30, ignore_eos=True)
+        found = ""
+        async for delta in asked(supervisor, "hello", params):
+            found += delta.text
+            if len(found) == 5:
+                kills += 1
+                kill(supervisor)
+        assert plain("hello", ctx=2048, seed=1, max_tokens=30, ignore_eos=True) == found
+        assert 4 == supervisor.config.parallel
+        (change,) = supervisor.fallback
+        assert "parallel 4 instead of 8" in change
+
+
+async def test_a_worker_that_somebody_killed_keeps_its_plan() -> None:
+    """The kernel did not say that it was out of memory."""
+    async with supervised(SLOW) as supervisor:
+        await supervisor.ready()
+        kill(supervisor)
+        await eventually(lambda: supervisor.restarts and supervisor.info)
+        assert (SLOW, []) == (supervisor.config, supervisor.fallback)
+
+
+async def test_a_worker_that_dies_of_its_gpu_is_planned_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have gone while the machine slept."""
+    faulty(monkeypatch, poison={"token": 7, "position": 0, "how": "gone"})
+    reasons: list[str] = []
+
+    def replan(reason: str) -> EngineConfig:
+        reasons.append(reason)
+        return replace(FAKE, parallel=3)
+
+    async with supervised(FAKE, replan=replan) as supervisor:
+        await supervisor.ready()
+        poison = asyncio.create_task(text(supervisor, "\x07"))
+        await eventually(lambda: supervisor.config.parallel == 3)
+        with pytest.raises(EdgeinferError):
+            await poison
+        assert "CUDA error" in reasons[0]
+        assert "parallel 3 instead of 8" in supervisor.fallback[0]
+
+
+async def test_no_gpu_means_the_cpu(model_file: Path) -> None:
+    """llama.cpp would say nothing; here it is said in the log and the status. Before that, the plan is asked."""
+    real = EngineConfig(
+        str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=1, gpu_layers=5
+    )
+    launcher = Launcher(real, replan=lambda reason: replace(real, gpu_layers=0, ubatch=32))
+    worker = await launcher.launch(first=False)
+    await worker.stop()
+    assert (0, 32) == (launcher.config.gpu_layers, launcher.config.ubatch)
+    assert "finds no GPU" in launcher.changed[0]
+    async with supervised(real) as supervisor:
+        await supervisor.ready()
+        assert "gpu_layers 0 instead of 5" in supervisor.fallback[0]
+
+
+async def test_answers_are_given_up_when_no_worker_starts_any_more(
+    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model's file is gone. New requests wait and are told to come again."""
+    path, away = tmp_path / "m.gguf", tmp_path / "away"
+    shutil.copy(model_file, path)
+    real = EngineConfig(str(path), "real", ctx=256, parallel=2, cells=768, batch=64, threads=1)
+    async with supervised(real) as supervisor:
+        monkeypatch.setattr(supervisor, "DELAYS", (0.0, 0.1))
+        await supervisor.ready()
+        greedy = SamplingParams(temperature=0.0, ignore_eos=True)
+        deltas = asked(supervisor, "Hello", greedy)
+        await anext(deltas)
+        assert supervisor.healthy
+        os.rename(path, away)  # noqa: PTH104
+        kill(supervisor)
+        with pytest.raises(ModelLoadFailed):
+            async for _ in deltas:
+                pass
+        assert "restarting" == supervisor.state
+        await eventually(lambda: not supervisor.healthy)
+        os.rename(away, path)  # noqa: PTH104
+        await eventually(lambda: supervisor.healthy)
+        assert await text(supervisor, "Hello", SamplingParams(max_tokens=3, ignore_eos=True))
+
+
+def test_this_machine_counts() -> None:
+    """Linux does; others need not."""
+    assert oom_kills() is not None or not os.path.exists("/proc/vmstat")  # noqa: PTH110

@@ -1,0 +1,483 @@
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.fake import BOS, CONTROL, END
+from edgeinfer.engine.output import Begun, EngineStats, Finish, Produced
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.errors import EdgeinferError
+from edgeinfer.llama.logs import LogCapture
+from edgeinfer.worker import frames
+from edgeinfer.worker.frames import FrameSocket
+from edgeinfer.worker.messages import (
+    Cancel,
+    Detokenize,
+    Embed,
+    Embeddings,
+    Failed,
+    Generate,
+    Load,
+    LogLine,
+    Message,
+    Ping,
+    Pong,
+    Prompt,
+    Queued,
+    Ready,
+    Shutdown,
+    Span,
+    Step,
+    Text,
+    ToDaemon,
+    Tokenize,
+    Tokens,
+    Working,
+)
+from edgeinfer.worker.runtime import FakeRuntime, open_runtime
+from tests.support.engine import config, plain
+
+PATIENCE = 60.0
+"""Seconds that a reply may take before a test gives up: no bound on how fast it is, the machine may be busy."""
+
+M = TypeVar("M", bound=ToDaemon)
+FAKE = config(ctx=2048, batch=512)
+
+
+class Process:
+    """A worker process, and the daemon's end of its socket, read without asyncio."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        self._socket.settimeout(PATIENCE)
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "edgeinfer.worker.process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stderr=subprocess.PIPE,
+            )
+        self.channel: FrameSocket[ToDaemon] = FrameSocket(self._socket, frames.to_daemon)
+
+    def send(self, message: Message) -> None:
+        self.channel.send(message)
+
+    def receive(self, kind: type[M]) -> M:
+        """The next message of this kind."""
+        while not isinstance(message := self.channel.receive(), kind):
+            assert message is not None, f"the worker ended, and no {kind.__name__} came"
+        return message
+
+    def answer(self, *ids: int) -> dict[int, str]:
+        """The texts of these requests, one answer each, once all have ended."""
+        texts, left = dict.fromkeys(ids, ""), set(ids)
+        while left:
+            for delta in self.receive(Step).deltas:
+                texts[delta.id] += delta.text
+                left -= {delta.id} if delta.finish else set()
+        return texts
+
+    def leave(self) -> None:
+        """The daemon's end closes, as it does when the daemon dies."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def wait(self) -> int:
+        return self.process.wait(PATIENCE)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        self._socket.close()
+
+
+@pytest.fixture
+def empty() -> Iterator[Process]:
+    """A worker that has not been told what to load."""
+    started = Process()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def worker(empty: Process) -> Process:
+    """A worker with the fake model."""
+    empty.send(Load(FAKE))
+    empty.receive(Ready)
+    return empty
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Process]:
+    """The same, for tests that leave nothing behind."""
+    started = Process()
+    started.send(Load(FAKE))
+    started.receive(Ready)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def slow(empty: Process) -> Process:
+    """A worker whose model takes 5 ms a token."""
+    empty.send(Load(msgspec.structs.replace(FAKE, model="fake:5")))
+    empty.receive(Ready)
+    return empty
+
+
+def generate(id: int, prompt: str, n: int = 1, **params: object) -> Generate:
+    given = msgspec.convert({"seed": 1000, "temperature": 0.8} | params, SamplingParams)
+    return Generate(id, [Span(prompt, False)], given, n, False)
+
+
+def test_a_worker_loads_and_says_what_it_has(empty: Process) -> None:
+    """Ready comes once the model can answer."""
+    empty.send(Load(FAKE))
+    ready = empty.receive(Ready)
+    assert ("fake", 2048, 8, 258) == (
+        ready.info.name,
+        ready.info.ctx,
+        ready.info.parallel,
+        ready.info.vocab_size,
+    )
+    assert ready.load_seconds >= 0
+
+
+def test_a_worker_answers(worker: Process) -> None:
+    """As the plain loop does, several at once, each ending once."""
+    prompts = {id: f"request {id}" for id in range(1, 11)}
+    for id, prompt in prompts.items():
+        worker.send(generate(id, prompt))
+    expected = {id: plain(p, ctx=2048, temperature=0.8) for id, p in prompts.items()}
+    assert expected == worker.answer(*prompts)
+
+
+def test_each_of_n_answers_ends_once(worker: Process) -> None:
+    """And nothing comes after that: the next message belongs to the next request."""
+    worker.send(generate(1, "hello", n=4, max_tokens=5))
+    finishes: list[Finish] = []
+    while len(finishes) < 4:
+        finishes += [d.finish for d in worker.receive(Step).deltas if d.finish]
+    worker.send(generate(2, "hello", max_tokens=2, ignore_eos=True))
+    seen: set[int] = set()
+    while 2 not in seen:
+        step = worker.receive(Step)
+        assert {1} != {d.id for d in step.deltas}
+        seen |= {d.id for d in step.deltas if d.finish}
+
+
+def test_a_prompt_is_made_of_texts_and_tokens(shared: Process) -> None:
+    """Control tokens only where a text is trusted; BOS first where the model wants one."""
+    spans = [Span(CONTROL[END], True), Span(CONTROL[END], False)]
+    shared.send(Tokenize(1, spans, add_bos=True))
+    found = shared.receive(Tokens)
+    assert [BOS, END, *CONTROL[END].encode()] == found.tokens
+    assert CONTROL[BOS].encode() + 2 * CONTROL[END].encode() == b"".join(found.pieces)
+    shared.send(Tokenize(2, spans))
+    assert [END, *CONTROL[END].encode()] == shared.receive(Tokens).tokens
+
+
+def test_bos_is_not_put_before_one_that_is_there(shared: Process) -> None:
+    """Chat templates often write it themselves."""
+    shared.send(Tokenize(1, [Span(CONTROL[BOS] + "a")], add_bos=True))
+    assert [BOS, ord("a")] == shared.receive(Tokens).tokens
+
+
+def test_an_empty_text_before_tokens_brings_bos_before_them(worker: Process) -> None:
+    """A prompt that is tokens from the first on is left as it is."""
+    params = SamplingParams(max_tokens=1, ignore_eos=True)
+    prompts: list[Prompt] = [[Span("", trusted=False), 97, Span("b")], [97, Span("b")]]
+    counts = []
+    for prompt in prompts:
+        worker.send(Generate(1, prompt, params))
+        while not (finishes := [d.finish for d in worker.receive(Step).deltas if d.finish]):
+            pass
+        counts.append(finishes[0].prompt_tokens)
+    assert [3, 2] == counts
+
+
+@pytest.mark.parametrize(("add_bos", "n"), [(True, 6), (False, 5)])
+def test_a_text_to_answer_gets_a_bos_if_it_may(worker: Process, add_bos: bool, n: int) -> None:
+    """The count of the prompt's tokens shows it."""
+    worker.send(Generate(1, [Span("hello")], SamplingParams(max_tokens=1, ignore_eos=True), 1, add_bos))
+    assert [] == worker.receive(Step).deltas  # it is queued
+    (delta,) = worker.receive(Step).deltas
+    assert delta.finish
+    assert n == delta.finish.prompt_tokens
+
+
+def test_tokens_become_text_again(shared: Process) -> None:
+    """Control tokens shown, broken characters replaced."""
+    shared.send(Detokenize(1, [BOS, *"é".encode(), 0xFF]))
+    assert CONTROL[BOS] + "é\ufffd" == shared.receive(Text).text
+
+
+def test_vectors_come_normalised_and_in_order(shared: Process) -> None:
+    """Little-endian float32, with the tokens counted."""
+    shared.send(Embed(1, [[Span("aab")], [98, 98], [Span("a"), 97]]))
+    found = shared.receive(Embeddings)
+    assert 7 == found.tokens
+    rows = [msgspec.convert(list(memoryview(v).cast("f")), list[float]) for v in found.vectors]
+    assert [258] * 3 == [len(row) for row in rows]
+    assert [pytest.approx(1)] * 3 == [math.sqrt(sum(x * x for x in row)) for row in rows]
+    assert [pytest.approx(2 / math.sqrt(5)), 0, pytest.approx(1)] == [row[97] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (generate(7, ""), "invalid_value"),
+        (generate(7, "x" * 2048), "context_length_exceeded"),
+        (Generate(7, [1, 258], SamplingParams()), "invalid_value"),
+        (Generate(7, [-1], SamplingParams()), "invalid_value"),
+        (Detokenize(7, [1, 258]), "invalid_value"),
+        (Detokenize(7, [-1]), "invalid_value"),
+        (Embed(7, [[Span("")]]), "invalid_value"),
+        (Embed(7, [[Span("a")], [300]]), "invalid_value"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else type(v).__name__,
+)
+def test_what_cannot_be_answered_is_refused_and_nothing_else(
+    shared: Process, message: Message, code: str
+) -> None:
+    """With one Failed for the request; the worker goes on."""
+    shared.send(message)
+    failed = shared.receive(Failed)
+    assert (7, code) == (failed.id, failed.error.code)
+    shared.send(Detokenize(8, [97]))
+    assert Text(8, "a") == shared.receive(Text)
+
+
+def test_a_request_cancelled_inside_its_prefill_stops_at_once(slow: Process) -> None:
+    """Its first chunk alone would take 2.5 s: it is never finished, and the next is served."""
+    slow.send(generate(1, "x" * 2000))
+    slow.send(Tokenize(2, [Span("a")]))
+    slow.receive(Tokens)  # the reader has read the request
+    slow.send(Cancel(1))
+    slow.send(generate(3, "hello", max_tokens=1, ignore_eos=True))
+    step = slow.receive(Step)
+    while not step.deltas:
+        step = slow.receive(Step)
+    assert [3] == [delta.id for delta in step.deltas]
+    assert 5 == step.stats.prompt_tokens_total
+
+
+def test_when_the_last_request_is_cancelled_the_figures_say_so(slow: Process) -> None:
+    """A Step without deltas comes when the engine falls idle."""
+    slow.send(generate(1, "hello", ignore_eos=True))
+    slow.receive(Step)
+    slow.send(Cancel(1))
+    while (stats := slow.receive(Step).stats).running:
+        pass
+    assert (0, 0, 0) == (stats.running, stats.waiting, stats.cells_used)
+
+
+def test_tokenizing_does_not_wait_for_the_engine(slow: Process) -> None:
+    """The reader's thread answers while a long prompt is computed."""
+    slow.send(generate(1, "x" * 2000))
+    slow.send(Tokenize(2, [Span("ab")]))
+    assert [97, 98] == slow.receive(Tokens).tokens
+    slow.send(Cancel(1))
+
+
+def test_figures_come_with_every_step(worker: Process) -> None:
+    """Also when a request is queued; at the end they are of an idle engine."""
+    worker.send(generate(1, "hello", max_tokens=3, ignore_eos=True))
+    stats: list[EngineStats] = []
+    while not stats or stats[-1].completion_tokens_total < 3:
+        stats.append(worker.receive(Step).stats)
+    assert [0, 1, 2, 3] == [s.completion_tokens_total for s in stats]
+    assert (0, 5) == (stats[-1].running, stats[-1].prompt_tokens_total)
+
+
+def test_a_sign_of_life_comes_from_the_engine(slow: Process) -> None:
+    """Between two steps, not while one is computed; and when there is nothing to compute."""
+    slow.send(Ping())
+    slow.receive(Pong)
+    slow.send(generate(1, "x" * 400, max_tokens=1))
+    slow.receive(Working)
+    slow.send(Ping())
+    assert (delta := slow.receive(Step)).deltas
+    assert delta.deltas[0].finish
+    slow.receive(Pong)
+
+
+def test_signs_of_life_come_between_inputs_to_embed(empty: Process, model_file: Path) -> None:
+    """Many take their time."""
+    empty.send(Load(EngineConfig(str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64)))
+    assert empty.receive(Ready).step_ms > 0
+    empty.send(Embed(1, [[5] * 20, [6], [7]]))
+    for _ in range(3):
+        empty.receive(Pong)
+    assert 3 == len(empty.receive(Embeddings).vectors)
+
+
+def test_a_worker_says_what_it_is_at_work_on(slow: Process) -> None:
+    """Before it is: whatever kills it is among that."""
+    slow.send(generate(1, "hello", max_tokens=2, ignore_eos=True))
+    assert 1 == slow.receive(Queued).id
+    assert [1] == slow.receive(Working).ids
+    slow.receive(Step)
+    slow.send(generate(2, "hello", max_tokens=40, ignore_eos=True))
+    slow.send(generate(3, "hello", max_tokens=40, ignore_eos=True))
+    while slow.receive(Working).ids != [2, 3]:
+        pass
+
+
+def test_who_waits_for_a_place_is_not_at_work(empty: Process) -> None:
+    """With all places taken."""
+    empty.send(Load(msgspec.structs.replace(FAKE, model="fake:5", parallel=2)))
+    empty.receive(Ready)
+    for id in (1, 2):
+        empty.send(generate(id, "hello", max_tokens=60, ignore_eos=True))
+    while empty.receive(Working).ids != [1, 2]:
+        pass
+    empty.send(generate(3, "hello", max_tokens=1, ignore_eos=True))
+    assert 3 == empty.receive(Queued).id
+    empty.send(Cancel(1))
+    assert [2, 3] == empty.receive(Working).ids
+
+
+def test_an_answer_is_taken_up_where_it_was(worker: Process) -> None:
+    """Of what another worker produced nothing is said again."""
+    whole = plain("hello", ctx=2048, temperature=0.8, max_tokens=20, ignore_eos=True)
+    asked = generate(1, "hello", max_tokens=20, ignore_eos=True)
+    produced = Produced(list(whole[:9].encode()), Begun(1.0, 2.0, 3))
+    worker.send(msgspec.structs.replace(asked, produced=(produced,)))
+    assert whole[9:] == worker.answer(1)[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone lets a process choose its CPUs")
+def test_a_worker_keeps_to_its_cpus_with_all_its_threads(empty: Process, model_file: Path) -> None:
+    """As the plan says; llama.cpp's threads are started after that."""
+    cpu = max(os.sched_getaffinity(0))
+    asked = EngineConfig(
+        str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=2, cpus=(cpu,)
+    )
+    empty.send(Load(asked))
+    empty.receive(Ready)
+    threads = [int(path.name) for path in Path(f"/proc/{empty.process.pid}/task").iterdir()]
+    assert len(threads) > 1
+    assert [{cpu}] * len(threads) == [os.sched_getaffinity(thread) for thread in threads]
+
+
+def test_cpus_that_are_not_there_are_no_reason_not_to_work(empty: Process) -> None:
+    """A plan may be older than the machine."""
+    empty.send(Load(msgspec.structs.replace(FAKE, cpus=(4000,))))
+    if hasattr(os, "sched_setaffinity"):
+        assert "4000" in empty.receive(LogLine).text
+    empty.receive(Ready)
+
+
+def test_shutdown_ends_the_process_tidily(slow: Process) -> None:
+    """Running requests are not finished."""
+    slow.send(generate(1, "x" * 100, ignore_eos=True))
+    slow.receive(Step)
+    slow.send(Shutdown())
+    assert 0 == slow.wait()
+
+
+def test_an_idle_worker_ends_when_the_daemon_is_gone(worker: Process) -> None:
+    """No orphan keeps a model in memory."""
+    worker.leave()
+    worker.wait()
+
+
+def test_a_busy_worker_ends_when_the_daemon_is_gone(slow: Process) -> None:
+    """In the middle of a prefill too."""
+    slow.send(generate(1, "x" * 2000))
+    slow.leave()
+    slow.wait()
+
+
+def test_an_empty_worker_ends_when_the_daemon_is_gone(empty: Process) -> None:
+    """Before it was told what to load."""
+    empty.leave()
+    empty.wait()
+
+
+def test_a_worker_must_be_told_what_to_load_first(empty: Process) -> None:
+    """Anything else is a bug, and ends it."""
+    empty.send(Cancel(1))
+    assert 0 != empty.wait()
+
+
+def test_a_worker_survives_ctrl_c(worker: Process) -> None:
+    """It goes to the whole group; the daemon decides."""
+    worker.process.send_signal(signal.SIGINT)
+    worker.send(Detokenize(1, [97]))
+    assert "a" == worker.receive(Text).text
+
+
+@pytest.mark.parametrize("content", [None, b"", b"GGUF\x03\x00\x00\x00", b"no model"], ids=str)
+def test_a_model_that_does_not_load_is_told_with_the_reason(
+    empty: Process, content: bytes | None, tmp_path: Path
+) -> None:
+    """As Failed with id 0; llama.cpp's own words come as log lines too, and the process ends."""
+    path = tmp_path / "m.gguf"
+    if content is not None:
+        path.write_bytes(content)
+    empty.send(Load(msgspec.structs.replace(FAKE, model=str(path))))
+    logged: list[LogLine] = []
+    while not isinstance(message := empty.channel.receive(), Failed):
+        assert isinstance(message, LogLine)
+        logged.append(message)
+    assert (0, "model_load_failed") == (message.id, message.error.code)
+    assert str(path) in message.error.message
+    assert any(line.level >= 40 and line.text in message.error.message for line in logged)
+    assert 0 != empty.wait()
+
+
+def test_a_broken_fake_is_refused_like_any_model(empty: Process) -> None:
+    """fake:MS wants a number."""
+    empty.send(Load(msgspec.structs.replace(FAKE, model="fake:slow")))
+    assert "model_load_failed" == empty.receive(Failed).error.code
+
+
+def test_a_real_model_answers_in_a_worker(empty: Process, model_file: Path) -> None:
+    """Loaded, tested, tokenizing, writing and embedding."""
+    asked = EngineConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=128, threads=1)
+    empty.send(Load(asked))
+    info = empty.receive(Ready).info
+    assert (True, str(model_file.resolve())) == (info.generates, info.path)
+    empty.send(generate(1, "Hello", max_tokens=8, ignore_eos=True, temperature=0))
+    empty.send(generate(2, "Hello", max_tokens=8, ignore_eos=True, temperature=0))
+    texts = empty.answer(1, 2)
+    assert texts[1] == texts[2]
+    empty.send(Tokenize(3, [Span("Hello there", False)]))
+    tokens = empty.receive(Tokens).tokens
+    empty.send(Detokenize(4, tokens))
+    assert "Hello there" == empty.receive(Text).text
+    empty.send(Embed(5, [[Span("Hello")], [Span("Hello")]]))
+    found = empty.receive(Embeddings)
+    assert found.vectors[0] == found.vectors[1]
+    assert info.n_embd * 4 == len(found.vectors[0])
+    empty.send(Shutdown())
+    assert 0 == empty.wait()
+
+
+def test_a_runtime_that_is_not_there_is_an_error_of_ours(llama_log: LogCapture) -> None:
+    """Whoever opens one knows what to catch."""
+    with pytest.raises(EdgeinferError):
+        open_runtime(EngineConfig("/no/such/file.gguf", "none"))
+    llama_log.install()
+
+
+def test_the_fake_runtime_describes_itself() -> None:
+    """It writes and embeds, and knows its control tokens."""
+    runtime = open_runtime(FAKE)
+    assert isinstance(runtime, FakeRuntime)
+    assert (True, tuple(CONTROL.values())) == (runtime.info.generates, runtime.info.control_tokens)
+    assert [97, BOS, 5] == runtime.embed_tokens([Span("a"), Span(CONTROL[BOS]), 5])
+    runtime.close()

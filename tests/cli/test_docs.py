@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeinfer import errors, settings
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.server.schemas.chat import ChatRequest
+from tests.support.cli import environment
+from tests.support.paths import ROOT
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+API = (ROOT / "docs" / "api.md").read_text()
+
+
+def test_the_generated_pages_are_up_to_date(tmp_path: Path) -> None:
+    """docs/configuration.md and docs/cli.md say what the code does: scripts/docs writes them."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "docs"), "--check"],
+        capture_output=True,
+        text=True,
+        env=environment(tmp_path),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_setting_is_documented() -> None:
+    """A setting that nobody finds is none."""
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert [name for name in settings.FIELDS if f"| `{name}` |" not in page] == []
+
+
+def test_every_error_code_is_documented() -> None:
+    """A program may rely on it, so it must be named; `invalid_settings` never leaves the command line."""
+    codes = set(errors.all_errors()) - {"invalid_settings"}
+    assert [code for code in codes if f"`{code}`" not in API] == []
+
+
+def test_every_field_of_chat_is_documented() -> None:
+    """OpenAI's and our own."""
+    assert [name for name in ChatRequest.model_fields if f"`{name}" not in API] == []
+
+
+def test_the_documented_defaults_of_sampling_are_the_real_ones() -> None:
+    """They are in the table in this order."""
+    params = SamplingParams()
+    assert f"| `temperature` | {params.temperature:g} |" in API
+    assert f"| `top_k`, `top_p`, `min_p` | {params.top_k}, {params.top_p:g}, {params.min_p:g} |" in API
+    assert f"| `repeat_penalty`, `repeat_last_n` | {params.repeat_penalty:g}, {params.repeat_last_n} |" in API
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """Relative ones, to files of ours."""
+    links = re.findall(r"\]\(([^):#]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import inspect
+import typing
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+import typer
+from msgspec import Meta
+
+from edgeinfer.cli import options
+from edgeinfer.cli.app import app
+from edgeinfer.settings import FIELDS
+from tests.support.cli import run
+
+
+class Example(msgspec.Struct):
+    """Bounds may stand around the whole annotation, or around a member of its union."""
+
+    inside: Annotated[Annotated[int, Meta(ge=1, le=9)] | None, Meta(description="Inside.")] = None
+    around: Annotated[float, Meta(description="Around.", gt=0)] = 1.5
+    text: Annotated[str | None, Meta(description="Text.")] = None
+    bare: bool = False
+
+
+EXAMPLES = {field.name: field for field in msgspec.structs.fields(Example)}
+
+
+def parse(*arguments: str) -> dict[str, Any]:
+    """The flags that a command made by `with_settings` is given."""
+    seen: dict[str, Any] = {}
+    small = typer.Typer()
+
+    @options.with_settings
+    def command(flags: dict[str, Any], *, own: bool = False) -> None:
+        seen.update(flags, own=own)
+
+    small.command()(command)
+    small(list(arguments), standalone_mode=False)
+    return seen
+
+
+def test_every_setting_is_an_option_of_serve() -> None:
+    """Declared once, in settings.py."""
+    serve = next(c.callback for c in app.registered_commands if c.callback and c.callback.__name__ == "serve")
+    found = inspect.signature(serve).parameters
+    assert set(FIELDS) <= set(found)
+    for name, field in FIELDS.items():
+        _, option = typing.get_args(found[name].annotation)
+        assert option.help == options.description(field) != ""
+
+
+def test_only_what_was_typed_is_a_flag() -> None:
+    """A default of the command line would hide what the environment and the file say."""
+    assert parse() == {"own": False}
+    assert parse("--ctx", "4096", "--own") == {"ctx": 4096, "own": True}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags"),
+    [
+        (["--port", "0"], {"port": 0}),
+        (["--model", "a b.gguf"], {"model": "a b.gguf"}),
+        (["--step-ms", "50"], {"step_ms": 50.0}),
+        (["--flash-attention"], {"flash_attention": True}),
+        (["--no-flash-attention"], {"flash_attention": False}),
+        (["--kv-type", "q8_0"], {"kv_type": "q8_0"}),
+        (["--gpu-layers", "-1"], {"gpu_layers": -1}),
+    ],
+)
+def test_options_give_values_of_the_settings_type(arguments: list[str], flags: dict[str, Any]) -> None:
+    """Whole numbers, numbers, texts, choices, and what is on or off."""
+    assert parse(*arguments) == flags | {"own": False}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "70000"],
+        ["--ctx", "1"],
+        ["--ctx", "many"],
+        ["--kv-type", "q3"],
+        ["--contxt", "1"],
+        ["surplus"],
+    ],
+)
+def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
+    """And says what is wrong, and where help is."""
+    done = run(tmp_path, "serve", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Error: " in done.stderr
+    assert "Try 'edgeinfer serve" in done.stderr
+
+
+def test_bounds_are_found_around_an_annotation_and_inside_of_it() -> None:
+    """`int | None` cannot have bounds, its `int` can."""
+    inside, around = EXAMPLES["inside"], EXAMPLES["around"]
+    assert (options.bound(inside, "ge"), options.bound(inside, "le"), options.bound(inside, "gt")) == (
+        1,
+        9,
+        None,
+    )
+    assert (options.bound(around, "ge"), options.bound(around, "gt")) == (None, 0)
+    assert [options.description(field) for field in EXAMPLES.values()] == ["Inside.", "Around.", "Text.", ""]
+    assert [options.plain(field.type) for field in EXAMPLES.values()] == [int | None, float, str | None, bool]
+
+
+def test_what_is_left_to_the_plan_is_told_from_what_is_left_out() -> None:
+    """No number means: find one. No text means none."""
+    assert [options.left_to_the_plan(field) for field in EXAMPLES.values()] == [True, False, False, False]

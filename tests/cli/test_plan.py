@@ -1,0 +1,112 @@
+"""edgeinfer plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import run
+from tests.support.paths import ROOT
+
+TREES = ROOT / "tests" / "trees"
+
+
+def test_a_recorded_machine_is_planned_for(tmp_path: Path) -> None:
+    """What it is, what would run on it, and why."""
+    done = run(tmp_path, "plan", "--root", str(TREES / "orange-pi-5-8gb"))
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "Board      Orange Pi 5\n" in done.stdout
+    assert "Model      deepseek-r1-distill-qwen-1.5b:Q4_K_M\n" in done.stdout
+    assert "about 10" in done.stdout
+    assert "- cpus 4-7: " in done.stdout
+    assert "RAM needed" in done.stdout
+    assert "deepseek-r1-distill-qwen-1.5b:Q8_0" in done.stdout
+    assert 80 >= max(map(len, done.stdout.splitlines()))
+
+
+def test_a_card_has_its_own_memory(tmp_path: Path) -> None:
+    """Beside the RAM."""
+    done = run(tmp_path, "plan", "--root", str(TREES / "rtx-3060-desktop"))
+    assert "Model      deepseek-r1-distill-qwen-1.5b:F16\n" in done.stdout
+    assert "GPU memory needed" in done.stdout
+
+
+@pytest.mark.parametrize("record", sorted(path.name for path in TREES.iterdir() if path.is_dir()))
+def test_no_line_is_wider_than_a_terminal(record: str, tmp_path: Path) -> None:
+    """Of 80 columns; all of them."""
+    done = run(tmp_path, "plan", "--root", str(TREES / record))
+    assert 0 == done.returncode
+    assert 80 >= max(map(len, done.stdout.splitlines()))
+
+
+def test_a_program_gets_all_of_it(tmp_path: Path) -> None:
+    """As JSON."""
+    done = run(tmp_path, "plan", "--root", str(TREES / "pi5-4gb"), "--json")
+    found = json.loads(done.stdout)
+    assert ("Q4_K_M", True, 4) == (found["quant"], found["fits"], found["plan"]["config"]["threads"])
+    assert found["memory"]["needed"] + found["budget"]["headroom"] <= found["budget"]["available"]
+    assert "raspberry-pi-5" == found["machine"]["board"]["family"]
+    assert all(other["against"] for other in found["others"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "label"),
+    [
+        (("--model", "qwen3-1.7b"), "qwen3-1.7b:Q4_K_M"),
+        (("--model", "R1-1.5B", "--quant", "q8_0"), "deepseek-r1-distill-qwen-1.5b:Q8_0"),
+        (("--model", "qwen3-0.6b:Q8_0"), "qwen3-0.6b:Q8_0"),
+        (("--quant", "Q4_0"), "deepseek-r1-distill-qwen-1.5b:Q4_0"),
+        (("--model", "edgeinfer-nano"), "edgeinfer-nano:Q8_0"),
+    ],
+    ids=" ".join,
+)
+def test_model_and_quantization_can_be_given(arguments: tuple[str, ...], label: str, tmp_path: Path) -> None:
+    """By name, alias, and in one word."""
+    done = run(tmp_path, "plan", "--root", str(TREES / "pi5-8gb"), *arguments)
+    assert f"Model      {label}\n" in done.stdout
+
+
+def test_what_does_not_fit_is_refused_with_the_numbers(tmp_path: Path) -> None:
+    """And shown if it is forced."""
+    arguments = ("plan", "--root", str(TREES / "pi4-2gb"), "--model", "r1-1.5b")
+    done = run(tmp_path, *arguments)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "may be taken" in done.stderr
+    assert "qwen3-0.6b" in done.stderr
+    forced = run(tmp_path, *arguments, "--force")
+    assert 0 == forced.returncode
+    assert "Fits       no\n" in forced.stdout
+
+
+def test_a_name_that_nothing_has_is_told(tmp_path: Path) -> None:
+    """With the nearest one."""
+    done = run(tmp_path, "plan", "--model", "qwen3-0.6")
+    assert 1 == done.returncode
+    assert "qwen3-0.6b" in done.stderr
+
+
+def test_a_file_is_planned_for(tmp_path: Path, model_file: Path) -> None:
+    """On this machine, by its own header."""
+    (tmp_path / "mine.gguf").symlink_to(model_file)
+    done = run(tmp_path, "plan", "--model", str(tmp_path / "mine.gguf"))
+    assert 0 == done.returncode
+    assert "Model      mine:Q8_0\n" in done.stdout
+    assert str(model_file) in done.stdout.replace("\n           ", "")
+
+
+def test_this_machine_has_a_plan(tmp_path: Path) -> None:
+    """Whatever it is; the model in the configuration is the one that is planned for."""
+    done = run(tmp_path, "plan", EDGEINFER_MODEL="edgeinfer-nano")
+    assert 0 == done.returncode
+    assert "Model      edgeinfer-nano:Q8_0\n" in done.stdout
+    assert "threads 1: " in done.stdout
+
+
+def test_the_configuration_of_this_machine_is_nothing_to_another(tmp_path: Path) -> None:
+    """A record is planned for as if it were new."""
+    done = run(
+        tmp_path, "plan", "--root", str(TREES / "pi5-8gb"), EDGEINFER_MODEL="fake", EDGEINFER_THREADS="1"
+    )
+    assert "threads 4: " in done.stdout

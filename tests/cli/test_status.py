@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeinfer.cli.report import Report, amount, duration, lines
+from tests.support.cli import daemon, run
+
+STATUS: dict[str, Any] = {
+    "version": "0.1.0",
+    "pid": 7,
+    "uptime": 3725.5,
+    "state": "ready",
+    "restarts": 1,
+    "last_exit": "signal 9",
+    "reason": None,
+    "worker_pid": 8,
+    "model": {
+        "name": "nano",
+        "path": "/m/nano.gguf",
+        "description": "llama F16",
+        "n_params": 3100000,
+        "size": 6200000,
+    },
+    "stats": {
+        "running": 2,
+        "waiting": 1,
+        "cells": 100,
+        "cells_used": 40,
+        "cells_cached": 30,
+        "prompt_tokens_total": 10,
+        "cached_tokens_total": 4,
+        "completion_tokens_total": 20,
+        "steps_total": 5,
+        "step_ms": 12.34,
+    },
+    "plan": {
+        "config": {"model": "/m/nano.gguf", "ctx": 50, "flash_attention": False, "step_ms": 200.0},
+        "reasons": ["ctx: as told"],
+    },
+    "settings": {"ctx": {"value": 50, "source": "flag"}, "port": {"value": 11435, "source": "default"}},
+    "something_new": 1,
+}
+
+SHOWN = """\
+edgeinfer 0.1.0 · ready · pid 7 · up 1 h 2 min
+model     nano (llama F16, 3.1 M parameters, 6.2 MB)
+          /m/nano.gguf
+now       2 answering, 1 waiting, 40 of 100 KV cells used, 30 kept for prompts to come, last step 12.3 ms
+so far    10 tokens read (4 of them from the cache), 20 written
+worker    pid 8, 1 restart, the last one ended: signal 9
+plan      ctx 50, flash_attention off, step_ms 200
+          - ctx: as told
+settings  ctx = 50 (flag)
+"""
+
+
+def test_the_report_is_a_topic_a_line(tmp_path: Path) -> None:
+    """What a person wants to know first comes first."""
+    with daemon() as server:
+        server.status = STATUS
+        done = run(tmp_path, "status", EDGEINFER_PORT=server.port)
+    assert (done.returncode, done.stdout, done.stderr) == (0, SHOWN, "")
+
+
+def test_json_has_everything_the_daemon_says(tmp_path: Path) -> None:
+    """Also what this version knows nothing of."""
+    with daemon() as server:
+        server.status = STATUS
+        done = run(tmp_path, "status", "--json", EDGEINFER_PORT=server.port)
+    assert json.loads(done.stdout) == STATUS
+
+
+def test_a_daemon_without_a_model_is_shown_and_ends_with_1(tmp_path: Path) -> None:
+    """`edgeinfer status && ...` means: it answers."""
+    with daemon() as server:
+        server.status = {**STATUS, "state": "failed", "model": None, "reason": "out of memory", "stats": {}}
+        done = run(tmp_path, "status", EDGEINFER_PORT=server.port)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[:2] == [
+        "edgeinfer 0.1.0 · failed · pid 7 · up 1 h 2 min",
+        "model     none: out of memory",
+    ]
+
+
+def test_no_daemon_is_said_with_how_to_start_one(tmp_path: Path) -> None:
+    """Exit code 1."""
+    done = run(tmp_path, "status")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: no daemon answers at http://127.0.0.1:1\nhint: start one in another terminal: edgeinfer serve\n"
+    )
+
+
+def test_some_other_server_is_no_daemon(tmp_path: Path) -> None:
+    """Nor is its answer a reason for a traceback."""
+    with daemon() as server:
+        server.status = {"hello": "world"}
+        done = run(tmp_path, "status", EDGEINFER_PORT=server.port)
+    assert done.returncode == 1
+    assert "hint: is this the address of an edgeinfer daemon?" in done.stderr
+
+
+def test_a_report_needs_no_more_than_its_head() -> None:
+    """An older daemon knows less."""
+    report = Report(version="0", pid=1, uptime=0, state="starting")
+    assert list(lines(report)) == ["edgeinfer 0 · starting · pid 1 · up 0 s", "model     none"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.9, "0 s"), (61, "1 min 1 s"), (3600, "1 h"), (90061, "1 d 1 h"), (86400 * 400 + 5, "400 d 5 s")],
+)
+def test_a_duration_has_its_two_largest_units(seconds: float, text: str) -> None:
+    """Nobody counts the seconds of a year."""
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(None, None), (0, None), (7, "7 B"), (1500, "1.5 kB"), (10**6, "1 MB"), (1117320800, "1.12 GB")],
+)
+def test_an_amount_has_three_digits(count: int | None, text: str | None) -> None:
+    """None stays unknown."""
+    assert amount(count, "B") == text

@@ -1,0 +1,308 @@
+"""Files: the store's, settings, keys, and what the worker has noted."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.catalog.store import Store
+from edgeinfer.doctor import access, configuration, fallbacks, permissions, store
+from edgeinfer.doctor.finding import Finding
+from edgeinfer.doctor.store import Disk
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.errors import SettingsError
+from edgeinfer.server.serve import FALLBACKS
+from edgeinfer.service import readable
+from edgeinfer.settings import Settings, load
+from edgeinfer.worker.fallback import Fallbacks, remembered
+from tests.support.models import install
+from tests.support.service import service
+
+NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+
+
+def brief(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(finding.level, finding.text) for finding in findings]
+
+
+class Heard:
+    """Progress, as it was told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def begin(self, title: str, total: int, done: int = 0) -> None:
+        self.said.append(f"{title} {total}")
+
+    def at(self, done: int) -> None:
+        self.said.append(str(done))
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
+
+    def end(self) -> None:
+        self.said.append("end")
+
+
+def test_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
+    """Nothing is wrong with that."""
+    assert [f.level for f in store.store(Store(tmp_path / "store"))] == ["ok"]
+    (tmp_path / "store").mkdir()
+    assert brief(store.store(Store(tmp_path / "store"))) == [("ok", "no model is installed")]
+
+
+def test_sound_models_are_read_whole(tmp_path: Path) -> None:
+    """And progress is told of each, to the last byte."""
+    kept, heard = Store(tmp_path), Heard()
+    size = install(kept, "tiny").size
+    install(kept, "other")
+    [found] = store.store(kept, progress=heard)
+    assert (found.level, found.text[:8]) == ("ok", "2 models")
+    assert heard.said == [f"tiny:Q4_K_M {size}", str(size), "end", f"other:Q4_K_M {size}", str(size), "end"]
+
+
+def test_models_that_changed_or_went(tmp_path: Path) -> None:
+    """A byte, which only reading shows; the size; the file."""
+    kept = Store(tmp_path)
+    byte, size, gone = (install(kept, name) for name in ("byte", "size", "gone"))
+    data = bytearray(byte.path.read_bytes())
+    data[-1] ^= 1
+    byte.path.write_bytes(data)
+    size.path.write_bytes(b"short")
+    gone.path.unlink()
+    found = store.store(kept)
+    assert brief(found) == [
+        ("error", f"byte:Q4_K_M cannot be served: its content has changed: the sha256 differs ({byte.path})"),
+        ("error", f"size:Q4_K_M cannot be served: its file has changed ({size.path})"),
+        ("error", f"gone:Q4_K_M cannot be served: its file is missing ({gone.path})"),
+    ]
+    assert found[0].fix == "edgeinfer models rm byte:Q4_K_M, and get it again"
+    assert len(store.store(kept, fast=True)) == 2
+
+
+def test_records_that_say_nothing(tmp_path: Path) -> None:
+    """Their model is not there any more; the others are."""
+    kept = Store(tmp_path)
+    install(kept, "tiny")
+    broken = tmp_path / "records/broken@Q4_0.json"
+    broken.write_text("{")
+    assert brief(store.store(kept)) == [
+        ("warning", f"the record {broken} cannot be read, so its model is not there")
+    ]
+
+
+def test_leftovers_are_what_prune_frees(tmp_path: Path) -> None:
+    """To the byte: files without a record, and downloads that were given up, not those under way."""
+    kept = Store(tmp_path)
+    stored = install(kept, "tiny")
+    orphan = stored.path.with_name("orphan.gguf")
+    orphan.write_bytes(b"x" * 2000)
+    incoming = kept.incoming("owner/repo", "0" * 40)
+    for name, age in (("old", 2 * 24 * 3600), ("new", 60)):
+        (incoming / name).parent.mkdir(parents=True, exist_ok=True)
+        (incoming / name).write_bytes(b"x" * 500)
+        os.utime(incoming / name, (time.time() - age,) * 2)
+    [found] = store.store(kept)
+    assert (found.level, found.text, found.fix) == (
+        "note",
+        "2.50 kB are files that no model needs",
+        "edgeinfer models prune",
+    )
+    assert kept.leftovers() == kept.prune()
+    assert store.store(kept)[0].level == "ok"
+
+
+@NOT_ROOT
+def test_a_store_that_is_not_ours_to_read(tmp_path: Path) -> None:
+    """Somebody else has to ask."""
+    tmp_path.chmod(0)
+    try:
+        assert store.store(Store(tmp_path))[0].fix == "sudo edgeinfer doctor"
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("disk", "level", "words"),
+    [
+        (Disk(50 * 10**9), "ok", "50.0 GB free"),
+        (Disk(50 * 10**9, inodes=12), "ok", "50.0 GB free"),
+        (Disk(10**8), "note", "too little for another model"),
+        (Disk(10**7), "error", "is full: 10.0 MB are free"),
+        (Disk(50 * 10**9, read_only=True), "error", "mounted read-only"),
+        (Disk(50 * 10**9, inodes=0), "error", "no more files"),
+    ],
+)
+def test_disks(disk: Disk, level: str, words: str) -> None:
+    """Full, nearly full, read-only, without inodes."""
+    [found] = store.disk(disk, Path("/var/lib/edgeinfer"))
+    assert found.level == level
+    assert words in found.text
+
+
+def test_the_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    """That of the nearest one above."""
+    found = store.look_at(tmp_path / "a/b/c")
+    assert not found.read_only
+    assert found.free > 0
+
+
+def test_files_that_others_can_change_or_read(tmp_path: Path) -> None:
+    """What is trusted, and what is secret; a folder like /tmp is safe, as its bit says."""
+    config, keys, shared = tmp_path / "config.toml", tmp_path / "my keys", tmp_path / "tmp"
+    shared.mkdir()
+    for path in (config, keys):
+        path.write_text("x")
+    for path, mode in ((config, 0o666), (keys, 0o640), (shared, 0o1777)):
+        path.chmod(mode)
+    assert permissions.permissions([config, shared, tmp_path / "none"], [keys], None) == [
+        Finding("permissions", "error", f"everybody can change {config}", f"chmod o-w {config}"),
+        Finding("permissions", "warning", f"other users can read the keys in {keys}", f"chmod 600 '{keys}'"),
+    ]
+    config.chmod(0o644)
+    keys.chmod(0o600)
+    assert [f.level for f in permissions.permissions([config], [keys], None)] == ["ok"]
+
+
+def test_what_the_services_user_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its model's file and settings, and keys that are not its own."""
+    monkeypatch.setattr(readable, "TEMPORARY", ())
+    monkeypatch.setattr(readable, "OURS", (tmp_path / "ours",))
+    monkeypatch.setattr(readable, "HOMES", tuple(tmp_path.parents))
+    me = pwd.getpwuid(os.geteuid())
+    other = next(entry for entry in pwd.getpwall() if entry.pw_uid != me.pw_uid)
+    config, keys = tmp_path / "config.toml", tmp_path / "ours/keys"
+    keys.parent.mkdir()
+    for path, mode in ((config, 0o600), (keys, 0o600)):
+        path.write_text("x")
+        path.chmod(mode)
+    given = service(config=config, api_key_file=str(keys))
+    monkeypatch.setattr(permissions, "USER", other.pw_name)
+    found = permissions.permissions([], [], given)
+    assert [(f.level, f.fix) for f in found] == [
+        ("error", f"sudo chmod a+r {config}"),
+        ("error", f"sudo chown {other.pw_name}: {keys}"),
+    ]
+    monkeypatch.setattr(permissions, "USER", me.pw_name)
+    config.chmod(0o644)
+    assert [f.level for f in permissions.permissions([], [], given)] == ["ok"]
+
+
+def safer_file(path: Path, model: Path) -> Path:
+    """As a worker leaves it that died of SIGILL with repacked weights."""
+    wanted = EngineConfig(model=str(model), name="tiny", threads=4)
+    proved = EngineConfig(model=str(model), name="tiny", threads=1, repack=False)
+    Fallbacks(path).remember(wanted, proved, "SIGILL in the self-test")
+    return path
+
+
+def test_safer_settings_are_shown_and_how_to_forget_them(tmp_path: Path) -> None:
+    """A warning for the model that is served, a note for another."""
+    model = tmp_path / "tiny.gguf"
+    file = safer_file(tmp_path / fallbacks.FILE, model)
+    [found] = fallbacks.fallbacks(file, str(model))
+    text = "tiny.gguf runs without repacked weights (nor AMX), on 1 thread, since otherwise: SIGILL in the self-test"
+    assert (found.level, found.text) == ("warning", text)
+    assert found.fix
+    assert f"rm {file}" in found.fix
+    assert fallbacks.fallbacks(file, "/another")[0].level == "note"
+    file.unlink()
+    assert not remembered(file)
+    assert [f.level for f in fallbacks.fallbacks(file, str(model))] == ["ok"]
+
+
+def test_safer_settings_are_looked_for_where_the_daemon_keeps_them() -> None:
+    """Two names of one file."""
+    assert fallbacks.FILE == FALLBACKS
+
+
+def settings_of(home: Path, **more: str) -> list[Finding]:
+    environ = {"HOME": str(home), **more}
+    try:
+        loaded = load(environ=environ)
+    except SettingsError as e:
+        return configuration.configuration(e, environ, has_service=True)
+    return configuration.configuration(loaded, environ, has_service=True)
+
+
+def test_a_configuration_file_in_force(tmp_path: Path) -> None:
+    """It is named; none at all is fine too."""
+    assert brief(settings_of(tmp_path)) == [("ok", "no file, so all is as built in")]
+    file = tmp_path / ".config/edgeinfer/config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text("port = 8080\n")
+    assert brief(settings_of(tmp_path)) == [("ok", str(file))]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("pralel = 4", "unknown setting 'pralel'"), ("port = 70000", "port"), ("port = ", "Invalid value")],
+)
+def test_a_configuration_that_is_wrong(tmp_path: Path, text: str, words: str) -> None:
+    """An unknown key, a value out of bounds, no TOML."""
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    [found] = settings_of(tmp_path, EDGEINFER_CONFIG=str(file))
+    assert found.level == "error"
+    assert words in found.text
+
+
+def test_variables_that_the_service_does_not_see(tmp_path: Path) -> None:
+    """And a key for clients, which is no setting."""
+    [found] = settings_of(tmp_path, EDGEINFER_CTX="512", EDGEINFER_API_KEY="k", EDGEINFER_PORT="")
+    assert (found.level, found.text) == ("note", "EDGEINFER_CTX is set in this shell, unseen by the service")
+
+
+def test_a_file_that_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's goes before the user's."""
+    system = tmp_path / "system.toml"
+    own = tmp_path / ".config/edgeinfer/config.toml"
+    own.parent.mkdir(parents=True)
+    for path in (system, own):
+        path.write_text("")
+    for module in ("edgeinfer.settings", "edgeinfer.doctor.configuration"):
+        monkeypatch.setattr(f"{module}.SYSTEM_CONFIG", system)
+    [found] = settings_of(tmp_path)
+    assert (found.level, found.text) == ("note", f"{own} does not count, since there is {system}")
+
+
+def test_who_gets_in(tmp_path: Path) -> None:
+    """This machine; others with a key, over plain HTTP; others without one, which the daemon refuses."""
+    assert brief(access.access(Settings(), None)) == [("ok", "only this machine can reach it, no key needed")]
+    keys = tmp_path / "keys"
+    keys.write_text("one\ntwo\n")
+    keys.chmod(0o600)
+    text = "only this machine can reach it, with one of 2 keys"
+    assert brief(access.access(Settings(), str(keys))) == [("ok", text)]
+    [plain] = access.access(Settings(host="0.0.0.0"), str(keys))
+    assert (plain.level, plain.fix) == ("warning", "set tls_cert and tls_key")
+    exposed, _ = access.access(Settings(host="0.0.0.0"), None)
+    assert (exposed.level, exposed.fix) == ("error", "make one: edgeinfer key add NAME")
+    assert access.access(Settings(host="0.0.0.0", uds="/run/s"), None)[0].level == "ok"
+
+
+def test_keys_and_certificates_of_no_use(tmp_path: Path) -> None:
+    """Missing, bad, empty."""
+    keys = tmp_path / "keys"
+    [missing] = access.access(Settings(), str(keys))
+    assert missing.level == "error"
+    assert missing.fix == f"edgeinfer key add NAME --api-key-file {keys}"
+    keys.write_text("sha256:12 x\n")
+    assert "line 1 should be" in access.access(Settings(), str(keys))[0].text
+    [bad] = access.access(Settings(tls_cert=str(keys)), None)
+    assert (bad.level, bad.fix) == ("error", "mend tls_cert and tls_key")
+
+
+@NOT_ROOT
+def test_keys_that_are_not_ours_to_read(tmp_path: Path) -> None:
+    """No fault, but it can't be said."""
+    keys = tmp_path / "keys"
+    keys.write_text("one\n")
+    keys.chmod(0)
+    assert [(f.level, f.fix) for f in access.access(Settings(), str(keys))] == [
+        ("note", "sudo edgeinfer doctor")
+    ]

@@ -1,0 +1,179 @@
+"""Packages and llama.cpp: versions, damage, and a build that does not suit the CPU."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import edgeinfer
+from edgeinfer.doctor import installation, llama
+from edgeinfer.doctor.finding import Finding
+from edgeinfer.doctor.installation import Wanted
+from edgeinfer.hardware import CpuClass, LlamaBuild, detect
+from edgeinfer.hardware.llama_build import ask
+from tests.support.paths import TREES
+
+INSTALLED = {"httpx": "0.28.1", "llama-cpp-python": "0.3.36"}
+
+
+def packages(*requires: str, python: str = "3.11.7", version: str = "1.0") -> list[Finding]:
+    wanted = Wanted(version, ">=3.10", requires)
+    return installation.installation(wanted, INSTALLED.get, python, "1.0")
+
+
+def cpu(tree: str) -> list[CpuClass]:
+    return detect(TREES / tree).cpus
+
+
+def build(*isa: str) -> LlamaBuild:
+    return LlamaBuild("0.3.36", isa)
+
+
+def test_this_installation_has_what_it_wants() -> None:
+    """Its own metadata, and the versions that are here."""
+    [found] = installation.installation(installation.wanted(), installation.version_of)
+    assert found.level == "ok"
+    assert edgeinfer.__version__ in found.text
+
+
+def test_packages_that_suit_are_counted() -> None:
+    """Those of another platform and of an extra are not wanted."""
+    [found] = packages("httpx>=0.28", "tomli>=2; python_version < '3'", "pytest>=8; extra == 'dev'")
+    assert (found.level, found.text) == ("ok", "edgeinfer 1.0, Python 3.11.7, 1 package")
+
+
+def test_missing_and_old_packages_are_named() -> None:
+    """With the command that gets what is wanted; llama.cpp is built for the machine instead."""
+    missing, old, engine = packages("msgspec>=0.19", "httpx>=0.30", "llama-cpp-python>=0.4")
+    assert (missing.level, missing.text) == ("error", "msgspec is missing")
+    assert missing.fix
+    assert missing.fix.endswith("-m pip install 'msgspec>=0.19'")
+    assert old.text == "httpx 0.28.1 is not httpx>=0.30"
+    assert engine.text == "llama-cpp-python 0.3.36 is not llama-cpp-python>=0.4"
+    assert engine.fix == llama.rebuild()
+
+
+def test_an_old_python_and_a_half_done_upgrade() -> None:
+    """What runs is not what was installed."""
+    assert packages(python="3.9.2")[0].text == "Python 3.9.2 is not >=3.10"
+    [found] = packages(version="0.9")
+    assert (found.level, found.text) == ("warning", "the code is of version 1.0, and was installed as 0.9")
+
+
+def test_a_checkout_that_was_never_set_up() -> None:
+    """It is not known what it wants."""
+    [found] = installation.installation(None, INSTALLED.get)
+    assert found.level == "note"
+
+
+def test_llama_cpp_loads_here_and_is_whole() -> None:
+    """A real process loads it, and all its libraries have the hashes that they were installed with."""
+    found = llama.load()
+    assert found == ask()
+    assert isinstance(found, LlamaBuild)
+    assert llama.damaged() == []
+    assert llama.llama(found, [], [], "fix")[0].level == "ok"
+
+
+def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last line of what Python says, or the signal."""
+    package = tmp_path / "llama_cpp"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('libgomp.so.1: cannot open shared object file')")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = llama.load()
+    assert said == "RuntimeError: libgomp.so.1: cannot open shared object file"
+    [found] = llama.llama(said, [], [], "rebuild")
+    assert (found.level, found.fix) == ("error", "install the OpenMP library: sudo apt install libgomp1")
+    (package / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
+    assert llama.load() == "SIGILL"
+    assert llama.llama("SIGILL", [], [], "rebuild")[0].fix == "rebuild"
+
+
+@pytest.mark.parametrize(
+    ("tree", "lacks"),
+    [("n100-mini-pc", True), ("amx-server", False), ("pi5-8gb", False), ("m2-mac-16gb", False)],
+)
+def test_products_of_our_own_are_missed_where_they_help(tree: str, lacks: bool) -> None:
+    """On x86 without AMX, where nobody has built llama.cpp with them."""
+    without = LlamaBuild("0.3.36")
+    assert [f.level for f in llama.products(without, cpu(tree))] == ["note"] * lacks
+    assert llama.products(msgspec.structs.replace(without, products=True), cpu(tree)) == []
+    assert llama.products(msgspec.structs.replace(without, apis=("cuda",)), cpu(tree)) == []
+
+
+def test_damaged_libraries_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Missing, of another size, of another content; what is no library is not looked at."""
+    info, folder = tmp_path / "llama_cpp_python-0.3.36.dist-info", tmp_path / "llama_cpp/lib"
+    info.mkdir()
+    folder.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: llama-cpp-python\nVersion: 0.3.36\n")
+    digest = base64.urlsafe_b64encode(hashlib.sha256(b"library").digest()).decode().rstrip("=")
+    names = ("libggml.so", "libggml-cpu.so.0", "libllama.so.0.5.0", "libmtmd.dylib")
+    (info / "RECORD").write_text(
+        "llama_cpp/__init__.py,sha256=x,1\n"
+        + "".join(f"llama_cpp/lib/{name},sha256={digest},7\n" for name in names)
+    )
+    for name, content in zip(names[1:], (b"lib", b"library", b"LIBRARY"), strict=True):
+        (folder / name).write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    damaged = [
+        "llama_cpp/lib/libggml.so is missing",
+        "llama_cpp/lib/libggml-cpu.so.0 has 3 bytes instead of 7",
+        "llama_cpp/lib/libmtmd.dylib has changed",
+    ]
+    assert llama.damaged() == damaged
+    assert llama.damaged(fast=True) == damaged[:2]
+    found = llama.llama(build("avx2"), damaged, [], "rebuild")
+    assert [(f.level, f.fix) for f in found] == [("error", "rebuild")] * 3
+
+
+@pytest.mark.parametrize(
+    ("tree", "isa", "level", "words"),
+    [
+        ("pi5-8gb", ("neon", "dotprod", "fp16"), None, ""),
+        ("pi5-8gb", ("neon",), "warning", "without dotprod, fp16"),
+        ("pi5-8gb", ("neon", "dotprod"), "note", "without fp16"),
+        ("pi4-4gb", ("neon",), None, ""),
+        (
+            "pi4-4gb",
+            ("neon", "dotprod"),
+            "error",
+            "built for dotprod, which this CPU lacks: it dies of SIGILL",
+        ),
+        ("rock-5b-16gb", ("neon",), "warning", "without dotprod"),
+        ("n100-mini-pc", (), "warning", "without avx, avx2"),
+        ("n100-mini-pc", ("avx", "avx2", "fma", "f16c", "avx512"), "error", "built for avx512"),
+        ("amx-server", ("avx", "avx2", "fma", "f16c", "avx512", "vnni", "bf16"), "warning", "AMX"),
+        ("m2-mac-16gb", ("neon", "dotprod", "fp16"), "warning", "without i8mm"),
+    ],
+)
+def test_the_build_is_held_against_the_cores(
+    tree: str, isa: tuple[str, ...], level: str | None, words: str
+) -> None:
+    """Boards as they were recorded."""
+    own = cpu(tree)[0].isa or ()
+    if tree == "amx-server":
+        isa = tuple(word for word in own if word != "amx")
+    found = llama.instruction_sets(build(*isa), cpu(tree), "rebuild")
+    assert [f.level for f in found] == ([level] if level else [])
+    assert all(words in f.text and f.fix == "rebuild" for f in found)
+
+
+def test_an_unknown_cpu_is_not_judged() -> None:
+    """Nothing is known that could be wrong."""
+    assert llama.instruction_sets(build("avx512"), [], "x") == []
+    assert llama.instruction_sets(build("avx512"), [CpuClass([0], None, None)], "x") == []
+
+
+def test_the_rebuild_is_for_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """scripts/setup for a checkout's own, pip for any other."""
+    monkeypatch.setattr("sys.prefix", str(llama.ROOT / ".venv"))
+    assert llama.rebuild().endswith("&& scripts/setup")
+    monkeypatch.setattr("sys.prefix", "/opt/venv")
+    assert "-DGGML_NATIVE=ON" in llama.rebuild()
+    assert llama.rebuild().endswith("--no-binary llama-cpp-python llama-cpp-python")

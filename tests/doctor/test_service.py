@@ -1,0 +1,388 @@
+"""The service, the address, the daemon, and a model that answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+import edgeinfer
+from edgeinfer.cli.client import Target
+from edgeinfer.doctor import daemon, port, self_test
+from edgeinfer.doctor import service as unit
+from edgeinfer.doctor.daemon import Answer, Report
+from edgeinfer.doctor.finding import Finding
+from edgeinfer.doctor.site import Site
+from edgeinfer.service import units
+from edgeinfer.service.command import Command
+from edgeinfer.service.devices import Host
+from edgeinfer.service.files import File
+from edgeinfer.service.manager import Status
+from edgeinfer.service.own import Own
+from edgeinfer.service.service import Needs, Program, Service
+from edgeinfer.settings import Settings
+from tests.support.cli import EDGEINFER, environment, run
+from tests.support.service import service
+
+RUNNING = Status("systemd", "system", True, "running", enabled=True, pid=7, restarts=0)
+
+
+def brief(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(finding.level, finding.text) for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("changed", "level", "text"),
+    [
+        ({"installed": False}, "note", "edgeinfer is not installed as a service"),
+        ({"state": "failed", "detail": "exit status 2"}, "error", "it has failed: exit status 2"),
+        ({"state": "stopped"}, "warning", "it is stopped"),
+        ({"state": "stopped", "enabled": False}, "note", "it is stopped"),
+        ({"state": "starting"}, "note", "it is starting"),
+        ({"restarts": 1}, "warning", "it was restarted once by itself"),
+        ({"restarts": 3}, "warning", "it was restarted 3 times by itself"),
+        ({"enabled": False}, "note", "it does not come back after a reboot"),
+    ],
+)
+def test_the_state_of_the_service(changed: dict[str, Any], level: str, text: str) -> None:
+    """As its manager has it."""
+    assert brief(unit.state(replace(RUNNING, **changed), [])) == [(level, text)]
+
+
+def test_a_service_that_is_as_it_should_be() -> None:
+    """In words; and one whose manager has never read its files."""
+    assert unit.state(RUNNING, [Path("/etc/x")]) == []
+    assert unit.words(RUNNING) == "running (systemd, system), pid 7"
+    [unread] = unit.state(replace(RUNNING, installed=False), [Path("/etc/x.service")])
+    assert (unread.level, unread.text) == (
+        "error",
+        "the service manager does not know of it, although there is /etc/x.service",
+    )
+
+
+class Units:
+    """systemd's files in a folder."""
+
+    name = "systemd"
+    scope = "user"
+
+    def __init__(self, folder: Path) -> None:
+        self.environ = {"XDG_CONFIG_HOME": str(folder)}
+
+    def files(self, given: Service) -> list[File]:
+        return units.files(given, Host(systemd=252), self.environ)
+
+    def paths(self) -> list[Path]:
+        return units.paths("user", self.environ)
+
+    def commands(self, given: Service, *, start: bool) -> list[Command]:
+        return []
+
+    def notes(self, given: Service) -> list[str]:
+        return ["it runs while pi is logged in; for always: sudo loginctl enable-linger pi"]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """That can be run."""
+    executable = tmp_path / "50% off/edgeinfer"
+    executable.parent.mkdir()
+    executable.write_text("")
+    executable.chmod(0o755)
+    return Program(executable, Path(sys.executable))
+
+
+@pytest.fixture
+def installed(tmp_path: Path, program: Program) -> tuple[Any, Service]:
+    """A manager with a service's files in place, and that service."""
+    manager = Units(tmp_path)
+    given = service(scope="user", program=program, needs=Needs(memory=10**9, ram=4 * 10**9))
+    for file in manager.files(given):
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        file.path.write_text(file.text)
+    return manager, given
+
+
+def test_files_that_are_up_to_date(installed: tuple[Any, Service]) -> None:
+    """What memory there was at the time does not matter."""
+    manager, given = installed
+    assert unit.program(manager.paths()) == given.program.executable
+    assert unit.installed(manager, given) == []
+    assert unit.installed(manager, replace(given, needs=Needs(memory=2 * 10**9, ram=4 * 10**9))) == []
+
+
+def test_files_of_another_version_are_told(installed: tuple[Any, Service]) -> None:
+    """A line more in the unit, a file that is gone, one too many."""
+    manager, given = installed
+    [path, drop_in] = [file.path for file in manager.files(given)]
+    path.write_text(path.read_text().replace("Type=notify", "Type=simple"))
+    [found] = unit.installed(manager, given)
+    assert (found.level, found.fix) == ("warning", "edgeinfer service install")
+    assert found.text.endswith(f"that are there: {path}")
+    path.unlink()
+    socket_file = path.with_suffix(".socket")
+    socket_file.write_text("")
+    assert unit.installed(manager, given)[0].text.endswith(f": {path}, {socket_file}")
+    drop_in.unlink()
+    assert str(drop_in) in unit.installed(manager, given)[0].text
+
+
+def test_a_service_of_another_program(installed: tuple[Any, Service], program: Program) -> None:
+    """It may be right; one that is gone is not."""
+    manager, given = installed
+    other = replace(given, program=Program(Path("/opt/edgeinfer"), Path("/opt/python")))
+    [found] = unit.installed(manager, other)
+    assert (found.level, found.text) == (
+        "note",
+        f"it runs another edgeinfer than this one: {program.executable}",
+    )
+    assert unit.installed(manager, None) == []
+    program.executable.unlink()
+    [gone] = unit.installed(manager, None)
+    assert (gone.level, gone.text) == ("error", f"it is to run {program.executable}, which is not there")
+
+
+def test_what_a_manager_wants_to_be_known(installed: tuple[Any, Service]) -> None:
+    """Text and remedy apart."""
+    [found] = unit.remarks(*installed)
+    assert (found.level, found.text) == ("note", "it runs while pi is logged in")
+    assert found.fix == "for always: sudo loginctl enable-linger pi"
+
+
+def test_a_service_of_our_own_minder(tmp_path: Path, program: Program) -> None:
+    """Its program stands in another kind of file."""
+    manager = Own("user", {"HOME": str(tmp_path)})
+    given = service(scope="user", program=program)
+    [file] = manager.files(given)
+    file.path.parent.mkdir(parents=True)
+    file.path.write_text(file.text)
+    assert unit.program(manager.paths()) == program.executable
+    assert unit.installed(manager, given) == []
+
+
+def test_the_service_as_it_would_be_installed(tmp_path: Path) -> None:
+    """The configuration file's settings, and nothing of this shell's; what the model needs."""
+    config = tmp_path / "my.toml"
+    config.write_text("ctx = 512\n")
+    environ = environment(tmp_path, EDGEINFER_CONFIG=str(config), EDGEINFER_STORE=str(tmp_path))
+    site = Site(environ)
+    site.manager = Own("user", environ)
+    site.status = replace(RUNNING, manager="none", scope="user", on_demand=False)
+    found = site.service
+    assert found
+    assert found.program.executable.name == "edgeinfer"
+    assert (found.settings.ctx, found.settings.port, found.config) == (512, Settings().port, config)
+    assert [path.name for path in found.needs.models] == ["edgeinfer-nano.gguf"]
+
+
+def test_a_system_service_is_seen_as_it_sees_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whoever is not root; a user's own is the user's."""
+    environ = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "PATH": "/bin"}
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    site = Site(environ)
+    site.status = RUNNING
+    assert site.store.root == Path("/var/lib/edgeinfer")
+    own = Site(environ)
+    own.status = replace(RUNNING, scope="user")
+    assert own.store.root == tmp_path / "edgeinfer"
+
+
+class Answering(ThreadingHTTPServer):
+    """Says what it is told to, by path, and notes the keys that it is shown."""
+
+    def __init__(self, says: dict[str, tuple[int, Any]]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.says = says
+        self.shown: dict[str, str | None] = {}
+        self.target = Target(f"http://127.0.0.1:{self.server_address[1]}")
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Answering
+
+    def do_GET(self) -> None:
+        self.server.shown[self.path] = self.headers["Authorization"]
+        status, body = self.server.says.get(self.path, (404, {}))
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@contextmanager
+def answering(**says: tuple[int, Any]) -> Iterator[Answering]:
+    """Who answers so: path without its slash -> status and body."""
+    server = Answering({f"/{path}": answer for path, answer in says.items()})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+READY = (200, {"status": "ready", "model": "nano"})
+STATUS = (200, {"version": "0.1.0", "pid": 7, "restarts": 0, "fallback": ["mmap off"], "new": 1})
+LOCKED = (401, {"error": {"code": "invalid_api_key", "message": "no"}})
+
+
+def test_who_answers() -> None:
+    """A daemon, one that wants a key, another program, nobody."""
+    with answering(ready=READY, status=STATUS) as server:
+        report = Report("0.1.0", 7, fallback=["mmap off"])
+        assert daemon.ask(server.target) == Answer("edgeinfer", "ready", None, "nano", report)
+    with answering(ready=READY, status=LOCKED) as server:
+        assert daemon.ask(server.target) == Answer("edgeinfer", "ready", None, "nano", None)
+    for other in ({"ready": READY}, {}, {"ready": (200, [1])}, {"ready": READY, "status": (200, "x")}):
+        with answering(**other) as server:
+            assert daemon.ask(server.target).who == "stranger"
+    assert daemon.ask(server.target) == Answer("nobody")
+    assert daemon.ask(Target("http://x", uds="/nowhere/s")) == Answer("nobody")
+
+
+def test_a_stranger_is_not_shown_the_key() -> None:
+    """Only who answers as a daemon does."""
+    for says in ({}, {"ready": READY, "status": STATUS}):
+        with answering(**says) as server:
+            daemon.ask(replace(server.target, api_key="secret"))
+            assert server.shown == {"/ready": None, **({"/status": "Bearer secret"} if says else {})}
+
+
+def test_a_daemon_that_answers() -> None:
+    """With its model; a key that we have not got is no fault."""
+    here = Report(edgeinfer.__version__, 7)
+    well = Answer("edgeinfer", "ready", None, "nano", here)
+    assert brief(daemon.daemon(well, RUNNING)) == [
+        ("ok", f"edgeinfer {edgeinfer.__version__} answers with nano")
+    ]
+    assert brief(daemon.daemon(replace(well, report=None), None)) == [("ok", "edgeinfer answers with nano")]
+
+
+@pytest.mark.parametrize(
+    ("answer", "report", "level", "text"),
+    [
+        ({"state": "starting"}, {}, "note", "it does not answer prompts: starting"),
+        ({"state": "restarting"}, {}, "warning", "it does not answer prompts: restarting"),
+        ({"state": "failed", "reason": "SIGILL"}, {}, "error", "it does not answer prompts: failed, SIGILL"),
+        ({}, {"version": "0.0.1"}, "warning", f"it is of version 0.0.1, and {edgeinfer.__version__} is installed"),
+        ({}, {"restarts": 2, "last_exit": "SIGKILL"}, "warning", "its worker died 2 times, the last time of SIGKILL"),
+        ({}, {"fallback": ["repack off instead of on: SIGILL"]}, "warning", "its model is loaded otherwise than planned: repack off instead of on: SIGILL"),
+        ({}, {"pid": 9}, "warning", "process 9 answers, which is not the service, process 7"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_daemon(
+    answer: dict[str, Any], report: dict[str, Any], level: str, text: str
+) -> None:
+    """One finding each."""
+    here = replace(Report(edgeinfer.__version__, 7), **report)
+    given = replace(Answer("edgeinfer", "ready", None, "nano", here), **answer)
+    assert brief(daemon.daemon(given, RUNNING)) == [(level, text)]
+
+
+def test_a_daemon_that_is_not_there() -> None:
+    """It need not be, unless the service says that it runs, or waits."""
+    assert brief(daemon.daemon(Answer("nobody"), None)) == [("ok", "none runs")]
+    assert daemon.daemon(Answer("nobody"), RUNNING)[0].level == "error"
+    assert brief(daemon.daemon(Answer("manager"), RUNNING)) == [("ok", "the first request starts it")]
+    assert daemon.daemon(Answer("unknown", reason="no certificate"), None)[0].level == "note"
+
+
+def test_a_port_that_is_free_or_taken() -> None:
+    """By another program, which is named; a bound one that does not listen is taken too."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        [found] = port.port(Settings(port=number), Answer("stranger"))
+        assert (found.level, f"(pid {os.getpid()})" in found.text) == ("error", True)
+        assert port.port(Settings(port=number), Answer("nobody"))[0].level == "error"
+        text = f"edgeinfer listens on 127.0.0.1:{number}"
+        assert brief(port.port(Settings(port=number), Answer("edgeinfer"))) == [("ok", text)]
+    assert brief(port.port(Settings(port=number), Answer("nobody"))) == [
+        ("ok", f"127.0.0.1:{number} is free")
+    ]
+    assert port.port(Settings(host="localhost", port=number), Answer("nobody"))[0].level == "ok"
+
+
+def test_addresses_that_cannot_be_had() -> None:
+    """Another machine's, no name, none that stays."""
+    [foreign] = port.port(Settings(host="192.0.2.1"), Answer("nobody"))
+    assert (foreign.level, foreign.text) == ("error", "192.0.2.1 is no address of this machine")
+    [unknown] = port.port(Settings(host="no such host"), Answer("nobody"))
+    assert unknown.level == "error"
+    assert port.port(Settings(port=0), Answer("nobody"))[0].level == "note"
+    assert port.port(Settings(), Answer("unknown")) == []
+    assert port.port(Settings(), Answer("manager"))[0].level == "ok"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may")
+def test_a_port_for_root_alone() -> None:
+    """Below 1024."""
+    assert port.port(Settings(port=1), Answer("nobody"))[0].fix == "set port to 1024 or above"
+
+
+def test_unix_sockets(tmp_path: Path) -> None:
+    """Free, no socket, without a folder, another program's."""
+    path = tmp_path / "s"
+    assert brief(port.port(Settings(uds=str(path)), Answer("nobody"))) == [("ok", f"{path} is free")]
+    path.write_text("")
+    assert port.port(Settings(uds=str(path)), Answer("nobody"))[0].text == f"{path} is no socket"
+    missing = tmp_path / "none/s"
+    assert port.port(Settings(uds=str(missing)), Answer("nobody"))[0].fix == f"mkdir -p {tmp_path / 'none'}"
+    [taken] = port.port(Settings(uds=str(path)), Answer("stranger"))
+    assert taken.text == f"{path} is taken by another program"
+
+
+def test_the_bundled_model_answers(tmp_path: Path) -> None:
+    """In a real worker."""
+    config = Site(environment(tmp_path)).bundled
+    [found] = self_test.self_test(config, "rebuild")
+    assert found.level == "ok"
+    assert re.fullmatch(r"the bundled model answers, \d+ tok/s", found.text)
+
+
+def test_a_model_that_does_not_answer(tmp_path: Path) -> None:
+    """It cannot be loaded, or takes too long."""
+    config = replace(Site(environment(tmp_path)).bundled, model=str(tmp_path / "none.gguf"))
+    [found] = self_test.self_test(config, "rebuild")
+    assert found.level == "error"
+    [slow] = self_test.self_test(config, "rebuild", limit=0.01)
+    assert (slow.level, slow.text) == ("error", "the bundled model did not answer within 0.01 s")
+
+
+def test_a_running_daemon_is_examined(tmp_path: Path) -> None:
+    """A real one, at a real port."""
+    process = subprocess.Popen(
+        [*EDGEINFER, "serve", "--model", "fake", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path),
+    )
+    assert process.stderr
+    try:
+        number = re.search(r":(\d+)$", process.stderr.readline())
+        assert number
+        run(tmp_path, "chat", "wait until it answers", EDGEINFER_PORT=number[1])
+        done = run(tmp_path, "doctor", "--json", "--fast", EDGEINFER_PORT=number[1])
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    found = {finding["check"]: (finding["level"], finding["text"]) for finding in json.loads(done.stdout)}
+    assert found["daemon"] == ("ok", f"edgeinfer {edgeinfer.__version__} answers with fake")
+    assert found["port"] == ("ok", f"edgeinfer listens on 127.0.0.1:{number[1]}")

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgeinfer.engine.backend import Batch, DecodeStatus
+from edgeinfer.engine.engine import Engine
+from edgeinfer.engine.fake import FakeBackend
+from tests.support.engine import (
+    ALONE,
+    LAYOUTS,
+    PROMPTS,
+    SYSTEM,
+    Driver,
+    Failing,
+    assert_clean,
+    config,
+    padded,
+    plain,
+)
+
+both = pytest.mark.parametrize("layout", LAYOUTS)
+OK, NO_SPACE, FAILED = DecodeStatus.OK, DecodeStatus.NO_SPACE, DecodeStatus.FAILED
+
+
+@both
+def test_a_failed_decode_is_tried_again(layout: str) -> None:
+    """Nobody notices one that works the second or third time."""
+    backend = Failing(config(layout), script=(FAILED, OK, FAILED, FAILED, OK, OK, FAILED))
+    driver = Driver(config(layout), backend)
+    for id, prompt in enumerate(PROMPTS):
+        driver.add(id, prompt, temperature=0.8)
+    driver.run()
+    assert ALONE == list(driver.texts.values())
+    assert {} == driver.failed
+    assert_clean(driver)
+
+
+@both
+def test_a_decode_that_keeps_failing_fails_those_in_it_alone(layout: str) -> None:
+    """After retries; those that waited, and those that come later, are answered."""
+    backend = Failing(config(layout), script=(OK, *(FAILED,) * (Engine.RETRIES + 1)))
+    driver = Driver(config(layout, parallel=2), backend)
+    for id in range(4):
+        driver.add(id, PROMPTS[id][-12:], temperature=0.8)
+    driver.run()
+    assert {0: "decode_failed", 1: "decode_failed"} == driver.failed
+    assert [0, 0, 1, 1] == [len(driver.answers[id, 0].finishes) for id in range(4)]
+    driver.add(4, "later")
+    driver.run()
+    assert 1 == len(driver.answers[4, 0].finishes)
+    assert_clean(driver)
+
+
+@both
+def test_a_failed_request_fails_once_for_all_its_answers(layout: str) -> None:
+    """One error ends the whole request, its waiting answers included."""
+    driver = Driver(config(layout, parallel=2), Failing(config(layout), poison=ord("!")))
+    driver.add(1, "poison!" * 10, n=4)
+    driver.run()
+    assert {1: "decode_failed"} == driver.failed
+    assert [0, 0, 0, 0] == [len(a.finishes) for a in driver.answers.values()]
+    assert_clean(driver)
+
+
+@both
+def test_what_a_failed_request_computed_is_not_trusted_again(layout: str) -> None:
+    """Its cells may be broken: the next with the same prompt computes them afresh."""
+    backend = Failing(config(layout), script=(OK, *(FAILED,) * (Engine.RETRIES + 1)))
+    driver = Driver(config(layout), backend)
+    driver.add(1, SYSTEM)
+    driver.run()
+    driver.add(2, SYSTEM)
+    driver.run()
+    assert 0 == driver.answers[2, 0].finish.cached_tokens
+    assert plain(SYSTEM, seed=1002) == driver.answers[2, 0].text
+
+
+@both
+def test_when_the_backend_has_no_space_the_youngest_waits(layout: str) -> None:
+    """Nobody fails, and nothing changes but the time."""
+    backend = Failing(config(layout), script=(OK, OK, NO_SPACE, OK, NO_SPACE, NO_SPACE))
+    driver = Driver(config(layout), backend)
+    for id, prompt in enumerate(PROMPTS):
+        driver.add(id, prompt, temperature=0.8)
+    driver.run()
+    assert ALONE == list(driver.texts.values())
+    assert {} == driver.failed
+    assert driver.engine.stats().preemptions_total >= 3
+    assert_clean(driver)
+
+
+@both
+def test_a_backend_that_never_has_space_fails_a_request_instead_of_going_round(layout: str) -> None:
+    """A request alone in the cache that still does not fit."""
+    backend = Failing(config(layout), script=(NO_SPACE,) * 10)
+    driver = Driver(config(layout), backend)
+    driver.add(1, "hello")
+    driver.run(limit=20)
+    assert {1: "decode_failed"} == driver.failed
+    assert_clean(driver)
+
+
+@both
+def test_an_abort_is_no_failure(layout: str) -> None:
+    """However often: those that shared the batch with a cancelled prompt are not to blame."""
+    driver = Driver(config(layout), Failing(config(layout), script=(DecodeStatus.ABORTED,) * 50))
+    driver.add(1, "hello", temperature=0.8)
+    driver.run()
+    assert plain("hello", seed=1001, temperature=0.8) == driver.answers[1, 0].text
+
+
+class Watched(FakeBackend):
+    """Lets a test look in while a batch is computed."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.driver: Driver | None = None
+        self.abort_for: int | None = None
+        self.statuses: list[DecodeStatus] = []
+
+    def decode(self, batch: Batch) -> DecodeStatus:
+        if self.driver and self.abort_for is not None:
+            self.driver.engine.abort_prefill(self.abort_for)
+        self.statuses.append(super().decode(batch))
+        return self.statuses[-1]
+
+
+@pytest.mark.parametrize("padding", [False, True])
+def test_room_for_every_token_of_a_step_is_reserved(padding: bool) -> None:
+    """The backend never runs out of a pool, not even one that has a few cells more than asked for."""
+    pool = config("unified", ctx=96, cells=200, parallel=4)
+    backend = Watched(padded(pool) if padding else pool, 1000)
+    driver = Driver(pool, backend)
+    for id in range(4):
+        driver.add(id, f"{id}" * 20, ignore_eos=True)
+    driver.run()
+    assert {DecodeStatus.OK} == set(backend.statuses)
+    assert [76] * 4 == [answer.finish.completion_tokens for answer in driver.answers.values()]
+    assert_clean(driver)
+
+
+@both
+def test_abort_prefill_cuts_the_decode_short_that_computes_the_prompt(layout: str) -> None:
+    """So a cancellation need not wait for a long chunk."""
+    backend = Watched(config(layout))
+    driver = backend.driver = Driver(config(layout), backend)
+    driver.add(1, SYSTEM)
+    backend.abort_for = 1
+    driver.step()
+    assert [DecodeStatus.ABORTED] == backend.statuses
+    driver.cancel(1)
+    assert_clean(driver)
+
+
+@both
+def test_abort_prefill_leaves_other_decodes_alone(layout: str) -> None:
+    """Those of a request that decodes already, or is not in the batch."""
+    backend = Watched(config(layout))
+    driver = backend.driver = Driver(config(layout), backend)
+    driver.add(1, "hello", max_tokens=5, ignore_eos=True)
+    driver.step()
+    backend.abort_for = 1
+    driver.step()
+    backend.abort_for = 99
+    driver.run()
+    assert {DecodeStatus.OK} == set(backend.statuses)
+
+
+@both
+def test_an_abort_between_steps_disturbs_nothing(layout: str) -> None:
+    """The request it was for may have just ended."""
+    driver = Driver(config(layout))
+    driver.add(1, "hello", temperature=0.8)
+    while driver.engine.has_work:
+        driver.backend.abort()
+        driver.step()
+    assert plain("hello", seed=1001, temperature=0.8) == driver.answers[1, 0].text

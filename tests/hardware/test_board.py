@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.hardware import Board, detect
+from edgeinfer.hardware.board import family
+from tests.support.hardware import device_tree, pci, write
+
+
+@pytest.mark.parametrize(
+    ("compatible", "expected"),
+    [
+        ("raspberrypi,3-model-b-plus brcm,bcm2837", "raspberry-pi-3"),
+        ("raspberrypi,3-compute-module brcm,bcm2837", "raspberry-pi-3"),
+        ("raspberrypi,model-zero-2-w brcm,bcm2837", "raspberry-pi-zero-2"),
+        ("raspberrypi,4-model-b brcm,bcm2711", "raspberry-pi-4"),
+        ("raspberrypi,400 brcm,bcm2711", "raspberry-pi-4"),
+        ("raspberrypi,4-compute-module brcm,bcm2711", "raspberry-pi-4"),
+        ("raspberrypi,5-model-b brcm,bcm2712", "raspberry-pi-5"),
+        ("raspberrypi,500 brcm,bcm2712", "raspberry-pi-5"),
+        ("raspberrypi,5-compute-module brcm,bcm2712", "raspberry-pi-5"),
+        ("radxa,rock-5b rockchip,rk3588", "rk3588"),
+        ("radxa,rock-5a rockchip,rk3588s", "rk3588"),
+        ("xunlong,orangepi-5-plus rockchip,rk3588", "rk3588"),
+        ("radxa,rock-4d rockchip,rk3576", "rk3576"),
+        ("xunlong,orangepi-3b rockchip,rk3566", "rk3566"),
+        ("radxa,rock3a rockchip,rk3568", "rk3568"),
+        ("nvidia,p3768-0000+p3767-0005-super nvidia,p3767-0005 nvidia,tegra234", "jetson-orin-nano"),
+        ("nvidia,p3768-0000+p3767-0003 nvidia,p3767-0003 nvidia,tegra234", "jetson-orin-nano"),
+        ("nvidia,p3768-0000+p3767-0000 nvidia,p3767-0000 nvidia,tegra234", "jetson-orin-nx"),
+        ("nvidia,p3737-0000+p3701-0000 nvidia,p3701-0000 nvidia,tegra234", "jetson-agx-orin"),
+        ("nvidia,p3509-0000+p3668-0000 nvidia,tegra194", "jetson-xavier-nx"),
+        ("nvidia,p2972-0000 nvidia,tegra194", "jetson-agx-xavier"),
+        ("nvidia,p3450-0000 nvidia,tegra210", "jetson-nano"),
+        ("nvidia,p3971-0089+p3834-0008 nvidia,p3834-0008 nvidia,tegra264", "jetson-thor"),
+        ("libretech,aml-s905x-cc amlogic,s905x", None),
+        ("", None),
+    ],
+)
+def test_boards_of_a_chip_are_a_family(compatible: str, expected: str | None) -> None:
+    """Modules and keyboards are as fast as the board of the same chip."""
+    assert expected == family(tuple(compatible.split()))
+
+
+def test_a_device_tree_may_be_hidden_in_one_of_two_places(tmp_path: Path) -> None:
+    """/proc/device-tree is a link that some containers break."""
+    files = {
+        name.replace("proc/device-tree", "sys/firmware/devicetree/base"): text for name, text in PI.items()
+    }
+    assert (
+        Board("Raspberry Pi 5", ("brcm,bcm2712",), "raspberry-pi-5") == detect(write(tmp_path, files)).board
+    )
+
+
+PI = device_tree("Raspberry Pi 5", "brcm,bcm2712")
+
+
+def dmi(**names: str) -> dict[str, str]:
+    return {f"sys/class/dmi/id/{name}": f"{text}\n" for name, text in names.items()}
+
+
+@pytest.mark.parametrize(
+    ("files", "model"),
+    [
+        (dmi(sys_vendor="LENOVO", product_name="21CB"), "LENOVO 21CB"),
+        (dmi(sys_vendor="QEMU", product_name="QEMU Virtual Machine"), "QEMU Virtual Machine"),
+        (dmi(sys_vendor="Default string", product_name="NUC"), "NUC"),
+        (
+            dmi(product_name="To Be Filled By O.E.M.", board_vendor="ASRock", board_name="B450M"),
+            "ASRock B450M",
+        ),
+        (dmi(product_name="To Be Filled By O.E.M.", board_name="Default string"), None),
+        (dmi(product_name="\x1b]0;owned\x07 PC \t X"), "]0;owned PC X"),
+    ],
+)
+def test_a_pc_is_called_what_its_firmware_says(
+    files: dict[str, str], model: str | None, tmp_path: Path
+) -> None:
+    """Unless that says nothing; and never so that a terminal obeys it."""
+    board = detect(write(tmp_path, files)).board
+    assert model == (board.model if board else None)
+
+
+@pytest.mark.parametrize(
+    ("files", "npu"),
+    [
+        (pci("0000:01:00.0", "120000", "1E60:2864", "hailo"), "Hailo-8"),
+        (pci("0000:00:0b.0", "120000", "8086:7D1D", "intel_vpu"), "Intel NPU"),
+        (device_tree("Pi", "brcm,bcm2712") | pci("0001:01:00.0", "120000", "1E60:45C4"), "Hailo-10H"),
+        (
+            device_tree("Rock", "rockchip,rk3588") | pci("0001:01:00.0", "120000", "1E60:2864"),
+            "RKNPU, Hailo-8",
+        ),
+        ({"sys/class/accel/accel0/device/uevent": "DRIVER=habanalabs\n"}, "habanalabs"),
+        (pci("0000:00:02.0", "30000", "8086:46A6", "i915"), None),
+    ],
+)
+def test_neural_processors_are_named(files: dict[str, str], npu: str | None, tmp_path: Path) -> None:
+    """By what they are on the bus or in the chip, else by their driver."""
+    assert npu == detect(write(tmp_path, files)).npu

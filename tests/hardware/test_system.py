@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.hardware import detect
+from edgeinfer.hardware.files import COMMAND_LIMIT, entries, label, number, output, read_text
+from edgeinfer.hardware.system import container
+from tests.support.hardware import write
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({".dockerenv": ""}, "docker"),
+        ({"run/.containerenv": ""}, "podman"),
+        ({"run/systemd/container": "systemd-nspawn\n"}, "systemd-nspawn"),
+        ({"proc/1/environ": "PATH=/bin\0container=lxc\0TERM=linux\0"}, "lxc"),
+        ({"proc/1/environ": "PATH=/bin\0TERM=linux\0"}, None),
+        ({".dockerenv": "", "var/run/secrets/kubernetes.io/serviceaccount/token": "x"}, "kubernetes"),
+    ],
+)
+def test_containers_are_known(files: dict[str, str], expected: str | None, tmp_path: Path) -> None:
+    """By the marks that their makers leave."""
+    assert expected == container(write(tmp_path, files))
+
+
+def test_this_machine_has_a_system() -> None:
+    """As Python sees it."""
+    found = detect().system
+    assert (sys.platform, platform.machine(), os.sysconf("SC_PAGESIZE")) == (
+        found.os,
+        found.machine,
+        found.page_size,
+    )
+
+
+def command(directory: Path, text: str) -> None:
+    path = directory / "probe"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_commands_are_run_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In plain English, with nothing on standard input, whatever they exit with."""
+    command(tmp_path, 'cat; echo "$LC_ALL" "$1"; echo no >&2; exit 3')
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert "C x\n" == output(Path("/"), "probe", "probe", "x")
+
+
+def test_a_command_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As nvidia-smi does when a card has fallen off the bus."""
+    command(tmp_path, "exec sleep 60")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("edgeinfer.hardware.files.COMMAND_LIMIT", 0.2)
+    assert output(Path("/"), "probe", "probe") is None
+    assert COMMAND_LIMIT > 1
+
+
+def test_a_command_that_is_missing_says_nothing() -> None:
+    """And nobody minds."""
+    assert output(Path("/"), "probe", "edgeinfer-no-such-command") is None
+
+
+def test_a_record_runs_no_commands(tmp_path: Path) -> None:
+    """It holds their outputs."""
+    write(tmp_path, {"commands/uname.txt": "riscv64\n"})
+    assert ("riscv64", None) == (output(tmp_path, "uname", "uname", "-m"), output(tmp_path, "df", "df"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", 0),
+        ("42", 42),
+        ("-1", None),
+        ("", None),
+        (None, None),
+        ("4.2", None),
+        ("²", None),
+        ("9" * 30, None),
+    ],
+)
+def test_numbers_are_digits(text: str | None, expected: int | None) -> None:
+    """And of a reasonable size."""
+    assert expected == number(text)
+
+
+def test_labels_are_short_and_printable() -> None:
+    """Somebody prints them."""
+    assert "a b" == label(" a\x00\x1b\n b\u202e ")
+    assert label("\n\0") is None
+    assert 120 == len(label("x" * 500) or "")
+
+
+def test_a_file_is_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a folder listed up to one."""
+    monkeypatch.setattr("edgeinfer.hardware.files.MOST_BYTES", 5)
+    monkeypatch.setattr("edgeinfer.hardware.files.MOST_ENTRIES", 2)
+    write(tmp_path, {"a": "1234567", "b": "", "c": ""})
+    assert ("12345", 2) == (read_text(tmp_path / "a"), len(entries(tmp_path)))

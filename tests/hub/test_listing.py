@@ -1,0 +1,285 @@
+"""What a hub is asked, whom it is asked as, and how its refusals read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.catalog.endpoint import PUBLIC, Endpoint, Patience, endpoint
+from edgeinfer.catalog.listing import published, published_in, quant_of
+from edgeinfer.catalog.spec import ModelSpec, QuantFile
+from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound, Offline, SettingsError
+from tests.support.faulty_hub import COMMIT, REPO, Answer, FaultyHub, refusal, serving
+
+HURRY = Patience(silence=0.5, attempts=2, pause=0.01, longest_pause=0.05, longest_wait=1)
+FILES = {
+    "README.md": b"about",
+    "Nano-Q4_K_M.gguf": b"k",
+    "deep/Nano-Q4_K_M.gguf": b"deeper",
+    "nano-q8_0.GGUF": b"eight",
+    "Nano-f16-00001-of-00002.gguf": b"one",
+    "Nano-f16-00002-of-00002.gguf": b"two",
+    "mmproj-Nano-F16.gguf": b"eyes",
+    "Nano.imatrix-Q4_0.gguf": b"matrix",
+    "../../Nano-Q5_0.gguf": b"out",
+    "/Nano-Q5_1.gguf": b"root",
+    "Na\x1bno-Q6_K.gguf": b"escape",
+}
+
+
+@pytest.fixture
+def hub() -> Iterator[FaultyHub]:
+    with serving(FaultyHub(dict(FILES))) as found:
+        yield found
+
+
+def at(hub: FaultyHub, token: str | None = None) -> Endpoint:
+    return Endpoint(hub.url, token, patience=HURRY)
+
+
+def spec(*files: QuantFile) -> ModelSpec:
+    return ModelSpec(description="x", licence="MIT", context=2048, roles=["chat"], files=list(files))
+
+
+def test_the_catalogue_s_files_are_found_by_pattern(hub: FaultyHub) -> None:
+    """In any case; the shortest path wins. Commit, size and hash are the hub's."""
+    files = [
+        QuantFile("Q4_K_M", REPO, "*-Q4_K_M.gguf", sha256="a" * 64),
+        QuantFile("Q8_0", REPO, "nano-q8_0.gguf"),
+        QuantFile("Q5_K_M", REPO, "*-Q5_K_M.gguf"),
+    ]
+    found = published(spec(*files), "nano", hub=at(hub))
+    assert [(p.name, p.quant, p.file, p.size) for p in found] == [
+        ("nano", "Q4_K_M", "Nano-Q4_K_M.gguf", 1),
+        ("nano", "Q8_0", "nano-q8_0.GGUF", 5),
+    ]
+    assert [(p.revision, p.sha256, p.expected) for p in found] == [
+        (COMMIT, hub.sha256("Nano-Q4_K_M.gguf"), "a" * 64),
+        (COMMIT, hub.sha256("nano-q8_0.GGUF"), None),
+    ]
+    assert len(hub.requests) == 1
+
+
+def test_a_revision_given_by_hand_sets_the_catalogue_s_hash_aside(hub: FaultyHub) -> None:
+    """It is of another revision."""
+    file = QuantFile("Q8_0", REPO, "nano-q8_0.gguf", revision="v1", sha256="a" * 64)
+    (found,) = published(spec(file), "nano", revision=COMMIT, hub=at(hub))
+    assert (found.revision, found.expected) == (COMMIT, None)
+    with pytest.raises(ModelNotFound, match="has no such revision"):
+        published(spec(file), "nano", hub=at(hub))
+
+
+def test_one_missing_repository_does_not_hide_the_others(hub: FaultyHub) -> None:
+    """As on a mirror, which has some of them."""
+    here, away = QuantFile("Q8_0", REPO, "nano-q8_0.gguf"), QuantFile("F16", "some/other", "*")
+    assert [p.quant for p in published(spec(away, here), "nano", hub=at(hub))] == ["Q8_0"]
+    with pytest.raises(ModelNotFound, match="has no model some/other"):
+        published(spec(away), "nano", hub=at(hub))
+
+
+def test_offline_the_catalogue_s_own_facts_must_do(hub: FaultyHub) -> None:
+    """Nobody is asked."""
+    file = QuantFile("Q8_0", REPO, "nano-q8_0.gguf", 5, "main", "a" * 64)
+    (found,) = published(spec(file), "nano", hub=Endpoint(hub.url, offline=True))
+    assert (found.size, found.expected, found.revision, found.confirmed) == (5, "a" * 64, "main", False)
+    with pytest.raises(Offline, match=f"{REPO} is not here"):
+        published_in(REPO, hub=Endpoint(hub.url, offline=True))
+    assert hub.requests == []
+
+
+def test_a_repository_s_models_are_listed(hub: FaultyHub) -> None:
+    """Without projectors, matrices, parts, and names that lead elsewhere."""
+    found = published_in(REPO, hub=at(hub))
+    assert {(p.quant, p.file) for p in found} == {
+        ("Q4_K_M", "Nano-Q4_K_M.gguf"),
+        ("Q4_K_M", "deep/Nano-Q4_K_M.gguf"),
+        ("Q8_0", "nano-q8_0.GGUF"),
+    }
+
+
+def test_a_repository_without_a_model_says_so(hub: FaultyHub) -> None:
+    """Or that its model is in parts."""
+    with pytest.raises(ModelNotFound, match=r"has no file nothing\.gguf"):
+        published_in(REPO, file="nothing.gguf", hub=at(hub))
+    hub.files = {"README.md": b""}
+    with pytest.raises(ModelNotFound, match="has no GGUF file"):
+        published_in(REPO, hub=at(hub))
+    hub.files = {"Nano-f16-00001-of-00002.gguf": b"one"}
+    with pytest.raises(ModelNotFound, match="one of 2 parts"):
+        published_in(REPO, hub=at(hub))
+
+
+@pytest.mark.parametrize(
+    ("file", "quant"),
+    [
+        ("DeepSeek-R1-Distill-Qwen-1.5B-Q4_K_M.gguf", "Q4_K_M"),
+        ("qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", "Q4_K_M"),
+        ("nomic-embed-text-v1.5.f16.gguf", "F16"),
+        ("qwen-fp16.gguf", "F16"),
+        ("model-BF16.gguf", "BF16"),
+        ("Qwen3-UD-Q4_K_XL.gguf", "UD-Q4_K_XL"),
+        ("x.IQ4_NL.gguf", "IQ4_NL"),
+        ("BF16/gpt-oss-mxfp4.gguf", "MXFP4"),
+        ("Q4_0.gguf", "Q4_0"),
+        ("Qwen3-0.6B.gguf", "GGUF"),
+        ("MonoQ4_0x.gguf", "GGUF"),
+    ],
+)
+def test_the_quantization_is_read_from_the_name(file: str, quant: str) -> None:
+    """As publishers write it."""
+    assert quant_of(file) == quant
+
+
+REFUSALS = [
+    (refusal(401, "GatedRepo"), None, Forbidden, "only for those who accepted its licence", "accept the licence at"),
+    (refusal(403, "GatedRepo"), "hf_x", Forbidden, "accepted its licence", "ask for access at"),
+    (refusal(404, "RepoNotFound"), None, ModelNotFound, f"has no model {REPO}", "is it spelt right"),
+    (refusal(401, "RepoNotFound"), None, ModelNotFound, "or shows it to others only", "set HF_TOKEN"),
+    (refusal(404, "RevisionNotFound"), None, ModelNotFound, "no such revision", "/commits"),
+    (refusal(403, "Other"), "hf_x", Forbidden, "refuses someone/Nano-GGUF: so it is", "HF_TOKEN"),
+    (refusal(418, "Other"), None, DownloadFailed, "answers 418", ""),
+    (
+        Answer(401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
+        "hf_x",
+        Forbidden,
+        "does not accept the token",
+        "HF_TOKEN",
+    ),
+    (
+        Answer(401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
+        None,
+        Forbidden,
+        "wants a key",
+        "HF_TOKEN",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "token", "cls", "message", "hint"), REFUSALS)
+def test_a_refusal_says_what_to_do(
+    hub: FaultyHub, answer: Answer, token: str | None, cls: type[EdgeinferError], message: str, hint: str
+) -> None:
+    """At once: it will not get better by asking again."""
+    hub.first_answers = [answer]
+    with pytest.raises(cls) as error:
+        published_in(REPO, hub=at(hub, token))
+    assert type(error.value) is cls
+    assert message in error.value.message
+    assert hint in (error.value.hint or "")
+    assert len(hub.requests) == 1
+
+
+def test_logging_in_is_for_the_public_hub(hub: FaultyHub) -> None:
+    """Its command knows no other; elsewhere the key is a variable."""
+    from edgeinfer.catalog.connection import Connection
+
+    public = Connection(Endpoint())._refusal(401, "GatedRepo", "", "huggingface.co", REPO)
+    assert public.hint == f"accept the licence at {PUBLIC}/{REPO}, then: hf auth login (or set HF_TOKEN)"
+
+
+def test_what_the_server_says_is_no_command_to_the_terminal(hub: FaultyHub) -> None:
+    """Nor more than a line."""
+    hub.first_answers = [Answer(403, {"X-Error-Message": "a\x1b[31mred" + "x" * 1000})]
+    with pytest.raises(Forbidden) as error:
+        published_in(REPO, hub=at(hub))
+    assert "\x1b" not in error.value.message
+    assert len(error.value.message) < 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>",
+        b"{}",
+        b'{"sha": 5, "siblings": []}',
+        b'{"sha": "main", "siblings": []}',
+        b"\xff\xfe",
+        b'{"x":' + b"[" * 100_000,
+    ],
+)
+def test_an_answer_that_is_no_hub_s_is_an_error(hub: FaultyHub, body: bytes) -> None:
+    """With the address that was asked."""
+    hub.first_answers = [Answer(200, {}, body)]
+    with pytest.raises(DownloadFailed, match=r"does not answer as a hub does|names no commit") as error:
+        published_in(REPO, hub=at(hub))
+    assert error.value.hint == f"HF_ENDPOINT is {hub.url}"
+
+
+def test_an_answer_without_end_is_left(hub: FaultyHub) -> None:
+    """Before it takes the memory of the board."""
+    hub.first_answers = [Answer(200, {}, b" " * (33 << 20))]
+    with pytest.raises(DownloadFailed, match="says more than can be"):
+        published_in(REPO, hub=at(hub))
+
+
+def test_hashes_and_sizes_that_make_no_sense_are_none(hub: FaultyHub) -> None:
+    """A file without them is not fetched."""
+    files = [{"rfilename": "N-Q4_0.gguf", "lfs": {"sha256": "../x", "size": 3}}, {"rfilename": "N-Q8_0.gguf"}]
+    hub.first_answers = [Answer(200, {}, json.dumps({"sha": COMMIT, "siblings": files}).encode())]
+    found = published_in(REPO, hub=at(hub))
+    assert [(p.size, p.sha256, p.git_sha1) for p in found] == [(3, None, None), (None, None, None)]
+
+
+def test_a_question_is_asked_again_a_few_times(hub: FaultyHub) -> None:
+    """Whoever asks is waiting."""
+    hub.first_answers = [Answer(500, {}), Answer(503, {})]
+    assert published_in(REPO, hub=at(hub))
+    hub.first_answers = [Answer(500, {})] * 10
+    with pytest.raises(DownloadFailed, match=r"answers 500 \(tried 3 times\)"):
+        published_in(REPO, hub=at(hub))
+
+
+def test_the_environment_names_the_hub(tmp_path: Path) -> None:
+    """By the client's own variables."""
+    found = endpoint(environ={})
+    assert (found.url, found.offline, found.patience) == (PUBLIC, False, Patience())
+    found = endpoint(
+        environ={
+            "HF_ENDPOINT": "http://board:11436/",
+            "HF_TOKEN": " key \n",
+            "HF_HUB_DOWNLOAD_TIMEOUT": "7",
+            "HF_HUB_OFFLINE": "0",
+        }
+    )
+    assert (found.url, found.host, found.token) == ("http://board:11436", "board:11436", "key")
+    assert (found.patience.silence, found.offline, found.public) == (7, False, False)
+    assert endpoint(environ={"HF_HUB_OFFLINE": "1"}).offline
+    assert endpoint(environ={"TRANSFORMERS_OFFLINE": "true"}).offline
+    assert endpoint(offline=True, environ={}).offline
+
+
+def test_a_kept_token_is_for_the_public_hub_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_ENDPOINT may be a neighbour's board, without TLS."""
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_kept")
+    assert endpoint(environ={}).token == "hf_kept"
+    assert endpoint(environ={"HF_ENDPOINT": "http://board:11436"}).token is None
+    assert endpoint(environ={"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}).token is None
+    assert endpoint(offline=True, environ={"HF_TOKEN": "x"}).token is None
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HF_ENDPOINT": "board:11436"},
+        {"HF_ENDPOINT": "ftp://board"},
+        {"HF_ENDPOINT": "http://"},
+        {"HF_ENDPOINT": "http://board:99999"},
+        {"HF_ENDPOINT": "http://[board"},
+        {"HF_ENDPOINT": "http://me:secret@board"},
+        {"HF_ENDPOINT": "http://board/?x"},
+        {"HF_TOKEN": "secret\r\nX-Evil: 1"},
+        {"HF_TOKEN": "sécret"},
+        {"HF_HUB_DOWNLOAD_TIMEOUT": "soon"},
+        {"HF_HUB_DOWNLOAD_TIMEOUT": "-1"},
+        {"HF_HUB_DOWNLOAD_TIMEOUT": "inf"},
+    ],
+)
+def test_variables_that_make_no_sense_are_refused(environ: dict[str, str]) -> None:
+    """By name, and without the secret in them."""
+    with pytest.raises(SettingsError) as error:
+        endpoint(environ=environ)
+    assert error.value.param in environ
+    assert "cret" not in f"{error.value} {error.value.hint}"

@@ -1,0 +1,485 @@
+"""The mirror, as the unmodified client of the hub sees it, and as somebody with bad intentions does."""
+
+from __future__ import annotations
+
+import logging
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from huggingface_hub import (
+    HfApi,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    scan_cache_dir,
+    snapshot_download,
+)
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import http_get
+from huggingface_hub.hf_api import RepoFile
+from starlette.types import Message, Receive, Scope, Send
+
+from edgeinfer.catalog.gguf import read_header
+from edgeinfer.catalog.mirror import mirror_app
+from edgeinfer.catalog.served import BUNDLED_FILE, BUNDLED_REPO
+from edgeinfer.catalog.store import Store
+from edgeinfer.server.key_file import KeyFile
+from tests.support.cli import EDGEINFER, environment
+from tests.support.mirror import NEW, OLD, REPO, add, model, serving, stored
+
+FILE = "some-Q4_0.gguf"
+DATA = model("q4")
+SIZE = len(DATA)
+SHA256 = stored(DATA).sha256
+
+
+class Client:
+    """huggingface_hub, against one endpoint and with a cache of its own."""
+
+    def __init__(self, url: str, cache: Path) -> None:
+        self.url = url
+        self.cache = cache
+        self.api = HfApi(endpoint=url, token=False)
+
+    def download(self, file: str = FILE, repo: str = REPO, **more: Any) -> Path:
+        return Path(hf_hub_download(repo, file, endpoint=self.url, cache_dir=self.cache, token=False, **more))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "store")
+    add(store, DATA)
+    return store
+
+
+@pytest.fixture
+def url(store: Store) -> Iterator[str]:
+    with serving(mirror_app(store)) as url:
+        yield url
+
+
+@pytest.fixture
+def client(url: str, tmp_path: Path) -> Client:
+    return Client(url, tmp_path / "cache")
+
+
+def test_a_file_is_downloaded_as_from_the_hub(client: Client) -> None:
+    """Under the commit that the board had it from."""
+    path = client.download()
+    assert DATA == path.read_bytes()
+    assert path.parent.name == NEW
+    assert path == client.download()
+
+
+def test_the_metadata_is_what_the_client_verifies_by(client: Client) -> None:
+    """Commit, size and sha256; no xet, so it is plain HTTP."""
+    found = get_hf_file_metadata(hf_hub_url(REPO, FILE, endpoint=client.url), token=False)
+    assert (NEW, SHA256, SIZE, None) == (found.commit_hash, found.etag, found.size, found.xet_file_data)
+    assert f"{client.url}/{REPO}/resolve/main/{FILE}" == found.location
+
+
+def test_a_model_is_described_with_the_sizes_and_hashes_of_its_files(client: Client) -> None:
+    """Which the plan reads before anything is downloaded."""
+    found = client.api.model_info(REPO, files_metadata=True)
+    assert (REPO, NEW) == (found.id, found.sha)
+    assert found.siblings
+    [sibling] = found.siblings
+    assert sibling.lfs
+    assert (FILE, SIZE, SHA256) == (sibling.rfilename, sibling.size, sibling.lfs.sha256)
+    plain = client.api.model_info(REPO).siblings
+    assert plain
+    assert plain[0].size is None
+
+
+def test_the_ids_of_files_are_gits(client: Client, tmp_path: Path) -> None:
+    """As they would be, had the file been committed with git-lfs."""
+    [entry] = client.api.get_paths_info(REPO, FILE)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{SHA256}\nsize {SIZE}\n"
+    assert isinstance(entry, RepoFile)
+    assert entry.lfs
+    assert entry.lfs.pointer_size == len(pointer)
+    hashed = subprocess.run(
+        ["git", "hash-object", "--stdin"], input=pointer, capture_output=True, text=True, check=True
+    )
+    assert hashed.stdout.strip() == entry.blob_id
+
+
+def test_what_is_there_can_be_listed(client: Client, store: Store) -> None:
+    """Files in directories, too: with them, without them, below one, and by their names."""
+    add(store, model("f16"), quant="F16", file="F16/some-F16.gguf")
+    assert {FILE, "F16/some-F16.gguf"} == set(client.api.list_repo_files(REPO))
+    assert [("F16", "directory"), (FILE, "file")] == kinds(client.api.list_repo_tree(REPO))
+    everything = kinds(client.api.list_repo_tree(REPO, recursive=True))
+    assert [("F16", "directory"), ("F16/some-F16.gguf", "file"), (FILE, "file")] == sorted(everything)
+    assert [("F16/some-F16.gguf", "file")] == kinds(client.api.list_repo_tree(REPO, "F16"))
+    assert [("F16", "directory"), (FILE, "file")] == kinds(
+        client.api.get_paths_info(REPO, ["F16", FILE, "other"])
+    )
+    with pytest.raises(RemoteEntryNotFoundError):
+        list(client.api.list_repo_tree(REPO, "F1"))
+    assert {REPO, BUNDLED_REPO} == {found.id for found in client.api.list_models()}
+
+
+def kinds(entries: Any) -> list[tuple[str, str]]:
+    return [(entry.path, "file" if hasattr(entry, "size") else "directory") for entry in entries]
+
+
+def test_a_snapshot_is_downloaded_and_passes_the_clients_own_check(client: Client, store: Store) -> None:
+    """All files of a commit."""
+    add(store, model("f16"), quant="F16", file="F16/some-F16.gguf")
+    path = Path(snapshot_download(REPO, endpoint=client.url, cache_dir=client.cache, token=False))
+    assert DATA == (path / FILE).read_bytes()
+    assert model("f16") == (path / "F16" / "some-F16.gguf").read_bytes()
+    [repo] = scan_cache_dir(client.cache).repos
+    assert (REPO, 2, NEW) == (repo.repo_id, repo.nb_files, next(iter(repo.revisions)).commit_hash)
+    checked = client.api.verify_repo_checksums(REPO, cache_dir=client.cache)
+    assert (2, []) == (checked.checked_count, checked.mismatches)
+
+
+def test_main_is_the_newest_commit_and_older_ones_stay_reachable(client: Client, store: Store) -> None:
+    """A commit has the files that were there at the time, and no others."""
+    add(store, model("old"), quant="Q8_0", file="some-Q8_0.gguf", revision=OLD)
+    assert OLD == client.api.model_info(REPO).sha
+    assert ["some-Q8_0.gguf"] == client.api.list_repo_files(REPO)
+    assert [FILE] == client.api.list_repo_files(REPO, revision=NEW)
+    assert DATA == client.download(revision=NEW).read_bytes()
+    with pytest.raises(RemoteEntryNotFoundError):
+        client.download("some-Q8_0.gguf", revision=NEW)
+
+
+@pytest.mark.parametrize(
+    ("ask", "error"),
+    [
+        (lambda c: c.download(repo="owner/other"), RepositoryNotFoundError),
+        (lambda c: c.api.model_info("owner/other"), RepositoryNotFoundError),
+        (lambda c: c.api.model_info("other"), RepositoryNotFoundError),
+        (lambda c: c.api.dataset_info(REPO), RepositoryNotFoundError),
+        (lambda c: c.download(revision="v2"), RevisionNotFoundError),
+        (lambda c: c.download(revision=OLD), RevisionNotFoundError),
+        (lambda c: c.api.model_info(REPO, revision="refs/pr/1"), RevisionNotFoundError),
+        (lambda c: list(c.api.list_repo_tree(REPO, revision="v2")), RevisionNotFoundError),
+        (lambda c: c.download("other.gguf"), RemoteEntryNotFoundError),
+        (lambda c: c.download("some-Q4_0.gguf.part"), RemoteEntryNotFoundError),
+    ],
+)
+def test_what_is_not_there_is_the_clients_own_error(
+    client: Client, ask: Callable[[Client], Any], error: type[Exception]
+) -> None:
+    """A wrong repository, a wrong revision and a wrong file are three different mistakes."""
+    with pytest.raises(error):
+        ask(client)
+
+
+class Cut:
+    """Breaks the first download off after 30 % of the file, and notes the ranges that are asked for."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.ranges: list[bytes | None] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        first = False
+        if scope["type"] == "http" and scope["method"] == "GET":
+            self.ranges.append(dict(scope["headers"]).get(b"range"))
+            first = len(self.ranges) == 1
+
+        async def cut(message: Message) -> None:
+            if first and message["type"] == "http.response.body":
+                message["body"] = message["body"][: SIZE * 3 // 10]
+                await send({**message, "more_body": True})
+                raise ConnectionAbortedError
+            await send(message)
+
+        await self.app(scope, receive, cut)
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client asks for the rest, and gets it."""
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)  # less than one of these is lost in a cut
+    app = Cut(mirror_app(store))
+    with serving(app) as url:
+        path = Client(url, tmp_path / "cache").download()
+    assert DATA == path.read_bytes()
+    assert [None, b"bytes=%d-" % (SIZE * 3 // 10)] == app.ranges
+
+
+def test_a_partial_file_is_completed(client: Client, tmp_path: Path) -> None:
+    """By the client's own downloader, as after a restart."""
+    partial = tmp_path / "partial"
+    partial.write_bytes(DATA[:1000])
+    with partial.open("ab") as file:
+        http_get(hf_hub_url(REPO, FILE, endpoint=client.url), file, resume_size=1000, expected_size=SIZE)
+    assert DATA == partial.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "expected", "content_range"),
+    [
+        ({}, 200, DATA, None),
+        ({"Range": "bytes=0-3"}, 206, b"GGUF", f"bytes 0-3/{SIZE}"),
+        ({"Range": "bytes=10-"}, 206, DATA[10:], f"bytes 10-{SIZE - 1}/{SIZE}"),
+        ({"Range": "bytes=-10"}, 206, DATA[-10:], f"bytes {SIZE - 10}-{SIZE - 1}/{SIZE}"),
+        ({"Range": f"bytes=5-{SIZE * 9}"}, 206, DATA[5:], f"bytes 5-{SIZE - 1}/{SIZE}"),
+        ({"Range": f"bytes={SIZE}-"}, 416, b"", f"bytes */{SIZE}"),
+        ({"Range": "bytes=0-3", "If-Range": f'"{SHA256}"'}, 206, b"GGUF", f"bytes 0-3/{SIZE}"),
+        ({"Range": "bytes=0-3", "If-Range": '"another"'}, 200, DATA, None),
+    ],
+)
+def test_ranges(
+    url: str, headers: dict[str, str], status: int, expected: bytes, content_range: str | None
+) -> None:
+    """As RFC 9110 has them: a header is read and a download is resumed by them."""
+    found = httpx.get(f"{url}/{REPO}/resolve/main/{FILE}", headers=headers)
+    assert (status, content_range) == (found.status_code, found.headers.get("content-range"))
+    assert expected == found.content
+
+
+def test_a_head_has_the_headers_and_no_body(url: str) -> None:
+    """What a browser or curl needs, too."""
+    found = httpx.head(f"{url}/{REPO}/resolve/main/{FILE}")
+    assert (200, b"") == (found.status_code, found.content)
+    assert str(SIZE) == found.headers["content-length"] == found.headers["x-linked-size"]
+    assert f'"{SHA256}"' == found.headers["etag"] == found.headers["x-linked-etag"]
+    assert found.headers["x-repo-commit"] == NEW
+    assert found.headers["accept-ranges"] == "bytes"
+    assert found.headers["content-disposition"] == f'attachment; filename="{FILE}"'
+
+
+def test_several_boards_download_at_once(url: str, tmp_path: Path) -> None:
+    """Each gets all of it."""
+    with ThreadPoolExecutor(6) as pool:
+        paths = list(pool.map(lambda n: Client(url, tmp_path / str(n)).download(), range(6)))
+    assert [DATA] * 6 == [path.read_bytes() for path in paths]
+
+
+def test_the_store_may_change_while_it_is_served(client: Client, store: Store) -> None:
+    """A model is there when its download ends, and gone when it is removed."""
+    other = add(store, model("q8"), quant="Q8_0", file="some-Q8_0.gguf")
+    assert model("q8") == client.download("some-Q8_0.gguf").read_bytes()
+    store.remove(other)
+    with pytest.raises(RemoteEntryNotFoundError):
+        client.download("some-Q8_0.gguf", force_download=True)
+
+
+def test_the_bundled_model_is_served(url: str, tmp_path: Path, model_file: Path) -> None:
+    """A fresh board has something to give."""
+    path = Client(url, tmp_path / "cache").download(BUNDLED_FILE, repo=BUNDLED_REPO)
+    assert read_header(path) == read_header(model_file)
+
+
+def test_imported_files_are_one_repository_of_their_own(store: Store, client: Client, tmp_path: Path) -> None:
+    """Whose commit changes with its contents."""
+    commits = set()
+    for quant in ("Q4_0", "Q8_0"):
+        data, path = model(quant), tmp_path / f"{quant}.gguf"
+        path.write_bytes(data)
+        store.record(
+            stored(data, path=path, quant=quant, name="mine", repo="local/mine", file=f"mine-{quant}.gguf")
+        )
+        commits.add(client.api.model_info("local/mine").sha)
+    assert len(commits) == 2
+    assert ["mine-Q4_0.gguf", "mine-Q8_0.gguf"] == client.api.list_repo_files("local/mine")
+    assert model("Q4_0") == client.download("mine-Q4_0.gguf", repo="local/mine").read_bytes()
+
+
+@pytest.mark.parametrize("content", [model("other")[::-1], b"root:x:0:0:" + bytes(SIZE - 11)])
+def test_a_file_that_changed_or_is_no_model_is_not_served(
+    store: Store, client: Client, tmp_path: Path, content: bytes
+) -> None:
+    """A record names a path, and anybody may have written the record or the file."""
+    path = tmp_path / "theirs.gguf"
+    path.write_bytes(content)
+    store.record(stored(content, path=path, name="theirs", repo="local/theirs", file="theirs.gguf"))
+    with pytest.raises(RepositoryNotFoundError):
+        client.download("theirs.gguf", repo="local/theirs")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_nothing_can_be_written(url: str, store: Store, method: str) -> None:
+    """Neither a file nor a repository."""
+    before = store.recorded()
+    for path in (f"/{REPO}/resolve/main/{FILE}", f"/api/models/{REPO}", "/api/models", "/"):
+        assert httpx.request(method, url + path).status_code == 405
+    assert before == store.installed()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"paths=" + b"x" * 100_000, "application/x-www-form-urlencoded", 413),
+        (b"paths=\xff&" * 10, "application/x-www-form-urlencoded", 400),
+        (b"paths=x&" * 2000, "application/x-www-form-urlencoded", 400),
+        (b'{"paths": 1}', "application/json", 400),
+        (b'{"x": ' + b"[" * 60_000, "application/json", 400),
+        (b'{"paths": ["x"]}', "application/json", 200),
+        (b"", "", 200),
+    ],
+)
+def test_a_body_is_small_and_sound(url: str, body: bytes, kind: str, status: int) -> None:
+    """The one thing that is read of a client."""
+    path = f"{url}/api/models/{REPO}/paths-info/main"
+    assert httpx.post(path, content=body, headers={"Content-Type": kind}).status_code == status
+
+
+HOSTILE = [
+    f"/{REPO}/resolve/main/../../../../records/some@Q4_0.json",
+    f"/{REPO}/resolve/main/%2e%2e/%2e%2e/records/some@Q4_0.json",
+    f"/{REPO}/resolve/main/..%2f..%2f..%2f..%2frecords%2fsome@Q4_0.json",
+    f"/{REPO}/resolve/main/%252e%252e/records",
+    f"/{REPO}/resolve/main//etc/passwd",
+    f"/{REPO}/resolve/main/%2fetc%2fpasswd",
+    f"/{REPO}/resolve/main/..\\..\\records",
+    f"/{REPO}/resolve/main/..%5c..%5crecords",
+    f"/{REPO}/resolve/main/{FILE}%00",
+    f"/{REPO}/resolve/main/{FILE}%00.txt",
+    f"/{REPO}/resolve/main/./{FILE}",
+    f"/{REPO}/resolve/main/link.gguf",
+    f"/{REPO}/resolve/%2e%2e/{FILE}",
+    f"/{REPO}/resolve/bbbbbbbbbbbb/{FILE}",
+    f"/../{REPO}/resolve/main/{FILE}",
+    f"/owner/../{REPO}/resolve/main/{FILE}",
+    f"/owner/%2e%2e/resolve/main/{FILE}",
+    f"/models/{REPO}/{NEW[:12]}/{FILE}",
+    "/api/models/../../etc/passwd",
+    "/api/models/%2e%2e/%2e%2e",
+    f"/api/models/{REPO}/tree/main/../..",
+    f"/api/models/{REPO}/tree/main/%2e%2e",
+    f"/api/models/{REPO}/revision/..%2f..",
+    "/etc/passwd",
+    "//etc/passwd",
+    "/%00",
+    f"http://elsewhere/{REPO}/resolve/main/../x",
+]
+
+
+def test_hostile_paths_find_nothing(url: str, store: Store) -> None:
+    """As they are, over a socket: a client would tidy them up."""
+    secret = store.root.parent / "secret.gguf"
+    secret.write_bytes(model("secret"))
+    (store.root / "models" / REPO / NEW[:12] / "link.gguf").symlink_to(secret)
+    for target in HOSTILE:
+        answer = raw(url, f"GET {target} HTTP/1.1\r\nHost: board\r\nConnection: close\r\n\r\n")
+        assert re.match(rb"HTTP/1.1 404 ", answer), target
+        assert b"GGUF" not in answer
+        assert b"root:" not in answer
+
+
+def raw(url: str, request: str) -> bytes:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(request.encode())
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.fixture
+def keyed(store: Store, tmp_path: Path) -> Iterator[str]:
+    """A mirror that wants a key, which is "right"."""
+    file = tmp_path / "keys"
+    file.write_text("right\n")
+    file.chmod(0o600)
+    with serving(mirror_app(store, keys=KeyFile(file))) as url:
+        yield url
+
+
+def test_a_key_is_the_clients_token(keyed: str, tmp_path: Path) -> None:
+    """HF_TOKEN, that is."""
+    assert HfApi(endpoint=keyed, token="right").model_info(REPO).sha == NEW
+    path = hf_hub_download(REPO, FILE, endpoint=keyed, token="right", cache_dir=tmp_path / "cache")
+    assert DATA == Path(path).read_bytes()
+
+
+@pytest.mark.parametrize("token", [False, "wrong"])
+def test_without_a_key_the_client_says_that_it_is_about_the_key(
+    keyed: str, tmp_path: Path, token: Any
+) -> None:
+    """And not that there were no such repository."""
+    with pytest.raises(HfHubHTTPError, match="Invalid credentials") as raised:
+        hf_hub_download(REPO, FILE, endpoint=keyed, token=token, cache_dir=tmp_path / "cache")
+    assert raised.value.response.status_code == 401
+    assert not isinstance(raised.value, RepositoryNotFoundError)
+
+
+def test_every_address_is_behind_the_key(keyed: str) -> None:
+    """One that is not there as well; and two keys are none."""
+    for path in ("/", "/api/models", f"/api/models/{REPO}", f"/{REPO}/resolve/main/{FILE}", "/other"):
+        assert httpx.get(keyed + path).status_code == 401
+    both = [("Authorization", "Bearer right"), ("Authorization", "Bearer wrong")]
+    assert httpx.get(keyed, headers=both).status_code == 401
+    assert httpx.get(keyed, headers=both[:1]).status_code == 200
+
+
+def test_a_request_is_one_line_of_the_log_without_key_or_query(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who had what, how much of it, and how long it took."""
+    with caplog.at_level(logging.INFO, "edgeinfer.catalog.mirror"), serving(mirror_app(store)) as url:
+        httpx.get(f"{url}/{REPO}/resolve/main/{FILE}?x=query", headers={"Authorization": "Bearer hf_secret"})
+    lines = [r.getMessage() for r in caplog.records if r.name == "edgeinfer.catalog.mirror"]
+    assert len(lines) == 1
+    assert re.fullmatch(rf"127\.0\.0\.1 GET /{REPO}/resolve/main/{FILE} 200 {SIZE} bytes \d+\.\d s", lines[0])
+    assert "secret" not in caplog.text
+    assert "query" not in caplog.text
+
+
+def test_a_person_with_a_browser_sees_what_there_is(url: str) -> None:
+    """A file a line."""
+    assert f"{REPO}  {FILE}  {SIZE:,} bytes" in httpx.get(url).text.splitlines()
+
+
+DOWNLOAD = """
+import sys
+from huggingface_hub import hf_hub_download
+print(hf_hub_download(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_the_command_serves_the_store_to_a_client_with_hf_endpoint(store: Store, tmp_path: Path) -> None:
+    """Nothing but the environment is needed on the other side; SIGTERM ends it."""
+    keys = tmp_path / "keys"
+    keys.write_text("right\n")
+    keys.chmod(0o600)
+    with subprocess.Popen(
+        [*EDGEINFER, "mirror", "--port", "0", "--api-key-file", keys],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(tmp_path, EDGEINFER_STORE=str(store.root)),
+    ) as server:
+        killer = threading.Timer(60, server.kill)
+        killer.start()
+        assert server.stderr
+        assert "1 model, " in (first := server.stderr.readline())
+        assert "whoever has a key" in first
+        found = re.search(r"HF_ENDPOINT=(\S+)", server.stderr.readline())
+        assert found
+        assert "--host 0.0.0.0" in server.stderr.readline()
+        env = environment(tmp_path, HF_ENDPOINT=found[1], HF_TOKEN="right", HF_HOME=str(tmp_path / "hf"))
+        done = subprocess.run(
+            [sys.executable, "-c", DOWNLOAD, REPO, FILE], env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert DATA == Path(done.stdout.strip()).read_bytes()
+        server.send_signal(signal.SIGTERM)
+        rest = server.stderr.read()
+        killer.cancel()
+    assert f"/{REPO}/resolve/main/{FILE} 200 {SIZE} bytes" in rest
+    assert "right" not in rest
+    assert server.returncode in (0, -signal.SIGTERM)

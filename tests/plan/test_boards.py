@@ -1,0 +1,107 @@
+"""docs/boards.md says what is chosen on each recorded machine: it must stay true."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgeinfer.hardware import detect
+from edgeinfer.plan import Choice, choose
+from edgeinfer.plan.offers import offers
+from edgeinfer.plan.threads import spelled
+from edgeinfer.settings import Settings
+from tests.support.paths import ROOT
+
+TREES = ROOT / "tests" / "trees"
+RECORDS = sorted(path.name for path in TREES.iterdir() if path.is_dir())
+
+OFFERS = offers()
+
+
+def choice(record: str) -> Choice:
+    return choose(detect(TREES / record), OFFERS, Settings())
+
+
+def facts(found: Choice) -> list[str]:
+    """The cells of a machine's row, from the model on."""
+    config, memory, speed = found.plan.config, found.plan.memory, found.plan.speed.decode
+    cpus = f" on CPUs {spelled(config.cpus)}" if config.cpus else ""
+    kind = "" if config.kv_type == "f16" else f" {config.kv_type}"
+    cache = {
+        "streams": f"{config.parallel} × {config.ctx}",
+        "unified": f"{config.parallel} in {config.cells}",
+    }[config.layout]
+    gpu = f" + {memory.gpu / 1e6:.0f}" if memory.gpu and not memory.shared else ""
+    return [
+        found.offer.model,
+        found.offer.quant,
+        f"{config.threads}{cpus}",
+        {0: "–", -1: "all"}.get(config.gpu_layers, str(config.gpu_layers)),
+        f"{cache}{kind}",
+        f"{memory.needed / 1e6:.0f}{gpu}",
+        f"{speed:.0f}" if speed else "?",
+        "; ".join(found.reasons),
+    ]
+
+
+def table() -> dict[str, list[str]]:
+    """Record -> the cells after the machine's name."""
+    text = (ROOT / "docs" / "boards.md").read_text()
+    lines = text[text.index("| record |") :].partition("\n\n")[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0].strip("`"): row[2:] for row in rows}
+
+
+def test_every_recorded_machine_is_in_the_table() -> None:
+    """And nothing else is."""
+    assert RECORDS == sorted(table())
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_the_table_says_what_is_chosen(record: str) -> None:
+    """Model, quantization, threads, layers, cache, memory, speed, and the reasons."""
+    assert facts(choice(record)) == table()[record]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_what_is_chosen_fits(record: str) -> None:
+    """With room left to the system, and every choice has its reason."""
+    found = choice(record).plan
+    assert found.fits
+    assert found.memory.needed <= (found.budget.ram or 0)
+    assert found.memory.gpu <= (found.budget.gpu or 0)
+    assert all(": " in why for why in found.reasons)
+
+
+R1 = "deepseek-r1-distill-qwen-1.5b"
+
+
+@pytest.mark.parametrize(
+    ("record", "wanted"),
+    [
+        ("orange-pi-5-8gb", {"model": R1, "quant": "Q4_K_M", "threads": 4, "cpus": (4, 5, 6, 7)}),
+        ("rock-5b-16gb", {"model": R1, "quant": "Q4_K_M", "threads": 4, "cpus": (4, 5, 6, 7)}),
+        ("pi5-4gb", {"model": R1, "quant": "Q4_K_M", "threads": 4, "cpus": ()}),
+        ("pi4-2gb", {"model": "qwen3-0.6b", "threads": 4}),
+        ("rtx-3060-desktop", {"model": R1, "quant": "F16", "gpu_layers": -1}),
+        ("rtx-3060-laptop-6gb", {"model": R1, "quant": "F16", "gpu_layers": -1}),
+        ("a18-pro-macbook-8gb", {"model": R1, "quant": "Q4_K_M", "gpu_layers": -1}),
+        ("amx-server", {"model": R1, "quant": "Q4_0", "gpu_layers": 0}),
+        ("intel-hybrid-laptop", {"model": R1, "quant": "Q4_K_M"}),
+        ("pi-zero-2", {"model": "edgeinfer-nano"}),
+    ],
+)
+def test_a_specialist_would_choose_the_same(record: str, wanted: dict[str, Any]) -> None:
+    """What the project promises for these, whatever the table says."""
+    found = choice(record)
+    has = {"model": found.offer.model, "quant": found.offer.quant}
+    assert wanted == {name: has[name] if name in has else getattr(found.plan.config, name) for name in wanted}
+
+
+def test_a_hybrid_processor_computes_on_its_fast_cores() -> None:
+    """Threads on slow ones would hold them up."""
+    profile = detect(TREES / "intel-hybrid-laptop")
+    config = choice("intel-hybrid-laptop").plan.config
+    assert tuple(sorted(profile.cpus[0].cpus)) == config.cpus
+    assert len(profile.cpus) > 1

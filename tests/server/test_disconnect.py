@@ -1,0 +1,146 @@
+"""A client that goes takes its work along; a client that waits sees that the daemon lives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from starlette.types import Message
+
+from edgeinfer.errors import WorkerDied
+from edgeinfer.server.sse import EventStream
+from tests.support.server import Scripted, Served, application, eventually, serving
+
+
+def leave(served: Served, path: str, body: dict[str, Any], started: Any) -> None:
+    """Ask, and hang up once `started`."""
+    data = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", served.port)) as sock:
+        sock.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
+        assert eventually(started)
+
+
+CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/chat/completions", CHAT),
+        ("/v1/completions", {"prompt": "x"}),
+        ("/v1/completions", {"prompt": ["x", "y", "z"]}),
+    ],
+)
+def test_a_client_that_goes_before_the_first_token_cancels(
+    stream: bool, path: str, body: dict[str, Any]
+) -> None:
+    """Prefill is the longest wait there is, and the likeliest to be left."""
+    supervisor = Scripted()
+    supervisor.hold_first = 60
+    with serving(supervisor) as served:
+        leave(served, path, {**body, "stream": stream}, lambda: supervisor.running)
+        assert eventually(lambda: not supervisor.running)
+        assert supervisor.ended == len(supervisor.asked)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_in_the_middle_cancels(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """And is logged as gone, without a traceback."""
+    supervisor = Scripted(*"abcdefgh" * 100)
+    supervisor.hold_each = 0.05
+    with caplog.at_level(logging.INFO), serving(supervisor) as served:
+        leave(served, "/v1/chat/completions", {**CHAT, "stream": stream}, lambda: supervisor.running)
+        assert eventually(lambda: supervisor.ended)
+        assert eventually(lambda: " 499 " in caplog.text)
+    assert "Traceback" not in caplog.text
+
+
+def test_others_go_on_when_one_client_goes() -> None:
+    """Cancelling is for the one request alone."""
+    supervisor = Scripted(*"abcd")
+    supervisor.hold_each = 0.1
+    with serving(supervisor) as served:
+        leave(served, "/v1/chat/completions", CHAT, lambda: supervisor.running)
+        assert served.chat().json()["choices"][0]["message"]["content"] == "abcd"
+
+
+def _bug() -> bytes:
+    raise ValueError("a bug")
+
+
+class Connection:
+    """The server's side of ASGI, with a client that stays."""
+
+    def __init__(self) -> None:
+        self.sent: list[Message] = []
+
+    async def receive(self) -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(m.get("body", b"") for m in self.sent)
+
+
+async def slow(*pauses: float) -> AsyncGenerator[bytes, None]:
+    for pause in pauses:
+        await asyncio.sleep(pause)
+        yield b"data: x\n\n"
+
+
+async def test_a_quiet_stream_shows_that_it_lives() -> None:
+    """Also before its first event: proxies close what is silent."""
+    connection = Connection()
+    await EventStream(slow(0.25, 0.25), quiet=0.1)({}, connection.receive, connection.send)
+    before, between, after = connection.body.split(b"data: x\n\n")
+    assert b": keep-alive\n\n" in before
+    assert b": keep-alive\n\n" in between
+    assert after == b""
+    assert [m["type"] for m in connection.sent].count("http.response.start") == 1
+    assert connection.sent[-1]["more_body"] is False
+
+
+async def test_a_busy_stream_has_no_comments() -> None:
+    """They are for silence."""
+    connection = Connection()
+    await EventStream(slow(*[0.02] * 10), quiet=2.0)({}, connection.receive, connection.send)
+    assert connection.body == b"data: x\n\n" * 10
+
+
+async def test_an_error_after_a_keep_alive_is_an_event() -> None:
+    """The status is out by then."""
+
+    async def fail() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(0.15)
+        yield _bug()
+
+    connection = Connection()
+    await EventStream(fail(), quiet=0.05)({}, connection.receive, connection.send)
+    assert b'"internal_error"' in connection.body
+    assert connection.sent[-1]["more_body"] is False
+
+
+def test_a_stream_cut_by_shutdown_ends_with_an_honest_error() -> None:
+    """What was told is told; the rest is an error event, not silence."""
+    supervisor = Scripted(*"ab")
+
+    def die() -> None:
+        supervisor.state = "stopped"
+        raise WorkerDied("the worker died: exit status 0")
+
+    supervisor.before_last = die
+    with serving(supervisor, application(supervisor)) as served:
+        found = served.chat(stream=True)
+    assert '"code":"shutting_down"' in found.text
+    assert "[DONE]" not in found.text

@@ -1,0 +1,147 @@
+"""The daemon is what /openapi.json says of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from edgeinfer.errors import SettingsError, all_errors
+from edgeinfer.server.openapi import ANSWERS, ERRORS, EXAMPLES, MODELS
+from tests.support.cli import EDGEINFER, environment
+from tests.support.server import Scripted, Served, eventually, serving
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving(Scripted()) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def document(served: Served) -> dict[str, Any]:
+    found: dict[str, Any] = served.client.get("/openapi.json").json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            yield path, operation
+
+
+def test_every_error_there_is_is_documented_for_every_route(document: dict[str, Any]) -> None:
+    """With the envelope, and the time to wait where that helps."""
+    statuses = {cls.status for cls in all_errors().values() if not issubclass(cls, SettingsError)}
+    assert statuses <= set(ERRORS)
+    for _, operation in operations(document):
+        assert set(operation["responses"]) == {"200", *map(str, ERRORS)}
+        for status in map(str, ERRORS):
+            schema = operation["responses"][status]["content"]["application/json"]["schema"]
+            assert "AnswerEnvelope" in str(schema)
+        assert "retry-after" in operation["responses"]["429"]["headers"]
+
+
+def test_every_answer_is_described(document: dict[str, Any]) -> None:
+    """But that of /status, which is for people, and of /metrics, which is no JSON."""
+    paths = set(document["paths"])
+    assert set(ANSWERS) | {"/status", "/metrics"} == paths
+    for path, operation in operations(document):
+        kinds = set(operation["responses"]["200"]["content"])
+        expected = {"text/plain"} if path == "/metrics" else {"application/json"}
+        assert kinds - {"text/event-stream"} == expected
+    assert "text/event-stream" in str(document["paths"]["/v1/chat/completions"])
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    """Requests and answers of the same name are kept apart."""
+    schemas = document["components"]["schemas"]
+    references = set(re.findall(r"'#/components/schemas/([^']+)'", str(document)))
+    assert references <= set(schemas)
+    assert schemas["ChatMessage"] != schemas["AnswerChatMessage"]
+
+
+def test_every_field_that_is_taken_is_documented(document: dict[str, Any]) -> None:
+    """Also what changes nothing, and other names; null is absent."""
+    for model in MODELS:
+        properties = document["components"]["schemas"][model.__name__]["properties"]
+        known = {*model.model_fields, *model.accepted, *model.synonyms}
+        assert set(properties) == known
+    chat = document["components"]["schemas"]["ChatRequest"]["properties"]
+    assert {"type": "null"} in chat["stream"]["anyOf"]
+    assert "anyOf" not in chat["messages"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES)
+def test_the_examples_work(served: Served, path: str) -> None:
+    """A newcomer copies them."""
+    found = served.client.post(path, json=EXAMPLES[path])
+    assert found.status_code == (400 if path == "/infill" else 200)  # this model cannot fill in
+
+
+def test_keys_are_documented_where_they_are_asked_for(tmp_path: Path, document: dict[str, Any]) -> None:
+    """Either header, for all but those who watch."""
+    assert "securitySchemes" not in document["components"]
+    keys = tmp_path / "keys"
+    keys.write_text("alpha\n")
+    keys.chmod(0o600)
+    with serving(Scripted(), api_key_file=str(keys)) as served:
+        found = served.client.get("/openapi.json", headers={"x-api-key": "alpha"}).json()
+    assert set(found["components"]["securitySchemes"]) == {"bearer", "x-api-key"}
+    assert {path for path, operation in operations(found) if "security" not in operation} == {
+        "/health",
+        "/ready",
+    }
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """A real one, with the bundled model and little context, so that no answer is long; and its log."""
+    log = tmp_path / "log"
+    options = ("--port", "0", "--ctx", "96", "--parallel", "2", "--queue", "8")
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*EDGEINFER, "serve", *options], stderr=file, env=environment(tmp_path, EDGEINFER_MODEL="")
+        )
+    try:
+        assert eventually(lambda: "listening on" in log.read_text(), 30)
+        url = re.findall(r"listening on (\S+)", log.read_text())[0]
+        assert eventually(lambda: httpx.get(f"{url}/ready").status_code == 200, 30)
+        yield url, log
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_no_request_brings_a_server_error_or_an_undocumented_answer(
+    daemon: tuple[str, Path], tmp_path: Path
+) -> None:
+    """Schemathesis: more than a thousand requests made from the document, good and bad, the same each time.
+
+    What keeps to the document may be refused all the same, for what no schema says: that much is not checked.
+    """
+    url, log = daemon
+    options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--generation-deterministic")
+    checks = ("--exclude-checks", "positive_data_acceptance")
+    done = subprocess.run(
+        [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *options, *checks],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert httpx.get(f"{url}/ready").status_code == 200
+    answers = Counter(re.findall(r"edgeinfer\.access: [A-Z]+ (\S+) (\d+) ", log.read_text()))
+    assert sum(answers.values()) > 1000
+    assert not [answer for answer in answers if answer[1].startswith("5")]
+    assert {path for path, status in answers if status == "200"} >= set(EXAMPLES)

@@ -1,0 +1,288 @@
+"""The daemon's life: where it listens, when it is ready, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from edgeinfer.errors import SettingsError
+from edgeinfer.server.serve import run
+from edgeinfer.server.sockets import address, bind, check_exposure, is_loopback
+from edgeinfer.settings import Loaded, Settings
+from tests.support.paths import ROOT
+from tests.support.server import Scripted, application, eventually, parse
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.2", False),
+        ("board.lan", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_what_only_this_machine_reaches(host: str, expected: bool) -> None:
+    """A name is not trusted: what it resolves to may change."""
+    assert is_loopback(host) is expected
+
+
+def test_other_machines_need_a_key() -> None:
+    """The daemon refuses before anything is loaded, and says how to get one."""
+    with pytest.raises(SettingsError) as e:
+        run(Loaded(Settings(model="fake", host="0.0.0.0", port=0), {}))
+    assert e.value.param == "host"
+    assert "edgeinfer key add" in str(e.value.hint)
+    check_exposure(Settings(host="0.0.0.0", api_key_file="keys"))
+    check_exposure(Settings(host="0.0.0.0", uds="socket"))
+
+
+def test_a_taken_port_is_told_before_anything_is_loaded() -> None:
+    """With a hint: most often it is edgeinfer itself."""
+    (first,) = bind(Settings(port=0))
+    with first, pytest.raises(SettingsError, match="in use") as e:
+        bind(Settings(port=first.getsockname()[1]))
+    assert "edgeinfer status" in str(e.value.hint)
+
+
+def test_all_addresses_of_a_name_get_the_same_port() -> None:
+    """localhost may be two addresses."""
+    sockets = bind(Settings(host="localhost", port=0))
+    assert len({s.getsockname()[1] for s in sockets}) == 1
+    for sock in sockets:
+        assert address(sock).startswith("http://")
+        sock.close()
+
+
+def test_an_unknown_host_is_a_settings_error() -> None:
+    """Not a traceback."""
+    with pytest.raises(SettingsError):
+        bind(Settings(host="no.such.host.invalid", port=0))
+    with pytest.raises(SettingsError):
+        bind(Settings(host="203.0.113.1", port=0))
+
+
+def test_a_unix_socket_replaces_a_dead_one_only(tmp_path: Path) -> None:
+    """Never a living daemon's, never a file."""
+    path = tmp_path / "edgeinfer.sock"
+    settings = Settings(uds=str(path))
+    (first,) = bind(settings)
+    assert address(first) == f"unix:{path}"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+    with pytest.raises(SettingsError, match="another daemon"):
+        bind(settings)
+    first.close()
+    bind(settings)[0].close()
+    path.unlink()
+    path.write_text("precious")
+    with pytest.raises(SettingsError, match="no socket"):
+        bind(settings)
+    assert path.read_text() == "precious"
+
+
+def test_the_application_has_no_state_outside_itself() -> None:
+    """Two daemons in one process do not know of each other."""
+    one, other = application(Scripted()), application(Scripted())
+    assert one.state.daemon.metrics.registry is not other.state.daemon.metrics.registry
+
+
+class Process:
+    """`edgeinfer serve --model fake`, with what it wrote and what it told the service manager."""
+
+    def __init__(self, tmp_path: Path, *arguments: str) -> None:
+        self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notified.bind(str(tmp_path / "notify"))
+        self.notified.settimeout(20)
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("EDGEINFER_")}
+        here = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edgeinfer", "serve", *arguments],
+            env={**clean, **here, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        self.lines.extend(self.process.stderr)  # appends as lines come
+
+    def url(self) -> str:
+        assert eventually(lambda: any("listening on" in line for line in self.lines), 20)
+        (line,) = [line for line in self.lines if "listening on" in line]
+        return line.removeprefix("edgeinfer: listening on ").strip()
+
+    def notification(self) -> str:
+        """The next that is no request for more time."""
+        while (said := self.notified.recv(1000).decode()).startswith("EXTEND_TIMEOUT_USEC="):
+            pass
+        return said
+
+    def wait_for(self, state: str) -> None:
+        while self.notification() != state:
+            pass
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def close(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stderr
+        self.process.stderr.close()
+        self.notified.close()
+
+
+def listens(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/health")
+    except httpx.TransportError:
+        return False
+    return True
+
+
+@contextmanager
+def edgeinfer(tmp_path: Path, *arguments: str) -> Iterator[Process]:
+    found = Process(tmp_path, *arguments)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_daemon_says_where_it_is_when_it_is_ready_and_when_it_stops(tmp_path: Path, number: int) -> None:
+    """To people on stderr, to systemd by its socket; a stop that was asked for is no failure."""
+    with edgeinfer(tmp_path, "--model", "fake", "--port", "0") as process:
+        url = process.url()
+        assert url.startswith("http://127.0.0.1:")
+        assert process.notification().startswith("READY=1")
+        assert httpx.get(f"{url}/ready").status_code == 200
+        assert process.end(number) == 0
+        assert process.notification() == "STOPPING=1"
+        assert "Traceback" not in "".join(process.lines)
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_daemon_with_3(tmp_path: Path) -> None:
+    """So that systemd does not try for ever; the reason is in the log."""
+    with edgeinfer(tmp_path, "--model", "fake:broken", "--port", "0") as process:
+        assert process.process.wait(30) == 3
+        process._reader.join()
+        assert any("cannot be loaded" in line and "broken" in line for line in process.lines)
+
+
+def test_a_unix_socket_serves_and_is_gone_afterwards(tmp_path: Path) -> None:
+    """No port, no key, no Host check."""
+    path = tmp_path / "s"
+    with edgeinfer(tmp_path, "--model", "fake", "--uds", str(path)) as process:
+        assert process.url() == f"unix:{path}"
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://any") as client:
+            assert client.get("/v1/models").json()["data"][0]["id"] == "fake"
+        assert process.end() == 0
+    assert not path.exists()
+
+
+SLOW = ("--model", "fake:30", "--port", "0", "--drain-timeout")
+
+
+def stream(url: str, tokens: int, into: list[str], started: threading.Event) -> None:
+    asked = {"prompt": "x", "max_tokens": tokens, "stream": True, "ignore_eos": True}
+    with httpx.stream("POST", f"{url}/v1/completions", json=asked, timeout=30) as response:
+        for text in response.iter_text():
+            into.append(text)
+            started.set()
+
+
+@pytest.mark.parametrize(("drain", "ended"), [("20", "[DONE]"), ("0.3", "shutting_down")])
+def test_a_stop_lets_answers_end_or_tells_them(tmp_path: Path, drain: str, ended: str) -> None:
+    """A stream ends by itself within drain_timeout, else with an error; nothing hangs."""
+    with edgeinfer(tmp_path, *SLOW, drain) as process:
+        got, started = list[str](), threading.Event()
+        client = threading.Thread(target=stream, args=(process.url(), 60, got, started))
+        client.start()
+        assert started.wait(20)
+        begun = time.monotonic()
+        assert process.end() == 0
+        assert time.monotonic() - begun < 10
+        client.join()
+    assert ended in "".join(got)
+    assert len(parse("".join(got))) > 1
+
+
+def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
+    """Whoever is impatient gets what is left of the answer, and the prompt back."""
+    with edgeinfer(tmp_path, *SLOW, "60") as process:
+        got, started = list[str](), threading.Event()
+        client = threading.Thread(target=stream, args=(process.url(), 2000, got, started))
+        client.start()
+        assert started.wait(20)
+        process.process.send_signal(signal.SIGINT)
+        process.wait_for("STOPPING=1")
+        assert process.process.poll() is None
+        assert process.end(signal.SIGINT) == 0
+        client.join()
+    assert "shutting_down" in "".join(got)
+
+
+def test_the_daemon_never_loads_what_belongs_to_the_worker() -> None:
+    """Not llama.cpp, whose crash must stay elsewhere, nor what costs memory and time at the start."""
+    code = "import sys, edgeinfer.server.serve; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    heavy = {"llama_cpp", "numpy", "jinja2", "huggingface_hub", "llguidance", "typer"}
+    assert heavy & set(loaded.stdout.split()) == set()
+
+
+def test_during_a_drain_no_connection_is_accepted(tmp_path: Path) -> None:
+    """Whoever comes now finds the next daemon, or none."""
+    with edgeinfer(tmp_path, *SLOW, "20") as process:
+        url, got, started = process.url(), list[str](), threading.Event()
+        client = threading.Thread(target=stream, args=(url, 100, got, started))
+        client.start()
+        assert started.wait(20)
+        process.process.send_signal(signal.SIGTERM)
+        process.wait_for("STOPPING=1")
+        assert eventually(lambda: not listens(url))
+        assert process.process.wait(20) == 0
+        client.join()
+    assert "[DONE]" in "".join(got)
+
+
+def test_the_daemon_survives_its_worker(tmp_path: Path) -> None:
+    """The stream under way is told, the next one is served by a new worker."""
+    with edgeinfer(tmp_path, *SLOW, "1") as process:
+        url, got, started = process.url(), list[str](), threading.Event()
+        client = threading.Thread(target=stream, args=(url, 300, got, started))
+        client.start()
+        assert started.wait(20)
+        os.kill(httpx.get(f"{url}/status").json()["worker_pid"], signal.SIGKILL)
+        client.join()
+        assert "[DONE]" in "".join(got) or '"error"' in "".join(got)
+        asked = {"prompt": "x", "max_tokens": 2}
+        assert httpx.post(f"{url}/v1/completions", json=asked, timeout=30).status_code == 200
+        assert httpx.get(f"{url}/status").json()["restarts"] == 1
+        assert process.end() == 0

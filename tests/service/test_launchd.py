@@ -1,0 +1,91 @@
+"""launchd's side of the service: no Mac is at hand, so its files and the commands that would be run."""
+
+from __future__ import annotations
+
+import plistlib
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.errors import ServiceFailed
+from edgeinfer.service import choice
+from edgeinfer.service.install import propose
+from edgeinfer.service.launchd import Launchd
+from edgeinfer.service.manager import ServiceManager
+from tests.support.service import service
+
+HOME = "/Users/ada"
+
+
+def test_an_agent_starts_a_minder_at_login() -> None:
+    """Restarted only if it dies: what it gives up on would fail again. Told to stop, it gets time to."""
+    manager = Launchd("user", {"HOME": HOME})
+    spec, plist = manager.files(service(scope="user", drain_timeout=60.0))
+    assert plist.path == Path(HOME, "Library/LaunchAgents/edgeinfer.plist")
+    found = plistlib.loads(plist.text.encode())
+    assert found["ProgramArguments"] == [
+        "/opt/edgeinfer/bin/python",
+        "-m",
+        "edgeinfer.service.minder",
+        str(spec.path),
+    ]
+    assert found["RunAtLoad"] is True
+    assert found["KeepAlive"] == {"SuccessfulExit": False}
+    assert found["ExitTimeOut"] == 90
+    assert found["Umask"] == 0o077
+    assert found["StandardErrorPath"].startswith(HOME)
+
+
+def test_what_it_runs_is_the_same_as_without_launchd() -> None:
+    """One source for both."""
+    spec, _ = Launchd("user", {"HOME": HOME}).files(service(scope="user"))
+    assert '"/opt/edgeinfer/bin/edgeinfer"' in spec.text
+    assert spec.path == Path(HOME, ".config/edgeinfer/service.json")
+
+
+def test_the_commands_are_launchctls() -> None:
+    """Shown by --dry-run before they are run."""
+    commands = propose(Launchd("user", {"HOME": HOME}), service(scope="user")).commands
+    assert [command[:2] for command in commands] == [["launchctl", "enable"], ["launchctl", "bootstrap"]]
+    assert commands[1][-1].endswith("LaunchAgents/edgeinfer.plist")
+
+
+def test_a_mac_has_no_service_of_the_system() -> None:
+    """It would run as root."""
+    with pytest.raises(ServiceFailed, match="user"):
+        Launchd("system", {"HOME": HOME})
+
+
+@pytest.mark.parametrize(
+    ("platform", "booted", "name"), [("darwin", False, "launchd"), ("linux", False, "none")]
+)
+def test_each_machine_has_its_manager(
+    platform: str, booted: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd only where it runs the machine: in a container it may lie about, and do nothing."""
+    monkeypatch.setattr("sys.platform", platform)
+    found: ServiceManager = choice.manager("user", {"HOME": HOME}, tmp_path / "absent")
+    assert found.name == name
+
+
+def test_systemd_is_used_where_it_runs_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which its folder shows, as sd_booted(3) has it."""
+    monkeypatch.setattr("shutil.which", lambda _: "/bin/systemctl")
+    assert choice.manager("system", {"HOME": HOME}, tmp_path).name == "systemd"
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert choice.manager("system", {"HOME": HOME}, tmp_path).name == "none"
+
+
+def test_the_service_that_is_there_is_the_one_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody says which: a user's own before the system's."""
+    monkeypatch.setattr(choice, "BOOTED", tmp_path / "absent")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    environ = {"HOME": str(tmp_path)}
+    assert choice.installed(environ).scope == "user"
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    found = choice.installed(environ)
+    assert found.scope == "system"
+    (spec,) = choice.manager("user", environ, tmp_path / "absent").paths()
+    spec.parent.mkdir(parents=True)
+    spec.write_text("{}")
+    assert choice.installed(environ).scope == "user"

@@ -1,0 +1,364 @@
+"""The service where there is no service manager, for real: a minder, and what it minds."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.errors import ServiceFailed
+from edgeinfer.service.install import install, propose, uninstall
+from edgeinfer.service.minding import Folder
+from edgeinfer.service.own import Own
+from edgeinfer.service.rotation import RotatedLog
+from edgeinfer.service.service import this_program
+from tests.support.service import service, stub
+
+SPEAKS = """
+import os, signal, socket, sys, time
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+manager.connect(os.environ["NOTIFY_SOCKET"])
+"""
+READY = SPEAKS + 'manager.send(b"READY=1")\n'
+ALIVE = READY + 'while True:\n    manager.send(b"WATCHDOG=1")\n    time.sleep(0.1)\n'
+
+
+def eventually(question: Callable[[], object], seconds: float = 30.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie is dead: in a container nobody may come to bury it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Own]:
+    """The manager of a user who has nothing yet."""
+    kept = {name: os.environ[name] for name in ("PATH",)}
+    found = Own("user", {**kept, "HOME": str(tmp_path), "EDGEINFER_PORT": "1"})
+    yield found
+    found.stop()
+
+
+def log(own: Own) -> str:
+    return own.folder.log.read_text()
+
+
+def test_a_service_is_started_and_stopped(own: Own, tmp_path: Path) -> None:
+    """It goes on when whoever started it is done, and its log has the time."""
+    assert own.status().installed is False
+    given = service(scope="user", program=stub(tmp_path, 'print("hello", flush=True)' + ALIVE))
+    install(own, given)
+    status = own.status()
+    assert (status.installed, status.state, status.restarts) == (True, "running", 0)
+    assert status.pid
+    assert os.getsid(status.pid) != os.getsid(0)
+    assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} hello$", log(own), re.MULTILINE)
+    own.start()  # it runs already
+    assert own.status().pid == status.pid
+    own.restart()
+    assert own.status().pid not in (None, status.pid)
+    own.stop()
+    assert own.status().state == "stopped"
+    assert not is_alive(status.pid)
+    assert own.status().pid is None
+
+
+def test_what_is_proposed_is_what_is_done(own: Own, tmp_path: Path) -> None:
+    """Every file, and the command; a second time no file is new."""
+    given = service(scope="user", program=stub(tmp_path, ALIVE), config=tmp_path / "c.toml")
+    proposal = propose(own, given)
+    assert proposal.changed == [str(own.spec)]
+    assert proposal.commands == [
+        [sys.executable, "-m", "edgeinfer.service.minder", "--detach", str(own.spec)]
+    ]
+    assert not own.spec.exists()
+    install(own, given)
+    assert json.loads(own.spec.read_text()) == {
+        "command": [str(tmp_path / "edgeinfer"), "serve"],
+        "folder": str(tmp_path / ".local/state/edgeinfer"),
+        "environment": {"EDGEINFER_CONFIG": str(tmp_path / "c.toml")},
+    }
+    assert propose(own, given).changed == []
+    assert uninstall(own) == [str(own.spec)]
+    assert own.status().state == "stopped"
+    assert uninstall(own) == []
+
+
+def test_a_service_that_does_not_start_says_why_and_leaves_what_was_there(own: Own, tmp_path: Path) -> None:
+    """The old one is put back, and runs again."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    old = service(scope="user", program=stub(tmp_path / "old", ALIVE))
+    install(own, old)
+    before = own.spec.read_text()
+    broken = service(scope="user", program=stub(tmp_path / "new", 'print("no such model")\nexit(3)\n'))
+    with pytest.raises(ServiceFailed, match="missing or cannot be loaded") as e:
+        install(own, broken)
+    assert "no such model" in str(e.value)
+    assert own.spec.read_text() == before
+    assert own.status().state == "running"
+
+
+def test_the_first_installation_leaves_nothing_if_it_fails(own: Own, tmp_path: Path) -> None:
+    """Not even a service that does not run."""
+    with pytest.raises(ServiceFailed):
+        install(own, service(scope="user", program=stub(tmp_path, "exit(2)\n")))
+    assert own.status().installed is False
+    assert not own.spec.exists()
+    with pytest.raises(ServiceFailed, match="not installed"):
+        own.start()
+
+
+def test_a_program_that_is_gone_is_told(own: Own, tmp_path: Path) -> None:
+    """As after an environment was moved; it may come back with its disk."""
+    program = stub(tmp_path, ALIVE)
+    program.executable.unlink()
+    with pytest.raises(ServiceFailed, match="cannot be run: No such file"):
+        install(own, service(scope="user", program=program))
+
+
+@pytest.mark.parametrize(("status", "words"), [(2, "settings"), (3, "model")])
+def test_what_another_start_would_not_help_is_not_started_again(
+    own: Own, tmp_path: Path, status: int, words: str
+) -> None:
+    """The exit statuses that systemd's unit names, too."""
+    program = stub(tmp_path, f"{READY}time.sleep(0.3)\nexit({status})\n")
+    install(own, service(scope="user", program=program))
+    assert eventually(lambda: own.status().state == "failed")
+    assert words in str(own.status().detail)
+    assert not own.folder.is_minded()
+
+
+def test_a_daemon_that_dies_is_started_again(own: Own, tmp_path: Path) -> None:
+    """With the reason in the log."""
+    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
+    pid = own.status().pid
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: own.status().restarts == 1 and own.status().state == "running")
+    assert own.status().pid != pid
+    assert "the daemon ended: SIGKILL" in log(own)
+
+
+def test_what_a_dead_daemon_left_running_goes_too(own: Own, tmp_path: Path) -> None:
+    """A worker would hold its memory, and the next one needs it."""
+    script = (
+        READY.replace("import os", "import subprocess, os")
+        + 'print(subprocess.Popen(["sleep", "1000"]).pid, flush=True)\ntime.sleep(1000)\n'
+    )
+    install(own, service(scope="user", program=stub(tmp_path, script)))
+    assert eventually(lambda: re.search(r" \d+$", log(own), re.MULTILINE))
+    child = int(log(own).split()[-1])
+    pid = own.status().pid
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: not is_alive(child))
+
+
+def test_a_stop_while_it_waits_for_another_try_is_quick(own: Own, tmp_path: Path) -> None:
+    """No daemon is started any more."""
+    install(own, service(scope="user", program=stub(tmp_path, f"{READY}time.sleep(0.2)\nexit(1)\n")))
+    assert eventually(lambda: own.folder.read() and own.folder.read().state == "restarting")  # type: ignore[union-attr]
+    own.stop()
+    assert own.status().state == "stopped"
+
+
+def test_a_daemon_does_not_outlive_its_minder(own: Own, tmp_path: Path) -> None:
+    """It would hold the port that the next one needs."""
+    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
+    told = own.folder.read()
+    assert told
+    assert told.daemon
+    daemon = told.daemon
+    os.kill(told.minder, signal.SIGKILL)
+    assert eventually(lambda: not is_alive(daemon))
+    assert own.status().state == "stopped"
+    own.start()
+    assert own.status().state == "running"
+
+
+def test_only_one_minder_is_at_it(own: Own, tmp_path: Path) -> None:
+    """However many are started."""
+    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
+    command = [sys.executable, "-m", "edgeinfer.service.minder", str(own.spec)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "edgeinfer: another minder is at it already\n")
+    assert own.status().state == "running"
+
+
+def test_the_shell_it_was_started_from_does_not_decide(own: Own, tmp_path: Path) -> None:
+    """After a reboot its variables would be gone."""
+    script = 'import os\nprint("PORT", os.environ.get("EDGEINFER_PORT"), flush=True)\n' + ALIVE
+    install(own, service(scope="user", program=stub(tmp_path, script)))
+    assert "PORT None" in log(own)
+
+
+def test_a_reload_reaches_the_daemon(own: Own, tmp_path: Path) -> None:
+    """As a SIGHUP, as from systemd."""
+    script = ALIVE.replace(
+        "manager.send", 'signal.signal(signal.SIGHUP, lambda *_: print("again", flush=True))\nmanager.send', 1
+    )
+    with pytest.raises(ServiceFailed, match="not running"):
+        own.reload()
+    install(own, service(scope="user", program=stub(tmp_path, script)))
+    own.reload()
+    assert eventually(lambda: "again" in log(own))
+
+
+def test_nothing_promises_to_come_back_after_a_reboot(own: Own, tmp_path: Path) -> None:
+    """It says how that can be had."""
+    given = service(scope="user", program=stub(tmp_path, ALIVE))
+    assert "@reboot" in propose(own, given).notes[0]
+    assert own.status().enabled is None
+    with pytest.raises(ServiceFailed):
+        own.enable(True)
+    with pytest.raises(ServiceFailed, match="on demand"):
+        propose(own, service(scope="user", program=stub(tmp_path, ALIVE), on_demand=True))
+
+
+MINDER = """
+import sys
+from edgeinfer.service.minder import Limits, main
+sys.exit(main(sys.argv[1:], Limits(1.0, 1.0, 1.0, 1.0)))
+"""
+
+
+class Impatient:
+    """A minder in the foreground, with limits of a second."""
+
+    def __init__(self, folder: Path, script: str) -> None:
+        self.folder = Folder(folder / "state")
+        spec = folder / "spec.json"
+        program = stub(folder, script)
+        spec.write_text(json.dumps({"command": [str(program.executable)], "folder": str(self.folder.path)}))
+        self.process = subprocess.Popen([sys.executable, "-c", MINDER, str(spec)])
+
+    def log(self) -> str:
+        return self.folder.log.read_text() if self.folder.log.exists() else ""
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Callable[[str], Impatient]]:
+    found: list[Impatient] = []
+
+    def start(script: str) -> Impatient:
+        found.append(Impatient(tmp_path, script))
+        return found[-1]
+
+    yield start
+    for minder in found:
+        minder.stop()
+
+
+def test_a_daemon_that_hangs_is_ended_and_started_again(impatient: Callable[[str], Impatient]) -> None:
+    """It was ready, and then gave no sign of life; its stack may tell where."""
+    minder = impatient(READY + "time.sleep(1000)\n")
+    assert eventually(lambda: "SIGABRT" in minder.log() and minder.log().count("the daemon ended") > 1)
+    assert "Fatal Python error: Aborted" in minder.log()
+
+
+def test_one_that_does_not_die_of_it_is_killed(impatient: Callable[[str], Impatient]) -> None:
+    """Whatever it does about signals."""
+    script = READY.replace("manager =", "signal.signal(signal.SIGABRT, signal.SIG_IGN)\nmanager =", 1)
+    minder = impatient(script + "time.sleep(1000)\n")
+    assert eventually(lambda: "the daemon ended: SIGKILL" in minder.log())
+
+
+def test_a_start_may_take_long_while_the_daemon_asks_for_time(impatient: Callable[[str], Impatient]) -> None:
+    """As it does while its model loads. Without a word it is taken for one that hangs."""
+    asks = "for _ in range(15):\n    manager.send(b'EXTEND_TIMEOUT_USEC=1000000')\n    time.sleep(0.2)\n"
+    minder = impatient(SPEAKS + asks + ALIVE)
+    assert eventually(lambda: (told := minder.folder.read()) and told.state == "ready")
+    assert "SIGABRT" not in minder.log()
+    minder.stop()
+    mute = impatient(SPEAKS + "time.sleep(1000)\n")
+    assert eventually(lambda: "gets a SIGABRT" in mute.log())
+
+
+def test_a_stop_that_takes_too_long_is_ended(impatient: Callable[[str], Impatient]) -> None:
+    """By a SIGKILL, after the time that the daemon asked for."""
+    minder = impatient(
+        ALIVE.replace("manager =", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nmanager =", 1)
+    )
+    assert eventually(lambda: (told := minder.folder.read()) and told.state == "ready")
+    minder.stop()
+    assert "the daemon ended: SIGKILL" in minder.log()
+
+
+def test_a_log_begins_anew_when_it_is_full(tmp_path: Path) -> None:
+    """One older one is kept; lines stay whole, whatever pieces they come in."""
+    log = RotatedLog(tmp_path / "log", limit=300)
+    for number in range(20):
+        log.write(f"line {number} and".encode())
+        log.write(b" its end\n")
+    log.write(b"unfinished")
+    log.say("done")
+    log.close()
+    files = [tmp_path / "log.1", tmp_path / "log"]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    lines = "".join(file.read_text() for file in files).splitlines()
+    assert lines[-2:] == [lines[-2][:25] + "unfinished", lines[-1][:25] + "edgeinfer: done"]
+    assert all(re.fullmatch(r".{24} line \d+ and its end", line) for line in lines[:-2])
+    assert all(file.stat().st_size < 400 for file in files)
+
+
+def test_a_line_without_end_is_cut(tmp_path: Path) -> None:
+    """Memory is for models."""
+    log = RotatedLog(tmp_path / "log")
+    log.write(b"x" * 200_000)
+    log.end()
+    log.close()
+    assert (tmp_path / "log").stat().st_size >= 200_000
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_the_real_daemon_is_minded(own: Own, tmp_path: Path) -> None:
+    """From the installation to an answer; it comes back when it was killed, and its worker with it."""
+    import httpx
+
+    port = free_port()
+    config = tmp_path / "config.toml"
+    config.write_text(f'model = "fake"\nport = {port}\nstore = "{tmp_path}/store"\n')
+    install(own, service(scope="user", program=this_program(), config=config))
+    url = f"http://127.0.0.1:{port}"
+    assert httpx.get(f"{url}/ready").status_code == 200
+    worker = httpx.get(f"{url}/status").json()["worker_pid"]
+    pid = own.status().pid
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    assert eventually(lambda: own.status().restarts == 1 and own.status().state == "running", 60)
+    assert httpx.post(f"{url}/v1/completions", json={"prompt": "x", "max_tokens": 2}).status_code == 200
+    assert not is_alive(worker)
+    own.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/ready")
+    assert not is_alive(pid)

@@ -1,0 +1,166 @@
+"""The files in `systemd/`: what systemd thinks of them, and what they promise the daemon."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from configparser import RawConfigParser
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.server.serve import LAST_WORDS, STARTUP_FAILURE, STOP_MARGIN, WRONG_SETTINGS
+from edgeinfer.server.watchdog import MORE_TIME, PERIOD
+from edgeinfer.service import units
+from edgeinfer.service.devices import Host
+from edgeinfer.service.service import Needs, Program
+from edgeinfer.settings import Settings
+from tests.support.paths import ROOT
+from tests.support.service import service
+
+SYSTEMD = ROOT / "systemd"
+SYSTEM, USER = SYSTEMD / "edgeinfer.service", SYSTEMD / "user/edgeinfer.service"
+
+GB = 1 << 30
+EXPOSURE = 20
+"""Tenths, at most, of systemd-analyze's scale to 10."""
+
+
+def version() -> int:
+    """systemd's; 0 where there is none."""
+    if not shutil.which("systemd-analyze"):
+        return 0
+    said = subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(said.split()[1])
+
+
+needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
+every_unit = pytest.mark.parametrize("unit", [SYSTEM, USER], ids=["system", "user"])
+
+
+class Lines(RawConfigParser):
+    """A unit's sections. Of keys that are given more than once the last counts, which is enough here."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr  # keys keep their case
+
+
+def section(unit: Path, name: str) -> dict[str, str]:
+    found = Lines(strict=False)
+    found.read(unit)
+    return dict(found[name])
+
+
+def analyze(*arguments: str, **environ: str) -> tuple[int, str]:
+    done = subprocess.run(
+        ["systemd-analyze", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environ},
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def put(folder: Path, given: dict[Path, str]) -> None:
+    """Files below `folder`, with a program that is there."""
+    for path, text in given.items():
+        inside = folder / path.name if path.suffix != ".conf" else folder / path.parent.name / path.name
+        inside.parent.mkdir(exist_ok=True)
+        for program in ("/usr/local/bin/edgeinfer", "%h/.local/bin/edgeinfer"):
+            text = text.replace(f"ExecStart={program}", f"ExecStart={sys.executable}")
+        inside.write_text(text)
+
+
+PROGRAM = Program(Path(sys.executable), Path(sys.executable), (Path("/home/pi/venv"),))
+CASES = {
+    "plain": service(program=PROGRAM),
+    "limits": service(program=PROGRAM, needs=Needs(memory=GB, ram=8 * GB)),
+    "home": service(program=PROGRAM, needs=Needs(models=(Path("/home/some one/50%:m.gguf"),))),
+    "gpu": service(program=PROGRAM, needs=Needs(gpus=("nvidia",))),
+    "network": service(program=PROGRAM, host="192.168.1.2", api_key_file="/etc/edgeinfer/keys"),
+    "on demand": service(program=PROGRAM, on_demand=True, host="localhost"),
+    "unix socket": service(program=PROGRAM, on_demand=True, uds="/run/edgeinfer/http.sock"),
+    "user": service(scope="user", program=PROGRAM, needs=Needs(memory=GB, ram=8 * GB, gpus=("amd",))),
+}
+
+
+@needs_systemd
+@pytest.mark.parametrize("case", CASES)
+def test_systemd_takes_the_units_without_a_word(tmp_path: Path, case: str) -> None:
+    """Unknown keys, bad values, a program that is not there: all are told on stderr."""
+    given = CASES[case]
+    files = units.files(given, Host(systemd=252, nodes=("/dev/nvidia0",)), {"HOME": str(tmp_path)})
+    put(tmp_path, {f.path: f.text for f in files if "systemd" in f.path.parts})
+    names = ["edgeinfer.service", *(["edgeinfer.socket"] if given.on_demand else [])]
+    scope = ["--user"] if given.scope == "user" else []
+    paths = [str(tmp_path / name) for name in names]
+    assert analyze(*scope, "verify", "--man=no", *paths, XDG_RUNTIME_DIR=str(tmp_path)) == (0, "")
+
+
+@needs_systemd
+@pytest.mark.skipif(version() < 250, reason="this systemd can't rate a unit that is not installed")
+@pytest.mark.parametrize("case", ["plain", "home"])
+def test_the_systems_service_is_well_confined(tmp_path: Path, case: str) -> None:
+    """As systemd measures it, for a plan that computes on the CPU."""
+    files = units.files(CASES[case], Host(systemd=252), {})
+    put(tmp_path, {f.path: f.text for f in files if "systemd" in f.path.parts})
+    threshold = f"--threshold={EXPOSURE}"
+    assert analyze("security", "--offline=true", threshold, str(tmp_path / "edgeinfer.service")) == (0, "")
+
+
+@every_unit
+def test_running_answers_get_their_time_before_systemd_kills(unit: Path) -> None:
+    """Up to the default drain_timeout without asking for more, and systemd's SIGTERM spares the worker."""
+    found = section(unit, "Service")
+    assert int(found["TimeoutStopSec"]) >= Settings().drain_timeout + LAST_WORDS + STOP_MARGIN
+    assert found["KillMode"] == "mixed"
+
+
+@every_unit
+def test_a_daemon_asks_for_time_before_it_is_up(unit: Path) -> None:
+    """So a model may load as long as load_timeout lets it, and a start that hangs ends."""
+    assert int(section(unit, "Service")["TimeoutStartSec"]) >= MORE_TIME
+    assert MORE_TIME > 2 * PERIOD
+
+
+@every_unit
+def test_a_failure_that_would_come_again_is_the_last(unit: Path) -> None:
+    """systemd and the daemon mean the same by an exit status."""
+    statuses = section(unit, "Service")["RestartPreventExitStatus"].split()
+    assert statuses == [str(WRONG_SETTINGS), str(STARTUP_FAILURE)]
+
+
+@every_unit
+def test_a_worker_that_runs_out_of_memory_does_not_end_the_service(unit: Path) -> None:
+    """systemd's default stops all of a service of which the kernel killed a part."""
+    assert section(unit, "Service")["OOMPolicy"] == "continue"
+
+
+@every_unit
+def test_a_service_that_dies_is_back_soon(unit: Path) -> None:
+    """Not at once for ever: a crash at every start comes to an end."""
+    assert float(section(unit, "Service")["RestartSec"]) <= 2
+    found = section(unit, "Unit")
+    assert found["StartLimitIntervalSec"] == "10min"
+    assert int(found["StartLimitBurst"]) >= 10
+
+
+def test_both_units_start_and_end_alike() -> None:
+    """Only what confines them differs, and what a user has not."""
+    same = {
+        *("Type", "NotifyAccess", "TimeoutStartSec", "ExecReload", "WatchdogSec", "Environment"),
+        *("TimeoutAbortSec", "Restart", "RestartSec", "TimeoutStopSec", "LimitCORE", "TasksMax", "UMask"),
+    }
+    system, user = section(SYSTEM, "Service"), section(USER, "Service")
+    assert {name: system[name] for name in same} == {name: user[name] for name in same}
+
+
+def test_models_are_read_and_not_written() -> None:
+    """What the daemon may write is a folder of its own."""
+    found = section(SYSTEM, "Service")
+    assert found["ReadOnlyPaths"] == "/var/lib/edgeinfer"
+    assert found["ReadWritePaths"] == "/var/lib/edgeinfer/daemon"
+    assert found["StateDirectory"] == "edgeinfer edgeinfer/daemon"

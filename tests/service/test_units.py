@@ -1,0 +1,320 @@
+"""What systemd's files say for a service, a machine and a plan."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.errors import ServiceFailed, SettingsError
+from edgeinfer.hardware import Gpu, HardwareProfile, Memory
+from edgeinfer.plan import MemoryEstimate, Plan
+from edgeinfer.service import readable, sandbox, units
+from edgeinfer.service.devices import Host, this_host
+from edgeinfer.service.readable import secrets, unreadable
+from edgeinfer.service.service import Needs, Program, Service, needs, this_program
+from tests.support.service import service
+
+GB = 1 << 30
+HOST = Host(systemd=252)
+
+
+def drop_in(given: Service, host: Host = HOST) -> list[str]:
+    """Its lines, without comments."""
+    text = units.service_drop_in(given, host, environ={})
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def test_a_service_with_nothing_special_says_only_what_to_run() -> None:
+    """Everything else stands in the unit itself."""
+    assert drop_in(service()) == ["[Service]", "ExecStart=", "ExecStart=/opt/edgeinfer/bin/edgeinfer serve"]
+
+
+def test_every_file_has_its_place() -> None:
+    """Of the system and of a user, with a socket and without; nothing that uninstall does not know."""
+    environ = {"HOME": "/home/pi"}
+    system = {file.path for file in units.files(service(), HOST, environ)}
+    assert system == {
+        Path("/etc/systemd/system/edgeinfer.service"),
+        Path("/etc/systemd/system/edgeinfer.service.d/10-edgeinfer.conf"),
+        Path("/etc/sysusers.d/edgeinfer.conf"),
+        Path("/etc/tmpfiles.d/edgeinfer.conf"),
+    }
+    user = {file.path for file in units.files(service(scope="user", on_demand=True), HOST, environ)}
+    home = Path("/home/pi/.config/systemd/user")
+    assert user == {
+        home / "edgeinfer.service",
+        home / "edgeinfer.service.d/10-edgeinfer.conf",
+        home / "edgeinfer.socket",
+        home / "edgeinfer.socket.d/10-edgeinfer.conf",
+    }
+    assert user == set(units.paths("user", environ))
+    assert system < set(units.paths("system", environ))
+    assert units.unit_folder("user", {**environ, "XDG_CONFIG_HOME": "/x"}) == Path("/x/systemd/user")
+
+
+@pytest.mark.parametrize(
+    ("memory", "ram", "expected"),
+    [
+        (500 << 20, 4 * GB, ["MemoryHigh=1512M", "MemoryMax=3891M"]),
+        (3 * GB, 4 * GB, ["MemoryHigh=3696M", "MemoryMax=3891M"]),
+        (100 << 20, 1 * GB, ["MemoryHigh=712M", "MemoryMax=896M"]),
+        (5 * GB, 4 * GB, []),
+        (None, 4 * GB, []),
+        (1 * GB, None, []),
+    ],
+)
+def test_memory_is_bounded_by_the_plan_and_by_what_the_machine_can_spare(
+    memory: int | None, ram: int | None, expected: list[str]
+) -> None:
+    """Twice the plan, for the moment of a reload; not at all where the plan was overruled, or is not known."""
+    lines = drop_in(service(needs=Needs(memory=memory, ram=ram)))
+    assert [line for line in lines if line.startswith("Memory")] == expected
+
+
+@pytest.mark.parametrize(
+    ("version", "backs_off"), [(None, False), (247, False), (253, False), (254, True), (257, True)]
+)
+def test_only_a_systemd_that_knows_how_to_back_off_is_told_to(version: int | None, backs_off: bool) -> None:
+    """Others would warn of unknown keys at each start."""
+    lines = drop_in(service(), Host(systemd=version))
+    assert any(line.startswith("RestartSteps=") for line in lines) is backs_off
+
+
+def test_a_program_in_a_home_is_bound_and_the_rest_of_the_home_stays_hidden() -> None:
+    """As are models, the store, settings and keys; what is not hidden needs no grant."""
+    program = Program(
+        Path("/home/pi/venv/bin/edgeinfer"),
+        Path("/home/pi/venv/bin/python"),
+        (Path("/home/pi/venv"), Path("/usr"), Path("/root/.pyenv/versions/3.11")),
+    )
+    lines = drop_in(
+        service(
+            program=program,
+            needs=Needs(models=(Path("/home/pi/m.gguf"), Path("/srv/n.gguf"))),
+            store="/home/pi/store",
+            api_key_file="/home/pi/.config/edgeinfer/keys",
+            tls_cert="/home/pi/cert.pem",
+            config=Path("/root/settings/config.toml"),
+        )
+    )
+    assert "ProtectHome=tmpfs" in lines
+    assert [line.partition("=")[2] for line in lines if line.startswith("Bind")] == [
+        "-/home/pi/venv",
+        "-/root/.pyenv/versions/3.11",
+        "-/home/pi/m.gguf",
+        "-/home/pi/store",
+        "-/root/settings",
+        "-/home/pi/.config/edgeinfer",
+        "-/home/pi/cert.pem",
+    ]
+    assert "Environment=EDGEINFER_CONFIG=/root/settings/config.toml" in lines
+    assert [line for line in lines if line.startswith("RequiresMountsFor")] == [
+        "RequiresMountsFor=/home/pi/store",
+        "RequiresMountsFor=/home/pi",
+        "RequiresMountsFor=/srv",
+    ]
+
+
+def test_what_is_linked_to_is_granted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the cache of a hub client has links."""
+    monkeypatch.setattr(sandbox, "TEMPORARY", (tmp_path,))
+    (tmp_path / "blob").write_text("")
+    (tmp_path / "model.gguf").symlink_to("blob")
+    found = sandbox.lines(service(needs=Needs(models=(tmp_path / "model.gguf",))))
+    assert found == [f"BindReadOnlyPaths=-{tmp_path}/model.gguf", f"BindReadOnlyPaths=-{tmp_path}/blob"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/a/b", "/a/b"),
+        ("/a b/c", '"/a b/c"'),
+        ("/50%", "/50%%"),
+        ('/q"', '"/q\\""'),
+        ("/b\\s", '"/b\\\\s"'),
+        ("/x;y", '"/x;y"'),
+    ],
+)
+def test_paths_mean_nothing_to_systemd(text: str, expected: str) -> None:
+    """Spaces, quotes, and what would be a specifier."""
+    assert sandbox.word(text) == expected
+
+
+def test_a_path_with_a_colon_is_one_path() -> None:
+    """Not a source and a destination."""
+    assert sandbox.bind_path(Path("/a:b")) == "/a\\:b"
+
+
+def test_a_path_cannot_bring_a_line_of_its_own() -> None:
+    """What no unit file can say is refused."""
+    with pytest.raises(ServiceFailed, match="control characters"):
+        drop_in(service(config=Path("/home/pi/x\nUser=root/config.toml")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "opened", "waits"),
+    [
+        ({}, False, False),
+        ({"host": "localhost"}, False, False),
+        ({"host": "::1"}, False, False),
+        ({"host": "0.0.0.0"}, True, False),
+        ({"host": "192.168.1.2"}, True, True),
+        ({"host": "board.lan"}, True, True),
+        ({"host": "0.0.0.0", "uds": "/run/edgeinfer/s"}, False, False),
+    ],
+)
+def test_the_network_is_opened_for_an_address_that_others_reach(
+    settings: dict[str, Any], opened: bool, waits: bool
+) -> None:
+    """And an address must be there before it can be listened on."""
+    lines = drop_in(service(**settings))
+    assert ("IPAddressDeny=" in lines) is opened
+    assert ("After=network-online.target" in lines) is waits
+
+
+def test_a_unix_socket_needs_a_folder_that_the_service_can_write_to() -> None:
+    """Its own, or one that is made for it; never all of /tmp, nor of a home, where nobody could find it."""
+    assert len(drop_in(service(uds="/run/edgeinfer/http.sock"))) == 3
+    assert "ReadWritePaths=-/srv/sockets" in drop_in(service(uds="/srv/sockets/s"))
+    for path in ("/tmp/s", "/home/pi/s", "/tmp/x/s"):
+        with pytest.raises(SettingsError, match="socket") as e:
+            drop_in(service(uds=path))
+        assert e.value.param == "uds"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ["127.0.0.1:11435"]),
+        ({"host": "localhost", "port": 80}, ["127.0.0.1:80", "[::1]:80"]),
+        ({"host": "::"}, ["[::]:11435"]),
+        ({"uds": "/run/edgeinfer/50%"}, ["/run/edgeinfer/50%%"]),
+    ],
+)
+def test_the_socket_listens_where_the_settings_say(settings: dict[str, Any], expected: list[str]) -> None:
+    """The unit's own address is taken back first."""
+    text = units.socket_drop_in(service(on_demand=True, **settings))
+    found = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ListenStream=")]
+    assert found == ["", *expected]
+    assert ("SocketUser=edgeinfer" in text) is ("uds" in settings)
+
+
+@pytest.mark.parametrize("settings", [{"host": "board.lan"}, {"port": 0}])
+def test_what_systemd_cannot_listen_on_is_told(settings: dict[str, Any]) -> None:
+    """A name, and a port that is yet to be chosen."""
+    with pytest.raises(SettingsError) as e:
+        units.socket_drop_in(service(on_demand=True, **settings))
+    assert e.value.param in settings
+
+
+def test_a_gpu_is_granted_and_no_other_device(tmp_path: Path) -> None:
+    """Only while the plan uses one; what the driver needs beyond devices as well, also for a user."""
+    for node in ("nvidia0", "nvidiactl", "nvidia-uvm", "sda", "mali0", "kfd"):
+        (tmp_path / "dev").mkdir(exist_ok=True)
+        (tmp_path / "dev" / node).touch()
+    host = this_host(252, tmp_path)
+    assert host.nodes == ("/dev/kfd", "/dev/mali0", "/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl")
+    host = msgspec.structs.replace(
+        host, groups=("render", "video"), nvidia_modprobe="/usr/bin/nvidia-modprobe"
+    )
+    lines = drop_in(service(needs=Needs(gpus=("nvidia",))), host)
+    assert [line for line in lines if line.startswith("DeviceAllow")] == [
+        "DeviceAllow=char-nvidia* rw",
+        "DeviceAllow=char-drm rw",
+        "DeviceAllow=/dev/nvidia-uvm rw",
+        "DeviceAllow=/dev/nvidia0 rw",
+        "DeviceAllow=/dev/nvidiactl rw",
+    ]
+    assert {"PrivateDevices=no", "DevicePolicy=closed", "SupplementaryGroups=render video"} <= set(lines)
+    assert "ExecStartPre=-+/usr/bin/nvidia-modprobe -c=0 -u" in lines
+    other = drop_in(service(needs=Needs(gpus=("arm",))), host)
+    assert "DeviceAllow=/dev/mali0 rw" in other
+    assert not any("nvidia" in line for line in other)
+    user = drop_in(service(scope="user", needs=Needs(gpus=("nvidia",))), host)
+    assert "MemoryDenyWriteExecute=no" in user
+    assert not any("Device" in line or "Group" in line for line in user)
+    assert not any("Device" in line for line in drop_in(service(), host))
+
+
+def test_jetson_has_nodes_of_its_own(tmp_path: Path) -> None:
+    """Some of them in a folder."""
+    for node in ("nvmap", "nvhost-ctrl", "nvgpu/igpu0/ctrl"):
+        path = tmp_path / "dev" / node
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    lines = drop_in(service(needs=Needs(gpus=("nvidia",))), this_host(252, tmp_path))
+    assert "DeviceAllow=/dev/nvgpu/igpu0/ctrl rw" in lines
+    assert "DeviceAllow=/dev/nvmap rw" in lines
+
+
+def test_a_user_is_told_where_the_users_files_are() -> None:
+    """The manager of a user does not know the shell's variables."""
+    given = service(scope="user", config=Path("/home/pi/c.toml"))
+    text = units.service_drop_in(given, HOST, {"XDG_DATA_HOME": "/mnt/data", "HOME": "/home/pi"})
+    assert "Environment=EDGEINFER_CONFIG=/home/pi/c.toml" in text
+    assert "Environment=XDG_DATA_HOME=/mnt/data" in text
+    assert "--user edit" in text
+
+
+def test_needs_are_the_plans() -> None:
+    """Its model, all memory, and the GPU only if it has layers."""
+    gpu = Gpu("nvidia", "RTX", api="cuda")
+    profile = HardwareProfile([], None, Memory(8 * GB, None, None), gpus=(gpu, Gpu("intel", "UHD")))
+    config = EngineConfig("/srv/big.gguf", "big", gpu_layers=-1)
+    plan = Plan(config, [], memory=MemoryEstimate(1000, kv=200, embeddings=30))
+    assert needs(plan, profile) == Needs(
+        models=(Path("/srv/big.gguf"),),
+        memory=1230,
+        ram=8 * GB,
+        gpus=("nvidia",),
+    )
+    fake = msgspec.structs.replace(plan, config=EngineConfig("fake", "fake"))
+    assert needs(fake, profile).models == ()
+    assert needs(fake, profile).gpus == ()
+
+
+def test_this_program_is_found_with_all_that_it_is_loaded_from() -> None:
+    """The command beside this Python; its environment, its interpreter, and a checkout."""
+    found = this_program()
+    assert found.executable == Path(sys.prefix, "bin/edgeinfer")
+    assert Path(sys.base_prefix) in found.folders
+    assert any(Path(units.__file__).is_relative_to(folder) for folder in found.folders)
+
+
+def test_what_the_services_user_cannot_read_is_told_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it fails at the start."""
+    monkeypatch.setattr(readable, "TEMPORARY", (tmp_path,))
+    model, folder = tmp_path / "m.gguf", tmp_path / "store"
+    model.write_text("")
+    folder.mkdir()
+    given = service(needs=Needs(models=(model,)), store=str(folder))
+    model.chmod(0o644)
+    folder.chmod(0o755)
+    assert unreadable(given) == []
+    model.chmod(0o600)
+    folder.chmod(0o700)
+    assert unreadable(given) == [
+        f"the user edgeinfer can't read {model}: sudo chmod a+r {model}",
+        f"the user edgeinfer can't read {folder}: sudo chmod -R a+rX {folder}",
+    ]
+
+
+def test_a_key_is_never_made_readable_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its owner is to be the service's user; in the service's own folders that is done without a word."""
+    monkeypatch.setattr(readable, "TEMPORARY", (tmp_path,))
+    keys = tmp_path / "keys"
+    keys.write_text("")
+    keys.chmod(0o600)
+    (note,) = unreadable(service(api_key_file=str(keys)))
+    assert note.endswith(f"sudo chown edgeinfer {keys}")
+    assert secrets(service(api_key_file=str(keys))) == []
+    monkeypatch.setattr(readable, "OURS", (tmp_path,))
+    assert unreadable(service(api_key_file=str(keys))) == []
+    assert secrets(service(api_key_file=str(keys))) == [keys]

@@ -1,0 +1,358 @@
+"""Whose turn it is: nobody waits for one who asks a lot, and the worker never waits for us."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import random
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from edgeinfer.engine.output import Delta
+from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.errors import InvalidRequest, QueueFull, ShuttingDown
+from edgeinfer.grammar.grammar import Compiled, Grammar
+from edgeinfer.server.caller import Caller
+from edgeinfer.server.daemon import PIECE, Daemon, in_pieces
+from edgeinfer.server.turns import Turns
+from edgeinfer.worker.messages import Prompt, Span
+from tests.support.server import Scripted, application, delta, eventually, finish, serving
+
+
+class Room:
+    """Requests that take turns; `begun` has who had one, in order. `end` lets one of somebody's end."""
+
+    def __init__(self, parallel: int, queue: int = 100) -> None:
+        self.turns = Turns(lambda: parallel, queue)
+        self.begun: list[str] = []
+        self.refused: list[str] = []
+        self._running: list[tuple[str, asyncio.Event]] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def ask(self, caller: str, count: int = 1, n: int = 1) -> None:
+        self.tasks += [asyncio.create_task(self._ask(caller, n)) for _ in range(count)]
+        await settle()
+
+    async def _ask(self, caller: str, n: int) -> None:
+        try:
+            async with self.turns.take(caller, n) as turn:
+                self.begun.append(caller)
+                end = asyncio.Event()
+                self._running.append((caller, end))
+                await end.wait()
+                for _ in range(n):
+                    turn.done()
+        except QueueFull:
+            self.refused.append(caller)
+
+    async def end(self, caller: str | None = None) -> None:
+        at = next(i for i, (who, _) in enumerate(self._running) if caller in (None, who))
+        self._running.pop(at)[1].set()
+        await settle()
+
+    @property
+    def running(self) -> Counter[str]:
+        return Counter(who for who, _ in self._running)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def room(parallel: int, queue: int = 100) -> AsyncIterator[Room]:
+    found = Room(parallel, queue)
+    yield found
+    for task in found.tasks:
+        task.cancel()
+    await asyncio.gather(*found.tasks, return_exceptions=True)
+    assert (found.turns.running, found.turns.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "queue", "given"), [(4, 100, 6), (1, 100, 2), (8, 2, 10), (4, 0, 4), (2, 1, 3)]
+)
+async def test_the_worker_is_given_somewhat_more_than_it_runs(parallel: int, queue: int, given: int) -> None:
+    """So that a place is filled the moment it is free; never more than may wait in all."""
+    async with room(parallel, queue) as r:
+        await r.ask("a", 20)
+        assert (r.turns.running, len(r.begun)) == (given, given)
+        if queue > 10:
+            await r.end()
+            assert r.turns.running == given
+
+
+async def test_one_with_a_hundred_requests_does_not_delay_another() -> None:
+    """The other has the next turns, until both have as many answers running; each is in order of its own."""
+    async with room(4) as r:
+        await r.ask("a", 90)
+        await r.ask("b", 5)
+        r.begun.clear()
+        for _ in range(3):
+            await r.end("a")
+        assert r.begun == ["b"] * 3
+        assert r.running == {"a": 3, "b": 3}
+        for _ in range(4):
+            await r.end("a")
+            await r.end("b")
+        assert Counter(r.begun[3:]) == {"b": 2, "a": 6}
+
+
+async def test_equals_take_turns() -> None:
+    """Three who ask the same get the same, whoever was first."""
+    async with room(3) as r:
+        for who in "abc":
+            await r.ask(who, 20)
+        assert r.begun == ["a"] * 4
+        for _ in range(40):
+            await r.end()
+        counts = Counter(r.begun[4:])
+        assert max(counts.values()) - min(counts.values()) <= 1
+
+
+async def test_answers_count_not_requests() -> None:
+    """A request for eight answers has eight running."""
+    async with room(8) as r:
+        await r.ask("a", 3, n=8)
+        await r.ask("b", 8)
+        assert r.running == {"a": 2}
+        await r.end("a")
+        assert r.running == {"a": 1, "b": 4}
+
+
+async def test_a_turn_is_free_again_as_its_answers_end() -> None:
+    """The first of several makes room for another request."""
+    turns = Turns(lambda: 2, 10)
+    async with turns.take("a", 3) as turn:
+        other = turns.take("b")
+        assert turns.waiting == 1
+        turn.done()
+        assert (turns.running, turns.waiting) == (3, 0)
+        async with other:
+            pass
+    assert (turns.running, turns.waiting) == (0, 0)
+
+
+async def test_a_full_line_is_told_with_a_time_to_wait() -> None:
+    """The one that is alone in it."""
+    async with room(2, 3) as r:
+        await r.ask("a", 5)
+        with pytest.raises(QueueFull) as caught:
+            r.turns.take("a")
+        assert caught.value.retry_after
+        assert "--queue" in str(caught.value.hint)
+        with pytest.raises(InvalidRequest):
+            r.turns.take("a", 6)
+
+
+async def test_a_newcomer_gets_into_a_full_line_before_one_who_fills_it() -> None:
+    """Whose newest are turned away, as long as it has more waiting than the newcomer."""
+    async with room(2, 8) as r:
+        await r.ask("a", 10)
+        assert (r.turns.running, r.turns.waiting) == (3, 7)
+        await r.ask("b", 9)
+        assert Counter(r.refused) == {"a": 3, "b": 6}
+        assert r.turns.waiting == 7
+        await r.ask("c", n=2)
+        assert r.refused[9:] == ["a", "a"] or Counter(r.refused[9:]) == {"a": 1, "b": 1}
+
+
+async def test_whoever_leaves_the_line_leaves_no_gap() -> None:
+    """Before its turn, in the moment of it, and after."""
+    async with room(1, 10) as r:
+        await r.ask("a", 2)
+        await r.ask("b", 3)
+        r.tasks[3].cancel()  # in line
+        await r.end()  # b's first has its turn in this moment ...
+        await r.end()
+        r.tasks[2].cancel()
+        await settle()
+        assert r.turns.waiting == 0
+        await r.end()
+    gc.collect()  # an exception that nobody saw would be told now, which is an error here
+
+
+async def test_a_cancelled_request_that_is_just_refused_says_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No "exception was never retrieved" in the log."""
+    async with room(1, 3) as r:
+        await r.ask("a", 4)
+        loser = r.tasks[-1]
+        loser.cancel()
+        r.turns.take("b")
+        r.turns._lines["b"].turns[0]._end()
+        await settle()
+    gc.collect()
+    assert caplog.text == ""
+
+
+async def test_at_the_end_nobody_gets_in_and_those_who_are_may_end() -> None:
+    """Waiting ones have their turn still."""
+    async with room(1, 10) as r:
+        await r.ask("a", 4)
+        drained = asyncio.create_task(r.turns.drain(30))
+        await settle()
+        with pytest.raises(ShuttingDown):
+            r.turns.take("b")
+        for _ in range(4):
+            assert not drained.done()
+            await r.end()
+        await settle()
+        assert drained.done()
+    async with room(1, 10) as r:
+        await r.ask("a", 2)
+        await r.turns.drain(0.01)
+
+
+async def test_any_mixture_of_callers_keeps_the_books() -> None:
+    """Requests of all sizes that come, end and are cancelled, a thousand times."""
+    dice = random.Random(7)
+    async with room(4, 20) as r:
+        for _ in range(1000):
+            match dice.randrange(3):
+                case 0:
+                    await r.ask(dice.choice("abcd"), n=dice.choice((1, 1, 2, 5)))
+                case 1 if r._running:
+                    await r.end()
+                case 2 if r.tasks:
+                    r.tasks.pop(dice.randrange(len(r.tasks))).cancel()
+            assert 0 <= r.turns.running <= 6 + 4
+            assert 0 <= r.turns.waiting <= 20
+            assert not r.turns.waiting or r.turns.running >= 6
+            assert r.turns.waiting == sum(t.left for line in r.turns._lines.values() for t in line.turns)
+
+
+def test_inputs_go_to_the_worker_in_pieces() -> None:
+    """In order, none empty, none much larger than it should be; a long one goes alone."""
+    sizes = [10, PIECE, 3, PIECE - 3, 1, 5 * PIECE, 2]
+    pieces = list(in_pieces([[Span("x" * size)] for size in sizes]))
+    assert [[len(s.text) for (s,) in piece if isinstance(s, Span)] for piece in pieces] == [
+        [10],
+        [PIECE],
+        [3, PIECE - 3],
+        [1],
+        [5 * PIECE],
+        [2],
+    ]
+    assert list(in_pieces([])) == []
+    assert list(in_pieces([[1, 2], [3]])) == [[[1, 2], [3]]]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come true")
+
+
+def test_one_who_sends_hard_grammars_does_not_keep_others_from_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are compiled a caller at a time, too: the other's is among the next."""
+    app = application(Scripted())
+    daemon: Daemon = app.state.daemon
+    done: list[str] = []
+
+    async def compile_(_grammar: Grammar) -> Compiled:
+        await asyncio.sleep(0.01)
+        return Compiled("", {})
+
+    async def ask(who: str) -> None:
+        await daemon.form(Caller(who, who), Grammar("start: /x/", ()))
+        done.append(who)
+
+    async def both() -> None:
+        greedy = [asyncio.create_task(ask("greedy")) for _ in range(50)]
+        await asyncio.sleep(0)
+        await ask("modest")
+        await asyncio.gather(*greedy)
+
+    monkeypatch.setattr(daemon.compiler, "compile", compile_)
+    asyncio.run(both())
+    assert done.index("modest") < 10
+
+
+class Gated(Scripted):
+    """So many answers end as `release` says."""
+
+    release = 0
+
+    async def generate(self, prompt: Prompt, *_given: Any, **_more: Any) -> AsyncGenerator[Delta, None]:
+        self.asked.append((prompt, SamplingParams(), 1))
+        for _ in range(10_000):
+            if self.release > 0:
+                break
+            await asyncio.sleep(0.005)
+        self.release -= 1
+        yield delta("x", finish=finish())
+
+
+def test_a_greedy_key_does_not_keep_a_modest_one_waiting(tmp_path: Path) -> None:
+    """Over HTTP: a hundred streams of one are there when the other asks, and the next turn is the other's."""
+    keys = tmp_path / "keys"
+    keys.write_text("greedy\nmodest\n")
+    keys.chmod(0o600)
+    supervisor = Gated()
+    app = application(supervisor, api_key_file=str(keys))
+    turns: Turns = app.state.daemon.turns
+
+    async def both(url: str) -> None:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as client:
+
+            def ask(key: str) -> asyncio.Task[httpx.Response]:
+                headers = {"x-api-key": key}
+                body = {"prompt": key, "stream": True}
+                return asyncio.create_task(client.post("/v1/completions", json=body, headers=headers))
+
+            tasks = [ask("greedy") for _ in range(100)]
+            await until(lambda: turns.running + turns.waiting == 100)
+            begun = len(supervisor.asked)
+            tasks.append(ask("modest"))
+            await until(lambda: turns.running + turns.waiting == 101)
+            assert len(supervisor.asked) == begun < 20
+            supervisor.release = 1
+            await until(lambda: len(supervisor.asked) > begun)
+            assert supervisor.asked[begun][0] == [Span("modest")]
+            supervisor.release = 1000
+            assert {response.status_code for response in await asyncio.gather(*tasks)} == {200}
+
+    with serving(supervisor, app) as served:
+        asyncio.run(both(served.url))
+        assert eventually(lambda: not turns.running)
+
+
+def test_those_who_wait_are_counted(tmp_path: Path) -> None:
+    """In /status and in the metrics, wherever they wait."""
+    supervisor = Scripted()
+    supervisor.hold_first = 60
+    app = application(supervisor)
+    with serving(supervisor, app) as served:
+
+        async def look() -> tuple[int, str]:
+            async with httpx.AsyncClient(base_url=served.url, timeout=30) as client:
+                tasks = [
+                    asyncio.create_task(client.post("/v1/completions", json={"prompt": "x"}))
+                    for _ in range(15)
+                ]
+                await until(lambda: app.state.daemon.turns.waiting >= 3)
+                found = (await client.get("/status")).json()["stats"]["waiting"]
+                text = (await client.get("/metrics")).text
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                return found, text
+
+        waiting, text = asyncio.run(look())
+        assert waiting == 3
+        assert "edgeinfer_queue_depth 3.0" in text
+        assert eventually(lambda: not supervisor.running)

@@ -1,0 +1,165 @@
+"""Which model a name means."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeinfer.catalog.gguf import read_header
+from edgeinfer.catalog.models import BUNDLED, find, roles_of
+from edgeinfer.catalog.store import Store
+from edgeinfer.errors import ModelLoadFailed, ModelNotFound
+from tests.support.models import install, write_model
+
+R1 = "deepseek-r1-distill-qwen-1.5b"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_without_a_name_and_with_nothing_installed_it_is_the_bundled_model(store: Store) -> None:
+    """So that the first command works."""
+    found = find(None, store)
+    assert BUNDLED == found.name
+    assert found.header
+    assert Path(found.path).is_file()
+    assert found == find("", store) == find("Edgeinfer-Nano", store)
+
+
+def test_without_a_name_it_is_the_chat_model_that_came_last(store: Store) -> None:
+    """Models that only embed don't count, whether the catalogue or their header says so."""
+    install(store, "first")
+    last = install(store, "second", "Q8_0")
+    install(store, "embedder", pooling=1)
+    install(store, "nomic-embed-text-v1.5")
+    found = find(None, store)
+    assert ("second", str(last.path), "Q8_0") == (found.name, found.path, found.quant)
+
+
+@pytest.mark.parametrize("name", [R1, R1.upper(), f"{R1}:q4_k_m", "r1-1.5b", "R1-1.5B:Q4_K_M", "deepseek-r1"])
+def test_an_installed_model_has_many_names(store: Store, name: str) -> None:
+    """Its own, in any case and with its quantization; and the catalogue's aliases."""
+    stored = install(store, R1)
+    found = find(name, store)
+    assert (R1, str(stored.path), "Q4_K_M") == (found.name, found.path, found.quant)
+
+
+def test_of_several_quantizations_the_last_one_is_meant(store: Store) -> None:
+    """Unless one is named."""
+    first, last = install(store, "some", "Q8_0"), install(store, "some", "Q4_0")
+    assert str(last.path) == find("some", store).path
+    assert str(first.path) == find("some:Q8_0", store).path
+
+
+def test_the_catalogue_knows_how_a_model_writes_tool_calls(store: Store) -> None:
+    """What its template does not show."""
+    install(store, R1)
+    install(store, "llama-3.2-1b")
+    from edgeinfer.catalog.spec import catalogue
+
+    for name in (R1, "llama-3.2-1b"):
+        assert catalogue()[name].tool_format == find(name, store).tool_format
+
+
+def test_a_path_is_a_path(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a slash or with .gguf, even if a model is called so; a bare name only if no model is."""
+    path = write_model(tmp_path / "some.gguf")
+    monkeypatch.chdir(tmp_path)
+    installed = install(store, "some")
+    path.with_suffix("").write_bytes(path.read_bytes())
+    path.with_name("bare").write_bytes(path.read_bytes())
+    for name in (str(path), "some.gguf", "./some.gguf"):
+        assert ("some", str(path), None) == (find(name, store).name, find(name, store).path, None)
+    assert str(installed.path) == find("some", store).path
+    assert str(tmp_path / "bare") == find("bare", store).path
+
+
+@pytest.mark.parametrize(
+    ("name", "message", "hint"),
+    [
+        ("r1-1.5b", f"{R1} is not installed", f"edgeinfer pull {R1}"),
+        ("r1-1.5b:q8_0", f"{R1}:Q8_0 is not installed", f"edgeinfer pull {R1}:Q8_0"),
+        ("some:q8_0", "there is no q8_0 of some here", "take Q4_0"),
+        ("same", "no model 'same'", "did you mean 'some'?"),
+        ("qwen3-0.8b", "no model 'qwen3-0.8b'", "did you mean 'qwen3-0.6b'?"),
+        ("xyzzy", "no model 'xyzzy'", "some"),
+        ("/nowhere/x.gguf", "no such file: '/nowhere/x.gguf'", None),
+        ("x.gguf", "no such file", None),
+        ("../some", "no such file", None),
+        ("some\0", "no model 'some\\x00'", "some"),
+        ("a\nb", "no model 'a\\nb'", "some"),
+    ],
+)
+def test_what_is_not_here_is_told_with_what_to_do(
+    store: Store, name: str, message: str, hint: str | None
+) -> None:
+    """What is known but not installed can be pulled; else the nearest names are told."""
+    install(store, "some", "Q4_0")
+    with pytest.raises(ModelNotFound) as raised:
+        find(name, store)
+    assert message in raised.value.message
+    assert raised.value.param == "model"
+    assert (hint or "") in (raised.value.hint or "")
+
+
+def test_another_quantization_that_is_here_is_named(store: Store) -> None:
+    """It may do."""
+    install(store, R1)
+    with pytest.raises(ModelNotFound, match="not installed; of it there is Q4_K_M"):
+        find(f"{R1}:Q8_0", store)
+
+
+def test_a_model_whose_file_is_gone_says_so(store: Store) -> None:
+    """That is not the same as never having been there."""
+    stored = install(store, "some")
+    stored.path.unlink()
+    with pytest.raises(ModelNotFound, match=r"some:Q4_K_M cannot be served: its file is missing") as raised:
+        find("some", store)
+    assert "edgeinfer models rm some:Q4_K_M" in str(raised.value.hint)
+
+
+def test_an_unsound_file_is_refused(store: Store) -> None:
+    """Rather than another model served in its place."""
+    stored = install(store, R1)
+    stored.path.write_bytes(b"x" * stored.size)
+    with pytest.raises(ModelLoadFailed):
+        find(None, store)
+
+
+def test_a_header_shows_what_a_model_is_for(tmp_path: Path) -> None:
+    """A template is for chat; pooling, or attention to what follows, for embedding."""
+    assert ("chat",) == roles_of(read_header(write_model(tmp_path / "a.gguf")))
+    assert () == roles_of(read_header(write_model(tmp_path / "b.gguf", template=False)))
+    assert ("embed",) == roles_of(read_header(write_model(tmp_path / "c.gguf", pooling=3)))
+    assert ("embed",) == roles_of(read_header(write_model(tmp_path / "d.gguf", causal=False)))
+    assert ("chat",) == roles_of(read_header(write_model(tmp_path / "e.gguf", causal=True, pooling=0)))
+
+
+def test_the_fake_needs_no_file(store: Store) -> None:
+    """With whatever stands behind its colon."""
+    found = find("fake:0.1", store)
+    assert ("fake", "fake:0.1", None) == (found.name, found.path, found.header)
+
+
+def test_a_broken_record_does_not_keep_the_others_from_being_found(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A daemon must start."""
+    install(store, "some")
+    (store.root / "records" / "other@Q4_0.json").write_text("{")
+    with caplog.at_level(logging.WARNING):
+        assert find(None, store).name == "some"
+    assert "other@Q4_0.json" in caplog.text
+
+
+def test_looking_a_model_up_loads_nothing_heavy() -> None:
+    """The daemon does it."""
+    code = "import sys, edgeinfer.catalog.models; print([m for m in ('numpy', 'huggingface_hub', 'httpx', 'starlette') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,30 @@
+"""For the tests of the service room."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from edgeinfer.service.service import Needs, Program, Service
+from edgeinfer.settings import Settings
+
+PROGRAM = Program(
+    Path("/opt/edgeinfer/bin/edgeinfer"), Path("/opt/edgeinfer/bin/python"), (Path("/opt/edgeinfer"),)
+)
+
+
+def service(
+    *, scope: Any = "system", needs: Needs = Needs(), program: Program = PROGRAM, **given: Any
+) -> Service:
+    """A service of a program in /opt; what is not its own is a setting."""
+    own = {name: given.pop(name) for name in ("config", "on_demand") if name in given}
+    return Service(scope, program, Settings(**given), needs, **own)
+
+
+def stub(folder: Path, script: str) -> Program:
+    """A program that does what `script`, in Python, says when it is called as `edgeinfer serve`."""
+    executable = folder / "edgeinfer"
+    executable.write_text(f"#!{sys.executable}\n{script}")
+    executable.chmod(0o755)
+    return Program(executable, Path(sys.executable))

@@ -1,0 +1,305 @@
+"""A machine to try services on: an overlay of this machine's own root, booted with its own systemd.
+
+Nothing that happens in there reaches the machine: the overlay's upper layer is in memory, the network is a
+loopback of its own, and of every hierarchy of cgroups the box has a part of its own, joined before systemd
+starts; without that systemd would move all processes of the machine into its cgroups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.paths import ROOT
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edgeinfer/systemd-box"
+PACKAGES = ("systemd-container", "libsystemd-shared", "libsystemd0")
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+BOOT_LIMIT = 60.0
+STOP_LIMIT = 30.0
+
+WITH_US = ("setpriv", "--pdeathsig=TERM")
+"""For processes that must not outlive this one, however that ends: nspawn then shuts the box down."""
+
+LAYERS = """
+set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/upper" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" "$1/root"
+cd "$1/root"
+: >etc/machine-id
+rm -rf etc/systemd/system/*.wants etc/systemd/user/*.wants var/log/journal
+mkdir -p var/log/journal
+echo ready
+exec sleep infinity
+"""
+"""Holds the layers, so that they outlive a reboot. Of the machine's own services none shall start."""
+
+JOIN = """
+for group in $GROUPS_TO_JOIN; do echo $$ >"$group/cgroup.procs"; done
+exec nsenter --mount="/proc/$HOLDER/ns/mnt" -- "$@"
+"""
+
+FETCH = """
+import sys, urllib.request, urllib.error
+request = urllib.request.Request(sys.argv[1], data=sys.argv[2].encode() if len(sys.argv) > 2 else None)
+request.add_header("Content-Type", "application/json")
+try:
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        print(answer.status, answer.read().decode())
+except urllib.error.HTTPError as e:
+    print(e.code, e.read().decode())
+except OSError as e:
+    print(0, e)
+"""
+
+
+class BoxError(Exception):
+    """This machine can't boot a box; says what is missing."""
+
+
+class Box:
+    """Boot it with `start`, run commands in it, and `close` it in the end."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="edgeinfer-box-"))
+        self._name = self._folder.name.replace("_", "-")  # a machine is named like a host
+        self._groups: list[Path] = []
+        self._holder: subprocess.Popen[str] | None = None
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    def start(self) -> None:
+        """Boot; a second time it is the same machine after a reboot."""
+        if self._holder is None:
+            self._holder = self._hold_layers()
+        self._groups = list(_make_groups(self._name))
+        console = (self._folder / "console").open("wb")
+        program, libraries = _find_nspawn()
+        command = [
+            *(*WITH_US, "sh", "-c", JOIN, "sh", program, "--quiet", "--boot"),
+            *(f"--directory={self._folder / 'layers/root'}", f"--machine={self._name}"),
+            *("--register=no", "--keep-unit", "--link-journal=no", "--private-network"),
+            "--kill-signal=SIGRTMIN+3",
+            *(f"--bind-ro={path}" for path in _elsewhere()),
+            "systemd.unit=multi-user.target",
+        ]
+        self._nspawn = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={
+                "PATH": PATH,
+                "LD_LIBRARY_PATH": libraries,
+                "GROUPS_TO_JOIN": " ".join(map(str, self._groups)),
+                "HOLDER": str(self._holder.pid),
+            },
+        )
+        console.close()
+        self._leader = self._wait_for(self._find_leader, "its first process")
+        self._wait_for(self._is_up, "a running system")
+
+    def stop(self) -> None:
+        """As a machine that is switched off by its button."""
+        if self._nspawn is None:
+            return
+        if self._leader and self._nspawn.poll() is None:
+            os.kill(self._leader, signal.SIGRTMIN + 3)
+        try:
+            self._nspawn.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._leader or self._nspawn.pid, signal.SIGKILL)
+            self._nspawn.wait()
+        self._nspawn, self._leader = None, 0
+        _remove_groups(self._groups)
+
+    def close(self) -> None:
+        self.stop()
+        if self._holder:
+            self._holder.kill()
+            self._holder.wait()
+            if self._holder.stdout:
+                self._holder.stdout.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def attempt(self, *command: str, user: str = "root", **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the box, and wait for it."""
+        home = "/root" if user == "root" else f"/home/{user}"
+        variables = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": home, **environ}
+        all_of_it = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
+        inside = ["nsenter", f"--target={self._leader}", *all_of_it, "--"]
+        become = [] if user == "root" else ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
+        words = [f"{name}={value}" for name, value in variables.items()]
+        return subprocess.run(
+            [*inside, "env", "-i", *words, *become, *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=120,
+            check=False,
+        )
+
+    def run(self, *command: str, user: str = "root", **environ: str) -> str:
+        """What a command in the box writes to stdout; it must succeed."""
+        done = self.attempt(*command, user=user, **environ)
+        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def edgeinfer(self, *arguments: str, user: str = "root", **environ: str) -> str:
+        return self.run(str(Path(sys.prefix, "bin/edgeinfer")), *arguments, user=user, **environ)
+
+    def show(self, name: str, unit: str = "edgeinfer.service") -> str:
+        """A property of a unit."""
+        return self.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
+
+    def fetch(self, path: str, body: Any = None, port: int = 11435) -> tuple[int, str]:
+        """Status and body of an HTTP request; status 0 where nobody answers."""
+        data = [json.dumps(body)] if body is not None else []
+        status, _, text = self.run(
+            sys.executable, "-c", FETCH, f"http://127.0.0.1:{port}{path}", *data
+        ).partition(" ")
+        return int(status), text
+
+    def write(self, path: str, text: str) -> None:
+        """A file in the box."""
+        inside = Path(f"/proc/{self._leader}/root", path.lstrip("/"))
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        inside.write_text(text)
+
+    def _hold_layers(self) -> subprocess.Popen[str]:
+        layers = self._folder / "layers"
+        layers.mkdir()
+        holder = subprocess.Popen(
+            [*WITH_US, "unshare", "--mount", "--propagation=private", "sh", "-c", LAYERS, "sh", layers],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert holder.stdout
+        assert holder.stderr
+        if holder.stdout.readline() != "ready\n":
+            raise BoxError(f"no namespace with an overlay can be made here: {holder.stderr.read()}")
+        holder.stderr.close()
+        return holder
+
+    def _find_leader(self) -> int | None:
+        """The box's systemd: nspawn's child, once it has become that."""
+        assert self._nspawn
+        pid = self._nspawn.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        names = {int(child): Path(f"/proc/{child}/comm").read_text().strip() for child in children}
+        return next((child for child, name in names.items() if name == "systemd"), None)
+
+    def _is_up(self) -> bool:
+        return self.attempt("systemctl", "is-system-running").stdout.strip() in ("running", "degraded")
+
+    def _wait_for(self, ask: Callable[[], int | bool | None], what: str) -> int:
+        deadline = time.monotonic() + BOOT_LIMIT
+        while time.monotonic() < deadline:
+            assert self._nspawn
+            if self._nspawn.poll() is not None:
+                break
+            with contextlib.suppress(FileNotFoundError):
+                if found := ask():
+                    return int(found)
+            time.sleep(0.1)
+        console = (self._folder / "console").read_text(errors="replace")
+        raise BoxError(f"the box did not come to {what}:\n{console[-3000:]}")
+
+
+def _make_groups(name: str) -> Iterator[Path]:
+    """A cgroup of the box's own below that of this process, in every hierarchy."""
+    own = _own_groups()
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, mount, kind, options, *_ = line.split()
+        if kind not in ("cgroup", "cgroup2"):
+            continue
+        names = [""] if kind == "cgroup2" else options.split(",")
+        path = next((own[name] for name in names if name in own), None)
+        if path is None:
+            continue
+        group = Path(mount, path.lstrip("/"), name)
+        group.mkdir()
+        for file in ("cpuset.cpus", "cpuset.mems"):  # version 1 starts without any
+            if kind == "cgroup" and (group / file).exists():
+                (group / file).write_text((group.parent / file).read_text())
+        yield group
+
+
+def _own_groups() -> dict[str, str]:
+    """Controller, or name=NAME, or nothing for version 2 -> path of this process's cgroup."""
+    found = {}
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        found.update(dict.fromkeys(names.split(","), path))
+    return found
+
+
+def _remove_groups(groups: list[Path]) -> None:
+    """The last processes may take a moment to go."""
+    for group in groups:
+        for _ in range(50):
+            folders = [Path(folder) for folder, _, _ in os.walk(group, topdown=False)]
+            with contextlib.suppress(OSError):
+                for folder in folders:
+                    folder.rmdir()
+                break
+            time.sleep(0.1)
+
+
+def _elsewhere() -> list[Path]:
+    """What the tests need and the overlay lacks: other file systems, and what is covered by the box's own."""
+    needed = {path.resolve() for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix))}
+    device = Path("/").stat().st_dev
+    covered = (Path("/tmp"), Path("/run"))
+    return sorted(
+        path for path in needed if path.stat().st_dev != device or any(map(path.is_relative_to, covered))
+    )
+
+
+def _find_nspawn() -> tuple[str, str]:
+    """systemd-nspawn and the path of its libraries; downloaded, not installed, where the machine has none."""
+    if installed := shutil.which("systemd-nspawn"):
+        return installed, ""
+    release = platform.freedesktop_os_release()
+    folder = CACHE / f"{release['ID']}-{release.get('VERSION_ID', 'unknown')}-{platform.machine()}"
+    program = folder / "usr/bin/systemd-nspawn"
+    if not program.exists():
+        _download(folder)
+    libraries = sorted({str(path.parent) for path in folder.rglob("*.so*")})
+    return str(program), ":".join(libraries)
+
+
+def _download(folder: Path) -> None:
+    if not shutil.which("apt-get"):
+        raise BoxError("systemd-nspawn is missing: install the package systemd-container")
+    with tempfile.TemporaryDirectory() as temporary:
+        fetch = ["apt-get", "download", *PACKAGES]
+        quiet = {"cwd": temporary, "capture_output": True, "text": True}
+        if subprocess.run(fetch, check=False, **quiet).returncode:  # type: ignore[call-overload]
+            subprocess.run(["apt-get", "update"], check=False, capture_output=True)
+            done = subprocess.run(fetch, check=False, **quiet)  # type: ignore[call-overload]
+            if done.returncode:
+                raise BoxError(f"systemd-nspawn can't be had: {done.stderr}")
+        extracted = Path(temporary, "root")
+        for package in Path(temporary).glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", package, extracted], check=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(extracted, folder, symlinks=True, dirs_exist_ok=True)

@@ -1,1 +1,0 @@
-"""A booted systemd for the tests."""
