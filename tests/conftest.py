@@ -12,7 +12,7 @@ import pytest
 from edgeinfer.catalog.models import find
 
 if TYPE_CHECKING:
-    from edgeinfer.llama.logs import LogCapture
+    from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 
 # Whoever runs the tests in the background may ignore these, and what the tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,6 +41,6 @@ def model_file() -> Path:
 @pytest.fixture(scope="session")
 def llama_log() -> LogCapture:
     """llama.cpp knows one log callback, for the whole process."""
-    from edgeinfer.llama.logs import LogCapture
+    from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 
     return LogCapture(logging.getLogger("llama.cpp"))

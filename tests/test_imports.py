@@ -13,7 +13,7 @@ import pytest
 import edgeinfer
 
 PACKAGE = Path(edgeinfer.__file__).parent
-LEAVES = ("errors", "settings", "log", "metrics", "notify", "child", "confined")
+LEAVES = ("errors", "settings", "log", "metrics", "notify")
 HEAVY = ("numpy", "llama_cpp", "huggingface_hub", "torch", "transformers", "ray", "llguidance")
 
 
@@ -87,15 +87,16 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
 @pytest.mark.parametrize(
     ("rooms", "allowed"),
     [
-        (("hardware",), LEAVES),
+        (("ipc",), LEAVES),
+        (("hardware",), (*LEAVES, "ipc")),
         (("catalog",), LEAVES),
+        (("inference",), LEAVES),
         (("plan",), (*LEAVES, "hardware", "catalog", "engine.config")),
-        (("grammar",), LEAVES),
-        (("engine",), (*LEAVES, "grammar.limits")),
-        (("llama",), (*LEAVES, "engine", "worker.messages")),
-        (("worker",), (*LEAVES, "engine", "llama")),
+        (("grammar",), (*LEAVES, "ipc")),
+        (("engine",), (*LEAVES, "grammar.limits", "inference")),
+        (("backends",), (*LEAVES, "engine", "inference", "ipc")),
         (("service",), (*LEAVES, "hardware", "plan")),
-        (("bench",), (*LEAVES, "catalog", "hardware", "plan", "engine", "worker")),
+        (("bench",), (*LEAVES, "catalog", "hardware", "plan", "engine", "backends", "inference")),
         (("install",), (*LEAVES, "catalog", "hardware", "plan")),
         (
             ("doctor",),
@@ -108,28 +109,16 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "service",
                 "bench",
                 "engine.config",
-                "worker.client",
-                "worker.death",
-                "worker.fallback",
-                "server.key_file",
-                "server.sockets",
-                "server.tls",
+                "backends",
+                "server.auth.key_file",
+                "server.http.sockets",
+                "server.http.tls",
                 "cli.client",
             ),
         ),
+        (("chat",), (*LEAVES, "engine.config", "inference", "grammar.grammar", "ipc")),
         (
-            ("chat",),
-            (
-                *LEAVES,
-                "engine.config",
-                "engine.output",
-                "engine.sampling",
-                "grammar.grammar",
-                "worker.messages",
-            ),
-        ),
-        (
-            ("server",),
+            ("serving",),
             (
                 *LEAVES,
                 "",
@@ -138,14 +127,25 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "hardware",
                 "catalog",
                 "grammar",
+                "inference",
                 "engine.config",
-                "engine.guidance",
-                "engine.output",
-                "engine.sampling",
-                "worker.messages",
-                "worker.client",
-                "worker.fallback",
-                "worker.supervisor",
+                "backends",
+            ),
+        ),
+        (
+            ("server",),
+            (
+                *LEAVES,
+                "",
+                "serving",
+                "chat",
+                "plan",
+                "hardware",
+                "catalog",
+                "grammar",
+                "inference",
+                "engine.config",
+                "backends",
             ),
         ),
     ],
@@ -159,11 +159,11 @@ def test_a_room_imports_only_what_lies_below(rooms: tuple[str, ...], allowed: tu
 def test_only_the_llama_room_imports_llama_cpp() -> None:
     """One seam."""
     found = {
-        room(name)
+        name.rpartition(".")[0]
         for name, path in modules().items()
         if any(i.startswith("llama_cpp") for i in imports(path))
     }
-    assert {"llama"} == found
+    assert {"backends.llama_cpp.binding"} == found
 
 
 def test_the_engine_runs_without_llama_cpp_http_or_a_clock() -> None:
@@ -188,9 +188,11 @@ def test_only_the_child_process_imports_the_engine_and_llama_cpp() -> None:
         name
         for name, path in modules().items()
         for other in ours(path)
-        if (other in heavy or room(other) == "llama") and room(name) not in ("engine", "llama")
+        if (other in heavy or other.startswith("backends.llama_cpp.binding"))
+        and room(name) != "engine"
+        and not name.startswith("backends.llama_cpp.binding")
     }
-    assert found <= {"worker.process", "worker.runtime"}
+    assert found <= {"backends.llama_cpp.worker.process", "backends.llama_cpp.worker.runtime"}
 
 
 def test_only_the_grammar_process_imports_the_libraries_of_grammars() -> None:
@@ -234,8 +236,8 @@ def test_modules_do_not_import_in_circles() -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        "edgeinfer.server.app, edgeinfer.cli, edgeinfer.cli.app",
-        "edgeinfer.server.serve, edgeinfer.worker.supervisor, edgeinfer.plan",
+        "edgeinfer.server.build, edgeinfer.cli, edgeinfer.cli.app",
+        "edgeinfer.server.run, edgeinfer.backends.llama_cpp.client, edgeinfer.plan",
     ],
 )
 def test_the_daemon_and_the_command_line_load_nothing_heavy(names: str) -> None:

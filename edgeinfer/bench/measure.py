@@ -10,12 +10,13 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 
+from edgeinfer.backends.llama_cpp.handle import Worker
+from edgeinfer.backends.llama_cpp.in_flight import Asked
+from edgeinfer.backends.llama_cpp.messages import Generate, Step
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.output import Finish
-from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.worker.asked import Asked
-from edgeinfer.worker.client import Worker
-from edgeinfer.worker.messages import Generate, ModelInfo, Step
+from edgeinfer.inference.output import Finish
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.types import ModelInfo
 
 
 class Measured(msgspec.Struct, frozen=True):

@@ -16,8 +16,8 @@ from edgeinfer.catalog.gguf import Header, read_header
 from edgeinfer.catalog.progress import Progress, Quiet, size_text
 from edgeinfer.catalog.room import check_room
 from edgeinfer.catalog.store import Store, Stored
-from edgeinfer.child import INHERITED
 from edgeinfer.errors import InvalidRequest, QuantizeFailed
+from edgeinfer.ipc.child_client import INHERITED
 from edgeinfer.log import escape
 
 FILE_TYPES = {
@@ -132,7 +132,14 @@ def _run(
     source: Stored, before: Header, target: Path, quant: str, progress: Progress, requantize: bool
 ) -> None:
     """Have the process write `target`, and show how the file grows."""
-    command = [sys.executable, "-m", "edgeinfer.llama.quantize", str(source.path), str(target), quant]
+    command = [
+        sys.executable,
+        "-m",
+        "edgeinfer.backends.llama_cpp.binding.quantize",
+        str(source.path),
+        str(target),
+        quant,
+    ]
     command += ["requantize"] if requantize else []
     with subprocess.Popen(
         command,

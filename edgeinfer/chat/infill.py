@@ -11,7 +11,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from edgeinfer.errors import ContextLengthExceeded
-from edgeinfer.worker.messages import FimTokens, Prompt, Span, Tokens
+from edgeinfer.inference.types import FimTokens, Prompt, Span, Tokens
 
 PROJECT, FILE = "myproject\n", "filename\n"
 """Names that llama.cpp gives what its callers do not name."""
@@ -83,42 +83,42 @@ def fitted(
     Raises:
         ContextLengthExceeded: there is no room for `middle`, which cannot be cut.
     """
-    left = room - FRAME - len(middle.tokens)
+    left = room - FRAME - len(middle.ids)
     if left < 0:
         raise ContextLengthExceeded(
-            f"prompt has {len(middle.tokens)} tokens, and {max(0, room - FRAME)} are left for it",
+            f"prompt has {len(middle.ids)} tokens, and {max(0, room - FRAME)} are left for it",
             param="prompt",
             hint="shorten prompt or n_predict, or serve with a larger --ctx where the model allows",
         )
-    for_suffix = max(left // 4, left - len(prefix.tokens))
+    for_suffix = max(left // 4, left - len(prefix.ids))
     after = _head(suffix, for_suffix)
     before = _tail(prefix, left - len(after))
     spare = left - len(before) - len(after)
-    lines_cut = len(before) + len(after) < len(prefix.tokens) + len(suffix.tokens)
+    lines_cut = len(before) + len(after) < len(prefix.ids) + len(suffix.ids)
     files = [] if lines_cut else _last(extra, spare)
-    return Hole(before, after, middle.tokens, files), lines_cut or len(files) < len(extra)
+    return Hole(before, after, middle.ids, files), lines_cut or len(files) < len(extra)
 
 
 def _last(extra: Sequence[Tokens], room: int) -> Sequence[Prompt]:
     at = len(extra)
-    while at and len(extra[at - 1].tokens) < room:
+    while at and len(extra[at - 1].ids) < room:
         at -= 1
-        room -= 1 + len(extra[at].tokens)
-    return [file.tokens for file in extra[at:]]
+        room -= 1 + len(extra[at].ids)
+    return [file.ids for file in extra[at:]]
 
 
 def _tail(text: Tokens, room: int) -> list[int]:
     """The last lines of `text` that `room` holds."""
-    least = max(0, len(text.tokens) - room)
+    least = max(0, len(text.ids) - room)
     most = least + room // 2  # else a single long line would cost all the others
-    return text.tokens[next((at for at in range(least, most) if _begins_line(text, at)), least) :]
+    return text.ids[next((at for at in range(least, most) if _begins_line(text, at)), least) :]
 
 
 def _head(text: Tokens, room: int) -> list[int]:
     """The first lines of `text` that `room` holds."""
-    most = min(room, len(text.tokens))
+    most = min(room, len(text.ids))
     least = most - room // 2
-    return text.tokens[: next((at for at in range(most, least, -1) if _begins_line(text, at)), most)]
+    return text.ids[: next((at for at in range(most, least, -1) if _begins_line(text, at)), most)]
 
 
 def _begins_line(text: Tokens, at: int) -> bool:

@@ -19,7 +19,7 @@ from edgeinfer.chat.tools.format import ToolFormat
 from edgeinfer.chat.tools.formats import tool_format
 from edgeinfer.chat.veil import Veil, texts
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, TemplateError, UnsupportedParameter
-from edgeinfer.worker.messages import ModelInfo, Span
+from edgeinfer.inference.types import ModelInfo, Span
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from edgeinfer.chat.tools.events import Reasoning
+from edgeinfer.chat.events import Reasoning
 from edgeinfer.chat.tools.lark import ANY, pattern
 from edgeinfer.chat.tools.scanner import Scanner, Steps
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from edgeinfer.chat.wire import MAX_FRAME, MEMORY, Render, Rendered, Rendering
-from edgeinfer.child import Broke, Child, TookTooLong
-from edgeinfer.confined import frame
 from edgeinfer.errors import InvalidRequest, TemplateError
+from edgeinfer.ipc.child_client import Broke, Child, TookTooLong
+from edgeinfer.ipc.child_main import frame
 
 
 class Renderer:

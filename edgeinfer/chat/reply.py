@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from edgeinfer.chat.events import Event
 from edgeinfer.chat.reasoning import Thinking
-from edgeinfer.chat.tools.events import Event
 from edgeinfer.chat.tools.format import ToolFormat
 from edgeinfer.chat.tools.grammar import rules
 from edgeinfer.chat.tools.lark import starting

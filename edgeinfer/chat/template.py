@@ -23,7 +23,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from edgeinfer.chat.wire import MAX_OUTPUT, MEMORY, Render, Rendered, Rendering
-from edgeinfer.confined import confine, serve
+from edgeinfer.ipc.child_main import confine, serve
 
 MAX_ERROR = 500
 """Characters of an error message that are kept: a template writes its own."""

@@ -12,7 +12,7 @@ from typing import Any
 from edgeinfer.chat.control import Range
 from edgeinfer.chat.guard import Guard
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.worker.messages import Span
+from edgeinfer.inference.types import Span
 
 FIRST, LAST = 0xE000, 0xF8FF
 """Unicode's private use area: no letters, no space, one UTF-16 unit, nothing that JSON escapes."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.server.keys import Key
+    from edgeinfer.server.auth.keys import Key
 
 File = Annotated[
     Path | None,
@@ -40,8 +40,9 @@ def add(
     import datetime
 
     from edgeinfer.cli import terminal
-    from edgeinfer.server import audit, key_file
-    from edgeinfer.server.keys import NAME, Key, digest, generate
+    from edgeinfer.server import audit
+    from edgeinfer.server.auth import key_file
+    from edgeinfer.server.auth.keys import NAME, Key, digest, generate
 
     if not NAME.fullmatch(name):
         raise typer.BadParameter("letters, digits, dots and dashes, 64 at the most", param_hint="NAME")
@@ -69,7 +70,7 @@ def ls(api_key_file: File = None, json: Json = False) -> None:
     """
     from edgeinfer.cli import terminal
     from edgeinfer.errors import SettingsError
-    from edgeinfer.server import key_file
+    from edgeinfer.server.auth import key_file
 
     path = _path(api_key_file)
     try:
@@ -99,7 +100,8 @@ def rm(
     """
     from edgeinfer.cli import terminal
     from edgeinfer.errors import SettingsError
-    from edgeinfer.server import audit, key_file
+    from edgeinfer.server import audit
+    from edgeinfer.server.auth import key_file
 
     path = _path(api_key_file)
     with key_file.editing(path) as lines:
@@ -131,7 +133,7 @@ def _line(key: Key) -> str:
 
 def _path(given: Path | None) -> Path:
     from edgeinfer import settings
-    from edgeinfer.server.key_file import default_path
+    from edgeinfer.server.auth.key_file import default_path
 
     named = given or settings.load().settings.api_key_file
     return Path(named) if named else default_path()

@@ -47,8 +47,8 @@ def mirror(
     from edgeinfer.catalog.mirror import mirror_app
     from edgeinfer.catalog.store import Store
     from edgeinfer.cli import terminal
-    from edgeinfer.server.key_file import KeyFile
-    from edgeinfer.server.sockets import bind
+    from edgeinfer.server.auth.key_file import KeyFile
+    from edgeinfer.server.http.sockets import bind
 
     loaded = settings.load().settings
     log.setup("info")
@@ -68,7 +68,7 @@ def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[st
     """What is served to whom, and how the others use it."""
     from edgeinfer.catalog.progress import size_text
     from edgeinfer.catalog.store import SYSTEM
-    from edgeinfer.server.sockets import is_loopback
+    from edgeinfer.server.http.sockets import is_loopback
 
     models = store.installed()
     count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
@@ -101,6 +101,6 @@ def _addresses(host: str) -> list[str]:
 
 
 def server_config(app: ASGIApp) -> uvicorn.Config:
-    from edgeinfer.server.patience import patient
+    from edgeinfer.server.http.protocol import patient
 
     return patient(app, lifespan="off", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=LAST_WORDS)

@@ -29,7 +29,7 @@ def serve(
     from edgeinfer import settings
     from edgeinfer.cli.terminal import report
     from edgeinfer.errors import EdgeinferError
-    from edgeinfer.server.serve import exit_status, run
+    from edgeinfer.server.run import exit_status, run
 
     try:
         loaded = settings.load(flags)
@@ -47,7 +47,7 @@ def _run_private(loaded: Loaded) -> int:
 
     from msgspec.structs import replace
 
-    from edgeinfer.server.serve import run
+    from edgeinfer.server.run import run
 
     _stop_with_our_starter()
     try:

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from edgeinfer.doctor.finding import Finding, from_error
 from edgeinfer.errors import SettingsError
-from edgeinfer.server.key_file import KeyFile
-from edgeinfer.server.sockets import check_exposure, is_loopback
-from edgeinfer.server.tls import certificate
+from edgeinfer.server.auth.key_file import KeyFile
+from edgeinfer.server.http.sockets import check_exposure, is_loopback
+from edgeinfer.server.http.tls import certificate
 from edgeinfer.settings import Settings
 
 CHECK = "access"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from edgeinfer.backends.llama_cpp.worker_exit import oom_kills
 from edgeinfer.catalog.store import OWN
 from edgeinfer.doctor import (
     access,
@@ -30,7 +31,6 @@ from edgeinfer.doctor.examination import Check
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.site import Site
 from edgeinfer.plan import Plan
-from edgeinfer.worker.death import oom_kills
 
 HOUR = 3600.0
 """For reading all models: a card reads 100 GB in less."""

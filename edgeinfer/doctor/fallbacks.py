@@ -6,8 +6,8 @@ import os
 import shlex
 from pathlib import Path
 
+from edgeinfer.backends.llama_cpp.safe_mode import Safer, remembered
 from edgeinfer.doctor.finding import Finding, Level
-from edgeinfer.worker.fallback import Safer, remembered
 
 CHECK = "fallbacks"
 FILE = "fallback.json"

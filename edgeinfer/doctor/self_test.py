@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from edgeinfer.backends.llama_cpp.handle import Worker
 from edgeinfer.bench.measure import Bench
 from edgeinfer.doctor.finding import Finding, from_error
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.worker.client import Worker
 
 CHECK = "self-test"
 

@@ -18,7 +18,7 @@ from edgeinfer.errors import EdgeinferError, SettingsError
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.plan import Plan, calibration, plan
 from edgeinfer.plan.calibration import Calibration
-from edgeinfer.server.key_file import key_file
+from edgeinfer.server.auth.key_file import key_file
 from edgeinfer.service import choice
 from edgeinfer.service.manager import ServiceManager, Status
 from edgeinfer.service.service import Service

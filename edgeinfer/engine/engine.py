@@ -12,12 +12,12 @@ from edgeinfer.engine.kv_cache import KVCache
 from edgeinfer.engine.kv_streams import StreamsCache
 from edgeinfer.engine.kv_unified import UnifiedCache
 from edgeinfer.engine.masks import Masks
-from edgeinfer.engine.output import Delta, EngineStats, Finish, FinishReason, Produced
 from edgeinfer.engine.pace import Pace
 from edgeinfer.engine.scheduler import Scheduler, Work
 from edgeinfer.engine.sequence import Request, Sequence, Status
 from edgeinfer.engine.writer import Writer, Written
 from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
+from edgeinfer.inference.output import Delta, EngineStats, Finish, FinishReason, Produced
 
 Clock = Callable[[], float]
 

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 
 from edgeinfer.engine.backend import Row
-from edgeinfer.engine.output import ChosenLogprob
+from edgeinfer.inference.output import ChosenLogprob
 
 
 def log_probabilities(row: Row, chosen: int, k: int) -> tuple[float, list[tuple[int, float]]]:

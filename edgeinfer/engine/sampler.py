@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeinfer.engine.backend import Row
-from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.inference.sampling import SamplingParams
 
 if TYPE_CHECKING:
     from edgeinfer.engine.constraint import Constraint

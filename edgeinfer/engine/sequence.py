@@ -14,14 +14,14 @@ from bisect import bisect_right
 import msgspec
 
 from edgeinfer.engine.constraint import Constraint
-from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
 from edgeinfer.engine.kv_cache import KVCache, Slot
 from edgeinfer.engine.logprobs import LogprobStream
-from edgeinfer.engine.output import Begun, Pending, Produced
 from edgeinfer.engine.sampler import Sampler
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.engine.text import TextStream
 from edgeinfer.engine.thinking import Thinking
+from edgeinfer.inference.output import Begun, Pending, Produced
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeinfer.engine.guidance import ThinkingBudget
+from edgeinfer.inference.structured_output import ThinkingBudget
 
 
 class Thinking:

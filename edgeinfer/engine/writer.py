@@ -11,11 +11,11 @@ from edgeinfer.engine.backend import Row, Vocab
 from edgeinfer.engine.completion import Closer
 from edgeinfer.engine.constraint import Grammars
 from edgeinfer.engine.logprobs import log_probabilities
-from edgeinfer.engine.output import ChosenLogprob, FinishReason, Produced, TokenLogprob
 from edgeinfer.engine.sequence import Request, Sequence
 from edgeinfer.engine.thinking import Thinking
 from edgeinfer.engine.words import Words
 from edgeinfer.errors import ConstraintFailed
+from edgeinfer.inference.output import ChosenLogprob, FinishReason, Produced, TokenLogprob
 
 
 class Written(NamedTuple):

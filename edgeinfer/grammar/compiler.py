@@ -8,12 +8,12 @@ from collections import OrderedDict
 
 import msgspec
 
-from edgeinfer.child import Broke, Child, TookTooLong
-from edgeinfer.confined import frame
 from edgeinfer.errors import GrammarTooComplex, InvalidRequest, revive
 from edgeinfer.grammar.grammar import Compiled, Grammar, Part
 from edgeinfer.grammar.limits import MAX_SOURCE, MAX_TEXT, MEMORY
 from edgeinfer.grammar.wire import MAX_FRAME, Job, Outcome
+from edgeinfer.ipc.child_client import Broke, Child, TookTooLong
+from edgeinfer.ipc.child_main import frame
 
 HINT = "use a smaller schema or grammar"
 

@@ -10,11 +10,11 @@ import resource
 import traceback
 from collections.abc import Callable
 
-from edgeinfer.confined import confine, serve
 from edgeinfer.errors import EdgeinferError, GrammarTooComplex, UnsupportedParameter
 from edgeinfer.grammar.grammar import Compiled, Grammar, Part
 from edgeinfer.grammar.limits import MEMORY, STACK
 from edgeinfer.grammar.wire import Job, Outcome
+from edgeinfer.ipc.child_main import confine, serve
 
 
 class Worker:

@@ -83,7 +83,7 @@ def loading(limit: float) -> subprocess.CompletedProcess[bytes]:
     # It finds modules where we do, and not where the user happens to stand.
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     return subprocess.run(
-        [sys.executable, "-m", "edgeinfer.llama.build"],
+        [sys.executable, "-m", "edgeinfer.backends.llama_cpp.binding.build"],
         env={**os.environ, "PYTHONPATH": path},
         cwd="/",
         stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from edgeinfer.hardware import HardwareProfile
 
-WORKER = ("-m", "edgeinfer.worker.process")
+WORKER = ("-m", "edgeinfer.backends.llama_cpp.worker.process")
 
 
 def without_us(profile: HardwareProfile) -> HardwareProfile:

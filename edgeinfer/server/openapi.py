@@ -10,15 +10,15 @@ import msgspec
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
-from edgeinfer.server import wire
-from edgeinfer.server.envelope import Envelope
-from edgeinfer.server.infilled import Filled
-from edgeinfer.server.schemas.base import RequestModel
-from edgeinfer.server.schemas.chat import ApplyTemplateRequest, ChatRequest
-from edgeinfer.server.schemas.completions import CompletionRequest
-from edgeinfer.server.schemas.embeddings import EmbeddingsRequest
-from edgeinfer.server.schemas.infill import InfillRequest
-from edgeinfer.server.schemas.tokens import DetokenizeRequest, TokenizeRequest
+from edgeinfer.server.http.request_model import RequestModel
+from edgeinfer.server.llama_server.infill_response import Filled
+from edgeinfer.server.llama_server.schemas.infill import InfillRequest
+from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
+from edgeinfer.server.openai import types as wire
+from edgeinfer.server.openai.errors import Envelope
+from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest, ChatRequest
+from edgeinfer.server.openai.schemas.completions import CompletionRequest
+from edgeinfer.server.openai.schemas.embeddings import EmbeddingsRequest
 
 Schema = dict[str, Any]
 

@@ -11,16 +11,16 @@ import psutil
 from msgspec.structs import replace
 
 from edgeinfer import log, settings
+from edgeinfer.backends.llama_cpp.handle import ModelFile, model_file
+from edgeinfer.backends.llama_cpp.safe_mode import changes
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.notify import notify
 from edgeinfer.plan import Plan, make_plan
 from edgeinfer.server import audit
-from edgeinfer.server.daemon import Choices, Daemon, Reload
+from edgeinfer.server.state import Choices, Daemon, Reload
 from edgeinfer.settings import Loaded, Settings
-from edgeinfer.worker.client import ModelFile, model_file
-from edgeinfer.worker.fallback import changes
 
 RELOADED = frozenset(
     {

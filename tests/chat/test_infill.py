@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from edgeinfer.chat.infill import FRAME, Hole, extra_text, fitted, layout, surely_fits, untrusted
 from edgeinfer.errors import ContextLengthExceeded
-from edgeinfer.worker.messages import FimTokens, Span, Tokens
+from edgeinfer.inference.types import FimTokens, Span, Tokens
 
 QWEN = FimTokens(prefix=1, suffix=2, middle=3, repo=4, file=5)
 PLAIN = FimTokens(prefix=1, suffix=2, middle=3)
@@ -20,7 +20,7 @@ def span(text: str) -> Span:
 
 def letters(text: str) -> Tokens:
     """A token for each character."""
-    return Tokens(0, list(map(ord, text)), [c.encode() for c in text])
+    return Tokens(list(map(ord, text)), [c.encode() for c in text])
 
 
 def shown(tokens: object) -> str:
@@ -108,7 +108,7 @@ def test_a_line_longer_than_half_the_room_is_cut_within() -> None:
 def test_a_line_break_within_a_token_is_a_border_too() -> None:
     """There are tokens that begin with one, and go on with the next line's indentation."""
     pieces = [b"a", b"\n  ", b"b", b"\n\n", b"c"]
-    hole, _ = fitted(Tokens(0, [1, 2, 3, 4, 5], pieces), letters(""), letters(""), [], FRAME + 4)
+    hole, _ = fitted(Tokens([1, 2, 3, 4, 5], pieces), letters(""), letters(""), [], FRAME + 4)
     assert [2, 3, 4, 5] == hole.prefix
 
 
@@ -129,11 +129,11 @@ def test_whatever_is_given_what_comes_fits_and_stands_at_the_hole(
     """And is cut only where it must be."""
     hole, cut = fitted(prefix, suffix, letters(""), extra, FRAME + room)
     size = len(hole.prefix) + len(hole.suffix) + sum(1 + len(e) for e in hole.extra)
-    needed = len(prefix.tokens) + len(suffix.tokens) + sum(1 + len(e.tokens) for e in extra)
+    needed = len(prefix.ids) + len(suffix.ids) + sum(1 + len(e.ids) for e in extra)
     assert size <= room
     assert cut == (needed > room)
-    assert shown(prefix.tokens).endswith(shown(hole.prefix))
-    assert shown(suffix.tokens).startswith(shown(hole.suffix))
+    assert shown(prefix.ids).endswith(shown(hole.prefix))
+    assert shown(suffix.ids).startswith(shown(hole.suffix))
 
 
 def test_bytes_bound_tokens() -> None:

@@ -14,7 +14,7 @@ from edgeinfer.chat.control import ControlTokens
 from edgeinfer.chat.prompt import ChatPrompt, ChatPrompter
 from edgeinfer.chat.renderer import Renderer
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, TemplateError, UnsupportedParameter
-from edgeinfer.worker.messages import ModelInfo, Span
+from edgeinfer.inference.types import ModelInfo, Span
 from tests.chat.test_samples import QWEN_TOKENS, SAMPLES, bare_model, model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from edgeinfer.chat.events import Content, Event, Reasoning
 from edgeinfer.chat.reasoning import TAGS, Thinking, continued, thinking_of
 from edgeinfer.chat.reply import ReplyParser
-from edgeinfer.chat.tools.events import Content, Event, Reasoning
 
 THINK = TAGS[0]
 SOURCE = "{{ content.split('</think>')[-1] }}"

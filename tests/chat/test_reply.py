@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("llguidance")
 
+from edgeinfer.chat.events import Content
 from edgeinfer.chat.reasoning import TAGS, Thinking
 from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
-from edgeinfer.chat.tools.events import Content
 from edgeinfer.chat.tools.families import HERMES
 from edgeinfer.chat.tools.formats import FORMATS
 from edgeinfer.chat.tools.tool import choose, read_tools

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeinfer.chat.template import Templates
-from edgeinfer.worker.messages import ModelInfo
+from edgeinfer.inference.types import ModelInfo
 
 QWEN_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|object_ref_start|>", "<|repo_name|>")
 QWEN = """\

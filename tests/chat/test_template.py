@@ -12,7 +12,7 @@ import pytest
 
 from edgeinfer.chat.template import Refused, Templates, answer, describe
 from edgeinfer.chat.wire import MAX_OUTPUT, Render, Rendered, Rendering
-from edgeinfer.confined import HEADER, frame, read, write
+from edgeinfer.ipc.child_main import HEADER, frame, read, write
 
 VALUE = {"b": "<ü>", "a": [1, None]}
 

@@ -9,9 +9,9 @@ import pytest
 
 from edgeinfer.catalog.spec import catalogue
 from edgeinfer.chat.builtin import CHATML, PLAIN
+from edgeinfer.chat.events import CallArguments, CallBegin, Content, Event, Reasoning
 from edgeinfer.chat.reasoning import Thinking
 from edgeinfer.chat.reply import Calls, ReplyParser
-from edgeinfer.chat.tools.events import CallArguments, CallBegin, Content, Event, Reasoning
 from edgeinfer.chat.tools.families import DEEPSEEK, GRANITE, HERMES, LFM2, MISTRAL, PHI4
 from edgeinfer.chat.tools.formats import FORMATS, MARKERS, tool_format
 from edgeinfer.chat.tools.tool import choose, read_tools

@@ -15,7 +15,7 @@ from edgeinfer.chat.guard import Guard
 from edgeinfer.chat.template import Templates
 from edgeinfer.chat.veil import FIRST, LAST, Veil
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.worker.messages import Span
+from edgeinfer.inference.types import Span
 
 TOKENS = ("<|im_start|>", "<|im_end|>", "<s>", "</s>")
 HARMLESS = "\u2603"

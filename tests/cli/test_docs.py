@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgeinfer import errors, settings
-from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.server.schemas.chat import ChatRequest
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.server.openai.schemas.chat import ChatRequest
 from tests.support.cli import environment
 from tests.support.paths import ROOT
 

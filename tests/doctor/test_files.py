@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from edgeinfer.backends.llama_cpp.safe_mode import Fallbacks, remembered
 from edgeinfer.catalog.store import Store
 from edgeinfer.doctor import access, configuration, fallbacks, permissions, store
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.store import Disk
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import SettingsError
-from edgeinfer.server.serve import FALLBACKS
+from edgeinfer.server.run import FALLBACKS
 from edgeinfer.service import readable
 from edgeinfer.settings import Settings, load
-from edgeinfer.worker.fallback import Fallbacks, remembered
 from tests.support.models import install
 from tests.support.service import service
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
 from edgeinfer.engine.constraint import Constraint, Grammars
 from edgeinfer.engine.fake import END, FakeVocab
-from edgeinfer.engine.guidance import Guidance, ThinkingBudget
 from edgeinfer.engine.sampler import Sampler
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.engine.words import Words
 from edgeinfer.errors import ConstraintFailed, InvalidRequest
-from edgeinfer.llama.vocab import LlamaVocab
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import Guidance, ThinkingBudget
 from tests.support.engine import LAYOUTS, Driver, config
 
 PERSON: dict[str, Any] = {
@@ -271,8 +271,8 @@ def test_control_tokens_are_text_once_they_are_shown(vocab: LlamaVocab) -> None:
 
 @pytest.fixture
 def vocab(model_file: Any, llama_log: Any) -> Any:
+    from edgeinfer.backends.llama_cpp.binding.model import Model
     from edgeinfer.engine.config import EngineConfig
-    from edgeinfer.llama.model import Model
 
     model = Model(EngineConfig(model=str(model_file), name="nano", ctx=256, cells=256), llama_log)
     yield model.vocab

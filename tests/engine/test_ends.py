@@ -8,9 +8,9 @@ import pytest
 
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import END, VOCAB_SIZE, FakeBackend, FakeVocab
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.engine.sequence import Request
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest
+from edgeinfer.inference.sampling import SamplingParams
 from tests.support.engine import (
     LAYOUTS,
     SYSTEM,

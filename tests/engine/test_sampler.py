@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgeinfer.engine.backend import Row
 from edgeinfer.engine.logprobs import log_probabilities
 from edgeinfer.engine.sampler import Sampler, uniform
-from edgeinfer.engine.sampling import SamplingParams
+from edgeinfer.inference.sampling import SamplingParams
 
 Weights = npt.NDArray[np.float64]
 PLAIN: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}

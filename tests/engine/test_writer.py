@@ -16,11 +16,11 @@ from edgeinfer.engine.backend import Row
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.constraint import Constraint, Grammars
 from edgeinfer.engine.fake import BOS, END, FakeBackend, FakeVocab
-from edgeinfer.engine.guidance import Guidance, ThinkingBudget
 from edgeinfer.engine.thinking import Thinking
 from edgeinfer.engine.words import Words
 from edgeinfer.errors import ConstraintFailed
 from edgeinfer.grammar.limits import LIMITS
+from edgeinfer.inference.structured_output import Guidance, ThinkingBudget
 from tests.engine.test_constraint import BUDGET, PERSON, THOUGHT, grammar
 from tests.support.engine import LAYOUTS, Answer, Driver, config
 
@@ -297,7 +297,7 @@ WITHOUT = f"""
 import sys
 sys.modules["llguidance"] = None
 from tests.support.engine import Driver, config
-from edgeinfer.engine.guidance import Guidance
+from edgeinfer.inference.structured_output import Guidance
 from edgeinfer.errors import UnsupportedParameter
 driver = Driver(config())
 try:

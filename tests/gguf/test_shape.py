@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.catalog.gguf import Header, read_header
 from edgeinfer.catalog.quantizer import BASE
 from edgeinfer.catalog.shape import LAYERS, expected_size, predicted_header
 from edgeinfer.catalog.spec import ModelSpec, QuantFile, Shape, catalogue
-from edgeinfer.llama.logs import LogCapture
 
 FTYPES = {
     "Q4_0": lib.LLAMA_FTYPE_MOSTLY_Q4_0,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from edgeinfer.backends.llama_cpp.binding.build import parse_system_info
 from edgeinfer.hardware import LlamaBuild, llama_build
 from edgeinfer.hardware.cpu import classes
-from edgeinfer.llama.build import parse_system_info
 
 
 def test_the_installed_llama_cpp_is_asked() -> None:

@@ -39,7 +39,7 @@ from edgeinfer.catalog.gguf import read_header
 from edgeinfer.catalog.mirror import mirror_app
 from edgeinfer.catalog.served import BUNDLED_FILE, BUNDLED_REPO
 from edgeinfer.catalog.store import Store
-from edgeinfer.server.key_file import KeyFile
+from edgeinfer.server.auth.key_file import KeyFile
 from tests.support.cli import EDGEINFER, environment
 from tests.support.mirror import NEW, OLD, REPO, add, model, serving, stored
 

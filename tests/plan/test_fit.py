@@ -297,7 +297,7 @@ def test_cpus_are_spelled_as_taskset_does(cpus: tuple[int, ...], text: str) -> N
 def test_what_our_own_workers_hold_counts_as_available(tmp_path: Path) -> None:
     """A plan made while the service runs is for the time when it is started anew."""
     code = "import sys; block = bytearray(80_000_000); print(len(block), flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", code, "-m", "edgeinfer.worker.process"]
+    command = [sys.executable, "-c", code, "-m", "edgeinfer.backends.llama_cpp.worker.process"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout
         worker.stdout.readline()
@@ -311,7 +311,9 @@ def test_what_our_own_workers_hold_counts_as_available(tmp_path: Path) -> None:
 def test_other_processes_are_none_of_ours() -> None:
     """Nor are those that are gone."""
     assert 0 == held([psutil.Process(os.getpid())])
-    with subprocess.Popen([sys.executable, "-c", "", "-m", "edgeinfer.worker.process"]) as gone:
+    with subprocess.Popen(
+        [sys.executable, "-c", "", "-m", "edgeinfer.backends.llama_cpp.worker.process"]
+    ) as gone:
         there = psutil.Process(gone.pid)
     assert 0 == held([there])
 

@@ -12,13 +12,13 @@ from typing import Any
 import llama_cpp.llama_cpp as lib
 import pytest
 
+from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
+from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.binding.model import Model
 from edgeinfer.catalog.gguf import Header, Tensor, read_header
 from edgeinfer.catalog.gguf_reader import Value
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.hardware import detect
-from edgeinfer.llama.context import LlamaBackend
-from edgeinfer.llama.logs import LogCapture
-from edgeinfer.llama.model import Model
 from edgeinfer.plan.memory import cells, compute_bytes, estimate, kv_token_bytes, on_gpu, padded
 from edgeinfer.plan.network import Network, network
 from edgeinfer.plan.repack import repacked_bytes

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from edgeinfer import log
-from edgeinfer.server.sockets import bind
+from edgeinfer.server.http.sockets import bind
 from edgeinfer.settings import Settings
 from tests.support.server import Cold, Scripted, Served, application, eventually, serving
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from edgeinfer.errors import SettingsError
-from edgeinfer.server import tls
-from edgeinfer.server.tls import Certificate, certificate
+from edgeinfer.server.http import tls
+from edgeinfer.server.http.tls import Certificate, certificate
 from edgeinfer.settings import Settings
 from tests.cli.test_daemon import serving as serving_process
 from tests.support.cli import environment, run

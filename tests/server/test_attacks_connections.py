@@ -19,9 +19,9 @@ from typing import Any
 import httpx
 import pytest
 
-from edgeinfer.engine.output import Delta
-from edgeinfer.server import connections
-from edgeinfer.server.patience import Patience
+from edgeinfer.inference.output import Delta
+from edgeinfer.server.http import connections
+from edgeinfer.server.http.protocol import Patience
 from tests.support.cli import environment
 from tests.support.server import Scripted, Served, eventually, finish, serving
 

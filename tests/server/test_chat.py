@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from edgeinfer.errors import ContextLengthExceeded, DecodeFailed, QueueFull, WorkerDied
-from edgeinfer.worker.messages import Span
+from edgeinfer.inference.types import Span
 from tests.support.server import INFO, TEMPLATE, Scripted, error, parse, serving
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from edgeinfer.engine.output import ChosenLogprob, TokenLogprob
 from edgeinfer.errors import QueueFull
-from edgeinfer.server.logprobs import TextOffsets
-from edgeinfer.worker.messages import Span
+from edgeinfer.inference.output import ChosenLogprob, TokenLogprob
+from edgeinfer.inference.types import Span
+from edgeinfer.server.openai.logprobs import TextOffsets
 from tests.support.server import Scripted, error, parse, serving
 
 

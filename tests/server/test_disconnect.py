@@ -13,7 +13,7 @@ import pytest
 from starlette.types import Message
 
 from edgeinfer.errors import WorkerDied
-from edgeinfer.server.sse import EventStream
+from edgeinfer.server.http.sse import EventStream
 from tests.support.server import Scripted, Served, application, eventually, serving
 
 

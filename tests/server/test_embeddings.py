@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.server.routes.embeddings import cut
+from edgeinfer.server.openai.embeddings import cut
 from tests.support.server import Scripted, Served, error, serving
 
 

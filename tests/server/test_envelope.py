@@ -9,7 +9,7 @@ import pytest
 from starlette.responses import Response
 
 from edgeinfer.errors import EdgeinferError, InvalidRequest, NotReady, QueueFull, Unauthorized, all_errors
-from edgeinfer.server import envelope
+from edgeinfer.server.openai import errors as envelope
 
 
 def content(response: Response) -> dict[str, Any]:

@@ -11,9 +11,9 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from edgeinfer.errors import InvalidRequest, PayloadTooLarge, QueueFull, SettingsError
-from edgeinfer.server.bodies import BodyLimit
-from edgeinfer.server.guards import is_loopback_name, parse_hosts
-from edgeinfer.server.origins import parse_origins
+from edgeinfer.server.middleware.body_limit import BodyLimit
+from edgeinfer.server.middleware.cors import parse_origins
+from edgeinfer.server.middleware.guards import is_loopback_name, parse_hosts
 from tests.support.server import Scripted, Served, application, error, serving
 
 

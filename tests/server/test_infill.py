@@ -10,13 +10,13 @@ import httpx
 import msgspec
 import pytest
 
+from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
-from edgeinfer.server.infilled import chosen
-from edgeinfer.server.schemas.base import validate
-from edgeinfer.server.schemas.infill import InfillRequest
-from edgeinfer.worker.messages import FimTokens, Span
-from edgeinfer.worker.supervisor import Supervisor
+from edgeinfer.inference.types import FimTokens, Span
+from edgeinfer.server.http.request_model import validate
+from edgeinfer.server.llama_server.infill_response import chosen
+from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from tests.support.server import INFO, Scripted, Served, error, eventually, parse, serving
 
 FIM = FimTokens(prefix=1, suffix=2, middle=3, repo=4, file=5)

@@ -15,9 +15,10 @@ import httpx
 import pytest
 
 from edgeinfer.errors import SettingsError
-from edgeinfer.server import audit, key_file
-from edgeinfer.server.key_file import KeyFile, default_path, editing
-from edgeinfer.server.keys import Key, Keys, digest, generate, parse_line
+from edgeinfer.server import audit
+from edgeinfer.server.auth import key_file
+from edgeinfer.server.auth.key_file import KeyFile, default_path, editing
+from edgeinfer.server.auth.keys import Key, Keys, digest, generate, parse_line
 from edgeinfer.settings import Settings
 from tests.support.cli import run
 from tests.support.server import Scripted, Served, serving

@@ -11,12 +11,12 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from edgeinfer.chat.prompt import LONGEST_TOKEN
-from edgeinfer.server import limits
-from edgeinfer.server.caller import caller_of, name_caller
-from edgeinfer.server.keys import Key
-from edgeinfer.server.limits import CallerLimits
-from edgeinfer.server.schemas.chat import MAX_MESSAGES, MAX_PARTS
-from edgeinfer.server.schemas.tokens import LONGEST
+from edgeinfer.server.auth.keys import Key
+from edgeinfer.server.auth.principal import caller_of, name_caller
+from edgeinfer.server.llama_server.schemas.tokens import LONGEST
+from edgeinfer.server.middleware import rate_limit as limits
+from edgeinfer.server.middleware.rate_limit import CallerLimits
+from edgeinfer.server.openai.schemas.chat import MAX_MESSAGES, MAX_PARTS
 from tests.support.server import INFO, Scripted, Served, error, serving
 
 

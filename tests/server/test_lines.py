@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeinfer.server.lines import Lines
+from edgeinfer.server.llama_server.indent_stop import Lines
 
 
 class Clock:

@@ -10,8 +10,8 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
+from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.worker.supervisor import Supervisor
 from tests.support.server import Served, eventually, serving
 
 HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hi"}]

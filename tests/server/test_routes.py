@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edgeinfer.engine.output import EngineStats
 from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.inference.output import EngineStats
 from edgeinfer.metrics import ENGINE_COUNTERS, ENGINE_GAUGES
 from tests.support.server import Scripted, Served, error, eventually, serving
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.server.schemas.base import validate
-from edgeinfer.server.schemas.chat import ChatRequest
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.server.http.request_model import validate
+from edgeinfer.server.openai.schemas.chat import ChatRequest
 from tests.support.server import INFO
 
 

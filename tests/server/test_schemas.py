@@ -9,10 +9,10 @@ from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
 from edgeinfer.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
-from edgeinfer.server.schemas.base import Model, validate
-from edgeinfer.server.schemas.chat import ChatRequest
-from edgeinfer.server.schemas.completions import CompletionRequest
-from edgeinfer.server.schemas.embeddings import EmbeddingsRequest
+from edgeinfer.server.http.request_model import Model, validate
+from edgeinfer.server.openai.schemas.chat import ChatRequest
+from edgeinfer.server.openai.schemas.completions import CompletionRequest
+from edgeinfer.server.openai.schemas.embeddings import EmbeddingsRequest
 
 HI = [{"role": "user", "content": "Hi"}]
 

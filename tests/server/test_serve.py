@@ -19,8 +19,8 @@ import httpx
 import pytest
 
 from edgeinfer.errors import SettingsError
-from edgeinfer.server.serve import run
-from edgeinfer.server.sockets import address, bind, check_exposure, is_loopback
+from edgeinfer.server.http.sockets import address, bind, check_exposure, is_loopback
+from edgeinfer.server.run import run
 from edgeinfer.settings import Loaded, Settings
 from tests.support.paths import ROOT
 from tests.support.server import Scripted, application, eventually, parse
@@ -249,7 +249,7 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
 
 def test_the_daemon_never_loads_what_belongs_to_the_worker() -> None:
     """Not llama.cpp, whose crash must stay elsewhere, nor what costs memory and time at the start."""
-    code = "import sys, edgeinfer.server.serve; print(*sys.modules)"
+    code = "import sys, edgeinfer.server.run; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

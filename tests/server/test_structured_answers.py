@@ -16,10 +16,10 @@ from edgeinfer.chat.tools.formats import FORMATS, MARKERS
 from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import FakeBackend
-from edgeinfer.engine.guidance import Guidance, ThinkingBudget
 from edgeinfer.grammar.compiler import Compiler
 from edgeinfer.grammar.grammar import Grammar, Part
-from edgeinfer.server.said import Said, joined
+from edgeinfer.inference.structured_output import Guidance, ThinkingBudget
+from edgeinfer.server.openai.message import Said, joined
 from tests.support.engine import Answer, Driver, config
 
 TOOLS = [
@@ -186,8 +186,8 @@ def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
 
 @pytest.fixture(scope="module")
 def bundled(model_file: Any, llama_log: Any) -> Any:
-    from edgeinfer.llama.context import LlamaBackend
-    from edgeinfer.llama.model import Model
+    from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
+    from edgeinfer.backends.llama_cpp.binding.model import Model
 
     settings = EngineConfig(model=str(model_file), name="nano", ctx=512, parallel=8, cells=9 * 512, threads=1)
     model = Model(settings, llama_log)

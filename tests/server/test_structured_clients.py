@@ -20,9 +20,9 @@ from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
+from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.chat.tools.formats import MARKERS
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.worker.supervisor import Supervisor
 from tests.support.server import Served, serving
 
 JSON = {"content-type": "application/json"}

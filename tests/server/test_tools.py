@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgeinfer.engine.guidance import ThinkingBudget
+from edgeinfer.inference.structured_output import ThinkingBudget
 from tests.support.server import INFO, Scripted, error, parse, serving
 
 CHATML = (

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from edgeinfer.errors import CannotListen, ModelLoadFailed, ModelNotFound, SettingsError
-from edgeinfer.server.serve import exit_status
-from edgeinfer.server.sockets import check_exposure, described, inherited
+from edgeinfer.server.http.sockets import check_exposure, described, inherited
+from edgeinfer.server.run import exit_status
 from edgeinfer.settings import Settings
 from tests.support.paths import ROOT
 
@@ -60,7 +60,7 @@ def passed(sockets: list[socket.socket], *command: str, **environ: str) -> subpr
 def test_sockets_are_taken_over(tmp_path: Path) -> None:
     """Those of the service manager, in its order, and no child gets them again."""
     code = (
-        "import os\nfrom edgeinfer.server.sockets import inherited\n"
+        "import os\nfrom edgeinfer.server.http.sockets import inherited\n"
         "for s in inherited(): print(s.getsockname(), s.get_inheritable())\n"
         "print([n for n in os.environ if n.startswith('LISTEN')])"
     )
@@ -81,7 +81,7 @@ def test_sockets_of_another_process_are_not_ours(environ: dict[str, str]) -> Non
 def test_only_listening_streams_are_of_use() -> None:
     """A datagram socket, or Accept=yes, is somebody's mistake, and told as one."""
     code = (
-        "from edgeinfer.server.sockets import inherited\nfrom edgeinfer.errors import SettingsError\n"
+        "from edgeinfer.server.http.sockets import inherited\nfrom edgeinfer.errors import SettingsError\n"
         "try: inherited()\nexcept SettingsError as e: print(e.message, '|', e.hint)"
     )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:

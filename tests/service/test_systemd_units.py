@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.server.serve import LAST_WORDS, STARTUP_FAILURE, STOP_MARGIN, WRONG_SETTINGS
+from edgeinfer.server.run import LAST_WORDS, STARTUP_FAILURE, STOP_MARGIN, WRONG_SETTINGS
 from edgeinfer.server.watchdog import MORE_TIME, PERIOD
 from edgeinfer.service import units
 from edgeinfer.service.devices import Host

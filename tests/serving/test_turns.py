@@ -14,14 +14,14 @@ from typing import Any
 import httpx
 import pytest
 
-from edgeinfer.engine.output import Delta
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import InvalidRequest, QueueFull, ShuttingDown
 from edgeinfer.grammar.grammar import Compiled, Grammar
-from edgeinfer.server.caller import Caller
-from edgeinfer.server.daemon import PIECE, Daemon, in_pieces
-from edgeinfer.server.turns import Turns
-from edgeinfer.worker.messages import Prompt, Span
+from edgeinfer.inference.output import Delta
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.types import Prompt, Span
+from edgeinfer.server.auth.principal import Caller
+from edgeinfer.server.state import PIECE, Daemon, in_pieces
+from edgeinfer.serving.queue import Turns
 from tests.support.server import Scripted, application, delta, eventually, finish, serving
 
 

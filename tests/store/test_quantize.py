@@ -208,7 +208,14 @@ def test_the_process_ends_with_whoever_started_it(file: Path, tmp_path: Path) ->
     """It says what it will take, and does nothing before it is told to."""
     target = tmp_path / "made.gguf"
     with subprocess.Popen(
-        [sys.executable, "-m", "edgeinfer.llama.quantize", str(file), str(target), "Q4_0"],
+        [
+            sys.executable,
+            "-m",
+            "edgeinfer.backends.llama_cpp.binding.quantize",
+            str(file),
+            str(target),
+            "Q4_0",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:

@@ -9,8 +9,8 @@ from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
+from edgeinfer.chat.events import CallBegin, Event
 from edgeinfer.chat.reply import ReplyParser
-from edgeinfer.chat.tools.events import CallBegin, Event
 from edgeinfer.chat.tools.formats import MARKERS
 from edgeinfer.grammar.grammar import Grammar
 

@@ -11,11 +11,11 @@ from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
-from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
-from edgeinfer.engine.output import ChosenLogprob, Delta, Finish
 from edgeinfer.engine.sampler import Sampler
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.engine.sequence import Request
+from edgeinfer.inference.output import ChosenLogprob, Delta, Finish
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
 
 LAYOUTS = ("streams", "unified")
 CONFIG = EngineConfig(model="fake", name="fake", ctx=256, parallel=8, cells=2048, batch=64)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import sys
 
+from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
+from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.binding.model import Model
 from edgeinfer.engine.backend import Batch
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.llama.context import LlamaBackend
-from edgeinfer.llama.logs import LogCapture
-from edgeinfer.llama.model import Model
 
 
 def tried(path: str, log: LogCapture) -> str:

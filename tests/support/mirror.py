@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from edgeinfer.catalog.store import Store, Stored
 from edgeinfer.cli.mirror import server_config
-from edgeinfer.server.sockets import address, bind
+from edgeinfer.server.http.sockets import address, bind
 from edgeinfer.settings import Settings
 
 REPO = "owner/some-GGUF"

@@ -15,18 +15,18 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
-from edgeinfer.engine.output import ChosenLogprob, Delta, EngineStats, Finish, TokenLogprob
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import NotReady
-from edgeinfer.server.app import create_app
-from edgeinfer.server.daemon import Choices
-from edgeinfer.server.serve import Server
-from edgeinfer.server.sockets import address, bind
+from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, TokenLogprob
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
+from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.server.build import create_app
+from edgeinfer.server.http.sockets import address, bind
+from edgeinfer.server.run import Server
+from edgeinfer.server.state import Choices
 from edgeinfer.settings import Settings
-from edgeinfer.worker.messages import Embeddings, ModelInfo, Prompt, Span, Tokens
-from edgeinfer.worker.supervisor import Supervisor
 
 TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}"
@@ -145,13 +145,13 @@ class Scripted(Supervisor):
 
     async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
         tokens = [256] * add_bos + [b for span in prompt for b in span.text.encode()]
-        return Tokens(1, tokens, [bytes([t]) if t < 256 else b"<s>" for t in tokens])
+        return Tokens(tokens, [bytes([t]) if t < 256 else b"<s>" for t in tokens])
 
     async def detokenize(self, tokens: list[int]) -> str:
         return bytes(tokens).decode()
 
     async def embed(self, inputs: list[Prompt]) -> Embeddings:
-        return Embeddings(1, [struct.pack("<4f", 0.8, 0.6, 0.0, 0.0) for _ in inputs], 3 * len(inputs))
+        return Embeddings([struct.pack("<4f", 0.8, 0.6, 0.0, 0.0) for _ in inputs], 3 * len(inputs))
 
 
 def application(supervisor: Supervisor, **settings: Any) -> FastAPI:

@@ -25,7 +25,7 @@ VARIABLE = "WORKER_FAULTS"
 def faulty(monkeypatch: pytest.MonkeyPatch, **faults: Any) -> None:
     """From now on workers have these faults."""
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.setattr("edgeinfer.worker.spawn.MODULE", "tests.support.worker_faults")
+    monkeypatch.setattr("edgeinfer.backends.llama_cpp.spawn.MODULE", "tests.support.worker_faults")
     monkeypatch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
     monkeypatch.setenv(VARIABLE, json.dumps(faults))
 
@@ -43,10 +43,10 @@ def die(how: str) -> None:
 
 
 def main() -> int:
+    from edgeinfer.backends.llama_cpp.worker import process
+    from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
     from edgeinfer.engine.backend import Backend, Batch, DecodeStatus
     from edgeinfer.engine.config import EngineConfig
-    from edgeinfer.worker import process
-    from edgeinfer.worker.runtime import Runtime, open_runtime
 
     faults = json.loads(os.environ[VARIABLE])
 

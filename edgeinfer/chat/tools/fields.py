@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from edgeinfer.chat.tools.events import CallArguments
+from edgeinfer.chat.events import CallArguments
 from edgeinfer.chat.tools.json_value import JsonValue
 from edgeinfer.chat.tools.lark import ANY, literal, one_of, pattern
 from edgeinfer.chat.tools.scanner import Scanner, Steps

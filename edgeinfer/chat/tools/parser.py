@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeinfer.chat.tools.events import CallBegin, Content
+from edgeinfer.chat.events import CallBegin, Content
 from edgeinfer.chat.tools.fields import parse_json
 from edgeinfer.chat.tools.format import ToolFormat
 from edgeinfer.chat.tools.scanner import Scanner, Steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TypeVar
 
-from edgeinfer.chat.tools.events import Event
+from edgeinfer.chat.events import Event
 
 T = TypeVar("T")
 

@@ -8,25 +8,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from edgeinfer.engine.constraint import Constraint, Grammars
-from edgeinfer.engine.guidance import Guidance
-from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.worker.frames import FrameSocket, to_daemon, to_worker
-from edgeinfer.worker.messages import (
+from edgeinfer.backends.llama_cpp.messages import (
     Cancel,
     Failed,
     Generate,
     Queued,
     Shutdown,
-    Span,
     Step,
     ToDaemon,
     Tokenize,
-    Tokens,
+    Tokenized,
     Working,
 )
-from edgeinfer.worker.process import WorkerProcess
-from edgeinfer.worker.runtime import FakeRuntime
+from edgeinfer.backends.llama_cpp.worker.process import WorkerProcess
+from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime
+from edgeinfer.engine.constraint import Constraint, Grammars
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import Guidance
+from edgeinfer.inference.types import Span
+from edgeinfer.ipc.frames import FrameSocket, to_daemon, to_worker
 from tests.engine.test_constraint import grammar
 from tests.support.engine import config
 
@@ -92,7 +92,7 @@ def test_other_requests_go_on_while_a_grammar_is_compiled(slow: Slow) -> None:
     slow.channel.send(Generate(2, [Span("hello")], SamplingParams(max_tokens=3, ignore_eos=True)))
     assert len(slow.texts(2)[2]) == 3
     slow.channel.send(Tokenize(3, [Span("ab")]))
-    assert isinstance(slow.channel.receive(), Tokens)
+    assert isinstance(slow.channel.receive(), Tokenized)
     slow.go.set()
     assert slow.texts(1) == {1: '"formed"'}
 
@@ -105,7 +105,7 @@ def test_a_request_cancelled_while_its_grammar_is_compiled_never_runs(slow: Slow
     for id in (1, 2):
         slow.channel.send(Cancel(id))
     slow.channel.send(Tokenize(3, [Span("ab")]))
-    assert isinstance(slow.channel.receive(), Tokens)  # the reader has read that
+    assert isinstance(slow.channel.receive(), Tokenized)  # the reader has read that
     slow.channel.send(formed(4))
     slow.go.set()
     assert slow.texts(4) == {4: '"formed"'}

@@ -11,9 +11,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeinfer.backends.llama_cpp.messages import (
+    Cancel,
+    Detokenize,
+    Detokenized,
+    Embed,
+    Embedded,
+    Failed,
+    Generate,
+    Load,
+    LogLine,
+    Message,
+    Ping,
+    Pong,
+    Queued,
+    Ready,
+    Shutdown,
+    Step,
+    ToDaemon,
+    Tokenize,
+    Tokenized,
+    ToWorker,
+    Working,
+)
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.guidance import NO_GUIDANCE
-from edgeinfer.engine.output import (
+from edgeinfer.errors import ErrorData
+from edgeinfer.inference.output import (
     Begun,
     ChosenLogprob,
     Delta,
@@ -23,36 +46,11 @@ from edgeinfer.engine.output import (
     Produced,
     TokenLogprob,
 )
-from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.errors import ErrorData
-from edgeinfer.worker import frames
-from edgeinfer.worker.frames import FrameSocket
-from edgeinfer.worker.messages import (
-    Cancel,
-    Detokenize,
-    Embed,
-    Embeddings,
-    Failed,
-    FimTokens,
-    Generate,
-    Load,
-    LogLine,
-    Message,
-    ModelInfo,
-    Ping,
-    Pong,
-    Queued,
-    Ready,
-    Shutdown,
-    Span,
-    Step,
-    Text,
-    ToDaemon,
-    Tokenize,
-    Tokens,
-    ToWorker,
-    Working,
-)
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import NO_GUIDANCE
+from edgeinfer.inference.types import Embeddings, FimTokens, ModelInfo, Span, Tokens
+from edgeinfer.ipc import frames
+from edgeinfer.ipc.frames import FrameSocket
 
 PARAMS = SamplingParams(
     7, 0.5, 3, 0.9, 0.1, 1.1, -1, 0.2, 0.3, {5: -100.0, 6: 1.5}, 2**63, ("a", "é"), True, 4
@@ -105,9 +103,9 @@ TO_DAEMON: list[ToDaemon] = [
     Step([Delta(1, 0, "a", [1], None, None, BEGUN, PENDING)], STATS),
     Step([], STATS),
     Failed(1, ErrorData("queue_full", "m", "p", "h", 5)),
-    Tokens(1, [1, 2], [b"a", b"\xff\x00"]),
-    Text(2, "\ufffd😀"),
-    Embeddings(3, [b"\x00\x00\x80\x3f"], 17),
+    Tokenized(1, Tokens([1, 2], [b"a", b"\xff\x00"])),
+    Detokenized(2, "\ufffd😀"),
+    Embedded(3, Embeddings([b"\x00\x00\x80\x3f"], 17)),
     LogLine(30, "llama.cpp", "a line"),
 ]
 
@@ -195,7 +193,7 @@ def test_the_blocking_end_sends_whole_frames_from_many_threads() -> None:
 
     def send(text: str) -> None:
         for _ in range(20):
-            sender.send(Text(1, text))
+            sender.send(Detokenized(1, text))
 
     threads = [threading.Thread(target=send, args=(text,)) for text in texts]
     with ours, theirs:
@@ -204,7 +202,7 @@ def test_the_blocking_end_sends_whole_frames_from_many_threads() -> None:
         found = [receiver.receive() for _ in range(160)]
         for thread in threads:
             thread.join()
-    assert dict.fromkeys(texts, 20) == Counter(m.text for m in found if isinstance(m, Text))
+    assert dict.fromkeys(texts, 20) == Counter(m.text for m in found if isinstance(m, Detokenized))
 
 
 @given(st.lists(st.text(), max_size=5), st.lists(st.integers(0, 2**31 - 1), max_size=20))

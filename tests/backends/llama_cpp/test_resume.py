@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeinfer.backends.llama_cpp.in_flight import Generation
+from edgeinfer.backends.llama_cpp.messages import Generate
 from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import END, FakeBackend, FakeVocab
-from edgeinfer.engine.guidance import NO_GUIDANCE, Guidance
-from edgeinfer.engine.output import Begun, Delta, Finish, Pending, Produced
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.engine.sequence import Request
 from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, InvalidRequest
-from edgeinfer.worker.asked import Generation
-from edgeinfer.worker.messages import Generate
+from edgeinfer.inference.output import Begun, Delta, Finish, Pending, Produced
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
 from tests.engine.test_constraint import BUDGET, PERSON, THOUGHT, grammar
 from tests.support.engine import Answer, Clock, Driver, assert_clean, config, encode
 

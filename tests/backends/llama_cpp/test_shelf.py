@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.messages import Shelf
+from edgeinfer.backends.llama_cpp.worker.prefix_store import LEAST, load, save
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
-from edgeinfer.engine.output import Finish
-from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.worker.messages import Shelf
-from edgeinfer.worker.shelf import LEAST, load, save
-from edgeinfer.worker.supervisor import Supervisor
+from edgeinfer.inference.output import Finish
+from edgeinfer.inference.sampling import SamplingParams
 from tests.backends.llama_cpp.test_supervisor import asked, supervised
 from tests.support.engine import LAYOUTS, Clock, Driver, config
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.output import Delta, Finish
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import ContextLengthExceeded, QueueFull
-from edgeinfer.worker.messages import Span
-from edgeinfer.worker.supervisor import Supervisor
+from edgeinfer.inference.output import Delta, Finish
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.types import Span
 from tests.backends.llama_cpp.test_supervisor import eventually, supervised
 from tests.support.engine import LAYOUTS
 

@@ -12,10 +12,9 @@ import msgspec
 import psutil
 import pytest
 
+from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import BOS
-from edgeinfer.engine.output import Delta, Finish
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import (
     ContextLengthExceeded,
     EdgeinferError,
@@ -26,8 +25,9 @@ from edgeinfer.errors import (
     ShuttingDown,
     WorkerDied,
 )
-from edgeinfer.worker.messages import Span
-from edgeinfer.worker.supervisor import Supervisor
+from edgeinfer.inference.output import Delta, Finish
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.types import Span
 from tests.support.engine import config, plain
 
 FAKE = config(ctx=2048, batch=512)

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from edgeinfer.backends.llama_cpp.launcher import Launcher
+from edgeinfer.backends.llama_cpp.safe_mode import Attempt, Fallbacks, changes, remembered, safer, smaller
+from edgeinfer.backends.llama_cpp.worker_exit import Death, oom_kills
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU
-from edgeinfer.worker.death import Death, oom_kills
-from edgeinfer.worker.fallback import Attempt, Fallbacks, changes, remembered, safer, smaller
-from edgeinfer.worker.launcher import Launcher
+from edgeinfer.inference.sampling import SamplingParams
 from tests.backends.llama_cpp.test_supervisor import FAKE, SLOW, asked, eventually, kill, supervised, text
 from tests.support.engine import plain
 from tests.support.worker_faults import faulty
@@ -255,7 +255,7 @@ async def test_too_little_memory_at_the_start_makes_a_smaller_plan(monkeypatch: 
         load=[{"if": {"parallel": 8}, "how": "memory"}, {"if": {"parallel": 4}, "how": "SIGKILL"}],
     )
     kills = iter(range(100))  # the kernel's count rises all the time
-    monkeypatch.setattr("edgeinfer.worker.client.oom_kills", lambda: next(kills))
+    monkeypatch.setattr("edgeinfer.backends.llama_cpp.handle.oom_kills", lambda: next(kills))
     async with supervised(FAKE) as supervisor:
         await supervisor.ready()
         assert (2, 2) == (supervisor.config.parallel, len(supervisor.fallback))
@@ -265,7 +265,7 @@ async def test_too_little_memory_at_the_start_makes_a_smaller_plan(monkeypatch: 
 async def test_an_answer_survives_that_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker was killed for it: the next one has a smaller plan, and goes on."""
     kills = 0
-    monkeypatch.setattr("edgeinfer.worker.client.oom_kills", lambda: kills)
+    monkeypatch.setattr("edgeinfer.backends.llama_cpp.handle.oom_kills", lambda: kills)
     async with supervised(SLOW) as supervisor:
         params = SamplingParams(seed=1, max_tokens=30, ignore_eos=True)
         found = ""

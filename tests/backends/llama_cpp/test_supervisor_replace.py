@@ -15,9 +15,9 @@ import pytest
 from msgspec.structs import replace
 
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.output import Delta
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import ModelLoadFailed, ShuttingDown
+from edgeinfer.inference.output import Delta
+from edgeinfer.inference.sampling import SamplingParams
 from tests.backends.llama_cpp.test_supervisor import (
     FAKE,
     SLOW,

@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.in_flight import Asked, Generation
+from edgeinfer.backends.llama_cpp.messages import Cancel, Generate
+from edgeinfer.backends.llama_cpp.quarantine import Suspects
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.output import Delta
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.errors import NotReady, WorkerDied
-from edgeinfer.worker.asked import Asked, Generation
-from edgeinfer.worker.messages import Cancel, Generate, Span
-from edgeinfer.worker.supervisor import Supervisor
-from edgeinfer.worker.suspects import Suspects
+from edgeinfer.inference.output import Delta
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.types import Span
 from tests.backends.llama_cpp.test_supervisor import SLOW, asked, eventually, kill, supervised, text
 from tests.support.engine import plain
 from tests.support.worker_faults import faulty

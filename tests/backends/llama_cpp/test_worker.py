@@ -13,19 +13,12 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.fake import BOS, CONTROL, END
-from edgeinfer.engine.output import Begun, EngineStats, Finish, Produced
-from edgeinfer.engine.sampling import SamplingParams
-from edgeinfer.errors import EdgeinferError
-from edgeinfer.llama.logs import LogCapture
-from edgeinfer.worker import frames
-from edgeinfer.worker.frames import FrameSocket
-from edgeinfer.worker.messages import (
+from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.messages import (
     Cancel,
     Detokenize,
+    Detokenized,
     Embed,
-    Embeddings,
     Failed,
     Generate,
     Load,
@@ -33,19 +26,24 @@ from edgeinfer.worker.messages import (
     Message,
     Ping,
     Pong,
-    Prompt,
     Queued,
     Ready,
     Shutdown,
-    Span,
     Step,
-    Text,
     ToDaemon,
     Tokenize,
-    Tokens,
+    Tokenized,
     Working,
 )
-from edgeinfer.worker.runtime import FakeRuntime, open_runtime
+from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime, open_runtime
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.fake import BOS, CONTROL, END
+from edgeinfer.errors import EdgeinferError
+from edgeinfer.inference.output import Begun, EngineStats, Finish, Produced
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.types import Embeddings, Prompt, Span
+from edgeinfer.ipc import frames
+from edgeinfer.ipc.frames import FrameSocket
 from tests.support.engine import config, plain
 
 PATIENCE = 60.0
@@ -63,7 +61,7 @@ class Process:
         self._socket.settimeout(PATIENCE)
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edgeinfer.worker.process", str(theirs.fileno())],
+                [sys.executable, "-m", "edgeinfer.backends.llama_cpp.worker.process", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stderr=subprocess.PIPE,
             )
@@ -181,17 +179,17 @@ def test_a_prompt_is_made_of_texts_and_tokens(shared: Process) -> None:
     """Control tokens only where a text is trusted; BOS first where the model wants one."""
     spans = [Span(CONTROL[END], True), Span(CONTROL[END], False)]
     shared.send(Tokenize(1, spans, add_bos=True))
-    found = shared.receive(Tokens)
+    found = shared.receive(Tokenized).tokens
     assert [BOS, END, *CONTROL[END].encode()] == found.tokens
     assert CONTROL[BOS].encode() + 2 * CONTROL[END].encode() == b"".join(found.pieces)
     shared.send(Tokenize(2, spans))
-    assert [END, *CONTROL[END].encode()] == shared.receive(Tokens).tokens
+    assert [END, *CONTROL[END].encode()] == shared.receive(Tokenized).tokens.ids
 
 
 def test_bos_is_not_put_before_one_that_is_there(shared: Process) -> None:
     """Chat templates often write it themselves."""
     shared.send(Tokenize(1, [Span(CONTROL[BOS] + "a")], add_bos=True))
-    assert [BOS, ord("a")] == shared.receive(Tokens).tokens
+    assert [BOS, ord("a")] == shared.receive(Tokenized).tokens.ids
 
 
 def test_an_empty_text_before_tokens_brings_bos_before_them(worker: Process) -> None:
@@ -220,7 +218,7 @@ def test_a_text_to_answer_gets_a_bos_if_it_may(worker: Process, add_bos: bool, n
 def test_tokens_become_text_again(shared: Process) -> None:
     """Control tokens shown, broken characters replaced."""
     shared.send(Detokenize(1, [BOS, *"é".encode(), 0xFF]))
-    assert CONTROL[BOS] + "é\ufffd" == shared.receive(Text).text
+    assert CONTROL[BOS] + "é\ufffd" == shared.receive(Detokenized).text
 
 
 def test_vectors_come_normalised_and_in_order(shared: Process) -> None:
@@ -256,14 +254,14 @@ def test_what_cannot_be_answered_is_refused_and_nothing_else(
     failed = shared.receive(Failed)
     assert (7, code) == (failed.id, failed.error.code)
     shared.send(Detokenize(8, [97]))
-    assert Text(8, "a") == shared.receive(Text)
+    assert Detokenized(8, "a") == shared.receive(Detokenized)
 
 
 def test_a_request_cancelled_inside_its_prefill_stops_at_once(slow: Process) -> None:
     """Its first chunk alone would take 2.5 s: it is never finished, and the next is served."""
     slow.send(generate(1, "x" * 2000))
     slow.send(Tokenize(2, [Span("a")]))
-    slow.receive(Tokens)  # the reader has read the request
+    slow.receive(Tokenized)  # the reader has read the request
     slow.send(Cancel(1))
     slow.send(generate(3, "hello", max_tokens=1, ignore_eos=True))
     step = slow.receive(Step)
@@ -287,7 +285,7 @@ def test_tokenizing_does_not_wait_for_the_engine(slow: Process) -> None:
     """The reader's thread answers while a long prompt is computed."""
     slow.send(generate(1, "x" * 2000))
     slow.send(Tokenize(2, [Span("ab")]))
-    assert [97, 98] == slow.receive(Tokens).tokens
+    assert [97, 98] == slow.receive(Tokenized).tokens.ids
     slow.send(Cancel(1))
 
 
@@ -417,7 +415,7 @@ def test_a_worker_survives_ctrl_c(worker: Process) -> None:
     """It goes to the whole group; the daemon decides."""
     worker.process.send_signal(signal.SIGINT)
     worker.send(Detokenize(1, [97]))
-    assert "a" == worker.receive(Text).text
+    assert "a" == worker.receive(Detokenized).text
 
 
 @pytest.mark.parametrize("content", [None, b"", b"GGUF\x03\x00\x00\x00", b"no model"], ids=str)
@@ -456,9 +454,9 @@ def test_a_real_model_answers_in_a_worker(empty: Process, model_file: Path) -> N
     texts = empty.answer(1, 2)
     assert texts[1] == texts[2]
     empty.send(Tokenize(3, [Span("Hello there", False)]))
-    tokens = empty.receive(Tokens).tokens
+    tokens = empty.receive(Tokenized).tokens.ids
     empty.send(Detokenize(4, tokens))
-    assert "Hello there" == empty.receive(Text).text
+    assert "Hello there" == empty.receive(Detokenized).text
     empty.send(Embed(5, [[Span("Hello")], [Span("Hello")]]))
     found = empty.receive(Embeddings)
     assert found.vectors[0] == found.vectors[1]

@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgeinfer.backends.llama_cpp.binding.embedder import Embedder, open_embedder
+from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.worker.runtime import open_runtime
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ContextLengthExceeded
-from edgeinfer.llama.embedder import Embedder, open_embedder
-from edgeinfer.llama.logs import LogCapture
-from edgeinfer.llama.model import Model
-from edgeinfer.worker.messages import Span
-from edgeinfer.worker.runtime import open_runtime
+from edgeinfer.inference.types import Span
 
 TEXTS = [
     "Turn on the light in the kitchen.",

@@ -10,16 +10,16 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
+from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.binding.model import Model
 from edgeinfer.engine.backend import Batch, DecodeStatus
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.engine import Engine
-from edgeinfer.engine.output import Finish
-from edgeinfer.engine.sampling import SamplingParams
 from edgeinfer.engine.sequence import Request
 from edgeinfer.errors import ModelLoadFailed
-from edgeinfer.llama.context import LlamaBackend
-from edgeinfer.llama.logs import LogCapture
-from edgeinfer.llama.model import Model
+from edgeinfer.inference.output import Finish
+from edgeinfer.inference.sampling import SamplingParams
 
 PLAIN = "You are edgeinfer-nano, a small assistant on this device."
 TOOLS = "\n".join(

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.llama.logs import LogCapture
-from edgeinfer.llama.model import Model
-from edgeinfer.llama.vocab import LlamaVocab
 from tests.backends.llama_cpp.binding.test_llama import PROMPTS
 
 

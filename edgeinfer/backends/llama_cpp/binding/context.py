@@ -1,0 +1,121 @@
+"""The `Backend` that is llama.cpp: a context, its KV cache and its logits."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from typing import Any
+
+import llama_cpp.llama_cpp as lib
+import numpy as np
+
+from edgeinfer.backends.llama_cpp.binding.batch import BatchView
+from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.engine.backend import Batch, DecodeStatus, Row
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.errors import ModelLoadFailed
+
+log = logging.getLogger("edgeinfer.backends.llama_cpp.binding")
+
+GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}
+STATUS = {0: DecodeStatus.OK, 1: DecodeStatus.NO_SPACE, 2: DecodeStatus.ABORTED}
+FLASH_OFF, FLASH_ON = 0, 1
+
+
+class LlamaBackend:
+    """A llama_context for `config`. Used by one thread, `abort` excepted. `close` frees it."""
+
+    def __init__(self, model: Model, config: EngineConfig) -> None:
+        self.vocab = model.vocab
+        self._vocab_size = model.vocab.size
+        self._streams = config.layout == "streams"
+        self._abort_flag = ctypes.create_string_buffer(2)
+        self._abort_callback = abort_callback()
+        params = self._params(config)
+        self._context = lib.llama_init_from_model(model.pointer, params)
+        if not self._context:
+            raise ModelLoadFailed(
+                f"no context of {params.n_ctx} tokens for {config.model}: {model.log.reason}",
+                hint="lower --parallel or --ctx",
+            )
+        self._memory = lib.llama_get_memory(self._context)
+        self._views: dict[int, BatchView] = {}
+
+    def _params(self, config: EngineConfig) -> Any:
+        slots = config.slots
+        params = lib.llama_context_default_params()
+        params.n_ctx = slots * padded(config.ctx) if self._streams else padded(config.cells)
+        params.n_batch = config.batch
+        params.n_ubatch = min(config.ubatch, config.batch)
+        params.n_seq_max = slots
+        # The default sizes the output buffer for logits of every token: 600 KB each at 152k.
+        params.n_outputs_max = slots
+        params.n_threads = params.n_threads_batch = config.threads
+        params.flash_attn_type = FLASH_ON if config.flash_attention else FLASH_OFF
+        params.type_k = params.type_v = GGML_TYPES[config.kv_type]
+        params.kv_unified = not self._streams
+        params.no_perf = True
+        params.abort_callback = self._abort_callback
+        params.abort_callback_data = ctypes.cast(self._abort_flag, ctypes.c_void_p)
+        return params
+
+    def decode(self, batch: Batch) -> DecodeStatus:
+        view = self._views.get(id(batch))
+        if view is None:
+            view = self._views[id(batch)] = BatchView(batch)
+        code = lib.llama_decode(self._context, view.of(batch))
+        if code < 0:
+            log.error("llama_decode returned %d for a batch of %d tokens", code, batch.size)
+        return STATUS.get(code, DecodeStatus.FAILED)
+
+    def logits(self, index: int) -> Row:
+        pointer = lib.llama_get_logits_ith(self._context, index)
+        if not pointer:
+            raise IndexError(f"no logits for token {index} of the batch")
+        return np.ctypeslib.as_array(pointer, (self._vocab_size,))
+
+    def remove(self, sequence: int, start: int, end: int = -1) -> bool:
+        return bool(lib.llama_memory_seq_rm(self._memory, sequence, start, end))
+
+    def copy(self, source: int, target: int, end: int = -1) -> None:
+        # Across streams llama.cpp aborts the process for anything but a whole sequence.
+        start = -1 if self._streams else 0
+        lib.llama_memory_seq_cp(self._memory, source, target, start, -1 if self._streams else end)
+
+    def length(self, sequence: int) -> int:
+        return int(lib.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def save(self, sequence: int) -> bytes:
+        size = lib.llama_state_seq_get_size(self._context, sequence)
+        buffer = (ctypes.c_uint8 * size)()
+        written = lib.llama_state_seq_get_data(self._context, buffer, size, sequence)
+        return bytes(memoryview(buffer)[:written])
+
+    def restore(self, sequence: int, data: bytes) -> bool:
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        read = lib.llama_state_seq_set_data(self._context, buffer, len(data), sequence)
+        if read != len(data):
+            self.remove(sequence, 0)
+        return bool(read == len(data))
+
+    def abort(self) -> None:
+        self._abort_flag[0] = b"\x01"
+
+    def clear_abort(self) -> None:
+        self._abort_flag[0] = b"\x00"
+
+    def close(self) -> None:
+        if self._context:
+            lib.llama_free(self._context)
+            self._context = None
+
+
+def abort_callback() -> Any:
+    """libc's strlen over a one-character flag buffer: polled for each graph node without taking the GIL."""
+    strlen = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value or 0
+    return lib.ggml_abort_callback(strlen)
+
+
+def padded(n: int) -> int:
+    """llama.cpp rounds a context up to a multiple of 256."""
+    return (n + 255) // 256 * 256

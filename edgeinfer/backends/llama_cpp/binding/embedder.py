@@ -1,0 +1,139 @@
+"""Embeddings, in a context of their own: there every token is an output.
+
+An encoder looks both ways, so an input has to go through it in one piece. A decoder reads an input in chunks,
+because llama.cpp computes logits for every output even where only embeddings are wanted: 600 KB a token at a
+vocabulary of 152k.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import llama_cpp.llama_cpp as lib
+import numpy as np
+
+from edgeinfer.backends.llama_cpp.binding.batch import BatchView
+from edgeinfer.backends.llama_cpp.binding.context import FLASH_OFF, padded
+from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.engine.backend import Batch, Row
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.errors import ContextLengthExceeded, DecodeFailed, ModelLoadFailed
+
+POOLING_NONE, POOLING_MEAN, POOLING_LAST = 0, 1, 3
+CHUNK = 128
+"""Tokens that a decoder reads at once."""
+
+
+class Embedder(ABC):
+    """One L2-normalised vector of shape (n_embd,) an input. `close` frees the context."""
+
+    def __init__(self, model: Model, config: EngineConfig, batch: int) -> None:
+        self.longest = min(config.ctx, model.n_ctx_train)
+        self._n_embd = model.n_embd
+        self._batch = Batch(batch)
+        self._view = BatchView(self._batch)
+        self._pooling = model.pooling
+        self._context = self._open(model, config)
+        if not self._context:
+            raise ModelLoadFailed(f"no embedding context for {config.model}")
+
+    def embed(self, inputs: list[list[int]], between: Callable[[], None] = lambda: None) -> list[Row]:
+        """Vectors in the order of the inputs; `between` is called after each.
+
+        Raises:
+            ContextLengthExceeded: an input is longer than `longest`.
+        """
+        for i, tokens in enumerate(inputs):
+            if len(tokens) > self.longest:
+                raise ContextLengthExceeded(
+                    f"input {i} has {len(tokens)} tokens, and an embedding takes {self.longest}",
+                    param="input",
+                )
+        vectors = []
+        for tokens in inputs:
+            vectors.append(normalised(self._compute(tokens)))
+            between()
+        return vectors
+
+    def close(self) -> None:
+        if self._context:
+            lib.llama_free(self._context)
+            self._context = None
+
+    def _open(self, model: Model, config: EngineConfig) -> Any:
+        params = lib.llama_context_default_params()
+        params.n_ctx = padded(self.longest)
+        params.n_batch = params.n_ubatch = self._batch.capacity
+        params.n_seq_max = 1
+        params.n_threads = params.n_threads_batch = config.threads
+        params.embeddings = True
+        params.no_perf = True
+        self._configure(params)
+        return lib.llama_init_from_model(model.pointer, params)
+
+    @abstractmethod
+    def _configure(self, params: Any) -> None: ...
+
+    @abstractmethod
+    def _compute(self, tokens: list[int]) -> Row: ...
+
+    def _run(self, start: int, tokens: list[int]) -> None:
+        self._batch.clear()
+        self._batch.add(0, start, tokens, output=True)
+        self._batch.outputs[: self._batch.size] = 1
+        if code := lib.llama_decode(self._context, self._view.of(self._batch)):
+            raise DecodeFailed(f"the embedding could not be computed (code {code})")
+
+    def _row(self, pointer: Any) -> Row:
+        return np.ctypeslib.as_array(pointer, (self._n_embd,)).copy()
+
+
+class EncoderEmbedder(Embedder):
+    """A model such as BERT, which pools as its file says, else by the mean."""
+
+    def __init__(self, model: Model, config: EngineConfig) -> None:
+        super().__init__(model, config, padded(min(config.ctx, model.n_ctx_train)))
+
+    def _configure(self, params: Any) -> None:
+        params.pooling_type = self._pooling or POOLING_MEAN
+
+    def _compute(self, tokens: list[int]) -> Row:
+        if memory := lib.llama_get_memory(self._context):
+            lib.llama_memory_clear(memory, True)
+        self._run(0, tokens)
+        return self._row(lib.llama_get_embeddings_seq(self._context, 0))
+
+
+class DecoderEmbedder(Embedder):
+    """A model that can also write: the mean over its tokens, or the last one's if its file says so."""
+
+    def __init__(self, model: Model, config: EngineConfig) -> None:
+        super().__init__(model, config, CHUNK)
+
+    def _configure(self, params: Any) -> None:
+        params.pooling_type = POOLING_NONE
+        params.flash_attn_type = FLASH_OFF
+
+    def _compute(self, tokens: list[int]) -> Row:
+        lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
+        total = np.zeros(self._n_embd, np.float32)
+        for start in range(0, len(tokens), CHUNK):
+            chunk = tokens[start : start + CHUNK]
+            self._run(start, chunk)
+            if self._pooling == POOLING_LAST:
+                total = self._row(lib.llama_get_embeddings_ith(self._context, len(chunk) - 1))
+            else:
+                rows = lib.llama_get_embeddings(self._context)
+                total += np.ctypeslib.as_array(rows, (len(chunk), self._n_embd)).sum(axis=0)
+        return total
+
+
+def open_embedder(model: Model, config: EngineConfig) -> Embedder:
+    return DecoderEmbedder(model, config) if model.has_decoder else EncoderEmbedder(model, config)
+
+
+def normalised(vector: Row) -> Row:
+    vector /= np.float32(np.linalg.norm(vector) or 1)
+    return vector

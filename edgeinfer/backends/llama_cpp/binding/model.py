@@ -1,0 +1,121 @@
+"""A loaded GGUF model: its weights, and what its metadata says."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from pathlib import Path
+
+import llama_cpp.llama_cpp as lib
+
+from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.errors import ModelLoadFailed, NoGPU
+from edgeinfer.inference.types import ModelInfo
+
+LOAD_READ, LOAD_MMAP = 0, 1
+"""llama_load_mode."""
+
+SAMPLING_KEYS = {
+    "general.sampling.temp": ("temperature", 100),
+    "general.sampling.top_k": ("top_k", 1_000_000),
+    "general.sampling.top_p": ("top_p", 1),
+    "general.sampling.min_p": ("min_p", 1),
+}
+"""Metadata key -> our name, and the largest value that makes sense; the smallest is 0."""
+
+
+class Model:
+    """Owns a llama_model. `close` frees it; contexts made from it must be closed before."""
+
+    def __init__(self, config: EngineConfig, log: LogCapture) -> None:
+        lib.llama_backend_init()
+        if config.gpu_layers and not lib.llama_supports_gpu_offload():
+            raise NoGPU(
+                f"llama.cpp finds no GPU for {config.model}",
+                hint="gpu_layers = 0 does without; edgeinfer plan tells what this machine has",
+            )
+        self.log = log
+        params = lib.llama_model_default_params()
+        params.n_gpu_layers = config.gpu_layers
+        params.load_mode = LOAD_MMAP if config.mmap else LOAD_READ
+        params.use_extra_bufts = config.repack
+        self.pointer = lib.llama_model_load_from_file(str(config.model).encode(), params)
+        if not self.pointer:
+            raise ModelLoadFailed(
+                f"{config.model}: {log.reason}", hint="is it a whole GGUF file of a known architecture?"
+            )
+        self.vocab = LlamaVocab(lib.llama_model_get_vocab(self.pointer))
+        self.n_embd = int(lib.llama_model_n_embd_out(self.pointer))
+        self.n_ctx_train = int(lib.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def has_decoder(self) -> bool:
+        """False for models such as BERT, which embed and don't generate."""
+        causal = self.meta(f"{self.meta('general.architecture')}.attention.causal")
+        return bool(lib.llama_model_has_decoder(self.pointer)) and causal != "false"
+
+    @property
+    def pooling(self) -> int | None:
+        """llama_pooling_type that the file asks for, None where it does not say."""
+        value = self.meta(f"{self.meta('general.architecture')}.pooling_type")
+        return int(value) if value and value.isdigit() else None
+
+    def meta(self, key: str) -> str | None:
+        """A metadata value as text, None where the file lacks it."""
+        size = lib.llama_model_meta_val_str(self.pointer, key.encode(), None, 0)
+        if size < 0:
+            return None
+        buffer = ctypes.create_string_buffer(size + 1)
+        lib.llama_model_meta_val_str(self.pointer, key.encode(), buffer, size + 1)
+        return buffer.value.decode("utf-8", "replace")
+
+    def chat_templates(self) -> dict[str, str]:
+        """The file's Jinja templates by name; the plain one is "default"."""
+        found = {}
+        for name in (None, "tool_use"):
+            source = lib.llama_model_chat_template(self.pointer, name.encode() if name else None)
+            if source:
+                found[name or "default"] = source.decode("utf-8", "replace")
+        return found
+
+    def sampling(self) -> dict[str, float]:
+        """The sampling values that the file recommends, those out of range left out."""
+        found = {}
+        for key, (name, largest) in SAMPLING_KEYS.items():
+            with contextlib.suppress(ValueError):
+                value = float(self.meta(key) or "nan")
+                if 0 <= value <= largest:
+                    found[name] = value
+        return found
+
+    def info(self, config: EngineConfig) -> ModelInfo:
+        buffer = ctypes.create_string_buffer(256)
+        lib.llama_model_desc(self.pointer, buffer, 256)
+        return ModelInfo(
+            name=config.name,
+            path=str(Path(config.model).resolve()),
+            architecture=self.meta("general.architecture") or "",
+            description=buffer.value.decode("utf-8", "replace"),
+            n_params=int(lib.llama_model_n_params(self.pointer)),
+            size=int(lib.llama_model_size(self.pointer)),
+            vocab_size=self.vocab.size,
+            n_embd=self.n_embd,
+            n_ctx_train=self.n_ctx_train,
+            ctx=config.ctx,
+            parallel=config.parallel,
+            generates=self.has_decoder,
+            add_bos=self.vocab.add_bos,
+            bos=self.vocab.text(self.vocab.bos),
+            eos=self.vocab.text(self.vocab.eos),
+            control_tokens=self.vocab.control_tokens(),
+            chat_templates=self.chat_templates(),
+            sampling=self.sampling(),
+            fim=self.vocab.fim,
+        )
+
+    def close(self) -> None:
+        if self.pointer:
+            lib.llama_model_free(self.pointer)
+            self.pointer = None

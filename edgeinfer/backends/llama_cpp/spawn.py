@@ -1,0 +1,39 @@
+"""The birth of a worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+
+MODULE = "edgeinfer.backends.llama_cpp.worker.process"
+ENVIRONMENT = {
+    "GGML_NO_BACKTRACE": "1",  # else an abort attaches a debugger to the dying worker
+    "GOMP_SPINCOUNT": "10000",  # OpenMP's barrier must not spin while another process wants the core
+    "OPENBLAS_NUM_THREADS": "1",  # numpy computes little here, and llama.cpp has the cores
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+async def spawn() -> tuple[Process, socket.socket]:
+    """A worker that waits for its first message, and our end of the socket to it. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                MODULE,
+                str(theirs.fileno()),
+                pass_fds=(theirs.fileno(),),
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=PIPE,
+                env={**ENVIRONMENT, **os.environ},
+            )
+        except BaseException:
+            ours.close()
+            raise
+    return process, ours

@@ -1,0 +1,40 @@
+"""What a message gives as a prompt, as the model's tokens."""
+
+from __future__ import annotations
+
+from edgeinfer.backends.llama_cpp.worker.runtime import Runtime
+from edgeinfer.errors import InvalidRequest
+from edgeinfer.inference.types import Prompt
+
+
+class Prompts:
+    """Tokenizes for one runtime. Thread-safe."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def tokens(self, prompt: Prompt, *, add_bos: bool) -> list[int]:
+        """To generate from. A prompt that begins with a token gets no BOS."""
+        vocab = self._runtime.vocab
+        tokens: list[int] = []
+        for part in prompt:
+            tokens += [part] if isinstance(part, int) else vocab.tokenize(part.text, special=part.trusted)
+        given = bool(prompt) and isinstance(prompt[0], int)
+        if add_bos and not given and vocab.add_bos and vocab.bos is not None and tokens[:1] != [vocab.bos]:
+            tokens.insert(0, vocab.bos)
+        return tokens
+
+    def embedded(self, prompt: Prompt) -> list[int]:
+        """To embed. Raises InvalidRequest."""
+        tokens = self._runtime.embed_tokens(prompt)
+        self.check(tokens)
+        if not tokens:
+            raise InvalidRequest("an input is empty", param="input")
+        return tokens
+
+    def check(self, tokens: list[int]) -> None:
+        """Raises InvalidRequest for a token that the vocabulary lacks."""
+        size = self._runtime.vocab.size
+        bad = next((t for t in tokens if not 0 <= t < size), None)
+        if bad is not None:
+            raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="tokens")

@@ -1,0 +1,184 @@
+"""What a worker needs of a model, whichever backend computes it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row, Vocab
+from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.fake import CONTROL, FakeBackend
+from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.inference.types import ModelInfo, Prompt, Span
+
+if TYPE_CHECKING:
+    from edgeinfer.backends.llama_cpp.binding.embedder import Embedder
+
+FAKE = "fake"
+
+
+class Runtime(Protocol):
+    """A loaded model. `backend` is None for one that can only embed.
+
+    `step_ms`: what its longest step takes, going by the self-test.
+    """
+
+    config: EngineConfig
+    info: ModelInfo
+    backend: Backend | None
+    step_ms: float
+
+    @property
+    def vocab(self) -> Vocab: ...
+
+    def embed_tokens(self, prompt: Prompt) -> list[int]:
+        """Tokens of an input to embed, with what the model wants around a text."""
+        ...
+
+    def embed(self, inputs: list[list[int]], between: Callable[[], None] = ...) -> list[Row]:
+        """`between` is called now and then: many inputs take their time."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_runtime(config: EngineConfig, markers: Sequence[str] = ()) -> Runtime:
+    """Load the model that `config` names. `markers`: control tokens that are text.
+
+    Raises:
+        ModelLoadFailed: it can't be loaded, or fails its self-test.
+    """
+    return FakeRuntime(config) if is_fake(config.model) else LlamaRuntime(config, markers)
+
+
+def is_fake(model: str) -> bool:
+    """The model "fake", or "fake:MS" with so many milliseconds a token."""
+    return model.split(":")[0] == FAKE
+
+
+class LlamaRuntime:
+    """A GGUF file through llama.cpp. The embedding context is made when first asked for: it costs memory."""
+
+    def __init__(self, config: EngineConfig, markers: Sequence[str] = ()) -> None:
+        from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
+        from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+        from edgeinfer.backends.llama_cpp.binding.model import Model
+
+        self.config = config
+        self._log = LogCapture(logging.getLogger("llama.cpp"))
+        self._model = Model(config, self._log)
+        self.vocab = self._model.vocab
+        self.vocab.show(markers)
+        self.info = self._model.info(config)
+        self.backend: Backend | None = None
+        self._closing: list[Callable[[], None]] = [self._model.close]
+        self._embedder: Embedder | None = None
+        if self.info.generates:
+            self.backend = backend = LlamaBackend(self._model, config)
+            self._closing.append(backend.close)
+            self.step_ms = self_test(backend, config) * config.batch
+        else:
+            self.step_ms = self._test_embedding() * config.ctx
+
+    def embed_tokens(self, prompt: Prompt) -> list[int]:
+        tokens: list[int] = []
+        for part in prompt:
+            if isinstance(part, int):
+                tokens.append(part)
+            else:
+                tokens += self.vocab.tokenize(part.text, special=part.trusted, add_special=True)
+        return tokens
+
+    def embed(self, inputs: list[list[int]], between: Callable[[], None] = lambda: None) -> list[Row]:
+        from edgeinfer.backends.llama_cpp.binding.embedder import open_embedder
+
+        if self._embedder is None:
+            self._embedder = open_embedder(self._model, self.config)
+            self._closing.append(self._embedder.close)
+        return self._embedder.embed(inputs, between)
+
+    def _test_embedding(self) -> float:
+        """As self_test, for a model that does nothing else."""
+        n = min(self.config.ubatch, self.config.ctx - 1, self.info.n_ctx_train)
+        started = time.monotonic()
+        (row,) = self.embed([[self.vocab.bos or 0] * n])
+        if not np.isfinite(row).all():
+            raise ModelLoadFailed(f"{self.config.model} fails its self-test")
+        return (time.monotonic() - started) * 1e3 / n
+
+    def close(self) -> None:
+        while self._closing:  # contexts before the model they were made from
+            self._closing.pop()()
+
+
+class FakeRuntime:
+    """The backend without a model: no download, no build, and answers that show any mistake of ours."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        _, _, ms = config.model.partition(":")
+        backend = FakeBackend(config, ms_per_token=float(ms or 0))
+        self.backend: Backend | None = backend
+        self.vocab = backend.vocab
+        self._embed = backend.embed
+        self.step_ms = 0.0
+        self.info = ModelInfo(
+            name=config.name,
+            path=config.model,
+            architecture=FAKE,
+            description="a hash of the prompt, in letters",
+            n_params=0,
+            size=0,
+            vocab_size=self.vocab.size,
+            n_embd=self.vocab.size,
+            n_ctx_train=config.ctx,
+            ctx=config.ctx,
+            parallel=config.parallel,
+            generates=True,
+            add_bos=True,
+            bos=CONTROL[256],
+            eos=CONTROL[257],
+            control_tokens=tuple(CONTROL.values()),
+            chat_templates={},
+            sampling={},
+        )
+
+    def embed_tokens(self, prompt: Prompt) -> list[int]:
+        tokens: list[int] = []
+        for part in prompt:
+            tokens += (
+                self.vocab.tokenize(part.text, special=part.trusted) if isinstance(part, Span) else [part]
+            )
+        return tokens
+
+    def embed(self, inputs: list[list[int]], between: Callable[[], None] = lambda: None) -> list[Row]:
+        between()
+        return self._embed(inputs)
+
+    def close(self) -> None:
+        pass
+
+
+def self_test(backend: Backend, config: EngineConfig) -> float:
+    """Decode one token and one whole ubatch, so that the first request meets warm code; -> ms a token of that.
+
+    Raises:
+        ModelLoadFailed: no finite logits come of it.
+    """
+    token = backend.vocab.bos or 0
+    batch = Batch(config.batch)
+    ms = 0.0
+    for n in (1, min(config.ubatch, config.batch, config.ctx - 1)):
+        started = time.monotonic()
+        batch.clear()
+        at = batch.add(0, 0, [token] * n, output=True)
+        status = backend.decode(batch)
+        if status is not DecodeStatus.OK or not np.isfinite(backend.logits(at)).all():
+            raise ModelLoadFailed(f"{config.model} fails its self-test: {status.value}")
+        backend.remove(0, 0)
+        ms = (time.monotonic() - started) * 1e3 / n
+    return ms

@@ -1,0 +1,92 @@
+"""What every engine is told and tells of a model: prompts, tokens, embeddings and the model's own facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """A piece of prompt text. Only in a `trusted` one are control tokens recognised."""
+
+    text: str
+    trusted: bool = True
+
+
+Prompt = Sequence[Span | int]
+"""Text to tokenize, or tokens already."""
+
+
+class FimTokens(msgspec.Struct, frozen=True):
+    """What stands around the parts of a fill-in-the-middle prompt.
+
+    Attributes:
+        prefix, suffix, middle: what stands before each of these.
+        repo, file: what stands before a project's name, and before a file of it; None where there is none.
+    """
+
+    prefix: int
+    suffix: int
+    middle: int
+    repo: int | None = None
+    file: int | None = None
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """What the daemon must know of a loaded model.
+
+    Attributes:
+        name: what the API calls it.
+        path: of the GGUF file.
+        architecture: GGUF's `general.architecture`.
+        description: llama.cpp's one-line description (type, size, quantization).
+        n_params: parameters.
+        size: bytes of the tensors.
+        vocab_size: tokens in the vocabulary.
+        n_embd: width of an embedding.
+        n_ctx_train: context the model was trained for.
+        ctx: context of one sequence here.
+        parallel: sequences that run at once.
+        generates: False for an encoder-only model, which can but embed.
+        add_bos: the model wants a BOS token first.
+        bos, eos: the text of these tokens, "" where there are none.
+        control_tokens: texts that become control tokens where control tokens are recognised.
+        chat_templates: name -> Jinja source; "default" is the plain one. Untrusted.
+        sampling: sampling values recommended by the file (`general.sampling.*`), by SamplingParams' names.
+        fim: tokens of a fill-in-the-middle prompt, None for a model that has none.
+    """
+
+    name: str
+    path: str
+    architecture: str
+    description: str
+    n_params: int
+    size: int
+    vocab_size: int
+    n_embd: int
+    n_ctx_train: int
+    ctx: int
+    parallel: int
+    generates: bool
+    add_bos: bool
+    bos: str
+    eos: str
+    control_tokens: tuple[str, ...]
+    chat_templates: dict[str, str]
+    sampling: dict[str, float]
+    fim: FimTokens | None = None
+
+
+class Tokens(msgspec.Struct, frozen=True, array_like=True):
+    """A tokenized text: each token's id, and the bytes it stands for."""
+
+    ids: list[int]
+    pieces: list[bytes]
+
+
+class Embeddings(msgspec.Struct, frozen=True, array_like=True):
+    """One little-endian float32 vector for each input, and how many tokens all inputs had together."""
+
+    vectors: list[bytes]
+    tokens: int

@@ -1,0 +1,150 @@
+"""The daemon's end of a child process that does a risky thing for it; `confined` is the inside."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from edgeinfer.errors import EdgeinferError, ShuttingDown
+from edgeinfer.ipc.child_main import HEADER
+
+START_LIMIT = 60.0
+"""Seconds that a process may take to come up: a busy board with a slow card is slow."""
+
+INHERITED = ("TZ", "LD_LIBRARY_PATH")
+"""Environment variables a process may see. All others could hold secrets."""
+
+Reply = TypeVar("Reply")
+
+
+class TookTooLong(Exception):
+    """The time limit was exceeded; the process was killed."""
+
+
+class Broke(Exception):
+    """The process died or said what cannot be understood; a fresh one answers the next call."""
+
+
+class Child(Generic[Reply]):
+    """One process that runs a module of ours, started at the first call and kept.
+
+    Calls take turns. A call that exceeds `timeout` seconds, or breaks the process, fails alone: the next one
+    finds a fresh process. A cancelled call leaves the order of things intact.
+    """
+
+    def __init__(self, module: str, reply: type[Reply], max_frame: int, timeout: float, noun: str) -> None:
+        """`noun` is what errors call the process: "template"."""
+        self._module = module
+        self._decoder = msgspec.msgpack.Decoder(reply)
+        self._max_frame = max_frame
+        self._timeout = timeout
+        self._noun = noun
+        self._turn = asyncio.Lock()
+        self._closed = False
+        self._process: Process | None = None
+        self._running: asyncio.Task[Reply] | None = None
+
+    async def ask(self, request: bytes) -> Reply:
+        """The process's answer to a request, a frame.
+
+        Raises:
+            TookTooLong, Broke: the request's fault.
+            ShuttingDown: this was closed.
+            EdgeinferError: the process did not start.
+        """
+        await self._turn.acquire()
+        if self._closed:
+            self._turn.release()
+            raise ShuttingDown(f"the {self._noun} process was closed")
+        # From here on the exchange runs to its end whatever becomes of the caller: an answer left unread
+        # would be taken for the next caller's.
+        task = self._running = asyncio.create_task(self._exchange(request))
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """End the process. Calls under way, waiting or yet to come raise ShuttingDown."""
+        self._closed = True
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+        await self._end()
+
+    def _finished(self, task: asyncio.Task[Reply]) -> None:
+        self._running = None
+        self._turn.release()
+        if not task.cancelled():
+            task.exception()  # its caller may be gone; then nobody else looks
+
+    async def _exchange(self, request: bytes) -> Reply:
+        try:
+            process = await self._started()
+            return await asyncio.wait_for(self._ask(process, request), self._timeout)
+        except asyncio.TimeoutError:
+            await self._end()
+            raise TookTooLong from None
+        except (EOFError, OSError, msgspec.MsgspecError) as e:
+            await self._end()
+            raise Broke(str(e)) from e
+        except asyncio.CancelledError:  # by close, or by the end of the loop
+            await self._end()
+            raise ShuttingDown(f"the {self._noun} process was closed") from None
+
+    async def _started(self) -> Process:
+        """The process, running and ready."""
+        process = self._process
+        if process is not None and process.returncode is None and not _reader(process).at_eof():
+            return process
+        await self._end()
+        try:
+            self._process = process = await _spawn(self._module)
+            await asyncio.wait_for(self._read(process), START_LIMIT)
+        except (EOFError, OSError, msgspec.MsgspecError, asyncio.TimeoutError) as e:
+            await self._end()
+            raise EdgeinferError(
+                f"the {self._noun} process did not start", hint="see the log for its own words"
+            ) from e
+        return process
+
+    async def _ask(self, process: Process, request: bytes) -> Reply:
+        assert process.stdin is not None
+        process.stdin.write(request)
+        await process.stdin.drain()
+        return await self._read(process)
+
+    async def _read(self, process: Process) -> Reply:
+        (length,) = HEADER.unpack(await _reader(process).readexactly(HEADER.size))
+        if length > self._max_frame:
+            raise EOFError(f"a frame of {length} bytes")
+        return self._decoder.decode(await _reader(process).readexactly(length))
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.communicate()  # waits for its end, and empties and closes the pipes
+
+
+async def _spawn(module: str) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, env=_environment(), cwd="/"
+    )
+
+
+def _environment() -> dict[str, str]:
+    # As multiprocessing does: the child finds modules where we do, and nowhere else.
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    return {"PYTHONPATH": path} | {name: os.environ[name] for name in INHERITED if name in os.environ}
+
+
+def _reader(process: Process) -> asyncio.StreamReader:
+    assert process.stdout is not None
+    return process.stdout

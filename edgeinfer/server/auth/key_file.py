@@ -1,0 +1,206 @@
+"""The file of API keys: read by the daemon whenever it has changed, edited by `edgeinfer key`."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from edgeinfer.errors import SettingsError
+from edgeinfer.server import audit
+from edgeinfer.server.auth.keys import Key, Keys, parse_line
+from edgeinfer.settings import Settings
+
+SYSTEM = Path("/var/lib/edgeinfer")
+"""Where the system's service keeps what is its own."""
+
+PARAM = "api_key_file"
+
+logger = logging.getLogger(__name__)
+
+
+def default_path(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where keys are kept if no setting says so: /var/lib/edgeinfer/keys for root and the system's service,
+    else $XDG_CONFIG_HOME/edgeinfer/keys.
+    """
+    if os.geteuid() == 0 or str(SYSTEM) in environ.get("STATE_DIRECTORY", "").split(":"):
+        return SYSTEM / "keys"
+    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config"
+    return Path(home) / "edgeinfer" / "keys"
+
+
+def key_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The file whose keys are asked for; None: none are.
+
+    The usual file counts once it is there. An empty `api_key_file` says that it shall not.
+    """
+    if settings.api_key_file is not None:
+        return settings.api_key_file or None
+    usual = default_path(environ)
+    try:
+        usual.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        pass  # whatever is there counts, and opening it will tell what is wrong
+    return str(usual)
+
+
+class KeyFile:
+    """The keys of a file as it is now: a look at its status each time shows whether to read it again.
+
+    Raises SettingsError at first where it cannot be read, has a bad line, or holds no key. Later nobody is
+    left to be told but the log, and what is certain holds: a bad line is no key, and nor is anything once
+    the file is gone; while it cannot be read, its last keys stay.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._stamp: tuple[int, ...] | None = _stamp(path)
+            found, bad = read(path)
+        except (OSError, UnicodeDecodeError) as e:
+            raise SettingsError(f"{PARAM} {path}: {e}", param=PARAM, hint=_make_one(path)) from e
+        if bad:
+            raise SettingsError(f"{PARAM} {path}: {bad[0]}", param=PARAM)
+        if not found:
+            raise SettingsError(f"{PARAM} {path} holds no key", param=PARAM, hint=_make_one(path))
+        self._keys = Keys(found)
+        self._told: tuple[int, ...] | None = None
+        _warn_of_readers(path)
+
+    @property
+    def keys(self) -> Keys:
+        try:
+            stamp = _stamp(self.path)
+        except OSError:
+            stamp = None
+        if stamp != self._stamp:
+            self._reload(stamp)
+        return self._keys
+
+    def accept(self, presented: bytes) -> bool:
+        """Whether `presented` is one of them."""
+        return self.keys.find(presented) is not None
+
+    def _reload(self, stamp: tuple[int, ...] | None) -> None:
+        found: list[Key] = []
+        if stamp is not None:
+            try:
+                found, bad = read(self.path)
+            except (OSError, UnicodeDecodeError) as e:
+                if stamp != self._told:
+                    logger.error("%s: %s; its last keys stay in force", self.path, e)
+                self._told = stamp  # once, while the next request tries again
+                return
+            for problem in bad:
+                logger.error("%s: %s: no key", self.path, problem)
+            _warn_of_readers(self.path)
+        if not found:
+            hint = _make_one(self.path)
+            logger.error("%s holds no key any more: nobody gets in; hint: %s", self.path, hint)
+        self._stamp = stamp
+        _tell(self._keys.all, found)
+        self._keys = Keys(found)
+
+
+def read(path: Path) -> tuple[list[Key], list[str]]:
+    """The keys in a file, and what is wrong with its other lines."""
+    return parsed(path.read_text().splitlines())
+
+
+def parsed(lines: Sequence[str]) -> tuple[list[Key], list[str]]:
+    """The keys in a file's lines, and what is wrong with the others."""
+    found = [parse_line(line, number) for number, line in enumerate(lines, 1)]
+    return [one for one in found if isinstance(one, Key)], [one for one in found if isinstance(one, str)]
+
+
+def without(lines: Sequence[str], name: str) -> list[str]:
+    """A file's lines less those of the keys of that name."""
+    found = [(parse_line(line, number), line) for number, line in enumerate(lines, 1)]
+    return [line for key, line in found if not (isinstance(key, Key) and key.name == name)]
+
+
+@contextlib.contextmanager
+def editing(path: Path) -> Iterator[list[str]]:
+    """The file's lines, to be changed; written back at the end, whole or not at all. Editors wait for each other.
+
+    Raises:
+        SettingsError: it cannot be read or written.
+    """
+    path = path.resolve()  # a link stays one
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(path.parent):
+            lines = path.read_text().splitlines() if path.exists() else []
+            before = list(lines)
+            yield lines
+            if lines != before:
+                _replace(path, "".join(f"{line}\n" for line in lines))
+    except (OSError, UnicodeDecodeError) as e:
+        hint = "try it with sudo" if isinstance(e, PermissionError) else None
+        raise SettingsError(f"{PARAM} {path}: {e}", param=PARAM, hint=hint) from e
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems have no locks for folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Owner and mode stay; those of a new file are its folder's owner and 0600, for root may do this for a service."""
+    exists = path.exists()
+    like = path.stat() if exists else path.parent.stat()
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            if os.geteuid() == 0:
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(like.st_mode) & 0o640 if exists else 0o600)
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    # Whatever touches a file's content moves its ctime, which nobody can set back.
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
+
+
+def _make_one(path: Path) -> str:
+    return f"edgeinfer key add NAME --api-key-file {path}"
+
+
+def _warn_of_readers(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            logger.warning("other users can read the keys in %s; hint: chmod 600 %s", path, path)
+
+
+def _tell(before: tuple[Key, ...], now: list[Key]) -> None:
+    """The audit's line for each difference."""
+    old, new = ({key.digest: key for key in keys} for keys in (before, now))
+    for digest in old.keys() | new.keys():
+        if digest not in new:
+            audit.record("key removed", name=old[digest].name)
+        elif digest not in old:
+            audit.record("key added", name=new[digest].name)
+        elif old[digest] != new[digest]:
+            audit.record("key changed", name=new[digest].name)

@@ -1,0 +1,56 @@
+"""Who asks: the key that came with a request, else the address it came from."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Hashable
+from typing import NamedTuple
+
+from starlette.types import Scope
+
+from edgeinfer.server.auth.keys import Key
+
+_IN_SCOPE = "edgeinfer.caller"
+
+
+class Caller(NamedTuple):
+    """Limits and turns are counted by `id`.
+
+    Attributes:
+        id: one for each key, however often it is read anew, and for each address without one. An IPv6 host
+            may use as many addresses as it likes of its network, so these count together.
+        label: for the log: `laptop@192.168.1.7`, or the address alone.
+    """
+
+    id: Hashable
+    label: str
+    key: Key | None = None
+
+
+def caller_of(scope: Scope) -> Caller:
+    """Found once for each request."""
+    found = scope.get(_IN_SCOPE)
+    if found is None:
+        address = _address(scope)
+        found = scope[_IN_SCOPE] = Caller(_network(address), address)
+    assert isinstance(found, Caller)
+    return found
+
+
+def name_caller(scope: Scope, key: Key) -> None:
+    """This request came with `key`."""
+    scope[_IN_SCOPE] = Caller(key.digest, f"{key.name}@{_address(scope)}", key)
+
+
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else "unix"
+
+
+def _network(address: str) -> str:
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address

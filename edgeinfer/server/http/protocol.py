@@ -1,0 +1,164 @@
+"""uvicorn's HTTP protocol, with an end to its patience: for heads, for readers, and for idle connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import sys
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from edgeinfer.errors import HeadersTooLarge, InvalidRequest
+from edgeinfer.server.http import connections
+from edgeinfer.server.http.connections import Idle
+from edgeinfer.server.openai import errors as envelope
+
+_IDLE: WeakKeyDictionary[ServerState, Idle] = WeakKeyDictionary()
+
+
+class Patience(H11Protocol):
+    """Closes connections that say nothing, send a head byte by byte (slowloris), go on sending after their
+    answer, or do not read it. If there are more than MOST, the one that has been idle the longest makes room.
+
+    uvicorn itself times only the pause between two requests; `bodies.BodyLimit` times bodies.
+    """
+
+    HEAD: ClassVar[float] = 20.0
+    """Seconds from a connection, or from its last answer, to the end of a request's head."""
+
+    LINGER: ClassVar[float] = 5.0
+    """Seconds for the rest of a request that was answered before its end."""
+
+    STALL: ClassVar[float] = 30.0
+    """Seconds in which a reader must take PROGRESS bytes of what waits for it, else it is gone for us."""
+
+    PROGRESS: ClassVar[int] = 16384
+
+    MOST: ClassVar[int] = connections.MOST
+
+    _deadline: asyncio.TimerHandle | None = None
+    _stall: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.client = self.client or _peer(transport)
+        self._idle = _IDLE.setdefault(self.server_state, Idle())
+        if len(self.connections) > self.MOST and not self._idle.cut():
+            transport.abort()
+            return
+        self._idle.add(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        self._idle.discard(self.transport)
+        if self._stall is not None:
+            self._stall.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._await_reader(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stall is not None:
+            self._stall.cancel()
+
+    def send_400_response(self, msg: str) -> None:
+        """As every error is told; uvicorn has plain text, and no other status."""
+        error: InvalidRequest | HeadersTooLarge = InvalidRequest(msg)
+        if getattr(sys.exc_info()[1], "error_status_hint", 400) == 431:
+            error = HeadersTooLarge("the request's head is too large")
+        body = envelope.payload(error)
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(body))),
+            ("connection", "close"),
+        ]
+        with contextlib.suppress(h11.LocalProtocolError):  # an answer is on its way already
+            for event in (
+                h11.Response(status_code=error.status, headers=headers),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _watch(self) -> None:
+        """Begin or end the wait for what the client owes us: a head, or the rest of a body nobody reads."""
+        cycle: Any = self.cycle  # None before the first request, whatever its type says
+        if cycle is not None and not cycle.response_complete:
+            self._idle.discard(self.transport)
+            self._disarm()
+            return
+        self._idle.add(self.transport)
+        if self._deadline is None:
+            answered = self.conn.their_state is h11.SEND_BODY
+            self._expect(self.LINGER if answered else self.HEAD)
+
+    def _expect(self, seconds: float) -> None:
+        self._deadline = self.loop.call_later(seconds, self._expire, self.transport.get_write_buffer_size())
+
+    def _expire(self, before: int) -> None:
+        if self.transport.is_closing() and self.transport.get_write_buffer_size() >= before:
+            self.transport.abort()  # it does not take the end of its answer either
+        else:
+            self.transport.close()
+            self._expect(self.LINGER)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _await_reader(self, before: int) -> None:
+        self._stall = self.loop.call_later(self.STALL, self._judge_reader, before)
+
+    def _judge_reader(self, before: int) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left > before - self.PROGRESS:
+            self.transport.abort()
+        else:
+            self._await_reader(left)
+
+
+def _peer(transport: asyncio.Transport) -> tuple[str, int] | None:
+    """Who is at the other end of a unix socket, as "uid 1000"."""
+    found: Any = transport.get_extra_info("socket")
+    option = getattr(socket, "SO_PEERCRED", None)  # Linux
+    if option is None or found is None or found.family != socket.AF_UNIX:
+        return None
+    _pid, uid, _gid = struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    return f"uid {uid}", 0
+
+
+def patient(app: ASGIApp, **more: Any) -> uvicorn.Config:
+    """How we let uvicorn serve: with this protocol, and silent, as `access.Access` writes the log."""
+    return uvicorn.Config(
+        app,
+        http=Patience,
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        **more,
+    )

@@ -1,0 +1,87 @@
+"""A response of server-sent events, whose status is decided by the first of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from edgeinfer.server.http.disconnect import until_gone
+from edgeinfer.server.openai import errors as envelope
+
+KEEP_ALIVE = b": keep-alive\n\n"
+QUIET = 10.0
+"""Seconds without an event after which a comment shows that the stream lives."""
+
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+]
+
+
+class EventStream(Response):
+    """Sends what `events` yields.
+
+    An error before the first event is raised, for an HTTP status of its own; a later one becomes an event.
+    While the first event is long in coming, a comment starts the response all the same.
+    `events` is closed when the client goes, which cancels what it is reading from.
+    """
+
+    def __init__(self, events: AsyncGenerator[bytes, None], quiet: float = QUIET) -> None:
+        self.events = events
+        self.quiet = quiet
+        self.background = None  # FastAPI looks at these two
+        self.status_code = 200
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        await until_gone(receive, self._stream(_Writer(send)))
+
+    async def _stream(self, writer: _Writer) -> None:
+        ticker = asyncio.create_task(self._keep_alive(writer))
+        try:
+            async with aclosing(self.events) as events:
+                async for event in events:
+                    await writer.write(event)
+        except Exception as e:
+            if not writer.started:
+                raise
+            await writer.write(b"data: " + envelope.payload(envelope.internal(e)) + b"\n\n")
+        finally:
+            ticker.cancel()
+            await asyncio.gather(ticker, return_exceptions=True)
+        await writer.end()
+
+    async def _keep_alive(self, writer: _Writer) -> None:
+        while True:
+            await asyncio.sleep(max(self.quiet - writer.idle(), 0.01))
+            if writer.idle() >= self.quiet:
+                await writer.write(KEEP_ALIVE)
+
+
+class _Writer:
+    """The ASGI side: starts the response with the first bytes, and keeps two writers apart."""
+
+    def __init__(self, send: Send) -> None:
+        self.started = False
+        self._send = send
+        self._lock = asyncio.Lock()
+        self._last = time.monotonic()
+
+    def idle(self) -> float:
+        return time.monotonic() - self._last
+
+    async def write(self, data: bytes) -> None:
+        async with self._lock:
+            self._last = time.monotonic()
+            if not self.started:
+                self.started = True
+                await self._send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,87 @@
+"""POST /infill."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edgeinfer.chat.infill import NEEDS_FIM, Hole, extra_text, fitted, layout, surely_fits, untrusted
+from edgeinfer.errors import InvalidRequest
+from edgeinfer.inference.types import FimTokens, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.server.auth.principal import caller_of
+from edgeinfer.server.http.body import read
+from edgeinfer.server.http.respond import respond, takes
+from edgeinfer.server.llama_server.infill_response import Infilled
+from edgeinfer.server.llama_server.schemas.infill import InfillRequest
+from edgeinfer.server.openai.schemas.inputs import check_length
+from edgeinfer.server.state import Daemon, the_daemon
+from edgeinfer.serving.merge import Deltas
+
+COUNTED = 16
+"""Characters for each token that there is room for: code has three or four."""
+
+
+def router() -> APIRouter:
+    found = APIRouter(tags=["generate"])
+    found.add_api_route("/infill", infill, methods=["POST"], openapi_extra=takes(InfillRequest))
+    return found
+
+
+async def infill(request: Request) -> Response:
+    """Fill a hole between two texts, as llama-server does for editors."""
+    asked = await read(request, InfillRequest)
+    return await respond(request, _begin(request, asked), stream=asked.stream)
+
+
+async def _begin(request: Request, asked: InfillRequest) -> tuple[Infilled, Deltas]:
+    daemon = the_daemon(request)
+    asked.check_stream()
+    info = await daemon.generator(asked.model or None)  # llama.vim sends "" where none is set
+    if info.fim is None:
+        message = f"{info.name} has no tokens to mark a hole with, and cannot fill one"
+        raise InvalidRequest(message, param="model", hint=NEEDS_FIM)
+    params = asked.infill_params(info)
+    async with daemon.errands.take(caller_of(request.scope).id):
+        prompt, cut = await _prompt(daemon, info, info.fim, asked)
+    return Infilled(asked, info, cut), daemon.generate(caller_of(request.scope), [prompt], params, 1)
+
+
+async def _prompt(
+    daemon: Daemon, info: ModelInfo, fim: FimTokens, asked: InfillRequest
+) -> tuple[Prompt, bool]:
+    """The prompt, and whether something had to be left out of it."""
+    check_length(asked.prompt, info, "prompt")
+    extra = [extra_text(fim, file.filename, file.text) for file in asked.input_extra]
+    texts = [asked.input_prefix, asked.input_suffix, asked.prompt, *extra]
+    room = _room(info, asked)
+    if surely_fits(texts, room):
+        prefix, suffix, middle, *files = map(untrusted, texts)
+        return layout(fim, Hole(prefix, suffix, middle, files)), False
+    near = _near(asked, extra, room * COUNTED)
+    prefix_, suffix_, middle_, *files_ = await asyncio.gather(*(_tokens(daemon, text) for text in near))
+    hole, cut = fitted(prefix_, suffix_, middle_, files_, room)
+    return layout(fim, hole), cut or near != texts
+
+
+def _near(asked: InfillRequest, extra: list[str], most: int) -> list[str]:
+    """Of the texts what is nearest to the hole, `most` characters of each side and of the files: what is further
+    away would be counted only to be cut.
+    """
+    first, left = len(extra), most
+    while first and len(extra[first - 1]) <= left:
+        first -= 1
+        left -= len(extra[first])
+    return [asked.input_prefix[-most:], asked.input_suffix[:most], asked.prompt, *extra[first:]]
+
+
+def _room(info: ModelInfo, asked: InfillRequest) -> int:
+    """Tokens for the prompt: what the answer leaves of the context, which is three quarters at least."""
+    limit, quarter = asked.limit(), info.ctx // 4
+    return info.ctx - max(1, quarter if limit is None else min(limit, quarter))
+
+
+async def _tokens(daemon: Daemon, text: str) -> Tokens:
+    return await daemon.supervisor.tokenize([Span(text, trusted=False)])

@@ -1,0 +1,25 @@
+"""POST /tokenize and /detokenize, as llama-server has them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from edgeinfer.server.http.request_model import RequestModel
+
+LONGEST = 2**18
+"""Characters, or tokens: the worker does nothing else meanwhile. A longer text can be sent in pieces."""
+
+
+class TokenizeRequest(RequestModel):
+    content: str = Field(max_length=LONGEST)
+    model: str | None = None
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+
+
+class DetokenizeRequest(RequestModel):
+    tokens: list[Annotated[int, Field(ge=0)]] = Field(max_length=LONGEST)
+    model: str | None = None

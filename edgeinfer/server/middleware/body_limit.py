@@ -1,0 +1,93 @@
+"""How large a request's body may be, and how slow, as pure ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgeinfer.errors import EdgeinferError, InvalidRequest, PayloadTooLarge, QueueFull
+from edgeinfer.server.middleware.guards import header_values
+from edgeinfer.server.openai import errors as envelope
+
+IDLE = 30.0
+"""Seconds between two pieces of a body, after which its sender is taken for a slowloris."""
+
+SLOWEST = 1024
+"""Bytes per second, from IDLE on: a sender that is slower on the whole is taken for one as well."""
+
+AT_ONCE = 8
+"""Times the limit that the bodies of all requests in progress may take together."""
+
+
+class BodyLimit:
+    """No body is larger than `limit` bytes, announced or in chunks, none trickles in for ever, and together they
+    do not fill the memory.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, idle: float = IDLE, slowest: int = SLOWEST) -> None:
+        self.app = app
+        self.limit = limit
+        self.idle = idle
+        self.slowest = slowest
+        self.held = 0
+        """Bytes of the bodies of all requests in progress."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if _announced(scope) > self.limit:
+            await envelope.response(self.too_large())(scope, receive, send)
+            return
+        body = _Body(receive, self)
+        try:
+            await self.app(scope, body.receive, send)
+        finally:
+            self.held -= body.held
+
+    def too_large(self) -> EdgeinferError:
+        return PayloadTooLarge(f"the request body is larger than {self.limit} bytes")
+
+
+def _announced(scope: Scope) -> int:
+    # h11 has refused lengths that are no numbers, and two that differ.
+    return max((int(v) for v in header_values(scope, b"content-length") if v.isdigit()), default=0)
+
+
+class _Body:
+    """What has come of one body."""
+
+    def __init__(self, receive: Receive, limit: BodyLimit) -> None:
+        self.held = 0
+        self._receive = receive
+        self._limit = limit
+        self._more = True
+        self._started = time.monotonic()
+
+    async def receive(self) -> Message:
+        """The next piece. Raises PayloadTooLarge, QueueFull, or InvalidRequest where it is too long in coming."""
+        if not self._more:
+            return await self._receive()
+        try:
+            message = await asyncio.wait_for(self._receive(), self._patience())
+        except asyncio.TimeoutError:
+            raise InvalidRequest("the body is too long in coming") from None
+        self._more = bool(message.get("more_body", False))
+        self._count(len(message.get("body", b"")))
+        return message
+
+    def _patience(self) -> float:
+        limit = self._limit
+        due = self._started + limit.idle + self.held / limit.slowest
+        return max(min(limit.idle, due - time.monotonic()), 0.0)
+
+    def _count(self, size: int) -> None:
+        limit = self._limit
+        self.held += size
+        limit.held += size
+        if self.held > limit.limit:
+            raise limit.too_large()
+        if limit.held > AT_ONCE * limit.limit:
+            raise QueueFull("the bodies of the requests in progress are too much together", retry_after=5)

@@ -1,0 +1,102 @@
+"""Which web pages may ask: none but the daemon's own, and those of the setting `cors_origins`."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgeinfer.errors import Forbidden, SettingsError
+from edgeinfer.server.middleware.guards import header_values
+from edgeinfer.server.openai import errors as envelope
+
+METHODS = "GET, HEAD, POST, OPTIONS"
+HEADERS = ("authorization", "content-type", "x-api-key", "x-request-id")
+EXPOSED = "retry-after, x-request-id"
+MAX_AGE = "600"
+"""Seconds that a browser may remember a permission."""
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/,*@]+")
+_NAMES = re.compile(r"[A-Za-z0-9-]+( *, *[A-Za-z0-9-]+)*")
+
+
+class OriginGuard:
+    """Answers a request that names its origin, as a browser's does, if that is ours or in `allowed`.
+
+    A browser lets any page send simple requests anywhere (CSRF), and only keeps the answer from it. So a
+    foreign origin is refused, not just left without permission. What is no browser names no origin.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: frozenset[str] = frozenset()) -> None:
+        self.app = app
+        self.allowed = allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        origins = header_values(scope, b"origin") if scope["type"] == "http" else []
+        if not origins:
+            await self.app(scope, receive, send)
+            return
+        origin = origins[0].decode("latin-1")
+        if len(origins) == 1 and origin.lower() in self.allowed:
+            await self._permit(origin, scope, receive, send)
+        elif len(origins) == 1 and _is_ours(origin, scope):
+            await self.app(scope, receive, send)
+        else:
+            await envelope.response(_foreign(origin))(scope, receive, send)
+
+    async def _permit(self, origin: str, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_permission(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["access-control-allow-origin"] = origin
+                headers["access-control-expose-headers"] = EXPOSED
+                headers.add_vary_header("Origin")
+            await send(message)
+
+        asks = header_values(scope, b"access-control-request-method")
+        app = _preflight(scope) if asks and scope["method"] == "OPTIONS" else self.app
+        await app(scope, receive, send_with_permission)
+
+
+def _is_ours(origin: str, scope: Scope) -> bool:
+    """Whether the page came from the very name and port that it now asks. HostGuard has judged the name."""
+    scheme, _, where = origin.lower().partition("://")
+    host = b"".join(header_values(scope, b"host")).decode("latin-1").lower()
+    return scheme in ("http", "https") and where == host != ""
+
+
+def _foreign(origin: str) -> Forbidden:
+    return Forbidden(
+        f"pages of {origin[:100]} may not use this daemon",
+        param="Origin",
+        hint="to let them: cors_origins",
+    )
+
+
+def _preflight(scope: Scope) -> Response:
+    """A browser's question, answered before any key is asked for: it sends none."""
+    asked = b",".join(header_values(scope, b"access-control-request-headers")).decode("latin-1")
+    more = [name.strip().lower() for name in asked.split(",")] if _NAMES.fullmatch(asked) else []
+    headers = {
+        "access-control-allow-methods": METHODS,
+        "access-control-allow-headers": ", ".join(dict.fromkeys([*HEADERS, *more])),
+        "access-control-max-age": MAX_AGE,
+    }
+    if header_values(scope, b"access-control-request-private-network"):
+        headers["access-control-allow-private-network"] = "true"
+    return Response(status_code=204, headers=headers)
+
+
+def parse_origins(text: str) -> frozenset[str]:
+    """The setting `cors_origins`. Raises SettingsError."""
+    found = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
+    for part in sorted(found):
+        if not _ORIGIN.fullmatch(part):
+            raise SettingsError(
+                f"cors_origins: {part!r} is no origin",
+                param="cors_origins",
+                hint="each one by itself, with its scheme and without a path: https://app.example",
+            )
+    return found

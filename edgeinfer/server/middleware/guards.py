@@ -1,0 +1,131 @@
+"""Who may speak: the Host check and the API key, as pure ASGI."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from edgeinfer.errors import EdgeinferError, Forbidden, SettingsError, Unauthorized
+from edgeinfer.server.auth.key_file import KeyFile
+from edgeinfer.server.auth.keys import Key
+from edgeinfer.server.auth.principal import name_caller
+from edgeinfer.server.openai import errors as envelope
+
+OPEN = frozenset({"/health", "/ready"})
+"""Paths that need no key and are not counted: whoever watches the daemon has none, and asks often."""
+
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+
+
+class HostGuard:
+    """Answers only to loopback's own names, and to `allowed` ones.
+
+    A web page whose name was made to resolve to this machine (DNS rebinding) still sends its own name.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: frozenset[str] = frozenset()) -> None:
+        self.app = app
+        self.allowed = allowed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._known(header_values(scope, b"host")):
+            await envelope.response(self._error())(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _known(self, hosts: list[bytes]) -> bool:
+        if len(hosts) != 1:
+            return False
+        host = hosts[0].decode("latin-1")
+        return is_loopback_name(host) or host_name(host) in self.allowed
+
+    def _error(self) -> EdgeinferError:
+        names = ", ".join(["localhost", "127.0.0.1", "[::1]", *sorted(self.allowed)])
+        return Forbidden(
+            f"this daemon answers only to {names}",
+            param="Host",
+            hint="to let it be asked under another name: allowed_hosts",
+        )
+
+
+class KeyGuard:
+    """Wants one known key, in `Authorization: Bearer`, in `x-api-key`, or in both."""
+
+    def __init__(self, app: ASGIApp, keys: KeyFile) -> None:
+        self.app = app
+        self.keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            found = self._key(scope)
+            if isinstance(found, EdgeinferError):
+                await envelope.response(found)(scope, receive, send)
+                return
+            name_caller(scope, found)
+        await self.app(scope, receive, send)
+
+    def _key(self, scope: Scope) -> Key | EdgeinferError:
+        presented = _presented(scope)
+        if not presented:
+            return Unauthorized("no API key given", hint="send it as Authorization: Bearer KEY")
+        if len(presented) > 2:  # each costs a look at all keys
+            return Unauthorized("too many API keys given", hint="send one")
+        keys = self.keys.keys
+        # Each is looked at, or a second one would come in beside the first.
+        found = [keys.find(key) for key in presented]
+        first = found[0]
+        if first is None or None in found:
+            return Unauthorized("unknown API key")
+        if any(key != first for key in found):
+            # Else a caller with two could choose for each request whose limits count.
+            return Unauthorized("two different API keys given", hint="send one")
+        return first
+
+
+def _presented(scope: Scope) -> list[bytes]:
+    found = [value.strip() for value in header_values(scope, b"x-api-key")]
+    for value in header_values(scope, b"authorization"):
+        scheme, _, key = value.partition(b" ")
+        if scheme.lower() == b"bearer":
+            found.append(key.strip())
+    return found
+
+
+def host_name(host: str) -> str | None:
+    """A Host header's name, in lower case, without port and without a dot at the end; None: it is no such thing."""
+    match = _HOST.fullmatch(host)
+    return match["name"].lower().removesuffix(".") if match else None
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether a Host header names this machine: localhost, 127.0.0.0/8 or [::1]; any port, a dot at the end."""
+    name = host_name(host)
+    if name is None:
+        return False
+    if name == "localhost":
+        return True
+    try:
+        if name.startswith("["):
+            return ipaddress.IPv6Address(name[1:-1]) == ipaddress.IPv6Address("::1")
+        return ipaddress.IPv4Address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_hosts(text: str) -> frozenset[str]:
+    """The setting `allowed_hosts`. Raises SettingsError."""
+    found = frozenset(part.strip() for part in text.split(",") if part.strip())
+    for part in sorted(found):
+        if host_name(part) != part.lower().removesuffix("."):
+            raise SettingsError(
+                f"allowed_hosts: {part!r} is no host name",
+                param="allowed_hosts",
+                hint="names without scheme and port: board.lan,192.168.1.5",
+            )
+    return frozenset(part.lower().removesuffix(".") for part in found)
+
+
+def header_values(scope: Scope, name: bytes) -> list[bytes]:
+    return [value for key, value in scope["headers"] if key == name]

@@ -1,0 +1,38 @@
+"""POST /v1/completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from edgeinfer.errors import UnsupportedParameter
+from edgeinfer.server.http.request_model import Harmless
+from edgeinfer.server.openai.schemas.formats import FormFields
+from edgeinfer.server.openai.schemas.inputs import Inputs
+from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER
+
+DEFAULT_MAX_TOKENS = 16
+"""OpenAI's, for this endpoint only."""
+
+
+class CompletionRequest(FormFields):
+    prompt: Annotated[Inputs, Field(max_length=128)]
+    suffix: str = ""
+    logprobs: int | None = Field(None, ge=0, le=20)
+    echo: bool = False
+
+    unsupported: ClassVar[Mapping[str, Harmless]] = {
+        **LLAMA_SERVER,
+        "best_of": (1,),
+        "store": (False,),
+        "service_tier": ("auto", "default"),
+    }
+
+    def limit(self) -> int:
+        return DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens
+
+    def check_echo(self) -> None:
+        if self.echo and self.logprobs is not None:
+            raise UnsupportedParameter("echo together with logprobs is not supported", param="echo")

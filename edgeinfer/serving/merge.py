@@ -1,0 +1,51 @@
+"""Several generations as one stream of deltas."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from edgeinfer.inference.output import Delta
+
+Deltas = AsyncGenerator[Delta, None]
+
+
+async def merged(streams: Sequence[Deltas], n: int) -> Deltas:
+    """Deltas of all `streams` as they come; answer i of stream s becomes answer s * n + i.
+
+    The first error of any stream is raised, and ends the others. Closing this closes them all.
+    """
+    if len(streams) == 1:
+        async with aclosing(streams[0]) as only:
+            async for delta in only:
+                yield delta
+        return
+    queue: asyncio.Queue[Delta | Exception | None] = asyncio.Queue()
+    pumps = [asyncio.create_task(_pump(s, n * at, queue)) for at, s in enumerate(streams)]
+    left = len(pumps)
+    try:
+        while left:
+            item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                left -= 1
+            else:
+                yield item
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def _pump(stream: Deltas, offset: int, queue: asyncio.Queue[Delta | Exception | None]) -> None:
+    try:
+        async with aclosing(stream):
+            async for delta in stream:
+                queue.put_nowait(msgspec.structs.replace(delta, index=offset + delta.index))
+        queue.put_nowait(None)
+    except Exception as e:
+        queue.put_nowait(e)
