@@ -18,6 +18,7 @@
     ├── RateLimited                    429  rate_limit_exceeded
     ├── HeadersTooLarge                431  headers_too_large
     ├── NotReady                       503  model_not_ready
+    │   ├── ModelReplaced              503  model_replaced
     │   └── ShuttingDown               503  shutting_down
     ├── WorkerDied                     500  worker_died
     ├── DecodeFailed                   500  decode_failed
@@ -174,6 +175,12 @@ class NotReady(EdgeinferError):
     status = 503
     type = "service_unavailable_error"
     code = "model_not_ready"
+
+
+class ModelReplaced(NotReady):
+    """Another model took the place of the one that the request was prepared for."""
+
+    code = "model_replaced"
 
 
 class ShuttingDown(NotReady):

@@ -21,13 +21,13 @@ from edgeinfer.engine.text import TextStream
 from edgeinfer.engine.thinking import Thinking
 from edgeinfer.inference.output import Begun, Pending, Produced
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 
 
 class Request(msgspec.Struct, frozen=True):
     """What to answer: `n` answers to the prompt's tokens. `id` is the caller's.
 
-    `constraint` stands at the beginning of `guidance.grammar`; each answer gets a copy. `produced` is empty, or
+    `constraint` stands at the beginning of `structured.grammar`; each answer gets a copy. `produced` is empty, or
     has for each answer what another engine has written of it, None where it is complete; the request had been
     with that engine for `waited_ms`.
     """
@@ -36,7 +36,7 @@ class Request(msgspec.Struct, frozen=True):
     tokens: list[int]
     params: SamplingParams
     n: int = 1
-    guidance: Guidance = NO_GUIDANCE
+    structured: StructuredOutput = UNCONSTRAINED
     constraint: Constraint | None = None
     produced: tuple[Produced | None, ...] = ()
     waited_ms: float = 0.0

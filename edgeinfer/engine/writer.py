@@ -36,7 +36,7 @@ class Writer:
         self.grammars = Grammars(self._words)
 
     def thinking(self, request: Request) -> Thinking | None:
-        budget = request.guidance.thinking
+        budget = request.structured.thinking
         return Thinking(budget, self._words.encode(budget.closing)) if budget else None
 
     def open(self, sequence: Sequence) -> None:
@@ -137,7 +137,7 @@ class Writer:
     def _ending(self, sequence: Sequence, token: int) -> list[int] | None:
         """Instead of `token`: the rest of the answer, if after `token` it could no longer end within its limit."""
         constraint, thinking, left = sequence.constraint, sequence.thinking, self._left(sequence)
-        if not (sequence.request.guidance.complete and constraint) or left > sequence.look_at:
+        if not (sequence.request.structured.complete and constraint) or left > sequence.look_at:
             return None
         after, thought = constraint.copy(), copy(thinking)
         after.accept(token)

@@ -22,7 +22,7 @@ class ThinkingBudget(msgspec.Struct, frozen=True, array_like=True):
     closing: str
 
 
-class Guidance(msgspec.Struct, frozen=True, array_like=True):
+class StructuredOutput(msgspec.Struct, frozen=True, array_like=True):
     """Of one request.
 
     Attributes:
@@ -36,4 +36,4 @@ class Guidance(msgspec.Struct, frozen=True, array_like=True):
     thinking: ThinkingBudget | None = None
 
 
-NO_GUIDANCE = Guidance()
+UNCONSTRAINED = StructuredOutput()

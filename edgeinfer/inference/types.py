@@ -55,6 +55,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
         chat_templates: name -> Jinja source; "default" is the plain one. Untrusted.
         sampling: sampling values recommended by the file (`general.sampling.*`), by SamplingParams' names.
         fim: tokens of a fill-in-the-middle prompt, None for a model that has none.
+        revision: differs between model files, also under one name; a prompt is made for one revision.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     chat_templates: dict[str, str]
     sampling: dict[str, float]
     fim: FimTokens | None = None
+    revision: str = ""
 
 
 class Tokens(msgspec.Struct, frozen=True, array_like=True):

@@ -21,7 +21,7 @@ from edgeinfer.grammar.compiler import Compiler
 from edgeinfer.grammar.grammar import Grammar
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span
 from edgeinfer.metrics import Metrics
 from edgeinfer.server.auth.principal import Caller
@@ -164,10 +164,10 @@ class Daemon:
         prompts: Sequence[Prompt],
         params: SamplingParams,
         n: int,
-        guidance: Guidance = NO_GUIDANCE,
+        structured: StructuredOutput = UNCONSTRAINED,
     ) -> Deltas:
         """Deltas of n answers to each prompt, once it is the caller's turn; closing this cancels them all."""
-        streams = [self._in_turn(caller, prompt, params, n, guidance) for prompt in prompts]
+        streams = [self._in_turn(caller, prompt, params, n, structured) for prompt in prompts]
         watch = self.metrics.watch()
         try:
             async with aclosing(merged(streams, n)) as deltas:
@@ -180,10 +180,10 @@ class Daemon:
             raise
 
     async def _in_turn(
-        self, caller: Caller, prompt: Prompt, params: SamplingParams, n: int, guidance: Guidance
+        self, caller: Caller, prompt: Prompt, params: SamplingParams, n: int, structured: StructuredOutput
     ) -> Deltas:
         async with self.turns.take(caller.id, n) as turn:
-            deltas = self.supervisor.generate(prompt, params, n=n, guidance=guidance)
+            deltas = self.supervisor.generate(prompt, params, n=n, structured=structured)
             async with aclosing(deltas):
                 async for delta in deltas:
                     if delta.finish:

@@ -15,7 +15,7 @@ from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.words import Words
 from edgeinfer.errors import ConstraintFailed, InvalidRequest
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import Guidance, ThinkingBudget
+from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from tests.support.engine import LAYOUTS, Driver, config
 
 PERSON: dict[str, Any] = {
@@ -61,7 +61,12 @@ def test_answers_keep_to_their_schema(layout: str, temperature: float) -> None:
     driver = Driver(config(layout, ctx=512))
     for id in range(24):
         driver.add(
-            id, f"prompt {id}", guidance=Guidance(grammar()), temperature=temperature, top_k=0, top_p=1.0
+            id,
+            f"prompt {id}",
+            structured=StructuredOutput(grammar()),
+            temperature=temperature,
+            top_k=0,
+            top_p=1.0,
         )
     driver.run()
     for answer in driver.answers.values():
@@ -71,7 +76,7 @@ def test_answers_keep_to_their_schema(layout: str, temperature: float) -> None:
 
 def test_what_the_grammar_forces_is_not_sampled() -> None:
     driver = Driver(config())
-    driver.add(1, "who?", guidance=Guidance(grammar(schema={"const": "nobody in particular"})))
+    driver.add(1, "who?", structured=StructuredOutput(grammar(schema={"const": "nobody in particular"})))
     assert driver.run().text == '"nobody in particular"'
     stats = driver.engine.stats()
     assert stats.completion_tokens_total == len('"nobody in particular"')
@@ -82,7 +87,7 @@ def test_the_answer_is_the_same_beside_others_and_with_little_room() -> None:
     def answers(alone: bool, **changes: Any) -> list[str]:
         driver = Driver(config("unified", **changes))
         for id in range(6):
-            driver.add(id, f"prompt {id}", guidance=Guidance(grammar()), temperature=1.5, min_p=0.0)
+            driver.add(id, f"prompt {id}", structured=StructuredOutput(grammar()), temperature=1.5, min_p=0.0)
             if alone:
                 driver.run()
         driver.run()
@@ -92,7 +97,7 @@ def test_the_answer_is_the_same_beside_others_and_with_little_room() -> None:
     assert answers(alone=False) == undisturbed
     crowded = Driver(config("unified", cells=256, ctx=256))
     for id in range(6):
-        crowded.add(id, f"prompt {id}", guidance=Guidance(grammar()), temperature=1.5, min_p=0.0)
+        crowded.add(id, f"prompt {id}", structured=StructuredOutput(grammar()), temperature=1.5, min_p=0.0)
     crowded.run()
     assert crowded.engine.stats().preemptions_total > 0
     assert list(crowded.texts.values()) == undisturbed
@@ -100,7 +105,7 @@ def test_the_answer_is_the_same_beside_others_and_with_little_room() -> None:
 
 def test_the_n_answers_to_one_prompt_are_constrained_each_on_its_own() -> None:
     driver = Driver(config())
-    driver.add(1, "who?", n=5, guidance=Guidance(grammar()), temperature=1.5)
+    driver.add(1, "who?", n=5, structured=StructuredOutput(grammar()), temperature=1.5)
     driver.run()
     assert len(set(driver.texts.values())) > 1
     assert all(json.loads(text) for text in driver.texts.values())
@@ -108,7 +113,7 @@ def test_the_n_answers_to_one_prompt_are_constrained_each_on_its_own() -> None:
 
 def test_with_logprobs_every_token_has_its_own() -> None:
     driver = Driver(config())
-    driver.add(1, "who?", guidance=Guidance(grammar()), logprobs=2)
+    driver.add(1, "who?", structured=StructuredOutput(grammar()), logprobs=2)
     answer = driver.run()
     assert b"".join(entry.chosen.piece for entry in answer.logprobs).decode() == answer.text
     assert json.loads(answer.text)
@@ -116,7 +121,7 @@ def test_with_logprobs_every_token_has_its_own() -> None:
 
 def test_an_answer_cut_at_its_limit_says_so() -> None:
     driver = Driver(config())
-    driver.add(1, "who?", guidance=Guidance(grammar()), max_tokens=20)
+    driver.add(1, "who?", structured=StructuredOutput(grammar()), max_tokens=20)
     answer = driver.run()
     assert (answer.finish.reason, len(answer.tokens)) == ("length", 20)
     with pytest.raises(ValueError):
@@ -128,8 +133,8 @@ def test_an_answer_to_be_completed_ends_within_its_limit(limit: int) -> None:
     for seed in range(10):
         driver = Driver(config(ctx=512))
         schema = {**PERSON, "properties": {**PERSON["properties"], "name": {"type": "string"}}}
-        asked = Guidance(grammar(schema=schema), complete=True)
-        driver.add(1, "who?", guidance=asked, max_tokens=limit, temperature=1.5, seed=seed)
+        asked = StructuredOutput(grammar(schema=schema), complete=True)
+        driver.add(1, "who?", structured=asked, max_tokens=limit, temperature=1.5, seed=seed)
         answer = driver.run()
         assert answer.finish.reason == "stop"
         assert len(answer.tokens) <= limit
@@ -138,14 +143,14 @@ def test_an_answer_to_be_completed_ends_within_its_limit(limit: int) -> None:
 
 def test_an_answer_that_cannot_be_completed_in_time_is_cut() -> None:
     driver = Driver(config())
-    driver.add(1, "who?", guidance=Guidance(grammar(), complete=True), max_tokens=20)
+    driver.add(1, "who?", structured=StructuredOutput(grammar(), complete=True), max_tokens=20)
     assert driver.run().finish.reason == "length"
 
 
 @pytest.mark.parametrize("text", [None, grammar(THOUGHT)])
 def test_thinking_is_closed_when_its_budget_is_spent(text: str | None) -> None:
     driver = Driver(config(ctx=512), length=10_000)
-    driver.add(1, "think: ", guidance=Guidance(text, thinking=BUDGET), max_tokens=250)
+    driver.add(1, "think: ", structured=StructuredOutput(text, thinking=BUDGET), max_tokens=250)
     thought, tag, answer = driver.run().text.partition("\n</think>\n\n")
     assert len(thought) == BUDGET.tokens
     assert tag
@@ -158,7 +163,7 @@ def test_an_answer_that_does_not_think_keeps_its_words() -> None:
     budget = ThinkingBudget(10, False, "<think>", "</think>", "\n</think>\n\n")
     free, bounded = Driver(config()), Driver(config())
     free.add(1, "hello")
-    bounded.add(1, "hello", guidance=Guidance(thinking=budget))
+    bounded.add(1, "hello", structured=StructuredOutput(thinking=budget))
     assert free.run().text == bounded.run().text
 
 
@@ -226,7 +231,7 @@ def test_a_grammar_that_outgrows_its_limits_fails_its_own_request_alone() -> Non
 
     driver = Driver(config())
     driver.add(1, "hello")
-    driver.add(2, "hello", guidance=Guidance(grammar()))
+    driver.add(2, "hello", structured=StructuredOutput(grammar()))
     (sequence,) = (s for s in driver.engine.scheduler.waiting if s.request.id == 2)
     sequence.constraint.__class__ = Greedy
     driver.answers.pop((2, 0))
@@ -240,8 +245,10 @@ def test_constrained_and_free_answers_together_leave_no_cell_behind(layout: str)
     driver = Driver(config(layout, ctx=160, cells=600 if layout == "unified" else 1440, batch=17))
     for id in range(60):
         free = chance.random() < 0.4
-        asked = Guidance() if free else Guidance(grammar(), complete=chance.random() < 0.5)
-        driver.add(id, f"prompt {id % 7}", guidance=asked, temperature=1.5, max_tokens=chance.randint(1, 90))
+        asked = StructuredOutput() if free else StructuredOutput(grammar(), complete=chance.random() < 0.5)
+        driver.add(
+            id, f"prompt {id % 7}", structured=asked, temperature=1.5, max_tokens=chance.randint(1, 90)
+        )
         for _ in range(chance.randint(0, 9)):
             driver.step()
         if chance.random() < 0.2:

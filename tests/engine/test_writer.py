@@ -20,7 +20,7 @@ from edgeinfer.engine.thinking import Thinking
 from edgeinfer.engine.words import Words
 from edgeinfer.errors import ConstraintFailed
 from edgeinfer.grammar.limits import LIMITS
-from edgeinfer.inference.structured_output import Guidance, ThinkingBudget
+from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from tests.engine.test_constraint import BUDGET, PERSON, THOUGHT, grammar
 from tests.support.engine import LAYOUTS, Answer, Driver, config
 
@@ -46,10 +46,10 @@ class Scripted(FakeBackend):
         return row
 
 
-def scripted(script: str, guidance: Guidance, **params: Any) -> Answer:
+def scripted(script: str, structured: StructuredOutput, **params: Any) -> Answer:
     settings = config(ctx=1024)
     driver = Driver(settings, Scripted(settings, "who?", script))
-    driver.add(1, "who?", guidance=guidance, **{"temperature": 0.0} | params)
+    driver.add(1, "who?", structured=structured, **{"temperature": 0.0} | params)
     answer = driver.run()
     assert not driver.failed
     return answer
@@ -63,7 +63,7 @@ def test_a_forced_run_may_be_longer_than_a_batch(batch: int) -> None:
     driver = Driver(config(batch=batch))
     free = Driver(config())
     for id in range(4):
-        driver.add(id, f"{id}", guidance=Guidance(grammar(f'start: /[a-z]/ "{"x" * 50}" /[a-z]/')))
+        driver.add(id, f"{id}", structured=StructuredOutput(grammar(f'start: /[a-z]/ "{"x" * 50}" /[a-z]/')))
         free.add(id + 4, f"{id + 4}", max_tokens=40)
         driver.add(id + 4, f"{id + 4}", max_tokens=40)
     driver.run()
@@ -79,7 +79,7 @@ def test_a_stop_text_in_what_is_forced_ends_the_answer_there(stop: str, lark: st
     driver.add(
         1,
         "who?",
-        guidance=Guidance(grammar(lark, json.loads(FIXED)["grammars"][1]["json_schema"])),
+        structured=StructuredOutput(grammar(lark, json.loads(FIXED)["grammars"][1]["json_schema"])),
         stop=(stop,),
     )
     answer = driver.run()
@@ -91,7 +91,7 @@ def test_a_stop_text_in_what_is_forced_ends_the_answer_there(stop: str, lark: st
 @pytest.mark.parametrize("limit", range(1, 6))
 def test_what_is_forced_is_cut_at_the_limit(limit: int) -> None:
     driver = Driver(config())
-    driver.add(1, "who?", guidance=Guidance(FIXED), max_tokens=limit)
+    driver.add(1, "who?", structured=StructuredOutput(FIXED), max_tokens=limit)
     answer = driver.run()
     assert (answer.finish.reason, answer.text) == ("length", TEXT[:limit])
 
@@ -100,16 +100,16 @@ def test_what_is_forced_is_cut_at_the_limit(limit: int) -> None:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_what_is_forced_is_cut_where_the_context_ends(room: int, layout: str) -> None:
     driver = Driver(config(layout, ctx=64))
-    driver.add(1, "x" * (64 - room), guidance=Guidance(FIXED))
+    driver.add(1, "x" * (64 - room), structured=StructuredOutput(FIXED))
     answer = driver.run()
     assert (answer.finish.reason, answer.text) == ("length", TEXT[:room])
 
 
 def test_what_an_answer_began_with_is_no_prompt_found_in_the_cache() -> None:
     driver = Driver(config())
-    driver.add(1, "who?", guidance=Guidance(FIXED))
+    driver.add(1, "who?", structured=StructuredOutput(FIXED))
     driver.run()
-    driver.add(2, "who?", guidance=Guidance(FIXED))
+    driver.add(2, "who?", structured=StructuredOutput(FIXED))
     driver.run()
     finish = driver.answers[2, 0].finish
     assert (finish.prompt_tokens, finish.cached_tokens) == (4, 4)
@@ -122,8 +122,8 @@ def test_what_an_answer_began_with_is_no_prompt_found_in_the_cache() -> None:
 @pytest.mark.parametrize("complete", [False, True])
 def test_with_logprobs_what_is_put_in_has_its_own_too(logprobs: int | None, complete: bool) -> None:
     driver = Driver(config(ctx=512), length=10_000)
-    asked = Guidance(grammar(THOUGHT), complete, BUDGET)
-    driver.add(1, "who?", guidance=asked, max_tokens=90, logprobs=logprobs)
+    asked = StructuredOutput(grammar(THOUGHT), complete, BUDGET)
+    driver.add(1, "who?", structured=asked, max_tokens=90, logprobs=logprobs)
     answer = driver.run()
     thought, tag, said = answer.text.partition(BUDGET.closing)
     assert (len(thought), tag) == (BUDGET.tokens, BUDGET.closing)
@@ -139,7 +139,7 @@ def test_with_logprobs_what_is_put_in_has_its_own_too(logprobs: int | None, comp
 def test_a_budget_that_is_spent_within_what_is_forced_waits(tokens: int, logprobs: int | None) -> None:
     text = grammar("start: thought @answer\nthought[lazy]: /<think>begin:(.|\\n)*<\\/think>/", {"const": 1})
     budget = ThinkingBudget(tokens, False, "<think>", "</think>", "</think>")
-    answer = scripted("<think>begin: hm hm hm", Guidance(text, thinking=budget), logprobs=logprobs)
+    answer = scripted("<think>begin: hm hm hm", StructuredOutput(text, thinking=budget), logprobs=logprobs)
     assert answer.text == f"<think>begin:{' hm hm hm'[: max(0, tokens - 6)]}</think>1"
 
 
@@ -165,34 +165,34 @@ def test_to_be_completed_does_not_keep_an_answer_from_thinking(lark: str) -> Non
     budget = ThinkingBudget(1000, opened, "<think>", "</think>", "\n</think>\n\n")
     for thought in ("</think>", "hm</think>"):
         script = f"{'' if opened else '<think>'}{thought}\n\n{said}"
-        answer = scripted(script, Guidance(grammar(lark), True, budget), max_tokens=500)
+        answer = scripted(script, StructuredOutput(grammar(lark), True, budget), max_tokens=500)
         assert answer.text == script
 
 
 @pytest.mark.parametrize("limit", range(60, 100, 3))
 def test_thinking_that_leaves_no_room_is_closed_early_enough(limit: int) -> None:
     budget = ThinkingBudget(1000, True, "<think>", "</think>", "\n</think>\n\n")
-    answer = scripted("hm " * 200, Guidance(grammar(THOUGHT), True, budget), max_tokens=limit)
+    answer = scripted("hm " * 200, StructuredOutput(grammar(THOUGHT), True, budget), max_tokens=limit)
     assert answer.finish.reason == "stop"
     Draft202012Validator(PERSON).validate(json.loads(answer.text.partition("</think>")[2]))
 
 
 def test_what_was_led_to_its_end_does_not_go_on() -> None:
-    digits = Guidance(grammar(r"start: /-[0-9]+(\.[0-9]+)?/"), complete=True)
+    digits = StructuredOutput(grammar(r"start: /-[0-9]+(\.[0-9]+)?/"), complete=True)
     answer = scripted("-" + "1" * 4 + "." + "5" * 50, digits, max_tokens=6)
     assert (answer.text, answer.finish.reason) == ("-1111", "length")
 
 
 def test_what_cannot_be_completed_any_more_is_not_begun() -> None:
-    answer = scripted('well well <call>"hello"</call>', Guidance(CALL, complete=True), max_tokens=20)
+    answer = scripted('well well <call>"hello"</call>', StructuredOutput(CALL, complete=True), max_tokens=20)
     assert (answer.text, answer.finish.reason) == ("well well ", "length")
-    answer = scripted('well well <call>"hello"</call>', Guidance(CALL, complete=True), max_tokens=28)
+    answer = scripted('well well <call>"hello"</call>', StructuredOutput(CALL, complete=True), max_tokens=28)
     assert (answer.text, answer.finish.reason) == ('well well <call>"hel"</call>', "stop")
 
 
 def test_an_end_that_was_not_found_is_looked_for_again() -> None:
     """The search would write nothing but a's; the model knows better."""
-    hard = Guidance(grammar(r'start: /[a-z ]*/ ("<" /[a-z]+ing/ ">")?'), complete=True)
+    hard = StructuredOutput(grammar(r'start: /[a-z ]*/ ("<" /[a-z]+ing/ ">")?'), complete=True)
     assert scripted("so <nothing>", hard, max_tokens=200).text == "so <nothing>"
 
 
@@ -206,7 +206,9 @@ def test_a_grammar_that_exceeds_its_limits_does_not_pass_for_one_that_ends(
     driver = Driver(config(layout))
     driver.add(1, "hello")
     monkeypatch.setitem(LIMITS, "max_lexer_states", 12)
-    driver.add(2, "hello", n=3, guidance=Guidance(grammar('start: (("a"|"b") /[a-z]+/ ("c" | "d"))*')))
+    driver.add(
+        2, "hello", n=3, structured=StructuredOutput(grammar('start: (("a"|"b") /[a-z]+/ ("c" | "d"))*'))
+    )
     assert driver.run().finish.reason == "stop"
     assert driver.failed == {2: "constraint_failed"}
     assert not any(driver.answers[2, index].finishes for index in range(3))
@@ -229,7 +231,7 @@ def test_when_one_of_n_answers_fails_the_others_end_with_it() -> None:
             raise ConstraintFailed("no")
 
     driver = Driver(config())
-    driver.add(1, "hello", n=5, guidance=Guidance(grammar()), max_tokens=11)
+    driver.add(1, "hello", n=5, structured=StructuredOutput(grammar()), max_tokens=11)
     for sequence in list(driver.engine.scheduler.waiting)[1:3]:
         assert sequence.constraint
         sequence.constraint.__class__ = Third
@@ -272,7 +274,7 @@ def test_a_vocabulary_may_have_no_end(lark: str, bos: int | None) -> None:
     backend = FakeBackend(settings)
     backend.vocab = vocab
     driver = Driver(settings, backend)
-    driver.add(1, "who?", guidance=Guidance(grammar(lark)), max_tokens=300)
+    driver.add(1, "who?", structured=StructuredOutput(grammar(lark)), max_tokens=300)
     answer = driver.run()
     assert answer.finish.reason == "stop"
     if "answer" in lark:
@@ -297,11 +299,11 @@ WITHOUT = f"""
 import sys
 sys.modules["llguidance"] = None
 from tests.support.engine import Driver, config
-from edgeinfer.inference.structured_output import Guidance
+from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.errors import UnsupportedParameter
 driver = Driver(config())
 try:
-    driver.add(1, "who?", guidance=Guidance({FIXED!r}))
+    driver.add(1, "who?", structured=StructuredOutput({FIXED!r}))
 except UnsupportedParameter as e:
     assert "llguidance" in e.message and e.hint, e
 else:

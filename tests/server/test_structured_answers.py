@@ -18,7 +18,7 @@ from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.grammar.compiler import Compiler
 from edgeinfer.grammar.grammar import Grammar, Part
-from edgeinfer.inference.structured_output import Guidance, ThinkingBudget
+from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from edgeinfer.server.openai.message import Said, joined
 from tests.support.engine import Answer, Driver, config
 
@@ -131,8 +131,8 @@ def answer_all(driver: Driver, form: str, prompt: Any, seed: int) -> None:
     for id, (text, (_, _, thinking, _)) in enumerate(zip(compiled(*grammars), given, strict=True)):  # type: ignore[arg-type]
         tags = thinking.tags
         budget = ThinkingBudget(12, thinking.state == "open", tags.open, tags.close, thinking.end)
-        asked = Guidance(text, thinking=budget)
-        driver.add(id, prompt, guidance=asked, seed=seed + id, max_tokens=300, **FREE)
+        asked = StructuredOutput(text, thinking=budget)
+        driver.add(id, prompt, structured=asked, seed=seed + id, max_tokens=300, **FREE)
         pieces[id] = []
     while driver.engine.has_work:
         for delta in driver.step():
@@ -175,7 +175,7 @@ def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
         driver = Driver(settings, length=10_000)
         for id in range(12):
             budget = ThinkingBudget(9, state == "open", "<think>", "</think>", thinking.end)
-            driver.add(id, f"{id}", guidance=Guidance(text, thinking=budget), **FREE)
+            driver.add(id, f"{id}", structured=StructuredOutput(text, thinking=budget), **FREE)
         driver.run()
         for answer in driver.answers.values():
             parser = ReplyParser(thinking, given)

@@ -82,11 +82,11 @@ def test_the_worker_is_given_a_grammar_and_only_where_there_is_a_form() -> None:
     model = scripted("Hi")
     with serving(model) as served:
         served.chat()
-        grammars = [model.guidance.grammar]
+        grammars = [model.structured.grammar]
         served.chat(tools=[TOOL], tool_choice="required")
-        grammars.append(model.guidance.grammar)
+        grammars.append(model.structured.grammar)
         served.chat(response_format={"type": "text"})
-        grammars.append(model.guidance.grammar)
+        grammars.append(model.structured.grammar)
     assert grammars[0] is None
     assert "get_time" in (grammars[1] or "")
     assert grammars[2] is None
@@ -109,20 +109,20 @@ def test_every_response_format_becomes_a_grammar(format: Any, route: str) -> Non
     with serving(model) as served:
         found = getattr(served, route)(response_format=format)
     assert found.status_code in (200, 500)
-    assert model.guidance.grammar
+    assert model.structured.grammar
 
 
 def test_llama_server_s_fields_mean_the_same() -> None:
     model = scripted("{}")
     with serving(model) as served:
         served.complete(response_format={"type": "grammar", "grammar": 'root ::= "x"'})
-        one = model.guidance.grammar
+        one = model.structured.grammar
         served.complete(grammar='root ::= "x"')
-        assert model.guidance.grammar == one
+        assert model.structured.grammar == one
         served.complete(response_format=form())
-        one = model.guidance.grammar
+        one = model.structured.grammar
         served.complete(json_schema=PERSON)
-        assert model.guidance.grammar == one
+        assert model.structured.grammar == one
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_budget_for_thinking_goes_to_the_worker() -> None:
         given = []
         for fields in ({"thinking_budget": 9}, {"reasoning_effort": "low"}, {"reasoning_effort": "max"}):
             served.chat(**fields)
-            given.append(model.guidance.thinking)
+            given.append(model.structured.thinking)
     low = ThinkingBudget(INFO.ctx // 8, True, "<think>", "</think>", "\n</think>\n\n")
     assert given == [msgspec.structs.replace(low, tokens=9), low, None]
 

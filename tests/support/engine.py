@@ -15,7 +15,7 @@ from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.sequence import Request
 from edgeinfer.inference.output import ChosenLogprob, Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 
 LAYOUTS = ("streams", "unified")
 CONFIG = EngineConfig(model="fake", name="fake", ctx=256, parallel=8, cells=2048, batch=64)
@@ -77,13 +77,13 @@ class Driver:
         self.failed: dict[int, str] = {}
 
     def add(
-        self, id: int, prompt: Prompt, n: int = 1, guidance: Guidance = NO_GUIDANCE, **params: Any
+        self, id: int, prompt: Prompt, n: int = 1, structured: StructuredOutput = UNCONSTRAINED, **params: Any
     ) -> None:
         """Queue a request. A seed is given unless the caller does: nothing in the tests is left to chance."""
         given = SamplingParams(**{"seed": 1000 + id} | params)
         grammars = self.engine.writer.grammars
-        constraint = grammars.constraint(guidance.grammar) if guidance.grammar else None
-        self.engine.add(Request(id, encode(prompt), given, n, guidance, constraint))
+        constraint = grammars.constraint(structured.grammar) if structured.grammar else None
+        self.engine.add(Request(id, encode(prompt), given, n, structured, constraint))
         self.answers |= {(id, index): Answer() for index in range(n)}
 
     def cancel(self, id: int) -> None:

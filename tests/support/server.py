@@ -20,7 +20,7 @@ from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import NotReady
 from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, TokenLogprob
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
 from edgeinfer.server.build import create_app
 from edgeinfer.server.http.sockets import address, bind
@@ -123,10 +123,10 @@ class Scripted(Supervisor):
         *,
         n: int = 1,
         add_bos: bool = True,
-        guidance: Guidance = NO_GUIDANCE,
+        structured: StructuredOutput = UNCONSTRAINED,
     ) -> AsyncGenerator[Delta, None]:
         self.asked.append((prompt, params, n))
-        self.guidance = guidance
+        self.structured = structured
         self.running += 1
         try:
             await asyncio.sleep(self.hold_first)

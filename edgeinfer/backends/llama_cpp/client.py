@@ -30,7 +30,7 @@ from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import InvalidRequest, NotReady, QueueFull, ShuttingDown, WorkerDied
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
 
 R = TypeVar("R", Tokenized, Detokenized, Embedded)
@@ -85,7 +85,7 @@ class Supervisor(Keeper):
         *,
         n: int = 1,
         add_bos: bool = True,
-        guidance: Guidance = NO_GUIDANCE,
+        structured: StructuredOutput = UNCONSTRAINED,
     ) -> AsyncGenerator[Delta, None]:
         """Deltas of all n answers, until each has had its `finish`.
 
@@ -96,7 +96,7 @@ class Supervisor(Keeper):
         self._check_queue(n)
         self._count(n)
         started = time.monotonic()
-        asked = Generation(prompt, params, n, add_bos, guidance)
+        asked = Generation(prompt, params, n, add_bos, structured)
         try:
             async with aclosing(self._exchange(asked)) as replies:
                 async for reply in replies:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from edgeinfer.backends.llama_cpp.messages import Generate, Message
 from edgeinfer.inference.output import Begun, Delta, Pending, Produced
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Prompt
 
 
@@ -59,13 +59,13 @@ class Generation(Asked):
         params: SamplingParams,
         n: int = 1,
         add_bos: bool = True,
-        guidance: Guidance = NO_GUIDANCE,
+        structured: StructuredOutput = UNCONSTRAINED,
     ) -> None:
         super().__init__(self._message)
         self._exact = params.seed is not None  # whoever gave one wants to see the same text again
         if params.seed is None:  # every worker must draw the same numbers
             params = replace(params, seed=secrets.randbits(63))
-        self._request = Generate(0, prompt, params, n, add_bos, guidance)
+        self._request = Generate(0, prompt, params, n, add_bos, structured)
         self._answers: list[_Answer | None] = [_Answer() for _ in range(n)]
         self._sent: float | None = None
         self._repeating = False  # a worker computes what was produced as it was computed before

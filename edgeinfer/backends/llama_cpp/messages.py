@@ -13,7 +13,7 @@ from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ErrorData
 from edgeinfer.inference.output import Delta, EngineStats, Produced
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
 
 
@@ -58,7 +58,7 @@ class Generate(Message, frozen=True):
     params: SamplingParams
     n: int = 1
     add_bos: bool = True
-    guidance: Guidance = NO_GUIDANCE
+    structured: StructuredOutput = UNCONSTRAINED
     produced: tuple[Produced | None, ...] = ()
     waited_ms: float = 0.0
 

@@ -14,7 +14,7 @@ from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
 from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.grammar.grammar import Part
 from edgeinfer.inference.output import Delta, Finish
-from edgeinfer.inference.structured_output import Guidance, ThinkingBudget
+from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from edgeinfer.server.auth.principal import caller_of
 from edgeinfer.server.http.body import read
 from edgeinfer.server.http.respond import respond, takes
@@ -74,9 +74,9 @@ async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Delt
     part = asked.form()
     form = await daemon.form(caller_of(request.scope), reply_grammar(prompt.reasoning, calls, part))
     budget = _budget(prompt.reasoning, info.ctx if thinking is None and asked.completes() else thinking)
-    guidance = Guidance(form.grammar, asked.completes(), budget)
+    structured = StructuredOutput(form.grammar, asked.completes(), budget)
     answer = ChatAnswer(asked, info.name, Reply(prompt.reasoning, calls, part, form))
-    return answer, daemon.generate(caller_of(request.scope), [prompt.spans], params, asked.n, guidance)
+    return answer, daemon.generate(caller_of(request.scope), [prompt.spans], params, asked.n, structured)
 
 
 def _budget(reasoning: Thinking, tokens: int | None) -> ThinkingBudget | None:

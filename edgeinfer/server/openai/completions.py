@@ -14,7 +14,7 @@ from edgeinfer.chat.infill import NEEDS_FIM, Hole, layout, untrusted
 from edgeinfer.errors import UnsupportedParameter
 from edgeinfer.grammar.grammar import Grammar, Part
 from edgeinfer.inference.output import Delta, Finish
-from edgeinfer.inference.structured_output import Guidance
+from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import ModelInfo, Prompt
 from edgeinfer.server.auth.principal import caller_of
 from edgeinfer.server.http.body import read
@@ -55,9 +55,9 @@ async def _begin(request: Request, asked: CompletionRequest) -> tuple[TextAnswer
     part = asked.form()
     grammar = Grammar(f"start: @{part.name}", (part,)) if part else None
     form = await daemon.form(caller_of(request.scope), grammar)
-    guidance = Guidance(form.grammar, asked.completes())
+    structured = StructuredOutput(form.grammar, asked.completes())
     answer = TextAnswer(asked, info.name, echoes, part, form)
-    return answer, daemon.generate(caller_of(request.scope), prompts, params, asked.n, guidance)
+    return answer, daemon.generate(caller_of(request.scope), prompts, params, asked.n, structured)
 
 
 def _prompt(info: ModelInfo, given: Input, suffix: str) -> Prompt:

@@ -24,7 +24,7 @@ from edgeinfer.backends.llama_cpp.worker.process import WorkerProcess
 from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime
 from edgeinfer.engine.constraint import Constraint, Grammars
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import Guidance
+from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import Span
 from edgeinfer.ipc.frames import FrameSocket, to_daemon, to_worker
 from tests.engine.test_constraint import grammar
@@ -83,7 +83,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
 
 
 def formed(id: int, text: str = FORMED) -> Generate:
-    return Generate(id, [Span("hello")], SamplingParams(), guidance=Guidance(text))
+    return Generate(id, [Span("hello")], SamplingParams(), structured=StructuredOutput(text))
 
 
 def test_other_requests_go_on_while_a_grammar_is_compiled(slow: Slow) -> None:

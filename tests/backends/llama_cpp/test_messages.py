@@ -47,7 +47,7 @@ from edgeinfer.inference.output import (
     TokenLogprob,
 )
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import NO_GUIDANCE
+from edgeinfer.inference.structured_output import UNCONSTRAINED
 from edgeinfer.inference.types import Embeddings, FimTokens, ModelInfo, Span, Tokens
 from edgeinfer.ipc import frames
 from edgeinfer.ipc.frames import FrameSocket
@@ -86,7 +86,9 @@ TO_WORKER: list[ToWorker] = [
     Load(EngineConfig("m.gguf", "m", layout="unified", kv_type="q8_0", step_ms=12.5)),
     Generate(1, [Span("a", False), 7, Span("é\x00", True)], PARAMS, 3, False),
     Generate(2, [], SamplingParams()),
-    Generate(3, [1], PARAMS, 3, True, NO_GUIDANCE, (None, Produced(), Produced([1, 2], BEGUN, PENDING)), 9.5),
+    Generate(
+        3, [1], PARAMS, 3, True, UNCONSTRAINED, (None, Produced(), Produced([1, 2], BEGUN, PENDING)), 9.5
+    ),
     Cancel(3),
     Tokenize(4, [Span("a"), Span("b", False)], True),
     Detokenize(5, [1, 2**31 - 1, -1]),

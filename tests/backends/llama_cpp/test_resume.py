@@ -19,7 +19,7 @@ from edgeinfer.engine.sequence import Request
 from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, InvalidRequest
 from edgeinfer.inference.output import Begun, Delta, Finish, Pending, Produced
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import NO_GUIDANCE, Guidance
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from tests.engine.test_constraint import BUDGET, PERSON, THOUGHT, grammar
 from tests.support.engine import Answer, Clock, Driver, assert_clean, config, encode
 
@@ -48,17 +48,17 @@ class Asking:
         self,
         prompt: str,
         n: int = 1,
-        guidance: Guidance = NO_GUIDANCE,
+        structured: StructuredOutput = UNCONSTRAINED,
         script: str | None = None,
         layout: str = "streams",
         **params: Any,
     ) -> None:
         self.prompt = prompt
-        self.guidance = guidance
+        self.structured = structured
         self.config = config(layout, ctx=512, batch=512, parallel=4)
         self.script = script
         given = SamplingParams(**{"seed": 7, "temperature": 0.8} | params)
-        self.generation = Generation(encode(prompt), given, n, False, guidance)
+        self.generation = Generation(encode(prompt), given, n, False, structured)
         self.answers = [Answer() for _ in range(n)]
         self.deltas: list[Delta] = []
         self.engines = 0
@@ -90,10 +90,12 @@ class Asking:
         asked = self.generation.message(self.engines)
         assert isinstance(asked, Generate)
         tokens = [token for token in asked.prompt if isinstance(token, int)]
-        grammar = self.guidance.grammar
+        grammar = self.structured.grammar
         constraint = engine.writer.grammars.constraint(grammar) if grammar else None
         engine.add(
-            Request(asked.id, tokens, asked.params, asked.n, asked.guidance, constraint, asked.produced, 0.0)
+            Request(
+                asked.id, tokens, asked.params, asked.n, asked.structured, constraint, asked.produced, 0.0
+            )
         )
         return engine
 
@@ -163,36 +165,45 @@ CASES: dict[str, dict[str, Any]] = {
         "temperature": 0.0,
         "stop": ("😀 αβγδε 😀 αβγδε x", "δε 😀 αβγδε 😀 αβ"),
     },
-    "a schema": {"guidance": Guidance(grammar())},
-    "a schema, several": {"guidance": Guidance(grammar()), "n": 3},
-    "a schema, completed": {"guidance": Guidance(grammar(), complete=True), "max_tokens": 75},
+    "a schema": {"structured": StructuredOutput(grammar())},
+    "a schema, several": {"structured": StructuredOutput(grammar()), "n": 3},
+    "a schema, completed": {"structured": StructuredOutput(grammar(), complete=True), "max_tokens": 75},
     "a schema, completed, logprobs": {
-        "guidance": Guidance(grammar(), complete=True),
+        "structured": StructuredOutput(grammar(), complete=True),
         "max_tokens": 75,
         "logprobs": 1,
     },
     "a text completed in haste": {
-        "guidance": Guidance(grammar(schema={"type": "array", "items": {"type": "string"}}), complete=True),
+        "structured": StructuredOutput(
+            grammar(schema={"type": "array", "items": {"type": "string"}}), complete=True
+        ),
         "max_tokens": 40,
         "script": '["abcdefghijk", ',
     },
     "the same with logprobs": {
-        "guidance": Guidance(grammar(schema={"type": "array", "items": {"type": "string"}}), complete=True),
+        "structured": StructuredOutput(
+            grammar(schema={"type": "array", "items": {"type": "string"}}), complete=True
+        ),
         "max_tokens": 40,
         "script": '["abcdefghijk", ',
         "logprobs": 1,
     },
-    "a long forced run": {"guidance": Guidance(grammar(f'start: /[a-z]/ "{"x" * 50}" /[a-z]{{3}}/'))},
-    "thinking": {"guidance": Guidance(None, thinking=BUDGET), "max_tokens": 60, "ignore_eos": True},
+    "a long forced run": {
+        "structured": StructuredOutput(grammar(f'start: /[a-z]/ "{"x" * 50}" /[a-z]{{3}}/'))
+    },
+    "thinking": {"structured": StructuredOutput(None, thinking=BUDGET), "max_tokens": 60, "ignore_eos": True},
     "thinking, logprobs": {
-        "guidance": Guidance(None, thinking=BUDGET),
+        "structured": StructuredOutput(None, thinking=BUDGET),
         "max_tokens": 60,
         "ignore_eos": True,
         "logprobs": 1,
     },
-    "thinking, then a schema": {"guidance": Guidance(grammar(THOUGHT), True, BUDGET), "max_tokens": 90},
+    "thinking, then a schema": {
+        "structured": StructuredOutput(grammar(THOUGHT), True, BUDGET),
+        "max_tokens": 90,
+    },
     "thinking, then a schema, logprobs": {
-        "guidance": Guidance(grammar(THOUGHT), True, BUDGET),
+        "structured": StructuredOutput(grammar(THOUGHT), True, BUDGET),
         "max_tokens": 90,
         "logprobs": 2,
     },
@@ -329,7 +340,7 @@ def test_what_was_produced_must_keep_to_the_grammar() -> None:
     constraint = engine.writer.grammars.constraint(grammar())
     written = Produced([97, 98], Begun(0, 0, 0))
     with pytest.raises(ConstraintFailed):
-        engine.add(Request(1, [98], SamplingParams(), 1, Guidance(grammar()), constraint, (written,)))
+        engine.add(Request(1, [98], SamplingParams(), 1, StructuredOutput(grammar()), constraint, (written,)))
     assert not engine.has_work
 
 

@@ -133,7 +133,7 @@ class WorkerProcess:
                 if self._engine is None:
                     hint = "use /v1/embeddings"
                     raise InvalidRequest("this model can only embed", param="model", hint=hint)
-                if message.guidance.grammar is None:
+                if message.structured.grammar is None:
                     self._generate(message, None)
                 else:
                     self._awaited.add(message.id)
@@ -165,7 +165,7 @@ class WorkerProcess:
             tokens,
             message.params,
             message.n,
-            message.guidance,
+            message.structured,
             constraint,
             message.produced,
             message.waited_ms,
@@ -175,7 +175,7 @@ class WorkerProcess:
     # --- the grammars' thread: a schema may take a second to compile
 
     def _compile(self, message: Generate) -> None:
-        grammar = message.guidance.grammar
+        grammar = message.structured.grammar
         if self._engine and grammar is not None and message.id in self._awaited:
             self._generate(message, self._engine.writer.grammars.constraint(grammar))
 

@@ -1,0 +1,120 @@
+"""The seam between the service and whatever computes answers for one model.
+
+`EngineClient` is all that serving/ and server/ know of an engine. backends/llama_cpp implements it with a supervised
+process, inference/fake with a script; a vLLM process or a replica in a cluster would be others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Literal, Protocol
+
+from edgeinfer.errors import EdgeinferError
+from edgeinfer.inference.output import Delta, EngineStats
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
+from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+
+EngineState = Literal["starting", "ready", "restarting", "reloading", "failed", "stopped"]
+
+
+class EngineHealth(Protocol):
+    """How an engine is doing, as operators and the watchdog see it."""
+
+    @property
+    def state(self) -> EngineState: ...
+
+    @property
+    def healthy(self) -> bool:
+        """False when the engine makes no progress and nothing is being done about it."""
+        ...
+
+    @property
+    def stats(self) -> EngineStats:
+        """Figures of the last step."""
+        ...
+
+    @property
+    def last_error(self) -> EdgeinferError | None:
+        """Why the last attempt to load the model failed; None if it did not."""
+        ...
+
+    @property
+    def last_exit(self) -> str | None:
+        """How the engine's last process ended, in words; None if none has ended by itself."""
+        ...
+
+    @property
+    def restarts(self) -> int:
+        """Processes started in place of dead ones."""
+        ...
+
+    @property
+    def resumed(self) -> int:
+        """Requests that a restarted engine has continued."""
+        ...
+
+    @property
+    def load_seconds(self) -> float: ...
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process, None while there is none."""
+        ...
+
+
+class EngineClient(Protocol):
+    """Answers requests for one model, from `start` to `aclose`."""
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """The loaded model; None while there is none."""
+        ...
+
+    @property
+    def health(self) -> EngineHealth: ...
+
+    async def start(self) -> None:
+        """Begin to load the model; returns before it is ready."""
+        ...
+
+    async def ready(self) -> ModelInfo:
+        """The loaded model, once it is there.
+
+        Raises:
+            NotReady: it did not become ready in time.
+            ShuttingDown: the client is closed.
+            EdgeinferError: why the model cannot be loaded.
+        """
+        ...
+
+    def generate(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        n: int = 1,
+        add_bos: bool = True,
+        structured: StructuredOutput = UNCONSTRAINED,
+        revision: str | None = None,
+    ) -> AsyncGenerator[Delta, None]:
+        """Deltas of all n answers, until each has had its `finish`.
+
+        Closing the generator, or cancelling the task it runs in, cancels the request. `revision` is that of the
+        ModelInfo for which the prompt was made; None accepts any.
+
+        Raises:
+            ModelReplaced: the loaded model has another revision by now.
+            ContextLengthExceeded: the prompt does not fit.
+        """
+        ...
+
+    async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens: ...
+
+    async def detokenize(self, tokens: Sequence[int]) -> str: ...
+
+    async def embed(self, inputs: list[Prompt]) -> Embeddings: ...
+
+    async def aclose(self, drain: float = 0.0) -> None:
+        """Refuse new requests, give running ones `drain` seconds, then end the engine. May be called again."""
+        ...
