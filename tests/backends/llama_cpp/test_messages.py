@@ -155,7 +155,8 @@ async def test_messages_are_read_one_after_the_other_to_the_end() -> None:
     stream = asyncio.StreamReader()
     stream.feed_data(b"".join(map(frames.encode, TO_DAEMON)))
     stream.feed_eof()
-    assert TO_DAEMON == [await frames.read(stream, frames.to_daemon) for _ in TO_DAEMON]
+    for message in TO_DAEMON:
+        assert message == await frames.read(stream, frames.to_daemon)
     assert await frames.read(stream, frames.to_daemon) is None
 
 
