@@ -11,11 +11,11 @@ from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.kv_cache import KVCache
 from edgeinfer.engine.kv_streams import StreamsCache
 from edgeinfer.engine.kv_unified import UnifiedCache
-from edgeinfer.engine.masks import Masks
-from edgeinfer.engine.pace import Pace
+from edgeinfer.engine.output_processor import Writer, Written
+from edgeinfer.engine.prefill_budget import Pace
 from edgeinfer.engine.scheduler import Scheduler, Work
 from edgeinfer.engine.sequence import Request, Sequence, Status
-from edgeinfer.engine.writer import Writer, Written
+from edgeinfer.engine.structured.prefetch import Masks
 from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
 from edgeinfer.inference.output import Delta, EngineStats, Finish, FinishReason, Produced
 

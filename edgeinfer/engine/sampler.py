@@ -19,7 +19,7 @@ from edgeinfer.engine.backend import Row
 from edgeinfer.inference.sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from edgeinfer.engine.constraint import Constraint
+    from edgeinfer.engine.structured.constraint import Constraint
 
 NEGLIGIBLE = 20.0
 """Candidates this many nats below the best weigh under e-20 each: dropped when nothing else cuts."""

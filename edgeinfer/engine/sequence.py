@@ -13,12 +13,12 @@ from bisect import bisect_right
 
 import msgspec
 
-from edgeinfer.engine.constraint import Constraint
+from edgeinfer.engine.detokenizer import TextStream
 from edgeinfer.engine.kv_cache import KVCache, Slot
 from edgeinfer.engine.logprobs import LogprobStream
 from edgeinfer.engine.sampler import Sampler
-from edgeinfer.engine.text import TextStream
-from edgeinfer.engine.thinking import Thinking
+from edgeinfer.engine.structured.constraint import Constraint
+from edgeinfer.engine.structured.thinking import Thinking
 from edgeinfer.inference.output import Begun, Pending, Produced
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput

@@ -22,12 +22,12 @@ from edgeinfer.backends.llama_cpp.messages import (
 )
 from edgeinfer.backends.llama_cpp.worker.process import WorkerProcess
 from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime
-from edgeinfer.engine.constraint import Constraint, Grammars
+from edgeinfer.engine.structured.constraint import Constraint, Grammars
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import Span
 from edgeinfer.ipc.frames import FrameSocket, to_daemon, to_worker
-from tests.engine.test_constraint import grammar
+from tests.support.constraints import grammar
 from tests.support.engine import config
 
 FORMED = grammar(schema={"const": "formed"})

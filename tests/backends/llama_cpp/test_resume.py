@@ -20,7 +20,7 @@ from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, InvalidReq
 from edgeinfer.inference.output import Begun, Delta, Finish, Pending, Produced
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from tests.engine.test_constraint import BUDGET, PERSON, THOUGHT, grammar
+from tests.support.constraints import BUDGET, PERSON, THOUGHT, grammar
 from tests.support.engine import Answer, Clock, Driver, assert_clean, config, encode
 
 GREEK = "αβγδε 😀 "

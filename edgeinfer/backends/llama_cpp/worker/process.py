@@ -46,9 +46,9 @@ from edgeinfer.backends.llama_cpp.worker.affinity import keep_to
 from edgeinfer.backends.llama_cpp.worker.prefix_store import load, save
 from edgeinfer.backends.llama_cpp.worker.prompts import Prompts
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
-from edgeinfer.engine.constraint import Constraint
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
+from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelLoadFailed
 from edgeinfer.inference.types import Embeddings, Tokens
 from edgeinfer.ipc.frames import FrameSocket, to_worker

@@ -11,7 +11,7 @@ from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import Model
 from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
 from edgeinfer.engine.config import EngineConfig
-from tests.backends.llama_cpp.binding.test_llama import PROMPTS
+from tests.support.nano import PROMPTS
 
 
 @pytest.fixture(scope="module")

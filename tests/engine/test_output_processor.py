@@ -14,14 +14,14 @@ from jsonschema import Draft202012Validator
 
 from edgeinfer.engine.backend import Row
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.constraint import Constraint, Grammars
 from edgeinfer.engine.fake import BOS, END, FakeBackend, FakeVocab
-from edgeinfer.engine.thinking import Thinking
-from edgeinfer.engine.words import Words
+from edgeinfer.engine.structured.constraint import Constraint, Grammars
+from edgeinfer.engine.structured.thinking import Thinking
+from edgeinfer.engine.structured.tokenizer import Words
 from edgeinfer.errors import ConstraintFailed
 from edgeinfer.grammar.limits import LIMITS
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
-from tests.engine.test_constraint import BUDGET, PERSON, THOUGHT, grammar
+from tests.support.constraints import BUDGET, PERSON, THOUGHT, grammar
 from tests.support.engine import LAYOUTS, Answer, Driver, config
 
 FIXED = grammar(schema={"const": "nobody in particular, nobody at all, not a single one, no one"})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from edgeinfer.engine.constraint import Constraint
+from edgeinfer.engine.structured.constraint import Constraint
 
 
 class Masks:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeinfer.engine.backend import Row
-from edgeinfer.engine.words import Words
+from edgeinfer.engine.structured.tokenizer import Words
 from edgeinfer.errors import ConstraintFailed, InvalidRequest, UnsupportedParameter
 from edgeinfer.grammar.limits import LIMITS
 

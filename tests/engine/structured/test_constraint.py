@@ -9,39 +9,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
-from edgeinfer.engine.constraint import Constraint, Grammars
 from edgeinfer.engine.fake import END, FakeVocab
 from edgeinfer.engine.sampler import Sampler
-from edgeinfer.engine.words import Words
+from edgeinfer.engine.structured.constraint import Constraint, Grammars
+from edgeinfer.engine.structured.tokenizer import Words
 from edgeinfer.errors import ConstraintFailed, InvalidRequest
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
+from tests.support.constraints import BUDGET, PERSON, THOUGHT, grammar
 from tests.support.engine import LAYOUTS, Driver, config
-
-PERSON: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["name", "age", "tags"],
-    "properties": {
-        "name": {"type": "string", "maxLength": 12},
-        "age": {"type": "integer", "minimum": 0, "maximum": 120},
-        "tags": {"type": "array", "maxItems": 9, "items": {"enum": ["red", "green", "blue"]}},
-    },
-}
-STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-
-
-def grammar(lark: str = "start: @answer", schema: dict[str, Any] | None = None) -> str:
-    given = {**(schema or PERSON), "x-guidance": STYLE}
-    parts = [{"name": "answer", "json_schema": given}] if "@answer" in lark else []
-    return json.dumps({"grammars": [{"name": "main", "lark_grammar": lark}, *parts]})
-
-
-THOUGHT = r"""
-start: thought /\n{0,2}/ @answer
-thought[lazy]: /(.|\n)*<\/think>/
-"""
-BUDGET = ThinkingBudget(10, True, "<think>", "</think>", "\n</think>\n\n")
 
 
 def constraint(text: str) -> Constraint:

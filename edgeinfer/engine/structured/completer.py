@@ -7,8 +7,8 @@ from copy import copy
 import numpy as np
 
 from edgeinfer.engine.backend import Vocab
-from edgeinfer.engine.constraint import Constraint
-from edgeinfer.engine.thinking import Thinking
+from edgeinfer.engine.structured.constraint import Constraint
+from edgeinfer.engine.structured.thinking import Thinking
 from edgeinfer.errors import ConstraintFailed
 
 ENDINGS = ('"', "}", "]", '"}', '"]', "0", "null", "false", "a")

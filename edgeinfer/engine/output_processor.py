@@ -8,12 +8,12 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from edgeinfer.engine.backend import Row, Vocab
-from edgeinfer.engine.completion import Closer
-from edgeinfer.engine.constraint import Grammars
 from edgeinfer.engine.logprobs import log_probabilities
 from edgeinfer.engine.sequence import Request, Sequence
-from edgeinfer.engine.thinking import Thinking
-from edgeinfer.engine.words import Words
+from edgeinfer.engine.structured.completer import Closer
+from edgeinfer.engine.structured.constraint import Grammars
+from edgeinfer.engine.structured.thinking import Thinking
+from edgeinfer.engine.structured.tokenizer import Words
 from edgeinfer.errors import ConstraintFailed
 from edgeinfer.inference.output import ChosenLogprob, FinishReason, Produced, TokenLogprob
 

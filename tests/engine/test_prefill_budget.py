@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeinfer.engine.pace import Pace
+from edgeinfer.engine.prefill_budget import Pace
 
 
 def learnt(step_ms: float, *, decode_ms: float = 10.0, token_ms: float = 1.0, longest: int = 512) -> Pace:

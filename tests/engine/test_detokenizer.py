@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeinfer.engine.text import TextStream
+from edgeinfer.engine.detokenizer import TextStream
 
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
