@@ -6,7 +6,7 @@ import codecs
 from collections.abc import Sequence as Seq
 
 
-class TextStream:
+class IncrementalDetokenizer:
     """Incremental UTF-8 decoding with stop texts that may span tokens.
 
     A tail that could still become a stop text is held back until it can't, or until `flush`. Of several stop

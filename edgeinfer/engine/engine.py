@@ -11,13 +11,13 @@ from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.kv_cache import KVCache
 from edgeinfer.engine.kv_streams import StreamsCache
 from edgeinfer.engine.kv_unified import UnifiedCache
-from edgeinfer.engine.output_processor import Writer, Written
-from edgeinfer.engine.prefill_budget import Pace
-from edgeinfer.engine.scheduler import Scheduler, Work
-from edgeinfer.engine.sequence import Request, Sequence, Status
-from edgeinfer.engine.structured.prefetch import Masks
+from edgeinfer.engine.output_processor import OutputProcessor, StepOutput
+from edgeinfer.engine.prefill_budget import PrefillBudget
+from edgeinfer.engine.scheduler import ScheduledChunk, Scheduler
+from edgeinfer.engine.sequence import Request, Sequence, SequenceStatus
+from edgeinfer.engine.structured.prefetch import MaskPrefetcher
 from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
-from edgeinfer.inference.output import Delta, EngineStats, Finish, FinishReason, Produced
+from edgeinfer.inference.output import Delta, EngineStats, Finish, FinishReason, PartialAnswer
 
 Clock = Callable[[], float]
 
@@ -40,13 +40,13 @@ class Engine:
             else UnifiedCache(backend, config.slots, config.ctx, config.cells)
         )
         self.scheduler = Scheduler(self.cache, config.parallel)
-        self.pace = Pace(config.step_ms, config.batch)
-        self.writer = Writer(backend.vocab, config.ctx)
+        self.pace = PrefillBudget(config.step_ms, config.batch)
+        self.writer = OutputProcessor(backend.vocab, config.ctx)
         self.failures: list[tuple[int, ErrorData]] = []
         """Requests that ended in an error, for the caller to take: (id, error)."""
         self._clock = clock
         self._batch = Batch(config.batch)
-        self._masks = Masks()
+        self._masks = MaskPrefetcher()
         self._sequences: dict[int, list[Sequence]] = {}
         self._prefilling: frozenset[int] = frozenset()
         self._order = 0
@@ -76,14 +76,14 @@ class Engine:
         self._check(request)
         seed = secrets.randbits(63) if request.params.seed is None else request.params.seed
         group = []
-        for index, produced in enumerate(request.produced or [Produced()] * request.n):
-            if produced is None:
+        for index, partial in enumerate(request.partial_answers or [PartialAnswer()] * request.n):
+            if partial is None:
                 continue
             self._order += 1
             thinking = self.writer.thinking(request)
             sequence = Sequence(request, index, seed, self._order, self._clock(), thinking)
-            if produced.tokens:
-                self.writer.resume(sequence, produced)
+            if partial.tokens:
+                self.writer.resume(sequence, partial)
             else:
                 self.writer.open(sequence)
             group.append(sequence)
@@ -123,11 +123,12 @@ class Engine:
         for item in work:
             sequence = item.sequence
             assert sequence.slot is not None
-            self.cache.commit(sequence.slot, sequence.tokens[sequence.computed :][: item.n_tokens])
+            self.cache.commit(sequence.slot, sequence.tokens[sequence.num_computed :][: item.n_tokens])
         found = (
             self._produce(item.sequence, self.backend.logits(at))
             for item, at in outputs
-            if item.sequence.status is Status.RUNNING  # another answer to its request may just have failed
+            # Another answer to its request may just have failed.
+            if item.sequence.status is SequenceStatus.RUNNING
         )
         return [delta for delta in found if delta]
 
@@ -167,7 +168,7 @@ class Engine:
                 hint="shorten the prompt, or serve with a larger --ctx where the model allows",
             )
         size = self.backend.vocab.size
-        produced = [p.tokens for p in request.produced if p]
+        produced = [p.tokens for p in request.partial_answers if p]
         if any(n + len(tokens) >= ctx for tokens in produced):
             raise ContextLengthExceeded(
                 f"the prompt has {n} tokens, the answer so far up to {max(map(len, produced))}, "
@@ -178,7 +179,7 @@ class Engine:
         if bad := next((t for t in request.params.logit_bias if not 0 <= t < size), None):
             raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="logit_bias")
 
-    def _fill(self, work: list[Work]) -> list[tuple[Work, int]]:
+    def _fill(self, work: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
         """Write the batch; -> the work that wants logits, and where in the batch they will be.
 
         In order of slots: llama.cpp computes neighbours together.
@@ -188,13 +189,13 @@ class Engine:
         for item in sorted(work, key=lambda w: w.sequence.slot.id if w.sequence.slot else 0):
             sequence = item.sequence
             assert sequence.slot is not None
-            tokens = sequence.tokens[sequence.computed :][: item.n_tokens]
-            at = self._batch.add(sequence.slot.id, sequence.computed, tokens, output=item.output)
+            tokens = sequence.tokens[sequence.num_computed :][: item.n_tokens]
+            at = self._batch.add(sequence.slot.id, sequence.num_computed, tokens, output=item.output)
             if item.output:
                 outputs.append((item, at))
         return outputs
 
-    def _decode(self, work: list[Work]) -> DecodeStatus:
+    def _decode(self, work: list[ScheduledChunk]) -> DecodeStatus:
         self.backend.clear_abort()
         self._prefilling = frozenset(w.sequence.request.id for w in work if not w.sequence.decoding)
         try:
@@ -202,11 +203,11 @@ class Engine:
         finally:
             self._prefilling = frozenset()
 
-    def _recover(self, work: list[Work], status: DecodeStatus) -> None:
+    def _recover(self, work: list[ScheduledChunk], status: DecodeStatus) -> None:
         """Bring the cache back to before the step; the same work is scheduled again next time."""
         for item in work:
             if item.sequence.slot:
-                self.cache.trim(item.sequence.slot, item.sequence.computed)
+                self.cache.trim(item.sequence.slot, item.sequence.num_computed)
         if status is DecodeStatus.ABORTED:
             return
         self._failed_steps += 1
@@ -217,7 +218,7 @@ class Engine:
         elif self._failed_steps > self.RETRIES:
             self._give_up(work)
 
-    def _give_up(self, work: list[Work]) -> None:
+    def _give_up(self, work: list[ScheduledChunk]) -> None:
         self._failed_steps = 0
         error = DecodeFailed(
             "the model could not compute this request", hint="see the log of the worker"
@@ -229,7 +230,7 @@ class Engine:
             self.cancel(id)
             self.failures.append((id, error))
 
-    def _account(self, work: list[Work], ms: float) -> None:
+    def _account(self, work: list[ScheduledChunk], ms: float) -> None:
         decoding = sum(w.sequence.decoding for w in work)
         prefill = sum(w.n_tokens for w in work if not w.sequence.decoding)
         self.pace.measured(decoding, prefill, ms)
@@ -239,9 +240,9 @@ class Engine:
 
     def _produce(self, sequence: Sequence, row: Row) -> Delta | None:
         """Sample a token from `row`, and say what it adds to the answer; None: its request has failed."""
-        begins = sequence.first_token is None
+        begins = sequence.first_token_time is None
         if begins:
-            sequence.first_token = self._clock()
+            sequence.first_token_time = self._clock()
             self._totals["cached"] += sequence.cached_tokens
         try:
             written = self.writer.write(sequence, row)
@@ -253,7 +254,7 @@ class Engine:
         self._totals["forced"] += max(0, len(written.tokens) - 1)
         return self._delta(sequence, written, begins)
 
-    def _delta(self, sequence: Sequence, written: Written, begins: bool) -> Delta:
+    def _delta(self, sequence: Sequence, written: StepOutput, begins: bool) -> Delta:
         stop = sequence.text.stop  # may also be met in what a flush lets go
         logprobs = sequence.logprobs.release(written.text)
         if written.reason and stop is None:
@@ -268,24 +269,24 @@ class Engine:
             written.tokens,
             logprobs if sequence.request.params.logprobs is not None else None,
             finish,
-            sequence.begun if begins else None,
-            None if finish else sequence.pending,
+            sequence.timings if begins else None,
+            None if finish else sequence.held_state,
         )
 
     def _finish(self, sequence: Sequence, reason: FinishReason) -> Finish:
         self.scheduler.finish(sequence)
         group = self._sequences[sequence.request.id]
-        if all(s.status is Status.FINISHED for s in group):
+        if all(s.status is SequenceStatus.FINISHED for s in group):
             del self._sequences[sequence.request.id]
-        now, admitted = self._clock(), sequence.admitted or 0.0
-        first = sequence.first_token or now
+        now, admitted = self._clock(), sequence.admission_time or 0.0
+        first = sequence.first_token_time or now
         return Finish(
             reason,
-            sequence.n_prompt,
+            sequence.num_prompt_tokens,
             sequence.cached_tokens,
-            sequence.n_produced,
+            sequence.num_output_tokens,
             sequence.text.stop,
-            (admitted - sequence.arrived) * 1e3,
+            (admitted - sequence.arrival_time) * 1e3,
             (first - admitted) * 1e3,
             (now - first) * 1e3,
         )

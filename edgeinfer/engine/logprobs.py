@@ -24,7 +24,7 @@ def log_probabilities(row: Row, chosen: int, k: int) -> tuple[float, list[tuple[
     return float(row[chosen]) - total, top
 
 
-class LogprobStream:
+class LogprobBuffer:
     """Holds a token's log-probabilities back as long as its text is held back.
 
     So the tokens of an answer spell its text, and those of a stop text are not among them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Pace:
+class PrefillBudget:
     """Learns from measured steps what a decode step and a prefill token cost; all times in ms."""
 
     SMALLEST = 32

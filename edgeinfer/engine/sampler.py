@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NEGLIGIBLE = 20.0
 """Candidates this many nats below the best weigh under e-20 each: dropped when nothing else cuts."""
 
-ANSWERS = 1 << 32
+REDRAW_STREAM_OFFSET = 1 << 32
 """Streams that second draws are apart from first ones: more than a request has answers."""
 
 _MASK = (1 << 64) - 1
@@ -87,7 +87,7 @@ class Sampler:
             kept = int((weights >= params.min_p).sum())
             tokens, weights = tokens[:kept], weights[:kept]
         sums = np.cumsum(weights)
-        stream = self._stream + attempt * ANSWERS
+        stream = self._stream + attempt * REDRAW_STREAM_OFFSET
         draw = uniform(self._seed, stream, len(self._produced)) * sums[-1]
         return int(tokens[min(int(np.searchsorted(sums, draw, side="right")), len(tokens) - 1)])
 

@@ -9,7 +9,7 @@ from edgeinfer.engine.kv_cache import KVCache, common_prefix
 from edgeinfer.engine.sequence import Sequence
 
 
-class Work(NamedTuple):
+class ScheduledChunk(NamedTuple):
     """Compute the next `n_tokens` of `sequence`; `output` when that is all that was missing."""
 
     sequence: Sequence
@@ -61,27 +61,27 @@ class Scheduler:
             sequence.admit(slot, now)
             self.running.append(sequence)
 
-    def schedule(self, batch_size: int, chunk: int) -> list[Work]:
+    def schedule(self, batch_size: int, chunk: int) -> list[ScheduledChunk]:
         """What the next step computes: at most `batch_size` tokens, about `chunk` of them prefill.
 
         Room for every token is reserved in the cache; the youngest sequences are preempted where that
         takes it.
         """
-        work: list[Work] = []
+        work: list[ScheduledChunk] = []
         left = batch_size
         for sequence in [s for s in self.running if s.decoding]:
-            n = min(sequence.stretch, left)
+            n = min(sequence.num_schedulable, left)
             if n and self._make_room(sequence, n):
-                work.append(Work(sequence, n, n == sequence.missing))
+                work.append(ScheduledChunk(sequence, n, n == sequence.num_uncomputed))
                 left -= n
         room = min(chunk, left)
         for sequence in self._prefill_order():
             if room <= 0:
                 break
-            n = sequence.stretch if sequence.stretch <= self.WHOLE else room
-            n = min(n, sequence.stretch, batch_size - sum(w.n_tokens for w in work))
+            n = sequence.num_schedulable if sequence.num_schedulable <= self.WHOLE else room
+            n = min(n, sequence.num_schedulable, batch_size - sum(w.n_tokens for w in work))
             if self._make_room(sequence, n):
-                work.append(Work(sequence, n, n == sequence.missing))
+                work.append(ScheduledChunk(sequence, n, n == sequence.num_uncomputed))
                 room -= n
         return [w for w in work if w.sequence.slot]  # some may have been preempted for others
 
@@ -102,11 +102,11 @@ class Scheduler:
     def _better_later(self, sequence: Sequence) -> bool:
         """Is somebody else computing a prefix of it right now?"""
         for other in self.running:
-            if other.decoding or other.missing == 0:
+            if other.decoding or other.num_uncomputed == 0:
                 continue
             common = min(common_prefix(other.tokens, sequence.tokens), len(sequence.tokens) - 1)
             if (
-                common >= other.computed + self.SHARE
+                common >= other.num_computed + self.SHARE
                 and common >= self.cache.resident(sequence.tokens) + self.SHARE
             ):
                 return True
@@ -118,7 +118,7 @@ class Scheduler:
         self._chunks += bool(prefills)
         if self._chunks % self.OLDEST_EVERY == 0:
             return sorted(prefills, key=lambda s: s.order)
-        return sorted(prefills, key=lambda s: (s.missing, s.order))
+        return sorted(prefills, key=lambda s: (s.num_uncomputed, s.order))
 
     def _make_room(self, sequence: Sequence, n: int) -> bool:
         """Reserve cells for `n` tokens of a running sequence, preempting younger ones; False: it was preempted."""

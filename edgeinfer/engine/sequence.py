@@ -13,13 +13,13 @@ from bisect import bisect_right
 
 import msgspec
 
-from edgeinfer.engine.detokenizer import TextStream
+from edgeinfer.engine.detokenizer import IncrementalDetokenizer
 from edgeinfer.engine.kv_cache import KVCache, Slot
-from edgeinfer.engine.logprobs import LogprobStream
+from edgeinfer.engine.logprobs import LogprobBuffer
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.structured.constraint import Constraint
-from edgeinfer.engine.structured.thinking import Thinking
-from edgeinfer.inference.output import Begun, Pending, Produced
+from edgeinfer.engine.structured.thinking import ThinkingTracker
+from edgeinfer.inference.output import HeldState, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 
@@ -27,7 +27,7 @@ from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutpu
 class Request(msgspec.Struct, frozen=True):
     """What to answer: `n` answers to the prompt's tokens. `id` is the caller's.
 
-    `constraint` stands at the beginning of `structured.grammar`; each answer gets a copy. `produced` is empty, or
+    `constraint` stands at the beginning of `structured.grammar`; each answer gets a copy. `partial_answers` is empty, or
     has for each answer what another engine has written of it, None where it is complete; the request had been
     with that engine for `waited_ms`.
     """
@@ -38,14 +38,14 @@ class Request(msgspec.Struct, frozen=True):
     n: int = 1
     structured: StructuredOutput = UNCONSTRAINED
     constraint: Constraint | None = None
-    produced: tuple[Produced | None, ...] = ()
+    partial_answers: tuple[PartialAnswer | None, ...] = ()
     waited_ms: float = 0.0
 
 
-NEVER_LOOKED = sys.maxsize
+NOT_CHECKED = sys.maxsize
 
 
-class Status(enum.Enum):
+class SequenceStatus(enum.Enum):
     WAITING = "waiting"
     RUNNING = "running"
     FINISHED = "finished"
@@ -58,7 +58,7 @@ class Sequence:
     forth missing is a decode step, more is a prefill.
     """
 
-    LONGEST_RUN = 32
+    MAX_DECODE_TOKENS = 32
     """Tokens that are still computed in one step with other answers' single ones."""
 
     def __init__(
@@ -68,105 +68,113 @@ class Sequence:
         seed: int,
         order: int,
         now: float,
-        thinking: Thinking | None = None,
+        thinking: ThinkingTracker | None = None,
     ) -> None:
         self.request = request
         self.index = index
         self.order = order
         self.tokens = list(request.tokens)
-        self.status = Status.WAITING
+        self.status = SequenceStatus.WAITING
         self.slot: Slot | None = None
         self.sampler = Sampler(request.params, seed, index, request.tokens)
-        self.text = TextStream(request.params.stop)
-        self.logprobs = LogprobStream()
+        self.text = IncrementalDetokenizer(request.params.stop)
+        self.logprobs = LogprobBuffer()
         self.constraint = request.constraint.copy() if request.constraint else None
         self.thinking = thinking
-        self.opening = ""  # text of the beginning that the grammar forced, before anything was sampled
-        self.due: list[int] = []  # tokens that must be written next, whatever the model thinks
-        self.ending = False  # with the last of `due` the answer is complete
-        self.n_told = 0  # produced tokens that the caller has been told of
-        self.look_at = NEVER_LOOKED  # tokens left at which to see whether the answer can still be completed
-        self.bounds: list[
+        self.forced_prefix = ""  # text of the beginning that the grammar forced, before anything was sampled
+        self.forced_tokens: list[int] = []  # tokens that must be written next, whatever the model thinks
+        self.is_closing = False  # with the last of `due` the answer is complete
+        self.num_reported = 0  # produced tokens that the caller has been told of
+        self.next_close_check = (
+            NOT_CHECKED  # tokens left at which to see whether the answer can still be completed
+        )
+        self.replay_bounds: list[
             int
         ] = []  # where to stop when the tokens that another engine produced are computed again
         self.cached_tokens = 0
-        self.arrived = now - request.waited_ms / 1e3
-        self.admitted: float | None = None
-        self.first_token: float | None = None
+        self.arrival_time = now - request.waited_ms / 1e3
+        self.admission_time: float | None = None
+        self.first_token_time: float | None = None
 
     def __repr__(self) -> str:
-        done = f"{self.computed}/{len(self.tokens)}"
+        done = f"{self.num_computed}/{len(self.tokens)}"
         return f"<Sequence {self.request.id}.{self.index} {self.status.value} {done}>"
 
     @property
-    def n_prompt(self) -> int:
+    def num_prompt_tokens(self) -> int:
         return len(self.request.tokens)
 
     @property
-    def n_produced(self) -> int:
-        return len(self.tokens) - self.n_prompt
+    def num_output_tokens(self) -> int:
+        return len(self.tokens) - self.num_prompt_tokens
 
     @property
-    def computed(self) -> int:
+    def num_computed(self) -> int:
         return len(self.slot.tokens) if self.slot else 0
 
     @property
-    def missing(self) -> int:
+    def num_uncomputed(self) -> int:
         """Tokens whose cells are still to be computed."""
-        return len(self.tokens) - self.computed
+        return len(self.tokens) - self.num_computed
 
     @property
-    def stretch(self) -> int:
+    def num_schedulable(self) -> int:
         """Tokens that may be computed together now."""
-        at = bisect_right(self.bounds, self.computed)
-        return (self.bounds[at] if at < len(self.bounds) else len(self.tokens)) - self.computed
+        at = bisect_right(self.replay_bounds, self.num_computed)
+        return (
+            self.replay_bounds[at] if at < len(self.replay_bounds) else len(self.tokens)
+        ) - self.num_computed
 
     @property
     def decoding(self) -> bool:
         """Has its prompt behind it: each step brings a token or more."""
-        return 0 < self.stretch <= self.LONGEST_RUN and self.first_token is not None
+        return 0 < self.num_schedulable <= self.MAX_DECODE_TOKENS and self.first_token_time is not None
 
     @property
-    def begun(self) -> Begun | None:
+    def timings(self) -> StartTimings | None:
         """None before the first token."""
-        if self.admitted is None or self.first_token is None:
+        if self.admission_time is None or self.first_token_time is None:
             return None
-        queued, read = self.admitted - self.arrived, self.first_token - self.admitted
-        return Begun(queued * 1e3, read * 1e3, self.cached_tokens)
+        queued, read = self.admission_time - self.arrival_time, self.first_token_time - self.admission_time
+        return StartTimings(queued * 1e3, read * 1e3, self.cached_tokens)
 
     @property
-    def pending(self) -> Pending | None:
+    def held_state(self) -> HeldState | None:
         """None where the tokens tell everything."""
         held = self.logprobs.held
-        if not self.due and not held and self.look_at == NEVER_LOOKED:
+        if not self.forced_tokens and not held and self.next_close_check == NOT_CHECKED:
             return None
-        return Pending(list(self.due), self.ending, self.look_at, held)
+        return HeldState(list(self.forced_tokens), self.is_closing, self.next_close_check, held)
 
-    def take_up(self, begun: Begun, pending: Pending | None) -> None:
+    def resume(self, timings: StartTimings, held_state: HeldState | None) -> None:
         """Go on with an answer that began elsewhere; its tokens have been written already."""
-        self.admitted = self.arrived + begun.queue_ms / 1e3
-        self.first_token = self.admitted + begun.prompt_ms / 1e3
-        self.cached_tokens = begun.cached_tokens
-        if pending:
-            self.due, self.ending, self.look_at = list(pending.due), pending.ending, pending.look_at
+        self.admission_time = self.arrival_time + timings.queue_ms / 1e3
+        self.first_token_time = self.admission_time + timings.prompt_ms / 1e3
+        self.cached_tokens = timings.cached_tokens
+        if held_state:
+            self.forced_tokens = list(held_state.forced_tokens)
+            self.is_closing = held_state.is_closing
+            self.next_close_check = held_state.next_close_check
 
     def admit(self, slot: Slot, now: float) -> None:
         """WAITING -> RUNNING in `slot`, which may hold a prefix already."""
         self.slot = slot
-        self.status = Status.RUNNING
-        if self.admitted is None:
-            self.admitted = now
-            self.cached_tokens = min(len(slot.tokens), self.n_prompt)  # the answer's opening may be there too
+        self.status = SequenceStatus.RUNNING
+        if self.admission_time is None:
+            self.admission_time = now
+            self.cached_tokens = min(
+                len(slot.tokens), self.num_prompt_tokens
+            )  # the answer's opening may be there too
 
     def preempt(self, cache: KVCache) -> None:
         """RUNNING -> WAITING: its cells may go, its tokens stay, and it draws the same numbers later."""
         self._leave(cache)
-        self.status = Status.WAITING
+        self.status = SequenceStatus.WAITING
 
     def finish(self, cache: KVCache) -> None:
         """Any -> FINISHED. What it computed stays in the cache as a prefix for others."""
         self._leave(cache)
-        self.status = Status.FINISHED
+        self.status = SequenceStatus.FINISHED
 
     def _leave(self, cache: KVCache) -> None:
         if self.slot:

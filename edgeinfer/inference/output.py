@@ -1,4 +1,4 @@
-"""What an engine step brings forth. Plain data: the daemon imports this, and it never loads numpy."""
+"""The output of an engine's step. Plain data: the daemon imports this, and it never loads numpy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import msgspec
 FinishReason = Literal["stop", "length"]
 
 
-class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
-    """One candidate: its id, its bytes (not always valid UTF-8 on their own), its log-probability."""
+class Logprob(msgspec.Struct, frozen=True, array_like=True):
+    """A candidate token, its bytes (not always valid UTF-8 on their own) and its log-probability."""
 
     token: int
     piece: bytes
@@ -18,17 +18,19 @@ class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ChosenLogprob(msgspec.Struct, frozen=True, array_like=True):
-    """The token that was produced, and the likeliest in its place, best first."""
+    """The token that was produced, and the most likely candidates for its position, best first."""
 
-    chosen: TokenLogprob
-    top: list[TokenLogprob]
+    chosen: Logprob
+    top: list[Logprob]
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """How one answer ended, and what it cost.
+    """The end of one answer: its reason, token counts and times.
 
-    `cached_tokens` of `prompt_tokens` were already in the KV cache. `stop` is the stop text that was met;
-    None with reason "stop" is an end token. Times are milliseconds from the worker's clock.
+    Attributes:
+        cached_tokens: tokens of the prompt that were already in the KV cache.
+        stop: the stop text that was met; None with reason "stop" means an end token or the end of a grammar.
+        queue_ms, prompt_ms, predicted_ms: time spent waiting, reading the prompt, and writing the answer.
     """
 
     reason: FinishReason
@@ -41,47 +43,51 @@ class Finish(msgspec.Struct, frozen=True):
     predicted_ms: float = 0.0
 
 
-class Begun(msgspec.Struct, frozen=True, array_like=True):
-    """How an answer began: its wait, the reading of its prompt, and what of that was in the KV cache already."""
+class StartTimings(msgspec.Struct, frozen=True, array_like=True):
+    """An answer's time in the queue and on its prompt, and the prompt tokens it found in the KV cache."""
 
     queue_ms: float
     prompt_ms: float
     cached_tokens: int
 
 
-class Pending(msgspec.Struct, frozen=True, array_like=True):
-    """Of an unfinished answer, what its tokens do not tell, and what whoever goes on with it must know.
+class HeldState(msgspec.Struct, frozen=True, array_like=True):
+    """State of an unfinished answer that its tokens alone do not determine. An engine needs it to resume.
 
     Attributes:
-        due: tokens that must come next, whatever the model thinks.
-        ending: with the last of them the answer is complete.
-        look_at: tokens left at which to see whether the answer can still be completed.
-        logprobs: of the last tokens, whose text is held back.
+        forced_tokens: tokens that must come next, regardless of the logits.
+        is_closing: the answer is complete after the last forced token.
+        next_close_check: number of tokens left at which to check again that the answer can still be completed.
+        logprobs: entries of the last tokens, whose text is held back.
     """
 
-    due: list[int]
-    ending: bool
-    look_at: int
+    forced_tokens: list[int]
+    is_closing: bool
+    next_close_check: int
     logprobs: list[ChosenLogprob]
 
 
-class Produced(msgspec.Struct, frozen=True, array_like=True):
-    """An answer as far as another engine has written it; with it a fresh one writes the same continuation.
+class PartialAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """An answer that another engine has begun. A fresh engine continues from it with the same text.
 
-    `runs`: how many of the tokens were computed together, run by run. To compute them otherwise is faster and nearly
-    the same, but a near tie may flip: llama.cpp multiplies one row and several in different ways. Empty: anyhow.
+    `step_sizes` are the numbers of tokens that were computed together, in order; empty allows any. Computing the
+    tokens in other steps is faster and nearly the same, but near ties may flip: llama.cpp multiplies one row
+    and several rows in different ways.
     """
 
     tokens: list[int] = []
-    begun: Begun | None = None
-    pending: Pending | None = None
-    runs: list[int] = []
+    timings: StartTimings | None = None
+    held_state: HeldState | None = None
+    step_sizes: list[int] = []
 
 
 class Delta(msgspec.Struct, frozen=True, array_like=True):
-    """What one step added to answer `index` of request `id`. `text` is whole characters, and may be "".
+    """The addition of one step to answer `index` of request `id`.
 
-    `begun` comes with the first of an answer, `pending` with each that leaves something in suspense.
+    Attributes:
+        text: whole characters; may be "".
+        timings: comes with the first delta of an answer.
+        held_state: comes with each delta that leaves anything undetermined.
     """
 
     id: int
@@ -90,8 +96,8 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     tokens: list[int] = []
     logprobs: list[ChosenLogprob] | None = None
     finish: Finish | None = None
-    begun: Begun | None = None
-    pending: Pending | None = None
+    timings: StartTimings | None = None
+    held_state: HeldState | None = None
 
 
 class EngineStats(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeinfer.engine.detokenizer import TextStream
+from edgeinfer.engine.detokenizer import IncrementalDetokenizer
 
 
 def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -15,78 +15,80 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in itertools.pairwise(borders)]
 
 
-def streamed(stream: TextStream, *tokens: bytes) -> list[str]:
+def streamed(stream: IncrementalDetokenizer, *tokens: bytes) -> list[str]:
     return [*(stream.push(t) for t in tokens), stream.flush()]
 
 
 def test_text_comes_at_once_where_there_is_no_stop() -> None:
     """Nothing is held back without a reason."""
-    assert ["Hel", "lo", ""] == streamed(TextStream(), b"Hel", b"lo")
+    assert ["Hel", "lo", ""] == streamed(IncrementalDetokenizer(), b"Hel", b"lo")
 
 
 def test_a_character_split_over_tokens_comes_whole() -> None:
     """Byte-level vocabularies cut characters anywhere."""
     euro = "€".encode()
-    assert ["a", "", "€b", ""] == streamed(TextStream(), b"a" + euro[:1], euro[1:2], euro[2:] + b"b")
+    assert ["a", "", "€b", ""] == streamed(
+        IncrementalDetokenizer(), b"a" + euro[:1], euro[1:2], euro[2:] + b"b"
+    )
 
 
 def test_a_character_that_is_never_finished_is_replaced_at_the_end() -> None:
     """What was sent is always valid text."""
-    assert ["a", "\ufffd"] == streamed(TextStream(), b"a\xe2\x82")
+    assert ["a", "\ufffd"] == streamed(IncrementalDetokenizer(), b"a\xe2\x82")
 
 
 def test_bytes_that_are_no_utf8_are_replaced() -> None:
     """A model may write anything."""
-    assert ["a\ufffdb", "\ufffd", ""] == streamed(TextStream(), b"a\xffb", b"\xc0")
+    assert ["a\ufffdb", "\ufffd", ""] == streamed(IncrementalDetokenizer(), b"a\xffb", b"\xc0")
 
 
 def test_a_stop_text_ends_the_answer_and_is_no_part_of_it() -> None:
     """As OpenAI has it."""
-    stream = TextStream(["END"])
+    stream = IncrementalDetokenizer(["END"])
     assert ["one ", "", ""] == streamed(stream, b"one END two", b"three")
     assert stream.stop == "END"
 
 
 def test_a_stop_text_may_span_tokens() -> None:
     """No part of it is sent, however it comes."""
-    stream = TextStream(["\n\n"])
+    stream = IncrementalDetokenizer(["\n\n"])
     assert ["a", "", "", ""] == streamed(stream, b"a\n", b"\n", b"b")
     assert stream.stop == "\n\n"
 
 
 def test_a_stop_text_may_end_inside_a_token() -> None:
     """What the token holds beyond it is dropped."""
-    stream = TextStream(["stop"])
+    stream = IncrementalDetokenizer(["stop"])
     assert ["a ", "", ""] == streamed(stream, b"a st", b"op and more")
 
 
 def test_a_stop_text_may_be_split_inside_a_character() -> None:
     """Stops are texts, tokens are bytes."""
     stop = "→".encode()
-    assert ["a", "", ""] == streamed(TextStream(["→"]), b"a" + stop[:2], stop[2:] + b"b")
+    assert ["a", "", ""] == streamed(IncrementalDetokenizer(["→"]), b"a" + stop[:2], stop[2:] + b"b")
 
 
 def test_what_could_become_a_stop_text_is_held_back_until_it_cannot() -> None:
     """And no longer."""
-    assert ["x", "", "", "<ab>", ""] == streamed(TextStream(["<ab|"]), b"x<", b"a", b"b", b">")
+    assert ["x", "", "", "<ab>", ""] == streamed(IncrementalDetokenizer(["<ab|"]), b"x<", b"a", b"b", b">")
 
 
 def test_what_was_held_back_is_let_go_at_the_end() -> None:
     """The answer ended otherwise; the beginning of a stop text is just text."""
-    stream = TextStream(["User:"])
+    stream = IncrementalDetokenizer(["User:"])
     assert ["yes ", "Use"] == streamed(stream, b"yes Use")
     assert stream.stop is None
 
 
 def test_only_the_part_that_could_begin_a_stop_is_held_back() -> None:
     """A stop that repeats itself: after a false start a shorter one may be alive."""
-    assert ["", "a", "", ""] == streamed(TextStream(["aab"]), b"aa", b"a", b"b")
+    assert ["", "a", "", ""] == streamed(IncrementalDetokenizer(["aab"]), b"aa", b"a", b"b")
 
 
 @pytest.mark.parametrize("stops", [("one", "two"), ("two", "one")])
 def test_the_earliest_of_several_stops_wins(stops: tuple[str, ...]) -> None:
     """Whatever their order."""
-    stream = TextStream(stops)
+    stream = IncrementalDetokenizer(stops)
     assert "x " == stream.push(b"x two one")
     assert stream.stop == "two"
 
@@ -94,19 +96,19 @@ def test_the_earliest_of_several_stops_wins(stops: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("tokens", [(b"xabc",), (b"xab", b"c"), (b"x", b"a", b"b", b"c")], ids=len)
 def test_a_stop_inside_another_wins_however_the_bytes_are_cut(tokens: tuple[bytes, ...]) -> None:
     """It is complete first."""
-    stream = TextStream(["abc", "b"])
+    stream = IncrementalDetokenizer(["abc", "b"])
     assert "xa" == "".join(streamed(stream, *tokens))
     assert stream.stop == "b"
 
 
 def test_each_of_several_stops_holds_back_what_could_begin_it() -> None:
     """The longest beginning counts."""
-    assert ["x", "", "aby", ""] == streamed(TextStream(["b!", "ab?"]), b"xa", b"b", b"y")
+    assert ["x", "", "aby", ""] == streamed(IncrementalDetokenizer(["b!", "ab?"]), b"xa", b"b", b"y")
 
 
 def test_nothing_comes_after_a_stop() -> None:
     """Neither more text nor a part of it."""
-    stream = TextStream(["."])
+    stream = IncrementalDetokenizer(["."])
     assert ["a", "", "", ""] == streamed(stream, b"a.", b"b", b".c")
     assert stream.stop == "."
 
@@ -120,7 +122,7 @@ def test_however_bytes_are_cut_the_text_is_cut_at_the_stop_that_is_complete_firs
     text: str, stops: list[str], cuts: list[int]
 ) -> None:
     """And what has been sent is never taken back, nor is more held back than a stop is long."""
-    stream = TextStream(stops)
+    stream = IncrementalDetokenizer(stops)
     met = [(at + len(s), at) for s in stops if (at := text.find(s)) >= 0]
     expected = text[: min(met)[1]] if met else text
     sent, fed = "", b""
@@ -138,4 +140,4 @@ def test_however_bytes_are_cut_the_text_is_cut_at_the_stop_that_is_complete_firs
 @given(st.binary(max_size=40), CUTS)
 def test_however_any_bytes_are_cut_they_decode_as_a_whole(data: bytes, cuts: list[int]) -> None:
     """Broken sequences included."""
-    assert data.decode("utf-8", "replace") == "".join(streamed(TextStream(), *pieces(data, cuts)))
+    assert data.decode("utf-8", "replace") == "".join(streamed(IncrementalDetokenizer(), *pieces(data, cuts)))

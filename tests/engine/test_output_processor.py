@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator
 from edgeinfer.engine.backend import Row
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import BOS, END, FakeBackend, FakeVocab
-from edgeinfer.engine.structured.constraint import Constraint, Grammars
-from edgeinfer.engine.structured.thinking import Thinking
-from edgeinfer.engine.structured.tokenizer import Words
+from edgeinfer.engine.structured.constraint import Constraint, ConstraintCompiler
+from edgeinfer.engine.structured.thinking import ThinkingTracker
+from edgeinfer.engine.structured.tokenizer import TextTokenizer
 from edgeinfer.errors import ConstraintFailed
 from edgeinfer.grammar.limits import LIMITS
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
@@ -145,7 +145,7 @@ def test_a_budget_that_is_spent_within_what_is_forced_waits(tokens: int, logprob
 
 @pytest.mark.parametrize("pieces", [["<think>", "a</thi", "nk>b"], ["\n<th", "ink>a", "</think>", "b"]])
 def test_thinking_is_followed_across_tokens(pieces: list[str]) -> None:
-    thinking = Thinking(ThinkingBudget(9, False, "<think>", "</think>", ""), [])
+    thinking = ThinkingTracker(ThinkingBudget(9, False, "<think>", "</think>", ""), [])
     states = []
     for piece in pieces:
         thinking.push(piece.encode())
@@ -217,7 +217,9 @@ def test_a_grammar_that_exceeds_its_limits_does_not_pass_for_one_that_ends(
 
 def test_an_error_in_a_mask_that_was_prepared_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LIMITS, "max_lexer_states", 12)
-    place = Grammars(Words(FakeVocab())).constraint(grammar('start: (("a"|"b") /[a-z]+/ ("c" | "d"))*'))
+    place = ConstraintCompiler(TextTokenizer(FakeVocab())).constraint(
+        grammar('start: (("a"|"b") /[a-z]+/ ("c" | "d"))*')
+    )
     place.prepare()
     assert not place.allows(END)
     assert not place.stopped
@@ -257,7 +259,7 @@ class Endless(FakeVocab):
 
 
 def test_an_end_that_has_a_text_is_an_end_all_the_same() -> None:
-    place = Grammars(Words(TextualEnd())).constraint(grammar("start: /[^z]*z/"))
+    place = ConstraintCompiler(TextTokenizer(TextualEnd())).constraint(grammar("start: /[^z]*z/"))
     assert not place.allows(END)
     place.prepare()
     assert not place.allows(END)
@@ -287,7 +289,7 @@ def test_a_vocabulary_may_have_no_end(lark: str, bos: int | None) -> None:
 def test_a_grammar_in_steady_use_does_not_wear_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of a matcher share the states of its lexer, of which there is a limited number."""
     monkeypatch.setitem(LIMITS, "max_lexer_states", 200)
-    chance, grammars = random.Random(1), Grammars(Words(FakeVocab()))
+    chance, grammars = random.Random(1), ConstraintCompiler(TextTokenizer(FakeVocab()))
     for _ in range(6):
         place = grammars.constraint(grammar("start: /[a-z]*x[a-z]{12}y/"))
         for token in chance.choices(b"abx", k=60):

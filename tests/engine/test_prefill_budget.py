@@ -3,12 +3,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeinfer.engine.prefill_budget import Pace
+from edgeinfer.engine.prefill_budget import PrefillBudget
 
 
-def learnt(step_ms: float, *, decode_ms: float = 10.0, token_ms: float = 1.0, longest: int = 512) -> Pace:
+def learnt(
+    step_ms: float, *, decode_ms: float = 10.0, token_ms: float = 1.0, longest: int = 512
+) -> PrefillBudget:
     """A pace that has seen enough steps to know these costs."""
-    pace = Pace(step_ms, longest)
+    pace = PrefillBudget(step_ms, longest)
     for _ in range(50):
         pace.measured(4, 0, decode_ms)
         pace.measured(4, 100, decode_ms + 100 * token_ms)
@@ -32,7 +34,7 @@ def test_a_chunk_is_never_longer_than_a_batch() -> None:
 
 def test_a_chunk_is_never_shorter_than_the_smallest() -> None:
     """However slow: a prompt must come to its end."""
-    assert Pace.SMALLEST == learnt(10.0, decode_ms=500.0).chunk(8)
+    assert PrefillBudget.SMALLEST == learnt(10.0, decode_ms=500.0).chunk(8)
 
 
 def test_a_batch_shorter_than_the_smallest_chunk_bounds_it() -> None:
@@ -42,7 +44,7 @@ def test_a_batch_shorter_than_the_smallest_chunk_bounds_it() -> None:
 
 def test_before_anything_is_measured_chunks_beside_answers_are_careful() -> None:
     """Neither the longest nor none."""
-    assert Pace.SMALLEST <= Pace(200.0, 2048).chunk(1) < 2048
+    assert PrefillBudget.SMALLEST <= PrefillBudget(200.0, 2048).chunk(1) < 2048
 
 
 def test_a_slower_machine_makes_chunks_shorter() -> None:
@@ -64,7 +66,7 @@ def test_whatever_is_measured_a_chunk_stays_in_its_bounds(
     step_ms: float, longest: int, steps: list[tuple[int, int, float]], decoding: int
 ) -> None:
     """A clock that stands still, or a step that took a minute, included."""
-    pace = Pace(step_ms, longest)
+    pace = PrefillBudget(step_ms, longest)
     for seen in steps:
         pace.measured(*seen)
-    assert min(Pace.SMALLEST, longest) <= pace.chunk(decoding) <= longest
+    assert min(PrefillBudget.SMALLEST, longest) <= pace.chunk(decoding) <= longest

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeinfer.engine.scheduler import Scheduler, Work
+from edgeinfer.engine.scheduler import ScheduledChunk, Scheduler
 from edgeinfer.engine.sequence import Sequence
 from tests.support.engine import LAYOUTS, Driver, config, decode_alone
 
@@ -22,21 +22,21 @@ def admit(driver: Driver) -> None:
     driver.engine.scheduler.admit(0.0)
 
 
-def schedule(driver: Driver, batch: int = 64, chunk: int = 64) -> list[Work]:
+def schedule(driver: Driver, batch: int = 64, chunk: int = 64) -> list[ScheduledChunk]:
     return driver.engine.scheduler.schedule(batch, chunk)
 
 
 def compute(driver: Driver, sequence: Sequence) -> None:
     """What it lacks, and a token more, without a step of the engine."""
     assert sequence.slot
-    tokens = sequence.tokens[sequence.computed :]
+    tokens = sequence.tokens[sequence.num_computed :]
     assert driver.engine.cache.reserve(sequence.slot, len(tokens))
     decode_alone(driver.backend, sequence.slot.id, tokens)
     driver.engine.cache.commit(sequence.slot, tokens)
     sequence.tokens.append(97)
 
 
-def sizes(work: list[Work]) -> list[tuple[int, int]]:
+def sizes(work: list[ScheduledChunk]) -> list[tuple[int, int]]:
     return [(w.sequence.request.id, w.n_tokens) for w in work]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeinfer.errors import QueueFull
-from edgeinfer.inference.output import ChosenLogprob, TokenLogprob
+from edgeinfer.inference.output import ChosenLogprob, Logprob
 from edgeinfer.inference.types import Span
 from edgeinfer.server.openai.logprobs import TextOffsets
 from tests.support.server import Scripted, error, parse, serving
@@ -119,6 +119,6 @@ def test_logprobs_are_four_lists() -> None:
 def test_offsets_count_characters_when_tokens_are_halves_of_them() -> None:
     """A token that is no character on its own is written in escapes, as OpenAI does."""
     pieces = [b"\xc3", b"\xa9", b"x"]
-    found = TextOffsets().convert([ChosenLogprob(TokenLogprob(0, p, -1.0), []) for p in pieces], top=1)
+    found = TextOffsets().convert([ChosenLogprob(Logprob(0, p, -1.0), []) for p in pieces], top=1)
     assert found.text_offset == [0, 0, 1]
     assert found.tokens == ["\\xc3", "\\xa9", "x"]

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import NotReady
-from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, TokenLogprob
+from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, Logprob
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
@@ -59,7 +59,7 @@ Event = dict[str, Any]
 
 def delta(text: str, index: int = 0, logprobs: bool = False, finish: Finish | None = None) -> Delta:
     """A delta of one token for each character."""
-    found = [ChosenLogprob(TokenLogprob(ord(c), c.encode(), -0.5), []) for c in text]
+    found = [ChosenLogprob(Logprob(ord(c), c.encode(), -0.5), []) for c in text]
     return Delta(1, index, text, [ord(c) for c in text], found if logprobs else None, finish)
 
 

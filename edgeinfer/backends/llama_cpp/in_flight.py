@@ -9,7 +9,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.messages import Generate, Message
-from edgeinfer.inference.output import Begun, Delta, Pending, Produced
+from edgeinfer.inference.output import Delta, HeldState, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Prompt
@@ -107,7 +107,7 @@ class Generation(Asked):
         now = time.monotonic()
         if self._sent is None:
             self._sent = now
-        produced: tuple[Produced | None, ...] = ()
+        produced: tuple[PartialAnswer | None, ...] = ()
         if self.begun:
             self._repeating = self._exact and not self._hurried
             produced = tuple(a.produced(self._repeating) if a else None for a in self._answers)
@@ -120,14 +120,14 @@ class _Answer:
     def __init__(self) -> None:
         self.tokens: list[int] = []
         self._runs: list[int] = []
-        self._begun: Begun | None = None
-        self._pending: Pending | None = None
+        self._begun: StartTimings | None = None
+        self._pending: HeldState | None = None
 
-    def produced(self, exact: bool) -> Produced:
-        return Produced(self.tokens, self._begun, self._pending, self._runs if exact else [])
+    def produced(self, exact: bool) -> PartialAnswer:
+        return PartialAnswer(self.tokens, self._begun, self._pending, self._runs if exact else [])
 
     def add(self, delta: Delta) -> None:
         self.tokens += delta.tokens
         self._runs.append(len(delta.tokens))
-        self._begun = self._begun or delta.begun
-        self._pending = delta.pending
+        self._begun = self._begun or delta.timings
+        self._pending = delta.held_state

@@ -11,7 +11,7 @@ import msgspec
 
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ErrorData
-from edgeinfer.inference.output import Delta, EngineStats, Produced
+from edgeinfer.inference.output import Delta, EngineStats, PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
@@ -59,7 +59,7 @@ class Generate(Message, frozen=True):
     n: int = 1
     add_bos: bool = True
     structured: StructuredOutput = UNCONSTRAINED
-    produced: tuple[Produced | None, ...] = ()
+    produced: tuple[PartialAnswer | None, ...] = ()
     waited_ms: float = 0.0
 
 

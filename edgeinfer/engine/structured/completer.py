@@ -8,14 +8,14 @@ import numpy as np
 
 from edgeinfer.engine.backend import Vocab
 from edgeinfer.engine.structured.constraint import Constraint
-from edgeinfer.engine.structured.thinking import Thinking
+from edgeinfer.engine.structured.thinking import ThinkingTracker
 from edgeinfer.errors import ConstraintFailed
 
 ENDINGS = ('"', "}", "]", '"}', '"]', "0", "null", "false", "a")
 """What to try first, in this order: it closes something, or is the shortest value."""
 
 
-class Closer:
+class GrammarCompleter:
     """Finds short ends. `length` of every token is computed once for a vocabulary."""
 
     LONGEST = 1024
@@ -27,7 +27,7 @@ class Closer:
         pieces = (len(vocab.piece(t)) or 1 << 10 for t in range(vocab.size))
         self._lengths = np.fromiter(pieces, np.int16, vocab.size)
 
-    def close(self, constraint: Constraint, thinking: Thinking | None) -> list[int] | None:
+    def close(self, constraint: Constraint, thinking: ThinkingTracker | None) -> list[int] | None:
         """Tokens with which the answer is complete; None if none are found.
 
         A simulation on copies: `constraint` and `thinking` stay where they are. It takes what closes, not what
@@ -49,7 +49,7 @@ class Closer:
             return None
         return tokens
 
-    def _next(self, place: Constraint, thinking: Thinking | None) -> list[int]:
+    def _next(self, place: Constraint, thinking: ThinkingTracker | None) -> list[int]:
         if thinking and thinking.active and place.takes(thinking.closing):
             return thinking.close()
         return [self._shortest(place)]

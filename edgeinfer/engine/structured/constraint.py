@@ -4,7 +4,7 @@ Sample first, then check: the token that would be taken without a grammar is the
 not, and to check one takes 1 us where a mask over 152k tokens takes 50 us to 2 ms. Only where the check fails is a
 mask computed and the draw repeated under it, which gives the same distribution as masking at once. A
 constraint that has just refused a token is likely to refuse the next: its mask is computed while the model
-is, see `hungry`.
+is, see `wants_mask`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeinfer.engine.backend import Row
-from edgeinfer.engine.structured.tokenizer import Words
+from edgeinfer.engine.structured.tokenizer import TextTokenizer
 from edgeinfer.errors import ConstraintFailed, InvalidRequest, UnsupportedParameter
 from edgeinfer.grammar.limits import LIMITS
 
@@ -45,7 +45,7 @@ class Constraint:
         return Constraint(self._matcher.deep_copy(), len(self._mask) * 8)
 
     @property
-    def hungry(self) -> bool:
+    def wants_mask(self) -> bool:
         """A mask is likely to be wanted at this place: see `prepare`."""
         return self._passed < self.PATIENCE and not self._masked
 
@@ -106,14 +106,14 @@ class Constraint:
         raise ConstraintFailed(f"the answer could not be kept to its grammar: {reason}")
 
 
-class Grammars:
+class ConstraintCompiler:
     """Compiles grammars for one vocabulary. One thread at a time.
 
     None is kept for the next request: copies of a matcher share the states of its lexer, and their limit. What
     one answer used up another would miss, and a grammar in steady use would fail for good. A schema takes 1 to 3 ms.
     """
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: TextTokenizer) -> None:
         self._words = words
         self._tokenizer: LLTokenizer | None = None
 
@@ -159,7 +159,7 @@ class _Listing:
     Where a vocabulary has no end, its BOS (or first) token serves as one.
     """
 
-    def __init__(self, words: Words) -> None:
+    def __init__(self, words: TextTokenizer) -> None:
         vocab = words.vocab
         self._words = words
         self.tokens = [vocab.piece(t) or vocab.piece(t, special=True) for t in range(vocab.size)]

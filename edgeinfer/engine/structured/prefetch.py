@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from edgeinfer.engine.structured.constraint import Constraint
 
 
-class Masks:
+class MaskPrefetcher:
     """One thread beside the engine's, started when it is first needed. llguidance works without the GIL."""
 
     def __init__(self) -> None:
@@ -18,11 +18,11 @@ class Masks:
     @contextmanager
     def ahead(self, constraints: Iterable[Constraint | None]) -> Iterator[None]:
         """While the body runs, compute the masks that will probably be wanted after it."""
-        hungry = [c for c in constraints if c and c.hungry]
-        if not hungry:
+        wanting = [c for c in constraints if c and c.wants_mask]
+        if not wanting:
             yield
             return
-        done = self._thread.submit(_prepare, hungry)
+        done = self._thread.submit(_prepare, wanting)
         try:
             yield
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgeinfer.inference.structured_output import ThinkingBudget
 
 
-class Thinking:
+class ThinkingTracker:
     """Follows one answer. It thinks from the start, if the prompt opened the thinking, or if it begins so.
 
     `closing` are the tokens that end the thinking.

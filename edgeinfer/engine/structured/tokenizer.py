@@ -8,7 +8,7 @@ from functools import cached_property
 from edgeinfer.engine.backend import Vocab
 
 
-class Words:
+class TextTokenizer:
     """Tokens for text that is put into an answer, as the model would have written it there. Thread-safe."""
 
     def __init__(self, vocab: Vocab) -> None:

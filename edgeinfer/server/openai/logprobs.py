@@ -5,8 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-from edgeinfer.inference.output import ChosenLogprob
-from edgeinfer.inference.output import TokenLogprob as Candidate
+from edgeinfer.inference.output import ChosenLogprob, Logprob
 from edgeinfer.server.openai.types import ChatLogprobs, TextLogprobs, TokenLogprob, TopLogprob
 
 
@@ -24,7 +23,7 @@ def _token(one: ChosenLogprob) -> TokenLogprob:
     return TokenLogprob(chosen.token, chosen.logprob, chosen.bytes, [_top(c) for c in one.top])
 
 
-def _top(candidate: Candidate) -> TopLogprob:
+def _top(candidate: Logprob) -> TopLogprob:
     return TopLogprob(readable(candidate.piece), candidate.logprob, list(candidate.piece))
 
 

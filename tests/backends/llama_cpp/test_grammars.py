@@ -22,7 +22,7 @@ from edgeinfer.backends.llama_cpp.messages import (
 )
 from edgeinfer.backends.llama_cpp.worker.process import WorkerProcess
 from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime
-from edgeinfer.engine.structured.constraint import Constraint, Grammars
+from edgeinfer.engine.structured.constraint import Constraint, ConstraintCompiler
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import Span
@@ -46,7 +46,7 @@ class Slow:
         self.thread = threading.Thread(target=self._worker.run)
         self.thread.start()
 
-    def compile(self, grammars: Grammars, text: str) -> Constraint:
+    def compile(self, grammars: ConstraintCompiler, text: str) -> Constraint:
         self.compiling.set()
         assert self.go.wait(60)
         self.compiled.append(text)
@@ -66,13 +66,13 @@ class Slow:
         return found
 
 
-compile_for_real = Grammars.constraint
+compile_for_real = ConstraintCompiler.constraint
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     worker = Slow()
-    monkeypatch.setattr(Grammars, "constraint", lambda self, text: worker.compile(self, text))
+    monkeypatch.setattr(ConstraintCompiler, "constraint", lambda self, text: worker.compile(self, text))
     yield worker
     worker.go.set()
     worker.channel.send(Shutdown())

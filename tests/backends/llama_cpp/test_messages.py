@@ -37,14 +37,14 @@ from edgeinfer.backends.llama_cpp.messages import (
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ErrorData
 from edgeinfer.inference.output import (
-    Begun,
     ChosenLogprob,
     Delta,
     EngineStats,
     Finish,
-    Pending,
-    Produced,
-    TokenLogprob,
+    HeldState,
+    Logprob,
+    PartialAnswer,
+    StartTimings,
 )
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED
@@ -76,10 +76,10 @@ INFO = ModelInfo(
     {"top_k": 4.0},
     FimTokens(1, 2, 3, None, 5),
 )
-LOGPROB = ChosenLogprob(TokenLogprob(1, b"\xff", -0.5), [TokenLogprob(2, b"", -1.5)])
+LOGPROB = ChosenLogprob(Logprob(1, b"\xff", -0.5), [Logprob(2, b"", -1.5)])
 FINISH = Finish("stop", 9, 8, 7, "END", 1.5, 2.5, 3.5)
-BEGUN = Begun(1.5, 2.5, 3)
-PENDING = Pending([4, 5], True, 2**63 - 1, [LOGPROB])
+BEGUN = StartTimings(1.5, 2.5, 3)
+PENDING = HeldState([4, 5], True, 2**63 - 1, [LOGPROB])
 STATS = EngineStats(1, 2, 3, 4)
 
 TO_WORKER: list[ToWorker] = [
@@ -87,7 +87,14 @@ TO_WORKER: list[ToWorker] = [
     Generate(1, [Span("a", False), 7, Span("é\x00", True)], PARAMS, 3, False),
     Generate(2, [], SamplingParams()),
     Generate(
-        3, [1], PARAMS, 3, True, UNCONSTRAINED, (None, Produced(), Produced([1, 2], BEGUN, PENDING)), 9.5
+        3,
+        [1],
+        PARAMS,
+        3,
+        True,
+        UNCONSTRAINED,
+        (None, PartialAnswer(), PartialAnswer([1, 2], BEGUN, PENDING)),
+        9.5,
     ),
     Cancel(3),
     Tokenize(4, [Span("a"), Span("b", False)], True),

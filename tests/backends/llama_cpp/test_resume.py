@@ -17,7 +17,7 @@ from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import END, FakeBackend, FakeVocab
 from edgeinfer.engine.sequence import Request
 from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, InvalidRequest
-from edgeinfer.inference.output import Begun, Delta, Finish, Pending, Produced
+from edgeinfer.inference.output import Delta, Finish, HeldState, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from tests.support.constraints import BUDGET, PERSON, THOUGHT, grammar
@@ -266,32 +266,34 @@ def test_the_cases_are_what_they_say() -> None:
 @pytest.mark.parametrize(
     ("case", "field"),
     [
-        ("thinking, logprobs", "due"),
-        ("the same with logprobs", "ending"),
+        ("thinking, logprobs", "forced_tokens"),
+        ("the same with logprobs", "is_closing"),
         ("logprobs held back", "logprobs"),
-        ("a text completed in haste", "look_at"),
+        ("a text completed in haste", "next_close_check"),
     ],
 )
 def test_what_is_in_suspense_goes_over_the_wire(case: str, field: str) -> None:
     """In these the tokens alone would not do."""
     deltas = Asking(**{"prompt": "hello", **CASES[case]}).run(10_000).deltas
-    assert any(getattr(delta.pending, field) for delta in deltas if delta.pending)
+    assert any(getattr(delta.held_state, field) for delta in deltas if delta.held_state)
 
 
 def test_nothing_more_than_the_tokens_goes_over_the_wire_where_they_tell_everything() -> None:
     deltas = Asking("hello", max_tokens=30, ignore_eos=True, stop=("zzzz",)).run(10_000).deltas
-    assert {None} == {delta.pending for delta in deltas}
-    assert [0] == [i for i, delta in enumerate(deltas) if delta.begun]
+    assert {None} == {delta.held_state for delta in deltas}
+    assert [0] == [i for i, delta in enumerate(deltas) if delta.timings]
 
 
 def test_times_go_on_where_they_were() -> None:
     """The wait and the prompt as they were, the writing up to the very end, the pause included."""
     clock = Clock()
     engine = Engine(FakeBackend(config()), config(), clock)
-    begun = Begun(queue_ms=2_000.0, prompt_ms=3_000.0, cached_tokens=4)
+    begun = StartTimings(queue_ms=2_000.0, prompt_ms=3_000.0, cached_tokens=4)
     params = SamplingParams(seed=1, max_tokens=5, ignore_eos=True)
     clock.now = 100.0
-    engine.add(Request(1, encode("hello"), params, produced=(Produced([97], begun),), waited_ms=20_000.0))
+    engine.add(
+        Request(1, encode("hello"), params, partial_answers=(PartialAnswer([97], begun),), waited_ms=20_000.0)
+    )
     finish = None
     while finish is None:
         finish = engine.step()[-1].finish
@@ -315,8 +317,8 @@ def test_a_complete_answer_is_not_written_again() -> None:
     driver = Driver(config())
     tokens = encode("hello")
     params = SamplingParams(seed=1, max_tokens=3, ignore_eos=True)
-    written = Produced([97, 98], Begun(0, 0, 0))
-    driver.engine.add(Request(1, tokens, params, 3, produced=(None, written, Produced())))
+    written = PartialAnswer([97, 98], StartTimings(0, 0, 0))
+    driver.engine.add(Request(1, tokens, params, 3, partial_answers=(None, written, PartialAnswer())))
     driver.answers = {(1, 1): Answer(), (1, 2): Answer()}
     driver.run()
     assert (1, 3) == (len(driver.answers[1, 1].tokens), len(driver.answers[1, 2].tokens))
@@ -326,11 +328,13 @@ def test_a_complete_answer_is_not_written_again() -> None:
 def test_an_answer_that_no_longer_fits_is_refused() -> None:
     """It was begun with a larger context."""
     engine = Engine(FakeBackend(config(ctx=100)), config(ctx=100), Clock())
-    written = Produced([97] * 50, Begun(0, 0, 0))
+    written = PartialAnswer([97] * 50, StartTimings(0, 0, 0))
     with pytest.raises(ContextLengthExceeded, match=r"50 tokens.*50.*100"):
-        engine.add(Request(1, [98] * 50, SamplingParams(), produced=(written,)))
+        engine.add(Request(1, [98] * 50, SamplingParams(), partial_answers=(written,)))
     with pytest.raises(InvalidRequest, match="258"):
-        engine.add(Request(1, [98], SamplingParams(), produced=(Produced([258], Begun(0, 0, 0)),)))
+        engine.add(
+            Request(1, [98], SamplingParams(), partial_answers=(PartialAnswer([258], StartTimings(0, 0, 0)),))
+        )
     assert not engine.has_work
 
 
@@ -338,7 +342,7 @@ def test_what_was_produced_must_keep_to_the_grammar() -> None:
     """Anything else is a bug, and told as one."""
     engine = Engine(FakeBackend(config()), config(), Clock())
     constraint = engine.writer.grammars.constraint(grammar())
-    written = Produced([97, 98], Begun(0, 0, 0))
+    written = PartialAnswer([97, 98], StartTimings(0, 0, 0))
     with pytest.raises(ConstraintFailed):
         engine.add(Request(1, [98], SamplingParams(), 1, StructuredOutput(grammar()), constraint, (written,)))
     assert not engine.has_work
@@ -365,13 +369,13 @@ def test_a_generation_remembers_what_has_been_told() -> None:
     first = generation.message(1)
     assert isinstance(first, Generate)
     assert () == first.produced
-    begun, pending = Begun(1, 2, 3), Pending([5], False, 9, [])
+    begun, pending = StartTimings(1, 2, 3), HeldState([5], False, 9, [])
     generation.note(Delta(1, 0, "a", [4], None, None, begun, pending))
     generation.note(Delta(1, 0, "b", [5, 6]))
     generation.note(Delta(1, 2, "", [], None, Finish("stop", 1, 0, 0)))
     second = generation.message(2)
     assert isinstance(second, Generate)
-    assert (Produced([4, 5, 6], begun, None, [1, 2]), Produced(), None) == second.produced
+    assert (PartialAnswer([4, 5, 6], begun, None, [1, 2]), PartialAnswer(), None) == second.produced
     assert second.waited_ms >= 0 == first.waited_ms
     assert (2, True) == (generation.left, generation.begun)
 

@@ -39,7 +39,7 @@ from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime, open_runtim
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import BOS, CONTROL, END
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.inference.output import Begun, EngineStats, Finish, Produced
+from edgeinfer.inference.output import EngineStats, Finish, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Embeddings, Prompt, Span
 from edgeinfer.ipc import frames
@@ -351,7 +351,7 @@ def test_an_answer_is_taken_up_where_it_was(worker: Process) -> None:
     """Of what another worker produced nothing is said again."""
     whole = plain("hello", ctx=2048, temperature=0.8, max_tokens=20, ignore_eos=True)
     asked = generate(1, "hello", max_tokens=20, ignore_eos=True)
-    produced = Produced(list(whole[:9].encode()), Begun(1.0, 2.0, 3))
+    produced = PartialAnswer(list(whole[:9].encode()), StartTimings(1.0, 2.0, 3))
     worker.send(msgspec.structs.replace(asked, produced=(produced,)))
     assert whole[9:] == worker.answer(1)[1]
 

@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator
 from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
 from edgeinfer.engine.fake import END, FakeVocab
 from edgeinfer.engine.sampler import Sampler
-from edgeinfer.engine.structured.constraint import Constraint, Grammars
-from edgeinfer.engine.structured.tokenizer import Words
+from edgeinfer.engine.structured.constraint import Constraint, ConstraintCompiler
+from edgeinfer.engine.structured.tokenizer import TextTokenizer
 from edgeinfer.errors import ConstraintFailed, InvalidRequest
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
@@ -21,7 +21,7 @@ from tests.support.engine import LAYOUTS, Driver, config
 
 
 def constraint(text: str) -> Constraint:
-    return Grammars(Words(FakeVocab())).constraint(text)
+    return ConstraintCompiler(TextTokenizer(FakeVocab())).constraint(text)
 
 
 def follow(place: Constraint, text: str) -> Constraint:
@@ -171,14 +171,14 @@ def test_copies_go_their_own_ways() -> None:
 
 def test_a_refused_token_has_masks_computed_in_advance_for_a_while() -> None:
     place = constraint(grammar("start: /a*/"))
-    hungry = [place.hungry]
+    hungry = [place.wants_mask]
     assert not place.allows(ord("b"))
-    hungry.append(place.hungry)
+    hungry.append(place.wants_mask)
     place.prepare()
-    hungry.append(place.hungry)  # it is there
+    hungry.append(place.wants_mask)  # it is there
     for _ in range(Constraint.PATIENCE):
         follow(place, "a")
-    hungry.append(place.hungry)
+    hungry.append(place.wants_mask)
     assert hungry == [False, True, False, False]
 
 
@@ -235,7 +235,7 @@ def test_constrained_and_free_answers_together_leave_no_cell_behind(layout: str)
 
 
 def test_text_put_into_an_answer_has_the_models_own_tokens(vocab: LlamaVocab) -> None:
-    words = Words(vocab)
+    words = TextTokenizer(vocab)
     for text in ("\n</think>\n\n", '<tool_call>\n{"name": "', "plain words", " and spaces", "héllo ✓"):
         tokens = words.encode(text)
         assert tokens == vocab.tokenize(text, special=False)
@@ -248,7 +248,7 @@ def test_control_tokens_are_text_once_they_are_shown(vocab: LlamaVocab) -> None:
     vocab.show(["<|im_start|>", "<|im_end|>", "no token at all"])
     assert vocab.piece(token) == b"<|im_start|>"
     assert vocab.markers == {"<|im_start|>": token}
-    assert Words(vocab).encode("a<|im_start|>b")[1] == token
+    assert TextTokenizer(vocab).encode("a<|im_start|>b")[1] == token
     assert token not in vocab.tokenize("a<|im_start|>b", special=False)
 
 
