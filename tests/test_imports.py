@@ -98,6 +98,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("service",), (*LEAVES, "hardware", "plan")),
         (("bench",), (*LEAVES, "catalog", "hardware", "plan", "engine", "backends", "inference")),
         (("install",), (*LEAVES, "catalog", "hardware", "plan")),
+        (("client",), LEAVES),
         (
             ("doctor",),
             (
@@ -113,7 +114,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "server.auth.key_file",
                 "server.http.sockets",
                 "server.http.tls",
-                "cli.client",
+                "client",
             ),
         ),
         (("chat",), (*LEAVES, "engine.config", "inference", "grammar.grammar", "ipc")),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.cli.client import Target
+    from edgeinfer.client.http import Target
 
 
 def chat(
@@ -62,9 +62,9 @@ def chat(
     import sys
 
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.client import connect, find
     from edgeinfer.cli.conversation import Conversation, Options
     from edgeinfer.cli.repl import Repl
+    from edgeinfer.client.http import connect, find
 
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
@@ -136,7 +136,7 @@ def _runs(target: Target) -> bool:
     import time
 
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.client import connect, is_ready
+    from edgeinfer.client.http import connect, is_ready
     from edgeinfer.errors import NotReady
 
     deadline = time.monotonic() + target.load_timeout

@@ -8,8 +8,8 @@ import httpx
 import msgspec
 
 from edgeinfer.cli import terminal
-from edgeinfer.cli.client import Target
-from edgeinfer.cli.stream import Figures, Piece, stream, whole
+from edgeinfer.client.http import Target
+from edgeinfer.client.stream import Figures, Piece, stream, whole
 
 
 class Options(msgspec.Struct, frozen=True):

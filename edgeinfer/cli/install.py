@@ -198,8 +198,8 @@ def _show_changes(
 def _report(settings: Settings, *, start: bool) -> None:
     """Ask it something, and say how to go on."""
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.client import connect, target_of
     from edgeinfer.cli.conversation import Conversation, Options
+    from edgeinfer.client.http import connect, target_of
     from edgeinfer.errors import Unauthorized
 
     if not start:

@@ -16,7 +16,7 @@ from typing import IO
 
 import httpx
 
-from edgeinfer.cli.client import API_KEY, Target, connect, is_ready
+from edgeinfer.client.http import API_KEY, Target, connect, is_ready
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed
 
 TAIL = 12

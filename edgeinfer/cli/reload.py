@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.cli.client import Target
+    from edgeinfer.client.http import Target
 
 LOOK_EVERY = 0.2
 """Seconds."""
@@ -39,7 +39,7 @@ def reload(
     import msgspec
 
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.client import connect, find, get
+    from edgeinfer.client.http import connect, find, get
     from edgeinfer.errors import EdgeinferError
 
     target = find(url, api_key)

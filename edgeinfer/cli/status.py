@@ -27,8 +27,8 @@ def status(
     import msgspec
 
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.client import connect, find, get
     from edgeinfer.cli.report import Report, lines
+    from edgeinfer.client.http import connect, find, get
     from edgeinfer.errors import EdgeinferError
 
     target = find(url, api_key)

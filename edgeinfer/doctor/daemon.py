@@ -15,7 +15,7 @@ from edgeinfer.service.manager import Status
 if TYPE_CHECKING:
     import httpx
 
-    from edgeinfer.cli.client import Target
+    from edgeinfer.client.http import Target
 
 CHECK = "daemon"
 PATIENCE = 5.0
@@ -75,7 +75,7 @@ def ask(target: Target) -> Answer:
     """
     import httpx
 
-    from edgeinfer.cli.client import connect
+    from edgeinfer.client.http import connect
 
     if not _listens(target):
         return Answer("nobody")

@@ -115,10 +115,10 @@ class Site:
         """Who answers at the daemon's address. One that waits for its first request is not woken."""
         if self.status and self.status.state == "waiting":
             return Answer("manager")
-        from edgeinfer.cli import client
+        from edgeinfer.client.http import API_KEY, target_of
 
         try:
-            return daemon.ask(client.target_of(self.settings, self.environ.get(client.API_KEY)))
+            return daemon.ask(target_of(self.settings, self.environ.get(API_KEY)))
         except EdgeinferError as e:
             return Answer("unknown", reason=e.message)
 

@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 
 import edgeinfer
-from edgeinfer.cli.client import Target
+from edgeinfer.client.http import Target
 from edgeinfer.doctor import daemon, port, self_test
 from edgeinfer.doctor import service as unit
 from edgeinfer.doctor.daemon import Answer, Report

@@ -19,8 +19,8 @@ import httpx
 import pytest
 from msgspec.structs import replace
 
-from edgeinfer.cli.client import Target
 from edgeinfer.cli.reload import _daemon_pid
+from edgeinfer.client.http import Target
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import httpx
 import msgspec
 
-from edgeinfer.cli.client import Target, check, mapped_errors
+from edgeinfer.client.http import Target, check, mapped_errors
 from edgeinfer.errors import EdgeinferError, ErrorData, revive
 
 CHAT = "/v1/chat/completions"

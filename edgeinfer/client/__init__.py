@@ -1,0 +1,1 @@
+"""HTTP client of the daemon, for the commands and for doctor."""
