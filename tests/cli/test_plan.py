@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import run
-from tests.support.paths import ROOT
-
-TREES = ROOT / "tests" / "trees"
+from tests.support.paths import TREES
 
 
 def test_a_recorded_machine_is_planned_for(tmp_path: Path) -> None:
