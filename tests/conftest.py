@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from edgeinfer.catalog.models import find
+from edgeinfer.store.lookup import find
 
 if TYPE_CHECKING:
     from edgeinfer.backends.llama_cpp.binding.logs import LogCapture

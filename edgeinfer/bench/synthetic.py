@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeinfer.catalog.ggml_types import BY_NAME, TYPES, row_bytes
+from edgeinfer.gguf.ggml_types import BY_NAME, TYPES, row_bytes
 
 WIDTH, FEED_FORWARD, HEADS, KV_HEADS = 1536, 8960, 12, 2
 KV_WIDTH = WIDTH // HEADS * KV_HEADS

@@ -52,10 +52,10 @@ def _machine(settings: Settings) -> tuple[Any, list[Line]]:
     import asyncio
 
     from edgeinfer.bench.calibrate import calibrate
-    from edgeinfer.catalog.store import Store
     from edgeinfer.cli import terminal
     from edgeinfer.hardware import detect
     from edgeinfer.plan.calibration import save
+    from edgeinfer.store.store import Store
 
     store = Store.of(settings)
     found = asyncio.run(calibrate(detect(models=store.root), terminal.remark))

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.catalog.endpoint import Endpoint
-    from edgeinfer.catalog.store import Store
     from edgeinfer.hardware import HardwareProfile
+    from edgeinfer.hub.endpoint import Endpoint
     from edgeinfer.install.selection import Selection
     from edgeinfer.plan import Plan
     from edgeinfer.plan.calibration import Calibration
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from edgeinfer.service.manager import ServiceManager
     from edgeinfer.service.service import Service
     from edgeinfer.settings import Settings
+    from edgeinfer.store.store import Store
 
 QUESTION = "What are you?"
 
@@ -63,15 +63,15 @@ def install(
     from msgspec.structs import replace
 
     from edgeinfer import settings
-    from edgeinfer.catalog.endpoint import endpoint
-    from edgeinfer.catalog.store import Store
     from edgeinfer.cli import terminal
     from edgeinfer.cli.service import chosen
     from edgeinfer.errors import InvalidRequest, StoreError
     from edgeinfer.hardware import detect
+    from edgeinfer.hub.endpoint import endpoint
     from edgeinfer.install.selection import select
     from edgeinfer.plan.ours import without_us
     from edgeinfer.service.install import install as put_in_place
+    from edgeinfer.store.store import Store
 
     if auto_quant and quant:
         raise InvalidRequest("--auto-quant and --quant contradict each other", param="quant")
@@ -139,9 +139,9 @@ def _obtain(selection: Selection, store: Store, hub: Endpoint) -> None:
     """Have it in the store, unless it comes with edgeinfer or is there."""
     from pathlib import Path
 
-    from edgeinfer.catalog.obtain import obtain
     from edgeinfer.cli.progress import progress
     from edgeinfer.hardware.memory import memory
+    from edgeinfer.hub.ensure_installed import obtain
 
     if selection.published:
         quant, available = selection.choice.offer.quant, memory(Path("/")).available

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.catalog.foreign import Found
-from edgeinfer.catalog.gguf import Header, read_header
-from edgeinfer.catalog.models import BUNDLED, canonical, find, is_path, recorded, roles
-from edgeinfer.catalog.progress import size_text
-from edgeinfer.catalog.spec import ModelSpec, catalogue
-from edgeinfer.catalog.store import Store, Stored, problem
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound
+from edgeinfer.gguf.header import Header, read_header
+from edgeinfer.store.catalogue import ModelSpec, catalogue
+from edgeinfer.store.external_stores import Found
+from edgeinfer.store.lookup import BUNDLED, canonical, find, is_path, recorded, roles
+from edgeinfer.store.progress import size_text
+from edgeinfer.store.store import Store, Stored, problem
 
 Facts = dict[str, Any]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp
 
-    from edgeinfer.catalog.store import Store
+    from edgeinfer.store.store import Store
 
 PORT = 11436
 CONNECTIONS = 256
@@ -44,11 +44,11 @@ def mirror(
     from msgspec.structs import replace
 
     from edgeinfer import log, settings
-    from edgeinfer.catalog.mirror import mirror_app
-    from edgeinfer.catalog.store import Store
     from edgeinfer.cli import terminal
+    from edgeinfer.hub.mirror import mirror_app
     from edgeinfer.server.auth.key_file import KeyFile
     from edgeinfer.server.http.sockets import bind
+    from edgeinfer.store.store import Store
 
     loaded = settings.load().settings
     log.setup("info")
@@ -66,9 +66,9 @@ def mirror(
 
 def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[str]:
     """What is served to whom, and how the others use it."""
-    from edgeinfer.catalog.progress import size_text
-    from edgeinfer.catalog.store import SYSTEM
     from edgeinfer.server.http.sockets import is_loopback
+    from edgeinfer.store.progress import size_text
+    from edgeinfer.store.store import SYSTEM
 
     models = store.installed()
     count = f"{len(models)} model{'' if len(models) == 1 else 's'}"

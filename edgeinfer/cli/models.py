@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.catalog.foreign import Found
-    from edgeinfer.catalog.store import Store, Stored
+    from edgeinfer.store.external_stores import Found
+    from edgeinfer.store.store import Store, Stored
 
 T = TypeVar("T")
 Source = Literal["hf", "ollama", "lmstudio"]
@@ -31,9 +31,9 @@ def ls(
       edgeinfer models ls
       edgeinfer models ls --all
     """
-    from edgeinfer.catalog.store import SYSTEM
     from edgeinfer.cli import terminal
     from edgeinfer.cli.inventory import available, installed, table
+    from edgeinfer.store.store import SYSTEM
 
     store = _store()
     rows = installed(store) + (available(store) if all else [])
@@ -77,8 +77,8 @@ def rm(
       edgeinfer models rm qwen3-0.6b
       edgeinfer models rm qwen3-0.6b:Q8_0 --yes
     """
-    from edgeinfer.catalog.progress import size_text
     from edgeinfer.cli import terminal
+    from edgeinfer.store.progress import size_text
 
     store = _store()
     found = _matching(store, name)
@@ -112,9 +112,9 @@ def import_(
       edgeinfer models import ~/Downloads/some.gguf
       edgeinfer models import --from ollama         all that Ollama has
     """
-    from edgeinfer.catalog.spec import catalogue
     from edgeinfer.cli import terminal
     from edgeinfer.cli.inventory import of_stored
+    from edgeinfer.store.catalogue import catalogue
 
     store = _store()
     if what is None and source is None:
@@ -165,23 +165,23 @@ def prune() -> None:
     Examples:
       edgeinfer models prune
     """
-    from edgeinfer.catalog.progress import size_text
     from edgeinfer.cli import terminal
+    from edgeinfer.store.progress import size_text
 
     terminal.say(f"{size_text(_store().prune())} freed")
 
 
 def _store() -> Store:
     from edgeinfer import settings
-    from edgeinfer.catalog.store import Store
+    from edgeinfer.store.store import Store
 
     return Store.of(settings.load().settings)
 
 
 def _matching(store: Store, name: str) -> list[Stored]:
     """What is recorded under a name, servable or not."""
-    from edgeinfer.catalog.models import BUNDLED, recorded
     from edgeinfer.errors import ModelNotFound
+    from edgeinfer.store.lookup import BUNDLED, recorded
 
     if found := recorded(name, store):
         return found
@@ -204,9 +204,9 @@ def _confirmed(question: str) -> bool:
 
 def _chosen(what: str | None, source: Source | None) -> list[Found]:
     """What is to be imported."""
-    from edgeinfer.catalog.imports import find_models, from_file
-    from edgeinfer.catalog.models import is_path
     from edgeinfer.errors import ModelNotFound
+    from edgeinfer.store.imports import find_models, from_file
+    from edgeinfer.store.lookup import is_path
 
     if what is not None and source is None and (is_path(what) or Path(what).expanduser().is_file()):
         return [from_file(Path(what))]
@@ -224,9 +224,9 @@ def _chosen(what: str | None, source: Source | None) -> list[Found]:
 
 
 def _list_others(store: Store, *, json: bool) -> None:
-    from edgeinfer.catalog.imports import find_models
     from edgeinfer.cli import terminal
     from edgeinfer.cli.inventory import candidates, candidates_table
+    from edgeinfer.store.imports import find_models
 
     rows = candidates(store, find_models())
     if json:
@@ -240,10 +240,10 @@ def _list_others(store: Store, *, json: bool) -> None:
 
 def _add(store: Store, found: Found, name: str | None, *, alone: bool) -> Stored | None:
     """The model that was made of it. None where it can't be, if others are still to come."""
-    from edgeinfer.catalog.imports import add
-    from edgeinfer.catalog.store import SYSTEM
     from edgeinfer.cli import terminal
     from edgeinfer.errors import EdgeinferError
+    from edgeinfer.store.imports import add
+    from edgeinfer.store.store import SYSTEM
 
     try:
         stored = _reading(str(found.path), found.size, functools.partial(add, store, found, name))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.catalog.store import Store
     from edgeinfer.plan import Offer
+    from edgeinfer.store.store import Store
 
 WIDEST = 100
 
@@ -42,13 +42,13 @@ def plan(
     import msgspec
 
     from edgeinfer import settings
-    from edgeinfer.catalog.store import Store
     from edgeinfer.cli import terminal
     from edgeinfer.cli.plan_report import document, lines
     from edgeinfer.hardware import detect
     from edgeinfer.plan import calibration as calibrations
     from edgeinfer.plan import choose
     from edgeinfer.plan.ours import without_us
+    from edgeinfer.store.store import Store
 
     here = root == "/"
     # What this machine is configured to is nothing to another.
@@ -69,10 +69,10 @@ def _offers(
     name: str | None, quant: str | None, store: Store | None
 ) -> tuple[str | None, str | None, list[Offer]]:
     """The model and quantization that are asked for, and what is to choose from."""
-    from edgeinfer.catalog.models import find, is_path
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.plan import Offer
     from edgeinfer.plan.offers import kind, offers
+    from edgeinfer.store.lookup import find, is_path
 
     if not name:
         return None, quant, offers(None, store)

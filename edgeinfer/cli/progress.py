@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edgeinfer.catalog.progress import Progress, size_text
 from edgeinfer.cli import terminal
 from edgeinfer.cli.report import duration
+from edgeinfer.store.progress import Progress, size_text
 
 if TYPE_CHECKING:
     import rich.progress

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.catalog.endpoint import Endpoint
-    from edgeinfer.catalog.hub import Published
-    from edgeinfer.catalog.reference import Reference
-    from edgeinfer.catalog.store import Store, Stored
+    from edgeinfer.hub.download import Published
+    from edgeinfer.hub.endpoint import Endpoint
+    from edgeinfer.hub.reference import Reference
     from edgeinfer.plan import Offer
     from edgeinfer.settings import Settings
+    from edgeinfer.store.store import Store, Stored
 
 
 def pull(
@@ -50,9 +50,9 @@ def pull(
     import msgspec
 
     from edgeinfer import settings
-    from edgeinfer.catalog.endpoint import endpoint
-    from edgeinfer.catalog.store import Store
     from edgeinfer.cli import terminal
+    from edgeinfer.hub.endpoint import endpoint
+    from edgeinfer.store.store import Store
 
     wanted = _reference(model, quant, revision)
     loaded = settings.load().settings
@@ -73,9 +73,9 @@ def pull(
 def _reference(model: str, quant: str | None, revision: str | None) -> Reference:
     import msgspec
 
-    from edgeinfer.catalog.names import name_problem, revision_problem
-    from edgeinfer.catalog.reference import parse
     from edgeinfer.errors import InvalidRequest
+    from edgeinfer.hub.reference import parse
+    from edgeinfer.store.names import name_problem, revision_problem
 
     found = parse(model)
     if quant is not None:
@@ -92,11 +92,11 @@ def _reference(model: str, quant: str | None, revision: str | None) -> Reference
 def _pull(
     wanted: Reference, loaded: Settings, store: Store, hub: Endpoint, *, update: bool, requantize: bool
 ) -> Stored:
-    from edgeinfer.catalog.obtain import installed, obtain, offers
     from edgeinfer.cli import terminal
     from edgeinfer.cli.progress import progress
     from edgeinfer.errors import EdgeinferError
     from edgeinfer.hardware.memory import memory
+    from edgeinfer.hub.ensure_installed import installed, obtain, offers
 
     present = installed(wanted, store)
     if hub.offline and present:
@@ -154,12 +154,12 @@ def _suited(offered: list[Published], loaded: Settings, store: Store, hub: Endpo
 
 def _offers(name: str, offered: list[Published], store: Store, hub: Endpoint) -> list[Offer]:
     """What the plan can choose of. Of a model whose shape the catalogue does not have one header is read."""
-    from edgeinfer.catalog.converted import converted
-    from edgeinfer.catalog.hub import header_of
-    from edgeinfer.catalog.spec import catalogue
     from edgeinfer.errors import ModelNotFound
+    from edgeinfer.gguf.requantized import converted
+    from edgeinfer.hub.download import header_of
     from edgeinfer.plan import Offer
     from edgeinfer.plan.offers import offers
+    from edgeinfer.store.catalogue import catalogue
 
     quants = {one.quant: one for one in reversed(offered)}
     found: list[Offer] = []

@@ -165,11 +165,11 @@ def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None =
     import os
 
     from edgeinfer import settings
-    from edgeinfer.catalog.store import Store
     from edgeinfer.hardware import detect
     from edgeinfer.plan import make_plan
     from edgeinfer.plan.ours import without_us
     from edgeinfer.service.service import Service, needs, this_program
+    from edgeinfer.store.store import Store
 
     shell = settings.variables(os.environ)  # which the service does not have, so they must not decide on it
     environ = {k: v for k, v in os.environ.items() if k not in shell}

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from edgeinfer.backends.llama_cpp.worker_exit import oom_kills
-from edgeinfer.catalog.store import OWN
 from edgeinfer.doctor import (
     access,
     clock,
@@ -31,6 +30,7 @@ from edgeinfer.doctor.examination import Check
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.site import Site
 from edgeinfer.plan import Plan
+from edgeinfer.store.store import OWN
 
 HOUR = 3600.0
 """For reading all models: a card reads 100 GB in less."""

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.catalog.progress import size_text
 from edgeinfer.doctor.finding import Finding, from_error
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.hardware import Memory
 from edgeinfer.hardware.files import read_text
 from edgeinfer.hardware.memory import parse_meminfo
 from edgeinfer.plan import Plan
+from edgeinfer.store.progress import size_text
 
 MODEL, MEMORY = "model", "memory"
 

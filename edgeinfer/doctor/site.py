@@ -8,9 +8,6 @@ from functools import cached_property
 from pathlib import Path
 
 from edgeinfer import settings
-from edgeinfer.catalog.models import BUNDLED, find
-from edgeinfer.catalog.progress import Progress, Quiet
-from edgeinfer.catalog.store import SYSTEM, Store, store_root
 from edgeinfer.doctor import daemon, service
 from edgeinfer.doctor.daemon import Answer
 from edgeinfer.engine.config import EngineConfig
@@ -23,6 +20,9 @@ from edgeinfer.service import choice
 from edgeinfer.service.manager import ServiceManager, Status
 from edgeinfer.service.service import Service
 from edgeinfer.settings import Loaded, Settings
+from edgeinfer.store.lookup import BUNDLED, find
+from edgeinfer.store.progress import Progress, Quiet
+from edgeinfer.store.store import SYSTEM, Store, store_root
 
 
 class Site:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.catalog.disk import files_below
-from edgeinfer.catalog.progress import Progress, Quiet, size_text
-from edgeinfer.catalog.room import RESERVE
-from edgeinfer.catalog.store import Store, Stored, problem
 from edgeinfer.doctor.finding import Finding
+from edgeinfer.store.disk import files_below
+from edgeinfer.store.free_space import RESERVE
+from edgeinfer.store.progress import Progress, Quiet, size_text
+from edgeinfer.store.store import Store, Stored, problem
 
 STORE, DISK = "store", "disk"
 

@@ -7,18 +7,18 @@ from collections.abc import Callable
 import msgspec
 from msgspec.structs import replace
 
-from edgeinfer.catalog.endpoint import Endpoint
-from edgeinfer.catalog.hub import Published, header_of
-from edgeinfer.catalog.obtain import offers as published_offers
-from edgeinfer.catalog.reference import Reference
-from edgeinfer.catalog.spec import resolve_spec
-from edgeinfer.catalog.store import Store
 from edgeinfer.errors import DownloadFailed, EdgeinferError
 from edgeinfer.hardware import HardwareProfile
+from edgeinfer.hub.download import Published, header_of
+from edgeinfer.hub.endpoint import Endpoint
+from edgeinfer.hub.ensure_installed import offers as published_offers
+from edgeinfer.hub.reference import Reference
 from edgeinfer.plan import Choice, Offer, choose
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.offers import offers
 from edgeinfer.settings import Settings
+from edgeinfer.store.catalogue import resolve_spec
+from edgeinfer.store.store import Store
 
 
 class Selection(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from edgeinfer.catalog.models import Model
 from edgeinfer.errors import DoesNotFit, ModelNotFound
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
@@ -15,6 +14,7 @@ from edgeinfer.plan.offer import Candidate, Offer
 from edgeinfer.plan.plan import Plan, plan
 from edgeinfer.plan.quant import quantization
 from edgeinfer.settings import Settings
+from edgeinfer.store.lookup import Model
 
 READING = 5.0
 """Tokens a second of a slow reader. A model that is slower gives way to a smaller one."""

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator
 import msgspec
 from msgspec.structs import replace
 
-from edgeinfer.catalog.gguf import Header
 from edgeinfer.engine.config import EngineConfig, KVType, Layout, slots
+from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.plan.gpu import Placement

@@ -11,8 +11,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from edgeinfer.catalog.gguf import Header
 from edgeinfer.engine.config import EngineConfig, KVType
+from edgeinfer.gguf.header import Header
 from edgeinfer.plan.network import Network, network
 from edgeinfer.plan.repack import repacked_bytes
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edgeinfer.catalog.gguf import Header
+from edgeinfer.gguf.header import Header
 
 
 class Network(msgspec.Struct, frozen=True):

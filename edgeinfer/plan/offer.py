@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edgeinfer.catalog.gguf import Header
+from edgeinfer.gguf.header import Header
 from edgeinfer.plan.plan import Plan
 from edgeinfer.plan.reasons import MB
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeinfer.catalog.gguf import Header, read_header
-from edgeinfer.catalog.models import BUNDLED
-from edgeinfer.catalog.naming import FILE_TYPES
-from edgeinfer.catalog.shape import predicted_header
-from edgeinfer.catalog.spec import PACKAGE, ModelSpec, catalogue, resolve_spec
-from edgeinfer.catalog.store import Store
+from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.plan.offer import Offer
+from edgeinfer.store.catalogue import PACKAGE, ModelSpec, catalogue, resolve_spec
+from edgeinfer.store.file_name import FILE_TYPES
+from edgeinfer.store.lookup import BUNDLED
+from edgeinfer.store.predicted_header import predicted_header
+from edgeinfer.store.store import Store
 
 FLAGSHIP = "deepseek-r1-distill-qwen-1.5b"
 

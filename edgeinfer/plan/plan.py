@@ -6,11 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from edgeinfer.catalog.gguf import Header
-from edgeinfer.catalog.models import Model, find
-from edgeinfer.catalog.store import Store
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import DoesNotFit, SettingsError
+from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.plan import calibration as calibrations
@@ -23,6 +21,8 @@ from edgeinfer.plan.reasons import MB, reasons
 from edgeinfer.plan.speed import Speed, instruction_sets, predict
 from edgeinfer.plan.threads import threads
 from edgeinfer.settings import Settings
+from edgeinfer.store.lookup import Model, find
+from edgeinfer.store.store import Store
 
 
 class Plan(msgspec.Struct, frozen=True):

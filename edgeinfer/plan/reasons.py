@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeinfer.catalog.gguf import Header
+from edgeinfer.gguf.header import Header
 from edgeinfer.plan.fit import PARALLEL, Budget, Fit
 from edgeinfer.plan.gpu import Placement
 from edgeinfer.plan.memory import cells, kv_token_bytes

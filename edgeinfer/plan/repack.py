@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from edgeinfer.catalog.gguf import Tensor
+from edgeinfer.gguf.header import Tensor
 
 AMX: dict[str, tuple[int, int]] = {
     "Q4_0": (32, 0),

@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from edgeinfer.catalog.gguf import Header, Tensor
+from edgeinfer.gguf.header import Header, Tensor
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.plan.bandwidth import of_cpu, of_gpu

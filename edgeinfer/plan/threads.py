@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edgeinfer.catalog.gguf import Header
+from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
 

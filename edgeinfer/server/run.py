@@ -25,7 +25,6 @@ from edgeinfer import log
 from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.backends.llama_cpp.messages import Shelf
 from edgeinfer.backends.llama_cpp.safe_mode import Fallbacks
-from edgeinfer.catalog.store import OWN, Store
 from edgeinfer.chat.tools.formats import MARKERS
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import (
@@ -48,6 +47,7 @@ from edgeinfer.server.reload import Reloader
 from edgeinfer.server.state import Choices, Daemon
 from edgeinfer.server.watchdog import watchdog
 from edgeinfer.settings import Loaded, Settings
+from edgeinfer.store.store import OWN, Store
 
 WRONG_SETTINGS = 2
 """Exit status of a daemon whose settings are at fault. Starting it again would not help."""

@@ -10,8 +10,8 @@ import pytest
 from edgeinfer.bench.calibrate import TYPES, calibrate
 from edgeinfer.bench.measure import bench
 from edgeinfer.bench.synthetic import layer_bytes, layer_weights, write
-from edgeinfer.catalog.gguf import read_header
 from edgeinfer.engine.config import EngineConfig
+from edgeinfer.gguf.header import read_header
 from edgeinfer.hardware import detect
 from edgeinfer.plan.calibration import load, save
 from edgeinfer.plan.speed import predict

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.catalog.spec import catalogue
 from edgeinfer.chat.builtin import CHATML, PLAIN
 from edgeinfer.chat.events import CallArguments, CallBegin, Content, Event, Reasoning
 from edgeinfer.chat.reasoning import Thinking
@@ -16,6 +15,7 @@ from edgeinfer.chat.tools.families import DEEPSEEK, GRANITE, HERMES, LFM2, MISTR
 from edgeinfer.chat.tools.formats import FORMATS, MARKERS, tool_format
 from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.store.catalogue import catalogue
 from tests.chat.test_samples import SAMPLES
 
 EXCERPTS = {

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.catalog import foreign
-from edgeinfer.catalog.models import BUNDLED
-from edgeinfer.catalog.store import Store
+from edgeinfer.store import external_stores as foreign
+from edgeinfer.store.lookup import BUNDLED
+from edgeinfer.store.store import Store
 from tests.support.cli import run, terminal
 from tests.support.models import install, write_model
 

@@ -10,13 +10,13 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from edgeinfer.catalog.endpoint import Endpoint
-from edgeinfer.catalog.obtain import name_of, obtain, offers
-from edgeinfer.catalog.reference import Reference, parse
-from edgeinfer.catalog.spec import catalogue
-from edgeinfer.catalog.store import Store
 from edgeinfer.cli.progress import Lines
 from edgeinfer.errors import InvalidRequest, ModelNotFound
+from edgeinfer.hub.endpoint import Endpoint
+from edgeinfer.hub.ensure_installed import name_of, obtain, offers
+from edgeinfer.hub.reference import Reference, parse
+from edgeinfer.store.catalogue import catalogue
+from edgeinfer.store.store import Store
 from tests.store.test_quantize import write_model
 from tests.support.cli import Terminal, run
 from tests.support.faulty_hub import COMMIT, REPO, FaultyHub, cut, refusal, serving, stall, status, wait_for

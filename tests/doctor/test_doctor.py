@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.catalog.store import Store
 from edgeinfer.cli import doctor
 from edgeinfer.doctor.checks import CHECKS
 from edgeinfer.doctor.examination import Check, examine
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.site import Site
 from edgeinfer.errors import StoreError
+from edgeinfer.store.store import Store
 from tests.support.cli import environment, run
 from tests.support.models import install
 from tests.support.paths import ROOT

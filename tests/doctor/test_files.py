@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.backends.llama_cpp.safe_mode import Fallbacks, remembered
-from edgeinfer.catalog.store import Store
 from edgeinfer.doctor import access, configuration, fallbacks, permissions, store
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.store import Disk
@@ -19,6 +18,7 @@ from edgeinfer.errors import SettingsError
 from edgeinfer.server.run import FALLBACKS
 from edgeinfer.service import readable
 from edgeinfer.settings import Settings, load
+from edgeinfer.store.store import Store
 from tests.support.models import install
 from tests.support.service import service
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from edgeinfer.catalog.models import find
 from edgeinfer.doctor import clock, frequency, gpu, heat, llama, model, power, speed
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.model import Swap
@@ -17,6 +16,7 @@ from edgeinfer.hardware import Gpu, HardwareProfile, LlamaBuild, Memory, System,
 from edgeinfer.plan import Plan, calibration, plan
 from edgeinfer.plan.calibration import Calibration, fingerprint
 from edgeinfer.settings import Settings
+from edgeinfer.store.lookup import find
 from tests.support.hardware import write
 from tests.support.paths import TREES
 

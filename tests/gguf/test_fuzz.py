@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.catalog.gguf import Header, read_header, read_remote_header
 from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.gguf.header import Header, read_header, read_remote_header
 from tests.support.gguf import Mutator, write_tiny
 
 CHILD = Path(__file__).parents[1] / "support" / "gguf_child.py"

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgeinfer.catalog.ggml_types import TYPES
-from edgeinfer.catalog.gguf import Header, Tensor, read_header
 from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.gguf.ggml_types import TYPES
+from edgeinfer.gguf.header import Header, Tensor, read_header
 
 MB = 1024**2
 STRING, ARRAY, UINT32 = 8, 9, 4

@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
-from edgeinfer.catalog.gguf import Header, read_header
-from edgeinfer.catalog.quantizer import BASE
-from edgeinfer.catalog.shape import LAYERS, expected_size, predicted_header
-from edgeinfer.catalog.spec import ModelSpec, QuantFile, Shape, catalogue
+from edgeinfer.gguf.header import Header, read_header
+from edgeinfer.gguf.quant_rules import BASE
+from edgeinfer.store.catalogue import ModelSpec, QuantFile, Shape, catalogue
+from edgeinfer.store.predicted_header import LAYERS, expected_size, predicted_header
 
 FTYPES = {
     "Q4_0": lib.LLAMA_FTYPE_MOSTLY_Q4_0,

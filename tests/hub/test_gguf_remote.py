@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.catalog.gguf import read_header, read_remote_header
 from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.gguf.header import read_header, read_remote_header
 from tests.gguf.test_gguf import ARRAY, STRING, UINT32, count, entry, header, text
 
 MB = 1024**2

@@ -15,10 +15,6 @@ import pytest
 import uvicorn
 from msgspec.structs import replace
 
-from edgeinfer.catalog.endpoint import Endpoint
-from edgeinfer.catalog.hub import fetch, header_of
-from edgeinfer.catalog.mirror import mirror_app
-from edgeinfer.catalog.store import Store, Stored
 from edgeinfer.errors import (
     DownloadFailed,
     HashMismatch,
@@ -26,6 +22,10 @@ from edgeinfer.errors import (
     ModelNotFound,
     Offline,
 )
+from edgeinfer.hub.download import fetch, header_of
+from edgeinfer.hub.endpoint import Endpoint
+from edgeinfer.hub.mirror import mirror_app
+from edgeinfer.store.store import Store, Stored
 from tests.support.faulty_hub import (
     REPO,
     Answer,

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.catalog.endpoint import PUBLIC, Endpoint, Patience, endpoint
-from edgeinfer.catalog.listing import published, published_in, quant_of
-from edgeinfer.catalog.spec import ModelSpec, QuantFile
 from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound, Offline, SettingsError
+from edgeinfer.hub.endpoint import PUBLIC, Endpoint, Patience, endpoint
+from edgeinfer.hub.hub_index import published, published_in
+from edgeinfer.store.catalogue import ModelSpec, QuantFile
+from edgeinfer.store.file_name import quant_of
 from tests.support.faulty_hub import COMMIT, REPO, Answer, FaultyHub, refusal, serving
 
 HURRY = Patience(silence=0.5, attempts=2, pause=0.01, longest_pause=0.05, longest_wait=1)
@@ -174,7 +175,7 @@ def test_a_refusal_says_what_to_do(
 
 def test_logging_in_is_for_the_public_hub(hub: FaultyHub) -> None:
     """Its command knows no other; elsewhere the key is a variable."""
-    from edgeinfer.catalog.connection import Connection
+    from edgeinfer.hub.connection import Connection
 
     public = Connection(Endpoint())._refusal(401, "GatedRepo", "", "huggingface.co", REPO)
     assert public.hint == f"accept the licence at {PUBLIC}/{REPO}, then: hf auth login (or set HF_TOKEN)"

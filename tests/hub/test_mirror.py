@@ -35,11 +35,11 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.hf_api import RepoFile
 from starlette.types import Message, Receive, Scope, Send
 
-from edgeinfer.catalog.gguf import read_header
-from edgeinfer.catalog.mirror import mirror_app
-from edgeinfer.catalog.served import BUNDLED_FILE, BUNDLED_REPO
-from edgeinfer.catalog.store import Store
+from edgeinfer.gguf.header import read_header
+from edgeinfer.hub.mirror import mirror_app
+from edgeinfer.hub.repo_index import BUNDLED_FILE, BUNDLED_REPO
 from edgeinfer.server.auth.key_file import KeyFile
+from edgeinfer.store.store import Store
 from tests.support.cli import EDGEINFER, environment
 from tests.support.mirror import NEW, OLD, REPO, add, model, serving, stored
 
@@ -430,9 +430,9 @@ def test_a_request_is_one_line_of_the_log_without_key_or_query(
     store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Who had what, how much of it, and how long it took."""
-    with caplog.at_level(logging.INFO, "edgeinfer.catalog.mirror"), serving(mirror_app(store)) as url:
+    with caplog.at_level(logging.INFO, "edgeinfer.hub.mirror"), serving(mirror_app(store)) as url:
         httpx.get(f"{url}/{REPO}/resolve/main/{FILE}?x=query", headers={"Authorization": "Bearer hf_secret"})
-    lines = [r.getMessage() for r in caplog.records if r.name == "edgeinfer.catalog.mirror"]
+    lines = [r.getMessage() for r in caplog.records if r.name == "edgeinfer.hub.mirror"]
     assert len(lines) == 1
     assert re.fullmatch(rf"127\.0\.0\.1 GET /{REPO}/resolve/main/{FILE} 200 {SIZE} bytes \d+\.\d s", lines[0])
     assert "secret" not in caplog.text

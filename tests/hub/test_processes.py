@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.catalog.hub import fetch
-from edgeinfer.catalog.store import Store
+from edgeinfer.hub.download import fetch
+from edgeinfer.store.store import Store
 from tests.support.cli import EDGEINFER, environment
 from tests.support.faulty_hub import (
     REPO,

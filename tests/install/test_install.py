@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from edgeinfer.catalog.mirror import mirror_app
-from edgeinfer.catalog.models import BUNDLED
-from edgeinfer.catalog.spec import PACKAGE
-from edgeinfer.catalog.store import Store
+from edgeinfer.hub.mirror import mirror_app
 from edgeinfer.service.systemd import BOOTED
+from edgeinfer.store.catalogue import PACKAGE
+from edgeinfer.store.lookup import BUNDLED
+from edgeinfer.store.store import Store
 from tests.support.cli import run
 from tests.support.mirror import add, serving
 

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.catalog.gguf import Header
-from edgeinfer.catalog.shape import predicted_header
-from edgeinfer.catalog.spec import catalogue
 from edgeinfer.errors import DoesNotFit, ModelNotFound
+from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.board import Board
 from edgeinfer.hardware.gpu import Gpu
@@ -20,6 +18,8 @@ from edgeinfer.plan.calibration import Calibration, Rates
 from edgeinfer.plan.offer import QUALITY
 from edgeinfer.plan.offers import FLAGSHIP, kind, offers
 from edgeinfer.settings import Settings
+from edgeinfer.store.catalogue import catalogue
+from edgeinfer.store.predicted_header import predicted_header
 from tests.plan.test_fit import CARD, GB, R1, machine
 
 SMALL = "qwen3-0.6b"

@@ -11,9 +11,6 @@ from typing import Any
 import psutil
 import pytest
 
-from edgeinfer.catalog.models import Model
-from edgeinfer.catalog.shape import predicted_header
-from edgeinfer.catalog.spec import catalogue
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.cpu import CpuClass
@@ -26,6 +23,9 @@ from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.ours import held, without_us
 from edgeinfer.plan.threads import spelled, threads
 from edgeinfer.settings import Settings
+from edgeinfer.store.catalogue import catalogue
+from edgeinfer.store.lookup import Model
+from edgeinfer.store.predicted_header import predicted_header
 
 GB = 10**9
 R1 = "deepseek-r1-distill-qwen-1.5b"

@@ -15,9 +15,9 @@ import pytest
 from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import Model
-from edgeinfer.catalog.gguf import Header, Tensor, read_header
-from edgeinfer.catalog.gguf_reader import Value
 from edgeinfer.engine.config import EngineConfig
+from edgeinfer.gguf.header import Header, Tensor, read_header
+from edgeinfer.gguf.reader import Value
 from edgeinfer.hardware import detect
 from edgeinfer.plan.memory import cells, compute_bytes, estimate, kv_token_bytes, on_gpu, padded
 from edgeinfer.plan.network import Network, network

@@ -6,16 +6,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgeinfer.catalog.gguf import Header
-from edgeinfer.catalog.gguf_reader import Value
-from edgeinfer.catalog.models import Model
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound, SettingsError
+from edgeinfer.gguf.header import Header
+from edgeinfer.gguf.reader import Value
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.plan import Plan, kv_token_bytes, make_plan, plan
 from edgeinfer.settings import Settings
+from edgeinfer.store.lookup import Model
 from tests.hardware.test_hardware import CONTAINER, LAPTOP, PI4, RK3588, write
 
 QWEN: dict[str, Value] = {

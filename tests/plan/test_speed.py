@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgeinfer.catalog.gguf import Header, Tensor
-from edgeinfer.catalog.gguf_reader import Value
+from edgeinfer.gguf.header import Header, Tensor
+from edgeinfer.gguf.reader import Value
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.board import Board
 from edgeinfer.hardware.cpu import CpuClass

@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import fields
 
-from edgeinfer.catalog import spec as spec_module
-from edgeinfer.catalog.names import file_problem, name_problem, repo_problem, revision_problem
-from edgeinfer.catalog.shape import expected_size, predicted_header
-from edgeinfer.catalog.spec import (
+from edgeinfer.errors import EdgeinferError, ModelNotFound, SettingsError
+from edgeinfer.store import catalogue as spec_module
+from edgeinfer.store.catalogue import (
     PACKAGE,
     ModelSpec,
     QuantFile,
@@ -17,7 +16,8 @@ from edgeinfer.catalog.spec import (
     read_catalogue,
     resolve_spec,
 )
-from edgeinfer.errors import EdgeinferError, ModelNotFound, SettingsError
+from edgeinfer.store.names import file_problem, name_problem, repo_problem, revision_problem
+from edgeinfer.store.predicted_header import expected_size, predicted_header
 
 MINE = """
 [mine]

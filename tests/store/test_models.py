@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.catalog.gguf import read_header
-from edgeinfer.catalog.models import BUNDLED, find, roles_of
-from edgeinfer.catalog.store import Store
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound
+from edgeinfer.gguf.header import read_header
+from edgeinfer.store.lookup import BUNDLED, find, roles_of
+from edgeinfer.store.store import Store
 from tests.support.models import install, write_model
 
 R1 = "deepseek-r1-distill-qwen-1.5b"
@@ -61,7 +61,7 @@ def test_the_catalogue_knows_how_a_model_writes_tool_calls(store: Store) -> None
     """What its template does not show."""
     install(store, R1)
     install(store, "llama-3.2-1b")
-    from edgeinfer.catalog.spec import catalogue
+    from edgeinfer.store.catalogue import catalogue
 
     for name in (R1, "llama-3.2-1b"):
         assert catalogue()[name].tool_format == find(name, store).tool_format
@@ -160,6 +160,6 @@ def test_a_broken_record_does_not_keep_the_others_from_being_found(
 
 def test_looking_a_model_up_loads_nothing_heavy() -> None:
     """The daemon does it."""
-    code = "import sys, edgeinfer.catalog.models; print([m for m in ('numpy', 'huggingface_hub', 'httpx', 'starlette') if m in sys.modules])"
+    code = "import sys, edgeinfer.store.lookup; print([m for m in ('numpy', 'huggingface_hub', 'httpx', 'starlette') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

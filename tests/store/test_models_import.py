@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from huggingface_hub import hf_hub_download
 
-from edgeinfer.catalog import foreign
-from edgeinfer.catalog.disk import sha256_of
-from edgeinfer.catalog.imports import add, find_models, from_file
-from edgeinfer.catalog.mirror import mirror_app
-from edgeinfer.catalog.models import find
-from edgeinfer.catalog.naming import is_model_file, name_of_file, quant_of_file, slug
-from edgeinfer.catalog.spec import catalogue
-from edgeinfer.catalog.store import Store
 from edgeinfer.errors import ModelLoadFailed, StoreError
+from edgeinfer.hub.mirror import mirror_app
+from edgeinfer.store import external_stores as foreign
+from edgeinfer.store.catalogue import catalogue
+from edgeinfer.store.disk import sha256_of
+from edgeinfer.store.file_name import is_model_file, name_of_file, quant_of_file, slug
+from edgeinfer.store.imports import add, find_models, from_file
+from edgeinfer.store.lookup import find
+from edgeinfer.store.store import Store
 from tests.support.mirror import serving
 from tests.support.models import COMMIT, install, write_model
 

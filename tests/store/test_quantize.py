@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from edgeinfer.catalog.converted import converted
-from edgeinfer.catalog.gguf import read_header
-from edgeinfer.catalog.quantize import MEMORY, can_make, check_memory, quantize, source_for
-from edgeinfer.catalog.store import Store, Stored
 from edgeinfer.errors import InvalidRequest, QuantizeFailed, StoreBusy
+from edgeinfer.gguf.header import read_header
+from edgeinfer.gguf.requantized import converted
+from edgeinfer.store.quantize import MEMORY, can_make, check_memory, quantize, source_for
+from edgeinfer.store.store import Store, Stored
 
 REPO, COMMIT = "someone/Tiny-GGUF", "c" * 40
 
@@ -181,8 +181,8 @@ def test_two_at_once_are_one_too_many(file: Path, store: Store) -> None:
 LIMITED = """
 import sys
 from pathlib import Path
-from edgeinfer.catalog.quantize import quantize
-from edgeinfer.catalog.store import Store
+from edgeinfer.store.quantize import quantize
+from edgeinfer.store.store import Store
 store = Store(Path(sys.argv[1]))
 quantize(store.installed()[0], "Q4_0", store)
 """

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.catalog.store import Store, Stored, problem, store_root
 from edgeinfer.errors import StoreBusy, StoreError
 from edgeinfer.settings import Settings
+from edgeinfer.store.store import Store, Stored, problem, store_root
 from tests.support.paths import ROOT
 
 REPO = "owner/some-GGUF"
@@ -109,7 +109,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tests.store.test_store import DATA, REPO, COMMIT, stored
-from edgeinfer.catalog.store import Store
+from edgeinfer.store.store import Store
 
 def run(root, kill_at):
     calls = 0
@@ -169,7 +169,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from tests.store.test_store import adopt
-from edgeinfer.catalog.store import Store
+from edgeinfer.store.store import Store
 for number in range(20):
     adopt(Store(Path(sys.argv[1])), quant=f"Q{{number}}", file=sys.argv[2] + f"{{number}}.gguf")
 """
@@ -414,7 +414,7 @@ def test_a_lock_is_held_by_one_and_says_by_whom(store: Store) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from edgeinfer.catalog.store import Store
+from edgeinfer.store.store import Store
 with Store(Path(sys.argv[1])).lock("key"):
     print("held", flush=True)
     time.sleep(60)
@@ -450,7 +450,7 @@ def test_the_service_can_read_what_root_has_installed(store: Store, monkeypatch:
     before = os.umask(0o077)
     try:
         own = adopt(Store(store.root / "own"))
-        monkeypatch.setattr("edgeinfer.catalog.store.SYSTEM", store.root)
+        monkeypatch.setattr("edgeinfer.store.store.SYSTEM", store.root)
         found = adopt(store)
     finally:
         os.umask(before)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgeinfer.catalog.endpoint import Endpoint, Patience
-from edgeinfer.catalog.hub import Published, published_in
-from edgeinfer.catalog.store import Store, Stored
+from edgeinfer.hub.download import Published, published_in
+from edgeinfer.hub.endpoint import Endpoint, Patience
+from edgeinfer.store.store import Store, Stored
 from tests.support.faulty_hub import REPO, FaultyHub
 
 FILE = "Nano-Q8_0.gguf"

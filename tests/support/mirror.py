@@ -12,10 +12,10 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from edgeinfer.catalog.store import Store, Stored
 from edgeinfer.cli.mirror import server_config
 from edgeinfer.server.http.sockets import address, bind
 from edgeinfer.settings import Settings
+from edgeinfer.store.store import Store, Stored
 
 REPO = "owner/some-GGUF"
 OLD, NEW = "a" * 40, "b" * 40

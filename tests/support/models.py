@@ -8,8 +8,8 @@ from typing import Any
 import gguf
 import numpy as np
 
-from edgeinfer.catalog.disk import sha256_of
-from edgeinfer.catalog.store import Store, Stored
+from edgeinfer.store.disk import sha256_of
+from edgeinfer.store.store import Store, Stored
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

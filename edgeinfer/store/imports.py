@@ -9,16 +9,15 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgeinfer.catalog import foreign
-from edgeinfer.catalog.disk import sha256_of
-from edgeinfer.catalog.foreign import Found, Source
-from edgeinfer.catalog.gguf import Header, read_header
-from edgeinfer.catalog.listing import quant_of
-from edgeinfer.catalog.models import roles_of
-from edgeinfer.catalog.naming import FILE_TYPES, NAMELESS, name_of_file, quant_of_file, slug
-from edgeinfer.catalog.spec import ModelSpec, QuantFile, catalogue
-from edgeinfer.catalog.store import LOCAL, Store, Stored
 from edgeinfer.errors import StoreError
+from edgeinfer.gguf.header import Header, read_header
+from edgeinfer.store import external_stores as foreign
+from edgeinfer.store.catalogue import ModelSpec, QuantFile, catalogue
+from edgeinfer.store.disk import sha256_of
+from edgeinfer.store.external_stores import Found, Source
+from edgeinfer.store.file_name import FILE_TYPES, NAMELESS, name_of_file, quant_of, quant_of_file, slug
+from edgeinfer.store.lookup import roles_of
+from edgeinfer.store.store import LOCAL, Store, Stored
 
 FINDERS = {"hf": foreign.hugging_face, "ollama": foreign.ollama, "lmstudio": foreign.lm_studio}
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from edgeinfer.catalog.endpoint import Endpoint
 from edgeinfer.errors import DownloadFailed
+from edgeinfer.hub.endpoint import Endpoint
 
 T = TypeVar("T")
 

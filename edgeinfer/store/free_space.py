@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from edgeinfer.catalog.progress import size_text
 from edgeinfer.errors import DiskFull
+from edgeinfer.store.progress import size_text
 
 RESERVE = 64 << 20
 """Bytes of a disk that are left to the system."""

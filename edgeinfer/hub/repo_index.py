@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from edgeinfer.catalog.disk import sha256_of
-from edgeinfer.catalog.spec import PACKAGE
-from edgeinfer.catalog.store import LOCAL, Store
+from edgeinfer.store.catalogue import PACKAGE
+from edgeinfer.store.disk import sha256_of
+from edgeinfer.store.store import LOCAL, Store
 
 BUNDLED_REPO = "edgeinfer/edgeinfer-nano-GGUF"
 BUNDLED_FILE = "edgeinfer-nano-Q8_0.gguf"

@@ -8,17 +8,17 @@ from pathlib import PurePosixPath
 
 import msgspec
 
-from edgeinfer.catalog import models
-from edgeinfer.catalog.endpoint import Endpoint, endpoint
-from edgeinfer.catalog.hub import Published, fetch, here, published, published_in
-from edgeinfer.catalog.naming import name_of_file
-from edgeinfer.catalog.progress import Progress, Quiet, size_text
-from edgeinfer.catalog.quantize import LOSSY, can_make, check_memory, quantize, source_for
-from edgeinfer.catalog.reference import Reference
-from edgeinfer.catalog.room import check_room
-from edgeinfer.catalog.spec import ModelSpec, catalogue, resolve_spec
-from edgeinfer.catalog.store import Store, Stored
 from edgeinfer.errors import InvalidRequest, ModelNotFound
+from edgeinfer.hub.download import Published, fetch, here, published, published_in
+from edgeinfer.hub.endpoint import Endpoint, endpoint
+from edgeinfer.hub.reference import Reference
+from edgeinfer.store import lookup as models
+from edgeinfer.store.catalogue import ModelSpec, catalogue, resolve_spec
+from edgeinfer.store.file_name import name_of_file
+from edgeinfer.store.free_space import check_room
+from edgeinfer.store.progress import Progress, Quiet, size_text
+from edgeinfer.store.quantize import LOSSY, can_make, check_memory, quantize, source_for
+from edgeinfer.store.store import Store, Stored
 
 
 def offers(wanted: Reference, *, hub: Endpoint | None = None) -> list[Published]:

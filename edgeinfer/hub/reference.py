@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from edgeinfer.catalog.names import file_problem, name_problem, repo_problem, revision_problem
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.store.names import file_problem, name_problem, repo_problem, revision_problem
 
 SITE = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/", re.I)
 IN_PAGE = re.compile(r"(?P<repo>[^/]+/[^/]+)/(?:blob|resolve|tree)/(?P<revision>[^/]+)(?:/(?P<file>.+))?")

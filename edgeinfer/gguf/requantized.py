@@ -8,9 +8,9 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from edgeinfer.catalog.ggml_types import row_bytes
-from edgeinfer.catalog.gguf import ALIGNMENT, Header, Tensor
-from edgeinfer.catalog.quantizer import BASE, Model, tensor_type
+from edgeinfer.gguf.ggml_types import row_bytes
+from edgeinfer.gguf.header import ALIGNMENT, Header, Tensor
+from edgeinfer.gguf.quant_rules import BASE, Model, tensor_type
 
 IN_LAYER = re.compile(r"blk\.(\d+)\.(.+)")
 

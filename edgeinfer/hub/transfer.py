@@ -10,11 +10,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from edgeinfer.catalog.connection import Connection, content_start
-from edgeinfer.catalog.progress import Progress, size_text
-from edgeinfer.catalog.retries import Retries, Trouble
-from edgeinfer.catalog.room import check_room, disk_full
 from edgeinfer.errors import DiskFull, DownloadFailed, HashMismatch
+from edgeinfer.hub.connection import Connection, content_start
+from edgeinfer.hub.retries import Retries, Trouble
+from edgeinfer.store.free_space import check_room, disk_full
+from edgeinfer.store.progress import Progress, size_text
 
 PIECE = 1 << 20
 STEP = 1 << 16

@@ -7,20 +7,14 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from edgeinfer.catalog.disk import from_json
-from edgeinfer.catalog.endpoint import Endpoint, endpoint
-from edgeinfer.catalog.names import file_problem
-from edgeinfer.catalog.progress import Quiet
-from edgeinfer.catalog.retries import FIRST_CONTACT, Retries
-from edgeinfer.catalog.spec import ModelSpec, QuantFile
 from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound
-
-QUANT = re.compile(
-    r"(?:^|[-_.])((?:UD-)?(?:I?Q\d(?:_[0-9A-Z]+)*|B?F16|FP16|F32|MXFP4(?:_MOE)?|NVFP4|TQ\d_\d))\.gguf$", re.I
-)
-SPLIT = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.I)
-NO_MODEL = re.compile(r"(?:^|[-_./])(?:mmproj|imatrix)[-_.]", re.I)
-"""Vision projectors and importance matrices, which are GGUF files too."""
+from edgeinfer.hub.endpoint import Endpoint, endpoint
+from edgeinfer.hub.retries import FIRST_CONTACT, Retries
+from edgeinfer.store.catalogue import ModelSpec, QuantFile
+from edgeinfer.store.disk import from_json
+from edgeinfer.store.file_name import NO_MODEL, SPLIT, quant_of
+from edgeinfer.store.names import file_problem
+from edgeinfer.store.progress import Quiet
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -128,14 +122,8 @@ def published_in(
     return [_published("", quant_of(f.rfilename), repo, answer, f) for f in whole]
 
 
-def quant_of(file: str) -> str:
-    """The quantization that a file's name ends in, such as "Q4_K_M"; "GGUF" where it has none."""
-    found = QUANT.search(file)
-    return found[1].upper().replace("FP16", "F16") if found else "GGUF"
-
-
 def _ask(hub: Endpoint, repo: str, revision: str) -> _Repo:
-    from edgeinfer.catalog.connection import Connection  # heavy, and the names above are read elsewhere too
+    from edgeinfer.hub.connection import Connection  # heavy, and the names above are read elsewhere too
 
     connection = Connection(hub)
     said = Retries(hub, Quiet().note, FIRST_CONTACT).call(lambda: connection.json(repo, revision))

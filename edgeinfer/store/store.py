@@ -25,7 +25,9 @@ from urllib.parse import quote as percent_encoded
 import msgspec
 from msgspec import Meta
 
-from edgeinfer.catalog.disk import (
+from edgeinfer.errors import StoreError
+from edgeinfer.settings import Settings
+from edgeinfer.store.disk import (
     files_below,
     from_json,
     locked,
@@ -35,9 +37,7 @@ from edgeinfer.catalog.disk import (
     sha256_of,
     sync,
 )
-from edgeinfer.catalog.names import file_problem, name_problem, repo_problem
-from edgeinfer.errors import StoreError
-from edgeinfer.settings import Settings
+from edgeinfer.store.names import file_problem, name_problem, repo_problem
 
 SYSTEM = Path("/var/lib/edgeinfer")
 OWN = SYSTEM / "daemon"

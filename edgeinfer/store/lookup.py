@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.catalog.gguf import Header, read_header
-from edgeinfer.catalog.spec import PACKAGE, ModelSpec, catalogue, resolve_spec
-from edgeinfer.catalog.store import Store, Stored, problem, store_root
-from edgeinfer.catalog.tables import nearest
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound
+from edgeinfer.gguf.header import Header, read_header
+from edgeinfer.store.catalogue import PACKAGE, ModelSpec, catalogue, resolve_spec
+from edgeinfer.store.store import Store, Stored, problem, store_root
+from edgeinfer.store.toml_document import nearest
 
 BUNDLED = "edgeinfer-nano"
 FAKE = "fake"

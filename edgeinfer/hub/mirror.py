@@ -23,10 +23,10 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgeinfer.catalog import served
-from edgeinfer.catalog.disk import from_json
-from edgeinfer.catalog.served import Commits, Files
-from edgeinfer.catalog.store import Store
+from edgeinfer.hub import repo_index as served
+from edgeinfer.hub.repo_index import Commits, Files
+from edgeinfer.store.disk import from_json
+from edgeinfer.store.store import Store
 
 MAIN = "main"
 LARGEST_BODY = 1 << 16

@@ -13,9 +13,9 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from edgeinfer.catalog.disk import files_below, from_json
-from edgeinfer.catalog.names import repo_problem
-from edgeinfer.catalog.naming import FILE_TYPES, is_model_file, name_of_file, quant_of_file
+from edgeinfer.store.disk import files_below, from_json
+from edgeinfer.store.file_name import FILE_TYPES, is_model_file, name_of_file, quant_of_file
+from edgeinfer.store.names import repo_problem
 
 Source = Literal["hf", "ollama", "lmstudio", "file"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgeinfer.catalog.gguf_reader import Value
+from edgeinfer.gguf.reader import Value
 
 MOST_LAYERS = 512
 MOST_EXPERTS = 1024

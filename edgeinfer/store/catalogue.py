@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edgeinfer.catalog.names import file_problem, name_problem, repo_problem, revision_problem
-from edgeinfer.catalog.tables import Document, nearest
 from edgeinfer.errors import ModelNotFound
+from edgeinfer.store.names import file_problem, name_problem, repo_problem, revision_problem
+from edgeinfer.store.toml_document import Document, nearest
 
 PACKAGE = Path(__file__).parent.parent
 SYSTEM = Path("/etc/edgeinfer/models.toml")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edgeinfer.catalog.ggml_types import BY_NAME
+from edgeinfer.gguf.ggml_types import BY_NAME
 
 BASE = {
     "F32": "F32",

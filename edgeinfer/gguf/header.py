@@ -14,10 +14,10 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.catalog.ggml_types import TYPES
-from edgeinfer.catalog.gguf_checks import check_alignment, check_metadata, check_type
-from edgeinfer.catalog.gguf_reader import ARRAY, FetchRange, Reader, Value
 from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.gguf.checks import check_alignment, check_metadata, check_type
+from edgeinfer.gguf.ggml_types import TYPES
+from edgeinfer.gguf.reader import ARRAY, FetchRange, Reader, Value
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)

@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 
-from edgeinfer.catalog.disk import sha256_of
-from edgeinfer.catalog.gguf import Header, read_header
-from edgeinfer.catalog.progress import Progress, Quiet, size_text
-from edgeinfer.catalog.room import check_room
-from edgeinfer.catalog.store import Store, Stored
 from edgeinfer.errors import InvalidRequest, QuantizeFailed
+from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.ipc.child_client import INHERITED
 from edgeinfer.log import escape
+from edgeinfer.store.disk import sha256_of
+from edgeinfer.store.free_space import check_room
+from edgeinfer.store.progress import Progress, Quiet, size_text
+from edgeinfer.store.store import Store, Stored
 
 FILE_TYPES = {
     "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q3_K_S": 11, "Q3_K_M": 12, "Q3_K_L": 13,

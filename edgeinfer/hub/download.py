@@ -10,18 +10,18 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgeinfer.catalog.connection import Connection, content_start
-from edgeinfer.catalog.endpoint import Endpoint, endpoint
-from edgeinfer.catalog.gguf import Header, read_header, read_remote_header
-from edgeinfer.catalog.listing import SPLIT, Published, in_parts, published, published_in, quant_of
-from edgeinfer.catalog.naming import name_of_file
-from edgeinfer.catalog.progress import Progress, Quiet, size_text
-from edgeinfer.catalog.retries import FIRST_CONTACT, Retries, Trouble
-from edgeinfer.catalog.store import Store, Stored
-from edgeinfer.catalog.transfer import Content, Transfer
 from edgeinfer.errors import DownloadFailed, HashMismatch, ModelLoadFailed, Offline, StoreBusy
+from edgeinfer.gguf.header import Header, read_header, read_remote_header
+from edgeinfer.hub.connection import Connection, content_start
+from edgeinfer.hub.endpoint import Endpoint, endpoint
+from edgeinfer.hub.hub_index import Published, in_parts, published, published_in
+from edgeinfer.hub.retries import FIRST_CONTACT, Retries, Trouble
+from edgeinfer.hub.transfer import Content, Transfer
+from edgeinfer.store.file_name import SPLIT, name_of_file
+from edgeinfer.store.progress import Progress, Quiet, size_text
+from edgeinfer.store.store import Store, Stored
 
-__all__ = ["Published", "fetch", "header_of", "here", "published", "published_in", "quant_of"]
+__all__ = ["Published", "fetch", "header_of", "here", "published", "published_in"]
 
 ANOTHER_DAY = 24 * 3600.0
 

@@ -23,11 +23,11 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 )
 
 from edgeinfer import __version__
-from edgeinfer.catalog.endpoint import Endpoint
-from edgeinfer.catalog.progress import size_text
-from edgeinfer.catalog.retries import Trouble
 from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound, Offline
+from edgeinfer.hub.endpoint import Endpoint
+from edgeinfer.hub.retries import Trouble
 from edgeinfer.log import escape
+from edgeinfer.store.progress import size_text
 
 for _name in ("httpx", "httpcore", "httpx2", "httpcore2"):
     # They log addresses, and that of a gated file at the hub's storage is as good as a key to it.

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 
-from edgeinfer.catalog.listing import NO_MODEL, QUANT, SPLIT, quant_of
-from edgeinfer.catalog.names import file_problem, name_problem
+from edgeinfer.store.names import file_problem, name_problem
+
+QUANT = re.compile(
+    r"(?:^|[-_.])((?:UD-)?(?:I?Q\d(?:_[0-9A-Z]+)*|B?F16|FP16|F32|MXFP4(?:_MOE)?|NVFP4|TQ\d_\d))\.gguf$", re.I
+)
+SPLIT = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.I)
+NO_MODEL = re.compile(r"(?:^|[-_./])(?:mmproj|imatrix)[-_.]", re.I)
+"""Vision projectors and importance matrices, which are GGUF files too."""
 
 LONGEST_NAME = 80
 NAMELESS = re.compile(r"(ggml-)?model|sha256-[0-9a-f]+|[0-9a-f]{32,}|gguf")
@@ -28,6 +34,12 @@ def is_model_file(file: str) -> bool:
         and file.isprintable()
         and not (NO_MODEL.search(file) or SPLIT.search(file) or file_problem(file))
     )
+
+
+def quant_of(file: str) -> str:
+    """The quantization that a file's name ends in, such as "Q4_K_M"; "GGUF" where it has none."""
+    found = QUANT.search(file)
+    return found[1].upper().replace("FP16", "F16") if found else "GGUF"
 
 
 def quant_of_file(file: str) -> str | None:

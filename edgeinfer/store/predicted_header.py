@@ -9,11 +9,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from edgeinfer.catalog import quantizer
-from edgeinfer.catalog.ggml_types import row_bytes
-from edgeinfer.catalog.gguf import ALIGNMENT, Header, Tensor
-from edgeinfer.catalog.gguf_reader import Value
-from edgeinfer.catalog.spec import ModelSpec, Shape
+from edgeinfer.gguf import quant_rules as quantizer
+from edgeinfer.gguf.ggml_types import row_bytes
+from edgeinfer.gguf.header import ALIGNMENT, Header, Tensor
+from edgeinfer.gguf.reader import Value
+from edgeinfer.store.catalogue import ModelSpec, Shape
 
 VOCABULARY_ENTRY = 40
 """Bytes of metadata to a token, its merges and all else included; 39 in Qwen2's files."""

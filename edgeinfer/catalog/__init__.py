@@ -1,1 +1,0 @@
-"""Which models there are, and what their files say of themselves."""

@@ -1,0 +1,1 @@
+"""GGUF files: reading and checking their headers, and predicting those of other quantizations."""
