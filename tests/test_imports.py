@@ -119,7 +119,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "client",
             ),
         ),
-        (("chat",), (*LEAVES, "engine.config", "inference", "grammar.grammar", "ipc")),
+        (("chat",), (*LEAVES, "engine.config", "inference", "grammar.source", "ipc")),
         (
             ("serving",),
             (

@@ -12,7 +12,7 @@ from edgeinfer.chat.tools.lark import starting
 from edgeinfer.chat.tools.parser import CallParser, rest
 from edgeinfer.chat.tools.scanner import Scanner, Steps
 from edgeinfer.chat.tools.tool import Choice
-from edgeinfer.grammar.grammar import Grammar, Part
+from edgeinfer.grammar.source import Grammar, Part
 
 
 class Calls(msgspec.Struct, frozen=True):

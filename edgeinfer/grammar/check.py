@@ -13,8 +13,8 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import extend, validator_for
 from referencing import Registry
 
-from edgeinfer.grammar.grammar import Part
-from edgeinfer.grammar.keywords import draft_of, pointer
+from edgeinfer.grammar.json_schema.keywords import draft_of, pointer
+from edgeinfer.grammar.source import Part
 
 MAX_MESSAGE = 300
 

@@ -9,9 +9,9 @@ from collections import OrderedDict
 import msgspec
 
 from edgeinfer.errors import GrammarTooComplex, InvalidRequest, revive
-from edgeinfer.grammar.grammar import Compiled, Grammar, Part
 from edgeinfer.grammar.limits import MAX_SOURCE, MAX_TEXT, MEMORY
-from edgeinfer.grammar.wire import MAX_FRAME, Job, Outcome
+from edgeinfer.grammar.protocol import MAX_FRAME, Job, Outcome
+from edgeinfer.grammar.source import Compiled, Grammar, Part
 from edgeinfer.ipc.child_client import Broke, Child, TookTooLong
 from edgeinfer.ipc.child_main import frame
 

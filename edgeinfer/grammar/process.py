@@ -11,9 +11,9 @@ import traceback
 from collections.abc import Callable
 
 from edgeinfer.errors import EdgeinferError, GrammarTooComplex, UnsupportedParameter
-from edgeinfer.grammar.grammar import Compiled, Grammar, Part
 from edgeinfer.grammar.limits import MEMORY, STACK
-from edgeinfer.grammar.wire import Job, Outcome
+from edgeinfer.grammar.protocol import Job, Outcome
+from edgeinfer.grammar.source import Compiled, Grammar, Part
 from edgeinfer.ipc.child_main import confine, serve
 
 
@@ -65,7 +65,7 @@ def main() -> None:
     confine(MEMORY)
     try:
         from edgeinfer.grammar.check import violation
-        from edgeinfer.grammar.guidance import compiled
+        from edgeinfer.grammar.to_llguidance import compiled
     except ImportError as e:
         serve(Job, refuse(e), ready=Outcome())
     else:

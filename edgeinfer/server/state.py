@@ -18,7 +18,7 @@ from edgeinfer.chat.renderer import Renderer
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelNotFound, ShuttingDown, WorkerDied
 from edgeinfer.grammar.compiler import Compiler
-from edgeinfer.grammar.grammar import Grammar
+from edgeinfer.grammar.source import Grammar
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeinfer.errors import SchemaViolation
 from edgeinfer.grammar.compiler import Compiler
-from edgeinfer.grammar.grammar import Grammar, Part
+from edgeinfer.grammar.source import Grammar, Part
 
 
 class Form:

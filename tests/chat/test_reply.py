@@ -16,7 +16,7 @@ from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
 from edgeinfer.chat.tools.families import HERMES
 from edgeinfer.chat.tools.formats import FORMATS
 from edgeinfer.chat.tools.tool import choose, read_tools
-from edgeinfer.grammar.grammar import Part
+from edgeinfer.grammar.source import Part
 from tests.support.answers import accepts, heard
 
 TOOLS = read_tools([{"type": "function", "function": {"name": "f"}}])

@@ -16,7 +16,7 @@ from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
 from edgeinfer.chat.tools.format import ToolFormat
 from edgeinfer.chat.tools.formats import FORMATS
 from edgeinfer.chat.tools.tool import choose, read_tools
-from edgeinfer.grammar.grammar import Grammar, Part
+from edgeinfer.grammar.source import Grammar, Part
 from tests.support.answers import accepts, calls_in, heard, random_answer
 
 

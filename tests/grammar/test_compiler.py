@@ -22,9 +22,9 @@ from edgeinfer.errors import (
     UnsupportedSchema,
 )
 from edgeinfer.grammar.compiler import Compiler
-from edgeinfer.grammar.grammar import Compiled, Grammar, Kind, Part
 from edgeinfer.grammar.process import refuse
-from edgeinfer.grammar.wire import Job
+from edgeinfer.grammar.protocol import Job
+from edgeinfer.grammar.source import Compiled, Grammar, Kind, Part
 from tests.support.grammar import accepts
 
 LIMIT = 2.0

@@ -17,7 +17,7 @@ from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.grammar.compiler import Compiler
-from edgeinfer.grammar.grammar import Grammar, Part
+from edgeinfer.grammar.source import Grammar, Part
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from edgeinfer.server.openai.message import Said, joined
 from tests.support.engine import Answer, Driver, config

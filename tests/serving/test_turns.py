@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from edgeinfer.errors import InvalidRequest, QueueFull, ShuttingDown
-from edgeinfer.grammar.grammar import Compiled, Grammar
+from edgeinfer.grammar.source import Compiled, Grammar
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Prompt, Span

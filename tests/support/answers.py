@@ -12,7 +12,7 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 from edgeinfer.chat.events import CallBegin, Event
 from edgeinfer.chat.reply import ReplyParser
 from edgeinfer.chat.tools.formats import MARKERS
-from edgeinfer.grammar.grammar import Grammar
+from edgeinfer.grammar.source import Grammar
 
 EOS = 256
 STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}

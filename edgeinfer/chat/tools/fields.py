@@ -14,7 +14,7 @@ from edgeinfer.chat.tools.lark import ANY, literal, one_of, pattern
 from edgeinfer.chat.tools.scanner import Scanner, Steps
 from edgeinfer.chat.tools.tool import Tool
 from edgeinfer.errors import UnsupportedSchema
-from edgeinfer.grammar.grammar import Part
+from edgeinfer.grammar.source import Part
 
 Kind = Literal["raw", "choice", "boolean", "json"]
 

@@ -7,7 +7,7 @@ from typing import Any
 from edgeinfer.chat.tools.format import ToolFormat
 from edgeinfer.chat.tools.lark import ANY, literal, one_of, pattern, starting, without
 from edgeinfer.chat.tools.tool import Choice, Tool
-from edgeinfer.grammar.grammar import Part
+from edgeinfer.grammar.source import Part
 
 Rules = tuple[list[str], list[Part]]
 """Rules of a grammar to be, one of them called `answer`, and the parts they refer to."""

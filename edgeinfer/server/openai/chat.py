@@ -12,7 +12,7 @@ from edgeinfer.chat.events import CallBegin
 from edgeinfer.chat.reasoning import Thinking
 from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
 from edgeinfer.chat.tools.tool import choose, read_tools
-from edgeinfer.grammar.grammar import Part
+from edgeinfer.grammar.source import Part
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from edgeinfer.server.auth.principal import caller_of

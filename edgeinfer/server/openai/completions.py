@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from edgeinfer.chat.infill import NEEDS_FIM, Hole, layout, untrusted
 from edgeinfer.errors import UnsupportedParameter
-from edgeinfer.grammar.grammar import Grammar, Part
+from edgeinfer.grammar.source import Grammar, Part
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import ModelInfo, Prompt

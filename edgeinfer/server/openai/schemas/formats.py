@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.grammar.grammar import Part
+from edgeinfer.grammar.source import Part
 from edgeinfer.server.http.request_model import Strict
 from edgeinfer.server.openai.schemas.sampling import SamplingFields
 

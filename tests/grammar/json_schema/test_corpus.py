@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from edgeinfer.grammar.check import violation
-from edgeinfer.grammar.grammar import Compiled, Grammar, Part
-from edgeinfer.grammar.guidance import compiled
+from edgeinfer.grammar.source import Compiled, Grammar, Part
+from edgeinfer.grammar.to_llguidance import compiled
 from tests.support.grammar import sample
 
 CORPUS = Path(__file__).with_name("corpus")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
-from edgeinfer.grammar.keywords import invalid, pointer
+from edgeinfer.grammar.json_schema.keywords import invalid, pointer
 
 LITERAL = ("const", "enum", "default", "examples", "example")
 """Keywords whose values look like schemas but are none."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgeinfer.grammar.core import FUEL, Core, Resolve, all_of, any_of, negations
-from edgeinfer.grammar.disjoint import disjoint
-from edgeinfer.grammar.joining import join
-from edgeinfer.grammar.keywords import in_force, pointer
-from edgeinfer.grammar.place import Place
+from edgeinfer.grammar.json_schema.core import FUEL, Core, Resolve, all_of, any_of, negations
+from edgeinfer.grammar.json_schema.disjoint import disjoint
+from edgeinfer.grammar.json_schema.intersection import join
+from edgeinfer.grammar.json_schema.keywords import in_force, pointer
+from edgeinfer.grammar.json_schema.schema_node import Place
 
 MAX_APART = 32
 """Alternatives that it may take to keep one option of a oneOf apart from the others."""

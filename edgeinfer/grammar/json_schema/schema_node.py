@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from edgeinfer.grammar.core import FUEL, Core, Resolve, all_of, any_of, joined, split, types
-from edgeinfer.grammar.joining import join
-from edgeinfer.grammar.keywords import in_force, pointer
+from edgeinfer.grammar.json_schema.core import FUEL, Core, Resolve, all_of, any_of, joined, split, types
+from edgeinfer.grammar.json_schema.intersection import join
+from edgeinfer.grammar.json_schema.keywords import in_force, pointer
 
 MAX_CASES = 32
 """Combinations of alternatives that one place may come to."""

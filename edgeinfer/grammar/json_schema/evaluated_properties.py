@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeinfer.grammar.keywords import in_force, pointer
-from edgeinfer.grammar.place import Context
+from edgeinfer.grammar.json_schema.keywords import in_force, pointer
+from edgeinfer.grammar.json_schema.schema_node import Context
 
 CONDITIONAL = ("anyOf", "oneOf", "if", "then", "else", "dependentSchemas")
 

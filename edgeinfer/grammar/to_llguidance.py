@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex, InvalidRequest
-from edgeinfer.grammar.enforcement import enforced, refused
 from edgeinfer.grammar.gbnf import normal
-from edgeinfer.grammar.grammar import Compiled, Grammar, Part
+from edgeinfer.grammar.json_schema.lower import enforced, refused
 from edgeinfer.grammar.limits import MAX_TEXT
 from edgeinfer.grammar.matcher import gbnf_to_lark, refusal, stuck
-from edgeinfer.grammar.pattern import Untranslatable, translate
+from edgeinfer.grammar.regex import Untranslatable, translate
+from edgeinfer.grammar.source import Compiled, Grammar, Part
 
 
 def compiled(grammar: Grammar) -> Compiled:

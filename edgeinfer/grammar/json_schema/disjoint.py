@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from edgeinfer.grammar.core import FUEL, TYPES, Core, Resolve, same, split, type_of, types
+from edgeinfer.grammar.json_schema.core import FUEL, TYPES, Core, Resolve, same, split, type_of, types
 
 HEX = re.compile(r"\\x\{([0-9a-f]+)\}")
 NOT_PYTHON = re.compile(r"\\p|&&|\[[^\]]*\[|\(\?<|\+\+|\*\+")

@@ -6,12 +6,12 @@ from itertools import combinations
 from math import comb
 from typing import Any
 
-from edgeinfer.grammar.core import Core, all_of
-from edgeinfer.grammar.keywords import pointer
-from edgeinfer.grammar.names import Names
-from edgeinfer.grammar.pattern import Untranslatable, translate
-from edgeinfer.grammar.place import Place
-from edgeinfer.grammar.scalars import check_python
+from edgeinfer.grammar.json_schema.core import Core, all_of
+from edgeinfer.grammar.json_schema.evaluated_properties import Names
+from edgeinfer.grammar.json_schema.keywords import pointer
+from edgeinfer.grammar.json_schema.scalars import check_python
+from edgeinfer.grammar.json_schema.schema_node import Place
+from edgeinfer.grammar.regex import Untranslatable, translate
 
 APPLICATORS = ("$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", "if", "dependentSchemas")
 

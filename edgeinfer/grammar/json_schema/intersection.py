@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeinfer.grammar.core import Core, Resolve, all_of, joined, split, types
-from edgeinfer.grammar.disjoint import disjoint, excludes
+from edgeinfer.grammar.json_schema.core import Core, Resolve, all_of, joined, split, types
+from edgeinfer.grammar.json_schema.disjoint import disjoint, excludes
 
 LEAST = ("minLength", "minItems", "minProperties", "minimum", "exclusiveMinimum")
 MOST = ("maxLength", "maxItems", "maxProperties", "maximum", "exclusiveMaximum")

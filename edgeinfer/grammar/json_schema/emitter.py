@@ -8,12 +8,12 @@ from collections.abc import Collection
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex
-from edgeinfer.grammar.core import Core, all_of, any_of, types
-from edgeinfer.grammar.disjoint import of_property
-from edgeinfer.grammar.joining import join
-from edgeinfer.grammar.keywords import invalid
-from edgeinfer.grammar.pattern import excluding
-from edgeinfer.grammar.schema import Reduction
+from edgeinfer.grammar.json_schema.core import Core, all_of, any_of, types
+from edgeinfer.grammar.json_schema.disjoint import of_property
+from edgeinfer.grammar.json_schema.intersection import join
+from edgeinfer.grammar.json_schema.keywords import invalid
+from edgeinfer.grammar.json_schema.normalizer import Reduction
+from edgeinfer.grammar.regex import excluding
 
 MAX_JOINED = 200
 

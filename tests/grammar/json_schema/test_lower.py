@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from edgeinfer.errors import InvalidRequest, UnsupportedSchema
 from edgeinfer.grammar.check import violation
-from edgeinfer.grammar.grammar import Compiled, Grammar, Part
-from edgeinfer.grammar.guidance import compiled
+from edgeinfer.grammar.source import Compiled, Grammar, Part
+from edgeinfer.grammar.to_llguidance import compiled
 from tests.support.grammar import accepts, sample
 
 

@@ -9,10 +9,10 @@ from fractions import Fraction
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex
-from edgeinfer.grammar.core import same, split, type_of
-from edgeinfer.grammar.keywords import invalid, pointer
-from edgeinfer.grammar.pattern import Untranslatable, conjuncts, translate
-from edgeinfer.grammar.place import Place
+from edgeinfer.grammar.json_schema.core import same, split, type_of
+from edgeinfer.grammar.json_schema.keywords import invalid, pointer
+from edgeinfer.grammar.json_schema.schema_node import Place
+from edgeinfer.grammar.regex import Untranslatable, conjuncts, translate
 
 EXACT = 2**53
 """llguidance reckons with doubles, which beyond this leave out integers."""

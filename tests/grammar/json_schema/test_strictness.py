@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.grammar.closing import SAFE, closed
+from edgeinfer.grammar.json_schema.strictness import SAFE, closed
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 CLOSED = {**NAME, "additionalProperties": False}

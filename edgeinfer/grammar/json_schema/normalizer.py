@@ -14,14 +14,14 @@ from itertools import count
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex
-from edgeinfer.grammar.arrays import arrays
-from edgeinfer.grammar.core import Core
-from edgeinfer.grammar.keywords import draft_of, in_force, invalid
-from edgeinfer.grammar.logic import logic
-from edgeinfer.grammar.objects import objects
-from edgeinfer.grammar.place import Place
-from edgeinfer.grammar.references import References
-from edgeinfer.grammar.scalars import enumeration, numbers, strings
+from edgeinfer.grammar.json_schema.arrays import arrays
+from edgeinfer.grammar.json_schema.combinators import logic
+from edgeinfer.grammar.json_schema.core import Core
+from edgeinfer.grammar.json_schema.keywords import draft_of, in_force, invalid
+from edgeinfer.grammar.json_schema.objects import objects
+from edgeinfer.grammar.json_schema.references import References
+from edgeinfer.grammar.json_schema.scalars import enumeration, numbers, strings
+from edgeinfer.grammar.json_schema.schema_node import Place
 
 MAX_DEPTH = 100
 """Of nested objects and arrays in a schema's JSON; nested schemas take two each."""

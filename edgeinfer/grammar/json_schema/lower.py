@@ -7,12 +7,12 @@ import time
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex, InvalidRequest, UnsupportedSchema
-from edgeinfer.grammar.closing import closed
-from edgeinfer.grammar.emission import Emission
-from edgeinfer.grammar.keywords import pointer
+from edgeinfer.grammar.json_schema.emitter import Emission
+from edgeinfer.grammar.json_schema.keywords import pointer
+from edgeinfer.grammar.json_schema.normalizer import Reduction
+from edgeinfer.grammar.json_schema.references import References
+from edgeinfer.grammar.json_schema.strictness import closed
 from edgeinfer.grammar.matcher import overlap, stuck
-from edgeinfer.grammar.references import References
-from edgeinfer.grammar.schema import Reduction
 
 REPAIRS = {
     "min/maxProperties": ("minProperties", "maxProperties"),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from edgeinfer.errors import ErrorData
-from edgeinfer.grammar.grammar import Compiled, Grammar, Part
 from edgeinfer.grammar.limits import MAX_TEXT
+from edgeinfer.grammar.source import Compiled, Grammar, Part
 
 MAX_FRAME = MAX_TEXT + (1 << 20)
 """Bytes of the longest frame the daemon reads."""

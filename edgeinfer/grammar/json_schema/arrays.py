@@ -6,9 +6,9 @@ from itertools import combinations, permutations
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex
-from edgeinfer.grammar.core import Core, all_of, any_of, negations, same
-from edgeinfer.grammar.disjoint import disjoint
-from edgeinfer.grammar.place import Place
+from edgeinfer.grammar.json_schema.core import Core, all_of, any_of, negations, same
+from edgeinfer.grammar.json_schema.disjoint import disjoint
+from edgeinfer.grammar.json_schema.schema_node import Place
 
 MAX_ITEMS = 10_000
 MAX_PERMUTED = 3
