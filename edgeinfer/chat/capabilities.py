@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from edgeinfer.chat.wire import Rendering
+from edgeinfer.chat.template_protocol import RenderOutcome
 
 USER, SYSTEM, TOOL, ARGUMENT, RESULT = (
     "needle-in-user",
@@ -60,8 +60,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     null_content: bool = False
 
 
-def probes() -> list[dict[str, Any]]:
-    """The contexts to render, each without bos_token and eos_token; `judge` reads the outcomes."""
+def probe_contexts() -> list[dict[str, Any]]:
+    """The contexts to render, each without bos_token and eos_token; `detect_capabilities` reads the outcomes."""
     typed = {"role": "user", "content": [{"type": "text", "text": USER}]}
     plain: list[list[dict[str, Any]]] = [
         [QUESTION],
@@ -76,7 +76,7 @@ def probes() -> list[dict[str, Any]]:
     ]
 
 
-def judge(renderings: list[Rendering]) -> Capabilities:
+def detect_capabilities(renderings: list[RenderOutcome]) -> Capabilities:
     """Of a template that fails at everything nothing is known; it is then taken at its best."""
     texts = [rendering.text or "" for rendering in renderings]
     user, typed_user, system, typed_system, tools = texts[:5]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from edgeinfer.chat.capabilities import Capabilities
-from edgeinfer.chat.tools.format import ToolFormat, write_json
+from edgeinfer.chat.tools.tool_format import ToolFormat, write_json
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
 
 Message = dict[str, Any]

@@ -8,16 +8,16 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 
-from edgeinfer.chat.builtin import builtin
-from edgeinfer.chat.capabilities import Capabilities, judge, probes
-from edgeinfer.chat.control import ControlTokens
+from edgeinfer.chat.builtin_templates import builtin
+from edgeinfer.chat.capabilities import Capabilities, detect_capabilities, probe_contexts
+from edgeinfer.chat.control_mask import ControlTokenMask, texts
+from edgeinfer.chat.control_tokens import ControlTokens
 from edgeinfer.chat.conversation import Message, arranged, conversation
-from edgeinfer.chat.guard import Guard
-from edgeinfer.chat.reasoning import Thinking, continued, thinking_of
-from edgeinfer.chat.renderer import Renderer
-from edgeinfer.chat.tools.format import ToolFormat
-from edgeinfer.chat.tools.formats import tool_format
-from edgeinfer.chat.veil import Veil, texts
+from edgeinfer.chat.reasoning import Thinking, continued, detect_reasoning
+from edgeinfer.chat.template_guard import TemplateGuard
+from edgeinfer.chat.template_renderer import TemplateRenderer
+from edgeinfer.chat.tools.detect import tool_format
+from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, TemplateError, UnsupportedParameter
 from edgeinfer.inference.types import ModelInfo, Span
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 RESERVED = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
 """Template variables that are ours to set."""
 
-LONGEST_TOKEN = 512
+MAX_TOKEN_CHARS = 512
 """Characters that a token stands for at the most; vocabularies have runs of up to 256 spaces."""
 
 LARGE = 100_000
@@ -37,11 +37,11 @@ KNOWN = 16
 """Templates whose properties are remembered; a request can bring one of its own."""
 
 
-class Known(NamedTuple):
+class TemplateProfile(NamedTuple):
     """What has been found out about a template."""
 
     capabilities: Capabilities
-    guard: Guard
+    guard: TemplateGuard
     form: ToolFormat
 
 
@@ -53,7 +53,7 @@ class ChatPrompt(NamedTuple):
     tool_format: ToolFormat
 
 
-class ChatPrompter:
+class PromptBuilder:
     """Makes prompts for one loaded model.
 
     The template is the caller's, else the model's "tool_use" where there are tools, else its "default", else
@@ -62,13 +62,13 @@ class ChatPrompter:
     No text of the caller becomes a control token: where it would, it stands in an untrusted span.
     """
 
-    def __init__(self, info: ModelInfo, renderer: Renderer, tool_format: str | None = None) -> None:
+    def __init__(self, info: ModelInfo, renderer: TemplateRenderer, tool_format: str | None = None) -> None:
         """`tool_format` names the model's, where its template does not show it."""
         self._info = info
         self._renderer = renderer
         self._tool_format = tool_format
         self._tokens = ControlTokens(info.control_tokens)
-        self._known: dict[str, Known] = {}
+        self._known: dict[str, TemplateProfile] = {}
 
     def template(self, tools: bool = False) -> str:
         """The source that is rendered, with tools or without."""
@@ -112,43 +112,45 @@ class ChatPrompter:
         try:
             size = sum(map(len, texts([turns, given])))
             self._check_size(size)
-            veil, covered, given = await _run(size, _veiled, known, turns, given)
+            mask, covered, given = await _run(size, _veiled, known, turns, given)
         except RecursionError:
             raise InvalidRequest("the messages or tools are nested too deeply", param="messages") from None
         if going_on:
-            _append(covered[-1], veil.mark)
+            _append(covered[-1], mask.sentinel)
         given["add_generation_prompt"] = add_generation_prompt and not going_on
-        text = await self._render(source, {"messages": covered, "documents": None, **given}, veil)
+        text = await self._render(source, {"messages": covered, "documents": None, **given}, mask)
         if going_on:
             reasoning = continued(source, turns[-1]["content"])
-            text = _cut(text, turns[-1], veil)
+            text = _cut(text, turns[-1], mask)
         else:
-            reasoning = thinking_of(source, text)
+            reasoning = detect_reasoning(source, text)
             if add_generation_prompt and given.get("enable_thinking") is False:
                 text, reasoning = text + reasoning.off, reasoning.stopped()
-        return ChatPrompt(await _run(len(text), veil.spans, text), reasoning, known.form)
+        return ChatPrompt(await _run(len(text), mask.spans, text), reasoning, known.form)
 
     def _check_size(self, size: int) -> None:
         """Spare everybody the work on what cannot fit; what does not fit by little, the worker will tell."""
-        if size > self._info.ctx * LONGEST_TOKEN:
+        if size > self._info.ctx * MAX_TOKEN_CHARS:
             raise ContextLengthExceeded(
                 f"the messages have {size} characters, more than a context of {self._info.ctx} tokens can hold",
                 param="messages",
             )
 
-    async def _render(self, source: str, context: dict[str, Any], veil: Veil) -> str:
+    async def _render(self, source: str, context: dict[str, Any], mask: ControlTokenMask) -> str:
         try:
             return await self._renderer.render(source, self._context(context))
         except TemplateError as e:
-            raise TemplateError(veil.show(e.message).replace(veil.mark, ""), param="messages") from None
+            raise TemplateError(mask.unmask(e.message).replace(mask.sentinel, ""), param="messages") from None
 
-    async def _know(self, source: str) -> Known:
+    async def _know(self, source: str) -> TemplateProfile:
         known = self._known.get(source)
         if known is None:
-            contexts = [self._context(probe) for probe in probes()]
+            contexts = [self._context(probe) for probe in probe_contexts()]
             renderings = await self._renderer.render_each(source, contexts)
             form = tool_format(source, self._tool_format)
-            known = Known(_native(judge(renderings), form), Guard(self._tokens, source), form)
+            known = TemplateProfile(
+                _native(detect_capabilities(renderings), form), TemplateGuard(self._tokens, source), form
+            )
             if len(self._known) >= KNOWN:
                 self._known.clear()
             self._known[source] = known
@@ -188,29 +190,29 @@ def _switches(thinking: bool | None) -> dict[str, Any]:
 
 
 def _veiled(
-    known: Known, turns: list[Message], given: dict[str, Any]
-) -> tuple[Veil, list[Message], dict[str, Any]]:
+    known: TemplateProfile, turns: list[Message], given: dict[str, Any]
+) -> tuple[ControlTokenMask, list[Message], dict[str, Any]]:
     """Everything of the caller's made harmless; what is ours is put around it only then, and is trusted."""
-    veil = Veil(known.guard, [turns, given])
-    covered = {key: veil.cover(value) for key, value in given.items()}
+    mask = ControlTokenMask(known.guard, [turns, given])
+    covered = {key: mask.mask(value) for key, value in given.items()}
     told = None
     if covered["tools"] and not known.capabilities.tools:
         told, covered["tools"] = known.form.section(covered["tools"]), None
-    messages = [_covered(turn, veil) for turn in turns]
-    return veil, arranged(messages, known.capabilities, known.form, told), covered
+    messages = [_covered(turn, mask) for turn in turns]
+    return mask, arranged(messages, known.capabilities, known.form, told), covered
 
 
-def _covered(turn: Message, veil: Veil) -> Message:
+def _covered(turn: Message, mask: ControlTokenMask) -> Message:
     """All but what is ours by now: names of fields, and the role, of which templates make control tokens."""
-    covered = {key: value if key == "role" else veil.cover(value) for key, value in turn.items()}
+    covered = {key: value if key == "role" else mask.mask(value) for key, value in turn.items()}
     if "tool_calls" in turn:
-        covered["tool_calls"] = [_covered_call(call, veil) for call in turn["tool_calls"]]
+        covered["tool_calls"] = [_covered_call(call, mask) for call in turn["tool_calls"]]
     return covered
 
 
-def _covered_call(call: dict[str, Any], veil: Veil) -> dict[str, Any]:
-    function = {key: veil.cover(value) for key, value in call["function"].items()}
-    return {key: veil.cover(value) for key, value in call.items()} | {"function": function}
+def _covered_call(call: dict[str, Any], mask: ControlTokenMask) -> dict[str, Any]:
+    function = {key: mask.mask(value) for key, value in call["function"].items()}
+    return {key: mask.mask(value) for key, value in call.items()} | {"function": function}
 
 
 def _append(turn: Message, mark: str) -> None:
@@ -228,12 +230,12 @@ def _append(turn: Message, mark: str) -> None:
         turn["content"] = content + mark
 
 
-def _cut(text: str, turn: Message, veil: Veil) -> str:
+def _cut(text: str, turn: Message, mask: ControlTokenMask) -> str:
     """The text up to the mark, if what stands before it is the whole message to be continued."""
-    head, *tails = text.split(veil.mark)
+    head, *tails = text.split(mask.sentinel)
     content = turn["content"]
     wanted = content[-1]["text"] if isinstance(content, list) else content
-    if len(tails) != 1 or not veil.show(head).endswith(wanted.strip() and wanted.lstrip()):
+    if len(tails) != 1 or not mask.unmask(head).endswith(wanted.strip() and wanted.lstrip()):
         raise InvalidRequest(
             "the last message is the assistant's, and the chat template does not render it word for word, "
             "so it cannot be continued",

@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 from edgeinfer.chat.events import Reasoning
-from edgeinfer.chat.tools.lark import ANY, pattern
-from edgeinfer.chat.tools.scanner import Scanner, Steps
+from edgeinfer.chat.lark import ANY, pattern
+from edgeinfer.chat.scanner import Scanner, Steps
 
 State = Literal["none", "open", "possible", "closed"]
 
@@ -92,7 +92,7 @@ class Thinking(msgspec.Struct, frozen=True):
             yield None
 
 
-def thinking_of(source: str, prompt: str) -> Thinking:
+def detect_reasoning(source: str, prompt: str) -> Thinking:
     """Of an answer to a prompt, which the template with this source rendered."""
     end = prompt.rstrip()
     for tags in TAGS:
@@ -105,7 +105,7 @@ def thinking_of(source: str, prompt: str) -> Thinking:
 
 def continued(source: str, content: str) -> Thinking:
     """Of an answer whose beginning the caller wrote."""
-    found = thinking_of(source, "")
+    found = detect_reasoning(source, "")
     opened, closed = content.rfind(found.tags.open), content.rfind(found.tags.close)
     if found.state == "none" or not content:
         return found

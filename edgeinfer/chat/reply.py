@@ -5,17 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from edgeinfer.chat.events import Event
+from edgeinfer.chat.lark import starting
 from edgeinfer.chat.reasoning import Thinking
-from edgeinfer.chat.tools.format import ToolFormat
+from edgeinfer.chat.scanner import Scanner, Steps
 from edgeinfer.chat.tools.grammar import rules
-from edgeinfer.chat.tools.lark import starting
 from edgeinfer.chat.tools.parser import CallParser, rest
-from edgeinfer.chat.tools.scanner import Scanner, Steps
 from edgeinfer.chat.tools.tool import Choice
+from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.grammar.source import Grammar, Part
 
 
-class Calls(msgspec.Struct, frozen=True):
+class ToolCalling(msgspec.Struct, frozen=True):
     """What one answer may call, and how its model writes that."""
 
     form: ToolFormat
@@ -23,7 +23,7 @@ class Calls(msgspec.Struct, frozen=True):
 
 
 def reply_grammar(
-    reasoning: Thinking, calls: Calls | None = None, text: Part | None = None
+    reasoning: Thinking, calls: ToolCalling | None = None, text: Part | None = None
 ) -> Grammar | None:
     """The grammar of a whole answer: thoughts, then text or calls. None if there is nothing to hold it to.
 
@@ -52,7 +52,7 @@ class ReplyParser:
     Without reasoning and calls every text comes out as the content it is.
     """
 
-    def __init__(self, reasoning: Thinking | None = None, calls: Calls | None = None) -> None:
+    def __init__(self, reasoning: Thinking | None = None, calls: ToolCalling | None = None) -> None:
         self._scanner = Scanner()
         self._reasoning = reasoning or Thinking()
         self._calls = CallParser(calls.form, calls.choice) if calls else None

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from edgeinfer import __version__
 from edgeinfer.backends.llama_cpp.client import Supervisor
-from edgeinfer.chat.renderer import Renderer
+from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.grammar.compiler import Compiler
 from edgeinfer.server.admin import docs, health
@@ -36,7 +36,7 @@ def create_app(settings: Settings, supervisor: Supervisor, choices: Choices) -> 
     Raises:
         SettingsError: the key file is of no use.
     """
-    renderer, compiler = Renderer(settings.template_timeout), Compiler(settings.grammar_timeout)
+    renderer, compiler = TemplateRenderer(settings.template_timeout), Compiler(settings.grammar_timeout)
     daemon = Daemon(settings, supervisor, choices, renderer, compiler)
     app = Documented(
         title="edgeinfer",

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from edgeinfer.server.http.request_model import RequestModel
-from edgeinfer.server.llama_server.infill_response import Filled
+from edgeinfer.server.llama_server.infill_response import InfillResponse
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from edgeinfer.server.openai import types as wire
@@ -40,7 +40,7 @@ MODELS: tuple[type[RequestModel], ...] = (
 ANSWERS: Mapping[str, Any] = {
     "/v1/chat/completions": wire.Completion[wire.ChatChoice],
     "/v1/completions": wire.Completion[wire.TextChoice],
-    "/infill": Filled,
+    "/infill": InfillResponse,
     "/v1/embeddings": wire.Embeddings,
     "/v1/models": wire.Models,
     "/v1/models/{id}": wire.Model,

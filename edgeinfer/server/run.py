@@ -25,7 +25,7 @@ from edgeinfer import log
 from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.backends.llama_cpp.messages import Shelf
 from edgeinfer.backends.llama_cpp.safe_mode import Fallbacks
-from edgeinfer.chat.tools.formats import MARKERS
+from edgeinfer.chat.tools.detect import MARKERS
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import (
     CannotListen,

@@ -13,8 +13,8 @@ import msgspec
 from starlette.requests import Request
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
-from edgeinfer.chat.prompt import ChatPrompter
-from edgeinfer.chat.renderer import Renderer
+from edgeinfer.chat.prompt import PromptBuilder
+from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelNotFound, ShuttingDown, WorkerDied
 from edgeinfer.grammar.compiler import Compiler
@@ -26,7 +26,7 @@ from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span
 from edgeinfer.metrics import Metrics
 from edgeinfer.server.auth.principal import Caller
 from edgeinfer.server.openai.schemas.inputs import Input
-from edgeinfer.serving.compiled_format import Form, compile_form
+from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
 from edgeinfer.serving.merge import Deltas, merged
 from edgeinfer.serving.queue import Turns
 from edgeinfer.settings import Settings
@@ -80,7 +80,7 @@ class Daemon:
         settings: Settings,
         supervisor: Supervisor,
         choices: Choices,
-        renderer: Renderer,
+        renderer: TemplateRenderer,
         compiler: Compiler,
     ) -> None:
         self.settings = settings
@@ -96,7 +96,7 @@ class Daemon:
         self._grammars = Turns(lambda: 2, ERRANDS)
         self.metrics = Metrics(supervisor, lambda: self.turns.waiting)
         self._stopping: asyncio.Task[None] | None = None
-        self._prompter: tuple[ModelInfo, ChatPrompter] | None = None
+        self._prompter: tuple[ModelInfo, PromptBuilder] | None = None
 
     async def start(self) -> None:
         await self.supervisor.start()
@@ -147,10 +147,10 @@ class Daemon:
             raise InvalidRequest(f"{info.name} makes embeddings, not text", param="model", hint=hint)
         return info
 
-    def prompter(self, info: ModelInfo) -> ChatPrompter:
+    def prompter(self, info: ModelInfo) -> PromptBuilder:
         """Makes prompts for `info`. It learns about templates, so it is kept while the model stays."""
         if self._prompter is None or self._prompter[0] is not info:
-            self._prompter = info, ChatPrompter(info, self.renderer, self.choices.tool_format)
+            self._prompter = info, PromptBuilder(info, self.renderer, self.choices.tool_format)
         return self._prompter[1]
 
     async def warm_up(self, info: ModelInfo) -> None:
@@ -191,12 +191,12 @@ class Daemon:
                         delta = _waited(delta, delta.finish, turn.waited)
                     yield delta
 
-    async def form(self, caller: Caller, grammar: Grammar | None) -> Form:
-        """As `compile_form`, once it is the caller's turn: a grammar may take seconds."""
+    async def form(self, caller: Caller, grammar: Grammar | None) -> CompiledFormat:
+        """As `compile_format`, once it is the caller's turn: a grammar may take seconds."""
         if grammar is None:
-            return await compile_form(self.compiler, None)
+            return await compile_format(self.compiler, None)
         async with self._grammars.take(caller.id):
-            return await compile_form(self.compiler, grammar)
+            return await compile_format(self.compiler, grammar)
 
     async def embed(self, caller: Caller, inputs: list[Prompt]) -> Embeddings:
         """Vectors of `inputs`, once it is the caller's turn.

@@ -9,7 +9,7 @@ from edgeinfer.grammar.compiler import Compiler
 from edgeinfer.grammar.source import Grammar, Part
 
 
-class Form:
+class CompiledFormat:
     """`grammar` is llguidance's text; None is any answer at all. `unenforced`: fields whose schemas it does not hold."""
 
     def __init__(self, compiler: Compiler, grammar: str | None, unenforced: frozenset[str]) -> None:
@@ -34,10 +34,10 @@ class Form:
             )
 
 
-async def compile_form(compiler: Compiler, grammar: Grammar | None) -> Form:
+async def compile_format(compiler: Compiler, grammar: Grammar | None) -> CompiledFormat:
     """Raises InvalidRequest for what is no valid form, or is more than this server takes on."""
     if grammar is None:
-        return Form(compiler, None, frozenset())
+        return CompiledFormat(compiler, None, frozenset())
     compiled = await compiler.compile(grammar)
     loose = frozenset(part.param for part in grammar.parts if part.name in compiled.unenforced)
-    return Form(compiler, compiled.text, loose)
+    return CompiledFormat(compiler, compiled.text, loose)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from edgeinfer.chat.builtin import CHATML, PLAIN
-from edgeinfer.chat.capabilities import Capabilities, judge, probes
-from edgeinfer.chat.template import Templates, answer
-from edgeinfer.chat.wire import Render
-from tests.chat.test_samples import SAMPLES
+from edgeinfer.chat.builtin_templates import CHATML, PLAIN
+from edgeinfer.chat.capabilities import Capabilities, detect_capabilities, probe_contexts
+from edgeinfer.chat.template_process import TemplateEnvironment, answer
+from edgeinfer.chat.template_protocol import RenderRequest
+from tests.support.templates import SAMPLES
 
 TYPED = "{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}"
 TWO_WAYS = """\
@@ -23,8 +23,8 @@ NO_CALL_WITHOUT_TEXT = (
 
 
 def found(source: str) -> Capabilities:
-    contexts = [{**context, "bos_token": "<s>", "eos_token": "</s>"} for context in probes()]
-    return judge(answer(Templates(), Render(source, contexts, 5.0)).renderings)
+    contexts = [{**context, "bos_token": "<s>", "eos_token": "</s>"} for context in probe_contexts()]
+    return detect_capabilities(answer(TemplateEnvironment(), RenderRequest(source, contexts, 5.0)).renderings)
 
 
 @pytest.mark.parametrize(

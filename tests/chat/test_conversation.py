@@ -10,7 +10,7 @@ import pytest
 from edgeinfer.chat.capabilities import Capabilities
 from edgeinfer.chat.conversation import arranged
 from edgeinfer.chat.conversation import conversation as read
-from edgeinfer.chat.tools.families import HERMES, LFM2, MISTRAL
+from edgeinfer.chat.tools.tool_formats import HERMES, LFM2, MISTRAL
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
 
 FULL = Capabilities(tools=True, tool_calls=True, tool_results=True)

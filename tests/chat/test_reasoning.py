@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgeinfer.chat.events import Content, Event, Reasoning
-from edgeinfer.chat.reasoning import TAGS, Thinking, continued, thinking_of
+from edgeinfer.chat.reasoning import TAGS, Thinking, continued, detect_reasoning
 from edgeinfer.chat.reply import ReplyParser
 
 THINK = TAGS[0]
@@ -27,20 +27,20 @@ SOURCE = "{{ content.split('</think>')[-1] }}"
 )
 def test_the_end_of_a_prompt_tells(prompt: str, state: str) -> None:
     """What else stands in it is somebody's words."""
-    assert Thinking(state, THINK) == thinking_of(SOURCE, prompt)  # type: ignore[arg-type]
-    assert Thinking() == thinking_of("no tags", prompt)
+    assert Thinking(state, THINK) == detect_reasoning(SOURCE, prompt)  # type: ignore[arg-type]
+    assert Thinking() == detect_reasoning("no tags", prompt)
 
 
 @pytest.mark.parametrize("tags", TAGS, ids=lambda tags: tags.open)
 def test_every_pair_is_told_from_a_template(tags: Any) -> None:
     """By its second."""
     source = f"{{{{ '{tags.close}' }}}}"
-    assert Thinking("open", tags) == thinking_of(source, f"x{tags.open}{tags.open_end}")
-    possible = thinking_of(source, "x")
+    assert Thinking("open", tags) == detect_reasoning(source, f"x{tags.open}{tags.open_end}")
+    possible = detect_reasoning(source, "x")
     assert Thinking("possible", tags) == possible
-    assert Thinking("closed", tags) == thinking_of(source, "x" + possible.off) == possible.stopped()
+    assert Thinking("closed", tags) == detect_reasoning(source, "x" + possible.off) == possible.stopped()
     opened = Thinking("open", tags)
-    assert Thinking("closed", tags) == thinking_of(source, f"x{tags.open}{opened.off}")
+    assert Thinking("closed", tags) == detect_reasoning(source, f"x{tags.open}{opened.off}")
 
 
 @pytest.mark.parametrize(

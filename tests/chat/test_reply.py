@@ -12,10 +12,10 @@ pytest.importorskip("llguidance")
 
 from edgeinfer.chat.events import Content
 from edgeinfer.chat.reasoning import TAGS, Thinking
-from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
-from edgeinfer.chat.tools.families import HERMES
-from edgeinfer.chat.tools.formats import FORMATS
+from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
+from edgeinfer.chat.tools.detect import FORMATS
 from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.chat.tools.tool_formats import HERMES
 from edgeinfer.grammar.source import Part
 from tests.support.answers import accepts, heard
 
@@ -50,7 +50,7 @@ def test_plain_text_comes_out_as_it_went_in() -> None:
 def test_an_empty_answer() -> None:
     """Says nothing."""
     for reasoning in (Thinking(), Thinking("open"), Thinking("possible")):
-        assert [] == ReplyParser(reasoning, Calls(HERMES, choose(TOOLS))).finish()
+        assert [] == ReplyParser(reasoning, ToolCalling(HERMES, choose(TOOLS))).finish()
 
 
 @given(
@@ -61,7 +61,7 @@ def test_an_empty_answer() -> None:
 def test_any_text_reads_the_same_however_it_comes(pieces: list[str], state: Any, form: str) -> None:
     """Also such as no grammar would let through; and nothing of it raises."""
     text = "".join(pieces)
-    calls = Calls(FORMATS[form], choose(TOOLS))
+    calls = ToolCalling(FORMATS[form], choose(TOOLS))
     whole = heard(ReplyParser(Thinking(state), calls), [text])
     assert whole == heard(ReplyParser(Thinking(state), calls), pieces)
     assert whole == heard(ReplyParser(Thinking(state), calls), text)
@@ -102,10 +102,10 @@ def test_a_model_that_thinks_may_not_begin_with_white_space_for_ever() -> None:
 
 def test_a_trigger_in_thoughts_is_none() -> None:
     """They may consider a call."""
-    grammar = reply_grammar(Thinking("possible"), Calls(HERMES, choose(TOOLS)))
+    grammar = reply_grammar(Thinking("possible"), ToolCalling(HERMES, choose(TOOLS)))
     assert grammar
     text = "<think>Shall I <tool_call>?</think>No."
     assert accepts(grammar, text)
     assert not accepts(grammar, "Shall I <tool_call>?")
-    found = heard(ReplyParser(Thinking("possible"), Calls(HERMES, choose(TOOLS))), text)
+    found = heard(ReplyParser(Thinking("possible"), ToolCalling(HERMES, choose(TOOLS))), text)
     assert [["Reasoning", "Shall I <tool_call>?"], ["Content", "No."]] == found

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from edgeinfer.chat.prompt import LONGEST_TOKEN
+from edgeinfer.chat.prompt import MAX_TOKEN_CHARS
 from edgeinfer.server.auth.keys import Key
 from edgeinfer.server.auth.principal import caller_of, name_caller
 from edgeinfer.server.llama_server.schemas.tokens import LONGEST
@@ -232,7 +232,7 @@ def test_what_a_chat_request_may_hold_is_bounded(served: Served, fields: dict[st
     assert len(found.content) < 1000
 
 
-TOO_LONG = "x" * (INFO.ctx * LONGEST_TOKEN + 1)
+TOO_LONG = "x" * (INFO.ctx * MAX_TOKEN_CHARS + 1)
 
 
 @pytest.mark.parametrize(

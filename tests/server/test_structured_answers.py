@@ -11,15 +11,15 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edgeinfer.chat.reasoning import TAGS, Thinking
-from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
-from edgeinfer.chat.tools.formats import FORMATS, MARKERS
+from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
+from edgeinfer.chat.tools.detect import FORMATS, MARKERS
 from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.grammar.compiler import Compiler
 from edgeinfer.grammar.source import Grammar, Part
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
-from edgeinfer.server.openai.message import Said, joined
+from edgeinfer.server.openai.message import ParsedMessage, coalesce
 from tests.support.engine import Answer, Driver, config
 
 TOOLS = [
@@ -87,14 +87,14 @@ def compiled(*grammars: Grammar) -> list[str]:
 
 
 def check(
-    answer: Answer, pieces: list[str], thinking: Thinking, calls: Calls, choice: Any, parallel: bool
+    answer: Answer, pieces: list[str], thinking: Thinking, calls: ToolCalling, choice: Any, parallel: bool
 ) -> None:
     """One answer: what it calls, and that the stream says the same as the whole."""
     whole = ReplyParser(thinking, calls)
-    said = Said(whole.feed(answer.text) + whole.finish())
+    said = ParsedMessage(whole.feed(answer.text) + whole.finish())
     stream = ReplyParser(thinking, calls)
-    events = [event for piece in pieces for event in joined(stream.feed(piece))] + stream.finish()
-    streamed = Said(events)
+    events = [event for piece in pieces for event in coalesce(stream.feed(piece))] + stream.finish()
+    streamed = ParsedMessage(events)
     assert [(c.name, c.arguments) for c in streamed.calls] == [(c.name, c.arguments) for c in said.calls]
     assert (streamed.content, streamed.reasoning) == (said.content, said.reasoning)
     if answer.finish.reason != "stop":
@@ -114,10 +114,10 @@ def check(
         assert {call.name for call in said.calls} <= {"say", "list-devices"}
 
 
-def cases(form: str) -> list[tuple[Any, bool, Thinking, Calls]]:
+def cases(form: str) -> list[tuple[Any, bool, Thinking, ToolCalling]]:
     found = []
     for choice, parallel, state in itertools.product(CHOICES, [True, False], STATES):
-        calls = Calls(FORMATS[form], choose(read_tools(TOOLS), choice, parallel))
+        calls = ToolCalling(FORMATS[form], choose(read_tools(TOOLS), choice, parallel))
         found.append((choice, parallel, Thinking(state, TAGS[0]), calls))  # type: ignore[arg-type]
     return found
 
@@ -166,7 +166,7 @@ def test_calls_hold_when_the_bundled_model_writes_them(form: str, bundled: Any) 
 def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
     part = Part("answer", "json_schema", PERSON, "response_format.json_schema.schema")
     thinking = Thinking(state, TAGS[0])
-    calls = Calls(FORMATS["hermes"], choose(read_tools(TOOLS)))
+    calls = ToolCalling(FORMATS["hermes"], choose(read_tools(TOOLS)))
     settings = config(ctx=512)
     for given in (None, calls):
         grammar = reply_grammar(thinking, given, part)
@@ -179,7 +179,7 @@ def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
         driver.run()
         for answer in driver.answers.values():
             parser = ReplyParser(thinking, given)
-            said = Said(parser.feed(answer.text) + parser.finish())
+            said = ParsedMessage(parser.feed(answer.text) + parser.finish())
             if not said.calls:
                 Draft202012Validator(PERSON).validate(json.loads(said.content))
 

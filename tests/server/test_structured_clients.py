@@ -21,7 +21,7 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
-from edgeinfer.chat.tools.formats import MARKERS
+from edgeinfer.chat.tools.detect import MARKERS
 from edgeinfer.engine.config import EngineConfig
 from tests.support.server import Served, serving
 

@@ -11,7 +11,7 @@ from llguidance import LLMatcher, LLTokenizer, TokenizerWrapper
 
 from edgeinfer.chat.events import CallBegin, Event
 from edgeinfer.chat.reply import ReplyParser
-from edgeinfer.chat.tools.formats import MARKERS
+from edgeinfer.chat.tools.detect import MARKERS
 from edgeinfer.grammar.source import Grammar
 
 EOS = 256

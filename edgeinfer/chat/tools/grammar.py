@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeinfer.chat.tools.format import ToolFormat
-from edgeinfer.chat.tools.lark import ANY, literal, one_of, pattern, starting, without
+from edgeinfer.chat.lark import ANY, literal, one_of, pattern, starting, without
 from edgeinfer.chat.tools.tool import Choice, Tool
+from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.grammar.source import Part
 
 Rules = tuple[list[str], list[Part]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgeinfer.chat.events import CallBegin, Content
-from edgeinfer.chat.tools.fields import parse_json
-from edgeinfer.chat.tools.format import ToolFormat
-from edgeinfer.chat.tools.scanner import Scanner, Steps
+from edgeinfer.chat.scanner import Scanner, Steps
+from edgeinfer.chat.tools.argument_syntax import parse_json
 from edgeinfer.chat.tools.tool import Choice, Tool
+from edgeinfer.chat.tools.tool_format import ToolFormat
 
 
 class CallParser:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 BREAK = re.compile(r"\n\s*\Z")
 
 
-class Lines:
+class IndentStop:
     """Watches an answer's text, and ends it before a line that is indented too little, or at the end of a line
     once time is up.
 

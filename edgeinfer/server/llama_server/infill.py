@@ -8,13 +8,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edgeinfer.chat.infill import NEEDS_FIM, Hole, extra_text, fitted, layout, surely_fits, untrusted
+from edgeinfer.chat.fim import NEEDS_FIM, Hole, extra_text, fitted, layout, surely_fits, untrusted
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import FimTokens, ModelInfo, Prompt, Span, Tokens
 from edgeinfer.server.auth.principal import caller_of
 from edgeinfer.server.http.body import read
 from edgeinfer.server.http.respond import respond, takes
-from edgeinfer.server.llama_server.infill_response import Infilled
+from edgeinfer.server.llama_server.infill_response import InfillBuilder
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.openai.schemas.inputs import check_length
 from edgeinfer.server.state import Daemon, the_daemon
@@ -36,7 +36,7 @@ async def infill(request: Request) -> Response:
     return await respond(request, _begin(request, asked), stream=asked.stream)
 
 
-async def _begin(request: Request, asked: InfillRequest) -> tuple[Infilled, Deltas]:
+async def _begin(request: Request, asked: InfillRequest) -> tuple[InfillBuilder, Deltas]:
     daemon = the_daemon(request)
     asked.check_stream()
     info = await daemon.generator(asked.model or None)  # llama.vim sends "" where none is set
@@ -46,7 +46,7 @@ async def _begin(request: Request, asked: InfillRequest) -> tuple[Infilled, Delt
     params = asked.infill_params(info)
     async with daemon.errands.take(caller_of(request.scope).id):
         prompt, cut = await _prompt(daemon, info, info.fim, asked)
-    return Infilled(asked, info, cut), daemon.generate(caller_of(request.scope), [prompt], params, 1)
+    return InfillBuilder(asked, info, cut), daemon.generate(caller_of(request.scope), [prompt], params, 1)
 
 
 async def _prompt(

@@ -11,19 +11,19 @@ from msgspec import UNSET, Struct, UnsetType
 
 from edgeinfer.inference.output import Finish
 from edgeinfer.inference.types import ModelInfo
-from edgeinfer.server.llama_server.indent_stop import Lines
+from edgeinfer.server.llama_server.indent_stop import IndentStop
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.openai.types import Timings, event
 from edgeinfer.server.openai.usage import Accounting
 from edgeinfer.serving.merge import Deltas
 
 
-class Piece(Struct):
+class InfillChunk(Struct):
     content: str
     stop: bool = False
 
 
-class Filled(Struct):
+class InfillResponse(Struct):
     """The end of an answer. What only the engine knows is left out where the answer was ended before it did."""
 
     content: str
@@ -38,7 +38,7 @@ class Filled(Struct):
     timings: Timings | UnsetType = UNSET
 
 
-class Infilled:
+class InfillBuilder:
     """One answer. `cut`: not all that was given stands in the prompt."""
 
     def __init__(self, asked: InfillRequest, info: ModelInfo, cut: bool) -> None:
@@ -46,7 +46,7 @@ class Infilled:
         self._cut = cut
         self._fields = asked.response_fields
         self._empty = asked.limit() == 0
-        self._lines = Lines(asked.n_indent, asked.t_max_predict_ms)
+        self._lines = IndentStop(asked.n_indent, asked.t_max_predict_ms)
         self._tokens = 0
         self._finish: Finish | None = None
 
@@ -60,7 +60,7 @@ class Infilled:
         async with aclosing(self._texts(deltas)) as texts:
             async for text in texts:
                 if text:
-                    yield event(Piece(text))
+                    yield event(InfillChunk(text))
         yield event(self._filled(""))
 
     async def _texts(self, deltas: Deltas) -> AsyncGenerator[str, None]:
@@ -77,12 +77,12 @@ class Infilled:
 
     def _filled(self, content: str) -> Any:
         finish = self._finish
-        found = Filled(content, self._info.name, self._tokens, self._cut, "limit")
+        found = InfillResponse(content, self._info.name, self._tokens, self._cut, "limit")
         if finish:
             self._account(found, finish)
         return chosen(self._fields, msgspec.to_builtins(found)) if self._fields else found
 
-    def _account(self, found: Filled, finish: Finish) -> None:
+    def _account(self, found: InfillResponse, finish: Finish) -> None:
         shown = msgspec.structs.replace(finish, completion_tokens=self._tokens)
         accounting = Accounting(1, 1)
         accounting.add(0, shown)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from edgeinfer.chat.events import CallBegin
 from edgeinfer.chat.reasoning import Thinking
-from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
+from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
 from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.grammar.source import Part
 from edgeinfer.inference.output import Delta, Finish
@@ -19,7 +19,7 @@ from edgeinfer.server.auth.principal import caller_of
 from edgeinfer.server.http.body import read
 from edgeinfer.server.http.respond import respond, takes
 from edgeinfer.server.openai.logprobs import chat_logprobs
-from edgeinfer.server.openai.message import Said, chat_delta, joined
+from edgeinfer.server.openai.message import ParsedMessage, chat_delta, coalesce
 from edgeinfer.server.openai.response import Answer, Kind
 from edgeinfer.server.openai.schemas.chat import ChatRequest
 from edgeinfer.server.openai.types import (
@@ -33,7 +33,7 @@ from edgeinfer.server.openai.types import (
     ToolCall,
 )
 from edgeinfer.server.state import the_daemon
-from edgeinfer.serving.compiled_format import Form
+from edgeinfer.serving.compiled_format import CompiledFormat
 from edgeinfer.serving.merge import Deltas
 
 
@@ -70,7 +70,7 @@ async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Delt
         template_kwargs=asked.chat_template_kwargs,
         thinking=False if thinking == 0 else None,
     )
-    calls = Calls(prompt.tool_format, choice) if tools else None
+    calls = ToolCalling(prompt.tool_format, choice) if tools else None
     part = asked.form()
     form = await daemon.form(caller_of(request.scope), reply_grammar(prompt.reasoning, calls, part))
     budget = _budget(prompt.reasoning, info.ctx if thinking is None and asked.completes() else thinking)
@@ -90,9 +90,9 @@ class Reply(NamedTuple):
     """How an answer's text is read: where it thinks, what it calls, and what form the rest must have."""
 
     reasoning: Thinking
-    calls: Calls | None
+    calls: ToolCalling | None
     part: Part | None
-    form: Form
+    form: CompiledFormat
 
     def parser(self) -> ReplyParser:
         return ReplyParser(self.reasoning, self.calls)
@@ -127,7 +127,7 @@ class ChatAnswer(Answer):
             found.append(ChatChunkChoice(index, ChatDelta("assistant", "")))
         parser = self._parsers[index]
         events = parser.feed(delta.text) + (parser.finish() if delta.finish else [])
-        found += [ChatChunkChoice(index, chat_delta(event)) for event in joined(events)]
+        found += [ChatChunkChoice(index, chat_delta(event)) for event in coalesce(events)]
         self._called[index] |= any(isinstance(event, CallBegin) for event in events)
         if delta.text or delta.finish:
             logprobs = self._take(index)
@@ -152,9 +152,9 @@ class ChatAnswer(Answer):
         if part and part.kind == "json_schema" and not said.calls:
             await form.check(part.source, part.param, said.content)
 
-    def _said(self, text: str) -> Said:
+    def _said(self, text: str) -> ParsedMessage:
         parser = self._reply.parser()
-        return Said(parser.feed(text) + parser.finish())
+        return ParsedMessage(parser.feed(text) + parser.finish())
 
     def _take(self, index: int) -> ChatLogprobs | None:
         taken = self.take_logprobs(index)

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edgeinfer.chat.infill import NEEDS_FIM, Hole, layout, untrusted
+from edgeinfer.chat.fim import NEEDS_FIM, Hole, layout, untrusted
 from edgeinfer.errors import UnsupportedParameter
 from edgeinfer.grammar.source import Grammar, Part
 from edgeinfer.inference.output import Delta, Finish
@@ -25,7 +25,7 @@ from edgeinfer.server.openai.schemas.completions import CompletionRequest
 from edgeinfer.server.openai.schemas.inputs import Input, check_inputs
 from edgeinfer.server.openai.types import Choice, TextChoice, TextLogprobs
 from edgeinfer.server.state import Daemon, as_prompt, the_daemon
-from edgeinfer.serving.compiled_format import Form
+from edgeinfer.serving.compiled_format import CompiledFormat
 from edgeinfer.serving.merge import Deltas
 
 
@@ -86,7 +86,12 @@ class TextAnswer(Answer):
     chunk_kind: ClassVar[Kind] = "text_completion"
 
     def __init__(
-        self, asked: CompletionRequest, model: str, echoes: Sequence[str], part: Part | None, form: Form
+        self,
+        asked: CompletionRequest,
+        model: str,
+        echoes: Sequence[str],
+        part: Part | None,
+        form: CompiledFormat,
     ) -> None:
         super().__init__(asked, model, len(echoes))
         self._part = part

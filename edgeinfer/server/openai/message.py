@@ -15,7 +15,7 @@ class Call:
         self.arguments = ""
 
 
-class Said:
+class ParsedMessage:
     """A whole answer."""
 
     def __init__(self, events: Iterable[Event]) -> None:
@@ -48,7 +48,7 @@ def chat_delta(event: Event) -> ChatDelta:
     return ChatDelta(tool_calls=[call])
 
 
-def joined(events: Iterable[Event]) -> list[Event]:
+def coalesce(events: Iterable[Event]) -> list[Event]:
     """Neighbours of one kind as one: a step may bring many tokens."""
     found: list[Event] = []
     for event in events:

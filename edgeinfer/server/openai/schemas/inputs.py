@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from edgeinfer.chat.prompt import LONGEST_TOKEN
+from edgeinfer.chat.prompt import MAX_TOKEN_CHARS
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest
 from edgeinfer.inference.types import ModelInfo
 
@@ -57,6 +57,6 @@ def check_inputs(inputs: list[Input], info: ModelInfo, param: str) -> None:
 
 def check_length(text: str, info: ModelInfo, param: str) -> None:
     """Raises ContextLengthExceeded where the worker need not count tokens to know."""
-    if len(text) > info.ctx * LONGEST_TOKEN:
+    if len(text) > info.ctx * MAX_TOKEN_CHARS:
         message = f"a text of {len(text)} characters is more than a context of {info.ctx} tokens can hold"
         raise ContextLengthExceeded(message, param=param)

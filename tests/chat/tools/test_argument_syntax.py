@@ -9,19 +9,19 @@ import pytest
 pytest.importorskip("llguidance")
 
 from edgeinfer.chat.reasoning import Thinking
-from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
-from edgeinfer.chat.tools.families import GEMMA4, GLM, LFM2, QWEN_CODER
-from edgeinfer.chat.tools.format import ToolFormat
+from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
 from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.chat.tools.tool_format import ToolFormat
+from edgeinfer.chat.tools.tool_formats import GEMMA4, GLM, LFM2, QWEN_CODER
 from edgeinfer.errors import UnsupportedSchema
 from tests.support.answers import accepts, calls_in, heard
 
 forms = pytest.mark.parametrize("form", [QWEN_CODER, GLM, GEMMA4, LFM2], ids=lambda form: form.name)
 
 
-def required(form: ToolFormat, parameters: dict[str, Any]) -> Calls:
+def required(form: ToolFormat, parameters: dict[str, Any]) -> ToolCalling:
     tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
-    return Calls(form, choose(read_tools([tool]), "required"))
+    return ToolCalling(form, choose(read_tools([tool]), "required"))
 
 
 def passes(form: ToolFormat, parameters: dict[str, Any], arguments: dict[str, Any], text: str = "") -> bool:

@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeinfer.chat.control import ControlTokens
-from edgeinfer.chat.guard import Guard
-from edgeinfer.chat.template import Templates
-from edgeinfer.chat.veil import FIRST, LAST, Veil
+from edgeinfer.chat.control_mask import FIRST, LAST, ControlTokenMask
+from edgeinfer.chat.control_tokens import ControlTokens
+from edgeinfer.chat.template_guard import TemplateGuard
+from edgeinfer.chat.template_process import TemplateEnvironment
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Span
 
 TOKENS = ("<|im_start|>", "<|im_end|>", "<s>", "</s>")
 HARMLESS = "\u2603"
 
-templates = Templates()
+templates = TemplateEnvironment()
 
 
 def veiled(source: str, tokens: tuple[str, ...] | list[str], **context: Any) -> list[Span]:
     """Render with the caller's values behind a veil."""
-    veil = Veil(Guard(ControlTokens(tokens), source), context)
-    return veil.spans(templates.render(source, {key: veil.cover(value) for key, value in context.items()}))
+    mask = ControlTokenMask(TemplateGuard(ControlTokens(tokens), source), context)
+    return mask.spans(templates.render(source, {key: mask.mask(value) for key, value in context.items()}))
 
 
 def text(spans: list[Span]) -> str:

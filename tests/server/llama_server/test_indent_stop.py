@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeinfer.server.llama_server.indent_stop import Lines
+from edgeinfer.server.llama_server.indent_stop import IndentStop
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
         return self.now
 
 
-def read(lines: Lines, *pieces: str) -> str:
+def read(lines: IndentStop, *pieces: str) -> str:
     """What comes out, to the end of the pieces or of the answer."""
     found = ""
     for piece in pieces:
@@ -39,16 +39,16 @@ def read(lines: Lines, *pieces: str) -> str:
 )
 def test_a_line_indented_less_than_the_hole_is_not_part_of_it(text: str, expected: str) -> None:
     """In whatever pieces it comes; blank lines do not count."""
-    assert expected == read(Lines(4, 0), text)
-    assert expected == read(Lines(4, 0), *text)
+    assert expected == read(IndentStop(4, 0), text)
+    assert expected == read(IndentStop(4, 0), *text)
 
 
 def test_without_an_indentation_nothing_waits() -> None:
     """Each piece goes out as it comes."""
-    lines = Lines(0, 0)
+    lines = IndentStop(0, 0)
     assert ["x\n", "\n", "y"] == [lines.push(p) for p in ("x\n", "\n", "y")]
 
 
 def test_when_time_is_up_the_line_is_ended() -> None:
     """Not before its end, as half a line is of no use."""
-    assert "ab\ncdef" == read(Lines(0, 5000, Clock()), "a", "b\n", "c", "d", "e", "f", "\ng", "h")
+    assert "ab\ncdef" == read(IndentStop(0, 5000, Clock()), "a", "b\n", "c", "d", "e", "f", "\ng", "h")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from edgeinfer.chat.control import ControlTokens, Range
+from edgeinfer.chat.control_tokens import ControlTokens, Range
 
 QUOTED = re.compile(r"""(?=(["'])([^"'\n]{2,64})\1)""")
 """Anything between two quotes: the template's string literals, and harmless text between two of them."""
@@ -20,7 +20,7 @@ SEAM_BEFORE = re.compile(r"""["']|\}\s*|%s""")
 """What goes before it where it puts other text before it."""
 
 
-class Guard:
+class TemplateGuard:
     """Judges callers' text for one model and one template.
 
     A template decides by the text it gets: whether `</think>` is in it, whether a type is "object". So two

@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgeinfer.chat.template import Refused, Templates, answer, describe
-from edgeinfer.chat.wire import MAX_OUTPUT, Render, Rendered, Rendering
+from edgeinfer.chat.template_process import TemplateEnvironment, TemplateRefused, answer, describe
+from edgeinfer.chat.template_protocol import MAX_OUTPUT, RenderOutcome, RenderRequest, RenderResponse
 from edgeinfer.ipc.child_main import HEADER, frame, read, write
 
 VALUE = {"b": "<ü>", "a": [1, None]}
 
 
 def render(source: str, **context: Any) -> str:
-    return Templates().render(source, context)
+    return TemplateEnvironment().render(source, context)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_strftime_now_is_the_local_date() -> None:
 
 def test_raise_exception_carries_the_templates_words() -> None:
     """The message is the template's, and nothing else."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(TemplateRefused) as caught:
         render("{{ raise_exception('no ' ~ 'way') }}")
     assert describe(caught.value) == "no way"
 
@@ -82,48 +82,50 @@ def test_raise_exception_carries_the_templates_words() -> None:
 )
 def test_failure_is_described(source: str, part: str) -> None:
     """The error says what went wrong, and names the line of a syntax error."""
-    (rendering,) = answer(Templates(), Render(source, [{"messages": []}], 1.0)).renderings
+    (rendering,) = answer(TemplateEnvironment(), RenderRequest(source, [{"messages": []}], 1.0)).renderings
     assert rendering.text is None
     assert part in rendering.error
 
 
 def test_error_message_is_cut() -> None:
     """A template cannot answer with a novel."""
-    assert len(describe(Refused("x" * 10_000))) == 500
+    assert len(describe(TemplateRefused("x" * 10_000))) == 500
 
 
 def test_contexts_fail_one_by_one() -> None:
     """One failing context leaves the others' texts alone."""
     source = "{{ raise_exception('odd') if n % 2 else n }}"
-    found = answer(Templates(), Render(source, [{"n": 0}, {"n": 1}, {"n": 2}], 1.0))
-    assert found == Rendered([Rendering("0"), Rendering(None, "odd"), Rendering("2")])
+    found = answer(TemplateEnvironment(), RenderRequest(source, [{"n": 0}, {"n": 1}, {"n": 2}], 1.0))
+    assert found == RenderResponse([RenderOutcome("0"), RenderOutcome(None, "odd"), RenderOutcome("2")])
 
 
 def test_output_limit_counts_all_contexts_together() -> None:
     """Several renderings share one limit."""
     context = {"n": MAX_OUTPUT // 2}
-    found = answer(Templates(), Render("{{ 'x' * n }}", [context] * 3, 9.0)).renderings
+    found = answer(TemplateEnvironment(), RenderRequest("{{ 'x' * n }}", [context] * 3, 9.0)).renderings
     assert [rendering.text is None for rendering in found] == [False, False, True]
     assert "more than 8388608 characters" in found[2].error
 
 
 def test_forgets_old_sources() -> None:
     """The cache is bounded, and a forgotten source is compiled again."""
-    templates = Templates(keep=2)
+    templates = TemplateEnvironment(keep=2)
     assert [templates.render(str(n % 4), {}) for n in range(8)] == list("01230123")
 
 
 def test_frames_round_trip() -> None:
     """What is written is read."""
-    request = Render("s", [{"a": [1, None, "ü"]}], 0.5)
-    assert read(io.BytesIO(frame(request)), Render) == request
+    request = RenderRequest("s", [{"a": [1, None, "ü"]}], 0.5)
+    assert read(io.BytesIO(frame(request)), RenderRequest) == request
     stream = io.BytesIO()
-    write(stream, Rendered([Rendering("x"), Rendering(None, "e")]))
+    write(stream, RenderResponse([RenderOutcome("x"), RenderOutcome(None, "e")]))
     body = stream.getvalue()[HEADER.size :]
-    assert msgspec.msgpack.decode(body, type=Rendered) == Rendered([Rendering("x"), Rendering(None, "e")])
+    assert msgspec.msgpack.decode(body, type=RenderResponse) == RenderResponse(
+        [RenderOutcome("x"), RenderOutcome(None, "e")]
+    )
 
 
 @pytest.mark.parametrize("cut", [0, 2, 4, 7])
 def test_cut_frame_is_the_end(cut: int) -> None:
     """A daemon that dies in the middle of a frame ends the process as one that closes the pipe."""
-    assert read(io.BytesIO(frame(Render("s", [], 0.5))[:cut]), Render) is None
+    assert read(io.BytesIO(frame(RenderRequest("s", [], 0.5))[:cut]), RenderRequest) is None

@@ -22,18 +22,18 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from edgeinfer.chat.wire import MAX_OUTPUT, MEMORY, Render, Rendered, Rendering
+from edgeinfer.chat.template_protocol import MAX_OUTPUT, MEMORY, RenderOutcome, RenderRequest, RenderResponse
 from edgeinfer.ipc.child_main import confine, serve
 
 MAX_ERROR = 500
 """Characters of an error message that are kept: a template writes its own."""
 
 
-class Refused(Exception):
+class TemplateRefused(Exception):
     """The template called raise_exception; the message is its own."""
 
 
-class Generation(Extension):
+class GenerationTag(Extension):
     """`{% generation %}`: marks the assistant's part for training. Here the body is simply rendered."""
 
     tags = {"generation"}  # noqa: RUF012  Jinja declares it as an instance attribute
@@ -72,21 +72,21 @@ def _listed(value: object) -> list[Any]:
 
 
 def raise_exception(message: object) -> NoReturn:
-    raise Refused(message)
+    raise TemplateRefused(message)
 
 
 def strftime_now(form: str) -> str:
     return datetime.now().astimezone().strftime(form)
 
 
-class Templates:
+class TemplateEnvironment:
     """Renders sources, keeping the compiled form of the latest few."""
 
     def __init__(self, keep: int = 16) -> None:
         self._keep = keep
         self._compiled: OrderedDict[str, Template] = OrderedDict()
         self._environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+            trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
         )
         self._environment.filters["tojson"] = tojson
         self._environment.globals.update(raise_exception=raise_exception, strftime_now=strftime_now)
@@ -97,7 +97,7 @@ class Templates:
         for piece in self._template(source).generate(context):
             limit -= len(piece)
             if limit < 0:
-                raise Refused(f"the chat template produced more than {MAX_OUTPUT} characters")
+                raise TemplateRefused(f"the chat template produced more than {MAX_OUTPUT} characters")
             pieces.append(piece)
         return "".join(pieces)
 
@@ -111,7 +111,7 @@ class Templates:
         return template
 
 
-def answer(templates: Templates, request: Render) -> Rendered:
+def answer(templates: TemplateEnvironment, request: RenderRequest) -> RenderResponse:
     """Every context's outcome; an error in one does not touch the others."""
     left = MAX_OUTPUT
     renderings = []
@@ -119,21 +119,23 @@ def answer(templates: Templates, request: Render) -> Rendered:
         rendering = attempt(templates, request.source, context, left)
         left -= len(rendering.text or "")
         renderings.append(rendering)
-    return Rendered(renderings)
+    return RenderResponse(renderings)
 
 
-def attempt(templates: Templates, source: str, context: dict[str, Any], limit: int) -> Rendering:
+def attempt(
+    templates: TemplateEnvironment, source: str, context: dict[str, Any], limit: int
+) -> RenderOutcome:
     try:
         text = templates.render(source, context, limit)
         text.encode()  # a lone surrogate could not be sent
-        return Rendering(text)
+        return RenderOutcome(text)
     except Exception as e:
-        return Rendering(None, describe(e))
+        return RenderOutcome(None, describe(e))
 
 
 def describe(error: Exception) -> str:
     """In words a user can act on. Also MemoryError and RecursionError come here."""
-    if isinstance(error, Refused):
+    if isinstance(error, TemplateRefused):
         text = str(error)
     elif isinstance(error, MemoryError):
         text = f"the chat template needs more than {MEMORY >> 20} MiB of memory"
@@ -146,8 +148,8 @@ def describe(error: Exception) -> str:
 
 def main() -> None:
     confine(MEMORY)
-    templates = Templates()
-    serve(Render, lambda request: answer(templates, request), ready=Rendered([]))
+    templates = TemplateEnvironment()
+    serve(RenderRequest, lambda request: answer(templates, request), ready=RenderResponse([]))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What the daemon and the template process say to each other, in the frames of `confined`.
 
-The template process says `Rendered([])` once it is ready, and from then on answers each `Render` with one
-`Rendered`.
+The template process says `RenderResponse([])` once it is ready, and from then on answers each `RenderRequest` with one
+`RenderResponse`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 MAX_OUTPUT = 8 << 20
-"""Characters that one `Render` may come to, all contexts together."""
+"""Characters that one `RenderRequest` may come to, all contexts together."""
 
 MAX_FRAME = 4 * MAX_OUTPUT + (1 << 20)
 """Bytes of the longest frame the daemon reads: a character is up to four."""
@@ -20,7 +20,7 @@ MEMORY = 512 << 20
 """Bytes of address space that the template process may have."""
 
 
-class Render(msgspec.Struct, frozen=True, array_like=True):
+class RenderRequest(msgspec.Struct, frozen=True, array_like=True):
     """Render `source` once for each context, all within `limit` seconds."""
 
     source: str
@@ -28,14 +28,14 @@ class Render(msgspec.Struct, frozen=True, array_like=True):
     limit: float
 
 
-class Rendering(msgspec.Struct, frozen=True, array_like=True):
+class RenderOutcome(msgspec.Struct, frozen=True, array_like=True):
     """One outcome: a text, or None and what went wrong."""
 
     text: str | None
     error: str = ""
 
 
-class Rendered(msgspec.Struct, frozen=True, array_like=True):
+class RenderResponse(msgspec.Struct, frozen=True, array_like=True):
     """One outcome for each context."""
 
-    renderings: list[Rendering]
+    renderings: list[RenderOutcome]

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.chat.builtin import CHATML, PLAIN
+from edgeinfer.chat.builtin_templates import CHATML, PLAIN
 from edgeinfer.chat.events import CallArguments, CallBegin, Content, Event, Reasoning
 from edgeinfer.chat.reasoning import Thinking
-from edgeinfer.chat.reply import Calls, ReplyParser
-from edgeinfer.chat.tools.families import DEEPSEEK, GRANITE, HERMES, LFM2, MISTRAL, PHI4
-from edgeinfer.chat.tools.formats import FORMATS, MARKERS, tool_format
+from edgeinfer.chat.reply import ReplyParser, ToolCalling
+from edgeinfer.chat.tools.detect import FORMATS, MARKERS, tool_format
 from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.chat.tools.tool_formats import DEEPSEEK, GRANITE, HERMES, LFM2, MISTRAL, PHI4
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.store.catalogue import catalogue
-from tests.chat.test_samples import SAMPLES
+from tests.support.templates import SAMPLES
 
 EXCERPTS = {
     "hermes": """{{- "call it so:\\n<tool_call>\\n{\\"name\\": <name>, \\"arguments\\": <arguments>}\\n</tool_call>" }}""",
@@ -212,7 +212,7 @@ ANSWERS: list[tuple[str, str, str, list[tuple[str, Any]]]] = [
 
 
 def events(form: str, text: str, reasoning: Thinking | None = None) -> list[Event]:
-    parser = ReplyParser(reasoning, Calls(FORMATS[form], choose(TOOLS)))
+    parser = ReplyParser(reasoning, ToolCalling(FORMATS[form], choose(TOOLS)))
     return [event for char in text for event in parser.feed(char)] + parser.finish()
 
 
@@ -283,7 +283,7 @@ def test_every_form_is_read_in_an_answer() -> None:
 
 def test_a_call_streams() -> None:
     """The name as soon as it is whole, then the arguments as they come."""
-    parser = ReplyParser(None, Calls(HERMES, choose(TOOLS)))
+    parser = ReplyParser(None, ToolCalling(HERMES, choose(TOOLS)))
     assert [] == parser.feed('<tool_call>\n{"name": "get_weather", "argum')
     (begin,) = parser.feed('ents": ')
     assert isinstance(begin, CallBegin)
@@ -295,7 +295,7 @@ def test_a_call_streams() -> None:
 
 def test_text_is_held_back_only_where_it_could_be_a_call() -> None:
     """And the white space before a call is nobody's."""
-    parser = ReplyParser(None, Calls(HERMES, choose(TOOLS)))
+    parser = ReplyParser(None, ToolCalling(HERMES, choose(TOOLS)))
     assert [Content("a <")] == parser.feed("a < ")[:1]
     assert [Content(" b")] == parser.feed("b\n\n<tool")
     assert [Content("\n\n<toolbox>")] == parser.feed("box>")

@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("llguidance")
 
 from edgeinfer.chat.reasoning import Thinking
-from edgeinfer.chat.reply import Calls, ReplyParser, reply_grammar
-from edgeinfer.chat.tools.format import ToolFormat
-from edgeinfer.chat.tools.formats import FORMATS
+from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
+from edgeinfer.chat.tools.detect import FORMATS
 from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.grammar.source import Grammar, Part
 from tests.support.answers import accepts, calls_in, heard, random_answer
 
@@ -65,11 +65,11 @@ STATES = {
 forms = pytest.mark.parametrize("form", FORMATS.values(), ids=list(FORMATS))
 
 
-def asked(form: ToolFormat, choice: str, parallel: bool = True) -> Calls:
-    return Calls(form, choose(TOOLS, CHOICES[choice], parallel))
+def asked(form: ToolFormat, choice: str, parallel: bool = True) -> ToolCalling:
+    return ToolCalling(form, choose(TOOLS, CHOICES[choice], parallel))
 
 
-def grammar(reasoning: Thinking, calls: Calls, text: Part | None = None) -> Grammar:
+def grammar(reasoning: Thinking, calls: ToolCalling, text: Part | None = None) -> Grammar:
     found = reply_grammar(reasoning, calls, text)
     assert found
     return found
@@ -196,7 +196,7 @@ def test_what_nobody_held_to_the_grammar_is_content(form: ToolFormat) -> None:
 @pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("choice", ["required", "named", "subset"])
 def test_required_call_cut_anywhere_is_never_content(form: ToolFormat, choice: str) -> None:
-    calls = Calls(form, choose(TOOLS, CHOICES[choice]))
+    calls = ToolCalling(form, choose(TOOLS, CHOICES[choice]))
     grammar = reply_grammar(Thinking(), calls)
     assert grammar
     text, _ = random_answer(grammar, random.Random(zlib.crc32(form.name.encode())))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeinfer.chat.infill import FRAME, Hole, extra_text, fitted, layout, surely_fits, untrusted
+from edgeinfer.chat.fim import FRAME, Hole, extra_text, fitted, layout, surely_fits, untrusted
 from edgeinfer.errors import ContextLengthExceeded
 from edgeinfer.inference.types import FimTokens, Span, Tokens
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from edgeinfer.chat.control import ControlTokens
-from edgeinfer.chat.guard import Guard
+from edgeinfer.chat.control_tokens import ControlTokens
+from edgeinfer.chat.template_guard import TemplateGuard
 
 TOKENS = ControlTokens(["<s>", "</s>", "<|im_end|>", "<|user|>"])
 
 
 def harmless(source: str, text: str, tokens: ControlTokens = TOKENS) -> list[str]:
-    return [part for part, safe in Guard(tokens, source).parts(text) if safe]
+    return [part for part, safe in TemplateGuard(tokens, source).parts(text) if safe]
 
 
 def dangers(source: str, text: str) -> set[str]:
-    return {text[start:end] for start, end in Guard(TOKENS, source).dangers(text)}
+    return {text[start:end] for start, end in TemplateGuard(TOKENS, source).dangers(text)}
 
 
 def test_markers_of_the_template_stay() -> None:

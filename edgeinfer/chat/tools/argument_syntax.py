@@ -9,9 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 from edgeinfer.chat.events import CallArguments
+from edgeinfer.chat.lark import ANY, literal, one_of, pattern
+from edgeinfer.chat.scanner import Scanner, Steps
 from edgeinfer.chat.tools.json_value import JsonValue
-from edgeinfer.chat.tools.lark import ANY, literal, one_of, pattern
-from edgeinfer.chat.tools.scanner import Scanner, Steps
 from edgeinfer.chat.tools.tool import Tool
 from edgeinfer.errors import UnsupportedSchema
 from edgeinfer.grammar.source import Part
@@ -28,7 +28,7 @@ UNWRITABLE = (
 """Keywords of an object whose meaning is lost when its properties are written one by one."""
 
 
-class Fields(msgspec.Struct, frozen=True, kw_only=True):
+class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
     """How a family writes them.
 
     Attributes:

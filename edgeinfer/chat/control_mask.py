@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from edgeinfer.chat.control import Range
-from edgeinfer.chat.guard import Guard
+from edgeinfer.chat.control_tokens import Range
+from edgeinfer.chat.template_guard import TemplateGuard
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Span
 
@@ -26,7 +26,7 @@ SOFT = re.compile(r"""[^\s"\\\x00-\x1f]""")
 """Characters that may be hidden at no loss: trimming and JSON treat what stands in for them alike."""
 
 
-class Veil:
+class ControlTokenMask:
     """One call's substitution: each character of the control tokens has a private one that stands in for it.
 
     The private ones are chosen at random among those that the caller's values, the template and the control
@@ -39,7 +39,7 @@ class Veil:
         mark: a private character which stands for nothing.
     """
 
-    def __init__(self, guard: Guard, values: Any) -> None:
+    def __init__(self, guard: TemplateGuard, values: Any) -> None:
         """Raises InvalidRequest where the values leave no private characters free."""
         chars = guard.tokens.chars
         start = _free([chars, guard.source, *texts(values)], len(chars) + 1)
@@ -48,21 +48,21 @@ class Veil:
         self._soft = frozenset(filter(SOFT.match, chars))
         self._seen: dict[str, str] = {}  # schemas repeat themselves
         self._show = str.maketrans({private: char for char, private in self._hide.items()})
-        self.mark = chr(start + len(chars))
+        self.sentinel = chr(start + len(chars))
 
-    def cover(self, value: Any) -> Any:
+    def mask(self, value: Any) -> Any:
         """A copy of JSON-like data, its texts and keys made harmless."""
         if isinstance(value, str):
             if value not in self._seen:
                 self._seen[value] = self._cover(value)
             return self._seen[value]
         if isinstance(value, dict):
-            return {self.cover(key): self.cover(item) for key, item in value.items()}
+            return {self.mask(key): self.mask(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self.cover(item) for item in value]
+            return [self.mask(item) for item in value]
         return value
 
-    def show(self, text: str) -> str:
+    def unmask(self, text: str) -> str:
         """The text with the caller's characters back in it."""
         return self._unescape(text).translate(self._show)
 
@@ -108,7 +108,7 @@ class Veil:
 
     def _character(self, match: re.Match[str]) -> str:
         char = chr(int(match[1], 16))
-        return char if ord(char) in self._show or char == self.mark else match[0]
+        return char if ord(char) in self._show or char == self.sentinel else match[0]
 
 
 def _runs(places: list[int], kept: list[int]) -> list[Range]:

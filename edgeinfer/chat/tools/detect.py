@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from edgeinfer.chat.reasoning import TAGS
-from edgeinfer.chat.tools.families import (
+from edgeinfer.chat.tools.tool_format import ToolFormat
+from edgeinfer.chat.tools.tool_formats import (
     APERTUS,
     APRIEL,
     DEEPSEEK,
@@ -25,7 +26,6 @@ from edgeinfer.chat.tools.families import (
     PHI4,
     QWEN_CODER,
 )
-from edgeinfer.chat.tools.format import ToolFormat
 from edgeinfer.errors import InvalidRequest
 
 SIGNS: tuple[tuple[ToolFormat, tuple[str, ...]], ...] = (

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 
-from edgeinfer.chat.renderer import Renderer
+from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ShuttingDown, TemplateError
 
 LIMIT = 0.5
@@ -41,17 +41,17 @@ HOSTILE = {
 
 
 @pytest.fixture
-async def renderer() -> AsyncIterator[Renderer]:
-    renderer = Renderer(LIMIT)
+async def renderer() -> AsyncIterator[TemplateRenderer]:
+    renderer = TemplateRenderer(LIMIT)
     yield renderer
     await renderer.close()
 
 
 def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "edgeinfer.chat.template" in p.cmdline()]
+    return [p for p in psutil.Process().children() if "edgeinfer.chat.template_process" in p.cmdline()]
 
 
-async def test_renders(renderer: Renderer) -> None:
+async def test_renders(renderer: TemplateRenderer) -> None:
     """A source and a context become text; the process is kept for the next."""
     assert await renderer.render("{{ a }}!", {"a": "hi"}) == "hi!"
     before = children()
@@ -59,12 +59,12 @@ async def test_renders(renderer: Renderer) -> None:
     assert children() == before
 
 
-async def test_starts_at_the_first_call(renderer: Renderer) -> None:
+async def test_starts_at_the_first_call(renderer: TemplateRenderer) -> None:
     """A daemon that renders nothing pays for nothing."""
     assert children() == []
 
 
-async def test_refusal_is_the_templates_message(renderer: Renderer) -> None:
+async def test_refusal_is_the_templates_message(renderer: TemplateRenderer) -> None:
     """raise_exception becomes a TemplateError of the same words."""
     with pytest.raises(TemplateError) as caught:
         await renderer.render("{{ raise_exception('Roles must alternate') }}", {})
@@ -72,7 +72,7 @@ async def test_refusal_is_the_templates_message(renderer: Renderer) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_template_harms_nobody(renderer: Renderer, name: str) -> None:
+async def test_hostile_template_harms_nobody(renderer: TemplateRenderer, name: str) -> None:
     """It is answered by TemplateError in bounded time, and the next call is served."""
     await renderer.render("warm", {})
     start = time.monotonic()
@@ -83,19 +83,19 @@ async def test_hostile_template_harms_nobody(renderer: Renderer, name: str) -> N
     assert await renderer.render("{{ 1 + 1 }}", {}) == "2"
 
 
-async def test_time_limit_is_named(renderer: Renderer) -> None:
+async def test_time_limit_is_named(renderer: TemplateRenderer) -> None:
     """The error says which limit it was."""
     with pytest.raises(TemplateError, match=r"longer than 0\.5 seconds"):
         await renderer.render(ENDLESS, {})
 
 
-async def test_memory_limit_is_named(renderer: Renderer) -> None:
+async def test_memory_limit_is_named(renderer: TemplateRenderer) -> None:
     """The error says which limit it was."""
     with pytest.raises(TemplateError, match="512 MiB of memory"):
         await renderer.render(HOSTILE["huge string"], {})
 
 
-async def test_concurrent_calls_get_their_own_answers(renderer: Renderer) -> None:
+async def test_concurrent_calls_get_their_own_answers(renderer: TemplateRenderer) -> None:
     """Calls take turns; one that exceeds the limit fails alone."""
     calls = [renderer.render(ENDLESS if n == 5 else "{{ n }}", {"n": n}) for n in range(12)]
     found = await asyncio.gather(*calls, return_exceptions=True)
@@ -104,7 +104,7 @@ async def test_concurrent_calls_get_their_own_answers(renderer: Renderer) -> Non
 
 
 @pytest.mark.parametrize("delay", [0, 0.0005, 0.002, 0.1])
-async def test_cancelled_call_disturbs_nobody(renderer: Renderer, delay: float) -> None:
+async def test_cancelled_call_disturbs_nobody(renderer: TemplateRenderer, delay: float) -> None:
     """Whether it waits or is being rendered: its answer is never taken for another's."""
     await renderer.render("warm", {})
     source = "{% for i in range(20000) %}{{ i }}{% endfor %}{{ n }}"
@@ -116,7 +116,7 @@ async def test_cancelled_call_disturbs_nobody(renderer: Renderer, delay: float) 
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_dead_process_is_replaced(renderer: Renderer) -> None:
+async def test_dead_process_is_replaced(renderer: TemplateRenderer) -> None:
     """The kernel may kill it at any time when memory is short."""
     await renderer.render("warm", {})
     (child,) = children()
@@ -126,7 +126,7 @@ async def test_dead_process_is_replaced(renderer: Renderer) -> None:
     assert await renderer.render("again", {}) == "again"
 
 
-async def test_process_sees_no_secrets(renderer: Renderer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_process_sees_no_secrets(renderer: TemplateRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the environment it gets the search path and the time zone."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("TZ", "UTC")
@@ -139,7 +139,7 @@ async def test_process_sees_no_secrets(renderer: Renderer, monkeypatch: pytest.M
 
 async def test_close_ends_the_process() -> None:
     """Nothing is left behind, and a second close does nothing."""
-    renderer = Renderer(LIMIT)
+    renderer = TemplateRenderer(LIMIT)
     await renderer.render("warm", {})
     await renderer.close()
     await renderer.close()
@@ -148,7 +148,7 @@ async def test_close_ends_the_process() -> None:
 
 async def test_close_ends_the_calls() -> None:
     """The one under way, those that wait and those to come are told, at once; no new process is started."""
-    renderer = Renderer(60)
+    renderer = TemplateRenderer(60)
     await renderer.render("warm", {})
     calls = [asyncio.create_task(renderer.render(ENDLESS, {})) for _ in range(3)]
     await asyncio.sleep(0.05)
@@ -160,7 +160,7 @@ async def test_close_ends_the_calls() -> None:
 
 @pytest.mark.parametrize("executable", ["/bin/false", "/no/such/file"])
 async def test_process_that_does_not_start_is_no_fault_of_the_callers(
-    renderer: Renderer, monkeypatch: pytest.MonkeyPatch, executable: str
+    renderer: TemplateRenderer, monkeypatch: pytest.MonkeyPatch, executable: str
 ) -> None:
     """A server error, and the next call tries again."""
     monkeypatch.setattr(sys, "executable", executable)
@@ -171,7 +171,7 @@ async def test_process_that_does_not_start_is_no_fault_of_the_callers(
     assert await renderer.render("x", {}) == "x"
 
 
-async def test_unsendable_context_is_the_callers_fault(renderer: Renderer) -> None:
+async def test_unsendable_context_is_the_callers_fault(renderer: TemplateRenderer) -> None:
     """Half a surrogate pair has no UTF-8."""
     with pytest.raises(InvalidRequest):
         await renderer.render("{{ a }}", {"a": "\ud800"})
@@ -182,9 +182,9 @@ def test_process_dies_with_the_daemon(source: str) -> None:
     """Also when the daemon is killed, and also in the middle of a rendering."""
     code = (
         "import asyncio, psutil\n"
-        "from edgeinfer.chat.renderer import Renderer\n"
+        "from edgeinfer.chat.template_renderer import TemplateRenderer\n"
         "async def main():\n"
-        "    renderer = Renderer(1.0)\n"
+        "    renderer = TemplateRenderer(1.0)\n"
         "    await renderer.render('warm', {})\n"
         "    print(psutil.Process().children()[0].pid, flush=True)\n"
         f"    await renderer.render({source!r}, {{}})\n"

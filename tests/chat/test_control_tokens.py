@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeinfer.chat.control import ControlTokens
+from edgeinfer.chat.control_tokens import ControlTokens
 
 TOKENS = ControlTokens(["<s>", "</s>", "<|im_end|>", "<|im_start|>", "[INST]", "[INST]x"])
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from edgeinfer.chat.tools.fields import Fields
+from edgeinfer.chat.tools.argument_syntax import ArgumentSyntax
 
 ALPHANUMERIC = string.ascii_letters + string.digits
 
@@ -51,7 +51,7 @@ class ToolFormat(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     trigger: str = ""
     lead: str = ""
-    fields: Fields | None = None
+    fields: ArgumentSyntax | None = None
     result: tuple[str, str] = ("<tool_response>\n", "\n</tool_response>")
     listing: tuple[str, str] | None = None
     short_ids: bool = False

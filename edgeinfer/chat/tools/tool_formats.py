@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edgeinfer.chat.tools.fields import Fields
-from edgeinfer.chat.tools.format import ToolFormat
+from edgeinfer.chat.tools.argument_syntax import ArgumentSyntax
+from edgeinfer.chat.tools.tool_format import ToolFormat
 
 HERMES = ToolFormat(
     name="hermes",
@@ -33,7 +33,7 @@ QWEN_CODER = ToolFormat(
     middle=">\n",
     next="</function>\n</tool_call>\n<tool_call>\n<function=",
     end="</function>\n</tool_call>",
-    fields=Fields(key="<parameter=", value=">\n", close="\n</parameter>\n", quotes=("", "")),
+    fields=ArgumentSyntax(key="<parameter=", value=">\n", close="\n</parameter>\n", quotes=("", "")),
 )
 """Qwen3-Coder, Qwen 3.5, Nemotron 3."""
 
@@ -151,7 +151,7 @@ GEMMA4 = ToolFormat(
     middle="{",
     next="}<tool_call|><|tool_call>call:",
     end="}<tool_call|>",
-    fields=Fields(value=":", separator=",", quotes=('<|"|>', '<|"|>')),
+    fields=ArgumentSyntax(value=":", separator=",", quotes=('<|"|>', '<|"|>')),
 )
 """Gemma 4; its elders have no form of their own."""
 
@@ -162,7 +162,7 @@ LFM2 = ToolFormat(
     middle="(",
     next="), ",
     end=")]<|tool_call_end|>",
-    fields=Fields(value="=", separator=", ", python=True),
+    fields=ArgumentSyntax(value="=", separator=", ", python=True),
     result=("<|tool_response_start|>", "<|tool_response_end|>"),
 )
 """LFM 2 and 2.5: Python's calls."""
@@ -174,7 +174,9 @@ GLM = ToolFormat(
     middle="\n",
     next="</tool_call>\n<tool_call>",
     end="</tool_call>",
-    fields=Fields(key="<arg_key>", value="</arg_key>\n<arg_value>", close="</arg_value>\n", quotes=("", "")),
+    fields=ArgumentSyntax(
+        key="<arg_key>", value="</arg_key>\n<arg_value>", close="</arg_value>\n", quotes=("", "")
+    ),
 )
 """GLM 4.5 and 4.6."""
 
@@ -185,7 +187,9 @@ GLM_INLINE = ToolFormat(
     middle="",
     next="</tool_call><tool_call>",
     end="</tool_call>",
-    fields=Fields(key="<arg_key>", value="</arg_key><arg_value>", close="</arg_value>", quotes=("", "")),
+    fields=ArgumentSyntax(
+        key="<arg_key>", value="</arg_key><arg_value>", close="</arg_value>", quotes=("", "")
+    ),
 )
 """GLM 4.7 and Spark 2.5, which put everything on one line."""
 

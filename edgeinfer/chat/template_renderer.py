@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeinfer.chat.wire import MAX_FRAME, MEMORY, Render, Rendered, Rendering
+from edgeinfer.chat.template_protocol import MAX_FRAME, MEMORY, RenderOutcome, RenderRequest, RenderResponse
 from edgeinfer.errors import InvalidRequest, TemplateError
 from edgeinfer.ipc.child_client import Broke, Child, TookTooLong
 from edgeinfer.ipc.child_main import frame
 
 
-class Renderer:
+class TemplateRenderer:
     """Renders untrusted Jinja sources in one child process, started at the first call and kept.
 
     Calls take turns. A call that exceeds `timeout` seconds, or breaks the process, fails alone.
@@ -18,7 +18,9 @@ class Renderer:
 
     def __init__(self, timeout: float = 5.0) -> None:
         self._timeout = timeout
-        self._child = Child("edgeinfer.chat.template", Rendered, MAX_FRAME, timeout, noun="template")
+        self._child = Child(
+            "edgeinfer.chat.template_process", RenderResponse, MAX_FRAME, timeout, noun="template"
+        )
 
     async def render(self, source: str, context: dict[str, Any]) -> str:
         """Raises TemplateError: the template's own refusal, its failure, or a limit it exceeded."""
@@ -27,7 +29,7 @@ class Renderer:
             raise TemplateError(rendering.error)
         return rendering.text
 
-    async def render_each(self, source: str, contexts: list[dict[str, Any]]) -> list[Rendering]:
+    async def render_each(self, source: str, contexts: list[dict[str, Any]]) -> list[RenderOutcome]:
         """One outcome a context, all within one time limit.
 
         Raises:
@@ -36,7 +38,7 @@ class Renderer:
             ShuttingDown: the renderer was closed.
         """
         try:
-            request = frame(Render(source, contexts, self._timeout))
+            request = frame(RenderRequest(source, contexts, self._timeout))
         except (UnicodeEncodeError, RecursionError, TypeError, OverflowError, ValueError) as e:
             raise InvalidRequest(f"the messages cannot be rendered: {e}", param="messages") from e
         try:
