@@ -96,6 +96,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     step_ms: Annotated[
         float, _doc("While answers stream, a step that also reads a prompt should take no longer.", ge=10)
     ] = 250.0
+    memory_limit_mb: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        _doc("Megabytes that all loaded models together may take, on a GPU too."),
+    ] = None
     load_timeout: Annotated[float, _doc("Seconds a model may take to load.", gt=0)] = 600.0
     hang_timeout: Annotated[
         float,

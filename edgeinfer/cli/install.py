@@ -69,7 +69,7 @@ def install(
     from edgeinfer.hardware import detect
     from edgeinfer.hub.endpoint import endpoint
     from edgeinfer.install.selection import select
-    from edgeinfer.plan.ours import without_us
+    from edgeinfer.plan.own_memory import without_workers
     from edgeinfer.service.install import install as put_in_place
     from edgeinfer.store.store import Store
 
@@ -82,7 +82,7 @@ def install(
     }
     loaded = replace(found.settings, force=force)
     store, hub = Store.of(loaded), endpoint(offline=offline)
-    profile = without_us(detect(models=store.root))
+    profile = without_workers(detect(models=store.root))
     measured = _calibration(store, profile, measure=calibrate and not dry_run)
     selection = select(profile, loaded, measured, store, hub, model=model, quant=quant, note=terminal.say)
     _show(selection, profile)

@@ -47,14 +47,14 @@ def plan(
     from edgeinfer.hardware import detect
     from edgeinfer.plan import calibration as calibrations
     from edgeinfer.plan import choose
-    from edgeinfer.plan.ours import without_us
+    from edgeinfer.plan.own_memory import without_workers
     from edgeinfer.store.store import Store
 
     here = root == "/"
     # What this machine is configured to is nothing to another.
     given = settings.load({"force": force or None}).settings if here else settings.Settings(force=force)
     store = Store.of(given)
-    profile = without_us(detect(root, store.root)) if here else detect(root)
+    profile = without_workers(detect(root, store.root)) if here else detect(root)
     calibration = calibrations.load(store.root, profile) if here else None
     name, quant, offered = _offers(model or given.model, quant, store if here else None)
     choice = choose(profile, offered, given, calibration, model=name, quant=quant)

@@ -134,12 +134,12 @@ def _suited(offered: list[Published], loaded: Settings, store: Store, hub: Endpo
     from edgeinfer.hardware import detect
     from edgeinfer.plan import choose
     from edgeinfer.plan.calibration import load
-    from edgeinfer.plan.ours import without_us
+    from edgeinfer.plan.own_memory import without_workers
 
     name = offered[0].name
     if len({one.quant for one in offered}) == 1:
         return offered[0].quant
-    profile = without_us(detect(models=store.root))
+    profile = without_workers(detect(models=store.root))
     try:
         choice = choose(
             profile, _offers(name, offered, store, hub), loaded, load(store.root, profile), model=name

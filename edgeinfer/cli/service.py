@@ -167,7 +167,7 @@ def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None =
     from edgeinfer import settings
     from edgeinfer.hardware import detect
     from edgeinfer.plan import make_plan
-    from edgeinfer.plan.ours import without_us
+    from edgeinfer.plan.own_memory import without_workers
     from edgeinfer.service.service import Service, needs, this_program
     from edgeinfer.store.store import Store
 
@@ -176,7 +176,7 @@ def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None =
     if config is not None:
         environ[f"{settings.ENV_PREFIX}CONFIG"] = str(config)
     found = settings.load(environ=environ).settings
-    profile = without_us(detect(models=Store.of(found).root))
+    profile = without_workers(detect(models=Store.of(found).root))
     return Service(
         scope=manager.scope,
         program=this_program(),

@@ -11,6 +11,7 @@ from edgeinfer.errors import DoesNotFit, ModelNotFound
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.offer import Candidate, Offer
+from edgeinfer.plan.own_memory import ModelMemory
 from edgeinfer.plan.plan import Plan, plan
 from edgeinfer.plan.quant import quantization
 from edgeinfer.settings import Settings
@@ -37,17 +38,19 @@ def choose(
     *,
     model: str | None = None,
     quant: str | None = None,
+    beside: Sequence[ModelMemory] = (),
 ) -> Choice:
     """The best of the offers for the machine.
 
     Models are tried in the order in which `offers` has them: the wanted one, then ever smaller ones. `model` and
-    `quant` leave no choice but what they name. What does not fit is not taken, unless `settings.force`.
+    `quant` leave no choice but what they name. `beside` are models that share the
+    memory. What does not fit is not taken, unless `settings.force`.
 
     Raises:
         DoesNotFit: the message has the numbers, the hint says what would fit.
         ModelNotFound: what `model` and `quant` name is not offered.
     """
-    everything = [_candidate(offer, profile, settings, calibration) for offer in offers]
+    everything = [_candidate(offer, profile, settings, calibration, beside) for offer in offers]
     wanted = [c for c in everything if _named(c.offer, model, quant)]
     if not wanted:
         what = ":".join(part for part in (model, quant) if part) or "nothing"
@@ -71,10 +74,14 @@ def choose(
 
 
 def _candidate(
-    offer: Offer, profile: HardwareProfile, settings: Settings, calibration: Calibration | None
+    offer: Offer,
+    profile: HardwareProfile,
+    settings: Settings,
+    calibration: Calibration | None,
+    beside: Sequence[ModelMemory],
 ) -> Candidate:
     model = Model(offer.model, offer.path or offer.label, offer.header, offer.tool_format)
-    return Candidate(offer, plan(model, profile, replace(settings, force=True), calibration))
+    return Candidate(offer, plan(model, profile, replace(settings, force=True), calibration, beside))
 
 
 def _named(offer: Offer, model: str | None, quant: str | None) -> bool:

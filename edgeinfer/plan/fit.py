@@ -18,7 +18,7 @@ from edgeinfer.plan.network import network
 from edgeinfer.settings import Settings
 
 KV_SHARE = 0.25
-"""Of the available memory, that a KV cache may take; where the smallest one takes more, it may."""
+"""Of the usable memory, that a KV cache may take; where the smallest one takes more, it may."""
 
 HEADROOM = 0.1
 LEAST_HEADROOM, MOST_HEADROOM = 64 * 1024**2, 1024**3
@@ -36,17 +36,32 @@ PARTLY = 0.5
 
 
 class Budget(msgspec.Struct, frozen=True):
-    """Bytes that may be taken; None: not known, so anything goes. `ram` is of `available` less the `headroom`."""
+    """Bytes that a model may take; None: not known, so anything goes.
+
+    Attributes:
+        ram: `available` less `headroom`.
+        gpu: of the GPU that computes.
+        available: RAM that is free now.
+        headroom: RAM that is left to the system.
+        limit: what loaded models leave of `memory_limit_mb`; None: there is no limit.
+    """
 
     ram: int | None
     gpu: int | None = None
     available: int | None = None
     headroom: int = 0
+    limit: int | None = None
+
+    @property
+    def usable(self) -> int | None:
+        """The smaller of `available` and `limit`."""
+        return min((size for size in (self.available, self.limit) if size is not None), default=None)
 
     def excess(self, memory: MemoryEstimate) -> tuple[int, int]:
-        """Bytes by which it is too much, on the GPU and in RAM. A GPU that is too full fails for certain."""
+        """Return the bytes that are too much on the GPU, which fails for certain, and those in all."""
         ram = 0 if self.ram is None else max(0, memory.needed - self.ram)
-        return (0 if self.gpu is None else max(0, memory.gpu - self.gpu)), ram
+        limit = 0 if self.limit is None else max(0, memory.model - self.limit)
+        return (0 if self.gpu is None else max(0, memory.gpu - self.gpu)), max(ram, limit)
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -57,12 +72,12 @@ class Fit(msgspec.Struct, frozen=True):
     fits: bool | None
 
 
-def budget(profile: HardwareProfile, placement: Placement) -> Budget:
+def budget(profile: HardwareProfile, placement: Placement, limit: int | None = None) -> Budget:
     memory = profile.memory
     size = memory.limit or memory.total
     headroom = round(min(max(HEADROOM * (size or 0), LEAST_HEADROOM), MOST_HEADROOM))
     ram = None if memory.available is None else max(0, memory.available - headroom)
-    return Budget(ram, placement.room, memory.available, headroom)
+    return Budget(ram, placement.room, memory.available, headroom, limit)
 
 
 def fit(
@@ -72,11 +87,19 @@ def fit(
     budget: Budget,
     isa: Collection[str],
     gpu: Gpu | None,
+    *,
+    daemon_runs: bool = False,
 ) -> Fit:
-    """The best configuration that fits; if none does, the one that is least too much."""
+    """Return the best configuration that fits; if none does, the one that is least too much.
+
+    Args:
+        daemon_runs: the processes that all models share are there already, and out of the budget.
+    """
     least: Fit | None = None
     for config in ladder(base, header, settings, budget, isa, gpu):
         memory = estimate(header, config, isa, api=gpu.api if gpu else None, shared=bool(gpu and gpu.shared))
+        if daemon_runs:
+            memory = replace(memory, daemon=0)
         if not any(budget.excess(memory)):
             return Fit(config, memory, None if budget.ram is None else True)
         if least is None or budget.excess(memory) < budget.excess(least.memory):
@@ -145,7 +168,7 @@ def _caches(
 ) -> Iterator[EngineConfig]:
     """The KV cache in streams, then in a pool, each for fewer and fewer answers at once."""
     token = kv_token_bytes(header, base.kv_type)
-    share = None if budget.available is None or base.gpu_layers else KV_SHARE * budget.available
+    share = None if budget.usable is None or base.gpu_layers else KV_SHARE * budget.usable
     unified = settings.layout == "unified" or settings.cells is not None or base.gpu_layers != 0
     exact = settings.kv_type is not None or base.kv_type not in QUANTIZED
     if settings.layout == "streams" or (not unified and exact):

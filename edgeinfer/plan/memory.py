@@ -19,11 +19,11 @@ from edgeinfer.plan.repack import repacked_bytes
 KV_BYTES: dict[str, float] = {"f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Of one cache element."""
 
-PROCESSES = 115_000_000
-"""The daemon, the template process and the grammar process: 57, 24 and 33 MB resident."""
+DAEMON = 115_000_000
+"""The daemon, the template process and the grammar process: 57, 24 and 33 MB resident, however many models there are."""
 
 WORKER = 64_000_000
-"""The worker before it has a model: Python, numpy, llama.cpp's libraries, llguidance."""
+"""A worker before it has a model: Python, numpy, llama.cpp's libraries, llguidance. Each model has its own."""
 
 TOKEN = 620
 """What a token of the vocabulary takes in the worker: llama.cpp's tables, ours, llguidance's trie."""
@@ -37,7 +37,7 @@ GPU_DRIVER = {"cuda": 300_000_000, "rocm": 300_000_000, "vulkan": 100_000_000, "
 
 
 class MemoryEstimate(msgspec.Struct, frozen=True):
-    """Bytes, all processes together.
+    """Bytes that one model takes, and the processes that serve it.
 
     Attributes:
         weights: in RAM as they lie in the file, mapped or read.
@@ -46,7 +46,8 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
             short.
         kv: the KV cache in RAM.
         compute: buffers of one computation, and the logits.
-        processes: everything else: Python, libraries, the vocabulary.
+        worker: the rest of the model's own process: Python, libraries, the vocabulary.
+        daemon: the processes that all models share; 0 for a model that is planned beside loaded ones.
         gpu_weights, gpu_kv, gpu_compute: on the GPU.
         shared: the GPU's memory is the RAM.
         embeddings: what a chat model takes beyond all of this once it is asked for embeddings.
@@ -57,7 +58,8 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
     stale: int = 0
     kv: int = 0
     compute: int = 0
-    processes: int = 0
+    worker: int = 0
+    daemon: int = 0
     gpu_weights: int = 0
     gpu_kv: int = 0
     gpu_compute: int = 0
@@ -69,10 +71,25 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
         return self.gpu_weights + self.gpu_kv + self.gpu_compute
 
     @property
+    def processes(self) -> int:
+        """RAM of our processes that is neither weights nor buffers."""
+        return self.worker + self.daemon
+
+    @property
+    def ram(self) -> int:
+        """RAM that the model itself must have, without the processes that all models share."""
+        own = self.weights + self.repacked + self.kv + self.compute + self.worker
+        return own + (self.gpu if self.shared else 0)
+
+    @property
+    def model(self) -> int:
+        """Memory that the model itself must have, in RAM and on a GPU; `memory_limit_mb` limits the sum of these."""
+        return self.ram + (0 if self.shared else self.gpu)
+
+    @property
     def needed(self) -> int:
         """RAM that must be there."""
-        own = self.weights + self.repacked + self.kv + self.compute + self.processes
-        return own + (self.gpu if self.shared else 0)
+        return self.ram + self.daemon
 
     @property
     def total(self) -> int:
@@ -95,11 +112,11 @@ def estimate(
         api: of the GPU that has `config.gpu_layers`, and whether its memory is `shared` with the CPU.
     """
     if header is None:
-        return MemoryEstimate(0, processes=PROCESSES + WORKER)
+        return MemoryEstimate(0, worker=WORKER, daemon=DAEMON)
     net = network(header)
     kv = kv_token_bytes(header, config.kv_type) * cells(config) if net.generates else 0
     compute, output, work = compute_bytes(net, config)
-    processes = PROCESSES + WORKER + TOKEN * net.vocabulary
+    worker = WORKER + TOKEN * net.vocabulary
     weights = _weights(header, config, isa)
     embeddings = 0
     if net.generates:
@@ -109,7 +126,12 @@ def estimate(
         )
     if not config.gpu_layers:
         return msgspec.structs.replace(
-            weights, kv=kv, compute=compute + output + work, processes=processes, embeddings=embeddings
+            weights,
+            kv=kv,
+            compute=compute + output + work,
+            worker=worker,
+            daemon=DAEMON,
+            embeddings=embeddings,
         )
     share = min(1.0, layers_on_gpu(net, config.gpu_layers) / max(net.layers, 1))
     return msgspec.structs.replace(
@@ -117,7 +139,8 @@ def estimate(
         kv=round(kv * (1 - share)),
         # What is left on the CPU takes its part of one token's way, at most.
         compute=output + (0 if share == 1 else compute + work),
-        processes=processes + GPU_HOST.get(api or "", 0),
+        worker=worker + GPU_HOST.get(api or "", 0),
+        daemon=DAEMON,
         gpu_kv=round(kv * share),
         gpu_compute=compute + GPU_DRIVER.get(api or "", 0),
         shared=shared,

@@ -6,7 +6,7 @@ import msgspec
 
 from edgeinfer.gguf.header import Header
 from edgeinfer.plan.plan import Plan
-from edgeinfer.plan.reasons import MB
+from edgeinfer.plan.reasons import shortage
 
 QUALITY = (
     *("Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L"),
@@ -65,7 +65,4 @@ class Candidate(msgspec.Struct, frozen=True):
     @property
     def shortage(self) -> str:
         """What it needs and what there is, for one that does not fit."""
-        memory, room = self.plan.memory, self.plan.budget
-        if room.gpu is not None and memory.gpu > room.gpu:
-            return f"needs {memory.gpu / MB:,.0f} MB of the GPU, {room.gpu / MB:,.0f} may be taken"
-        return f"needs {memory.needed / MB:,.0f} MB, {(room.ram or 0) / MB:,.0f} may be taken"
+        return shortage(self.plan.memory, self.plan.budget)

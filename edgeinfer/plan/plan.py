@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from edgeinfer.plan.fit import QUANTIZED, Budget, Fit, budget, fit
 from edgeinfer.plan.gpu import Placement, placement
 from edgeinfer.plan.memory import MemoryEstimate
 from edgeinfer.plan.network import network
+from edgeinfer.plan.own_memory import HeldMemory, ModelMemory, without_memory
 from edgeinfer.plan.reasons import MB, reasons
 from edgeinfer.plan.speed import Speed, instruction_sets, predict
 from edgeinfer.plan.threads import threads
@@ -46,8 +48,15 @@ class Plan(msgspec.Struct, frozen=True):
     backend: Literal["llama.cpp"] = "llama.cpp"
 
 
-def make_plan(settings: Settings, profile: HardwareProfile | None = None) -> Plan:
-    """The plan for this machine, or for the one that `profile` describes, with what was measured on it.
+def make_plan(
+    settings: Settings, profile: HardwareProfile | None = None, beside: Sequence[ModelMemory] = ()
+) -> Plan:
+    """Plan the model that the settings name, with what was measured on this machine.
+
+    Args:
+        profile: the machine as it is, with the memory of loaded models not available; None: detect it.
+        beside: models that are loaded and stay. What they count on and have not taken yet is left to them, and
+            what they take counts against `memory_limit_mb`.
 
     Raises:
         ModelNotFound, ModelLoadFailed: the model is not there, or is no GGUF file.
@@ -57,13 +66,18 @@ def make_plan(settings: Settings, profile: HardwareProfile | None = None) -> Pla
     store = Store.of(settings)
     model = find(settings.model, store)
     profile = profile or detect()
-    return plan(model, profile, settings, calibrations.load(store.root, profile))
+    return plan(model, profile, settings, calibrations.load(store.root, profile), beside)
 
 
 def plan(
-    model: Model, profile: HardwareProfile, settings: Settings, calibration: Calibration | None = None
+    model: Model,
+    profile: HardwareProfile,
+    settings: Settings,
+    calibration: Calibration | None = None,
+    beside: Sequence[ModelMemory] = (),
 ) -> Plan:
-    """As make_plan, from facts alone."""
+    """Plan a model as make_plan does, from facts alone."""
+    profile = without_memory(profile, sum((other.pending for other in beside), HeldMemory()))
     header = model.header
     place = _place(profile, settings)
     threading = threads(profile, header, calibration, settings.threads)
@@ -76,19 +90,26 @@ def plan(
         step_ms=settings.step_ms,
     )
     _check(base, settings)
-    room = budget(profile, place)
-    found = fit(base, header, settings, room, instruction_sets(profile), place.gpu)
+    room = budget(profile, place, _limit(settings, beside))
+    found = fit(base, header, settings, room, instruction_sets(profile), place.gpu, daemon_runs=bool(beside))
     if found.fits is False and not settings.force:
         _refuse(found, room, profile, settings)
     return Plan(
         config=found.config,
-        reasons=reasons(found, room, settings, threading, place, header),
+        reasons=reasons(found, room, settings, threading, place, header, beside),
         tool_format=model.tool_format,
         memory=found.memory,
         budget=room,
         speed=predict(header, found.config.gpu_layers, profile, calibration, place.gpu),
         fits=found.fits,
     )
+
+
+def _limit(settings: Settings, beside: Sequence[ModelMemory]) -> int | None:
+    """Bytes of `memory_limit_mb` that the models beside leave."""
+    if settings.memory_limit_mb is None:
+        return None
+    return max(0, round(settings.memory_limit_mb * MB) - sum(other.predicted.model for other in beside))
 
 
 def _place(profile: HardwareProfile, settings: Settings) -> Placement:
@@ -146,6 +167,13 @@ def _refuse(found: Fit, room: Budget, profile: HardwareProfile, settings: Settin
             hint="lower --gpu-layers or leave it out; --force tries it",
         )
     given = [name for name in SIZES if getattr(settings, name) != getattr(Settings(), name)]
+    if settings.memory_limit_mb is not None and memory.model > settings.memory_limit_mb * MB:
+        raise DoesNotFit(
+            f"{name} takes {memory.model / MB:.0f} MB, and memory_limit_mb allows {settings.memory_limit_mb} for "
+            "all models",
+            param="memory_limit_mb",
+            hint="raise --memory-limit-mb or choose a smaller model; --force loads it anyway",
+        )
     most = profile.memory.limit or profile.memory.total
     if given and most is not None and memory.needed > most:
         less = "take a smaller model" if given == ["model"] else f"leave out --{given[0].replace('_', '-')}"

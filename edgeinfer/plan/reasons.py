@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from edgeinfer.gguf.header import Header
 from edgeinfer.plan.fit import PARALLEL, Budget, Fit
 from edgeinfer.plan.gpu import Placement
-from edgeinfer.plan.memory import cells, kv_token_bytes
+from edgeinfer.plan.memory import MemoryEstimate, cells, kv_token_bytes
+from edgeinfer.plan.own_memory import ModelMemory
 from edgeinfer.plan.threads import Threads
 from edgeinfer.settings import Settings
 
@@ -13,7 +16,13 @@ MB = 1e6
 
 
 def reasons(
-    found: Fit, room: Budget, settings: Settings, threading: Threads, place: Placement, header: Header | None
+    found: Fit,
+    room: Budget,
+    settings: Settings,
+    threading: Threads,
+    place: Placement,
+    header: Header | None,
+    beside: Sequence[ModelMemory] = (),
 ) -> list[str]:
     """Why `found` is as it is."""
     config = found.config
@@ -32,9 +41,10 @@ def reasons(
         ("ubatch", f"ubatch {config.ubatch}: fastest with flash_attention {_on(config.flash_attention)}"),
         ("mmap", _mmap(found)),
         ("repack", None if config.repack else "repack off: there is no room for copies of the weights"),
+        ("beside", _beside(beside)),
         ("memory", _memory(found, room)),
     ]
-    never_given = ("cpus", "ctx", "mmap", "repack", "memory")
+    never_given = ("cpus", "ctx", "mmap", "repack", "beside", "memory")
     return [why for name, why in said if why and (name in never_given or getattr(settings, name) is None)]
 
 
@@ -102,6 +112,14 @@ def _mmap(found: Fit) -> str | None:
     )
 
 
+def _beside(beside: Sequence[ModelMemory]) -> str | None:
+    if not beside:
+        return None
+    total = sum(other.predicted.model for other in beside)
+    others = "another model takes" if len(beside) == 1 else f"{len(beside)} other models take"
+    return f"memory shared: {others} {total / MB:.0f} MB"
+
+
 def _memory(found: Fit, room: Budget) -> str | None:
     """A warning: it is too much."""
     if found.fits is not False:
@@ -109,7 +127,18 @@ def _memory(found: Fit, room: Budget) -> str | None:
     memory = found.memory
     if room.gpu is not None and memory.gpu > room.gpu:
         return f"memory short: {memory.gpu / MB:.0f} MB on the GPU are more than the {room.gpu / MB:.0f} there are"
+    if room.limit is not None and memory.model > room.limit:
+        return f"memory short: {memory.model / MB:.0f} MB are needed, and memory_limit_mb leaves {room.limit / MB:.0f}"
     return (
         f"memory short: {memory.needed / MB:.0f} MB are needed, {(room.available or 0) / MB:.0f} are available "
         f"and {room.headroom / MB:.0f} of these are for the system"
     )
+
+
+def shortage(memory: MemoryEstimate, budget: Budget) -> str:
+    """Say what a model needs that does not fit, and what there is."""
+    if budget.gpu is not None and memory.gpu > budget.gpu:
+        return f"needs {memory.gpu / MB:,.0f} MB of the GPU, {budget.gpu / MB:,.0f} may be taken"
+    if budget.limit is not None and memory.model > budget.limit:
+        return f"needs {memory.model / MB:,.0f} MB, memory_limit_mb leaves {budget.limit / MB:,.0f}"
+    return f"needs {memory.needed / MB:,.0f} MB, {(budget.ram or 0) / MB:,.0f} may be taken"

@@ -6,18 +6,17 @@ import asyncio
 import logging
 import time
 
-import msgspec
-import psutil
 from msgspec.structs import replace
 
 from edgeinfer import log, settings
 from edgeinfer.backends.llama_cpp.handle import ModelFile, model_file
 from edgeinfer.backends.llama_cpp.safe_mode import changes
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.hardware import HardwareProfile, detect
-from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.hardware import detect
 from edgeinfer.notify import notify
 from edgeinfer.plan import Plan, make_plan
+from edgeinfer.plan.own_memory import ModelMemory, model_memory, with_memory
+from edgeinfer.plan.several import fits_beside
 from edgeinfer.server import audit
 from edgeinfer.server.state import Choices, Daemon, Reload
 from edgeinfer.settings import Loaded, Settings
@@ -37,6 +36,7 @@ RELOADED = frozenset(
         "ubatch",
         "gpu_layers",
         "force",
+        "memory_limit_mb",
         "step_ms",
         "drain_timeout",
         "log_level",
@@ -45,13 +45,6 @@ RELOADED = frozenset(
 """Settings that take effect without a restart."""
 
 logger = logging.getLogger(__name__)
-
-
-class Held(msgspec.Struct, frozen=True):
-    """Bytes that the worker holds, and that will be free once it has ended."""
-
-    ram: int
-    gpu: int
 
 
 class Reloader:
@@ -93,8 +86,8 @@ class Reloader:
 
     async def _reload(self, number: int) -> Reload:
         loaded = await asyncio.to_thread(self._read)
-        held = self._held()
-        plan = await asyncio.to_thread(_planned, self._reloaded(loaded), held)
+        running = model_memory(self._plan.memory, self._daemon.supervisor.worker_pid)
+        plan = await asyncio.to_thread(_planned, self._reloaded(loaded), running)
         warnings = self._warnings(loaded)
         for warning in warnings:
             logger.warning("%s", warning)
@@ -102,7 +95,7 @@ class Reloader:
         if (plan.config, file) == (before, self._file):
             self._switch(loaded, plan, file)
             return Reload(number, "done", f"serving {before.name}, as before", warnings)
-        if not (beside := _room_for_both(plan, held)):
+        if not (beside := fits_beside(plan, running)):
             found = "there is no memory for the old model and the new one: requests wait until the old one is gone"
             logger.warning("%s", found)
             warnings.append(found)
@@ -155,41 +148,7 @@ class Reloader:
         self._loaded = Loaded(replace(self._loaded.settings, **kept), sources)
         self._plan, self._file = plan, file
 
-    def _held(self) -> Held:
-        try:
-            pid = self._daemon.supervisor.worker_pid
-            memory = psutil.Process(pid).memory_info() if pid else None
-        except psutil.Error:
-            memory = None
-        # What is mapped from a file counts as available already.
-        own = memory.rss - getattr(memory, "shared", 0) if memory else 0
-        return Held(own, self._plan.memory.gpu if memory else 0)
 
-
-def _planned(wanted: Settings, held: Held) -> Plan:
-    """As if the worker that runs were gone."""
-    return make_plan(wanted, _without(detect(), held))
-
-
-def _without(profile: HardwareProfile, held: Held) -> HardwareProfile:
-    memory = profile.memory
-    if memory.available is not None:
-        most = memory.limit or memory.total
-        free = memory.available + held.ram
-        memory = replace(memory, available=min(free, most) if most else free)
-    return replace(profile, memory=memory, gpus=tuple(_freed(gpu, held.gpu) for gpu in profile.gpus))
-
-
-def _freed(gpu: Gpu, held: int) -> Gpu:
-    if gpu.available is None or gpu.shared:
-        return gpu
-    free = gpu.available + held
-    return replace(gpu, available=min(free, gpu.memory) if gpu.memory else free)
-
-
-def _room_for_both(plan: Plan, held: Held) -> bool:
-    """Whether it fits beside the worker that runs. Where nobody knows, it is taken for no."""
-    room, memory = plan.budget, plan.memory
-    if room.ram is None or memory.needed > room.ram - held.ram:
-        return False
-    return room.gpu is None or memory.gpu <= room.gpu - held.gpu
+def _planned(wanted: Settings, running: ModelMemory) -> Plan:
+    """Plan as if the worker that runs were gone."""
+    return make_plan(wanted, with_memory(detect(), running.held))

@@ -1,4 +1,4 @@
-"""What is detected on each recorded machine: tests/trees/README.md."""
+"""What is detected on each recorded machine: tests/hardware/trees/README.md."""
 
 from __future__ import annotations
 

@@ -11,9 +11,8 @@ from edgeinfer.plan import Choice, choose
 from edgeinfer.plan.offers import offers
 from edgeinfer.plan.threads import spelled
 from edgeinfer.settings import Settings
-from tests.support.paths import ROOT
+from tests.support.paths import DOCS, TREES
 
-TREES = ROOT / "tests" / "trees"
 RECORDS = sorted(path.name for path in TREES.iterdir() if path.is_dir())
 
 OFFERS = offers()
@@ -47,7 +46,7 @@ def facts(found: Choice) -> list[str]:
 
 def table() -> dict[str, list[str]]:
     """Record -> the cells after the machine's name."""
-    text = (ROOT / "docs" / "boards.md").read_text()
+    text = (DOCS / "boards.md").read_text()
     lines = text[text.index("| record |") :].partition("\n\n")[0].splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {row[0].strip("`"): row[2:] for row in rows}

@@ -19,18 +19,11 @@ from edgeinfer.plan.offer import QUALITY
 from edgeinfer.plan.offers import FLAGSHIP, kind, offers
 from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import catalogue
-from edgeinfer.store.predicted_header import predicted_header
-from tests.plan.test_fit import CARD, GB, R1, machine
+from tests.support.machines import CARD, GB, R1, machine, offer
 
 SMALL = "qwen3-0.6b"
 NANO = "edgeinfer-nano"
 ALL = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
-
-
-def offer(model: str, quant: str) -> Offer:
-    header = predicted_header(catalogue()[model], quant) or predicted_header(catalogue()[model], "Q4_0")
-    assert header is not None
-    return Offer(model, quant, header, header.size)
 
 
 def offered(*quants: str) -> list[Offer]:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from edgeinfer.errors import DoesNotFit
@@ -20,37 +15,12 @@ from edgeinfer.hardware.memory import Memory
 from edgeinfer.hardware.system import System
 from edgeinfer.plan import Plan, plan
 from edgeinfer.plan.calibration import Calibration
-from edgeinfer.plan.ours import held, without_us
 from edgeinfer.plan.threads import spelled, threads
 from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import catalogue
 from edgeinfer.store.lookup import Model
 from edgeinfer.store.predicted_header import predicted_header
-
-GB = 10**9
-R1 = "deepseek-r1-distill-qwen-1.5b"
-
-CARD = Gpu("nvidia", "Some card", "cuda", 12 * GB, 12 * GB, driver="580.1")
-MALI = Gpu("arm", "Mali-G610", shared=True)
-VIDEOCORE = Gpu("broadcom", "VideoCore VII", shared=True)
-INTEL = Gpu("intel", "Intel Graphics", "vulkan", 8 * GB, 8 * GB, shared=True, driver="i915")
-METAL = Gpu("apple", "Apple M2", "metal", 10 * GB, 8 * GB, shared=True, driver="Metal")
-
-
-def r1(quant: str = "Q4_K_M") -> Model:
-    return Model(R1, "/r1.gguf", predicted_header(catalogue()[R1], quant))
-
-
-def machine(available: float = 14, *gpus: Gpu, isa: str = "neon dotprod", **facts: Any) -> HardwareProfile:
-    """GB that are available, of 16."""
-    cores = [CpuClass([0, 1, 2, 3], None, None, None, tuple(isa.split()))]
-    known: dict[str, Any] = {
-        "cpus": cores,
-        "cpu_quota": None,
-        "memory": Memory(16 * GB, round(available * GB), None),
-        "gpus": gpus,
-    }
-    return HardwareProfile(**known | facts)
+from tests.support.machines import CARD, GB, INTEL, MALI, METAL, VIDEOCORE, machine, r1
 
 
 def planned(profile: HardwareProfile, quant: str = "Q4_K_M", **settings: Any) -> Plan:
@@ -292,34 +262,3 @@ def test_the_measured_number_of_threads_is_taken() -> None:
 def test_cpus_are_spelled_as_taskset_does(cpus: tuple[int, ...], text: str) -> None:
     """Runs in short."""
     assert text == spelled(cpus)
-
-
-def test_what_our_own_workers_hold_counts_as_available(tmp_path: Path) -> None:
-    """A plan made while the service runs is for the time when it is started anew."""
-    code = "import sys; block = bytearray(80_000_000); print(len(block), flush=True); sys.stdin.read()"
-    command = [sys.executable, "-c", code, "-m", "edgeinfer.backends.llama_cpp.worker.process"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
-        assert worker.stdout
-        worker.stdout.readline()
-        own = held([psutil.Process(worker.pid)])
-        found = without_us(machine(2)).memory.available or 0
-        worker.communicate()
-    assert 80_000_000 < own < 120_000_000
-    assert 2 * GB + 80_000_000 < found <= 16 * GB
-
-
-def test_other_processes_are_none_of_ours() -> None:
-    """Nor are those that are gone."""
-    assert 0 == held([psutil.Process(os.getpid())])
-    with subprocess.Popen(
-        [sys.executable, "-c", "", "-m", "edgeinfer.backends.llama_cpp.worker.process"]
-    ) as gone:
-        there = psutil.Process(gone.pid)
-    assert 0 == held([there])
-
-
-def test_no_more_is_available_than_there_is() -> None:
-    """Or than is known."""
-    assert GB == without_us(machine(memory=Memory(GB, GB, None))).memory.available
-    assert GB // 2 == without_us(machine(memory=Memory(GB, GB // 2, GB // 2))).memory.available
-    assert None is without_us(machine(memory=Memory(GB, None, None))).memory.available

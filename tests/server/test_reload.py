@@ -17,18 +17,12 @@ from typing import Any
 
 import httpx
 import pytest
-from msgspec.structs import replace
 
 from edgeinfer.cli.reload import _daemon_pid
 from edgeinfer.client.http import Target
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.hardware import HardwareProfile
-from edgeinfer.hardware.gpu import Gpu
-from edgeinfer.hardware.memory import Memory
-from edgeinfer.plan import MemoryEstimate, make_plan
-from edgeinfer.plan.fit import Budget
-from edgeinfer.server.reload import RELOADED, Held, _room_for_both, _without
-from edgeinfer.settings import FIELDS, Settings
+from edgeinfer.server.reload import RELOADED
+from edgeinfer.settings import FIELDS
 from tests.server.test_serve import Process, edgeinfer, stream
 from tests.support.paths import ROOT
 from tests.support.server import eventually
@@ -260,43 +254,3 @@ def test_every_setting_that_is_reloaded_exists() -> None:
     """And those that make the socket are not among them."""
     assert RELOADED <= FIELDS.keys()
     assert not RELOADED & {"host", "port", "uds", "api_key_file"}
-
-
-def test_the_plan_reckons_with_what_the_old_worker_will_free() -> None:
-    """But not beyond what there is; and a GPU's memory counts once where it is the RAM."""
-    profile = HardwareProfile(
-        cpus=[],
-        cpu_quota=None,
-        memory=Memory(total=1000, available=300, limit=None),
-        gpus=(
-            Gpu("nvidia", "a card", memory=100, available=20),
-            Gpu("apple", "a chip", memory=900, available=5, shared=True),
-            Gpu("amd", "another"),
-        ),
-    )
-    found = _without(profile, Held(ram=200, gpu=50))
-    assert (500, [70, 5, None]) == (found.memory.available, [gpu.available for gpu in found.gpus])
-    most = _without(profile, Held(ram=5000, gpu=5000))
-    assert (1000, 100) == (most.memory.available, most.gpus[0].available)
-
-
-@pytest.mark.parametrize(
-    ("needed", "gpu", "ram", "vram", "expected"),
-    [
-        (300, 0, 500, None, True),
-        (301, 0, 500, None, False),
-        (300, 0, None, None, False),
-        (100, 50, 500, 150, True),
-        (100, 51, 500, 150, False),
-    ],
-)
-def test_two_at_once_need_memory_for_both(
-    needed: int, gpu: int, ram: int | None, vram: int | None, expected: bool
-) -> None:
-    """What the old one holds is not there yet: 200 bytes, and 100 of the GPU."""
-    plan = replace(
-        make_plan(Settings(model="fake")),
-        memory=MemoryEstimate(needed, gpu_weights=gpu),
-        budget=Budget(ram, vram),
-    )
-    assert expected is _room_for_both(plan, Held(ram=200, gpu=100))

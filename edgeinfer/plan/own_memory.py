@@ -1,0 +1,117 @@
+"""Memory that our own workers hold, and machines as they would be without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import pairwise
+
+import msgspec
+import psutil
+from msgspec.structs import replace
+
+from edgeinfer.hardware import HardwareProfile
+from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.plan.memory import MemoryEstimate
+
+WORKER = ("-m", "edgeinfer.backends.llama_cpp.worker.process")
+
+
+class HeldMemory(msgspec.Struct, frozen=True):
+    """Bytes that a worker holds for itself: they are not available now, and will be once it has ended."""
+
+    ram: int = 0
+    gpu: int = 0
+
+    def __add__(self, other: HeldMemory) -> HeldMemory:
+        return HeldMemory(self.ram + other.ram, self.gpu + other.gpu)
+
+
+class ModelMemory(msgspec.Struct, frozen=True):
+    """Memory of one model that is loaded, or is to be.
+
+    Attributes:
+        predicted: what it was planned to take.
+        held: what its worker holds already; nothing before it has started.
+    """
+
+    predicted: MemoryEstimate
+    held: HeldMemory = HeldMemory()
+
+    @property
+    def pending(self) -> HeldMemory:
+        """Bytes that still look available, but that the model counts on: mapped weights, what is yet to be loaded."""
+        ram, gpu = self.predicted.ram - self.held.ram, self.predicted.gpu - self.held.gpu
+        return HeldMemory(max(0, ram), max(0, gpu))
+
+
+def model_memory(predicted: MemoryEstimate, pid: int | None) -> ModelMemory:
+    """Measure a model whose worker is the process `pid`; None: it has none.
+
+    A process's share of a GPU can't be measured everywhere: it is taken to be as predicted.
+    """
+    ram = held_by(pid) if pid else 0
+    return ModelMemory(predicted, HeldMemory(ram, predicted.gpu if ram else 0))
+
+
+def held_by(pid: int) -> int:
+    """Return the bytes of RAM that a process would give back; 0 where it is gone, or not ours to look at.
+
+    Pages that are mapped from a file are not counted: they are available already.
+    """
+    with suppress(psutil.Error):
+        usage = psutil.Process(pid).memory_info()
+        return max(0, usage.rss - getattr(usage, "shared", 0))
+    return 0
+
+
+def worker_pids(processes: Iterable[psutil.Process] | None = None) -> list[int]:
+    """Return the process ids of the workers among `processes`; None: of all that run."""
+    pids = []
+    for process in psutil.process_iter() if processes is None else processes:
+        with suppress(psutil.Error):
+            if WORKER in pairwise(process.cmdline()):
+                pids.append(process.pid)
+    return pids
+
+
+def without_workers(profile: HardwareProfile) -> HardwareProfile:
+    """Return this machine as it would be with no worker running.
+
+    For a plan that is made while the service runs, and that comes true once it is restarted.
+    """
+    return with_memory(profile, HeldMemory(sum(map(held_by, worker_pids()))))
+
+
+def with_memory(profile: HardwareProfile, freed: HeldMemory) -> HardwareProfile:
+    """Return the machine with `freed` available as well, up to what it has."""
+    memory = profile.memory
+    if memory.available is not None:
+        size, available = memory.limit or memory.total, memory.available + freed.ram
+        memory = replace(memory, available=min(available, size) if size else available)
+    return replace(profile, memory=memory, gpus=tuple(_freed(gpu, freed.gpu) for gpu in profile.gpus))
+
+
+def without_memory(profile: HardwareProfile, taken: HeldMemory) -> HardwareProfile:
+    """Return the machine with `taken` no longer available."""
+    memory = profile.memory
+    if memory.available is not None:
+        memory = replace(memory, available=max(0, memory.available - taken.ram))
+    return replace(profile, memory=memory, gpus=tuple(_taken(gpu, taken.gpu) for gpu in profile.gpus))
+
+
+def _freed(gpu: Gpu, size: int) -> Gpu:
+    if gpu.available is None or gpu.shared:
+        return gpu
+    available = gpu.available + size
+    return replace(gpu, available=min(available, gpu.memory) if gpu.memory else available)
+
+
+def _taken(gpu: Gpu, size: int) -> Gpu:
+    """A GPU that shares the RAM has no memory of its own that could be free: what it may use gets less."""
+    if gpu.memory is None:
+        return gpu
+    if gpu.shared:
+        return replace(gpu, memory=max(0, gpu.memory - size))
+    available = gpu.memory if gpu.available is None else gpu.available
+    return replace(gpu, available=max(0, available - size))
