@@ -9,9 +9,9 @@ import time
 from msgspec.structs import replace
 
 from edgeinfer import log, settings
-from edgeinfer.backends.llama_cpp.handle import ModelFile, model_file
 from edgeinfer.backends.llama_cpp.safe_mode import changes
 from edgeinfer.errors import EdgeinferError
+from edgeinfer.gguf.file_identity import FileIdentity, file_identity
 from edgeinfer.hardware import detect
 from edgeinfer.notify import notify
 from edgeinfer.plan import Plan, make_plan
@@ -58,7 +58,7 @@ class Reloader:
         self._daemon = daemon
         self._loaded = loaded
         self._plan = plan
-        self._file = model_file(plan.config.model)
+        self._file = file_identity(plan.config.model)
         self._turn = asyncio.Lock()
 
     async def reload(self) -> None:
@@ -91,7 +91,7 @@ class Reloader:
         warnings = self._warnings(loaded)
         for warning in warnings:
             logger.warning("%s", warning)
-        before, file = self._plan.config, model_file(plan.config.model)
+        before, file = self._plan.config, file_identity(plan.config.model)
         if (plan.config, file) == (before, self._file):
             self._switch(loaded, plan, file)
             return Reload(number, "done", f"serving {before.name}, as before", warnings)
@@ -134,7 +134,7 @@ class Reloader:
         new = {name: getattr(loaded.settings, name) for name in self._changed(loaded) if name in RELOADED}
         return replace(self._daemon.settings, **new)
 
-    def _switch(self, loaded: Loaded, plan: Plan, file: ModelFile) -> None:
+    def _switch(self, loaded: Loaded, plan: Plan, file: FileIdentity) -> None:
         daemon, level = self._daemon, self._daemon.settings.log_level
         daemon.settings = self._reloaded(loaded)
         sources = {

@@ -8,12 +8,12 @@ import msgspec
 
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound
 from edgeinfer.gguf.header import Header, read_header
+from edgeinfer.inference.fake_model import FAKE_MODEL, is_fake_model
 from edgeinfer.store.catalogue import PACKAGE, ModelSpec, catalogue, resolve_spec
 from edgeinfer.store.store import Store, Stored, problem, store_root
 from edgeinfer.store.toml_document import nearest
 
 BUNDLED = "edgeinfer-nano"
-FAKE = "fake"
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -39,8 +39,8 @@ def find(name: str | None, store: Store | None = None) -> Model:
     store = store or Store(store_root())
     if not name:
         return _newest_chat(store) or _bundled()
-    if name.split(":")[0] == FAKE:
-        return Model(FAKE, name, None)
+    if is_fake_model(name):
+        return Model(FAKE_MODEL, name, None)
     if is_path(name):
         return _file(name)
     wanted, _, quant = name.partition(":")

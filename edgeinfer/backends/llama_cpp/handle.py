@@ -7,7 +7,6 @@ import contextlib
 import logging
 import signal
 from collections.abc import AsyncGenerator, Sequence
-from pathlib import Path
 
 from edgeinfer.backends.llama_cpp.heartbeat import Heartbeat
 from edgeinfer.backends.llama_cpp.in_flight import Asked
@@ -34,6 +33,7 @@ from edgeinfer.backends.llama_cpp.waiting import within
 from edgeinfer.backends.llama_cpp.worker_exit import Death, oom_kills
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, NotReady, WorkerDied, revive
+from edgeinfer.gguf.file_identity import file_identity
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.types import Embeddings, ModelInfo
 from edgeinfer.ipc import frames
@@ -47,9 +47,6 @@ STOP = 5.0
 
 SAVING = 10.0
 """The same for what it keeps on disk."""
-
-ModelFile = tuple[str, int, int]
-"""Path, size and time of change: another file is another model, whatever its name."""
 
 
 class Worker:
@@ -71,7 +68,7 @@ class Worker:
         self.info: ModelInfo | None = None
         self.stats = EngineStats()
         self.load_seconds = 0.0
-        self.file = model_file(config.model)
+        self.file = file_identity(config.model)
         self.useful = False
         """It has answered something."""
         self.death: Death | None = None
@@ -266,14 +263,6 @@ class Worker:
                 self.send(Ping())
             elif self.heartbeat.hung:
                 self.kill(f"it hung: its engine was silent for {self.heartbeat.silence:.0f} s")
-
-
-def model_file(path: str) -> ModelFile:
-    """What is at `path` now."""
-    with contextlib.suppress(OSError):
-        found = Path(path).stat()
-        return str(Path(path).resolve()), found.st_size, found.st_mtime_ns
-    return path, 0, 0
 
 
 def died(death: Death) -> WorkerDied:

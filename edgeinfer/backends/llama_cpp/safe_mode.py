@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from edgeinfer.backends.llama_cpp.worker_exit import MEMORY, Death
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, NoGPU
+from edgeinfer.gguf.file_identity import file_identity
 
 log = logging.getLogger("edgeinfer.worker")
 
@@ -175,14 +176,11 @@ def remembered(path: Path) -> dict[str, Safer]:
 
 def _key(config: EngineConfig) -> str:
     """Another file, a file that was replaced, and another llama.cpp may well do without."""
-    size = changed = 0
-    with contextlib.suppress(OSError):
-        found = Path(config.model).stat()
-        size, changed = found.st_size, found.st_mtime_ns
+    file = file_identity(config.model)
     version = "?"
     with contextlib.suppress(metadata.PackageNotFoundError):
         version = metadata.version("llama-cpp-python")
-    return f"{config.model}\n{size} {changed} {version}"
+    return f"{config.model}\n{file.size} {file.mtime_ns} {version}"
 
 
 def _read(path: Path) -> dict[str, Safer]:

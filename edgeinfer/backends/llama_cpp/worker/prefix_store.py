@@ -21,6 +21,7 @@ import msgspec
 
 from edgeinfer.backends.llama_cpp.messages import Shelf
 from edgeinfer.engine.config import EngineConfig
+from edgeinfer.gguf.file_identity import file_identity
 
 if TYPE_CHECKING:
     from edgeinfer.engine.kv_cache import KVCache
@@ -142,12 +143,10 @@ def _own(directory: Path) -> None:
 def _fits(config: EngineConfig) -> str:
     """Everything that has to be the same, as a hash."""
     digest = hashlib.sha256()
-    with contextlib.suppress(OSError):
-        path = Path(config.model)
-        found = path.stat()
-        digest.update(f"{found.st_size} {found.st_mtime_ns}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(HEADER))
+    with contextlib.suppress(OSError), Path(config.model).open("rb") as file:
+        identity = file_identity(config.model)
+        digest.update(f"{identity.size} {identity.mtime_ns}".encode())
+        digest.update(file.read(HEADER))
     version = "?"
     with contextlib.suppress(metadata.PackageNotFoundError):
         version = metadata.version("llama-cpp-python")

@@ -13,12 +13,11 @@ from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row, Vocab
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import CONTROL, FakeBackend
 from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.inference.fake_model import FAKE_MODEL, fake_token_ms, is_fake_model
 from edgeinfer.inference.types import ModelInfo, Prompt, Span
 
 if TYPE_CHECKING:
     from edgeinfer.backends.llama_cpp.binding.embedder import Embedder
-
-FAKE = "fake"
 
 
 class Runtime(Protocol):
@@ -52,12 +51,7 @@ def open_runtime(config: EngineConfig, markers: Sequence[str] = ()) -> Runtime:
     Raises:
         ModelLoadFailed: it can't be loaded, or fails its self-test.
     """
-    return FakeRuntime(config) if is_fake(config.model) else LlamaRuntime(config, markers)
-
-
-def is_fake(model: str) -> bool:
-    """The model "fake", or "fake:MS" with so many milliseconds a token."""
-    return model.split(":")[0] == FAKE
+    return FakeRuntime(config) if is_fake_model(config.model) else LlamaRuntime(config, markers)
 
 
 class LlamaRuntime:
@@ -120,8 +114,7 @@ class FakeRuntime:
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        _, _, ms = config.model.partition(":")
-        backend = FakeBackend(config, ms_per_token=float(ms or 0))
+        backend = FakeBackend(config, ms_per_token=fake_token_ms(config.model))
         self.backend: Backend | None = backend
         self.vocab = backend.vocab
         self._embed = backend.embed
@@ -129,7 +122,7 @@ class FakeRuntime:
         self.info = ModelInfo(
             name=config.name,
             path=config.model,
-            architecture=FAKE,
+            architecture=FAKE_MODEL,
             description="a hash of the prompt, in letters",
             n_params=0,
             size=0,
