@@ -21,8 +21,7 @@ OFFER = 37
 
 def lines(profile: HardwareProfile, choice: Choice, width: int) -> Iterator[str]:
     """The plan for a person, within `width` columns."""
-    for label, text in describe(profile):
-        yield from _labelled(label, text, width)
+    yield from machine_lines(profile, width)
     yield ""
     offer, plan = choice.offer, choice.plan
     where = offer.path or f"{offer.size / 1e9:.2f} GB to download"
@@ -42,6 +41,11 @@ def lines(profile: HardwareProfile, choice: Choice, width: int) -> Iterator[str]
         yield ""
         yield f"{'not taken':<{OFFER}}{'memory':>9}{'tok/s':>7}"
         yield from map(_other, rest)
+
+
+def machine_lines(profile: HardwareProfile, width: int) -> Iterator[str]:
+    for label, text in describe(profile):
+        yield from _labelled(label, text, width)
 
 
 def _labelled(label: str, text: str, width: int) -> list[str]:
@@ -69,6 +73,8 @@ def memory(plan: Plan) -> list[tuple[str, int]]:
     ]
     found = [(label, amount) for label, amount in ram if amount]
     found.append(("RAM needed", parts.needed))
+    if room.limit is not None:
+        found.append(("memory_limit_mb leaves", room.limit))
     if room.available is not None:
         found += [("available", room.available), ("of it left to the system", room.headroom)]
     if parts.stale:
@@ -91,9 +97,12 @@ def _other(candidate: Candidate) -> str:
 
 
 def document(profile: HardwareProfile, choice: Choice) -> dict[str, Any]:
-    """The same for a program."""
+    """Return all of it, for a program."""
+    return {"machine": msgspec.to_builtins(profile), **choice_document(choice)}
+
+
+def choice_document(choice: Choice) -> dict[str, Any]:
     return {
-        "machine": msgspec.to_builtins(profile),
         "reasons": choice.reasons,
         **_facts(choice.offer.model, choice.offer.quant, choice.plan),
         "path": choice.offer.path,
@@ -109,7 +118,13 @@ def document(profile: HardwareProfile, choice: Choice) -> dict[str, Any]:
 
 def _facts(model: str, quant: str, plan: Plan) -> dict[str, Any]:
     parts, room = plan.memory, plan.budget
-    totals = {"needed": parts.needed, "total": parts.total, "gpu": parts.gpu}
+    totals = {
+        "processes": parts.processes,
+        "model": parts.model,
+        "needed": parts.needed,
+        "total": parts.total,
+        "gpu": parts.gpu,
+    }
     return {
         "model": model,
         "quant": quant,

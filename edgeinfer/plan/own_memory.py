@@ -31,7 +31,7 @@ class ModelMemory(msgspec.Struct, frozen=True):
     """Memory of one model that is loaded, or is to be.
 
     Attributes:
-        predicted: what it was planned to take.
+        predicted: what it was planned to take, with `daemon` only where that is yet to be started.
         held: what its worker holds already; nothing before it has started.
     """
 
@@ -41,17 +41,17 @@ class ModelMemory(msgspec.Struct, frozen=True):
     @property
     def pending(self) -> HeldMemory:
         """Bytes that still look available, but that the model counts on: mapped weights, what is yet to be loaded."""
-        ram, gpu = self.predicted.ram - self.held.ram, self.predicted.gpu - self.held.gpu
+        ram, gpu = self.predicted.needed - self.held.ram, self.predicted.gpu - self.held.gpu
         return HeldMemory(max(0, ram), max(0, gpu))
 
 
 def model_memory(predicted: MemoryEstimate, pid: int | None) -> ModelMemory:
-    """Measure a model whose worker is the process `pid`; None: it has none.
+    """Measure a model of a running daemon, whose worker is the process `pid`; None: it has none.
 
     A process's share of a GPU can't be measured everywhere: it is taken to be as predicted.
     """
     ram = held_by(pid) if pid else 0
-    return ModelMemory(predicted, HeldMemory(ram, predicted.gpu if ram else 0))
+    return ModelMemory(replace(predicted, daemon=0), HeldMemory(ram, predicted.gpu if ram else 0))
 
 
 def held_by(pid: int) -> int:

@@ -28,10 +28,10 @@ class Eviction(msgspec.Struct, frozen=True):
 class Wanted(msgspec.Struct, frozen=True):
     """A model to choose a quantization of, for `choose_several`; `choose` has the meaning of each."""
 
+    model: str | None
+    quant: str | None
     offers: Sequence[Offer]
     settings: Settings
-    model: str | None = None
-    quant: str | None = None
 
 
 def fits_beside(plan: Plan, running: ModelMemory) -> bool:

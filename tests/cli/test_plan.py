@@ -108,3 +108,47 @@ def test_the_configuration_of_this_machine_is_nothing_to_another(tmp_path: Path)
         tmp_path, "plan", "--root", str(TREES / "pi5-8gb"), EDGEINFER_MODEL="fake", EDGEINFER_THREADS="1"
     )
     assert "threads 4: " in done.stdout
+
+
+def test_several_models_are_planned_together(tmp_path: Path) -> None:
+    """Each with what those before it leave; the exit code says whether all fit."""
+    arguments = (
+        "plan",
+        "--root",
+        str(TREES / "pi4-2gb"),
+        "--model",
+        "qwen3-0.6b",
+        "--model",
+        "edgeinfer-nano",
+    )
+    done = run(tmp_path, *arguments)
+    assert (0, "") == (done.returncode, done.stderr)
+    table = done.stdout[done.stdout.index("model   ") :].splitlines()
+    assert ["memory", "left", "answers", "tok/s"] == table[0].split()[1:]
+    assert table[1].startswith("qwen3-0.6b:")
+    assert table[2].startswith("edgeinfer-nano:Q8_0 ")
+    assert 80 >= max(map(len, done.stdout.splitlines()))
+    twice = run(tmp_path, *arguments, "--model", "qwen3-1.7b")
+    assert 1 == twice.returncode
+    assert "qwen3-1.7b" in twice.stdout
+    assert "may be taken" in twice.stdout
+    assert "hint: " in twice.stdout
+
+
+def test_a_program_gets_several_models_too(tmp_path: Path) -> None:
+    """The ones that fit with all that one alone has, others with their error."""
+    names = ("qwen3-0.6b", "qwen3-1.7b:Q8_0")
+    arguments = [word for name in names for word in ("--model", name)]
+    done = run(tmp_path, "plan", "--root", str(TREES / "pi4-2gb"), *arguments, "--json")
+    first, second = json.loads(done.stdout)["models"]
+    assert (1, *names) == (done.returncode, first["name"], second["name"])
+    assert (True, False) == (first["fits"], second["fits"])
+    assert 0 <= first["left"] == first["budget"]["ram"] - first["memory"]["needed"]
+    assert "does_not_fit" == second["error"]["code"]
+
+
+def test_one_quantization_is_not_for_several_models(tmp_path: Path) -> None:
+    """Each has its own in its name."""
+    done = run(tmp_path, "plan", "--model", "a", "--model", "b", "--quant", "Q4_0")
+    assert 2 == done.returncode
+    assert "NAME:QUANT" in done.stderr

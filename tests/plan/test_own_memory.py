@@ -106,17 +106,18 @@ def test_two_at_once_need_memory_for_both(
 def test_what_a_model_counts_on_is_what_it_has_not_taken() -> None:
     """Mapped weights look available; a model that takes more than predicted counts on nothing more."""
     predicted = MemoryEstimate(1000, kv=200, worker=100, daemon=50, gpu_weights=70)
-    assert HeldMemory(800, 70) == ModelMemory(predicted, HeldMemory(500, 0)).pending
+    assert HeldMemory(850, 70) == ModelMemory(predicted, HeldMemory(500, 0)).pending
     assert HeldMemory(0, 0) == ModelMemory(predicted, HeldMemory(5000, 70)).pending
 
 
 def test_a_worker_is_measured_by_its_process_id() -> None:
     """One that is gone holds nothing, on a GPU neither."""
-    predicted = MemoryEstimate(1000, gpu_weights=70)
+    predicted = MemoryEstimate(1000, daemon=500, gpu_weights=70)
     here = model_memory(predicted, os.getpid())
     assert here.held.ram > 1_000_000
     assert 70 == here.held.gpu
-    assert ModelMemory(predicted) == model_memory(predicted, None)
+    assert 0 == here.pending.ram
+    assert HeldMemory(1000, 70) == model_memory(predicted, None).pending
 
 
 def test_memory_that_is_taken_is_not_available() -> None:

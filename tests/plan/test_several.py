@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware.memory import Memory
@@ -23,7 +24,7 @@ MB = 10**6
 def loaded(model: Plan, share: float = 1.0) -> ModelMemory:
     """Return a model that has taken a share of what it was planned to take."""
     held = HeldMemory(round(model.memory.ram * share), round(model.memory.gpu * share))
-    return ModelMemory(model.memory, held)
+    return ModelMemory(replace(model.memory, daemon=0), held)
 
 
 def reason(planned: Plan, beginning: str) -> str:
@@ -43,7 +44,7 @@ def test_each_model_is_planned_with_what_those_before_it_leave() -> None:
     last = plans["d"]
     assert isinstance(last, Plan)
     taken = sum(found.memory.model for found in (plans["a"], plans["b"]) if isinstance(found, Plan))
-    assert 7 * GB - taken == last.budget.available
+    assert 7 * GB - taken - DAEMON == last.budget.available
     assert f"memory shared: 2 other models take {taken / MB:.0f} MB" == reason(last, "memory shared")
 
 
@@ -148,7 +149,7 @@ def test_two_at_once_keep_to_the_limit(limit: int | None, fits: bool) -> None:
 
 
 def wanted(*quants: str, **settings: Any) -> Wanted:
-    return Wanted([offer(R1, quant) for quant in quants], Settings(**settings), R1)
+    return Wanted(R1, None, [offer(R1, quant) for quant in quants], Settings(**settings))
 
 
 def test_a_quantization_is_chosen_for_what_is_left() -> None:
