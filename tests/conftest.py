@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from edgeinfer.store.lookup import find
+from edgeinfer.store.lookup import find_model
 
 if TYPE_CHECKING:
     from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
@@ -35,7 +35,7 @@ hypothesis.settings.load_profile("tests")
 @pytest.fixture(scope="session")
 def model_file() -> Path:
     """A real model: the bundled one."""
-    return Path(find(None).path)
+    return Path(find_model(None).path)
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def install(
     from edgeinfer.cli.service import chosen
     from edgeinfer.errors import InvalidRequest, StoreError
     from edgeinfer.hardware import detect
-    from edgeinfer.hub.endpoint import endpoint
+    from edgeinfer.hub.endpoint import hub_endpoint
     from edgeinfer.install.selection import select
     from edgeinfer.plan.own_memory import without_workers
     from edgeinfer.service.install import install as put_in_place
@@ -81,7 +81,7 @@ def install(
         key: getattr(found.settings, key) for key, source in found.sources.items() if source.startswith("env")
     }
     loaded = replace(found.settings, force=force)
-    store, hub = Store.of(loaded), endpoint(offline=offline)
+    store, hub = Store.of(loaded), hub_endpoint(offline=offline)
     profile = without_workers(detect(models=store.root))
     measured = _calibration(store, profile, measure=calibrate and not dry_run)
     selection = select(profile, loaded, measured, store, hub, model=model, quant=quant, note=terminal.say)
@@ -141,11 +141,13 @@ def _obtain(selection: Selection, store: Store, hub: Endpoint) -> None:
 
     from edgeinfer.cli.progress import progress
     from edgeinfer.hardware.memory import memory
-    from edgeinfer.hub.ensure_installed import obtain
+    from edgeinfer.hub.ensure_installed import ensure_installed
 
     if selection.published:
         quant, available = selection.choice.offer.quant, memory(Path("/")).available
-        obtain(selection.published, quant, store, progress(), hub=hub, update=True, available=available)
+        ensure_installed(
+            selection.published, quant, store, progress(), hub=hub, update=True, available=available
+        )
 
 
 def _drafted(

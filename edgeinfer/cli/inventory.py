@@ -10,10 +10,17 @@ from typing import Any
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.store.catalogue import ModelSpec, catalogue
-from edgeinfer.store.external_stores import Found
-from edgeinfer.store.lookup import BUNDLED, canonical, find, is_path, recorded, roles
+from edgeinfer.store.external_stores import ExternalFile
+from edgeinfer.store.lookup import (
+    BUNDLED_MODEL,
+    catalogue_name,
+    find_model,
+    is_file_reference,
+    model_roles,
+    recorded_models,
+)
 from edgeinfer.store.progress import size_text
-from edgeinfer.store.store import Store, Stored, problem
+from edgeinfer.store.store import Store, StoredModel, model_problem
 
 Facts = dict[str, Any]
 
@@ -24,28 +31,28 @@ WIDTH = 14
 def installed(store: Store) -> list[Facts]:
     """Every model that there is, the bundled one first, then as they came."""
     known = catalogue()
-    bundled = find(BUNDLED, Store(Path("/nowhere")))
+    bundled = find_model(BUNDLED_MODEL, Store(Path("/nowhere")))
     first = {
-        "name": BUNDLED,
+        "name": BUNDLED_MODEL,
         "quant": None,
         "size": bundled.header.size if bundled.header else None,
         "origin": "bundled",
-        "roles": known[BUNDLED].roles,
+        "roles": known[BUNDLED_MODEL].roles,
         "path": bundled.path,
         "problem": None,
     }
     return [first, *(of_stored(stored, known.get(stored.name)) for stored in store.recorded())]
 
 
-def of_stored(stored: Stored, spec: ModelSpec | None) -> Facts:
+def of_stored(stored: StoredModel, spec: ModelSpec | None) -> Facts:
     return {
         "name": stored.name,
         "quant": stored.quant,
         "size": stored.size,
         "origin": stored.origin,
-        "roles": list(roles(stored, spec)),
+        "roles": list(model_roles(stored, spec)),
         "path": str(stored.path),
-        "problem": problem(stored),
+        "problem": model_problem(stored),
         "sha256": stored.sha256,
         "repo": stored.repo,
         "revision": stored.revision,
@@ -85,20 +92,20 @@ def facts(name: str, store: Store) -> Facts:
         ModelNotFound, ModelLoadFailed: as `find`.
     """
     known = catalogue()
-    records = [] if is_path(name) else recorded(name, store)
+    records = [] if is_file_reference(name) else recorded_models(name, store)
     if records:
-        stored = max(records, key=lambda s: (problem(s) is None, s.added))
+        stored = max(records, key=lambda s: (model_problem(s) is None, s.added))
         spec = known.get(stored.name)
         found = of_stored(stored, spec) | (_of_catalogue(spec) if spec else {})
         return found | ({} if found["problem"] else _of_header(stored.path))
     try:
-        model = find(name, store)
+        model = find_model(name, store)
     except ModelNotFound:
-        spec = known.get(canonical(name))
+        spec = known.get(catalogue_name(name))
         if spec is None:
             raise
-        return of_spec(canonical(name), spec)
-    spec = known.get(model.name) if model.name == BUNDLED else None
+        return of_spec(catalogue_name(name), spec)
+    spec = known.get(model.name) if model.name == BUNDLED_MODEL else None
     found = {"name": model.name, "origin": "bundled" if spec else "file", "path": model.path}
     return found | (_of_catalogue(spec) if spec else {}) | (_header(model.header) if model.header else {})
 
@@ -126,7 +133,7 @@ def _header(header: Header) -> Facts:
     }
 
 
-def candidates(store: Store, found: Iterable[Found]) -> list[Facts]:
+def candidates(store: Store, found: Iterable[ExternalFile]) -> list[Facts]:
     """What could be imported."""
     here = {stored.path for stored in store.recorded()}
     return [

@@ -68,7 +68,7 @@ def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[st
     """What is served to whom, and how the others use it."""
     from edgeinfer.server.http.sockets import is_loopback
     from edgeinfer.store.progress import size_text
-    from edgeinfer.store.store import SYSTEM
+    from edgeinfer.store.store import SYSTEM_STORE
 
     models = store.installed()
     count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
@@ -80,8 +80,8 @@ def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[st
         yield f"  {token}HF_ENDPOINT=http://{address}:{port} edgeinfer install --auto-quant"
     if is_loopback(host):
         yield "for this machine alone: --host 0.0.0.0 serves the network"
-    if not models and store.root != SYSTEM and (SYSTEM / "records").is_dir():
-        yield f"The system service has its own models: EDGEINFER_STORE={SYSTEM} edgeinfer mirror"
+    if not models and store.root != SYSTEM_STORE and (SYSTEM_STORE / "records").is_dir():
+        yield f"The system service has its own models: EDGEINFER_STORE={SYSTEM_STORE} edgeinfer mirror"
 
 
 def _addresses(host: str) -> list[str]:

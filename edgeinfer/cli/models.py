@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.store.external_stores import Found
-    from edgeinfer.store.store import Store, Stored
+    from edgeinfer.store.external_stores import ExternalFile
+    from edgeinfer.store.store import Store, StoredModel
 
 T = TypeVar("T")
 Source = Literal["hf", "ollama", "lmstudio"]
@@ -33,7 +33,7 @@ def ls(
     """
     from edgeinfer.cli import terminal
     from edgeinfer.cli.inventory import available, installed, table
-    from edgeinfer.store.store import SYSTEM
+    from edgeinfer.store.store import SYSTEM_STORE
 
     store = _store()
     rows = installed(store) + (available(store) if all else [])
@@ -43,8 +43,10 @@ def ls(
     terminal.write(table(rows))
     if len(rows) == 1:
         terminal.say("hint: edgeinfer pull NAME; the names: edgeinfer models ls --all")
-        if store.root != SYSTEM and (SYSTEM / "records").is_dir():
-            terminal.say(f"The system service has its own: EDGEINFER_STORE={SYSTEM} edgeinfer models ls")
+        if store.root != SYSTEM_STORE and (SYSTEM_STORE / "records").is_dir():
+            terminal.say(
+                f"The system service has its own: EDGEINFER_STORE={SYSTEM_STORE} edgeinfer models ls"
+            )
 
 
 def show(name: Name, json: Json = False) -> None:
@@ -178,15 +180,15 @@ def _store() -> Store:
     return Store.of(settings.load().settings)
 
 
-def _matching(store: Store, name: str) -> list[Stored]:
+def _matching(store: Store, name: str) -> list[StoredModel]:
     """What is recorded under a name, servable or not."""
     from edgeinfer.errors import ModelNotFound
-    from edgeinfer.store.lookup import BUNDLED, recorded
+    from edgeinfer.store.lookup import BUNDLED_MODEL, recorded_models
 
-    if found := recorded(name, store):
+    if found := recorded_models(name, store):
         return found
     hint = f"installed: {', '.join(f'{s.name}:{s.quant}' for s in store.recorded()) or 'nothing'}"
-    if name.lower() == BUNDLED:
+    if name.lower() == BUNDLED_MODEL:
         hint = "it is part of edgeinfer"
     raise ModelNotFound(f"{name!r} is not in the store", param="model", hint=hint)
 
@@ -202,15 +204,15 @@ def _confirmed(question: str) -> bool:
     return typer.confirm(question, err=True)
 
 
-def _chosen(what: str | None, source: Source | None) -> list[Found]:
+def _chosen(what: str | None, source: Source | None) -> list[ExternalFile]:
     """What is to be imported."""
     from edgeinfer.errors import ModelNotFound
-    from edgeinfer.store.imports import find_models, from_file
-    from edgeinfer.store.lookup import is_path
+    from edgeinfer.store.imports import external_file, find_external_files
+    from edgeinfer.store.lookup import is_file_reference
 
-    if what is not None and source is None and (is_path(what) or Path(what).expanduser().is_file()):
-        return [from_file(Path(what))]
-    found = find_models(source)
+    if what is not None and source is None and (is_file_reference(what) or Path(what).expanduser().is_file()):
+        return [external_file(Path(what))]
+    found = find_external_files(source)
     if what is not None:
         name, _, quant = what.lower().partition(":")
         found = [f for f in found if f.name.lower() == name and quant in ("", (f.quant or "").lower())]
@@ -226,9 +228,9 @@ def _chosen(what: str | None, source: Source | None) -> list[Found]:
 def _list_others(store: Store, *, json: bool) -> None:
     from edgeinfer.cli import terminal
     from edgeinfer.cli.inventory import candidates, candidates_table
-    from edgeinfer.store.imports import find_models
+    from edgeinfer.store.imports import find_external_files
 
-    rows = candidates(store, find_models())
+    rows = candidates(store, find_external_files())
     if json:
         _print_json(rows)
     elif rows:
@@ -238,22 +240,22 @@ def _list_others(store: Store, *, json: bool) -> None:
         terminal.say("neither Hugging Face's cache, Ollama nor LM Studio has models here")
 
 
-def _add(store: Store, found: Found, name: str | None, *, alone: bool) -> Stored | None:
+def _add(store: Store, found: ExternalFile, name: str | None, *, alone: bool) -> StoredModel | None:
     """The model that was made of it. None where it can't be, if others are still to come."""
     from edgeinfer.cli import terminal
     from edgeinfer.errors import EdgeinferError
-    from edgeinfer.store.imports import add
-    from edgeinfer.store.store import SYSTEM
+    from edgeinfer.store.imports import import_file
+    from edgeinfer.store.store import SYSTEM_STORE
 
     try:
-        stored = _reading(str(found.path), found.size, functools.partial(add, store, found, name))
+        stored = _reading(str(found.path), found.size, functools.partial(import_file, store, found, name))
     except EdgeinferError as e:
         if alone:
             raise
         terminal.report(e)
         return None
     top = Path(*stored.path.parts[:2])
-    if store.root == SYSTEM and top in (Path("/home"), Path("/root")):
+    if store.root == SYSTEM_STORE and top in (Path("/home"), Path("/root")):
         terminal.say(
             f"The system service cannot read below {top}: put the file elsewhere and import it there."
         )
@@ -271,7 +273,7 @@ def _reading(title: str, size: int, job: Callable[[Callable[[int], None]], T]) -
         if not done:
             shown.begin(title, size)
         done += n
-        shown.at(done)
+        shown.update(done)
 
     try:
         return job(advance)

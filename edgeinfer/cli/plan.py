@@ -94,11 +94,11 @@ def _offers(
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.plan import Offer
     from edgeinfer.plan.offers import kind, offers
-    from edgeinfer.store.lookup import find, is_path
+    from edgeinfer.store.lookup import find_model, is_file_reference
 
     if not name:
         return None, quant, offers(None, store)
-    if not is_path(name):
+    if not is_file_reference(name):
         plain, _, own_quant = name.partition(":")
         try:
             found = offers(plain, store)
@@ -106,7 +106,7 @@ def _offers(
         except ModelNotFound:
             if store is None:
                 raise
-    model = find(name, store)
+    model = find_model(name, store)
     if model.header is None:  # the fake
         return None, quant, offers(None, store)
     offer = Offer(

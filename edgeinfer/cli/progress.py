@@ -45,7 +45,7 @@ class Lines:
         self._seen = deque([(self._said, done)])
         terminal.say(f"{title}: {size_text(total)}")
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         if done < self._done:
             self._seen.clear()
         self._done, now = done, self._clock()
@@ -56,7 +56,7 @@ class Lines:
                 self._seen.popleft()
             terminal.say(self._line())
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         terminal.say(text)
 
     def end(self) -> None:
@@ -96,11 +96,11 @@ class Bar:
         self._bar.add_task(terminal.harmless(title), total=total, completed=done)
         self._bar.start()
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         if self._bar:
             self._bar.update(self._bar.task_ids[0], completed=done)
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         if self._bar:
             self._bar.console.print(terminal.harmless(text))
         else:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.hub.download import Published
     from edgeinfer.hub.endpoint import Endpoint
-    from edgeinfer.hub.reference import Reference
+    from edgeinfer.hub.hub_index import RemoteFile
+    from edgeinfer.hub.reference import ModelReference
     from edgeinfer.plan import Offer
     from edgeinfer.settings import Settings
-    from edgeinfer.store.store import Store, Stored
+    from edgeinfer.store.store import Store, StoredModel
 
 
 def pull(
@@ -51,12 +51,12 @@ def pull(
 
     from edgeinfer import settings
     from edgeinfer.cli import terminal
-    from edgeinfer.hub.endpoint import endpoint
+    from edgeinfer.hub.endpoint import hub_endpoint
     from edgeinfer.store.store import Store
 
     wanted = _reference(model, quant, revision)
     loaded = settings.load().settings
-    store, hub = Store.of(loaded), endpoint(offline=offline)
+    store, hub = Store.of(loaded), hub_endpoint(offline=offline)
     try:
         stored = _pull(wanted, loaded, store, hub, update=update, requantize=requantize)
     except KeyboardInterrupt:
@@ -70,14 +70,14 @@ def pull(
         terminal.say(f"next: edgeinfer serve --model {stored.name}:{stored.quant}")
 
 
-def _reference(model: str, quant: str | None, revision: str | None) -> Reference:
+def _reference(model: str, quant: str | None, revision: str | None) -> ModelReference:
     import msgspec
 
     from edgeinfer.errors import InvalidRequest
-    from edgeinfer.hub.reference import parse
+    from edgeinfer.hub.reference import parse_reference
     from edgeinfer.store.names import name_problem, revision_problem
 
-    found = parse(model)
+    found = parse_reference(model)
     if quant is not None:
         if found.quant not in (None, quant.upper()) or name_problem(quant):
             raise InvalidRequest(f"--quant {quant} does not go with {model}", param="quant")
@@ -90,19 +90,19 @@ def _reference(model: str, quant: str | None, revision: str | None) -> Reference
 
 
 def _pull(
-    wanted: Reference, loaded: Settings, store: Store, hub: Endpoint, *, update: bool, requantize: bool
-) -> Stored:
+    wanted: ModelReference, loaded: Settings, store: Store, hub: Endpoint, *, update: bool, requantize: bool
+) -> StoredModel:
     from edgeinfer.cli import terminal
     from edgeinfer.cli.progress import progress
     from edgeinfer.errors import EdgeinferError
     from edgeinfer.hardware.memory import memory
-    from edgeinfer.hub.ensure_installed import installed, obtain, offers
+    from edgeinfer.hub.ensure_installed import available_files, ensure_installed, installed_model
 
-    present = installed(wanted, store)
+    present = installed_model(wanted, store)
     if hub.offline and present:
         return present
     try:
-        offered = offers(wanted, hub=hub)
+        offered = available_files(wanted, hub=hub)
     except EdgeinferError as e:
         if present is None or update:
             raise
@@ -112,7 +112,7 @@ def _pull(
     same = present if present and present.name == offered[0].name else None
     quant = wanted.quant or (same.quant if same else _suited(offered, loaded, store, hub))
     before = store.find(offered[0].name, quant)
-    stored = obtain(
+    stored = ensure_installed(
         offered,
         quant,
         store,
@@ -127,7 +127,7 @@ def _pull(
     return stored
 
 
-def _suited(offered: list[Published], loaded: Settings, store: Store, hub: Endpoint) -> str:
+def _suited(offered: list[RemoteFile], loaded: Settings, store: Store, hub: Endpoint) -> str:
     """The quantization that suits this machine, of those that are published or here."""
     from edgeinfer.cli import terminal
     from edgeinfer.errors import DoesNotFit
@@ -152,11 +152,11 @@ def _suited(offered: list[Published], loaded: Settings, store: Store, hub: Endpo
     return choice.offer.quant
 
 
-def _offers(name: str, offered: list[Published], store: Store, hub: Endpoint) -> list[Offer]:
+def _offers(name: str, offered: list[RemoteFile], store: Store, hub: Endpoint) -> list[Offer]:
     """What the plan can choose of. Of a model whose shape the catalogue does not have one header is read."""
     from edgeinfer.errors import ModelNotFound
-    from edgeinfer.gguf.requantized import converted
-    from edgeinfer.hub.download import header_of
+    from edgeinfer.gguf.requantized import requantized
+    from edgeinfer.hub.download import remote_header
     from edgeinfer.plan import Offer
     from edgeinfer.plan.offers import offers
     from edgeinfer.store.catalogue import catalogue
@@ -166,8 +166,8 @@ def _offers(name: str, offered: list[Published], store: Store, hub: Endpoint) ->
     if name in catalogue():
         found = [o for o in offers(name, store) if o.model == name and (o.path or o.quant in quants)]
     if not found:
-        header = header_of(min(offered, key=lambda one: one.size or 0), hub=hub)
-        known = [(quant, one, converted(header, quant)) for quant, one in quants.items()]
+        header = remote_header(min(offered, key=lambda one: one.size or 0), hub=hub)
+        known = [(quant, one, requantized(header, quant)) for quant, one in quants.items()]
         found = [Offer(name, quant, made, one.size or made.size) for quant, one, made in known if made]
     if not found:
         raise ModelNotFound(
@@ -178,5 +178,5 @@ def _offers(name: str, offered: list[Published], store: Store, hub: Endpoint) ->
     return found
 
 
-def _quants(offered: list[Published]) -> str:
+def _quants(offered: list[RemoteFile]) -> str:
     return ", ".join(dict.fromkeys(one.quant for one in offered))

@@ -30,7 +30,7 @@ from edgeinfer.doctor.examination import Check
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.site import Site
 from edgeinfer.plan import Plan
-from edgeinfer.store.store import OWN
+from edgeinfer.store.store import DAEMON_STATE
 
 HOUR = 3600.0
 """For reading all models: a card reads 100 GB in less."""
@@ -123,7 +123,7 @@ def _fallbacks(site: Site) -> list[Finding]:
     path = site.plan.config.model if isinstance(site.plan, Plan) else None
     status = site.status
     where = (status.manager, status.scope) if status is not None and status.installed else None
-    folder = OWN if where == ("systemd", "system") else site.store.root
+    folder = DAEMON_STATE if where == ("systemd", "system") else site.store.root
     return fallbacks.fallbacks(folder / fallbacks.FILE, path)
 
 

@@ -20,9 +20,9 @@ from edgeinfer.service import choice
 from edgeinfer.service.manager import ServiceManager, Status
 from edgeinfer.service.service import Service
 from edgeinfer.settings import Loaded, Settings
-from edgeinfer.store.lookup import BUNDLED, find
-from edgeinfer.store.progress import Progress, Quiet
-from edgeinfer.store.store import SYSTEM, Store, store_root
+from edgeinfer.store.lookup import BUNDLED_MODEL, find_model
+from edgeinfer.store.progress import NullProgress, Progress
+from edgeinfer.store.store import SYSTEM_STORE, Store, store_root
 
 
 class Site:
@@ -39,7 +39,7 @@ class Site:
         """`root`: of the machine. `fast`: files are not read whole. `progress` is told of those that are."""
         self.root = root
         self.fast = fast
-        self.progress = progress or Quiet()
+        self.progress = progress or NullProgress()
         self._environ = environ
 
     @cached_property
@@ -62,7 +62,7 @@ class Site:
         if status is None or not status.installed or status.scope == "user" or os.geteuid() == 0:
             return self._environ
         own = {name: value for name, value in self._environ.items() if not name.startswith("XDG_")}
-        return {**own, "HOME": str(SYSTEM), "STATE_DIRECTORY": str(SYSTEM)}
+        return {**own, "HOME": str(SYSTEM_STORE), "STATE_DIRECTORY": str(SYSTEM_STORE)}
 
     @cached_property
     def loaded(self) -> Loaded | SettingsError:
@@ -100,15 +100,17 @@ class Site:
         if isinstance(self.loaded, SettingsError):
             return self.loaded
         try:
-            return plan(find(self.settings.model, self.store), self.profile, self.settings, self.calibration)
+            return plan(
+                find_model(self.settings.model, self.store), self.profile, self.settings, self.calibration
+            )
         except EdgeinferError as e:
             return e
 
     @cached_property
     def bundled(self) -> EngineConfig:
         """How the bundled model runs here, with as little memory as it can do with."""
-        small = Settings(model=BUNDLED, ctx=512, parallel=1)
-        return plan(find(BUNDLED, self.store), self.profile, small).config
+        small = Settings(model=BUNDLED_MODEL, ctx=512, parallel=1)
+        return plan(find_model(BUNDLED_MODEL, self.store), self.profile, small).config
 
     @cached_property
     def answer(self) -> Answer:

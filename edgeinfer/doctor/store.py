@@ -10,9 +10,9 @@ import msgspec
 
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.store.disk import files_below
-from edgeinfer.store.free_space import RESERVE
-from edgeinfer.store.progress import Progress, Quiet, size_text
-from edgeinfer.store.store import Store, Stored, problem
+from edgeinfer.store.free_space import RESERVED_BYTES
+from edgeinfer.store.progress import NullProgress, Progress, size_text
+from edgeinfer.store.store import Store, StoredModel, model_problem
 
 STORE, DISK = "store", "disk"
 
@@ -29,7 +29,7 @@ def store(store: Store, *, fast: bool = False, progress: Progress | None = None)
     recorded = store.recorded()
     found = []
     for stored in recorded:
-        trouble = problem(stored) if fast else _verified(store, stored, progress or Quiet())
+        trouble = model_problem(stored) if fast else _verified(store, stored, progress or NullProgress())
         if trouble:
             name = f"{stored.name}:{stored.quant}"
             text = f"{name} cannot be served: {trouble} ({stored.path})"
@@ -43,7 +43,7 @@ def store(store: Store, *, fast: bool = False, progress: Progress | None = None)
     return found or [Finding(STORE, "ok", _sound(recorded, fast=fast))]
 
 
-def _sound(recorded: list[Stored], *, fast: bool) -> str:
+def _sound(recorded: list[StoredModel], *, fast: bool) -> str:
     if not recorded:
         return "no model is installed"
     count = "1 model" if len(recorded) == 1 else f"{len(recorded)} models"
@@ -51,7 +51,7 @@ def _sound(recorded: list[Stored], *, fast: bool) -> str:
     return f"{count}, {size_text(sum(stored.size for stored in recorded))}, {how}"
 
 
-def _verified(store: Store, stored: Stored, progress: Progress) -> str | None:
+def _verified(store: Store, stored: StoredModel, progress: Progress) -> str | None:
     progress.begin(f"{stored.name}:{stored.quant}", stored.size)
     try:
         return store.verify(stored, _counter(progress))
@@ -66,12 +66,12 @@ def _counter(progress: Progress) -> Callable[[int], None]:
     def advance(n: int) -> None:
         nonlocal done
         done += n
-        progress.at(done)
+        progress.update(done)
 
     return advance
 
 
-def _unknown(store: Store, recorded: list[Stored]) -> list[Path]:
+def _unknown(store: Store, recorded: list[StoredModel]) -> list[Path]:
     """Records that say nothing."""
     known = {f"{stored.name}@{stored.quant}.json" for stored in recorded}
     files = files_below(store.root / "records")
@@ -104,7 +104,7 @@ def disk(disk: Disk, place: Path) -> list[Finding]:
     if disk.inodes == 0:
         text = f"the disk of {place} can hold no more files"
         return [Finding(DISK, "error", text, "remove small files from it")]
-    if disk.free < RESERVE:
+    if disk.free < RESERVED_BYTES:
         return [Finding(DISK, "error", f"the disk of {place} is full: {size_text(disk.free)} are free", room)]
     if disk.free < LITTLE:
         text = f"{size_text(disk.free)} are free on the disk of {place}, too little for another model"

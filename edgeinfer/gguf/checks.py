@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from edgeinfer.gguf.reader import Value
 
-MOST_LAYERS = 512
-MOST_EXPERTS = 1024
+MAX_LAYERS = 512
+MAX_EXPERTS = 1024
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 
 ONE_HEAD_SIZE = frozenset(
@@ -16,7 +16,7 @@ ONE_HEAD_SIZE = frozenset(
 """Architectures whose keys, values and rotation must have the same size; of others some may differ."""
 
 RANGES = {
-    "block_count": (1, MOST_LAYERS),
+    "block_count": (1, MAX_LAYERS),
     "context_length": (1, 1 << 30),
     "embedding_length": (1, 1 << 20),
 }
@@ -28,7 +28,7 @@ EPSILONS = (
     "attention.group_norm_epsilon",
 )
 
-LEAST_ALIGNMENT = 32
+MIN_ALIGNMENT = 32
 """ggml's, where it computes with the file's own pages."""
 
 WHOLE_NUMBERS = frozenset({"I8", "I16", "I32", "I64", "F64"})
@@ -37,7 +37,7 @@ WHOLE_NUMBERS = frozenset({"I8", "I16", "I32", "I64", "F64"})
 
 def check_alignment(alignment: Value) -> int:
     """Raises ValueError for one that ggml can't work with."""
-    if type(alignment) is not int or alignment < LEAST_ALIGNMENT or alignment & (alignment - 1):
+    if type(alignment) is not int or alignment < MIN_ALIGNMENT or alignment & (alignment - 1):
         raise ValueError(f"its alignment is {_shown(alignment)}")
     return alignment
 
@@ -104,7 +104,7 @@ def _check_split(metadata: Mapping[str, Value]) -> None:
 def _check_experts(of_model: Mapping[str, Value]) -> None:
     experts, groups = _count(of_model, "expert_count"), _count(of_model, "expert_group_count")
     used = max(_counts(of_model, "expert_used_count"), default=0)
-    if not (used <= experts <= MOST_EXPERTS and (used > 0 or experts == 0)):
+    if not (used <= experts <= MAX_EXPERTS and (used > 0 or experts == 0)):
         raise ValueError(f"it uses {used} of {experts} experts")
     wrong = groups >= experts or experts % groups if groups else False
     if wrong or (groups > 1 and not 0 < _count(of_model, "expert_group_used_count") < groups):

@@ -17,7 +17,7 @@ import msgspec
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.gguf.checks import check_alignment, check_metadata, check_type
 from edgeinfer.gguf.ggml_types import TYPES
-from edgeinfer.gguf.reader import ARRAY, FetchRange, Reader, Value
+from edgeinfer.gguf.reader import ARRAY, FetchRange, HeaderReader, Value
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -25,11 +25,11 @@ ALIGNMENT = 32
 """Where general.alignment is missing."""
 
 TOKENS = "tokenizer.ggml.tokens"
-MOST_KEYS = 4096
-LONGEST_KEY = 256
-MOST_TENSORS = 1 << 16
-MOST_DIMENSIONS = 4
-LONGEST_NAME = 63
+MAX_KEYS = 4096
+MAX_KEY_LENGTH = 256
+MAX_TENSORS = 1 << 16
+MAX_DIMENSIONS = 4
+MAX_TENSOR_NAME = 63
 """Bytes of a tensor's name: ggml has room for them and a zero."""
 
 
@@ -115,7 +115,7 @@ def read_header(path: Path) -> Header:
                 file.seek(offset)
                 return file.read(n)
 
-            return _sound(str(path), Reader(fetch, os.fstat(file.fileno()).st_size, chunk=1 << 18))
+            return _sound(str(path), HeaderReader(fetch, os.fstat(file.fileno()).st_size, chunk=1 << 18))
     except OSError as e:
         raise ModelLoadFailed(f"{path}: {e.strerror}", param="model") from e
 
@@ -128,10 +128,10 @@ def read_remote_header(fetch_range: FetchRange, size: int, name: str = "the remo
     Raises:
         ModelLoadFailed: it is not a sound GGUF file.
     """
-    return _sound(name, Reader(fetch_range, size, chunk=1 << 20))
+    return _sound(name, HeaderReader(fetch_range, size, chunk=1 << 20))
 
 
-def _sound(name: str, reader: Reader) -> Header:
+def _sound(name: str, reader: HeaderReader) -> Header:
     try:
         return _read(reader)
     except (ValueError, EOFError) as e:
@@ -139,15 +139,15 @@ def _sound(name: str, reader: Reader) -> Header:
         raise ModelLoadFailed(f"{name} is not a sound GGUF file: {e}", param="model", hint=hint) from e
 
 
-def _read(reader: Reader) -> Header:
+def _read(reader: HeaderReader) -> Header:
     if reader.take(4) != MAGIC:
         raise ValueError("it does not begin with GGUF")
     if (version := reader.uint32()) not in VERSIONS:
         raise ValueError("it is big-endian" if version and not version & 0xFFFF else f"version {version}")
     n_tensors, n_keys = reader.uint64(), reader.uint64()
-    if n_keys > MOST_KEYS:
+    if n_keys > MAX_KEYS:
         raise ValueError(f"{n_keys} metadata keys")
-    if n_tensors > MOST_TENSORS:
+    if n_tensors > MAX_TENSORS:
         raise ValueError(f"{n_tensors} tensors")
     metadata, lengths = _metadata(reader, n_keys)
     check_metadata(metadata)
@@ -156,13 +156,13 @@ def _read(reader: Reader) -> Header:
     return Header(metadata, tensors, reader.size, lengths)
 
 
-def _metadata(reader: Reader, n: int) -> tuple[dict[str, Value], dict[str, int]]:
+def _metadata(reader: HeaderReader, n: int) -> tuple[dict[str, Value], dict[str, int]]:
     metadata: dict[str, Value] = {}
     lengths: dict[str, int] = {}
     seen: set[str] = set()
     for _ in range(n):
         key = reader.text()
-        if not key or len(key) > LONGEST_KEY or not key.isascii() or not key.isprintable():
+        if not key or len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
             raise ValueError("a key is empty, too long or not ASCII")
         if key in seen:
             raise ValueError(f"key {key!r} stands there twice")
@@ -178,7 +178,7 @@ def _metadata(reader: Reader, n: int) -> tuple[dict[str, Value], dict[str, int]]
     return metadata, lengths
 
 
-def _tensors(reader: Reader, n: int, alignment: int) -> list[Tensor]:
+def _tensors(reader: HeaderReader, n: int, alignment: int) -> list[Tensor]:
     """The tensors follow each other without a gap but what aligns them, as llama.cpp demands."""
     found: dict[str, Tensor] = {}
     end = 0
@@ -199,13 +199,13 @@ def _tensors(reader: Reader, n: int, alignment: int) -> list[Tensor]:
     return [msgspec.structs.replace(tensor, offset=data + tensor.offset) for tensor in found.values()]
 
 
-def _tensor(reader: Reader) -> Tensor:
+def _tensor(reader: HeaderReader) -> Tensor:
     """The next one; its offset is within the data."""
     name = reader.text()
-    if not name or len(name) > LONGEST_NAME or not name.isascii() or not name.isprintable():
+    if not name or len(name) > MAX_TENSOR_NAME or not name.isascii() or not name.isprintable():
         raise ValueError("a tensor's name is empty, too long or not ASCII")
     n_dims = reader.uint32()
-    if not 1 <= n_dims <= MOST_DIMENSIONS:
+    if not 1 <= n_dims <= MAX_DIMENSIONS:
         raise ValueError(f"tensor {name!r} has {n_dims} dimensions")
     shape = tuple(reader.uint64() for _ in range(n_dims))
     kind = TYPES.get(number := reader.uint32())

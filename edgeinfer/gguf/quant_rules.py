@@ -6,7 +6,7 @@ import msgspec
 
 from edgeinfer.gguf.ggml_types import BY_NAME
 
-BASE = {
+BASE_TYPE = {
     "F32": "F32",
     "F16": "F16",
     "BF16": "BF16",
@@ -25,7 +25,7 @@ SMALLER_BLOCKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 """Where a row is no whole number of blocks of 256."""
 
 
-class Model(msgspec.Struct, frozen=True):
+class ModelTraits(msgspec.Struct, frozen=True):
     """What the rules ask of the whole model.
 
     Attributes:
@@ -42,11 +42,11 @@ class Model(msgspec.Struct, frozen=True):
     pure: bool = False
 
 
-def tensor_type(quant: str, model: Model, name: str, shape: tuple[int, ...], index: int) -> str:
+def tensor_type(quant: str, model: ModelTraits, name: str, shape: tuple[int, ...], index: int) -> str:
     """`index` counts the tensors of this name, layer by layer."""
     if len(shape) == 1 or name in ("shortconv.conv.weight", "token_types.weight"):
         return "F32"
-    base = BASE[quant]
+    base = BASE_TYPE[quant]
     if BY_NAME[base].block == 1:
         return base
     if model.pure:
@@ -54,7 +54,7 @@ def tensor_type(quant: str, model: Model, name: str, shape: tuple[int, ...], ind
     return _fitting(_wanted(quant, base, model, name, shape[0], index), shape[0])
 
 
-def _wanted(quant: str, base: str, model: Model, name: str, row: int, index: int) -> str:
+def _wanted(quant: str, base: str, model: ModelTraits, name: str, row: int, index: int) -> str:
     if name == "output.weight" or (model.tied and name == "token_embd.weight"):
         return "Q8_0" if base == "Q8_0" or row % BY_NAME[base].block else "Q6_K"
     if name in ("attn_v.weight", "attn_qkv.weight"):

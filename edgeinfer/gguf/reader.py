@@ -19,25 +19,25 @@ SCALARS = {
 }  # fmt: skip
 STRING, ARRAY, UINT64 = 8, 9, 10
 
-LONGEST_HEADER = 1 << 26
+MAX_HEADER_BYTES = 1 << 26
 """Bytes. The largest vocabularies, of 262,144 tokens, take 16 MB."""
 
-LONGEST_TEXT = 1 << 20
+MAX_TEXT_BYTES = 1 << 20
 """Bytes. Longer ones are passed over: what they say is llama.cpp's to read."""
 
-MOST_TEXT = 1 << 23
+MAX_TOTAL_TEXT_BYTES = 1 << 23
 """Bytes of all texts that are kept."""
 
-LONGEST_LIST = 512
+MAX_LIST_LENGTH = 512
 """Numbers in an array that is kept: one for each layer that llama.cpp can hold."""
 
-MOST_DISTINCT = 1 << 19
+MAX_DISTINCT_TEXTS = 1 << 19
 """Texts that are compared with each other."""
 
-LARGEST_CHUNK = 1 << 23
+MAX_CHUNK_BYTES = 1 << 23
 
 
-class Reader:
+class HeaderReader:
     """Raises ValueError where the file says what cannot be, EOFError where it breaks off."""
 
     def __init__(self, fetch: FetchRange, size: int, chunk: int) -> None:
@@ -72,12 +72,12 @@ class Reader:
     def text(self) -> str | None:
         """None for one that is too long to keep."""
         n = self.uint64()
-        if n > LONGEST_TEXT:
+        if n > MAX_TEXT_BYTES:
             self.skip(n)
             return None
         self._text += n
-        if self._text > MOST_TEXT:
-            raise ValueError(f"it has more than {MOST_TEXT} bytes of text")
+        if self._text > MAX_TOTAL_TEXT_BYTES:
+            raise ValueError(f"it has more than {MAX_TOTAL_TEXT_BYTES} bytes of text")
         return self.take(n).decode("utf-8", "replace")
 
     def value(self, kind: int) -> Value | None:
@@ -101,7 +101,7 @@ class Reader:
                 self._skip_texts(n)
             return n, None
         form = _form(kind)
-        if n > LONGEST_LIST:
+        if n > MAX_LIST_LENGTH:
             self.skip(n * form.size)
             return n, None
         return n, [v for (v,) in form.iter_unpack(self.take(n * form.size))]
@@ -118,7 +118,7 @@ class Reader:
             self.skip(at - self._at)
 
     def _distinct_texts(self, n: int) -> None:
-        if n > MOST_DISTINCT:
+        if n > MAX_DISTINCT_TEXTS:
             raise ValueError(f"it has {n} tokens")
         self._check(n * 8)
         length = SCALARS[UINT64].unpack_from
@@ -143,8 +143,8 @@ class Reader:
         end = self.offset + n
         if end > self.size:
             raise EOFError("a length runs past the end of the file")
-        if end > LONGEST_HEADER:
-            raise ValueError(f"its header has more than {LONGEST_HEADER} bytes")
+        if end > MAX_HEADER_BYTES:
+            raise ValueError(f"its header has more than {MAX_HEADER_BYTES} bytes")
 
     def _need(self, n: int) -> None:
         """Have the next `n` bytes in the window."""
@@ -158,7 +158,7 @@ class Reader:
         if len(found) < n - rest:
             raise EOFError(f"it ends after {at + len(found)} bytes of {self.size}")
         self._window, self._base, self._at = self._window[self._at :] + found, self.offset, 0
-        self._chunk = min(2 * self._chunk, LARGEST_CHUNK)
+        self._chunk = min(2 * self._chunk, MAX_CHUNK_BYTES)
 
 
 def _form(kind: int) -> struct.Struct:

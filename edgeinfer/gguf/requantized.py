@@ -10,18 +10,18 @@ from msgspec.structs import replace
 
 from edgeinfer.gguf.ggml_types import row_bytes
 from edgeinfer.gguf.header import ALIGNMENT, Header, Tensor
-from edgeinfer.gguf.quant_rules import BASE, Model, tensor_type
+from edgeinfer.gguf.quant_rules import BASE_TYPE, ModelTraits, tensor_type
 
 IN_LAYER = re.compile(r"blk\.(\d+)\.(.+)")
 
 
-def converted(header: Header, quant: str) -> Header | None:
+def requantized(header: Header, quant: str) -> Header | None:
     """What llama.cpp's quantizer would make of the file for `quant`; None where it is not known."""
-    if quant not in BASE:
+    if quant not in BASE_TYPE:
         return None
     names = [tensor.name for tensor in header.tensors]
     heads, kv_heads = header.number("attention.head_count"), header.per_layer("attention.head_count_kv")
-    model = Model(
+    model = ModelTraits(
         layers=header.number("block_count") or 0,
         attention_layers=sum(name.endswith(("attn_v.weight", "attn_qkv.weight")) for name in names),
         group=(heads or 1) // max([1, *(kv_heads or [])]),

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 from edgeinfer import __version__
 from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound, Offline
 from edgeinfer.hub.endpoint import Endpoint
-from edgeinfer.hub.retries import Trouble
+from edgeinfer.hub.retries import RetryableError
 from edgeinfer.log import escape
 from edgeinfer.store.progress import size_text
 
@@ -33,12 +33,12 @@ for _name in ("httpx", "httpcore", "httpx2", "httpcore2"):
     # They log addresses, and that of a gated file at the hub's storage is as good as a key to it.
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-LARGEST_ANSWER = 1 << 25
+RETRYABLE_STATUSES = (408, 425, 429, 500, 502, 503, 504)
+MAX_JSON_BYTES = 1 << 25
 """Bytes of an answer in JSON; a repository of a thousand files takes 1 MB."""
 
 
-class Connection:
+class HubConnection:
     """Raises Trouble for what may work later, EdgeinferError for what will not."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -47,19 +47,21 @@ class Connection:
         if endpoint.token:
             self._headers["Authorization"] = f"Bearer {endpoint.token}"
 
-    def json(self, repo: str, revision: str) -> bytes:
+    def repo_json(self, repo: str, revision: str) -> bytes:
         """What the hub says of a repository at a revision."""
         path = f"/api/models/{repo}/revision/{percent_encoded(revision, safe='')}?blobs=true"
         with self._open(self.endpoint.url + path, {}, repo) as response:
             found = bytearray()
             for piece in response.iter_bytes():
                 found += piece
-                if len(found) > LARGEST_ANSWER:
+                if len(found) > MAX_JSON_BYTES:
                     raise DownloadFailed(f"{self.endpoint.host} says more than can be about {repo}")
             return bytes(found)
 
     @contextlib.contextmanager
-    def file(self, repo: str, file: str, revision: str, start: int, end: int | None = None) -> Iterator[Any]:
+    def open_file(
+        self, repo: str, file: str, revision: str, start: int, end: int | None = None
+    ) -> Iterator[Any]:
         """The response with a file's bytes from `start` to before `end`, or from 0 where it ignores them."""
         url = f"{self.endpoint.url}/{repo}/resolve/{revision}/{percent_encoded(file)}"
         asked = (
@@ -75,7 +77,7 @@ class Connection:
         """The session follows redirects, and leaves the token out of those to another host."""
         if self.endpoint.offline:
             raise Offline(f"{repo} is not here, and the network is not to be used")
-        silence = self.endpoint.patience.silence
+        silence = self.endpoint.retry_policy.read_timeout
         try:
             with get_session().stream(
                 "GET", url, headers=self._headers | headers, timeout=silence, follow_redirects=True
@@ -96,15 +98,17 @@ class Connection:
                 hint="is the clock right? see: date; a proxy's certificate goes into SSL_CERT_FILE",
             )
         if "Timeout" in name:
-            return Trouble(f"{host} was silent for {self.endpoint.patience.silence:g} s")
+            return RetryableError(f"{host} was silent for {self.endpoint.retry_policy.read_timeout:g} s")
         words = escape(str(error))[:200] or name
-        return Trouble(f"no connection to {host}: {words}" if name == "ConnectError" else f"{host}: {words}")
+        return RetryableError(
+            f"no connection to {host}: {words}" if name == "ConnectError" else f"{host}: {words}"
+        )
 
     def _refused(self, response: Any, repo: str) -> NoReturn:
         status, host = response.status_code, _host(response)
         said = escape(response.headers.get("X-Error-Message") or "")[:200]
-        if status in TRANSIENT:
-            raise Trouble(f"{host} answers {status}{f' ({said})' if said else ''}", _wait(response))
+        if status in RETRYABLE_STATUSES:
+            raise RetryableError(f"{host} answers {status}{f' ({said})' if said else ''}", _wait(response))
         raise self._refusal(status, response.headers.get("X-Error-Code"), said, host, repo)
 
     def _refusal(self, status: int, code: str | None, said: str, host: str, repo: str) -> EdgeinferError:
@@ -153,16 +157,18 @@ def content_start(response: Any, size: int) -> int:
             r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)", response.headers.get("Content-Range", "")
         )
         if not found:
-            raise Trouble(f"{_host(response)} does not say which part of the file it sends")
+            raise RetryableError(f"{_host(response)} does not say which part of the file it sends")
         start, total = int(found[1]), found[2]
         if total != "*" and int(total) != size:
-            raise Trouble(f"{_host(response)} has {size_text(int(total))} of a file of {size_text(size)}")
+            raise RetryableError(
+                f"{_host(response)} has {size_text(int(total))} of a file of {size_text(size)}"
+            )
         return start
     length = response.headers.get("Content-Length")
     if length is not None and length != str(size):
-        raise Trouble(f"{_host(response)} has {escape(length)[:20]} bytes of a file of {size}")
+        raise RetryableError(f"{_host(response)} has {escape(length)[:20]} bytes of a file of {size}")
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise Trouble(f"{_host(response)} sends a web page in place of the file")
+        raise RetryableError(f"{_host(response)} sends a web page in place of the file")
     return 0
 
 

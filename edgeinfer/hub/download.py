@@ -12,42 +12,40 @@ from msgspec.structs import replace
 
 from edgeinfer.errors import DownloadFailed, HashMismatch, ModelLoadFailed, Offline, StoreBusy
 from edgeinfer.gguf.header import Header, read_header, read_remote_header
-from edgeinfer.hub.connection import Connection, content_start
-from edgeinfer.hub.endpoint import Endpoint, endpoint
-from edgeinfer.hub.hub_index import Published, in_parts, published, published_in
-from edgeinfer.hub.retries import FIRST_CONTACT, Retries, Trouble
-from edgeinfer.hub.transfer import Content, Transfer
-from edgeinfer.store.file_name import SPLIT, name_of_file
-from edgeinfer.store.progress import Progress, Quiet, size_text
-from edgeinfer.store.store import Store, Stored
+from edgeinfer.hub.connection import HubConnection, content_start
+from edgeinfer.hub.endpoint import Endpoint, hub_endpoint
+from edgeinfer.hub.hub_index import RemoteFile, split_file_error
+from edgeinfer.hub.retries import MAX_LISTING_ATTEMPTS, RetryableError, RetryState
+from edgeinfer.hub.transfer import FileContent, Transfer
+from edgeinfer.store.file_name import SPLIT, name_from_file
+from edgeinfer.store.progress import NullProgress, Progress, size_text
+from edgeinfer.store.store import Store, StoredModel
 
-__all__ = ["Published", "fetch", "header_of", "here", "published", "published_in"]
-
-ANOTHER_DAY = 24 * 3600.0
+MAX_LOCK_WAIT = 24 * 3600.0
 
 
-def header_of(published: Published, *, hub: Endpoint | None = None) -> Header:
+def remote_header(published: RemoteFile, *, hub: Endpoint | None = None) -> Header:
     """The header of a file that is not here yet: some megabytes, which the vocabulary takes.
 
     Raises:
         ModelLoadFailed: it is no sound GGUF file.
         DownloadFailed, EdgeinferError: it can't be had.
     """
-    hub = hub or endpoint()
+    hub = hub or hub_endpoint()
     content = _content(published)
-    connection = Connection(hub)
+    connection = HubConnection(hub)
 
     def fetch_range(offset: int, length: int) -> bytes:
         end = min(offset + length, content.size)
-        retries = Retries(hub, Quiet().note, FIRST_CONTACT)
-        return retries.call(lambda: _range(connection, published, content.size, offset, end))
+        retries = RetryState(hub, NullProgress().message, MAX_LISTING_ATTEMPTS)
+        return retries.call(lambda: _read_range(connection, published, content.size, offset, end))
 
     return read_remote_header(fetch_range, content.size, published.file)
 
 
-def fetch(
-    published: Published, store: Store, progress: Progress | None = None, *, hub: Endpoint | None = None
-) -> Stored:
+def download(
+    published: RemoteFile, store: Store, progress: Progress | None = None, *, hub: Endpoint | None = None
+) -> StoredModel:
     """Have a file in the store: whole, and what the hub and the catalogue say it is.
 
     Another process that fetches the same file is waited for.
@@ -56,11 +54,11 @@ def fetch(
         HashMismatch, DiskFull, DownloadFailed, StoreError, ModelLoadFailed: as they say. What came so far is
             kept, unless it is wrong.
     """
-    progress = progress or Quiet()
-    hub = hub or endpoint()
+    progress = progress or NullProgress()
+    hub = hub or hub_endpoint()
     if not published.name:
-        published = replace(published, name=name_of_file(published.file, published.repo))
-    if found := here(published, store):
+        published = replace(published, name=name_from_file(published.file, published.repo))
+    if found := installed_copy(published, store):
         return found
     content = _content(published)
     if content.sha256:
@@ -72,12 +70,12 @@ def fetch(
         try:
             held.enter_context(store.lock(key))
         except StoreBusy as busy:
-            progress.note(f"{busy.message}: waiting for it")
-            held.enter_context(store.lock(key, ANOTHER_DAY))
-        return here(published, store) or _fetch(published, content, store, progress, hub)
+            progress.message(f"{busy.message}: waiting for it")
+            held.enter_context(store.lock(key, MAX_LOCK_WAIT))
+        return installed_copy(published, store) or _download(published, content, store, progress, hub)
 
 
-def here(published: Published, store: Store) -> Stored | None:
+def installed_copy(published: RemoteFile, store: Store) -> StoredModel | None:
     """The model in the store that this file is. Where no hash is known the commit and the name must do."""
     found = store.find(published.name, published.quant)
     if found is None:
@@ -88,10 +86,12 @@ def here(published: Published, store: Store) -> Stored | None:
     return found if same == (found.repo, found.revision, found.file) or not published.confirmed else None
 
 
-def _fetch(published: Published, content: Content, store: Store, progress: Progress, hub: Endpoint) -> Stored:
-    partial = _partial(store, published, content)
+def _download(
+    published: RemoteFile, content: FileContent, store: Store, progress: Progress, hub: Endpoint
+) -> StoredModel:
+    partial = _partial_path(store, published, content)
     place = (published.repo, published.file, published.revision)
-    sha256 = Transfer(Connection(hub), place, content, partial, progress).run()
+    sha256 = Transfer(HubConnection(hub), place, content, partial, progress).run()
     try:
         _check_expected(published, sha256, hub)
         read_header(partial)
@@ -107,7 +107,7 @@ def _fetch(published: Published, content: Content, store: Store, progress: Progr
         ) from e
     return store.adopt(
         partial,
-        Stored(
+        StoredModel(
             name=published.name,
             quant=published.quant,
             path=partial,
@@ -121,7 +121,7 @@ def _fetch(published: Published, content: Content, store: Store, progress: Progr
     )
 
 
-def _check_expected(published: Published, sha256: str, hub: Endpoint) -> None:
+def _check_expected(published: RemoteFile, sha256: str, hub: Endpoint) -> None:
     if published.expected not in (None, sha256):
         raise HashMismatch(
             f"{published.file} of {published.repo} has the sha256 {sha256} on {hub.host}, "
@@ -130,7 +130,7 @@ def _check_expected(published: Published, sha256: str, hub: Endpoint) -> None:
         )
 
 
-def _partial(store: Store, published: Published, content: Content) -> Path:
+def _partial_path(store: Store, published: RemoteFile, content: FileContent) -> Path:
     """Where the file grows. What has come of the same content at another commit is taken over."""
     partial = store.incoming(published.repo, published.revision) / f"{content.digest}.part"
     if not partial.exists():
@@ -140,23 +140,23 @@ def _partial(store: Store, published: Published, content: Content) -> Path:
     return partial
 
 
-def _range(connection: Connection, published: Published, size: int, offset: int, end: int) -> bytes:
+def _read_range(connection: HubConnection, published: RemoteFile, size: int, offset: int, end: int) -> bytes:
     """Bytes `offset` to `end`. Of a server that knows no ranges everything before them is thrown away."""
     found = bytearray()
-    with connection.file(published.repo, published.file, published.revision, offset, end) as response:
+    with connection.open_file(published.repo, published.file, published.revision, offset, end) as response:
         start = content_start(response, size)
         if start > offset:
-            raise Trouble(f"the server sends from byte {start}, not from {offset}")
+            raise RetryableError(f"the server sends from byte {start}, not from {offset}")
         for piece in response.iter_raw():
             found += piece
             if start + len(found) >= end:
                 break
     if start + len(found) < end:
-        raise Trouble("the server ended within a range")
+        raise RetryableError("the server ended within a range")
     return bytes(found[offset - start : end - start])
 
 
-def _content(published: Published) -> Content:
+def _content(published: RemoteFile) -> FileContent:
     """What the file has to be; that must be known, or anything could be taken for it."""
     if not published.confirmed:
         size = f", {size_text(published.size)}" if published.size else ""
@@ -166,8 +166,8 @@ def _content(published: Published) -> Content:
             hint="leave out --offline and HF_HUB_OFFLINE, or pull it from a mirror: HF_ENDPOINT=http://BOARD:PORT",
         )
     if SPLIT.search(published.file):
-        raise in_parts(published.file)
-    content = Content(published.size or 0, published.sha256, published.git_sha1)
+        raise split_file_error(published.file)
+    content = FileContent(published.size or 0, published.sha256, published.git_sha1)
     if not content.size or not content.digest:
         raise DownloadFailed(
             f"the hub gives neither size nor hash of {published.file}, so it can't be checked"

@@ -5,42 +5,42 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from edgeinfer.errors import SettingsError
 
-PUBLIC = "https://huggingface.co"
+PUBLIC_HUB = "https://huggingface.co"
 TRUE = ("1", "ON", "YES", "TRUE")
 """What the client takes for true: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables"""
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Seconds, but for `attempts`.
+class RetryPolicy:
+    """Says how long to wait for a server, and how often to try again. Times are in seconds.
 
     Attributes:
-        silence: without a byte until a connection is given up.
-        attempts: failures in a row until a file is given up; one that brought something begins a new row.
-        pause: before the first new attempt; twice as long before each further one, up to `longest_pause`.
-        longest_wait: that a server may ask us to wait (Retry-After).
+        read_timeout: a connection that brings no byte for this long is given up.
+        max_attempts: consecutive failures after which a file is given up; any progress starts a new count.
+        backoff: pause before the second attempt; it doubles with each failure, up to `max_backoff`.
+        max_retry_after: longest pause that a server may ask for (Retry-After).
     """
 
-    silence: float = 30.0
-    attempts: int = 8
-    pause: float = 1.0
-    longest_pause: float = 30.0
-    longest_wait: float = 300.0
+    read_timeout: float = 30.0
+    max_attempts: int = 8
+    backoff: float = 1.0
+    max_backoff: float = 30.0
+    max_retry_after: float = 300.0
 
 
 @dataclass(frozen=True)
 class Endpoint:
     """A hub: its address without a slash at the end, and the token that is sent there and nowhere else."""
 
-    url: str = PUBLIC
+    url: str = PUBLIC_HUB
     token: str | None = field(default=None, repr=False)
     offline: bool = False
-    patience: Patience = Patience()
+    retry_policy: RetryPolicy = RetryPolicy()
 
     @property
     def host(self) -> str:
@@ -48,22 +48,22 @@ class Endpoint:
 
     @property
     def public(self) -> bool:
-        return self.url == PUBLIC
+        return self.url == PUBLIC_HUB
 
 
-def endpoint(*, offline: bool = False, environ: Mapping[str, str] = os.environ) -> Endpoint:
+def hub_endpoint(*, offline: bool = False, environ: Mapping[str, str] = os.environ) -> Endpoint:
     """The hub that the environment names: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT.
 
     Raises:
         SettingsError: one of them makes no sense.
     """
-    url = _address(environ.get("HF_ENDPOINT") or PUBLIC)
+    url = _address(environ.get("HF_ENDPOINT") or PUBLIC_HUB)
     offline = offline or any(
         environ.get(name, "").upper() in TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     )
-    patience = replace(Patience(), silence=_seconds("HF_HUB_DOWNLOAD_TIMEOUT", environ, Patience.silence))
+    read_timeout = _seconds("HF_HUB_DOWNLOAD_TIMEOUT", environ, RetryPolicy.read_timeout)
     token = None if offline else _token(url, environ)
-    return Endpoint(url, token, offline, patience)
+    return Endpoint(url, token, offline, RetryPolicy(read_timeout=read_timeout))
 
 
 def _address(url: str) -> str:
@@ -86,7 +86,11 @@ def _address(url: str) -> str:
 def _token(url: str, environ: Mapping[str, str]) -> str | None:
     """HF_TOKEN goes to whatever HF_ENDPOINT names; what `hf auth login` kept is for the public hub alone."""
     found = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
-    if not found and url == PUBLIC and environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() not in TRUE:
+    if (
+        not found
+        and url == PUBLIC_HUB
+        and environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() not in TRUE
+    ):
         from huggingface_hub import get_token
 
         found = get_token()

@@ -9,42 +9,43 @@ from pathlib import PurePosixPath
 import msgspec
 
 from edgeinfer.errors import InvalidRequest, ModelNotFound
-from edgeinfer.hub.download import Published, fetch, here, published, published_in
-from edgeinfer.hub.endpoint import Endpoint, endpoint
-from edgeinfer.hub.reference import Reference
+from edgeinfer.hub.download import download, installed_copy
+from edgeinfer.hub.endpoint import Endpoint, hub_endpoint
+from edgeinfer.hub.hub_index import RemoteFile, catalogue_files, repo_files
+from edgeinfer.hub.reference import ModelReference
 from edgeinfer.store import lookup as models
 from edgeinfer.store.catalogue import ModelSpec, catalogue, resolve_spec
-from edgeinfer.store.file_name import name_of_file
-from edgeinfer.store.free_space import check_room
-from edgeinfer.store.progress import Progress, Quiet, size_text
+from edgeinfer.store.file_name import name_from_file
+from edgeinfer.store.free_space import check_free_space
+from edgeinfer.store.progress import NullProgress, Progress, size_text
 from edgeinfer.store.quantize import LOSSY, can_make, check_memory, quantize, source_for
-from edgeinfer.store.store import Store, Stored
+from edgeinfer.store.store import Store, StoredModel
 
 
-def offers(wanted: Reference, *, hub: Endpoint | None = None) -> list[Published]:
+def available_files(wanted: ModelReference, *, hub: Endpoint | None = None) -> list[RemoteFile]:
     """The files that a reference can mean, each with the name that the model gets here.
 
     Raises:
         ModelNotFound: no such model, or nothing of it is published.
         DownloadFailed, Forbidden: the hub can't be asked.
     """
-    hub = hub or endpoint()
+    hub = hub or hub_endpoint()
     if wanted.name is not None:
         name, spec = resolve_spec(wanted.name)
         if spec.file is not None:
             hint = f"edgeinfer serve --model {name}"
             raise InvalidRequest(f"{name} comes with edgeinfer, so there is nothing to fetch", hint=hint)
-        return published(spec, name, revision=wanted.revision, hub=hub)
+        return catalogue_files(spec, name, revision=wanted.revision, hub=hub)
     assert wanted.repo
     known = catalogue()
-    found = published_in(wanted.repo, revision=wanted.revision or "main", file=wanted.file, hub=hub)
-    named = [msgspec.structs.replace(one, name=name_of(one.repo, one.file, known)) for one in found]
+    found = repo_files(wanted.repo, revision=wanted.revision or "main", file=wanted.file, hub=hub)
+    named = [msgspec.structs.replace(one, name=model_name(one.repo, one.file, known)) for one in found]
     return _one_model(named, wanted)
 
 
-def _one_model(offered: list[Published], wanted: Reference) -> list[Published]:
+def _one_model(offered: list[RemoteFile], wanted: ModelReference) -> list[RemoteFile]:
     """Those of the model that is meant. A repository may have files of several."""
-    models: dict[str, list[Published]] = {}
+    models: dict[str, list[RemoteFile]] = {}
     for one in offered:
         models.setdefault(one.name, []).append(one)
     meant = [m for m in models.values() if any(one.quant == wanted.quant for one in m)]
@@ -57,18 +58,18 @@ def _one_model(offered: list[Published], wanted: Reference) -> list[Published]:
     return max(meant or models.values(), key=len)
 
 
-def name_of(repo: str, file: str, known: dict[str, ModelSpec]) -> str:
+def model_name(repo: str, file: str, known: dict[str, ModelSpec]) -> str:
     """What the model of a file is called: as in the catalogue, where that has the file, else by the file's name."""
     for name, spec in known.items():
         if any(f.repo == repo and fnmatchcase(file.lower(), f.file.lower()) for f in spec.files):
             return name
-    return name_of_file(PurePosixPath(file).name, repo)
+    return name_from_file(PurePosixPath(file).name, repo)
 
 
-def installed(wanted: Reference, store: Store) -> Stored | None:
+def installed_model(wanted: ModelReference, store: Store) -> StoredModel | None:
     """The newest model here that a reference can mean."""
     if wanted.name is not None:
-        return models.installed(wanted.name, wanted.quant, store)
+        return models.installed_model(wanted.name, wanted.quant, store)
     return next(
         (
             stored
@@ -81,8 +82,8 @@ def installed(wanted: Reference, store: Store) -> Stored | None:
     )
 
 
-def obtain(
-    offered: Sequence[Published],
+def ensure_installed(
+    offered: Sequence[RemoteFile],
     quant: str,
     store: Store,
     progress: Progress | None = None,
@@ -91,7 +92,7 @@ def obtain(
     update: bool = False,
     requantize: bool = False,
     available: int | None = None,
-) -> Stored:
+) -> StoredModel:
     """The model in quantization `quant`, in the store.
 
     One that is here is taken even if the hub has a newer one, unless `update`. `available`: bytes of
@@ -101,21 +102,21 @@ def obtain(
         ModelNotFound: that quantization is not published, and can't be made of what is.
         EdgeinferError: as `fetch` and `quantize`.
     """
-    progress, hub = progress or Quiet(), hub or endpoint()
+    progress, hub = progress or NullProgress(), hub or hub_endpoint()
     quant = quant.upper()
     offer = next((one for one in offered if one.quant == quant), None)
     name = offered[0].name
     present = store.find(name, quant)
     if offer and present:
-        if here(offer, store):
+        if installed_copy(offer, store):
             return present
         if not update:
-            progress.note(f"the hub has another {name}:{quant} by now; to fetch it: --update")
+            progress.message(f"the hub has another {name}:{quant} by now; to fetch it: --update")
             return present
     if offer:
-        stored = fetch(offer, store, progress, hub=hub)
+        stored = download(offer, store, progress, hub=hub)
         if present and present.origin != "import" and present.path != stored.path:
-            progress.note(
+            progress.message(
                 "the file it replaces may still be served; to free its room: edgeinfer models prune"
             )
         return stored
@@ -128,7 +129,7 @@ def obtain(
 
 
 def _make(
-    offer: Published,
+    offer: RemoteFile,
     quant: str,
     store: Store,
     progress: Progress,
@@ -136,24 +137,24 @@ def _make(
     *,
     requantize: bool,
     available: int | None,
-) -> Stored:
+) -> StoredModel:
     """Fetch what it is made of, make it, and keep the former only if it was here before."""
     check_memory(available)
     had = store.find(offer.name, offer.quant)
-    progress.note(f"nobody has published {offer.name}:{quant}: it is made here of {offer.quant}")
+    progress.message(f"nobody has published {offer.name}:{quant}: it is made here of {offer.quant}")
     if offer.quant == LOSSY:
-        progress.note(f"of {LOSSY} it is slightly poorer than one made of F16")
+        progress.message(f"of {LOSSY} it is slightly poorer than one made of F16")
     if had is None and offer.size:
         result = offer.size * (int(quant.lstrip("IQ")[0]) + 2.5) / (8.5 if offer.quant == LOSSY else 16)
-        check_room(store.incoming(offer.repo, offer.revision), int(offer.size + result))
-    source = had or fetch(offer, store, progress, hub=hub)
+        check_free_space(store.incoming(offer.repo, offer.revision), int(offer.size + result))
+    source = had or download(offer, store, progress, hub=hub)
     made = quantize(source, quant, store, progress, requantize=requantize, available=available)
     if had is None:
-        progress.note(f"{size_text(store.remove(source))} of {source.quant} removed again")
+        progress.message(f"{size_text(store.remove(source))} of {source.quant} removed again")
     return made
 
 
-def _not_published(name: str, quant: str, offered: Sequence[Published]) -> ModelNotFound:
+def _not_published(name: str, quant: str, offered: Sequence[RemoteFile]) -> ModelNotFound:
     hint = f"published: {', '.join(dict.fromkeys(one.quant for one in offered))}"
     if can_make(quant) and any(one.quant == LOSSY for one in offered):
         hint += "; --requantize makes it of Q8_0, at some cost in quality"

@@ -8,16 +8,16 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound
-from edgeinfer.hub.endpoint import Endpoint, endpoint
-from edgeinfer.hub.retries import FIRST_CONTACT, Retries
+from edgeinfer.hub.endpoint import Endpoint, hub_endpoint
+from edgeinfer.hub.retries import MAX_LISTING_ATTEMPTS, RetryState
 from edgeinfer.store.catalogue import ModelSpec, QuantFile
-from edgeinfer.store.disk import from_json
-from edgeinfer.store.file_name import NO_MODEL, SPLIT, quant_of
+from edgeinfer.store.disk import decode_json
+from edgeinfer.store.file_name import NO_MODEL, SPLIT, quant_label
 from edgeinfer.store.names import file_problem
-from edgeinfer.store.progress import Quiet
+from edgeinfer.store.progress import NullProgress
 
 
-class Published(msgspec.Struct, frozen=True):
+class RemoteFile(msgspec.Struct, frozen=True):
     """A model file that a hub has.
 
     Attributes:
@@ -43,32 +43,32 @@ class Published(msgspec.Struct, frozen=True):
     confirmed: bool = True
 
 
-class _Lfs(msgspec.Struct):
+class _HubLfs(msgspec.Struct):
     sha256: str | None = None
     size: int | None = None
 
 
-class _File(msgspec.Struct):
+class _HubFile(msgspec.Struct):
     rfilename: str
     size: int | None = None
     blob_id: str | None = msgspec.field(default=None, name="blobId")
-    lfs: _Lfs | None = None
+    lfs: _HubLfs | None = None
 
 
-class _Repo(msgspec.Struct):
+class _HubRepo(msgspec.Struct):
     """The hub's answer about a repository, as far as it matters."""
 
     sha: str
-    siblings: list[_File]
+    siblings: list[_HubFile]
 
 
-def published(
+def catalogue_files(
     spec: ModelSpec,
     name: str,
     *,
     revision: str | None = None,
     hub: Endpoint | None = None,
-) -> list[Published]:
+) -> list[RemoteFile]:
     """The files of the catalogue's model `name` that the hub has, in the catalogue's order.
 
     With a `revision` the catalogue's own and its sha256s don't count. An offline `hub` is not asked:
@@ -77,22 +77,22 @@ def published(
     Raises:
         ModelNotFound, Forbidden, DownloadFailed: nothing was found.
     """
-    hub = hub or endpoint()
+    hub = hub or hub_endpoint()
     if hub.offline:
         return [_from_catalogue(name, file) for file in spec.files]
-    repos: dict[tuple[str, str], _Repo | EdgeinferError] = {}
+    repos: dict[tuple[str, str], _HubRepo | EdgeinferError] = {}
     found = []
     for file in spec.files:
         place = (file.repo, revision or file.revision)
         if place not in repos:
             try:
-                repos[place] = _ask(hub, *place)
+                repos[place] = _fetch_repo(hub, *place)
             except (ModelNotFound, Forbidden) as e:  # another may have it, as on a mirror
                 repos[place] = e
         repo = repos[place]
-        if isinstance(repo, _Repo) and (one := _match(repo, file)):
+        if isinstance(repo, _HubRepo) and (one := _matching_file(repo, file)):
             expected = None if revision else file.sha256
-            found.append(_published(name, file.quant, file.repo, repo, one, expected))
+            found.append(_remote_file(name, file.quant, file.repo, repo, one, expected))
     if not found:
         for error in repos.values():
             if isinstance(error, EdgeinferError):
@@ -101,34 +101,36 @@ def published(
     return found
 
 
-def published_in(
+def repo_files(
     repo: str, *, revision: str = "main", file: str | None = None, hub: Endpoint | None = None
-) -> list[Published]:
+) -> list[RemoteFile]:
     """The model files of any repository, or one of them, by name; quantizations are read from the names.
 
     Raises:
         ModelNotFound, Forbidden, DownloadFailed.
         Offline: the hub is not to be asked.
     """
-    hub = hub or endpoint()
-    answer = _ask(hub, repo, revision)
+    hub = hub or hub_endpoint()
+    answer = _fetch_repo(hub, repo, revision)
     models = [f for f in answer.siblings if _is_model(f.rfilename) and file in (None, f.rfilename)]
     whole = [f for f in models if not SPLIT.search(f.rfilename)]
     if not whole:
         if models:
-            raise in_parts(models[0].rfilename)
+            raise split_file_error(models[0].rfilename)
         what = f"no file {file}" if file else "no GGUF file"
         raise ModelNotFound(f"{repo} has {what}", param="model", hint=f"see {hub.url}/{repo}/tree/main")
-    return [_published("", quant_of(f.rfilename), repo, answer, f) for f in whole]
+    return [_remote_file("", quant_label(f.rfilename), repo, answer, f) for f in whole]
 
 
-def _ask(hub: Endpoint, repo: str, revision: str) -> _Repo:
-    from edgeinfer.hub.connection import Connection  # heavy, and the names above are read elsewhere too
+def _fetch_repo(hub: Endpoint, repo: str, revision: str) -> _HubRepo:
+    from edgeinfer.hub.connection import HubConnection  # heavy, and the names above are read elsewhere too
 
-    connection = Connection(hub)
-    said = Retries(hub, Quiet().note, FIRST_CONTACT).call(lambda: connection.json(repo, revision))
+    connection = HubConnection(hub)
+    said = RetryState(hub, NullProgress().message, MAX_LISTING_ATTEMPTS).call(
+        lambda: connection.repo_json(repo, revision)
+    )
     try:
-        answer = from_json(said, _Repo)
+        answer = decode_json(said, _HubRepo)
     except ValueError as e:
         raise DownloadFailed(
             f"{hub.host} does not answer as a hub does: {e}", hint=f"HF_ENDPOINT is {hub.url}"
@@ -138,7 +140,7 @@ def _ask(hub: Endpoint, repo: str, revision: str) -> _Repo:
     return answer
 
 
-def _match(repo: _Repo, wanted: QuantFile) -> _File | None:
+def _matching_file(repo: _HubRepo, wanted: QuantFile) -> _HubFile | None:
     """The file that the catalogue's name or pattern means: the one with the shortest path, if they are several."""
     pattern = wanted.file.lower()
     found = [
@@ -156,11 +158,11 @@ def _is_model(file: str) -> bool:
     return file.lower().endswith(".gguf") and not NO_MODEL.search(file) and not file_problem(file)
 
 
-def _published(
-    name: str, quant: str, repo: str, answer: _Repo, file: _File, expected: str | None = None
-) -> Published:
+def _remote_file(
+    name: str, quant: str, repo: str, answer: _HubRepo, file: _HubFile, expected: str | None = None
+) -> RemoteFile:
     size = file.lfs.size if file.lfs and file.lfs.size is not None else file.size
-    return Published(
+    return RemoteFile(
         name=name,
         quant=quant,
         repo=repo,
@@ -177,8 +179,8 @@ def _hex(text: str | None, length: int) -> str | None:
     return text if text and re.fullmatch(f"[0-9a-f]{{{length}}}", text) else None
 
 
-def _from_catalogue(name: str, file: QuantFile) -> Published:
-    return Published(
+def _from_catalogue(name: str, file: QuantFile) -> RemoteFile:
+    return RemoteFile(
         name=name,
         quant=file.quant,
         repo=file.repo,
@@ -191,7 +193,7 @@ def _from_catalogue(name: str, file: QuantFile) -> Published:
     )
 
 
-def in_parts(file: str) -> ModelNotFound:
+def split_file_error(file: str) -> ModelNotFound:
     found = SPLIT.search(file)
     parts = int(found[1]) if found else 0
     return ModelNotFound(

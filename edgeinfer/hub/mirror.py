@@ -24,23 +24,23 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.hub import repo_index as served
-from edgeinfer.hub.repo_index import Commits, Files
-from edgeinfer.store.disk import from_json
+from edgeinfer.hub.repo_index import Commits, RepoFiles
+from edgeinfer.store.disk import decode_json
 from edgeinfer.store.store import Store
 
 MAIN = "main"
-LARGEST_BODY = 1 << 16
+MAX_BODY_BYTES = 1 << 16
 
 logger = logging.getLogger(__name__)
 
 
-class Keys(Protocol):
+class MirrorKeys(Protocol):
     """The keys that open the mirror."""
 
     def accept(self, presented: bytes) -> bool: ...
 
 
-class Missing(Exception):
+class NotMirrored(Exception):
     """What was asked for is not here. `code` is the hub's word, of which the client makes its exception."""
 
     def __init__(self, code: str, commit: str | None = None) -> None:
@@ -48,7 +48,7 @@ class Missing(Exception):
         self.commit = commit
 
 
-def mirror_app(store: Store, *, keys: Keys | None = None) -> ASGIApp:
+def mirror_app(store: Store, *, keys: MirrorKeys | None = None) -> ASGIApp:
     """The app. With `keys`, every request must bring one where the client sends its token (HF_TOKEN)."""
     mirror = _Mirror(store)
     repo = "/api/models/{owner}/{name}"
@@ -63,10 +63,10 @@ def mirror_app(store: Store, *, keys: Keys | None = None) -> ASGIApp:
             Route(repo + "/paths-info/{revision}", mirror.paths_info, methods=["POST"]),
             Route("/{owner}/{name}/resolve/{revision}/{path:path}", mirror.resolve),
         ],
-        exception_handlers={Missing: _missing, HTTPException: _http_error},
+        exception_handlers={NotMirrored: _missing, HTTPException: _http_error},
     )
     starlette.router.redirect_slashes = False
-    return _Access(starlette if keys is None else _KeyCheck(starlette, keys))
+    return _AccessLog(starlette if keys is None else _BearerAuth(starlette, keys))
 
 
 class _Mirror:
@@ -74,7 +74,7 @@ class _Mirror:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._bundled = served.bundled()
+        self._bundled = served.bundled_file()
 
     def overview(self, _: Request) -> Response:
         """For whoever looks with a browser."""
@@ -87,26 +87,26 @@ class _Mirror:
 
     def models(self, _: Request) -> Response:
         found = self._served().items()
-        return JSONResponse([served.info(repo, *_newest(commits)) for repo, commits in found])
+        return JSONResponse([served.repo_info(repo, *_newest(commits)) for repo, commits in found])
 
     def info(self, request: Request) -> Response:
         repo, commit, files = self._commit(request)
-        return JSONResponse(served.info(repo, commit, files, blobs="blobs" in request.query_params))
+        return JSONResponse(served.repo_info(repo, commit, files, blobs="blobs" in request.query_params))
 
     def tree(self, request: Request) -> Response:
         _, commit, files = self._commit(request)
         recursive = request.query_params.get("recursive", "").lower() == "true"
-        if found := served.tree(files, request.path_params.get("path", ""), recursive=recursive):
+        if found := served.tree_entries(files, request.path_params.get("path", ""), recursive=recursive):
             return JSONResponse(found)
-        raise Missing("EntryNotFound", commit)
+        raise NotMirrored("EntryNotFound", commit)
 
     async def paths_info(self, request: Request) -> Response:
         body = b""
         async for piece in request.stream():
-            if len(body := body + piece) > LARGEST_BODY:
+            if len(body := body + piece) > MAX_BODY_BYTES:
                 raise HTTPException(413)
         _, _, files = await run_in_threadpool(self._commit, request)
-        return JSONResponse(served.entries(files, _paths(body, request.headers.get("content-type", ""))))
+        return JSONResponse(served.path_entries(files, _paths(body, request.headers.get("content-type", ""))))
 
     def resolve(self, request: Request) -> Response:
         _, commit, files = self._commit(request)
@@ -115,7 +115,7 @@ class _Mirror:
             file = files[path]
             found = os.stat(file.path)  # noqa: PTH116  # what FileResponse wants
         except (KeyError, OSError) as e:
-            raise Missing("EntryNotFound", commit) from e
+            raise NotMirrored("EntryNotFound", commit) from e
         headers = {
             "ETag": f'"{file.sha256}"',
             "X-Repo-Commit": commit,
@@ -132,19 +132,19 @@ class _Mirror:
         )
 
     def _served(self) -> dict[str, Commits]:
-        return served.served(self._store, self._bundled)
+        return served.mirrored_repos(self._store, self._bundled)
 
-    def _commit(self, request: Request) -> tuple[str, str, Files]:
+    def _commit(self, request: Request) -> tuple[str, str, RepoFiles]:
         """Repository, commit and files that a request means."""
         repo = f"{request.path_params['owner']}/{request.path_params['name']}"
         revision = request.path_params.get("revision", MAIN)
         commits = self._served().get(repo)
         if commits is None:
-            raise Missing("RepoNotFound")
+            raise NotMirrored("RepoNotFound")
         if revision == MAIN:
             return repo, *_newest(commits)
         if revision not in commits:
-            raise Missing("RevisionNotFound")
+            raise NotMirrored("RevisionNotFound")
         return repo, revision, commits[revision]
 
 
@@ -152,11 +152,11 @@ class _ModelFile(FileResponse):
     chunk_size = 1 << 20
 
 
-def _newest(commits: Commits) -> tuple[str, Files]:
+def _newest(commits: Commits) -> tuple[str, RepoFiles]:
     return list(commits.items())[-1]
 
 
-class _Asked(msgspec.Struct):
+class _PathsRequest(msgspec.Struct):
     paths: list[str]
 
 
@@ -164,14 +164,14 @@ def _paths(body: bytes, kind: str) -> list[str]:
     """The paths that a body asks for: a form, as the client sends it, or JSON."""
     try:
         if kind.startswith("application/json"):
-            return from_json(body, _Asked).paths
+            return decode_json(body, _PathsRequest).paths
         return parse_qs(body.decode(), max_num_fields=1000).get("paths", [])
     except ValueError as e:
         raise HTTPException(400) from e
 
 
 def _missing(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Missing)
+    assert isinstance(error, NotMirrored)
     headers = {"X-Error-Code": error.code, "X-Error-Message": "not in this mirror"}
     if error.commit:
         headers["X-Repo-Commit"] = error.commit
@@ -182,12 +182,12 @@ def _http_error(request: Request, error: Exception) -> Response:
     """An address that is none of ours means something that is not here: a data set, say."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return _missing(request, Missing("RepoNotFound"))
+        return _missing(request, NotMirrored("RepoNotFound"))
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
 
 
-class _KeyCheck:
-    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+class _BearerAuth:
+    def __init__(self, app: ASGIApp, keys: MirrorKeys) -> None:
         self.app = app
         self.keys = keys
 
@@ -207,7 +207,7 @@ class _KeyCheck:
         return scheme.lower() == b"bearer" and self.keys.accept(key.strip())
 
 
-class _Access:
+class _AccessLog:
     """A log line for each request, at its end: who, what, how much, how long. Never a header or a query."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -15,7 +15,7 @@ IN_PAGE = re.compile(r"(?P<repo>[^/]+/[^/]+)/(?:blob|resolve|tree)/(?P<revision>
 FORMS = "NAME, NAME:QUANT, OWNER/REPO, OWNER/REPO:QUANT or OWNER/REPO/FILE.gguf"
 
 
-class Reference(msgspec.Struct, frozen=True):
+class ModelReference(msgspec.Struct, frozen=True):
     """Either a `name` of the catalogue or a `repo` of the hub; of that perhaps one `file`."""
 
     name: str | None = None
@@ -25,7 +25,7 @@ class Reference(msgspec.Struct, frozen=True):
     revision: str | None = None
 
 
-def parse(text: str) -> Reference:
+def parse_reference(text: str) -> ModelReference:
     """Understands what `FORMS` lists, the last three behind "hf.co/", and addresses of the hub's pages.
 
     Raises:
@@ -36,14 +36,14 @@ def parse(text: str) -> Reference:
         raise InvalidRequest(f"{text!r} is no place on the hub", param="model", hint=hint)
     rest = SITE.sub("", text.strip(), count=1).partition("?")[0].strip("/")
     name, _, quant = rest.partition(":")
-    found: Reference
+    found: ModelReference
     if page := IN_PAGE.fullmatch(name):
-        found = Reference(repo=page["repo"], file=page["file"], revision=page["revision"])
+        found = ModelReference(repo=page["repo"], file=page["file"], revision=page["revision"])
     elif name.count("/") == 0:
-        found = Reference(name=name)
+        found = ModelReference(name=name)
     else:
         owner, repo, *path = name.split("/")
-        found = Reference(repo=f"{owner}/{repo}", file="/".join(path) or None)
+        found = ModelReference(repo=f"{owner}/{repo}", file="/".join(path) or None)
     if quant:
         found = msgspec.structs.replace(found, quant=quant.upper())
     problem = _problem(found, named=":" in rest)
@@ -52,7 +52,7 @@ def parse(text: str) -> Reference:
     return found
 
 
-def _problem(found: Reference, *, named: bool) -> str | None:
+def _problem(found: ModelReference, *, named: bool) -> str | None:
     if named and (not found.quant or name_problem(found.quant)):
         return "behind ':' stands a quantization, such as Q4_K_M"
     if found.name is not None:

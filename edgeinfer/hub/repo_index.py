@@ -9,16 +9,16 @@ from typing import Any
 
 import msgspec
 
-from edgeinfer.store.catalogue import PACKAGE
+from edgeinfer.store.catalogue import PACKAGE_DIR
 from edgeinfer.store.disk import sha256_of
-from edgeinfer.store.store import LOCAL, Store
+from edgeinfer.store.store import LOCAL_OWNER, Store
 
 BUNDLED_REPO = "edgeinfer/edgeinfer-nano-GGUF"
 BUNDLED_FILE = "edgeinfer-nano-Q8_0.gguf"
 MAGIC = b"GGUF"
 
 
-class File(msgspec.Struct, frozen=True):
+class MirroredFile(msgspec.Struct, frozen=True):
     """A file that is served; `added` in seconds since the epoch."""
 
     path: Path
@@ -38,29 +38,29 @@ class File(msgspec.Struct, frozen=True):
         return _sha1(b"blob %d\0" % len(self.pointer) + self.pointer)
 
 
-Files = dict[str, File]
+RepoFiles = dict[str, MirroredFile]
 """By their path in the repository."""
 
-Commits = dict[str, Files]
+Commits = dict[str, RepoFiles]
 """By their hash, the newest commit last."""
 
 
-def bundled() -> File:
-    path = PACKAGE / "bundled" / "edgeinfer-nano.gguf"
+def bundled_file() -> MirroredFile:
+    path = PACKAGE_DIR / "bundled" / "edgeinfer-nano.gguf"
     found = path.stat()
-    return File(path, found.st_size, sha256_of(path), found.st_mtime)
+    return MirroredFile(path, found.st_size, sha256_of(path), found.st_mtime)
 
 
-def served(store: Store, bundled: File) -> dict[str, Commits]:
+def mirrored_repos(store: Store, bundled: MirroredFile) -> dict[str, Commits]:
     """Repository -> what is served of it."""
     found: dict[str, Commits] = {BUNDLED_REPO: {bundled.sha256[:40]: {BUNDLED_FILE: bundled}}}
     for stored in store.installed():
         if _is_gguf(stored.path):
             commits = found.setdefault(stored.repo, {})
             files = commits[stored.revision] = commits.pop(stored.revision, {})  # now the newest
-            files[stored.file] = File(stored.path, stored.size, stored.sha256, stored.added)
+            files[stored.file] = MirroredFile(stored.path, stored.size, stored.sha256, stored.added)
     return {
-        repo: _one_commit(commits) if repo.startswith(LOCAL + "/") else commits
+        repo: _one_commit(commits) if repo.startswith(LOCAL_OWNER + "/") else commits
         for repo, commits in found.items()
     }
 
@@ -80,7 +80,7 @@ def _is_gguf(path: Path) -> bool:
         return False
 
 
-def info(repo: str, commit: str, files: Files, *, blobs: bool = False) -> dict[str, Any]:
+def repo_info(repo: str, commit: str, files: RepoFiles, *, blobs: bool = False) -> dict[str, Any]:
     """The hub's answer on a model."""
     changed = datetime.fromtimestamp(max(file.added for file in files.values()), timezone.utc)
     return {
@@ -97,19 +97,19 @@ def info(repo: str, commit: str, files: Files, *, blobs: bool = False) -> dict[s
     }
 
 
-def _blob(file: File) -> dict[str, Any]:
+def _blob(file: MirroredFile) -> dict[str, Any]:
     lfs = {"sha256": file.sha256, "size": file.size, "pointerSize": len(file.pointer)}
     return {"size": file.size, "blobId": file.blob, "lfs": lfs}
 
 
-def tree(files: Files, top: str = "", *, recursive: bool = False) -> list[dict[str, Any]]:
+def tree_entries(files: RepoFiles, top: str = "", *, recursive: bool = False) -> list[dict[str, Any]]:
     """The hub's entries below the directory `top`; "" is the repository's root."""
     start = f"{top}/" if top else ""
     paths = [path for path in (*_directories(files), *files) if path.startswith(start)]
-    return entries(files, [path for path in paths if recursive or "/" not in path[len(start) :]])
+    return path_entries(files, [path for path in paths if recursive or "/" not in path[len(start) :]])
 
 
-def entries(files: Files, paths: list[str]) -> list[dict[str, Any]]:
+def path_entries(files: RepoFiles, paths: list[str]) -> list[dict[str, Any]]:
     """The hub's entries for those of the `paths` that there are."""
     known = _directories(files)
     return [
@@ -119,7 +119,7 @@ def entries(files: Files, paths: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _entry(path: str, file: File) -> dict[str, Any]:
+def _entry(path: str, file: MirroredFile) -> dict[str, Any]:
     lfs = {"oid": file.sha256, "size": file.size, "pointerSize": len(file.pointer)}
     return {"type": "file", "path": path, "size": file.size, "oid": file.blob, "lfs": lfs}
 
@@ -128,7 +128,7 @@ def _directory(path: str) -> dict[str, Any]:
     return {"type": "directory", "path": path, "size": 0, "oid": _sha1(path.encode())}
 
 
-def _directories(files: Files) -> list[str]:
+def _directories(files: RepoFiles) -> list[str]:
     return sorted({str(parent) for path in files for parent in list(PurePosixPath(path).parents)[:-1]})
 
 

@@ -1,4 +1,4 @@
-"""When to try again, and when no more."""
+"""Decides when to try a request again, and when to give up."""
 
 from __future__ import annotations
 
@@ -12,56 +12,59 @@ from edgeinfer.hub.endpoint import Endpoint
 
 T = TypeVar("T")
 
-FIRST_CONTACT = 3
-"""Attempts at a short question: whoever asks is waiting."""
+MAX_LISTING_ATTEMPTS = 3
+"""Attempts at a short request, since someone is waiting for the answer."""
 
 
-class Trouble(Exception):
-    """It may work later: in `wait` seconds, if the server said so."""
+class RetryableError(Exception):
+    """A failure that may go away: after `retry_after` seconds, if the server said so."""
 
-    def __init__(self, message: str, wait: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.wait = wait
+        self.retry_after = retry_after
 
 
-class Retries:
-    """Waits between the attempts at one thing, and gives up after a row of failures."""
+class RetryState:
+    """Counts the failures of one request, and waits between its attempts."""
 
-    def __init__(self, endpoint: Endpoint, note: Callable[[str], None], attempts: int | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, message: Callable[[str], None], max_attempts: int | None = None
+    ) -> None:
         self._endpoint = endpoint
-        self._patience = endpoint.patience
-        self._attempts = attempts or self._patience.attempts
-        self._note = note
+        self._policy = endpoint.retry_policy
+        self._max_attempts = max_attempts or self._policy.max_attempts
+        self._message = message
         self._failures = 0
 
     def call(self, action: Callable[[], T]) -> T:
-        """What `action` gives, as soon as it raises no Trouble."""
+        """Call `action` until it raises no RetryableError, and return its result."""
         while True:
             try:
                 return action()
-            except Trouble as trouble:  # noqa: PERF203
-                self.after(trouble)
+            except RetryableError as error:  # noqa: PERF203
+                self.wait_for_next(error)
 
-    def progressed(self) -> None:
+    def reset(self) -> None:
+        """Start counting anew: the last attempt made progress."""
         self._failures = 0
 
-    def after(self, trouble: Trouble) -> None:
-        """Wait before the next attempt.
+    def wait_for_next(self, error: RetryableError) -> None:
+        """Count a failure, and sleep until the next attempt.
 
         Raises:
-            DownloadFailed: there shall be none.
+            DownloadFailed: there will be no next attempt.
         """
         self._failures += 1
-        patience = self._patience
-        hint = "the same command goes on from here"
-        if trouble.wait is not None and trouble.wait > patience.longest_wait:
-            raise DownloadFailed(f"{trouble}; it asks to wait {trouble.wait:.0f} s", hint=hint)
-        if self._failures >= self._attempts:
+        policy = self._policy
+        hint = "run the same command again: it continues from here"
+        if error.retry_after is not None and error.retry_after > policy.max_retry_after:
+            raise DownloadFailed(f"{error}; it asks to wait {error.retry_after:.0f} s", hint=hint)
+        if self._failures >= self._max_attempts:
             if not self._endpoint.public:
                 hint += f"; HF_ENDPOINT is {self._endpoint.url}"
-            raise DownloadFailed(f"{trouble} (tried {self._failures} times)", hint=hint)
-        pause = min(patience.pause * 2 ** (self._failures - 1), patience.longest_pause)
+            raise DownloadFailed(f"{error} (tried {self._failures} times)", hint=hint)
+        pause = min(policy.backoff * 2 ** (self._failures - 1), policy.max_backoff)
         # A fleet of boards that lost the same server must not come back in step.
-        pause = max(pause * random.uniform(0.8, 1.2), trouble.wait or 0.0)
-        self._note(f"{trouble}; trying again in {pause:.0f} s" if pause >= 1 else f"{trouble}; trying again")
+        pause = max(pause * random.uniform(0.8, 1.2), error.retry_after or 0.0)
+        self._message(f"{error}; trying again in {pause:.0f} s" if pause >= 1 else f"{error}; trying again")
         time.sleep(pause)

@@ -11,17 +11,17 @@ from typing import Any, BinaryIO
 import msgspec
 
 from edgeinfer.errors import DiskFull, DownloadFailed, HashMismatch
-from edgeinfer.hub.connection import Connection, content_start
-from edgeinfer.hub.retries import Retries, Trouble
-from edgeinfer.store.free_space import check_room, disk_full
+from edgeinfer.hub.connection import HubConnection, content_start
+from edgeinfer.hub.retries import RetryableError, RetryState
+from edgeinfer.store.free_space import check_free_space, disk_full_error
 from edgeinfer.store.progress import Progress, size_text
 
-PIECE = 1 << 20
-STEP = 1 << 16
+READ_BYTES = 1 << 20
+MIN_PROGRESS_BYTES = 1 << 16
 """Bytes that an attempt must bring to count as progress: a server that sends one byte a time has an end."""
 
 
-class Content(msgspec.Struct, frozen=True):
+class FileContent(msgspec.Struct, frozen=True):
     """What a file has to be: bytes, and sha256 or git's sha1 of it in hex."""
 
     size: int
@@ -41,9 +41,9 @@ class Transfer:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: HubConnection,
         place: tuple[str, str, str],
-        content: Content,
+        content: FileContent,
         partial: Path,
         progress: Progress,
     ) -> None:
@@ -71,7 +71,9 @@ class Transfer:
                 return self._hashes.sha256.hexdigest()
             self._partial.unlink()
             if attempt == 1:
-                self._progress.note("the bytes are not those that were announced; once more from the start")
+                self._progress.message(
+                    "the bytes are not those that were announced; once more from the start"
+                )
         raise HashMismatch(
             f"{self._file} is not what the hub announced: its hash is {self._hashes.digest()}, "
             f"not {self._content.digest}; it was thrown away",
@@ -81,18 +83,18 @@ class Transfer:
     def _fill(self, file: BinaryIO) -> None:
         """Have the whole file, whether right or wrong."""
         self._read_again(file)
-        check_room(self._partial.parent, self._content.size - self._have)
-        retries = Retries(self._connection.endpoint, self._progress.note)
+        check_free_space(self._partial.parent, self._content.size - self._have)
+        retries = RetryState(self._connection.endpoint, self._progress.message)
         self._progress.begin(self._file, self._content.size, self._have)
         try:
             while self._have < self._content.size:
                 before = self._have
                 try:
                     self._receive(file)
-                except Trouble as trouble:
-                    if self._have - before >= STEP:
-                        retries.progressed()
-                    retries.after(trouble)
+                except RetryableError as trouble:
+                    if self._have - before >= MIN_PROGRESS_BYTES:
+                        retries.reset()
+                    retries.wait_for_next(trouble)
         finally:
             self._progress.end()
 
@@ -103,23 +105,23 @@ class Transfer:
         if size > self._content.size:
             file.truncate(0)
         elif size:
-            self._progress.note(f"{size_text(size)} of it are here already")
+            self._progress.message(f"{size_text(size)} of it are here already")
             file.seek(0)
-            while piece := file.read(PIECE):
+            while piece := file.read(READ_BYTES):
                 self._take(piece)
 
     def _receive(self, file: BinaryIO) -> None:
-        with self._connection.file(self._repo, self._file, self._revision, self._have) as response:
+        with self._connection.open_file(self._repo, self._file, self._revision, self._have) as response:
             start = content_start(response, self._content.size)
             if start == 0 and self._have:
-                self._progress.note("the server cannot go on in the middle of a file: from the start")
+                self._progress.message("the server cannot go on in the middle of a file: from the start")
                 file.truncate(0)
                 self._have, self._hashes = 0, _Hashes(self._content)
             elif start != self._have:
-                raise Trouble(f"the server sends from byte {start}, not from {self._have}")
+                raise RetryableError(f"the server sends from byte {start}, not from {self._have}")
             self._write(file, response)
         if self._have < self._content.size:
-            raise Trouble(
+            raise RetryableError(
                 f"the server ended after {size_text(self._have)} of {size_text(self._content.size)}"
             )
 
@@ -135,7 +137,7 @@ class Transfer:
                 written = file.write(view)
                 view = view[written:]
             self._take(piece)
-            self._progress.at(self._have)
+            self._progress.update(self._have)
 
     def _take(self, piece: bytes) -> None:
         self._have += len(piece)
@@ -144,7 +146,7 @@ class Transfer:
     def _unwritable(self, error: OSError) -> Exception:
         left, kept = self._content.size - self._have, self._have
         if error.errno == errno.ENOSPC:
-            return disk_full(self._partial.parent, left, kept=kept)
+            return disk_full_error(self._partial.parent, left, kept=kept)
         if error.errno in (errno.EDQUOT, errno.EFBIG):
             hint = f"the {size_text(kept)} that came are kept, and the same command goes on from there"
             why = f"{error.strerror}: {size_text(left)} more are to be written to {self._partial}"
@@ -155,7 +157,7 @@ class Transfer:
 class _Hashes:
     """The sha256 of what came, and git's where the hub knows no other."""
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: FileContent) -> None:
         self.sha256 = hashlib.sha256()
         self._git = None
         if content.sha256 is None:

@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from edgeinfer.errors import DownloadFailed, EdgeinferError
 from edgeinfer.hardware import HardwareProfile
-from edgeinfer.hub.download import Published, header_of
+from edgeinfer.hub.download import remote_header
 from edgeinfer.hub.endpoint import Endpoint
-from edgeinfer.hub.ensure_installed import offers as published_offers
-from edgeinfer.hub.reference import Reference
+from edgeinfer.hub.ensure_installed import available_files as published_offers
+from edgeinfer.hub.hub_index import RemoteFile
+from edgeinfer.hub.reference import ModelReference
 from edgeinfer.plan import Choice, Offer, choose
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.offers import offers
@@ -25,7 +26,7 @@ class Selection(msgspec.Struct, frozen=True):
     """A choice, and the files of its model that are published; none where there is nothing to fetch."""
 
     choice: Choice
-    published: list[Published] = []
+    published: list[RemoteFile] = []
 
     @property
     def label(self) -> str:
@@ -34,7 +35,7 @@ class Selection(msgspec.Struct, frozen=True):
         return offer.model if offer.bundled else offer.label
 
     @property
-    def wanted(self) -> Published | None:
+    def wanted(self) -> RemoteFile | None:
         """The file to fetch; None where it is here, or is made here of another."""
         quant = self.choice.offer.quant
         return next((one for one in self.published if one.quant == quant), None)
@@ -69,7 +70,7 @@ def select(
         if choice.offer.bundled:
             return Selection(choice)
         try:
-            published = published_offers(Reference(name=name), hub=hub)
+            published = published_offers(ModelReference(name=name), hub=hub)
         except EdgeinferError as e:
             if choice.offer.path:  # it is here
                 if isinstance(e, DownloadFailed):
@@ -89,7 +90,7 @@ def select(
 def _exact(
     choice: Choice,
     offered: list[Offer],
-    published: list[Published],
+    published: list[RemoteFile],
     hub: Endpoint,
     chosen: Callable[[list[Offer]], Choice],
 ) -> Choice:
@@ -97,5 +98,5 @@ def _exact(
     file = next((one for one in published if one.quant == choice.offer.quant), None)
     if file is None:
         return choice
-    known = replace(choice.offer, header=header_of(file, hub=hub), size=file.size or choice.offer.size)
+    known = replace(choice.offer, header=remote_header(file, hub=hub), size=file.size or choice.offer.size)
     return chosen([known if offer is choice.offer else offer for offer in offered])

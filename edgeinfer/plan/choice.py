@@ -15,7 +15,7 @@ from edgeinfer.plan.own_memory import ModelMemory
 from edgeinfer.plan.plan import Plan, plan
 from edgeinfer.plan.quant import quantization
 from edgeinfer.settings import Settings
-from edgeinfer.store.lookup import Model
+from edgeinfer.store.lookup import LocalModel
 
 READING = 5.0
 """Tokens a second of a slow reader. A model that is slower gives way to a smaller one."""
@@ -80,7 +80,7 @@ def _candidate(
     calibration: Calibration | None,
     beside: Sequence[ModelMemory],
 ) -> Candidate:
-    model = Model(offer.model, offer.path or offer.label, offer.header, offer.tool_format)
+    model = LocalModel(offer.model, offer.path or offer.label, offer.header, offer.tool_format)
     return Candidate(offer, plan(model, profile, replace(settings, force=True), calibration, beside))
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.plan.offer import Offer
-from edgeinfer.store.catalogue import PACKAGE, ModelSpec, catalogue, resolve_spec
+from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec
 from edgeinfer.store.file_name import FILE_TYPES
-from edgeinfer.store.lookup import BUNDLED
+from edgeinfer.store.lookup import BUNDLED_MODEL
 from edgeinfer.store.predicted_header import predicted_header
 from edgeinfer.store.store import Store
 
@@ -35,14 +35,14 @@ def offers(name: str | None = None, store: Store | None = None) -> list[Offer]:
         if spec.smaller is None:
             break
         name, spec = spec.smaller, known[spec.smaller]
-    if BUNDLED not in seen and BUNDLED in known:
-        found += _of(BUNDLED, known[BUNDLED], None)
+    if BUNDLED_MODEL not in seen and BUNDLED_MODEL in known:
+        found += _of(BUNDLED_MODEL, known[BUNDLED_MODEL], None)
     return found
 
 
 def _of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[Offer]:
     if spec.file is not None:
-        path = PACKAGE / spec.file
+        path = PACKAGE_DIR / spec.file
         header = read_header(path)
         yield Offer(
             name, kind(header), header, header.size, spec.licence, str(path), spec.tool_format, bundled=True

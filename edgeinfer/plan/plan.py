@@ -23,7 +23,7 @@ from edgeinfer.plan.reasons import MB, reasons
 from edgeinfer.plan.speed import Speed, instruction_sets, predict
 from edgeinfer.plan.threads import threads
 from edgeinfer.settings import Settings
-from edgeinfer.store.lookup import Model, find
+from edgeinfer.store.lookup import LocalModel, find_model
 from edgeinfer.store.store import Store
 
 
@@ -64,13 +64,13 @@ def make_plan(
         DoesNotFit: settings ask for more than the machine has.
     """
     store = Store.of(settings)
-    model = find(settings.model, store)
+    model = find_model(settings.model, store)
     profile = profile or detect()
     return plan(model, profile, settings, calibrations.load(store.root, profile), beside)
 
 
 def plan(
-    model: Model,
+    model: LocalModel,
     profile: HardwareProfile,
     settings: Settings,
     calibration: Calibration | None = None,

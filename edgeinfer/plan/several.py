@@ -15,7 +15,7 @@ from edgeinfer.plan.own_memory import HeldMemory, ModelMemory, with_memory
 from edgeinfer.plan.plan import Plan, plan
 from edgeinfer.plan.reasons import shortage
 from edgeinfer.settings import Settings
-from edgeinfer.store.lookup import Model
+from edgeinfer.store.lookup import LocalModel
 
 
 class Eviction(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ def fits_beside(plan: Plan, running: ModelMemory) -> bool:
 
 
 def plan_evicting(
-    model: Model,
+    model: LocalModel,
     profile: HardwareProfile,
     settings: Settings,
     calibration: Calibration | None = None,
@@ -75,7 +75,7 @@ def plan_evicting(
 
 
 def plan_several(
-    models: Mapping[str, tuple[Model, Settings]],
+    models: Mapping[str, tuple[LocalModel, Settings]],
     profile: HardwareProfile,
     calibration: Calibration | None = None,
 ) -> dict[str, Plan | DoesNotFit]:

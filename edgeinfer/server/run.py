@@ -47,7 +47,7 @@ from edgeinfer.server.reload import Reloader
 from edgeinfer.server.state import Choices, Daemon
 from edgeinfer.server.watchdog import watchdog
 from edgeinfer.settings import Loaded, Settings
-from edgeinfer.store.store import OWN, Store
+from edgeinfer.store.store import DAEMON_STATE, Store
 
 WRONG_SETTINGS = 2
 """Exit status of a daemon whose settings are at fault. Starting it again would not help."""
@@ -112,7 +112,7 @@ def run(loaded: Loaded) -> int:
 
 def _own_folder(settings: Settings) -> Path:
     given = os.environ.get("STATE_DIRECTORY", "").split(":")
-    return OWN if str(OWN) in given else Store.of(settings).root
+    return DAEMON_STATE if str(DAEMON_STATE) in given else Store.of(settings).root
 
 
 def _replanned(settings: Settings) -> EngineConfig | None:

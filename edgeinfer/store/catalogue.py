@@ -16,10 +16,10 @@ from msgspec import Meta
 
 from edgeinfer.errors import ModelNotFound
 from edgeinfer.store.names import file_problem, name_problem, repo_problem, revision_problem
-from edgeinfer.store.toml_document import Document, nearest
+from edgeinfer.store.toml_document import TomlDocument, nearest_hint
 
-PACKAGE = Path(__file__).parent.parent
-SYSTEM = Path("/etc/edgeinfer/models.toml")
+PACKAGE_DIR = Path(__file__).parent.parent
+SYSTEM_CATALOGUE = Path("/etc/edgeinfer/models.toml")
 
 Role = Literal["chat", "code", "embed"]
 Count = Annotated[int, Meta(ge=1, le=1 << 40)]
@@ -95,7 +95,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
         return next((file for file in self.files if file.quant == name.upper()), None)
 
 
-class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """As it stands in the file."""
 
     description: Annotated[str, Meta(min_length=1, max_length=500)]
@@ -113,7 +113,7 @@ class _Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: str | None = None
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _CatalogueFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     file: str
     size: Count | None = None
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
@@ -128,11 +128,11 @@ def catalogue(environ: Mapping[str, str] = os.environ) -> dict[str, ModelSpec]:
     Raises:
         SettingsError: a broken file; it names the line and the key.
     """
-    candidates = (PACKAGE / "data" / "models.toml", PACKAGE.parent / "models.toml")
+    candidates = (PACKAGE_DIR / "data" / "models.toml", PACKAGE_DIR.parent / "models.toml")
     own = next(p for p in candidates if p.is_file())
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config")
     known = read_catalogue(own, {}, bundled=True)
-    for path in (SYSTEM, home / "edgeinfer" / "models.toml"):
+    for path in (SYSTEM_CATALOGUE, home / "edgeinfer" / "models.toml"):
         if path.is_file():
             known |= read_catalogue(path, known)
     return known
@@ -149,7 +149,9 @@ def resolve_spec(name: str, environ: Mapping[str, str] = os.environ) -> tuple[st
     names |= {model.lower(): model for model in known}
     found = names.get(name.lower())
     if found is None:
-        raise ModelNotFound(f"no model {name!r} is known", param="model", hint=nearest(name, known, names))
+        raise ModelNotFound(
+            f"no model {name!r} is known", param="model", hint=nearest_hint(name, known, names)
+        )
     return found, known[found]
 
 
@@ -161,7 +163,7 @@ def read_catalogue(
     Raises:
         SettingsError: as `catalogue`.
     """
-    document = Document(path)
+    document = TomlDocument(path)
     found = {name: _spec(document, name, table, bundled) for name, table in document.tables.items()}
     names: dict[str, str] = {}
     for name, spec in found.items():
@@ -176,8 +178,8 @@ def read_catalogue(
     return found
 
 
-def _spec(document: Document, name: str, table: object, bundled: bool) -> ModelSpec:
-    entry = document.struct(_Entry, table, (name,))
+def _spec(document: TomlDocument, name: str, table: object, bundled: bool) -> ModelSpec:
+    entry = document.struct(_CatalogueEntry, table, (name,))
     if (entry.file is None) == (not entry.files):
         raise document.error((name,), "files missing")
     if entry.file is not None and not bundled:
@@ -202,8 +204,8 @@ def _spec(document: Document, name: str, table: object, bundled: bool) -> ModelS
     )
 
 
-def _file(document: Document, keys: tuple[str, ...], table: object, entry: _Entry) -> QuantFile:
-    found = document.struct(_File, table, keys)
+def _file(document: TomlDocument, keys: tuple[str, ...], table: object, entry: _CatalogueEntry) -> QuantFile:
+    found = document.struct(_CatalogueFile, table, keys)
     repo, revision = found.repo or entry.repo, found.revision or entry.revision
     if repo is None:
         raise document.error(keys, "repo missing", "give the model a repo, or each of its files")
@@ -222,12 +224,12 @@ def _file(document: Document, keys: tuple[str, ...], table: object, entry: _Entr
     return QuantFile(quant, repo, found.file, found.size, revision, found.sha256, found.pure)
 
 
-def _check_smaller(document: Document, name: str, known: Mapping[str, ModelSpec]) -> None:
+def _check_smaller(document: TomlDocument, name: str, known: Mapping[str, ModelSpec]) -> None:
     """What is smaller is known, and does not lead back to the model."""
     way = [name]
     while (smaller := known[way[-1]].smaller) is not None:
         if smaller not in known:
-            raise document.error((name, "smaller"), f"no model {smaller!r}", nearest(smaller, known))
+            raise document.error((name, "smaller"), f"no model {smaller!r}", nearest_hint(smaller, known))
         if smaller in way:
             raise document.error((name, "smaller"), f"goes round: {' -> '.join((*way, smaller))}")
         way.append(smaller)

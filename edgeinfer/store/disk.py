@@ -21,7 +21,7 @@ CHUNK = 1 << 20
 T = TypeVar("T")
 
 
-def sync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
     """Have what was written to a file, or renamed in a directory, survive a power cut."""
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -44,7 +44,7 @@ def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
     return digest.hexdigest()
 
 
-def from_json(data: bytes, kind: type[T]) -> T:
+def decode_json(data: bytes, kind: type[T]) -> T:
     """What a file or a client says in JSON, as `kind`.
 
     Raises:
@@ -78,17 +78,17 @@ def remove_empty_below(top: Path, before: float) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path, what: str, wait: float) -> Iterator[None]:
+def file_lock(path: Path, what: str, wait: float) -> Iterator[None]:
     """Hold the lock file at `path`, which no other process nor thread does at the same time.
 
     Raises:
         StoreBusy: another still held it after `wait` seconds.
     """
-    with os_errors(str(path)):
+    with as_store_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+")
     with file:
-        with os_errors(str(path)):
+        with as_store_errors(str(path)):
             deadline = time.monotonic() + wait
             while not _lock(file.fileno()):
                 if time.monotonic() >= deadline:
@@ -120,7 +120,7 @@ def _lock(fd: int) -> bool:
 
 
 @contextlib.contextmanager
-def os_errors(what: str) -> Iterator[None]:
+def as_store_errors(what: str) -> Iterator[None]:
     """What the system refuses, as a StoreError."""
     try:
         yield

@@ -13,8 +13,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from edgeinfer.store.disk import files_below, from_json
-from edgeinfer.store.file_name import FILE_TYPES, is_model_file, name_of_file, quant_of_file
+from edgeinfer.store.disk import decode_json, files_below
+from edgeinfer.store.file_name import FILE_TYPES, is_model_file, name_from_file, quant_from_file
 from edgeinfer.store.names import repo_problem
 
 Source = Literal["hf", "ollama", "lmstudio", "file"]
@@ -23,12 +23,12 @@ SHA256 = re.compile("[0-9a-f]{64}")
 COMMIT = re.compile("[0-9a-f]{40}")
 MODEL_LAYER = "application/vnd.ollama.image.model"
 OLLAMA_SERVICE = Path("/usr/share/ollama/.ollama/models")
-LARGEST_JSON = 1 << 20
+MAX_JSON_BYTES = 1 << 20
 
 T = TypeVar("T")
 
 
-class Found(msgspec.Struct, frozen=True):
+class ExternalFile(msgspec.Struct, frozen=True):
     """A model file of another program.
 
     Attributes:
@@ -51,7 +51,7 @@ class Found(msgspec.Struct, frozen=True):
     file: str | None = None
 
 
-def hugging_face(environ: Mapping[str, str]) -> Iterator[Found]:
+def hugging_face_cache(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
     """models--OWNER--REPO/snapshots/COMMIT/FILE, a link to blobs/SHA256."""
     for repo_dir in _children(_hub_cache(environ)):
         kind, _, folder = repo_dir.name.partition("--")
@@ -64,9 +64,9 @@ def hugging_face(environ: Mapping[str, str]) -> Iterator[Found]:
                 file = path.relative_to(snapshot).as_posix()
                 if is_model_file(file) and (size := _size(path)) and (blob := path.resolve()) not in seen:
                     seen.add(blob)
-                    name, quant = name_of_file(path.name, repo), quant_of_file(path.name)
+                    name, quant = name_from_file(path.name, repo), quant_from_file(path.name)
                     sha256 = _sha256_of_link(path)
-                    yield Found("hf", path, name, size, quant, sha256, repo, snapshot.name, file)
+                    yield ExternalFile("hf", path, name, size, quant, sha256, repo, snapshot.name, file)
 
 
 def _hub_cache(environ: Mapping[str, str]) -> Path:
@@ -95,27 +95,27 @@ def _sha256_of_link(path: Path) -> str | None:
     return blob.name if blob.parent.name == "blobs" and SHA256.fullmatch(blob.name) else None
 
 
-class _Layer(msgspec.Struct):
+class _OllamaLayer(msgspec.Struct):
     digest: str
     kind: str = msgspec.field(default="", name="mediaType")
 
 
-class _Manifest(msgspec.Struct):
-    layers: list[_Layer]
-    config: _Layer | None = None
+class _OllamaManifest(msgspec.Struct):
+    layers: list[_OllamaLayer]
+    config: _OllamaLayer | None = None
 
 
-class _Config(msgspec.Struct):
+class _OllamaConfig(msgspec.Struct):
     file_type: str = ""
 
 
-def ollama(environ: Mapping[str, str]) -> Iterator[Found]:
+def ollama_store(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
     """manifests/HOST/OWNER/MODEL/TAG, JSON that names blobs/sha256-DIGEST."""
     named = environ.get("OLLAMA_MODELS")
     seen: set[Path] = set()
     for root in (Path(named or "/nowhere").expanduser(), _home(environ) / ".ollama/models", OLLAMA_SERVICE):
         for path in sorted(files_below(root / "manifests")):
-            manifest = _json(path, _Manifest)
+            manifest = _json(path, _OllamaManifest)
             place = path.relative_to(root / "manifests").parts
             layers = [layer for layer in manifest.layers if layer.kind == MODEL_LAYER] if manifest else []
             if manifest is None or len(place) != 4 or len(layers) != 1:
@@ -126,27 +126,29 @@ def ollama(environ: Mapping[str, str]) -> Iterator[Found]:
                 yield _of_ollama(blob, size, place, _quant_of_config(root, manifest.config))
 
 
-def _of_ollama(blob: Path, size: int, place: tuple[str, ...], quant: str | None) -> Found:
+def _of_ollama(blob: Path, size: int, place: tuple[str, ...], quant: str | None) -> ExternalFile:
     host, owner, model, tag = place
     repo = f"{owner}/{model}" if host in ("hf.co", "huggingface.co") else None
     model = re.sub(r"[-_.]gguf$", "", model, flags=re.I)
     file = f"{model}.gguf" if tag == "latest" else f"{model}-{tag}.gguf"
     sha256 = blob.name.removeprefix("sha256-")
-    return Found("ollama", blob, name_of_file(file), size, quant_of_file(file) or quant, sha256, repo)
+    return ExternalFile(
+        "ollama", blob, name_from_file(file), size, quant_from_file(file) or quant, sha256, repo
+    )
 
 
-def _blob(root: Path, layer: _Layer) -> Path | None:
+def _blob(root: Path, layer: _OllamaLayer) -> Path | None:
     digest = layer.digest.removeprefix("sha256:")
     return root / "blobs" / f"sha256-{digest}" if SHA256.fullmatch(digest) else None
 
 
-def _quant_of_config(root: Path, layer: _Layer | None) -> str | None:
+def _quant_of_config(root: Path, layer: _OllamaLayer | None) -> str | None:
     path = _blob(root, layer) if layer else None
-    config = _json(path, _Config) if path else None
+    config = _json(path, _OllamaConfig) if path else None
     return config.file_type if config and config.file_type in FILE_TYPES.values() else None
 
 
-def lm_studio(environ: Mapping[str, str]) -> Iterator[Found]:
+def lm_studio_store(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
     """OWNER/REPO/FILE, without the commit."""
     home = _home(environ)
     for root in (home / ".lmstudio/models", home / ".cache/lm-studio/models"):
@@ -154,8 +156,8 @@ def lm_studio(environ: Mapping[str, str]) -> Iterator[Found]:
             place = path.relative_to(root).parts
             if is_model_file(path.name) and (size := _size(path)):
                 repo = "/".join(place[:2]) if len(place) == 3 else None
-                name, quant = name_of_file(path.name, repo), quant_of_file(path.name)
-                yield Found("lmstudio", path, name, size, quant, None, repo, None, path.name)
+                name, quant = name_from_file(path.name, repo), quant_from_file(path.name)
+                yield ExternalFile("lmstudio", path, name, size, quant, None, repo, None, path.name)
 
 
 def _begins_as_gguf(path: Path) -> bool:
@@ -170,7 +172,7 @@ def _json(path: Path, kind: type[T]) -> T | None:
     """What a small JSON file holds, None where that is something else."""
     try:
         with path.open("rb") as file:
-            return from_json(file.read(LARGEST_JSON), kind)
+            return decode_json(file.read(MAX_JSON_BYTES), kind)
     except (OSError, ValueError):
         return None
 

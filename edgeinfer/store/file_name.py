@@ -13,7 +13,7 @@ SPLIT = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.I)
 NO_MODEL = re.compile(r"(?:^|[-_./])(?:mmproj|imatrix)[-_.]", re.I)
 """Vision projectors and importance matrices, which are GGUF files too."""
 
-LONGEST_NAME = 80
+MAX_NAME_LENGTH = 80
 NAMELESS = re.compile(r"(ggml-)?model|sha256-[0-9a-f]+|[0-9a-f]{32,}|gguf")
 """Names that say nothing of the model."""
 
@@ -36,17 +36,17 @@ def is_model_file(file: str) -> bool:
     )
 
 
-def quant_of(file: str) -> str:
+def quant_label(file: str) -> str:
     """The quantization that a file's name ends in, such as "Q4_K_M"; "GGUF" where it has none."""
     found = QUANT.search(file)
     return found[1].upper().replace("FP16", "F16") if found else "GGUF"
 
 
-def quant_of_file(file: str) -> str | None:
-    return quant_of(file) if QUANT.search(file) else None
+def quant_from_file(file: str) -> str | None:
+    return quant_label(file) if QUANT.search(file) else None
 
 
-def name_of_file(file: str, repo: str | None = None) -> str:
+def name_from_file(file: str, repo: str | None = None) -> str:
     """A name made of a file's, without its quantization; of its repository's where that says nothing."""
     stem = re.sub(r"\.gguf$", "", file, flags=re.I)
     name = slug(QUANT.sub("", f"{stem}.gguf").removesuffix(".gguf"))
@@ -58,5 +58,5 @@ def name_of_file(file: str, repo: str | None = None) -> str:
 def slug(text: str) -> str:
     """`text` as a model may be called; "model" where nothing is left of it."""
     words = re.sub(r"[^a-z0-9._]+", "-", text.lower())
-    name = re.sub(r"[._-]{2,}", "-", words)[:LONGEST_NAME].strip("._-")
+    name = re.sub(r"[._-]{2,}", "-", words)[:MAX_NAME_LENGTH].strip("._-")
     return "model" if name_problem(name) else name

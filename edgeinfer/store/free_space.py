@@ -8,17 +8,19 @@ from pathlib import Path
 from edgeinfer.errors import DiskFull
 from edgeinfer.store.progress import size_text
 
-RESERVE = 64 << 20
+RESERVED_BYTES = 64 << 20
 """Bytes of a disk that are left to the system."""
 
 
-def check_room(directory: Path, needed: int, reserve: int = RESERVE) -> None:
+def check_free_space(directory: Path, needed: int, reserve: int = RESERVED_BYTES) -> None:
     """Raises DiskFull where writing `needed` bytes below `directory` would leave less than `reserve`."""
     if needed + reserve > shutil.disk_usage(directory).free:
-        raise disk_full(directory, needed, reserve=reserve)
+        raise disk_full_error(directory, needed, reserve=reserve)
 
 
-def disk_full(directory: Path, needed: int, *, kept: int = 0, reserve: int = RESERVE) -> DiskFull:
+def disk_full_error(
+    directory: Path, needed: int, *, kept: int = 0, reserve: int = RESERVED_BYTES
+) -> DiskFull:
     free = size_text(shutil.disk_usage(directory).free)
     message = f"the disk of {directory} has {free} free, and {size_text(needed)} are to be written"
     message += f", with {size_text(reserve)} left to the system"

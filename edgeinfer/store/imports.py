@@ -14,22 +14,28 @@ from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.store import external_stores as foreign
 from edgeinfer.store.catalogue import ModelSpec, QuantFile, catalogue
 from edgeinfer.store.disk import sha256_of
-from edgeinfer.store.external_stores import Found, Source
-from edgeinfer.store.file_name import FILE_TYPES, NAMELESS, name_of_file, quant_of, quant_of_file, slug
-from edgeinfer.store.lookup import roles_of
-from edgeinfer.store.store import LOCAL, Store, Stored
+from edgeinfer.store.external_stores import ExternalFile, Source
+from edgeinfer.store.file_name import FILE_TYPES, NAMELESS, name_from_file, quant_from_file, quant_label, slug
+from edgeinfer.store.lookup import header_roles
+from edgeinfer.store.store import LOCAL_OWNER, Store, StoredModel
 
-FINDERS = {"hf": foreign.hugging_face, "ollama": foreign.ollama, "lmstudio": foreign.lm_studio}
+FINDERS = {
+    "hf": foreign.hugging_face_cache,
+    "ollama": foreign.ollama_store,
+    "lmstudio": foreign.lm_studio_store,
+}
 
 
-def find_models(source: Source | None = None, environ: Mapping[str, str] = os.environ) -> list[Found]:
+def find_external_files(
+    source: Source | None = None, environ: Mapping[str, str] = os.environ
+) -> list[ExternalFile]:
     """The models of the other programs, or of one of them; under the catalogue's names, if it has them."""
     known = catalogue()
     finders = [FINDERS[source]] if source else FINDERS.values()
     return [_named(found, known) for finder in finders for found in finder(environ)]
 
 
-def from_file(path: Path) -> Found:
+def external_file(path: Path) -> ExternalFile:
     """A file of the user's own.
 
     Raises:
@@ -38,12 +44,14 @@ def from_file(path: Path) -> Found:
     path = path.expanduser().resolve()
     if not path.is_file():
         raise StoreError(f"no such file: {path}", param="path")
-    return Found("file", path, name_of_file(path.name), path.stat().st_size, quant_of_file(path.name))
+    return ExternalFile(
+        "file", path, name_from_file(path.name), path.stat().st_size, quant_from_file(path.name)
+    )
 
 
-def add(
-    store: Store, found: Found, name: str | None = None, progress: Callable[[int], None] | None = None
-) -> Stored:
+def import_file(
+    store: Store, found: ExternalFile, name: str | None = None, progress: Callable[[int], None] | None = None
+) -> StoredModel:
     """Note a file in the store, under `name` or its own; what has been noted already stays as it is.
 
     A file whose hash nobody has told is read: `progress` is told of every piece how many bytes it had.
@@ -60,7 +68,7 @@ def add(
     found = replace(
         found,
         sha256=found.sha256 or sha256_of(found.path, progress),
-        quant=found.quant or FILE_TYPES.get(_file_type(header)) or quant_of(""),
+        quant=found.quant or FILE_TYPES.get(_file_type(header)) or quant_label(""),
     )
     if name is None:
         found = _named(found, catalogue())
@@ -76,18 +84,18 @@ def add(
     return store.record(stored)
 
 
-def _stored(found: Found, name: str, header: Header) -> Stored:
+def _stored(found: ExternalFile, name: str, header: Header) -> StoredModel:
     """Under the repository, commit and path of the hub where they are known, else under ones of our own."""
     sha256, quant = found.sha256 or "", found.quant or ""
-    place = (f"{LOCAL}/{name}", sha256[:40], f"{name}-{quant}.gguf")
+    place = (f"{LOCAL_OWNER}/{name}", sha256[:40], f"{name}-{quant}.gguf")
     if found.repo and found.revision and found.file:
         place = (found.repo, found.revision, found.file)
-    return Stored(
-        name, quant, found.path, header.size, sha256, *place, origin="import", roles=roles_of(header)
+    return StoredModel(
+        name, quant, found.path, header.size, sha256, *place, origin="import", roles=header_roles(header)
     )
 
 
-def _named(found: Found, known: Mapping[str, ModelSpec]) -> Found:
+def _named(found: ExternalFile, known: Mapping[str, ModelSpec]) -> ExternalFile:
     """With the catalogue's name and quantization, where it knows this very file."""
     for name, spec in known.items():
         for file in spec.files:
@@ -96,7 +104,7 @@ def _named(found: Found, known: Mapping[str, ModelSpec]) -> Found:
     return found
 
 
-def _is(found: Found, file: QuantFile) -> bool:
+def _is(found: ExternalFile, file: QuantFile) -> bool:
     if found.sha256 and file.sha256:
         return found.sha256 == file.sha256
     if (found.repo or "").lower() != file.repo.lower():

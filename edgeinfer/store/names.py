@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-LONGEST = 200
+MAX_LENGTH = 200
 """Characters of any of them."""
 
 _WORD = r"[A-Za-z0-9](?:[._-]?[A-Za-z0-9])*"
@@ -31,10 +31,10 @@ def revision_problem(revision: str) -> str | None:
 def file_problem(file: str, *, pattern: bool = False) -> str | None:
     """Why `file` is no path within a repository; with `pattern`, `*`, `?` and `[]` may stand for characters."""
     one = _PATTERN if pattern else _FILE
-    if len(file) <= LONGEST and all(_fits(one, part) for part in file.split("/")):
+    if len(file) <= MAX_LENGTH and all(_fits(one, part) for part in file.split("/")):
         return None
     return "a path within the repository: no '..', no leading '/', no backslash"
 
 
 def _fits(pattern: re.Pattern[str], text: str) -> bool:
-    return len(text) <= LONGEST and pattern.fullmatch(text) is not None
+    return len(text) <= MAX_LENGTH and pattern.fullmatch(text) is not None

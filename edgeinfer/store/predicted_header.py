@@ -30,13 +30,13 @@ def predicted_header(spec: ModelSpec, quant: str) -> Header | None:
     Published files may differ by a few percent: many are made with an importance matrix, or older rules.
     """
     shape = spec.shape
-    if shape is None or shape.arch not in LAYERS or quant not in quantizer.BASE:
+    if shape is None or shape.arch not in LAYERS or quant not in quantizer.BASE_TYPE:
         return None
     kv_heads = _kv_heads(shape)
     attention = sum(heads > 0 for heads in kv_heads)
     group = shape.heads // kv_heads[0] if kv_heads[0] else 0
     file = spec.quant(quant)
-    model = quantizer.Model(shape.layers, attention, group, shape.tied, file is not None and file.pure)
+    model = quantizer.ModelTraits(shape.layers, attention, group, shape.tied, file is not None and file.pure)
     tensors = []
     counts: Counter[str] = Counter()
     end = _padded(shape.vocabulary * VOCABULARY_ENTRY)

@@ -11,26 +11,26 @@ class Progress(Protocol):
     def begin(self, title: str, total: int, done: int = 0) -> None:
         """A job of `total` bytes starts, of which `done` are behind us already."""
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         """So many bytes are done; fewer than before where something had to be thrown away."""
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         """Something happened that a person should know."""
 
     def end(self) -> None:
         """The job is over, well or not."""
 
 
-class Quiet:
+class NullProgress:
     """Shows nothing."""
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
         pass
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         pass
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         pass
 
     def end(self) -> None:

@@ -16,9 +16,9 @@ from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.ipc.child_client import INHERITED
 from edgeinfer.log import escape
 from edgeinfer.store.disk import sha256_of
-from edgeinfer.store.free_space import check_room
-from edgeinfer.store.progress import Progress, Quiet, size_text
-from edgeinfer.store.store import Store, Stored
+from edgeinfer.store.free_space import check_free_space
+from edgeinfer.store.progress import NullProgress, Progress, size_text
+from edgeinfer.store.store import Store, StoredModel
 
 FILE_TYPES = {
     "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q3_K_S": 11, "Q3_K_M": 12, "Q3_K_L": 13,
@@ -26,26 +26,26 @@ FILE_TYPES = {
 }  # fmt: skip
 """What can be made, with GGUF's number for it. Smaller ones are poor without an importance matrix."""
 
-WHOLE = ("BF16", "F16", "F32")
+FULL_PRECISION = ("BF16", "F16", "F32")
 """What it is best made of: the weights as they were trained first, the rest by size."""
 
 LOSSY = "Q8_0"
 """What it can be made of where there is nothing better; the loss is small beside that of 4 bits."""
 
-MEMORY = 200 << 20
+REQUIRED_MEMORY = 200 << 20
 """Bytes that the process needs: twice what was measured for an output matrix of 150,000 x 1,536."""
 
-POLL = 0.2
+POLL_SECONDS = 0.2
 
 
-class Offered(Protocol):
+class HasQuant(Protocol):
     """A file that could be the source: one in the store, or one that a hub has."""
 
     @property
     def quant(self) -> str: ...
 
 
-Source = TypeVar("Source", bound=Offered)
+Source = TypeVar("Source", bound=HasQuant)
 
 
 def can_make(quant: str) -> bool:
@@ -55,28 +55,28 @@ def can_make(quant: str) -> bool:
 def source_for(quant: str, offered: Iterable[Source], *, requantize: bool = False) -> Source | None:
     """What to make `quant` of; Q8_0 only if `requantize` allows it. None where nothing will do."""
     by_quant = {one.quant.upper(): one for one in offered}
-    order = [*WHOLE, *([LOSSY] if requantize and quant.upper() != LOSSY else [])]
+    order = [*FULL_PRECISION, *([LOSSY] if requantize and quant.upper() != LOSSY else [])]
     return next((by_quant[name] for name in order if name in by_quant), None)
 
 
 def check_memory(available: int | None) -> None:
     """Raises QuantizeFailed where `available` bytes, if that is known, are too few."""
-    if available is not None and available < MEMORY:
+    if available is not None and available < REQUIRED_MEMORY:
         raise QuantizeFailed(
-            f"quantizing takes {size_text(MEMORY)} of memory, and {size_text(available)} are available",
+            f"quantizing takes {size_text(REQUIRED_MEMORY)} of memory, and {size_text(available)} are available",
             hint="stop what else runs, or quantize on another machine and: edgeinfer models import FILE",
         )
 
 
 def quantize(
-    source: Stored,
+    source: StoredModel,
     quant: str,
     store: Store,
     progress: Progress | None = None,
     *,
     requantize: bool = False,
     available: int | None = None,
-) -> Stored:
+) -> StoredModel:
     """Make `quant` of the file of `source`, which stays, as a model of the same name.
 
     `available`: bytes of memory, None where it is not known. `requantize`: the source may be quantized
@@ -87,7 +87,7 @@ def quantize(
         DiskFull, StoreBusy, StoreError: as they say.
         QuantizeFailed: too little memory, or llama.cpp failed.
     """
-    quant, progress = quant.upper(), progress or Quiet()
+    quant, progress = quant.upper(), progress or NullProgress()
     if not can_make(quant):
         raise InvalidRequest(
             f"{quant} can't be made here", param="quant", hint=f"what can: {', '.join(FILE_TYPES)}"
@@ -114,7 +114,7 @@ def quantize(
             raise
         return store.adopt(
             target,
-            Stored(
+            StoredModel(
                 name=source.name,
                 quant=quant,
                 path=target,
@@ -129,7 +129,7 @@ def quantize(
 
 
 def _run(
-    source: Stored, before: Header, target: Path, quant: str, progress: Progress, requantize: bool
+    source: StoredModel, before: Header, target: Path, quant: str, progress: Progress, requantize: bool
 ) -> None:
     """Have the process write `target`, and show how the file grows."""
     command = [
@@ -156,18 +156,18 @@ def _run(
             if not size.isdigit():
                 raise _failed(process)
             total = int(size) + before.size - before.weight_bytes  # the header is copied
-            check_room(target.parent, total)
+            check_free_space(target.parent, total)
             with contextlib.suppress(BrokenPipeError):  # it died: the poll below finds out
                 process.stdin.write(b"go\n")
             progress.begin(f"{source.name}:{quant}", total)
             try:
                 while process.poll() is None:
-                    time.sleep(POLL)
-                    progress.at(min(_size(target), total))
+                    time.sleep(POLL_SECONDS)
+                    progress.update(min(_size(target), total))
                 if process.returncode:
-                    check_room(target.parent, total - _size(target))
+                    check_free_space(target.parent, total - _size(target))
                     raise _failed(process)
-                progress.at(total)
+                progress.update(total)
             finally:
                 progress.end()
         finally:

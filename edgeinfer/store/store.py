@@ -28,27 +28,27 @@ from msgspec import Meta
 from edgeinfer.errors import StoreError
 from edgeinfer.settings import Settings
 from edgeinfer.store.disk import (
+    as_store_errors,
+    decode_json,
+    file_lock,
     files_below,
-    from_json,
-    locked,
-    os_errors,
+    fsync_path,
     remove_empty,
     remove_empty_below,
     sha256_of,
-    sync,
 )
 from edgeinfer.store.names import file_problem, name_problem, repo_problem
 
-SYSTEM = Path("/var/lib/edgeinfer")
-OWN = SYSTEM / "daemon"
+SYSTEM_STORE = Path("/var/lib/edgeinfer")
+DAEMON_STATE = SYSTEM_STORE / "daemon"
 """Where the system's service writes what it learns, since the store it only reads."""
-LOCAL = "local"
+LOCAL_OWNER = "local"
 """Owner of the repositories of files that come from none."""
 
-PATIENCE = 30.0
+LOCK_TIMEOUT = 30.0
 """Seconds to wait for another process that changes the store, which takes milliseconds."""
 
-ABANDONED = 24 * 3600.0
+ABANDONED_AFTER = 24 * 3600.0
 """Seconds without a new byte after which a download is taken for given up."""
 
 Origin = Literal["hub", "import", "quantized"]
@@ -56,7 +56,7 @@ Origin = Literal["hub", "import", "quantized"]
 logger = logging.getLogger(__name__)
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredModel(msgspec.Struct, frozen=True):
     """A model in the store.
 
     Attributes:
@@ -87,7 +87,7 @@ class Stored(msgspec.Struct, frozen=True):
     roles: tuple[str, ...] | None = None
 
 
-class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
+class _ModelRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A record file. The path is kept for imports alone: the store can be moved."""
 
     name: str
@@ -111,8 +111,8 @@ def store_root(environ: Mapping[str, str] = os.environ) -> Path:
     if named := environ.get("EDGEINFER_STORE"):
         return _absolute(named)
     state = environ.get("STATE_DIRECTORY", "").split(":")  # set by systemd; a user's service has one too
-    if os.geteuid() == 0 or str(SYSTEM) in state:
-        return SYSTEM
+    if os.geteuid() == 0 or str(SYSTEM_STORE) in state:
+        return SYSTEM_STORE
     data = environ.get("XDG_DATA_HOME") or Path(environ.get("HOME", "/root")) / ".local/share"
     return Path(data) / "edgeinfer"
 
@@ -135,33 +135,33 @@ class Store:
     def of(cls, settings: Settings) -> Store:
         return cls(_absolute(settings.store) if settings.store else store_root())
 
-    def installed(self) -> list[Stored]:
+    def installed(self) -> list[StoredModel]:
         """Models that can be served, newest last."""
-        return [stored for stored in self.recorded() if problem(stored) is None]
+        return [stored for stored in self.recorded() if model_problem(stored) is None]
 
-    def recorded(self) -> list[Stored]:
+    def recorded(self) -> list[StoredModel]:
         """All models, newest last; of some the file may be missing or changed, see `problem`."""
         found = (self._read(path) for path in self._record_files())
         return sorted((s for s in found if s), key=lambda stored: (stored.added, stored.name, stored.quant))
 
-    def find(self, name: str, quant: str | None = None) -> Stored | None:
+    def find(self, name: str, quant: str | None = None) -> StoredModel | None:
         """The newest servable model of that name, in any case; of that quantization, if one is given."""
         found = (s for s in self.installed() if s.name.lower() == name.lower())
         return next(
             (s for s in reversed(list(found)) if quant is None or s.quant.lower() == quant.lower()), None
         )
 
-    def adopt(self, partial: Path, stored: Stored) -> Stored:
+    def adopt(self, partial: Path, stored: StoredModel) -> StoredModel:
         """Make `partial`, a whole and checked file in `incoming`, the model that `stored` says it is.
 
         -> `stored` with its path, which is not read. A model of the same name and quantization is replaced;
         its file stays until `prune`, for it may be served.
         """
         path = self._place(stored.repo, stored.revision, stored.file)
-        with os_errors(f"{stored.name}:{stored.quant}"):
+        with as_store_errors(f"{stored.name}:{stored.quant}"):
             if (size := partial.lstat().st_size) != stored.size:
                 raise StoreError(f"{partial} has {size} bytes, not {stored.size}")
-            sync(partial)  # may take long, so it comes before the lock
+            fsync_path(partial)  # may take long, so it comes before the lock
             with self._changing():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._check_inside(path.parent)
@@ -169,15 +169,15 @@ class Store:
                 self._share(path)
                 for directory in (path.parent, *path.parent.parents):
                     self._share(directory)
-                    sync(directory)
+                    fsync_path(directory)
                     if directory == self.root:
                         break
                 found = self._write(msgspec.structs.replace(stored, path=path, mtime_ns=None))
         return found
 
-    def record(self, stored: Stored) -> Stored:
+    def record(self, stored: StoredModel) -> StoredModel:
         """Note the file at `stored.path`, which stays where it is, as an imported model."""
-        with os_errors(str(stored.path)):
+        with as_store_errors(str(stored.path)):
             found = stored.path.stat()
             if not stat.S_ISREG(found.st_mode) or found.st_size != stored.size:
                 raise StoreError(f"{stored.path} is no file of {stored.size} bytes")
@@ -186,12 +186,12 @@ class Store:
                     msgspec.structs.replace(stored, origin="import", mtime_ns=found.st_mtime_ns)
                 )
 
-    def remove(self, stored: Stored) -> int:
+    def remove(self, stored: StoredModel) -> int:
         """Forget a model, and delete its file if the store has it. -> bytes freed.
 
         A daemon that serves the model keeps it: Linux and macOS free a file when the last process lets go.
         """
-        with os_errors(f"{stored.name}:{stored.quant}"), self._changing():
+        with as_store_errors(f"{stored.name}:{stored.quant}"), self._changing():
             record = self._record_file(stored.name, stored.quant)
             path = self._place(stored.repo, stored.revision, stored.file)
             if (now := self._read(record)) and now.path != stored.path:
@@ -200,7 +200,7 @@ class Store:
                 )
             record.unlink(missing_ok=True)
             if record.parent.is_dir():
-                sync(record.parent)
+                fsync_path(record.parent)
             if stored.origin == "import":
                 return 0
             return 0 if path in {other.path for other in self.recorded()} else self._delete(path)
@@ -212,7 +212,7 @@ class Store:
             StoreError: also where a record cannot be read, for its model's file would be lost.
         """
         freed = 0
-        with os_errors(str(self.root)), self._changing():
+        with as_store_errors(str(self.root)), self._changing():
             kept = set()
             for path in self._record_files():
                 if (stored := self._read(path)) is None:
@@ -222,7 +222,7 @@ class Store:
                 kept.add(stored.path)
             for path in self._unneeded(kept):
                 freed += self._delete(path)
-            remove_empty_below(self.root / "incoming", time.time() - ABANDONED)
+            remove_empty_below(self.root / "incoming", time.time() - ABANDONED_AFTER)
             for path in (self.root / "records").glob("*.tmp"):
                 self._delete(path)
         return freed
@@ -242,15 +242,15 @@ class Store:
                 yield path
         for path in files_below(self.root / "incoming"):
             with contextlib.suppress(FileNotFoundError):
-                if path.lstat().st_mtime < time.time() - ABANDONED:
+                if path.lstat().st_mtime < time.time() - ABANDONED_AFTER:
                     yield path
 
-    def verify(self, stored: Stored, progress: Callable[[int], None] | None = None) -> str | None:
+    def verify(self, stored: StoredModel, progress: Callable[[int], None] | None = None) -> str | None:
         """Read the whole file again: what is wrong with it, None if nothing is.
 
         `progress` is told of every piece how many bytes it had.
         """
-        if (found := problem(stored)) is not None:
+        if (found := model_problem(stored)) is not None:
             return found
         try:
             digest = sha256_of(stored.path, progress)
@@ -261,7 +261,7 @@ class Store:
     def incoming(self, repo: str, revision: str) -> Path:
         """The directory for partial downloads of one commit; it is made."""
         path = self._directory("incoming", repo, revision)
-        with os_errors(str(path)):
+        with as_store_errors(str(path)):
             path.mkdir(parents=True, exist_ok=True)
             self._check_inside(path)
         return path
@@ -274,11 +274,11 @@ class Store:
             StoreBusy: another still held it after `wait` seconds.
         """
         name = percent_encoded(key, safe="")[:200]
-        with locked(self.root / "locks" / f"{name}.lock", key, wait):
+        with file_lock(self.root / "locks" / f"{name}.lock", key, wait):
             yield
 
     def _changing(self) -> contextlib.AbstractContextManager[None]:
-        return self.lock("the store", PATIENCE)
+        return self.lock("the store", LOCK_TIMEOUT)
 
     def _directory(self, kind: str, repo: str, revision: str) -> Path:
         if trouble := repo_problem(repo):
@@ -305,10 +305,10 @@ class Store:
         except OSError:
             return []
 
-    def _read(self, path: Path) -> Stored | None:
+    def _read(self, path: Path) -> StoredModel | None:
         """None where it is no record: somebody else's, a later version's, or one that was just removed."""
         try:
-            record = from_json(path.read_bytes(), _Record)
+            record = decode_json(path.read_bytes(), _ModelRecord)
             if path != self._record_file(record.name, record.quant):
                 raise StoreError("it is the record of another model")
             place = self._place(record.repo, record.revision, record.file)
@@ -321,9 +321,9 @@ class Store:
         except (OSError, ValueError, StoreError) as e:
             logger.warning("%s is left out: %s", path, e)
             return None
-        return Stored(**msgspec.structs.asdict(record) | {"path": place})
+        return StoredModel(**msgspec.structs.asdict(record) | {"path": place})
 
-    def _write(self, stored: Stored) -> Stored:
+    def _write(self, stored: StoredModel) -> StoredModel:
         """Write a record. The caller has the lock."""
         # A board without a clock of its own may have woken up in the past.
         newest = max((other.added for other in self.recorded()), default=0.0)
@@ -331,23 +331,23 @@ class Store:
         fields = msgspec.structs.asdict(found)
         fields["path"] = str(found.path) if found.origin == "import" else None
         try:
-            text = msgspec.json.format(msgspec.json.encode(msgspec.convert(fields, _Record)))
+            text = msgspec.json.format(msgspec.json.encode(msgspec.convert(fields, _ModelRecord)))
         except (msgspec.ValidationError, UnicodeEncodeError) as e:
             raise StoreError(f"{stored.name}:{stored.quant}: {e}") from e
         path = self._record_file(stored.name, stored.quant)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".tmp")
         temporary.write_bytes(text + b"\n")
-        sync(temporary)
+        fsync_path(temporary)
         self._share(temporary)
         self._share(path.parent)
         temporary.replace(path)
-        sync(path.parent)
+        fsync_path(path.parent)
         return found
 
     def _share(self, path: Path) -> None:
         """Let the system service read it, which runs as a user of its own, whatever the umask of root is."""
-        if self.root == SYSTEM:
+        if self.root == SYSTEM_STORE:
             path.chmod(0o755 if path.is_dir() else 0o644)
 
     def _check_inside(self, directory: Path) -> None:
@@ -367,7 +367,7 @@ class Store:
         return size
 
 
-def problem(stored: Stored) -> str | None:
+def model_problem(stored: StoredModel) -> str | None:
     """Why a model cannot be served, as far as a look without reading tells; None where it can."""
     try:
         found = stored.path.stat() if stored.origin == "import" else stored.path.lstat()

@@ -20,7 +20,7 @@ else:
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-LARGEST = 1 << 20
+MAX_BYTES = 1 << 20
 """Bytes of a file; a catalogue of a thousand models has less."""
 
 HEAD = re.compile(r"\s*\[+(?P<key>[^\]]+)\]")
@@ -28,7 +28,7 @@ ASSIGNMENT = re.compile(r"\s*(?P<key>[^\s=\[#][^=]*?)\s*=")
 PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^.\s"']+))\s*\.?""")
 
 
-class Document:
+class TomlDocument:
     """A TOML file: its tables, and where in it their keys stand."""
 
     def __init__(self, path: Path) -> None:
@@ -36,9 +36,9 @@ class Document:
         self.path = path
         try:
             with path.open("rb") as file:
-                data = file.read(LARGEST + 1)
-            if len(data) > LARGEST:
-                raise ValueError(f"longer than {LARGEST} bytes")
+                data = file.read(MAX_BYTES + 1)
+            if len(data) > MAX_BYTES:
+                raise ValueError(f"longer than {MAX_BYTES} bytes")
             self._text = data.decode()
             self.tables: dict[str, Any] = tomllib.loads(self._text)
         except OSError as e:
@@ -70,7 +70,7 @@ class Document:
         fields = {field.name: field for field in msgspec.structs.fields(cls)}
         for key, value in table.items():
             if key not in fields:
-                return self.error((*keys, key), "no such key", nearest(key, fields))
+                return self.error((*keys, key), "no such key", nearest_hint(key, fields))
             try:
                 msgspec.convert(value, fields[key].type)
             except msgspec.ValidationError as e:
@@ -79,7 +79,7 @@ class Document:
         return self.error(keys, f"{', '.join(missing)} missing" if missing else problem)
 
 
-def nearest(name: str, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
+def nearest_hint(name: str, known: Iterable[str], aliases: Iterable[str] = ()) -> str:
     """A hint: the known name or alias that is most like this one, else all the names."""
     names = list(known)
     close = difflib.get_close_matches(name.lower(), [*names, *aliases], n=1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edgeinfer.store import external_stores as foreign
-from edgeinfer.store.lookup import BUNDLED
+from edgeinfer.store.lookup import BUNDLED_MODEL
 from edgeinfer.store.store import Store
 from tests.support.cli import run, terminal
 from tests.support.models import install, write_model
@@ -47,7 +47,7 @@ def test_the_list_has_the_bundled_model_and_what_was_installed(tmp_path: Path, s
     done = run(tmp_path, "models", "ls")
     lines = words(done.stdout)
     assert lines[0] == ["NAME", "QUANT", "SIZE", "ORIGIN", "FOR"]
-    assert [line[0] for line in lines[1:]] == [BUNDLED, "some", R1]
+    assert [line[0] for line in lines[1:]] == [BUNDLED_MODEL, "some", R1]
     assert lines[2][:2] == ["some", "Q8_0"]
     assert lines[2][-3:] == ["hub", "chat", str(some.path)]
     assert lines[3][-1] == str(other.path)
@@ -57,7 +57,7 @@ def test_the_list_has_the_bundled_model_and_what_was_installed(tmp_path: Path, s
 def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
     """There is a bundled model all the same."""
     done = run(tmp_path, "models", "ls")
-    assert [BUNDLED] == [line[0] for line in words(done.stdout)[1:]]
+    assert [BUNDLED_MODEL] == [line[0] for line in words(done.stdout)[1:]]
     assert "edgeinfer pull NAME" in done.stderr
 
 
@@ -76,7 +76,7 @@ def test_a_program_gets_all_there_is(tmp_path: Path, store: Store) -> None:
     some, gone = install(store, "some"), install(store, "gone")
     gone.path.unlink()
     bundled, first, second = found(tmp_path, "ls")
-    assert (BUNDLED, "bundled") == (bundled["name"], bundled["origin"])
+    assert (BUNDLED_MODEL, "bundled") == (bundled["name"], bundled["origin"])
     assert (some.sha256, some.repo, some.revision, None) == (
         first["sha256"],
         first["repo"],
@@ -102,7 +102,7 @@ def test_a_model_is_shown_with_what_its_file_says(tmp_path: Path, store: Store) 
 def test_what_is_not_installed_can_be_shown_too(tmp_path: Path) -> None:
     """One of the catalogue, the bundled one, and a file."""
     assert found(tmp_path, "show", "qwen3-0.6b")["files"]
-    assert found(tmp_path, "show", BUNDLED)["origin"] == "bundled"
+    assert found(tmp_path, "show", BUNDLED_MODEL)["origin"] == "bundled"
     path = write_model(tmp_path / "some.gguf")
     assert ("file", 256) == tuple(found(tmp_path, "show", str(path))[key] for key in ("origin", "context"))
     done = run(tmp_path, "models", "show", "xyzzy")
@@ -149,7 +149,11 @@ def test_in_a_terminal_it_asks(tmp_path: Path, store: Store, answer: str, code: 
 def test_what_is_not_there_cannot_be_removed(tmp_path: Path, store: Store) -> None:
     """Nor can the bundled model."""
     install(store, "some")
-    for name, hint in (("other", "installed: some:Q4_K_M"), (BUNDLED, "part of edgeinfer"), ("some:F16", "")):
+    for name, hint in (
+        ("other", "installed: some:Q4_K_M"),
+        (BUNDLED_MODEL, "part of edgeinfer"),
+        ("some:F16", ""),
+    ):
         done = run(tmp_path, "models", "rm", name, "--yes")
         assert done.returncode == 1
         assert "is not in the store" in done.stderr

@@ -13,8 +13,8 @@ import pytest
 from edgeinfer.cli.progress import Lines
 from edgeinfer.errors import InvalidRequest, ModelNotFound
 from edgeinfer.hub.endpoint import Endpoint
-from edgeinfer.hub.ensure_installed import name_of, obtain, offers
-from edgeinfer.hub.reference import Reference, parse
+from edgeinfer.hub.ensure_installed import available_files, ensure_installed, model_name
+from edgeinfer.hub.reference import ModelReference, parse_reference
 from edgeinfer.store.catalogue import catalogue
 from edgeinfer.store.store import Store
 from tests.store.test_quantize import write_model
@@ -135,11 +135,11 @@ def test_a_file_of_any_repository_can_be_named(hub: FaultyHub, home: Path) -> No
     done = pull(home, hub, f"{REPO}/Nano-Q8_0.gguf")
     assert done.stderr.endswith("next: edgeinfer serve --model our-nano:Q8_0\n")
     known = catalogue({})
-    assert name_of(REPO, "Other-Q8_0.gguf", known) == "other"
-    assert name_of("x/y", "Qwen3-0.6B-Q8_0.gguf", known) == "qwen3-0.6b"
-    assert name_of("x/y", "DeepSeek-R1-Q4_0.gguf", known) == "deepseek-r1"
+    assert model_name(REPO, "Other-Q8_0.gguf", known) == "other"
+    assert model_name("x/y", "Qwen3-0.6B-Q8_0.gguf", known) == "qwen3-0.6b"
+    assert model_name("x/y", "DeepSeek-R1-Q4_0.gguf", known) == "deepseek-r1"
     assert (
-        name_of("bartowski/Llama-3.2-1B-Instruct-GGUF", "Llama-3.2-1B-Instruct-Q4_0.gguf", known)
+        model_name("bartowski/Llama-3.2-1B-Instruct-GGUF", "Llama-3.2-1B-Instruct-Q4_0.gguf", known)
         == "llama-3.2-1b"
     )
 
@@ -150,10 +150,12 @@ def test_a_repository_of_several_models_needs_a_file(hub: FaultyHub) -> None:
     hub.files = {"A-Q4_0.gguf": some, "A-Q8_0.gguf": some, "B-Q4_0.gguf": some, "C-Q6_K.gguf": some}
     here = Endpoint(hub.url)
     with pytest.raises(InvalidRequest, match="has Q4_0 of several models: a, b, c") as error:
-        offers(Reference(repo=REPO, quant="Q4_0"), hub=here)
+        available_files(ModelReference(repo=REPO, quant="Q4_0"), hub=here)
     assert error.value.hint == f"name a file, such as {REPO}/A-Q4_0.gguf"
-    assert [p.file for p in offers(Reference(repo=REPO, quant="Q6_K"), hub=here)] == ["C-Q6_K.gguf"]
-    assert [p.name for p in offers(Reference(repo=REPO), hub=here)] == ["a", "a"]
+    assert [p.file for p in available_files(ModelReference(repo=REPO, quant="Q6_K"), hub=here)] == [
+        "C-Q6_K.gguf"
+    ]
+    assert [p.name for p in available_files(ModelReference(repo=REPO), hub=here)] == ["a", "a"]
 
 
 def test_what_nobody_published_is_made_of_f16(hub: FaultyHub, home: Path, tiny: bytes) -> None:
@@ -263,22 +265,22 @@ def test_a_revision_can_be_named(hub: FaultyHub, home: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("r1-1.5b", Reference(name="r1-1.5b")),
-        ("r1-1.5b:q4_k_m", Reference(name="r1-1.5b", quant="Q4_K_M")),
-        ("a/b", Reference(repo="a/b")),
-        ("hf.co/a/b:Q8_0", Reference(repo="a/b", quant="Q8_0")),
-        ("https://huggingface.co/a/b/", Reference(repo="a/b")),
-        ("a/b/c/d-Q4_0.gguf", Reference(repo="a/b", file="c/d-Q4_0.gguf")),
+        ("r1-1.5b", ModelReference(name="r1-1.5b")),
+        ("r1-1.5b:q4_k_m", ModelReference(name="r1-1.5b", quant="Q4_K_M")),
+        ("a/b", ModelReference(repo="a/b")),
+        ("hf.co/a/b:Q8_0", ModelReference(repo="a/b", quant="Q8_0")),
+        ("https://huggingface.co/a/b/", ModelReference(repo="a/b")),
+        ("a/b/c/d-Q4_0.gguf", ModelReference(repo="a/b", file="c/d-Q4_0.gguf")),
         (
             "https://huggingface.co/a/b/resolve/v1/d.gguf?download=true",
-            Reference(repo="a/b", file="d.gguf", revision="v1"),
+            ModelReference(repo="a/b", file="d.gguf", revision="v1"),
         ),
-        ("huggingface.co/a/b/tree/main", Reference(repo="a/b", revision="main")),
+        ("huggingface.co/a/b/tree/main", ModelReference(repo="a/b", revision="main")),
     ],
 )
-def test_a_model_can_be_written_in_many_ways(text: str, found: Reference) -> None:
+def test_a_model_can_be_written_in_many_ways(text: str, found: ModelReference) -> None:
     """As it stands in the address line, too."""
-    assert parse(text) == found
+    assert parse_reference(text) == found
 
 
 @pytest.mark.parametrize(
@@ -299,7 +301,7 @@ def test_a_model_can_be_written_in_many_ways(text: str, found: Reference) -> Non
 def test_what_is_no_model_is_refused(text: str) -> None:
     """With the forms that are."""
     with pytest.raises(InvalidRequest, match="is no model") as error:
-        parse(text)
+        parse_reference(text)
     assert error.value.hint
     assert "OWNER/REPO:QUANT" in error.value.hint
 
@@ -308,7 +310,7 @@ def test_what_is_no_model_is_refused(text: str) -> None:
 def test_a_path_is_for_import(text: str) -> None:
     """There is a command for it."""
     with pytest.raises(InvalidRequest, match="no place on the hub") as error:
-        parse(text)
+        parse_reference(text)
     assert error.value.hint == f"for a file that is here already: edgeinfer models import {text}"
 
 
@@ -319,12 +321,12 @@ def test_lines_tell_rate_and_time(capsys: pytest.CaptureFixture[str]) -> None:
     lines.begin("a.gguf", 100_000_000, 20_000_000)
     for second in range(1, 13):
         now = 100.0 + second
-        lines.at(20_000_000 + second * 2_000_000)
-    lines.at(10_000_000)
+        lines.update(20_000_000 + second * 2_000_000)
+    lines.update(10_000_000)
     now = 200.0
     lines.end()
     lines.begin("b.gguf", 10)
-    lines.at(10)
+    lines.update(10)
     lines.end()
     assert capsys.readouterr().err.splitlines() == [
         "a.gguf: 100 MB",
@@ -358,13 +360,15 @@ def test_a_terminal_shows_a_bar_and_ctrl_c_keeps_what_came(hub: FaultyHub, home:
 def test_obtain_takes_what_is_offered(hub: FaultyHub, tmp_path: Path) -> None:
     """Even where the hub no longer has it: what is here is here."""
     store, here = Store(tmp_path), Endpoint(hub.url)
-    offered = offers(Reference(repo=REPO, quant="Q8_0"), hub=here)
-    stored = obtain(offered, "q8_0", store, hub=here)
+    offered = available_files(ModelReference(repo=REPO, quant="Q8_0"), hub=here)
+    stored = ensure_installed(offered, "q8_0", store, hub=here)
     assert (
-        obtain(offers(Reference(repo=REPO, file="Tiny-F16.gguf"), hub=here), "F16", store, hub=here).quant
+        ensure_installed(
+            available_files(ModelReference(repo=REPO, file="Tiny-F16.gguf"), hub=here), "F16", store, hub=here
+        ).quant
         == "F16"
     )
     hub.files.pop("Nano-Q8_0.gguf")
     with pytest.raises(ModelNotFound):
-        offers(Reference(repo=REPO, file="Nano-Q8_0.gguf"), hub=here)
+        available_files(ModelReference(repo=REPO, file="Nano-Q8_0.gguf"), hub=here)
     assert stored in store.installed()

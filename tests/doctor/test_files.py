@@ -38,10 +38,10 @@ class Heard:
     def begin(self, title: str, total: int, done: int = 0) -> None:
         self.said.append(f"{title} {total}")
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         self.said.append(str(done))
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         raise AssertionError(text)
 
     def end(self) -> None:

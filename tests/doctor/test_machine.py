@@ -16,7 +16,7 @@ from edgeinfer.hardware import Gpu, HardwareProfile, LlamaBuild, Memory, System,
 from edgeinfer.plan import Plan, calibration, plan
 from edgeinfer.plan.calibration import Calibration, fingerprint
 from edgeinfer.settings import Settings
-from edgeinfer.store.lookup import find
+from edgeinfer.store.lookup import find_model
 from tests.support.hardware import write
 from tests.support.paths import TREES
 
@@ -34,7 +34,7 @@ def profile(available: int, total: int = 4 * GB, limit: int | None = None) -> Ha
 
 
 def planned(machine: HardwareProfile, **settings: Any) -> Plan:
-    return plan(find("edgeinfer-nano"), machine, Settings(force=True, **settings))
+    return plan(find_model("edgeinfer-nano"), machine, Settings(force=True, **settings))
 
 
 def memory(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.gguf.header import Header, read_header
-from edgeinfer.gguf.quant_rules import BASE
+from edgeinfer.gguf.quant_rules import BASE_TYPE
 from edgeinfer.store.catalogue import ModelSpec, QuantFile, Shape, catalogue
 from edgeinfer.store.predicted_header import LAYERS, expected_size, predicted_header
 
@@ -110,7 +110,7 @@ def test_a_file_of_one_type_is_predicted_too(tmp_path: Path, llama_log: LogCaptu
 
 def test_each_quantization_is_compared() -> None:
     """All that can be predicted, but the one that none is made of."""
-    assert {*FTYPES, "F32"} == BASE.keys()
+    assert {*FTYPES, "F32"} == BASE_TYPE.keys()
 
 
 @pytest.mark.parametrize(

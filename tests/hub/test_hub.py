@@ -22,10 +22,10 @@ from edgeinfer.errors import (
     ModelNotFound,
     Offline,
 )
-from edgeinfer.hub.download import fetch, header_of
+from edgeinfer.hub.download import download, remote_header
 from edgeinfer.hub.endpoint import Endpoint
 from edgeinfer.hub.mirror import mirror_app
-from edgeinfer.store.store import Store, Stored
+from edgeinfer.store.store import Store, StoredModel
 from tests.support.faulty_hub import (
     REPO,
     Answer,
@@ -75,7 +75,7 @@ def store(tmp_path: Path) -> Store:
 def test_a_file_comes_whole_with_its_record(hub: FaultyHub, store: Store, content: bytes) -> None:
     """Commit, size and hash are the hub's."""
     seen = Notes()
-    stored = fetch(offered(hub), store, seen, hub=at(hub))
+    stored = download(offered(hub), store, seen, hub=at(hub))
     assert is_sound(stored, store, content)
     assert (stored.name, stored.quant, stored.repo, stored.file) == ("nano", "Q8_0", REPO, FILE)
     assert (stored.revision, stored.size) == (hub.commit, len(content))
@@ -86,9 +86,9 @@ def test_a_file_comes_whole_with_its_record(hub: FaultyHub, store: Store, conten
 
 def test_what_is_here_is_not_fetched_again(hub: FaultyHub, store: Store) -> None:
     """Not even asked for."""
-    first = fetch(offered(hub), store, hub=at(hub))
+    first = download(offered(hub), store, hub=at(hub))
     asked = len(hub.requests)
-    assert fetch(replace(offered(hub), revision="c" * 40), store, hub=at(hub)) == first
+    assert download(replace(offered(hub), revision="c" * 40), store, hub=at(hub)) == first
     assert len(hub.requests) == asked + 1  # the question what there is
 
 
@@ -111,7 +111,7 @@ def test_a_fault_is_overcome(faults: list[Fault], hub: FaultyHub, store: Store, 
     """Each at the cost of no more than it must."""
     hub.faults = list(faults)
     frugal = all("cut" in str(fault) or "status" in str(fault) for fault in faults)
-    stored = fetch(offered(hub), store, hub=at(hub))
+    stored = download(offered(hub), store, hub=at(hub))
     assert is_sound(stored, store, content)
     assert hub.faults == []
     assert hub.sent <= (1 if frugal else 2) * len(content) + IN_FLIGHT
@@ -123,7 +123,7 @@ def test_a_stalled_connection_is_left_for_a_new_one(hub: FaultyHub, store: Store
     hub.faults = [stall(0.5, over)]
     seen = Notes()
     try:
-        stored = fetch(offered(hub), store, seen, hub=at(hub))
+        stored = download(offered(hub), store, seen, hub=at(hub))
     finally:
         over.set()
     assert is_sound(stored, store, content)
@@ -137,20 +137,20 @@ def test_the_time_a_server_asks_for_is_waited(hub: FaultyHub, store: Store, cont
     hub.faults = [status(429, Retry_After="1"), status(503, Retry_After=date)]
     started = time.monotonic()
     seen = Notes()
-    assert is_sound(fetch(offered(hub), store, seen, hub=at(hub)), store, content)
+    assert is_sound(download(offered(hub), store, seen, hub=at(hub)), store, content)
     assert time.monotonic() - started >= 1
     assert "answers 429; trying again in 1 s" in seen.notes[0]
     assert "answers 503; trying again" in seen.notes[1]
     hub.faults = [status(429, RateLimit='"api";r=0;t=3000')]
     with pytest.raises(DownloadFailed, match="answers 429; it asks to wait 3000 s"):
-        fetch(replace(offered(hub), name="other"), store, hub=at(hub))
+        download(replace(offered(hub), name="other"), store, hub=at(hub))
 
 
 def test_a_server_that_asks_for_an_hour_is_not_waited_for(hub: FaultyHub, store: Store) -> None:
     """That is an error now, not a program that seems to hang."""
     hub.faults = [status(429, Retry_After="3600")]
     with pytest.raises(DownloadFailed, match="asks to wait 3600 s"):
-        fetch(offered(hub), store, hub=at(hub))
+        download(offered(hub), store, hub=at(hub))
     assert nothing_bad(store)
 
 
@@ -158,14 +158,14 @@ def test_after_a_failure_the_next_attempt_goes_on(hub: FaultyHub, store: Store, 
     """A row of failures ends in an error; what came is kept."""
     hub.faults = [cut(0.3), *[status(500)] * 10]
     with pytest.raises(DownloadFailed, match=r"answers 500 \(tried 3 times\)") as error:
-        fetch(offered(hub), store, hub=at(hub))
+        download(offered(hub), store, hub=at(hub))
     assert error.value.hint
-    assert "goes on from here" in error.value.hint
+    assert "continues from here" in error.value.hint
     assert nothing_bad(store)
     assert [path.stat().st_size for path in partials(store)] == [int(len(content) * 0.3)]
     hub.faults = []
     seen = Notes()
-    assert is_sound(fetch(offered(hub), store, seen, hub=at(hub)), store, content)
+    assert is_sound(download(offered(hub), store, seen, hub=at(hub)), store, content)
     assert seen.begun == [(len(content), int(len(content) * 0.3))]
     assert hub.sent <= len(content) + IN_FLIGHT
 
@@ -174,7 +174,7 @@ def test_a_server_that_trickles_comes_to_an_end(hub: FaultyHub, store: Store) ->
     """A byte an attempt is no progress, or it could go on for years."""
     hub.faults = [cut(0.000001)] * 20
     with pytest.raises(DownloadFailed, match="tried 3 times"):
-        fetch(offered(hub), store, hub=at(hub))
+        download(offered(hub), store, hub=at(hub))
 
 
 def test_a_new_commit_with_the_same_file_goes_on_with_it(
@@ -183,9 +183,9 @@ def test_a_new_commit_with_the_same_file_goes_on_with_it(
     """As when only the model card was edited meanwhile."""
     hub.faults = [cut(0.5), *[status(500)] * 3]
     with pytest.raises(DownloadFailed):
-        fetch(offered(hub), store, hub=at(hub))
+        download(offered(hub), store, hub=at(hub))
     hub.commit = "c" * 40
-    stored = fetch(offered(hub), store, hub=at(hub))
+    stored = download(offered(hub), store, hub=at(hub))
     assert is_sound(stored, store, content)
     assert stored.revision == "c" * 40
     assert hub.sent <= len(content) + IN_FLIGHT
@@ -197,7 +197,7 @@ def test_wrong_bytes_are_thrown_away(hub: FaultyHub, store: Store) -> None:
     with pytest.raises(
         HashMismatch, match=f"its hash is {hashlib.sha256(hub.files[FILE]).hexdigest()}, not dddd"
     ):
-        fetch(offered(hub), store, hub=at(hub))
+        download(offered(hub), store, hub=at(hub))
     assert nothing_bad(store)
     assert partials(store) == []
     assert len(hub.file_requests) == 2
@@ -216,7 +216,7 @@ def test_a_copy_that_is_too_short_is_an_error(
 
     hub.faults = [short] * 20
     with pytest.raises(DownloadFailed, match=r"has 3000000 bytes of a file of 4410144|less of the file"):
-        fetch(offered(hub), store, hub=at(hub))
+        download(offered(hub), store, hub=at(hub))
     assert nothing_bad(store)
 
 
@@ -229,7 +229,7 @@ def test_a_server_that_sends_more_than_the_file_is_cut_off(hub: FaultyHub, store
 
     hub.faults = [endless]
     with pytest.raises(DownloadFailed, match="sends more than"):
-        fetch(offered(hub), store, hub=at(hub))
+        download(offered(hub), store, hub=at(hub))
     assert nothing_bad(store)
     assert all(path.stat().st_size <= len(hub.files[FILE]) for path in partials(store))
 
@@ -241,7 +241,7 @@ def test_a_server_without_ranges_begins_again(hub: FaultyHub, store: Store, cont
         handler.send(Answer(200, {}, content))
 
     hub.faults = [cut(0.5), whole]
-    assert is_sound(fetch(offered(hub), store, hub=at(hub)), store, content)
+    assert is_sound(download(offered(hub), store, hub=at(hub)), store, content)
 
 
 def test_a_portal_does_not_destroy_what_is_here(hub: FaultyHub, store: Store, content: bytes) -> None:
@@ -257,7 +257,7 @@ def test_a_portal_does_not_destroy_what_is_here(hub: FaultyHub, store: Store, co
         handler.send(Answer(206, {"Content-Range": f"bytes 5-9/{len(content)}"}, b"12345"))
 
     hub.faults = [cut(0.5), portal, cut(0.1), same_length, cut(0.1), other_range]
-    assert is_sound(fetch(offered(hub), store, hub=at(hub)), store, content)
+    assert is_sound(download(offered(hub), store, hub=at(hub)), store, content)
     assert hub.sent < 2.2 * len(content)
 
 
@@ -269,7 +269,7 @@ def test_a_compressed_file_is_refused(hub: FaultyHub, store: Store) -> None:
 
     hub.faults = [gzipped]
     with pytest.raises(DownloadFailed, match="as gzip"):
-        fetch(offered(hub), store, hub=at(hub))
+        download(offered(hub), store, hub=at(hub))
     assert nothing_bad(store)
 
 
@@ -277,7 +277,7 @@ def test_a_file_that_is_no_model_does_not_get_in(hub: FaultyHub, store: Store) -
     """Even if it is what was published."""
     hub.files["Junk-Q4_0.gguf"] = b"GGUF" + bytes(1000)
     with pytest.raises(ModelLoadFailed, match="came as it was published, but is no sound GGUF file"):
-        fetch(offered(hub, "Junk-Q4_0.gguf"), store, hub=at(hub))
+        download(offered(hub, "Junk-Q4_0.gguf"), store, hub=at(hub))
     assert nothing_bad(store)
     assert partials(store) == []
 
@@ -285,7 +285,7 @@ def test_a_file_that_is_no_model_does_not_get_in(hub: FaultyHub, store: Store) -
 def test_the_catalogue_s_hash_is_checked_before_a_byte_comes(hub: FaultyHub, store: Store) -> None:
     """The hub may have been tampered with, or the file replaced: the error names both hashes."""
     with pytest.raises(HashMismatch) as error:
-        fetch(replace(offered(hub), expected="e" * 64), store, hub=at(hub))
+        download(replace(offered(hub), expected="e" * 64), store, hub=at(hub))
     assert "e" * 64 in error.value.message
     assert hub.sha256(FILE) in error.value.message
     assert error.value.hint == f"to take it as it is there: --revision {hub.commit}"
@@ -297,11 +297,11 @@ def test_a_small_file_is_checked_by_git_s_hash(hub: FaultyHub, store: Store, con
     good = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     plain = replace(offered(hub), sha256=None, git_sha1="f" * 40)
     with pytest.raises(HashMismatch, match=good):
-        fetch(plain, store, hub=at(hub))
-    stored = fetch(replace(plain, git_sha1=good), store, hub=at(hub))
+        download(plain, store, hub=at(hub))
+    stored = download(replace(plain, git_sha1=good), store, hub=at(hub))
     assert stored.sha256 == hashlib.sha256(content).hexdigest()
     with pytest.raises(HashMismatch, match=f"the catalogue expects {'e' * 64}"):
-        fetch(replace(plain, git_sha1=good, expected="e" * 64), store, hub=at(hub))
+        download(replace(plain, git_sha1=good, expected="e" * 64), store, hub=at(hub))
     assert store.installed() == [stored]
     assert partials(store) == []
 
@@ -309,14 +309,14 @@ def test_a_small_file_is_checked_by_git_s_hash(hub: FaultyHub, store: Store, con
 def test_a_file_without_any_hash_is_not_fetched(hub: FaultyHub, store: Store) -> None:
     """There would be nothing to check it by."""
     with pytest.raises(DownloadFailed, match="can't be checked"):
-        fetch(replace(offered(hub), sha256=None, git_sha1=None), store, hub=at(hub))
+        download(replace(offered(hub), sha256=None, git_sha1=None), store, hub=at(hub))
 
 
 def test_a_part_of_a_model_is_refused(hub: FaultyHub, store: Store) -> None:
     """With what to do about it."""
     part = replace(offered(hub), file="Big-F16-00001-of-00003.gguf")
     with pytest.raises(ModelNotFound, match="one of 3 parts") as error:
-        fetch(part, store, hub=at(hub))
+        download(part, store, hub=at(hub))
     assert error.value.hint
     assert "llama-gguf-split --merge" in error.value.hint
 
@@ -329,7 +329,7 @@ def test_the_token_stays_with_the_hub(
     with serving(FaultyHub(hub.files), "127.0.0.2") as storage, serving(FaultyHub(hub.files)) as other_port:
         hub.faults = [redirect(storage.url), redirect(other_port.url)]
         storage.faults = [cut(0.4)]
-        stored = fetch(offered(hub), store, hub=at(hub))
+        stored = download(offered(hub), store, hub=at(hub))
     assert is_sound(stored, store, content)
     assert {r.headers["authorization"] for r in hub.requests} == {f"Bearer {SECRET}"}
     assert len(storage.requests) == len(other_port.requests) == 1
@@ -351,7 +351,7 @@ def test_an_error_of_the_storage_names_its_host_alone(
     with serving(FaultyHub({}), "127.0.0.2") as storage:
         hub.faults = [signed]
         with pytest.raises(DownloadFailed, match=r"127\.0\.0\.2:\d+, where 127") as error:
-            fetch(offered(hub), store, hub=at(hub))
+            download(offered(hub), store, hub=at(hub))
     assert "abc" not in f"{error.value} {error.value.hint} {caplog.text}"
 
 
@@ -360,7 +360,7 @@ def test_offline_asks_nobody(hub: FaultyHub, store: Store) -> None:
     found = offered(hub)
     hub.requests.clear()
     with pytest.raises(Offline, match=f"{FILE} is not here"):
-        fetch(found, store, hub=Endpoint(hub.url, offline=True))
+        download(found, store, hub=Endpoint(hub.url, offline=True))
     assert hub.requests == []
 
 
@@ -368,7 +368,7 @@ def test_nobody_there_is_said(store: Store, hub: FaultyHub) -> None:
     """With the address that was tried."""
     found = offered(hub)
     with pytest.raises(DownloadFailed, match=r"no connection to 127\.0\.0\.1:1: .*tried 3 times") as error:
-        fetch(found, store, hub=Endpoint("http://127.0.0.1:1", patience=HURRY))
+        download(found, store, hub=Endpoint("http://127.0.0.1:1", retry_policy=HURRY))
     assert error.value.hint
     assert "HF_ENDPOINT is http://127.0.0.1:1" in error.value.hint
 
@@ -378,7 +378,7 @@ def test_the_header_is_read_without_the_file(hub: FaultyHub, content: bytes) -> 
     hub.files["Long-Q8_0.gguf"] = content + bytes(4 << 20)
     found = offered(hub, "Long-Q8_0.gguf")
     hub.faults = [cut(0.5), status(500)]
-    header = header_of(found, hub=at(hub))
+    header = remote_header(found, hub=at(hub))
     assert header.metadata["general.architecture"] == "qwen2"
     assert header.size == len(content) + (4 << 20)
     assert hub.sent < 2 << 20
@@ -387,14 +387,14 @@ def test_the_header_is_read_without_the_file(hub: FaultyHub, content: bytes) -> 
         handler.send(Answer(200, {}, hub.files["Long-Q8_0.gguf"]))
 
     hub.faults = [whole] * 3
-    assert header_of(found, hub=at(hub)) == header
+    assert remote_header(found, hub=at(hub)) == header
 
 
 @pytest.fixture
 def mirror(tmp_path: Path, hub: FaultyHub) -> Iterator[str]:
     """The address of a mirror of a store that has the model."""
     store = Store(tmp_path / "mirrored")
-    fetch(offered(hub), store, hub=at(hub))
+    download(offered(hub), store, hub=at(hub))
     config = uvicorn.Config(mirror_app(store), port=0, log_config=None, lifespan="off", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -412,7 +412,7 @@ def test_a_mirror_is_a_hub(mirror: str, store: Store, content: bytes) -> None:
         for name in ("cut again and again", "500 in the middle", "a wrong byte after a cut"):
             faults = FAULTS[name]
             front.faults = list(faults)
-            stored = fetch(found, store, hub=at(front))
+            stored = download(found, store, hub=at(front))
             assert is_sound(stored, store, content)
             assert front.faults == []
             store.remove(stored)
@@ -423,10 +423,11 @@ def test_two_at_once_fetch_it_once(hub: FaultyHub, store: Store, content: bytes)
     go_on = threading.Event()
     hub.faults = [stall(0.3, go_on)]
     found, patient = offered(hub), Endpoint(hub.url)
-    results: list[Stored] = []
+    results: list[StoredModel] = []
     seen = [Notes(), Notes()]
     threads = [
-        threading.Thread(target=lambda s=s: results.append(fetch(found, store, s, hub=patient))) for s in seen
+        threading.Thread(target=lambda s=s: results.append(download(found, store, s, hub=patient)))
+        for s in seen
     ]
     for thread in threads:
         thread.start()
@@ -452,9 +453,9 @@ def test_what_another_has_fetched_meanwhile_is_not_fetched_again(hub: FaultyHub,
         def lock(self, key: str, wait: float = 0.0) -> Iterator[None]:
             if not self.raced:
                 self.raced = True
-                fetch(found, Store(self.root), hub=at(hub))
+                download(found, Store(self.root), hub=at(hub))
             with super().lock(key, wait):
                 yield
 
-    fetch(found, Raced(tmp_path), hub=at(hub))
+    download(found, Raced(tmp_path), hub=at(hub))
     assert len(hub.file_requests) == 1

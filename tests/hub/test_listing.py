@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound, Offline, SettingsError
-from edgeinfer.hub.endpoint import PUBLIC, Endpoint, Patience, endpoint
-from edgeinfer.hub.hub_index import published, published_in
+from edgeinfer.hub.endpoint import PUBLIC_HUB, Endpoint, RetryPolicy, hub_endpoint
+from edgeinfer.hub.hub_index import catalogue_files, repo_files
 from edgeinfer.store.catalogue import ModelSpec, QuantFile
-from edgeinfer.store.file_name import quant_of
+from edgeinfer.store.file_name import quant_label
 from tests.support.faulty_hub import COMMIT, REPO, Answer, FaultyHub, refusal, serving
 
-HURRY = Patience(silence=0.5, attempts=2, pause=0.01, longest_pause=0.05, longest_wait=1)
+HURRY = RetryPolicy(read_timeout=0.5, max_attempts=2, backoff=0.01, max_backoff=0.05, max_retry_after=1)
 FILES = {
     "README.md": b"about",
     "Nano-Q4_K_M.gguf": b"k",
@@ -38,7 +38,7 @@ def hub() -> Iterator[FaultyHub]:
 
 
 def at(hub: FaultyHub, token: str | None = None) -> Endpoint:
-    return Endpoint(hub.url, token, patience=HURRY)
+    return Endpoint(hub.url, token, retry_policy=HURRY)
 
 
 def spec(*files: QuantFile) -> ModelSpec:
@@ -52,7 +52,7 @@ def test_the_catalogue_s_files_are_found_by_pattern(hub: FaultyHub) -> None:
         QuantFile("Q8_0", REPO, "nano-q8_0.gguf"),
         QuantFile("Q5_K_M", REPO, "*-Q5_K_M.gguf"),
     ]
-    found = published(spec(*files), "nano", hub=at(hub))
+    found = catalogue_files(spec(*files), "nano", hub=at(hub))
     assert [(p.name, p.quant, p.file, p.size) for p in found] == [
         ("nano", "Q4_K_M", "Nano-Q4_K_M.gguf", 1),
         ("nano", "Q8_0", "nano-q8_0.GGUF", 5),
@@ -67,33 +67,33 @@ def test_the_catalogue_s_files_are_found_by_pattern(hub: FaultyHub) -> None:
 def test_a_revision_given_by_hand_sets_the_catalogue_s_hash_aside(hub: FaultyHub) -> None:
     """It is of another revision."""
     file = QuantFile("Q8_0", REPO, "nano-q8_0.gguf", revision="v1", sha256="a" * 64)
-    (found,) = published(spec(file), "nano", revision=COMMIT, hub=at(hub))
+    (found,) = catalogue_files(spec(file), "nano", revision=COMMIT, hub=at(hub))
     assert (found.revision, found.expected) == (COMMIT, None)
     with pytest.raises(ModelNotFound, match="has no such revision"):
-        published(spec(file), "nano", hub=at(hub))
+        catalogue_files(spec(file), "nano", hub=at(hub))
 
 
 def test_one_missing_repository_does_not_hide_the_others(hub: FaultyHub) -> None:
     """As on a mirror, which has some of them."""
     here, away = QuantFile("Q8_0", REPO, "nano-q8_0.gguf"), QuantFile("F16", "some/other", "*")
-    assert [p.quant for p in published(spec(away, here), "nano", hub=at(hub))] == ["Q8_0"]
+    assert [p.quant for p in catalogue_files(spec(away, here), "nano", hub=at(hub))] == ["Q8_0"]
     with pytest.raises(ModelNotFound, match="has no model some/other"):
-        published(spec(away), "nano", hub=at(hub))
+        catalogue_files(spec(away), "nano", hub=at(hub))
 
 
 def test_offline_the_catalogue_s_own_facts_must_do(hub: FaultyHub) -> None:
     """Nobody is asked."""
     file = QuantFile("Q8_0", REPO, "nano-q8_0.gguf", 5, "main", "a" * 64)
-    (found,) = published(spec(file), "nano", hub=Endpoint(hub.url, offline=True))
+    (found,) = catalogue_files(spec(file), "nano", hub=Endpoint(hub.url, offline=True))
     assert (found.size, found.expected, found.revision, found.confirmed) == (5, "a" * 64, "main", False)
     with pytest.raises(Offline, match=f"{REPO} is not here"):
-        published_in(REPO, hub=Endpoint(hub.url, offline=True))
+        repo_files(REPO, hub=Endpoint(hub.url, offline=True))
     assert hub.requests == []
 
 
 def test_a_repository_s_models_are_listed(hub: FaultyHub) -> None:
     """Without projectors, matrices, parts, and names that lead elsewhere."""
-    found = published_in(REPO, hub=at(hub))
+    found = repo_files(REPO, hub=at(hub))
     assert {(p.quant, p.file) for p in found} == {
         ("Q4_K_M", "Nano-Q4_K_M.gguf"),
         ("Q4_K_M", "deep/Nano-Q4_K_M.gguf"),
@@ -104,13 +104,13 @@ def test_a_repository_s_models_are_listed(hub: FaultyHub) -> None:
 def test_a_repository_without_a_model_says_so(hub: FaultyHub) -> None:
     """Or that its model is in parts."""
     with pytest.raises(ModelNotFound, match=r"has no file nothing\.gguf"):
-        published_in(REPO, file="nothing.gguf", hub=at(hub))
+        repo_files(REPO, file="nothing.gguf", hub=at(hub))
     hub.files = {"README.md": b""}
     with pytest.raises(ModelNotFound, match="has no GGUF file"):
-        published_in(REPO, hub=at(hub))
+        repo_files(REPO, hub=at(hub))
     hub.files = {"Nano-f16-00001-of-00002.gguf": b"one"}
     with pytest.raises(ModelNotFound, match="one of 2 parts"):
-        published_in(REPO, hub=at(hub))
+        repo_files(REPO, hub=at(hub))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_repository_without_a_model_says_so(hub: FaultyHub) -> None:
 )
 def test_the_quantization_is_read_from_the_name(file: str, quant: str) -> None:
     """As publishers write it."""
-    assert quant_of(file) == quant
+    assert quant_label(file) == quant
 
 
 REFUSALS = [
@@ -166,7 +166,7 @@ def test_a_refusal_says_what_to_do(
     """At once: it will not get better by asking again."""
     hub.first_answers = [answer]
     with pytest.raises(cls) as error:
-        published_in(REPO, hub=at(hub, token))
+        repo_files(REPO, hub=at(hub, token))
     assert type(error.value) is cls
     assert message in error.value.message
     assert hint in (error.value.hint or "")
@@ -175,17 +175,17 @@ def test_a_refusal_says_what_to_do(
 
 def test_logging_in_is_for_the_public_hub(hub: FaultyHub) -> None:
     """Its command knows no other; elsewhere the key is a variable."""
-    from edgeinfer.hub.connection import Connection
+    from edgeinfer.hub.connection import HubConnection
 
-    public = Connection(Endpoint())._refusal(401, "GatedRepo", "", "huggingface.co", REPO)
-    assert public.hint == f"accept the licence at {PUBLIC}/{REPO}, then: hf auth login (or set HF_TOKEN)"
+    public = HubConnection(Endpoint())._refusal(401, "GatedRepo", "", "huggingface.co", REPO)
+    assert public.hint == f"accept the licence at {PUBLIC_HUB}/{REPO}, then: hf auth login (or set HF_TOKEN)"
 
 
 def test_what_the_server_says_is_no_command_to_the_terminal(hub: FaultyHub) -> None:
     """Nor more than a line."""
     hub.first_answers = [Answer(403, {"X-Error-Message": "a\x1b[31mred" + "x" * 1000})]
     with pytest.raises(Forbidden) as error:
-        published_in(REPO, hub=at(hub))
+        repo_files(REPO, hub=at(hub))
     assert "\x1b" not in error.value.message
     assert len(error.value.message) < 400
 
@@ -205,7 +205,7 @@ def test_an_answer_that_is_no_hub_s_is_an_error(hub: FaultyHub, body: bytes) -> 
     """With the address that was asked."""
     hub.first_answers = [Answer(200, {}, body)]
     with pytest.raises(DownloadFailed, match=r"does not answer as a hub does|names no commit") as error:
-        published_in(REPO, hub=at(hub))
+        repo_files(REPO, hub=at(hub))
     assert error.value.hint == f"HF_ENDPOINT is {hub.url}"
 
 
@@ -213,31 +213,31 @@ def test_an_answer_without_end_is_left(hub: FaultyHub) -> None:
     """Before it takes the memory of the board."""
     hub.first_answers = [Answer(200, {}, b" " * (33 << 20))]
     with pytest.raises(DownloadFailed, match="says more than can be"):
-        published_in(REPO, hub=at(hub))
+        repo_files(REPO, hub=at(hub))
 
 
 def test_hashes_and_sizes_that_make_no_sense_are_none(hub: FaultyHub) -> None:
     """A file without them is not fetched."""
     files = [{"rfilename": "N-Q4_0.gguf", "lfs": {"sha256": "../x", "size": 3}}, {"rfilename": "N-Q8_0.gguf"}]
     hub.first_answers = [Answer(200, {}, json.dumps({"sha": COMMIT, "siblings": files}).encode())]
-    found = published_in(REPO, hub=at(hub))
+    found = repo_files(REPO, hub=at(hub))
     assert [(p.size, p.sha256, p.git_sha1) for p in found] == [(3, None, None), (None, None, None)]
 
 
 def test_a_question_is_asked_again_a_few_times(hub: FaultyHub) -> None:
     """Whoever asks is waiting."""
     hub.first_answers = [Answer(500, {}), Answer(503, {})]
-    assert published_in(REPO, hub=at(hub))
+    assert repo_files(REPO, hub=at(hub))
     hub.first_answers = [Answer(500, {})] * 10
     with pytest.raises(DownloadFailed, match=r"answers 500 \(tried 3 times\)"):
-        published_in(REPO, hub=at(hub))
+        repo_files(REPO, hub=at(hub))
 
 
 def test_the_environment_names_the_hub(tmp_path: Path) -> None:
     """By the client's own variables."""
-    found = endpoint(environ={})
-    assert (found.url, found.offline, found.patience) == (PUBLIC, False, Patience())
-    found = endpoint(
+    found = hub_endpoint(environ={})
+    assert (found.url, found.offline, found.retry_policy) == (PUBLIC_HUB, False, RetryPolicy())
+    found = hub_endpoint(
         environ={
             "HF_ENDPOINT": "http://board:11436/",
             "HF_TOKEN": " key \n",
@@ -246,19 +246,19 @@ def test_the_environment_names_the_hub(tmp_path: Path) -> None:
         }
     )
     assert (found.url, found.host, found.token) == ("http://board:11436", "board:11436", "key")
-    assert (found.patience.silence, found.offline, found.public) == (7, False, False)
-    assert endpoint(environ={"HF_HUB_OFFLINE": "1"}).offline
-    assert endpoint(environ={"TRANSFORMERS_OFFLINE": "true"}).offline
-    assert endpoint(offline=True, environ={}).offline
+    assert (found.retry_policy.read_timeout, found.offline, found.public) == (7, False, False)
+    assert hub_endpoint(environ={"HF_HUB_OFFLINE": "1"}).offline
+    assert hub_endpoint(environ={"TRANSFORMERS_OFFLINE": "true"}).offline
+    assert hub_endpoint(offline=True, environ={}).offline
 
 
 def test_a_kept_token_is_for_the_public_hub_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """HF_ENDPOINT may be a neighbour's board, without TLS."""
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_kept")
-    assert endpoint(environ={}).token == "hf_kept"
-    assert endpoint(environ={"HF_ENDPOINT": "http://board:11436"}).token is None
-    assert endpoint(environ={"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}).token is None
-    assert endpoint(offline=True, environ={"HF_TOKEN": "x"}).token is None
+    assert hub_endpoint(environ={}).token == "hf_kept"
+    assert hub_endpoint(environ={"HF_ENDPOINT": "http://board:11436"}).token is None
+    assert hub_endpoint(environ={"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}).token is None
+    assert hub_endpoint(offline=True, environ={"HF_TOKEN": "x"}).token is None
 
 
 @pytest.mark.parametrize(
@@ -281,6 +281,6 @@ def test_a_kept_token_is_for_the_public_hub_alone(monkeypatch: pytest.MonkeyPatc
 def test_variables_that_make_no_sense_are_refused(environ: dict[str, str]) -> None:
     """By name, and without the secret in them."""
     with pytest.raises(SettingsError) as error:
-        endpoint(environ=environ)
+        hub_endpoint(environ=environ)
     assert error.value.param in environ
     assert "cret" not in f"{error.value} {error.value.hint}"

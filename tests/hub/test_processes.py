@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.hub.download import fetch
+from edgeinfer.hub.download import download
 from edgeinfer.store.store import Store
 from tests.support.cli import EDGEINFER, environment
 from tests.support.faulty_hub import (
@@ -149,6 +149,6 @@ def test_a_limit_on_the_size_of_files_is_an_error(hub: FaultyHub, tmp_path: Path
     assert "that came are kept" in err
     store = Store(tmp_path / "store")
     assert nothing_bad(store)
-    stored = fetch(offered(hub), store, hub=at(hub))
+    stored = download(offered(hub), store, hub=at(hub))
     assert is_sound(stored, store, content)
     assert hub.file_requests[1].headers["range"] == f"bytes={2000 * 1024}-"

@@ -12,8 +12,8 @@ import pytest
 
 from edgeinfer.hub.mirror import mirror_app
 from edgeinfer.service.systemd import BOOTED
-from edgeinfer.store.catalogue import PACKAGE
-from edgeinfer.store.lookup import BUNDLED
+from edgeinfer.store.catalogue import PACKAGE_DIR
+from edgeinfer.store.lookup import BUNDLED_MODEL
 from edgeinfer.store.store import Store
 from tests.support.cli import run
 from tests.support.mirror import add, serving
@@ -64,7 +64,7 @@ class Board:
 def board(tmp_path: Path) -> Iterator[Board]:
     """The mirror has one of the two quantizations that the catalogue knows."""
     there = Store(tmp_path / "there")
-    data = (PACKAGE / "bundled/edgeinfer-nano.gguf").read_bytes()
+    data = (PACKAGE_DIR / "bundled/edgeinfer-nano.gguf").read_bytes()
     add(there, data, name="tiny", quant="Q8_0", repo="owner/tiny-GGUF", file="tiny-Q8_0.gguf")
     home = tmp_path / "home"
     (home / ".config/edgeinfer").mkdir(parents=True)
@@ -92,13 +92,13 @@ def test_install_ends_with_a_service_that_answers_and_can_be_run_again(board: Bo
 
 @pytest.mark.slow
 def test_an_install_that_fails_leaves_the_old_service_running(board: Board) -> None:
-    assert 0 == board.install("--model", BUNDLED)[0]
-    assert BUNDLED == board.serves()
+    assert 0 == board.install("--model", BUNDLED_MODEL)[0]
+    assert BUNDLED_MODEL == board.serves()
     before = board.config.read_text()
     code, _, told = board.install("--auto-quant", EDGEINFER_LOAD_TIMEOUT="0.001")
     assert 1 == code
     assert "not loaded within" in told
-    assert (before, BUNDLED) == (board.config.read_text(), board.serves())
+    assert (before, BUNDLED_MODEL) == (board.config.read_text(), board.serves())
 
 
 def test_a_dry_run_shows_files_and_commands_and_changes_nothing(board: Board) -> None:
@@ -130,7 +130,7 @@ def test_without_a_network_and_a_model_it_says_what_to_do(board: Board) -> None:
 
 
 def test_json_of_the_service_names_the_configuration(board: Board) -> None:
-    assert 0 == board.install("--no-start", "--model", BUNDLED)[0]
+    assert 0 == board.install("--no-start", "--model", BUNDLED_MODEL)[0]
     found = json.loads(board.run("service", "install", "--user", "--dry-run", "--json")[1])
     assert "none" == found["manager"]
     assert [] == [file["path"] for file in found["files"] if file["new"]]

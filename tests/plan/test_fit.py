@@ -18,7 +18,7 @@ from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.threads import spelled, threads
 from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import catalogue
-from edgeinfer.store.lookup import Model
+from edgeinfer.store.lookup import LocalModel
 from edgeinfer.store.predicted_header import predicted_header
 from tests.support.machines import CARD, GB, INTEL, MALI, METAL, VIDEOCORE, machine, r1
 
@@ -77,7 +77,7 @@ def test_copies_of_weights_are_read_and_not_mapped() -> None:
 
 def test_the_copies_are_given_up_last() -> None:
     """A Q8_0 whose embedding is the output matrix has its copy on ARM."""
-    tied = Model("llama", "/l.gguf", predicted_header(catalogue()["llama-3.2-1b"], "Q8_0"))
+    tied = LocalModel("llama", "/l.gguf", predicted_header(catalogue()["llama-3.2-1b"], "Q8_0"))
     needed = plan(tied, machine(), Settings(layout="unified", kv_type="q8_0", cells=4096)).memory.needed
     tight = machine((needed - 10**8 + 1024**3) / GB)
     found = plan(tied, tight, Settings())

@@ -15,7 +15,7 @@ from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.plan import Plan, kv_token_bytes, make_plan, plan
 from edgeinfer.settings import Settings
-from edgeinfer.store.lookup import Model
+from edgeinfer.store.lookup import LocalModel
 from tests.hardware.test_hardware import CONTAINER, LAPTOP, PI4, RK3588, write
 
 QWEN: dict[str, Value] = {
@@ -32,10 +32,10 @@ QWEN_TOKEN = 2 * 24 * 2 * 64 * 2
 GB = 1024**3
 
 
-def model(**metadata: Value) -> Model:
+def model(**metadata: Value) -> LocalModel:
     """qwen2.5-0.5b; of `metadata` the keys are its own, with the dots as underscores of two."""
     own = {f"qwen2.{key.replace('__', '.')}": value for key, value in metadata.items()}
-    return Model("qwen", "/models/qwen.gguf", Header(QWEN | own, [], 400 * 1024**2))
+    return LocalModel("qwen", "/models/qwen.gguf", Header(QWEN | own, [], 400 * 1024**2))
 
 
 def machine(cores: int = 4, available: int | None = 16 * GB, quota: float | None = None) -> HardwareProfile:
@@ -44,12 +44,12 @@ def machine(cores: int = 4, available: int | None = 16 * GB, quota: float | None
     )
 
 
-def planned(profile: HardwareProfile | None = None, *, of: Model | None = None, **settings: Any) -> Plan:
+def planned(profile: HardwareProfile | None = None, *, of: LocalModel | None = None, **settings: Any) -> Plan:
     return plan(of or model(), profile or machine(), Settings(**settings))
 
 
 def config(
-    profile: HardwareProfile | None = None, *, of: Model | None = None, **settings: Any
+    profile: HardwareProfile | None = None, *, of: LocalModel | None = None, **settings: Any
 ) -> EngineConfig:
     return planned(profile, of=of, **settings).config
 
@@ -252,7 +252,7 @@ def test_the_fake_is_planned_without_a_file() -> None:
 
 def test_a_tiny_model_runs_on_one_thread() -> None:
     """Threads that meet for every operation would take longer than the operation."""
-    tiny = Model("tiny", "/models/tiny.gguf", Header(QWEN, [], 5_000_000))
+    tiny = LocalModel("tiny", "/models/tiny.gguf", Header(QWEN, [], 5_000_000))
     assert 1 == planned(machine(4), of=tiny).config.threads
     assert 2 == planned(machine(4), of=tiny, threads=2).config.threads
 

@@ -8,7 +8,7 @@ from msgspec.structs import fields
 from edgeinfer.errors import EdgeinferError, ModelNotFound, SettingsError
 from edgeinfer.store import catalogue as spec_module
 from edgeinfer.store.catalogue import (
-    PACKAGE,
+    PACKAGE_DIR,
     ModelSpec,
     QuantFile,
     Shape,
@@ -33,7 +33,7 @@ files.Q4_K_M = { file = "mine-Q4_K_M.gguf", size = 1000 }
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment whose user has no catalogue yet; nor has the system."""
-    monkeypatch.setattr(spec_module, "SYSTEM", tmp_path / "etc" / "models.toml")
+    monkeypatch.setattr(spec_module, "SYSTEM_CATALOGUE", tmp_path / "etc" / "models.toml")
     (tmp_path / "etc").mkdir()
     (tmp_path / "edgeinfer").mkdir()
     return {"XDG_CONFIG_HOME": str(tmp_path)}
@@ -71,7 +71,7 @@ def test_the_packaged_catalogue_is_sound(home: dict[str, str]) -> None:
 def rows() -> list[str]:
     """The catalogue as the table in docs/models.md."""
     found = []
-    for name, spec in read_catalogue(PACKAGE.parent / "models.toml", {}, bundled=True).items():
+    for name, spec in read_catalogue(PACKAGE_DIR.parent / "models.toml", {}, bundled=True).items():
         sizes = ((file.quant, expected_size(spec, file.quant) or 0) for file in spec.files)
         files = ", ".join(f"{quant} {size / 1e9:.2g} GB" for quant, size in sizes)
         billions = f"{spec.parameters / 1e9:.2g}" if spec.parameters else ""
@@ -84,14 +84,14 @@ def rows() -> list[str]:
 
 def test_the_docs_have_the_catalogue() -> None:
     """Row by row. The table is made by `rows`."""
-    page = (PACKAGE.parent / "docs" / "models.md").read_text().splitlines()
+    page = (PACKAGE_DIR.parent / "docs" / "models.md").read_text().splitlines()
     start = page.index("|---|---|---|---|---|---|") + 1
     assert rows() == page[start : page.index("", start)]
 
 
 def test_the_example_in_the_docs_is_a_catalogue(home: dict[str, str]) -> None:
     """And says all that there is to say of a model."""
-    page = (PACKAGE.parent / "docs" / "models.md").read_text()
+    page = (PACKAGE_DIR.parent / "docs" / "models.md").read_text()
     write(home, page.partition("```toml\n")[2].partition("```")[0])
     example = catalogue(home)["my-model"]
     keys = {field.name for field in fields(ModelSpec)} - {"file"}
@@ -152,11 +152,15 @@ def test_a_users_file_adds_models(home: dict[str, str]) -> None:
 def test_a_users_file_replaces_models(home: dict[str, str]) -> None:
     """Whole: nothing of the packaged entry remains. The user's goes before the system's."""
     write(home, MINE.replace("[mine]", "[smollm3-3b]"))
-    (spec_module.SYSTEM).write_text(MINE.replace("[mine]", "[phi-4-mini]").replace("Mine.", "The system's."))
+    (spec_module.SYSTEM_CATALOGUE).write_text(
+        MINE.replace("[mine]", "[phi-4-mini]").replace("Mine.", "The system's.")
+    )
     known = catalogue(home)
     assert ("Mine.", None) == (known["smollm3-3b"].description, known["smollm3-3b"].shape)
     assert "The system's." == known["phi-4-mini"].description
-    (spec_module.SYSTEM).write_text(MINE.replace("[mine]", "[smollm3-3b]").replace("Mine.", "The system's."))
+    (spec_module.SYSTEM_CATALOGUE).write_text(
+        MINE.replace("[mine]", "[smollm3-3b]").replace("Mine.", "The system's.")
+    )
     assert "Mine." == catalogue(home)["smollm3-3b"].description
 
 

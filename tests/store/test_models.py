@@ -11,7 +11,7 @@ import pytest
 
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound
 from edgeinfer.gguf.header import read_header
-from edgeinfer.store.lookup import BUNDLED, find, roles_of
+from edgeinfer.store.lookup import BUNDLED_MODEL, find_model, header_roles
 from edgeinfer.store.store import Store
 from tests.support.models import install, write_model
 
@@ -25,11 +25,11 @@ def store(tmp_path: Path) -> Store:
 
 def test_without_a_name_and_with_nothing_installed_it_is_the_bundled_model(store: Store) -> None:
     """So that the first command works."""
-    found = find(None, store)
-    assert BUNDLED == found.name
+    found = find_model(None, store)
+    assert BUNDLED_MODEL == found.name
     assert found.header
     assert Path(found.path).is_file()
-    assert found == find("", store) == find("Edgeinfer-Nano", store)
+    assert found == find_model("", store) == find_model("Edgeinfer-Nano", store)
 
 
 def test_without_a_name_it_is_the_chat_model_that_came_last(store: Store) -> None:
@@ -38,7 +38,7 @@ def test_without_a_name_it_is_the_chat_model_that_came_last(store: Store) -> Non
     last = install(store, "second", "Q8_0")
     install(store, "embedder", pooling=1)
     install(store, "nomic-embed-text-v1.5")
-    found = find(None, store)
+    found = find_model(None, store)
     assert ("second", str(last.path), "Q8_0") == (found.name, found.path, found.quant)
 
 
@@ -46,15 +46,15 @@ def test_without_a_name_it_is_the_chat_model_that_came_last(store: Store) -> Non
 def test_an_installed_model_has_many_names(store: Store, name: str) -> None:
     """Its own, in any case and with its quantization; and the catalogue's aliases."""
     stored = install(store, R1)
-    found = find(name, store)
+    found = find_model(name, store)
     assert (R1, str(stored.path), "Q4_K_M") == (found.name, found.path, found.quant)
 
 
 def test_of_several_quantizations_the_last_one_is_meant(store: Store) -> None:
     """Unless one is named."""
     first, last = install(store, "some", "Q8_0"), install(store, "some", "Q4_0")
-    assert str(last.path) == find("some", store).path
-    assert str(first.path) == find("some:Q8_0", store).path
+    assert str(last.path) == find_model("some", store).path
+    assert str(first.path) == find_model("some:Q8_0", store).path
 
 
 def test_the_catalogue_knows_how_a_model_writes_tool_calls(store: Store) -> None:
@@ -64,7 +64,7 @@ def test_the_catalogue_knows_how_a_model_writes_tool_calls(store: Store) -> None
     from edgeinfer.store.catalogue import catalogue
 
     for name in (R1, "llama-3.2-1b"):
-        assert catalogue()[name].tool_format == find(name, store).tool_format
+        assert catalogue()[name].tool_format == find_model(name, store).tool_format
 
 
 def test_a_path_is_a_path(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,9 +75,9 @@ def test_a_path_is_a_path(store: Store, tmp_path: Path, monkeypatch: pytest.Monk
     path.with_suffix("").write_bytes(path.read_bytes())
     path.with_name("bare").write_bytes(path.read_bytes())
     for name in (str(path), "some.gguf", "./some.gguf"):
-        assert ("some", str(path), None) == (find(name, store).name, find(name, store).path, None)
-    assert str(installed.path) == find("some", store).path
-    assert str(tmp_path / "bare") == find("bare", store).path
+        assert ("some", str(path), None) == (find_model(name, store).name, find_model(name, store).path, None)
+    assert str(installed.path) == find_model("some", store).path
+    assert str(tmp_path / "bare") == find_model("bare", store).path
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_what_is_not_here_is_told_with_what_to_do(
     """What is known but not installed can be pulled; else the nearest names are told."""
     install(store, "some", "Q4_0")
     with pytest.raises(ModelNotFound) as raised:
-        find(name, store)
+        find_model(name, store)
     assert message in raised.value.message
     assert raised.value.param == "model"
     assert (hint or "") in (raised.value.hint or "")
@@ -112,7 +112,7 @@ def test_another_quantization_that_is_here_is_named(store: Store) -> None:
     """It may do."""
     install(store, R1)
     with pytest.raises(ModelNotFound, match="not installed; of it there is Q4_K_M"):
-        find(f"{R1}:Q8_0", store)
+        find_model(f"{R1}:Q8_0", store)
 
 
 def test_a_model_whose_file_is_gone_says_so(store: Store) -> None:
@@ -120,7 +120,7 @@ def test_a_model_whose_file_is_gone_says_so(store: Store) -> None:
     stored = install(store, "some")
     stored.path.unlink()
     with pytest.raises(ModelNotFound, match=r"some:Q4_K_M cannot be served: its file is missing") as raised:
-        find("some", store)
+        find_model("some", store)
     assert "edgeinfer models rm some:Q4_K_M" in str(raised.value.hint)
 
 
@@ -129,21 +129,21 @@ def test_an_unsound_file_is_refused(store: Store) -> None:
     stored = install(store, R1)
     stored.path.write_bytes(b"x" * stored.size)
     with pytest.raises(ModelLoadFailed):
-        find(None, store)
+        find_model(None, store)
 
 
 def test_a_header_shows_what_a_model_is_for(tmp_path: Path) -> None:
     """A template is for chat; pooling, or attention to what follows, for embedding."""
-    assert ("chat",) == roles_of(read_header(write_model(tmp_path / "a.gguf")))
-    assert () == roles_of(read_header(write_model(tmp_path / "b.gguf", template=False)))
-    assert ("embed",) == roles_of(read_header(write_model(tmp_path / "c.gguf", pooling=3)))
-    assert ("embed",) == roles_of(read_header(write_model(tmp_path / "d.gguf", causal=False)))
-    assert ("chat",) == roles_of(read_header(write_model(tmp_path / "e.gguf", causal=True, pooling=0)))
+    assert ("chat",) == header_roles(read_header(write_model(tmp_path / "a.gguf")))
+    assert () == header_roles(read_header(write_model(tmp_path / "b.gguf", template=False)))
+    assert ("embed",) == header_roles(read_header(write_model(tmp_path / "c.gguf", pooling=3)))
+    assert ("embed",) == header_roles(read_header(write_model(tmp_path / "d.gguf", causal=False)))
+    assert ("chat",) == header_roles(read_header(write_model(tmp_path / "e.gguf", causal=True, pooling=0)))
 
 
 def test_the_fake_needs_no_file(store: Store) -> None:
     """With whatever stands behind its colon."""
-    found = find("fake:0.1", store)
+    found = find_model("fake:0.1", store)
     assert ("fake", "fake:0.1", None) == (found.name, found.path, found.header)
 
 
@@ -154,7 +154,7 @@ def test_a_broken_record_does_not_keep_the_others_from_being_found(
     install(store, "some")
     (store.root / "records" / "other@Q4_0.json").write_text("{")
     with caplog.at_level(logging.WARNING):
-        assert find(None, store).name == "some"
+        assert find_model(None, store).name == "some"
     assert "other@Q4_0.json" in caplog.text
 
 

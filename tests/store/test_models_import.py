@@ -13,9 +13,9 @@ from edgeinfer.hub.mirror import mirror_app
 from edgeinfer.store import external_stores as foreign
 from edgeinfer.store.catalogue import catalogue
 from edgeinfer.store.disk import sha256_of
-from edgeinfer.store.file_name import is_model_file, name_of_file, quant_of_file, slug
-from edgeinfer.store.imports import add, find_models, from_file
-from edgeinfer.store.lookup import find
+from edgeinfer.store.file_name import is_model_file, name_from_file, quant_from_file, slug
+from edgeinfer.store.imports import external_file, find_external_files, import_file
+from edgeinfer.store.lookup import find_model
 from edgeinfer.store.store import Store
 from tests.support.mirror import serving
 from tests.support.models import COMMIT, install, write_model
@@ -83,16 +83,16 @@ def write_manifest(models: Path, place: str, content: object) -> None:
 def test_the_hugging_face_cache_is_read_with_commit_and_hash(home: Path, store: Store) -> None:
     """Which the hub knows it by, so the mirror can serve it as such."""
     path = cached(home / ".cache/huggingface/hub", "owner/Some-Model-GGUF", "Some-Model-Q8_0.gguf")
-    [found] = find_models(environ=environ(home))
+    [found] = find_external_files(environ=environ(home))
     assert ("hf", "some-model", "Q8_0", path) == (found.source, found.name, found.quant, found.path)
-    stored = add(store, found)
+    stored = import_file(store, found)
     assert ("owner/Some-Model-GGUF", COMMIT, "Some-Model-Q8_0.gguf") == (
         stored.repo,
         stored.revision,
         stored.file,
     )
     assert store.verify(stored) is None
-    assert str(path) == find("some-model:q8_0", store).path
+    assert str(path) == find_model("some-model:q8_0", store).path
 
 
 def test_what_the_client_has_downloaded_is_found(home: Path, store: Store, tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_what_the_client_has_downloaded_is_found(home: Path, store: Store, tmp_p
         path = hf_hub_download(
             "owner/some-GGUF", "some-Q8_0.gguf", endpoint=url, cache_dir=tmp_path / "hub", token=False
         )
-    [found] = find_models("hf", environ(home, HF_HUB_CACHE=str(tmp_path / "hub")))
+    [found] = find_external_files("hf", environ(home, HF_HUB_CACHE=str(tmp_path / "hub")))
     assert (path, "owner/some-GGUF", COMMIT) == (str(found.path), found.repo, found.revision)
     assert found.sha256 == sha256_of(Path(path))
 
@@ -118,7 +118,7 @@ def test_what_the_client_has_downloaded_is_found(home: Path, store: Store, tmp_p
 def test_the_cache_may_be_elsewhere(home: Path, tmp_path: Path, variable: str, value: str, hub: str) -> None:
     """As the client's own variables say."""
     cached(tmp_path / hub, "owner/some-GGUF", "some-Q8_0.gguf")
-    assert len(find_models("hf", environ(home, **{variable: str(tmp_path / value)}))) == 1
+    assert len(find_external_files("hf", environ(home, **{variable: str(tmp_path / value)}))) == 1
 
 
 def test_a_file_of_several_commits_is_one_model_and_main_goes_first(home: Path) -> None:
@@ -128,7 +128,7 @@ def test_a_file_of_several_commits_is_one_model_and_main_goes_first(home: Path) 
     cached(hub, "owner/some-GGUF", "some-Q8_0.gguf", commit=COMMIT)
     cached(hub, "owner/some-GGUF", "some-Q8_0.gguf", commit="0" * 40, title="changed")
     (hub / "models--owner--some-GGUF" / "refs" / "main").write_text(COMMIT)
-    assert [COMMIT, "0" * 40] == [found.revision for found in find_models("hf", environ(home))]
+    assert [COMMIT, "0" * 40] == [found.revision for found in find_external_files("hf", environ(home))]
 
 
 def test_what_is_in_the_cache_and_no_whole_model_is_left_out(home: Path) -> None:
@@ -142,25 +142,25 @@ def test_what_is_in_the_cache_and_no_whole_model_is_left_out(home: Path) -> None
     (hub / "models--").mkdir()
     (hub / "models--owner--some-GGUF" / "snapshots" / "not-a-commit").mkdir()
     (hub / "version.txt").touch()
-    assert [] == find_models("hf", environ(home))
+    assert [] == find_external_files("hf", environ(home))
 
 
 def test_a_file_that_the_catalogue_has_gets_its_name(home: Path, store: Store) -> None:
     """So an alias means it, and the plan knows it."""
     cached(home / ".cache/huggingface/hub", R1_REPO, "DeepSeek-R1-Distill-Qwen-1.5B-Q8_0.gguf")
-    [found] = find_models(environ=environ(home))
+    [found] = find_external_files(environ=environ(home))
     assert (R1, "Q8_0") == (found.name, found.quant)
-    add(store, found)
-    assert find("r1-1.5b:q8_0", store).name == R1
+    import_file(store, found)
+    assert find_model("r1-1.5b:q8_0", store).name == R1
 
 
 def test_ollamas_store_is_read_by_its_manifests(home: Path, store: Store) -> None:
     """The blob stays where it is, under the name that Ollama gave it."""
     models = home / ".ollama/models"
     blob = pulled(models, "registry.ollama.ai/library/llama3.2/1b")
-    [found] = find_models("ollama", environ(home))
+    [found] = find_external_files("ollama", environ(home))
     assert ("llama3.2-1b", "Q4_K_M", blob) == (found.name, found.quant, found.path)
-    stored = add(store, found)
+    stored = import_file(store, found)
     assert ("local/llama3.2-1b", "llama3.2-1b-Q4_K_M.gguf") == (stored.repo, stored.file)
     assert store.verify(stored) is None
 
@@ -178,7 +178,7 @@ def test_ollamas_store_is_read_by_its_manifests(home: Path, store: Store) -> Non
 def test_the_names_of_ollamas_models(home: Path, place: str, name: str, quant: str) -> None:
     """Model and tag; a quantization in the tag is ours to know."""
     pulled(home / ".ollama/models", place)
-    [found] = find_models("ollama", environ(home))
+    [found] = find_external_files("ollama", environ(home))
     assert (name, quant) == (found.name, found.quant)
 
 
@@ -187,7 +187,8 @@ def test_ollamas_store_may_be_elsewhere(home: Path, tmp_path: Path) -> None:
     pulled(tmp_path / "models", "registry.ollama.ai/library/one/latest")
     pulled(tmp_path / "models", "registry.ollama.ai/library/two/latest")
     names = [
-        found.name for found in find_models("ollama", environ(home, OLLAMA_MODELS=str(tmp_path / "models")))
+        found.name
+        for found in find_external_files("ollama", environ(home, OLLAMA_MODELS=str(tmp_path / "models")))
     ]
     assert names == ["one"]
 
@@ -200,7 +201,7 @@ def test_a_digest_that_is_none_leads_nowhere(home: Path, digest: str) -> None:
     """A manifest is somebody else's word."""
     layers = [{"mediaType": foreign.MODEL_LAYER, "digest": digest}]
     write_manifest(home / ".ollama/models", "registry.ollama.ai/library/x/latest", {"layers": layers})
-    assert [] == find_models("ollama", environ(home))
+    assert [] == find_external_files("ollama", environ(home))
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_a_manifest_that_is_none_is_left_out(home: Path, content: object) -> Non
     deep.write_text('{"x": ' + "[" * 100_000)
     blob = pulled(models, "registry.ollama.ai/library/y/latest")
     blob.write_bytes(b"safetensors")
-    assert [] == find_models("ollama", environ(home))
+    assert [] == find_external_files("ollama", environ(home))
 
 
 def test_lm_studios_folders_are_read(home: Path, store: Store) -> None:
@@ -223,11 +224,11 @@ def test_lm_studios_folders_are_read(home: Path, store: Store) -> None:
     path = write_model(home / ".lmstudio/models/owner/Some-GGUF/Some-Q6_K.gguf", "a")
     write_model(home / ".cache/lm-studio/models/owner/Old-GGUF/model-Q4_0.gguf", "b")
     write_model(home / ".lmstudio/models/owner/Some-GGUF/mmproj-Some-F16.gguf", "c")
-    new, old = find_models("lmstudio", environ(home))
+    new, old = find_external_files("lmstudio", environ(home))
     assert ("some", "Q6_K", path, None) == (new.name, new.quant, new.path, new.sha256)
     assert ("old", "Q4_0") == (old.name, old.quant)
     pieces: list[int] = []
-    stored = add(store, new, progress=pieces.append)
+    stored = import_file(store, new, progress=pieces.append)
     assert sha256_of(path) == stored.sha256
     assert path.stat().st_size == sum(pieces)
     assert stored.repo == "local/some"
@@ -236,29 +237,31 @@ def test_lm_studios_folders_are_read(home: Path, store: Store) -> None:
 def test_a_file_of_the_users_own(store: Store, tmp_path: Path) -> None:
     """Called as its file is, or as the user says."""
     path = write_model(tmp_path / "My Model (v2)-Q4_K_M.gguf")
-    stored = add(store, from_file(path))
+    stored = import_file(store, external_file(path))
     assert ("my-model-v2", "Q4_K_M", path) == (stored.name, stored.quant, stored.path)
-    named = add(store, from_file(path), "mine")
+    named = import_file(store, external_file(path), "mine")
     assert ["my-model-v2", "mine"] == [one.name for one in store.installed()]
     assert path == named.path
 
 
 def test_a_file_name_that_says_nothing_is_not_the_models_name(store: Store, tmp_path: Path) -> None:
     """The header has a title, and knows its type."""
-    stored = add(store, from_file(write_model(tmp_path / "ggml-model.gguf", "Tiny Model 1B", file_type=18)))
+    stored = import_file(
+        store, external_file(write_model(tmp_path / "ggml-model.gguf", "Tiny Model 1B", file_type=18))
+    )
     assert ("tiny-model-1b", "Q6_K") == (stored.name, stored.quant)
-    unknown = add(store, from_file(write_model(tmp_path / "other.gguf", file_type=None)))
+    unknown = import_file(store, external_file(write_model(tmp_path / "other.gguf", file_type=None)))
     assert ("other", "GGUF") == (unknown.name, unknown.quant)
 
 
 def test_importing_again_changes_nothing(store: Store, tmp_path: Path) -> None:
     """Unless the file has changed."""
     path = write_model(tmp_path / "some-Q4_0.gguf")
-    first = add(store, from_file(path))
-    assert first == add(store, from_file(path))
+    first = import_file(store, external_file(path))
+    assert first == import_file(store, external_file(path))
     write_model(path, "another")
     assert [] == store.installed()
-    again = add(store, from_file(path))
+    again = import_file(store, external_file(path))
     assert first.sha256 != again.sha256
     assert [again] == store.installed() == store.recorded()
 
@@ -268,11 +271,11 @@ def test_the_name_of_another_model_is_not_taken(store: Store, tmp_path: Path) ->
     installed = install(store, "some", "Q4_0")
     path = write_model(tmp_path / "some-Q4_0.gguf")
     with pytest.raises(StoreError, match=str(installed.path)) as raised:
-        add(store, from_file(path))
+        import_file(store, external_file(path))
     assert "--name" in str(raised.value.hint)
     with pytest.raises(StoreError):
-        add(store, from_file(path), "SOME")
-    assert add(store, from_file(path), "other").name == "other"
+        import_file(store, external_file(path), "SOME")
+    assert import_file(store, external_file(path), "other").name == "other"
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF" + b"\xff" * 1000, b"safetensors"])
@@ -281,7 +284,7 @@ def test_an_unsound_file_is_refused(store: Store, tmp_path: Path, content: bytes
     path = tmp_path / "some-Q4_0.gguf"
     path.write_bytes(content)
     with pytest.raises(ModelLoadFailed):
-        add(store, from_file(path))
+        import_file(store, external_file(path))
     assert [] == store.recorded()
 
 
@@ -289,14 +292,14 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     """A directory is no file."""
     for path in (tmp_path / "none.gguf", tmp_path):
         with pytest.raises(StoreError, match="no such file"):
-            from_file(path)
+            external_file(path)
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", ".x", "", "a/b"])
 def test_a_name_is_checked(store: Store, tmp_path: Path, name: str) -> None:
     """It becomes a path."""
     with pytest.raises(StoreError):
-        add(store, from_file(write_model(tmp_path / "some-Q4_0.gguf")), name)
+        import_file(store, external_file(write_model(tmp_path / "some-Q4_0.gguf")), name)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +318,7 @@ def test_a_name_is_checked(store: Store, tmp_path: Path, name: str) -> None:
 )
 def test_names_and_quantizations_are_read_of_file_names(file: str, name: str, quant: str | None) -> None:
     """As the hub's usual ones are made."""
-    assert (name, quant) == (name_of_file(file), quant_of_file(file))
+    assert (name, quant) == (name_from_file(file), quant_from_file(file))
 
 
 def test_every_name_of_the_catalogue_is_one_that_a_file_could_have() -> None:

@@ -14,9 +14,9 @@ from msgspec.structs import replace
 
 from edgeinfer.errors import InvalidRequest, QuantizeFailed, StoreBusy
 from edgeinfer.gguf.header import read_header
-from edgeinfer.gguf.requantized import converted
-from edgeinfer.store.quantize import MEMORY, can_make, check_memory, quantize, source_for
-from edgeinfer.store.store import Store, Stored
+from edgeinfer.gguf.requantized import requantized
+from edgeinfer.store.quantize import REQUIRED_MEMORY, can_make, check_memory, quantize, source_for
+from edgeinfer.store.store import Store, StoredModel
 
 REPO, COMMIT = "someone/Tiny-GGUF", "c" * 40
 
@@ -71,11 +71,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def imported(store: Store, path: Path, quant: str = "F16") -> Stored:
+def imported(store: Store, path: Path, quant: str = "F16") -> StoredModel:
     """The file as a model of the store."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     size = path.stat().st_size
-    return store.record(Stored("tiny", quant, path, size, digest, REPO, COMMIT, path.name, "import"))
+    return store.record(StoredModel("tiny", quant, path, size, digest, REPO, COMMIT, path.name, "import"))
 
 
 class Growing:
@@ -87,11 +87,11 @@ class Growing:
     def begin(self, title: str, total: int, done: int = 0) -> None:
         self.total = total
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         assert self.last <= done <= self.total
         self.last = done
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         pass
 
     def end(self) -> None:
@@ -108,7 +108,7 @@ def test_a_smaller_one_is_made(file: Path, store: Store, quant: str) -> None:
     assert (made.repo, made.revision, made.file) == (REPO, COMMIT, f"quantized/Tiny-F16.{quant}.gguf")
     assert store.verify(made) is None
     assert seen.last == seen.total == pytest.approx(made.size, rel=0.02)
-    found, foretold = read_header(made.path), converted(read_header(file), quant)
+    found, foretold = read_header(made.path), requantized(read_header(file), quant)
     assert foretold
     assert {t.name: (t.type, t.shape) for t in found.tensors} == {
         t.name: (t.type, t.shape) for t in foretold.tensors
@@ -130,8 +130,8 @@ def test_of_a_coarse_one_only_if_allowed(model_file: Path, store: Store) -> None
 def test_what_it_is_made_of() -> None:
     """The weights as they were trained first."""
 
-    def of(*quants: str) -> list[Stored]:
-        return [Stored("m", q, Path("/m"), 1, "a" * 64, REPO, COMMIT, "m", "hub") for q in quants]
+    def of(*quants: str) -> list[StoredModel]:
+        return [StoredModel("m", q, Path("/m"), 1, "a" * 64, REPO, COMMIT, "m", "hub") for q in quants]
 
     def taken(quant: str, *quants: str, requantize: bool = False) -> str | None:
         found = source_for(quant, of(*quants), requantize=requantize)
@@ -157,7 +157,7 @@ def test_what_cannot_be_made_is_refused(file: Path, store: Store) -> None:
 def test_too_little_memory_is_said_before(file: Path, store: Store) -> None:
     """With the numbers; where it is not known, it is tried."""
     check_memory(None)
-    check_memory(MEMORY)
+    check_memory(REQUIRED_MEMORY)
     with pytest.raises(QuantizeFailed, match=r"takes 210 MB of memory, and 100 MB are available"):
         quantize(imported(store, file), "Q4_0", store, available=100_000_000)
 

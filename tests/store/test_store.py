@@ -16,7 +16,7 @@ import pytest
 
 from edgeinfer.errors import StoreBusy, StoreError
 from edgeinfer.settings import Settings
-from edgeinfer.store.store import Store, Stored, problem, store_root
+from edgeinfer.store.store import Store, StoredModel, model_problem, store_root
 from tests.support.paths import ROOT
 
 REPO = "owner/some-GGUF"
@@ -30,8 +30,8 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def stored(data: bytes = DATA, **fields: Any) -> Stored:
-    found = Stored(
+def stored(data: bytes = DATA, **fields: Any) -> StoredModel:
+    found = StoredModel(
         name="some",
         quant="Q4_0",
         path=Path("/nowhere"),
@@ -42,10 +42,12 @@ def stored(data: bytes = DATA, **fields: Any) -> Stored:
         file="some-Q4_0.gguf",
         origin="hub",
     )
-    return Stored(**{name: fields.get(name, getattr(found, name)) for name in Stored.__struct_fields__})
+    return StoredModel(
+        **{name: fields.get(name, getattr(found, name)) for name in StoredModel.__struct_fields__}
+    )
 
 
-def adopt(store: Store, data: bytes = DATA, **fields: Any) -> Stored:
+def adopt(store: Store, data: bytes = DATA, **fields: Any) -> StoredModel:
     partial = store.incoming(REPO, fields.get("revision", COMMIT)) / "partial"
     partial.write_bytes(data)
     return store.adopt(partial, stored(data, **fields))
@@ -253,7 +255,7 @@ def test_an_import_that_has_changed_is_kept_but_not_served(
     harm(path)
     assert [] == store.installed()
     assert [found] == store.recorded()
-    assert words in (problem(found) or "")
+    assert words in (model_problem(found) or "")
     assert store.find("some") is None
 
 
@@ -450,7 +452,7 @@ def test_the_service_can_read_what_root_has_installed(store: Store, monkeypatch:
     before = os.umask(0o077)
     try:
         own = adopt(Store(store.root / "own"))
-        monkeypatch.setattr("edgeinfer.store.store.SYSTEM", store.root)
+        monkeypatch.setattr("edgeinfer.store.store.SYSTEM_STORE", store.root)
         found = adopt(store)
     finally:
         os.umask(before)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from edgeinfer.hub.download import Published, published_in
-from edgeinfer.hub.endpoint import Endpoint, Patience
-from edgeinfer.store.store import Store, Stored
+from edgeinfer.hub.endpoint import Endpoint, RetryPolicy
+from edgeinfer.hub.hub_index import RemoteFile, repo_files
+from edgeinfer.store.store import Store, StoredModel
 from tests.support.faulty_hub import REPO, FaultyHub
 
 FILE = "Nano-Q8_0.gguf"
@@ -16,7 +16,7 @@ SECRET = "hf_averysecrettoken"
 IN_FLIGHT = 1 << 18
 """Bytes that a socket takes before the other end has hung up."""
 
-HURRY = Patience(silence=0.5, attempts=3, pause=0.01, longest_pause=0.05, longest_wait=3)
+HURRY = RetryPolicy(read_timeout=0.5, max_attempts=3, backoff=0.01, max_backoff=0.05, max_retry_after=3)
 
 
 class Notes:
@@ -30,10 +30,10 @@ class Notes:
     def begin(self, title: str, total: int, done: int = 0) -> None:
         self.begun.append((total, done))
 
-    def at(self, done: int) -> None:
+    def update(self, done: int) -> None:
         pass
 
-    def note(self, text: str) -> None:
+    def message(self, text: str) -> None:
         self.notes.append(text)
 
     def end(self) -> None:
@@ -41,14 +41,14 @@ class Notes:
 
 
 def at(hub: FaultyHub, token: str | None = SECRET) -> Endpoint:
-    return Endpoint(hub.url, token, patience=HURRY)
+    return Endpoint(hub.url, token, retry_policy=HURRY)
 
 
-def offered(hub: FaultyHub, file: str = FILE) -> Published:
-    return replace(published_in(REPO, file=file, hub=at(hub))[0], name="nano")
+def offered(hub: FaultyHub, file: str = FILE) -> RemoteFile:
+    return replace(repo_files(REPO, file=file, hub=at(hub))[0], name="nano")
 
 
-def is_sound(stored: Stored, store: Store, content: bytes) -> bool:
+def is_sound(stored: StoredModel, store: Store, content: bytes) -> bool:
     """The model is in the store with the right content, and nothing is left of how it got there."""
     left = [path for path in (store.root / "incoming").rglob("*") if path.is_file()]
     return stored.path.read_bytes() == content and store.installed() == [stored] and not left

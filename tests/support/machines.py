@@ -10,7 +10,7 @@ from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.plan import Offer
 from edgeinfer.store.catalogue import catalogue
-from edgeinfer.store.lookup import Model
+from edgeinfer.store.lookup import LocalModel
 from edgeinfer.store.predicted_header import predicted_header
 
 GB = 10**9
@@ -23,8 +23,8 @@ INTEL = Gpu("intel", "Intel Graphics", "vulkan", 8 * GB, 8 * GB, shared=True, dr
 METAL = Gpu("apple", "Apple M2", "metal", 10 * GB, 8 * GB, shared=True, driver="Metal")
 
 
-def r1(quant: str = "Q4_K_M") -> Model:
-    return Model(R1, "/r1.gguf", predicted_header(catalogue()[R1], quant))
+def r1(quant: str = "Q4_K_M") -> LocalModel:
+    return LocalModel(R1, "/r1.gguf", predicted_header(catalogue()[R1], quant))
 
 
 def machine(available: float = 14, *gpus: Gpu, isa: str = "neon dotprod", **facts: Any) -> HardwareProfile:

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from edgeinfer.cli.mirror import server_config
 from edgeinfer.server.http.sockets import address, bind
 from edgeinfer.settings import Settings
-from edgeinfer.store.store import Store, Stored
+from edgeinfer.store.store import Store, StoredModel
 
 REPO = "owner/some-GGUF"
 OLD, NEW = "a" * 40, "b" * 40
@@ -27,7 +27,7 @@ def model(seed: str, size: int = 300_000) -> bytes:
     return b"GGUF" + (block * (size // len(block) + 1))[: size - 4]
 
 
-def stored(data: bytes, **fields: Any) -> Stored:
+def stored(data: bytes, **fields: Any) -> StoredModel:
     defaults: dict[str, Any] = {
         "name": "some",
         "quant": "Q4_0",
@@ -39,10 +39,10 @@ def stored(data: bytes, **fields: Any) -> Stored:
         "file": "some-Q4_0.gguf",
         "origin": "hub",
     }
-    return Stored(**defaults | fields)
+    return StoredModel(**defaults | fields)
 
 
-def add(store: Store, data: bytes, **fields: Any) -> Stored:
+def add(store: Store, data: bytes, **fields: Any) -> StoredModel:
     """Put a model in the store."""
     found = stored(data, **fields)
     partial = store.incoming(found.repo, found.revision) / "partial"

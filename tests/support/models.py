@@ -9,7 +9,7 @@ import gguf
 import numpy as np
 
 from edgeinfer.store.disk import sha256_of
-from edgeinfer.store.store import Store, Stored
+from edgeinfer.store.store import Store, StoredModel
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -46,13 +46,13 @@ def write_model(
     return path
 
 
-def install(store: Store, name: str, quant: str = "Q4_K_M", **model: Any) -> Stored:
+def install(store: Store, name: str, quant: str = "Q4_K_M", **model: Any) -> StoredModel:
     """A model in the store, as a download leaves it."""
     repo = f"owner/{name}-GGUF"
     partial = write_model(store.incoming(repo, COMMIT) / "partial", title=f"{name} {quant}", **model)
     return store.adopt(
         partial,
-        Stored(
+        StoredModel(
             name=name,
             quant=quant,
             path=partial,
