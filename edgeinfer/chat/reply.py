@@ -12,7 +12,7 @@ from edgeinfer.chat.tools.grammar import rules
 from edgeinfer.chat.tools.parser import CallParser, rest
 from edgeinfer.chat.tools.tool import Choice
 from edgeinfer.chat.tools.tool_format import ToolFormat
-from edgeinfer.grammar.source import Grammar, Part
+from edgeinfer.grammar.source import Grammar, GrammarSource
 
 
 class ToolCalling(msgspec.Struct, frozen=True):
@@ -23,7 +23,7 @@ class ToolCalling(msgspec.Struct, frozen=True):
 
 
 def reply_grammar(
-    reasoning: Thinking, calls: ToolCalling | None = None, text: Part | None = None
+    reasoning: Thinking, calls: ToolCalling | None = None, text: GrammarSource | None = None
 ) -> Grammar | None:
     """The grammar of a whole answer: thoughts, then text or calls. None if there is nothing to hold it to.
 

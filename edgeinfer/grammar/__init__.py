@@ -1,1 +1,1 @@
-"""What an answer has to look like: grammars, and the process that compiles and checks them."""
+"""Compiles schemas and grammars for constrained answers, in a process of their own."""

@@ -1,4 +1,4 @@
-"""Finished answers under the caller's own JSON schema, by the jsonschema library."""
+"""Checks finished answers against the caller's own JSON schema, with the jsonschema library."""
 
 from __future__ import annotations
 
@@ -14,43 +14,45 @@ from jsonschema.validators import extend, validator_for
 from referencing import Registry
 
 from edgeinfer.grammar.json_schema.keywords import draft_of, pointer
-from edgeinfer.grammar.source import Part
+from edgeinfer.grammar.source import GrammarSource
 
-MAX_MESSAGE = 300
+MAX_MESSAGE_LENGTH = 300
 
 
-def violation(part: Part, text: str) -> str | None:
-    """What is wrong with `text`, and where in it; None if it is valid. Formats are not asserted."""
+def find_violation(source: GrammarSource, text: str) -> str | None:
+    """Return the first error in `text` and where it is; None if `text` is valid. Formats are not asserted."""
     try:
-        value = json.loads(text, parse_constant=_refuse)
+        value = json.loads(text, parse_constant=_reject_constant)
     except (ValueError, RecursionError) as e:
-        return f"the answer is no JSON: {e}"
-    schema = json.loads(part.source)
-    error = best_match(validator(schema).iter_errors(value))
+        return f"the answer is not valid JSON: {e}"
+    schema = json.loads(source.content)
+    error = best_match(make_validator(schema).iter_errors(value))
     if error is None:
         return None
-    message = error.message if len(error.message) <= MAX_MESSAGE else error.message[:MAX_MESSAGE] + "…"
+    message = error.message
+    if len(message) > MAX_MESSAGE_LENGTH:
+        message = message[:MAX_MESSAGE_LENGTH] + "…"
     return f"at {pointer('', *error.absolute_path) or 'the root'}: {message}"
 
 
-def validator(schema: Any) -> Validator:
-    """For the draft that the schema names. An empty registry: nothing is fetched."""
-    known = validator_for(schema, default=_Undated) if draft_of(schema) else _Undated
-    found: Validator = _extend(known, {"multipleOf": _multiple_of})(schema, registry=Registry())
-    return found
+def make_validator(schema: Any) -> Validator:
+    """Build a validator for the draft that the schema names. Its registry is empty, so nothing is fetched."""
+    base = validator_for(schema, default=_AnyDraftValidator) if draft_of(schema) else _AnyDraftValidator
+    validator: Validator = _extend(base, {"multipleOf": _multiple_of})(schema, registry=Registry())
+    return validator
 
 
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not allowed in JSON")
 
 
 Errors = Iterator[ValidationError]
 
-_extend: Any = extend  # is shipped without types
+_extend: Any = extend  # ships without types
 
 
 def _multiple_of(validator: Any, step: Any, instance: Any, _: Any) -> Errors:
-    """In decimal: 0.3 is a multiple of 0.1, other than in jsonschema's floats."""
+    """Compare as decimals: 0.3 is a multiple of 0.1, which jsonschema's floats deny."""
     finite = validator.is_type(instance, "number") and abs(instance) < float("inf")
     if finite and Fraction(repr(instance)) % Fraction(repr(step)):
         yield ValidationError(f"{instance!r} is not a multiple of {step}")
@@ -69,13 +71,13 @@ def _items(validator: Any, items: Any, instance: Any, schema: Any) -> Errors:
 
 def _dependencies(validator: Any, dependencies: Any, instance: Any, _: Any) -> Errors:
     if validator.is_type(instance, "object"):
-        for name, then in dependencies.items():
+        for name, dependency in dependencies.items():
             if name in instance:
-                rule = {"required": then} if isinstance(then, list) else then
+                rule = {"required": dependency} if isinstance(dependency, list) else dependency
                 yield from validator.descend(instance, rule, schema_path=name)
 
 
-def _bound(keyword: str, inclusive: str) -> Any:
+def _exclusive_bound(keyword: str, inclusive: str) -> Any:
     def check(validator: Any, bound: Any, instance: Any, schema: Any) -> Errors:
         if isinstance(bound, bool):
             if bound and validator.is_type(instance, "number") and instance == schema.get(inclusive):
@@ -86,13 +88,13 @@ def _bound(keyword: str, inclusive: str) -> Any:
     return check
 
 
-_Undated = _extend(
+_AnyDraftValidator = _extend(
     Draft202012Validator,
     {
         "items": _items,
         "dependencies": _dependencies,
-        "exclusiveMinimum": _bound("exclusiveMinimum", "minimum"),
-        "exclusiveMaximum": _bound("exclusiveMaximum", "maximum"),
+        "exclusiveMinimum": _exclusive_bound("exclusiveMinimum", "minimum"),
+        "exclusiveMaximum": _exclusive_bound("exclusiveMaximum", "maximum"),
     },
 )
-"""For schemas that name no draft: old keywords mean what they used to, as in `keywords`."""
+"""For schemas that name no draft: keywords of old drafts keep their old meaning, as in `keywords`."""

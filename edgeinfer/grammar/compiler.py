@@ -1,4 +1,4 @@
-"""The daemon's end of the grammar process."""
+"""The daemon's client of the grammar process."""
 
 from __future__ import annotations
 
@@ -9,109 +9,122 @@ from collections import OrderedDict
 import msgspec
 
 from edgeinfer.errors import GrammarTooComplex, InvalidRequest, revive
-from edgeinfer.grammar.limits import MAX_SOURCE, MAX_TEXT, MEMORY
-from edgeinfer.grammar.protocol import MAX_FRAME, Job, Outcome
-from edgeinfer.grammar.source import Compiled, Grammar, Part
+from edgeinfer.grammar.limits import MAX_COMPILED_BYTES, MAX_MEMORY, MAX_SOURCE_BYTES, SIMPLIFY_HINT
+from edgeinfer.grammar.protocol import MAX_FRAME, GrammarReply, GrammarRequest
+from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
 from edgeinfer.ipc.child_client import Broke, Child, TookTooLong
 from edgeinfer.ipc.child_main import frame
 
-HINT = "use a smaller schema or grammar"
 
+class GrammarCompiler:
+    """Compiles callers' grammars and checks answers in one child process, which the first call starts.
 
-class Compiler:
-    """Compiles callers' grammars and checks answers in one child process, started at the first call and kept.
-
-    A schema is an attacker's program: it can ask for more time and memory than there is. Calls take turns; one
-    that exceeds `timeout` seconds, or breaks the process, fails alone.
+    A schema is a program written by a possible attacker, and can demand more time and memory than there is. Calls
+    run one at a time; a call that exceeds `timeout` seconds or breaks the process fails alone.
     """
 
-    KEEP = 64
-    """Compiled grammars that are remembered, so long as their texts come to no more than MAX_TEXT bytes."""
+    MAX_CACHED = 64
+    """Compiled grammars in the cache, as long as their texts total no more than MAX_COMPILED_BYTES."""
 
     def __init__(self, timeout: float = 2.0) -> None:
         self._timeout = timeout
-        self._child = Child("edgeinfer.grammar.process", Outcome, MAX_FRAME, timeout, noun="grammar")
-        self._compiled: OrderedDict[bytes, Compiled] = OrderedDict()
+        self._child = Child("edgeinfer.grammar.process", GrammarReply, MAX_FRAME, timeout, noun="grammar")
+        self._cache: OrderedDict[bytes, CompiledGrammar] = OrderedDict()
 
-    async def compile(self, grammar: Grammar) -> Compiled:
-        """What the worker's matcher takes.
+    async def compile(self, grammar: Grammar) -> CompiledGrammar:
+        """Compile a grammar for the worker's matcher.
 
         Raises:
-            InvalidRequest: a part is not what its kind says; UnsupportedSchema: it cannot be enforced;
-                GrammarTooComplex: a limit was exceeded. `param` is the part's.
-            UnsupportedParameter: this platform has no llguidance.
+            InvalidRequest: a source is not what its kind says; UnsupportedSchema: it cannot be enforced;
+                GrammarTooComplex: a limit was exceeded. `param` is the source's.
+            UnsupportedParameter: llguidance is not available on this platform.
             ShuttingDown: the compiler was closed.
         """
-        param = grammar.parts[0].param if grammar.parts else None
-        request = _request(Job(self._timeout, grammar=_portable(grammar)), param)
-        if len(request) > MAX_SOURCE:
+        param = grammar.sources[0].param if grammar.sources else None
+        request = _encode(GrammarRequest(self._timeout, grammar=_grammar_to_wire(grammar)), param)
+        if len(request) > MAX_SOURCE_BYTES:
             raise GrammarTooComplex(
-                f"schemas and grammars are limited to {MAX_SOURCE >> 10} KiB", param=param, hint=HINT
+                f"schemas and grammars are limited to {MAX_SOURCE_BYTES >> 10} KiB",
+                param=param,
+                hint=SIMPLIFY_HINT,
             )
         key = hashlib.sha256(request).digest()
-        compiled = self._compiled.get(key)
+        compiled = self._cache.get(key)
         if compiled is None:
-            outcome = await self._ask(request, param, GrammarTooComplex)
-            assert outcome.compiled is not None
-            compiled = outcome.compiled
-            self._keep(key, compiled)
+            reply = await self._exchange(request, param, GrammarTooComplex)
+            assert reply.compiled is not None
+            compiled = reply.compiled
+            self._remember(key, compiled)
         else:
-            self._compiled.move_to_end(key)
+            self._cache.move_to_end(key)
         return compiled
 
-    async def violation(self, part: Part, text: str) -> str | None:
-        """What is wrong with `text` as an answer under a JSON schema: None, or a sentence with the place.
+    async def find_violation(self, source: GrammarSource, text: str) -> str | None:
+        """Check the answer `text` against a JSON schema: None, or the first error and where in the answer it is.
 
         Raises:
-            InvalidRequest: the check needs more time or memory than there is; or as `compile`.
+            InvalidRequest: the check exceeded a limit of time or memory; or as `compile`.
         """
-        request = _request(Job(self._timeout, part=_portable_part(part), text=text), part.param)
-        return (await self._ask(request, part.param, InvalidRequest)).violation
+        request = _encode(
+            GrammarRequest(self._timeout, source=_source_to_wire(source), text=text), source.param
+        )
+        return (await self._exchange(request, source.param, InvalidRequest)).violation
 
     async def close(self) -> None:
-        """End the process. Calls under way, waiting or yet to come raise ShuttingDown."""
+        """End the process. Calls in progress, queued or yet to come raise ShuttingDown."""
         await self._child.close()
 
-    async def _ask(self, request: bytes, param: str | None, blame: type[InvalidRequest]) -> Outcome:
+    async def _exchange(
+        self, request: bytes, param: str | None, limit_error: type[InvalidRequest]
+    ) -> GrammarReply:
         try:
-            outcome = await self._child.ask(request)
+            reply = await self._child.ask(request)
         except TookTooLong:
-            raise blame(
-                f"the grammar takes longer than {self._timeout:g} seconds to process", param=param, hint=HINT
+            raise limit_error(
+                f"the schema or grammar took longer than {self._timeout:g} seconds to process",
+                param=param,
+                hint=SIMPLIFY_HINT,
             ) from None
         except Broke as e:
-            raise blame(
-                f"the grammar needs more than {MEMORY >> 20} MiB of memory, or nests too deep",
+            raise limit_error(
+                f"the schema or grammar needs more than {MAX_MEMORY >> 20} MiB of memory, or is nested too deeply",
                 param=param,
-                hint=HINT,
+                hint=SIMPLIFY_HINT,
             ) from e
-        if outcome.error is not None:
-            raise revive(outcome.error)
-        return outcome
+        if reply.error is not None:
+            raise revive(reply.error)
+        return reply
 
-    def _keep(self, key: bytes, compiled: Compiled) -> None:
-        self._compiled[key] = compiled
-        while len(self._compiled) > self.KEEP or sum(len(c.text) for c in self._compiled.values()) > MAX_TEXT:
-            self._compiled.popitem(last=False)
+    def _remember(self, key: bytes, compiled: CompiledGrammar) -> None:
+        self._cache[key] = compiled
+        while (
+            len(self._cache) > self.MAX_CACHED
+            or sum(len(c.text) for c in self._cache.values()) > MAX_COMPILED_BYTES
+        ):
+            self._cache.popitem(last=False)
 
 
-def _portable(grammar: Grammar) -> Grammar:
-    return Grammar(grammar.lark, tuple(_portable_part(part) for part in grammar.parts))
+def _grammar_to_wire(grammar: Grammar) -> Grammar:
+    return Grammar(grammar.lark, tuple(_source_to_wire(source) for source in grammar.sources))
 
 
-def _portable_part(part: Part) -> Part:
-    """The part with its source as JSON text. Raises InvalidRequest."""
+def _source_to_wire(source: GrammarSource) -> GrammarSource:
+    """Encode a source's content as JSON text. Raises InvalidRequest."""
     try:
-        source = json.dumps(part.source, ensure_ascii=False, allow_nan=False)
+        content = json.dumps(source.content, ensure_ascii=False, allow_nan=False)
     except RecursionError:
-        raise GrammarTooComplex("it nests too deep", param=part.param, hint=HINT) from None
+        raise GrammarTooComplex(
+            "the schema is nested too deeply", param=source.param, hint=SIMPLIFY_HINT
+        ) from None
     except (TypeError, ValueError) as e:
-        raise InvalidRequest(f"it is no JSON: {e}", param=part.param) from e
-    return msgspec.structs.replace(part, source=source)
+        raise InvalidRequest(f"the schema is not valid JSON: {e}", param=source.param) from e
+    return msgspec.structs.replace(source, content=content)
 
 
-def _request(job: Job, param: str | None) -> bytes:
+def _encode(request: GrammarRequest, param: str | None) -> bytes:
     try:
-        return frame(job)
+        return frame(request)
     except UnicodeEncodeError as e:
-        raise InvalidRequest("half a surrogate pair is no text", param=param) from e
+        raise InvalidRequest(
+            "schemas and grammars must be valid Unicode, without lone surrogates", param=param
+        ) from e

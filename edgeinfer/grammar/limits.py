@@ -1,18 +1,21 @@
-"""Bounds on grammars: the same where they are checked and where they are used."""
+"""Limits on grammars, shared by the process that checks them and the worker that uses them."""
 
 from __future__ import annotations
 
-LIMITS: dict[str, int] = {"max_lexer_states": 20_000}
-"""llguidance's LLParserLimits, by name. A lexer state may take 2 kB."""
+PARSER_LIMITS: dict[str, int] = {"max_lexer_states": 20_000}
+"""Arguments of llguidance's LLParserLimits. A lexer state may take 2 kB."""
 
-MAX_SOURCE = 512 << 10
-"""Bytes that the Lark and the sources of all parts of a grammar may come to, as JSON."""
+MAX_SOURCE_BYTES = 512 << 10
+"""Size of a grammar's Lark and all its sources, as JSON."""
 
-MAX_TEXT = 8 << 20
-"""Bytes that a grammar may come to once compiled."""
+MAX_COMPILED_BYTES = 8 << 20
+"""Size of a compiled grammar."""
 
-MEMORY = 768 << 20
-"""Bytes of address space that the grammar process may have."""
+MAX_MEMORY = 768 << 20
+"""Bytes of address space for the grammar process."""
 
-STACK = 4 << 20
-"""Bytes of stack that the grammar process may have."""
+MAX_STACK = 4 << 20
+"""Bytes of stack for the grammar process."""
+
+SIMPLIFY_HINT = "use a smaller schema or grammar"
+"""The hint of errors about exceeded limits."""

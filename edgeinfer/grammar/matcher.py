@@ -1,4 +1,4 @@
-"""llguidance's judgement on grammars. With `check`, the only importer of a library."""
+"""Tries grammars with llguidance itself. Nothing else in this package imports it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 from llguidance.gbnf_to_lark import gbnf_to_lark
 
-from edgeinfer.grammar.limits import LIMITS
+from edgeinfer.grammar.limits import PARSER_LIMITS
 
-__all__ = ["gbnf_to_lark", "overlap", "refusal", "stuck"]
+__all__ = ["NO_TEXT_MATCHES", "find_dead_end", "gbnf_to_lark", "patterns_overlap", "validation_error"]
+
+NO_TEXT_MATCHES = "no text matches"
 
 
-class _Bytes:
-    """A vocabulary of the 256 bytes and an end, which any grammar can be tried with."""
+class _ByteVocabulary:
+    """The 256 bytes and an end token, with which any grammar can be tried."""
 
     tokens = (*(bytes([byte]) for byte in range(256)), b"<end>")
     eos_token_id = 256
@@ -28,25 +30,25 @@ class _Bytes:
 
 @lru_cache(maxsize=1)
 def _tokenizer() -> LLTokenizer:
-    return LLTokenizer(TokenizerWrapper(_Bytes()), eos_token=[_Bytes.eos_token_id])
+    return LLTokenizer(TokenizerWrapper(_ByteVocabulary()), eos_token=[_ByteVocabulary.eos_token_id])
 
 
 def _limits() -> LLParserLimits:
-    limits: dict[str, Any] = dict(LIMITS)
+    limits: dict[str, Any] = dict(PARSER_LIMITS)
     return LLParserLimits(**limits)
 
 
-def refusal(grammars: list[dict[str, Any]]) -> str | None:
-    """Why llguidance refuses a grammar, the first of which is its start; None where it does not."""
+def validation_error(grammars: list[dict[str, Any]]) -> str | None:
+    """Return llguidance's reason to reject these grammars, of which the first is the start; None if it accepts them."""
     failed, messages = LLMatcher.validate_grammar_with_warnings(
         json.dumps({"grammars": grammars}, ensure_ascii=False), limits=_limits()
     )
     return str(messages[0]) if failed else None
 
 
-def stuck(piece: dict[str, Any]) -> str | None:
-    """Why no text of a single grammar can be begun; None where one can."""
-    grammars = [{"name": "main", "lark_grammar": f"start: @{piece['name']}"}, piece]
+def find_dead_end(entry: dict[str, Any]) -> str | None:
+    """Return why no text of a single grammar can be begun; None if one can."""
+    grammars = [{"name": "main", "lark_grammar": f"start: @{entry['name']}"}, entry]
     matcher = LLMatcher(
         _tokenizer(),
         json.dumps({"grammars": grammars}, ensure_ascii=False),
@@ -56,18 +58,18 @@ def stuck(piece: dict[str, Any]) -> str | None:
     if not matcher.is_error():
         matcher.compute_bitmask()
         if forced := matcher.compute_ff_tokens():
-            matcher.consume_token(forced[0])  # what is forced without end fails only now
+            matcher.consume_token(forced[0])  # an endless sequence of forced tokens fails only here
     if matcher.is_error():
         return str(matcher.get_error())
-    return "nothing can match it" if matcher.is_stopped() and not matcher.is_accepting() else None
+    return NO_TEXT_MATCHES if matcher.is_stopped() and not matcher.is_accepting() else None
 
 
 @lru_cache(maxsize=4096)
-def _overlap(patterns: tuple[str, ...]) -> bool:
+def _patterns_overlap(patterns: tuple[str, ...]) -> bool:
     schema = {"type": "object", "patternProperties": dict.fromkeys(patterns, True)}
-    return refusal([{"name": "main", "json_schema": schema}]) is not None
+    return validation_error([{"name": "main", "json_schema": schema}]) is not None
 
 
-def overlap(patterns: list[str]) -> bool:
-    """Some text may match two of the patterns, or that cannot be told."""
-    return _overlap(tuple(patterns))
+def patterns_overlap(patterns: list[str]) -> bool:
+    """Tell if some text matches two of the patterns; True also where llguidance cannot decide it."""
+    return _patterns_overlap(tuple(patterns))

@@ -1,6 +1,6 @@
-"""The grammar process: compiles schemas and grammars, and checks answers, for the daemon that started it.
+"""The grammar process: compiles schemas and grammars and checks answers for the daemon that started it.
 
-A module that the daemon never imports, and through it the only one to import llguidance and jsonschema.
+The daemon never imports this module, the only way to llguidance and jsonschema.
 """
 
 from __future__ import annotations
@@ -11,65 +11,75 @@ import traceback
 from collections.abc import Callable
 
 from edgeinfer.errors import EdgeinferError, GrammarTooComplex, UnsupportedParameter
-from edgeinfer.grammar.limits import MEMORY, STACK
-from edgeinfer.grammar.protocol import Job, Outcome
-from edgeinfer.grammar.source import Compiled, Grammar, Part
+from edgeinfer.grammar.limits import MAX_MEMORY, MAX_STACK, SIMPLIFY_HINT
+from edgeinfer.grammar.protocol import GrammarReply, GrammarRequest
+from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
 from edgeinfer.ipc.child_main import confine, serve
 
 
-class Worker:
-    """Does jobs."""
+class GrammarRequestHandler:
+    """Answers requests, and turns every exception into a reply."""
 
     def __init__(
-        self, compiled: Callable[[Grammar], Compiled], violation: Callable[[Part, str], str | None]
+        self,
+        compile_grammar: Callable[[Grammar], CompiledGrammar],
+        find_violation: Callable[[GrammarSource, str], str | None],
     ) -> None:
-        self._compiled = compiled
-        self._violation = violation
+        self._compile = compile_grammar
+        self._find_violation = find_violation
 
-    def answer(self, job: Job) -> Outcome:
+    def handle(self, request: GrammarRequest) -> GrammarReply:
         try:
-            if job.grammar is not None:
-                return Outcome(compiled=self._compiled(job.grammar))
-            assert job.part is not None
-            return Outcome(violation=self._violation(job.part, job.text))
+            if request.grammar is not None:
+                return GrammarReply(compiled=self._compile(request.grammar))
+            assert request.source is not None
+            return GrammarReply(violation=self._find_violation(request.source, request.text))
         except EdgeinferError as e:
-            return Outcome(error=e.data())
+            return GrammarReply(error=e.data())
         except (RecursionError, MemoryError) as e:
-            parts = (job.part,) if job.part else job.grammar.parts if job.grammar else ()
             error = GrammarTooComplex(
-                f"it is too complex: {type(e).__name__}",
-                param=parts[0].param if parts else None,
-                hint="use a smaller schema or grammar",
+                f"the schema or grammar is too complex: {type(e).__name__}",
+                param=_param(request),
+                hint=SIMPLIFY_HINT,
             )
-            return Outcome(error=error.data())
+            return GrammarReply(error=error.data())
         except Exception as e:
             traceback.print_exc()
-            return Outcome(
+            return GrammarReply(
                 error=EdgeinferError(f"the grammar process failed: {type(e).__name__}: {e}").data()
             )
 
 
-def refuse(error: ImportError) -> Callable[[Job], Outcome]:
-    """The answer to all jobs where a library is missing."""
-    told = UnsupportedParameter(
-        f"constraints on answers need the llguidance wheel, which this platform lacks: {error}",
+def _param(request: GrammarRequest) -> str | None:
+    if request.source is not None:
+        return request.source.param
+    sources = request.grammar.sources if request.grammar is not None else ()
+    return sources[0].param if sources else None
+
+
+def reject_all(import_error: ImportError) -> Callable[[GrammarRequest], GrammarReply]:
+    """Return a handler for platforms that lack a library; it answers every request with an error."""
+    error = UnsupportedParameter(
+        f"constrained answers need llguidance, which is not available on this platform: {import_error}",
         hint="leave out response_format, tool_choice, strict and grammars",
     )
-    return lambda _: Outcome(error=told.data())
+    return lambda _: GrammarReply(error=error.data())
 
 
 def main() -> None:
     with contextlib.suppress(OSError, ValueError):
-        # Less than any thread of the worker has: what nests too deep must come to light here.
-        resource.setrlimit(resource.RLIMIT_STACK, (STACK, STACK))
-    confine(MEMORY)
+        # Less stack than any thread of the worker has: a grammar that nests too deeply must fail here.
+        resource.setrlimit(resource.RLIMIT_STACK, (MAX_STACK, MAX_STACK))
+    confine(MAX_MEMORY)
     try:
-        from edgeinfer.grammar.check import violation
-        from edgeinfer.grammar.to_llguidance import compiled
+        from edgeinfer.grammar.check import find_violation
+        from edgeinfer.grammar.to_llguidance import to_llguidance
     except ImportError as e:
-        serve(Job, refuse(e), ready=Outcome())
+        serve(GrammarRequest, reject_all(e), ready=GrammarReply())
     else:
-        serve(Job, Worker(compiled, violation).answer, ready=Outcome())
+        serve(
+            GrammarRequest, GrammarRequestHandler(to_llguidance, find_violation).handle, ready=GrammarReply()
+        )
 
 
 if __name__ == "__main__":

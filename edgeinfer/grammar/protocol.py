@@ -1,7 +1,7 @@
-"""What the daemon and the grammar process say to each other, in the frames of `confined`.
+"""The messages between the daemon and the grammar process, sent in the frames of `ipc`.
 
-The grammar process says `Outcome()` once it is ready, and from then on answers each `Job` with one `Outcome`.
-A part's `source` travels as JSON text: msgpack has no integers beyond 64 bits.
+The process sends `GrammarReply()` when it is ready, and then answers each `GrammarRequest` with one `GrammarReply`.
+A source's `content` travels as JSON text, because msgpack has no integers beyond 64 bits.
 """
 
 from __future__ import annotations
@@ -9,25 +9,29 @@ from __future__ import annotations
 import msgspec
 
 from edgeinfer.errors import ErrorData
-from edgeinfer.grammar.limits import MAX_TEXT
-from edgeinfer.grammar.source import Compiled, Grammar, Part
+from edgeinfer.grammar.limits import MAX_COMPILED_BYTES
+from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
 
-MAX_FRAME = MAX_TEXT + (1 << 20)
-"""Bytes of the longest frame the daemon reads."""
+MAX_FRAME = MAX_COMPILED_BYTES + (1 << 20)
+"""Bytes of the longest frame that the daemon reads."""
 
 
-class Job(msgspec.Struct, frozen=True):
-    """Compile `grammar`, or else say what is wrong with `text` under `part`'s schema, within `limit` seconds."""
+class GrammarRequest(msgspec.Struct, frozen=True):
+    """A grammar to compile, or else an answer (`text`) to check against the schema in `source`.
+
+    Attributes:
+        limit: seconds that the work may take.
+    """
 
     limit: float
     grammar: Grammar | None = None
-    part: Part | None = None
+    source: GrammarSource | None = None
     text: str = ""
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """A job's: an error, or what was asked for."""
+class GrammarReply(msgspec.Struct, frozen=True):
+    """The result of a request, or an error."""
 
-    compiled: Compiled | None = None
+    compiled: CompiledGrammar | None = None
     violation: str | None = None
     error: ErrorData | None = None

@@ -1,4 +1,4 @@
-"""Grammars as plain data: what chat and server compose, and the compiler makes one text of."""
+"""Grammars as plain data: built by chat and server, compiled into one text for the worker."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from typing import Any, Literal
 
 import msgspec
 
-Kind = Literal["json_schema", "regex", "choice", "gbnf", "lark"]
+SourceKind = Literal["json_schema", "regex", "choice", "gbnf", "lark"]
 
 
-class Part(msgspec.Struct, frozen=True):
-    """A named piece that came from a caller, to be referred to as `@name` in a grammar's Lark.
+class GrammarSource(msgspec.Struct, frozen=True):
+    """A schema, regular expression or grammar from a caller, which a grammar's Lark refers to as `@name`.
 
     Attributes:
         name: letters, digits and underscores.
-        kind: what `source` is: a JSON schema (dict or bool), a regular expression, a list of texts,
+        kind: the type of `content`: a JSON schema (dict or bool), a regular expression, a list of texts,
             a grammar in llama.cpp's GBNF, or one in llguidance's Lark with a `start` rule.
-        source: see `kind`.
-        param: the field it came from, for errors: "tools[0].function.parameters".
+        content: see `kind`.
+        param: the field it came from, for error messages: "tools[0].function.parameters".
     """
 
     name: str
-    kind: Kind
-    source: Any
+    kind: SourceKind
+    content: Any
     param: str
 
 
 class Grammar(msgspec.Struct, frozen=True):
-    """What an answer must look like: llguidance's Lark with a `start` rule, and the parts it refers to."""
+    """A constraint on an answer: llguidance's Lark with a `start` rule, and the sources it refers to."""
 
     lark: str
-    parts: tuple[Part, ...] = ()
+    sources: tuple[GrammarSource, ...] = ()
 
 
-class Compiled(msgspec.Struct, frozen=True):
-    """A grammar that the worker's matcher takes as it is.
+class CompiledGrammar(msgspec.Struct, frozen=True):
+    """A grammar in the form that the worker's matcher takes.
 
     Attributes:
         text: llguidance's own JSON form: `{"grammars": [...]}`.
-        unenforced: part name -> JSON pointers of what the matcher does not enforce, so that the finished
-            answer must be checked against the part's schema. A part that is wholly enforced is not in it.
+        unenforced: source name -> JSON pointers of the keywords that the matcher does not enforce; the finished
+            answer must be checked against that source's schema. Fully enforced sources are absent.
     """
 
     text: str

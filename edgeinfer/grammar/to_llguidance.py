@@ -1,4 +1,4 @@
-"""A grammar and its parts in llguidance's JSON form."""
+"""Compiles a grammar and its sources into llguidance's JSON form."""
 
 from __future__ import annotations
 
@@ -6,79 +6,79 @@ import json
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex, InvalidRequest
-from edgeinfer.grammar.gbnf import normal
-from edgeinfer.grammar.json_schema.lower import enforced, refused
-from edgeinfer.grammar.limits import MAX_TEXT
-from edgeinfer.grammar.matcher import gbnf_to_lark, refusal, stuck
-from edgeinfer.grammar.regex import Untranslatable, translate
-from edgeinfer.grammar.source import Compiled, Grammar, Part
+from edgeinfer.grammar.gbnf import normalize_gbnf
+from edgeinfer.grammar.json_schema.lower import lower, to_error
+from edgeinfer.grammar.limits import MAX_COMPILED_BYTES
+from edgeinfer.grammar.matcher import find_dead_end, gbnf_to_lark, validation_error
+from edgeinfer.grammar.regex import UnsupportedRegex, translate_regex
+from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
 
 
-def compiled(grammar: Grammar) -> Compiled:
-    """Raises InvalidRequest and its kinds, with `param`."""
-    pieces = [{"name": "main", "lark_grammar": grammar.lark}]
+def to_llguidance(grammar: Grammar) -> CompiledGrammar:
+    """Compile a grammar. Raises InvalidRequest or a subclass, with `param`."""
+    entries = [{"name": "main", "lark_grammar": grammar.lark}]
     unenforced = {}
     param = None
     try:
-        for part in grammar.parts:
-            param = part.param
-            piece, left = translated(part)
-            pieces.append({"name": part.name, **piece})
-            if left:
-                unenforced[part.name] = left
-        text = json.dumps({"grammars": pieces}, ensure_ascii=False)
-        if len(text) > MAX_TEXT:
-            raise GrammarTooComplex(f"the grammar comes to more than {MAX_TEXT >> 20} MiB")
-        if error := refusal(pieces):
-            raise refused(error)
+        for source in grammar.sources:
+            param = source.param
+            entry, pointers = compile_source(source)
+            entries.append({"name": source.name, **entry})
+            if pointers:
+                unenforced[source.name] = pointers
+        text = json.dumps({"grammars": entries}, ensure_ascii=False)
+        if len(text) > MAX_COMPILED_BYTES:
+            raise GrammarTooComplex(f"the compiled grammar exceeds {MAX_COMPILED_BYTES >> 20} MiB")
+        if message := validation_error(entries):
+            raise to_error(message)
     except InvalidRequest as e:
         e.param = e.param or param
         raise
-    return Compiled(text, unenforced)
+    return CompiledGrammar(text, unenforced)
 
 
-def translated(part: Part) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A part as llguidance's grammar, and what of it is not enforced."""
-    source = json.loads(part.source)
-    if part.kind == "json_schema":
-        return enforced(source)
-    if part.kind == "regex":
-        lark = regex(source)
-    elif part.kind == "choice":
-        lark = choice(source)
-    elif part.kind == "gbnf":
-        lark = gbnf(source)
+def compile_source(source: GrammarSource) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return a source as an entry of llguidance's `grammars`, and JSON pointers of what it does not enforce."""
+    content = json.loads(source.content)
+    if source.kind == "json_schema":
+        return lower(content)
+    if source.kind == "regex":
+        lark = regex_to_lark(content)
+    elif source.kind == "choice":
+        lark = choices_to_lark(content)
+    elif source.kind == "gbnf":
+        lark = normalized_gbnf_to_lark(content)
     else:
-        lark = source
+        lark = content
     if not isinstance(lark, str):
         raise InvalidRequest("a grammar must be a string")
-    piece = {"lark_grammar": lark}
-    if error := stuck({"name": "part", **piece}):
-        raise refused(error)
-    return piece, ()
+    entry = {"lark_grammar": lark}
+    if message := find_dead_end({"name": "source", **entry}):
+        raise to_error(message)
+    return entry, ()
 
 
-def regex(source: Any) -> str:
-    if not isinstance(source, str):
+def regex_to_lark(content: Any) -> str:
+    if not isinstance(content, str):
         raise InvalidRequest("a regular expression must be a string")
     try:
-        return f"start: /{translate(source).replace('/', chr(92) + '/')}/"
-    except Untranslatable as e:
-        raise InvalidRequest(f"the regular expression has {e}, which is not supported") from e
+        return f"start: /{translate_regex(content).replace('/', chr(92) + '/')}/"
+    except UnsupportedRegex as e:
+        raise InvalidRequest(f"the regular expression contains {e}, which is not supported") from e
 
 
-def choice(source: Any) -> str:
-    if not isinstance(source, list) or not source or not all(isinstance(text, str) for text in source):
-        raise InvalidRequest("a choice must be a list of at least one text")
-    return "start: CHOICE\nCHOICE: " + " | ".join(json.dumps(text, ensure_ascii=False) for text in source)
+def choices_to_lark(content: Any) -> str:
+    if not isinstance(content, list) or not content or not all(isinstance(text, str) for text in content):
+        raise InvalidRequest("choices must be a non-empty list of strings")
+    return "start: CHOICE\nCHOICE: " + " | ".join(json.dumps(text, ensure_ascii=False) for text in content)
 
 
-def gbnf(source: Any) -> str:
-    if not isinstance(source, str):
+def normalized_gbnf_to_lark(content: Any) -> str:
+    if not isinstance(content, str):
         raise InvalidRequest("a grammar must be a string")
     try:
-        return str(gbnf_to_lark(normal(source)))
+        return str(gbnf_to_lark(normalize_gbnf(content)))
     except InvalidRequest:
         raise
-    except Exception as e:  # it raises that very class
-        raise InvalidRequest(f"the grammar is no valid GBNF: {e}") from e
+    except Exception as e:  # llguidance's converter raises Exception itself
+        raise InvalidRequest(f"the grammar is not valid GBNF: {e}") from e

@@ -13,7 +13,7 @@ from edgeinfer import __version__
 from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.grammar.compiler import Compiler
+from edgeinfer.grammar.compiler import GrammarCompiler
 from edgeinfer.server.admin import docs, health
 from edgeinfer.server.auth.key_file import KeyFile
 from edgeinfer.server.http.sockets import is_loopback
@@ -36,7 +36,8 @@ def create_app(settings: Settings, supervisor: Supervisor, choices: Choices) -> 
     Raises:
         SettingsError: the key file is of no use.
     """
-    renderer, compiler = TemplateRenderer(settings.template_timeout), Compiler(settings.grammar_timeout)
+    renderer = TemplateRenderer(settings.template_timeout)
+    compiler = GrammarCompiler(settings.grammar_timeout)
     daemon = Daemon(settings, supervisor, choices, renderer, compiler)
     app = Documented(
         title="edgeinfer",

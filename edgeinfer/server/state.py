@@ -17,7 +17,7 @@ from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelNotFound, ShuttingDown, WorkerDied
-from edgeinfer.grammar.compiler import Compiler
+from edgeinfer.grammar.compiler import GrammarCompiler
 from edgeinfer.grammar.source import Grammar
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
@@ -81,7 +81,7 @@ class Daemon:
         supervisor: Supervisor,
         choices: Choices,
         renderer: TemplateRenderer,
-        compiler: Compiler,
+        compiler: GrammarCompiler,
     ) -> None:
         self.settings = settings
         self.supervisor = supervisor

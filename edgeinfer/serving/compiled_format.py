@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from edgeinfer.errors import SchemaViolation
-from edgeinfer.grammar.compiler import Compiler
-from edgeinfer.grammar.source import Grammar, Part
+from edgeinfer.grammar.compiler import GrammarCompiler
+from edgeinfer.grammar.source import Grammar, GrammarSource
 
 
 class CompiledFormat:
     """`grammar` is llguidance's text; None is any answer at all. `unenforced`: fields whose schemas it does not hold."""
 
-    def __init__(self, compiler: Compiler, grammar: str | None, unenforced: frozenset[str]) -> None:
+    def __init__(self, compiler: GrammarCompiler, grammar: str | None, unenforced: frozenset[str]) -> None:
         self.grammar = grammar
         self._compiler = compiler
         self.unenforced = unenforced
@@ -25,7 +25,9 @@ class CompiledFormat:
         """
         if not any(found == param or found.startswith(f"{param}.") for found in self.unenforced):
             return
-        wrong = await self._compiler.violation(Part("checked", "json_schema", schema, param), text)
+        wrong = await self._compiler.find_violation(
+            GrammarSource("checked", "json_schema", schema, param), text
+        )
         if wrong:
             raise SchemaViolation(
                 f"the answer breaks its schema {wrong}",
@@ -34,10 +36,10 @@ class CompiledFormat:
             )
 
 
-async def compile_format(compiler: Compiler, grammar: Grammar | None) -> CompiledFormat:
+async def compile_format(compiler: GrammarCompiler, grammar: Grammar | None) -> CompiledFormat:
     """Raises InvalidRequest for what is no valid form, or is more than this server takes on."""
     if grammar is None:
         return CompiledFormat(compiler, None, frozenset())
     compiled = await compiler.compile(grammar)
-    loose = frozenset(part.param for part in grammar.parts if part.name in compiled.unenforced)
+    loose = frozenset(source.param for source in grammar.sources if source.name in compiled.unenforced)
     return CompiledFormat(compiler, compiled.text, loose)

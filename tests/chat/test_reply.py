@@ -16,11 +16,13 @@ from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
 from edgeinfer.chat.tools.detect import FORMATS
 from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.chat.tools.tool_formats import HERMES
-from edgeinfer.grammar.source import Part
+from edgeinfer.grammar.source import GrammarSource
 from tests.support.answers import accepts, heard
 
 TOOLS = read_tools([{"type": "function", "function": {"name": "f"}}])
-ANSWER = Part("answer", "json_schema", {"type": "object", "additionalProperties": False}, "response_format")
+ANSWER = GrammarSource(
+    "answer", "json_schema", {"type": "object", "additionalProperties": False}, "response_format"
+)
 PIECES = st.sampled_from(
     [
         "<think>",

@@ -19,7 +19,7 @@ from edgeinfer.engine.structured.constraint import Constraint, ConstraintCompile
 from edgeinfer.engine.structured.thinking import ThinkingTracker
 from edgeinfer.engine.structured.tokenizer import TextTokenizer
 from edgeinfer.errors import ConstraintFailed
-from edgeinfer.grammar.limits import LIMITS
+from edgeinfer.grammar.limits import PARSER_LIMITS
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from tests.support.constraints import BUDGET, PERSON, THOUGHT, grammar
 from tests.support.engine import LAYOUTS, Answer, Driver, config
@@ -205,7 +205,7 @@ def test_a_grammar_that_exceeds_its_limits_does_not_pass_for_one_that_ends(
 ) -> None:
     driver = Driver(config(layout))
     driver.add(1, "hello")
-    monkeypatch.setitem(LIMITS, "max_lexer_states", 12)
+    monkeypatch.setitem(PARSER_LIMITS, "max_lexer_states", 12)
     driver.add(
         2, "hello", n=3, structured=StructuredOutput(grammar('start: (("a"|"b") /[a-z]+/ ("c" | "d"))*'))
     )
@@ -216,7 +216,7 @@ def test_a_grammar_that_exceeds_its_limits_does_not_pass_for_one_that_ends(
 
 
 def test_an_error_in_a_mask_that_was_prepared_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LIMITS, "max_lexer_states", 12)
+    monkeypatch.setitem(PARSER_LIMITS, "max_lexer_states", 12)
     place = ConstraintCompiler(TextTokenizer(FakeVocab())).constraint(
         grammar('start: (("a"|"b") /[a-z]+/ ("c" | "d"))*')
     )
@@ -288,7 +288,7 @@ def test_a_vocabulary_may_have_no_end(lark: str, bos: int | None) -> None:
 
 def test_a_grammar_in_steady_use_does_not_wear_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of a matcher share the states of its lexer, of which there is a limited number."""
-    monkeypatch.setitem(LIMITS, "max_lexer_states", 200)
+    monkeypatch.setitem(PARSER_LIMITS, "max_lexer_states", 200)
     chance, grammars = random.Random(1), ConstraintCompiler(TextTokenizer(FakeVocab()))
     for _ in range(6):
         place = grammars.constraint(grammar("start: /[a-z]*x[a-z]{12}y/"))

@@ -21,24 +21,24 @@ from edgeinfer.errors import (
     UnsupportedParameter,
     UnsupportedSchema,
 )
-from edgeinfer.grammar.compiler import Compiler
-from edgeinfer.grammar.process import refuse
-from edgeinfer.grammar.protocol import Job
-from edgeinfer.grammar.source import Compiled, Grammar, Kind, Part
+from edgeinfer.grammar.compiler import GrammarCompiler
+from edgeinfer.grammar.process import reject_all
+from edgeinfer.grammar.protocol import GrammarRequest
+from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource, SourceKind
 from tests.support.grammar import accepts
 
 LIMIT = 2.0
 
 
 @pytest.fixture
-async def compiler() -> AsyncIterator[Compiler]:
-    compiler = Compiler(LIMIT)
+async def compiler() -> AsyncIterator[GrammarCompiler]:
+    compiler = GrammarCompiler(LIMIT)
     yield compiler
     await compiler.close()
 
 
-def grammar(source: Any, kind: Kind = "json_schema") -> Grammar:
-    return Grammar("start: @s0", (Part("s0", kind, source, "tools[2].function.parameters"),))
+def grammar(source: Any, kind: SourceKind = "json_schema") -> Grammar:
+    return Grammar("start: @s0", (GrammarSource("s0", kind, source, "tools[2].function.parameters"),))
 
 
 def children() -> list[psutil.Process]:
@@ -46,7 +46,7 @@ def children() -> list[psutil.Process]:
     return [p for p in living if "edgeinfer.grammar.process" in p.cmdline()]
 
 
-async def test_json_is_written_as_models_were_trained_to(compiler: Compiler) -> None:
+async def test_json_is_written_as_models_were_trained_to(compiler: GrammarCompiler) -> None:
     """With json.dumps' separators and no other white space."""
     schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer"}}}}
     text = (await compiler.compile(grammar(schema))).text
@@ -76,7 +76,7 @@ async def test_json_is_written_as_models_were_trained_to(compiler: Compiler) -> 
     ],
 )
 async def test_other_kinds_of_grammar(
-    compiler: Compiler, kind: Kind, source: Any, allowed: list[str], refused: list[str]
+    compiler: GrammarCompiler, kind: SourceKind, source: Any, allowed: list[str], refused: list[str]
 ) -> None:
     """Regular expressions match the whole answer, with or without anchors."""
     text = (await compiler.compile(grammar(source, kind))).text
@@ -84,9 +84,12 @@ async def test_other_kinds_of_grammar(
     assert [False] * len(refused) == [accepts(text, answer) for answer in refused]
 
 
-async def test_lark_refers_to_parts(compiler: Compiler) -> None:
+async def test_lark_refers_to_parts(compiler: GrammarCompiler) -> None:
     """As @name, to any number of them."""
-    parts = (Part("a", "json_schema", {"type": "integer"}, "p"), Part("b", "choice", ["x", "y"], "q"))
+    parts = (
+        GrammarSource("a", "json_schema", {"type": "integer"}, "p"),
+        GrammarSource("b", "choice", ["x", "y"], "q"),
+    )
     text = (await compiler.compile(Grammar('start: @a "=" @b', parts))).text
     assert accepts(text, "12=y")
     assert not accepts(text, "12=z")
@@ -115,7 +118,9 @@ async def test_lark_refers_to_parts(compiler: Compiler) -> None:
         ("lark", {}),
     ],
 )
-async def test_malformed_grammar_is_the_callers_fault(compiler: Compiler, kind: Kind, source: Any) -> None:
+async def test_malformed_grammar_is_the_callers_fault(
+    compiler: GrammarCompiler, kind: SourceKind, source: Any
+) -> None:
     """And the error names the field it came from."""
     with pytest.raises(InvalidRequest) as caught:
         await compiler.compile(grammar(source, kind))
@@ -127,14 +132,14 @@ async def test_malformed_grammar_is_the_callers_fault(compiler: Compiler, kind: 
     [("lark", 'start: "a" start'), ("gbnf", 'root ::= "a"{1000000}'), ("regex", "(a{1000}){1000}")],
 )
 async def test_a_grammar_that_forces_more_than_anybody_can_write_is_refused(
-    compiler: Compiler, kind: Kind, source: str
+    compiler: GrammarCompiler, kind: SourceKind, source: str
 ) -> None:
     """When it is compiled, not in the middle of an answer."""
     with pytest.raises(GrammarTooComplex):
         await compiler.compile(grammar(source, kind))
 
 
-async def test_compiled_grammars_are_kept(compiler: Compiler) -> None:
+async def test_compiled_grammars_are_kept(compiler: GrammarCompiler) -> None:
     """By what they are, so that the process has nothing to do a second time."""
     first = await compiler.compile(grammar({"type": "integer"}))
     children()[0].suspend()
@@ -143,11 +148,13 @@ async def test_compiled_grammars_are_kept(compiler: Compiler) -> None:
     assert first != await compiler.compile(grammar({"type": "string"}))
 
 
-async def test_few_compiled_grammars_are_kept(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_few_compiled_grammars_are_kept(
+    compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The least recently used goes first."""
-    monkeypatch.setattr(Compiler, "KEEP", 2)
+    monkeypatch.setattr(GrammarCompiler, "MAX_CACHED", 2)
 
-    async def compiled(value: int) -> Compiled:
+    async def compiled(value: int) -> CompiledGrammar:
         return await compiler.compile(grammar({"const": value}))
 
     one, two = await compiled(1), await compiled(2)
@@ -164,12 +171,12 @@ async def test_few_compiled_grammars_are_kept(compiler: Compiler, monkeypatch: p
         ('{"a": [1, 1]}', "at /a: [1, 1] has non-unique elements"),
         ('{"a": ["x"]}', "at /a/0: 'x' is not of type 'integer'"),
         ("{}", "at the root: 'a' is a required property"),
-        ('{"a": [', "the answer is no JSON: Expecting value: line 1 column 8 (char 7)"),
-        ('{"a": [NaN]}', "the answer is no JSON: NaN is no JSON"),
+        ('{"a": [', "the answer is not valid JSON: Expecting value: line 1 column 8 (char 7)"),
+        ('{"a": [NaN]}', "the answer is not valid JSON: NaN is not allowed in JSON"),
     ],
 )
 async def test_violation_says_what_is_wrong_and_where(
-    compiler: Compiler, answer: str, expected: str | None
+    compiler: GrammarCompiler, answer: str, expected: str | None
 ) -> None:
     """Under the caller's schema, with the parts that no grammar enforces."""
     schema = {
@@ -179,7 +186,7 @@ async def test_violation_says_what_is_wrong_and_where(
     }
     compiled = await compiler.compile(grammar(schema))
     assert {"s0": ("/properties/a/uniqueItems",)} == compiled.unenforced
-    assert expected == await compiler.violation(grammar(schema).parts[0], answer)
+    assert expected == await compiler.find_violation(grammar(schema).sources[0], answer)
 
 
 @pytest.mark.parametrize(
@@ -203,20 +210,24 @@ async def test_violation_says_what_is_wrong_and_where(
         ),
     ],
 )
-async def test_violation_follows_the_draft(compiler: Compiler, schema: Any, valid: str, invalid: str) -> None:
+async def test_violation_follows_the_draft(
+    compiler: GrammarCompiler, schema: Any, valid: str, invalid: str
+) -> None:
     """That the schema names, or any where it names none. Formats are remarks."""
-    part = Part("s0", "json_schema", schema, "p")
-    assert await compiler.violation(part, valid) is None
-    assert await compiler.violation(part, invalid) is not None
+    part = GrammarSource("s0", "json_schema", schema, "p")
+    assert await compiler.find_violation(part, valid) is None
+    assert await compiler.find_violation(part, invalid) is not None
 
 
-async def test_slow_check_is_ended(compiler: Compiler) -> None:
+async def test_slow_check_is_ended(compiler: GrammarCompiler) -> None:
     """An expression that backtracks without end costs the time limit, and the next call is served."""
-    slow = Compiler(0.5)
-    await slow.violation(Part("s0", "json_schema", {}, "p"), "1")
+    slow = GrammarCompiler(0.5)
+    await slow.find_violation(GrammarSource("s0", "json_schema", {}, "p"), "1")
     with pytest.raises(InvalidRequest, match=r"longer than 0\.5 seconds"):
-        await slow.violation(Part("s0", "json_schema", {"pattern": "^(a+)+$"}, "p"), f'"{"a" * 60}b"')
-    assert await slow.violation(Part("s0", "json_schema", {"pattern": "a"}, "p"), '"a"') is None
+        await slow.find_violation(
+            GrammarSource("s0", "json_schema", {"pattern": "^(a+)+$"}, "p"), f'"{"a" * 60}b"'
+        )
+    assert await slow.find_violation(GrammarSource("s0", "json_schema", {"pattern": "a"}, "p"), '"a"') is None
     await slow.close()
 
 
@@ -247,7 +258,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_schema_harms_nobody(compiler: Compiler, name: str) -> None:
+async def test_hostile_schema_harms_nobody(compiler: GrammarCompiler, name: str) -> None:
     """It is refused within the time limit, with the field it came from, and the next call is served."""
     await compiler.compile(grammar({"type": "null"}))
     start = time.monotonic()
@@ -279,20 +290,20 @@ BULKY = {
 
 
 @pytest.mark.parametrize("name", BULKY)
-async def test_bulky_schema_is_served(compiler: Compiler, name: str) -> None:
+async def test_bulky_schema_is_served(compiler: GrammarCompiler, name: str) -> None:
     """Where there is a way within the limits."""
     assert (await compiler.compile(grammar(BULKY[name]))).text
 
 
 @pytest.mark.parametrize("source", ["\ud800", float("nan"), {1}, b"x"])
-async def test_what_is_no_json_is_the_callers_fault(compiler: Compiler, source: Any) -> None:
+async def test_what_is_no_json_is_the_callers_fault(compiler: GrammarCompiler, source: Any) -> None:
     """Half a surrogate pair among it."""
     with pytest.raises(InvalidRequest) as caught:
         await compiler.compile(grammar({"enum": [source]}))
     assert "tools[2].function.parameters" == caught.value.param
 
 
-async def test_dead_process_is_replaced(compiler: Compiler) -> None:
+async def test_dead_process_is_replaced(compiler: GrammarCompiler) -> None:
     """The kernel may kill it at any time when memory is short."""
     await compiler.compile(grammar(True))
     (child,) = children()
@@ -303,7 +314,7 @@ async def test_dead_process_is_replaced(compiler: Compiler) -> None:
 
 
 async def test_process_is_started_at_the_first_call_and_sees_no_secrets(
-    compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+    compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the environment it gets the search path."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
@@ -314,7 +325,7 @@ async def test_process_is_started_at_the_first_call_and_sees_no_secrets(
 
 async def test_close_ends_the_process_and_all_calls() -> None:
     """Those that come later are told."""
-    compiler = Compiler(LIMIT)
+    compiler = GrammarCompiler(LIMIT)
     await compiler.compile(grammar(True))
     await compiler.close()
     assert children() == []
@@ -324,7 +335,7 @@ async def test_close_ends_the_process_and_all_calls() -> None:
 
 def test_missing_library_is_named() -> None:
     """There are platforms that llguidance has no wheel for."""
-    outcome = refuse(ImportError("No module named 'llguidance'"))(Job(1.0))
+    outcome = reject_all(ImportError("No module named 'llguidance'"))(GrammarRequest(1.0))
     assert outcome.error is not None
     assert UnsupportedParameter.code == outcome.error.code
     assert "llguidance" in outcome.error.message
@@ -340,7 +351,7 @@ def test_daemon_never_imports_the_heavy_part() -> None:
     assert "set()\n" == found.stdout
 
 
-async def test_errors_are_requests_errors(compiler: Compiler) -> None:
+async def test_errors_are_requests_errors(compiler: GrammarCompiler) -> None:
     """Status 400, a code of their own, and a hint where there is something to do."""
     with pytest.raises(EdgeinferError) as caught:
         await compiler.compile(grammar({"$ref": "other.json"}))

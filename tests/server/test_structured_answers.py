@@ -16,8 +16,8 @@ from edgeinfer.chat.tools.detect import FORMATS, MARKERS
 from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import FakeBackend
-from edgeinfer.grammar.compiler import Compiler
-from edgeinfer.grammar.source import Grammar, Part
+from edgeinfer.grammar.compiler import GrammarCompiler
+from edgeinfer.grammar.source import Grammar, GrammarSource
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from edgeinfer.server.openai.message import ParsedMessage, coalesce
 from tests.support.engine import Answer, Driver, config
@@ -78,7 +78,7 @@ STATES = ["none", "open", "possible", "closed"]
 
 def compiled(*grammars: Grammar) -> list[str]:
     async def compile_all() -> list[str]:
-        compiler = Compiler(20.0)
+        compiler = GrammarCompiler(20.0)
         found = [(await compiler.compile(grammar)).text for grammar in grammars]
         await compiler.close()
         return found
@@ -164,7 +164,7 @@ def test_calls_hold_when_the_bundled_model_writes_them(form: str, bundled: Any) 
 
 @pytest.mark.parametrize("state", STATES)
 def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
-    part = Part("answer", "json_schema", PERSON, "response_format.json_schema.schema")
+    part = GrammarSource("answer", "json_schema", PERSON, "response_format.json_schema.schema")
     thinking = Thinking(state, TAGS[0])
     calls = ToolCalling(FORMATS["hermes"], choose(read_tools(TOOLS)))
     settings = config(ctx=512)

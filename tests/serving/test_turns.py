@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from edgeinfer.errors import InvalidRequest, QueueFull, ShuttingDown
-from edgeinfer.grammar.source import Compiled, Grammar
+from edgeinfer.grammar.source import CompiledGrammar, Grammar
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Prompt, Span
@@ -262,9 +262,9 @@ def test_one_who_sends_hard_grammars_does_not_keep_others_from_theirs(
     daemon: Daemon = app.state.daemon
     done: list[str] = []
 
-    async def compile_(_grammar: Grammar) -> Compiled:
+    async def compile_(_grammar: Grammar) -> CompiledGrammar:
         await asyncio.sleep(0.01)
-        return Compiled("", {})
+        return CompiledGrammar("", {})
 
     async def ask(who: str) -> None:
         await daemon.form(Caller(who, who), Grammar("start: /x/", ()))

@@ -41,9 +41,9 @@ VOCABULARY = LLTokenizer(TokenizerWrapper(TOKENIZER), eos_token=[EOS])
 
 def matcher(grammar: Grammar) -> LLMatcher:
     grammars: list[dict[str, Any]] = [{"name": "main", "lark_grammar": grammar.lark}]
-    for part in grammar.parts:
-        schema = part.source if isinstance(part.source, dict) else {}
-        grammars.append({"name": part.name, "json_schema": {**schema, "x-guidance": STYLE}})
+    for source in grammar.sources:
+        schema = source.content if isinstance(source.content, dict) else {}
+        grammars.append({"name": source.name, "json_schema": {**schema, "x-guidance": STYLE}})
     found = LLMatcher(VOCABULARY, json.dumps({"grammars": grammars}))
     assert not found.is_error(), found.get_error()
     return found

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 
-from edgeinfer.grammar.limits import LIMITS
+from edgeinfer.grammar.limits import PARSER_LIMITS
 
 PIECES = (
     '", "', '": "', '": ', '"}', '"]', "[]", "{}", "true", "false", "null", ", ", "the", "in", "er", "12", "00",
@@ -37,7 +37,7 @@ CLOSING = np.array(
 
 
 def matcher(text: str) -> LLMatcher:
-    limits: dict[str, Any] = dict(LIMITS)
+    limits: dict[str, Any] = dict(PARSER_LIMITS)
     return LLMatcher(TOKENIZER, text, log_level=0, limits=LLParserLimits(**limits))
 
 

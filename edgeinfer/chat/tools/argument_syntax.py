@@ -14,7 +14,7 @@ from edgeinfer.chat.scanner import Scanner, Steps
 from edgeinfer.chat.tools.json_value import JsonValue
 from edgeinfer.chat.tools.tool import Tool
 from edgeinfer.errors import UnsupportedSchema
-from edgeinfer.grammar.source import Part
+from edgeinfer.grammar.source import GrammarSource
 
 Kind = Literal["raw", "choice", "boolean", "json"]
 
@@ -47,7 +47,7 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
     quotes: tuple[str, str] | None = None
     python: bool = False
 
-    def rules(self, tool: Tool, n: int) -> tuple[list[str], list[Part]]:
+    def rules(self, tool: Tool, n: int) -> tuple[list[str], list[GrammarSource]]:
         """Rules of which `args{n}` describes the tool's arguments, in the schema's order; and their parts.
 
         Raises UnsupportedSchema for a schema whose properties do not stand each for itself.
@@ -76,7 +76,7 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
         last = f"{n}_{len(properties)}"
         return [f"args{n}: s{n}_0", *rules, f's{last}: ""', f'r{last}: ""'], parts
 
-    def _value(self, schema: Any, tool: Tool, key: str, name: str) -> tuple[list[str], list[Part]]:
+    def _value(self, schema: Any, tool: Tool, key: str, name: str) -> tuple[list[str], list[GrammarSource]]:
         left, right = self.quotes or ("", "")
         kind = self.kind(schema)
         if kind == "raw":
@@ -88,7 +88,9 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
             return [f"{name}: {one_of(left + one + right + self.close for one in schema['enum'])}"], []
         if kind == "boolean":
             return [f'{name}: ("True" | "False"){close}'], []
-        part = Part(f"{name}_json", "json_schema", _alone(schema, tool), f"{tool.param}.properties.{key}")
+        part = GrammarSource(
+            f"{name}_json", "json_schema", _alone(schema, tool), f"{tool.param}.properties.{key}"
+        )
         return [f"{name}: @{part.name}{close}"], [part]
 
     def kind(self, schema: Any) -> Kind:

@@ -7,9 +7,9 @@ from typing import Any
 from edgeinfer.chat.lark import ANY, literal, one_of, pattern, starting, without
 from edgeinfer.chat.tools.tool import Choice, Tool
 from edgeinfer.chat.tools.tool_format import ToolFormat
-from edgeinfer.grammar.source import Part
+from edgeinfer.grammar.source import GrammarSource
 
-Rules = tuple[list[str], list[Part]]
+Rules = tuple[list[str], list[GrammarSource]]
 """Rules of a grammar to be, one of them called `answer`, and the parts they refer to."""
 
 
@@ -64,7 +64,7 @@ def _text_then_calls(form: ToolFormat, lead: str, excluded: tuple[str, ...]) -> 
 def _json_or_calls(form: ToolFormat, choice: Choice, said: str) -> Rules:
     """Where calls are bare JSON and so is the text: told apart by schemas, as beginnings could not."""
     parts = [
-        Part(f"t{n}", "json_schema", _call_schema(form, tool), tool.param)
+        GrammarSource(f"t{n}", "json_schema", _call_schema(form, tool), tool.param)
         for n, tool in enumerate(choice.tools)
     ]
     return [f"answer: {' | '.join([said, *(f'@{part.name}' for part in parts)])}"], parts
@@ -90,10 +90,10 @@ def _text(*excluded: str) -> str:
     return f"TEXT: /{ANY}/{without(*excluded)}"
 
 
-def _body(form: ToolFormat, tool: Tool, n: int) -> tuple[str, list[str], list[Part]]:
+def _body(form: ToolFormat, tool: Tool, n: int) -> tuple[str, list[str], list[GrammarSource]]:
     """From the name to the arguments' end, with the rules and parts that takes."""
     head = literal(tool.name + form.middle)
     if form.fields is not None:
         rules, parts = form.fields.rules(tool, n)
         return f"{head} args{n}", rules, parts
-    return f"{head} @t{n}", [], [Part(f"t{n}", "json_schema", tool.parameters, tool.param)]
+    return f"{head} @t{n}", [], [GrammarSource(f"t{n}", "json_schema", tool.parameters, tool.param)]

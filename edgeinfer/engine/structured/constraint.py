@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgeinfer.engine.backend import Row
 from edgeinfer.engine.structured.tokenizer import TextTokenizer
 from edgeinfer.errors import ConstraintFailed, InvalidRequest, UnsupportedParameter
-from edgeinfer.grammar.limits import LIMITS
+from edgeinfer.grammar.limits import PARSER_LIMITS
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -127,7 +127,7 @@ class ConstraintCompiler:
         tokenizer = self.load()
         from llguidance import LLMatcher, LLParserLimits
 
-        limits: dict[str, Any] = LIMITS
+        limits: dict[str, Any] = PARSER_LIMITS
         matcher = LLMatcher(tokenizer, text, log_level=0, limits=LLParserLimits(**limits))
         if matcher.is_error():
             raise InvalidRequest(f"the grammar cannot be used: {matcher.get_error()[:500]}")

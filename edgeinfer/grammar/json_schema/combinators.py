@@ -1,18 +1,22 @@
-"""References, and schemas of schemas."""
+"""Normalizes references and combinators: $ref, allOf, anyOf, oneOf, not, if."""
 
 from __future__ import annotations
 
-from edgeinfer.grammar.json_schema.core import FUEL, Core, Resolve, all_of, any_of, negations
+from edgeinfer.grammar.json_schema.core import MAX_REFS, Core, Resolve, all_of, any_of
 from edgeinfer.grammar.json_schema.disjoint import disjoint
-from edgeinfer.grammar.json_schema.intersection import join
-from edgeinfer.grammar.json_schema.keywords import in_force, pointer
-from edgeinfer.grammar.json_schema.schema_node import Place
+from edgeinfer.grammar.json_schema.intersection import intersect
+from edgeinfer.grammar.json_schema.keywords import effective_keywords, pointer
+from edgeinfer.grammar.json_schema.negation import negations
+from edgeinfer.grammar.json_schema.schema_node import SchemaNode
 
-MAX_APART = 32
-"""Alternatives that it may take to keep one option of a oneOf apart from the others."""
+MAX_SEPARATIONS = 32
+"""Alternatives that keep one option of a oneOf disjoint from the others."""
 
 MAX_PRODUCT = 8
-"""Combinations of alternatives that are left to llguidance."""
+"""Combinations of alternatives that llguidance may multiply out."""
+
+MAX_COMPARED = 200
+"""Options of a oneOf that are compared with each other."""
 
 OBJECT = {
     "properties",
@@ -23,139 +27,138 @@ OBJECT = {
     "maxProperties",
 }
 
-MAX_COMPARED = 200
-"""Options of a oneOf that are compared with each other."""
 
-
-def logic(place: Place) -> None:
-    context, keywords = place.context, place.keywords
+def normalize_combinators(node: SchemaNode) -> None:
+    context, keywords = node.context, node.keywords
     for keyword in keywords:
         if keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
-            place.parts.append(context.refer(place.raw, keywords[keyword], pointer(place.at, keyword)))
+            path = pointer(node.path, keyword)
+            node.conjuncts.append(context.add_reference(node.raw, keywords[keyword], path))
         elif keyword == "allOf":
-            _all_of(place)
+            _normalize_all_of(node)
         elif keyword == "anyOf":
-            place.parts.append(any_of([place.reduce("anyOf", n) for n in range(len(keywords["anyOf"]))]))
+            node.conjuncts.append(any_of([node.normalize("anyOf", n) for n in range(len(keywords["anyOf"]))]))
         elif keyword == "oneOf":
-            place.parts.append(_one_of(place))
+            node.conjuncts.append(_normalize_one_of(node))
         elif keyword == "not":
-            _not(place)
+            _normalize_not(node)
         elif keyword == "if":
-            _conditional(place)
+            _normalize_if(node)
 
 
-def _all_of(place: Place) -> None:
-    parts = [place.reduce("allOf", n) for n in range(len(place.get("allOf")))]
-    choices = [part for part in parts if isinstance(part, dict) and part.keys() == {"anyOf"}]
+def _normalize_all_of(node: SchemaNode) -> None:
+    schemas = [node.normalize("allOf", n) for n in range(len(node.get("allOf")))]
+    choices = [schema for schema in schemas if isinstance(schema, dict) and schema.keys() == {"anyOf"}]
     product = 1
-    for n, part in enumerate(parts):
-        if len(choices) > 1 and isinstance(part, dict) and part in choices:
+    for n, schema in enumerate(schemas):
+        if len(choices) > 1 and isinstance(schema, dict) and schema in choices:
             # Several conditions on one property are few cases together, and very many one by one.
-            if place.chosen(part["anyOf"]):
+            if node.try_require_any(schema["anyOf"]):
                 continue
-            product *= len(part["anyOf"])
+            product *= len(schema["anyOf"])
             if product > MAX_PRODUCT:
-                place.leave("allOf", n)
+                node.mark_unenforced("allOf", n)
                 continue
-        place.parts.append(part)
+        node.conjuncts.append(schema)
 
 
-def _one_of(place: Place) -> Core:
-    """As anyOf, where no two options can hold at once or they can be kept apart."""
-    before = place.context.strengthened
-    options = [place.reduce("oneOf", n) for n in range(len(place.get("oneOf")))]
-    wide = place.context.strengthened == before
+def _normalize_one_of(node: SchemaNode) -> Core:
+    """Treat oneOf as anyOf where its options are disjoint or can be made so."""
+    narrowed_before = node.context.num_narrowed
+    options = [node.normalize("oneOf", n) for n in range(len(node.get("oneOf")))]
+    is_narrowed = node.context.num_narrowed > narrowed_before
     options = [option for option in options if option is not False]
-    narrowed = _apart(place, options) if wide and len(options) <= MAX_COMPARED else None
-    if narrowed is None:
-        place.leave("oneOf")
+    separated = None
+    if not is_narrowed and len(options) <= MAX_COMPARED:
+        separated = _separate(node, options)
+    if separated is None:
+        node.mark_unenforced("oneOf")
         return any_of(options)
-    return any_of(narrowed)
+    return any_of(separated)
 
 
-def _apart(place: Place, options: list[Core]) -> list[Core] | None:
-    """The options, each narrowed to where no other holds; None where that cannot be said."""
-    resolve = place.context.resolve_wide
-    here: Core = place.own
-    if sum(_of_objects(option, resolve) for option in options) > 1:
-        # These hold of all that is no object, so that of such a value more than one does.
-        here = join(here, {"type": ["object"]}, resolve)
-        place.parts.append({"type": ["object"]})
-    views = [join(here, _followed(option, resolve), resolve) for option in options]
+def _separate(node: SchemaNode, options: list[Core]) -> list[Core] | None:
+    """Narrow each option to where no other holds; None where that cannot be expressed."""
+    resolve = node.context.resolve_not_narrowed
+    local: Core = node.local
+    if sum(_restricts_only_objects(option, resolve) for option in options) > 1:
+        # Each of these allows every value that is not an object, so such a value satisfies more than one.
+        local = intersect(local, {"type": ["object"]}, resolve)
+        node.conjuncts.append({"type": ["object"]})
+    views = [intersect(local, _dereference(option, resolve), resolve) for option in options]
     overlaps = [
         [
             other
-            for other, theirs in zip(options, views, strict=True)
-            if theirs is not mine and not disjoint(mine, theirs, resolve)
+            for other, other_view in zip(options, views, strict=True)
+            if other_view is not view and not disjoint(view, other_view, resolve)
         ]
-        for mine in views
+        for view in views
     ]
-    if sum(map(len, overlaps)) > 2 * MAX_APART:
+    if sum(map(len, overlaps)) > 2 * MAX_SEPARATIONS:
         return None
-    found = []
+    separated = []
     for option, view, others in zip(options, views, overlaps, strict=True):
-        narrowed = option if not others else _without(place, option, view, others)
+        narrowed = option if not others else _subtract(node, option, view, others)
         if narrowed is None:
             return None
-        found.append(narrowed)
-    return found
+        separated.append(narrowed)
+    return separated
 
 
-def _of_objects(option: Core, resolve: Resolve) -> bool:
-    """It says something of objects, and nothing of other values."""
-    followed = _followed(option, resolve)
-    return isinstance(followed, dict) and followed.keys() <= OBJECT
+def _restricts_only_objects(option: Core, resolve: Resolve) -> bool:
+    core = _dereference(option, resolve)
+    return isinstance(core, dict) and core.keys() <= OBJECT
 
 
-def _followed(core: Core, resolve: Resolve) -> Core:
-    """What a mere reference leads to."""
-    for _ in range(FUEL):
+def _dereference(core: Core, resolve: Resolve) -> Core:
+    """Follow a schema that is a reference and nothing else."""
+    for _ in range(MAX_REFS):
         if isinstance(core, bool) or core.keys() != {"$ref"}:
             break
         core = resolve(core["$ref"])
     return core
 
 
-def _without(place: Place, option: Core, view: Core, others: list[Core]) -> Core | None:
-    """`option` where none of `others` holds; None where that cannot be said."""
-    parts = [option]
-    cases = 1
+def _subtract(node: SchemaNode, option: Core, view: Core, others: list[Core]) -> Core | None:
+    """Return `option` where none of `others` holds; None where that cannot be expressed."""
+    conjuncts = [option]
+    num_cases = 1
     for other in others:
-        nots = negations(other, place.context.resolve_exactly)
-        if nots is None:
+        negated = negations(other, node.context.resolve_exact)
+        if negated is None:
             return None
-        nots = [no for no in nots if not disjoint(no, view, place.context.resolve_exactly)]
-        cases *= len(nots)
-        if cases > MAX_APART:
+        negated = [core for core in negated if not disjoint(core, view, node.context.resolve_exact)]
+        num_cases *= len(negated)
+        if num_cases > MAX_SEPARATIONS:
             return None
-        parts.append(any_of(nots))
-    return all_of(parts)
+        conjuncts.append(any_of(negated))
+    return all_of(conjuncts)
 
 
-def _not(place: Place) -> None:
-    twice = place.get("not")
-    if isinstance(twice, dict) and in_force(twice, "", place.context.draft).keys() == {"not"}:
-        place.parts.append(place.reduce("not", "not"))
+def _normalize_not(node: SchemaNode) -> None:
+    raw = node.get("not")
+    if isinstance(raw, dict) and effective_keywords(raw, "", node.context.draft).keys() == {"not"}:
+        node.conjuncts.append(node.normalize("not", "not"))
         return
-    before = place.context.changes
-    wrong = place.reduce("not")
-    options = negations(wrong, place.context.resolve_exactly)
-    if options is None or place.context.changes != before:
-        place.leave("not")
+    changes_before = node.context.num_changes
+    core = node.normalize("not")
+    options = negations(core, node.context.resolve_exact)
+    if options is None or node.context.num_changes != changes_before:
+        node.mark_unenforced("not")
     else:
-        place.choose(options, "not")
+        node.require_any(options, "not")
 
 
-def _conditional(place: Place) -> None:
-    before = place.context.changes
-    condition = place.reduce("if")
-    exact = place.context.changes == before
-    then = place.reduce("then") if "then" in place.keywords else True
-    otherwise = place.reduce("else") if "else" in place.keywords else True
+def _normalize_if(node: SchemaNode) -> None:
+    changes_before = node.context.num_changes
+    condition = node.normalize("if")
+    is_exact = node.context.num_changes == changes_before
+    then = node.normalize("then") if "then" in node.keywords else True
+    otherwise = node.normalize("else") if "else" in node.keywords else True
     if then is True and otherwise is True:
         return
-    options = negations(condition, place.context.resolve_exactly)
-    if options is None or not exact:
-        place.leave("if")
+    negated = negations(condition, node.context.resolve_exact)
+    if negated is None or not is_exact:
+        node.mark_unenforced("if")
     else:
-        place.choose([all_of([condition, then]), *(all_of([no, otherwise]) for no in options)], "if")
+        node.require_any([all_of([condition, then]), *(all_of([core, otherwise]) for core in negated)], "if")

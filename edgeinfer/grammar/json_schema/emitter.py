@@ -1,4 +1,4 @@
-"""Core schemas as text for llguidance, without what could be begun and never ended."""
+"""Emits core schemas as the JSON schema that llguidance takes, without values that could never be completed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Collection
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex
-from edgeinfer.grammar.json_schema.core import Core, all_of, any_of, types
-from edgeinfer.grammar.json_schema.disjoint import of_property
-from edgeinfer.grammar.json_schema.intersection import join
-from edgeinfer.grammar.json_schema.keywords import invalid
-from edgeinfer.grammar.json_schema.normalizer import Reduction
-from edgeinfer.grammar.regex import excluding
+from edgeinfer.grammar.json_schema.core import Core, all_of, any_of, possible_types, property_schema
+from edgeinfer.grammar.json_schema.intersection import intersect
+from edgeinfer.grammar.json_schema.keywords import schema_error
+from edgeinfer.grammar.json_schema.normalizer import Normalizer
+from edgeinfer.grammar.json_schema.patterns import any_text_except
+from edgeinfer.grammar.json_schema.reference_graph import ReferenceGraph, ref_name
 
-MAX_JOINED = 200
+MAX_MERGED = 200
 
 SCALARS = {"null", "boolean", "integer", "fraction", "string"}
 
@@ -25,212 +25,161 @@ STYLE = {
     "key_separator": ": ",
     "json_allowed_escapes": 'nrbtf\\"',
 }
-"""How answers write JSON: as json.dumps does, which models were trained on. A small model that may put in white
-space puts in nothing else. And without \\u, by which a further property could bear a listed property's name."""
+"""The JSON style of answers: that of json.dumps, which models were trained on. A small model that may write white
+space writes nothing else. \\u is not allowed, as it would let a listed property's name be written a second time."""
 
 
-class Emission:
-    """Of one reduction."""
+class Emitter:
+    """Emits one normalized schema."""
 
-    def __init__(self, reduction: Reduction, dead: Collection[str] = ()) -> None:
-        """`dead` names definitions that nothing satisfies.
+    def __init__(self, normalizer: Normalizer, unsatisfiable: Collection[str] = ()) -> None:
+        """Find the definitions that can be completed; `unsatisfiable` names definitions that nothing satisfies.
 
-        Raises UnsupportedSchema where a schema leads to itself before anything was written.
+        Raises UnsupportedSchema for a schema that refers to itself before anything is written.
         """
-        self._reduction = reduction
-        self._dead = dead
-        self._joined: dict[str, str] = {}
-        self._todo: list[tuple[str, Core]] = []
-        self._looping: dict[str, bool] = {}
-        self._leads: dict[str, list[str]] = {}
-        self._ending: set[str] = set()  # the definitions that can be written to an end
+        self._normalizer = normalizer
+        self._definitions = normalizer.definitions
+        self._graph = ReferenceGraph(normalizer.definitions)
+        self._unsatisfiable = unsatisfiable
+        self._merged_names: dict[str, str] = {}
+        self._pending: list[tuple[str, Core]] = []
+        self._completable: set[str] = set()  # definitions of which some value can be written to its end
         self._check_progress()
-        self._find_ending()
+        self._find_completable()
 
     def json_schema(self) -> dict[str, Any] | None:
-        """What llguidance takes; None where no value satisfies the schema."""
-        if not self._ends(self._reduction.root):
+        """Return the schema for llguidance; None if no value satisfies it."""
+        if not self._can_complete(self._normalizer.root):
             return None
-        root = self._emitted(self._reduction.root)
-        definitions = {
-            name: self._emitted(self._reduction.definitions[name]) for name in sorted(self._ending)
-        }
-        while self._todo:
-            name, core = self._todo.pop()
-            definitions[name] = self._emitted(core)
-        found = {} if isinstance(root, bool) else root
-        return {**found, **({"$defs": definitions} if definitions else {}), "x-guidance": STYLE}
+        root = self._emit(self._normalizer.root)
+        definitions = {name: self._emit(self._definitions[name]) for name in sorted(self._completable)}
+        while self._pending:
+            name, core = self._pending.pop()
+            definitions[name] = self._emit(core)
+        keywords = {} if isinstance(root, bool) else root
+        return {**keywords, **({"$defs": definitions} if definitions else {}), "x-guidance": STYLE}
 
     def _resolve(self, reference: str) -> Core:
-        return self._reduction.definitions[_name(reference)]
+        return self._definitions[ref_name(reference)]
 
     def _check_progress(self) -> None:
-        done: set[str] = set()
-        for start in self._reduction.definitions:
-            way: dict[str, None] = {}
-            todo = [(start, False)]
-            while todo:
-                name, left = todo.pop()
-                if left:
-                    way.popitem()
-                    done.add(name)
-                elif name in way:
-                    raise invalid(
-                        self._reduction.pointer(name),
-                        "the schema refers to itself without end",
-                        hint="break the circle",
-                    )
-                elif name not in done:
-                    way[name] = None
-                    todo.append((name, True))
-                    todo += [(other, False) for other in self._reduction.in_place.get(name, ())]
+        name = self._graph.find_cycle(self._normalizer.same_value_refs)
+        if name is not None:
+            raise schema_error(
+                self._normalizer.path_of(name),
+                "the schema refers to itself endlessly",
+                hint="break the cycle of references",
+            )
 
-    def _find_ending(self) -> None:
-        definitions = self._reduction.definitions
-        before = -1
-        while before < len(self._ending):
-            before = len(self._ending)
-            for name in reversed(definitions):  # what is referred to was mostly defined later
-                if name not in self._ending and name not in self._dead and self._ends(definitions[name]):
-                    self._ending.add(name)
+    def _find_completable(self) -> None:
+        num_before = -1
+        while num_before < len(self._completable):
+            num_before = len(self._completable)
+            for name in reversed(self._definitions):  # the target of a reference was mostly defined later
+                if (
+                    name not in self._completable
+                    and name not in self._unsatisfiable
+                    and self._can_complete(self._definitions[name])
+                ):
+                    self._completable.add(name)
 
-    def _ends(self, core: Core) -> bool:
-        """A value can be written to its end, by means of the definitions known to end."""
+    def _can_complete(self, core: Core) -> bool:
+        """Tell if some value can be written to its end, with the definitions known to be completable."""
         if isinstance(core, bool):
             return core
-        if "$ref" in core and _name(core["$ref"]) not in self._ending:
+        if "$ref" in core and ref_name(core["$ref"]) not in self._completable:
             return False
-        if not all(map(self._ends, core.get("allOf", ()))):
+        if not all(map(self._can_complete, core.get("allOf", ()))):
             return False
-        if "anyOf" in core and not any(map(self._ends, core["anyOf"])):
+        if "anyOf" in core and not any(map(self._can_complete, core["anyOf"])):
             return False
-        kinds = types(core, self._resolve)
-        if kinds & SCALARS:
+        types = possible_types(core, self._resolve)
+        if types & SCALARS:
             return True
-        return ("object" in kinds and self._object_ends(core)) or (
-            "array" in kinds and self._array_ends(core)
+        return ("object" in types and self._can_complete_object(core)) or (
+            "array" in types and self._can_complete_array(core)
         )
 
-    def _object_ends(self, core: dict[str, Any]) -> bool:
-        return all(self._ends(of_property(core, name)) for name in core.get("required", ()))
+    def _can_complete_object(self, core: dict[str, Any]) -> bool:
+        return all(self._can_complete(property_schema(core, name)) for name in core.get("required", ()))
 
-    def _array_ends(self, core: dict[str, Any]) -> bool:
+    def _can_complete_array(self, core: dict[str, Any]) -> bool:
         prefix = core.get("prefixItems", ())
-        least = core.get("minItems", 0)
-        return all(map(self._ends, prefix[:least])) and (
-            least <= len(prefix) or self._ends(core.get("items", True))
+        min_items = core.get("minItems", 0)
+        return all(map(self._can_complete, prefix[:min_items])) and (
+            min_items <= len(prefix) or self._can_complete(core.get("items", True))
         )
 
-    def _emitted(self, core: Core) -> Core:
+    def _emit(self, core: Core) -> Core:
         if isinstance(core, bool):
             return core
-        if "$ref" in core and _name(core["$ref"]) not in self._ending:
+        if "$ref" in core and ref_name(core["$ref"]) not in self._completable:
             return False
-        if self._joins(core):
-            return self._emitted(self._flat(core))
+        if self._needs_merge(core):
+            return self._emit(self._merge(core))
         if "excluding" in core and "pattern" in core:
             rest = {keyword: value for keyword, value in core.items() if keyword != "excluding"}
-            only: Core = {keyword: core[keyword] for keyword in ("type", "excluding") if keyword in core}
-            return self._emitted(all_of([rest, only]))
-        return dict(self._keyword(keyword, value) for keyword, value in core.items())
+            exclusion: Core = {keyword: core[keyword] for keyword in ("type", "excluding") if keyword in core}
+            return self._emit(all_of([rest, exclusion]))
+        return dict(self._emit_keyword(keyword, value) for keyword, value in core.items())
 
-    def _keyword(self, keyword: str, value: Any) -> tuple[str, Any]:
+    def _emit_keyword(self, keyword: str, value: Any) -> tuple[str, Any]:
         if keyword in ("properties", "patternProperties"):
-            value = {key: self._child(schema) for key, schema in value.items()}
+            value = {key: self._emit_child(schema) for key, schema in value.items()}
         elif keyword == "prefixItems":
-            value = [self._child(schema) for schema in value]
+            value = [self._emit_child(schema) for schema in value]
         elif keyword in ("allOf", "anyOf"):
-            value = [self._emitted(schema) for schema in value]
+            value = [self._emit(schema) for schema in value]
         elif keyword in ("items", "additionalProperties"):
-            value = self._child(value)
+            value = self._emit_child(value)
         elif keyword == "type" and len(value) == 1:
             value = value[0]
         elif keyword == "excluding":
-            return "pattern", excluding(value)
+            return "pattern", any_text_except(value)
         return keyword, value
 
-    def _child(self, core: Core) -> Core:
-        """The schema of another value.
+    def _emit_child(self, core: Core) -> Core:
+        """Emit the schema of a property or an item.
 
-        One that joins a circular reference with something gets a name: joined, it may contain itself again.
+        One that is merged gets a name: it may contain itself again.
         """
-        if not self._joins(core):
-            return self._emitted(core)
+        if not self._needs_merge(core):
+            return self._emit(core)
         key = json.dumps(core)
-        if key not in self._joined:
-            if len(self._joined) == MAX_JOINED:
-                raise GrammarTooComplex("the schema has too many combinations of circular references")
-            name = self._joined[key] = f"j{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-            if name not in self._dead:
-                self._todo.append((name, core))
-        name = self._joined[key]
-        return name not in self._dead and {"$ref": f"#/$defs/{name}"}
+        if key not in self._merged_names:
+            if len(self._merged_names) == MAX_MERGED:
+                raise GrammarTooComplex(
+                    f"the schema combines circular references in more than {MAX_MERGED} ways"
+                )
+            name = self._merged_names[key] = f"j{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+            if name not in self._unsatisfiable:
+                self._pending.append((name, core))
+        name = self._merged_names[key]
+        return name not in self._unsatisfiable and {"$ref": f"#/$defs/{name}"}
 
-    def _flat(self, core: Core) -> Core:
-        """The same without circular references that are to be joined with something."""
+    def _merge(self, core: Core) -> Core:
+        """Replace circular references that are combined with other schemas by intersections with them."""
         if isinstance(core, bool):
             return core
-        found: Core = {k: v for k, v in core.items() if k not in ("$ref", "allOf", "anyOf")}
+        merged: Core = {k: v for k, v in core.items() if k not in ("$ref", "allOf", "anyOf")}
         if "$ref" in core:
-            name = _name(core["$ref"])
-            there: Core = {"$ref": core["$ref"]}
-            found = join(
-                self._flat(self._resolve(name)) if self._loops(name) else there, found, self._resolve
-            )
-        for part in core.get("allOf", ()):
-            found = join(found, self._flat(part), self._resolve)
+            name = ref_name(core["$ref"])
+            circular = self._graph.reaches_cycle(name)
+            target: Core = self._merge(self._resolve(name)) if circular else {"$ref": core["$ref"]}
+            merged = intersect(target, merged, self._resolve)
+        for schema in core.get("allOf", ()):
+            merged = intersect(merged, self._merge(schema), self._resolve)
         if "anyOf" in core:
-            options = [self._flat(option) for option in core["anyOf"]]
-            return any_of([join(found, option, self._resolve) for option in options])
-        return found
+            options = [self._merge(option) for option in core["anyOf"]]
+            return any_of([intersect(merged, option, self._resolve) for option in options])
+        return merged
 
-    def _joins(self, core: Core, beside: bool = False) -> bool:
+    def _needs_merge(self, core: Core, combined: bool = False) -> bool:
+        """Tell if a schema combines a circular reference with another schema, which llguidance cannot."""
         if isinstance(core, bool):
             return False
-        parts = core.get("allOf", ())
-        beside = beside or len(core) > 1 or len(parts) > 1
-        if "$ref" in core:
-            name = _name(core["$ref"])
-            if beside and self._loops(name):
-                return True
-        return any(self._joins(part, beside) for part in (*parts, *core.get("anyOf", ())))
-
-    def _loops(self, name: str) -> bool:
-        """A definition leads to one that leads to itself."""
-        if name not in self._looping:
-            closure = self._closure(name)
-            self._looping[name] = name in closure or any(other in self._closure(other) for other in closure)
-        return self._looping[name]
-
-    def _closure(self, name: str) -> set[str]:
-        seen: set[str] = set()
-        todo = list(self._led_to(name))
-        while todo:
-            other = todo.pop()
-            if other not in seen:
-                seen.add(other)
-                todo += self._led_to(other)
-        return seen
-
-    def _led_to(self, name: str) -> list[str]:
-        if name not in self._leads:
-            self._leads[name] = _references(self._reduction.definitions[name])
-        return self._leads[name]
-
-
-def _name(reference: str) -> str:
-    return reference.rpartition("/")[2]
-
-
-def _references(core: Core) -> list[str]:
-    """All definitions that are referred to."""
-    found = []
-    todo: list[Any] = [core]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, dict):
-            found += [_name(one["$ref"])] if isinstance(one.get("$ref"), str) else []
-            todo += [value for keyword, value in one.items() if keyword != "enum"]
-        elif isinstance(one, list):
-            todo += one
-    return found
+        schemas = core.get("allOf", ())
+        combined = combined or len(core) > 1 or len(schemas) > 1
+        if "$ref" in core and combined and self._graph.reaches_cycle(ref_name(core["$ref"])):
+            return True
+        return any(self._needs_merge(schema, combined) for schema in (*schemas, *core.get("anyOf", ())))

@@ -1,4 +1,7 @@
-"""What JSON schema's keywords look like, draft by draft, and which of them are in force in a schema."""
+"""Validates the form of JSON Schema's keywords, draft by draft, and selects those in effect.
+
+A `path` is a JSON pointer to a schema within the caller's.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +13,29 @@ from edgeinfer.errors import UnsupportedSchema
 
 DRAFT = re.compile(r"json-schema\.org/draft[-/](0?[467]|2019-09|2020-12)\b")
 NEWEST = 2020
-"""Drafts count 4, 6, 7, 2019, 2020."""
+"""The newest draft; drafts are numbered 4, 6, 7, 2019, 2020."""
 
 
-def pointer(at: str, *steps: str | int) -> str:
-    return at + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
+def pointer(path: str, *steps: str | int) -> str:
+    """Extend a JSON pointer by steps."""
+    return path + "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
 
 
-def invalid(at: str, message: str, hint: str | None = None) -> UnsupportedSchema:
-    """Something at one place in a schema, given as a JSON pointer."""
-    return UnsupportedSchema(f"at {at or 'the root'}: {message}", hint=hint)
+def location(path: str) -> str:
+    """Name a place in a schema for messages."""
+    return f"at {path or 'the root'}"
+
+
+def schema_error(path: str, message: str, hint: str | None = None) -> UnsupportedSchema:
+    """Return an error about one place in a schema."""
+    return UnsupportedSchema(f"{location(path)}: {message}", hint=hint)
 
 
 def draft_of(root: Any) -> int | None:
-    """The draft that a schema names, if it names one."""
-    named = root.get("$schema") if isinstance(root, dict) else None
-    found = DRAFT.search(named) if isinstance(named, str) else None
-    return int(found[1].partition("-")[0]) if found else None
+    """Return the draft that a schema names, or None."""
+    uri = root.get("$schema") if isinstance(root, dict) else None
+    match = DRAFT.search(uri) if isinstance(uri, str) else None
+    return int(match[1].partition("-")[0]) if match else None
 
 
 def _is_schema(value: Any) -> bool:
@@ -71,9 +80,10 @@ _NUMBER = (_is_number, "a number")
 _TEXT = (_is_text, "a string")
 _BOOLEAN = (lambda v: isinstance(v, bool), "a boolean")
 
-Check = tuple[Callable[[Any], bool], str]
+KeywordForm = tuple[Callable[[Any], bool], str]
+"""A test of a keyword's value, and what the value must be, for messages."""
 
-SHAPES: dict[str, tuple[int, Check]] = {
+KEYWORDS: dict[str, tuple[int, KeywordForm]] = {
     "$ref": (4, _TEXT),
     "type": (4, (_is_types, "the name of a type, or an array of such names")),
     "enum": (4, (lambda v: isinstance(v, list), "an array")),
@@ -127,25 +137,25 @@ SHAPES: dict[str, tuple[int, Check]] = {
     "$dynamicRef": (2020, _TEXT),
     "$recursiveRef": (2019, _TEXT),
 }
-"""Keyword -> the draft that brought it, and its form. All others say nothing about what is valid."""
+"""Keyword -> the draft that introduced it, and its form. All others do not restrict values."""
 
-REPLACED = {"dependencies", "additionalItems", "$recursiveRef"}
-"""Keywords that 2020-12 dropped. A schema that names no draft may use them all the same."""
+REMOVED_IN_2020 = {"dependencies", "additionalItems", "$recursiveRef"}
+"""Keywords that draft 2020-12 removed. A schema that names no draft may still use them."""
 
 
-def in_force(raw: dict[str, Any], at: str, draft: int | None) -> dict[str, Any]:
-    """The keywords of `raw` that say what is valid. Raises UnsupportedSchema for a malformed one.
+def effective_keywords(raw: dict[str, Any], path: str, draft: int | None) -> dict[str, Any]:
+    """Return the keywords of `raw` that restrict values. Raises UnsupportedSchema for a malformed one.
 
-    `draft` is None for a schema that names none: old and new keywords are taken to mean what they used to.
+    `draft` is None for a schema that names none: all keywords, old and new, have the meaning of their own draft.
     """
     if "$ref" in raw and draft is not None and draft <= 7:
-        raw = {"$ref": raw["$ref"]}  # all beside it is ignored
-    found = {}
+        raw = {"$ref": raw["$ref"]}  # these drafts ignore its siblings
+    effective = {}
     for keyword, value in raw.items():
-        since, (fits, form) = SHAPES.get(keyword, (9999, _TEXT))
-        if since > (draft or NEWEST) or (draft == NEWEST and keyword in REPLACED):
+        since, (is_valid, form) = KEYWORDS.get(keyword, (9999, _TEXT))
+        if since > (draft or NEWEST) or (draft == NEWEST and keyword in REMOVED_IN_2020):
             continue
-        if not fits(value):
-            raise invalid(pointer(at, keyword), f"{keyword} must be {form}")
-        found[keyword] = value
-    return found
+        if not is_valid(value):
+            raise schema_error(pointer(path, keyword), f"{keyword} must be {form}")
+        effective[keyword] = value
+    return effective

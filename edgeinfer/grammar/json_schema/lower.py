@@ -1,4 +1,4 @@
-"""A JSON schema as a grammar that llguidance does take."""
+"""Lowers a JSON schema to one that llguidance accepts, and leaves to a later check what it cannot enforce."""
 
 from __future__ import annotations
 
@@ -7,120 +7,131 @@ import time
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex, InvalidRequest, UnsupportedSchema
-from edgeinfer.grammar.json_schema.emitter import Emission
-from edgeinfer.grammar.json_schema.keywords import pointer
-from edgeinfer.grammar.json_schema.normalizer import Reduction
-from edgeinfer.grammar.json_schema.references import References
-from edgeinfer.grammar.json_schema.strictness import closed
-from edgeinfer.grammar.matcher import overlap, stuck
+from edgeinfer.grammar.json_schema.emitter import Emitter
+from edgeinfer.grammar.json_schema.keywords import location, pointer
+from edgeinfer.grammar.json_schema.normalizer import Normalizer
+from edgeinfer.grammar.json_schema.references import ReferenceIndex
+from edgeinfer.grammar.json_schema.strictness import make_strict
+from edgeinfer.grammar.limits import SIMPLIFY_HINT
+from edgeinfer.grammar.matcher import NO_TEXT_MATCHES, find_dead_end, patterns_overlap
 
 REPAIRS = {
     "min/maxProperties": ("minProperties", "maxProperties"),
     "regex is empty": ("pattern",),
     "disjoint": ("patternProperties",),
 }
-"""What llguidance says of combinations that it cannot join -> what to leave to the check of finished answers."""
+"""llguidance's complaint about keywords it cannot combine -> keywords to leave to the check of finished answers."""
 
 MAX_REPAIRS = 4
 
-SEARCH = 0.2
-"""Seconds that may be spent on finding out where in a schema the trouble lies, each time."""
+MAX_SEARCH_SECONDS = 0.2
+"""Time for each search for the part of a schema that causes an error."""
 
-DEAD = re.compile(r"Unsatisfiable schema:.*?while processing \S*#/\$defs/(\w+)", re.DOTALL)
-MAX_DEAD = 16
+UNSATISFIABLE_DEFINITION = re.compile(
+    r"Unsatisfiable schema:.*?while processing \S*#/\$defs/(\w+)", re.DOTALL
+)
+MAX_UNSATISFIABLE = 16
 
-LIMIT = re.compile("too (large|big|many|complex)|limit|fuel|exceeded|stack level", re.IGNORECASE)
+LIMIT_EXCEEDED = re.compile("too (large|big|many|complex)|limit|fuel|exceeded|stack level", re.IGNORECASE)
+
+MAX_MESSAGE_LENGTH = 300
 
 
-def enforced(source: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The grammar, and JSON pointers of what it does not enforce. Raises InvalidRequest."""
-    source = closed(source)
-    without: set[tuple[str, str]] = set()
-    piece, reduction, error = attempt(source, "", without)
+def lower(schema: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return an entry of llguidance's `grammars`, and JSON pointers of what it does not enforce.
+
+    Raises InvalidRequest.
+    """
+    schema = make_strict(schema)
+    omitted: set[tuple[str, str]] = set()
+    entry, normalizer, error = try_lower(schema, "", omitted)
     for _ in range(MAX_REPAIRS):
         if error is None:
             break
-        found = culprit(source, without)
+        culprit = find_culprit(schema, omitted)
         repair = next((keywords for words, keywords in REPAIRS.items() if words in error.message), None)
         if repair is None:
-            error.message = f"at {found or 'the root'}: {error.message}"
+            error.message = f"{location(culprit)}: {error.message}"
             raise error
-        # If that does not help, it stands behind a reference: then it is left out everywhere.
-        at = "" if any(keyword in repair for _, keyword in without) else found
-        without |= {(at, keyword) for keyword in repair}
-        piece, reduction, error = attempt(source, "", without)
+        # If that does not help, the culprit is behind a reference: then the keywords are left out everywhere.
+        path = "" if any(keyword in repair for _, keyword in omitted) else culprit
+        omitted |= {(path, keyword) for keyword in repair}
+        entry, normalizer, error = try_lower(schema, "", omitted)
     if error is not None:
-        error.message = f"at the root: {error.message}"
+        error.message = f"{location('')}: {error.message}"
         raise error
-    if reduction.unenforced and reduction.uncheckable:
+    if normalizer.unenforced and normalizer.uncheckable:
         raise UnsupportedSchema(
-            f"at {reduction.uncheckable[0]}: Python cannot read the expression, as it would have to in order to check "
-            f"finished answers for {reduction.unenforced[0]}"
+            f"{location(normalizer.uncheckable[0])}: Python cannot read this regular expression, which is needed to "
+            f"check finished answers for {normalizer.unenforced[0]}"
         )
-    return piece, reduction.unenforced
+    return entry, normalizer.unenforced
 
 
-def attempt(
-    source: Any, at: str, without: set[tuple[str, str]]
-) -> tuple[dict[str, Any], Reduction, InvalidRequest | None]:
-    """The schema at a pointer, compiled, and what llguidance has against it."""
-    for formats in (True, False):  # a format is a remark: rather none than one that contradicts the rest
-        reduction = Reduction(source, overlap, at, formats, without)
-        piece, error = emitted(reduction)
-        if error is None or not reduction.formatted:
+def try_lower(
+    schema: Any, path: str, omitted: set[tuple[str, str]]
+) -> tuple[dict[str, Any], Normalizer, InvalidRequest | None]:
+    """Lower the schema at a path, and return llguidance's objection, if any, as an error."""
+    for enforce_formats in (True, False):  # no format is better than one that contradicts the rest
+        normalizer = Normalizer(schema, patterns_overlap, path, enforce_formats, omitted)
+        entry, error = emit_satisfiable(normalizer)
+        if error is None or not normalizer.has_formats:
             break
-    return piece, reduction, error
+    return entry, normalizer, error
 
 
-def emitted(reduction: Reduction) -> tuple[dict[str, Any], InvalidRequest | None]:
-    """As llguidance takes it, without the definitions that it finds to be unsatisfiable."""
-    dead: set[str] = set()
+def emit_satisfiable(normalizer: Normalizer) -> tuple[dict[str, Any], InvalidRequest | None]:
+    """Emit a schema without the definitions that llguidance finds unsatisfiable."""
+    unsatisfiable: set[str] = set()
     while True:
-        schema = Emission(reduction, dead).json_schema()
+        schema = Emitter(normalizer, unsatisfiable).json_schema()
         if schema is None:
             return {}, UnsupportedSchema("no value satisfies the schema")
-        piece = {"json_schema": schema}
-        words = stuck({"name": "part", **piece})
-        found = DEAD.search(words or "")
-        if found is None or found[1] in dead or len(dead) == MAX_DEAD:
-            return piece, refused(words, UnsupportedSchema) if words else None
-        dead.add(found[1])
+        entry = {"json_schema": schema}
+        message = find_dead_end({"name": "schema", **entry})
+        match = UNSATISFIABLE_DEFINITION.search(message or "")
+        if match is None or match[1] in unsatisfiable or len(unsatisfiable) == MAX_UNSATISFIABLE:
+            return entry, to_error(message, UnsupportedSchema) if message else None
+        unsatisfiable.add(match[1])
 
 
-def culprit(source: Any, without: set[tuple[str, str]]) -> str:
-    """A pointer to a schema that fails although none within it does; the search is bounded."""
-    found, seen, end = "", {""}, time.monotonic() + SEARCH
-    todo = places(source, "")
-    while todo and time.monotonic() < end:
-        at = todo.pop(0)
-        if at not in seen and attempt(source, at, without)[2] is not None:
-            found, todo = at, places(source, at)
-        seen.add(at)
-    return found
+def find_culprit(schema: Any, omitted: set[tuple[str, str]]) -> str:
+    """Return the path of a schema that fails although none within it does; the search takes bounded time."""
+    culprit, visited, deadline = "", {""}, time.monotonic() + MAX_SEARCH_SECONDS
+    queue = subschema_paths(schema, "")
+    while queue and time.monotonic() < deadline:
+        path = queue.pop(0)
+        if path not in visited and try_lower(schema, path, omitted)[2] is not None:
+            culprit, queue = path, subschema_paths(schema, path)
+        visited.add(path)
+    return culprit
 
 
-def places(source: Any, at: str) -> list[str]:
-    """The schemas right below one."""
-    references = References(source)
-    raw = references.at(at)
-    found = []
+def subschema_paths(schema: Any, path: str) -> list[str]:
+    """Return the paths of the schemas directly below one."""
+    references = ReferenceIndex(schema)
+    raw = references.at(path)
+    paths = []
     for keyword, value in raw.items() if isinstance(raw, dict) else ():
         if keyword == "$ref":
-            found.append(references.resolve(raw, value, at)[0])
+            paths.append(references.resolve(raw, value, path)[0])
         elif keyword in ("properties", "patternProperties"):
-            found += [pointer(at, keyword, name) for name, schema in value.items() if schema is not False]
+            paths += [pointer(path, keyword, name) for name, child in value.items() if child is not False]
         elif keyword in ("allOf", "anyOf", "oneOf", "prefixItems"):
-            found += [pointer(at, keyword, n) for n in range(len(value))]
+            paths += [pointer(path, keyword, n) for n in range(len(value))]
         elif keyword in ("items", "additionalProperties", "contains") and isinstance(value, dict):
-            found.append(pointer(at, keyword))
-    return found
+            paths.append(pointer(path, keyword))
+    return paths
 
 
-def refused(error: str, kind: type[InvalidRequest] = InvalidRequest) -> InvalidRequest:
-    """llguidance's words as an error."""
-    words = " ".join(error.partition("<state>")[0].split())[:300]
-    if "NoExtension" in words or "nsatisfiable" in words or words.startswith("nothing"):
-        return kind(f"nothing can match it: {words}")
-    if LIMIT.search(words):
-        return GrammarTooComplex(f"it is too complex: {words}", hint="use a smaller schema or grammar")
-    return kind(f"it is not supported: {words}")
+def to_error(message: str, error_class: type[InvalidRequest] = InvalidRequest) -> InvalidRequest:
+    """Turn llguidance's message into an error."""
+    noun = "schema" if error_class is UnsupportedSchema else "grammar"
+    words = " ".join(message.partition("<state>")[0].split())[:MAX_MESSAGE_LENGTH]
+    if message == NO_TEXT_MATCHES:
+        return error_class(f"no answer can match the {noun}")
+    if "NoExtension" in words or "nsatisfiable" in words:
+        return error_class(f"no answer can match the {noun}: {words}")
+    if LIMIT_EXCEEDED.search(words):
+        return GrammarTooComplex(f"the {noun} is too complex: {words}", hint=SIMPLIFY_HINT)
+    return error_class(f"the {noun} is not supported: {words}")

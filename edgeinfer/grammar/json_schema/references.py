@@ -1,28 +1,31 @@
-"""Where a schema's `$ref` leads: within the schema itself, and nowhere else."""
+"""Resolves a schema's `$ref` within the schema itself; nothing outside is ever read."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin
 
-from edgeinfer.grammar.json_schema.keywords import invalid, pointer
+from edgeinfer.grammar.json_schema.keywords import pointer, schema_error
 
-LITERAL = ("const", "enum", "default", "examples", "example")
-"""Keywords whose values look like schemas but are none."""
+LITERAL_KEYWORDS = ("const", "enum", "default", "examples", "example")
+"""Keywords whose values may look like schemas but are data."""
 
 
-class References:
-    """An index of all places of a schema by their URI."""
+class ReferenceIndex:
+    """An index of a schema's resources and anchors by URI."""
 
     def __init__(self, root: Any) -> None:
         self._root = root
         self._resources: dict[str, tuple[str, Any]] = {"": ("", root)}
         self._anchors: dict[str, tuple[str, Any]] = {}
-        self._bases: dict[int, str] = {}
+        self._bases: dict[int, str] = {}  # id of a node -> its base URI
         self._index()
 
-    def resolve(self, raw: dict[str, Any], reference: str, at: str) -> tuple[str, Any]:
-        """The pointer of the schema that `reference` in `raw` means, and that schema. Raises UnsupportedSchema."""
+    def resolve(self, raw: dict[str, Any], reference: str, path: str) -> tuple[str, Any]:
+        """Return the path of the schema that `reference` in `raw` points to, and that schema.
+
+        Raises UnsupportedSchema.
+        """
         uri = urljoin(self._bases.get(id(raw), ""), reference)
         if reference.startswith("#"):
             uri = self._bases.get(id(raw), "") + reference
@@ -30,16 +33,18 @@ class References:
         if uri in self._anchors:
             return self._anchors[uri]
         if resource not in self._resources:
-            raise invalid(at, f"{reference!r} is outside of the schema", hint="put the definition into $defs")
+            raise schema_error(
+                path, f"{reference!r} points outside the schema", hint="move the definition into $defs"
+            )
         if fragment and not fragment.startswith("/"):
-            raise invalid(at, f"{reference!r} names an anchor that does not exist")
-        return self._walk(*self._resources[resource], unquote(fragment), reference, at)
+            raise schema_error(path, f"{reference!r} refers to an anchor that does not exist")
+        return self._walk(*self._resources[resource], unquote(fragment), reference, path)
 
-    def at(self, at: str) -> Any:
-        """What stands at a pointer. Raises UnsupportedSchema."""
-        return self._walk("", self._root, at, f"#{at}", at)[1]
+    def at(self, path: str) -> Any:
+        """Return the schema at a path. Raises UnsupportedSchema."""
+        return self._walk("", self._root, path, f"#{path}", path)[1]
 
-    def _walk(self, start: str, node: Any, fragment: str, reference: str, at: str) -> tuple[str, Any]:
+    def _walk(self, start: str, node: Any, fragment: str, reference: str, path: str) -> tuple[str, Any]:
         steps = [step.replace("~1", "/").replace("~0", "~") for step in fragment.split("/")[1:]]
         if steps == [""] and not (isinstance(node, dict) and "" in node):
             steps = []  # "#/" is often written for "#"
@@ -49,33 +54,37 @@ class References:
             elif isinstance(node, dict) and step in node:
                 node = node[step]
             else:
-                raise invalid(at, f"{reference!r} leads nowhere")
+                raise schema_error(path, f"{reference!r} does not exist in the schema")
         return pointer(start, *steps), node
 
     def _index(self) -> None:
-        todo = [("", self._root, "")]
-        while todo:
-            at, node, base = todo.pop()
+        stack = [("", self._root, "")]
+        while stack:
+            path, node, base = stack.pop()
             if isinstance(node, list):
-                todo += [(pointer(at, n), child, base) for n, child in enumerate(node)]
+                stack += [(pointer(path, n), child, base) for n, child in enumerate(node)]
             if not isinstance(node, dict):
                 continue
-            base = self._named(at, node, base)
+            base = self._add_names(path, node, base)
             self._bases[id(node)] = base
-            todo += [(pointer(at, k), child, base) for k, child in node.items() if k not in LITERAL]
+            stack += [
+                (pointer(path, key), child, base)
+                for key, child in node.items()
+                if key not in LITERAL_KEYWORDS
+            ]
 
-    def _named(self, at: str, node: dict[str, Any], base: str) -> str:
-        """Note the names of a node; its base URI."""
+    def _add_names(self, path: str, node: dict[str, Any], base: str) -> str:
+        """Add a node's identifiers and anchors; return its base URI."""
         for keyword in ("$id", "id"):
             name = node.get(keyword)
             if isinstance(name, str) and (keyword == "$id" or "/" in name or name.startswith("#")):
                 uri, fragment = urldefrag(urljoin(base, name))
                 if fragment:
-                    self._anchors.setdefault(f"{uri}#{fragment}", (at, node))
+                    self._anchors.setdefault(f"{uri}#{fragment}", (path, node))
                 else:
                     base = uri
-                    self._resources.setdefault(uri, (at, node))
+                    self._resources.setdefault(uri, (path, node))
         for keyword in ("$anchor", "$dynamicAnchor"):
             if isinstance(node.get(keyword), str):
-                self._anchors.setdefault(f"{base}#{node[keyword]}", (at, node))
+                self._anchors.setdefault(f"{base}#{node[keyword]}", (path, node))
         return base

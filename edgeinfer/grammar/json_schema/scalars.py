@@ -1,4 +1,4 @@
-"""Numbers and strings, and what is one of a list of values."""
+"""Normalizes numbers, strings and enumerations."""
 
 from __future__ import annotations
 
@@ -9,89 +9,91 @@ from fractions import Fraction
 from typing import Any
 
 from edgeinfer.errors import GrammarTooComplex
-from edgeinfer.grammar.json_schema.core import same, split, type_of
-from edgeinfer.grammar.json_schema.keywords import invalid, pointer
-from edgeinfer.grammar.json_schema.schema_node import Place
-from edgeinfer.grammar.regex import Untranslatable, conjuncts, translate
+from edgeinfer.grammar.json_schema.core import json_equal, to_core_types, type_of
+from edgeinfer.grammar.json_schema.keywords import location, pointer, schema_error
+from edgeinfer.grammar.json_schema.patterns import split_lookaheads
+from edgeinfer.grammar.json_schema.schema_node import SchemaNode
+from edgeinfer.grammar.regex import UnsupportedRegex, translate_regex
 
-EXACT = 2**53
-"""llguidance reckons with doubles, which beyond this leave out integers."""
+MAX_EXACT = 2**53
+"""llguidance computes with doubles, which skip integers beyond this."""
 
 MAX_LENGTH = 8192
-"""Of strings that are counted: each character is a state of the lexer."""
+"""Characters of a string whose length is bounded: each is a state of the lexer."""
 
 FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
-"""Those llguidance knows. All others are remarks, as formats are by default."""
+"""The formats that llguidance enforces. All others are annotations, as formats are by default."""
 
 BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 
 
-def enumeration(place: Place) -> None:
-    """enum and const; the type is theirs."""
-    if not place.keywords.keys() & {"enum", "const"}:
+def normalize_enum(node: SchemaNode) -> None:
+    """Normalize enum and const, which replace the type."""
+    if not node.keywords.keys() & {"enum", "const"}:
         return
-    values: list[Any] = list(place.get("enum", [place.get("const")]))
-    if "const" in place.keywords:
-        values = [value for value in values if same(value, place.get("const"))]
-    if "type" in place.own:
-        allowed = split(place.own["type"])
-        values = [value for value in values if type_of(value) in allowed]
-    kept = [value for value in values if representable(value)]
-    if len(kept) < len(values):
-        if not kept:
-            place.leave("enum" if "enum" in place.keywords else "const")
+    values: list[Any] = list(node.get("enum", [node.get("const")]))
+    if "const" in node.keywords:
+        values = [value for value in values if json_equal(value, node.get("const"))]
+    if "type" in node.local:
+        types = to_core_types(node.local["type"])
+        values = [value for value in values if type_of(value) in types]
+    exact = [value for value in values if is_exact(value)]
+    if len(exact) < len(values):
+        if not exact:
+            node.mark_unenforced("enum" if "enum" in node.keywords else "const")
             return
-        place.narrow()
-    place.own.pop("type", None)
-    place.own["enum"] = kept
+        node.mark_narrowed()
+    node.local.pop("type", None)
+    node.local["enum"] = exact
 
 
-def representable(value: Any) -> bool:
-    """llguidance writes this value and no other."""
+def is_exact(value: Any) -> bool:
+    """Tell if llguidance writes this value and no other."""
     if isinstance(value, list):
-        return all(map(representable, value))
+        return all(map(is_exact, value))
     if isinstance(value, dict):
-        return all(map(representable, value.values()))
-    return not isinstance(value, int | float) or abs(value) <= EXACT
+        return all(map(is_exact, value.values()))
+    return not isinstance(value, int | float) or abs(value) <= MAX_EXACT
 
 
-def numbers(place: Place) -> None:
-    if not (place.concerns("integer") or place.concerns("fraction")):
+def normalize_numbers(node: SchemaNode) -> None:
+    if not (node.may_be("integer") or node.may_be("fraction")):
         return
-    bounds = _bounds(place)
-    step = place.get("multipleOf")
-    if step is not None and not _divides(step):
-        place.leave("multipleOf")
+    bounds = _bounds(node)
+    step = node.get("multipleOf")
+    if step is not None and not _is_supported_step(step):
+        node.mark_unenforced("multipleOf")
         step = None
     for bound, value in bounds.items():
-        if abs(value) <= EXACT:
-            place.own[bound] = value
+        if abs(value) <= MAX_EXACT:
+            node.local[bound] = value
         elif (value > 0) == bound.endswith("aximum"):
-            place.own[bound.replace("exclusiveM", "m")] = EXACT if value > 0 else -EXACT
-            place.narrow()
+            node.local[bound.replace("exclusiveM", "m")] = MAX_EXACT if value > 0 else -MAX_EXACT
+            node.mark_narrowed()
         else:
-            place.leave(bound)
+            node.mark_unenforced(bound)
     if step is not None:
-        place.own["multipleOf"] = step
-    if _empty(place.own):
-        types = set(place.own.get("type", ()))
-        place.parts.append(False if types and types <= {"integer", "number"} else _no_number())
+        node.local["multipleOf"] = step
+    if _allows_no_number(node.local):
+        types = set(node.local.get("type", ()))
+        only_numbers = types and types <= {"integer", "number"}
+        node.conjuncts.append(False if only_numbers else _everything_but_numbers())
 
 
-def _bounds(place: Place) -> dict[str, float]:
-    """The bounds, with draft 4's booleans as numbers."""
-    found = {bound: place.get(bound) for bound in BOUNDS if bound in place.keywords}
+def _bounds(node: SchemaNode) -> dict[str, float]:
+    """Return the bounds, with draft 4's booleans as numbers."""
+    bounds = {bound: node.get(bound) for bound in BOUNDS if bound in node.keywords}
     for exclusive, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        flag = found.get(exclusive)
+        flag = bounds.get(exclusive)
         if isinstance(flag, bool):
-            del found[exclusive]
-            if flag and inclusive in found:
-                found[exclusive] = found.pop(inclusive)
-    return found
+            del bounds[exclusive]
+            if flag and inclusive in bounds:
+                bounds[exclusive] = bounds.pop(inclusive)
+    return bounds
 
 
-def _divides(step: float) -> bool:
-    """llguidance finds the multiples of this: a decimal fraction whose digits fit into 32 bits."""
+def _is_supported_step(step: float) -> bool:
+    """Tell if llguidance finds the multiples: of decimal fractions whose digits fit into 32 bits."""
     value = float(step)
     for _ in range(12):
         if value.is_integer():
@@ -100,73 +102,79 @@ def _divides(step: float) -> bool:
     return False
 
 
-def _empty(own: dict[str, Any]) -> bool:
-    """No integer or multiple lies within the bounds. llguidance would find out in the middle of an answer."""
-    whole = own.get("type") == ["integer"]
-    if "multipleOf" not in own and not whole:
+def _allows_no_number(core: dict[str, Any]) -> bool:
+    """Tell if no integer or multiple lies within the bounds; llguidance would notice in the middle of an answer."""
+    only_integers = core.get("type") == ["integer"]
+    if "multipleOf" not in core and not only_integers:
         return False
-    step = Fraction(repr(own.get("multipleOf", 1)))
-    if whole:
+    step = Fraction(repr(core.get("multipleOf", 1)))
+    if only_integers:
         step = Fraction(step.numerator)  # in lowest terms: the integers among its multiples
-    low = [Fraction(repr(own[b])) / step for b in ("minimum", "exclusiveMinimum") if b in own]
-    high = [Fraction(repr(own[b])) / step for b in ("maximum", "exclusiveMaximum") if b in own]
+    low = [Fraction(repr(core[b])) / step for b in ("minimum", "exclusiveMinimum") if b in core]
+    high = [Fraction(repr(core[b])) / step for b in ("maximum", "exclusiveMaximum") if b in core]
     if not low or not high:
         return False
     first, last = math.ceil(max(low)), math.floor(min(high))
-    first += "exclusiveMinimum" in own and first == Fraction(repr(own["exclusiveMinimum"])) / step
-    last -= "exclusiveMaximum" in own and last == Fraction(repr(own["exclusiveMaximum"])) / step
+    first += "exclusiveMinimum" in core and first == Fraction(repr(core["exclusiveMinimum"])) / step
+    last -= "exclusiveMaximum" in core and last == Fraction(repr(core["exclusiveMaximum"])) / step
     return first > last
 
 
-def _no_number() -> dict[str, Any]:
+def _everything_but_numbers() -> dict[str, Any]:
     return {"type": ["null", "boolean", "string", "array", "object"]}
 
 
-def strings(place: Place) -> None:
-    if not place.concerns("string"):
+def normalize_strings(node: SchemaNode) -> None:
+    if not node.may_be("string"):
         return
     for bound in ("minLength", "maxLength"):
-        length = place.count(bound)
+        length = node.get_count(bound)
         if length is None or (length == 0 and bound == "minLength"):
             continue
         if length <= MAX_LENGTH:
-            place.own[bound] = length
+            node.local[bound] = length
         elif bound == "maxLength":
-            place.leave(bound)
+            node.mark_unenforced(bound)
         else:
             raise GrammarTooComplex(
-                f"at {place.at}/minLength: strings of at least {length} characters are not supported",
-                hint=f"ask for {MAX_LENGTH} at most",
+                f"{location(pointer(node.path, 'minLength'))}: strings of at least {length} characters are not "
+                "supported",
+                hint=f"use a minLength of {MAX_LENGTH} or less",
             )
-    pattern = place.get("pattern")
+    pattern = node.get("pattern")
     if pattern is not None:
-        _pattern(place, pattern)
-    form = place.get("format")
-    if form in FORMATS and place.context.formats and pattern is None and "enum" not in place.own:
-        place.own["format"] = form
-        place.context.formatted = True
+        _normalize_pattern(node, pattern)
+    string_format = node.get("format")
+    if (
+        string_format in FORMATS
+        and node.context.enforce_formats
+        and pattern is None
+        and "enum" not in node.local
+    ):
+        node.local["format"] = string_format
+        node.context.has_formats = True
 
 
-def _pattern(place: Place, pattern: str) -> None:
-    check_python(place, pattern, "pattern")
+def _normalize_pattern(node: SchemaNode, pattern: str) -> None:
+    check_python_reads(node, pattern, "pattern")
     try:
-        first, *others = [translate(part) for part in conjuncts(pattern)]
-    except Untranslatable as e:
-        at = pointer(place.at, "pattern")
-        if at in place.context.uncheckable:
-            raise invalid(at, f"the expression has {e}, which is not supported") from e
-        place.leave("pattern")
+        first, *others = [translate_regex(part) for part in split_lookaheads(pattern)]
+    except UnsupportedRegex as e:
+        path = pointer(node.path, "pattern")
+        if path in node.context.uncheckable:
+            raise schema_error(path, f"the regular expression contains {e}, which is not supported") from e
+        node.mark_unenforced("pattern")
         return
-    place.own["pattern"] = first
-    kind = {"type": place.own["type"]} if "type" in place.own else {}
-    place.parts += [{**kind, "pattern": other} for other in others]
+    node.local["pattern"] = first
+    type_keyword = {"type": node.local["type"]} if "type" in node.local else {}
+    node.conjuncts += [{**type_keyword, "pattern": other} for other in others]
 
 
-def check_python(place: Place, pattern: str, *steps: str) -> None:
-    """Note an expression that finished answers cannot be checked by."""
+def check_python_reads(node: SchemaNode, pattern: str, *steps: str) -> None:
+    """Mark a pattern uncheckable if Python cannot read it."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Python may one day read as an operation on sets
+        warnings.simplefilter("ignore")  # about syntax that may mean set operations one day
         try:
             re.compile(pattern)
         except (re.error, OverflowError, RecursionError):
-            place.context.uncheckable.append(pointer(place.at, *steps))
+            node.context.uncheckable.append(pointer(node.path, *steps))

@@ -1,8 +1,8 @@
-"""What a schema leaves open because nobody thought of it.
+"""Closes what plain schemas leave open by accident: unlisted properties and unbounded integers.
 
-Schemas made of classes list an object's properties and seldom say that there are no others. Taken at its word
-that lets a small model add properties of its own invention without end, or digits to an integer. Nobody who
-writes such a schema misses either; who wants them says `"additionalProperties": true`.
+Schemas generated from classes list an object's properties and seldom say that there are no others. Taken
+literally, that lets a small model invent properties or digits of an integer without end. Authors of such schemas
+miss neither; those who want more properties write `"additionalProperties": true`.
 """
 
 from __future__ import annotations
@@ -10,94 +10,92 @@ from __future__ import annotations
 import re
 from typing import Any
 
-SAFE = 2**53 - 1
-"""The largest integer that every reader of JSON takes for what it is: RFC 7493, 2.2."""
+MAX_SAFE_INTEGER = 2**53 - 1
+"""The largest integer that every JSON reader represents exactly: RFC 7493, 2.2."""
 
-REMARKS = frozenset(
+ANNOTATIONS = frozenset(
     ("title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$id",
      "$schema", "$defs", "definitions", "format")
 )  # fmt: skip
-"""Keywords that change nothing about what a closed schema means."""
+"""Keywords that do not affect how a plain schema is closed."""
 
-OBJECT = REMARKS | {"type", "properties", "required"}
-ARRAY = REMARKS | {"type", "items", "minItems", "maxItems"}
+OBJECT = ANNOTATIONS | {"type", "properties", "required"}
+ARRAY = ANNOTATIONS | {"type", "items", "minItems", "maxItems"}
 DEFINITIONS = ("$defs", "definitions")
 
 REFERENCE = re.compile(r"#(/(\$defs|definitions)/[^/]+)?")
-"""To the whole schema, or to a definition; one to anything else could bear upon what looks plain."""
+"""To the whole schema or to a definition. Any other could combine something with a schema that looks plain."""
 
 
-def closed(schema: Any) -> Any:
-    """The schema, narrower where it is plain: objects closed that list their properties, integers bounded.
+def make_strict(schema: Any) -> Any:
+    """Return the schema with plain objects closed and plain integers bounded; the argument is unchanged.
 
-    Plain are only schemas that nothing else bears upon, so that no other keyword could ask for what was closed.
-    The argument is not changed.
+    Only schemas that no other keyword applies to are plain, so nothing can require what was closed.
     """
     try:
-        return _Closing(schema).schema
-    except RecursionError:  # too deep for anybody, as will be said elsewhere
+        return _StrictnessPass(schema).schema
+    except RecursionError:  # too deep for the compiler as well, which reports it
         return schema
 
 
-class _Closing:
+class _StrictnessPass:
     def __init__(self, root: Any) -> None:
-        self._plain: set[str] = set()
-        self._beside: set[str] = set()
-        self._survey(root)
-        self._definitions = self._plain - self._beside
-        direct = all(REFERENCE.fullmatch(reference) for reference in self._plain | self._beside)
-        self.schema = self._close(root, root=True) if direct else root
+        self._sole_refs: set[str] = set()  # references that are the whole schema of a value
+        self._combined_refs: set[str] = set()  # references with siblings, or below a combinator
+        self._classify_references(root)
+        self._closable = self._sole_refs - self._combined_refs
+        direct = all(REFERENCE.fullmatch(reference) for reference in self._sole_refs | self._combined_refs)
+        self.schema = self._close(root, is_root=True) if direct else root
 
-    def _survey(self, node: Any) -> None:
-        """Which definitions are only referred to as the whole of a value's schema."""
-        todo: list[tuple[Any, bool]] = [(node, True)]
-        while todo:
-            one, plain = todo.pop()
-            if isinstance(one, list):
-                todo += [(item, plain) for item in one]
-            if not isinstance(one, dict):
+    def _classify_references(self, root: Any) -> None:
+        stack: list[tuple[Any, bool]] = [(root, True)]
+        while stack:
+            node, is_sole = stack.pop()
+            if isinstance(node, list):
+                stack += [(item, is_sole) for item in node]
+            if not isinstance(node, dict):
                 continue
-            reference = one.get("$ref", one.get("$dynamicRef"))
+            reference = node.get("$ref", node.get("$dynamicRef"))
             if isinstance(reference, str):
-                alone = plain and one.keys() <= REMARKS | {"$ref"}
-                (self._plain if alone else self._beside).add(reference)
-            known = plain and _is_plain(one)
-            for keyword, value in one.items():
+                alone = is_sole and node.keys() <= ANNOTATIONS | {"$ref"}
+                (self._sole_refs if alone else self._combined_refs).add(reference)
+            children_sole = is_sole and _is_plain(node)
+            for keyword, value in node.items():
                 if keyword in ("properties", *DEFINITIONS) and isinstance(value, dict):
-                    todo += [(item, known or keyword in DEFINITIONS) for item in value.values()]
+                    stack += [(item, children_sole or keyword in DEFINITIONS) for item in value.values()]
                 elif keyword in ("items", "anyOf"):
-                    todo.append((value, known))
+                    stack.append((value, children_sole))
                 else:
-                    todo.append((value, False))
+                    stack.append((value, False))
 
-    def _close(self, node: Any, *, root: bool = False) -> Any:
-        """A schema that is the whole of a value's."""
+    def _close(self, node: Any, *, is_root: bool = False) -> Any:
+        """Close a schema that is the whole schema of a value."""
         if not isinstance(node, dict) or not _is_plain(node):
-            return self._definitions_closed(node) if root else node
-        found = dict(node)
+            return self._close_definitions(node) if is_root else node
+        closed = dict(node)
         if isinstance(node.get("properties"), dict):
-            found["properties"] = {name: self._close(one) for name, one in node["properties"].items()}
-            if _listed(node) and not (root and "#" in self._beside):
-                found["additionalProperties"] = False
+            closed["properties"] = {name: self._close(schema) for name, schema in node["properties"].items()}
+            if _lists_properties(node) and not (is_root and "#" in self._combined_refs):
+                closed["additionalProperties"] = False
         if "items" in node:
-            found["items"] = self._close(node["items"])
+            closed["items"] = self._close(node["items"])
         if isinstance(node.get("anyOf"), list):
-            found["anyOf"] = [self._close(one) for one in node["anyOf"]]
-        if node.get("type") == "integer" and node.keys() <= REMARKS | {"type", "minimum", "maximum"}:
-            _bound(found)
-        return self._definitions_closed(found) if root else found
+            closed["anyOf"] = [self._close(schema) for schema in node["anyOf"]]
+        if node.get("type") == "integer" and node.keys() <= ANNOTATIONS | {"type", "minimum", "maximum"}:
+            _bound(closed)
+        return self._close_definitions(closed) if is_root else closed
 
-    def _definitions_closed(self, node: Any) -> Any:
+    def _close_definitions(self, node: Any) -> Any:
         if not isinstance(node, dict):
             return node
-        found = dict(node)
+        closed = dict(node)
         for keyword in DEFINITIONS:
             if isinstance(node.get(keyword), dict):
-                found[keyword] = {
-                    name: self._close(one) if f"#/{keyword}/{name}" in self._definitions else one
-                    for name, one in node[keyword].items()
+                closed[keyword] = {
+                    name: self._close(schema) if f"#/{keyword}/{name}" in self._closable else schema
+                    for name, schema in node[keyword].items()
                 }
-        return found
+        return closed
 
 
 def _is_plain(node: dict[str, Any]) -> bool:
@@ -107,13 +105,13 @@ def _is_plain(node: dict[str, Any]) -> bool:
     return (
         keywords <= OBJECT
         or keywords <= ARRAY
-        or keywords <= REMARKS | {"anyOf"}
-        or keywords <= REMARKS | {"type", "minimum", "maximum"}
+        or keywords <= ANNOTATIONS | {"anyOf"}
+        or keywords <= ANNOTATIONS | {"type", "minimum", "maximum"}
     )
 
 
-def _listed(node: dict[str, Any]) -> bool:
-    """Its properties are listed, all those among them that it requires."""
+def _lists_properties(node: dict[str, Any]) -> bool:
+    """Tell if a schema lists properties, with all that it requires among them."""
     required, properties = node.get("required", []), node["properties"]
     return (
         bool(properties)
@@ -123,6 +121,6 @@ def _listed(node: dict[str, Any]) -> bool:
 
 
 def _bound(schema: dict[str, Any]) -> None:
-    least, most = schema.get("minimum", -SAFE), schema.get("maximum", SAFE)
-    if all(isinstance(bound, int | float) and abs(bound) <= SAFE for bound in (least, most)):
-        schema["minimum"], schema["maximum"] = least, most
+    low, high = schema.get("minimum", -MAX_SAFE_INTEGER), schema.get("maximum", MAX_SAFE_INTEGER)
+    if all(isinstance(bound, int | float) and abs(bound) <= MAX_SAFE_INTEGER for bound in (low, high)):
+        schema["minimum"], schema["maximum"] = low, high

@@ -12,7 +12,7 @@ from edgeinfer.chat.events import CallBegin
 from edgeinfer.chat.reasoning import Thinking
 from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
 from edgeinfer.chat.tools.tool import choose, read_tools
-from edgeinfer.grammar.source import Part
+from edgeinfer.grammar.source import GrammarSource
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from edgeinfer.server.auth.principal import caller_of
@@ -91,7 +91,7 @@ class Reply(NamedTuple):
 
     reasoning: Thinking
     calls: ToolCalling | None
-    part: Part | None
+    part: GrammarSource | None
     form: CompiledFormat
 
     def parser(self) -> ReplyParser:
@@ -150,7 +150,7 @@ class ChatAnswer(Answer):
             tool = tools[call.name]
             await form.check(tool.parameters, tool.param, call.arguments)
         if part and part.kind == "json_schema" and not said.calls:
-            await form.check(part.source, part.param, said.content)
+            await form.check(part.content, part.param, said.content)
 
     def _said(self, text: str) -> ParsedMessage:
         parser = self._reply.parser()

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from edgeinfer.chat.fim import NEEDS_FIM, Hole, layout, untrusted
 from edgeinfer.errors import UnsupportedParameter
-from edgeinfer.grammar.source import Grammar, Part
+from edgeinfer.grammar.source import Grammar, GrammarSource
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import ModelInfo, Prompt
@@ -90,7 +90,7 @@ class TextAnswer(Answer):
         asked: CompletionRequest,
         model: str,
         echoes: Sequence[str],
-        part: Part | None,
+        part: GrammarSource | None,
         form: CompiledFormat,
     ) -> None:
         super().__init__(asked, model, len(echoes))
@@ -107,7 +107,7 @@ class TextAnswer(Answer):
     async def check(self, text: str) -> None:
         part = self._part
         if part and part.kind == "json_schema":
-            await self._form.check(part.source, part.param, text)
+            await self._form.check(part.content, part.param, text)
 
     def pieces(self, delta: Delta, first: bool) -> list[Choice]:
         index = delta.index

@@ -16,7 +16,7 @@ from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
 from edgeinfer.chat.tools.detect import FORMATS
 from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.chat.tools.tool_format import ToolFormat
-from edgeinfer.grammar.source import Grammar, Part
+from edgeinfer.grammar.source import Grammar, GrammarSource
 from tests.support.answers import accepts, calls_in, heard, random_answer
 
 
@@ -69,7 +69,7 @@ def asked(form: ToolFormat, choice: str, parallel: bool = True) -> ToolCalling:
     return ToolCalling(form, choose(TOOLS, CHOICES[choice], parallel))
 
 
-def grammar(reasoning: Thinking, calls: ToolCalling, text: Part | None = None) -> Grammar:
+def grammar(reasoning: Thinking, calls: ToolCalling, text: GrammarSource | None = None) -> Grammar:
     found = reply_grammar(reasoning, calls, text)
     assert found
     return found
@@ -171,7 +171,7 @@ def test_no_call_where_there_is_to_be_none(form: ToolFormat) -> None:
 def test_text_of_a_form_instead_of_calls(form: ToolFormat, state: Any) -> None:
     """A response format holds whatever is no call."""
     schema = {"type": "object", "properties": {"name": {"type": "string"}}, "additionalProperties": False}
-    found = grammar(Thinking(state), asked(form, "auto"), Part("answer", "json_schema", schema, "x"))
+    found = grammar(Thinking(state), asked(form, "auto"), GrammarSource("answer", "json_schema", schema, "x"))
     thoughts = STATES[state]
     for said in ('{"name": "x"}', "{}"):
         assert accepts(found, thoughts + form.lead + said)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.grammar.check import violation
-from edgeinfer.grammar.source import Compiled, Grammar, Part
-from edgeinfer.grammar.to_llguidance import compiled
+from edgeinfer.grammar.check import find_violation
+from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
+from edgeinfer.grammar.to_llguidance import to_llguidance
 from tests.support.grammar import sample
 
 CORPUS = Path(__file__).with_name("corpus")
@@ -26,12 +26,12 @@ def corpus() -> Iterator[tuple[str, Any]]:
         yield from json.loads(path.read_text()).items()
 
 
-def part(schema: Any) -> Part:
-    return Part("s0", "json_schema", json.dumps(schema), "schema")
+def part(schema: Any) -> GrammarSource:
+    return GrammarSource("s0", "json_schema", json.dumps(schema), "schema")
 
 
-def compile_schema(schema: Any) -> Compiled:
-    return compiled(Grammar("start: @s0", (part(schema),)))
+def compile_schema(schema: Any) -> CompiledGrammar:
+    return to_llguidance(Grammar("start: @s0", (part(schema),)))
 
 
 def test_corpus_is_large_enough() -> None:
@@ -49,4 +49,4 @@ def test_every_answer_the_grammar_allows_is_valid(name: str, schema: Any) -> Non
     complete = [answer for answer in answers if answer is not None]
     assert complete
     if name not in UNENFORCED:
-        assert [None] * len(complete) == [violation(part(schema), answer) for answer in complete]
+        assert [None] * len(complete) == [find_violation(part(schema), answer) for answer in complete]

@@ -10,18 +10,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeinfer.errors import InvalidRequest, UnsupportedSchema
-from edgeinfer.grammar.check import violation
-from edgeinfer.grammar.source import Compiled, Grammar, Part
-from edgeinfer.grammar.to_llguidance import compiled
+from edgeinfer.grammar.check import find_violation
+from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
+from edgeinfer.grammar.to_llguidance import to_llguidance
 from tests.support.grammar import accepts, sample
 
 
-def part(schema: Any) -> Part:
-    return Part("s0", "json_schema", json.dumps(schema), "schema")
+def part(schema: Any) -> GrammarSource:
+    return GrammarSource("s0", "json_schema", json.dumps(schema), "schema")
 
 
-def compile_schema(schema: Any) -> Compiled:
-    return compiled(Grammar("start: @s0", (part(schema),)))
+def compile_schema(schema: Any) -> CompiledGrammar:
+    return to_llguidance(Grammar("start: @s0", (part(schema),)))
 
 
 OBJECT = {
@@ -93,7 +93,7 @@ def test_enforced(schema: Any, allowed: list[Any], refused: list[Any]) -> None:
     assert [False] * len(refused) == [
         accepts(grammar.text, json.dumps(v, ensure_ascii=False)) for v in refused
     ]
-    assert [None] * len(allowed) == [violation(part(schema), json.dumps(value)) for value in allowed]
+    assert [None] * len(allowed) == [find_violation(part(schema), json.dumps(value)) for value in allowed]
 
 
 def test_a_name_cannot_be_written_in_another_way() -> None:
@@ -271,4 +271,4 @@ def test_any_schema_is_enforced_checked_or_refused(schema: Any, definition: Any)
     for seed in range(2):
         answer = sample(grammar.text, seed, length=50)
         if answer is not None and not grammar.unenforced:
-            assert violation(part(schema), answer) is None, answer
+            assert find_violation(part(schema), answer) is None, answer

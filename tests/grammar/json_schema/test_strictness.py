@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.grammar.json_schema.strictness import SAFE, closed
+from edgeinfer.grammar.json_schema.strictness import MAX_SAFE_INTEGER, make_strict
 
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 CLOSED = {**NAME, "additionalProperties": False}
@@ -26,14 +26,14 @@ CLOSED = {**NAME, "additionalProperties": False}
                 "additionalProperties": False,
             },
         ),
-        ({"type": "integer"}, {"type": "integer", "minimum": -SAFE, "maximum": SAFE}),
-        ({"type": "integer", "minimum": 5}, {"type": "integer", "minimum": 5, "maximum": SAFE}),
+        ({"type": "integer"}, {"type": "integer", "minimum": -MAX_SAFE_INTEGER, "maximum": MAX_SAFE_INTEGER}),
+        ({"type": "integer", "minimum": 5}, {"type": "integer", "minimum": 5, "maximum": MAX_SAFE_INTEGER}),
     ],
     ids=["an object", "items", "alternatives", "a definition", "an integer", "half a range"],
 )
 def test_what_is_plain_is_closed(schema: Any, narrower: Any) -> None:
     before = copy.deepcopy(schema)
-    assert closed(schema) == narrower
+    assert make_strict(schema) == narrower
     assert schema == before
 
 
@@ -65,7 +65,7 @@ def test_what_is_plain_is_closed(schema: Any, narrower: Any) -> None:
     ],
 )
 def test_what_something_else_bears_upon_stays_open(schema: Any) -> None:
-    assert closed(schema) == schema
+    assert make_strict(schema) == schema
 
 
 def test_a_definition_that_is_also_a_part_of_something_stays_open() -> None:
@@ -77,7 +77,7 @@ def test_a_definition_that_is_also_a_part_of_something_stays_open() -> None:
             "b": {"allOf": [{"$ref": "#/$defs/n"}, {"required": ["c"]}]},
         },
     }
-    assert closed(schema)["$defs"]["n"] == NAME
+    assert make_strict(schema)["$defs"]["n"] == NAME
 
 
 def test_what_stands_in_a_schema_that_is_closed_already_is_closed() -> None:
@@ -88,6 +88,6 @@ def test_what_stands_in_a_schema_that_is_closed_already_is_closed() -> None:
         "properties": {"a": {"anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}]}, "b": NAME},
         "additionalProperties": False,
     }
-    found = closed(schema)
+    found = make_strict(schema)
     assert found["$defs"]["n"]["additionalProperties"] is False
     assert found["properties"]["b"]["additionalProperties"] is False

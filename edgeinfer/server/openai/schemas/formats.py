@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.grammar.source import Part
+from edgeinfer.grammar.source import GrammarSource
 from edgeinfer.server.http.request_model import Strict
 from edgeinfer.server.openai.schemas.sampling import SamplingFields
 
@@ -87,7 +87,7 @@ class FormFields(SamplingFields):
     def completes(self) -> bool:
         return self.length_policy == "complete"
 
-    def form(self) -> Part | None:
+    def form(self) -> GrammarSource | None:
         """What the answer is held to; None is any text.
 
         Raises:
@@ -101,25 +101,29 @@ class FormFields(SamplingFields):
         return given[0] if given else None
 
 
-def _grammar(source: str | None) -> Part | None:
-    return Part(ANSWER, "gbnf", source, "grammar") if source else None
+def _grammar(source: str | None) -> GrammarSource | None:
+    return GrammarSource(ANSWER, "gbnf", source, "grammar") if source else None
 
 
-def _schema(source: dict[str, Any] | None) -> Part | None:
-    return None if source is None else Part(ANSWER, "json_schema", source, "json_schema")
+def _schema(source: dict[str, Any] | None) -> GrammarSource | None:
+    return None if source is None else GrammarSource(ANSWER, "json_schema", source, "json_schema")
 
 
-def _part(asked: ResponseFormat | None) -> Part | None:
+def _part(asked: ResponseFormat | None) -> GrammarSource | None:
     where = "response_format"
     match asked:
         case JsonObjectFormat():
-            return Part(ANSWER, "json_schema", asked.schema_ or {"type": "object"}, f"{where}.schema")
+            return GrammarSource(
+                ANSWER, "json_schema", asked.schema_ or {"type": "object"}, f"{where}.schema"
+            )
         case JsonSchemaFormat():
-            return Part(ANSWER, "json_schema", asked.json_schema.schema_, f"{where}.json_schema.schema")
+            return GrammarSource(
+                ANSWER, "json_schema", asked.json_schema.schema_, f"{where}.json_schema.schema"
+            )
         case RegexFormat():
-            return Part(ANSWER, "regex", asked.pattern, f"{where}.pattern")
+            return GrammarSource(ANSWER, "regex", asked.pattern, f"{where}.pattern")
         case ChoiceFormat():
-            return Part(ANSWER, "choice", asked.choices, f"{where}.choices")
+            return GrammarSource(ANSWER, "choice", asked.choices, f"{where}.choices")
         case GrammarFormat():
-            return Part(ANSWER, asked.syntax, asked.grammar, f"{where}.grammar")
+            return GrammarSource(ANSWER, asked.syntax, asked.grammar, f"{where}.grammar")
     return None
