@@ -1,4 +1,4 @@
-"""The types of tensors in GGUF files: their numbers, names and block sizes, as ggml.h and ggml.c have them."""
+"""Lists the types of tensors in GGUF files: numbers, names and block sizes, as in ggml.h and ggml.c."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class GgmlType(NamedTuple):
-    """Elements lie in blocks of `block` along a row; a block takes `nbytes`."""
+    """Describes a type: `block` consecutive elements of a row take `nbytes` bytes."""
 
     name: str
     block: int
@@ -48,12 +48,12 @@ TYPES: dict[int, GgmlType] = {
     41: GgmlType("Q1_0", 128, 18),
     42: GgmlType("Q2_0", 64, 18),
 }
-"""Not Q8_1 and Q8_K (9 and 15): ggml makes these while it computes, no file has them."""
+"""Without Q8_1 and Q8_K (9 and 15), which ggml only uses while it computes."""
 
 BY_NAME: dict[str, GgmlType] = {kind.name: kind for kind in TYPES.values()}
 
 
 def row_bytes(name: str, elements: int) -> int:
-    """Bytes of a row of so many elements; a row holds whole blocks."""
+    """Return the bytes of a row of so many elements, which are whole blocks."""
     kind = BY_NAME[name]
     return elements // kind.block * kind.nbytes

@@ -1,7 +1,7 @@
-"""Read a GGUF file's header: what it says of the model and of its tensors, without llama.cpp.
+"""Reads a GGUF file's header, which describes the model and its tensors, without llama.cpp.
 
 This is the gate before llama.cpp opens a file. A model file is untrusted: every count and length is checked
-against what is left of the file before anything is allocated.
+against the rest of the file before anything is allocated.
 Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
@@ -22,7 +22,7 @@ from edgeinfer.gguf.reader import ARRAY, FetchRange, HeaderReader, Value
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 ALIGNMENT = 32
-"""Where general.alignment is missing."""
+"""Bytes; the default for files without general.alignment."""
 
 TOKENS = "tokenizer.ggml.tokens"
 MAX_KEYS = 4096
@@ -30,17 +30,17 @@ MAX_KEY_LENGTH = 256
 MAX_TENSORS = 1 << 16
 MAX_DIMENSIONS = 4
 MAX_TENSOR_NAME = 63
-"""Bytes of a tensor's name: ggml has room for them and a zero."""
+"""Bytes; ggml stores a name with its terminating zero in 64."""
 
 
 class Tensor(msgspec.Struct, frozen=True):
-    """One tensor of the file.
+    """Describes one tensor of a file.
 
     Attributes:
-        shape: elements; those of a row first, as ggml counts.
+        shape: elements in each dimension; a row's first, as ggml counts.
         type: such as "Q4_K".
-        offset: of its data in the file.
-        nbytes: of its data.
+        offset: where its data begins in the file.
+        nbytes: size of its data.
     """
 
     name: str
@@ -51,13 +51,13 @@ class Tensor(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What stands before the data.
+    """Holds everything that precedes the tensors' data.
 
     Attributes:
-        metadata: values by key. Of arrays only short ones of numbers, of texts only those that are not long.
+        metadata: values by key, without long texts, arrays of texts and long arrays of numbers.
         tensors: in the order of the file.
-        size: bytes of the file.
-        lengths: elements of each array.
+        size: of the whole file, in bytes.
+        lengths: the number of elements of each array, by key.
     """
 
     metadata: dict[str, Value]
@@ -67,12 +67,12 @@ class Header(msgspec.Struct, frozen=True):
 
     @property
     def architecture(self) -> str:
-        """Such as "qwen2"; "" where the header does not say."""
+        """The architecture, such as "qwen2"; "" if the header has none."""
         return str(self.metadata.get("general.architecture", ""))
 
     @property
     def vocabulary(self) -> int | None:
-        """Tokens."""
+        """The number of tokens."""
         return self.lengths.get(TOKENS) or self.number("vocab_size")
 
     @property
@@ -80,19 +80,19 @@ class Header(msgspec.Struct, frozen=True):
         return sum(tensor.nbytes for tensor in self.tensors)
 
     def by_type(self) -> dict[str, int]:
-        """Type -> bytes of the tensors that have it."""
-        found: dict[str, int] = {}
+        """Return the bytes of all tensors of each type."""
+        nbytes: dict[str, int] = {}
         for tensor in self.tensors:
-            found[tensor.type] = found.get(tensor.type, 0) + tensor.nbytes
-        return found
+            nbytes[tensor.type] = nbytes.get(tensor.type, 0) + tensor.nbytes
+        return nbytes
 
     def number(self, key: str) -> int | None:
-        """An architecture's count, such as "block_count"; None where the file lacks a sensible one."""
+        """Return a count of the architecture, such as "block_count"; None if it is missing or makes no sense."""
         value = self.metadata.get(f"{self.architecture}.{key}")
         return value if type(value) is int and value > 0 else None
 
     def per_layer(self, key: str) -> list[int] | None:
-        """An architecture's count for each layer: most files have one number for all, some an array."""
+        """Return a count for each layer; most files have one number for all layers, some an array."""
         value = self.metadata.get(f"{self.architecture}.{key}")
         layers = self.number("block_count") or 0
         if type(value) is int:
@@ -103,10 +103,10 @@ class Header(msgspec.Struct, frozen=True):
 
 
 def read_header(path: Path) -> Header:
-    """The header of the file at `path`.
+    """Read the header of the file at `path`.
 
     Raises:
-        ModelLoadFailed: it can't be read, or is not a sound GGUF file.
+        ModelLoadFailed: the file cannot be read, or is not a valid GGUF file.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -115,40 +115,44 @@ def read_header(path: Path) -> Header:
                 file.seek(offset)
                 return file.read(n)
 
-            return _sound(str(path), HeaderReader(fetch, os.fstat(file.fileno()).st_size, chunk=1 << 18))
+            return _checked(str(path), HeaderReader(fetch, os.fstat(file.fileno()).st_size, chunk=1 << 18))
     except OSError as e:
         raise ModelLoadFailed(f"{path}: {e.strerror}", param="model") from e
 
 
 def read_remote_header(fetch_range: FetchRange, size: int, name: str = "the remote file") -> Header:
-    """The header of a file of `size` bytes that a server gives in ranges.
+    """Read the header of a file of `size` bytes through a server's ranges.
 
-    A few ranges are fetched, each byte at most once; what `fetch_range` raises is passed on.
+    A few ranges are fetched, each byte at most once. Errors of `fetch_range` are passed on.
 
     Raises:
-        ModelLoadFailed: it is not a sound GGUF file.
+        ModelLoadFailed: the file is not a valid GGUF file.
     """
-    return _sound(name, HeaderReader(fetch_range, size, chunk=1 << 20))
+    return _checked(name, HeaderReader(fetch_range, size, chunk=1 << 20))
 
 
-def _sound(name: str, reader: HeaderReader) -> Header:
+def _checked(name: str, reader: HeaderReader) -> Header:
     try:
         return _read(reader)
     except (ValueError, EOFError) as e:
         hint = "is the download complete?" if isinstance(e, EOFError) else None
-        raise ModelLoadFailed(f"{name} is not a sound GGUF file: {e}", param="model", hint=hint) from e
+        raise ModelLoadFailed(f"{name} is not a valid GGUF file: {e}", param="model", hint=hint) from e
 
 
 def _read(reader: HeaderReader) -> Header:
     if reader.take(4) != MAGIC:
-        raise ValueError("it does not begin with GGUF")
+        raise ValueError("it does not start with the bytes GGUF")
     if (version := reader.uint32()) not in VERSIONS:
-        raise ValueError("it is big-endian" if version and not version & 0xFFFF else f"version {version}")
+        raise ValueError(
+            "it is big-endian"
+            if version and not version & 0xFFFF
+            else f"GGUF version {version} is not supported"
+        )
     n_tensors, n_keys = reader.uint64(), reader.uint64()
     if n_keys > MAX_KEYS:
-        raise ValueError(f"{n_keys} metadata keys")
+        raise ValueError(f"it has {n_keys} metadata keys")
     if n_tensors > MAX_TENSORS:
-        raise ValueError(f"{n_tensors} tensors")
+        raise ValueError(f"it has {n_tensors} tensors")
     metadata, lengths = _metadata(reader, n_keys)
     check_metadata(metadata)
     alignment = check_alignment(metadata.get("general.alignment", ALIGNMENT))
@@ -163,9 +167,9 @@ def _metadata(reader: HeaderReader, n: int) -> tuple[dict[str, Value], dict[str,
     for _ in range(n):
         key = reader.text()
         if not key or len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
-            raise ValueError("a key is empty, too long or not ASCII")
+            raise ValueError("a metadata key is empty, too long or not ASCII")
         if key in seen:
-            raise ValueError(f"key {key!r} stands there twice")
+            raise ValueError(f"metadata key {key!r} appears twice")
         seen.add(key)
         kind = reader.uint32()
         value: Value | None
@@ -179,28 +183,28 @@ def _metadata(reader: HeaderReader, n: int) -> tuple[dict[str, Value], dict[str,
 
 
 def _tensors(reader: HeaderReader, n: int, alignment: int) -> list[Tensor]:
-    """The tensors follow each other without a gap but what aligns them, as llama.cpp demands."""
-    found: dict[str, Tensor] = {}
+    """Read the tensors, which llama.cpp wants one after another with no gap but for alignment."""
+    tensors: dict[str, Tensor] = {}
     end = 0
     for _ in range(n):
         tensor = _tensor(reader)
-        if tensor.name in found:
-            raise ValueError(f"tensor {tensor.name!r} stands there twice")
+        if tensor.name in tensors:
+            raise ValueError(f"tensor {tensor.name!r} appears twice")
         end = -(-end // alignment) * alignment
         if tensor.offset != end:
             raise ValueError(f"tensor {tensor.name!r} is at {tensor.offset}, not at {end}")
         end += tensor.nbytes
         if end > reader.size:
             raise EOFError(f"tensor {tensor.name!r} runs past the end of the file")
-        found[tensor.name] = tensor
+        tensors[tensor.name] = tensor
     data = -(-reader.offset // alignment) * alignment
-    if found and data + end > reader.size:
-        raise EOFError(f"its tensors need {data + end} bytes, it has {reader.size}")
-    return [msgspec.structs.replace(tensor, offset=data + tensor.offset) for tensor in found.values()]
+    if tensors and data + end > reader.size:
+        raise EOFError(f"its tensors need {data + end} bytes, but it has {reader.size}")
+    return [msgspec.structs.replace(tensor, offset=data + tensor.offset) for tensor in tensors.values()]
 
 
 def _tensor(reader: HeaderReader) -> Tensor:
-    """The next one; its offset is within the data."""
+    """Read the next tensor; its offset is relative to the start of the data."""
     name = reader.text()
     if not name or len(name) > MAX_TENSOR_NAME or not name.isascii() or not name.isprintable():
         raise ValueError("a tensor's name is empty, too long or not ASCII")
@@ -208,9 +212,9 @@ def _tensor(reader: HeaderReader) -> Tensor:
     if not 1 <= n_dims <= MAX_DIMENSIONS:
         raise ValueError(f"tensor {name!r} has {n_dims} dimensions")
     shape = tuple(reader.uint64() for _ in range(n_dims))
-    kind = TYPES.get(number := reader.uint32())
+    kind = TYPES.get(type_number := reader.uint32())
     if kind is None:
-        raise ValueError(f"tensor {name!r} has the unknown type {number}")
+        raise ValueError(f"tensor {name!r} has the unknown type {type_number}")
     check_type(name, n_dims, kind.name)
     elements = math.prod(shape)
     if not elements or elements > reader.size * kind.block or shape[0] % kind.block:

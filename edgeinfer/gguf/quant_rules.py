@@ -1,4 +1,4 @@
-"""Which type llama.cpp's quantizer gives a tensor: the rules of llama-quant.cpp, without an importance matrix."""
+"""Predicts the type that llama.cpp's quantizer gives a tensor: llama-quant.cpp without an importance matrix."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ BASE_TYPE = {
     "Q5_K_M": "Q5_K",
     "Q6_K": "Q6_K",
 }
-"""Quantization -> the type that most of its tensors have."""
+"""The type that most tensors of a quantization have."""
 
 SMALLER_BLOCKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-"""Where a row is no whole number of blocks of 256."""
+"""Replacement types for rows that are not a multiple of 256 elements."""
 
 
 class ModelTraits(msgspec.Struct, frozen=True):
-    """What the rules ask of the whole model.
+    """Describes a whole model as far as the rules depend on it.
 
     Attributes:
-        attention_layers: those that have attention.
-        group: query heads to a KV head in the first layer; 0 where that has none.
+        attention_layers: number of layers with attention.
+        group: query heads per KV head in the first layer; 0 if it has no attention.
         tied: the output matrix is the token embedding.
-        pure: llama-quantize's option of that name was given.
+        pure: quantized with llama-quantize's option of that name.
     """
 
     layers: int
@@ -43,7 +43,7 @@ class ModelTraits(msgspec.Struct, frozen=True):
 
 
 def tensor_type(quant: str, model: ModelTraits, name: str, shape: tuple[int, ...], index: int) -> str:
-    """`index` counts the tensors of this name, layer by layer."""
+    """Return the type of a tensor; `index` counts the tensors of this name, layer by layer."""
     if len(shape) == 1 or name in ("shortconv.conv.weight", "token_types.weight"):
         return "F32"
     base = BASE_TYPE[quant]

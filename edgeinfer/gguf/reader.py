@@ -1,4 +1,4 @@
-"""Reads GGUF's values one after the other from a file, or from what a server gives in ranges."""
+"""Reads GGUF's values one after another from a file, or from a server that answers ranges."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 
 FetchRange = Callable[[int, int], bytes]
-"""(offset, length) -> the bytes there; fewer only where the file ends."""
+"""Returns the bytes for (offset, length); fewer only at the end of the file."""
 
 Number = int | float
 Value = Number | str | list[Number]
@@ -20,28 +20,28 @@ SCALARS = {
 STRING, ARRAY, UINT64 = 8, 9, 10
 
 MAX_HEADER_BYTES = 1 << 26
-"""Bytes. The largest vocabularies, of 262,144 tokens, take 16 MB."""
+"""The largest vocabularies, of 262,144 tokens, take 16 MB."""
 
 MAX_TEXT_BYTES = 1 << 20
-"""Bytes. Longer ones are passed over: what they say is llama.cpp's to read."""
+"""Longer texts are skipped; only llama.cpp needs them."""
 
 MAX_TOTAL_TEXT_BYTES = 1 << 23
-"""Bytes of all texts that are kept."""
+"""Limit for all texts together."""
 
 MAX_LIST_LENGTH = 512
-"""Numbers in an array that is kept: one for each layer that llama.cpp can hold."""
+"""Longer arrays are skipped. llama.cpp has at most this many layers."""
 
 MAX_DISTINCT_TEXTS = 1 << 19
-"""Texts that are compared with each other."""
+"""Limit for an array whose texts must differ from each other."""
 
 MAX_CHUNK_BYTES = 1 << 23
 
 
 class HeaderReader:
-    """Raises ValueError where the file says what cannot be, EOFError where it breaks off."""
+    """Reads a header; raises ValueError for impossible values, and EOFError if the file is cut off."""
 
     def __init__(self, fetch: FetchRange, size: int, chunk: int) -> None:
-        """The first range to fetch has `chunk` bytes, each further one twice as many as the last."""
+        """Fetch `chunk` bytes first, and twice as many with each further range."""
         self.size = size
         self._fetch, self._chunk = fetch, chunk
         self._window, self._base, self._at = b"", 0, 0
@@ -53,9 +53,9 @@ class HeaderReader:
 
     def take(self, n: int) -> bytes:
         self._need(n)
-        found = self._window[self._at : self._at + n]
+        data = self._window[self._at : self._at + n]
         self._at += n
-        return found
+        return data
 
     def skip(self, n: int) -> None:
         self._check(n)
@@ -70,28 +70,28 @@ class HeaderReader:
         return int.from_bytes(self.take(8), "little")
 
     def text(self) -> str | None:
-        """None for one that is too long to keep."""
+        """Read a text; None if it was too long and has been skipped."""
         n = self.uint64()
         if n > MAX_TEXT_BYTES:
             self.skip(n)
             return None
         self._text += n
         if self._text > MAX_TOTAL_TEXT_BYTES:
-            raise ValueError(f"it has more than {MAX_TOTAL_TEXT_BYTES} bytes of text")
+            raise ValueError(f"its texts are longer than {MAX_TOTAL_TEXT_BYTES} bytes")
         return self.take(n).decode("utf-8", "replace")
 
     def value(self, kind: int) -> Value | None:
-        """A scalar, or a text; None for one that is too long to keep."""
+        """Read a scalar or a text; None if it was too long and has been skipped."""
         if kind == STRING:
             return self.text()
         form = _form(kind)
-        found: Number = form.unpack(self.take(form.size))[0]
-        return found
+        number: Number = form.unpack(self.take(form.size))[0]
+        return number
 
     def array(self, *, distinct: bool = False) -> tuple[int, list[Number] | None]:
-        """The number of its elements, and these if they are a few numbers.
+        """Read an array: its length, and its elements if they are a few numbers.
 
-        `distinct`: texts in it must differ; llama.cpp sees each up to its first zero.
+        With `distinct`, its texts must differ up to their first zero byte, where llama.cpp ends them.
         """
         kind, n = self.uint32(), self.uint64()
         if kind == STRING:
@@ -131,10 +131,10 @@ class HeaderReader:
             while len(seen) < n and at <= last and (end := at + 8 + length(window, at)[0]) <= last + 8:
                 text = window[at + 8 : end]
                 if b"\0" in text or not text:
-                    # As llama.cpp reads it, and what it calls one that is empty.
+                    # llama.cpp ends a text at its first zero byte, and gives empty ones this name.
                     text = text.partition(b"\0")[0] or b"[EMPTY_%d]" % len(seen)
                 if text in seen:
-                    raise ValueError(f"token {text[:40].decode('utf-8', 'replace')!r} stands there twice")
+                    raise ValueError(f"token {text[:40].decode('utf-8', 'replace')!r} appears twice")
                 seen.add(text)
                 at = end
             self.skip(at - self._at)
@@ -142,27 +142,29 @@ class HeaderReader:
     def _check(self, n: int) -> None:
         end = self.offset + n
         if end > self.size:
-            raise EOFError("a length runs past the end of the file")
+            raise EOFError("a length exceeds the rest of the file")
         if end > MAX_HEADER_BYTES:
-            raise ValueError(f"its header has more than {MAX_HEADER_BYTES} bytes")
+            raise ValueError(f"its header is longer than {MAX_HEADER_BYTES} bytes")
 
     def _need(self, n: int) -> None:
-        """Have the next `n` bytes in the window."""
+        """Make sure that the next `n` bytes are in the window."""
         rest = len(self._window) - self._at
         if rest >= n:
             return
         self._check(n)
         at = self._base + len(self._window)
         wanted = min(max(n - rest, self._chunk), self.size - at)
-        found = self._fetch(at, wanted)[:wanted]
-        if len(found) < n - rest:
-            raise EOFError(f"it ends after {at + len(found)} bytes of {self.size}")
-        self._window, self._base, self._at = self._window[self._at :] + found, self.offset, 0
+        data = self._fetch(at, wanted)[:wanted]
+        if len(data) < n - rest:
+            raise EOFError(f"it ends after {at + len(data)} of {self.size} bytes")
+        self._window, self._base, self._at = self._window[self._at :] + data, self.offset, 0
         self._chunk = min(2 * self._chunk, MAX_CHUNK_BYTES)
 
 
 def _form(kind: int) -> struct.Struct:
     form = SCALARS.get(kind)
     if form is None:
-        raise ValueError("an array of arrays" if kind == ARRAY else f"a value of unknown type {kind}")
+        raise ValueError(
+            "it has an array of arrays" if kind == ARRAY else f"it has a value of unknown type {kind}"
+        )
     return form

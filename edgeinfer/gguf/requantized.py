@@ -1,4 +1,4 @@
-"""The header of another quantization of the same model, foretold from one that was read."""
+"""Predicts the header of another quantization of a model from the header of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IN_LAYER = re.compile(r"blk\.(\d+)\.(.+)")
 
 
 def requantized(header: Header, quant: str) -> Header | None:
-    """What llama.cpp's quantizer would make of the file for `quant`; None where it is not known."""
+    """Return the header that llama.cpp's quantizer would write for `quant`; None if its rules are not known."""
     if quant not in BASE_TYPE:
         return None
     names = [tensor.name for tensor in header.tensors]
@@ -30,7 +30,7 @@ def requantized(header: Header, quant: str) -> Header | None:
     counts: Counter[str] = Counter()
     tensors = []
     end = header.size - sum(_padded(tensor.nbytes) for tensor in header.tensors)
-    for _, name, tensor in sorted(map(_placed, header.tensors), key=lambda found: found[0]):
+    for _, name, tensor in sorted(map(_placed, header.tensors), key=lambda placed: placed[0]):
         kind = tensor_type(quant, model, name, tensor.shape, counts[name])
         counts[name] += 1
         nbytes = row_bytes(kind, tensor.shape[0]) * math.prod(tensor.shape[1:])
@@ -40,9 +40,9 @@ def requantized(header: Header, quant: str) -> Header | None:
 
 
 def _placed(tensor: Tensor) -> tuple[int, str, Tensor]:
-    """Its layer, and its name within."""
-    found = IN_LAYER.fullmatch(tensor.name)
-    return (int(found[1]), found[2], tensor) if found else (-1, tensor.name, tensor)
+    """Return a tensor's layer, its name within the layer, and the tensor; layer -1 for all outside of them."""
+    match = IN_LAYER.fullmatch(tensor.name)
+    return (int(match[1]), match[2], tensor) if match else (-1, tensor.name, tensor)
 
 
 def _padded(nbytes: int) -> int:

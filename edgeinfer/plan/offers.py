@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.plan.offer import Offer
 from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec
-from edgeinfer.store.file_name import FILE_TYPES
 from edgeinfer.store.lookup import BUNDLED_MODEL
 from edgeinfer.store.predicted_header import predicted_header
 from edgeinfer.store.store import Store

@@ -13,8 +13,9 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.store.disk import decode_json, files_below
-from edgeinfer.store.file_name import FILE_TYPES, is_model_file, name_from_file, quant_from_file
+from edgeinfer.store.file_name import is_model_file, name_from_file, quant_from_file
 from edgeinfer.store.names import repo_problem
 
 Source = Literal["hf", "ollama", "lmstudio", "file"]

@@ -10,12 +10,13 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from edgeinfer.errors import StoreError
+from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.store import external_stores as foreign
 from edgeinfer.store.catalogue import ModelSpec, QuantFile, catalogue
 from edgeinfer.store.disk import sha256_of
 from edgeinfer.store.external_stores import ExternalFile, Source
-from edgeinfer.store.file_name import FILE_TYPES, NAMELESS, name_from_file, quant_from_file, quant_label, slug
+from edgeinfer.store.file_name import NAMELESS, name_from_file, quant_from_file, quant_label, slug
 from edgeinfer.store.lookup import header_roles
 from edgeinfer.store.store import LOCAL_OWNER, Store, StoredModel
 
