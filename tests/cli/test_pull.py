@@ -17,8 +17,8 @@ from edgeinfer.hub.ensure_installed import available_files, ensure_installed, mo
 from edgeinfer.hub.reference import ModelReference, parse_reference
 from edgeinfer.store.catalogue import catalogue
 from edgeinfer.store.store import Store
-from tests.store.test_quantize import write_model
 from tests.support.cli import Terminal, run
+from tests.support.f16_model import write_f16_model
 from tests.support.faulty_hub import COMMIT, REPO, FaultyHub, cut, refusal, serving, stall, status, wait_for
 
 OWN = f"""
@@ -38,7 +38,7 @@ files.F16 = {{ file = "Tiny-F16.gguf" }}
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("models") / "Tiny-F16.gguf"
-    write_model(path)
+    write_f16_model(path)
     return path.read_bytes()
 
 

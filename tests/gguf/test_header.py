@@ -1,3 +1,5 @@
+"""Reading headers of files: what they say, and which are refused."""
+
 from __future__ import annotations
 
 import re
@@ -14,61 +16,24 @@ from hypothesis import strategies as st
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.gguf.ggml_types import TYPES
 from edgeinfer.gguf.header import Header, Tensor, read_header
-
-MB = 1024**2
-STRING, ARRAY, UINT32 = 8, 9, 4
-FLOAT32, INT64, FLOAT64 = 6, 11, 12
-F32, Q8_0 = 0, 8
-
-
-def text(value: str | bytes) -> bytes:
-    data = value.encode() if isinstance(value, str) else value
-    return struct.pack("<Q", len(data)) + data
-
-
-def entry(key: str, kind: int, value: bytes) -> bytes:
-    return text(key) + struct.pack("<I", kind) + value
-
-
-def count(key: str, value: int) -> bytes:
-    return entry(key, UINT32, struct.pack("<I", value))
-
-
-NEEDED = (
-    entry("general.architecture", STRING, text("a")),
-    count("a.block_count", 2),
-    count("a.context_length", 256),
-    count("a.embedding_length", 64),
+from tests.support.gguf_bytes import (
+    ARRAY,
+    FLOAT32,
+    FLOAT64,
+    INT64,
+    MB,
+    NEEDED,
+    Q8_0,
+    STRING,
+    UINT32,
+    count,
+    entry,
+    header,
+    model,
+    raw,
+    tensor,
+    text,
 )
-"""What each model's header has."""
-
-
-def raw(*entries: bytes, keys: int | None = None, version: int = 3, tensors: int = 0) -> bytes:
-    """A GGUF header of these entries alone, true to the format unless told otherwise."""
-    n = len(entries) if keys is None else keys
-    return b"GGUF" + struct.pack("<IQQ", version, tensors, n) + b"".join(entries)
-
-
-def header(*entries: bytes, tensors: int = 0) -> bytes:
-    """A header of a model with these entries too."""
-    return raw(*NEEDED, *entries, tensors=tensors)
-
-
-def tensor(
-    name: str | bytes = "t",
-    shape: tuple[int, ...] = (64,),
-    kind: int = F32,
-    offset: int = 0,
-    dims: int | None = None,
-) -> bytes:
-    n = len(shape) if dims is None else dims
-    return text(name) + struct.pack(f"<I{len(shape)}QIQ", n, *shape, kind, offset)
-
-
-def model(*tensors: bytes, entries: tuple[bytes, ...] = (), data: int = 4096) -> bytes:
-    """A file with these tensors, and so many bytes of data."""
-    start = header(*entries, tensors=len(tensors)) + b"".join(tensors)
-    return start + bytes(-len(start) % 32) + bytes(data)
 
 
 def read(path: Path, data: bytes) -> Header:
@@ -279,7 +244,7 @@ def test_a_download_that_broke_off_is_refused(kept: int, file: Path, model_file:
     [
         ((), "general.architecture is missing"),
         ((entry("general.architecture", UINT32, NUMBER),), "general.architecture is missing"),
-        (NEEDED[:1], "a.block_count is missing: it holds no language model"),
+        (NEEDED[:1], "a.block_count is missing: it is not a language model"),
         (NEEDED[:3], "a.embedding_length is missing"),
         ((NEEDED[0], count("a.block_count", 0), *NEEDED[2:]), "a.block_count is 0"),
         ((NEEDED[0], count("a.block_count", 513), *NEEDED[2:]), "a.block_count is 513"),
@@ -298,7 +263,7 @@ def test_a_download_that_broke_off_is_refused(kept: int, file: Path, model_file:
             ),
             "8 experts in 3 groups",
         ),
-        ((*NEEDED, count("a.nextn_predict_layers", 3)), "more layers for prediction"),
+        ((*NEEDED, count("a.nextn_predict_layers", 3)), "more prediction layers"),
         (
             (*NEEDED, entry("a.attention.layer_norm_epsilon", FLOAT32, struct.pack("<f", float("nan")))),
             "layer_norm_epsilon is nan",
@@ -366,9 +331,9 @@ def test_heads_of_a_known_architecture_have_one_size(file: Path) -> None:
 @pytest.mark.parametrize(
     ("tokens", "told"),
     [
-        (("a", "b", "a"), "token 'a' stands there twice"),
-        (("a\0b", "a\0c"), "token 'a' stands there twice"),
-        (("", "[EMPTY_0]"), "token '[EMPTY_0]' stands there twice"),
+        (("a", "b", "a"), "token 'a' appears twice"),
+        (("a\0b", "a\0c"), "token 'a' appears twice"),
+        (("", "[EMPTY_0]"), "token '[EMPTY_0]' appears twice"),
     ],
 )
 def test_tokens_that_are_the_same_to_llama_cpp_are_refused(
@@ -421,7 +386,7 @@ def test_tensors_are_found_where_they_lie(file: Path) -> None:
         ((tensor("a.bias", kind=Q8_0),), "'a.bias' has the type Q8_0"),
         ((tensor("a_norm.weight", (64, 2), Q8_0),), "'a_norm.weight' has the type Q8_0"),
         ((tensor("a.weight", (64, 2), 24),), "'a.weight' has the type I8"),
-        ((tensor("x"), tensor("x", offset=256)), "'x' stands there twice"),
+        ((tensor("x"), tensor("x", offset=256)), "'x' appears twice"),
         ((tensor(offset=32),), "is at 32, not at 0"),
         ((tensor("x"), tensor("y", offset=128)), "'y' is at 128, not at 256"),
         ((tensor("x"), tensor("y", offset=288)), "'y' is at 288, not at 256"),

@@ -1,3 +1,5 @@
+"""Reading the header of a file through a server's ranges."""
+
 from __future__ import annotations
 
 import struct
@@ -7,9 +9,7 @@ import pytest
 
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.gguf.header import read_header, read_remote_header
-from tests.gguf.test_gguf import ARRAY, STRING, UINT32, count, entry, header, text
-
-MB = 1024**2
+from tests.support.gguf_bytes import ARRAY, MB, STRING, UINT32, count, entry, header, text
 
 
 class Server:
@@ -83,7 +83,7 @@ def test_a_server_that_gives_less_is_told(model_file: Path) -> None:
     """By the name that the caller has for the file."""
     data = model_file.read_bytes()
     with pytest.raises(
-        ModelLoadFailed, match="nano-Q8_0 is not a sound GGUF file: it ends after 1000 bytes"
+        ModelLoadFailed, match="nano-Q8_0 is not a valid GGUF file: it ends after 1000 of"
     ) as e:
         read_remote_header(lambda offset, _: data[offset:1000], len(data), "nano-Q8_0")
     assert "is the download complete?" == e.value.hint

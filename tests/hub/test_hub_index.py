@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound, Offline, SettingsError
-from edgeinfer.hub.endpoint import PUBLIC_HUB, Endpoint, RetryPolicy, hub_endpoint
+from edgeinfer.errors import DownloadFailed, ModelNotFound, Offline
+from edgeinfer.hub.endpoint import Endpoint, RetryPolicy
 from edgeinfer.hub.hub_index import catalogue_files, repo_files
 from edgeinfer.store.catalogue import ModelSpec, QuantFile
-from edgeinfer.store.file_name import quant_label
-from tests.support.faulty_hub import COMMIT, REPO, Answer, FaultyHub, refusal, serving
+from tests.support.faulty_hub import COMMIT, REPO, Answer, FaultyHub, serving
 
 HURRY = RetryPolicy(read_timeout=0.5, max_attempts=2, backoff=0.01, max_backoff=0.05, max_retry_after=1)
 FILES = {
@@ -114,83 +112,6 @@ def test_a_repository_without_a_model_says_so(hub: FaultyHub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("file", "quant"),
-    [
-        ("DeepSeek-R1-Distill-Qwen-1.5B-Q4_K_M.gguf", "Q4_K_M"),
-        ("qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", "Q4_K_M"),
-        ("nomic-embed-text-v1.5.f16.gguf", "F16"),
-        ("qwen-fp16.gguf", "F16"),
-        ("model-BF16.gguf", "BF16"),
-        ("Qwen3-UD-Q4_K_XL.gguf", "UD-Q4_K_XL"),
-        ("x.IQ4_NL.gguf", "IQ4_NL"),
-        ("BF16/gpt-oss-mxfp4.gguf", "MXFP4"),
-        ("Q4_0.gguf", "Q4_0"),
-        ("Qwen3-0.6B.gguf", "GGUF"),
-        ("MonoQ4_0x.gguf", "GGUF"),
-    ],
-)
-def test_the_quantization_is_read_from_the_name(file: str, quant: str) -> None:
-    """As publishers write it."""
-    assert quant_label(file) == quant
-
-
-REFUSALS = [
-    (refusal(401, "GatedRepo"), None, Forbidden, "only for those who accepted its licence", "accept the licence at"),
-    (refusal(403, "GatedRepo"), "hf_x", Forbidden, "accepted its licence", "ask for access at"),
-    (refusal(404, "RepoNotFound"), None, ModelNotFound, f"has no model {REPO}", "is it spelt right"),
-    (refusal(401, "RepoNotFound"), None, ModelNotFound, "or shows it to others only", "set HF_TOKEN"),
-    (refusal(404, "RevisionNotFound"), None, ModelNotFound, "no such revision", "/commits"),
-    (refusal(403, "Other"), "hf_x", Forbidden, "refuses someone/Nano-GGUF: so it is", "HF_TOKEN"),
-    (refusal(418, "Other"), None, DownloadFailed, "answers 418", ""),
-    (
-        Answer(401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
-        "hf_x",
-        Forbidden,
-        "does not accept the token",
-        "HF_TOKEN",
-    ),
-    (
-        Answer(401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
-        None,
-        Forbidden,
-        "wants a key",
-        "HF_TOKEN",
-    ),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("answer", "token", "cls", "message", "hint"), REFUSALS)
-def test_a_refusal_says_what_to_do(
-    hub: FaultyHub, answer: Answer, token: str | None, cls: type[EdgeinferError], message: str, hint: str
-) -> None:
-    """At once: it will not get better by asking again."""
-    hub.first_answers = [answer]
-    with pytest.raises(cls) as error:
-        repo_files(REPO, hub=at(hub, token))
-    assert type(error.value) is cls
-    assert message in error.value.message
-    assert hint in (error.value.hint or "")
-    assert len(hub.requests) == 1
-
-
-def test_logging_in_is_for_the_public_hub(hub: FaultyHub) -> None:
-    """Its command knows no other; elsewhere the key is a variable."""
-    from edgeinfer.hub.connection import HubConnection
-
-    public = HubConnection(Endpoint())._refusal(401, "GatedRepo", "", "huggingface.co", REPO)
-    assert public.hint == f"accept the licence at {PUBLIC_HUB}/{REPO}, then: hf auth login (or set HF_TOKEN)"
-
-
-def test_what_the_server_says_is_no_command_to_the_terminal(hub: FaultyHub) -> None:
-    """Nor more than a line."""
-    hub.first_answers = [Answer(403, {"X-Error-Message": "a\x1b[31mred" + "x" * 1000})]
-    with pytest.raises(Forbidden) as error:
-        repo_files(REPO, hub=at(hub))
-    assert "\x1b" not in error.value.message
-    assert len(error.value.message) < 400
-
-
-@pytest.mark.parametrize(
     "body",
     [
         b"<html>",
@@ -231,56 +152,3 @@ def test_a_question_is_asked_again_a_few_times(hub: FaultyHub) -> None:
     hub.first_answers = [Answer(500, {})] * 10
     with pytest.raises(DownloadFailed, match=r"answers 500 \(tried 3 times\)"):
         repo_files(REPO, hub=at(hub))
-
-
-def test_the_environment_names_the_hub(tmp_path: Path) -> None:
-    """By the client's own variables."""
-    found = hub_endpoint(environ={})
-    assert (found.url, found.offline, found.retry_policy) == (PUBLIC_HUB, False, RetryPolicy())
-    found = hub_endpoint(
-        environ={
-            "HF_ENDPOINT": "http://board:11436/",
-            "HF_TOKEN": " key \n",
-            "HF_HUB_DOWNLOAD_TIMEOUT": "7",
-            "HF_HUB_OFFLINE": "0",
-        }
-    )
-    assert (found.url, found.host, found.token) == ("http://board:11436", "board:11436", "key")
-    assert (found.retry_policy.read_timeout, found.offline, found.public) == (7, False, False)
-    assert hub_endpoint(environ={"HF_HUB_OFFLINE": "1"}).offline
-    assert hub_endpoint(environ={"TRANSFORMERS_OFFLINE": "true"}).offline
-    assert hub_endpoint(offline=True, environ={}).offline
-
-
-def test_a_kept_token_is_for_the_public_hub_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """HF_ENDPOINT may be a neighbour's board, without TLS."""
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_kept")
-    assert hub_endpoint(environ={}).token == "hf_kept"
-    assert hub_endpoint(environ={"HF_ENDPOINT": "http://board:11436"}).token is None
-    assert hub_endpoint(environ={"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}).token is None
-    assert hub_endpoint(offline=True, environ={"HF_TOKEN": "x"}).token is None
-
-
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"HF_ENDPOINT": "board:11436"},
-        {"HF_ENDPOINT": "ftp://board"},
-        {"HF_ENDPOINT": "http://"},
-        {"HF_ENDPOINT": "http://board:99999"},
-        {"HF_ENDPOINT": "http://[board"},
-        {"HF_ENDPOINT": "http://me:secret@board"},
-        {"HF_ENDPOINT": "http://board/?x"},
-        {"HF_TOKEN": "secret\r\nX-Evil: 1"},
-        {"HF_TOKEN": "sécret"},
-        {"HF_HUB_DOWNLOAD_TIMEOUT": "soon"},
-        {"HF_HUB_DOWNLOAD_TIMEOUT": "-1"},
-        {"HF_HUB_DOWNLOAD_TIMEOUT": "inf"},
-    ],
-)
-def test_variables_that_make_no_sense_are_refused(environ: dict[str, str]) -> None:
-    """By name, and without the secret in them."""
-    with pytest.raises(SettingsError) as error:
-        hub_endpoint(environ=environ)
-    assert error.value.param in environ
-    assert "cret" not in f"{error.value} {error.value.hint}"

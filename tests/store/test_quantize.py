@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import gguf
-import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -17,52 +15,15 @@ from edgeinfer.gguf.header import read_header
 from edgeinfer.gguf.requantized import requantized
 from edgeinfer.store.quantize import REQUIRED_MEMORY, can_make, check_memory, quantize, source_for
 from edgeinfer.store.store import Store, StoredModel
+from tests.support.f16_model import write_f16_model
 
 REPO, COMMIT = "someone/Tiny-GGUF", "c" * 40
-
-
-def write_model(path: Path, arch: str = "llama", layers: int = 9) -> None:
-    """A model of random weights in F16: 9 layers, so that the rules for first and last ones show."""
-    size, vocabulary = 256, 64
-    writer = gguf.GGUFWriter(path, arch)
-    writer.add_context_length(512)
-    writer.add_embedding_length(size)
-    writer.add_block_count(layers)
-    writer.add_feed_forward_length(size)
-    writer.add_head_count(4)
-    writer.add_head_count_kv(2)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_file_type(1)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list([f"t{i}" for i in range(vocabulary)])
-    writer.add_token_merges([])
-    random = np.random.default_rng(0)
-
-    def add(name: str, *shape: int) -> None:
-        values = (
-            random.standard_normal(shape, dtype=np.float32) if len(shape) > 1 else np.ones(shape, np.float32)
-        )
-        writer.add_tensor(name, values.astype(np.float16) if len(shape) > 1 else values)
-
-    add("token_embd.weight", vocabulary, size)
-    add("output_norm.weight", size)
-    for layer in range(layers):
-        add(f"blk.{layer}.attn_norm.weight", size)
-        add(f"blk.{layer}.ffn_norm.weight", size)
-        for name, rows in (("attn_q", 256), ("attn_k", 128), ("attn_v", 128), ("attn_output", 256)):
-            add(f"blk.{layer}.{name}.weight", rows, size)
-        for name in ("ffn_gate", "ffn_up", "ffn_down"):
-            add(f"blk.{layer}.{name}.weight", size, size)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "Tiny-F16.gguf"
-    write_model(path)
+    write_f16_model(path)
     return path
 
 
@@ -164,7 +125,7 @@ def test_too_little_memory_is_said_before(file: Path, store: Store) -> None:
 
 def test_llama_cpp_s_words_are_passed_on(tmp_path: Path, store: Store) -> None:
     """A sound file may still be none that it knows."""
-    write_model(tmp_path / "Odd-F16.gguf", arch="nonsense")
+    write_f16_model(tmp_path / "Odd-F16.gguf", arch="nonsense")
     source = imported(store, tmp_path / "Odd-F16.gguf")
     with pytest.raises(QuantizeFailed, match="unknown model architecture: 'nonsense'"):
         quantize(source, "Q4_0", store)

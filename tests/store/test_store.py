@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -16,41 +15,14 @@ import pytest
 
 from edgeinfer.errors import StoreBusy, StoreError
 from edgeinfer.settings import Settings
-from edgeinfer.store.store import Store, StoredModel, model_problem, store_root
+from edgeinfer.store.store import Store, model_problem, store_root
 from tests.support.paths import ROOT
-
-REPO = "owner/some-GGUF"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-LATER = "f" * 40
-DATA = b"GGUF" + bytes(3000)
+from tests.support.stored import COMMIT, DATA, LATER, REPO, adopt, stored
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
-
-
-def stored(data: bytes = DATA, **fields: Any) -> StoredModel:
-    found = StoredModel(
-        name="some",
-        quant="Q4_0",
-        path=Path("/nowhere"),
-        size=len(data),
-        sha256=hashlib.sha256(data).hexdigest(),
-        repo=REPO,
-        revision=COMMIT,
-        file="some-Q4_0.gguf",
-        origin="hub",
-    )
-    return StoredModel(
-        **{name: fields.get(name, getattr(found, name)) for name in StoredModel.__struct_fields__}
-    )
-
-
-def adopt(store: Store, data: bytes = DATA, **fields: Any) -> StoredModel:
-    partial = store.incoming(REPO, fields.get("revision", COMMIT)) / "partial"
-    partial.write_bytes(data)
-    return store.adopt(partial, stored(data, **fields))
 
 
 def files(store: Store) -> set[str]:
@@ -110,7 +82,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from tests.store.test_store import DATA, REPO, COMMIT, stored
+from tests.support.stored import DATA, REPO, COMMIT, stored
 from edgeinfer.store.store import Store
 
 def run(root, kill_at):
@@ -170,7 +142,7 @@ ADOPTER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from tests.store.test_store import adopt
+from tests.support.stored import adopt
 from edgeinfer.store.store import Store
 for number in range(20):
     adopt(Store(Path(sys.argv[1])), quant=f"Q{{number}}", file=sys.argv[2] + f"{{number}}.gguf")
