@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.bench.measure import Measured, bench
 from edgeinfer.bench.synthetic import layer_bytes, layer_weights, write
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration, Rates, fingerprint
 from edgeinfer.plan.gpu import placement
@@ -81,7 +81,7 @@ class _Side:
         self._size = size
         best = threads(profile, None)
         self._cores = sum(len(cores.cpus) for cores in profile.cpus)
-        self._config = EngineConfig(
+        self._config = LlamaConfig(
             model=str(self._path),
             name="noise",
             ctx=1024,
@@ -122,7 +122,7 @@ class _Side:
             self._note(f"{count} threads: {found[count]:.1f} tok/s")
         return found
 
-    async def _time(self, kind: str, size: int, config: EngineConfig | None = None) -> _Timed:
+    async def _time(self, kind: str, size: int, config: LlamaConfig | None = None) -> _Timed:
         self._note(f"{self._where}, {kind} …")
         written, layers = write(self._path, kind, size)
         try:

@@ -10,10 +10,10 @@ from contextlib import aclosing, asynccontextmanager
 
 import msgspec
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import Worker
 from edgeinfer.backends.llama_cpp.in_flight import Asked
 from edgeinfer.backends.llama_cpp.messages import Generate, Step
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.inference.output import Finish
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import ModelInfo
@@ -65,7 +65,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(config: EngineConfig, timeout: float = 600.0) -> AsyncIterator[Bench]:
+async def bench(config: LlamaConfig, timeout: float = 600.0) -> AsyncIterator[Bench]:
     """A worker for as long as it is measured.
 
     Raises:

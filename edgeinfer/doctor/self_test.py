@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import Worker
 from edgeinfer.bench.measure import Bench
 from edgeinfer.doctor.finding import Finding, from_error
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError
 
 CHECK = "self-test"
@@ -18,7 +18,7 @@ LIMIT = 120.0
 PROMPT, ANSWER = 16, 16
 
 
-def self_test(config: EngineConfig, fix: str, limit: float = LIMIT) -> list[Finding]:
+def self_test(config: LlamaConfig, fix: str, limit: float = LIMIT) -> list[Finding]:
     """`config`: of the bundled model. `fix`: how to build llama.cpp anew."""
     try:
         rate = asyncio.run(asyncio.wait_for(_rate(config), limit))
@@ -30,7 +30,7 @@ def self_test(config: EngineConfig, fix: str, limit: float = LIMIT) -> list[Find
     return [Finding(CHECK, "ok", f"the bundled model answers, {rate:.0f} tok/s")]
 
 
-async def _rate(config: EngineConfig) -> float:
+async def _rate(config: LlamaConfig) -> float:
     worker = Worker(config)
     try:
         await worker.start()

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from edgeinfer import settings
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.doctor import daemon, service
 from edgeinfer.doctor.daemon import Answer
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, SettingsError
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.plan import Plan, calibration, plan
@@ -107,7 +107,7 @@ class Site:
             return e
 
     @cached_property
-    def bundled(self) -> EngineConfig:
+    def bundled(self) -> LlamaConfig:
         """How the bundled model runs here, with as little memory as it can do with."""
         small = Settings(model=BUNDLED_MODEL, ctx=512, parallel=1)
         return plan(find_model(BUNDLED_MODEL, self.store), self.profile, small).config

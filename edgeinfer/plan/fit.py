@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator
 import msgspec
 from msgspec.structs import replace
 
-from edgeinfer.engine.config import EngineConfig, KVType, Layout, slots
+from edgeinfer.backends.llama_cpp.config import KVType, LlamaConfig
+from edgeinfer.engine.config import Layout, num_slots
 from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
@@ -67,7 +68,7 @@ class Budget(msgspec.Struct, frozen=True):
 class Fit(msgspec.Struct, frozen=True):
     """A configuration and its memory. `fits` None: not known."""
 
-    config: EngineConfig
+    config: LlamaConfig
     memory: MemoryEstimate
     fits: bool | None
 
@@ -81,7 +82,7 @@ def budget(profile: HardwareProfile, placement: Placement, limit: int | None = N
 
 
 def fit(
-    base: EngineConfig,
+    base: LlamaConfig,
     header: Header | None,
     settings: Settings,
     budget: Budget,
@@ -109,13 +110,13 @@ def fit(
 
 
 def ladder(
-    base: EngineConfig,
+    base: LlamaConfig,
     header: Header | None,
     settings: Settings,
     budget: Budget,
     isa: Collection[str],
     gpu: Gpu | None,
-) -> Iterator[EngineConfig]:
+) -> Iterator[LlamaConfig]:
     """Configurations, the best first. What is given up, in this order: answers at once, streams, the exact KV cache,
     repacked weights, layers on the GPU.
     """
@@ -130,7 +131,7 @@ def ladder(
 
 
 def _gpu_layers(
-    base: EngineConfig, header: Header | None, settings: Settings, budget: Budget, gpu: Gpu | None
+    base: LlamaConfig, header: Header | None, settings: Settings, budget: Budget, gpu: Gpu | None
 ) -> Iterator[int]:
     """All; as many as fit with the smallest exact KV cache, if that is a good part of them; none."""
     if settings.gpu_layers is not None:
@@ -153,8 +154,8 @@ def _gpu_layers(
 
 
 def _loaded(
-    base: EngineConfig, header: Header | None, isa: Collection[str], gpu: Gpu | None
-) -> Iterator[EngineConfig]:
+    base: LlamaConfig, header: Header | None, isa: Collection[str], gpu: Gpu | None
+) -> Iterator[LlamaConfig]:
     """With copies of the weights that are repacked; then without, where there are any."""
     copies = estimate(header, base, isa)
     mapped = copies.repacked <= COPIED * (copies.repacked + copies.weights) or bool(gpu and gpu.shared)
@@ -164,8 +165,8 @@ def _loaded(
 
 
 def _caches(
-    base: EngineConfig, header: Header | None, settings: Settings, budget: Budget
-) -> Iterator[EngineConfig]:
+    base: LlamaConfig, header: Header | None, settings: Settings, budget: Budget
+) -> Iterator[LlamaConfig]:
     """The KV cache in streams, then in a pool, each for fewer and fewer answers at once."""
     token = kv_token_bytes(header, base.kv_type)
     share = None if budget.usable is None or base.gpu_layers else KV_SHARE * budget.usable
@@ -173,7 +174,7 @@ def _caches(
     exact = settings.kv_type is not None or base.kv_type not in QUANTIZED
     if settings.layout == "streams" or (not unified and exact):
         for parallel in _counts(settings):
-            config = _with(base, settings, "streams", parallel, slots("streams", parallel) * base.ctx)
+            config = _with(base, settings, "streams", parallel, num_slots("streams", parallel) * base.ctx)
             if settings.layout or share is None or config.cells * token <= share:
                 yield config
     if settings.layout == "streams":
@@ -202,7 +203,7 @@ def _pools(ctx: int, settings: Settings) -> Iterator[tuple[int, int]]:
     yield settings.parallel, ctx
 
 
-def _with(base: EngineConfig, settings: Settings, layout: Layout, parallel: int, cells: int) -> EngineConfig:
+def _with(base: LlamaConfig, settings: Settings, layout: Layout, parallel: int, cells: int) -> LlamaConfig:
     flash = settings.flash_attention
     if flash is None:
         flash = layout == "unified" or base.kv_type in QUANTIZED

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from edgeinfer.engine.config import EngineConfig, KVType
+from edgeinfer.backends.llama_cpp.config import KVType, LlamaConfig
 from edgeinfer.gguf.header import Header
 from edgeinfer.plan.network import Network, network
 from edgeinfer.plan.repack import repacked_bytes
@@ -99,7 +99,7 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
 
 def estimate(
     header: Header | None,
-    config: EngineConfig,
+    config: LlamaConfig,
     isa: Collection[str] = (),
     *,
     api: str | None = None,
@@ -148,7 +148,7 @@ def estimate(
     )
 
 
-def _weights(header: Header, config: EngineConfig, isa: Collection[str]) -> MemoryEstimate:
+def _weights(header: Header, config: LlamaConfig, isa: Collection[str]) -> MemoryEstimate:
     """The weights alone, where they lie and how often."""
     if not header.tensors:  # a header that does not list them
         there = header.size if config.gpu_layers else 0
@@ -205,7 +205,7 @@ def kv_token_bytes(header: Header | None, kv_type: KVType) -> int:
     return round(sum(net.kv_heads) * (net.key + net.value) * KV_BYTES[kv_type])
 
 
-def cells(config: EngineConfig) -> int:
+def cells(config: LlamaConfig) -> int:
     """Tokens that llama.cpp reserves the KV cache for."""
     return config.slots * padded(config.ctx) if config.layout == "streams" else padded(config.cells)
 
@@ -215,7 +215,7 @@ def padded(n: int) -> int:
     return (n + 255) // 256 * 256
 
 
-def compute_bytes(net: Network, config: EngineConfig) -> tuple[int, int, int]:
+def compute_bytes(net: Network, config: LlamaConfig) -> tuple[int, int, int]:
     """Bytes of llama.cpp's compute buffer, of its output buffer, and of the CPU's scratch space.
 
     The compute buffer holds the widest point of the graph for a full ubatch: attention scores (without flash

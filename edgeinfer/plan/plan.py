@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import DoesNotFit, SettingsError
 from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile, detect
@@ -38,7 +38,7 @@ class Plan(msgspec.Struct, frozen=True):
         backend: what computes.
     """
 
-    config: EngineConfig
+    config: LlamaConfig
     reasons: list[str]
     tool_format: str | None = None
     memory: MemoryEstimate = MemoryEstimate(0)
@@ -81,7 +81,7 @@ def plan(
     header = model.header
     place = _place(profile, settings)
     threading = threads(profile, header, calibration, settings.threads)
-    base = EngineConfig(
+    base = LlamaConfig(
         model=model.path,
         name=model.name,
         ctx=_ctx(header, settings),
@@ -128,7 +128,7 @@ def _ctx(header: Header | None, settings: Settings) -> int:
     return min(trained, settings.ctx) if trained else settings.ctx
 
 
-def _check(base: EngineConfig, settings: Settings) -> None:
+def _check(base: LlamaConfig, settings: Settings) -> None:
     """Settings that contradict each other."""
     if settings.cells is not None and settings.layout == "streams":
         raise SettingsError(

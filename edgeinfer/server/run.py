@@ -23,10 +23,10 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from edgeinfer import log
 from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import Shelf
 from edgeinfer.backends.llama_cpp.safe_mode import Fallbacks
 from edgeinfer.chat.tools.detect import MARKERS
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import (
     CannotListen,
     DoesNotFit,
@@ -115,7 +115,7 @@ def _own_folder(settings: Settings) -> Path:
     return DAEMON_STATE if str(DAEMON_STATE) in given else Store.of(settings).root
 
 
-def _replanned(settings: Settings) -> EngineConfig | None:
+def _replanned(settings: Settings) -> LlamaConfig | None:
     """How to load the model on the machine as it is now."""
     try:
         return make_plan(settings).config

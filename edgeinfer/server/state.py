@@ -13,9 +13,9 @@ import msgspec
 from starlette.requests import Request
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.chat.template_renderer import TemplateRenderer
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelNotFound, ShuttingDown, WorkerDied
 from edgeinfer.grammar.compiler import GrammarCompiler
 from edgeinfer.grammar.source import Grammar
@@ -50,7 +50,7 @@ class Choices(msgspec.Struct, frozen=True):
         tool_format: how the model writes tool calls, where its template does not show it.
     """
 
-    config: EngineConfig
+    config: LlamaConfig
     reasons: Sequence[str] = ()
     sources: dict[str, str] = {}
     tool_format: str | None = None

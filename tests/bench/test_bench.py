@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.bench.calibrate import TYPES, calibrate
 from edgeinfer.bench.measure import bench
 from edgeinfer.bench.synthetic import layer_bytes, layer_weights, write
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.gguf.header import read_header
 from edgeinfer.hardware import detect
 from edgeinfer.plan.calibration import load, save
@@ -34,7 +34,7 @@ def test_a_model_of_noise_is_a_sound_file_of_one_type(kind: str, tmp_path: Path)
 async def test_llama_cpp_computes_a_model_of_noise(tmp_path: Path) -> None:
     path = tmp_path / "noise.gguf"
     write(path, "Q4_0", 1)
-    config = EngineConfig(model=str(path), name="noise", ctx=256, parallel=2, cells=768, ubatch=64)
+    config = LlamaConfig(model=str(path), name="noise", ctx=256, parallel=2, cells=768, ubatch=64)
     async with bench(config) as worker:
         alone = await worker.measure(32, 8)
         assert alone.prompt_rate > 0

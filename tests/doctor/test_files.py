@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.safe_mode import Fallbacks, remembered
 from edgeinfer.doctor import access, configuration, fallbacks, permissions, store
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.store import Disk
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import SettingsError
 from edgeinfer.server.run import FALLBACKS
 from edgeinfer.service import readable
@@ -194,8 +194,8 @@ def test_what_the_services_user_cannot_read(tmp_path: Path, monkeypatch: pytest.
 
 def safer_file(path: Path, model: Path) -> Path:
     """As a worker leaves it that died of SIGILL with repacked weights."""
-    wanted = EngineConfig(model=str(model), name="tiny", threads=4)
-    proved = EngineConfig(model=str(model), name="tiny", threads=1, repack=False)
+    wanted = LlamaConfig(model=str(model), name="tiny", threads=4)
+    proved = LlamaConfig(model=str(model), name="tiny", threads=1, repack=False)
     Fallbacks(path).remember(wanted, proved, "SIGILL in the self-test")
     return path
 

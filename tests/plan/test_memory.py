@@ -15,7 +15,7 @@ import pytest
 from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import Model
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.gguf.header import Header, Tensor, read_header
 from edgeinfer.gguf.reader import Value
 from edgeinfer.hardware import detect
@@ -33,11 +33,11 @@ LLAMA_1B = Network(2, 2048, 32, (8, 8), 64, 64, 8192, 512)
 QWEN3_0_6B = Network(2, 1024, 16, (8, 8), 128, 128, 3072, 512)
 
 
-def config(**values: Any) -> EngineConfig:
-    return EngineConfig(**{"model": "/m.gguf", "name": "m", "batch": 512, **values})
+def config(**values: Any) -> LlamaConfig:
+    return LlamaConfig(**{"model": "/m.gguf", "name": "m", "batch": 512, **values})
 
 
-def streams(ctx: int, parallel: int, ubatch: int, flash: bool = False) -> EngineConfig:
+def streams(ctx: int, parallel: int, ubatch: int, flash: bool = False) -> LlamaConfig:
     return config(
         ctx=ctx,
         parallel=parallel,
@@ -48,7 +48,7 @@ def streams(ctx: int, parallel: int, ubatch: int, flash: bool = False) -> Engine
     )
 
 
-def pool(cells: int, parallel: int, ubatch: int, flash: bool = True) -> EngineConfig:
+def pool(cells: int, parallel: int, ubatch: int, flash: bool = True) -> LlamaConfig:
     return config(
         ctx=4096, parallel=parallel, layout="unified", cells=cells, ubatch=ubatch, flash_attention=flash
     )
@@ -75,7 +75,7 @@ def pool(cells: int, parallel: int, ubatch: int, flash: bool = True) -> EngineCo
     ],
 )
 def test_the_compute_buffer_has_the_size_that_llama_cpp_reports(
-    net: Network, how: EngineConfig, mib: float
+    net: Network, how: LlamaConfig, mib: float
 ) -> None:
     """As "sched_reserve: CPU compute buffer size" says."""
     assert mib * MIB == pytest.approx(compute_bytes(net, how)[0], rel=0.01)
@@ -89,7 +89,7 @@ def test_the_compute_buffer_has_the_size_that_llama_cpp_reports(
         (R1_1_5B, streams(4096, 1, 128), 1.16),
     ],
 )
-def test_the_logits_have_the_size_that_llama_cpp_reports(net: Network, how: EngineConfig, mib: float) -> None:
+def test_the_logits_have_the_size_that_llama_cpp_reports(net: Network, how: LlamaConfig, mib: float) -> None:
     """As "llama_context: CPU output buffer size" says: a row for each slot."""
     assert mib * MIB == pytest.approx(compute_bytes(net, how)[1], rel=0.01)
 
@@ -140,7 +140,7 @@ def q4_0(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_loaded_model_takes_what_was_estimated(
     quantized: bool,
     mmap: bool,
-    how: EngineConfig,
+    how: LlamaConfig,
     model_file: Path,
     q4_0: Path,
     llama_log: LogCapture,

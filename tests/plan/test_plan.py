@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound, SettingsError
 from edgeinfer.gguf.header import Header
 from edgeinfer.gguf.reader import Value
@@ -50,7 +50,7 @@ def planned(profile: HardwareProfile | None = None, *, of: LocalModel | None = N
 
 def config(
     profile: HardwareProfile | None = None, *, of: LocalModel | None = None, **settings: Any
-) -> EngineConfig:
+) -> LlamaConfig:
     return planned(profile, of=of, **settings).config
 
 

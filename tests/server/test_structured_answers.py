@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.chat.reasoning import TAGS, Thinking
 from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
 from edgeinfer.chat.tools.detect import FORMATS, MARKERS
 from edgeinfer.chat.tools.tool import choose, read_tools
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.grammar.compiler import GrammarCompiler
 from edgeinfer.grammar.source import Grammar, GrammarSource
@@ -189,7 +189,7 @@ def bundled(model_file: Any, llama_log: Any) -> Any:
     from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
     from edgeinfer.backends.llama_cpp.binding.model import Model
 
-    settings = EngineConfig(model=str(model_file), name="nano", ctx=512, parallel=8, cells=9 * 512, threads=1)
+    settings = LlamaConfig(model=str(model_file), name="nano", ctx=512, parallel=8, cells=9 * 512, threads=1)
     model = Model(settings, llama_log)
     model.vocab.show(MARKERS)
     backend = LlamaBackend(model, settings)

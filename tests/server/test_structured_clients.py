@@ -21,8 +21,8 @@ from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.chat.tools.detect import MARKERS
-from edgeinfer.engine.config import EngineConfig
 from tests.support.server import Served, serving
 
 JSON = {"content-type": "application/json"}
@@ -50,7 +50,7 @@ class SetLight(BaseModel):
 
 @pytest.fixture(scope="module")
 def served(model_file: Path) -> Iterator[Served]:
-    config = EngineConfig(model=str(model_file), name="nano", ctx=1024, parallel=9, cells=10 * 1024)
+    config = LlamaConfig(model=str(model_file), name="nano", ctx=1024, parallel=9, cells=10 * 1024)
     with serving(Supervisor(config, queue=64, markers=MARKERS)) as found:
         yield found
 

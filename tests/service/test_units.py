@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ServiceFailed, SettingsError
 from edgeinfer.hardware import Gpu, HardwareProfile, Memory
 from edgeinfer.plan import MemoryEstimate, Plan
@@ -265,7 +265,7 @@ def test_needs_are_the_plans() -> None:
     """Its model, all memory, and the GPU only if it has layers."""
     gpu = Gpu("nvidia", "RTX", api="cuda")
     profile = HardwareProfile([], None, Memory(8 * GB, None, None), gpus=(gpu, Gpu("intel", "UHD")))
-    config = EngineConfig("/srv/big.gguf", "big", gpu_layers=-1)
+    config = LlamaConfig("/srv/big.gguf", "big", gpu_layers=-1)
     plan = Plan(config, [], memory=MemoryEstimate(1000, kv=200, embeddings=30))
     assert needs(plan, profile) == Needs(
         models=(Path("/srv/big.gguf"),),
@@ -273,7 +273,7 @@ def test_needs_are_the_plans() -> None:
         ram=8 * GB,
         gpus=("nvidia",),
     )
-    fake = msgspec.structs.replace(plan, config=EngineConfig("fake", "fake"))
+    fake = msgspec.structs.replace(plan, config=LlamaConfig("fake", "fake"))
     assert needs(fake, profile).models == ()
     assert needs(fake, profile).gpus == ()
 

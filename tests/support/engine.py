@@ -18,7 +18,7 @@ from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 
 LAYOUTS = ("streams", "unified")
-CONFIG = EngineConfig(model="fake", name="fake", ctx=256, parallel=8, cells=2048, batch=64)
+CONFIG = EngineConfig(ctx=256, parallel=8, cells=2048, batch=64)
 Prompt = str | Sequence[int]
 
 

@@ -16,7 +16,7 @@ import httpx
 from fastapi import FastAPI
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import NotReady
 from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, Logprob
 from edgeinfer.inference.sampling import SamplingParams
@@ -77,7 +77,7 @@ class Scripted(Supervisor):
     """
 
     def __init__(self, *pieces: str, info: ModelInfo = INFO) -> None:
-        super().__init__(EngineConfig(model=info.path, name=info.name), queue=8)
+        super().__init__(LlamaConfig(model=info.path, name=info.name), queue=8)
         self.pieces = pieces or ("Hel", "lo")
         self.given = info
         self.asked: list[tuple[Prompt, SamplingParams, int]] = []

@@ -43,10 +43,10 @@ def die(how: str) -> None:
 
 
 def main() -> int:
+    from edgeinfer.backends.llama_cpp.config import LlamaConfig
     from edgeinfer.backends.llama_cpp.worker import process
     from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
     from edgeinfer.engine.backend import Backend, Batch, DecodeStatus
-    from edgeinfer.engine.config import EngineConfig
 
     faults = json.loads(os.environ[VARIABLE])
 
@@ -65,7 +65,7 @@ def main() -> int:
 
         backend.decode = faulty_decode  # type: ignore[method-assign]
 
-    def open_faulty(config: EngineConfig, markers: Sequence[str] = ()) -> Runtime:
+    def open_faulty(config: LlamaConfig, markers: Sequence[str] = ()) -> Runtime:
         for fault in faults.get("load", ()):
             if all(getattr(config, name) == value for name, value in fault["if"].items()):
                 die(fault["how"])

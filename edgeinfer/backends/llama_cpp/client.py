@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import STOPPED, Worker
 from edgeinfer.backends.llama_cpp.in_flight import Asked, Generation
 from edgeinfer.backends.llama_cpp.launcher import Launcher
@@ -26,7 +27,6 @@ from edgeinfer.backends.llama_cpp.messages import (
 )
 from edgeinfer.backends.llama_cpp.supervisor import Keeper, shutting_down
 from edgeinfer.backends.llama_cpp.waiting import within
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import InvalidRequest, NotReady, QueueFull, ShuttingDown, WorkerDied
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
@@ -47,7 +47,7 @@ class Supervisor(Keeper):
     HOPE = 3
     """Starts in a row that may fail before answers that were cut are given up."""
 
-    def __init__(self, config: EngineConfig, *, queue: int, wait: float = 30.0, **more: Any) -> None:
+    def __init__(self, config: LlamaConfig, *, queue: int, wait: float = 30.0, **more: Any) -> None:
         """`more`: as Launcher takes it."""
         launcher = Launcher(config, **more)
         super().__init__(launcher)

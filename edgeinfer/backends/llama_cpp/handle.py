@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import AsyncGenerator, Sequence
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.heartbeat import Heartbeat
 from edgeinfer.backends.llama_cpp.in_flight import Asked
 from edgeinfer.backends.llama_cpp.messages import (
@@ -31,7 +32,6 @@ from edgeinfer.backends.llama_cpp.spawn import spawn
 from edgeinfer.backends.llama_cpp.stderr_tail import LastWords
 from edgeinfer.backends.llama_cpp.waiting import within
 from edgeinfer.backends.llama_cpp.worker_exit import Death, oom_kills
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, NotReady, WorkerDied, revive
 from edgeinfer.gguf.file_identity import file_identity
 from edgeinfer.inference.output import EngineStats
@@ -57,7 +57,7 @@ class Worker:
 
     def __init__(
         self,
-        config: EngineConfig,
+        config: LlamaConfig,
         markers: Sequence[str] = (),
         hang_timeout: float = HANG_TIMEOUT,
         suspects: Suspects | None = None,

@@ -6,17 +6,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import HANG_TIMEOUT, Worker
 from edgeinfer.backends.llama_cpp.messages import Shelf
 from edgeinfer.backends.llama_cpp.quarantine import Suspects
 from edgeinfer.backends.llama_cpp.safe_mode import Attempt, Fallbacks, changes, smaller
 from edgeinfer.backends.llama_cpp.worker_exit import Death
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU, WorkerDied
 
 log = logging.getLogger("edgeinfer.worker")
 
-Replan = Callable[[str], EngineConfig | None]
+Replan = Callable[[str], LlamaConfig | None]
 """Looks at the machine again, for the reason given; -> how to load the model now, None as before. It may block."""
 
 
@@ -41,7 +41,7 @@ class Launcher:
 
     def __init__(
         self,
-        config: EngineConfig,
+        config: LlamaConfig,
         *,
         load_timeout: float = 600.0,
         hang_timeout: float = HANG_TIMEOUT,
@@ -59,14 +59,14 @@ class Launcher:
         self._replan = replan
         self.want(config)
 
-    def want(self, config: EngineConfig) -> None:
+    def want(self, config: LlamaConfig) -> None:
         """From now on load it like this, as far as that is known to work."""
         self.config = config
         self.changed: list[str] = []
         if known := self._fallbacks.known(config):
             self._settle_for(known.applied(config), f"{known.reason}, some time ago")
 
-    def known(self, config: EngineConfig) -> EngineConfig:
+    def known(self, config: LlamaConfig) -> LlamaConfig:
         """As `config` is known to work."""
         found = self._fallbacks.known(config)
         return found.applied(config) if found else config
@@ -96,7 +96,7 @@ class Launcher:
             self._fallbacks.remember(attempt.start, self.config, attempt.crash)
         return found
 
-    async def _other(self, attempt: Attempt, failure: NotLoaded) -> EngineConfig | None:
+    async def _other(self, attempt: Attempt, failure: NotLoaded) -> LlamaConfig | None:
         """What to try after a failure; None: nothing."""
         gone = isinstance(failure.error, NoGPU)
         if gone and (planned := await self._look_again(attempt, failure.reason)):
@@ -105,7 +105,7 @@ class Launcher:
             return less
         return None if gone else await self._look_again(attempt, failure.reason)
 
-    async def _look_again(self, attempt: Attempt, reason: str) -> EngineConfig | None:
+    async def _look_again(self, attempt: Attempt, reason: str) -> LlamaConfig | None:
         """Once in an attempt."""
         if attempt.looked:
             return None
@@ -113,7 +113,7 @@ class Launcher:
         attempt.look(planned)
         return planned
 
-    async def load(self, config: EngineConfig) -> Worker:
+    async def load(self, config: LlamaConfig) -> Worker:
         """A worker that is ready with `config`, and no other. Raises NotLoaded."""
         worker = Worker(config, self._markers, self._hang_timeout, self.suspects, self._shelf)
         ready = False
@@ -133,13 +133,13 @@ class Launcher:
         log.info("%s is ready after %.1f s: %s", info.name, worker.load_seconds, info.description)
         return worker
 
-    async def _try(self, config: EngineConfig) -> Worker | NotLoaded:
+    async def _try(self, config: LlamaConfig) -> Worker | NotLoaded:
         try:
             return await self.load(config)
         except NotLoaded as e:
             return e
 
-    def _settle_for(self, config: EngineConfig, reason: str) -> None:
+    def _settle_for(self, config: LlamaConfig, reason: str) -> None:
         if config == self.config:
             return
         found = f"{changes(self.config, config)}: {reason}"
@@ -147,7 +147,7 @@ class Launcher:
         self.changed.append(found)
         self.config = config
 
-    async def _planned(self, reason: str) -> EngineConfig | None:
+    async def _planned(self, reason: str) -> LlamaConfig | None:
         """How to load the model on the machine as it is now; None: as before."""
         try:
             found = await asyncio.to_thread(self._replan, reason) if self._replan else None

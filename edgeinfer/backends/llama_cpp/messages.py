@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ErrorData
 from edgeinfer.inference.output import Delta, EngineStats, PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
@@ -39,7 +39,7 @@ class Load(Message, frozen=True):
         shelf: None keeps nothing.
     """
 
-    config: EngineConfig
+    config: LlamaConfig
     markers: tuple[str, ...] = ()
     shelf: Shelf | None = None
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.worker_exit import MEMORY, Death
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, NoGPU
 from edgeinfer.gguf.file_identity import file_identity
 
@@ -37,7 +37,7 @@ class Safer(msgspec.Struct, frozen=True, omit_defaults=True):
     threads: int | None = None
     gpu_layers: int | None = None
 
-    def applied(self, config: EngineConfig) -> EngineConfig:
+    def applied(self, config: LlamaConfig) -> LlamaConfig:
         return replace(
             config,
             repack=config.repack and self.repack is not False,
@@ -47,7 +47,7 @@ class Safer(msgspec.Struct, frozen=True, omit_defaults=True):
         )
 
 
-def safer(config: EngineConfig) -> EngineConfig | None:
+def safer(config: LlamaConfig) -> LlamaConfig | None:
     """With one thing less that is known to crash on some machines; None: there is nothing left."""
     if config.repack:
         return replace(config, repack=False)
@@ -58,7 +58,7 @@ def safer(config: EngineConfig) -> EngineConfig | None:
     return replace(config, gpu_layers=0) if config.gpu_layers else None
 
 
-def smaller(config: EngineConfig) -> EngineConfig | None:
+def smaller(config: LlamaConfig) -> LlamaConfig | None:
     """With less memory: fewer answers at once, then one pool for all, then a shorter context; None: at the end."""
     if config.parallel > 1:
         return _sized(replace(config, parallel=config.parallel // 2))
@@ -70,20 +70,20 @@ def smaller(config: EngineConfig) -> EngineConfig | None:
     return _sized(replace(config, ctx=config.ctx // 2)) if config.ctx >= 2 * LEAST_CTX else None
 
 
-def _sized(config: EngineConfig) -> EngineConfig:
+def _sized(config: LlamaConfig) -> LlamaConfig:
     """With as many cells as it needs, and no more than it had."""
     if config.layout == "streams":
         return replace(config, cells=config.slots * config.ctx)
     return replace(config, cells=max(config.ctx, min(config.cells, config.parallel * config.ctx // 2)))
 
 
-def changes(before: EngineConfig, after: EngineConfig) -> str:
+def changes(before: LlamaConfig, after: LlamaConfig) -> str:
     """In words: "parallel 4 instead of 8, cells 20480 instead of 36864"."""
     return ", ".join(_differences(before, after))
 
 
-def _differences(before: EngineConfig, after: EngineConfig) -> Iterator[str]:
-    for name in EngineConfig.__struct_fields__:
+def _differences(before: LlamaConfig, after: LlamaConfig) -> Iterator[str]:
+    for name in LlamaConfig.__struct_fields__:
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield f"{name} {_shown(new)} instead of {_shown(old)}"
@@ -107,21 +107,21 @@ class Attempt:
     UNEXPLAINED = 2
     """So often the same is tried again, where the worker was killed and nobody knows by whom."""
 
-    def __init__(self, config: EngineConfig, looked: bool = True) -> None:
+    def __init__(self, config: LlamaConfig, looked: bool = True) -> None:
         self.start = config
         self.crash = ""
         self.looked = looked
         self._unexplained = 0
 
-    def look(self, planned: EngineConfig | None) -> None:
+    def look(self, planned: LlamaConfig | None) -> None:
         """The machine has been looked at, and the series begins again with `planned`, unless all is as it was."""
         self.looked = True
         if planned:
             self.start, self.crash = planned, ""
 
     def otherwise(
-        self, config: EngineConfig, error: EdgeinferError, death: Death | None
-    ) -> EngineConfig | None:
+        self, config: LlamaConfig, error: EdgeinferError, death: Death | None
+    ) -> LlamaConfig | None:
         """What to try after a failure with `config`; None: give up."""
         if death.out_of_memory if death else MEMORY.search(error.message):
             less = smaller(config)
@@ -148,10 +148,10 @@ class Fallbacks:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
 
-    def known(self, config: EngineConfig) -> Safer | None:
+    def known(self, config: LlamaConfig) -> Safer | None:
         return _read(self._path).get(_key(config)) if self._path else None
 
-    def remember(self, wanted: EngineConfig, proved: EngineConfig, reason: str) -> None:
+    def remember(self, wanted: LlamaConfig, proved: LlamaConfig, reason: str) -> None:
         """`wanted` crashed, `proved` does not."""
         if self._path is None:
             return
@@ -174,7 +174,7 @@ def remembered(path: Path) -> dict[str, Safer]:
     return {key.partition("\n")[0]: found for key, found in _read(path).items()}
 
 
-def _key(config: EngineConfig) -> str:
+def _key(config: LlamaConfig) -> str:
     """Another file, a file that was replaced, and another llama.cpp may well do without."""
     file = file_identity(config.model)
     version = "?"

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import Worker
 from edgeinfer.backends.llama_cpp.launcher import Launcher, NotLoaded
 from edgeinfer.backends.llama_cpp.waiting import within
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, ShuttingDown
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.types import ModelInfo
@@ -62,7 +62,7 @@ class Keeper:
         self._turn = asyncio.Lock()
 
     @property
-    def config(self) -> EngineConfig:
+    def config(self) -> LlamaConfig:
         """In force. It may ask for less than what was wanted, see `fallback`."""
         return self._launcher.config
 
@@ -110,7 +110,7 @@ class Keeper:
 
     async def replace(
         self,
-        config: EngineConfig,
+        config: LlamaConfig,
         *,
         beside: bool,
         drain: float,
@@ -142,7 +142,7 @@ class Keeper:
                 raise
 
     async def _load_beside(
-        self, config: EngineConfig, drain: float, switched: Callable[[], None]
+        self, config: LlamaConfig, drain: float, switched: Callable[[], None]
     ) -> ModelInfo:
         new = await self._launcher.load(self._launcher.known(config))
         try:
@@ -156,7 +156,7 @@ class Keeper:
         return self._take(new, config, switched)
 
     async def _load_afterwards(
-        self, config: EngineConfig, drain: float, switched: Callable[[], None]
+        self, config: LlamaConfig, drain: float, switched: Callable[[], None]
     ) -> ModelInfo:
         new = None
         try:
@@ -169,7 +169,7 @@ class Keeper:
                 self._keep_on()
         return self._take(new, config, switched)
 
-    def _take(self, worker: Worker, config: EngineConfig, switched: Callable[[], None]) -> ModelInfo:
+    def _take(self, worker: Worker, config: LlamaConfig, switched: Callable[[], None]) -> ModelInfo:
         """Keep this one, which is ready, from now on."""
         self._launcher.want(config)
         self._worker = worker

@@ -28,7 +28,7 @@ from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import Span
 from edgeinfer.ipc.frames import FrameSocket, to_daemon, to_worker
 from tests.support.constraints import grammar
-from tests.support.engine import config
+from tests.support.llama import config
 
 FORMED = grammar(schema={"const": "formed"})
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import (
     Cancel,
     Detokenize,
@@ -34,7 +35,6 @@ from edgeinfer.backends.llama_cpp.messages import (
     ToWorker,
     Working,
 )
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ErrorData
 from edgeinfer.inference.output import (
     ChosenLogprob,
@@ -83,7 +83,7 @@ PENDING = HeldState([4, 5], True, 2**63 - 1, [LOGPROB])
 STATS = EngineStats(1, 2, 3, 4)
 
 TO_WORKER: list[ToWorker] = [
-    Load(EngineConfig("m.gguf", "m", layout="unified", kv_type="q8_0", step_ms=12.5)),
+    Load(LlamaConfig("m.gguf", "m", layout="unified", kv_type="q8_0", step_ms=12.5)),
     Generate(1, [Span("a", False), 7, Span("é\x00", True)], PARAMS, 3, False),
     Generate(2, [], SamplingParams()),
     Generate(

@@ -12,15 +12,16 @@ import pytest
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import Shelf
 from edgeinfer.backends.llama_cpp.worker.prefix_store import LEAST, load, save
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.inference.output import Finish
 from edgeinfer.inference.sampling import SamplingParams
 from tests.backends.llama_cpp.test_supervisor import asked, supervised
-from tests.support.engine import LAYOUTS, Clock, Driver, config
+from tests.support.engine import LAYOUTS, Clock, Driver
+from tests.support.llama import config
 
 PROMPT = "You are a small assistant on this device, and you answer in few words. " * 3
 
@@ -34,11 +35,11 @@ def shelf(folder: Path, megabytes: int = 100) -> Shelf:
     return Shelf(str(folder), megabytes)
 
 
-def fresh(given: EngineConfig) -> Engine:
+def fresh(given: LlamaConfig) -> Engine:
     return Engine(FakeBackend(given), given, Clock())
 
 
-def full(given: EngineConfig, *prompts: str) -> Driver:
+def full(given: LlamaConfig, *prompts: str) -> Driver:
     """An engine that has answered these."""
     driver = Driver(given)
     for id, prompt in enumerate(prompts):
@@ -198,7 +199,7 @@ async def test_a_real_worker_finds_what_the_last_one_read(
     layout: Any, folder: Path, model_file: Path
 ) -> None:
     """The prompt is there, and the answer to it the same."""
-    real = EngineConfig(
+    real = LlamaConfig(
         str(model_file),
         "real",
         ctx=512,

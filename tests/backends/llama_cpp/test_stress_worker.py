@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ContextLengthExceeded, QueueFull
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
@@ -104,8 +104,8 @@ class Client:
 async def test_a_real_worker_survives_a_crowd_and_nothing_of_it_stays(layout: Any, model_file: Path) -> None:
     """Shared and overlong prompts, cancellations at any moment, a queue that overflows, a pool that is short."""
     cells = (PARALLEL + 1) * CTX if layout == "streams" else CTX + 100
-    config = EngineConfig(
-        str(model_file), "real", CTX, PARALLEL, layout=layout, cells=cells, batch=64, ubatch=64
+    config = LlamaConfig(
+        str(model_file), "real", ctx=CTX, parallel=PARALLEL, layout=layout, cells=cells, batch=64, ubatch=64
     )
     async with supervised(config, queue=QUEUE) as supervisor:
         words = (await supervisor.tokenize([Span(SYSTEM * 8, False)])).tokens

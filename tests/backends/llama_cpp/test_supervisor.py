@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.fake import BOS
 from edgeinfer.errors import (
     ContextLengthExceeded,
@@ -28,7 +28,8 @@ from edgeinfer.errors import (
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Span
-from tests.support.engine import config, plain
+from tests.support.engine import plain
+from tests.support.llama import config
 
 FAKE = config(ctx=2048, batch=512)
 SLOW = msgspec.structs.replace(FAKE, model="fake:5")
@@ -38,7 +39,7 @@ SHORT = SamplingParams(max_tokens=3, ignore_eos=True, seed=1)
 
 @asynccontextmanager
 async def supervised(
-    config: EngineConfig = FAKE, *, queue: int = 128, wait: float = 60.0, **more: Any
+    config: LlamaConfig = FAKE, *, queue: int = 128, wait: float = 60.0, **more: Any
 ) -> AsyncGenerator[Supervisor, None]:
     supervisor = Supervisor(config, queue=queue, wait=wait, **more)
     await supervisor.start()
@@ -99,7 +100,7 @@ async def test_answers_tokens_text_and_vectors_come_through() -> None:
 
 async def test_a_real_model_comes_through(model_file: Path) -> None:
     """The same with llama.cpp underneath."""
-    real = EngineConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=128, threads=1)
+    real = LlamaConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=128, threads=1)
     async with supervised(real) as supervisor:
         info = await supervisor.ready()
         assert info.generates

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.launcher import Launcher
 from edgeinfer.backends.llama_cpp.safe_mode import Attempt, Fallbacks, changes, remembered, safer, smaller
 from edgeinfer.backends.llama_cpp.worker_exit import Death, oom_kills
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU
 from edgeinfer.inference.sampling import SamplingParams
 from tests.backends.llama_cpp.test_supervisor import FAKE, SLOW, asked, eventually, kill, supervised, text
@@ -28,7 +28,7 @@ KILLED = Death(-signal.SIGKILL)
 FAILED = ModelLoadFailed("no")
 
 
-def ladder(config: EngineConfig, step: Any) -> list[EngineConfig]:
+def ladder(config: LlamaConfig, step: Any) -> list[LlamaConfig]:
     """`step` until it finds nothing any more."""
     found = [config]
     while less := step(found[-1]):
@@ -52,7 +52,7 @@ def test_safer_settings_leave_out_one_thing_after_the_other() -> None:
 
 def test_smaller_plans_serve_fewer_at_once_then_pool_then_forget_sooner() -> None:
     """Down to a size that would serve nobody; no plan takes more than the one before."""
-    config = EngineConfig("m", "m", ctx=4096, parallel=8, cells=9 * 4096)
+    config = LlamaConfig("m", "m", ctx=4096, parallel=8, cells=9 * 4096)
     found = ladder(config, smaller)
     assert [
         (4, "streams", 4096, True, 5 * 4096),
@@ -65,7 +65,7 @@ def test_smaller_plans_serve_fewer_at_once_then_pool_then_forget_sooner() -> Non
         (1, "unified", 512, False, 512),
     ] == [(c.parallel, c.layout, c.ctx, c.repack, c.cells) for c in found]
     assert all(c.cells >= c.ctx for c in found)
-    pool = ladder(EngineConfig("m", "m", ctx=2048, parallel=8, layout="unified", cells=5000), smaller)
+    pool = ladder(LlamaConfig("m", "m", ctx=2048, parallel=8, layout="unified", cells=5000), smaller)
     assert [4096, 2048, 2048, 2048] == [c.cells for c in pool[:4]]
 
 
@@ -93,7 +93,7 @@ def test_changes_are_told_in_words() -> None:
     ids=str,
 )
 def test_how_a_load_failed_says_what_to_try(
-    error: EdgeinferError, death: Death | None, expected: EngineConfig | None
+    error: EdgeinferError, death: Death | None, expected: LlamaConfig | None
 ) -> None:
     assert expected == Attempt(FAKE).otherwise(FAKE, error, death)
 
@@ -213,7 +213,7 @@ async def test_a_crash_in_the_self_test_is_met_with_safer_settings_for_good(
     tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second start knows, and does not crash at all."""
-    real = EngineConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=64, threads=1)
+    real = LlamaConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=64, threads=1)
     faulty(
         monkeypatch,
         load=[{"if": {"repack": True}, "how": "SIGILL"}, {"if": {"mmap": True}, "how": "SIGABRT"}],
@@ -294,7 +294,7 @@ async def test_a_worker_that_dies_of_its_gpu_is_planned_anew(monkeypatch: pytest
     faulty(monkeypatch, poison={"token": 7, "position": 0, "how": "gone"})
     reasons: list[str] = []
 
-    def replan(reason: str) -> EngineConfig:
+    def replan(reason: str) -> LlamaConfig:
         reasons.append(reason)
         return replace(FAKE, parallel=3)
 
@@ -310,7 +310,7 @@ async def test_a_worker_that_dies_of_its_gpu_is_planned_anew(monkeypatch: pytest
 
 async def test_no_gpu_means_the_cpu(model_file: Path) -> None:
     """llama.cpp would say nothing; here it is said in the log and the status. Before that, the plan is asked."""
-    real = EngineConfig(
+    real = LlamaConfig(
         str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=1, gpu_layers=5
     )
     launcher = Launcher(real, replan=lambda reason: replace(real, gpu_layers=0, ubatch=32))
@@ -329,7 +329,7 @@ async def test_answers_are_given_up_when_no_worker_starts_any_more(
     """The model's file is gone. New requests wait and are told to come again."""
     path, away = tmp_path / "m.gguf", tmp_path / "away"
     shutil.copy(model_file, path)
-    real = EngineConfig(str(path), "real", ctx=256, parallel=2, cells=768, batch=64, threads=1)
+    real = LlamaConfig(str(path), "real", ctx=256, parallel=2, cells=768, batch=64, threads=1)
     async with supervised(real) as supervisor:
         monkeypatch.setattr(supervisor, "DELAYS", (0.0, 0.1))
         await supervisor.ready()

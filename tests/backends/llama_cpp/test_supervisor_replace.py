@@ -14,7 +14,7 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ModelLoadFailed, ShuttingDown
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
@@ -93,7 +93,7 @@ async def test_what_is_not_done_in_time_ends_with_an_error_where_the_model_is_an
         deltas = asked(supervisor, "hello", replace(PARAMS, max_tokens=None))
         await anext(deltas)
         running = asyncio.create_task(rest(deltas))
-        real = EngineConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=64)
+        real = LlamaConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=64)
         await supervisor.replace(real, beside=True, drain=0.0)
         with pytest.raises(ShuttingDown, match="replaced"):
             await running
@@ -104,7 +104,7 @@ async def test_a_file_that_was_replaced_is_another_model(tmp_path: Path, model_f
     """Its worker may die, and the next one finds another file under the same name."""
     path = tmp_path / "m.gguf"
     shutil.copy(model_file, path)
-    real = EngineConfig(str(path), "real", ctx=256, parallel=2, cells=768, batch=64)
+    real = LlamaConfig(str(path), "real", ctx=256, parallel=2, cells=768, batch=64)
     async with supervised(real) as supervisor:
         await supervisor.ready()
         deltas = asked(supervisor, "hello", SamplingParams(ignore_eos=True))

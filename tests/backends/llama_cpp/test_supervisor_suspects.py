@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.in_flight import Asked, Generation
 from edgeinfer.backends.llama_cpp.messages import Cancel, Generate
 from edgeinfer.backends.llama_cpp.quarantine import Suspects
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import NotReady, WorkerDied
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
@@ -115,7 +115,7 @@ async def test_a_real_worker_is_saved_from_a_poison(
 ) -> None:
     """With llama.cpp underneath."""
     faulty(monkeypatch, poison={"token": 7, "position": 0, "how": "SIGSEGV"})
-    real = EngineConfig(str(model_file), "real", ctx=256, parallel=4, cells=1280, batch=128, threads=1)
+    real = LlamaConfig(str(model_file), "real", ctx=256, parallel=4, cells=1280, batch=128, threads=1)
     async with supervised(real) as supervisor:
         await supervisor.ready()
         greedy = SamplingParams(temperature=0.0, max_tokens=100, ignore_eos=True)

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import (
     Cancel,
     Detokenize,
@@ -36,7 +37,6 @@ from edgeinfer.backends.llama_cpp.messages import (
     Working,
 )
 from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime, open_runtime
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import BOS, CONTROL, END
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.output import EngineStats, Finish, PartialAnswer, StartTimings
@@ -44,7 +44,8 @@ from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Embeddings, Prompt, Span
 from edgeinfer.ipc import frames
 from edgeinfer.ipc.frames import FrameSocket
-from tests.support.engine import config, plain
+from tests.support.engine import plain
+from tests.support.llama import config
 
 PATIENCE = 60.0
 """Seconds that a reply may take before a test gives up: no bound on how fast it is, the machine may be busy."""
@@ -313,7 +314,7 @@ def test_a_sign_of_life_comes_from_the_engine(slow: Process) -> None:
 
 def test_signs_of_life_come_between_inputs_to_embed(empty: Process, model_file: Path) -> None:
     """Many take their time."""
-    empty.send(Load(EngineConfig(str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64)))
+    empty.send(Load(LlamaConfig(str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64)))
     assert empty.receive(Ready).step_ms > 0
     empty.send(Embed(1, [[5] * 20, [6], [7]]))
     for _ in range(3):
@@ -360,7 +361,7 @@ def test_an_answer_is_taken_up_where_it_was(worker: Process) -> None:
 def test_a_worker_keeps_to_its_cpus_with_all_its_threads(empty: Process, model_file: Path) -> None:
     """As the plan says; llama.cpp's threads are started after that."""
     cpu = max(os.sched_getaffinity(0))
-    asked = EngineConfig(
+    asked = LlamaConfig(
         str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=2, cpus=(cpu,)
     )
     empty.send(Load(asked))
@@ -445,7 +446,7 @@ def test_a_broken_fake_is_refused_like_any_model(empty: Process) -> None:
 
 def test_a_real_model_answers_in_a_worker(empty: Process, model_file: Path) -> None:
     """Loaded, tested, tokenizing, writing and embedding."""
-    asked = EngineConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=128, threads=1)
+    asked = LlamaConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=128, threads=1)
     empty.send(Load(asked))
     info = empty.receive(Ready).info
     assert (True, str(model_file.resolve())) == (info.generates, info.path)
@@ -468,7 +469,7 @@ def test_a_real_model_answers_in_a_worker(empty: Process, model_file: Path) -> N
 def test_a_runtime_that_is_not_there_is_an_error_of_ours(llama_log: LogCapture) -> None:
     """Whoever opens one knows what to catch."""
     with pytest.raises(EdgeinferError):
-        open_runtime(EngineConfig("/no/such/file.gguf", "none"))
+        open_runtime(LlamaConfig("/no/such/file.gguf", "none"))
     llama_log.install()
 
 

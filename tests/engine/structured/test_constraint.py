@@ -255,8 +255,8 @@ def test_control_tokens_are_text_once_they_are_shown(vocab: LlamaVocab) -> None:
 @pytest.fixture
 def vocab(model_file: Any, llama_log: Any) -> Any:
     from edgeinfer.backends.llama_cpp.binding.model import Model
-    from edgeinfer.engine.config import EngineConfig
+    from edgeinfer.backends.llama_cpp.config import LlamaConfig
 
-    model = Model(EngineConfig(model=str(model_file), name="nano", ctx=256, cells=256), llama_log)
+    model = Model(LlamaConfig(model=str(model_file), name="nano", ctx=256, cells=256), llama_log)
     yield model.vocab
     model.close()

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from edgeinfer.backends.llama_cpp.client import Supervisor
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from edgeinfer.inference.types import FimTokens, Span
 from edgeinfer.server.http.request_model import validate
@@ -309,7 +309,7 @@ def test_an_answer_ended_by_its_lines_ends_the_request() -> None:
 
 @pytest.fixture(scope="module")
 def nano(model_file: Path) -> Iterator[Served]:
-    config = EngineConfig(model=str(model_file), name="nano", ctx=256, parallel=1, cells=256, threads=1)
+    config = LlamaConfig(model=str(model_file), name="nano", ctx=256, parallel=1, cells=256, threads=1)
     with serving(Supervisor(config, queue=8)) as served:
         assert eventually(lambda: served.client.get("/ready").status_code == 200, timeout=30)
         yield served

@@ -11,8 +11,8 @@ import numpy as np
 
 from edgeinfer.backends.llama_cpp.binding.batch import BatchView
 from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, DecodeStatus, Row
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ModelLoadFailed
 
 log = logging.getLogger("edgeinfer.backends.llama_cpp.binding")
@@ -25,7 +25,7 @@ FLASH_OFF, FLASH_ON = 0, 1
 class LlamaBackend:
     """A llama_context for `config`. Used by one thread, `abort` excepted. `close` frees it."""
 
-    def __init__(self, model: Model, config: EngineConfig) -> None:
+    def __init__(self, model: Model, config: LlamaConfig) -> None:
         self.vocab = model.vocab
         self._vocab_size = model.vocab.size
         self._streams = config.layout == "streams"
@@ -41,7 +41,7 @@ class LlamaBackend:
         self._memory = lib.llama_get_memory(self._context)
         self._views: dict[int, BatchView] = {}
 
-    def _params(self, config: EngineConfig) -> Any:
+    def _params(self, config: LlamaConfig) -> Any:
         slots = config.slots
         params = lib.llama_context_default_params()
         params.n_ctx = slots * padded(config.ctx) if self._streams else padded(config.cells)

@@ -17,8 +17,8 @@ import numpy as np
 from edgeinfer.backends.llama_cpp.binding.batch import BatchView
 from edgeinfer.backends.llama_cpp.binding.context import FLASH_OFF, padded
 from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, Row
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ContextLengthExceeded, DecodeFailed, ModelLoadFailed
 
 POOLING_NONE, POOLING_MEAN, POOLING_LAST = 0, 1, 3
@@ -29,7 +29,7 @@ CHUNK = 128
 class Embedder(ABC):
     """One L2-normalised vector of shape (n_embd,) an input. `close` frees the context."""
 
-    def __init__(self, model: Model, config: EngineConfig, batch: int) -> None:
+    def __init__(self, model: Model, config: LlamaConfig, batch: int) -> None:
         self.longest = min(config.ctx, model.n_ctx_train)
         self._n_embd = model.n_embd
         self._batch = Batch(batch)
@@ -62,7 +62,7 @@ class Embedder(ABC):
             lib.llama_free(self._context)
             self._context = None
 
-    def _open(self, model: Model, config: EngineConfig) -> Any:
+    def _open(self, model: Model, config: LlamaConfig) -> Any:
         params = lib.llama_context_default_params()
         params.n_ctx = padded(self.longest)
         params.n_batch = params.n_ubatch = self._batch.capacity
@@ -93,7 +93,7 @@ class Embedder(ABC):
 class EncoderEmbedder(Embedder):
     """A model such as BERT, which pools as its file says, else by the mean."""
 
-    def __init__(self, model: Model, config: EngineConfig) -> None:
+    def __init__(self, model: Model, config: LlamaConfig) -> None:
         super().__init__(model, config, padded(min(config.ctx, model.n_ctx_train)))
 
     def _configure(self, params: Any) -> None:
@@ -109,7 +109,7 @@ class EncoderEmbedder(Embedder):
 class DecoderEmbedder(Embedder):
     """A model that can also write: the mean over its tokens, or the last one's if its file says so."""
 
-    def __init__(self, model: Model, config: EngineConfig) -> None:
+    def __init__(self, model: Model, config: LlamaConfig) -> None:
         super().__init__(model, config, CHUNK)
 
     def _configure(self, params: Any) -> None:
@@ -130,7 +130,7 @@ class DecoderEmbedder(Embedder):
         return total
 
 
-def open_embedder(model: Model, config: EngineConfig) -> Embedder:
+def open_embedder(model: Model, config: LlamaConfig) -> Embedder:
     return DecoderEmbedder(model, config) if model.has_decoder else EncoderEmbedder(model, config)
 
 

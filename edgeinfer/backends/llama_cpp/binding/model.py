@@ -10,7 +10,7 @@ import llama_cpp.llama_cpp as lib
 
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ModelLoadFailed, NoGPU
 from edgeinfer.inference.types import ModelInfo
 
@@ -29,7 +29,7 @@ SAMPLING_KEYS = {
 class Model:
     """Owns a llama_model. `close` frees it; contexts made from it must be closed before."""
 
-    def __init__(self, config: EngineConfig, log: LogCapture) -> None:
+    def __init__(self, config: LlamaConfig, log: LogCapture) -> None:
         lib.llama_backend_init()
         if config.gpu_layers and not lib.llama_supports_gpu_offload():
             raise NoGPU(
@@ -90,7 +90,7 @@ class Model:
                     found[name] = value
         return found
 
-    def info(self, config: EngineConfig) -> ModelInfo:
+    def info(self, config: LlamaConfig) -> ModelInfo:
         buffer = ctypes.create_string_buffer(256)
         lib.llama_model_desc(self.pointer, buffer, 256)
         return ModelInfo(

@@ -96,7 +96,7 @@ class WorkerProcess:
         if self._engine:
             self._grammars.submit(self._engine.writer.grammars.load)
             if self._shelf:
-                tokens = load(self._shelf, self._engine.config, self._engine.cache, self._go_round)
+                tokens = load(self._shelf, self._runtime.config, self._engine.cache, self._go_round)
                 log.info("%d tokens of prompts are there from before", tokens)
         while not self._ended:
             self._take_jobs()
@@ -106,7 +106,7 @@ class WorkerProcess:
                 self._embed(*self._embeds.pop(0))
         self._grammars.shutdown(cancel_futures=True)  # it must not use a model that is gone
         if self._shelf and self._engine:
-            save(self._shelf, self._engine.config, self._engine.cache)
+            save(self._shelf, self._runtime.config, self._engine.cache)
 
     # --- the reader's thread
 

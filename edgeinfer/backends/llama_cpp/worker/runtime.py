@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row, Vocab
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.fake import CONTROL, FakeBackend
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.inference.fake_model import FAKE_MODEL, fake_token_ms, is_fake_model
@@ -26,7 +26,7 @@ class Runtime(Protocol):
     `step_ms`: what its longest step takes, going by the self-test.
     """
 
-    config: EngineConfig
+    config: LlamaConfig
     info: ModelInfo
     backend: Backend | None
     step_ms: float
@@ -45,7 +45,7 @@ class Runtime(Protocol):
     def close(self) -> None: ...
 
 
-def open_runtime(config: EngineConfig, markers: Sequence[str] = ()) -> Runtime:
+def open_runtime(config: LlamaConfig, markers: Sequence[str] = ()) -> Runtime:
     """Load the model that `config` names. `markers`: control tokens that are text.
 
     Raises:
@@ -57,7 +57,7 @@ def open_runtime(config: EngineConfig, markers: Sequence[str] = ()) -> Runtime:
 class LlamaRuntime:
     """A GGUF file through llama.cpp. The embedding context is made when first asked for: it costs memory."""
 
-    def __init__(self, config: EngineConfig, markers: Sequence[str] = ()) -> None:
+    def __init__(self, config: LlamaConfig, markers: Sequence[str] = ()) -> None:
         from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
         from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
         from edgeinfer.backends.llama_cpp.binding.model import Model
@@ -112,7 +112,7 @@ class LlamaRuntime:
 class FakeRuntime:
     """The backend without a model: no download, no build, and answers that show any mistake of ours."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: LlamaConfig) -> None:
         self.config = config
         backend = FakeBackend(config, ms_per_token=fake_token_ms(config.model))
         self.backend: Backend | None = backend
@@ -156,7 +156,7 @@ class FakeRuntime:
         pass
 
 
-def self_test(backend: Backend, config: EngineConfig) -> float:
+def self_test(backend: Backend, config: LlamaConfig) -> float:
     """Decode one token and one whole ubatch, so that the first request meets warm code; -> ms a token of that.
 
     Raises:

@@ -13,8 +13,8 @@ import pytest
 from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, DecodeStatus
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
 from edgeinfer.errors import ModelLoadFailed
@@ -25,19 +25,19 @@ from tests.support.nano import PROMPTS
 TOKENS = 24
 GREEDY = SamplingParams(temperature=0.0, max_tokens=TOKENS)
 
-Open = Callable[[EngineConfig], LlamaBackend]
+Open = Callable[[LlamaConfig], LlamaBackend]
 
 
 @pytest.fixture(scope="module")
-def base(model_file: Path) -> EngineConfig:
+def base(model_file: Path) -> LlamaConfig:
     """One thread: sums come in one order, so that runs can be compared."""
-    return EngineConfig(
+    return LlamaConfig(
         model=str(model_file), name="test", ctx=256, parallel=8, cells=2304, batch=128, ubatch=64, threads=1
     )
 
 
 @pytest.fixture(scope="module")
-def model(base: EngineConfig, llama_log: LogCapture) -> Iterator[Model]:
+def model(base: LlamaConfig, llama_log: LogCapture) -> Iterator[Model]:
     loaded = Model(base, llama_log)
     yield loaded
     loaded.close()
@@ -48,7 +48,7 @@ def opened(model: Model) -> Iterator[Open]:
     """Opens backends, and closes them."""
     backends: list[LlamaBackend] = []
 
-    def make(config: EngineConfig) -> LlamaBackend:
+    def make(config: LlamaConfig) -> LlamaBackend:
         backends.append(LlamaBackend(model, config))
         return backends[-1]
 
@@ -58,7 +58,7 @@ def opened(model: Model) -> Iterator[Open]:
 
 
 @pytest.fixture(params=["streams", "unified", "unified, flash"])
-def config(request: pytest.FixtureRequest, base: EngineConfig) -> EngineConfig:
+def config(request: pytest.FixtureRequest, base: LlamaConfig) -> LlamaConfig:
     layout, _, flash = request.param.partition(", ")
     return msgspec.structs.replace(base, layout=layout, flash_attention=bool(flash))
 
@@ -66,7 +66,7 @@ def config(request: pytest.FixtureRequest, base: EngineConfig) -> EngineConfig:
 class Texts:
     """Runs requests on an engine to their end."""
 
-    def __init__(self, backend: LlamaBackend, config: EngineConfig) -> None:
+    def __init__(self, backend: LlamaBackend, config: LlamaConfig) -> None:
         self.backend = backend
         self.engine = Engine(backend, config, lambda: 0.0)
         self.finishes: dict[int, Finish] = {}
@@ -125,7 +125,7 @@ def expected(model: Model) -> Callable[[bool], list[str]]:
 
 
 def test_an_answer_alone_is_that_of_raw_llama_cpp(
-    opened: Open, config: EngineConfig, expected: Callable[[bool], list[str]]
+    opened: Open, config: LlamaConfig, expected: Callable[[bool], list[str]]
 ) -> None:
     """One after the other, with what the one before left in the cache."""
     texts = Texts(opened(config), config)
@@ -133,7 +133,7 @@ def test_an_answer_alone_is_that_of_raw_llama_cpp(
 
 
 def test_answers_in_a_batch_of_8_are_those_of_raw_llama_cpp(
-    opened: Open, config: EngineConfig, expected: Callable[[bool], list[str]]
+    opened: Open, config: LlamaConfig, expected: Callable[[bool], list[str]]
 ) -> None:
     """All at once, prefixes shared while they are computed."""
     texts = Texts(opened(config), config)
@@ -143,7 +143,7 @@ def test_answers_in_a_batch_of_8_are_those_of_raw_llama_cpp(
 
 @pytest.mark.parametrize("cells", [256, 300, 512])
 def test_answers_that_were_preempted_are_those_of_raw_llama_cpp(
-    cells: int, opened: Open, base: EngineConfig, expected: Callable[[bool], list[str]]
+    cells: int, opened: Open, base: LlamaConfig, expected: Callable[[bool], list[str]]
 ) -> None:
     """In a pool too small for all of them."""
     config = msgspec.structs.replace(base, layout="unified", cells=cells)
@@ -152,7 +152,7 @@ def test_answers_that_were_preempted_are_those_of_raw_llama_cpp(
 
 
 def test_answers_after_aborts_are_those_of_raw_llama_cpp(
-    opened: Open, config: EngineConfig, expected: Callable[[bool], list[str]]
+    opened: Open, config: LlamaConfig, expected: Callable[[bool], list[str]]
 ) -> None:
     """Another thread cuts prefills short; each is done again."""
     texts = Texts(opened(config), config)
@@ -172,7 +172,7 @@ def test_answers_after_aborts_are_those_of_raw_llama_cpp(
         thread.join()
 
 
-def test_a_seeded_answer_is_the_same_alone_and_in_a_batch(opened: Open, config: EngineConfig) -> None:
+def test_a_seeded_answer_is_the_same_alone_and_in_a_batch(opened: Open, config: LlamaConfig) -> None:
     """Sampled ones too."""
     params = SamplingParams(temperature=0.8, seed=42, max_tokens=TOKENS)
     texts = Texts(opened(config), config)
@@ -180,7 +180,7 @@ def test_a_seeded_answer_is_the_same_alone_and_in_a_batch(opened: Open, config: 
     assert alone == texts.of(*PROMPTS, params=params)
 
 
-def test_an_abort_inside_a_long_prefill_stops_the_decode(opened: Open, config: EngineConfig) -> None:
+def test_an_abort_inside_a_long_prefill_stops_the_decode(opened: Open, config: LlamaConfig) -> None:
     """And what it left is dropped: the sequence can be computed afresh."""
     large = msgspec.structs.replace(config, ctx=2048, parallel=1, cells=2048, batch=2048)
     backend, batch = opened(large), Batch(2048)
@@ -210,7 +210,7 @@ def test_an_abort_inside_a_long_prefill_stops_the_decode(opened: Open, config: E
     assert 2000 == backend.length(0)
 
 
-def test_an_abort_that_is_not_cleared_stops_every_decode(opened: Open, config: EngineConfig) -> None:
+def test_an_abort_that_is_not_cleared_stops_every_decode(opened: Open, config: LlamaConfig) -> None:
     """Clearing is the engine's to do, before each."""
     backend, batch = opened(config), Batch(128)
     batch.add(0, 0, [1, 2, 3], output=True)
@@ -222,7 +222,7 @@ def test_an_abort_that_is_not_cleared_stops_every_decode(opened: Open, config: E
 
 
 @pytest.mark.parametrize("ctx", [16, 100, 257])
-def test_a_context_of_any_size_can_be_filled_to_its_end(opened: Open, config: EngineConfig, ctx: int) -> None:
+def test_a_context_of_any_size_can_be_filled_to_its_end(opened: Open, config: LlamaConfig, ctx: int) -> None:
     """By several at once; llama.cpp itself rounds to multiples of 256."""
     odd = msgspec.structs.replace(config, ctx=ctx, parallel=3, cells=4 * ctx)
     texts = Texts(opened(odd), odd)
@@ -240,7 +240,7 @@ def logits(backend: LlamaBackend, sequence: int, tokens: list[int]) -> list[floa
     return found
 
 
-def test_a_copied_prefix_gives_the_logits_of_a_computed_one(opened: Open, config: EngineConfig) -> None:
+def test_a_copied_prefix_gives_the_logits_of_a_computed_one(opened: Open, config: LlamaConfig) -> None:
     """Cut back to where the two part."""
     backend = opened(config)
     tokens = list(range(100, 160))
@@ -253,7 +253,7 @@ def test_a_copied_prefix_gives_the_logits_of_a_computed_one(opened: Open, config
     assert copied == pytest.approx(logits(backend, 2, [7, 8]), abs=1e-3)
 
 
-def test_a_copy_goes_on_when_its_source_is_gone(opened: Open, config: EngineConfig) -> None:
+def test_a_copy_goes_on_when_its_source_is_gone(opened: Open, config: LlamaConfig) -> None:
     """In a pool the two hold the same cells."""
     backend = opened(config)
     tokens = list(range(100, 140))
@@ -265,7 +265,7 @@ def test_a_copy_goes_on_when_its_source_is_gone(opened: Open, config: EngineConf
     assert expected == pytest.approx(logits(backend, 1, [7]), abs=1e-3)
 
 
-def test_a_full_cache_is_told_and_changes_nothing(opened: Open, config: EngineConfig) -> None:
+def test_a_full_cache_is_told_and_changes_nothing(opened: Open, config: LlamaConfig) -> None:
     """NO_SPACE, not a crash."""
     backend = opened(msgspec.structs.replace(config, parallel=1, ctx=256, cells=256))
     for start in (0, 128):
@@ -278,7 +278,7 @@ def test_a_full_cache_is_told_and_changes_nothing(opened: Open, config: EngineCo
     assert 256 == backend.length(0)
 
 
-def test_logits_are_writable_and_of_the_token_asked_for(opened: Open, config: EngineConfig) -> None:
+def test_logits_are_writable_and_of_the_token_asked_for(opened: Open, config: LlamaConfig) -> None:
     """Penalties are applied in place."""
     backend, batch = opened(config), Batch(128)
     ats = [batch.add(i, 0, [10 + i, 20, 30 + i], output=True) for i in range(3)]
@@ -292,7 +292,7 @@ def test_logits_are_writable_and_of_the_token_asked_for(opened: Open, config: En
         backend.logits(0)
 
 
-def test_a_token_without_an_output_costs_no_logits(opened: Open, config: EngineConfig) -> None:
+def test_a_token_without_an_output_costs_no_logits(opened: Open, config: LlamaConfig) -> None:
     """A whole batch of prompt has none."""
     backend, batch = opened(config), Batch(128)
     at = batch.add(0, 0, [1, 2, 3], output=False)
@@ -301,7 +301,7 @@ def test_a_token_without_an_output_costs_no_logits(opened: Open, config: EngineC
         backend.logits(at)
 
 
-def test_the_model_says_what_it_is(model: Model, base: EngineConfig, model_file: Path) -> None:
+def test_the_model_says_what_it_is(model: Model, base: LlamaConfig, model_file: Path) -> None:
     """From the file's metadata."""
     info = model.info(base)
     assert ("test", 256, 8, True) == (info.name, info.ctx, info.parallel, info.generates)
@@ -316,12 +316,12 @@ def test_the_model_says_what_it_is(model: Model, base: EngineConfig, model_file:
 def test_metadata_that_is_not_there_is_none(model: Model) -> None:
     """And what is there is text."""
     assert model.meta("general.no_such_key") is None
-    assert model.meta("general.architecture") == model.info(EngineConfig("m", "m")).architecture
+    assert model.meta("general.architecture") == model.info(LlamaConfig("m", "m")).architecture
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "no gguf", "truncated", "half the header"])
 def test_a_broken_file_is_refused_with_llama_cpps_reason(
-    damage: str, base: EngineConfig, model_file: Path, tmp_path: Path, llama_log: LogCapture
+    damage: str, base: LlamaConfig, model_file: Path, tmp_path: Path, llama_log: LogCapture
 ) -> None:
     """The log alone says why, so it is kept."""
     path, whole = tmp_path / "broken.gguf", model_file.read_bytes()
@@ -342,7 +342,7 @@ def test_a_broken_file_is_refused_with_llama_cpps_reason(
 
 
 def test_after_a_broken_file_a_whole_one_loads(
-    base: EngineConfig, llama_log: LogCapture, tmp_path: Path
+    base: LlamaConfig, llama_log: LogCapture, tmp_path: Path
 ) -> None:
     """Nothing of the failure sticks."""
     with pytest.raises(ModelLoadFailed):
@@ -350,7 +350,7 @@ def test_after_a_broken_file_a_whole_one_loads(
     Model(base, llama_log).close()
 
 
-def test_a_context_that_cannot_be_had_is_refused(opened: Open, base: EngineConfig) -> None:
+def test_a_context_that_cannot_be_had_is_refused(opened: Open, base: LlamaConfig) -> None:
     """With a hint, rather than by the death of the process."""
     with pytest.raises(ModelLoadFailed) as error:
         opened(msgspec.structs.replace(base, kv_type="q8_0", flash_attention=False))

@@ -13,8 +13,8 @@ import pytest
 from edgeinfer.backends.llama_cpp.binding.embedder import Embedder, open_embedder
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.worker.runtime import open_runtime
-from edgeinfer.engine.config import EngineConfig
 from edgeinfer.errors import ContextLengthExceeded
 from edgeinfer.inference.types import Span
 
@@ -92,35 +92,35 @@ def bert_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(model_file: Path) -> EngineConfig:
-    return EngineConfig(
+def base(model_file: Path) -> LlamaConfig:
+    return LlamaConfig(
         model=str(model_file), name="test", ctx=256, parallel=2, cells=512, batch=128, threads=1
     )
 
 
 @pytest.fixture(scope="module")
-def model(base: EngineConfig, llama_log: LogCapture) -> Iterator[Model]:
+def model(base: LlamaConfig, llama_log: LogCapture) -> Iterator[Model]:
     loaded = Model(base, llama_log)
     yield loaded
     loaded.close()
 
 
 @pytest.fixture(scope="module")
-def embedder(model: Model, base: EngineConfig) -> Iterator[Embedder]:
+def embedder(model: Model, base: LlamaConfig) -> Iterator[Embedder]:
     opened = open_embedder(model, base)
     yield opened
     opened.close()
 
 
 @pytest.fixture(scope="module")
-def bert(bert_file: Path, base: EngineConfig, llama_log: LogCapture) -> Iterator[Model]:
+def bert(bert_file: Path, base: LlamaConfig, llama_log: LogCapture) -> Iterator[Model]:
     loaded = Model(msgspec.structs.replace(base, model=str(bert_file)), llama_log)
     yield loaded
     loaded.close()
 
 
 @pytest.fixture(scope="module")
-def bert_embedder(bert: Model, base: EngineConfig) -> Iterator[Embedder]:
+def bert_embedder(bert: Model, base: LlamaConfig) -> Iterator[Embedder]:
     opened = open_embedder(bert, base)
     yield opened
     opened.close()
@@ -200,7 +200,7 @@ def test_no_inputs_have_no_vectors(embedder: Embedder) -> None:
 
 
 def test_an_encoder_only_model_says_that_it_does_not_generate(
-    bert: Model, model: Model, base: EngineConfig
+    bert: Model, model: Model, base: LlamaConfig
 ) -> None:
     """It can but embed."""
     info = bert.info(base)
@@ -230,7 +230,7 @@ def test_an_encoder_only_model_is_limited_to_what_it_was_trained_for(bert_embedd
     assert 64 == bert_embedder.longest
 
 
-def test_a_runtime_of_an_encoder_only_model_has_no_backend(bert_file: Path, base: EngineConfig) -> None:
+def test_a_runtime_of_an_encoder_only_model_has_no_backend(bert_file: Path, base: LlamaConfig) -> None:
     """It is loaded all the same, and embeds."""
     runtime = open_runtime(msgspec.structs.replace(base, model=str(bert_file)))
     assert runtime.backend is None
@@ -241,7 +241,7 @@ def test_a_runtime_of_an_encoder_only_model_has_no_backend(bert_file: Path, base
     runtime.close()
 
 
-def test_a_runtime_makes_vectors_and_text_side_by_side(base: EngineConfig) -> None:
+def test_a_runtime_makes_vectors_and_text_side_by_side(base: LlamaConfig) -> None:
     """The contexts don't disturb each other; closing frees all of it."""
     runtime = open_runtime(base)
     assert runtime.backend is not None

@@ -10,13 +10,13 @@ import pytest
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import Model
 from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
-from edgeinfer.engine.config import EngineConfig
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from tests.support.nano import PROMPTS
 
 
 @pytest.fixture(scope="module")
 def model(model_file: Path, llama_log: LogCapture) -> Iterator[Model]:
-    loaded = Model(EngineConfig(model=str(model_file), name="test", ctx=256, cells=256), llama_log)
+    loaded = Model(LlamaConfig(model=str(model_file), name="test", ctx=256, cells=256), llama_log)
     yield loaded
     loaded.close()
 
