@@ -13,11 +13,11 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.bench.measure import Measured, bench
+from edgeinfer.bench.measure import Throughput, bench
 from edgeinfer.bench.synthetic import layer_bytes, layer_weights, write
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration, Rates, fingerprint
-from edgeinfer.plan.gpu import placement
+from edgeinfer.plan.gpu_placement import placement
 from edgeinfer.plan.threads import threads
 
 TYPES = ("Q4_0", "Q4_K", "Q5_0", "Q6_K", "Q8_0", "F16")
@@ -42,7 +42,7 @@ class _Timed(NamedTuple):
 
     size: int
     layers: int
-    rates: Measured
+    rates: Throughput
 
 
 async def calibrate(
@@ -131,7 +131,7 @@ class _Side:
                 rounds = [await worker.measure(PROMPT, ANSWER) for _ in range(ROUNDS)]
         finally:
             self._path.unlink()
-        best = Measured(max(r.prompt_rate for r in rounds), max(r.answer_rate for r in rounds))
+        best = Throughput(max(r.prompt_rate for r in rounds), max(r.answer_rate for r in rounds))
         return _Timed(written, layers, best)
 
 

@@ -19,7 +19,7 @@ from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import ModelInfo
 
 
-class Measured(msgspec.Struct, frozen=True):
+class Throughput(msgspec.Struct, frozen=True):
     """Attributes:
     prompt_rate: tokens a second while a prompt is read.
     answer_rate: tokens a second of one answer, after its first token.
@@ -37,10 +37,10 @@ class Bench:
         self._worker = worker
         self._draw = random.Random(seed)
 
-    async def measure(self, prompt: int, answer: int) -> Measured:
+    async def measure(self, prompt: int, answer: int) -> Throughput:
         """Read `prompt` tokens that nothing has in its cache, write `answer` ones."""
         done = await self._ask(prompt, answer)
-        return Measured(
+        return Throughput(
             1000 * done.prompt_tokens / max(done.prompt_ms, 1e-3),
             1000 * (done.completion_tokens - 1) / max(done.predicted_ms, 1e-3),
         )

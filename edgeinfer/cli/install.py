@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from edgeinfer.install.selection import Selection
     from edgeinfer.plan import Plan
     from edgeinfer.plan.calibration import Calibration
-    from edgeinfer.service.files import File
+    from edgeinfer.service.file_transaction import ServiceFile
     from edgeinfer.service.manager import ServiceManager
-    from edgeinfer.service.service import Service
+    from edgeinfer.service.spec import ServiceSpec
     from edgeinfer.settings import Settings
     from edgeinfer.store.store import Store
 
@@ -152,7 +152,7 @@ def _obtain(selection: Selection, store: Store, hub: Endpoint) -> None:
 
 def _drafted(
     manager: ServiceManager, values: dict[str, Any], plan: Plan | None = None
-) -> tuple[File, Service]:
+) -> tuple[ServiceFile, ServiceSpec]:
     """The configuration file as it is to be, and the service that it makes. `plan`: of a model not here yet."""
     import tempfile
     from pathlib import Path
@@ -161,7 +161,7 @@ def _drafted(
 
     from edgeinfer.cli.service import service_of
     from edgeinfer.install.config_file import updated
-    from edgeinfer.service.files import File
+    from edgeinfer.service.file_transaction import ServiceFile
     from edgeinfer.settings import SYSTEM_CONFIG, user_config
 
     path = SYSTEM_CONFIG if manager.scope == "system" else user_config()
@@ -173,7 +173,7 @@ def _drafted(
         service = service_of(manager, draft, plan)
     hidden = path != SYSTEM_CONFIG and SYSTEM_CONFIG.is_file()  # that one would be found first
     mode = path.stat().st_mode & 0o777 if there else 0o644
-    return File(path, text, mode), replace(service, config=path if hidden else None)
+    return ServiceFile(path, text, mode), replace(service, config=path if hidden else None)
 
 
 def _show_changes(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from edgeinfer.plan import Offer
+    from edgeinfer.plan import ModelOption
     from edgeinfer.store.store import Store
 
 MAX_COLUMNS = 100
@@ -48,7 +48,7 @@ def plan(
     from edgeinfer.plan import calibration as calibrations
     from edgeinfer.plan import choose
     from edgeinfer.plan.own_memory import without_workers
-    from edgeinfer.plan.several import Wanted, choose_several
+    from edgeinfer.plan.several import ModelOptions, choose_several
     from edgeinfer.store.store import Store
 
     here = root == "/"
@@ -60,7 +60,7 @@ def plan(
     if model and len(model) > 1:
         if quant:
             raise typer.BadParameter("with several models, name each as NAME:QUANT", param_hint="--quant")
-        wanted = [Wanted(*_offers(name, None, store if here else None), given) for name in model]
+        wanted = [ModelOptions(*_offers(name, None, store if here else None), given) for name in model]
         choices = dict(zip(model, choose_several(wanted, profile, calibration), strict=True))
         _print(json, several_document(profile, choices), several_lines(profile, choices, _columns()))
         raise typer.Exit(any(isinstance(choice, DoesNotFit) for choice in choices.values()))
@@ -89,11 +89,11 @@ def _print(json: bool, document: dict[str, Any], lines: Iterable[str]) -> None:
 
 def _offers(
     name: str | None, quant: str | None, store: Store | None
-) -> tuple[str | None, str | None, list[Offer]]:
+) -> tuple[str | None, str | None, list[ModelOption]]:
     """Return the model and quantization that are asked for, and what there is to choose from."""
     from edgeinfer.errors import ModelNotFound
-    from edgeinfer.plan import Offer
-    from edgeinfer.plan.offers import kind, offers
+    from edgeinfer.plan import ModelOption
+    from edgeinfer.plan.available_options import kind, offers
     from edgeinfer.store.lookup import find_model, is_file_reference
 
     if not name:
@@ -109,7 +109,7 @@ def _offers(
     model = find_model(name, store)
     if model.header is None:  # the fake
         return None, quant, offers(None, store)
-    offer = Offer(
+    offer = ModelOption(
         model.name, model.quant or kind(model.header), model.header, model.header.size, path=model.path
     )
     return model.name, None, [offer, *offers(None, store)]

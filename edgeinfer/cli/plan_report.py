@@ -10,7 +10,7 @@ import msgspec
 
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.describe import describe
-from edgeinfer.plan import Candidate, Choice, Plan
+from edgeinfer.plan import ModelChoice, Plan, RankedOption
 from edgeinfer.plan.reasons import MB
 from edgeinfer.plan.speed import CALIBRATE, Speed
 
@@ -19,7 +19,7 @@ AMOUNT = 30
 OFFER = 37
 
 
-def lines(profile: HardwareProfile, choice: Choice, width: int) -> Iterator[str]:
+def lines(profile: HardwareProfile, choice: ModelChoice, width: int) -> Iterator[str]:
     """The plan for a person, within `width` columns."""
     yield from machine_lines(profile, width)
     yield ""
@@ -89,19 +89,19 @@ def memory(plan: Plan) -> list[tuple[str, int]]:
     return found
 
 
-def _other(candidate: Candidate) -> str:
+def _other(candidate: RankedOption) -> str:
     memory = candidate.plan.memory
     needed = f"{(memory.needed + (0 if memory.shared else memory.gpu)) / MB:,.0f} MB"
     speed = f"{candidate.speed:.1f}" if candidate.speed else "?"
     return f"{candidate.offer.label:<{OFFER}}{needed:>9}{speed:>7}  {candidate.against}"
 
 
-def document(profile: HardwareProfile, choice: Choice) -> dict[str, Any]:
+def document(profile: HardwareProfile, choice: ModelChoice) -> dict[str, Any]:
     """Return all of it, for a program."""
     return {"machine": msgspec.to_builtins(profile), **choice_document(choice)}
 
 
-def choice_document(choice: Choice) -> dict[str, Any]:
+def choice_document(choice: ModelChoice) -> dict[str, Any]:
     return {
         "reasons": choice.reasons,
         **_facts(choice.offer.model, choice.offer.quant, choice.plan),

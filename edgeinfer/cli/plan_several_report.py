@@ -11,10 +11,10 @@ import msgspec
 from edgeinfer.cli.plan_report import choice_document, machine_lines
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware import HardwareProfile
-from edgeinfer.plan import Choice, Plan
+from edgeinfer.plan import ModelChoice, Plan
 from edgeinfer.plan.reasons import MB
 
-Choices = Mapping[str, Choice | DoesNotFit]
+Choices = Mapping[str, ModelChoice | DoesNotFit]
 """A model's name as it was given -> what was chosen for it."""
 
 MODEL = 38
@@ -34,7 +34,7 @@ def several_lines(profile: HardwareProfile, choices: Choices, width: int) -> Ite
     yield "Each model has what those above it leave; one that does not fit takes nothing."
 
 
-def _row(choice: Choice) -> str:
+def _row(choice: ModelChoice) -> str:
     plan = choice.plan
     memory = f"{_taken(plan) / MB:,.0f} MB"
     left = memory_left(plan)
@@ -60,7 +60,7 @@ def several_document(profile: HardwareProfile, choices: Choices) -> dict[str, An
     return {"machine": msgspec.to_builtins(profile), "models": [_entry(*item) for item in choices.items()]}
 
 
-def _entry(name: str, choice: Choice | DoesNotFit) -> dict[str, Any]:
+def _entry(name: str, choice: ModelChoice | DoesNotFit) -> dict[str, Any]:
     if isinstance(choice, DoesNotFit):
         return {"name": name, "fits": False, "error": msgspec.to_builtins(choice.data())}
     return {"name": name, **choice_document(choice), "left": memory_left(choice.plan)}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from edgeinfer.hub.endpoint import Endpoint
     from edgeinfer.hub.hub_index import RemoteFile
     from edgeinfer.hub.reference import ModelReference
-    from edgeinfer.plan import Offer
+    from edgeinfer.plan import ModelOption
     from edgeinfer.settings import Settings
     from edgeinfer.store.store import Store, StoredModel
 
@@ -152,23 +152,23 @@ def _suited(offered: list[RemoteFile], loaded: Settings, store: Store, hub: Endp
     return choice.offer.quant
 
 
-def _offers(name: str, offered: list[RemoteFile], store: Store, hub: Endpoint) -> list[Offer]:
+def _offers(name: str, offered: list[RemoteFile], store: Store, hub: Endpoint) -> list[ModelOption]:
     """What the plan can choose of. Of a model whose shape the catalogue does not have one header is read."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.gguf.requantized import requantized
     from edgeinfer.hub.download import remote_header
-    from edgeinfer.plan import Offer
-    from edgeinfer.plan.offers import offers
+    from edgeinfer.plan import ModelOption
+    from edgeinfer.plan.available_options import offers
     from edgeinfer.store.catalogue import catalogue
 
     quants = {one.quant: one for one in reversed(offered)}
-    found: list[Offer] = []
+    found: list[ModelOption] = []
     if name in catalogue():
         found = [o for o in offers(name, store) if o.model == name and (o.path or o.quant in quants)]
     if not found:
         header = remote_header(min(offered, key=lambda one: one.size or 0), hub=hub)
         known = [(quant, one, requantized(header, quant)) for quant, one in quants.items()]
-        found = [Offer(name, quant, made, one.size or made.size) for quant, one, made in known if made]
+        found = [ModelOption(name, quant, made, one.size or made.size) for quant, one, made in known if made]
     if not found:
         raise ModelNotFound(
             f"what suits this board of {name} is not known",

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from edgeinfer.plan import Plan
     from edgeinfer.service.install import Proposal
-    from edgeinfer.service.manager import ServiceManager, Status
-    from edgeinfer.service.service import Service
+    from edgeinfer.service.manager import ServiceManager, ServiceStatus
+    from edgeinfer.service.spec import ServiceSpec
 
 User = Annotated[
     bool | None,
@@ -133,14 +133,14 @@ def status(user: User = None, json: Json = False) -> None:
 
 def chosen(user: bool | None, *, installed: bool = True) -> ServiceManager:
     """The one that was asked for; else the one that has the service, if it must be `installed` already."""
-    from edgeinfer.service import choice
+    from edgeinfer.service import discovery as choice
 
     if user is None:
         return choice.installed() if installed else choice.manager(choice.default_scope())
     return choice.manager("user" if user else "system")
 
 
-def _service(manager: ServiceManager, on_demand: bool) -> Service:
+def _service(manager: ServiceManager, on_demand: bool) -> ServiceSpec:
     """The service that this program and the configuration file make."""
     import os
 
@@ -148,7 +148,7 @@ def _service(manager: ServiceManager, on_demand: bool) -> Service:
 
     from edgeinfer import settings
     from edgeinfer.cli import terminal
-    from edgeinfer.service.service import usual_configs
+    from edgeinfer.service.spec import usual_configs
 
     config = settings.config_path()
     for name in settings.variables(os.environ):
@@ -157,7 +157,7 @@ def _service(manager: ServiceManager, on_demand: bool) -> Service:
     return replace(service_of(manager, config), config=named, on_demand=on_demand)
 
 
-def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None = None) -> Service:
+def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None = None) -> ServiceSpec:
     """The service that this program and a configuration file make.
 
     `plan`: of a model that is not here yet.
@@ -168,7 +168,7 @@ def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None =
     from edgeinfer.hardware import detect
     from edgeinfer.plan import make_plan
     from edgeinfer.plan.own_memory import without_workers
-    from edgeinfer.service.service import Service, needs, this_program
+    from edgeinfer.service.spec import ServiceSpec, needs, this_program
     from edgeinfer.store.store import Store
 
     shell = settings.variables(os.environ)  # which the service does not have, so they must not decide on it
@@ -177,7 +177,7 @@ def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None =
         environ[f"{settings.ENV_PREFIX}CONFIG"] = str(config)
     found = settings.load(environ=environ).settings
     profile = without_workers(detect(models=Store.of(found).root))
-    return Service(
+    return ServiceSpec(
         scope=manager.scope,
         program=this_program(),
         settings=found,
@@ -220,7 +220,7 @@ def _as_json(proposal: Proposal, manager: ServiceManager, dry_run: bool) -> dict
     }
 
 
-def _words(status: Status) -> str:
+def _words(status: ServiceStatus) -> str:
     """A line for a person."""
     manager = "its own minder" if status.manager == "none" else status.manager
     if not status.installed:

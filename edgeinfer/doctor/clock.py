@@ -6,7 +6,7 @@ import datetime
 from pathlib import Path
 
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.hardware.files import entries, exists, output, pairs
+from edgeinfer.hardware.root_files import entries, exists, output, pairs
 
 CHECK = "clock"
 DAY = 86_400.0

@@ -10,7 +10,7 @@ import msgspec
 
 import edgeinfer
 from edgeinfer.doctor.finding import Finding, Level
-from edgeinfer.service.manager import Status
+from edgeinfer.service.manager import ServiceStatus
 
 if TYPE_CHECKING:
     import httpx
@@ -114,7 +114,7 @@ def _listens(target: Target) -> bool:
     return True
 
 
-def daemon(answer: Answer, service: Status | None) -> list[Finding]:
+def daemon(answer: Answer, service: ServiceStatus | None) -> list[Finding]:
     """`service`: what its manager says."""
     if answer.who != "edgeinfer":
         return _absent(answer, service)
@@ -141,7 +141,7 @@ def daemon(answer: Answer, service: Status | None) -> list[Finding]:
     return found or [Finding(CHECK, "ok", f"edgeinfer{version} answers with {answer.model}")]
 
 
-def _absent(answer: Answer, service: Status | None) -> list[Finding]:
+def _absent(answer: Answer, service: ServiceStatus | None) -> list[Finding]:
     if answer.who == "manager":
         return [Finding(CHECK, "ok", "the first request starts it")]
     if answer.who == "unknown":

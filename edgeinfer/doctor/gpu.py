@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.hardware import Gpu, HardwareProfile
-from edgeinfer.plan.gpu import placement, why_not
+from edgeinfer.plan.gpu_placement import placement, why_not
 from edgeinfer.settings import Settings
 
 CHECK = "GPU"

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.hardware.files import entries, read_int, read_label
+from edgeinfer.hardware.root_files import entries, read_int, read_label
 
 CHECK = "temperature"
 

@@ -9,8 +9,8 @@ import msgspec
 from edgeinfer.doctor.finding import Finding, from_error
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.hardware import Memory
-from edgeinfer.hardware.files import read_text
 from edgeinfer.hardware.memory import parse_meminfo
+from edgeinfer.hardware.root_files import read_text
 from edgeinfer.plan import Plan
 from edgeinfer.store.progress import size_text
 

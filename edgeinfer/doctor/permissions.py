@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.service.readable import secrets, unreadable
-from edgeinfer.service.service import Service
+from edgeinfer.service.access_check import secrets, unreadable
+from edgeinfer.service.spec import ServiceSpec
 from edgeinfer.service.units import USER
 
 CHECK = "permissions"
@@ -19,7 +19,9 @@ CHECK = "permissions"
 STRANGERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def permissions(trusted: Iterable[Path], secret: Iterable[Path], service: Service | None) -> list[Finding]:
+def permissions(
+    trusted: Iterable[Path], secret: Iterable[Path], service: ServiceSpec | None
+) -> list[Finding]:
     """`trusted`: what decides what runs and what is answered. `secret`: files of keys. `service`: the system's."""
     found = [*_writable(trusted), *_legible(secret)]
     if service:
@@ -43,7 +45,7 @@ def _legible(paths: Iterable[Path]) -> Iterator[Finding]:
             yield Finding(CHECK, "warning", text, _chmod("600", path, status))
 
 
-def _for_service(service: Service) -> Iterator[Finding]:
+def _for_service(service: ServiceSpec) -> Iterator[Finding]:
     """Whether its user can read what it needs."""
     for obstacle in unreadable(service):
         text, _, fix = obstacle.partition(": ")

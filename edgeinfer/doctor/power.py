@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from edgeinfer.doctor.finding import Finding, Level
-from edgeinfer.hardware.files import entries, output, read_text
+from edgeinfer.hardware.root_files import entries, output, read_text
 
 CHECK = "power"
 

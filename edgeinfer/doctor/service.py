@@ -11,10 +11,10 @@ from edgeinfer import settings
 from edgeinfer.doctor.finding import Finding, Level
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan import Plan
-from edgeinfer.service.files import File
+from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.install import propose
-from edgeinfer.service.manager import ServiceManager, Status
-from edgeinfer.service.service import Service, needs, this_program, usual_configs
+from edgeinfer.service.manager import ServiceManager, ServiceStatus
+from edgeinfer.service.spec import ServiceSpec, needs, this_program, usual_configs
 
 CHECK = "service"
 
@@ -25,8 +25,12 @@ CHANGING = re.compile(r"^Memory(High|Max)=.*\n", re.M)
 
 
 def as_now(
-    manager: ServiceManager, status: Status, environ: Mapping[str, str], profile: HardwareProfile, plan: Plan
-) -> Service:
+    manager: ServiceManager,
+    status: ServiceStatus,
+    environ: Mapping[str, str],
+    profile: HardwareProfile,
+    plan: Plan,
+) -> ServiceSpec:
     """The service that would be installed now.
 
     Raises:
@@ -35,7 +39,7 @@ def as_now(
     shell = settings.variables(environ)  # which a service does not see
     own = {name: value for name, value in environ.items() if name not in shell}
     config = settings.config_path(own)
-    return Service(
+    return ServiceSpec(
         scope=manager.scope,
         program=this_program(),
         settings=settings.load(environ=own).settings,
@@ -45,7 +49,7 @@ def as_now(
     )
 
 
-def state(status: Status, files: list[Path]) -> list[Finding]:
+def state(status: ServiceStatus, files: list[Path]) -> list[Finding]:
     """What the service manager says. `files`: of the service, that are there."""
     sudo = "sudo " if status.scope == "system" and os.geteuid() else ""
     if not status.installed and files:
@@ -67,7 +71,7 @@ def state(status: Status, files: list[Path]) -> list[Finding]:
     return found
 
 
-def _state(status: Status, sudo: str) -> Iterator[Finding]:
+def _state(status: ServiceStatus, sudo: str) -> Iterator[Finding]:
     detail = f": {status.detail}" if status.detail else ""
     if status.state == "failed":
         fix = f"edgeinfer logs tells why; then {sudo}edgeinfer service start"
@@ -92,7 +96,7 @@ def program(files: Iterable[Path]) -> Path | None:
     return Path(found[-1].replace("%%", "%")) if found else None
 
 
-def installed(manager: ServiceManager, service: Service | None) -> list[Finding]:
+def installed(manager: ServiceManager, service: ServiceSpec | None) -> list[Finding]:
     """Whether the files are there and up to date. `service`: as it would be installed now; None: nobody knows."""
     runs = program(manager.paths())
     if runs is not None and not os.access(runs, os.X_OK):
@@ -110,14 +114,14 @@ def installed(manager: ServiceManager, service: Service | None) -> list[Finding]
     return []
 
 
-def _is_there(file: File) -> bool:
+def _is_there(file: ServiceFile) -> bool:
     try:
         return CHANGING.sub("", file.path.read_text()) == CHANGING.sub("", file.text)
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def remarks(manager: ServiceManager, service: Service | None) -> list[Finding]:
+def remarks(manager: ServiceManager, service: ServiceSpec | None) -> list[Finding]:
     """What its manager wants to be known. (Of the system's it is what its user can't read, which is told elsewhere.)"""
     if service is None or (manager.name == "systemd" and manager.scope == "system"):
         return []
@@ -125,7 +129,7 @@ def remarks(manager: ServiceManager, service: Service | None) -> list[Finding]:
     return [Finding(CHECK, "note", text, fix or AGAIN) for text, _, fix in split]
 
 
-def words(status: Status) -> str:
+def words(status: ServiceStatus) -> str:
     """Of one that is as it should be."""
     how = f"{status.manager}, {status.scope}" if status.manager != "none" else "by its own minder"
     return f"{status.state} ({how})" + (f", pid {status.pid}" if status.pid else "")

@@ -16,9 +16,9 @@ from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.plan import Plan, calibration, plan
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.server.auth.key_file import key_file
-from edgeinfer.service import choice
-from edgeinfer.service.manager import ServiceManager, Status
-from edgeinfer.service.service import Service
+from edgeinfer.service import discovery as choice
+from edgeinfer.service.manager import ServiceManager, ServiceStatus
+from edgeinfer.service.spec import ServiceSpec
 from edgeinfer.settings import Loaded, Settings
 from edgeinfer.store.lookup import BUNDLED_MODEL, find_model
 from edgeinfer.store.progress import NullProgress, Progress
@@ -48,7 +48,7 @@ class Site:
         return choice.installed(self._environ)
 
     @cached_property
-    def status(self) -> Status | None:
+    def status(self) -> ServiceStatus | None:
         """What its manager says of the service; None where there is no manager."""
         try:
             return self.manager.status()
@@ -125,7 +125,7 @@ class Site:
             return Answer("unknown", reason=e.message)
 
     @cached_property
-    def service(self) -> Service | None:
+    def service(self) -> ServiceSpec | None:
         """The service as it would be installed now; None where there is none, or it could not be."""
         if self.status is None or not self.status.installed or isinstance(self.plan, EdgeinferError):
             return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeinfer.hardware.files import entries, exists, label, number, read_label, read_pairs, read_text
 from edgeinfer.hardware.gpu import Api, Gpu
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.hardware.pci import PciDevice, device_name
+from edgeinfer.hardware.root_files import entries, exists, label, number, read_label, read_pairs, read_text
 
 NAMES = "usr/share/libdrm/amdgpu.ids"
 """Mesa's list of what AMD sells a chip of a revision as: "73DF, C1, AMD Radeon RX 6700 XT"."""

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from edgeinfer.hardware.board import Board
 from edgeinfer.hardware.cpu import CpuClass
-from edgeinfer.hardware.files import label, number, output, pairs
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
+from edgeinfer.hardware.root_files import label, number, output, pairs
 
 GB = 1024**3
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.hardware.files import read_label, read_strings
+from edgeinfer.hardware.root_files import read_label, read_strings
 
 DEVICE_TREES = ("proc/device-tree", "sys/firmware/devicetree/base")
 DMI = "sys/class/dmi/id"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeinfer.hardware.files import number, parse_list, read_int, read_text
+from edgeinfer.hardware.root_files import number, parse_list, read_int, read_text
 
 LONGEST_PATH = 4096
 """Linux's own limit."""

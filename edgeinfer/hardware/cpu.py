@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.hardware import cgroup
-from edgeinfer.hardware.files import pairs, parse_list, read_int, read_text
 from edgeinfer.hardware.isa import SLOW, core_name, cpuinfo, instruction_sets, model_name
+from edgeinfer.hardware.root_files import pairs, parse_list, read_int, read_text
 
 CPU_DIR = "sys/devices/system/cpu"
 

@@ -8,11 +8,11 @@ import msgspec
 
 from edgeinfer.hardware import amd, nvidia, pci
 from edgeinfer.hardware.board import Board, soc
-from edgeinfer.hardware.files import entries, exists, read_strings
 from edgeinfer.hardware.gpu import Api, Gpu
 from edgeinfer.hardware.llama_build import LlamaBuild
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.hardware.pci import PciDevice
+from edgeinfer.hardware.root_files import entries, exists, read_strings
 
 GB = 1024**3
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgeinfer.hardware.files import label, number, read_text
+from edgeinfer.hardware.root_files import label, number, read_text
 
 FLAGS: dict[str, tuple[str, ...]] = {
     "avx": ("avx",),

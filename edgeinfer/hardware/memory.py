@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.hardware import cgroup
-from edgeinfer.hardware.files import number, read_text
+from edgeinfer.hardware.root_files import number, read_text
 
 
 class Memory(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgeinfer.hardware import pci
 from edgeinfer.hardware.board import Board, soc
-from edgeinfer.hardware.files import entries, label, read_pairs
+from edgeinfer.hardware.root_files import entries, label, read_pairs
 
 PCI_NPUS = {
     (pci.AMD_CPU, 0x1502): "AMD XDNA",

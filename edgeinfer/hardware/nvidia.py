@@ -7,9 +7,9 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.hardware.files import entries, exists, label, number, output, pairs, read_text
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
+from edgeinfer.hardware.root_files import entries, exists, label, number, output, pairs, read_text
 
 QUERY = ("name", "memory.total", "memory.free", "compute_cap", "driver_version")
 OLD_QUERY = tuple(field for field in QUERY if field != "compute_cap")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.hardware.files import entries, label, read_int, read_pairs, read_text
+from edgeinfer.hardware.root_files import entries, label, read_int, read_pairs, read_text
 
 NVIDIA, AMD, AMD_CPU, INTEL, HAILO, GOOGLE = 0x10DE, 0x1002, 0x1022, 0x8086, 0x1E60, 0x1AC1
 

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from edgeinfer.hardware.files import entries, exists, number, output, read_text
+from edgeinfer.hardware.root_files import entries, exists, number, output, read_text
 
 BLOCK = "sys/class/block"
 

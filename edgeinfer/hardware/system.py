@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.hardware.files import exists, label, number, output, pairs, read_label, read_text
+from edgeinfer.hardware.root_files import exists, label, number, output, pairs, read_label, read_text
 
 
 class System(msgspec.Struct, frozen=True):

@@ -14,9 +14,9 @@ from edgeinfer.hub.endpoint import Endpoint
 from edgeinfer.hub.ensure_installed import available_files as published_offers
 from edgeinfer.hub.hub_index import RemoteFile
 from edgeinfer.hub.reference import ModelReference
-from edgeinfer.plan import Choice, Offer, choose
+from edgeinfer.plan import ModelChoice, ModelOption, choose
+from edgeinfer.plan.available_options import offers
 from edgeinfer.plan.calibration import Calibration
-from edgeinfer.plan.offers import offers
 from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import resolve_spec
 from edgeinfer.store.store import Store
@@ -25,7 +25,7 @@ from edgeinfer.store.store import Store
 class Selection(msgspec.Struct, frozen=True):
     """A choice, and the files of its model that are published; none where there is nothing to fetch."""
 
-    choice: Choice
+    choice: ModelChoice
     published: list[RemoteFile] = []
 
     @property
@@ -61,7 +61,7 @@ def select(
     model = resolve_spec(model)[0] if model else None
     offered = offers(model, store)
 
-    def chosen(among: list[Offer]) -> Choice:
+    def chosen(among: list[ModelOption]) -> ModelChoice:
         return choose(profile, among, settings, calibration, model=model, quant=quant)
 
     while True:
@@ -88,12 +88,12 @@ def select(
 
 
 def _exact(
-    choice: Choice,
-    offered: list[Offer],
+    choice: ModelChoice,
+    offered: list[ModelOption],
     published: list[RemoteFile],
     hub: Endpoint,
-    chosen: Callable[[list[Offer]], Choice],
-) -> Choice:
+    chosen: Callable[[list[ModelOption]], ModelChoice],
+) -> ModelChoice:
     """The choice again, with the header that the file has, rather than the one it should have."""
     file = next((one for one in published if one.quant == choice.offer.quant), None)
     if file is None:

@@ -1,16 +1,16 @@
 """How a model runs best on a machine, and which model is best on it."""
 
-from edgeinfer.plan.choice import Choice, choose
-from edgeinfer.plan.memory import MemoryEstimate, kv_token_bytes
-from edgeinfer.plan.offer import Candidate, Offer
+from edgeinfer.plan.memory_estimate import MemoryEstimate, kv_token_bytes
+from edgeinfer.plan.model_choice import ModelChoice, choose
+from edgeinfer.plan.model_option import ModelOption, RankedOption
 from edgeinfer.plan.plan import Plan, make_plan, plan
 
 __all__ = [
-    "Candidate",
-    "Choice",
     "MemoryEstimate",
-    "Offer",
+    "ModelChoice",
+    "ModelOption",
     "Plan",
+    "RankedOption",
     "choose",
     "kv_token_bytes",
     "make_plan",

@@ -13,9 +13,9 @@ from edgeinfer.engine.config import Layout, num_slots
 from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
-from edgeinfer.plan.gpu import Placement
-from edgeinfer.plan.memory import MemoryEstimate, estimate, kv_token_bytes
-from edgeinfer.plan.network import network
+from edgeinfer.plan.gpu_placement import GpuPlacement
+from edgeinfer.plan.memory_estimate import MemoryEstimate, estimate, kv_token_bytes
+from edgeinfer.plan.transformer_shape import network
 from edgeinfer.settings import Settings
 
 KV_SHARE = 0.25
@@ -36,7 +36,7 @@ PARTLY = 0.5
 """Share of the layers from which on it is worth having a part of a model on the GPU."""
 
 
-class Budget(msgspec.Struct, frozen=True):
+class MemoryBudget(msgspec.Struct, frozen=True):
     """Bytes that a model may take; None: not known, so anything goes.
 
     Attributes:
@@ -73,19 +73,19 @@ class Fit(msgspec.Struct, frozen=True):
     fits: bool | None
 
 
-def budget(profile: HardwareProfile, placement: Placement, limit: int | None = None) -> Budget:
+def budget(profile: HardwareProfile, placement: GpuPlacement, limit: int | None = None) -> MemoryBudget:
     memory = profile.memory
     size = memory.limit or memory.total
     headroom = round(min(max(HEADROOM * (size or 0), LEAST_HEADROOM), MOST_HEADROOM))
     ram = None if memory.available is None else max(0, memory.available - headroom)
-    return Budget(ram, placement.room, memory.available, headroom, limit)
+    return MemoryBudget(ram, placement.room, memory.available, headroom, limit)
 
 
 def fit(
     base: LlamaConfig,
     header: Header | None,
     settings: Settings,
-    budget: Budget,
+    budget: MemoryBudget,
     isa: Collection[str],
     gpu: Gpu | None,
     *,
@@ -113,7 +113,7 @@ def ladder(
     base: LlamaConfig,
     header: Header | None,
     settings: Settings,
-    budget: Budget,
+    budget: MemoryBudget,
     isa: Collection[str],
     gpu: Gpu | None,
 ) -> Iterator[LlamaConfig]:
@@ -131,7 +131,7 @@ def ladder(
 
 
 def _gpu_layers(
-    base: LlamaConfig, header: Header | None, settings: Settings, budget: Budget, gpu: Gpu | None
+    base: LlamaConfig, header: Header | None, settings: Settings, budget: MemoryBudget, gpu: Gpu | None
 ) -> Iterator[int]:
     """All; as many as fit with the smallest exact KV cache, if that is a good part of them; none."""
     if settings.gpu_layers is not None:
@@ -165,7 +165,7 @@ def _loaded(
 
 
 def _caches(
-    base: LlamaConfig, header: Header | None, settings: Settings, budget: Budget
+    base: LlamaConfig, header: Header | None, settings: Settings, budget: MemoryBudget
 ) -> Iterator[LlamaConfig]:
     """The KV cache in streams, then in a pool, each for fewer and fewer answers at once."""
     token = kv_token_bytes(header, base.kv_type)

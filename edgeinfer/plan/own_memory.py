@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
-from edgeinfer.plan.memory import MemoryEstimate
+from edgeinfer.plan.memory_estimate import MemoryEstimate
 
 WORKER = ("-m", "edgeinfer.backends.llama_cpp.worker.process")
 

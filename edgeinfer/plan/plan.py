@@ -14,14 +14,14 @@ from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.plan import calibration as calibrations
 from edgeinfer.plan.calibration import Calibration
-from edgeinfer.plan.fit import QUANTIZED, Budget, Fit, budget, fit
-from edgeinfer.plan.gpu import Placement, placement
-from edgeinfer.plan.memory import MemoryEstimate
-from edgeinfer.plan.network import network
+from edgeinfer.plan.fit import QUANTIZED, Fit, MemoryBudget, budget, fit
+from edgeinfer.plan.gpu_placement import GpuPlacement, placement
+from edgeinfer.plan.memory_estimate import MemoryEstimate
 from edgeinfer.plan.own_memory import HeldMemory, ModelMemory, without_memory
 from edgeinfer.plan.reasons import MB, reasons
 from edgeinfer.plan.speed import Speed, instruction_sets, predict
 from edgeinfer.plan.threads import threads
+from edgeinfer.plan.transformer_shape import network
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel, find_model
 from edgeinfer.store.store import Store
@@ -42,7 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
     reasons: list[str]
     tool_format: str | None = None
     memory: MemoryEstimate = MemoryEstimate(0)
-    budget: Budget = Budget(None)
+    budget: MemoryBudget = MemoryBudget(None)
     speed: Speed = Speed()
     fits: bool | None = None
     backend: Literal["llama.cpp"] = "llama.cpp"
@@ -112,14 +112,14 @@ def _limit(settings: Settings, beside: Sequence[ModelMemory]) -> int | None:
     return max(0, round(settings.memory_limit_mb * MB) - sum(other.predicted.model for other in beside))
 
 
-def _place(profile: HardwareProfile, settings: Settings) -> Placement:
+def _place(profile: HardwareProfile, settings: Settings) -> GpuPlacement:
     """The GPU that is of use; where layers are put on one by hand, the first there is."""
     if settings.gpu_layers == 0:
-        return Placement()
+        return GpuPlacement()
     found = placement(profile)
     if settings.gpu_layers and found.gpu is None:
         forced: Gpu | None = profile.gpus[0] if profile.gpus else None
-        return Placement(forced)
+        return GpuPlacement(forced)
     return found
 
 
@@ -154,7 +154,7 @@ SIZES = ("ctx", "parallel", "cells", "layout", "kv_type", "gpu_layers", "model")
 """Settings that memory depends on."""
 
 
-def _refuse(found: Fit, room: Budget, profile: HardwareProfile, settings: Settings) -> None:
+def _refuse(found: Fit, room: MemoryBudget, profile: HardwareProfile, settings: Settings) -> None:
     """What was asked for by hand, and is more than the machine has in all, would only die while it loads.
 
     What is more than is available just now may go well, and is up to whoever starts it.

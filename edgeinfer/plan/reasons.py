@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeinfer.gguf.header import Header
-from edgeinfer.plan.fit import PARALLEL, Budget, Fit
-from edgeinfer.plan.gpu import Placement
-from edgeinfer.plan.memory import MemoryEstimate, cells, kv_token_bytes
+from edgeinfer.plan.fit import PARALLEL, Fit, MemoryBudget
+from edgeinfer.plan.gpu_placement import GpuPlacement
+from edgeinfer.plan.memory_estimate import MemoryEstimate, cells, kv_token_bytes
 from edgeinfer.plan.own_memory import ModelMemory
 from edgeinfer.plan.threads import Threads
 from edgeinfer.settings import Settings
@@ -17,10 +17,10 @@ MB = 1e6
 
 def reasons(
     found: Fit,
-    room: Budget,
+    room: MemoryBudget,
     settings: Settings,
     threading: Threads,
-    place: Placement,
+    place: GpuPlacement,
     header: Header | None,
     beside: Sequence[ModelMemory] = (),
 ) -> list[str]:
@@ -52,7 +52,7 @@ def _on(value: bool) -> str:
     return "on" if value else "off"
 
 
-def _gpu(found: Fit, place: Placement) -> str | None:
+def _gpu(found: Fit, place: GpuPlacement) -> str | None:
     layers = found.config.gpu_layers
     if place.gpu is None:
         return place.reason
@@ -120,7 +120,7 @@ def _beside(beside: Sequence[ModelMemory]) -> str | None:
     return f"memory shared: {others} {total / MB:.0f} MB"
 
 
-def _memory(found: Fit, room: Budget) -> str | None:
+def _memory(found: Fit, room: MemoryBudget) -> str | None:
     """A warning: it is too much."""
     if found.fits is not False:
         return None
@@ -135,7 +135,7 @@ def _memory(found: Fit, room: Budget) -> str | None:
     )
 
 
-def shortage(memory: MemoryEstimate, budget: Budget) -> str:
+def shortage(memory: MemoryEstimate, budget: MemoryBudget) -> str:
     """Say what a model needs that does not fit, and what there is."""
     if budget.gpu is not None and memory.gpu > budget.gpu:
         return f"needs {memory.gpu / MB:,.0f} MB of the GPU, {budget.gpu / MB:,.0f} may be taken"

@@ -9,8 +9,8 @@ import msgspec
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
-from edgeinfer.plan.choice import Choice, choose
-from edgeinfer.plan.offer import Offer
+from edgeinfer.plan.model_choice import ModelChoice, choose
+from edgeinfer.plan.model_option import ModelOption
 from edgeinfer.plan.own_memory import HeldMemory, ModelMemory, with_memory
 from edgeinfer.plan.plan import Plan, plan
 from edgeinfer.plan.reasons import shortage
@@ -25,12 +25,12 @@ class Eviction(msgspec.Struct, frozen=True):
     count: int
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ModelOptions(msgspec.Struct, frozen=True):
     """A model to choose a quantization of, for `choose_several`; `choose` has the meaning of each."""
 
     model: str | None
     quant: str | None
-    offers: Sequence[Offer]
+    offers: Sequence[ModelOption]
     settings: Settings
 
 
@@ -94,14 +94,14 @@ def plan_several(
 
 
 def choose_several(
-    wanted: Sequence[Wanted], profile: HardwareProfile, calibration: Calibration | None = None
-) -> list[Choice | DoesNotFit]:
+    wanted: Sequence[ModelOptions], profile: HardwareProfile, calibration: Calibration | None = None
+) -> list[ModelChoice | DoesNotFit]:
     """Choose a quantization of each model in turn, with what those before it leave.
 
     Raises:
         ModelNotFound: what one of them names is not offered.
     """
-    choices: list[Choice | DoesNotFit] = []
+    choices: list[ModelChoice | DoesNotFit] = []
     loaded: list[ModelMemory] = []
     for one in wanted:
         try:

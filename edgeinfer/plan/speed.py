@@ -15,8 +15,8 @@ from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.plan.bandwidth import of_cpu, of_gpu
 from edgeinfer.plan.calibration import Calibration, Rates
-from edgeinfer.plan.memory import on_gpu
-from edgeinfer.plan.network import network
+from edgeinfer.plan.memory_estimate import on_gpu
+from edgeinfer.plan.transformer_shape import network
 
 AMX_K = 2.0
 """On a CPU with AMX a byte of a K quantization takes as long as so many of another: R1 1.5B wrote 14.2 tok/s at

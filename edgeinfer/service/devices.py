@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 
-class Host(msgspec.Struct, frozen=True):
+class HostDevices(msgspec.Struct, frozen=True):
     """What else of this machine a unit depends on.
 
     Attributes:
@@ -36,12 +36,12 @@ PATTERNS = {
 GROUPS = ("render", "video")
 
 
-def this_host(systemd: int | None, root: Path = Path("/")) -> Host:
+def this_host(systemd: int | None, root: Path = Path("/")) -> HostDevices:
     """The machine this runs on."""
     patterns = [pattern for found in PATTERNS.values() for pattern in found]
     nodes = {path for pattern in patterns for path in (root / "dev").glob(pattern) if not path.is_dir()}
     modprobe = root / "usr/bin/nvidia-modprobe"
-    return Host(
+    return HostDevices(
         systemd,
         tuple(sorted("/" + str(node.relative_to(root)) for node in nodes)),
         tuple(name for name in GROUPS if _is_group(name)),
@@ -70,7 +70,7 @@ def driver_lines(gpus: Collection[str]) -> list[str]:
     return ["MemoryDenyWriteExecute=no", "SystemCallFilter=@resources"] if gpus else []
 
 
-def device_lines(gpus: Collection[str], host: Host) -> list[str]:
+def device_lines(gpus: Collection[str], host: HostDevices) -> list[str]:
     """For a system's [Service]: these devices and no others."""
     if not gpus:
         return []

@@ -11,9 +11,9 @@ import msgspec
 
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.service.command import Command
-from edgeinfer.service.files import Change, File
+from edgeinfer.service.file_transaction import FileTransaction, ServiceFile
 from edgeinfer.service.manager import ServiceManager
-from edgeinfer.service.service import Service
+from edgeinfer.service.spec import ServiceSpec
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Proposal(msgspec.Struct, frozen=True):
     """
 
     manager: str
-    files: list[File]
+    files: list[ServiceFile]
     changed: list[str]
     removed: list[str]
     commands: list[Command]
@@ -38,7 +38,7 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 def propose(
-    manager: ServiceManager, service: Service, *, start: bool = True, beside: Sequence[File] = ()
+    manager: ServiceManager, service: ServiceSpec, *, start: bool = True, beside: Sequence[ServiceFile] = ()
 ) -> Proposal:
     """Everything `install` does, before it does it."""
     files = [*beside, *manager.files(service)]
@@ -53,7 +53,7 @@ def propose(
 
 
 def install(
-    manager: ServiceManager, service: Service, *, start: bool = True, beside: Sequence[File] = ()
+    manager: ServiceManager, service: ServiceSpec, *, start: bool = True, beside: Sequence[ServiceFile] = ()
 ) -> None:
     """Write the files, and start the service or what its first request starts; again to change or upgrade it.
 
@@ -65,7 +65,7 @@ def install(
     manager.check()
     files = manager.files(service)
     before = manager.status()
-    change = Change()
+    change = FileTransaction()
     try:
         for file in (*beside, *files):
             change.write(file)
@@ -87,7 +87,7 @@ def install(
 def uninstall(manager: ServiceManager) -> list[str]:
     """Stop and remove the service; -> the files that were removed. Settings, models and keys stay."""
     manager.check()
-    change = Change()
+    change = FileTransaction()
     there = [path for path in manager.paths() if path.exists()]
     manager.withdraw()
     try:
@@ -101,7 +101,7 @@ def uninstall(manager: ServiceManager) -> list[str]:
     return [str(path) for path in there]
 
 
-def _removed(manager: ServiceManager, files: list[File]) -> list[Path]:
+def _removed(manager: ServiceManager, files: list[ServiceFile]) -> list[Path]:
     kept = {file.path for file in files}
     return [path for path in manager.paths() if path not in kept and path.exists()]
 

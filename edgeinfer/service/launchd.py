@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.errors import ServiceFailed
+from edgeinfer.service.builtin import BuiltinManager
 from edgeinfer.service.command import Command, attempt, run
-from edgeinfer.service.files import File
-from edgeinfer.service.manager import Status, not_installed
-from edgeinfer.service.own import Own
-from edgeinfer.service.service import Scope, Service
+from edgeinfer.service.file_transaction import ServiceFile
+from edgeinfer.service.manager import ServiceStatus, not_installed
+from edgeinfer.service.spec import Scope, ServiceSpec
 
 LABEL = "edgeinfer"
 
@@ -27,7 +27,7 @@ STOP_MARGIN = 30
 """Seconds beyond drain_timeout that an end may take."""
 
 
-class Launchd(Own):
+class LaunchdManager(BuiltinManager):
     """A user's agents. A service of the whole Mac would need a user of its own, which nothing here can make."""
 
     name = "launchd"
@@ -43,18 +43,21 @@ class Launchd(Own):
         self._domain = f"gui/{os.getuid()}"
         self._target = f"{self._domain}/{LABEL}"
 
-    def files(self, service: Service) -> list[File]:
+    def files(self, service: ServiceSpec) -> list[ServiceFile]:
         minder_log = self.folder.path / "minder.log"
-        return [*super().files(service), File(self.plist, property_list(service, self.spec, minder_log))]
+        return [
+            *super().files(service),
+            ServiceFile(self.plist, property_list(service, self.spec, minder_log)),
+        ]
 
     def paths(self) -> list[Path]:
         return [*super().paths(), self.plist]
 
-    def commands(self, service: Service, *, start: bool) -> list[Command]:  # noqa: ARG002
+    def commands(self, service: ServiceSpec, *, start: bool) -> list[Command]:  # noqa: ARG002
         found = [["launchctl", "enable", self._target]]
         return [*found, self._load()] if start else found
 
-    def apply(self, service: Service, *, start: bool) -> None:
+    def apply(self, service: ServiceSpec, *, start: bool) -> None:
         self.stop()
         self.folder.make()
         self.folder.forget()
@@ -63,7 +66,7 @@ class Launchd(Own):
         if start:
             self.folder.wait_until_ready()
 
-    def notes(self, service: Service) -> list[str]:  # noqa: ARG002
+    def notes(self, service: ServiceSpec) -> list[str]:  # noqa: ARG002
         return []
 
     def start(self) -> None:
@@ -84,7 +87,7 @@ class Launchd(Own):
     def enable(self, wanted: bool) -> None:
         run(["launchctl", "enable" if wanted else "disable", self._target], self._environ)
 
-    def status(self) -> Status:
+    def status(self) -> ServiceStatus:
         found, installed = super().status(), self.plist.exists()
         listed = attempt(["launchctl", "print-disabled", self._domain], self._environ).stdout
         off = re.search(rf'"{LABEL}" => (disabled|true)', listed)
@@ -97,11 +100,11 @@ class Launchd(Own):
         attempt(["launchctl", "bootout", self._target], self._environ)  # it need not be loaded
 
 
-def property_list(service: Service, spec: Path, log: Path) -> str:
+def property_list(service: ServiceSpec, spec: Path, log: Path) -> str:
     """launchd's description of the minder."""
     content = {
         "Label": LABEL,
-        "ProgramArguments": [str(service.program.python), "-m", "edgeinfer.service.minder", str(spec)],
+        "ProgramArguments": [str(service.program.python), "-m", "edgeinfer.service.monitor", str(spec)],
         "RunAtLoad": True,
         "KeepAlive": {"SuccessfulExit": False},
         "ThrottleInterval": THROTTLE,

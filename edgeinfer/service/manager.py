@@ -9,14 +9,14 @@ import msgspec
 
 from edgeinfer.errors import ServiceFailed
 from edgeinfer.service.command import Command
-from edgeinfer.service.files import File
-from edgeinfer.service.service import Scope, Service
+from edgeinfer.service.file_transaction import ServiceFile
+from edgeinfer.service.spec import Scope, ServiceSpec
 
-State = Literal["running", "starting", "stopping", "waiting", "stopped", "failed"]
+ServiceState = Literal["running", "starting", "stopping", "waiting", "stopped", "failed"]
 """waiting: for the first request."""
 
 
-class Status(msgspec.Struct, frozen=True):
+class ServiceStatus(msgspec.Struct, frozen=True):
     """What the service manager knows. What the daemon does is asked of the daemon.
 
     Attributes:
@@ -29,7 +29,7 @@ class Status(msgspec.Struct, frozen=True):
     manager: str
     scope: Scope
     installed: bool
-    state: State
+    state: ServiceState
     enabled: bool | None = None
     on_demand: bool = False
     pid: int | None = None
@@ -54,7 +54,7 @@ class ServiceManager(Protocol):
         """Whether it can be reached, and may be told what to do."""
         ...
 
-    def files(self, service: Service) -> list[File]:
+    def files(self, service: ServiceSpec) -> list[ServiceFile]:
         """All files that `service` consists of."""
         ...
 
@@ -62,11 +62,11 @@ class ServiceManager(Protocol):
         """Every file that may be one of a service's."""
         ...
 
-    def commands(self, service: Service, *, start: bool) -> list[Command]:
+    def commands(self, service: ServiceSpec, *, start: bool) -> list[Command]:
         """What is to be run once the files are in place, for people to read."""
         ...
 
-    def apply(self, service: Service, *, start: bool) -> None:
+    def apply(self, service: ServiceSpec, *, start: bool) -> None:
         """Take over what the files say, and (re)start."""
         ...
 
@@ -78,11 +78,11 @@ class ServiceManager(Protocol):
         """Take notice of files that were removed or put back."""
         ...
 
-    def resume(self, before: Status) -> None:
+    def resume(self, before: ServiceStatus) -> None:
         """Once its files are put back: let the service be what it was."""
         ...
 
-    def notes(self, service: Service) -> list[str]:
+    def notes(self, service: ServiceSpec) -> list[str]:
         """What the user should know or do."""
         ...
 
@@ -98,7 +98,7 @@ class ServiceManager(Protocol):
         """Whether it comes back after a reboot."""
         ...
 
-    def status(self) -> Status: ...
+    def status(self) -> ServiceStatus: ...
 
     def log(self, lines: int, *, follow: bool) -> Command:
         """The command that shows the log's end."""

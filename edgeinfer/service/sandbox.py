@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgeinfer.errors import ServiceFailed, SettingsError
-from edgeinfer.service.service import Service
+from edgeinfer.service.spec import ServiceSpec
 
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 """What ProtectHome= hides."""
@@ -19,12 +19,12 @@ RUNTIME = Path("/run/edgeinfer")
 """Where the service may make a socket."""
 
 
-def read_by(service: Service) -> list[Path]:
+def read_by(service: ServiceSpec) -> list[Path]:
     """All files and folders that the service must be able to read, beside those of the system."""
     return list(dict.fromkeys((*_lasting(service), *_rewritten(service))))
 
 
-def _lasting(service: Service) -> Iterator[Path]:
+def _lasting(service: ServiceSpec) -> Iterator[Path]:
     """Folders, and files that are read at the start."""
     yield from service.program.folders
     yield from service.needs.models
@@ -32,7 +32,7 @@ def _lasting(service: Service) -> Iterator[Path]:
         yield Path(service.settings.store).absolute()
 
 
-def _rewritten(service: Service) -> Iterator[Path]:
+def _rewritten(service: ServiceSpec) -> Iterator[Path]:
     """Files that others are put in the place of, while the service runs."""
     settings = service.settings
     if service.config:
@@ -42,7 +42,7 @@ def _rewritten(service: Service) -> Iterator[Path]:
             yield Path(name).absolute()
 
 
-def lines(service: Service) -> list[str]:
+def lines(service: ServiceSpec) -> list[str]:
     """The lines of a system unit's drop-in that open the sandbox for this service.
 
     Raises:
@@ -72,12 +72,12 @@ def _socket_folder(folder: Path) -> list[str]:
     return [f"ReadWritePaths=-{word(str(folder))}"]
 
 
-def mounts(service: Service) -> list[str]:
+def mounts(service: ServiceSpec) -> list[str]:
     """Lines for [Unit]: the models' disk is mounted first."""
     return [f"RequiresMountsFor={word(str(path))}" for path in _store(service)]
 
 
-def _store(service: Service) -> Iterable[Path]:
+def _store(service: ServiceSpec) -> Iterable[Path]:
     if service.settings.store:
         yield Path(service.settings.store).absolute()
     folders = {path.parent for path in service.needs.models}

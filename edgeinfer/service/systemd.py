@@ -13,13 +13,13 @@ from pathlib import Path
 
 from edgeinfer.errors import ServiceFailed
 from edgeinfer.service import units
+from edgeinfer.service.access_check import secrets, unreadable
 from edgeinfer.service.command import Command, attempt, failure, run
-from edgeinfer.service.devices import Host, this_host
-from edgeinfer.service.files import File
-from edgeinfer.service.manager import State, Status, not_installed
-from edgeinfer.service.minding import words
-from edgeinfer.service.readable import secrets, unreadable
-from edgeinfer.service.service import Scope, Service
+from edgeinfer.service.devices import HostDevices, this_host
+from edgeinfer.service.file_transaction import ServiceFile
+from edgeinfer.service.manager import ServiceState, ServiceStatus, not_installed
+from edgeinfer.service.monitor_state import words
+from edgeinfer.service.spec import Scope, ServiceSpec
 
 SERVICE = "edgeinfer.service"
 SOCKET = "edgeinfer.socket"
@@ -29,7 +29,7 @@ OWNER = f"{units.USER}:{units.USER}"
 LOG_LINES = 12
 """Of a failed start, that are shown."""
 
-STATES: dict[str, State] = {
+STATES: dict[str, ServiceState] = {
     "active": "running",
     "reloading": "running",
     "activating": "starting",
@@ -40,7 +40,7 @@ STATES: dict[str, State] = {
 PROPERTIES = "LoadState,ActiveState,SubState,MainPID,NRestarts,Result,ExecMainStatus,StatusText,UnitFileState"
 
 
-class Systemd:
+class SystemdManager:
     name = "systemd"
 
     def __init__(self, scope: Scope, environ: Mapping[str, str] = os.environ) -> None:
@@ -51,16 +51,16 @@ class Systemd:
             self._systemctl.append("--user")
             self._environ.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
 
-    def files(self, service: Service) -> list[File]:
+    def files(self, service: ServiceSpec) -> list[ServiceFile]:
         return units.files(service, self.host(), self._environ, self._folder)
 
     def paths(self) -> list[Path]:
         return units.paths(self.scope, self._environ, self._folder)
 
-    def host(self) -> Host:
+    def host(self) -> HostDevices:
         return this_host(self._version())
 
-    def commands(self, service: Service, *, start: bool) -> list[Command]:
+    def commands(self, service: ServiceSpec, *, start: bool) -> list[Command]:
         wanted, other = (SOCKET, SERVICE) if service.on_demand else (SERVICE, SOCKET)
         found = []
         if self.scope == "system":
@@ -76,7 +76,7 @@ class Systemd:
             found.append([*self._systemctl, "restart", wanted])
         return found
 
-    def apply(self, service: Service, *, start: bool) -> None:
+    def apply(self, service: ServiceSpec, *, start: bool) -> None:
         for command in self.commands(service, start=start):
             if "reset-failed" in command:
                 self._attempt(command)  # there may be nothing to reset
@@ -104,7 +104,7 @@ class Systemd:
         self._run([*self._systemctl, "daemon-reload"])
         self._attempt([*self._systemctl, "reset-failed", SERVICE, SOCKET])
 
-    def resume(self, before: Status) -> None:
+    def resume(self, before: ServiceStatus) -> None:
         if before.enabled:
             self.enable(True)
         if before.on_demand and before.state in ("running", "starting", "waiting"):
@@ -112,7 +112,7 @@ class Systemd:
         if before.state in ("running", "starting"):
             self._run([*self._systemctl, "start", SERVICE])
 
-    def notes(self, service: Service) -> list[str]:
+    def notes(self, service: ServiceSpec) -> list[str]:
         if self.scope == "system":
             return unreadable(service)
         name = _login()
@@ -135,14 +135,14 @@ class Systemd:
     def enable(self, wanted: bool) -> None:
         self._run([*self._systemctl, "enable" if wanted else "disable", self._units()[0]])
 
-    def status(self) -> Status:
+    def status(self) -> ServiceStatus:
         service, socket = self._show(SERVICE), self._show(SOCKET)
         on_demand = socket.get("LoadState") == "loaded" and service.get("UnitFileState") != "enabled"
         state = STATES.get(service.get("ActiveState", ""), "stopped")
         if state == "stopped" and socket.get("ActiveState") == "active":
             state = "waiting"
         enabled = (socket if on_demand else service).get("UnitFileState", "")
-        return Status(
+        return ServiceStatus(
             manager=self.name,
             scope=self.scope,
             installed=service.get("LoadState") == "loaded",

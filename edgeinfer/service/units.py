@@ -9,9 +9,9 @@ from pathlib import Path
 
 from edgeinfer.errors import SettingsError
 from edgeinfer.service import devices, sandbox
-from edgeinfer.service.devices import Host
-from edgeinfer.service.files import File
-from edgeinfer.service.service import PACKAGE, Needs, Scope, Service
+from edgeinfer.service.devices import HostDevices
+from edgeinfer.service.file_transaction import ServiceFile
+from edgeinfer.service.spec import PACKAGE, Requirements, Scope, ServiceSpec
 
 USER = "edgeinfer"
 """Who runs the system's service."""
@@ -50,8 +50,11 @@ def unit_folder(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def files(
-    service: Service, host: Host, environ: Mapping[str, str] = os.environ, folder: Path | None = None
-) -> list[File]:
+    service: ServiceSpec,
+    host: HostDevices,
+    environ: Mapping[str, str] = os.environ,
+    folder: Path | None = None,
+) -> list[ServiceFile]:
     """All files of the service. `folder` is for units, where the manager wants them elsewhere than usual.
 
     Raises:
@@ -65,10 +68,10 @@ def files(
     if service.on_demand:
         found["edgeinfer.socket"] = packaged("edgeinfer.socket")
         found[f"edgeinfer.socket.d/{DROP_IN}"] = socket_drop_in(service)
-    written = [File(folder / name, text) for name, text in found.items()]
+    written = [ServiceFile(folder / name, text) for name, text in found.items()]
     if service.scope == "system":
-        written.append(File(SYSUSERS, packaged("sysusers.conf")))
-        written.append(File(TMPFILES, packaged("tmpfiles.conf")))
+        written.append(ServiceFile(SYSUSERS, packaged("sysusers.conf")))
+        written.append(ServiceFile(TMPFILES, packaged("tmpfiles.conf")))
     return written
 
 
@@ -80,7 +83,7 @@ def paths(scope: Scope, environ: Mapping[str, str] = os.environ, folder: Path | 
     return [*found, SYSUSERS, TMPFILES] if scope == "system" else found
 
 
-def service_drop_in(service: Service, host: Host, environ: Mapping[str, str] = os.environ) -> str:
+def service_drop_in(service: ServiceSpec, host: HostDevices, environ: Mapping[str, str] = os.environ) -> str:
     """What of the unit depends on the machine, the settings and the plan."""
     system, gpus = service.scope == "system", service.needs.gpus
     unit = [*sandbox.mounts(service), *devices.unit_lines(gpus), *_network_unit(service)] if system else []
@@ -97,7 +100,7 @@ def service_drop_in(service: Service, host: Host, environ: Mapping[str, str] = o
     return _drop_in(service.scope, {"Unit": unit, "Service": lines})
 
 
-def socket_drop_in(service: Service) -> str:
+def socket_drop_in(service: ServiceSpec) -> str:
     """Where the socket listens: as the settings say.
 
     Raises:
@@ -119,11 +122,11 @@ def _drop_in(scope: Scope, sections: Mapping[str, list[str]]) -> str:
     return text
 
 
-def _command(service: Service) -> str:
+def _command(service: ServiceSpec) -> str:
     return f"{sandbox.word(str(service.program.executable))} serve"
 
 
-def _environment(service: Service, environ: Mapping[str, str]) -> Iterator[str]:
+def _environment(service: ServiceSpec, environ: Mapping[str, str]) -> Iterator[str]:
     """Where this user's files are, which the manager may not know."""
     if service.config:
         yield f"EDGEINFER_CONFIG={service.config}"
@@ -131,7 +134,7 @@ def _environment(service: Service, environ: Mapping[str, str]) -> Iterator[str]:
         yield from (f"{name}={environ[name]}" for name in HOMES if name in environ)
 
 
-def _memory(needs: Needs) -> Iterator[str]:
+def _memory(needs: Requirements) -> Iterator[str]:
     """Beyond twice what the plan counts with something leaks, since a reload has two models for a moment.
 
     The hard limit is what the machine can spare. It must not be lower, or the plan that the daemon makes in
@@ -146,14 +149,14 @@ def _memory(needs: Needs) -> Iterator[str]:
     yield f"MemoryMax={most // MB}M"
 
 
-def _back_off(host: Host) -> Iterator[str]:
+def _back_off(host: HostDevices) -> Iterator[str]:
     """systemd counts restarts, but never anew after months without one: so the longest delay is a short one."""
     if host.systemd is not None and host.systemd >= BACK_OFF:
         yield "RestartSteps=6"
         yield "RestartMaxDelaySec=20"
 
 
-def _is_reached(service: Service) -> bool:
+def _is_reached(service: ServiceSpec) -> bool:
     """Whether other machines are to reach it."""
     if service.settings.uds:
         return False
@@ -163,20 +166,20 @@ def _is_reached(service: Service) -> bool:
         return service.settings.host != "localhost"
 
 
-def _network(service: Service) -> Iterator[str]:
+def _network(service: ServiceSpec) -> Iterator[str]:
     if _is_reached(service):
         yield "IPAddressDeny="
         yield "IPAddressAllow="
 
 
-def _network_unit(service: Service) -> Iterator[str]:
+def _network_unit(service: ServiceSpec) -> Iterator[str]:
     """An address must be there before it can be listened on."""
     if _is_reached(service) and service.settings.host not in ("0.0.0.0", "::"):
         yield "Wants=network-online.target"
         yield "After=network-online.target"
 
 
-def _addresses(service: Service) -> list[str]:
+def _addresses(service: ServiceSpec) -> list[str]:
     settings = service.settings
     if settings.uds:
         return [sandbox.escape(str(Path(settings.uds).absolute()))]

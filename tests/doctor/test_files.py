@@ -16,7 +16,7 @@ from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.store import Disk
 from edgeinfer.errors import SettingsError
 from edgeinfer.server.run import FALLBACKS
-from edgeinfer.service import readable
+from edgeinfer.service import access_check as readable
 from edgeinfer.settings import Settings, load
 from edgeinfer.store.store import Store
 from tests.support.models import install

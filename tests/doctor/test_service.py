@@ -26,17 +26,17 @@ from edgeinfer.doctor.daemon import Answer, Report
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.site import Site
 from edgeinfer.service import units
+from edgeinfer.service.builtin import BuiltinManager
 from edgeinfer.service.command import Command
-from edgeinfer.service.devices import Host
-from edgeinfer.service.files import File
-from edgeinfer.service.manager import Status
-from edgeinfer.service.own import Own
-from edgeinfer.service.service import Needs, Program, Service
+from edgeinfer.service.devices import HostDevices
+from edgeinfer.service.file_transaction import ServiceFile
+from edgeinfer.service.manager import ServiceStatus
+from edgeinfer.service.spec import Program, Requirements, ServiceSpec
 from edgeinfer.settings import Settings
 from tests.support.cli import EDGEINFER, environment, run
 from tests.support.service import service
 
-RUNNING = Status("systemd", "system", True, "running", enabled=True, pid=7, restarts=0)
+RUNNING = ServiceStatus("systemd", "system", True, "running", enabled=True, pid=7, restarts=0)
 
 
 def brief(findings: list[Finding]) -> list[tuple[str, str]]:
@@ -81,16 +81,16 @@ class Units:
     def __init__(self, folder: Path) -> None:
         self.environ = {"XDG_CONFIG_HOME": str(folder)}
 
-    def files(self, given: Service) -> list[File]:
-        return units.files(given, Host(systemd=252), self.environ)
+    def files(self, given: ServiceSpec) -> list[ServiceFile]:
+        return units.files(given, HostDevices(systemd=252), self.environ)
 
     def paths(self) -> list[Path]:
         return units.paths("user", self.environ)
 
-    def commands(self, given: Service, *, start: bool) -> list[Command]:
+    def commands(self, given: ServiceSpec, *, start: bool) -> list[Command]:
         return []
 
-    def notes(self, given: Service) -> list[str]:
+    def notes(self, given: ServiceSpec) -> list[str]:
         return ["it runs while pi is logged in; for always: sudo loginctl enable-linger pi"]
 
 
@@ -105,25 +105,25 @@ def program(tmp_path: Path) -> Program:
 
 
 @pytest.fixture
-def installed(tmp_path: Path, program: Program) -> tuple[Any, Service]:
+def installed(tmp_path: Path, program: Program) -> tuple[Any, ServiceSpec]:
     """A manager with a service's files in place, and that service."""
     manager = Units(tmp_path)
-    given = service(scope="user", program=program, needs=Needs(memory=10**9, ram=4 * 10**9))
+    given = service(scope="user", program=program, needs=Requirements(memory=10**9, ram=4 * 10**9))
     for file in manager.files(given):
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.path.write_text(file.text)
     return manager, given
 
 
-def test_files_that_are_up_to_date(installed: tuple[Any, Service]) -> None:
+def test_files_that_are_up_to_date(installed: tuple[Any, ServiceSpec]) -> None:
     """What memory there was at the time does not matter."""
     manager, given = installed
     assert unit.program(manager.paths()) == given.program.executable
     assert unit.installed(manager, given) == []
-    assert unit.installed(manager, replace(given, needs=Needs(memory=2 * 10**9, ram=4 * 10**9))) == []
+    assert unit.installed(manager, replace(given, needs=Requirements(memory=2 * 10**9, ram=4 * 10**9))) == []
 
 
-def test_files_of_another_version_are_told(installed: tuple[Any, Service]) -> None:
+def test_files_of_another_version_are_told(installed: tuple[Any, ServiceSpec]) -> None:
     """A line more in the unit, a file that is gone, one too many."""
     manager, given = installed
     [path, drop_in] = [file.path for file in manager.files(given)]
@@ -139,7 +139,7 @@ def test_files_of_another_version_are_told(installed: tuple[Any, Service]) -> No
     assert str(drop_in) in unit.installed(manager, given)[0].text
 
 
-def test_a_service_of_another_program(installed: tuple[Any, Service], program: Program) -> None:
+def test_a_service_of_another_program(installed: tuple[Any, ServiceSpec], program: Program) -> None:
     """It may be right; one that is gone is not."""
     manager, given = installed
     other = replace(given, program=Program(Path("/opt/edgeinfer"), Path("/opt/python")))
@@ -154,7 +154,7 @@ def test_a_service_of_another_program(installed: tuple[Any, Service], program: P
     assert (gone.level, gone.text) == ("error", f"it is to run {program.executable}, which is not there")
 
 
-def test_what_a_manager_wants_to_be_known(installed: tuple[Any, Service]) -> None:
+def test_what_a_manager_wants_to_be_known(installed: tuple[Any, ServiceSpec]) -> None:
     """Text and remedy apart."""
     [found] = unit.remarks(*installed)
     assert (found.level, found.text) == ("note", "it runs while pi is logged in")
@@ -163,7 +163,7 @@ def test_what_a_manager_wants_to_be_known(installed: tuple[Any, Service]) -> Non
 
 def test_a_service_of_our_own_minder(tmp_path: Path, program: Program) -> None:
     """Its program stands in another kind of file."""
-    manager = Own("user", {"HOME": str(tmp_path)})
+    manager = BuiltinManager("user", {"HOME": str(tmp_path)})
     given = service(scope="user", program=program)
     [file] = manager.files(given)
     file.path.parent.mkdir(parents=True)
@@ -178,7 +178,7 @@ def test_the_service_as_it_would_be_installed(tmp_path: Path) -> None:
     config.write_text("ctx = 512\n")
     environ = environment(tmp_path, EDGEINFER_CONFIG=str(config), EDGEINFER_STORE=str(tmp_path))
     site = Site(environ)
-    site.manager = Own("user", environ)
+    site.manager = BuiltinManager("user", environ)
     site.status = replace(RUNNING, manager="none", scope="user", on_demand=False)
     found = site.service
     assert found

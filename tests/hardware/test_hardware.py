@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.cpu import CpuClass
-from edgeinfer.hardware.files import parse_list
 from edgeinfer.hardware.memory import Memory, parse_meminfo
+from edgeinfer.hardware.root_files import parse_list
 from tests.support.hardware import write as write  # for other tests too
 
 GB = 1024**3

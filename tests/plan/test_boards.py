@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from edgeinfer.hardware import detect
-from edgeinfer.plan import Choice, choose
-from edgeinfer.plan.offers import offers
+from edgeinfer.plan import ModelChoice, choose
+from edgeinfer.plan.available_options import offers
 from edgeinfer.plan.threads import spelled
 from edgeinfer.settings import Settings
 from tests.support.paths import DOCS, TREES
@@ -18,11 +18,11 @@ RECORDS = sorted(path.name for path in TREES.iterdir() if path.is_dir())
 OFFERS = offers()
 
 
-def choice(record: str) -> Choice:
+def choice(record: str) -> ModelChoice:
     return choose(detect(TREES / record), OFFERS, Settings())
 
 
-def facts(found: Choice) -> list[str]:
+def facts(found: ModelChoice) -> list[str]:
     """The cells of a machine's row, from the model on."""
     config, memory, speed = found.plan.config, found.plan.memory, found.plan.speed.decode
     cpus = f" on CPUs {spelled(config.cpus)}" if config.cpus else ""

@@ -14,7 +14,7 @@ from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.plan import MemoryEstimate, make_plan
-from edgeinfer.plan.fit import Budget
+from edgeinfer.plan.fit import MemoryBudget
 from edgeinfer.plan.own_memory import (
     HeldMemory,
     ModelMemory,
@@ -98,7 +98,7 @@ def test_two_at_once_need_memory_for_both(
     plan = replace(
         make_plan(Settings(model="fake")),
         memory=MemoryEstimate(needed, gpu_weights=gpu),
-        budget=Budget(ram, vram),
+        budget=MemoryBudget(ram, vram),
     )
     assert expected is fits_beside(plan, ModelMemory(MemoryEstimate(0), HeldMemory(ram=200, gpu=100)))
 

@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware.memory import Memory
-from edgeinfer.plan import Choice, MemoryEstimate, Plan, plan
+from edgeinfer.plan import MemoryEstimate, ModelChoice, Plan, plan
 from edgeinfer.plan.calibration import Calibration, Rates
-from edgeinfer.plan.fit import Budget
-from edgeinfer.plan.memory import DAEMON, WORKER
+from edgeinfer.plan.fit import MemoryBudget
+from edgeinfer.plan.memory_estimate import DAEMON, WORKER
 from edgeinfer.plan.own_memory import HeldMemory, ModelMemory
-from edgeinfer.plan.several import Wanted, choose_several, fits_beside, plan_evicting, plan_several
+from edgeinfer.plan.several import ModelOptions, choose_several, fits_beside, plan_evicting, plan_several
 from edgeinfer.settings import Settings
 from tests.support.machines import CARD, GB, R1, machine, offer, r1
 
@@ -144,17 +144,19 @@ def test_two_at_once_keep_to_the_limit(limit: int | None, fits: bool) -> None:
     """While one replaces the other."""
     running = ModelMemory(MemoryEstimate(400), HeldMemory(100))
     replacement = plan(r1(), machine(14), Settings())
-    wanted = Plan(replacement.config, [], memory=MemoryEstimate(600), budget=Budget(ram=10_000, limit=limit))
+    wanted = Plan(
+        replacement.config, [], memory=MemoryEstimate(600), budget=MemoryBudget(ram=10_000, limit=limit)
+    )
     assert fits is fits_beside(wanted, running)
 
 
-def wanted(*quants: str, **settings: Any) -> Wanted:
-    return Wanted(R1, None, [offer(R1, quant) for quant in quants], Settings(**settings))
+def wanted(*quants: str, **settings: Any) -> ModelOptions:
+    return ModelOptions(R1, None, [offer(R1, quant) for quant in quants], Settings(**settings))
 
 
 def test_a_quantization_is_chosen_for_what_is_left() -> None:
     """The second one is coarser, the third does not fit."""
     fast = Calibration("", "", "", cpu=Rates({"": 200 * GB}))
     found = choose_several([wanted("Q8_0", "Q4_0", parallel=1) for _ in range(3)], machine(5), fast)
-    assert ["Q8_0", "Q4_0"] == [choice.offer.quant for choice in found if isinstance(choice, Choice)]
+    assert ["Q8_0", "Q4_0"] == [choice.offer.quant for choice in found if isinstance(choice, ModelChoice)]
     assert isinstance(found[2], DoesNotFit)

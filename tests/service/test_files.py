@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.errors import ServiceFailed
-from edgeinfer.service.files import Change, File, replace
+from edgeinfer.service.file_transaction import FileTransaction, ServiceFile, replace
 
 
 def tree(folder: Path) -> dict[str, tuple[str, int]]:
@@ -26,9 +26,9 @@ def test_a_change_is_written_and_taken_back(tmp_path: Path) -> None:
     (tmp_path / "old").chmod(0o600)
     (tmp_path / "gone").write_text("gone")
     before = tree(tmp_path)
-    change = Change()
-    change.write(File(tmp_path / "old", "new", 0o644))
-    change.write(File(tmp_path / "edgeinfer.service.d/a/b", "deep"))
+    change = FileTransaction()
+    change.write(ServiceFile(tmp_path / "old", "new", 0o644))
+    change.write(ServiceFile(tmp_path / "edgeinfer.service.d/a/b", "deep"))
     change.remove(tmp_path / "gone")
     assert tree(tmp_path) == {"old": ("new", 0o644), "edgeinfer.service.d/a/b": ("deep", 0o644)}
     change.undo()
@@ -38,10 +38,10 @@ def test_a_change_is_written_and_taken_back(tmp_path: Path) -> None:
 
 def test_a_file_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
     """A second installation changes nothing."""
-    file = File(tmp_path / "unit", "text", 0o640)
-    Change().write(file)
+    file = ServiceFile(tmp_path / "unit", "text", 0o640)
+    FileTransaction().write(file)
     inode = file.path.stat().st_ino
-    Change().write(file)
+    FileTransaction().write(file)
     assert file.path.stat().st_ino == inode
     file.path.chmod(0o600)
     assert not file.is_there()
@@ -53,13 +53,13 @@ def test_a_folder_of_ours_goes_with_its_last_file(tmp_path: Path) -> None:
     for folder in (ours, others):
         folder.mkdir()
         (folder / "10.conf").write_text("")
-        Change().remove(folder / "10.conf")
+        FileTransaction().remove(folder / "10.conf")
     assert not ours.exists()
     assert others.exists()
     ours.mkdir()
     for name in ("10.conf", "override.conf"):
         (ours / name).write_text("")
-    Change().remove(ours / "10.conf")
+    FileTransaction().remove(ours / "10.conf")
     assert (ours / "override.conf").exists()
 
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     """Not even a temporary file; the reason is told."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(ServiceFailed, match="cannot write"):
-        Change().write(File(tmp_path / "folder", "text"))
+        FileTransaction().write(ServiceFile(tmp_path / "folder", "text"))
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.errors import ServiceFailed
-from edgeinfer.service import choice
+from edgeinfer.service import discovery as choice
 from edgeinfer.service.install import propose
-from edgeinfer.service.launchd import Launchd
+from edgeinfer.service.launchd import LaunchdManager
 from edgeinfer.service.manager import ServiceManager
 from tests.support.service import service
 
@@ -19,14 +19,14 @@ HOME = "/Users/ada"
 
 def test_an_agent_starts_a_minder_at_login() -> None:
     """Restarted only if it dies: what it gives up on would fail again. Told to stop, it gets time to."""
-    manager = Launchd("user", {"HOME": HOME})
+    manager = LaunchdManager("user", {"HOME": HOME})
     spec, plist = manager.files(service(scope="user", drain_timeout=60.0))
     assert plist.path == Path(HOME, "Library/LaunchAgents/edgeinfer.plist")
     found = plistlib.loads(plist.text.encode())
     assert found["ProgramArguments"] == [
         "/opt/edgeinfer/bin/python",
         "-m",
-        "edgeinfer.service.minder",
+        "edgeinfer.service.monitor",
         str(spec.path),
     ]
     assert found["RunAtLoad"] is True
@@ -38,14 +38,14 @@ def test_an_agent_starts_a_minder_at_login() -> None:
 
 def test_what_it_runs_is_the_same_as_without_launchd() -> None:
     """One source for both."""
-    spec, _ = Launchd("user", {"HOME": HOME}).files(service(scope="user"))
+    spec, _ = LaunchdManager("user", {"HOME": HOME}).files(service(scope="user"))
     assert '"/opt/edgeinfer/bin/edgeinfer"' in spec.text
     assert spec.path == Path(HOME, ".config/edgeinfer/service.json")
 
 
 def test_the_commands_are_launchctls() -> None:
     """Shown by --dry-run before they are run."""
-    commands = propose(Launchd("user", {"HOME": HOME}), service(scope="user")).commands
+    commands = propose(LaunchdManager("user", {"HOME": HOME}), service(scope="user")).commands
     assert [command[:2] for command in commands] == [["launchctl", "enable"], ["launchctl", "bootstrap"]]
     assert commands[1][-1].endswith("LaunchAgents/edgeinfer.plist")
 
@@ -53,7 +53,7 @@ def test_the_commands_are_launchctls() -> None:
 def test_a_mac_has_no_service_of_the_system() -> None:
     """It would run as root."""
     with pytest.raises(ServiceFailed, match="user"):
-        Launchd("system", {"HOME": HOME})
+        LaunchdManager("system", {"HOME": HOME})
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import pytest
 from edgeinfer.server.run import LAST_WORDS, STARTUP_FAILURE, STOP_MARGIN, WRONG_SETTINGS
 from edgeinfer.server.watchdog import MORE_TIME, PERIOD
 from edgeinfer.service import units
-from edgeinfer.service.devices import Host
-from edgeinfer.service.service import Needs, Program
+from edgeinfer.service.devices import HostDevices
+from edgeinfer.service.spec import Program, Requirements
 from edgeinfer.settings import Settings
 from tests.support.paths import ROOT
 from tests.support.service import service
@@ -77,13 +77,13 @@ def put(folder: Path, given: dict[Path, str]) -> None:
 PROGRAM = Program(Path(sys.executable), Path(sys.executable), (Path("/home/pi/venv"),))
 CASES = {
     "plain": service(program=PROGRAM),
-    "limits": service(program=PROGRAM, needs=Needs(memory=GB, ram=8 * GB)),
-    "home": service(program=PROGRAM, needs=Needs(models=(Path("/home/some one/50%:m.gguf"),))),
-    "gpu": service(program=PROGRAM, needs=Needs(gpus=("nvidia",))),
+    "limits": service(program=PROGRAM, needs=Requirements(memory=GB, ram=8 * GB)),
+    "home": service(program=PROGRAM, needs=Requirements(models=(Path("/home/some one/50%:m.gguf"),))),
+    "gpu": service(program=PROGRAM, needs=Requirements(gpus=("nvidia",))),
     "network": service(program=PROGRAM, host="192.168.1.2", api_key_file="/etc/edgeinfer/keys"),
     "on demand": service(program=PROGRAM, on_demand=True, host="localhost"),
     "unix socket": service(program=PROGRAM, on_demand=True, uds="/run/edgeinfer/http.sock"),
-    "user": service(scope="user", program=PROGRAM, needs=Needs(memory=GB, ram=8 * GB, gpus=("amd",))),
+    "user": service(scope="user", program=PROGRAM, needs=Requirements(memory=GB, ram=8 * GB, gpus=("amd",))),
 }
 
 
@@ -92,7 +92,7 @@ CASES = {
 def test_systemd_takes_the_units_without_a_word(tmp_path: Path, case: str) -> None:
     """Unknown keys, bad values, a program that is not there: all are told on stderr."""
     given = CASES[case]
-    files = units.files(given, Host(systemd=252, nodes=("/dev/nvidia0",)), {"HOME": str(tmp_path)})
+    files = units.files(given, HostDevices(systemd=252, nodes=("/dev/nvidia0",)), {"HOME": str(tmp_path)})
     put(tmp_path, {f.path: f.text for f in files if "systemd" in f.path.parts})
     names = ["edgeinfer.service", *(["edgeinfer.socket"] if given.on_demand else [])]
     scope = ["--user"] if given.scope == "user" else []
@@ -105,7 +105,7 @@ def test_systemd_takes_the_units_without_a_word(tmp_path: Path, case: str) -> No
 @pytest.mark.parametrize("case", ["plain", "home"])
 def test_the_systems_service_is_well_confined(tmp_path: Path, case: str) -> None:
     """As systemd measures it, for a plan that computes on the CPU."""
-    files = units.files(CASES[case], Host(systemd=252), {})
+    files = units.files(CASES[case], HostDevices(systemd=252), {})
     put(tmp_path, {f.path: f.text for f in files if "systemd" in f.path.parts})
     threshold = f"--threshold={EXPOSURE}"
     assert analyze("security", "--offline=true", threshold, str(tmp_path / "edgeinfer.service")) == (0, "")

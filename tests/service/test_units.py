@@ -13,17 +13,18 @@ from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ServiceFailed, SettingsError
 from edgeinfer.hardware import Gpu, HardwareProfile, Memory
 from edgeinfer.plan import MemoryEstimate, Plan
-from edgeinfer.service import readable, sandbox, units
-from edgeinfer.service.devices import Host, this_host
-from edgeinfer.service.readable import secrets, unreadable
-from edgeinfer.service.service import Needs, Program, Service, needs, this_program
+from edgeinfer.service import access_check as readable
+from edgeinfer.service import sandbox, units
+from edgeinfer.service.access_check import secrets, unreadable
+from edgeinfer.service.devices import HostDevices, this_host
+from edgeinfer.service.spec import Program, Requirements, ServiceSpec, needs, this_program
 from tests.support.service import service
 
 GB = 1 << 30
-HOST = Host(systemd=252)
+HOST = HostDevices(systemd=252)
 
 
-def drop_in(given: Service, host: Host = HOST) -> list[str]:
+def drop_in(given: ServiceSpec, host: HostDevices = HOST) -> list[str]:
     """Its lines, without comments."""
     text = units.service_drop_in(given, host, environ={})
     return [line for line in text.splitlines() if line and not line.startswith("#")]
@@ -72,7 +73,7 @@ def test_memory_is_bounded_by_the_plan_and_by_what_the_machine_can_spare(
     memory: int | None, ram: int | None, expected: list[str]
 ) -> None:
     """Twice the plan, for the moment of a reload; not at all where the plan was overruled, or is not known."""
-    lines = drop_in(service(needs=Needs(memory=memory, ram=ram)))
+    lines = drop_in(service(needs=Requirements(memory=memory, ram=ram)))
     assert [line for line in lines if line.startswith("Memory")] == expected
 
 
@@ -81,7 +82,7 @@ def test_memory_is_bounded_by_the_plan_and_by_what_the_machine_can_spare(
 )
 def test_only_a_systemd_that_knows_how_to_back_off_is_told_to(version: int | None, backs_off: bool) -> None:
     """Others would warn of unknown keys at each start."""
-    lines = drop_in(service(), Host(systemd=version))
+    lines = drop_in(service(), HostDevices(systemd=version))
     assert any(line.startswith("RestartSteps=") for line in lines) is backs_off
 
 
@@ -95,7 +96,7 @@ def test_a_program_in_a_home_is_bound_and_the_rest_of_the_home_stays_hidden() ->
     lines = drop_in(
         service(
             program=program,
-            needs=Needs(models=(Path("/home/pi/m.gguf"), Path("/srv/n.gguf"))),
+            needs=Requirements(models=(Path("/home/pi/m.gguf"), Path("/srv/n.gguf"))),
             store="/home/pi/store",
             api_key_file="/home/pi/.config/edgeinfer/keys",
             tls_cert="/home/pi/cert.pem",
@@ -125,7 +126,7 @@ def test_what_is_linked_to_is_granted_too(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sandbox, "TEMPORARY", (tmp_path,))
     (tmp_path / "blob").write_text("")
     (tmp_path / "model.gguf").symlink_to("blob")
-    found = sandbox.lines(service(needs=Needs(models=(tmp_path / "model.gguf",))))
+    found = sandbox.lines(service(needs=Requirements(models=(tmp_path / "model.gguf",))))
     assert found == [f"BindReadOnlyPaths=-{tmp_path}/model.gguf", f"BindReadOnlyPaths=-{tmp_path}/blob"]
 
 
@@ -222,7 +223,7 @@ def test_a_gpu_is_granted_and_no_other_device(tmp_path: Path) -> None:
     host = msgspec.structs.replace(
         host, groups=("render", "video"), nvidia_modprobe="/usr/bin/nvidia-modprobe"
     )
-    lines = drop_in(service(needs=Needs(gpus=("nvidia",))), host)
+    lines = drop_in(service(needs=Requirements(gpus=("nvidia",))), host)
     assert [line for line in lines if line.startswith("DeviceAllow")] == [
         "DeviceAllow=char-nvidia* rw",
         "DeviceAllow=char-drm rw",
@@ -232,10 +233,10 @@ def test_a_gpu_is_granted_and_no_other_device(tmp_path: Path) -> None:
     ]
     assert {"PrivateDevices=no", "DevicePolicy=closed", "SupplementaryGroups=render video"} <= set(lines)
     assert "ExecStartPre=-+/usr/bin/nvidia-modprobe -c=0 -u" in lines
-    other = drop_in(service(needs=Needs(gpus=("arm",))), host)
+    other = drop_in(service(needs=Requirements(gpus=("arm",))), host)
     assert "DeviceAllow=/dev/mali0 rw" in other
     assert not any("nvidia" in line for line in other)
-    user = drop_in(service(scope="user", needs=Needs(gpus=("nvidia",))), host)
+    user = drop_in(service(scope="user", needs=Requirements(gpus=("nvidia",))), host)
     assert "MemoryDenyWriteExecute=no" in user
     assert not any("Device" in line or "Group" in line for line in user)
     assert not any("Device" in line for line in drop_in(service(), host))
@@ -247,7 +248,7 @@ def test_jetson_has_nodes_of_its_own(tmp_path: Path) -> None:
         path = tmp_path / "dev" / node
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    lines = drop_in(service(needs=Needs(gpus=("nvidia",))), this_host(252, tmp_path))
+    lines = drop_in(service(needs=Requirements(gpus=("nvidia",))), this_host(252, tmp_path))
     assert "DeviceAllow=/dev/nvgpu/igpu0/ctrl rw" in lines
     assert "DeviceAllow=/dev/nvmap rw" in lines
 
@@ -267,7 +268,7 @@ def test_needs_are_the_plans() -> None:
     profile = HardwareProfile([], None, Memory(8 * GB, None, None), gpus=(gpu, Gpu("intel", "UHD")))
     config = LlamaConfig("/srv/big.gguf", "big", gpu_layers=-1)
     plan = Plan(config, [], memory=MemoryEstimate(1000, kv=200, embeddings=30))
-    assert needs(plan, profile) == Needs(
+    assert needs(plan, profile) == Requirements(
         models=(Path("/srv/big.gguf"),),
         memory=1230,
         ram=8 * GB,
@@ -294,7 +295,7 @@ def test_what_the_services_user_cannot_read_is_told_with_a_remedy(
     model, folder = tmp_path / "m.gguf", tmp_path / "store"
     model.write_text("")
     folder.mkdir()
-    given = service(needs=Needs(models=(model,)), store=str(folder))
+    given = service(needs=Requirements(models=(model,)), store=str(folder))
     model.chmod(0o644)
     folder.chmod(0o755)
     assert unreadable(given) == []

@@ -8,7 +8,7 @@ from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
-from edgeinfer.plan import Offer
+from edgeinfer.plan import ModelOption
 from edgeinfer.store.catalogue import catalogue
 from edgeinfer.store.lookup import LocalModel
 from edgeinfer.store.predicted_header import predicted_header
@@ -39,7 +39,7 @@ def machine(available: float = 14, *gpus: Gpu, isa: str = "neon dotprod", **fact
     return HardwareProfile(**known | facts)
 
 
-def offer(model: str, quant: str) -> Offer:
+def offer(model: str, quant: str) -> ModelOption:
     header = predicted_header(catalogue()[model], quant) or predicted_header(catalogue()[model], "Q4_0")
     assert header is not None
-    return Offer(model, quant, header, header.size)
+    return ModelOption(model, quant, header, header.size)

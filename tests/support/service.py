@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.service.service import Needs, Program, Service
+from edgeinfer.service.spec import Program, Requirements, ServiceSpec
 from edgeinfer.settings import Settings
 
 PROGRAM = Program(
@@ -15,11 +15,11 @@ PROGRAM = Program(
 
 
 def service(
-    *, scope: Any = "system", needs: Needs = Needs(), program: Program = PROGRAM, **given: Any
-) -> Service:
+    *, scope: Any = "system", needs: Requirements = Requirements(), program: Program = PROGRAM, **given: Any
+) -> ServiceSpec:
     """A service of a program in /opt; what is not its own is a setting."""
     own = {name: given.pop(name) for name in ("config", "on_demand") if name in given}
-    return Service(scope, program, Settings(**given), needs, **own)
+    return ServiceSpec(scope, program, Settings(**given), needs, **own)
 
 
 def stub(folder: Path, script: str) -> Program:

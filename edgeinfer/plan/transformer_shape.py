@@ -7,7 +7,7 @@ import msgspec
 from edgeinfer.gguf.header import Header
 
 
-class Network(msgspec.Struct, frozen=True):
+class TransformerShape(msgspec.Struct, frozen=True):
     """Sizes of a transformer; 0 where the header does not say.
 
     Attributes:
@@ -31,13 +31,13 @@ class Network(msgspec.Struct, frozen=True):
     generates: bool = True
 
 
-NOTHING = Network()
+NOTHING = TransformerShape()
 
 MOST_LAYERS = 4096
 """A header that tells of more is not believed."""
 
 
-def network(header: Header | None) -> Network:
+def network(header: Header | None) -> TransformerShape:
     """The sizes that the header tells."""
     if header is None or (header.number("block_count") or 0) > MOST_LAYERS:
         return NOTHING
@@ -48,7 +48,7 @@ def network(header: Header | None) -> Network:
     experts, used = header.number("expert_count") or 0, header.number("expert_used_count") or 0
     dense = max(_each(header, "feed_forward_length"), default=0)
     expert = (header.number("expert_feed_forward_length") or dense) * used
-    return Network(
+    return TransformerShape(
         layers=layers,
         embedding=embedding,
         heads=heads,

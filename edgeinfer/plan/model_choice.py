@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from edgeinfer.errors import DoesNotFit, ModelNotFound
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
-from edgeinfer.plan.offer import Candidate, Offer
+from edgeinfer.plan.model_option import ModelOption, RankedOption
 from edgeinfer.plan.own_memory import ModelMemory
 from edgeinfer.plan.plan import Plan, plan
-from edgeinfer.plan.quant import quantization
+from edgeinfer.plan.quant_choice import quantization
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel
 
@@ -21,25 +21,25 @@ READING = 5.0
 """Tokens a second of a slow reader. A model that is slower gives way to a smaller one."""
 
 
-class Choice(msgspec.Struct, frozen=True):
+class ModelChoice(msgspec.Struct, frozen=True):
     """`reasons`: why this model in this quantization. `others`: the offers that were not taken."""
 
-    offer: Offer
+    offer: ModelOption
     plan: Plan
     reasons: list[str]
-    others: list[Candidate] = []
+    others: list[RankedOption] = []
 
 
 def choose(
     profile: HardwareProfile,
-    offers: Sequence[Offer],
+    offers: Sequence[ModelOption],
     settings: Settings,
     calibration: Calibration | None = None,
     *,
     model: str | None = None,
     quant: str | None = None,
     beside: Sequence[ModelMemory] = (),
-) -> Choice:
+) -> ModelChoice:
     """The best of the offers for the machine.
 
     Models are tried in the order in which `offers` has them: the wanted one, then ever smaller ones. `model` and
@@ -59,7 +59,7 @@ def choose(
     fitting = [c for c in wanted if c.fits or settings.force]
     if not fitting:
         raise _does_not_fit(wanted, everything)
-    best: list[tuple[Candidate, str]] = []
+    best: list[tuple[RankedOption, str]] = []
     for group in _by_model([c for c in fitting if not c.offer.bundled] or fitting):
         best.append(quantization(group, profile))
         if model or not _too_slow(best[-1][0]):
@@ -70,37 +70,37 @@ def choose(
     if sum(c.offer.model == taken.offer.model for c in wanted) > 1:
         reasons.append(why)
     others = [replace(c, against=_against(c, taken)) for c in everything if c is not taken]
-    return Choice(taken.offer, taken.plan, reasons, others)
+    return ModelChoice(taken.offer, taken.plan, reasons, others)
 
 
 def _candidate(
-    offer: Offer,
+    offer: ModelOption,
     profile: HardwareProfile,
     settings: Settings,
     calibration: Calibration | None,
     beside: Sequence[ModelMemory],
-) -> Candidate:
+) -> RankedOption:
     model = LocalModel(offer.model, offer.path or offer.label, offer.header, offer.tool_format)
-    return Candidate(offer, plan(model, profile, replace(settings, force=True), calibration, beside))
+    return RankedOption(offer, plan(model, profile, replace(settings, force=True), calibration, beside))
 
 
-def _named(offer: Offer, model: str | None, quant: str | None) -> bool:
+def _named(offer: ModelOption, model: str | None, quant: str | None) -> bool:
     return model in (None, offer.model) and (quant is None or quant.upper() == offer.quant.upper())
 
 
-def _by_model(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+def _by_model(candidates: Iterable[RankedOption]) -> list[list[RankedOption]]:
     """In the order in which the models come first."""
-    groups: dict[str, list[Candidate]] = {}
+    groups: dict[str, list[RankedOption]] = {}
     for candidate in candidates:
         groups.setdefault(candidate.offer.model, []).append(candidate)
     return list(groups.values())
 
 
-def _too_slow(candidate: Candidate) -> bool:
+def _too_slow(candidate: RankedOption) -> bool:
     return candidate.speed is not None and candidate.speed < READING
 
 
-def _why_model(taken: Candidate, wanted: Sequence[Candidate]) -> list[str]:
+def _why_model(taken: RankedOption, wanted: Sequence[RankedOption]) -> list[str]:
     """What spoke against the models that came before; what speaks against this one."""
     said = []
     for group in _by_model(wanted):
@@ -119,7 +119,7 @@ def _why_model(taken: Candidate, wanted: Sequence[Candidate]) -> list[str]:
     return reasons
 
 
-def _against(candidate: Candidate, taken: Candidate) -> str:
+def _against(candidate: RankedOption, taken: RankedOption) -> str:
     if not candidate.fits:
         return "does not fit"
     if candidate.offer.model != taken.offer.model:
@@ -127,7 +127,7 @@ def _against(candidate: Candidate, taken: Candidate) -> str:
     return "coarser" if candidate.rank < taken.rank else "slower"
 
 
-def _does_not_fit(wanted: Sequence[Candidate], everything: Sequence[Candidate]) -> DoesNotFit:
+def _does_not_fit(wanted: Sequence[RankedOption], everything: Sequence[RankedOption]) -> DoesNotFit:
     least = min(wanted, key=lambda c: c.plan.memory.needed)
     would = ", ".join(c.offer.label for c in everything if c.fits) or "nothing that is offered"
     return DoesNotFit(

@@ -14,7 +14,7 @@ NO_USE = {"broadcom": "VideoCore", "arm": "Mali"}
 """Their Vulkan drivers run llama.cpp several times slower than the CPU beside them, where it runs at all."""
 
 
-class Placement(msgspec.Struct, frozen=True):
+class GpuPlacement(msgspec.Struct, frozen=True):
     """`gpu` None: the CPU computes. `reason`: why, where there is a GPU. `room`: bytes that may be taken of it."""
 
     gpu: Gpu | None = None
@@ -22,15 +22,15 @@ class Placement(msgspec.Struct, frozen=True):
     room: int | None = None
 
 
-def placement(profile: HardwareProfile) -> Placement:
+def placement(profile: HardwareProfile) -> GpuPlacement:
     """The first GPU that is of use, else why there is none."""
     against: list[str] = []
     for gpu in profile.gpus:
         problem = why_not(gpu, profile)
         if problem is None:
-            return Placement(gpu, None, room(gpu))
+            return GpuPlacement(gpu, None, room(gpu))
         against.append(problem)
-    return Placement(None, f"gpu_layers 0: {'; '.join(against)}" if against else None)
+    return GpuPlacement(None, f"gpu_layers 0: {'; '.join(against)}" if against else None)
 
 
 def why_not(gpu: Gpu, profile: HardwareProfile) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgeinfer.service.sandbox import HOMES, TEMPORARY, read_by
-from edgeinfer.service.service import Service
+from edgeinfer.service.spec import ServiceSpec
 from edgeinfer.service.units import USER
 
 OURS = (Path("/etc/edgeinfer"), Path("/var/lib/edgeinfer"))
@@ -22,12 +22,12 @@ READ, SEARCH = 0o4, 0o1
 """The bits of a mode."""
 
 
-def secrets(service: Service) -> list[Path]:
+def secrets(service: ServiceSpec) -> list[Path]:
     """Files of keys in the service's own folders, which shall be its user's and nobody else's to read."""
     return [path for path in _secret(service) if any(map(path.is_relative_to, OURS)) and path.is_file()]
 
 
-def unreadable(service: Service) -> list[str]:
+def unreadable(service: ServiceSpec) -> list[str]:
     """What the service's user can't read and why not, each with a remedy."""
     secret, ours = list(_secret(service)), secrets(service)
     found = []
@@ -40,7 +40,7 @@ def unreadable(service: Service) -> list[str]:
     return found
 
 
-def _secret(service: Service) -> Iterator[Path]:
+def _secret(service: ServiceSpec) -> Iterator[Path]:
     settings = service.settings
     for name in (settings.api_key_file or str(KEYS), settings.tls_key):
         if name:

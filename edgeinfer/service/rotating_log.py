@@ -13,7 +13,7 @@ LIMIT = 4 << 20
 LONGEST_LINE = 1 << 16
 
 
-class RotatedLog:
+class RotatingLog:
     """What cannot be written is lost: a full disk is no reason to end what is logged."""
 
     def __init__(self, path: Path, limit: int = LIMIT) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeinfer.hardware import HardwareProfile
-from edgeinfer.plan.offer import QUALITY, Candidate
+from edgeinfer.plan.model_option import QUALITY, RankedOption
 from edgeinfer.plan.speed import CALIBRATE, cost_of, instruction_sets, read_bytes
 
 STANDARD = QUALITY.index("Q4_K_M")
@@ -22,7 +22,7 @@ WORTH = 1.3
 """How much faster a quantization must be to be taken instead of a better one."""
 
 
-def quantization(offered: Sequence[Candidate], profile: HardwareProfile) -> tuple[Candidate, str]:
+def quantization(offered: Sequence[RankedOption], profile: HardwareProfile) -> tuple[RankedOption, str]:
     """The one to take of those of a model that may be taken, and why.
 
     The best that is brisk. Where none is, or the speed is not known: the standard, or what is coarser by little and
@@ -42,7 +42,7 @@ def quantization(offered: Sequence[Candidate], profile: HardwareProfile) -> tupl
     return standard, f"quant {standard.offer.quant}: {_why(standard, ranked)}"
 
 
-def _gain(candidate: Candidate, standard: Candidate, profile: HardwareProfile) -> float:
+def _gain(candidate: RankedOption, standard: RankedOption, profile: HardwareProfile) -> float:
     """How many times faster it writes."""
     if candidate.speed and standard.speed:
         return candidate.speed / standard.speed
@@ -53,7 +53,7 @@ def _gain(candidate: Candidate, standard: Candidate, profile: HardwareProfile) -
     return other / own if own else 1.0
 
 
-def _why(standard: Candidate, ranked: Sequence[Candidate]) -> str:
+def _why(standard: RankedOption, ranked: Sequence[RankedOption]) -> str:
     better = [c for c in ranked if c.rank > standard.rank]
     if not better:
         return "the best that fits"

@@ -16,7 +16,7 @@ QUALITY = (
 """Quantizations, the coarsest first."""
 
 
-class Offer(msgspec.Struct, frozen=True):
+class ModelOption(msgspec.Struct, frozen=True):
     """A file that could be installed, or is.
 
     Attributes:
@@ -40,10 +40,10 @@ class Offer(msgspec.Struct, frozen=True):
         return f"{self.model}:{self.quant}"
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class RankedOption(msgspec.Struct, frozen=True):
     """An offer with its plan. `against`: why it was not taken; None for the one that was."""
 
-    offer: Offer
+    offer: ModelOption
     plan: Plan
     against: str | None = None
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.errors import ServiceFailed
+from edgeinfer.service.builtin import BuiltinManager
 from edgeinfer.service.install import install, propose, uninstall
-from edgeinfer.service.minding import Folder
-from edgeinfer.service.own import Own
-from edgeinfer.service.rotation import RotatedLog
-from edgeinfer.service.service import this_program
+from edgeinfer.service.monitor_state import MonitorFolder
+from edgeinfer.service.rotating_log import RotatingLog
+from edgeinfer.service.spec import this_program
 from tests.support.service import service, stub
 
 SPEAKS = """
@@ -50,19 +50,19 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Own]:
+def own(tmp_path: Path) -> Iterator[BuiltinManager]:
     """The manager of a user who has nothing yet."""
     kept = {name: os.environ[name] for name in ("PATH",)}
-    found = Own("user", {**kept, "HOME": str(tmp_path), "EDGEINFER_PORT": "1"})
+    found = BuiltinManager("user", {**kept, "HOME": str(tmp_path), "EDGEINFER_PORT": "1"})
     yield found
     found.stop()
 
 
-def log(own: Own) -> str:
+def log(own: BuiltinManager) -> str:
     return own.folder.log.read_text()
 
 
-def test_a_service_is_started_and_stopped(own: Own, tmp_path: Path) -> None:
+def test_a_service_is_started_and_stopped(own: BuiltinManager, tmp_path: Path) -> None:
     """It goes on when whoever started it is done, and its log has the time."""
     assert own.status().installed is False
     given = service(scope="user", program=stub(tmp_path, 'print("hello", flush=True)' + ALIVE))
@@ -82,13 +82,13 @@ def test_a_service_is_started_and_stopped(own: Own, tmp_path: Path) -> None:
     assert own.status().pid is None
 
 
-def test_what_is_proposed_is_what_is_done(own: Own, tmp_path: Path) -> None:
+def test_what_is_proposed_is_what_is_done(own: BuiltinManager, tmp_path: Path) -> None:
     """Every file, and the command; a second time no file is new."""
     given = service(scope="user", program=stub(tmp_path, ALIVE), config=tmp_path / "c.toml")
     proposal = propose(own, given)
     assert proposal.changed == [str(own.spec)]
     assert proposal.commands == [
-        [sys.executable, "-m", "edgeinfer.service.minder", "--detach", str(own.spec)]
+        [sys.executable, "-m", "edgeinfer.service.monitor", "--detach", str(own.spec)]
     ]
     assert not own.spec.exists()
     install(own, given)
@@ -103,7 +103,9 @@ def test_what_is_proposed_is_what_is_done(own: Own, tmp_path: Path) -> None:
     assert uninstall(own) == []
 
 
-def test_a_service_that_does_not_start_says_why_and_leaves_what_was_there(own: Own, tmp_path: Path) -> None:
+def test_a_service_that_does_not_start_says_why_and_leaves_what_was_there(
+    own: BuiltinManager, tmp_path: Path
+) -> None:
     """The old one is put back, and runs again."""
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
@@ -118,7 +120,7 @@ def test_a_service_that_does_not_start_says_why_and_leaves_what_was_there(own: O
     assert own.status().state == "running"
 
 
-def test_the_first_installation_leaves_nothing_if_it_fails(own: Own, tmp_path: Path) -> None:
+def test_the_first_installation_leaves_nothing_if_it_fails(own: BuiltinManager, tmp_path: Path) -> None:
     """Not even a service that does not run."""
     with pytest.raises(ServiceFailed):
         install(own, service(scope="user", program=stub(tmp_path, "exit(2)\n")))
@@ -128,7 +130,7 @@ def test_the_first_installation_leaves_nothing_if_it_fails(own: Own, tmp_path: P
         own.start()
 
 
-def test_a_program_that_is_gone_is_told(own: Own, tmp_path: Path) -> None:
+def test_a_program_that_is_gone_is_told(own: BuiltinManager, tmp_path: Path) -> None:
     """As after an environment was moved; it may come back with its disk."""
     program = stub(tmp_path, ALIVE)
     program.executable.unlink()
@@ -138,7 +140,7 @@ def test_a_program_that_is_gone_is_told(own: Own, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("status", "words"), [(2, "settings"), (3, "model")])
 def test_what_another_start_would_not_help_is_not_started_again(
-    own: Own, tmp_path: Path, status: int, words: str
+    own: BuiltinManager, tmp_path: Path, status: int, words: str
 ) -> None:
     """The exit statuses that systemd's unit names, too."""
     program = stub(tmp_path, f"{READY}time.sleep(0.3)\nexit({status})\n")
@@ -148,7 +150,7 @@ def test_what_another_start_would_not_help_is_not_started_again(
     assert not own.folder.is_minded()
 
 
-def test_a_daemon_that_dies_is_started_again(own: Own, tmp_path: Path) -> None:
+def test_a_daemon_that_dies_is_started_again(own: BuiltinManager, tmp_path: Path) -> None:
     """With the reason in the log."""
     install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
     pid = own.status().pid
@@ -159,7 +161,7 @@ def test_a_daemon_that_dies_is_started_again(own: Own, tmp_path: Path) -> None:
     assert "the daemon ended: SIGKILL" in log(own)
 
 
-def test_what_a_dead_daemon_left_running_goes_too(own: Own, tmp_path: Path) -> None:
+def test_what_a_dead_daemon_left_running_goes_too(own: BuiltinManager, tmp_path: Path) -> None:
     """A worker would hold its memory, and the next one needs it."""
     script = (
         READY.replace("import os", "import subprocess, os")
@@ -174,7 +176,7 @@ def test_what_a_dead_daemon_left_running_goes_too(own: Own, tmp_path: Path) -> N
     assert eventually(lambda: not is_alive(child))
 
 
-def test_a_stop_while_it_waits_for_another_try_is_quick(own: Own, tmp_path: Path) -> None:
+def test_a_stop_while_it_waits_for_another_try_is_quick(own: BuiltinManager, tmp_path: Path) -> None:
     """No daemon is started any more."""
     install(own, service(scope="user", program=stub(tmp_path, f"{READY}time.sleep(0.2)\nexit(1)\n")))
     assert eventually(lambda: own.folder.read() and own.folder.read().state == "restarting")  # type: ignore[union-attr]
@@ -182,7 +184,7 @@ def test_a_stop_while_it_waits_for_another_try_is_quick(own: Own, tmp_path: Path
     assert own.status().state == "stopped"
 
 
-def test_a_daemon_does_not_outlive_its_minder(own: Own, tmp_path: Path) -> None:
+def test_a_daemon_does_not_outlive_its_minder(own: BuiltinManager, tmp_path: Path) -> None:
     """It would hold the port that the next one needs."""
     install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
     told = own.folder.read()
@@ -196,23 +198,23 @@ def test_a_daemon_does_not_outlive_its_minder(own: Own, tmp_path: Path) -> None:
     assert own.status().state == "running"
 
 
-def test_only_one_minder_is_at_it(own: Own, tmp_path: Path) -> None:
+def test_only_one_minder_is_at_it(own: BuiltinManager, tmp_path: Path) -> None:
     """However many are started."""
     install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
-    command = [sys.executable, "-m", "edgeinfer.service.minder", str(own.spec)]
+    command = [sys.executable, "-m", "edgeinfer.service.monitor", str(own.spec)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "edgeinfer: another minder is at it already\n")
     assert own.status().state == "running"
 
 
-def test_the_shell_it_was_started_from_does_not_decide(own: Own, tmp_path: Path) -> None:
+def test_the_shell_it_was_started_from_does_not_decide(own: BuiltinManager, tmp_path: Path) -> None:
     """After a reboot its variables would be gone."""
     script = 'import os\nprint("PORT", os.environ.get("EDGEINFER_PORT"), flush=True)\n' + ALIVE
     install(own, service(scope="user", program=stub(tmp_path, script)))
     assert "PORT None" in log(own)
 
 
-def test_a_reload_reaches_the_daemon(own: Own, tmp_path: Path) -> None:
+def test_a_reload_reaches_the_daemon(own: BuiltinManager, tmp_path: Path) -> None:
     """As a SIGHUP, as from systemd."""
     script = ALIVE.replace(
         "manager.send", 'signal.signal(signal.SIGHUP, lambda *_: print("again", flush=True))\nmanager.send', 1
@@ -224,7 +226,7 @@ def test_a_reload_reaches_the_daemon(own: Own, tmp_path: Path) -> None:
     assert eventually(lambda: "again" in log(own))
 
 
-def test_nothing_promises_to_come_back_after_a_reboot(own: Own, tmp_path: Path) -> None:
+def test_nothing_promises_to_come_back_after_a_reboot(own: BuiltinManager, tmp_path: Path) -> None:
     """It says how that can be had."""
     given = service(scope="user", program=stub(tmp_path, ALIVE))
     assert "@reboot" in propose(own, given).notes[0]
@@ -237,8 +239,8 @@ def test_nothing_promises_to_come_back_after_a_reboot(own: Own, tmp_path: Path) 
 
 MINDER = """
 import sys
-from edgeinfer.service.minder import Limits, main
-sys.exit(main(sys.argv[1:], Limits(1.0, 1.0, 1.0, 1.0)))
+from edgeinfer.service.monitor import MonitorTimeouts, main
+sys.exit(main(sys.argv[1:], MonitorTimeouts(1.0, 1.0, 1.0, 1.0)))
 """
 
 
@@ -246,7 +248,7 @@ class Impatient:
     """A minder in the foreground, with limits of a second."""
 
     def __init__(self, folder: Path, script: str) -> None:
-        self.folder = Folder(folder / "state")
+        self.folder = MonitorFolder(folder / "state")
         spec = folder / "spec.json"
         program = stub(folder, script)
         spec.write_text(json.dumps({"command": [str(program.executable)], "folder": str(self.folder.path)}))
@@ -310,7 +312,7 @@ def test_a_stop_that_takes_too_long_is_ended(impatient: Callable[[str], Impatien
 
 def test_a_log_begins_anew_when_it_is_full(tmp_path: Path) -> None:
     """One older one is kept; lines stay whole, whatever pieces they come in."""
-    log = RotatedLog(tmp_path / "log", limit=300)
+    log = RotatingLog(tmp_path / "log", limit=300)
     for number in range(20):
         log.write(f"line {number} and".encode())
         log.write(b" its end\n")
@@ -327,7 +329,7 @@ def test_a_log_begins_anew_when_it_is_full(tmp_path: Path) -> None:
 
 def test_a_line_without_end_is_cut(tmp_path: Path) -> None:
     """Memory is for models."""
-    log = RotatedLog(tmp_path / "log")
+    log = RotatingLog(tmp_path / "log")
     log.write(b"x" * 200_000)
     log.end()
     log.close()
@@ -341,7 +343,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-def test_the_real_daemon_is_minded(own: Own, tmp_path: Path) -> None:
+def test_the_real_daemon_is_minded(own: BuiltinManager, tmp_path: Path) -> None:
     """From the installation to an answer; it comes back when it was killed, and its worker with it."""
     import httpx
 

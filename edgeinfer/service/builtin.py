@@ -12,14 +12,14 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.errors import ServiceFailed
-from edgeinfer.service import minding
+from edgeinfer.service import monitor_state as minding
 from edgeinfer.service.command import Command, run
-from edgeinfer.service.files import File
-from edgeinfer.service.manager import State, Status, not_installed
-from edgeinfer.service.minding import POLL, Folder
-from edgeinfer.service.service import Scope, Service, this_program
+from edgeinfer.service.file_transaction import ServiceFile
+from edgeinfer.service.manager import ServiceState, ServiceStatus, not_installed
+from edgeinfer.service.monitor_state import POLL, MonitorFolder
+from edgeinfer.service.spec import Scope, ServiceSpec, this_program
 
-STATES: dict[str, State] = {
+STATES: dict[str, ServiceState] = {
     "starting": "starting",
     "restarting": "starting",
     "ready": "running",
@@ -28,32 +28,32 @@ STATES: dict[str, State] = {
 """Of a minder's, while there is one."""
 
 
-class Own:
+class BuiltinManager:
     name = "none"
 
     def __init__(self, scope: Scope, environ: Mapping[str, str] = os.environ) -> None:
         self.scope: Scope = scope
         self._environ = dict(environ)
-        self.folder = Folder(minding.folder(scope, environ))
+        self.folder = MonitorFolder(minding.folder(scope, environ))
         self.spec = minding.spec_path(scope, environ)
 
     def check(self) -> None:
         if self.scope == "system" and os.geteuid() != 0:
             raise ServiceFailed("a service of the machine is root's", hint="try it with sudo, or with --user")
 
-    def files(self, service: Service) -> list[File]:
+    def files(self, service: ServiceSpec) -> list[ServiceFile]:
         if service.on_demand:
             raise ServiceFailed("without a service manager nothing starts it on demand")
         text = msgspec.json.format(msgspec.json.encode(minding.spec(service, self._environ))).decode() + "\n"
-        return [File(self.spec, text)]
+        return [ServiceFile(self.spec, text)]
 
     def paths(self) -> list[Path]:
         return [self.spec]
 
-    def commands(self, service: Service, *, start: bool) -> list[Command]:
+    def commands(self, service: ServiceSpec, *, start: bool) -> list[Command]:
         return [self._command(service.program.python)] if start else []
 
-    def apply(self, service: Service, *, start: bool) -> None:
+    def apply(self, service: ServiceSpec, *, start: bool) -> None:
         if start:
             self.stop()
             self._start(service.program.python)
@@ -64,11 +64,11 @@ class Own:
     def forget(self) -> None:
         pass
 
-    def resume(self, before: Status) -> None:
+    def resume(self, before: ServiceStatus) -> None:
         if before.state in ("running", "starting"):
             self.start()
 
-    def notes(self, service: Service) -> list[str]:
+    def notes(self, service: ServiceSpec) -> list[str]:
         again = f"{service.program.executable} service start"
         notes = [f"nothing starts it after a reboot here; cron can: @reboot {again}"]
         if self.scope == "system":
@@ -88,7 +88,7 @@ class Own:
         self.folder.wait_until_ready()
 
     def _command(self, python: Path) -> Command:
-        return [str(python), "-m", "edgeinfer.service.minder", "--detach", str(self.spec)]
+        return [str(python), "-m", "edgeinfer.service.monitor", "--detach", str(self.spec)]
 
     def stop(self) -> None:
         self._signal(signal.SIGTERM)
@@ -107,11 +107,11 @@ class Own:
         if wanted:
             raise ServiceFailed("there is no service manager that would start it after a reboot")
 
-    def status(self) -> Status:
+    def status(self) -> ServiceStatus:
         found = self.folder.read()
         alive = self.folder.is_minded()
-        last: State = "failed" if found and found.state == "failed" else "stopped"
-        return Status(
+        last: ServiceState = "failed" if found and found.state == "failed" else "stopped"
+        return ServiceStatus(
             manager=self.name,
             scope=self.scope,
             installed=self.spec.exists(),

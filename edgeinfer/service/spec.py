@@ -35,7 +35,7 @@ class Program(msgspec.Struct, frozen=True):
     folders: tuple[Path, ...] = ()
 
 
-class Needs(msgspec.Struct, frozen=True):
+class Requirements(msgspec.Struct, frozen=True):
     """What the plan asks of the machine.
 
     Attributes:
@@ -51,7 +51,7 @@ class Needs(msgspec.Struct, frozen=True):
     gpus: tuple[str, ...] = ()
 
 
-class Service(msgspec.Struct, frozen=True):
+class ServiceSpec(msgspec.Struct, frozen=True):
     """Attributes:
     config: the configuration file; None: wherever the daemon finds one.
     on_demand: the first request starts it, rather than the machine.
@@ -60,7 +60,7 @@ class Service(msgspec.Struct, frozen=True):
     scope: Scope
     program: Program
     settings: Settings = Settings()
-    needs: Needs = Needs()
+    needs: Requirements = Requirements()
     config: Path | None = None
     on_demand: bool = False
 
@@ -90,11 +90,11 @@ def usual_configs(scope: Scope) -> list[Path]:
     return [SYSTEM_CONFIG, *own]
 
 
-def needs(plan: Plan, profile: HardwareProfile) -> Needs:
+def needs(plan: Plan, profile: HardwareProfile) -> Requirements:
     """What `plan` needs of the machine that `profile` describes."""
     config = plan.config
     gpus = [gpu.vendor for gpu in profile.gpus if gpu.api] if config.gpu_layers else []
-    return Needs(
+    return Requirements(
         models=(Path(config.model),) if Path(config.model).is_absolute() else (),
         memory=plan.memory.total + plan.memory.embeddings,
         ram=profile.memory.total,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.header import Header, read_header
-from edgeinfer.plan.offer import Offer
+from edgeinfer.plan.model_option import ModelOption
 from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec
 from edgeinfer.store.lookup import BUNDLED_MODEL
 from edgeinfer.store.predicted_header import predicted_header
@@ -16,7 +16,7 @@ from edgeinfer.store.store import Store
 FLAGSHIP = "deepseek-r1-distill-qwen-1.5b"
 
 
-def offers(name: str | None = None, store: Store | None = None) -> list[Offer]:
+def offers(name: str | None = None, store: Store | None = None) -> list[ModelOption]:
     """Those of a model of the catalogue (None: the flagship), then of the smaller ones it names, then the bundled one.
 
     A file that is installed has its own header; of others it is predicted, so no network is asked. A
@@ -27,7 +27,7 @@ def offers(name: str | None = None, store: Store | None = None) -> list[Offer]:
     """
     known = catalogue()
     name, spec = resolve_spec(name or FLAGSHIP)
-    found: list[Offer] = []
+    found: list[ModelOption] = []
     seen: set[str] = set()
     while name not in seen:
         seen.add(name)
@@ -40,11 +40,11 @@ def offers(name: str | None = None, store: Store | None = None) -> list[Offer]:
     return found
 
 
-def _of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[Offer]:
+def _of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[ModelOption]:
     if spec.file is not None:
         path = PACKAGE_DIR / spec.file
         header = read_header(path)
-        yield Offer(
+        yield ModelOption(
             name, kind(header), header, header.size, spec.licence, str(path), spec.tool_format, bundled=True
         )
         return
@@ -55,10 +55,12 @@ def _of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[Offer]:
         file = spec.quant(quant)
         if quant in here:
             header = read_header(here[quant])
-            yield Offer(name, quant, header, header.size, spec.licence, str(here[quant]), spec.tool_format)
+            yield ModelOption(
+                name, quant, header, header.size, spec.licence, str(here[quant]), spec.tool_format
+            )
         elif (predicted := predicted_header(spec, quant)) is not None:
             size = (file.size if file else None) or predicted.size
-            yield Offer(name, quant, predicted, size, spec.licence, None, spec.tool_format)
+            yield ModelOption(name, quant, predicted, size, spec.licence, None, spec.tool_format)
 
 
 def kind(header: Header) -> str:

@@ -13,8 +13,8 @@ import msgspec
 
 from edgeinfer.backends.llama_cpp.config import KVType, LlamaConfig
 from edgeinfer.gguf.header import Header
-from edgeinfer.plan.network import Network, network
 from edgeinfer.plan.repack import repacked_bytes
+from edgeinfer.plan.transformer_shape import TransformerShape, network
 
 KV_BYTES: dict[str, float] = {"f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Of one cache element."""
@@ -191,7 +191,7 @@ def on_gpu(tensor: str, layers: int, gpu_layers: int) -> bool:
     return int(parts[1]) >= layers + 1 - gpu_layers
 
 
-def layers_on_gpu(net: Network, gpu_layers: int) -> int:
+def layers_on_gpu(net: TransformerShape, gpu_layers: int) -> int:
     """Of the repeating layers, whose KV cache goes with them."""
     return net.layers if gpu_layers < 0 else min(net.layers, max(0, gpu_layers - 1))
 
@@ -215,7 +215,7 @@ def padded(n: int) -> int:
     return (n + 255) // 256 * 256
 
 
-def compute_bytes(net: Network, config: LlamaConfig) -> tuple[int, int, int]:
+def compute_bytes(net: TransformerShape, config: LlamaConfig) -> tuple[int, int, int]:
     """Bytes of llama.cpp's compute buffer, of its output buffer, and of the CPU's scratch space.
 
     The compute buffer holds the widest point of the graph for a full ubatch: attention scores (without flash

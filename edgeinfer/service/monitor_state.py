@@ -16,7 +16,7 @@ import msgspec
 from edgeinfer.errors import ServiceFailed
 
 if TYPE_CHECKING:  # the minder is there all the time, and plans nothing
-    from edgeinfer.service.service import Scope, Service
+    from edgeinfer.service.spec import Scope, ServiceSpec
 
 SPENT = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM")
 """Of another service manager's environment, not to be taken for the minder's."""
@@ -32,7 +32,7 @@ COME_UP = 30.0
 """Seconds in which the minder, not the daemon, must be there."""
 
 
-class Spec(msgspec.Struct, frozen=True):
+class MonitorSpec(msgspec.Struct, frozen=True):
     """What to run, and the folder for log, lock and state."""
 
     command: list[str]
@@ -40,7 +40,7 @@ class Spec(msgspec.Struct, frozen=True):
     environment: dict[str, str] = {}
 
 
-class Minding(msgspec.Struct, frozen=True):
+class MonitorState(msgspec.Struct, frozen=True):
     """What the minder knows. `daemon` is a pid; None while there is none."""
 
     state: Literal["starting", "ready", "stopping", "restarting", "stopped", "failed"]
@@ -64,15 +64,15 @@ def folder(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
     return Path(home) / "edgeinfer"
 
 
-def spec(service: Service, environ: Mapping[str, str] = os.environ) -> Spec:
+def spec(service: ServiceSpec, environ: Mapping[str, str] = os.environ) -> MonitorSpec:
     variables = {name: environ[name] for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME") if name in environ}
     if service.config:
         variables["EDGEINFER_CONFIG"] = str(service.config)
     command = [str(service.program.executable), "serve"]
-    return Spec(command, str(folder(service.scope, environ)), variables)
+    return MonitorSpec(command, str(folder(service.scope, environ)), variables)
 
 
-class Folder:
+class MonitorFolder:
     """A minder's folder, seen from outside."""
 
     def __init__(self, path: Path) -> None:
@@ -107,10 +107,10 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    def read(self) -> Minding | None:
+    def read(self) -> MonitorState | None:
         """What the minder last wrote, None if nothing."""
         try:
-            return msgspec.json.decode(self.state.read_bytes(), type=Minding)
+            return msgspec.json.decode(self.state.read_bytes(), type=MonitorState)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 

@@ -13,10 +13,10 @@ from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.board import Board
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
-from edgeinfer.plan import Choice, Offer, choose
+from edgeinfer.plan import ModelChoice, ModelOption, choose
+from edgeinfer.plan.available_options import FLAGSHIP, kind, offers
 from edgeinfer.plan.calibration import Calibration, Rates
-from edgeinfer.plan.offer import QUALITY
-from edgeinfer.plan.offers import FLAGSHIP, kind, offers
+from edgeinfer.plan.model_option import QUALITY
 from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import catalogue
 from tests.support.machines import CARD, GB, R1, machine, offer
@@ -26,11 +26,11 @@ NANO = "edgeinfer-nano"
 ALL = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
 
 
-def offered(*quants: str) -> list[Offer]:
+def offered(*quants: str) -> list[ModelOption]:
     return [offer(R1, quant) for quant in quants or ALL]
 
 
-def chosen(profile: HardwareProfile, given: list[Offer] | None = None, **options: Any) -> Choice:
+def chosen(profile: HardwareProfile, given: list[ModelOption] | None = None, **options: Any) -> ModelChoice:
     calibration = options.pop("calibration", None)
     names = {name: options.pop(name, None) for name in ("model", "quant")}
     return choose(profile, given or offered(), Settings(**options), calibration, **names)

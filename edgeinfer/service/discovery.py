@@ -8,11 +8,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgeinfer.service.launchd import Launchd
+from edgeinfer.service.builtin import BuiltinManager
+from edgeinfer.service.launchd import LaunchdManager
 from edgeinfer.service.manager import ServiceManager
-from edgeinfer.service.own import Own
-from edgeinfer.service.service import Scope
-from edgeinfer.service.systemd import BOOTED, Systemd
+from edgeinfer.service.spec import Scope
+from edgeinfer.service.systemd import BOOTED, SystemdManager
 
 
 def manager(scope: Scope, environ: Mapping[str, str] = os.environ, booted: Path = BOOTED) -> ServiceManager:
@@ -22,10 +22,10 @@ def manager(scope: Scope, environ: Mapping[str, str] = os.environ, booted: Path 
         ServiceFailed: it has no services of this scope.
     """
     if sys.platform == "darwin":
-        return Launchd(scope, environ)
+        return LaunchdManager(scope, environ)
     if booted.is_dir() and shutil.which("systemctl"):
-        return Systemd(scope, environ)
-    return Own(scope, environ)
+        return SystemdManager(scope, environ)
+    return BuiltinManager(scope, environ)
 
 
 def default_scope() -> Scope:

@@ -13,7 +13,7 @@ import msgspec
 from edgeinfer.errors import ServiceFailed
 
 
-class File(msgspec.Struct, frozen=True):
+class ServiceFile(msgspec.Struct, frozen=True):
     """A text file to be written."""
 
     path: Path
@@ -29,14 +29,14 @@ class File(msgspec.Struct, frozen=True):
             return False
 
 
-class Change:
+class FileTransaction:
     """Writes and removes files, each of them whole or not at all, and can take all of it back."""
 
     def __init__(self) -> None:
         self._before: list[tuple[Path, bytes | None, int]] = []
         self._folders: list[Path] = []
 
-    def write(self, file: File) -> None:
+    def write(self, file: ServiceFile) -> None:
         """Raises ServiceFailed where that is not possible."""
         if file.is_there():
             return
