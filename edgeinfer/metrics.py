@@ -40,9 +40,10 @@ ENGINE_GAUGES = {
 
 
 class Source(Protocol):
-    """Where the figures come from: the supervisor."""
+    """Where the figures come from: the engine's health."""
 
-    restarts: int
+    @property
+    def restarts(self) -> int: ...
 
     @property
     def state(self) -> str: ...
@@ -51,7 +52,7 @@ class Source(Protocol):
     def stats(self) -> object: ...
 
     @property
-    def worker_pid(self) -> int | None: ...
+    def pid(self) -> int | None: ...
 
 
 class Metrics:
@@ -132,7 +133,7 @@ class _Engine(Collector):
                 value += self._waiting() if field == "waiting" else 0
                 yield GaugeMetricFamily(f"edgeinfer_{name}", text, value=value * factor)
         yield from self._worker()
-        yield _memory({"daemon": os.getpid(), "worker": self._source.worker_pid})
+        yield _memory({"daemon": os.getpid(), "worker": self._source.pid})
 
     def _worker(self) -> Iterator[Metric]:
         source = self._source

@@ -6,14 +6,13 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.handle import Worker
-from edgeinfer.backends.llama_cpp.in_flight import Asked
-from edgeinfer.backends.llama_cpp.messages import Generate, Step
+from edgeinfer.backends.llama_cpp.handle import WorkerHandle
+from edgeinfer.backends.llama_cpp.in_flight import ResumableGeneration
 from edgeinfer.inference.output import Finish
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import ModelInfo
@@ -32,7 +31,7 @@ class Throughput(msgspec.Struct, frozen=True):
 class Bench:
     """Asks one worker. Answers run to their full length, whatever the model says."""
 
-    def __init__(self, worker: Worker, info: ModelInfo, seed: int = 0) -> None:
+    def __init__(self, worker: WorkerHandle, info: ModelInfo, seed: int = 0) -> None:
         self.info = info
         self._worker = worker
         self._draw = random.Random(seed)
@@ -54,14 +53,12 @@ class Bench:
     async def _ask(self, prompt: int, answer: int) -> Finish:
         tokens = [self._draw.randrange(self.info.vocab_size) for _ in range(prompt)]
         params = SamplingParams(max_tokens=answer, temperature=0, ignore_eos=True)
-        asked = Asked(lambda id: Generate(id, tokens, params))
-        async with aclosing(self._worker.exchange(asked)) as replies:
-            async for reply in replies:
-                assert isinstance(reply, Step)
-                for delta in reply.deltas:
-                    if delta.finish is not None:
-                        return delta.finish
-        raise AssertionError("an exchange does not end by itself")
+        with self._worker.submit(ResumableGeneration(tokens, params)) as exchange:
+            while True:
+                deltas = await exchange.receive()
+                assert isinstance(deltas, list)
+                if finish := deltas[-1].finish:
+                    return finish
 
 
 @asynccontextmanager
@@ -71,7 +68,7 @@ async def bench(config: LlamaConfig, timeout: float = 600.0) -> AsyncIterator[Be
     Raises:
         EdgeinferError: the model can't be loaded.
     """
-    worker = Worker(config)
+    worker = WorkerHandle(config)
     starting = asyncio.create_task(worker.start())
     try:
         await asyncio.shield(starting)

@@ -6,7 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
-from edgeinfer.backends.llama_cpp.safe_mode import Safer, remembered
+from edgeinfer.backends.llama_cpp.safe_mode import ConfigOverride, read_overrides
 from edgeinfer.doctor.finding import Finding, Level
 
 CHECK = "fallbacks"
@@ -20,14 +20,14 @@ def fallbacks(file: Path, model: str | None) -> list[Finding]:
         return [Finding(CHECK, "note", f"{file} cannot be looked at by this user", "sudo edgeinfer doctor")]
     again = f"a new llama.cpp forgets it; to try again now: rm {shlex.quote(str(file))}, edgeinfer service restart"
     found = []
-    for path, safer in remembered(file).items():
+    for path, safer in read_overrides(file).items():
         level: Level = "warning" if path == model else "note"
         text = f"{Path(path).name} runs {_words(safer)}, since otherwise: {safer.reason}"
         found.append(Finding(CHECK, level, text, again))
     return found or [Finding(CHECK, "ok", "no model needed safer settings")]
 
 
-def _words(safer: Safer) -> str:
+def _words(safer: ConfigOverride) -> str:
     said = [
         "without repacked weights (nor AMX)" if safer.repack is False else None,
         "without mmap" if safer.mmap is False else None,

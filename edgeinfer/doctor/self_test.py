@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.handle import Worker
+from edgeinfer.backends.llama_cpp.handle import WorkerHandle
 from edgeinfer.bench.measure import Bench
 from edgeinfer.doctor.finding import Finding, from_error
 from edgeinfer.errors import EdgeinferError
@@ -31,7 +31,7 @@ def self_test(config: LlamaConfig, fix: str, limit: float = LIMIT) -> list[Findi
 
 
 async def _rate(config: LlamaConfig) -> float:
-    worker = Worker(config)
+    worker = WorkerHandle(config)
     try:
         await worker.start()
         found = await Bench(worker, await worker.loaded(LIMIT)).measure(PROMPT, ANSWER)

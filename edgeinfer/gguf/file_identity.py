@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 import msgspec
@@ -19,6 +20,11 @@ class FileIdentity(msgspec.Struct, frozen=True):
     path: str
     size: int = 0
     mtime_ns: int = 0
+
+    @property
+    def revision(self) -> str:
+        """A short text for the identity, as `ModelInfo.revision` has it."""
+        return hashlib.sha256(repr((self.path, self.size, self.mtime_ns)).encode()).hexdigest()[:16]
 
 
 def file_identity(path: str) -> FileIdentity:

@@ -97,11 +97,13 @@ class EngineClient(Protocol):
         add_bos: bool = True,
         structured: StructuredOutput = UNCONSTRAINED,
         revision: str | None = None,
+        accepted_at: float | None = None,
     ) -> AsyncGenerator[Delta, None]:
         """Deltas of all n answers, until each has had its `finish`.
 
         Closing the generator, or cancelling the task it runs in, cancels the request. `revision` is that of the
-        ModelInfo for which the prompt was made; None accepts any.
+        ModelInfo for which the prompt was made; None accepts any. `accepted_at` is when the request was accepted, by
+        the monotonic clock (None: now): the wait since then is part of `Finish.queue_ms`.
 
         Raises:
             ModelReplaced: the loaded model has another revision by now.
@@ -117,4 +119,8 @@ class EngineClient(Protocol):
 
     async def aclose(self, drain: float = 0.0) -> None:
         """Refuse new requests, give running ones `drain` seconds, then end the engine. May be called again."""
+        ...
+
+    async def kill(self) -> None:
+        """End the engine at once: running requests fail, and nothing is saved."""
         ...

@@ -10,10 +10,10 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from edgeinfer import __version__
-from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.grammar.compiler import GrammarCompiler
+from edgeinfer.inference.client import EngineClient
 from edgeinfer.server.admin import docs, health
 from edgeinfer.server.auth.key_file import KeyFile
 from edgeinfer.server.http.sockets import is_loopback
@@ -30,15 +30,15 @@ from edgeinfer.server.state import Choices, Daemon
 from edgeinfer.settings import Settings
 
 
-def create_app(settings: Settings, supervisor: Supervisor, choices: Choices) -> FastAPI:
-    """The daemon as an ASGI application. Its lifespan starts and stops `supervisor`.
+def create_app(settings: Settings, client: EngineClient, choices: Choices) -> FastAPI:
+    """The daemon as an ASGI application. Its lifespan starts and stops `client`.
 
     Raises:
         SettingsError: the key file is of no use.
     """
     renderer = TemplateRenderer(settings.template_timeout)
     compiler = GrammarCompiler(settings.grammar_timeout)
-    daemon = Daemon(settings, supervisor, choices, renderer, compiler)
+    daemon = Daemon(settings, client, choices, renderer, compiler)
     app = Documented(
         title="edgeinfer",
         version=__version__,

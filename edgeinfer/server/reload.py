@@ -9,7 +9,8 @@ import time
 from msgspec.structs import replace
 
 from edgeinfer import log, settings
-from edgeinfer.backends.llama_cpp.safe_mode import changes
+from edgeinfer.backends.llama_cpp.client import LlamaClient
+from edgeinfer.backends.llama_cpp.safe_mode import differences
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.gguf.file_identity import FileIdentity, file_identity
 from edgeinfer.hardware import detect
@@ -54,8 +55,9 @@ class Reloader:
     one goes on, and nothing has changed.
     """
 
-    def __init__(self, daemon: Daemon, loaded: Loaded, plan: Plan) -> None:
+    def __init__(self, daemon: Daemon, client: LlamaClient, loaded: Loaded, plan: Plan) -> None:
         self._daemon = daemon
+        self._client = client
         self._loaded = loaded
         self._plan = plan
         self._file = file_identity(plan.config.model)
@@ -65,7 +67,7 @@ class Reloader:
         """What comes of it stands in `daemon.reload`. Never raises; one after the other."""
         async with self._turn:
             daemon = self._daemon
-            serving = daemon.supervisor.info is not None  # else nothing was announced that could be reloaded
+            serving = daemon.client.info is not None  # else nothing was announced that could be reloaded
             number = daemon.reload.number + 1 if daemon.reload else 1
             daemon.reload = Reload(number, "running")
             if serving:
@@ -80,13 +82,13 @@ class Reloader:
                 daemon.reload = Reload(number, "failed", f"internal error: {e}")
                 logger.exception("the reload failed")
             finally:
-                if serving and daemon.supervisor.state != "stopped":
+                if serving and daemon.client.health.state != "stopped":
                     failed = " (the last reload failed)" if daemon.reload.state == "failed" else ""
                     notify(f"READY=1\nSTATUS=serving {daemon.model_name}{failed}")
 
     async def _reload(self, number: int) -> Reload:
         loaded = await asyncio.to_thread(self._read)
-        running = model_memory(self._plan.memory, self._daemon.supervisor.worker_pid)
+        running = model_memory(self._plan.memory, self._daemon.client.health.pid)
         plan = await asyncio.to_thread(_planned, self._reloaded(loaded), running)
         warnings = self._warnings(loaded)
         for warning in warnings:
@@ -99,13 +101,13 @@ class Reloader:
             found = "there is no memory for the old model and the new one: requests wait until the old one is gone"
             logger.warning("%s", found)
             warnings.append(found)
-        await self._daemon.supervisor.replace(
+        await self._client.replace(
             plan.config,
             beside=beside,
             drain=self._daemon.settings.drain_timeout,
             switched=lambda: self._switch(loaded, plan, file),
         )
-        what = changes(before, plan.config) or "the model's file was replaced"
+        what = differences(before, plan.config) or "the model's file was replaced"
         audit.record("reloaded", model=plan.config.name)
         return Reload(number, "done", f"serving {plan.config.name}: {what}", warnings)
 

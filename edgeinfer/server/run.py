@@ -22,10 +22,10 @@ from msgspec.structs import replace
 from uvicorn.server import HANDLED_SIGNALS
 
 from edgeinfer import log
-from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.messages import Shelf
-from edgeinfer.backends.llama_cpp.safe_mode import Fallbacks
+from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
+from edgeinfer.backends.llama_cpp.safe_mode import SafeModeStore
 from edgeinfer.chat.tools.detect import MARKERS
 from edgeinfer.errors import (
     CannotListen,
@@ -88,19 +88,18 @@ def run(loaded: Loaded) -> int:
     sockets = given or bind(settings)
     try:
         app: FastAPI
-        supervisor = Supervisor(
+        client = LlamaClient(
             plan.config,
-            queue=settings.queue,
             load_timeout=settings.load_timeout,
             hang_timeout=settings.hang_timeout,
             markers=MARKERS,
-            fallbacks=Fallbacks(_own_folder(settings) / FALLBACKS),
+            safe_mode=SafeModeStore(_own_folder(settings) / FALLBACKS),
             replan=lambda _: _replanned(app.state.daemon.settings),
-            shelf=_shelf(settings.prefix_cache_mb),
+            prefix_cache=_prefix_cache(settings.prefix_cache_mb),
         )
         choices = Choices(plan.config, plan.reasons, loaded.sources, plan.tool_format)
-        app = create_app(settings, supervisor, choices)
-        server = Server(app, Reloader(app.state.daemon, loaded, plan))
+        app = create_app(settings, client, choices)
+        server = Server(app, Reloader(app.state.daemon, client, loaded, plan))
         server.run(sockets)
         return server.status
     finally:
@@ -124,13 +123,13 @@ def _replanned(settings: Settings) -> LlamaConfig | None:
         return None
 
 
-def _shelf(megabytes: int, environ: Mapping[str, str] = os.environ) -> Shelf | None:
+def _prefix_cache(megabytes: int, environ: Mapping[str, str] = os.environ) -> PrefixCacheConfig | None:
     """In the cache directory that systemd gives, else in the user's."""
     if not megabytes:
         return None
     given = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
     home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/root")) / ".cache"
-    return Shelf(str(Path(given or Path(home) / "edgeinfer") / "prefixes"), megabytes)
+    return PrefixCacheConfig(str(Path(given or Path(home) / "edgeinfer") / "prefixes"), megabytes)
 
 
 def exit_status(error: EdgeinferError) -> int:
@@ -196,7 +195,7 @@ class Server(uvicorn.Server):
             sys.stderr.write(f"edgeinfer: listening on {where}\n")
         sys.stderr.flush()
         self._watch = asyncio.create_task(self._announce())
-        self._watchdog = asyncio.create_task(watchdog(self.daemon.supervisor))
+        self._watchdog = asyncio.create_task(watchdog(self.daemon.client.health))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, let running answers end, tell those that do not."""
@@ -240,7 +239,7 @@ class Server(uvicorn.Server):
         self._hurrying = self._hurrying or asyncio.create_task(self._hurry())
 
     async def _hurry(self) -> None:
-        await self.daemon.supervisor.end()
+        await self.daemon.client.kill()
         await asyncio.sleep(LAST_GASP)
         for connection in list(self.server_state.connections):
             if transport := getattr(connection, "transport", None):
@@ -256,9 +255,9 @@ class Server(uvicorn.Server):
     async def _settled(self) -> bool:
         """Whether the model's fate is known; waits for it, but not for ever."""
         try:
-            info = await self.daemon.supervisor.ready()
+            info = await self.daemon.client.ready()
         except EdgeinferError as e:
-            state = self.daemon.supervisor.state
+            state = self.daemon.client.health.state
             if state == "failed":
                 self._fail(e)
             return state in ("failed", "stopped")

@@ -12,14 +12,13 @@ from typing import Any, Literal, cast
 import msgspec
 from starlette.requests import Request
 
-from edgeinfer.backends.llama_cpp.client import Supervisor
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelNotFound, ShuttingDown, WorkerDied
 from edgeinfer.grammar.compiler import GrammarCompiler
 from edgeinfer.grammar.source import Grammar
-from edgeinfer.inference.output import Delta, Finish
+from edgeinfer.inference.client import EngineClient
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span
@@ -78,28 +77,32 @@ class Daemon:
     def __init__(
         self,
         settings: Settings,
-        supervisor: Supervisor,
+        client: EngineClient,
         choices: Choices,
         renderer: TemplateRenderer,
         compiler: GrammarCompiler,
     ) -> None:
         self.settings = settings
-        self.supervisor = supervisor
+        self.client = client
         self.choices = choices
         self.renderer = renderer
         self.compiler = compiler
         self.reload: Reload | None = None
         self.created = int(time.time())
         self._started = time.monotonic()
-        self.turns = Turns(lambda: self.supervisor.config.parallel, settings.queue)
+        self.turns = Turns(self._parallel, settings.queue)
         self.errands = Turns(lambda: 1, ERRANDS)
         self._grammars = Turns(lambda: 2, ERRANDS)
-        self.metrics = Metrics(supervisor, lambda: self.turns.waiting)
+        self.metrics = Metrics(client.health, lambda: self.turns.waiting)
         self._stopping: asyncio.Task[None] | None = None
         self._prompter: tuple[ModelInfo, PromptBuilder] | None = None
 
+    def _parallel(self) -> int:
+        """Answers that the engine computes at once."""
+        return self.client.info.parallel if self.client.info else self.choices.config.parallel
+
     async def start(self) -> None:
-        await self.supervisor.start()
+        await self.client.start()
 
     async def stop(self) -> None:
         """Drain and end everything. Whoever calls this, and however often, it happens once."""
@@ -110,8 +113,8 @@ class Daemon:
     async def _stop(self) -> None:
         drain = self.settings.drain_timeout
         end = time.monotonic() + drain
-        await self.turns.drain(drain if self.supervisor.info else 0.0)  # without a model nobody's turn comes
-        await self.supervisor.stop(max(0.0, end - time.monotonic()))
+        await self.turns.drain(drain if self.client.info else 0.0)  # without a model nobody's turn comes
+        await self.client.aclose(max(0.0, end - time.monotonic()))
         await self.renderer.close()
         await self.compiler.close()
 
@@ -137,7 +140,7 @@ class Daemon:
         if name is not None and name not in (self.model_name, DEFAULT_MODEL):
             served = f"{self.model_name!r} (or {DEFAULT_MODEL!r}, or leave model out)"
             raise ModelNotFound(f"no such model: {name[:100]!r}; this daemon serves {served}", param="model")
-        return await self.supervisor.ready()
+        return await self.client.ready()
 
     async def generator(self, name: str | None) -> ModelInfo:
         """As `model`. Raises InvalidRequest if it cannot write."""
@@ -175,7 +178,7 @@ class Daemon:
                     watch.delta(delta.index)
                     yield delta
         except WorkerDied:
-            if self.supervisor.state == "stopped":  # it did not die by itself
+            if self.client.health.state == "stopped":  # it did not die by itself
                 raise ShuttingDown("the service shuts down, and this answer was not done in time") from None
             raise
 
@@ -183,12 +186,13 @@ class Daemon:
         self, caller: Caller, prompt: Prompt, params: SamplingParams, n: int, structured: StructuredOutput
     ) -> Deltas:
         async with self.turns.take(caller.id, n) as turn:
-            deltas = self.supervisor.generate(prompt, params, n=n, structured=structured)
+            deltas = self.client.generate(
+                prompt, params, n=n, structured=structured, accepted_at=turn.accepted_at
+            )
             async with aclosing(deltas):
                 async for delta in deltas:
                     if delta.finish:
                         turn.done()
-                        delta = _waited(delta, delta.finish, turn.waited)
                     yield delta
 
     async def form(self, caller: Caller, grammar: Grammar | None) -> CompiledFormat:
@@ -206,7 +210,7 @@ class Daemon:
         vectors, tokens = list[bytes](), 0
         async with self.turns.take(caller.id):
             for piece in in_pieces(inputs):
-                found = await self.supervisor.embed(piece)
+                found = await self.client.embed(piece)
                 vectors += found.vectors
                 tokens += found.tokens
         return Embeddings(vectors, tokens)
@@ -224,12 +228,6 @@ def in_pieces(inputs: Sequence[Prompt]) -> Iterator[list[Prompt]]:
         size += more
     if piece:
         yield piece
-
-
-def _waited(delta: Delta, finish: Finish, seconds: float) -> Delta:
-    """With what was waited here added to what was waited in the worker."""
-    queue_ms = finish.queue_ms + 1000 * seconds
-    return msgspec.structs.replace(delta, finish=msgspec.structs.replace(finish, queue_ms=queue_ms))
 
 
 def the_daemon(request: Request) -> Daemon:

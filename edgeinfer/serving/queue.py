@@ -144,14 +144,14 @@ class Turn:
     Attributes:
         left: its answers that have not ended.
         admitted: when it was admitted, by the monotonic clock; 0 while it waits.
-        waited: seconds until then; 0 where it had not to wait.
+        accepted_at: when the request got its place in line, by the monotonic clock.
     """
 
     def __init__(self, turns: Turns, line: Line, n: int) -> None:
         self.line = line
         self.left = n
         self.admitted = 0.0
-        self.waited = 0.0
+        self.accepted_at = time.monotonic()
         self._turns = turns
         self._settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -173,7 +173,6 @@ class Turn:
 
     async def __aenter__(self) -> Turn:
         if not self._settled.done():
-            started = time.monotonic()
             try:
                 await self._settled
             except BaseException:
@@ -181,7 +180,6 @@ class Turn:
                     self._settled.exception()  # seen, though we were cancelled in the same moment
                 self._end()
                 raise
-            self.waited = time.monotonic() - started
         return self
 
     async def __aexit__(

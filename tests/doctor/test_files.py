@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.safe_mode import Fallbacks, remembered
+from edgeinfer.backends.llama_cpp.safe_mode import SafeModeStore, read_overrides
 from edgeinfer.doctor import access, configuration, fallbacks, permissions, store
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.store import Disk
@@ -196,7 +196,7 @@ def safer_file(path: Path, model: Path) -> Path:
     """As a worker leaves it that died of SIGILL with repacked weights."""
     wanted = LlamaConfig(model=str(model), name="tiny", threads=4)
     proved = LlamaConfig(model=str(model), name="tiny", threads=1, repack=False)
-    Fallbacks(path).remember(wanted, proved, "SIGILL in the self-test")
+    SafeModeStore(path).remember(wanted, proved, "SIGILL in the self-test")
     return path
 
 
@@ -211,7 +211,7 @@ def test_safer_settings_are_shown_and_how_to_forget_them(tmp_path: Path) -> None
     assert f"rm {file}" in found.fix
     assert fallbacks.fallbacks(file, "/another")[0].level == "note"
     file.unlink()
-    assert not remembered(file)
+    assert not read_overrides(file)
     assert [f.level for f in fallbacks.fallbacks(file, str(model))] == ["ok"]
 
 

@@ -19,11 +19,12 @@ from typing import Any
 import httpx
 import pytest
 
+from edgeinfer.inference.fake import fake_finish
 from edgeinfer.inference.output import Delta
 from edgeinfer.server.http import connections
 from edgeinfer.server.http.protocol import Patience
 from tests.support.cli import environment
-from tests.support.server import Scripted, Served, eventually, finish, serving
+from tests.support.server import Scripted, Served, eventually, serving
 
 GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -136,7 +137,7 @@ class Flood(Scripted):
             for _ in range(self.count):
                 yield Delta(1, 0, PIECE, [1])
                 await asyncio.sleep(0)
-            yield Delta(1, 0, "", [], None, finish())
+            yield Delta(1, 0, "", [], None, fake_finish())
         finally:
             self.running -= 1
             self.ended += 1
@@ -208,7 +209,7 @@ def test_half_a_request_disturbs_nobody(reset: bool, caplog: pytest.LogCaptureFi
                     linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         assert served.chat().status_code == 200
-    assert len(supervisor.asked) == 1
+    assert len(supervisor.requests) == 1
     assert "Traceback" not in caplog.text
     assert " 500 " not in caplog.text
 

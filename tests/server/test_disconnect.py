@@ -47,7 +47,7 @@ def test_a_client_that_goes_before_the_first_token_cancels(
     with serving(supervisor) as served:
         leave(served, path, {**body, "stream": stream}, lambda: supervisor.running)
         assert eventually(lambda: not supervisor.running)
-        assert supervisor.ended == len(supervisor.asked)
+        assert supervisor.ended == len(supervisor.requests)
 
 
 @pytest.mark.parametrize("stream", [False, True])

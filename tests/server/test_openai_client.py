@@ -10,7 +10,7 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
 
-from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from tests.support.server import Served, eventually, serving
 
@@ -19,7 +19,7 @@ HI: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hi"}]
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    supervisor = Supervisor(LlamaConfig(model="fake", name="fake", ctx=512, parallel=4), queue=64)
+    supervisor = LlamaClient(LlamaConfig(model="fake", name="fake", ctx=512, parallel=4))
     with serving(supervisor) as found:
         yield found
 

@@ -99,7 +99,7 @@ def test_health_and_ready_differ(fresh: Served, supervisor: Scripted) -> None:
 
 def test_ready_tells_why_a_model_failed(fresh: Served, supervisor: Scripted) -> None:
     """In the loader's words."""
-    supervisor.state, supervisor.load_error = "failed", ModelLoadFailed("no such file")
+    supervisor.state, supervisor.last_error = "failed", ModelLoadFailed("no such file")
     assert fresh.client.get("/ready").json() == {"status": "failed", "reason": "no such file"}
 
 

@@ -20,7 +20,7 @@ from pydantic_ai import Agent
 from pydantic_ai.models.openai import OpenAIChatModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.chat.tools.detect import MARKERS
 from tests.support.server import Served, serving
@@ -51,7 +51,7 @@ class SetLight(BaseModel):
 @pytest.fixture(scope="module")
 def served(model_file: Path) -> Iterator[Served]:
     config = LlamaConfig(model=str(model_file), name="nano", ctx=1024, parallel=9, cells=10 * 1024)
-    with serving(Supervisor(config, queue=64, markers=MARKERS)) as found:
+    with serving(LlamaClient(config, markers=MARKERS)) as found:
         yield found
 
 

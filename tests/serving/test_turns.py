@@ -16,13 +16,14 @@ import pytest
 
 from edgeinfer.errors import InvalidRequest, QueueFull, ShuttingDown
 from edgeinfer.grammar.source import CompiledGrammar, Grammar
+from edgeinfer.inference.fake import fake_delta, fake_finish
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Prompt, Span
 from edgeinfer.server.auth.principal import Caller
 from edgeinfer.server.state import PIECE, Daemon, in_pieces
 from edgeinfer.serving.queue import Turns
-from tests.support.server import Scripted, application, delta, eventually, finish, serving
+from tests.support.server import Scripted, application, eventually, serving
 
 
 class Room:
@@ -150,6 +151,18 @@ async def test_a_full_line_is_told_with_a_time_to_wait() -> None:
         assert "--queue" in str(caught.value.hint)
         with pytest.raises(InvalidRequest):
             r.turns.take("a", 6)
+
+
+async def test_more_answers_than_there_is_room_for_are_refused_as_a_whole() -> None:
+    """Later they may be accepted; more than may ever wait are refused for good."""
+    async with room(2, 1) as r:
+        await r.ask("a")
+        with pytest.raises(QueueFull):
+            r.turns.take("a", 3)
+        assert (r.turns.running, r.turns.waiting) == (1, 0)
+        with pytest.raises(InvalidRequest) as caught:
+            r.turns.take("a", 4)
+        assert ("n", None) == (caught.value.param, caught.value.retry_after)
 
 
 async def test_a_newcomer_gets_into_a_full_line_before_one_who_fills_it() -> None:
@@ -287,13 +300,13 @@ class Gated(Scripted):
     release = 0
 
     async def generate(self, prompt: Prompt, *_given: Any, **_more: Any) -> AsyncGenerator[Delta, None]:
-        self.asked.append((prompt, SamplingParams(), 1))
+        self.requests.append((prompt, SamplingParams(), 1))
         for _ in range(10_000):
             if self.release > 0:
                 break
             await asyncio.sleep(0.005)
         self.release -= 1
-        yield delta("x", finish=finish())
+        yield fake_delta("x", finish=fake_finish())
 
 
 def test_a_greedy_key_does_not_keep_a_modest_one_waiting(tmp_path: Path) -> None:
@@ -316,13 +329,13 @@ def test_a_greedy_key_does_not_keep_a_modest_one_waiting(tmp_path: Path) -> None
 
             tasks = [ask("greedy") for _ in range(100)]
             await until(lambda: turns.running + turns.waiting == 100)
-            begun = len(supervisor.asked)
+            begun = len(supervisor.requests)
             tasks.append(ask("modest"))
             await until(lambda: turns.running + turns.waiting == 101)
-            assert len(supervisor.asked) == begun < 20
+            assert len(supervisor.requests) == begun < 20
             supervisor.release = 1
-            await until(lambda: len(supervisor.asked) > begun)
-            assert supervisor.asked[begun][0] == [Span("modest")]
+            await until(lambda: len(supervisor.requests) > begun)
+            assert supervisor.requests[begun][0] == [Span("modest")]
             supervisor.release = 1000
             assert {response.status_code for response in await asyncio.gather(*tasks)} == {200}
 

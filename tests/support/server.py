@@ -1,27 +1,24 @@
-"""For the tests of the server: a supervisor that follows a script, and the daemon on a real socket around it."""
+"""For the tests of the server: an engine that follows a script, and the daemon on a real socket around it."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import struct
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from msgspec.structs import replace
 
-from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.errors import NotReady
-from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, Logprob
-from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.inference.client import EngineClient
+from edgeinfer.inference.fake import SCRIPTED_MODEL, FakeEngineClient
+from edgeinfer.inference.types import ModelInfo
 from edgeinfer.server.build import create_app
 from edgeinfer.server.http.sockets import address, bind
 from edgeinfer.server.run import Server
@@ -33,22 +30,8 @@ TEMPLATE = (
     "{% if style is defined %}({{ style }}){% endif %}{% if add_generation_prompt %}[assistant]{% endif %}"
 )
 
-INFO = ModelInfo(
-    name="scripted",
-    path="/models/scripted.gguf",
-    architecture="script",
-    description="a model that follows a script",
-    n_params=1,
-    size=4,
-    vocab_size=258,
-    n_embd=4,
-    n_ctx_train=4096,
-    ctx=4096,
-    parallel=8,
-    generates=True,
-    add_bos=False,
-    bos="",
-    eos="",
+INFO = replace(
+    SCRIPTED_MODEL,
     control_tokens=("<|end|>",),
     chat_templates={"default": TEMPLATE},
     sampling={"temperature": 0.6, "top_k": 20.0},
@@ -57,106 +40,21 @@ INFO = ModelInfo(
 Event = dict[str, Any]
 
 
-def delta(text: str, index: int = 0, logprobs: bool = False, finish: Finish | None = None) -> Delta:
-    """A delta of one token for each character."""
-    found = [ChosenLogprob(Logprob(ord(c), c.encode(), -0.5), []) for c in text]
-    return Delta(1, index, text, [ord(c) for c in text], found if logprobs else None, finish)
-
-
-def finish(tokens: int = 2, cached: int = 1) -> Finish:
-    return Finish("stop", 5, cached, tokens, None, 1.0, 10.0, 20.0)
-
-
-class Scripted(Supervisor):
-    """Every answer is `pieces`, one delta each; the last carries the finish.
-
-    Attributes:
-        asked: (prompt, params, n) of each request.
-        ended: requests that were closed, however they ended.
-        running: requests under way.
-    """
+class Scripted(FakeEngineClient):
+    """The fake engine with a model that has a chat template."""
 
     def __init__(self, *pieces: str, info: ModelInfo = INFO) -> None:
-        super().__init__(LlamaConfig(model=info.path, name=info.name), queue=8)
-        self.pieces = pieces or ("Hel", "lo")
-        self.given = info
-        self.asked: list[tuple[Prompt, SamplingParams, int]] = []
-        self.ended = 0
-        self.running = 0
-        self.before_first: Callable[[], Any] = lambda: None
-        self.before_last: Callable[[], Any] = lambda: None
-        self.hold_first = 0.0
-        self.hold_each = 0.0
-
-    @property
-    def info(self) -> ModelInfo | None:
-        return self.given if self.state == "ready" else None
-
-    @property
-    def stats(self) -> EngineStats:
-        return EngineStats(
-            running=self.running, cells=4096, cells_used=7, prompt_tokens_total=5, step_ms=12.5
-        )
-
-    @property
-    def worker_pid(self) -> int | None:
-        return None
-
-    async def start(self) -> None:
-        if self.state == "starting":
-            self.state = "ready"
-
-    async def stop(self, drain: float = 0.0) -> None:
-        self.state = "stopped"
-
-    async def ready(self) -> ModelInfo:
-        if self.load_error:
-            raise self.load_error
-        if self.info is None:
-            raise NotReady(f"the model is not ready ({self.state})", retry_after=7)
-        return self.info
-
-    async def generate(
-        self,
-        prompt: Prompt,
-        params: SamplingParams,
-        *,
-        n: int = 1,
-        add_bos: bool = True,
-        structured: StructuredOutput = UNCONSTRAINED,
-    ) -> AsyncGenerator[Delta, None]:
-        self.asked.append((prompt, params, n))
-        self.structured = structured
-        self.running += 1
-        try:
-            await asyncio.sleep(self.hold_first)
-            self.before_first()
-            for at, piece in enumerate(self.pieces):
-                last = at == len(self.pieces) - 1
-                if last:
-                    self.before_last()
-                for index in range(n):
-                    end = finish(tokens=len(self.pieces), cached=1 if index == 0 else 4) if last else None
-                    yield delta(piece, index, params.logprobs is not None, end)
-                await asyncio.sleep(self.hold_each)
-        finally:
-            self.running -= 1
-            self.ended += 1
-
-    async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
-        tokens = [256] * add_bos + [b for span in prompt for b in span.text.encode()]
-        return Tokens(tokens, [bytes([t]) if t < 256 else b"<s>" for t in tokens])
-
-    async def detokenize(self, tokens: list[int]) -> str:
-        return bytes(tokens).decode()
-
-    async def embed(self, inputs: list[Prompt]) -> Embeddings:
-        return Embeddings([struct.pack("<4f", 0.8, 0.6, 0.0, 0.0) for _ in inputs], 3 * len(inputs))
+        super().__init__(*pieces, model=info)
 
 
-def application(supervisor: Supervisor, **settings: Any) -> FastAPI:
-    choices = Choices(supervisor.config, ["ctx 4096: asked for"], {"ctx": "flag"})
-    return create_app(Settings(port=0, drain_timeout=1.0, **settings), supervisor, choices)
+def application(engine: EngineClient, **settings: Any) -> FastAPI:
+    if isinstance(engine, FakeEngineClient):
+        config = LlamaConfig(engine.model.path, engine.model.name, parallel=engine.model.parallel)
+    else:
+        assert isinstance(engine, LlamaClient)
+        config = engine.config
+    choices = Choices(config, ["ctx 4096: asked for"], {"ctx": "flag"})
+    return create_app(Settings(port=0, drain_timeout=1.0, **settings), engine, choices)
 
 
 class Cold(Server):
@@ -186,8 +84,8 @@ class Served:
 
 
 @contextmanager
-def serving(supervisor: Supervisor, app: FastAPI | None = None, **settings: Any) -> Iterator[Served]:
-    app = app or application(supervisor, **settings)
+def serving(engine: EngineClient, app: FastAPI | None = None, **settings: Any) -> Iterator[Served]:
+    app = app or application(engine, **settings)
     server, sockets = Cold(app), bind(Settings(port=0))
     url = address(sockets[0])
     thread = threading.Thread(target=server.run, args=(sockets,))

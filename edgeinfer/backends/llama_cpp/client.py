@@ -1,4 +1,4 @@
-"""The daemon's one handle on the model: asks the worker, and goes on where a worker that died left off."""
+"""Answers requests with a supervised llama.cpp process, and resumes them in the next one if it crashes."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.handle import STOPPED, Worker
-from edgeinfer.backends.llama_cpp.in_flight import Asked, Generation
-from edgeinfer.backends.llama_cpp.launcher import Launcher
+from edgeinfer.backends.llama_cpp.exchange import Exchange
+from edgeinfer.backends.llama_cpp.handle import WorkerHandle
+from edgeinfer.backends.llama_cpp.health import WorkerHealth
+from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest, ResumableGeneration
+from edgeinfer.backends.llama_cpp.launcher import WorkerLauncher
 from edgeinfer.backends.llama_cpp.messages import (
     Detokenize,
     Detokenized,
     Embed,
     Embedded,
     Message,
-    Step,
-    ToDaemon,
     Tokenize,
     Tokenized,
 )
-from edgeinfer.backends.llama_cpp.supervisor import Keeper, shutting_down
-from edgeinfer.backends.llama_cpp.waiting import within
-from edgeinfer.errors import InvalidRequest, NotReady, QueueFull, ShuttingDown, WorkerDied
+from edgeinfer.backends.llama_cpp.supervisor import WorkerSupervisor
+from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
+from edgeinfer.errors import ModelReplaced, NotReady, WorkerDied
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
@@ -36,47 +35,73 @@ from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Token
 R = TypeVar("R", Tokenized, Detokenized, Embedded)
 
 
-class Supervisor(Keeper):
-    """Speaks for the worker that is kept.
+class LlamaClient:
+    """Implements EngineClient.
 
-    A request waits for a worker that starts, up to `wait` seconds, and then raises NotReady; otherwise whatever
-    error the worker answers with. If the worker dies, the next one goes on with it where it was, and the caller
-    sees nothing but a pause. WorkerDied is for a request that is to blame for the deaths.
+    A request waits up to `wait` seconds for a worker that starts. If the worker crashes, the next one resumes the
+    request, and the caller sees nothing but a pause. Only a request that is to blame for crashes raises WorkerDied.
+
+    Attributes:
+        active: answers that were requested and have not ended, waiting ones included.
     """
 
-    HOPE = 3
-    """Starts in a row that may fail before answers that were cut are given up."""
-
-    def __init__(self, config: LlamaConfig, *, queue: int, wait: float = 30.0, **more: Any) -> None:
-        """`more`: as Launcher takes it."""
-        launcher = Launcher(config, **more)
-        super().__init__(launcher)
-        self._suspects = launcher.suspects
-        self.active = 0
-        """Answers asked for and not ended, waiting ones included."""
-        self.resumed = 0
-        """Requests that another worker went on with."""
-        self._queue = queue
+    def __init__(self, config: LlamaConfig, *, wait: float = 30.0, **options: Any) -> None:
+        """`options` are those of WorkerLauncher."""
+        self._launcher = WorkerLauncher(config, **options)
+        self._supervisor = WorkerSupervisor(self._launcher)
+        self._quarantine = self._launcher.quarantine
         self._wait = wait
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._answer_seconds = 1.0
+        self.active = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
 
-    async def stop(self, drain: float = 0.0) -> None:
-        """Refuse new requests, give running ones `drain` seconds, then end the worker. May be called again."""
-        await self._enter("stopped")
-        await within(drain, self._quiet.wait())
-        await self._stop()
+    @property
+    def config(self) -> LlamaConfig:
+        """The configuration in force. It may demand less than what was wanted, see `config_changes`."""
+        return self._launcher.config
 
-    async def end(self) -> None:
-        """As `stop`, without any patience: nothing is kept on disk either."""
-        if self._worker:
-            self._worker.kill(STOPPED)
-        await self.stop()
+    @property
+    def config_changes(self) -> list[str]:
+        """Differences from the wanted configuration and their reasons, in words."""
+        return self._launcher.changes
+
+    @property
+    def info(self) -> ModelInfo | None:
+        worker = self.health.ready_worker
+        return worker.info if worker else None
+
+    @property
+    def health(self) -> WorkerHealth:
+        return self._supervisor.health
+
+    async def start(self) -> None:
+        await self._supervisor.start()
 
     async def ready(self) -> ModelInfo:
-        """The loaded model. Raises NotReady, ShuttingDown, or what failed the loading."""
-        return (await self._ready_worker(time.monotonic() + self._wait))[1]
+        worker = await self._supervisor.ready_worker(time.monotonic() + self._wait)
+        assert worker.info
+        return worker.info
+
+    async def replace(
+        self,
+        config: LlamaConfig,
+        *,
+        beside: bool,
+        drain: float,
+        switched: Callable[[], None] = lambda: None,
+    ) -> ModelInfo:
+        """Replace the running worker, see WorkerSupervisor.replace."""
+        return await self._supervisor.replace(config, beside=beside, drain=drain, switched=switched)
+
+    async def aclose(self, drain: float = 0.0) -> None:
+        await self._supervisor.refuse_requests()
+        await wait_with_timeout(drain, self._idle.wait())
+        await self._supervisor.aclose()
+
+    async def kill(self) -> None:
+        """End the engine at once, without saving anything."""
+        self._supervisor.kill()
+        await self.aclose()
 
     async def generate(
         self,
@@ -86,123 +111,87 @@ class Supervisor(Keeper):
         n: int = 1,
         add_bos: bool = True,
         structured: StructuredOutput = UNCONSTRAINED,
+        revision: str | None = None,
+        accepted_at: float | None = None,
     ) -> AsyncGenerator[Delta, None]:
-        """Deltas of all n answers, until each has had its `finish`.
-
-        Closing the iterator, or cancelling the task it runs in, cancels the request in the worker.
-        QueueFull (with `retry_after`) and ContextLengthExceeded are raised before the first delta.
-        """
-        await self.ready()
-        self._check_queue(n)
+        request = ResumableGeneration(prompt, params, n, add_bos, structured, revision, accepted_at)
         self._count(n)
-        started = time.monotonic()
-        asked = Generation(prompt, params, n, add_bos, structured)
         try:
-            async with aclosing(self._exchange(asked)) as replies:
-                async for reply in replies:
-                    assert isinstance(reply, Step)
-                    for delta in reply.deltas:
-                        asked.note(delta)
-                        self._count(-(delta.finish is not None))
-                        yield delta
-                    if not asked.left:
-                        self._answer_seconds += 0.2 * (time.monotonic() - started - self._answer_seconds)
-                        return
+            while request.unfinished:
+                with await self._submit(request) as exchange, contextlib.suppress(WorkerDied):
+                    while request.unfinished:
+                        deltas = await exchange.receive()
+                        assert isinstance(deltas, list)
+                        for delta in deltas:
+                            request.note(delta)
+                            self._count(-(delta.finish is not None))
+                            yield delta
         finally:
-            self._count(-asked.left)
+            self._quarantine.release(request)
+            self._count(-request.unfinished)
 
     async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
         return (await self._ask(lambda id: Tokenize(id, prompt, add_bos), Tokenized)).tokens
 
-    async def detokenize(self, tokens: list[int]) -> str:
-        return (await self._ask(lambda id: Detokenize(id, tokens), Detokenized)).text
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        return (await self._ask(lambda id: Detokenize(id, list(tokens)), Detokenized)).text
 
     async def embed(self, inputs: list[Prompt]) -> Embeddings:
         return (await self._ask(lambda id: Embed(id, inputs), Embedded)).embeddings
 
     async def _ask(self, make: Callable[[int], Message], kind: type[R]) -> R:
-        async with aclosing(self._exchange(Asked(make))) as replies:
-            async for reply in replies:
-                assert isinstance(reply, kind)
-                return reply
-        raise AssertionError("an exchange does not end by itself")
-
-    async def _exchange(self, asked: Asked) -> AsyncGenerator[ToDaemon, None]:
-        """As Worker.exchange, with as many workers as it takes."""
-        file = None
+        request = InFlightRequest(make)
         try:
             while True:
-                worker = await self._place(asked, again=file is not None)
-                if file not in (None, worker.file):
-                    raise ShuttingDown("the model was replaced before this answer was done", retry_after=1)
-                file = worker.file
-                self.resumed += asked.begun
-                with contextlib.suppress(WorkerDied):
-                    async with aclosing(worker.exchange(asked)) as replies:
-                        async for reply in replies:
-                            yield reply
+                with await self._submit(request) as exchange, contextlib.suppress(WorkerDied):
+                    reply = await exchange.receive()
+                    assert isinstance(reply, kind)
+                    return reply
         finally:
-            self._suspects.clear(asked)
+            self._quarantine.release(request)
 
-    async def _place(self, asked: Asked, again: bool) -> Worker:
-        """A worker to ask now. `again`: one has died over it, and it waits for as long as there is hope."""
-        end = math.inf if again else time.monotonic() + self._wait
+    async def _submit(self, request: InFlightRequest) -> Exchange:
+        """Give the request to a worker, as soon as one may take it.
+
+        Raises:
+            ModelReplaced: the worker has another model than the one that the request is for.
+            WorkerDied: the request crashes workers.
+        """
+        worker = await self._place(request)
+        if request.revision not in (None, worker.revision):
+            raise _replaced(request)
+        request.revision, request.submitted = worker.revision, True
+        self.health.resumed += request.has_output
+        return worker.submit(request)
+
+    async def _place(self, request: InFlightRequest) -> WorkerHandle:
+        """The worker that may take the request. One that was submitted before waits for as long as there is hope."""
+        deadline = math.inf if request.submitted else time.monotonic() + self._wait
         while True:
-            if asked.guilty is not None:
+            if request.blamed_exit is not None:
                 raise WorkerDied(
-                    f"the model's process died of this request: {asked.guilty}",
-                    hint="it would do so again; what it died of is in the log: edgeinfer logs",
+                    f"this request crashes the model's process: {request.blamed_exit}",
+                    hint="it would do so again; the log says more about the crash: edgeinfer logs",
                 )
-            worker, _ = await self._ready_worker(end)
-            if self._suspects.admit(asked):
+            worker = await self._supervisor.ready_worker(deadline)
+            if self._quarantine.admit(request):
                 return worker
-            if time.monotonic() >= end:
-                raise NotReady("the model is busy finding out which request kills it", retry_after=5)
-            await within(_left(end), self._suspects.change())
-
-    async def _ready_worker(self, end: float) -> tuple[Worker, ModelInfo]:
-        """Waits until `end`; if that is never, until there is no hope left."""
-        hopeless = self.HOPE if end == math.inf else math.inf
-
-        def settled() -> bool:
-            given_up = self.state in ("failed", "stopped") or self.failed_starts >= hopeless
-            return self.info is not None or given_up
-
-        while not settled() and time.monotonic() < end:
-            await within(_left(end), self._until_changed(settled))
-        if self.state == "stopped":
-            raise shutting_down()
-        if self._worker is not None and self.info is not None:
-            return self._worker, self.info
-        if self.load_error and (self.state == "failed" or self.failed_starts >= hopeless):
-            raise self.load_error
-        hint = "GET /ready tells when"
-        raise NotReady(f"the model is not ready ({self.state})", hint=hint, retry_after=5)
-
-    async def _until_changed(self, settled: Callable[[], bool]) -> None:
-        async with self._changed:
-            await self._changed.wait_for(settled)
-
-    def _check_queue(self, n: int) -> None:
-        limit = self.config.parallel + self._queue
-        if n > limit:
-            raise InvalidRequest(f"n is {n}, and no more than {limit} answers may wait", param="n")
-        if self.active + n > limit:
-            rounds = math.ceil(self.active / self.config.parallel)
-            raise QueueFull(
-                f"{self.active} answers are running or waiting, and the limit is {limit}",
-                hint="try again later, or raise --queue",
-                retry_after=max(1, min(60, math.ceil(rounds * self._answer_seconds / 2))),
-            )
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise NotReady("requests are being isolated after repeated crashes; try again", retry_after=5)
+            await wait_with_timeout(None if left == math.inf else left, self._quarantine.changed())
 
     def _count(self, change: int) -> None:
         self.active += change
         if self.active:
-            self._quiet.clear()
+            self._idle.clear()
         else:
-            self._quiet.set()
+            self._idle.set()
 
 
-def _left(end: float) -> float | None:
-    """Seconds until `end` by the monotonic clock, None where it never comes."""
-    return None if end == math.inf else max(0.0, end - time.monotonic())
+def _replaced(request: InFlightRequest) -> ModelReplaced:
+    if request.has_output:
+        return ModelReplaced("the model was replaced before this answer was done", retry_after=1)
+    return ModelReplaced(
+        "the model was replaced before this answer began; send the request again", retry_after=1
+    )

@@ -1,4 +1,4 @@
-"""The daemon's end of one worker process, from its birth to its death."""
+"""The daemon's side of one worker process, from spawn to exit."""
 
 from __future__ import annotations
 
@@ -6,53 +6,65 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.backends.llama_cpp.exchange import Exchange
 from edgeinfer.backends.llama_cpp.heartbeat import Heartbeat
-from edgeinfer.backends.llama_cpp.in_flight import Asked
+from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest
 from edgeinfer.backends.llama_cpp.messages import (
+    Accepted,
     Cancel,
+    Detokenized,
+    Embedded,
     Failed,
+    InFlight,
     Load,
     LogLine,
     Message,
     Ping,
     Pong,
-    Queued,
+    PrefixCacheConfig,
     Ready,
-    Shelf,
     Shutdown,
     Step,
     ToDaemon,
-    Working,
+    Tokenized,
+    to_daemon,
 )
-from edgeinfer.backends.llama_cpp.quarantine import Suspects
+from edgeinfer.backends.llama_cpp.quarantine import CrashQuarantine
 from edgeinfer.backends.llama_cpp.spawn import spawn
-from edgeinfer.backends.llama_cpp.stderr_tail import LastWords
-from edgeinfer.backends.llama_cpp.waiting import within
-from edgeinfer.backends.llama_cpp.worker_exit import Death, oom_kills
+from edgeinfer.backends.llama_cpp.stderr_tail import StderrTail
+from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
+from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit, oom_kills
 from edgeinfer.errors import EdgeinferError, NotReady, WorkerDied, revive
 from edgeinfer.gguf.file_identity import file_identity
-from edgeinfer.inference.output import EngineStats
-from edgeinfer.inference.types import Embeddings, ModelInfo
-from edgeinfer.ipc import frames
+from edgeinfer.inference.output import Delta, EngineStats
+from edgeinfer.inference.types import ModelInfo
+from edgeinfer.ipc import framing
 
 log = logging.getLogger("edgeinfer.worker")
 
 HANG_TIMEOUT = 60.0
 STOPPED = "stopped"
-STOP = 5.0
+
+STOP_TIMEOUT = 5.0
 """Seconds that a worker may take to end."""
 
-SAVING = 10.0
-"""The same for what it keeps on disk."""
+SAVE_TIMEOUT = 10.0
+"""Seconds that it may take beyond that to save its prefix cache."""
 
 
-class Worker:
+class WorkerHandle:
     """A running worker process. Alive is not ready: it is ready once the model has passed its self-test.
 
-    `suspects` is told of what it was at work on when it died, and of those that it brought further since.
+    Attributes:
+        revision: identity of the model file when the worker was started.
+        useful: the worker has answered something.
+        exit: how the process ended; None while it runs.
+        idle: set while no request is in flight.
     """
 
     def __init__(
@@ -60,36 +72,34 @@ class Worker:
         config: LlamaConfig,
         markers: Sequence[str] = (),
         hang_timeout: float = HANG_TIMEOUT,
-        suspects: Suspects | None = None,
-        shelf: Shelf | None = None,
+        quarantine: CrashQuarantine | None = None,
+        prefix_cache: PrefixCacheConfig | None = None,
     ) -> None:
+        """`quarantine` is told which requests were in flight in a crash, and which have made progress since."""
         self.config = config
         self.heartbeat = Heartbeat(hang_timeout)
         self.info: ModelInfo | None = None
         self.stats = EngineStats()
         self.load_seconds = 0.0
-        self.file = file_identity(config.model)
+        self.revision = file_identity(config.model).revision
         self.useful = False
-        """It has answered something."""
-        self.death: Death | None = None
+        self.exit: WorkerExit | None = None
         self.idle = asyncio.Event()
-        """Set while nothing is asked of it."""
         self.idle.set()
         self._markers = tuple(markers)
-        self._suspects = suspects or Suspects()
-        self._shelf = shelf
-        self._asked: dict[int, Asked] = {}
-        self._replies: dict[int, asyncio.Queue[ToDaemon | WorkerDied]] = {}
-        self._unread: set[int] = set()  # requests that are not known to wait in the engine
-        self._working: frozenset[int] = frozenset()
+        self._quarantine = quarantine or CrashQuarantine()
+        self._prefix_cache = prefix_cache
+        self._exchanges: dict[int, Exchange] = {}
+        self._unaccepted: set[int] = set()  # requests that the worker may not have read yet, or is reading
+        self._computing: frozenset[int] = frozenset()  # requests that the engine may be at work on
         self._loaded: asyncio.Future[ModelInfo] = asyncio.get_running_loop().create_future()
-        self._last_words = LastWords()
-        self._verdict: str | None = None
+        self._stderr = StderrTail()
+        self._kill_reason: str | None = None
         self._oom_kills = oom_kills()
-        self._next_id = 0
+        self._last_id = 0
         self._starting: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._pulse: asyncio.Task[None] | None = None
+        self._pinging: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int:
@@ -97,7 +107,7 @@ class Worker:
 
     async def start(self) -> None:
         """Spawn the process and tell it what to load. Raises OSError."""
-        # A spawn runs to its end whatever becomes of the caller, or nobody would know the process.
+        # A spawn runs to its end even if the caller is cancelled: otherwise the process would be lost.
         self._starting = asyncio.create_task(self._start())
         await asyncio.shield(self._starting)
 
@@ -105,41 +115,42 @@ class Worker:
         self._process, ours = await spawn()
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         assert self._process.stderr is not None
-        listening = asyncio.create_task(self._last_words.listen(self._process.stderr))
-        self._tasks = [listening, asyncio.create_task(self._read_messages())]
-        self.send(Load(self.config, self._markers, self._shelf))
+        reading_stderr = asyncio.create_task(self._stderr.read(self._process.stderr))
+        self._tasks = [reading_stderr, asyncio.create_task(self._read_messages())]
+        self.send(Load(self.config, self._markers, self._prefix_cache))
 
     async def loaded(self, timeout: float) -> ModelInfo:
-        """Wait for the model; raises what the worker says against it, NotReady after `timeout` seconds."""
+        """Wait for the model; raises the worker's error, or NotReady after `timeout` seconds."""
         await asyncio.wait([self._loaded], timeout=timeout)
         if not self._loaded.done():
             raise NotReady(f"the model was not loaded within {timeout:g} s", hint="raise --load-timeout")
         return self._loaded.result()
 
-    async def wait(self) -> Death:
-        """Wait for its end."""
-        # Shielded: whoever stops waiting must not stop the reading.
+    async def wait(self) -> WorkerExit:
+        """Wait until the process has ended."""
+        # Shielded: a caller that stops waiting must not stop the reading.
         await asyncio.shield(asyncio.gather(*self._tasks))
-        assert self.death is not None
-        return self.death
+        assert self.exit is not None
+        return self.exit
 
     async def stop(self) -> None:
-        """Ask it to end; kill it if it does not soon, or has nothing to tidy up yet."""
+        """Ask the process to end; kill it if it takes too long, or is still loading and has nothing to save."""
         if self._starting is None:
             return
         await asyncio.wait([self._starting])
         if self._starting.cancelled() or self._starting.exception():
             return
-        self._verdict = self._verdict or STOPPED
+        self._kill_reason = self._kill_reason or STOPPED
         if self.info is not None:
             self.send(Shutdown())
-            await within(STOP + (SAVING if self._shelf else 0), self._process.wait())
+            timeout = STOP_TIMEOUT + (SAVE_TIMEOUT if self._prefix_cache else 0)
+            await wait_with_timeout(timeout, self._process.wait())
         self._kill()
         await self.wait()
 
-    def kill(self, verdict: str) -> None:
-        """End it at once; `verdict` says why."""
-        self._verdict = self._verdict or verdict
+    def kill(self, reason: str) -> None:
+        """End the process at once."""
+        self._kill_reason = self._kill_reason or reason
         self._kill()
 
     def _kill(self) -> None:
@@ -148,114 +159,113 @@ class Worker:
                 self._process.kill()
 
     def send(self, message: Message) -> None:
-        if self.death is None and not self._writer.is_closing():
-            self._writer.write(frames.encode(message))
+        if self.exit is None and not self._writer.is_closing():
+            self._writer.write(framing.encode(message))
 
-    async def exchange(self, asked: Asked) -> AsyncGenerator[ToDaemon, None]:
-        """Ask; -> the replies, without end.
-
-        Closing the iterator cancels the request. Raises the error that the worker answers with, and
-        WorkerDied when it dies.
-        """
-        self._next_id += 1
-        id = self._next_id
-        replies = self._replies[id] = asyncio.Queue()
-        self._asked[id] = asked
-        self._unread.add(id)
+    def submit(self, request: InFlightRequest) -> Exchange:
+        """Send a request; its replies come through the exchange, which the caller must close."""
+        self._last_id += 1
+        id = self._last_id
+        self.send(request.message(id))
+        exchange = self._exchanges[id] = Exchange(id, request, self._close)
+        self._unaccepted.add(id)
         self.idle.clear()
-        if self.death is not None:
-            replies.put_nowait(died(self.death))
-        try:
-            self.send(asked.message(id))
-            while True:
-                match reply := await replies.get():
-                    case WorkerDied():
-                        raise reply
-                    case Failed():
-                        raise revive(reply.error)
-                    case _:
-                        yield reply
-        finally:
-            del self._replies[id], self._asked[id]
-            self._unread.discard(id)
-            self.send(Cancel(id))
-            if not self._asked:
-                self.idle.set()
+        if self.exit is not None:
+            exchange.finish(died(self.exit))
+        return exchange
+
+    def _close(self, exchange: Exchange) -> None:
+        del self._exchanges[exchange.id]
+        self._unaccepted.discard(exchange.id)
+        if exchange.unfinished:
+            self.send(Cancel(exchange.id))
+        if not self._exchanges:
+            self.idle.set()
 
     async def _read_messages(self) -> None:
         try:
-            while (message := await frames.read(self._reader, frames.to_daemon)) is not None:
+            while (message := await framing.read(self._reader, to_daemon)) is not None:
                 self._dispatch(message)
-        except Exception as e:  # its memory may be broken, and with it what it sends
+        except Exception as e:  # its memory may be corrupt, and so may be what it sends
             log.exception("a message from the worker")
             self.kill(f"it sent what cannot be understood: {e}")
         self._writer.close()
-        await self._bury(await self._process.wait())
+        await self._on_exit(await self._process.wait())
 
     def _dispatch(self, message: ToDaemon) -> None:
         match message:
             case Step():
                 self.stats = message.stats
-                self.heartbeat.heard(message.stats.step_ms)
-                for id, deltas in _by_request(message).items():
-                    self._advance(id)
-                    self._reply(id, deltas)
-            case Working():
-                self._working = frozenset(message.ids)
-            case Queued():
-                self._unread.discard(message.id)
+                self.heartbeat.on_step(message.stats.step_ms)
+                for id, deltas in _by_request(message.deltas).items():
+                    self._on_deltas(id, deltas)
+            case InFlight():
+                self._computing = frozenset(message.ids)
+            case Accepted():
+                self._unaccepted.discard(message.id)
             case Pong():
-                self.heartbeat.answered()
+                self.heartbeat.on_pong()
             case LogLine():
                 logging.getLogger(message.logger).log(message.level, message.text)
             case Ready():
-                self.info, self.load_seconds = message.info, message.load_seconds
-                self.heartbeat.heard(message.step_ms)
-                self._pulse = asyncio.create_task(self._feel_pulse())
-                self._loaded.set_result(message.info)
+                self._on_ready(message)
             case Failed(id=0):
                 self._fail_load(revive(message.error))
+            case Failed():
+                self._finish(message.id, revive(message.error))
             case _:
-                if isinstance(message, Embeddings):
-                    self.heartbeat.heard()
-                self._reply(message.id, message)
+                if isinstance(message, Embedded):
+                    self.heartbeat.on_step()
+                self._finish(message.id, message)
 
-    def _reply(self, id: int, message: ToDaemon) -> None:
-        if id in self._replies:  # else it was cancelled meanwhile
-            self._replies[id].put_nowait(message)
+    def _on_ready(self, message: Ready) -> None:
+        self.info = replace(message.info, revision=self.revision)
+        self.load_seconds = message.load_seconds
+        self.heartbeat.on_step(message.step_ms)
+        self._pinging = asyncio.create_task(self._ping())
+        self._loaded.set_result(self.info)
 
-    def _advance(self, id: int) -> None:
+    def _on_deltas(self, id: int, deltas: list[Delta]) -> None:
         self.useful = True
-        asked = self._asked.get(id)
-        if asked is not None and asked.troubled:
-            self._suspects.clear(asked)
+        if (exchange := self._exchanges.get(id)) is None:  # it was cancelled meanwhile
+            return
+        if exchange.request.awaits_progress:
+            self._quarantine.release(exchange.request)
+        exchange.add_deltas(deltas)
+
+    def _finish(self, id: int, reply: Tokenized | Detokenized | Embedded | EdgeinferError) -> None:
+        if exchange := self._exchanges.get(id):  # else it was cancelled meanwhile
+            exchange.finish(reply)
 
     def _fail_load(self, error: EdgeinferError) -> None:
         if not self._loaded.done():
             self._loaded.set_exception(error)
-            self._loaded.exception()  # it need not be awaited by anybody
+            self._loaded.exception()  # retrieved here, since there may be no one waiting for it
 
-    async def _bury(self, status: int) -> None:
+    async def _on_exit(self, status: int) -> None:
         await self._tasks[0]  # the rest of stderr
-        if self._pulse:
-            self._pulse.cancel()
-        self.death = Death(status, self._last_words.cause, self._verdict, self._killed_for_memory(status))
-        if self._verdict != STOPPED:
-            at_work = self._unread | self._working
-            self._suspects.died([self._asked[id] for id in self._asked if id in at_work], str(self.death))
-        self._fail_load(died(self.death))
-        for replies in self._replies.values():
-            replies.put_nowait(died(self.death))
+        if self._pinging:
+            self._pinging.cancel()
+        oom_killed = self._killed_for_memory(status)
+        self.exit = WorkerExit(status, self._stderr.cause, self._kill_reason, oom_killed)
+        if self._kill_reason != STOPPED:
+            suspects = self._unaccepted | self._computing
+            requests = [e.request for id, e in self._exchanges.items() if id in suspects]
+            self._quarantine.on_crash(requests, str(self.exit))
+        self._fail_load(died(self.exit))
+        for exchange in self._exchanges.values():
+            if exchange.unfinished:
+                exchange.finish(died(self.exit))
 
     def _killed_for_memory(self, status: int) -> bool:
-        if status != -signal.SIGKILL or self._verdict:
+        if status != -signal.SIGKILL or self._kill_reason:
             return False
         now = oom_kills()
-        if now is None or self._oom_kills is None:  # then only while it loads: nobody else kills it there
+        if now is None or self._oom_kills is None:  # then only while it loads: nothing else kills it there
             return self.info is None
         return now > self._oom_kills
 
-    async def _feel_pulse(self) -> None:
+    async def _ping(self) -> None:
         while True:
             await asyncio.sleep(self.heartbeat.period)
             if self.heartbeat.tick():
@@ -265,13 +275,12 @@ class Worker:
                 self.kill(f"it hung: its engine was silent for {self.heartbeat.silence:.0f} s")
 
 
-def died(death: Death) -> WorkerDied:
-    return WorkerDied(f"the worker died: {death}", hint="it is being restarted: try again")
+def died(exit: WorkerExit) -> WorkerDied:
+    return WorkerDied(f"the worker died: {exit}", hint="it is being restarted: try again")
 
 
-def _by_request(step: Step) -> dict[int, Step]:
-    """A step's deltas, told apart by request."""
-    found: dict[int, Step] = {}
-    for delta in step.deltas:
-        found.setdefault(delta.id, Step([], step.stats)).deltas.append(delta)
-    return found
+def _by_request(deltas: list[Delta]) -> dict[int, list[Delta]]:
+    by_request: dict[int, list[Delta]] = {}
+    for delta in deltas:
+        by_request.setdefault(delta.id, []).append(delta)
+    return by_request

@@ -1,53 +1,53 @@
-"""The pulse of a worker's engine, as the daemon feels it."""
+"""Measures how long a worker's engine has been silent."""
 
 from __future__ import annotations
 
 
 class Heartbeat:
-    """Counts how long an engine that was asked for a sign of life has been silent.
+    """Decides when an engine that does not answer pings has hung.
 
-    It answers between two steps, and every step is a sign as well. A step may be long, so the limit grows with
-    the longest that was seen. Silence is counted in ticks of ours and not by a clock: a daemon that was stopped
-    or suspended along with its worker must not take that for a hang.
+    The engine answers between two steps, and every step is a sign of life as well. A step may be long, so the limit
+    grows with the longest step so far. Silence is counted in ticks of ours and not by a clock: a daemon that was
+    stopped or suspended along with its worker must not take that for a hang.
     """
 
-    PERIOD = 5.0
-    """Seconds between two ticks at most."""
+    MAX_PERIOD = 5.0
+    """Seconds between two ticks."""
 
-    FACTOR = 10.0
-    """Steps grow longer with the context: five times in what was measured."""
+    STEP_FACTOR = 10.0
+    """Steps grow longer with the context: five times in measurements."""
 
-    def __init__(self, floor: float) -> None:
-        self.period = min(self.PERIOD, floor / 4)
+    def __init__(self, min_limit: float) -> None:
+        self.period = min(self.MAX_PERIOD, min_limit / 4)
         self.silence = 0.0
-        """Seconds without a sign of life that was asked for."""
-        self._floor = floor
-        self._slowest = 0.0
-        self._asked = False
+        """Seconds since the oldest unanswered ping, or since the last sign of life after it."""
+        self._min_limit = min_limit
+        self._longest_step = 0.0
+        self._pinged = False
 
     @property
     def limit(self) -> float:
         """Seconds of silence that mean a hang."""
-        return max(self._floor, self.FACTOR * self._slowest)
+        return max(self._min_limit, self.STEP_FACTOR * self._longest_step)
 
     @property
     def hung(self) -> bool:
         return self.silence > self.limit
 
     def tick(self) -> bool:
-        """A period has passed; -> whether to ask for a sign of life now."""
-        if self._asked:
+        """Count a period that has passed; -> True if a ping is to be sent now."""
+        if self._pinged:
             self.silence += self.period
             return False
-        self._asked = True
+        self._pinged = True
         return True
 
-    def heard(self, step_ms: float = 0.0) -> None:
-        """The engine said something, after a step of `step_ms` if there was one."""
+    def on_step(self, step_ms: float = 0.0) -> None:
+        """The engine sent something, after a step of `step_ms` if there was one."""
         self.silence = 0.0
-        self._slowest = max(self._slowest, step_ms / 1e3)
+        self._longest_step = max(self._longest_step, step_ms / 1e3)
 
-    def answered(self) -> None:
-        """It said that it goes round."""
-        self._asked = False
+    def on_pong(self) -> None:
+        """The engine loop answered the ping."""
+        self._pinged = False
         self.silence = 0.0

@@ -1,4 +1,4 @@
-"""What the daemon asks of the model, and what has come of it so far. It outlives the workers that work on it."""
+"""Requests to the model and the answers so far. They outlive the workers that compute them."""
 
 from __future__ import annotations
 
@@ -15,43 +15,54 @@ from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutpu
 from edgeinfer.inference.types import Prompt
 
 
-class Asked:
-    """A question. `message` is what to send to a worker, under the id that it has there.
+class InFlightRequest:
+    """A request. `message` makes what is sent to a worker, under the id that the request has there.
 
     Attributes:
-        deaths: workers in a row that died while they were at work on it, and had not brought it any further.
-        alone: of these, those that it was alone with, or on trial.
-        guilty: the death that it is to blame for.
+        revision: the model that it is for; None until the first worker takes it.
+        submitted: a worker has taken it, though that one may have crashed since.
+        crashes: workers in a row that crashed while it was in flight, without progress in between.
+        solo_crashes: those of them in which no other request was in flight, or this one was isolated.
+        blamed_exit: how the worker exited that it is to blame for; None if it is not.
     """
 
-    def __init__(self, make: Callable[[int], Message]) -> None:
+    def __init__(self, make: Callable[[int], Message], revision: str | None = None) -> None:
         self.message = make
-        self.deaths = 0
-        self.alone = 0
-        self.guilty: str | None = None
+        self.revision = revision
+        self.submitted = False
+        self.crashes = 0
+        self.solo_crashes = 0
+        self.blamed_exit: str | None = None
 
     @property
-    def begun(self) -> bool:
-        """A part of the answer is there."""
+    def unfinished(self) -> int:
+        """Terminal replies that are still to come."""
+        return 1
+
+    @property
+    def has_output(self) -> bool:
+        """A part of the answer has come."""
         return False
 
     @property
-    def troubled(self) -> bool:
-        """A worker died over it, and the next one has not brought it further yet."""
-        return self.deaths > 0
+    def awaits_progress(self) -> bool:
+        """A worker crashed under it, and the next one has made no progress with it yet."""
+        return self.crashes > 0
 
-    def died(self, alone: bool) -> None:
-        """A worker did, while it was at work on it."""
-        self.deaths += 1
-        self.alone += alone
+    def on_crash(self, alone: bool) -> None:
+        """A worker crashed while this was in flight."""
+        self.crashes += 1
+        self.solo_crashes += alone
 
-    def advance(self) -> None:
-        """It has been brought further."""
-        self.deaths = self.alone = 0
+    def on_progress(self) -> None:
+        self.crashes = self.solo_crashes = 0
 
 
-class Generation(Asked):
-    """Answers in the making. Whoever takes `message` to a worker gets what is missing of them, and no more."""
+class ResumableGeneration(InFlightRequest):
+    """Answers that are being generated. A worker that gets `message` computes only what is missing of them.
+
+    `accepted_at`: when the request was accepted, by the monotonic clock; the time since then counts as queue time.
+    """
 
     def __init__(
         self,
@@ -60,42 +71,43 @@ class Generation(Asked):
         n: int = 1,
         add_bos: bool = True,
         structured: StructuredOutput = UNCONSTRAINED,
+        revision: str | None = None,
+        accepted_at: float | None = None,
     ) -> None:
-        super().__init__(self._message)
-        self._exact = params.seed is not None  # whoever gave one wants to see the same text again
+        super().__init__(self._message, revision)
+        self._accepted_at = time.monotonic() if accepted_at is None else accepted_at
+        self._exact = params.seed is not None  # a caller who gives a seed expects the same text again
         if params.seed is None:  # every worker must draw the same numbers
             params = replace(params, seed=secrets.randbits(63))
         self._request = Generate(0, prompt, params, n, add_bos, structured)
         self._answers: list[_Answer | None] = [_Answer() for _ in range(n)]
-        self._sent: float | None = None
-        self._repeating = False  # a worker computes what was produced as it was computed before
-        self._hurried = False  # it died over that; now it has to be fast
+        self._replaying = False  # the worker computes the tokens again in the steps of the first time
+        self._hurried = False  # a worker crashed while replaying; now it has to be fast
 
     @property
-    def left(self) -> int:
-        """Answers that are not complete."""
+    def unfinished(self) -> int:
         return sum(answer is not None for answer in self._answers)
 
     @property
-    def begun(self) -> bool:
+    def has_output(self) -> bool:
         return any(answer is None or answer.tokens for answer in self._answers)
 
     @property
-    def troubled(self) -> bool:
-        return super().troubled or self._repeating or self._hurried
+    def awaits_progress(self) -> bool:
+        return super().awaits_progress or self._replaying or self._hurried
 
-    def died(self, alone: bool) -> None:
-        if self._repeating:  # which takes so long that whoever kills workers may well come again: no evidence
-            self._repeating, self._hurried = False, True
+    def on_crash(self, alone: bool) -> None:
+        if self._replaying:  # takes so long that whatever kills workers may well come again: no evidence
+            self._replaying, self._hurried = False, True
         else:
-            super().died(alone)
+            super().on_crash(alone)
 
-    def advance(self) -> None:
-        super().advance()
-        self._repeating = self._hurried = False
+    def on_progress(self) -> None:
+        super().on_progress()
+        self._replaying = self._hurried = False
 
     def note(self, delta: Delta) -> None:
-        """`delta` is on its way to the caller."""
+        """Take down a delta that goes to the caller."""
         answer = self._answers[delta.index]
         assert answer is not None, f"{delta} came after the end"
         if delta.finish:
@@ -104,14 +116,12 @@ class Generation(Asked):
             answer.add(delta)
 
     def _message(self, id: int) -> Message:
-        now = time.monotonic()
-        if self._sent is None:
-            self._sent = now
         produced: tuple[PartialAnswer | None, ...] = ()
-        if self.begun:
-            self._repeating = self._exact and not self._hurried
-            produced = tuple(a.produced(self._repeating) if a else None for a in self._answers)
-        return replace(self._request, id=id, produced=produced, waited_ms=(now - self._sent) * 1e3)
+        if self.has_output:
+            self._replaying = self._exact and not self._hurried
+            produced = tuple(a.produced(self._replaying) if a else None for a in self._answers)
+        waited_ms = (time.monotonic() - self._accepted_at) * 1e3
+        return replace(self._request, id=id, produced=produced, waited_ms=waited_ms)
 
 
 class _Answer:

@@ -1,6 +1,6 @@
 """The whole protocol between the daemon and a worker: frozen structs, msgpack frames.
 
-A frame is a 4-byte little-endian length and then one encoded message (`frames.py`). The daemon picks
+A frame is a 4-byte little-endian length and then one encoded message (`ipc/framing.py`). The daemon picks
 the ids. Every `Generate` gets exactly one terminal reply for each of its n answers: a `Delta` with a
 `finish`, or one `Failed` for the whole request. Every other request gets one reply with its id.
 """
@@ -24,8 +24,8 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
 # --- daemon -> worker
 
 
-class Shelf(msgspec.Struct, frozen=True):
-    """A directory, ours alone, in which beginnings of prompts are kept while no worker runs; how many MB of them."""
+class PrefixCacheConfig(msgspec.Struct, frozen=True):
+    """A directory for prompt prefixes, accessible to us alone, and how many MB it may hold."""
 
     directory: str
     megabytes: int
@@ -36,12 +36,12 @@ class Load(Message, frozen=True):
 
     Attributes:
         markers: control tokens which are text here, if the model has them, because they mark tool calls or thinking.
-        shelf: None keeps nothing.
+        prefix_cache: None saves nothing.
     """
 
     config: LlamaConfig
     markers: tuple[str, ...] = ()
-    shelf: Shelf | None = None
+    prefix_cache: PrefixCacheConfig | None = None
 
 
 class Generate(Message, frozen=True):
@@ -50,7 +50,7 @@ class Generate(Message, frozen=True):
     Attributes:
         add_bos: put a BOS token first if the model wants one and it is not there.
         produced: empty, or for each answer what a worker that died has written of it; None: it is complete.
-        waited_ms: since the request was first sent to a worker.
+        waited_ms: since the request was accepted.
     """
 
     id: int
@@ -106,13 +106,13 @@ class Ready(Message, frozen=True):
     step_ms: float = 0.0
 
 
-class Queued(Message, frozen=True):
-    """`Generate` with this id has been read and waits in the engine: it can do no harm until it is `Working`."""
+class Accepted(Message, frozen=True):
+    """`Generate` with this id has been read and waits in the engine: it can do no harm until it is `InFlight`."""
 
     id: int
 
 
-class Working(Message, frozen=True):
+class InFlight(Message, frozen=True):
     """From now on the engine may touch these requests: if the worker dies, it was at work on them."""
 
     ids: list[int]
@@ -160,4 +160,7 @@ class LogLine(Message, frozen=True):
 
 
 ToWorker = Load | Generate | Cancel | Tokenize | Detokenize | Embed | Ping | Shutdown
-ToDaemon = Ready | Queued | Working | Pong | Step | Failed | Tokenized | Detokenized | Embedded | LogLine
+ToDaemon = Ready | Accepted | InFlight | Pong | Step | Failed | Tokenized | Detokenized | Embedded | LogLine
+
+to_worker = msgspec.msgpack.Decoder(ToWorker)
+to_daemon = msgspec.msgpack.Decoder(ToDaemon)

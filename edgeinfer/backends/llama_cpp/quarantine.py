@@ -1,4 +1,4 @@
-"""Who killed the worker? Requests under which workers die are tried one by one, until one is found guilty."""
+"""Finds the request that crashes workers: suspects run alone until one is to blame, or makes progress."""
 
 from __future__ import annotations
 
@@ -6,69 +6,70 @@ import asyncio
 import logging
 from collections.abc import Collection
 
-from edgeinfer.backends.llama_cpp.in_flight import Asked
+from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest
 
 log = logging.getLogger("edgeinfer.worker")
 
 
-class Suspects:
-    """Says who may go to a worker that was started again.
+class CrashQuarantine:
+    """Decides which requests a restarted worker may take.
 
-    A first death proves nothing: everybody goes on. Whoever was at work in two deaths in a row, and was brought no
-    further in between, is a suspect, and goes to the worker alone: nobody else is let in until it has been brought
-    further, or has ended. Who was alone, or on trial, in two such deaths is guilty. One would not do: workers are
-    also killed from outside.
+    After one crash all requests resume. A request that was in flight in two crashes in a row without progress in
+    between is a suspect, and is isolated: no other request is admitted until it has made progress or ended. A request
+    that was alone in flight, or isolated, in two such crashes is to blame. One would not do: workers are also killed
+    from outside.
     """
 
-    SUSPECT = 2
-    GUILTY = 2
+    MIN_SUSPECT_CRASHES = 2
+    MIN_BLAMED_CRASHES = 2
 
     def __init__(self) -> None:
-        self._gate: list[Asked] = []  # suspects that want to go in, first come first
-        self._trial: Asked | None = None
+        self._suspects: list[InFlightRequest] = []  # those that wait to be isolated, first come, first served
+        self._isolated: InFlightRequest | None = None
         self._changed = asyncio.Event()
 
-    def died(self, casualties: Collection[Asked], death: str) -> None:
-        """A worker died of itself, at work on `casualties`."""
-        for asked in casualties:
-            asked.died(alone=len(casualties) == 1 or asked is self._trial)
-            if asked.alone >= self.GUILTY:
-                asked.guilty = death
-                log.error("a request is given up: workers die of it (%s)", death)
-        if suspects := sum(asked.deaths >= self.SUSPECT and not asked.guilty for asked in casualties):
-            log.warning("%d requests may be what kills workers: they go on one by one", suspects)
-        self._trial = None
-        self._change()
+    def on_crash(self, requests: Collection[InFlightRequest], exit: str) -> None:
+        """A worker crashed while it worked on `requests`."""
+        for request in requests:
+            request.on_crash(alone=len(requests) == 1 or request is self._isolated)
+            if request.solo_crashes >= self.MIN_BLAMED_CRASHES:
+                request.blamed_exit = exit
+                log.error("a request is given up: it crashes the worker (%s)", exit)
+        suspects = sum(r.crashes >= self.MIN_SUSPECT_CRASHES and not r.blamed_exit for r in requests)
+        if suspects:
+            log.warning("%d requests may be what crashes the worker: they go on one by one", suspects)
+        self._isolated = None
+        self._notify()
 
-    def admit(self, asked: Asked) -> bool:
-        """May it go in now? If not, ask again after a `change`."""
-        if asked.deaths < self.SUSPECT:
-            return self._trial is None and not self._gate
-        if self._trial is asked:
+    def admit(self, request: InFlightRequest) -> bool:
+        """True if a worker may take the request now. Otherwise ask again after `changed`."""
+        if request.crashes < self.MIN_SUSPECT_CRASHES:
+            return self._isolated is None and not self._suspects
+        if self._isolated is request:
             return True
-        if asked not in self._gate:
-            self._gate.append(asked)
-        if self._trial is not None or self._gate[0] is not asked:
+        if request not in self._suspects:
+            self._suspects.append(request)
+        if self._isolated is not None or self._suspects[0] is not request:
             return False
-        self._gate.remove(asked)
-        self._trial = asked
+        self._suspects.remove(request)
+        self._isolated = request
         return True
 
-    def clear(self, asked: Asked) -> None:
-        """It has been brought further, or has ended."""
-        asked.advance()
-        if asked in self._gate:
-            self._gate.remove(asked)
-        elif self._trial is not asked:
+    def release(self, request: InFlightRequest) -> None:
+        """The request has made progress, or has ended."""
+        request.on_progress()
+        if request in self._suspects:
+            self._suspects.remove(request)
+        elif self._isolated is not request:
             return
         else:
-            self._trial = None
-        self._change()
+            self._isolated = None
+        self._notify()
 
-    async def change(self) -> None:
-        """Wait until others may be let in."""
+    async def changed(self) -> None:
+        """Wait until other requests may be admitted."""
         await self._changed.wait()
 
-    def _change(self) -> None:
+    def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()

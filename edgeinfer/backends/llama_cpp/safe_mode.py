@@ -1,4 +1,4 @@
-"""Settings that ask for less: what to try after a model crashed in its self-test, or found too little memory."""
+"""Configurations that demand less, for a model that crashed in its self-test or found too little memory."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ import msgspec
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.worker_exit import MEMORY, Death
+from edgeinfer.backends.llama_cpp.worker_exit import OUT_OF_MEMORY, WorkerExit
 from edgeinfer.errors import EdgeinferError, NoGPU
 from edgeinfer.gguf.file_identity import file_identity
 
 log = logging.getLogger("edgeinfer.worker")
 
-LEAST_CTX = 512
-"""Tokens; a smaller context would serve nobody."""
+MIN_CTX = 512
+"""Tokens; a smaller context is of no use to anyone."""
 
-MOST_REMEMBERED = 64
+MAX_ENTRIES = 64
+"""Models that a SafeModeStore remembers."""
 
 
-class Safer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What to change in a model's settings so that it survives its self-test. None: nothing.
+class ConfigOverride(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Changes to a model's configuration with which it survives its self-test. None changes nothing.
 
-    `reason` is how it died with the settings as they were.
+    `reason` is how the worker exited without them.
     """
 
     reason: str
@@ -48,7 +49,7 @@ class Safer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def safer(config: LlamaConfig) -> LlamaConfig | None:
-    """With one thing less that is known to crash on some machines; None: there is nothing left."""
+    """`config` without one more thing that is known to crash on some machines; None if nothing is left."""
     if config.repack:
         return replace(config, repack=False)
     if config.mmap:
@@ -59,7 +60,10 @@ def safer(config: LlamaConfig) -> LlamaConfig | None:
 
 
 def smaller(config: LlamaConfig) -> LlamaConfig | None:
-    """With less memory: fewer answers at once, then one pool for all, then a shorter context; None: at the end."""
+    """`config` with less memory; None if nothing is left to reduce.
+
+    First fewer answers run at once, then all share one pool, then the context is shorter.
+    """
     if config.parallel > 1:
         return _sized(replace(config, parallel=config.parallel // 2))
     if config.layout == "streams":
@@ -67,18 +71,18 @@ def smaller(config: LlamaConfig) -> LlamaConfig | None:
         return _sized(replace(config, layout="unified", flash_attention=True))
     if config.repack:
         return replace(config, repack=False)
-    return _sized(replace(config, ctx=config.ctx // 2)) if config.ctx >= 2 * LEAST_CTX else None
+    return _sized(replace(config, ctx=config.ctx // 2)) if config.ctx >= 2 * MIN_CTX else None
 
 
 def _sized(config: LlamaConfig) -> LlamaConfig:
-    """With as many cells as it needs, and no more than it had."""
+    """`config` with as many cells as it needs, and no more than it had."""
     if config.layout == "streams":
         return replace(config, cells=config.slots * config.ctx)
     return replace(config, cells=max(config.ctx, min(config.cells, config.parallel * config.ctx // 2)))
 
 
-def changes(before: LlamaConfig, after: LlamaConfig) -> str:
-    """In words: "parallel 4 instead of 8, cells 20480 instead of 36864"."""
+def differences(before: LlamaConfig, after: LlamaConfig) -> str:
+    """The changed fields in words: "parallel 4 instead of 8, cells 20480 instead of 36864"."""
     return ", ".join(_differences(before, after))
 
 
@@ -95,97 +99,96 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-class Attempt:
-    """To load a model, with other settings after each failure.
+class LoadAttempt:
+    """Decides with which configuration to try again after each failure to load a model.
 
     Attributes:
-        start: where the series began.
-        crash: how it died with these, "" if it did not crash.
-        looked: whether the machine has been looked at.
+        start: the configuration that the present series of tries began with.
+        crash: how the worker exited with it, "" if it did not crash.
+        examined: the machine has been examined.
     """
 
-    UNEXPLAINED = 2
-    """So often the same is tried again, where the worker was killed and nobody knows by whom."""
+    MAX_UNEXPLAINED_RETRIES = 2
+    """Retries without any change after the worker was killed for an unknown reason."""
 
-    def __init__(self, config: LlamaConfig, looked: bool = True) -> None:
+    def __init__(self, config: LlamaConfig, examined: bool = True) -> None:
         self.start = config
         self.crash = ""
-        self.looked = looked
+        self.examined = examined
         self._unexplained = 0
 
-    def look(self, planned: LlamaConfig | None) -> None:
-        """The machine has been looked at, and the series begins again with `planned`, unless all is as it was."""
-        self.looked = True
+    def on_examined(self, planned: LlamaConfig | None) -> None:
+        """The series begins again with the new plan, unless there is none."""
+        self.examined = True
         if planned:
             self.start, self.crash = planned, ""
 
-    def otherwise(
-        self, config: LlamaConfig, error: EdgeinferError, death: Death | None
+    def next_config(
+        self, config: LlamaConfig, error: EdgeinferError, exit: WorkerExit | None
     ) -> LlamaConfig | None:
-        """What to try after a failure with `config`; None: give up."""
-        if death.out_of_memory if death else MEMORY.search(error.message):
+        """The configuration to try after a failure with `config`; None gives up."""
+        if exit.out_of_memory if exit else OUT_OF_MEMORY.search(error.message):
             less = smaller(config)
             self.start, self.crash = less or config, ""
             return less
         if isinstance(error, NoGPU):
             return replace(config, gpu_layers=0)
-        if death is None or death.verdict:
+        if exit is None or exit.kill_reason:
             return None
-        if death.crashed:
-            self.crash = self.crash or f"{death} in the self-test"
+        if exit.crashed:
+            self.crash = self.crash or f"{exit} in the self-test"
             return safer(config)
-        self._unexplained += death.status < 0
-        return config if death.status < 0 and self._unexplained <= self.UNEXPLAINED else None
+        self._unexplained += exit.status < 0
+        return config if exit.status < 0 and self._unexplained <= self.MAX_UNEXPLAINED_RETRIES else None
 
 
-class Fallbacks:
-    """What safer settings have proved themselves, by model file and version of llama.cpp.
+class SafeModeStore:
+    """Remembers which safer configurations worked, by model file and version of llama.cpp.
 
-    Kept in a file, as a crash at every start would cost a minute; None keeps nothing. A file that cannot be read
-    or written is no reason not to serve.
+    They are kept in a file, since a crash at every start would cost a minute; without a path nothing is kept. A file
+    that cannot be read or written does not keep the model from being served.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
 
-    def known(self, config: LlamaConfig) -> Safer | None:
+    def get(self, config: LlamaConfig) -> ConfigOverride | None:
         return _read(self._path).get(_key(config)) if self._path else None
 
-    def remember(self, wanted: LlamaConfig, proved: LlamaConfig, reason: str) -> None:
-        """`wanted` crashed, `proved` does not."""
+    def remember(self, wanted: LlamaConfig, proven: LlamaConfig, reason: str) -> None:
+        """`wanted` crashed for `reason`, `proven` does not."""
         if self._path is None:
             return
-        found = Safer(
+        override = ConfigOverride(
             reason,
-            repack=None if proved.repack == wanted.repack else proved.repack,
-            mmap=None if proved.mmap == wanted.mmap else proved.mmap,
-            threads=None if proved.threads == wanted.threads else proved.threads,
-            gpu_layers=None if proved.gpu_layers == wanted.gpu_layers else proved.gpu_layers,
+            repack=None if proven.repack == wanted.repack else proven.repack,
+            mmap=None if proven.mmap == wanted.mmap else proven.mmap,
+            threads=None if proven.threads == wanted.threads else proven.threads,
+            gpu_layers=None if proven.gpu_layers == wanted.gpu_layers else proven.gpu_layers,
         )
-        kept = {**_read(self._path), _key(wanted): found}
+        overrides = {**_read(self._path), _key(wanted): override}
         try:
-            _write(self._path, dict(list(kept.items())[-MOST_REMEMBERED:]))
+            _write(self._path, dict(list(overrides.items())[-MAX_ENTRIES:]))
         except OSError as e:
             log.warning("the safer settings could not be remembered: %s", e)
 
 
-def remembered(path: Path) -> dict[str, Safer]:
-    """Model file -> what was changed for it: for those who report on the installation."""
-    return {key.partition("\n")[0]: found for key, found in _read(path).items()}
+def read_overrides(path: Path) -> dict[str, ConfigOverride]:
+    """All remembered overrides by the path of their model file, for reports on the installation."""
+    return {key.partition("\n")[0]: override for key, override in _read(path).items()}
 
 
 def _key(config: LlamaConfig) -> str:
-    """Another file, a file that was replaced, and another llama.cpp may well do without."""
-    file = file_identity(config.model)
-    version = "?"
+    """Another file, a file that was replaced, and another llama.cpp may well do without an override."""
+    file, version = file_identity(config.model), "?"
     with contextlib.suppress(metadata.PackageNotFoundError):
         version = metadata.version("llama-cpp-python")
     return f"{config.model}\n{file.size} {file.mtime_ns} {version}"
 
 
-def _read(path: Path) -> dict[str, Safer]:
+def _read(path: Path) -> dict[str, ConfigOverride]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Safer])
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, ConfigOverride])
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, msgspec.DecodeError) as e:
@@ -193,11 +196,11 @@ def _read(path: Path) -> dict[str, Safer]:
         return {}
 
 
-def _write(path: Path, kept: dict[str, Safer]) -> None:
+def _write(path: Path, overrides: dict[str, ConfigOverride]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}")
     try:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(kept)))
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(overrides)))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a worker writes to stderr: nothing while it lives, and then llama.cpp's assertion or Python's stack."""
+"""Reads a worker's stderr: silent while it lives, then llama.cpp's assertion or Python's stack."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ import re
 log = logging.getLogger("edgeinfer.worker")
 
 CAUSE = re.compile(r"GGML_ASSERT|GGML_ABORT|ggml_abort|what\(\):|Fatal Python error|[Ee]rror")
-"""In a line that says why the process dies; stacks follow it."""
+"""Found in a line that says why the process dies; stacks follow that line."""
 
-LONGEST_LINE = 4096
+MAX_LINE = 4096
+"""Bytes of a line that are kept."""
 
 
-class LastWords:
-    """Logs every line. `cause` is the one that says most."""
+class StderrTail:
+    """Logs every line, and keeps the one that says most as `cause`."""
 
     def __init__(self) -> None:
         self.cause = ""
 
-    async def listen(self, stderr: asyncio.StreamReader) -> None:
-        """To its end, hence the process's."""
+    async def read(self, stderr: asyncio.StreamReader) -> None:
+        """Read until the stream ends, and so the process."""
         rest = b""
         while data := await stderr.read(1 << 16):
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                self._hear(line)
-            if len(rest) > LONGEST_LINE:
-                self._hear(rest)
+                self._add(line)
+            if len(rest) > MAX_LINE:
+                self._add(rest)
                 rest = b""
         if rest:
-            self._hear(rest)
+            self._add(rest)
 
-    def _hear(self, line: bytes) -> None:
-        text = line[:LONGEST_LINE].decode("utf-8", "replace").rstrip()
+    def _add(self, line: bytes) -> None:
+        text = line[:MAX_LINE].decode("utf-8", "replace").rstrip()
         if not self.cause and CAUSE.search(text):
             self.cause = text
         log.warning("stderr: %s", text)

@@ -1,112 +1,81 @@
-"""Keeps one worker running: starts it, starts it again when it dies, and puts another in its place."""
+"""Keeps one worker running: starts it, restarts it after a crash, and replaces it by another."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Any
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.handle import Worker
-from edgeinfer.backends.llama_cpp.launcher import Launcher, NotLoaded
-from edgeinfer.backends.llama_cpp.waiting import within
-from edgeinfer.errors import EdgeinferError, ShuttingDown
-from edgeinfer.inference.output import EngineStats
+from edgeinfer.backends.llama_cpp.handle import STOPPED, WorkerHandle
+from edgeinfer.backends.llama_cpp.health import WorkerHealth
+from edgeinfer.backends.llama_cpp.launcher import LaunchFailed, WorkerLauncher
+from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
+from edgeinfer.errors import EdgeinferError, NotReady, ShuttingDown
 from edgeinfer.inference.types import ModelInfo
 
 log = logging.getLogger("edgeinfer.worker")
 
-State = Literal["starting", "ready", "restarting", "reloading", "failed", "stopped"]
 
+class WorkerSupervisor:
+    """Has a worker whenever one can be had; `health` tells its state.
 
-class Keeper:
-    """Has a worker, as far as one can be had.
-
-        starting ──► ready ◄──► restarting        ready ◄──► reloading
-            └──► failed                           any ──► stopped
-
-    A model that fails to load at the start is `failed` for good; after that a dead worker is restarted, as what
-    worked once may work again, with a growing delay where workers die and have brought nothing forth.
-
-    Attributes:
-        restarts: workers started in the place of dead ones.
-        last_exit: how the last one died.
-        load_error: why the last one that was started did not become ready.
-        failed_starts: so many in a row did not.
+    A model that fails to load at the start is `failed` for good. Later a crashed worker is always restarted, since
+    what worked once may work again; the delay grows while workers crash without having answered anything.
     """
 
     DELAYS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
     """Seconds before the first, second, ... restart in a row."""
 
     STEADY = 60.0
-    """A worker that was ready for so many seconds did not die in a row."""
+    """A crash after so many seconds does not count as one in a row."""
 
-    HOPELESS = 5
-    """Starts in a row that failed, after which it may be the daemon's fault."""
+    MAX_FAILED_STARTS = 3
+    """Starts in a row that may fail before interrupted requests are given up."""
 
-    def __init__(self, launcher: Launcher) -> None:
-        self.state: State = "starting"
-        self.restarts = 0
-        self.last_exit: str | None = None
-        self.load_error: EdgeinferError | None = None
-        self.failed_starts = 0
+    def __init__(self, launcher: WorkerLauncher) -> None:
+        self.health = WorkerHealth()
         self._launcher = launcher
-        self._worker: Worker | None = None
-        self._changed = asyncio.Condition()
-        self._keeping: asyncio.Task[None] | None = None
+        self._supervising: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
         self._replacing: asyncio.Task[ModelInfo] | None = None
-        self._stopped = False
-        self._turn = asyncio.Lock()
-
-    @property
-    def config(self) -> LlamaConfig:
-        """In force. It may ask for less than what was wanted, see `fallback`."""
-        return self._launcher.config
-
-    @property
-    def fallback(self) -> list[str]:
-        """What was changed in the settings, and why, in words."""
-        return self._launcher.changed
-
-    @property
-    def info(self) -> ModelInfo | None:
-        """The loaded model, None while there is none."""
-        alive = self._worker and self._worker.death is None
-        return self._worker.info if self._worker and alive and self.state == "ready" else None
-
-    @property
-    def stats(self) -> EngineStats:
-        """The last step's figures."""
-        return self._worker.stats if self._worker else EngineStats()
-
-    @property
-    def load_seconds(self) -> float:
-        """How long the model took to load."""
-        return self._worker.load_seconds if self._worker else 0.0
-
-    @property
-    def worker_pid(self) -> int | None:
-        return self._worker.pid if self._worker and self._worker.death is None else None
-
-    @property
-    def heartbeat_age(self) -> float:
-        """Seconds for which the engine has given no sign of life, though it was asked for one."""
-        return self._worker.heartbeat.silence if self._worker and self._worker.death is None else 0.0
-
-    @property
-    def healthy(self) -> bool:
-        """The engine makes progress, or is being seen to."""
-        if self.state == "failed" or self.failed_starts >= self.HOPELESS:
-            return False
-        pulse = self._worker.heartbeat if self._worker and self._worker.death is None else None
-        return pulse is None or pulse.silence <= pulse.limit + 2 * pulse.period  # by then it is killed
+        self._replace_lock = asyncio.Lock()
+        self._closed = False
 
     async def start(self) -> None:
         """Begin to spawn the first worker; returns before it is ready."""
-        self._keep_with(self._keep_first())
+        self._supervise_with(self._start_first())
+
+    async def ready_worker(self, deadline: float) -> WorkerHandle:
+        """The worker that takes requests now, once there is one.
+
+        `deadline` is by the monotonic clock. If it is infinite, the wait ends after MAX_FAILED_STARTS.
+
+        Raises:
+            NotReady: there was none in time.
+            ShuttingDown: the supervisor is closed.
+            EdgeinferError: why the model cannot be loaded.
+        """
+        health = self.health
+        max_failed_starts = self.MAX_FAILED_STARTS if deadline == math.inf else math.inf
+
+        def settled() -> bool:
+            given_up = health.state in ("failed", "stopped") or health.failed_starts >= max_failed_starts
+            return health.ready_worker is not None or given_up
+
+        while not settled() and (left := deadline - time.monotonic()) > 0:
+            await health.wait_until(settled, None if left == math.inf else left)
+        if health.state == "stopped":
+            raise shutting_down()
+        if worker := health.ready_worker:
+            return worker
+        if health.last_error and (health.state == "failed" or health.failed_starts >= max_failed_starts):
+            raise health.last_error
+        hint = "GET /ready tells when"
+        raise NotReady(f"the model is not ready ({health.state})", hint=hint, retry_after=5)
 
     async def replace(
         self,
@@ -116,166 +85,167 @@ class Keeper:
         drain: float,
         switched: Callable[[], None] = lambda: None,
     ) -> ModelInfo:
-        """Put a worker with `config` in the place of the one that runs; -> its model, once it answers.
+        """Replace the running worker by one with `config`; -> its model, once it takes requests.
 
         `beside`: load it while the old one still answers, which takes memory for both. Otherwise the old one is
-        drained first, and new requests wait. What the old one has not done within `drain` seconds the new one
-        goes on with, if it has the same model. `switched` is called in the moment in which requests go to it.
+        drained first, and new requests wait. The new one continues what the old one has not done within `drain`
+        seconds, if it has the same model. `switched` is called in the moment in which requests go to the new one.
 
         Raises:
-            EdgeinferError: what failed the new one. The old one goes on.
+            EdgeinferError: why the new one failed. The old one goes on.
         """
-        async with self._turn:
+        async with self._replace_lock:
             if self._draining:
                 await asyncio.wait([self._draining])  # never three at once
-            if self.state in ("stopped", "failed"):
-                raise self.load_error or shutting_down()
-            way = self._load_beside if beside else self._load_afterwards
-            self._replacing = asyncio.create_task(way(config, drain, switched))
+            if self.health.state in ("stopped", "failed"):
+                raise self.health.last_error or shutting_down()
+            load = self._load_beside if beside else self._load_after
+            self._replacing = asyncio.create_task(load(config, drain, switched))
             try:
                 return await self._replacing
-            except NotLoaded as e:
+            except LaunchFailed as e:
                 raise e.error from None
             except asyncio.CancelledError:
-                if self._stopped:
+                if self._closed:
                     raise shutting_down() from None
                 raise
+
+    async def refuse_requests(self) -> None:
+        """Hand out no worker any more. Those that run go on."""
+        await self.health.enter("stopped")
+
+    def kill(self) -> None:
+        """End the worker without giving it time to save anything."""
+        if self.health.worker:
+            self.health.worker.kill(STOPPED)
+
+    async def aclose(self) -> None:
+        """End all workers. May be called again."""
+        self._closed = True
+        await self.refuse_requests()
+        for name in ("_replacing", "_supervising", "_draining"):  # the first may start another of the second
+            if task := getattr(self, name):
+                task.cancel()
+                await asyncio.wait([task])
+        if self.health.worker:
+            await asyncio.shield(self.health.worker.stop())
 
     async def _load_beside(
         self, config: LlamaConfig, drain: float, switched: Callable[[], None]
     ) -> ModelInfo:
-        new = await self._launcher.load(self._launcher.known(config))
+        new = await self._launcher.load(self._launcher.proven(config))
         try:
             old = await self._let_go()
         except asyncio.CancelledError:
             await asyncio.shield(new.stop())
-            self._keep_on()
+            self._resume_supervision()
             raise
         if old:
             self._draining = asyncio.create_task(_drain(old, drain))
-        return self._take(new, config, switched)
+        return self._adopt(new, config, switched)
 
-    async def _load_afterwards(
-        self, config: LlamaConfig, drain: float, switched: Callable[[], None]
-    ) -> ModelInfo:
+    async def _load_after(self, config: LlamaConfig, drain: float, switched: Callable[[], None]) -> ModelInfo:
         new = None
         try:
-            await self._enter("reloading")
+            await self.health.enter("reloading")
             if old := await self._let_go():
                 await _drain(old, drain)
-            new = await self._launcher.load(self._launcher.known(config))
+            new = await self._launcher.load(self._launcher.proven(config))
         finally:
             if new is None:  # back to what worked
-                self._keep_on()
-        return self._take(new, config, switched)
+                self._resume_supervision()
+        return self._adopt(new, config, switched)
 
-    def _take(self, worker: Worker, config: LlamaConfig, switched: Callable[[], None]) -> ModelInfo:
-        """Keep this one, which is ready, from now on."""
-        self._launcher.want(config)
-        self._worker = worker
-        self._keep_with(self._keep(worker))
+    def _adopt(self, worker: WorkerHandle, config: LlamaConfig, switched: Callable[[], None]) -> ModelInfo:
+        """Supervise this one, which is ready, from now on."""
+        self._launcher.set_config(config)
+        self.health.worker = worker
+        self._supervise_with(self._supervise(worker))
         switched()
         assert worker.info
         return worker.info
 
-    async def _let_go(self) -> Worker | None:
-        """Keep it no longer; -> the worker that was kept."""
-        if self._keeping:
-            self._keeping.cancel()
-            await asyncio.wait([self._keeping])
-        return self._worker
+    async def _let_go(self) -> WorkerHandle | None:
+        """Supervise the worker no longer; -> that worker."""
+        if self._supervising:
+            self._supervising.cancel()
+            await asyncio.wait([self._supervising])
+        return self.health.worker
 
-    def _keep_on(self) -> None:
-        """Nothing came of a replacement: keep the worker that is there, or the next one like it."""
-        if not self._stopped:
-            self._keep_with(self._keep_again(self._keeping))
+    def _resume_supervision(self) -> None:
+        """After a failed replacement: supervise the worker that is there, or the next one like it."""
+        if not self._closed:
+            self._supervise_with(self._supervise_again(self._supervising))
 
-    async def _keep_again(self, before: asyncio.Task[None] | None) -> None:
+    async def _supervise_again(self, before: asyncio.Task[None] | None) -> None:
         if before:
             before.cancel()
             await asyncio.wait([before])
-        if self._worker and self._worker.death is None:
-            await self._keep(self._worker)
-        else:
-            await self._keep(await self._restart(0))
+        worker = self.health.worker
+        await self._supervise(worker if worker and worker.exit is None else await self._restart(0))
 
-    async def _stop(self) -> None:
-        """End everything, once."""
-        self._stopped = True
-        for name in ("_replacing", "_keeping", "_draining"):  # the first one may start another of the second
-            if task := getattr(self, name):
-                task.cancel()
-                await asyncio.wait([task])
-        if self._worker:
-            await asyncio.shield(self._worker.stop())
+    def _supervise_with(self, supervision: Coroutine[Any, Any, None]) -> None:
+        self._supervising = asyncio.create_task(self._fail_loudly(supervision))
 
-    async def _enter(self, state: State) -> None:
-        async with self._changed:
-            if self.state != "stopped":
-                self.state = state
-            self._changed.notify_all()
-
-    def _keep_with(self, keeping: Coroutine[Any, Any, None]) -> None:
-        self._keeping = asyncio.create_task(self._fail_loudly(keeping))
-
-    async def _fail_loudly(self, keeping: Coroutine[Any, Any, None]) -> None:
-        """A bug here must not leave a daemon that waits for ever: its service manager shall see it."""
+    async def _fail_loudly(self, supervision: Coroutine[Any, Any, None]) -> None:
+        """Turn a bug here into the state "failed": otherwise the daemon would wait for ever, unnoticed."""
         try:
-            await keeping
+            await supervision
         except Exception as e:
-            log.exception("the worker is no longer kept")
-            self.load_error = EdgeinferError(f"internal error: {e}")
-            await self._enter("failed")
+            log.exception("the worker is no longer supervised")
+            self.health.last_error = EdgeinferError(f"internal error: {e}")
+            await self.health.enter("failed")
 
-    async def _keep_first(self) -> None:
+    async def _start_first(self) -> None:
         try:
             worker = await self._launcher.launch(first=True)
-        except NotLoaded as e:
+        except LaunchFailed as e:
             self._note(e)
-            await self._enter("failed")
+            await self.health.enter("failed")
         else:
-            await self._keep(worker)
+            await self._supervise(worker)
 
-    async def _keep(self, worker: Worker) -> None:
-        """One that is ready, and its successors; until cancelled."""
-        hasty = 0
+    async def _supervise(self, worker: WorkerHandle) -> None:
+        """Look after a worker that is ready, and its successors, until cancelled."""
+        health, hasty = self.health, 0
         while True:
-            self._worker = worker
-            self.load_error, self.failed_starts = None, 0
-            await self._enter("ready")
+            health.worker = worker
+            health.last_error, health.failed_starts = None, 0
+            await health.enter("ready")
             since = time.monotonic()
-            death = await worker.wait()
+            exit = await worker.wait()
             hasty = 0 if worker.useful or time.monotonic() - since > self.STEADY else hasty + 1
-            self.last_exit = str(death)
-            log.error("the worker died: %s", death)
-            await self._enter("restarting")
-            await self._launcher.after(death)
+            health.last_exit = str(exit)
+            log.error("the worker died: %s", exit)
+            await health.enter("restarting")
+            await self._launcher.adapt(exit)
             worker = await self._restart(hasty)
 
-    async def _restart(self, hasty: int) -> Worker:
+    async def _restart(self, hasty: int) -> WorkerHandle:
+        """Start workers until one is ready; `hasty` crashes in a row came before."""
         while True:
-            await self._enter("restarting")
-            self.restarts += 1
+            await self.health.enter("restarting")
+            self.health.restarts += 1
             await asyncio.sleep(self.DELAYS[min(hasty, len(self.DELAYS) - 1)])
             try:
                 return await self._launcher.launch(first=False)
-            except NotLoaded as e:
+            except LaunchFailed as e:
                 self._note(e)
             hasty += 1
 
-    def _note(self, failure: NotLoaded) -> None:
+    def _note(self, failure: LaunchFailed) -> None:
         log.error("%s", failure.error.message)
-        self.load_error = failure.error
-        self.failed_starts += 1
+        self.health.last_error = failure.error
+        self.health.failed_starts += 1
 
 
 def shutting_down() -> ShuttingDown:
     return ShuttingDown("the service is shutting down", retry_after=5)
 
 
-async def _drain(worker: Worker, seconds: float) -> None:
-    """Let it finish what it is at, and end it."""
+async def _drain(worker: WorkerHandle, seconds: float) -> None:
+    """Let it finish its requests, then end it."""
     try:
-        await within(seconds, worker.idle.wait())
+        await wait_with_timeout(seconds, worker.idle.wait())
     finally:
         await asyncio.shield(worker.stop())

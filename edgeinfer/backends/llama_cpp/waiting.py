@@ -1,4 +1,4 @@
-"""Waiting with a limit."""
+"""Waits for an event with a time limit."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-async def within(seconds: float | None, event: Coroutine[Any, Any, object]) -> bool:
-    """Wait for `event`, but no longer than that (None: for ever); -> whether it came. Raises what it raises.
+async def wait_with_timeout(seconds: float | None, event: Coroutine[Any, Any, object]) -> bool:
+    """Wait for `event`, for no longer than `seconds` (None: for ever); -> True if it came. Raises what it raises.
 
-    asyncio.wait_for, before Python 3.12, forgets that its caller was cancelled where `event` comes in that moment.
+    asyncio.wait_for, before Python 3.12, forgets that its caller was cancelled if `event` comes in that moment.
     """
     task = asyncio.ensure_future(event)
     try:

@@ -1,4 +1,4 @@
-"""How a worker ended, and what that says about its settings and its machine."""
+"""How a worker process ended, and what that says about its configuration and its machine."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from pathlib import Path
 
 import msgspec
 
-MEMORY = re.compile(
+OUT_OF_MEMORY = re.compile(
     r"bad_alloc|MemoryError|[Oo]ut of memory|[Cc]annot allocate memory|failed to allocate", re.A
 )
-"""In what llama.cpp, the C++ library or Python say where memory is short."""
+"""Found in the messages of llama.cpp, the C++ library and Python where memory is short."""
 
 GPU = re.compile(r"\b(CUDA|cuda|cu[A-Z]\w+|[Vv]ulkan|vk::|Metal|SYCL|HIP|ROCm)\b")
 
 CRASHES = frozenset({signal.SIGILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
-"""What native code does to itself."""
+"""Signals that native code brings upon itself."""
 
 
-class Death(msgspec.Struct, frozen=True):
-    """The end of a process.
+class WorkerExit(msgspec.Struct, frozen=True):
+    """The end of a worker process.
 
     Attributes:
-        status: of its exit; negative is the signal that killed it.
-        last_words: the line of its stderr that says most.
-        verdict: why we killed it, if we did.
+        status: exit status; negative is the signal that killed the process.
+        cause: the line of its stderr that says most.
+        kill_reason: why we killed it, if we did.
         oom_killed: the kernel killed it because memory was short.
     """
 
     status: int
-    last_words: str = ""
-    verdict: str | None = None
+    cause: str = ""
+    kill_reason: str | None = None
     oom_killed: bool = False
 
     @property
@@ -41,25 +41,26 @@ class Death(msgspec.Struct, frozen=True):
 
     @property
     def out_of_memory(self) -> bool:
-        return self.oom_killed or bool(MEMORY.search(self.last_words))
+        return self.oom_killed or bool(OUT_OF_MEMORY.search(self.cause))
 
     @property
     def lost_gpu(self) -> bool:
-        """It died of its GPU, which may have gone, as some do when a machine wakes up."""
-        return bool(GPU.search(self.last_words))
+        """The GPU failed. It may have gone, as some do when a machine wakes up."""
+        return bool(GPU.search(self.cause))
 
     def __str__(self) -> str:
         how = f"exit status {self.status}"
         if self.status < 0:
             with contextlib.suppress(ValueError):
                 how = signal.Signals(-self.status).name
-        why = self.verdict or self.last_words or ("the system ran out of memory" if self.oom_killed else "")
+        why = self.kill_reason or self.cause or ("the system ran out of memory" if self.oom_killed else "")
         return f"{how}: {why}" if why else how
 
 
 def oom_kills(root: str = "/") -> int | None:
-    """Processes killed so far because memory was short: in our control group if it counts them, else in the
-    system. None where nobody counts (macOS, and Linux before 4.13).
+    """Number of processes that were killed because memory was short; None where it is not counted.
+
+    It is our control group's number if there is one, else the system's. macOS, and Linux before 4.13, have neither.
     """
     for file in (*_group_events(root), Path(root, "proc/vmstat")):
         with contextlib.suppress(OSError, ValueError):

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer import __version__
+from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.server.openai.errors import RETRY_AFTER
 from edgeinfer.server.openai.types import Health, Readiness, json
@@ -36,17 +37,17 @@ async def health() -> Response:
 async def ready(request: Request) -> Response:
     """200 while the model answers, else 503 with the reason."""
     daemon = the_daemon(request)
-    if daemon.supervisor.info is not None and not daemon.stopping:
-        return json(Readiness("ready", model=daemon.supervisor.info.name))
-    state = "stopped" if daemon.stopping else daemon.supervisor.state
+    if daemon.client.info is not None and not daemon.stopping:
+        return json(Readiness("ready", model=daemon.client.info.name))
+    state = "stopped" if daemon.stopping else daemon.client.health.state
     found = json(Readiness(state, reason=_reason(daemon)), 503)
     found.headers["retry-after"] = str(RETRY_AFTER[503])
     return found
 
 
 def _reason(daemon: Daemon) -> str | None:
-    error = daemon.supervisor.load_error
-    return error.message if error else daemon.supervisor.last_exit
+    error = daemon.client.health.last_error
+    return error.message if error else daemon.client.health.last_exit
 
 
 async def status(request: Request) -> Response:
@@ -60,21 +61,25 @@ async def metrics(request: Request) -> Response:
 
 
 def describe(daemon: Daemon) -> dict[str, Any]:
-    supervisor, choices = daemon.supervisor, daemon.choices
+    client, choices = daemon.client, daemon.choices
+    health = client.health
+    config, changes = choices.config, list[str]()
+    if isinstance(client, LlamaClient):
+        config, changes = client.config, client.config_changes
     return {
         "version": __version__,
         "pid": os.getpid(),
         "uptime": round(daemon.uptime(), 3),
-        "state": supervisor.state,
-        "restarts": supervisor.restarts,
-        "resumed": supervisor.resumed,
-        "last_exit": supervisor.last_exit,
-        "reason": None if supervisor.info else _reason(daemon),
-        "worker_pid": supervisor.worker_pid,
+        "state": health.state,
+        "restarts": health.restarts,
+        "resumed": health.resumed,
+        "last_exit": health.last_exit,
+        "reason": None if client.info else _reason(daemon),
+        "worker_pid": health.pid,
         "model": _model(daemon),
         "stats": _stats(daemon),
-        "plan": {"config": supervisor.config, "reasons": list(choices.reasons)},
-        "fallback": supervisor.fallback,
+        "plan": {"config": config, "reasons": list(choices.reasons)},
+        "fallback": changes,
         "reload": daemon.reload,
         "settings": _settings(daemon),
     }
@@ -82,7 +87,7 @@ def describe(daemon: Daemon) -> dict[str, Any]:
 
 def _model(daemon: Daemon) -> dict[str, Any] | None:
     """The model's facts, less what is long: its templates by name alone, of its control tokens the number."""
-    info = daemon.supervisor.info
+    info = daemon.client.info
     if info is None:
         return None
     found = msgspec.structs.asdict(info)
@@ -93,7 +98,7 @@ def _model(daemon: Daemon) -> dict[str, Any] | None:
 
 def _stats(daemon: Daemon) -> EngineStats:
     """The engine's, where those that wait before they reach it wait as well."""
-    stats = daemon.supervisor.stats
+    stats = daemon.client.health.stats
     return msgspec.structs.replace(stats, waiting=stats.waiting + daemon.turns.waiting)
 
 

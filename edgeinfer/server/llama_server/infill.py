@@ -84,4 +84,4 @@ def _room(info: ModelInfo, asked: InfillRequest) -> int:
 
 
 async def _tokens(daemon: Daemon, text: str) -> Tokens:
-    return await daemon.supervisor.tokenize([Span(text, trusted=False)])
+    return await daemon.client.tokenize([Span(text, trusted=False)])

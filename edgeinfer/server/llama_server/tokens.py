@@ -33,7 +33,7 @@ async def tokenize(request: Request) -> Response:
     await daemon.model(asked.model)
     span = Span(asked.content, asked.parse_special)
     async with daemon.errands.take(caller_of(request.scope).id):
-        found = await daemon.supervisor.tokenize([span], add_bos=asked.add_special)
+        found = await daemon.client.tokenize([span], add_bos=asked.add_special)
     if not asked.with_pieces:
         return json(TokenList(found.ids))
     pieces = zip(found.ids, found.pieces, strict=True)
@@ -50,7 +50,7 @@ async def detokenize(request: Request) -> Response:
             message = f"token {token} is outside the vocabulary of {info.vocab_size}"
             raise InvalidRequest(message, param=f"tokens[{i}]")
     async with daemon.errands.take(caller_of(request.scope).id):
-        return json(Content(await daemon.supervisor.detokenize(asked.tokens)))
+        return json(Content(await daemon.client.detokenize(asked.tokens)))
 
 
 async def apply_template(request: Request) -> Response:

@@ -73,7 +73,7 @@ async def _texts(daemon: Daemon, prompts: Sequence[Input]) -> list[str]:
     """The prompts as text, to be echoed."""
 
     async def text(prompt: Input) -> str:
-        return prompt if isinstance(prompt, str) else await daemon.supervisor.detokenize(prompt)
+        return prompt if isinstance(prompt, str) else await daemon.client.detokenize(prompt)
 
     return await asyncio.gather(*map(text, prompts))
 

@@ -34,7 +34,7 @@ async def model(request: Request, id: str) -> Response:
 
 def _described(daemon: Daemon) -> Model:
     found = Model(daemon.model_name, daemon.created)
-    if info := daemon.supervisor.info:
+    if info := daemon.client.info:
         found.meta = ModelMeta(
             info.vocab_size, info.ctx, info.n_ctx_train, info.n_embd, info.n_params, info.size
         )

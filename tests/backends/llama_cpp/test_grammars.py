@@ -9,16 +9,18 @@ from collections.abc import Iterator
 import pytest
 
 from edgeinfer.backends.llama_cpp.messages import (
+    Accepted,
     Cancel,
     Failed,
     Generate,
-    Queued,
+    InFlight,
     Shutdown,
     Step,
     ToDaemon,
     Tokenize,
     Tokenized,
-    Working,
+    to_daemon,
+    to_worker,
 )
 from edgeinfer.backends.llama_cpp.worker.process import WorkerProcess
 from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime
@@ -26,7 +28,7 @@ from edgeinfer.engine.structured.constraint import Constraint, ConstraintCompile
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import Span
-from edgeinfer.ipc.frames import FrameSocket, to_daemon, to_worker
+from edgeinfer.ipc.framing import FrameSocket
 from tests.support.constraints import grammar
 from tests.support.llama import config
 
@@ -57,7 +59,7 @@ class Slow:
         found, left = dict.fromkeys(ids, ""), set(ids)
         while left:
             message = self.channel.receive()
-            if isinstance(message, Queued | Working):
+            if isinstance(message, Accepted | InFlight):
                 continue
             assert isinstance(message, Step), message
             for delta in message.deltas:

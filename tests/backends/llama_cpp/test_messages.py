@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import (
+    Accepted,
     Cancel,
     Detokenize,
     Detokenized,
@@ -20,12 +21,12 @@ from edgeinfer.backends.llama_cpp.messages import (
     Embedded,
     Failed,
     Generate,
+    InFlight,
     Load,
     LogLine,
     Message,
     Ping,
     Pong,
-    Queued,
     Ready,
     Shutdown,
     Step,
@@ -33,7 +34,8 @@ from edgeinfer.backends.llama_cpp.messages import (
     Tokenize,
     Tokenized,
     ToWorker,
-    Working,
+    to_daemon,
+    to_worker,
 )
 from edgeinfer.errors import ErrorData
 from edgeinfer.inference.output import (
@@ -49,8 +51,8 @@ from edgeinfer.inference.output import (
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED
 from edgeinfer.inference.types import Embeddings, FimTokens, ModelInfo, Span, Tokens
-from edgeinfer.ipc import frames
-from edgeinfer.ipc.frames import FrameSocket
+from edgeinfer.ipc import framing
+from edgeinfer.ipc.framing import FrameSocket
 
 PARAMS = SamplingParams(
     7, 0.5, 3, 0.9, 0.1, 1.1, -1, 0.2, 0.3, {5: -100.0, 6: 1.5}, 2**63, ("a", "é"), True, 4
@@ -105,8 +107,8 @@ TO_WORKER: list[ToWorker] = [
 ]
 TO_DAEMON: list[ToDaemon] = [
     Ready(INFO, 1.25, 2.5),
-    Queued(2),
-    Working([1, 2]),
+    Accepted(2),
+    InFlight([1, 2]),
     Pong(),
     Step([Delta(1, 0, "é", [1, 2], [LOGPROB]), Delta(1, 2, "", [], None, FINISH)], STATS),
     Step([Delta(1, 0, "a", [1], None, None, BEGUN, PENDING)], STATS),
@@ -129,13 +131,13 @@ def test_every_message_is_among_the_examples() -> None:
 @pytest.mark.parametrize("message", TO_WORKER, ids=lambda m: type(m).__name__)
 def test_a_message_to_the_worker_makes_a_round_trip(message: ToWorker) -> None:
     """It comes out as it went in."""
-    assert message == frames.to_worker.decode(frames.encode(message)[frames.HEADER.size :])
+    assert message == to_worker.decode(framing.encode(message)[framing.HEADER.size :])
 
 
 @pytest.mark.parametrize("message", TO_DAEMON, ids=lambda m: type(m).__name__)
 def test_a_message_to_the_daemon_makes_a_round_trip(message: ToDaemon) -> None:
     """It comes out as it went in."""
-    assert message == frames.to_daemon.decode(frames.encode(message)[frames.HEADER.size :])
+    assert message == to_daemon.decode(framing.encode(message)[framing.HEADER.size :])
 
 
 @pytest.mark.parametrize("cls", Message.__subclasses__())
@@ -148,39 +150,39 @@ def test_a_message_is_frozen(cls: type[Message]) -> None:
 def test_a_message_for_the_other_side_is_refused(message: ToDaemon) -> None:
     """The tag says what it is."""
     with pytest.raises(msgspec.ValidationError):
-        frames.to_worker.decode(frames.encode(message)[frames.HEADER.size :])
+        to_worker.decode(framing.encode(message)[framing.HEADER.size :])
 
 
 def test_a_frame_begins_with_its_length() -> None:
     """Four bytes, little-endian."""
-    frame = frames.encode(Cancel(1))
+    frame = framing.encode(Cancel(1))
     assert len(frame) - 4 == int.from_bytes(frame[:4], "little")
 
 
 async def test_messages_are_read_one_after_the_other_to_the_end() -> None:
     """None is the end of the stream."""
     stream = asyncio.StreamReader()
-    stream.feed_data(b"".join(map(frames.encode, TO_DAEMON)))
+    stream.feed_data(b"".join(map(framing.encode, TO_DAEMON)))
     stream.feed_eof()
     for message in TO_DAEMON:
-        assert message == await frames.read(stream, frames.to_daemon)
-    assert await frames.read(stream, frames.to_daemon) is None
+        assert message == await framing.read(stream, to_daemon)
+    assert await framing.read(stream, to_daemon) is None
 
 
 @pytest.mark.parametrize("cut", [1, 4, 6])
 async def test_a_frame_that_breaks_off_is_the_end(cut: int) -> None:
     """The other end died while it wrote."""
     stream = asyncio.StreamReader()
-    stream.feed_data(frames.encode(TO_DAEMON[0])[:cut])
+    stream.feed_data(framing.encode(TO_DAEMON[0])[:cut])
     stream.feed_eof()
-    assert await frames.read(stream, frames.to_daemon) is None
+    assert await framing.read(stream, to_daemon) is None
 
 
 def test_the_blocking_end_reads_frames_however_they_arrive() -> None:
     """A stream knows no borders."""
     ours, theirs = socket.socketpair()
-    channel = FrameSocket(theirs, frames.to_worker)
-    data = b"".join(map(frames.encode, TO_WORKER))
+    channel = FrameSocket(theirs, to_worker)
+    data = b"".join(map(framing.encode, TO_WORKER))
 
     def feed() -> None:
         with ours:
@@ -198,7 +200,7 @@ def test_the_blocking_end_reads_frames_however_they_arrive() -> None:
 def test_the_blocking_end_sends_whole_frames_from_many_threads() -> None:
     """They don't get mixed up."""
     ours, theirs = socket.socketpair()
-    sender, receiver = FrameSocket(ours, frames.to_daemon), FrameSocket(theirs, frames.to_daemon)
+    sender, receiver = FrameSocket(ours, to_daemon), FrameSocket(theirs, to_daemon)
     texts = [str(i) * 3000 for i in range(8)]
 
     def send(text: str) -> None:
@@ -219,4 +221,4 @@ def test_the_blocking_end_sends_whole_frames_from_many_threads() -> None:
 def test_any_text_and_tokens_make_a_round_trip(texts: list[str], tokens: list[int]) -> None:
     """Whatever a client writes."""
     message = Generate(1, [*(Span(t, bool(i % 2)) for i, t in enumerate(texts)), *tokens], SamplingParams())
-    assert message == frames.to_worker.decode(frames.encode(message)[frames.HEADER.size :])
+    assert message == to_worker.decode(framing.encode(message)[framing.HEADER.size :])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgeinfer.backends.llama_cpp.in_flight import Generation
+from edgeinfer.backends.llama_cpp.in_flight import ResumableGeneration
 from edgeinfer.backends.llama_cpp.messages import Generate
 from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
@@ -58,14 +59,14 @@ class Asking:
         self.config = config(layout, ctx=512, batch=512, parallel=4)
         self.script = script
         given = SamplingParams(**{"seed": 7, "temperature": 0.8} | params)
-        self.generation = Generation(encode(prompt), given, n, False, structured)
+        self.generation = ResumableGeneration(encode(prompt), given, n, False, structured)
         self.answers = [Answer() for _ in range(n)]
         self.deltas: list[Delta] = []
         self.engines = 0
         self.computed: list[tuple[int, int]] = []
 
     def run(self, steps: int) -> Asking:
-        while self.generation.left:
+        while self.generation.unfinished:
             engine, told = self._engine(), len(self.deltas)
             for _ in range(steps):
                 for delta in engine.step():
@@ -75,8 +76,8 @@ class Asking:
                 assert not engine.failures
                 engine.check_integrity()
             if len(self.deltas) > told:
-                self.generation.advance()
-            self.generation.died(alone=False)
+                self.generation.on_progress()
+            self.generation.on_crash(alone=False)
         return self
 
     def _engine(self) -> Engine:
@@ -350,22 +351,22 @@ def test_what_was_produced_must_keep_to_the_grammar() -> None:
 
 def test_a_request_without_a_seed_keeps_the_one_it_was_given() -> None:
     """Every worker must draw the same numbers."""
-    generation = Generation([1], SamplingParams())
+    generation = ResumableGeneration([1], SamplingParams())
     first, second = generation.message(1), generation.message(2)
     assert isinstance(first, Generate)
     assert isinstance(second, Generate)
     assert first.params.seed is not None
     assert first.params == second.params
-    assert Generation([1], SamplingParams()).message(1) != first
-    fixed = Generation([1], SamplingParams(seed=5)).message(1)
+    assert ResumableGeneration([1], SamplingParams()).message(1) != first
+    fixed = ResumableGeneration([1], SamplingParams(seed=5)).message(1)
     assert isinstance(fixed, Generate)
     assert 5 == fixed.params.seed
 
 
 def test_a_generation_remembers_what_has_been_told() -> None:
     """Of each answer on its own."""
-    generation = Generation([1], SamplingParams(seed=1), n=3)
-    assert (3, False) == (generation.left, generation.begun)
+    generation = ResumableGeneration([1], SamplingParams(seed=1), n=3)
+    assert (3, False) == (generation.unfinished, generation.has_output)
     first = generation.message(1)
     assert isinstance(first, Generate)
     assert () == first.produced
@@ -376,8 +377,16 @@ def test_a_generation_remembers_what_has_been_told() -> None:
     second = generation.message(2)
     assert isinstance(second, Generate)
     assert (PartialAnswer([4, 5, 6], begun, None, [1, 2]), PartialAnswer(), None) == second.produced
-    assert second.waited_ms >= 0 == first.waited_ms
-    assert (2, True) == (generation.left, generation.begun)
+    assert second.waited_ms >= first.waited_ms >= 0
+    assert (2, True) == (generation.unfinished, generation.has_output)
+
+
+def test_the_wait_counts_from_when_the_request_was_accepted() -> None:
+    """Whoever accepted it: the engine's own queue time is added to it, and nothing is added afterwards."""
+    generation = ResumableGeneration([1], SamplingParams(), accepted_at=time.monotonic() - 5)
+    message = generation.message(1)
+    assert isinstance(message, Generate)
+    assert 5_000 <= message.waited_ms < 60_000
 
 
 def test_a_row_of_the_writing_model_wavers() -> None:

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ContextLengthExceeded, QueueFull
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Span
-from tests.backends.llama_cpp.test_supervisor import eventually, supervised
+from edgeinfer.serving.queue import Turns
 from tests.support.engine import LAYOUTS
+from tests.support.llama_client import eventually, supervised
 
 SYSTEM = "You are a small assistant on this device. Answer in one sentence, and call a tool where one helps. "
 SECONDS = 7.0
@@ -29,8 +30,11 @@ OUTCOMES = {"answered", "closed", "cancelled", "too long", "queue full"}
 class Client:
     """Asks whatever comes into its head, one thing after the other, and often loses interest."""
 
-    def __init__(self, supervisor: Supervisor, words: list[int], seed: str, outcomes: Counter[str]) -> None:
-        self.supervisor = supervisor
+    def __init__(
+        self, client: LlamaClient, turns: Turns, words: list[int], seed: str, outcomes: Counter[str]
+    ) -> None:
+        self.client = client
+        self.turns = turns
         self.words = words
         self.chance = random.Random(seed)
         self.outcomes = outcomes
@@ -72,9 +76,10 @@ class Client:
             ignore_eos=self.chance.random() < 0.5,
             repeat_penalty=self.chance.choice([1.0, 1.2]),
         )
-        deltas = self.supervisor.generate(list(prompt), params, n=n, add_bos=False)
+        deltas = self.client.generate(list(prompt), params, n=n, add_bos=False)
         try:
-            return await self.read(deltas, n, most, len(prompt))
+            async with self.turns.take(self, n):
+                return await self.read(deltas, n, most, len(prompt))
         except ContextLengthExceeded:
             return "too long"
         except QueueFull:
@@ -107,14 +112,15 @@ async def test_a_real_worker_survives_a_crowd_and_nothing_of_it_stays(layout: An
     config = LlamaConfig(
         str(model_file), "real", ctx=CTX, parallel=PARALLEL, layout=layout, cells=cells, batch=64, ubatch=64
     )
-    async with supervised(config, queue=QUEUE) as supervisor:
-        words = (await supervisor.tokenize([Span(SYSTEM * 8, False)])).tokens
+    turns = Turns(lambda: PARALLEL, QUEUE)
+    async with supervised(config) as client:
+        words = (await client.tokenize([Span(SYSTEM * 8, False)])).ids
         assert len(words) >= 150
         outcomes: Counter[str] = Counter()
         end = time.monotonic() + SECONDS
-        clients = [Client(supervisor, words, f"{layout} {i}", outcomes) for i in range(CLIENTS)]
-        await asyncio.gather(*(client.run(end) for client in clients))
+        clients = [Client(client, turns, words, f"{layout} {i}", outcomes) for i in range(CLIENTS)]
+        await asyncio.gather(*(each.run(end) for each in clients))
         assert OUTCOMES == outcomes.keys()
-        assert 0 == supervisor.active
-        await eventually(lambda: (0, 0, 0) == ((s := supervisor.stats).running, s.waiting, s.cells_used))
-        assert (0, "ready") == (supervisor.restarts, supervisor.state)
+        assert 0 == client.active
+        await eventually(lambda: (0, 0, 0) == ((s := client.health.stats).running, s.waiting, s.cells_used))
+        assert (0, "ready") == (client.health.restarts, client.health.state)

@@ -16,34 +16,35 @@ import pytest
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import (
+    Accepted,
     Cancel,
     Detokenize,
     Detokenized,
     Embed,
+    Embedded,
     Failed,
     Generate,
+    InFlight,
     Load,
     LogLine,
     Message,
     Ping,
     Pong,
-    Queued,
     Ready,
     Shutdown,
     Step,
     ToDaemon,
     Tokenize,
     Tokenized,
-    Working,
+    to_daemon,
 )
 from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime, open_runtime
 from edgeinfer.engine.fake import BOS, CONTROL, END
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.output import EngineStats, Finish, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.types import Embeddings, Prompt, Span
-from edgeinfer.ipc import frames
-from edgeinfer.ipc.frames import FrameSocket
+from edgeinfer.inference.types import Prompt, Span
+from edgeinfer.ipc.framing import FrameSocket
 from tests.support.engine import plain
 from tests.support.llama import config
 
@@ -66,7 +67,7 @@ class Process:
                 pass_fds=[theirs.fileno()],
                 stderr=subprocess.PIPE,
             )
-        self.channel: FrameSocket[ToDaemon] = FrameSocket(self._socket, frames.to_daemon)
+        self.channel: FrameSocket[ToDaemon] = FrameSocket(self._socket, to_daemon)
 
     def send(self, message: Message) -> None:
         self.channel.send(message)
@@ -181,7 +182,7 @@ def test_a_prompt_is_made_of_texts_and_tokens(shared: Process) -> None:
     spans = [Span(CONTROL[END], True), Span(CONTROL[END], False)]
     shared.send(Tokenize(1, spans, add_bos=True))
     found = shared.receive(Tokenized).tokens
-    assert [BOS, END, *CONTROL[END].encode()] == found.tokens
+    assert [BOS, END, *CONTROL[END].encode()] == found.ids
     assert CONTROL[BOS].encode() + 2 * CONTROL[END].encode() == b"".join(found.pieces)
     shared.send(Tokenize(2, spans))
     assert [END, *CONTROL[END].encode()] == shared.receive(Tokenized).tokens.ids
@@ -225,7 +226,7 @@ def test_tokens_become_text_again(shared: Process) -> None:
 def test_vectors_come_normalised_and_in_order(shared: Process) -> None:
     """Little-endian float32, with the tokens counted."""
     shared.send(Embed(1, [[Span("aab")], [98, 98], [Span("a"), 97]]))
-    found = shared.receive(Embeddings)
+    found = shared.receive(Embedded).embeddings
     assert 7 == found.tokens
     rows = [msgspec.convert(list(memoryview(v).cast("f")), list[float]) for v in found.vectors]
     assert [258] * 3 == [len(row) for row in rows]
@@ -305,7 +306,7 @@ def test_a_sign_of_life_comes_from_the_engine(slow: Process) -> None:
     slow.send(Ping())
     slow.receive(Pong)
     slow.send(generate(1, "x" * 400, max_tokens=1))
-    slow.receive(Working)
+    slow.receive(InFlight)
     slow.send(Ping())
     assert (delta := slow.receive(Step)).deltas
     assert delta.deltas[0].finish
@@ -319,18 +320,18 @@ def test_signs_of_life_come_between_inputs_to_embed(empty: Process, model_file: 
     empty.send(Embed(1, [[5] * 20, [6], [7]]))
     for _ in range(3):
         empty.receive(Pong)
-    assert 3 == len(empty.receive(Embeddings).vectors)
+    assert 3 == len(empty.receive(Embedded).embeddings.vectors)
 
 
 def test_a_worker_says_what_it_is_at_work_on(slow: Process) -> None:
     """Before it is: whatever kills it is among that."""
     slow.send(generate(1, "hello", max_tokens=2, ignore_eos=True))
-    assert 1 == slow.receive(Queued).id
-    assert [1] == slow.receive(Working).ids
+    assert 1 == slow.receive(Accepted).id
+    assert [1] == slow.receive(InFlight).ids
     slow.receive(Step)
     slow.send(generate(2, "hello", max_tokens=40, ignore_eos=True))
     slow.send(generate(3, "hello", max_tokens=40, ignore_eos=True))
-    while slow.receive(Working).ids != [2, 3]:
+    while slow.receive(InFlight).ids != [2, 3]:
         pass
 
 
@@ -340,12 +341,12 @@ def test_who_waits_for_a_place_is_not_at_work(empty: Process) -> None:
     empty.receive(Ready)
     for id in (1, 2):
         empty.send(generate(id, "hello", max_tokens=60, ignore_eos=True))
-    while empty.receive(Working).ids != [1, 2]:
+    while empty.receive(InFlight).ids != [1, 2]:
         pass
     empty.send(generate(3, "hello", max_tokens=1, ignore_eos=True))
-    assert 3 == empty.receive(Queued).id
+    assert 3 == empty.receive(Accepted).id
     empty.send(Cancel(1))
-    assert [2, 3] == empty.receive(Working).ids
+    assert [2, 3] == empty.receive(InFlight).ids
 
 
 def test_an_answer_is_taken_up_where_it_was(worker: Process) -> None:
@@ -459,7 +460,7 @@ def test_a_real_model_answers_in_a_worker(empty: Process, model_file: Path) -> N
     empty.send(Detokenize(4, tokens))
     assert "Hello there" == empty.receive(Detokenized).text
     empty.send(Embed(5, [[Span("Hello")], [Span("Hello")]]))
-    found = empty.receive(Embeddings)
+    found = empty.receive(Embedded).embeddings
     assert found.vectors[0] == found.vectors[1]
     assert info.n_embd * 4 == len(found.vectors[0])
     empty.send(Shutdown())

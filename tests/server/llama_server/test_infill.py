@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from edgeinfer.backends.llama_cpp.client import Supervisor
+from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from edgeinfer.inference.types import FimTokens, Span
@@ -151,7 +151,7 @@ def test_a_limit_of_0_reads_the_prompt_and_answers_nothing() -> None:
     assert (found["content"], found["tokens_predicted"], found["stop_type"]) == ("", 0, "limit")
     assert (found["tokens_evaluated"], found["timings"]["predicted_n"]) == (5, 0)
     assert [e["content"] for e in events] == [""]
-    prompt, params, _ = supervisor.asked[0]
+    prompt, params, _ = supervisor.requests[0]
     assert (prompt[0], prompt[1], params.max_tokens) == (span(""), FIM.repo, 1)
 
 
@@ -170,7 +170,7 @@ def test_the_caller_s_text_is_not_trusted() -> None:
     with serving(supervisor) as served:
         fill(served, "<|end|>", "c", prompt="b", input_extra=[{"text": "t", "filename": "f"}])
     extra = [4, span("myproject\n"), 5, span("f\nt"), 5, span("filename\n")]
-    assert supervisor.asked[0][0] == [span(""), *extra, 1, span("<|end|>"), 2, span("c"), 3, span("b")]
+    assert supervisor.requests[0][0] == [span(""), *extra, 1, span("<|end|>"), 2, span("c"), 3, span("b")]
 
 
 def test_what_does_not_fit_is_cut_and_said_to_be() -> None:
@@ -180,7 +180,7 @@ def test_what_does_not_fit_is_cut_and_said_to_be() -> None:
     with serving(supervisor) as served:
         found = fill(served, prefix, suffix, input_extra=[{"text": "x"}]).json()
     assert found["truncated"]
-    prompt = list(supervisor.asked[0][0])
+    prompt = list(supervisor.requests[0][0])
     assert prompt[:2] == [span(""), FIM.prefix]
     middle = prompt.index(FIM.suffix)
     kept = [
@@ -196,7 +196,7 @@ def test_what_fits_once_it_is_counted_is_whole() -> None:
     with serving(supervisor) as served:
         found = fill(served, "a" * 150, "b" * 115, n_predict=100).json()
     assert not found["truncated"]
-    assert [97] * 150 == list(supervisor.asked[0][0])[2:152]
+    assert [97] * 150 == list(supervisor.requests[0][0])[2:152]
 
 
 def test_a_beginning_that_does_not_fit_is_refused() -> None:
@@ -227,7 +227,7 @@ def test_a_completion_with_a_suffix_fills_the_hole_before_it() -> None:
         found = served.complete(["<|end|>", "b"], suffix="c", echo=True).json()
         served.complete([[7, 8]], suffix="c")
     assert [c["text"] for c in found["choices"]] == ["<|end|>Hello", "bHello"]
-    assert [prompt for prompt, _, _ in supervisor.asked] == [
+    assert [prompt for prompt, _, _ in supervisor.requests] == [
         [span(""), 1, span("<|end|>"), 2, span("c"), 3],
         [span(""), 1, span("b"), 2, span("c"), 3],
         [span(""), 1, 7, 8, 2, span("c"), 3],
@@ -310,7 +310,7 @@ def test_an_answer_ended_by_its_lines_ends_the_request() -> None:
 @pytest.fixture(scope="module")
 def nano(model_file: Path) -> Iterator[Served]:
     config = LlamaConfig(model=str(model_file), name="nano", ctx=256, parallel=1, cells=256, threads=1)
-    with serving(Supervisor(config, queue=8)) as served:
+    with serving(LlamaClient(config)) as served:
         assert eventually(lambda: served.client.get("/ready").status_code == 200, timeout=30)
         yield served
 

@@ -104,7 +104,7 @@ def test_the_prompt_is_the_template_s_and_user_text_is_not_trusted() -> None:
     supervisor = Scripted()
     with serving(supervisor) as served:
         assert served.chat("Hi <|end|>", chat_template_kwargs={"style": "terse"}).status_code == 200
-    (prompt, params, n) = supervisor.asked[0]
+    (prompt, params, n) = supervisor.requests[0]
     spans = [span for span in prompt if isinstance(span, Span)]
     assert "".join(s.text for s in spans) == "[user]Hi <|end|>\n(terse)[assistant]"
     assert not any(s.trusted for s in spans if "<|end|>" in s.text)

@@ -36,8 +36,8 @@ def test_the_caller_s_text_is_trusted() -> None:
     supervisor = Scripted()
     with serving(supervisor) as served:
         served.complete("<|end|>")
-    assert supervisor.asked[0][0] == [Span("<|end|>", trusted=True)]
-    assert supervisor.asked[0][1].max_tokens == 16
+    assert supervisor.requests[0][0] == [Span("<|end|>", trusted=True)]
+    assert supervisor.requests[0][1].max_tokens == 16
 
 
 def test_several_prompts_with_several_answers_are_numbered_through() -> None:
@@ -55,7 +55,7 @@ def test_several_prompts_with_several_answers_are_numbered_through() -> None:
         2,
         3,
     ]
-    assert [prompt for prompt, _, _ in supervisor.asked[:2]] == [[Span("a")], [Span("b")]]
+    assert [prompt for prompt, _, _ in supervisor.requests[:2]] == [[Span("a")], [Span("b")]]
 
 
 def test_one_prompt_that_fails_fails_all() -> None:
@@ -80,7 +80,7 @@ def test_token_prompts_go_through_as_they_are() -> None:
     with serving(supervisor) as served:
         served.complete([1, 2])
         served.complete([[3], [4]])
-    assert sorted(str(prompt) for prompt, _, _ in supervisor.asked) == ["[1, 2]", "[3]", "[4]"]
+    assert sorted(str(prompt) for prompt, _, _ in supervisor.requests) == ["[1, 2]", "[3]", "[4]"]
 
 
 def test_a_token_outside_the_vocabulary_is_400() -> None:

@@ -190,7 +190,7 @@ def test_thinking_switched_off_is_closed_in_the_prompt(fields: Any) -> None:
     model = scripted("4", template=THINKING)
     with serving(model) as served:
         message = served.chat(**fields).json()["choices"][0]["message"]
-    prompt = "".join(span.text for span in model.asked[-1][0] if not isinstance(span, int))
+    prompt = "".join(span.text for span in model.requests[-1][0] if not isinstance(span, int))
     assert prompt.endswith("</think>\n\n")
     assert "reasoning_content" not in message
     assert message["content"] == "4"
@@ -227,6 +227,6 @@ def test_a_round_of_calls_and_results_goes_back_into_the_prompt() -> None:
     with serving(model) as served:
         found = served.client.post("/v1/chat/completions", json={"messages": messages, "tools": [TOOL]})
     assert found.status_code == 200, found.text
-    prompt = "".join(span.text for span in model.asked[-1][0] if not isinstance(span, int))
+    prompt = "".join(span.text for span in model.requests[-1][0] if not isinstance(span, int))
     assert "get_time" in prompt
     assert "12:00" in prompt

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.messages import Shelf
+from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
 from edgeinfer.gguf.file_identity import file_identity
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Kept(msgspec.Struct, frozen=True):
     tokens: list[int]
 
 
-def save(shelf: Shelf, config: LlamaConfig, cache: KVCache) -> None:
+def save(shelf: PrefixCacheConfig, config: LlamaConfig, cache: KVCache) -> None:
     """Keep what was used last, as much as there is room and time for; anything else in the directory goes."""
     end = time.monotonic() + SECONDS
     left, fits = shelf.megabytes * 1_000_000, _fits(config)
@@ -74,7 +74,7 @@ def save(shelf: Shelf, config: LlamaConfig, cache: KVCache) -> None:
 
 
 def load(
-    shelf: Shelf, config: LlamaConfig, cache: KVCache, between: Callable[[], None] = lambda: None
+    shelf: PrefixCacheConfig, config: LlamaConfig, cache: KVCache, between: Callable[[], None] = lambda: None
 ) -> int:
     """Put what is kept back into an empty cache; -> how many tokens that were. `between` is called after each file."""
     total = 0

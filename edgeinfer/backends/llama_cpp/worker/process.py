@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from edgeinfer.backends.llama_cpp.messages import (
+    Accepted,
     Cancel,
     Detokenize,
     Detokenized,
@@ -28,30 +29,30 @@ from edgeinfer.backends.llama_cpp.messages import (
     Embedded,
     Failed,
     Generate,
+    InFlight,
     Load,
     LogLine,
     Ping,
     Pong,
-    Queued,
+    PrefixCacheConfig,
     Ready,
-    Shelf,
     Shutdown,
     Step,
     Tokenize,
     Tokenized,
     ToWorker,
-    Working,
+    to_worker,
 )
 from edgeinfer.backends.llama_cpp.worker.affinity import keep_to
 from edgeinfer.backends.llama_cpp.worker.prefix_store import load, save
-from edgeinfer.backends.llama_cpp.worker.prompts import Prompts
+from edgeinfer.backends.llama_cpp.worker.prompts import PromptTokenizer
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
 from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelLoadFailed
 from edgeinfer.inference.types import Embeddings, Tokens
-from edgeinfer.ipc.frames import FrameSocket, to_worker
+from edgeinfer.ipc.framing import FrameSocket
 
 log = logging.getLogger("edgeinfer.worker")
 
@@ -78,13 +79,15 @@ class WorkerLog(logging.Handler):
 class WorkerProcess:
     """One loaded model at work. `run` returns when the daemon says so or is gone."""
 
-    def __init__(self, channel: FrameSocket[ToWorker], runtime: Runtime, shelf: Shelf | None = None) -> None:
+    def __init__(
+        self, channel: FrameSocket[ToWorker], runtime: Runtime, prefix_cache: PrefixCacheConfig | None = None
+    ) -> None:
         self._channel = channel
-        self._shelf = shelf
+        self._prefix_cache = prefix_cache
         self._runtime = runtime
         self._engine = Engine(runtime.backend, runtime.config, time.monotonic) if runtime.backend else None
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._prompts = Prompts(runtime)
+        self._prompts = PromptTokenizer(runtime)
         self._grammars = ThreadPoolExecutor(1, "grammars")
         self._awaited: set[int] = set()  # constrained requests that the engine has yet to take
         self._embeds: list[tuple[int, list[list[int]]]] = []
@@ -95,8 +98,8 @@ class WorkerProcess:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         if self._engine:
             self._grammars.submit(self._engine.writer.grammars.load)
-            if self._shelf:
-                tokens = load(self._shelf, self._runtime.config, self._engine.cache, self._go_round)
+            if self._prefix_cache:
+                tokens = load(self._prefix_cache, self._runtime.config, self._engine.cache, self._go_round)
                 log.info("%d tokens of prompts are there from before", tokens)
         while not self._ended:
             self._take_jobs()
@@ -105,8 +108,8 @@ class WorkerProcess:
             if self._embeds:
                 self._embed(*self._embeds.pop(0))
         self._grammars.shutdown(cancel_futures=True)  # it must not use a model that is gone
-        if self._shelf and self._engine:
-            save(self._shelf, self._runtime.config, self._engine.cache)
+        if self._prefix_cache and self._engine:
+            save(self._prefix_cache, self._runtime.config, self._engine.cache)
 
     # --- the reader's thread
 
@@ -222,13 +225,13 @@ class WorkerProcess:
         except EdgeinferError as e:
             self._channel.send(Failed(request.id, e.data()))
         else:
-            self._channel.send(Queued(request.id))
+            self._channel.send(Accepted(request.id))
             self._channel.send(Step([], self._engine.stats()))  # its first step may take seconds
 
     def _step(self, engine: Engine) -> None:
         if engine.at_work != self._at_work:
             self._at_work = engine.at_work
-            self._channel.send(Working(sorted(self._at_work)))
+            self._channel.send(InFlight(sorted(self._at_work)))
         deltas = engine.step()
         for id, error in engine.failures:
             self._channel.send(Failed(id, error))
@@ -265,7 +268,7 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
         channel.send(Failed(0, ModelLoadFailed(f"{asked.config.model}: {str(e) or type(e).__name__}").data()))
         return 1
     channel.send(Ready(runtime.info, time.monotonic() - started, runtime.step_ms))
-    WorkerProcess(channel, runtime, asked.shelf).run()
+    WorkerProcess(channel, runtime, asked.prefix_cache).run()
     runtime.close()
     return 0
 

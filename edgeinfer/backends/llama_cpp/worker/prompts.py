@@ -7,7 +7,7 @@ from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Prompt
 
 
-class Prompts:
+class PromptTokenizer:
     """Tokenizes for one runtime. Thread-safe."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -14,17 +14,24 @@ import pytest
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.launcher import Launcher
-from edgeinfer.backends.llama_cpp.safe_mode import Attempt, Fallbacks, changes, remembered, safer, smaller
-from edgeinfer.backends.llama_cpp.worker_exit import Death, oom_kills
+from edgeinfer.backends.llama_cpp.launcher import WorkerLauncher
+from edgeinfer.backends.llama_cpp.safe_mode import (
+    LoadAttempt,
+    SafeModeStore,
+    differences,
+    read_overrides,
+    safer,
+    smaller,
+)
+from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit, oom_kills
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU
 from edgeinfer.inference.sampling import SamplingParams
-from tests.backends.llama_cpp.test_supervisor import FAKE, SLOW, asked, eventually, kill, supervised, text
 from tests.support.engine import plain
+from tests.support.llama_client import FAKE, SLOW, eventually, generate, kill, supervised, text
 from tests.support.worker_faults import faulty
 
-CRASH = Death(-signal.SIGILL)
-KILLED = Death(-signal.SIGKILL)
+CRASH = WorkerExit(-signal.SIGILL)
+KILLED = WorkerExit(-signal.SIGKILL)
 FAILED = ModelLoadFailed("no")
 
 
@@ -70,8 +77,8 @@ def test_smaller_plans_serve_fewer_at_once_then_pool_then_forget_sooner() -> Non
 
 
 def test_changes_are_told_in_words() -> None:
-    assert "repack off instead of on" == changes(FAKE, replace(FAKE, repack=False))
-    assert "ctx 512 instead of 2048, parallel 4 instead of 8" == changes(
+    assert "repack off instead of on" == differences(FAKE, replace(FAKE, repack=False))
+    assert "ctx 512 instead of 2048, parallel 4 instead of 8" == differences(
         FAKE, replace(FAKE, parallel=4, ctx=512)
     )
 
@@ -80,27 +87,27 @@ def test_changes_are_told_in_words() -> None:
     ("error", "death", "expected"),
     [
         (FAILED, CRASH, safer(FAKE)),
-        (FAILED, Death(-signal.SIGSEGV), safer(FAKE)),
-        (FAILED, Death(-signal.SIGABRT, "terminate: what():  std::bad_alloc"), smaller(FAKE)),
+        (FAILED, WorkerExit(-signal.SIGSEGV), safer(FAKE)),
+        (FAILED, WorkerExit(-signal.SIGABRT, "terminate: what():  std::bad_alloc"), smaller(FAKE)),
         (FAILED, replace(KILLED, oom_killed=True), smaller(FAKE)),
-        (FAILED, Death(1, "MemoryError"), smaller(FAKE)),
+        (FAILED, WorkerExit(1, "MemoryError"), smaller(FAKE)),
         (ModelLoadFailed("x: failed to allocate buffer"), None, smaller(FAKE)),
         (ModelLoadFailed("x: no GGUF"), None, None),
-        (ModelLoadFailed("x: no GGUF"), Death(1), None),
-        (FAILED, replace(KILLED, verdict="stopped"), None),
+        (ModelLoadFailed("x: no GGUF"), WorkerExit(1), None),
+        (FAILED, replace(KILLED, kill_reason="stopped"), None),
         (NoGPU("none"), None, replace(FAKE, gpu_layers=0)),
     ],
     ids=str,
 )
 def test_how_a_load_failed_says_what_to_try(
-    error: EdgeinferError, death: Death | None, expected: LlamaConfig | None
+    error: EdgeinferError, death: WorkerExit | None, expected: LlamaConfig | None
 ) -> None:
-    assert expected == Attempt(FAKE).otherwise(FAKE, error, death)
+    assert expected == LoadAttempt(FAKE).next_config(FAKE, error, death)
 
 
 def test_a_load_that_somebody_killed_is_repeated_but_not_for_ever() -> None:
-    attempt = Attempt(FAKE)
-    assert [FAKE, FAKE, None] == [attempt.otherwise(FAKE, FAILED, KILLED) for _ in range(3)]
+    attempt = LoadAttempt(FAKE)
+    assert [FAKE, FAKE, None] == [attempt.next_config(FAKE, FAILED, KILLED) for _ in range(3)]
 
 
 # --- deaths
@@ -109,21 +116,21 @@ def test_a_load_that_somebody_killed_is_repeated_but_not_for_ever() -> None:
 @pytest.mark.parametrize(
     ("death", "words", "properties"),
     [
-        (Death(1), "exit status 1", ""),
-        (Death(-signal.SIGSEGV, "Fatal Python error: Segmentation fault"), "SIGSEGV: Fatal", "crashed"),
+        (WorkerExit(1), "exit status 1", ""),
+        (WorkerExit(-signal.SIGSEGV, "Fatal Python error: Segmentation fault"), "SIGSEGV: Fatal", "crashed"),
         (replace(KILLED, oom_killed=True), "SIGKILL: the system ran out of memory", "out_of_memory"),
-        (replace(KILLED, verdict="it hung"), "SIGKILL: it hung", ""),
+        (replace(KILLED, kill_reason="it hung"), "SIGKILL: it hung", ""),
         (
-            Death(-signal.SIGABRT, "CUDA error: unspecified launch failure"),
+            WorkerExit(-signal.SIGABRT, "CUDA error: unspecified launch failure"),
             "SIGABRT: CUDA",
             "crashed lost_gpu",
         ),
-        (Death(-signal.SIGABRT, "what():  std::bad_alloc"), "SIGABRT: what", "crashed out_of_memory"),
-        (Death(-200), "exit status -200", ""),
+        (WorkerExit(-signal.SIGABRT, "what():  std::bad_alloc"), "SIGABRT: what", "crashed out_of_memory"),
+        (WorkerExit(-200), "exit status -200", ""),
     ],
     ids=str,
 )
-def test_a_death_says_what_it_was(death: Death, words: str, properties: str) -> None:
+def test_a_death_says_what_it_was(death: WorkerExit, words: str, properties: str) -> None:
     assert str(death).startswith(words)
     of = ("crashed", "out_of_memory", "lost_gpu")
     assert properties.split() == [name for name in of if getattr(death, name)]
@@ -167,19 +174,19 @@ def test_what_proved_itself_is_remembered_for_this_file_alone(tmp_path: Path) ->
     model = tmp_path / "m.gguf"
     model.write_bytes(b"one")
     config = replace(FAKE, model=str(model), threads=4)
-    fallbacks = Fallbacks(tmp_path / "state" / "fallback.json")
-    assert fallbacks.known(config) is None
-    fallbacks.remember(config, replace(config, repack=False, threads=1), "SIGILL in the self-test")
-    again = Fallbacks(tmp_path / "state" / "fallback.json").known(config)
+    store = SafeModeStore(tmp_path / "state" / "fallback.json")
+    assert store.get(config) is None
+    store.remember(config, replace(config, repack=False, threads=1), "SIGILL in the self-test")
+    again = SafeModeStore(tmp_path / "state" / "fallback.json").get(config)
     assert again is not None
     assert replace(config, repack=False, threads=1) == again.applied(config)
     assert replace(config, repack=False, threads=1, mmap=False) == again.applied(
         replace(config, mmap=False, repack=False, threads=2)
     )
-    assert {str(model): again} == remembered(tmp_path / "state" / "fallback.json")
-    assert fallbacks.known(replace(config, model="another")) is None
+    assert {str(model): again} == read_overrides(tmp_path / "state" / "fallback.json")
+    assert store.get(replace(config, model="another")) is None
     model.write_bytes(b"another one")
-    assert fallbacks.known(config) is None
+    assert store.get(config) is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": {}}', '{"a": {"reason": 1}}'])
@@ -189,11 +196,11 @@ def test_a_broken_record_is_no_reason_not_to_serve(
     """It is said, and written anew."""
     path = tmp_path / "fallback.json"
     path.write_text(content)
-    fallbacks = Fallbacks(path)
-    assert fallbacks.known(FAKE) is None
+    store = SafeModeStore(path)
+    assert store.get(FAKE) is None
     assert str(path) in caplog.text
-    fallbacks.remember(FAKE, replace(FAKE, repack=False), "SIGILL")
-    assert fallbacks.known(FAKE) is not None
+    store.remember(FAKE, replace(FAKE, repack=False), "SIGILL")
+    assert store.get(FAKE) is not None
     assert 1 == len(json.loads(path.read_text()))
     assert [path] == list(tmp_path.iterdir())
 
@@ -202,7 +209,7 @@ def test_a_record_that_cannot_be_written_is_no_reason_either(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
-    Fallbacks(tmp_path / "file" / "fallback.json").remember(FAKE, replace(FAKE, repack=False), "SIGILL")
+    SafeModeStore(tmp_path / "file" / "fallback.json").remember(FAKE, replace(FAKE, repack=False), "SIGILL")
     assert "could not be remembered" in caplog.text
 
 
@@ -219,21 +226,21 @@ async def test_a_crash_in_the_self_test_is_met_with_safer_settings_for_good(
         load=[{"if": {"repack": True}, "how": "SIGILL"}, {"if": {"mmap": True}, "how": "SIGABRT"}],
     )
     path = tmp_path / "fallback.json"
-    async with supervised(real, fallbacks=Fallbacks(path)) as supervisor:
-        await supervisor.ready()
-        assert replace(real, repack=False, mmap=False) == supervisor.config
+    async with supervised(real, safe_mode=SafeModeStore(path)) as client:
+        await client.ready()
+        assert replace(real, repack=False, mmap=False) == client.config
         assert ["repack off instead of on", "mmap off instead of on"] == [
-            change.partition(":")[0] for change in supervisor.fallback
+            change.partition(":")[0] for change in client.config_changes
         ]
-        assert "SIGILL" in supervisor.fallback[0]
+        assert "SIGILL" in client.config_changes[0]
         greedy = SamplingParams(temperature=0.0, max_tokens=5, ignore_eos=True)
-        assert await text(supervisor, "Hello", greedy)
+        assert await text(client, "Hello", greedy)
     faulty(monkeypatch, load=[{"if": {"repack": True}, "how": "hang"}, {"if": {"mmap": True}, "how": "hang"}])
-    async with supervised(real, fallbacks=Fallbacks(path)) as supervisor:
-        await supervisor.ready()
-        (change,) = supervisor.fallback
+    async with supervised(real, safe_mode=SafeModeStore(path)) as client:
+        await client.ready()
+        (change,) = client.config_changes
         assert "mmap off instead of on, repack off instead of on: SIGILL" in change
-        assert (0, None) == (supervisor.restarts, supervisor.last_exit)
+        assert (0, None) == (client.health.restarts, client.health.last_exit)
 
 
 async def test_settings_that_do_not_help_are_not_kept(
@@ -241,11 +248,11 @@ async def test_settings_that_do_not_help_are_not_kept(
 ) -> None:
     """The model has failed, with the settings that were asked for."""
     faulty(monkeypatch, load=[{"if": {}, "how": "SIGSEGV"}])
-    async with supervised(FAKE, fallbacks=Fallbacks(tmp_path / "f")) as supervisor:
+    async with supervised(FAKE, safe_mode=SafeModeStore(tmp_path / "f")) as client:
         with pytest.raises(ModelLoadFailed, match="SIGSEGV"):
-            await supervisor.ready()
-        assert ("failed", FAKE, []) == (supervisor.state, supervisor.config, supervisor.fallback)
-    assert {} == remembered(tmp_path / "f")
+            await client.ready()
+        assert ("failed", FAKE, []) == (client.health.state, client.config, client.config_changes)
+    assert {} == read_overrides(tmp_path / "f")
 
 
 async def test_too_little_memory_at_the_start_makes_a_smaller_plan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,37 +263,37 @@ async def test_too_little_memory_at_the_start_makes_a_smaller_plan(monkeypatch: 
     )
     kills = iter(range(100))  # the kernel's count rises all the time
     monkeypatch.setattr("edgeinfer.backends.llama_cpp.handle.oom_kills", lambda: next(kills))
-    async with supervised(FAKE) as supervisor:
-        await supervisor.ready()
-        assert (2, 2) == (supervisor.config.parallel, len(supervisor.fallback))
-        assert "ran out of memory" in supervisor.fallback[1]
+    async with supervised(FAKE) as client:
+        await client.ready()
+        assert (2, 2) == (client.config.parallel, len(client.config_changes))
+        assert "ran out of memory" in client.config_changes[1]
 
 
 async def test_an_answer_survives_that_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker was killed for it: the next one has a smaller plan, and goes on."""
     kills = 0
     monkeypatch.setattr("edgeinfer.backends.llama_cpp.handle.oom_kills", lambda: kills)
-    async with supervised(SLOW) as supervisor:
+    async with supervised(SLOW) as client:
         params = SamplingParams(seed=1, max_tokens=30, ignore_eos=True)
         found = ""
-        async for delta in asked(supervisor, "hello", params):
+        async for delta in generate(client, "hello", params):
             found += delta.text
             if len(found) == 5:
                 kills += 1
-                kill(supervisor)
+                kill(client)
         assert plain("hello", ctx=2048, seed=1, max_tokens=30, ignore_eos=True) == found
-        assert 4 == supervisor.config.parallel
-        (change,) = supervisor.fallback
+        assert 4 == client.config.parallel
+        (change,) = client.config_changes
         assert "parallel 4 instead of 8" in change
 
 
 async def test_a_worker_that_somebody_killed_keeps_its_plan() -> None:
     """The kernel did not say that it was out of memory."""
-    async with supervised(SLOW) as supervisor:
-        await supervisor.ready()
-        kill(supervisor)
-        await eventually(lambda: supervisor.restarts and supervisor.info)
-        assert (SLOW, []) == (supervisor.config, supervisor.fallback)
+    async with supervised(SLOW) as client:
+        await client.ready()
+        kill(client)
+        await eventually(lambda: client.health.restarts and client.info)
+        assert (SLOW, []) == (client.config, client.config_changes)
 
 
 async def test_a_worker_that_dies_of_its_gpu_is_planned_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,14 +305,14 @@ async def test_a_worker_that_dies_of_its_gpu_is_planned_anew(monkeypatch: pytest
         reasons.append(reason)
         return replace(FAKE, parallel=3)
 
-    async with supervised(FAKE, replan=replan) as supervisor:
-        await supervisor.ready()
-        poison = asyncio.create_task(text(supervisor, "\x07"))
-        await eventually(lambda: supervisor.config.parallel == 3)
+    async with supervised(FAKE, replan=replan) as client:
+        await client.ready()
+        poison = asyncio.create_task(text(client, "\x07"))
+        await eventually(lambda: client.config.parallel == 3)
         with pytest.raises(EdgeinferError):
             await poison
         assert "CUDA error" in reasons[0]
-        assert "parallel 3 instead of 8" in supervisor.fallback[0]
+        assert "parallel 3 instead of 8" in client.config_changes[0]
 
 
 async def test_no_gpu_means_the_cpu(model_file: Path) -> None:
@@ -313,14 +320,14 @@ async def test_no_gpu_means_the_cpu(model_file: Path) -> None:
     real = LlamaConfig(
         str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=1, gpu_layers=5
     )
-    launcher = Launcher(real, replan=lambda reason: replace(real, gpu_layers=0, ubatch=32))
+    launcher = WorkerLauncher(real, replan=lambda reason: replace(real, gpu_layers=0, ubatch=32))
     worker = await launcher.launch(first=False)
     await worker.stop()
     assert (0, 32) == (launcher.config.gpu_layers, launcher.config.ubatch)
-    assert "finds no GPU" in launcher.changed[0]
-    async with supervised(real) as supervisor:
-        await supervisor.ready()
-        assert "gpu_layers 0 instead of 5" in supervisor.fallback[0]
+    assert "finds no GPU" in launcher.changes[0]
+    async with supervised(real) as client:
+        await client.ready()
+        assert "gpu_layers 0 instead of 5" in client.config_changes[0]
 
 
 async def test_answers_are_given_up_when_no_worker_starts_any_more(
@@ -330,23 +337,23 @@ async def test_answers_are_given_up_when_no_worker_starts_any_more(
     path, away = tmp_path / "m.gguf", tmp_path / "away"
     shutil.copy(model_file, path)
     real = LlamaConfig(str(path), "real", ctx=256, parallel=2, cells=768, batch=64, threads=1)
-    async with supervised(real) as supervisor:
-        monkeypatch.setattr(supervisor, "DELAYS", (0.0, 0.1))
-        await supervisor.ready()
+    async with supervised(real) as client:
+        monkeypatch.setattr(client._supervisor, "DELAYS", (0.0, 0.1))
+        await client.ready()
         greedy = SamplingParams(temperature=0.0, ignore_eos=True)
-        deltas = asked(supervisor, "Hello", greedy)
+        deltas = generate(client, "Hello", greedy)
         await anext(deltas)
-        assert supervisor.healthy
+        assert client.health.healthy
         os.rename(path, away)  # noqa: PTH104
-        kill(supervisor)
+        kill(client)
         with pytest.raises(ModelLoadFailed):
             async for _ in deltas:
                 pass
-        assert "restarting" == supervisor.state
-        await eventually(lambda: not supervisor.healthy)
+        assert "restarting" == client.health.state
+        await eventually(lambda: not client.health.healthy)
         os.rename(away, path)  # noqa: PTH104
-        await eventually(lambda: supervisor.healthy)
-        assert await text(supervisor, "Hello", SamplingParams(max_tokens=3, ignore_eos=True))
+        await eventually(lambda: client.health.healthy)
+        assert await text(client, "Hello", SamplingParams(max_tokens=3, ignore_eos=True))
 
 
 def test_this_machine_counts() -> None:

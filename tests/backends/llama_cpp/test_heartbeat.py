@@ -22,7 +22,7 @@ def test_who_was_not_asked_owes_no_answer() -> None:
 
 def test_who_answers_is_asked_again() -> None:
     heartbeat = silent(Heartbeat(60.0), 3)
-    heartbeat.answered()
+    heartbeat.on_pong()
     assert 0.0 == heartbeat.silence
     assert heartbeat.tick()
 
@@ -38,7 +38,7 @@ def test_silence_beyond_the_limit_is_a_hang() -> None:
 def test_a_step_is_a_sign_of_life_and_no_answer() -> None:
     """Where steps come, the question stays: it is answered between them."""
     heartbeat = silent(Heartbeat(60.0), 13)
-    heartbeat.heard(100.0)
+    heartbeat.on_step(100.0)
     assert (0.0, 60.0) == (heartbeat.silence, heartbeat.limit)
     assert not heartbeat.tick()
     assert heartbeat.period == heartbeat.silence
@@ -47,8 +47,8 @@ def test_a_step_is_a_sign_of_life_and_no_answer() -> None:
 def test_slow_steps_make_patient() -> None:
     """The longest that was seen counts."""
     heartbeat = Heartbeat(60.0)
-    heartbeat.heard(20_000.0)
-    heartbeat.heard(10.0)
+    heartbeat.on_step(20_000.0)
+    heartbeat.on_step(10.0)
     assert 200.0 == heartbeat.limit
     assert not silent(heartbeat, 40).hung
     assert silent(heartbeat, 2).hung

@@ -1,0 +1,371 @@
+"""A client answers whatever becomes of its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from edgeinfer.backends.llama_cpp.client import LlamaClient
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.engine.fake import BOS
+from edgeinfer.errors import (
+    ContextLengthExceeded,
+    EdgeinferError,
+    ModelLoadFailed,
+    NotReady,
+    ShuttingDown,
+    WorkerDied,
+)
+from edgeinfer.inference.output import Delta, Finish
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.types import Span
+from tests.support.engine import plain
+from tests.support.llama_client import ENDLESS, FAKE, SLOW, eventually, generate, kill, pid, supervised, text
+
+
+async def test_answers_tokens_text_and_vectors_come_through() -> None:
+    """All that the daemon wants of a model."""
+    async with supervised() as client:
+        assert "fake" == (await client.ready()).name
+        assert "ready" == client.health.state
+        params = SamplingParams(seed=7, temperature=0.8)
+        expected = "".join(plain("hello", ctx=2048, index=i, seed=7, temperature=0.8) for i in range(3))
+        assert expected == await text(client, params=params, n=3)
+        assert [BOS, 97] == (await client.tokenize([Span("a")], add_bos=True)).ids
+        assert "ab" == await client.detokenize([97, 98])
+        found = await client.embed([[Span("a")], [98, 99]])
+        assert (2, 3) == (len(found.vectors), found.tokens)
+
+
+async def test_a_real_model_comes_through(model_file: Path) -> None:
+    """The same with llama.cpp underneath."""
+    real = LlamaConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=128, threads=1)
+    async with supervised(real) as client:
+        info = await client.ready()
+        assert info.generates
+        greedy = SamplingParams(temperature=0.0, max_tokens=8, ignore_eos=True)
+        assert await text(client, "Hello", greedy) == await text(client, "Hello", greedy)
+        tokens = (await client.tokenize([Span("Hello there", False)])).ids
+        assert "Hello there" == await client.detokenize(tokens)
+        found = await client.embed([[Span("Hello")], [Span("Hello")]])
+        assert [info.n_embd * 4] * 2 == [len(v) for v in found.vectors]
+
+
+async def test_requests_wait_for_a_worker_that_is_starting() -> None:
+    """The first may come before the model is there."""
+    async with supervised() as client:
+        assert "starting" == client.health.state
+        assert 3 == len(await text(client))
+
+
+async def test_a_request_does_not_wait_for_ever() -> None:
+    """It is told to come again."""
+    async with supervised(wait=0.0) as client:
+        with pytest.raises(NotReady) as error:
+            await client.ready()
+        assert error.value.retry_after
+        await eventually(lambda: client.health.state == "ready")
+        await client.ready()
+
+
+@pytest.mark.parametrize("number", ["SIGKILL", "SIGSEGV", "SIGILL", "SIGABRT", "SIGTERM"])
+async def test_an_answer_goes_on_where_its_worker_died(number: str) -> None:
+    """The caller sees a pause and no more: each text is the undisturbed one, and so are the figures."""
+    async with supervised(SLOW) as client:
+        params = SamplingParams(temperature=0.8, seed=5, max_tokens=40, ignore_eos=True)
+        expected = [
+            plain(p, ctx=2048, index=i, seed=5, temperature=0.8, max_tokens=40, ignore_eos=True)
+            for p, i in (("hello", 0), ("hello", 1), ("hello", 2), ("another", 0))
+        ]
+        texts, finishes = [""] * 3, dict[int, Finish]()
+        other = asyncio.create_task(text(client, "another", params))
+        async with aclosing(generate(client, "hello", params, 3)) as deltas:
+            async for delta in deltas:
+                texts[delta.index] += delta.text
+                if delta.finish:
+                    finishes[delta.index] = delta.finish
+                if client.health.restarts == 0 and len(texts[2]) == 5:
+                    first = pid(client)
+                    kill(client, signal.Signals[number])
+                    await eventually(lambda: client.health.restarts)
+        assert expected == [*texts, await other]
+        assert pid(client) != first
+        assert (1, 2, 0, "ready") == (
+            client.health.restarts,
+            client.health.resumed,
+            client.active,
+            client.health.state,
+        )
+        assert number in (client.health.last_exit or "")
+        for finish in finishes.values():
+            assert (5, 40, "length") == (finish.prompt_tokens, finish.completion_tokens, finish.reason)
+            assert finish.predicted_ms > finish.prompt_ms
+
+
+async def test_an_answer_without_a_seed_goes_on_with_the_draws_it_began_with() -> None:
+    """Every worker continues the same random stream: what a fresh one draws is not what it would write itself."""
+    async with supervised(SLOW) as client:
+        params = SamplingParams(temperature=1.0, max_tokens=30, ignore_eos=True)
+        found: list[Delta] = []
+        async with aclosing(generate(client, "hello", params)) as deltas:
+            async for delta in deltas:
+                found.append(delta)
+                if len(found) == 10:
+                    kill(client)
+        assert 30 == sum(len(delta.tokens) for delta in found)
+        assert 1 == client.health.resumed
+
+
+async def test_a_request_that_had_no_answer_yet_is_asked_again() -> None:
+    """Its caller does not notice that the worker died."""
+    async with supervised(SLOW) as client:
+        await client.ready()
+        kill(client, signal.SIGSTOP)
+        waiting = asyncio.create_task(text(client))
+        await eventually(lambda: client.active)
+        kill(client)
+        assert 3 == len(await waiting)
+        assert 1 == client.health.restarts
+
+
+async def test_a_request_that_kills_each_worker_is_given_up() -> None:
+    """Twice is enough: it may be what kills them."""
+    async with supervised(SLOW) as client:
+        await client.ready()
+        poison = asyncio.create_task(text(client, "x" * 2000))
+        await eventually(lambda: client.active)
+        await client.tokenize([Span("the worker has read the request before this")])
+        kill(client)
+        await eventually(lambda: client.health.restarts == 1)
+        await client.tokenize([Span("and so has the second")])
+        kill(client)
+        with pytest.raises(WorkerDied):
+            await poison
+        assert 0 == client.active
+        assert 3 == len(await text(client))
+
+
+async def test_what_an_aborting_worker_says_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """llama.cpp's asserts end in SIGABRT, and stderr tells where."""
+    async with supervised() as client:
+        await client.ready()
+        kill(client, signal.SIGABRT)
+        await eventually(lambda: client.health.last_exit)
+        assert "SIGABRT" in (client.health.last_exit or "")
+    assert any("Fatal Python error: Aborted" in record.getMessage() for record in caplog.records)
+
+
+async def test_why_a_busy_worker_aborted_is_kept() -> None:
+    """It is the first thing said; the stacks of all threads come after it."""
+    async with supervised(SLOW) as client:
+        async with aclosing(generate(client, "hello", ENDLESS)) as deltas:
+            await anext(deltas)
+            kill(client, signal.SIGABRT)
+            await eventually(lambda: client.health.last_exit)
+        assert client.health.last_exit == "SIGABRT: Fatal Python error: Aborted"
+
+
+async def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
+    """It says nothing between two steps, so nothing is waited for; its answer goes on elsewhere."""
+    async with supervised(SLOW, hang_timeout=1.0) as client:
+        expected = plain("hello", ctx=2048, seed=1, max_tokens=40, ignore_eos=True)
+        params = SamplingParams(max_tokens=40, ignore_eos=True, seed=1)
+        found = ""
+        async with aclosing(generate(client, "hello", params)) as deltas:
+            async for delta in deltas:
+                found += delta.text
+                if len(found) == 5:
+                    kill(client, signal.SIGSTOP)
+                    await eventually(lambda: client.health.silence > 0)
+                    assert client.health.healthy
+        assert expected == found
+        assert "SIGKILL: it hung" in (client.health.last_exit or "")
+        assert (1, 1) == (client.health.restarts, client.health.resumed)
+
+
+async def test_an_idle_worker_that_hangs_is_found_too() -> None:
+    """Before anybody asks it something."""
+    async with supervised(hang_timeout=0.5) as client:
+        await client.ready()
+        kill(client, signal.SIGSTOP)
+        await eventually(lambda: "it hung" in (client.health.last_exit or ""))
+        assert 3 == len(await text(client))
+
+
+async def test_a_step_that_takes_long_is_no_hang() -> None:
+    """A prompt is read in steps of more than the limit: the steps before have shown what to expect."""
+    slower = msgspec.structs.replace(FAKE, batch=300, model="fake:5")
+    async with supervised(slower, hang_timeout=0.6) as client:
+        await text(client, "x" * 60)
+        assert 3 == len(await text(client, "y" * 600))
+        assert 0 == client.health.restarts
+
+
+async def test_closing_the_answer_cancels_it() -> None:
+    """Its cells are free again, and the figures say so."""
+    async with supervised(SLOW) as client:
+        async with aclosing(generate(client, "hello", ENDLESS, 3)) as deltas:
+            await anext(deltas)
+            assert 3 == client.active
+        assert 0 == client.active
+        await eventually(lambda: client.health.stats.running == client.health.stats.cells_used == 0)
+
+
+async def test_cancelling_the_task_cancels_the_answer() -> None:
+    """As a disconnect does, here inside a prefill that would take 10 s."""
+    async with supervised(SLOW) as client:
+        await client.ready()
+        task = asyncio.create_task(text(client, "x" * 2000))
+        await eventually(lambda: client.active)
+        await client.tokenize([Span("the worker has read the request before this")])
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert 0 == client.active
+        assert 3 == len(await text(client))
+        assert 5 == client.health.stats.prompt_tokens_total
+
+
+async def test_32_clients_on_8_places_are_all_answered() -> None:
+    """Each with its own answer."""
+    async with supervised(FAKE) as client:
+        prompts = [f"client {i}" for i in range(32)]
+        params = SamplingParams(seed=3, temperature=0.8)
+        found = await asyncio.gather(*(text(client, p, params) for p in prompts))
+        assert [plain(p, ctx=2048, seed=3, temperature=0.8) for p in prompts] == found
+        assert 0 == client.active
+        await eventually(lambda: client.health.stats.running == client.health.stats.waiting == 0)
+
+
+async def test_a_refused_request_raises_before_anything_else() -> None:
+    """With the class and the counts that the engine gave it."""
+    async with supervised() as client:
+        with pytest.raises(ContextLengthExceeded, match=r"2048.*2048"):
+            await text(client, "x" * 2048)
+        assert 0 == client.active
+        with pytest.raises(EdgeinferError):
+            await client.detokenize([999])
+
+
+async def test_a_model_that_does_not_load_has_failed_for_good(tmp_path: Path) -> None:
+    """No restarts: it would fail again."""
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"no model")
+    async with supervised(msgspec.structs.replace(FAKE, model=str(path))) as client:
+        with pytest.raises(ModelLoadFailed, match=r"broken\.gguf"):
+            await client.ready()
+        await eventually(lambda: client.health.state == "failed")
+        assert (0, None, None) == (client.health.restarts, client.info, client.health.pid)
+        with pytest.raises(ModelLoadFailed):
+            await text(client)
+
+
+async def test_a_model_that_takes_too_long_has_failed() -> None:
+    """Told as NotReady, with what to do about it."""
+    async with supervised(load_timeout=0.001) as client:
+        with pytest.raises(NotReady) as error:
+            await client.ready()
+        assert "load-timeout" in (error.value.hint or "")
+        assert "failed" == client.health.state
+
+
+async def test_stopping_refuses_new_requests_and_lets_running_ones_end() -> None:
+    """Within the time that is given."""
+    async with supervised(SLOW) as client:
+        params = SamplingParams(max_tokens=40, ignore_eos=True, seed=1)
+        running = asyncio.create_task(text(client, params=params))
+        await eventually(lambda: client.health.stats.completion_tokens_total)
+        process = psutil.Process(pid(client))
+        stopping = asyncio.create_task(client.aclose(drain=60.0))
+        await eventually(lambda: client.health.state == "stopped")
+        with pytest.raises(ShuttingDown):
+            await text(client)
+        expected = plain("hello", ctx=2048, seed=1, max_tokens=40, ignore_eos=True)
+        assert expected == await running
+        await stopping
+        assert not process.is_running()
+
+
+async def test_stopping_without_patience_ends_running_requests_with_an_error() -> None:
+    """None is left hanging."""
+    async with supervised(SLOW) as client:
+        running = asyncio.create_task(text(client, params=ENDLESS))
+        await eventually(lambda: client.health.stats.completion_tokens_total)
+        process = psutil.Process(pid(client))
+        await client.aclose()
+        with pytest.raises(EdgeinferError):
+            await asyncio.wait_for(running, 30)
+        assert not process.is_running()
+        assert ("stopped", 0, None) == (client.health.state, client.active, client.health.pid)
+
+
+async def test_stopping_twice_is_once() -> None:
+    """A second signal may come."""
+    async with supervised() as client:
+        await client.ready()
+        await asyncio.gather(client.aclose(), client.aclose())
+        await client.aclose()
+        assert "stopped" == client.health.state
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 3, 5, 20])
+async def test_stopping_while_the_worker_starts_leaves_no_process(looks: int) -> None:
+    """At whatever point of the start it comes."""
+    before = psutil.Process().children()
+    client = LlamaClient(FAKE)
+    await client.start()
+    for _ in range(looks):
+        await asyncio.sleep(0)
+    await client.aclose()
+    assert "stopped" == client.health.state
+    with pytest.raises(ShuttingDown):
+        await client.ready()
+    assert before == psutil.Process().children()
+
+
+async def test_what_the_worker_logs_comes_out_in_the_daemon(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Under the logger's own name: llama.cpp says there why a model does not load."""
+    async with supervised(msgspec.structs.replace(FAKE, model=str(tmp_path / "none.gguf"))) as client:
+        with pytest.raises(ModelLoadFailed):
+            await client.ready()
+    assert any(r.name == "llama.cpp" and "none.gguf" in r.getMessage() for r in caplog.records)
+
+
+async def test_a_worker_that_sends_garbage_is_replaced() -> None:
+    """Its memory may be broken. What it was asked is asked of the next one."""
+    async with supervised(SLOW) as client:
+        found, params = "", SamplingParams(max_tokens=30, seed=1, ignore_eos=True)
+        async with aclosing(generate(client, "hello", params)) as deltas:
+            async for delta in deltas:
+                found += delta.text
+                if len(found) == 5 and not client.health.restarts:
+                    assert client.health.worker
+                    client.health.worker._reader.feed_data(b"\xff" * 100)
+        assert plain("hello", ctx=2048, seed=1, max_tokens=30, ignore_eos=True) == found
+        assert "it sent what cannot be understood" in (client.health.last_exit or "")
+
+
+async def test_a_bug_of_ours_does_not_leave_a_daemon_that_waits_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has failed, and whoever minds it sees that."""
+    async with supervised(FAKE) as client:
+        await client.ready()
+
+        async def broken(death: object) -> None:
+            raise ZeroDivisionError("a bug")
+
+        monkeypatch.setattr(client._launcher, "adapt", broken)
+        kill(client)
+        await eventually(lambda: client.health.state == "failed")
+        assert not client.health.healthy
+        with pytest.raises(EdgeinferError, match="a bug"):
+            await client.ready()
