@@ -20,7 +20,8 @@ from edgeinfer.store.lookup import (
     recorded_models,
 )
 from edgeinfer.store.progress import size_text
-from edgeinfer.store.store import Store, StoredModel, model_problem
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel, model_problem
 
 Facts = dict[str, Any]
 

@@ -67,8 +67,8 @@ def mirror(
 def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[str]:
     """What is served to whom, and how the others use it."""
     from edgeinfer.server.http.sockets import is_loopback
+    from edgeinfer.store.location import SYSTEM_STORE
     from edgeinfer.store.progress import size_text
-    from edgeinfer.store.store import SYSTEM_STORE
 
     models = store.installed()
     count = f"{len(models)} model{'' if len(models) == 1 else 's'}"

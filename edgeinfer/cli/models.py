@@ -11,7 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from edgeinfer.store.external_stores import ExternalFile
-    from edgeinfer.store.store import Store, StoredModel
+    from edgeinfer.store.store import Store
+    from edgeinfer.store.stored_model import StoredModel
 
 T = TypeVar("T")
 Source = Literal["hf", "ollama", "lmstudio"]
@@ -33,7 +34,7 @@ def ls(
     """
     from edgeinfer.cli import terminal
     from edgeinfer.cli.inventory import available, installed, table
-    from edgeinfer.store.store import SYSTEM_STORE
+    from edgeinfer.store.location import SYSTEM_STORE
 
     store = _store()
     rows = installed(store) + (available(store) if all else [])
@@ -245,7 +246,7 @@ def _add(store: Store, found: ExternalFile, name: str | None, *, alone: bool) ->
     from edgeinfer.cli import terminal
     from edgeinfer.errors import EdgeinferError
     from edgeinfer.store.imports import import_file
-    from edgeinfer.store.store import SYSTEM_STORE
+    from edgeinfer.store.location import SYSTEM_STORE
 
     try:
         stored = _reading(str(found.path), found.size, functools.partial(import_file, store, found, name))

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from edgeinfer.hub.reference import ModelReference
     from edgeinfer.plan import ModelOption
     from edgeinfer.settings import Settings
-    from edgeinfer.store.store import Store, StoredModel
+    from edgeinfer.store.store import Store
+    from edgeinfer.store.stored_model import StoredModel
 
 
 def pull(

@@ -30,7 +30,7 @@ from edgeinfer.doctor.examination import Check
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.site import Site
 from edgeinfer.plan import Plan
-from edgeinfer.store.store import DAEMON_STATE
+from edgeinfer.store.location import DAEMON_STATE
 
 HOUR = 3600.0
 """For reading all models: a card reads 100 GB in less."""

@@ -20,9 +20,10 @@ from edgeinfer.service import discovery as choice
 from edgeinfer.service.manager import ServiceManager, ServiceStatus
 from edgeinfer.service.spec import ServiceSpec
 from edgeinfer.settings import Loaded, Settings
+from edgeinfer.store.location import SYSTEM_STORE, store_root
 from edgeinfer.store.lookup import BUNDLED_MODEL, find_model
 from edgeinfer.store.progress import NullProgress, Progress
-from edgeinfer.store.store import SYSTEM_STORE, Store, store_root
+from edgeinfer.store.store import Store
 
 
 class Site:

@@ -12,7 +12,8 @@ from edgeinfer.doctor.finding import Finding
 from edgeinfer.store.disk import files_below
 from edgeinfer.store.free_space import RESERVED_BYTES
 from edgeinfer.store.progress import NullProgress, Progress, size_text
-from edgeinfer.store.store import Store, StoredModel, model_problem
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel, model_problem
 
 STORE, DISK = "store", "disk"
 

@@ -16,6 +16,7 @@ import msgspec
 
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.gguf.checks import check_alignment, check_metadata, check_type
+from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.ggml_types import TYPES
 from edgeinfer.gguf.reader import ARRAY, FetchRange, HeaderReader, Value
 
@@ -74,6 +75,12 @@ class Header(msgspec.Struct, frozen=True):
     def vocabulary(self) -> int | None:
         """The number of tokens."""
         return self.lengths.get(TOKENS) or self.number("vocab_size")
+
+    @property
+    def file_type(self) -> str | None:
+        """The quantization by general.file_type, such as "Q4_K_M"; None if it is missing or unknown."""
+        number = self.metadata.get("general.file_type")
+        return FILE_TYPES.get(number) if type(number) is int else None
 
     @property
     def weight_bytes(self) -> int:

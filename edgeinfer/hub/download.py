@@ -19,7 +19,8 @@ from edgeinfer.hub.retries import MAX_LISTING_ATTEMPTS, RetryableError, RetrySta
 from edgeinfer.hub.transfer import FileContent, Transfer
 from edgeinfer.store.file_name import SPLIT, name_from_file
 from edgeinfer.store.progress import NullProgress, Progress, size_text
-from edgeinfer.store.store import Store, StoredModel
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel
 
 MAX_LOCK_WAIT = 24 * 3600.0
 

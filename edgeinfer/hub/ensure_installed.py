@@ -19,7 +19,8 @@ from edgeinfer.store.file_name import name_from_file
 from edgeinfer.store.free_space import check_free_space
 from edgeinfer.store.progress import NullProgress, Progress, size_text
 from edgeinfer.store.quantize import LOSSY, can_make, check_memory, quantize, source_for
-from edgeinfer.store.store import Store, StoredModel
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel
 
 
 def available_files(wanted: ModelReference, *, hub: Endpoint | None = None) -> list[RemoteFile]:

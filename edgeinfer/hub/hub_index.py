@@ -11,10 +11,10 @@ from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNot
 from edgeinfer.hub.endpoint import Endpoint, hub_endpoint
 from edgeinfer.hub.retries import MAX_LISTING_ATTEMPTS, RetryState
 from edgeinfer.store.catalogue import ModelSpec, QuantFile
-from edgeinfer.store.disk import decode_json
 from edgeinfer.store.file_name import NO_MODEL, SPLIT, quant_label
 from edgeinfer.store.names import file_problem
 from edgeinfer.store.progress import NullProgress
+from edgeinfer.store.untrusted_json import decode_json
 
 
 class RemoteFile(msgspec.Struct, frozen=True):

@@ -25,8 +25,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.hub import repo_index as served
 from edgeinfer.hub.repo_index import Commits, RepoFiles
-from edgeinfer.store.disk import decode_json
 from edgeinfer.store.store import Store
+from edgeinfer.store.untrusted_json import decode_json
 
 MAIN = "main"
 MAX_BODY_BYTES = 1 << 16

@@ -146,7 +146,7 @@ class Transfer:
     def _unwritable(self, error: OSError) -> Exception:
         left, kept = self._content.size - self._have, self._have
         if error.errno == errno.ENOSPC:
-            return disk_full_error(self._partial.parent, left, kept=kept)
+            return disk_full_error(self._partial.parent, left, received=kept)
         if error.errno in (errno.EDQUOT, errno.EFBIG):
             hint = f"the {size_text(kept)} that came are kept, and the same command goes on from there"
             why = f"{error.strerror}: {size_text(left)} more are to be written to {self._partial}"

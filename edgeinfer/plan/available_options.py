@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.plan.model_option import ModelOption
 from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec
@@ -65,8 +64,7 @@ def _of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[ModelOption
 
 def kind(header: Header) -> str:
     """What a file's quantization is called: by its own word, else as most of its weights are."""
-    own = header.metadata.get("general.file_type")
-    if type(own) is int and own in FILE_TYPES:
-        return FILE_TYPES[own]
+    if header.file_type:
+        return header.file_type
     sizes = header.by_type()
     return max(sizes, key=lambda name: sizes[name], default="")

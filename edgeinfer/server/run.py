@@ -47,7 +47,8 @@ from edgeinfer.server.reload import Reloader
 from edgeinfer.server.state import Choices, Daemon
 from edgeinfer.server.watchdog import watchdog
 from edgeinfer.settings import Loaded, Settings
-from edgeinfer.store.store import DAEMON_STATE, Store
+from edgeinfer.store.location import DAEMON_STATE
+from edgeinfer.store.store import Store
 
 WRONG_SETTINGS = 2
 """Exit status of a daemon whose settings are at fault. Starting it again would not help."""

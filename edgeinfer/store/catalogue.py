@@ -1,7 +1,7 @@
-"""The catalogue: what `models.toml` says of each model that edgeinfer knows by name.
+"""Reads the catalogue of the models that edgeinfer knows by name: `models.toml`.
 
-The packaged file comes first; `/etc/edgeinfer/models.toml` and `$XDG_CONFIG_HOME/edgeinfer/models.toml` add to
-it, and replace entries of the same name.
+The packaged file comes first. `/etc/edgeinfer/models.toml` and `$XDG_CONFIG_HOME/edgeinfer/models.toml` add
+entries to it, and replace those of the same name.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Count = Annotated[int, Meta(ge=1, le=1 << 40)]
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the memory arithmetic needs of a model.
+    """Gives the dimensions of a model, from which its memory can be computed.
 
     Attributes:
-        arch: architecture, as GGUF calls it.
-        kv_heads: of each layer; a list where layers differ, 0 for one without attention.
+        arch: architecture, as GGUF names it.
+        kv_heads: per layer; a list if layers differ, with 0 for layers without attention.
         feed_forward: width of the feed-forward network's hidden layer.
-        vocabulary: tokens.
+        vocabulary: number of tokens.
         tied: the output matrix is the token embedding.
-        window: tokens that a layer with a sliding window sees.
+        window: tokens seen by a layer with a sliding window.
     """
 
     arch: str
@@ -50,12 +50,12 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QuantFile(msgspec.Struct, frozen=True):
-    """A published file.
+    """A published file of a model.
 
     Attributes:
-        file: its path in the repository, or a glob pattern.
-        size: bytes; None where that is not known.
-        pure: all its matrices have the one type, where the quantizer gives some more bits by default.
+        file: path in the repository, or a glob pattern.
+        size: in bytes; None if unknown.
+        pure: all matrices have the same type; by default the quantizer gives some of them more bits.
     """
 
     quant: str
@@ -71,11 +71,11 @@ class ModelSpec(msgspec.Struct, frozen=True):
     """An entry of the catalogue.
 
     Attributes:
-        context: tokens it was trained for.
-        tool_format: how it writes tool calls, where its template does not show it.
-        parameters: their number.
-        smaller: name of the model to take where this one does not fit.
-        file: path within the package, of the bundled model alone.
+        context: tokens that the model was trained for.
+        tool_format: how it writes tool calls, if its template does not show that.
+        parameters: number of parameters.
+        smaller: name of the model to use if this one does not fit.
+        file: path within the package; only the bundled model has one.
     """
 
     description: str
@@ -91,12 +91,12 @@ class ModelSpec(msgspec.Struct, frozen=True):
     file: str | None = None
 
     def quant(self, name: str) -> QuantFile | None:
-        """The file of a quantization, None where none is published."""
+        """Return the file of a quantization; None if none is published."""
         return next((file for file in self.files if file.quant == name.upper()), None)
 
 
 class _CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As it stands in the file."""
+    """A model's table in the file."""
 
     description: Annotated[str, Meta(min_length=1, max_length=500)]
     licence: str
@@ -114,6 +114,8 @@ class _CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _CatalogueFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A quantization's table in the file."""
+
     file: str
     size: Count | None = None
     sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
@@ -123,15 +125,15 @@ class _CatalogueFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def catalogue(environ: Mapping[str, str] = os.environ) -> dict[str, ModelSpec]:
-    """Name -> entry.
+    """Return all entries by name.
 
     Raises:
-        SettingsError: a broken file; it names the line and the key.
+        SettingsError: a file is broken; the message has the line and the key.
     """
     candidates = (PACKAGE_DIR / "data" / "models.toml", PACKAGE_DIR.parent / "models.toml")
-    own = next(p for p in candidates if p.is_file())
+    packaged = next(p for p in candidates if p.is_file())
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config")
-    known = read_catalogue(own, {}, bundled=True)
+    known = read_catalogue(packaged, {}, bundled=True)
     for path in (SYSTEM_CATALOGUE, home / "edgeinfer" / "models.toml"):
         if path.is_file():
             known |= read_catalogue(path, known)
@@ -139,43 +141,41 @@ def catalogue(environ: Mapping[str, str] = os.environ) -> dict[str, ModelSpec]:
 
 
 def resolve_spec(name: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ModelSpec]:
-    """The entry of that name or alias, in any case, with its name.
+    """Find the entry with that name or alias, in any case; return its name and the entry.
 
     Raises:
-        ModelNotFound: there is none; its hint is the nearest name.
+        ModelNotFound: there is none; the hint is the most similar name.
     """
     known = catalogue(environ)
     names = {alias.lower(): model for model, spec in known.items() for alias in spec.aliases}
     names |= {model.lower(): model for model in known}
-    found = names.get(name.lower())
-    if found is None:
-        raise ModelNotFound(
-            f"no model {name!r} is known", param="model", hint=nearest_hint(name, known, names)
-        )
-    return found, known[found]
+    model = names.get(name.lower())
+    if model is None:
+        raise ModelNotFound(f"no such model: {name!r}", param="model", hint=nearest_hint(name, known, names))
+    return model, known[model]
 
 
 def read_catalogue(
     path: Path, others: Mapping[str, ModelSpec], *, bundled: bool = False
 ) -> dict[str, ModelSpec]:
-    """The entries of one file, which may name `others`; the packaged one has the bundled model.
+    """Return the entries of one file, which may refer to `others`; only the packaged one has the bundled model.
 
     Raises:
-        SettingsError: as `catalogue`.
+        SettingsError: as for `catalogue`.
     """
     document = TomlDocument(path)
-    found = {name: _spec(document, name, table, bundled) for name, table in document.tables.items()}
+    specs = {name: _spec(document, name, table, bundled) for name, table in document.tables.items()}
     names: dict[str, str] = {}
-    for name, spec in found.items():
-        for one in (name, *spec.aliases):
-            if problem := name_problem(one):
-                raise document.error((name,), f"{one!r} is no name", f"a name is {problem}")
-            if (other := names.setdefault(one.lower(), name)) != name:
-                raise document.error((name,), f"{one!r} names {other!r} too")
-    known = {**others, **found}
-    for name in found:
+    for name, spec in specs.items():
+        for alias in (name, *spec.aliases):
+            if problem := name_problem(alias):
+                raise document.error((name,), f"{alias!r} is not a valid name", problem)
+            if (other := names.setdefault(alias.lower(), name)) != name:
+                raise document.error((name,), f"{alias!r} is a name of {other!r} too")
+    known = {**others, **specs}
+    for name in specs:
         _check_smaller(document, name, known)
-    return found
+    return specs
 
 
 def _spec(document: TomlDocument, name: str, table: object, bundled: bool) -> ModelSpec:
@@ -183,12 +183,14 @@ def _spec(document: TomlDocument, name: str, table: object, bundled: bool) -> Mo
     if (entry.file is None) == (not entry.files):
         raise document.error((name,), "files missing")
     if entry.file is not None and not bundled:
-        hint = "for a file that is here already: edgeinfer models import FILE"
-        raise document.error((name, "file"), "only the bundled model has one", hint)
-    files = [_file(document, (name, "files", quant), of, entry) for quant, of in entry.files.items()]
+        hint = "to use a file on this machine: edgeinfer models import FILE"
+        raise document.error((name, "file"), "only the bundled model can have this key", hint)
+    files = [_file(document, (name, "files", quant), table, entry) for quant, table in entry.files.items()]
     shape = None if entry.shape is None else document.struct(Shape, entry.shape, (name, "shape"))
     if shape and isinstance(shape.kv_heads, list) and len(shape.kv_heads) != shape.layers:
-        raise document.error((name, "shape"), f"kv_heads has {len(shape.kv_heads)} layers of {shape.layers}")
+        raise document.error(
+            (name, "shape"), f"kv_heads has {len(shape.kv_heads)} entries for {shape.layers} layers"
+        )
     return ModelSpec(
         description=entry.description,
         licence=entry.licence,
@@ -205,13 +207,13 @@ def _spec(document: TomlDocument, name: str, table: object, bundled: bool) -> Mo
 
 
 def _file(document: TomlDocument, keys: tuple[str, ...], table: object, entry: _CatalogueEntry) -> QuantFile:
-    found = document.struct(_CatalogueFile, table, keys)
-    repo, revision = found.repo or entry.repo, found.revision or entry.revision
+    file = document.struct(_CatalogueFile, table, keys)
+    repo, revision = file.repo or entry.repo, file.revision or entry.revision
     if repo is None:
-        raise document.error(keys, "repo missing", "give the model a repo, or each of its files")
-    gguf = None if found.file.lower().endswith(".gguf") else "the file is a .gguf"
+        raise document.error(keys, "repo missing", "set repo for the model, or for each of its files")
+    gguf = None if file.file.lower().endswith(".gguf") else "the file name must end in .gguf"
     problems = {
-        "file": file_problem(found.file, pattern=True) or gguf,
+        "file": file_problem(file.file, pattern=True) or gguf,
         "repo": repo_problem(repo),
         "revision": revision_problem(revision),
     }
@@ -220,16 +222,18 @@ def _file(document: TomlDocument, keys: tuple[str, ...], table: object, entry: _
             raise document.error((*keys, key), "not allowed", problem)
     quant = keys[-1].upper()
     if name_problem(quant):
-        raise document.error(keys, f"{keys[-1]!r} is no quantization", "such as Q4_K_M")
-    return QuantFile(quant, repo, found.file, found.size, revision, found.sha256, found.pure)
+        raise document.error(keys, f"{keys[-1]!r} is not a quantization", "for example: Q4_K_M")
+    return QuantFile(quant, repo, file.file, file.size, revision, file.sha256, file.pure)
 
 
 def _check_smaller(document: TomlDocument, name: str, known: Mapping[str, ModelSpec]) -> None:
-    """What is smaller is known, and does not lead back to the model."""
-    way = [name]
-    while (smaller := known[way[-1]].smaller) is not None:
+    """Check that the chain of smaller models exists, and does not lead back to the model."""
+    chain = [name]
+    while (smaller := known[chain[-1]].smaller) is not None:
         if smaller not in known:
-            raise document.error((name, "smaller"), f"no model {smaller!r}", nearest_hint(smaller, known))
-        if smaller in way:
-            raise document.error((name, "smaller"), f"goes round: {' -> '.join((*way, smaller))}")
-        way.append(smaller)
+            raise document.error(
+                (name, "smaller"), f"no such model: {smaller!r}", nearest_hint(smaller, known)
+            )
+        if smaller in chain:
+            raise document.error((name, "smaller"), f"is circular: {' -> '.join((*chain, smaller))}")
+        chain.append(smaller)

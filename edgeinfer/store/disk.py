@@ -1,4 +1,4 @@
-"""Files that outlast a power cut, locks that end with their process, and what goes wrong with either as our errors."""
+"""Writes files that survive a power cut, and holds locks that end with their process."""
 
 from __future__ import annotations
 
@@ -10,31 +10,27 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO, TypeVar
-
-import msgspec
+from typing import TextIO
 
 from edgeinfer.errors import StoreBusy, StoreError
 
 CHUNK = 1 << 20
 
-T = TypeVar("T")
-
 
 def fsync_path(path: Path) -> None:
-    """Have what was written to a file, or renamed in a directory, survive a power cut."""
+    """Make what was written to a file, or renamed in a directory, survive a power cut."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     except OSError as e:
-        if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # of a directory on some network file systems
+        if e.errno not in (errno.EINVAL, errno.ENOTSUP):  # directories on some network file systems
             raise
     finally:
         os.close(fd)
 
 
 def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
-    """The sha256 of a file, in hex. `progress` is told of every piece how many bytes it had."""
+    """Return the sha256 of a file in hex; `progress` is called with the size of each piece read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(CHUNK):
@@ -44,25 +40,13 @@ def sha256_of(path: Path, progress: Callable[[int], None] | None = None) -> str:
     return digest.hexdigest()
 
 
-def decode_json(data: bytes, kind: type[T]) -> T:
-    """What a file or a client says in JSON, as `kind`.
-
-    Raises:
-        ValueError: it is no JSON, or something else.
-    """
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (ValueError, RecursionError) as e:
-        raise ValueError(str(e)) from e
-
-
 def files_below(directory: Path) -> list[Path]:
-    """All files below it, links included, which are not followed. None where there is no such directory."""
+    """List all files below a directory, including links, without following them; empty if there is none."""
     return [Path(top) / name for top, _, names in os.walk(directory) for name in names]
 
 
 def remove_empty(directory: Path, top: Path) -> None:
-    """Remove `directory` and those above it, as long as they are empty and below `top`."""
+    """Remove `directory` and its parents as long as they are empty and below `top`."""
     with contextlib.suppress(OSError):
         while directory != top and directory.is_relative_to(top):
             directory.rmdir()
@@ -70,7 +54,7 @@ def remove_empty(directory: Path, top: Path) -> None:
 
 
 def remove_empty_below(top: Path, before: float) -> None:
-    """Remove the empty directories below `top` that were last changed before that time."""
+    """Remove the empty directories below `top` that were last changed before the time `before`."""
     for directory, _, _ in os.walk(top, topdown=False):
         with contextlib.suppress(OSError):
             if Path(directory).lstat().st_mtime < before and Path(directory) != top:
@@ -79,10 +63,10 @@ def remove_empty_below(top: Path, before: float) -> None:
 
 @contextlib.contextmanager
 def file_lock(path: Path, what: str, wait: float) -> Iterator[None]:
-    """Hold the lock file at `path`, which no other process nor thread does at the same time.
+    """Hold the lock file at `path` against all other processes and threads.
 
     Raises:
-        StoreBusy: another still held it after `wait` seconds.
+        StoreBusy: it was still held elsewhere after `wait` seconds.
     """
     with as_store_errors(str(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +91,7 @@ def file_lock(path: Path, what: str, wait: float) -> Iterator[None]:
 def _busy(file: TextIO, what: str) -> StoreBusy:
     file.seek(0)
     holder = file.read(20).strip()
-    hint = f"wait for it, or end it: kill {holder}" if holder.isdigit() else "try again"
+    hint = f"wait for it, or stop it: kill {holder}" if holder.isdigit() else "try again"
     return StoreBusy(f"process {holder or '?'} is busy with {what}", hint=hint)
 
 
@@ -121,11 +105,11 @@ def _lock(fd: int) -> bool:
 
 @contextlib.contextmanager
 def as_store_errors(what: str) -> Iterator[None]:
-    """What the system refuses, as a StoreError."""
+    """Turn OSError into StoreError."""
     try:
         yield
     except OSError as e:
         hint = None
         if isinstance(e, PermissionError):
-            hint = "run it as the store's owner (sudo), or set EDGEINFER_STORE to a directory of your own"
+            hint = "run this as the store's owner (sudo), or set EDGEINFER_STORE to a directory of your own"
         raise StoreError(f"{what}: {e.strerror or e}", param="store", hint=hint) from e

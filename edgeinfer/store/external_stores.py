@@ -1,6 +1,6 @@
-"""Where other programs keep their models: the Hugging Face cache, Ollama's store, LM Studio's.
+"""Finds models in the stores of other programs: the Hugging Face cache, Ollama and LM Studio.
 
-What stands in theirs is data of unknown origin: names and hashes are checked before they become paths.
+Their data is not trusted: names and hashes are checked before they become paths.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Literal, TypeVar
 import msgspec
 
 from edgeinfer.gguf.file_types import FILE_TYPES
-from edgeinfer.store.disk import decode_json, files_below
+from edgeinfer.store.disk import files_below
 from edgeinfer.store.file_name import is_model_file, name_from_file, quant_from_file
 from edgeinfer.store.names import repo_problem
+from edgeinfer.store.untrusted_json import decode_json
 
 Source = Literal["hf", "ollama", "lmstudio", "file"]
 
@@ -33,11 +34,11 @@ class ExternalFile(msgspec.Struct, frozen=True):
     """A model file of another program.
 
     Attributes:
-        name: what it would be called here.
-        quant: None where only its header tells.
-        sha256: as that program says; None where it does not.
-        repo: on the hub, where that is known.
-        revision: commit; the Hugging Face cache alone has it.
+        name: the name that it would have in our store.
+        quant: None if only its header tells.
+        sha256: as that program recorded it; None if it did not.
+        repo: on the hub, if known.
+        revision: commit; known for files of the Hugging Face cache only.
         file: path in the repository.
     """
 
@@ -53,7 +54,7 @@ class ExternalFile(msgspec.Struct, frozen=True):
 
 
 def hugging_face_cache(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
-    """models--OWNER--REPO/snapshots/COMMIT/FILE, a link to blobs/SHA256."""
+    """Find models--OWNER--REPO/snapshots/COMMIT/FILE, which link to blobs/SHA256."""
     for repo_dir in _children(_hub_cache(environ)):
         kind, _, folder = repo_dir.name.partition("--")
         repo = folder.replace("--", "/")
@@ -71,25 +72,25 @@ def hugging_face_cache(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
 
 
 def _hub_cache(environ: Mapping[str, str]) -> Path:
-    """As huggingface_hub looks for it."""
-    if named := environ.get("HF_HUB_CACHE"):
-        return Path(named).expanduser()
+    """Locate the cache as huggingface_hub does."""
+    if configured := environ.get("HF_HUB_CACHE"):
+        return Path(configured).expanduser()
     cache = Path(environ.get("XDG_CACHE_HOME") or _home(environ) / ".cache")
     return Path(environ.get("HF_HOME") or cache / "huggingface").expanduser() / "hub"
 
 
 def _snapshots(repo_dir: Path) -> list[Path]:
-    """The repository's commits, that of its main branch first."""
+    """List the directories of a repository's commits, that of its main branch first."""
     try:
         main = (repo_dir / "refs" / "main").read_text(errors="replace").strip()
     except OSError:
         main = ""
-    found = [path for path in _children(repo_dir / "snapshots") if COMMIT.fullmatch(path.name)]
-    return sorted(found, key=lambda path: path.name != main)
+    snapshots = [path for path in _children(repo_dir / "snapshots") if COMMIT.fullmatch(path.name)]
+    return sorted(snapshots, key=lambda path: path.name != main)
 
 
 def _sha256_of_link(path: Path) -> str | None:
-    """The blob of a large file is called as the hash of its content."""
+    """Return the hash of a large file, which is the name of its blob."""
     if not path.is_symlink():
         return None
     blob = path.readlink()
@@ -111,24 +112,28 @@ class _OllamaConfig(msgspec.Struct):
 
 
 def ollama_store(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
-    """manifests/HOST/OWNER/MODEL/TAG, JSON that names blobs/sha256-DIGEST."""
-    named = environ.get("OLLAMA_MODELS")
+    """Find manifests/HOST/OWNER/MODEL/TAG, JSON files that name blobs/sha256-DIGEST."""
+    configured = environ.get("OLLAMA_MODELS")
     seen: set[Path] = set()
-    for root in (Path(named or "/nowhere").expanduser(), _home(environ) / ".ollama/models", OLLAMA_SERVICE):
+    for root in (
+        Path(configured or "/nowhere").expanduser(),
+        _home(environ) / ".ollama/models",
+        OLLAMA_SERVICE,
+    ):
         for path in sorted(files_below(root / "manifests")):
             manifest = _json(path, _OllamaManifest)
-            place = path.relative_to(root / "manifests").parts
+            parts = path.relative_to(root / "manifests").parts
             layers = [layer for layer in manifest.layers if layer.kind == MODEL_LAYER] if manifest else []
-            if manifest is None or len(place) != 4 or len(layers) != 1:
+            if manifest is None or len(parts) != 4 or len(layers) != 1:
                 continue
             blob = _blob(root, layers[0])
-            if blob and _begins_as_gguf(blob) and (size := _size(blob)) and blob.resolve() not in seen:
+            if blob and _has_gguf_magic(blob) and (size := _size(blob)) and blob.resolve() not in seen:
                 seen.add(blob.resolve())
-                yield _of_ollama(blob, size, place, _quant_of_config(root, manifest.config))
+                yield _ollama_file(blob, size, parts, _config_quant(root, manifest.config))
 
 
-def _of_ollama(blob: Path, size: int, place: tuple[str, ...], quant: str | None) -> ExternalFile:
-    host, owner, model, tag = place
+def _ollama_file(blob: Path, size: int, parts: tuple[str, ...], quant: str | None) -> ExternalFile:
+    host, owner, model, tag = parts
     repo = f"{owner}/{model}" if host in ("hf.co", "huggingface.co") else None
     model = re.sub(r"[-_.]gguf$", "", model, flags=re.I)
     file = f"{model}.gguf" if tag == "latest" else f"{model}-{tag}.gguf"
@@ -143,25 +148,25 @@ def _blob(root: Path, layer: _OllamaLayer) -> Path | None:
     return root / "blobs" / f"sha256-{digest}" if SHA256.fullmatch(digest) else None
 
 
-def _quant_of_config(root: Path, layer: _OllamaLayer | None) -> str | None:
+def _config_quant(root: Path, layer: _OllamaLayer | None) -> str | None:
     path = _blob(root, layer) if layer else None
     config = _json(path, _OllamaConfig) if path else None
     return config.file_type if config and config.file_type in FILE_TYPES.values() else None
 
 
 def lm_studio_store(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
-    """OWNER/REPO/FILE, without the commit."""
+    """Find OWNER/REPO/FILE; the commit is not known."""
     home = _home(environ)
     for root in (home / ".lmstudio/models", home / ".cache/lm-studio/models"):
         for path in files_below(root):
-            place = path.relative_to(root).parts
+            parts = path.relative_to(root).parts
             if is_model_file(path.name) and (size := _size(path)):
-                repo = "/".join(place[:2]) if len(place) == 3 else None
+                repo = "/".join(parts[:2]) if len(parts) == 3 else None
                 name, quant = name_from_file(path.name, repo), quant_from_file(path.name)
                 yield ExternalFile("lmstudio", path, name, size, quant, None, repo, None, path.name)
 
 
-def _begins_as_gguf(path: Path) -> bool:
+def _has_gguf_magic(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(4) == b"GGUF"
@@ -170,7 +175,7 @@ def _begins_as_gguf(path: Path) -> bool:
 
 
 def _json(path: Path, kind: type[T]) -> T | None:
-    """What a small JSON file holds, None where that is something else."""
+    """Read a small JSON file; None if it is not of that kind."""
     try:
         with path.open("rb") as file:
             return decode_json(file.read(MAX_JSON_BYTES), kind)
@@ -179,12 +184,12 @@ def _json(path: Path, kind: type[T]) -> T | None:
 
 
 def _size(path: Path) -> int:
-    """Of a file; 0 where there is none."""
+    """Return the size of a file; 0 if there is none."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
 def _children(directory: Path) -> list[Path]:

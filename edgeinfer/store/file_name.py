@@ -1,4 +1,4 @@
-"""What a model file's name says: what the model may be called, its quantization, and whether it is one at all."""
+"""Derives a model's name and quantization from the name of its file."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ QUANT = re.compile(
 )
 SPLIT = re.compile(r"-\d{5}-of-(\d{5})\.gguf$", re.I)
 NO_MODEL = re.compile(r"(?:^|[-_./])(?:mmproj|imatrix)[-_.]", re.I)
-"""Vision projectors and importance matrices, which are GGUF files too."""
+"""Matches vision projectors and importance matrices, which are GGUF files but not models."""
 
 MAX_NAME_LENGTH = 80
 NAMELESS = re.compile(r"(ggml-)?model|sha256-[0-9a-f]+|[0-9a-f]{32,}|gguf")
-"""Names that say nothing of the model."""
+"""Matches names that say nothing about the model."""
 
 
 def is_model_file(file: str) -> bool:
-    """Whether `file` is called like a model, and a whole one: no part of one, no projector."""
+    """Tell whether `file` is named like a complete model: not a part of one, not a projector."""
     return (
         file.lower().endswith(".gguf")
         and file.isprintable()
@@ -28,17 +28,18 @@ def is_model_file(file: str) -> bool:
 
 
 def quant_label(file: str) -> str:
-    """The quantization that a file's name ends in, such as "Q4_K_M"; "GGUF" where it has none."""
-    found = QUANT.search(file)
-    return found[1].upper().replace("FP16", "F16") if found else "GGUF"
+    """Return the quantization that a file's name ends in, such as "Q4_K_M"; "GGUF" if it has none."""
+    match = QUANT.search(file)
+    return match[1].upper().replace("FP16", "F16") if match else "GGUF"
 
 
 def quant_from_file(file: str) -> str | None:
+    """Return the quantization that a file's name ends in; None if it has none."""
     return quant_label(file) if QUANT.search(file) else None
 
 
 def name_from_file(file: str, repo: str | None = None) -> str:
-    """A name made of a file's, without its quantization; of its repository's where that says nothing."""
+    """Make a model's name from a file's, or from its repository's if the file's says nothing."""
     stem = re.sub(r"\.gguf$", "", file, flags=re.I)
     name = slug(QUANT.sub("", f"{stem}.gguf").removesuffix(".gguf"))
     if repo and NAMELESS.fullmatch(name):
@@ -47,7 +48,7 @@ def name_from_file(file: str, repo: str | None = None) -> str:
 
 
 def slug(text: str) -> str:
-    """`text` as a model may be called; "model" where nothing is left of it."""
+    """Turn `text` into a valid name for a model; "model" if nothing is left of it."""
     words = re.sub(r"[^a-z0-9._]+", "-", text.lower())
     name = re.sub(r"[._-]{2,}", "-", words)[:MAX_NAME_LENGTH].strip("._-")
     return "model" if name_problem(name) else name

@@ -1,4 +1,4 @@
-"""Which model a name means: an installed one, the bundled one, a GGUF file, or the fake."""
+"""Finds the model that a name stands for: an installed one, the bundled one, a GGUF file, or the fake."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from edgeinfer.errors import ModelLoadFailed, ModelNotFound
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.inference.fake_model import FAKE_MODEL, is_fake_model
 from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec
-from edgeinfer.store.store import Store, StoredModel, model_problem, store_root
+from edgeinfer.store.location import store_root
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel, model_problem
 from edgeinfer.store.toml_document import nearest_hint
 
 BUNDLED_MODEL = "edgeinfer-nano"
 
 
 class LocalModel(msgspec.Struct, frozen=True):
-    """A model that can be served. `header` is None for the fake, `quant` for all but installed ones."""
+    """A model that can be served; the fake has no `header`, and only installed models have a `quant`."""
 
     name: str
     path: str
@@ -27,14 +29,14 @@ class LocalModel(msgspec.Struct, frozen=True):
 
 
 def find_model(name: str | None, store: Store | None = None) -> LocalModel:
-    """The model that `name` means.
+    """Return the model that `name` stands for.
 
-    NAME or NAME:QUANT of an installed one, in any case, or an alias of the catalogue; the bundled one; a GGUF
-    file's path; "fake". None is the chat model that was installed last, else the bundled one.
+    `name` may be NAME or NAME:QUANT of an installed model, in any case, or an alias of the catalogue; the bundled
+    model; the path of a GGUF file; or "fake". None stands for the chat model installed last, else the bundled one.
 
     Raises:
-        ModelNotFound: nothing here has that name; the hint says what has, or how to get it.
-        ModelLoadFailed: the file is no sound GGUF file.
+        ModelNotFound: there is no such model here; the hint has a similar name, or how to get it.
+        ModelLoadFailed: the file is not a valid GGUF file.
     """
     store = store or Store(store_root())
     if not name:
@@ -43,35 +45,35 @@ def find_model(name: str | None, store: Store | None = None) -> LocalModel:
         return LocalModel(FAKE_MODEL, name, None)
     if is_file_reference(name):
         return _file(name)
-    wanted, _, quant = name.partition(":")
-    if stored := installed_model(wanted, quant or None, store):
+    model, _, quant = name.partition(":")
+    if stored := installed_model(model, quant or None, store):
         return _model(stored, catalogue().get(stored.name))
-    if wanted.lower() == BUNDLED_MODEL and not quant:
+    if model.lower() == BUNDLED_MODEL and not quant:
         return _bundled()
     if Path(name).is_file():
         return _file(name)
-    raise _not_here(wanted, quant, store)
+    raise _not_installed(model, quant, store)
 
 
 def is_file_reference(name: str) -> bool:
-    """Whether a file is meant, not a model's name."""
+    """Tell whether `name` is the path of a file rather than the name of a model."""
     return "/" in name or name.lower().endswith(".gguf")
 
 
 def installed_model(name: str, quant: str | None, store: Store) -> StoredModel | None:
-    """The newest model of that name, or of the one that it is an alias for; None where there is none to serve."""
+    """Return the newest servable model with that name or alias; None if there is none."""
     return store.find(name, quant) or store.find(catalogue_name(name), quant)
 
 
 def recorded_models(name: str, store: Store) -> list[StoredModel]:
-    """What is noted under NAME or NAME:QUANT, oldest first, whether it can be served or not."""
-    wanted, _, quant = name.lower().partition(":")
-    names = (wanted, catalogue_name(wanted).lower())
+    """List the models recorded as NAME or NAME:QUANT, oldest first, whether they can be served or not."""
+    model, _, quant = name.lower().partition(":")
+    names = (model, catalogue_name(model).lower())
     return [s for s in store.recorded() if s.name.lower() in names and quant in ("", s.quant.lower())]
 
 
 def catalogue_name(name: str) -> str:
-    """The catalogue's name for a name or an alias; what it does not know stays as it is."""
+    """Return the catalogue's name for a name or an alias; unknown names are returned unchanged."""
     try:
         return resolve_spec(name)[0]
     except ModelNotFound:
@@ -79,8 +81,8 @@ def catalogue_name(name: str) -> str:
 
 
 def model_roles(stored: StoredModel, spec: ModelSpec | None) -> tuple[str, ...]:
-    """What an installed model is for: "chat", "code", "embed"; nothing where neither the catalogue nor its
-    header says.
+    """Return what an installed model is for: "chat", "code", "embed"; empty if neither the catalogue nor its
+    header tells.
     """
     if spec:
         return tuple(spec.roles)
@@ -93,7 +95,7 @@ def model_roles(stored: StoredModel, spec: ModelSpec | None) -> tuple[str, ...]:
 
 
 def header_roles(header: Header) -> tuple[str, ...]:
-    """What a header shows of that."""
+    """Return the roles that a header shows."""
     causal = header.metadata.get(f"{header.architecture}.attention.causal", True)
     if header.number("pooling_type") or not causal:
         return ("embed",)
@@ -127,22 +129,26 @@ def _file(name: str) -> LocalModel:
     return LocalModel(path.stem, str(path.resolve()), read_header(path))
 
 
-def _not_here(name: str, quant: str, store: Store) -> ModelNotFound:
-    """Why not, and what to do about it."""
+def _not_installed(name: str, quant: str, store: Store) -> ModelNotFound:
+    """Explain why there is no such model, and what to do about it."""
     known = catalogue()
-    meant = catalogue_name(name)
+    model = catalogue_name(name)
     for stored in recorded_models(f"{name}:{quant}" if quant else name, store):
         return ModelNotFound(
             f"{stored.name}:{stored.quant} cannot be served: {model_problem(stored)} ({stored.path})",
             param="model",
-            hint=f"edgeinfer models rm {stored.name}:{stored.quant}, and get it again",
+            hint=f"edgeinfer models rm {stored.name}:{stored.quant}, then get it again",
         )
     quants = ", ".join(stored.quant for stored in recorded_models(name, store))
-    if meant in known:
-        asked = f"{meant}:{quant.upper()}" if quant else meant
-        here = f"; of it there is {quants}" if quants else ""
-        return ModelNotFound(f"{asked} is not installed{here}", param="model", hint=f"edgeinfer pull {asked}")
+    if model in known:
+        reference = f"{model}:{quant.upper()}" if quant else model
+        installed = f"; installed: {quants}" if quants else ""
+        return ModelNotFound(
+            f"{reference} is not installed{installed}", param="model", hint=f"edgeinfer pull {reference}"
+        )
     if quants:
-        return ModelNotFound(f"there is no {quant} of {meant} here", param="model", hint=f"take {quants}")
+        return ModelNotFound(
+            f"{model} is not installed as {quant}", param="model", hint=f"installed: {quants}"
+        )
     names = [*dict.fromkeys(stored.name for stored in store.installed()), *known]
-    return ModelNotFound(f"no model {name!r}", param="model", hint=nearest_hint(name, names))
+    return ModelNotFound(f"no such model: {name!r}", param="model", hint=nearest_hint(name, names))

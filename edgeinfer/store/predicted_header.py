@@ -1,4 +1,4 @@
-"""The header that a model's file would have, from its shape: to plan without a network.
+"""Predicts the header of a model's file from its shape in the catalogue, to plan without a network.
 
 The names and shapes of the tensors are those of llama.cpp's converter.
 """
@@ -9,39 +9,41 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
-from edgeinfer.gguf import quant_rules as quantizer
+from edgeinfer.gguf import quant_rules
 from edgeinfer.gguf.ggml_types import row_bytes
 from edgeinfer.gguf.header import ALIGNMENT, Header, Tensor
 from edgeinfer.gguf.reader import Value
 from edgeinfer.store.catalogue import ModelSpec, Shape
 
 VOCABULARY_ENTRY = 40
-"""Bytes of metadata to a token, its merges and all else included; 39 in Qwen2's files."""
+"""Bytes of metadata per token, including merges and everything else; 39 in Qwen2's files."""
 
 CONVOLUTION = 3
-"""Width of LFM2's."""
+"""Width of LFM2's short convolutions."""
 
 Dims = tuple[int, ...]
 
 
 def predicted_header(spec: ModelSpec, quant: str) -> Header | None:
-    """What llama.cpp's quantizer would make of the model; None where the catalogue has no shape to tell from.
+    """Predict what llama.cpp's quantizer makes of the model; None if the catalogue has no shape of it.
 
-    Published files may differ by a few percent: many are made with an importance matrix, or older rules.
+    Published files may differ by a few percent: many were made with an importance matrix, or by older rules.
     """
     shape = spec.shape
-    if shape is None or shape.arch not in LAYERS or quant not in quantizer.BASE_TYPE:
+    if shape is None or shape.arch not in LAYERS or quant not in quant_rules.BASE_TYPE:
         return None
     kv_heads = _kv_heads(shape)
     attention = sum(heads > 0 for heads in kv_heads)
     group = shape.heads // kv_heads[0] if kv_heads[0] else 0
     file = spec.quant(quant)
-    model = quantizer.ModelTraits(shape.layers, attention, group, shape.tied, file is not None and file.pure)
+    model = quant_rules.ModelTraits(
+        shape.layers, attention, group, shape.tied, file is not None and file.pure
+    )
     tensors = []
     counts: Counter[str] = Counter()
     end = _padded(shape.vocabulary * VOCABULARY_ENTRY)
     for prefix, name, dims in _tensors(shape, kv_heads):
-        kind = quantizer.tensor_type(quant, model, name, dims, counts[name])
+        kind = quant_rules.tensor_type(quant, model, name, dims, counts[name])
         counts[name] += 1
         nbytes = row_bytes(kind, dims[0]) * math.prod(dims[1:])
         tensors.append(Tensor(prefix + name, dims, kind, _padded(end), nbytes))
@@ -51,7 +53,7 @@ def predicted_header(spec: ModelSpec, quant: str) -> Header | None:
 
 
 def expected_size(spec: ModelSpec, quant: str) -> int | None:
-    """Bytes of the file: as the catalogue says, else as predicted."""
+    """Return the bytes of the file as in the catalogue, else as predicted."""
     file = spec.quant(quant)
     if file and file.size:
         return file.size
@@ -68,7 +70,7 @@ def _kv_heads(shape: Shape) -> list[int]:
 
 
 def _metadata(spec: ModelSpec, shape: Shape) -> dict[str, Value]:
-    of_arch: dict[str, Value] = {
+    counts: dict[str, Value] = {
         "block_count": shape.layers,
         "context_length": spec.context,
         "embedding_length": shape.embedding,
@@ -82,12 +84,12 @@ def _metadata(spec: ModelSpec, shape: Shape) -> dict[str, Value]:
         "attention.value_length": shape.head_size,
     }
     if shape.window:
-        of_arch["attention.sliding_window"] = shape.window
-    return {"general.architecture": shape.arch} | {f"{shape.arch}.{k}": v for k, v in of_arch.items()}
+        counts["attention.sliding_window"] = shape.window
+    return {"general.architecture": shape.arch} | {f"{shape.arch}.{k}": v for k, v in counts.items()}
 
 
 def _tensors(shape: Shape, kv_heads: list[int]) -> Iterator[tuple[str, str, Dims]]:
-    """Prefix, name and dimensions of each, those outside of the layers first."""
+    """Yield prefix, name and dimensions of each tensor, those outside the layers first."""
     yield "", "token_embd.weight", (shape.embedding, shape.vocabulary)
     if not shape.tied:
         yield "", "output.weight", (shape.embedding, shape.vocabulary)
@@ -123,7 +125,7 @@ def _gemma3(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
 
 
 def _phi3(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
-    """Query, key and value in one tensor, gate and up in another."""
+    """Phi-3 has query, key and value in one tensor, and gate and up in another."""
     yield "attn_norm.weight", (shape.embedding,)
     yield "attn_qkv.weight", (shape.embedding, (shape.heads + 2 * kv_heads) * shape.head_size)
     yield "attn_output.weight", (shape.heads * shape.head_size, shape.embedding)
@@ -133,7 +135,7 @@ def _phi3(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
 
 
 def _lfm2(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
-    """A layer without KV heads has a short convolution in place of attention."""
+    """In LFM2, a layer without KV heads has a short convolution instead of attention."""
     if kv_heads:
         yield from _qwen3(shape, kv_heads)
         return
@@ -181,4 +183,4 @@ LAYERS = {
     "lfm2": _lfm2,
     "nomic-bert": _nomic_bert,
 }
-"""Architecture -> the tensors of a layer, given its KV heads."""
+"""For each architecture, the tensors of a layer with a given number of KV heads."""

@@ -1,4 +1,4 @@
-"""How far a long job on a file has come, for whoever shows it."""
+"""Reports how far a long job on a file has come."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Told by one job after the other, each from its `begin` to its `end`."""
+    """Shows one job after another, each from its `begin` to its `end`."""
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
-        """A job of `total` bytes starts, of which `done` are behind us already."""
+        """Start a job of `total` bytes, of which `done` are already there."""
 
     def update(self, done: int) -> None:
-        """So many bytes are done; fewer than before where something had to be thrown away."""
+        """Report the bytes done so far; fewer than before if some had to be discarded."""
 
     def message(self, text: str) -> None:
-        """Something happened that a person should know."""
+        """Tell the user about an event."""
 
     def end(self) -> None:
-        """The job is over, well or not."""
+        """End the job, whether it succeeded or not."""
 
 
 class NullProgress:
@@ -38,15 +38,10 @@ class NullProgress:
 
 
 def size_text(size: float) -> str:
-    """Bytes as disks and hubs count them: "1.12 GB", "491 MB"."""
-    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= least:
-            found = size / least
-            return (
-                f"{found:.2f} {unit}"
-                if found < 10
-                else f"{found:.1f} {unit}"
-                if found < 100
-                else f"{found:.0f} {unit}"
-            )
+    """Format bytes as disks and hubs count them: "1.12 GB", "491 MB"."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            amount = size / factor
+            digits = 2 if amount < 10 else 1 if amount < 100 else 0
+            return f"{amount:.{digits}f} {unit}"
     return f"{size:.0f} bytes"

@@ -1,4 +1,4 @@
-"""Make a smaller quantization of a model that is here, where the hub has none."""
+"""Makes a quantization that the hub does not have from a larger one that is installed."""
 
 from __future__ import annotations
 
@@ -18,28 +18,29 @@ from edgeinfer.log import escape
 from edgeinfer.store.disk import sha256_of
 from edgeinfer.store.free_space import check_free_space
 from edgeinfer.store.progress import NullProgress, Progress, size_text
-from edgeinfer.store.store import Store, StoredModel
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel
 
-FILE_TYPES = {
-    "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q3_K_S": 11, "Q3_K_M": 12, "Q3_K_L": 13,
-    "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18, "IQ4_NL": 25, "IQ4_XS": 30,
-}  # fmt: skip
-"""What can be made, with GGUF's number for it. Smaller ones are poor without an importance matrix."""
+QUANTS = (
+    "Q4_0", "Q4_1", "Q8_0", "Q5_0", "Q5_1", "Q3_K_S", "Q3_K_M", "Q3_K_L",
+    "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS",
+)  # fmt: skip
+"""The quantizations that can be made. Smaller ones are poor without an importance matrix."""
 
 FULL_PRECISION = ("BF16", "F16", "F32")
-"""What it is best made of: the weights as they were trained first, the rest by size."""
+"""Sources in order of preference: the weights as they were trained come first."""
 
 LOSSY = "Q8_0"
-"""What it can be made of where there is nothing better; the loss is small beside that of 4 bits."""
+"""The source if there is nothing better; its loss is small compared with that of 4 bits."""
 
 REQUIRED_MEMORY = 200 << 20
-"""Bytes that the process needs: twice what was measured for an output matrix of 150,000 x 1,536."""
+"""Bytes that the process needs: twice the measured use for an output matrix of 150,000 x 1,536."""
 
 POLL_SECONDS = 0.2
 
 
 class HasQuant(Protocol):
-    """A file that could be the source: one in the store, or one that a hub has."""
+    """A file that could be the source: an installed model, or a file of a hub."""
 
     @property
     def quant(self) -> str: ...
@@ -49,22 +50,23 @@ Source = TypeVar("Source", bound=HasQuant)
 
 
 def can_make(quant: str) -> bool:
-    return quant.upper() in FILE_TYPES
+    """Tell whether a quantization can be made here."""
+    return quant.upper() in QUANTS
 
 
-def source_for(quant: str, offered: Iterable[Source], *, requantize: bool = False) -> Source | None:
-    """What to make `quant` of; Q8_0 only if `requantize` allows it. None where nothing will do."""
-    by_quant = {one.quant.upper(): one for one in offered}
+def source_for(quant: str, candidates: Iterable[Source], *, requantize: bool = False) -> Source | None:
+    """Choose the source to make `quant` from; Q8_0 only with `requantize`. None if no candidate will do."""
+    by_quant = {candidate.quant.upper(): candidate for candidate in candidates}
     order = [*FULL_PRECISION, *([LOSSY] if requantize and quant.upper() != LOSSY else [])]
     return next((by_quant[name] for name in order if name in by_quant), None)
 
 
 def check_memory(available: int | None) -> None:
-    """Raises QuantizeFailed where `available` bytes, if that is known, are too few."""
+    """Raise QuantizeFailed if the `available` bytes are known and too few."""
     if available is not None and available < REQUIRED_MEMORY:
         raise QuantizeFailed(
-            f"quantizing takes {size_text(REQUIRED_MEMORY)} of memory, and {size_text(available)} are available",
-            hint="stop what else runs, or quantize on another machine and: edgeinfer models import FILE",
+            f"quantizing needs {size_text(REQUIRED_MEMORY)} of memory, but only {size_text(available)} are available",
+            hint="stop other programs, or quantize on another machine and run: edgeinfer models import FILE",
         )
 
 
@@ -77,30 +79,30 @@ def quantize(
     requantize: bool = False,
     available: int | None = None,
 ) -> StoredModel:
-    """Make `quant` of the file of `source`, which stays, as a model of the same name.
+    """Make `quant` from the file of `source`, which stays, and install it under the same name.
 
-    `available`: bytes of memory, None where it is not known. `requantize`: the source may be quantized
+    `available` is the free memory in bytes, None if unknown. With `requantize`, the source may be quantized
     itself, at some cost in quality.
 
     Raises:
-        InvalidRequest: that can't be made of it.
-        DiskFull, StoreBusy, StoreError: as they say.
-        QuantizeFailed: too little memory, or llama.cpp failed.
+        InvalidRequest: it cannot be made from that source.
+        DiskFull, StoreBusy, StoreError: see there.
+        QuantizeFailed: there is too little memory, or llama.cpp failed.
     """
     quant, progress = quant.upper(), progress or NullProgress()
     if not can_make(quant):
         raise InvalidRequest(
-            f"{quant} can't be made here", param="quant", hint=f"what can: {', '.join(FILE_TYPES)}"
+            f"{quant} cannot be made here", param="quant", hint=f"one of: {', '.join(QUANTS)}"
         )
     if source_for(quant, [source], requantize=requantize) is None:
-        hint = "--requantize does it all the same" if source.quant == LOSSY else None
+        hint = "--requantize makes it anyway" if source.quant == LOSSY else None
         raise InvalidRequest(
-            f"{quant} of {source.name}:{source.quant} would be poorer than one made of F16",
+            f"{quant} made from {source.name}:{source.quant} would be of lower quality than one made from F16",
             param="quant",
             hint=hint,
         )
     check_memory(available)
-    # The source's name stays in the file's: it says what this was made of.
+    # The source's name stays part of the file's, to show what this was made from.
     file = f"quantized/{PurePosixPath(source.file).stem}.{quant}.gguf"
     with store.lock(f"{source.repo}/{file}"):
         target = store.incoming(source.repo, source.revision) / f"{PurePosixPath(file).name}.part"
@@ -110,7 +112,7 @@ def quantize(
             _check(before, read_header(target), quant)
             size, sha256 = target.stat().st_size, sha256_of(target)
         except BaseException:
-            target.unlink(missing_ok=True)  # there is nothing to go on from
+            target.unlink(missing_ok=True)  # it cannot be continued
             raise
         return store.adopt(
             target,
@@ -131,7 +133,7 @@ def quantize(
 def _run(
     source: StoredModel, before: Header, target: Path, quant: str, progress: Progress, requantize: bool
 ) -> None:
-    """Have the process write `target`, and show how the file grows."""
+    """Let the child process write `target`, and show how the file grows."""
     command = [
         sys.executable,
         "-m",
@@ -155,9 +157,9 @@ def _run(
             size = process.stdout.readline().strip()
             if not size.isdigit():
                 raise _failed(process)
-            total = int(size) + before.size - before.weight_bytes  # the header is copied
+            total = int(size) + before.size - before.weight_bytes  # the header is copied unchanged
             check_free_space(target.parent, total)
-            with contextlib.suppress(BrokenPipeError):  # it died: the poll below finds out
+            with contextlib.suppress(BrokenPipeError):  # it died: the poll below will notice
                 process.stdin.write(b"go\n")
             progress.begin(f"{source.name}:{quant}", total)
             try:
@@ -181,19 +183,19 @@ def _size(path: Path) -> int:
 
 
 def _failed(process: subprocess.Popen[bytes]) -> QuantizeFailed:
-    _, words = process.communicate()
+    _, stderr = process.communicate()
     code = process.returncode
-    last = words.decode("utf-8", "replace").strip().rpartition("\n")[2] or "it does not say why"
-    why = f"it was killed by signal {-code}" if code < 0 else last
-    hint = "the system kills what takes too much memory: see dmesg" if code == -9 else None
-    return QuantizeFailed(f"llama.cpp could not quantize it: {escape(why)[:300]}", hint=hint)
+    last_line = stderr.decode("utf-8", "replace").strip().rpartition("\n")[2] or "it gave no reason"
+    reason = f"it was killed by signal {-code}" if code < 0 else last_line
+    hint = "the system kills processes that use too much memory; see: dmesg" if code == -9 else None
+    return QuantizeFailed(f"llama.cpp could not quantize it: {escape(reason)[:300]}", hint=hint)
 
 
-def _check(before: Header, made: Header, quant: str) -> None:
-    """The result has the source's tensors, and says that it is what was asked for."""
-    same = {t.name: t.shape for t in made.tensors} == {t.name: t.shape for t in before.tensors}
-    if not same or made.metadata.get("general.file_type") != FILE_TYPES[quant]:
-        raise QuantizeFailed(f"llama.cpp made something else than {quant}")
+def _check(source: Header, result: Header, quant: str) -> None:
+    """Check that the result has the source's tensors and the right quantization."""
+    same = {t.name: t.shape for t in result.tensors} == {t.name: t.shape for t in source.tensors}
+    if not same or result.file_type != quant:
+        raise QuantizeFailed(f"llama.cpp made something other than {quant}")
 
 
 def _environment() -> dict[str, str]:

@@ -157,7 +157,7 @@ def test_chat_alone_shows_why_its_daemon_did_not_start(tmp_path: Path) -> None:
     assert done.stderr.startswith(
         "error: the daemon for this chat did not start (exit code 3); its log ends with:\n"
     )
-    assert "\n  error: no model 'nonsense'" in done.stderr
+    assert "\n  error: no such model: 'nonsense'" in done.stderr
     assert list(tmp_path.glob("edgeinfer-*")) == []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.store import external_stores as foreign
+from edgeinfer.store import external_stores
 from edgeinfer.store.lookup import BUNDLED_MODEL
 from edgeinfer.store.store import Store
 from tests.support.cli import run, terminal
@@ -20,7 +20,7 @@ R1 = "deepseek-r1-distill-qwen-1.5b"
 @pytest.fixture(autouse=True)
 def nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have models of other programs."""
-    monkeypatch.setattr(foreign, "OLLAMA_SERVICE", Path("/nowhere"))
+    monkeypatch.setattr(external_stores, "OLLAMA_SERVICE", Path("/nowhere"))
     for name in ("OLLAMA_MODELS", "HF_HOME", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -107,7 +107,7 @@ def test_what_is_not_installed_can_be_shown_too(tmp_path: Path) -> None:
     assert ("file", 256) == tuple(found(tmp_path, "show", str(path))[key] for key in ("origin", "context"))
     done = run(tmp_path, "models", "show", "xyzzy")
     assert (1, "") == (done.returncode, done.stdout)
-    assert "no model 'xyzzy'" in done.stderr
+    assert "no such model: 'xyzzy'" in done.stderr
 
 
 def test_a_model_is_removed_in_all_its_quantizations_or_in_one(tmp_path: Path, store: Store) -> None:

@@ -25,7 +25,8 @@ from edgeinfer.errors import (
 from edgeinfer.hub.download import download, remote_header
 from edgeinfer.hub.endpoint import Endpoint
 from edgeinfer.hub.mirror import mirror_app
-from edgeinfer.store.store import Store, StoredModel
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel
 from tests.support.faulty_hub import (
     REPO,
     Answer,

@@ -116,7 +116,8 @@ def test_a_disk_that_is_too_small_is_found_out_before(hub: FaultyHub, tmp_path: 
     with on_small_disk(tmp_path, hub, "66m", "nothing") as process:
         out, err = process.communicate()
     assert out == "1\n"
-    assert "has 69.2 MB free, and 4.41 MB are to be written, with 67.1 MB left to the system" in err
+    assert "error: 4.41 MB are needed in " in err
+    assert "its disk has 69.2 MB free, of which 67.1 MB are reserved for the system" in err
     assert "edgeinfer models rm" in err
     assert hub.file_requests == []
 

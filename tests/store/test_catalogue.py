@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import fields
 
 from edgeinfer.errors import EdgeinferError, ModelNotFound, SettingsError
-from edgeinfer.store import catalogue as spec_module
+from edgeinfer.store import catalogue as catalogue_module
 from edgeinfer.store.catalogue import (
     PACKAGE_DIR,
     ModelSpec,
@@ -32,7 +32,7 @@ files.Q4_K_M = { file = "mine-Q4_K_M.gguf", size = 1000 }
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment whose user has no catalogue yet; nor has the system."""
-    monkeypatch.setattr(spec_module, "SYSTEM_CATALOGUE", tmp_path / "etc" / "models.toml")
+    monkeypatch.setattr(catalogue_module, "SYSTEM_CATALOGUE", tmp_path / "etc" / "models.toml")
     (tmp_path / "etc").mkdir()
     (tmp_path / "edgeinfer").mkdir()
     return {"XDG_CONFIG_HOME": str(tmp_path)}
@@ -151,13 +151,13 @@ def test_a_users_file_adds_models(home: dict[str, str]) -> None:
 def test_a_users_file_replaces_models(home: dict[str, str]) -> None:
     """Whole: nothing of the packaged entry remains. The user's goes before the system's."""
     write(home, MINE.replace("[mine]", "[smollm3-3b]"))
-    (spec_module.SYSTEM_CATALOGUE).write_text(
+    (catalogue_module.SYSTEM_CATALOGUE).write_text(
         MINE.replace("[mine]", "[phi-4-mini]").replace("Mine.", "The system's.")
     )
     known = catalogue(home)
     assert ("Mine.", None) == (known["smollm3-3b"].description, known["smollm3-3b"].shape)
     assert "The system's." == known["phi-4-mini"].description
-    (spec_module.SYSTEM_CATALOGUE).write_text(
+    (catalogue_module.SYSTEM_CATALOGUE).write_text(
         MINE.replace("[mine]", "[smollm3-3b]").replace("Mine.", "The system's.")
     )
     assert "Mine." == catalogue(home)["smollm3-3b"].description
@@ -186,14 +186,14 @@ def test_each_file_may_have_its_own_repository(home: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("change", "line", "told", "hint"),
     [
-        (("context", "contxt"), 5, "mine.contxt: no such key", "did you mean 'context'?"),
+        (("context", "contxt"), 5, "mine.contxt: unknown key", "did you mean 'context'?"),
         (("4096", '"4096"'), 5, "mine.context: Expected `int`", None),
         (("4096", "0"), 5, "mine.context: Expected `int` >= 1", None),
         (('"chat"', '"chatter"'), 6, "mine.roles: Invalid enum value 'chatter'", None),
         (('["chat"]', "[]"), 6, "mine.roles: Expected `array` of length >= 1", None),
         (('licence = "MIT"\n', ""), 2, "mine: licence missing", None),
         (("size = 1000", "size = -1"), 8, "mine.files.Q4_K_M.size: Expected `int` >= 1", None),
-        (("size = 1000", "sha = 1"), 8, "mine.files.Q4_K_M.sha: no such key", "did you mean 'sha256'?"),
+        (("size = 1000", "sha = 1"), 8, "mine.files.Q4_K_M.sha: unknown key", "did you mean 'sha256'?"),
         (("size = 1000", 'sha256 = "abc"'), 8, "mine.files.Q4_K_M.sha256: Expected `str` matching", None),
         (
             ('{ file = "mine-Q4_K_M.gguf", size = 1000 }', '"x.gguf"'),
@@ -201,15 +201,30 @@ def test_each_file_may_have_its_own_repository(home: dict[str, str]) -> None:
             "mine.files.Q4_K_M: is not a table",
             None,
         ),
-        (('repo = "me/mine-GGUF"\n', ""), 7, "repo missing", "give the model a repo, or each of its files"),
-        (("Q4_K_M.gguf", "Q4_K_M.bin"), 8, "Q4_K_M.file: not allowed", "the file is a .gguf"),
-        (("Q4_K_M =", '"Q4 K M" ='), 8, "'Q4 K M' is no quantization", "such as Q4_K_M"),
+        (
+            ('repo = "me/mine-GGUF"\n', ""),
+            7,
+            "repo missing",
+            "set repo for the model, or for each of its files",
+        ),
+        (("Q4_K_M.gguf", "Q4_K_M.bin"), 8, "Q4_K_M.file: not allowed", "the file name must end in .gguf"),
+        (("Q4_K_M =", '"Q4 K M" ='), 8, "'Q4 K M' is not a quantization", "for example: Q4_K_M"),
         (('files.Q4_K_M = { file = "mine-Q4_K_M.gguf", size = 1000 }', ""), 2, "mine: files missing", None),
         (("roles", 'file = "x.gguf"\nroles'), 2, "mine: files missing", None),
-        (("roles", 'smaller = "qwen3-0.6"\nroles'), 6, "no model 'qwen3-0.6'", "did you mean 'qwen3-0.6b'?"),
-        (("roles", 'smaller = "mine"\nroles'), 6, "goes round: mine -> mine", None),
-        (("roles", 'aliases = ["a b"]\nroles'), 2, "'a b' is no name", "a name is letters and digits"),
-        (("[mine]", '["a:b"]'), 2, "'a:b' is no name", "a name is letters and digits"),
+        (
+            ("roles", 'smaller = "qwen3-0.6"\nroles'),
+            6,
+            "no such model: 'qwen3-0.6'",
+            "did you mean 'qwen3-0.6b'?",
+        ),
+        (("roles", 'smaller = "mine"\nroles'), 6, "is circular: mine -> mine", None),
+        (
+            ("roles", 'aliases = ["a b"]\nroles'),
+            2,
+            "'a b' is not a valid name",
+            "a name has letters and digits",
+        ),
+        (("[mine]", '["a:b"]'), 2, "'a:b' is not a valid name", "a name has letters and digits"),
         (("roles", "shape = { layers = 0 }\nroles"), 6, "mine.shape.layers: Expected `int` >= 1", None),
         (("roles", 'shape = { arch = "llama" }\nroles'), 6, "mine.shape: layers, embedding", None),
         (("[mine]", "mine = 5\n[other]"), 2, "mine: is not a table", None),
@@ -233,14 +248,14 @@ def test_two_models_of_one_name_are_refused(home: dict[str, str]) -> None:
     """Whatever the case."""
     other = MINE.replace("[mine]", "[other]") + 'aliases = ["MINE"]'
     error = refused(home, MINE + other)
-    assert "models.toml, line 10: other: 'MINE' names 'mine' too" in error.message
+    assert "models.toml, line 10: other: 'MINE' is a name of 'mine' too" in error.message
 
 
 def test_a_file_of_a_users_model_is_imported_not_listed(home: dict[str, str]) -> None:
     """The key is the bundled model's alone."""
     text = MINE.replace("files.Q4_K_M = { file", "file").replace(", size = 1000 }", "")
     error = refused(home, text)
-    assert "mine.file: only the bundled model has one" in error.message
+    assert "mine.file: only the bundled model can have this key" in error.message
     assert "edgeinfer models import" in (error.hint or "")
 
 

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import hf_hub_download
 
 from edgeinfer.hub.mirror import mirror_app
-from edgeinfer.store import external_stores as foreign
+from edgeinfer.store import external_stores
 from edgeinfer.store.disk import sha256_of
 from edgeinfer.store.imports import find_external_files, import_file
 from edgeinfer.store.lookup import find_model
@@ -25,7 +25,7 @@ R1_REPO = "bartowski/DeepSeek-R1-Distill-Qwen-1.5B-GGUF"
 @pytest.fixture(autouse=True)
 def no_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's own Ollama is not looked at."""
-    monkeypatch.setattr(foreign, "OLLAMA_SERVICE", Path("/nowhere"))
+    monkeypatch.setattr(external_stores, "OLLAMA_SERVICE", Path("/nowhere"))
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def pulled(models: Path, place: str, *, file_type: str = "Q4_K_M", title: str = 
     (models / "blobs" / ("sha256-" + "c" * 64)).write_text(json.dumps(config))
     layers = [
         {"mediaType": "application/vnd.ollama.image.template", "digest": "sha256:" + "e" * 64, "size": 1},
-        {"mediaType": foreign.MODEL_LAYER, "digest": blob.name.replace("-", ":"), "size": 1},
+        {"mediaType": external_stores.MODEL_LAYER, "digest": blob.name.replace("-", ":"), "size": 1},
     ]
     write_manifest(
         models, place, {"schemaVersion": 2, "config": {"digest": "sha256:" + "c" * 64}, "layers": layers}
@@ -196,7 +196,7 @@ def test_ollamas_store_may_be_elsewhere(home: Path, tmp_path: Path) -> None:
 )
 def test_a_digest_that_is_none_leads_nowhere(home: Path, digest: str) -> None:
     """A manifest is somebody else's word."""
-    layers = [{"mediaType": foreign.MODEL_LAYER, "digest": digest}]
+    layers = [{"mediaType": external_stores.MODEL_LAYER, "digest": digest}]
     write_manifest(home / ".ollama/models", "registry.ollama.ai/library/x/latest", {"layers": layers})
     assert [] == find_external_files("ollama", environ(home))
 

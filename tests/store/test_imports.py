@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.errors import ModelLoadFailed, StoreError
-from edgeinfer.store import external_stores as foreign
+from edgeinfer.store import external_stores
 from edgeinfer.store.imports import external_file, import_file
 from edgeinfer.store.store import Store
 from tests.support.models import install, write_model
@@ -16,7 +16,7 @@ from tests.support.models import install, write_model
 @pytest.fixture(autouse=True)
 def no_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's own Ollama is not looked at."""
-    monkeypatch.setattr(foreign, "OLLAMA_SERVICE", Path("/nowhere"))
+    monkeypatch.setattr(external_stores, "OLLAMA_SERVICE", Path("/nowhere"))
 
 
 @pytest.fixture

@@ -85,15 +85,15 @@ def test_a_path_is_a_path(store: Store, tmp_path: Path, monkeypatch: pytest.Monk
     [
         ("r1-1.5b", f"{R1} is not installed", f"edgeinfer pull {R1}"),
         ("r1-1.5b:q8_0", f"{R1}:Q8_0 is not installed", f"edgeinfer pull {R1}:Q8_0"),
-        ("some:q8_0", "there is no q8_0 of some here", "take Q4_0"),
-        ("same", "no model 'same'", "did you mean 'some'?"),
-        ("qwen3-0.8b", "no model 'qwen3-0.8b'", "did you mean 'qwen3-0.6b'?"),
-        ("xyzzy", "no model 'xyzzy'", "some"),
+        ("some:q8_0", "some is not installed as q8_0", "installed: Q4_0"),
+        ("same", "no such model: 'same'", "did you mean 'some'?"),
+        ("qwen3-0.8b", "no such model: 'qwen3-0.8b'", "did you mean 'qwen3-0.6b'?"),
+        ("xyzzy", "no such model: 'xyzzy'", "some"),
         ("/nowhere/x.gguf", "no such file: '/nowhere/x.gguf'", None),
         ("x.gguf", "no such file", None),
         ("../some", "no such file", None),
-        ("some\0", "no model 'some\\x00'", "some"),
-        ("a\nb", "no model 'a\\nb'", "some"),
+        ("some\0", "no such model: 'some\\x00'", "some"),
+        ("a\nb", "no such model: 'a\\nb'", "some"),
     ],
 )
 def test_what_is_not_here_is_told_with_what_to_do(
@@ -111,7 +111,7 @@ def test_what_is_not_here_is_told_with_what_to_do(
 def test_another_quantization_that_is_here_is_named(store: Store) -> None:
     """It may do."""
     install(store, R1)
-    with pytest.raises(ModelNotFound, match="not installed; of it there is Q4_K_M"):
+    with pytest.raises(ModelNotFound, match="not installed; installed: Q4_K_M"):
         find_model(f"{R1}:Q8_0", store)
 
 

@@ -14,7 +14,8 @@ from edgeinfer.errors import InvalidRequest, QuantizeFailed, StoreBusy
 from edgeinfer.gguf.header import read_header
 from edgeinfer.gguf.requantized import requantized
 from edgeinfer.store.quantize import REQUIRED_MEMORY, can_make, check_memory, quantize, source_for
-from edgeinfer.store.store import Store, StoredModel
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel
 from tests.support.f16_model import write_f16_model
 
 REPO, COMMIT = "someone/Tiny-GGUF", "c" * 40
@@ -80,11 +81,11 @@ def test_a_smaller_one_is_made(file: Path, store: Store, quant: str) -> None:
 def test_of_a_coarse_one_only_if_allowed(model_file: Path, store: Store) -> None:
     """Q8_0 loses little, anything else too much."""
     source = imported(store, model_file, "Q8_0")
-    with pytest.raises(InvalidRequest, match="poorer than one made of F16") as error:
+    with pytest.raises(InvalidRequest, match="of lower quality than one made from F16") as error:
         quantize(source, "Q4_0", store)
     assert error.value.hint == "--requantize does it all the same"
     assert read_header(quantize(source, "Q4_0", store, requantize=True).path).by_type()["Q4_0"]
-    with pytest.raises(InvalidRequest, match="poorer"):
+    with pytest.raises(InvalidRequest, match="lower quality"):
         quantize(replace(source, quant="Q4_K_M"), "Q4_0", store, requantize=True)
 
 
@@ -109,7 +110,7 @@ def test_what_it_is_made_of() -> None:
 
 def test_what_cannot_be_made_is_refused(file: Path, store: Store) -> None:
     """With what can."""
-    with pytest.raises(InvalidRequest, match="IQ1_S can't be made here") as error:
+    with pytest.raises(InvalidRequest, match="IQ1_S cannot be made here") as error:
         quantize(imported(store, file), "IQ1_S", store)
     assert error.value.hint
     assert "Q4_K_M" in error.value.hint
@@ -119,7 +120,7 @@ def test_too_little_memory_is_said_before(file: Path, store: Store) -> None:
     """With the numbers; where it is not known, it is tried."""
     check_memory(None)
     check_memory(REQUIRED_MEMORY)
-    with pytest.raises(QuantizeFailed, match=r"takes 210 MB of memory, and 100 MB are available"):
+    with pytest.raises(QuantizeFailed, match=r"needs 210 MB of memory, but only 100 MB are available"):
         quantize(imported(store, file), "Q4_0", store, available=100_000_000)
 
 

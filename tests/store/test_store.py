@@ -15,7 +15,9 @@ import pytest
 
 from edgeinfer.errors import StoreBusy, StoreError
 from edgeinfer.settings import Settings
-from edgeinfer.store.store import Store, model_problem, store_root
+from edgeinfer.store.location import store_root
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import model_problem
 from tests.support.paths import ROOT
 from tests.support.stored import COMMIT, DATA, LATER, REPO, adopt, stored
 
@@ -182,7 +184,7 @@ def test_removing_what_was_replaced_meanwhile_leaves_the_new_one(store: Store) -
     """Somebody else may just have pulled it."""
     old = adopt(store)
     new = adopt(store, revision=LATER)
-    with pytest.raises(StoreError, match="replaced meanwhile"):
+    with pytest.raises(StoreError, match="replaced in the meantime"):
         store.remove(old)
     assert [new] == store.installed()
 

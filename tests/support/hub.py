@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from edgeinfer.hub.endpoint import Endpoint, RetryPolicy
 from edgeinfer.hub.hub_index import RemoteFile, repo_files
-from edgeinfer.store.store import Store, StoredModel
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel
 from tests.support.faulty_hub import REPO, FaultyHub
 
 FILE = "Nano-Q8_0.gguf"

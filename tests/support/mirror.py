@@ -15,7 +15,8 @@ from starlette.types import ASGIApp
 from edgeinfer.cli.mirror import server_config
 from edgeinfer.server.http.sockets import address, bind
 from edgeinfer.settings import Settings
-from edgeinfer.store.store import Store, StoredModel
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel
 
 REPO = "owner/some-GGUF"
 OLD, NEW = "a" * 40, "b" * 40

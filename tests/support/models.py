@@ -9,7 +9,8 @@ import gguf
 import numpy as np
 
 from edgeinfer.store.disk import sha256_of
-from edgeinfer.store.store import Store, StoredModel
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

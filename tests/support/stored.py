@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from edgeinfer.store.store import Store, StoredModel
+from edgeinfer.store.store import Store
+from edgeinfer.store.stored_model import StoredModel
 
 REPO = "owner/some-GGUF"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

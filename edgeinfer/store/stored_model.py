@@ -1,0 +1,52 @@
+"""Describes a model that the store has a record of, and tells whether it can be served."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+Origin = Literal["hub", "import", "quantized"]
+
+
+class StoredModel(msgspec.Struct, frozen=True):
+    """A model in the store.
+
+    Attributes:
+        name: the catalogue's, or one made from the file's.
+        path: absolute.
+        size: in bytes.
+        sha256: of the content, in hex.
+        repo: "OWNER/NAME" on the hub; "local/NAME" for a file of unknown origin.
+        revision: commit, 40 hex digits.
+        file: path within the repository.
+        origin: the file of an "import" lies outside the store.
+        added: seconds since the epoch by the machine's clock; a later model always has a larger value.
+        mtime_ns: of an imported file, at the time of the import.
+        roles: as its header showed them; the catalogue's roles take precedence.
+    """
+
+    name: str
+    quant: str
+    path: Path
+    size: int
+    sha256: str
+    repo: str
+    revision: str
+    file: str
+    origin: Origin
+    added: float = 0.0
+    mtime_ns: int | None = None
+    roles: tuple[str, ...] | None = None
+
+
+def model_problem(stored: StoredModel) -> str | None:
+    """Explain why a model cannot be served, without reading its file; None if it can."""
+    try:
+        status = stored.path.stat() if stored.origin == "import" else stored.path.lstat()
+    except OSError as e:
+        return "its file is missing" if isinstance(e, FileNotFoundError) else f"its file: {e.strerror}"
+    changed = status.st_size != stored.size or stored.mtime_ns not in (None, status.st_mtime_ns)
+    return "its file has changed" if changed or not stat.S_ISREG(status.st_mode) else None
