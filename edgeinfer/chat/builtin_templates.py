@@ -1,4 +1,4 @@
-"""Templates for models that bring none. Neither knows tools: `conversation` writes calls out as text."""
+"""Templates for models that bring none. They know no tools: `conversation` writes calls out as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chat template can take, found out by rendering small conversations with it."""
+"""Detects what a chat template can render, by rendering small conversations with it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ TOOLS = [
     }
 ]
 
-CALL_FORMS = list(product(("", None), (True, False)))
-"""Ways to put a message that calls tools: its empty content, and whether arguments are an object."""
+CALL_SHAPES = list(product(("", None), (True, False)))
+"""Ways to write a message that calls tools: its empty content, and whether arguments are an object."""
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """How messages have to be put for one template.
+    """How messages have to be arranged for one template.
 
     Attributes:
         system: it renders system messages.
@@ -48,7 +48,7 @@ class Capabilities(msgspec.Struct, frozen=True):
         tool_calls: it renders the calls in an assistant's message.
         tool_results: it renders `tool` messages.
         arguments_object: it wants a call's arguments as an object, not as JSON text.
-        null_content: it wants null, not "", as the content beside tool calls.
+        null_content: it wants null, not "", as the content next to tool calls.
     """
 
     system: bool = True
@@ -69,23 +69,26 @@ def probe_contexts() -> list[dict[str, Any]]:
         [{"role": "system", "content": SYSTEM}, QUESTION],
         [{"role": "system", "content": [{"type": "text", "text": SYSTEM}]}, typed],
     ]
-    calling = [[QUESTION]] + [[QUESTION, _call(*form)] for form in CALL_FORMS]
-    answered = [[QUESTION, _call(*form), _result()] for form in CALL_FORMS]
+    calling = [[QUESTION]] + [[QUESTION, _call(*shape)] for shape in CALL_SHAPES]
+    answered = [[QUESTION, _call(*shape), _result()] for shape in CALL_SHAPES]
     return [_context(messages, None) for messages in plain] + [
         _context(messages, TOOLS) for messages in calling + answered
     ]
 
 
 def detect_capabilities(renderings: list[RenderOutcome]) -> Capabilities:
-    """Of a template that fails at everything nothing is known; it is then taken at its best."""
+    """The capabilities that the outcomes of `probe_contexts` show.
+
+    A template that fails at everything shows nothing; it is then taken to be capable.
+    """
     texts = [rendering.text or "" for rendering in renderings]
     user, typed_user, system, typed_system, tools = texts[:5]
-    calls, answers = texts[5 : 5 + len(CALL_FORMS)], texts[5 + len(CALL_FORMS) :]
+    calls, answers = texts[5 : 5 + len(CALL_SHAPES)], texts[5 + len(CALL_SHAPES) :]
     typed = USER not in user and USER in typed_user
-    scores = [_score(text, as_object) for text, (_, as_object) in zip(calls, CALL_FORMS, strict=True)]
-    # Of equals the one with the least around it: some templates add an empty answer, some write "None".
+    scores = [_score(text, as_object) for text, (_, as_object) in zip(calls, CALL_SHAPES, strict=True)]
+    # Among equals the shortest: some templates add an empty answer, some write "None".
     best = min(range(len(scores)), key=lambda n: (-scores[n], len(calls[n]) if scores[n] else 0))
-    content, arguments_object = CALL_FORMS[best]
+    content, arguments_object = CALL_SHAPES[best]
     return Capabilities(
         system=SYSTEM in (typed_system if typed else system) or USER not in user + typed_user,
         typed_content=typed,
@@ -98,10 +101,10 @@ def detect_capabilities(renderings: list[RenderOutcome]) -> Capabilities:
 
 
 def _score(text: str, as_object: bool) -> int:
-    """How well the template took the arguments; 0 is not at all, or as JSON within JSON.
+    """How well the template rendered the arguments; 0 is not at all, or as JSON within JSON.
 
-    An object it can write beats JSON text that it copies: it writes what the model was trained on. Python's
-    own notation, though, is the sign of a template that meant to copy text.
+    Writing an object beats copying JSON text: that is what the model was trained on. Python's own notation,
+    however, is the sign of a template that meant to copy text.
     """
     if f'"{ARGUMENT}":' in text:
         return 4 if as_object else 2

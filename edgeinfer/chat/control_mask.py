@@ -1,4 +1,4 @@
-"""Hides control tokens in callers' text from a template, and finds them again in what it rendered."""
+"""Masks control tokens in callers' text while a template renders it."""
 
 from __future__ import annotations
 
@@ -15,47 +15,46 @@ from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Span
 
 FIRST, LAST = 0xE000, 0xF8FF
-"""Unicode's private use area: no letters, no space, one UTF-16 unit, nothing that JSON escapes."""
+"""Unicode's private use area: neither letters nor space, one UTF-16 unit, nothing that JSON escapes."""
 
 PRIVATE = re.compile("[\ue000-\uf8ff]")
 
 ESCAPE = re.compile(r"\\u([ef][0-9a-f]{3})")
-"""How Python's repr, and JSON in ASCII, write such a character."""
+"""The form of such a character in Python's repr, and in JSON in ASCII."""
 
 SOFT = re.compile(r"""[^\s"\\\x00-\x1f]""")
-"""Characters that may be hidden at no loss: trimming and JSON treat what stands in for them alike."""
+"""Characters that may be masked without loss: trimming and JSON treat their stand-ins alike."""
 
 
 class ControlTokenMask:
-    """One call's substitution: each character of the control tokens has a private one that stands in for it.
+    """A substitution for one rendering: private characters stand in for the characters of control tokens.
 
-    The private ones are chosen at random among those that the caller's values, the template and the control
-    tokens do without.
-    One character stands for one, so there is nothing that a template could damage: it may drop, move, repeat
-    or print escaped what it gets, but a stand-in comes out as the caller's character or not at all. A stand-in
+    The private ones are chosen at random among those that occur neither in the caller's values nor in the
+    template. One character stands for one, so there is nothing that a template could damage: it may drop, move,
+    repeat or escape what it gets, but a stand-in comes out as the caller's character or not at all. A stand-in
     from anywhere else could only make text less trusted.
 
     Attributes:
-        mark: a private character which stands for nothing.
+        sentinel: a private character that stands for nothing.
     """
 
     def __init__(self, guard: TemplateGuard, values: Any) -> None:
-        """Raises InvalidRequest where the values leave no private characters free."""
+        """Raises InvalidRequest if the values leave no private characters free."""
         chars = guard.tokens.chars
-        start = _free([chars, guard.source, *texts(values)], len(chars) + 1)
+        start = _free([chars, guard.source, *iter_texts(values)], len(chars) + 1)
         self._guard = guard
-        self._hide = {char: chr(start + n) for n, char in enumerate(chars)}
+        self._stand_ins = {char: chr(start + n) for n, char in enumerate(chars)}
         self._soft = frozenset(filter(SOFT.match, chars))
-        self._seen: dict[str, str] = {}  # schemas repeat themselves
-        self._show = str.maketrans({private: char for char, private in self._hide.items()})
+        self._masked: dict[str, str] = {}  # schemas repeat themselves
+        self._originals = str.maketrans({private: char for char, private in self._stand_ins.items()})
         self.sentinel = chr(start + len(chars))
 
     def mask(self, value: Any) -> Any:
-        """A copy of JSON-like data, its texts and keys made harmless."""
+        """A copy of JSON-like data whose texts and keys are harmless."""
         if isinstance(value, str):
-            if value not in self._seen:
-                self._seen[value] = self._cover(value)
-            return self._seen[value]
+            if value not in self._masked:
+                self._masked[value] = self._mask_text(value)
+            return self._masked[value]
         if isinstance(value, dict):
             return {self.mask(key): self.mask(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -63,44 +62,46 @@ class ControlTokenMask:
         return value
 
     def unmask(self, text: str) -> str:
-        """The text with the caller's characters back in it."""
-        return self._unescape(text).translate(self._show)
+        """The text with the caller's own characters."""
+        return self._unescape(text).translate(self._originals)
 
     def spans(self, text: str) -> list[Span]:
-        """Rendered text, its parts alternately trusted and not.
+        """Rendered text as trusted and untrusted spans.
 
-        Untrusted are those of a caller's characters that a control token would stand on, and what lies
-        between two such if that is none of the template's tokens. Ordinary text stays in one piece with the
-        template's, and tokenizes as such.
+        Untrusted are the caller's characters that would be part of a control token, and the text between two
+        such places unless it holds a token of the template's. Ordinary text stays in one piece with the
+        template's, so that it tokenizes alike.
         """
-        covered = self._unescape(text)
-        plain = covered.translate(self._show)
+        masked = self._unescape(text)
+        plain = masked.translate(self._originals)
         find = self._guard.tokens.find
-        kept = [start for start, _ in find(covered)]  # private characters are in no token
+        own = [start for start, _ in find(masked)]  # no token has private characters
         broken = (range(*places) for places in find(plain))
-        hidden = sorted({n for places in broken for n in places if covered[n] != plain[n]})
+        hidden = sorted({n for places in broken for n in places if masked[n] != plain[n]})
         spans, done = [], 0
-        for start, end in _runs(hidden, kept):
+        for start, end in _runs(hidden, own):
             spans += [Span(plain[done:start]), Span(plain[start:end], False)]
             done = end
         return [span for span in (*spans, Span(plain[done:])) if span.text]
 
-    def _cover(self, text: str) -> str:
-        return "".join(part if harmless else self._hidden(part) for part, harmless in self._guard.parts(text))
+    def _mask_text(self, text: str) -> str:
+        return "".join(
+            part if harmless else self._mask_part(part) for part, harmless in self._guard.parts(text)
+        )
 
-    def _hidden(self, text: str) -> str:
-        hidden = text
+    def _mask_part(self, text: str) -> str:
+        masked = text
         for key in self._guard.tokens.keys:
-            hidden = hidden.replace(key, self._hide[key])
+            masked = masked.replace(key, self._stand_ins[key])
         ranges = list(self._guard.dangers(text))
         if not ranges:
-            return hidden
-        chars = list(hidden)
+            return masked
+        chars = list(masked)
         for start, end in ranges:
             for n in [n for n in range(start, end) if text[n] in self._soft] or range(start, end):
-                chars[n] = self._hide[text[n]]
+                chars[n] = self._stand_ins[text[n]]
         for start, end in self._guard.tokens.find("".join(chars)):  # tokens of quotes and spaces only
-            chars[start:end] = map(self._hide.__getitem__, text[start:end])
+            chars[start:end] = map(self._stand_ins.__getitem__, text[start:end])
         return "".join(chars)
 
     def _unescape(self, text: str) -> str:
@@ -108,35 +109,35 @@ class ControlTokenMask:
 
     def _character(self, match: re.Match[str]) -> str:
         char = chr(int(match[1], 16))
-        return char if ord(char) in self._show or char == self.sentinel else match[0]
+        return char if ord(char) in self._originals or char == self.sentinel else match[0]
 
 
-def _runs(places: list[int], kept: list[int]) -> list[Range]:
-    """Ranges over the sorted places, none of which has a member of the sorted `kept` between two places."""
+def _runs(places: list[int], separators: list[int]) -> list[Range]:
+    """Ranges over the sorted places, none of which has one of the sorted `separators` between two places."""
     runs: list[Range] = []
     for n in places:
-        if runs and bisect_left(kept, runs[-1][1]) == bisect_left(kept, n):
+        if runs and bisect_left(separators, runs[-1][1]) == bisect_left(separators, n):
             runs[-1] = (runs[-1][0], n + 1)
         else:
             runs.append((n, n + 1))
     return runs
 
 
-def texts(value: Any) -> Iterator[str]:
-    """Every text and key in JSON-like data."""
+def iter_texts(value: Any) -> Iterator[str]:
+    """All texts and keys in JSON-like data."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from texts(key)
-            yield from texts(item)
+            yield from iter_texts(key)
+            yield from iter_texts(item)
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from texts(item)
+            yield from iter_texts(item)
 
 
 def _free(texts: list[str], size: int) -> int:
-    """The start of `size` private characters that no text has, literally or escaped."""
+    """The first of `size` successive private characters that no text has, literally or escaped."""
     taken = {ord(char) for text in texts if not text.isascii() for char in PRIVATE.findall(text)}
     escaped = {int(code, 16) for text in texts if "\\u" in text for code in ESCAPE.findall(text)}
     bounds = [FIRST - 1, *sorted(taken | {code for code in escaped if code <= LAST}), LAST + 1]

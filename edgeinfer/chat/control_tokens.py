@@ -1,4 +1,4 @@
-"""Texts that become control tokens, and where they, or halves of them, stand in other text."""
+"""A model's control tokens, and their places in text, whole or in part."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 PLAIN = re.compile(r"""\w+|["\\\s\x00-\x1f]+""")
-"""Words; and what JSON escapes, which must be left for it to escape."""
+"""Words, and the characters that JSON must be left to escape."""
 
 Range = tuple[int, int]
-"""Start and end of a piece of text."""
+"""The start and the end of a piece of text."""
 
 
 class ControlTokens:
@@ -39,17 +39,17 @@ class ControlTokens:
         self._pattern = re.compile(_alternatives(tokens))
 
     def find(self, text: str) -> Iterator[Range]:
-        """Every place where a control token begins, with the longest one that stands there."""
+        """The range of the longest control token at every place where one begins."""
         start = 0
         while match := self._pattern.search(text, start):
             yield match.span()
             start = match.start() + 1  # they may overlap
 
     def fragments(self, text: str) -> Iterator[Range]:
-        """Pieces that other text, put before or after `text`, could complete to a control token.
+        """Pieces that text before or after `text` could complete to a control token.
 
-        White space around `text` is looked through: templates trim it. Plain text that stands in the middle
-        of a token is left out, see `around`.
+        White space around `text` is ignored: templates trim it. Plain text that occurs in the middle of a token
+        is left out, see `around`.
         """
         start = len(text) - len(text.lstrip())
         end = len(text.rstrip())
@@ -75,7 +75,7 @@ class ControlTokens:
         return _begins(self._backward, text[::-1])
 
     def around(self, text: str) -> Iterator[tuple[str, str]]:
-        """What stands before and after `text` in the control tokens that have it in their middle."""
+        """The text before and after `text` in the control tokens that have it in their middle."""
         if self._inside(text):
             for token in self._forward:
                 if text in token[1:-1]:
@@ -88,7 +88,7 @@ class ControlTokens:
         return self._pairs.issuperset(map("".join, pairwise(text))) and text in self._all
 
     def touches(self, text: str) -> bool:
-        """Whether a control token could stand across `text`, within it, or around it."""
+        """Whether a control token could overlap `text`, lie within it, or contain it."""
         if any(self.find(text)) or self._inside(text):
             return True
         return any(self._fragments(text, 0, len(text)))
@@ -101,7 +101,7 @@ def _begins(tokens: list[str], text: str) -> bool:
 
 
 def _keys(tokens: list[str]) -> Iterator[str]:
-    """A small hitting set, found greedily. Letters, digits, quotes and spaces do too much else in text."""
+    """A small hitting set, chosen greedily. Letters, digits, quotes and spaces have too many other uses."""
     left = [marks for token in tokens if (marks := re.sub(r"""[\w\s"'\\]""", "", token))]
     while left:
         counts = Counter(char for marks in left for char in dict.fromkeys(marks))
@@ -111,7 +111,7 @@ def _keys(tokens: list[str]) -> Iterator[str]:
 
 
 def _alternatives(tokens: list[str]) -> str:
-    """A pattern for the longest of the sorted tokens, factored by common beginnings: there may be thousands."""
+    """A pattern for the longest of the sorted tokens, factored by common prefixes: there may be thousands."""
     if not tokens:
         return "(?!)"
     branches = []

@@ -1,41 +1,31 @@
-"""A caller's messages, put the way a template takes them."""
+"""A conversation in the form that a chat template takes it."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from typing import Any
 
 from edgeinfer.chat.capabilities import Capabilities
+from edgeinfer.chat.message import Message, ToolCall
 from edgeinfer.chat.tools.tool_format import ToolFormat, write_json
-from edgeinfer.errors import InvalidRequest, UnsupportedParameter
+from edgeinfer.errors import InvalidRequest
 
-Message = dict[str, Any]
-
-ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
-"""OpenAI's roles, and what templates know them as. No others: a template may build control tokens of a role."""
+TemplateMessage = dict[str, Any]
+"""A message as a template reads it: Hugging Face's keys, and none whose value is null."""
 
 
-def conversation(messages: list[Message], form: ToolFormat) -> list[Message]:
-    """New messages, checked and in one form; `messages` is not changed. What they say is still the caller's.
+def template_messages(messages: Sequence[Message], tool_format: ToolFormat) -> list[TemplateMessage]:
+    """The messages as templates know them. Their texts are still the caller's.
 
-    - Roles are those templates know, content is a string (parts of text are joined by a newline, null is ""),
-      fields that are null are left out.
-    - A call's arguments are an object, a result has the name of the tool that it is from.
+    A result without a name gets that of the tool it is from, and ids take the form that the templates of
+    `tool_format` insist on.
 
     Raises:
-        InvalidRequest: no messages, an unknown role, arguments that are no JSON object.
-        UnsupportedParameter: content other than text.
+        InvalidRequest: there is no message.
     """
     if not messages:
         raise InvalidRequest("there must be at least one message", param="messages")
-    turns = [_turn(message, form, f"messages[{n}]") for n, message in enumerate(messages)]
+    turns = [_template_message(message, tool_format) for message in messages]
     names: dict[Any, str] = {}
     for turn in turns:
         names |= {call.get("id"): call["function"]["name"] for call in turn.get("tool_calls", ())}
@@ -44,141 +34,109 @@ def conversation(messages: list[Message], form: ToolFormat) -> list[Message]:
     return turns
 
 
-def arranged(
-    turns: list[Message], capabilities: Capabilities, form: ToolFormat, tools: str | None = None
-) -> list[Message]:
-    """New messages, put as a template with these capabilities takes them; the turns are not changed.
+def arrange(
+    turns: list[TemplateMessage],
+    capabilities: Capabilities,
+    tool_format: ToolFormat,
+    tools: str | None = None,
+) -> list[TemplateMessage]:
+    """New messages, arranged for a template with these capabilities; the turns are not changed.
 
-    - Calls and results that it would drop are written into the content as `form` does; results become the
-      user's. `tools`, a text, is added to the system message.
+    - Calls and results that it would drop are written into the content as `tool_format` does; results become
+      the user's. `tools`, a text, is added to the system message.
     - Leading system messages become one; for a template without a system role each goes to the head of the
       next user message.
     - Content is a list of one part for a template that insists.
     """
-    kept = [_put(turn, capabilities, form) for turn in turns]
+    arranged = [_with_calls(turn, capabilities, tool_format) for turn in turns]
     if not capabilities.tool_results:
-        kept = _results_as_user(kept, form)
-    kept = _one_system(kept, tools)
+        arranged = _results_as_user(arranged, tool_format)
+    arranged = _one_system_message(arranged, tools)
     if not capabilities.system:
-        kept = _no_system(kept)
-    return [_typed(turn) for turn in kept] if capabilities.typed_content else kept
+        arranged = _system_as_user(arranged)
+    return [_typed(turn) for turn in arranged] if capabilities.typed_content else arranged
 
 
-def _turn(message: Message, form: ToolFormat, where: str) -> Message:
-    turn = {key: value for key, value in message.items() if value is not None}
-    role = message.get("role")
-    if not isinstance(role, str) or role not in ROLES:
-        raise InvalidRequest(
-            f"unknown role {role!r}; the roles are {', '.join(ROLES)}", param=f"{where}.role"
-        )
-    turn["role"] = ROLES[role]
-    turn["content"] = _text(message.get("content"), f"{where}.content")
-    if "tool_call_id" in turn:
-        turn["tool_call_id"] = form.known_id(turn["tool_call_id"])
-    calls = turn.pop("tool_calls", None)
-    if calls:
-        turn["tool_calls"] = [_call(call, form, f"{where}.tool_calls[{n}]") for n, call in enumerate(calls)]
+def _template_message(message: Message, tool_format: ToolFormat) -> TemplateMessage:
+    turn: TemplateMessage = {"role": message.role, "content": message.content}
+    if message.name is not None:
+        turn["name"] = message.name
+    if message.reasoning is not None:
+        turn["reasoning_content"] = message.reasoning
+    if message.tool_call_id is not None:
+        turn["tool_call_id"] = tool_format.known_id(message.tool_call_id)
+    if message.tool_calls:
+        turn["tool_calls"] = [_template_call(call, tool_format) for call in message.tool_calls]
     return turn
 
 
-def _put(turn: Message, capabilities: Capabilities, form: ToolFormat) -> Message:
-    """A turn with its calls where they belong."""
-    calls = [call["function"] for call in turn.get("tool_calls", ())]
-    if not calls:
+def _template_call(call: ToolCall, tool_format: ToolFormat) -> TemplateMessage:
+    id = {} if call.id is None else {"id": tool_format.known_id(call.id)}
+    return {"type": "function", **id, "function": {"name": call.name, "arguments": dict(call.arguments)}}
+
+
+def _with_calls(
+    turn: TemplateMessage, capabilities: Capabilities, tool_format: ToolFormat
+) -> TemplateMessage:
+    """A turn with its calls where the template looks for them."""
+    functions = [call["function"] for call in turn.get("tool_calls", ())]
+    if not functions:
         return turn
     if not capabilities.tool_calls:
-        written = form.write_calls((call["name"], call["arguments"]) for call in calls)
-        content = "\n".join(filter(None, [turn["content"], written]))
+        text = tool_format.write_calls((f["name"], f["arguments"]) for f in functions)
+        content = "\n".join(filter(None, [turn["content"], text]))
         return {key: value for key, value in turn.items() if key != "tool_calls"} | {"content": content}
-    kept = {**turn, "content": turn["content"] or (None if capabilities.null_content else "")}
+    arranged = {**turn, "content": turn["content"] or (None if capabilities.null_content else "")}
     if not capabilities.arguments_object:
-        kept["tool_calls"] = [
+        arranged["tool_calls"] = [
             {**call, "function": {**call["function"], "arguments": write_json(call["function"]["arguments"])}}
             for call in turn["tool_calls"]
         ]
-    return kept
+    return arranged
 
 
-def _text(content: Any, where: str) -> str:
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, list):
-        raise InvalidRequest("content must be a string or a list of parts", param=where)
-    return "\n".join(_part(part, f"{where}[{n}]") for n, part in enumerate(content))
-
-
-def _part(part: Any, where: str) -> str:
-    if isinstance(part, str):
-        return part
-    if isinstance(part, dict) and isinstance(part.get("text"), str):
-        return str(part["text"])
-    if isinstance(part, dict) and isinstance(part.get("refusal"), str):
-        return str(part["refusal"])
-    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-    raise UnsupportedParameter(f"content of type {kind!r} is not supported, only text is", param=where)
-
-
-def _call(call: Any, form: ToolFormat, where: str) -> Message:
-    function = call.get("function") if isinstance(call, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise InvalidRequest("a tool call must have a function with a name", param=where)
-    arguments = _arguments(function.get("arguments"), f"{where}.function.arguments")
-    put = {"type": "function", **call, "function": {**function, "arguments": arguments}}
-    return {**put, "id": form.known_id(put["id"])} if put.get("id") else put
-
-
-def _arguments(arguments: Any, where: str) -> dict[str, Any]:
-    try:
-        found = json.loads(arguments or "{}") if isinstance(arguments, str) else arguments or {}
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise InvalidRequest("the arguments of a tool call must be a JSON object", param=where)
-    return found
-
-
-def _results_as_user(turns: list[Message], form: ToolFormat) -> list[Message]:
-    """Results, and what the user says right after them, are one message: many templates want alternation."""
-    kept: list[Message] = []
-    open_results = False
+def _results_as_user(turns: list[TemplateMessage], tool_format: ToolFormat) -> list[TemplateMessage]:
+    """Results in the user's words, with what the user says next: many templates want roles to alternate."""
+    arranged: list[TemplateMessage] = []
+    after_result = False
     for turn in turns:
-        result = turn["role"] == "tool"
-        content = form.write_result(turn["content"]) if result else turn["content"]
-        if open_results and turn["role"] in ("tool", "user"):
-            kept[-1]["content"] += f"\n{content}"
+        is_result = turn["role"] == "tool"
+        content = tool_format.write_result(turn["content"]) if is_result else turn["content"]
+        if after_result and turn["role"] in ("tool", "user"):
+            arranged[-1]["content"] += f"\n{content}"
         else:
-            kept.append({"role": "user", "content": content} if result else turn)
-        open_results = result
-    return kept
+            arranged.append({"role": "user", "content": content} if is_result else turn)
+        after_result = is_result
+    return arranged
 
 
-def _one_system(turns: list[Message], tools: str | None) -> list[Message]:
+def _one_system_message(turns: list[TemplateMessage], tools: str | None) -> list[TemplateMessage]:
     """Many templates look for a system message at the very beginning and nowhere else."""
     count = next((n for n, turn in enumerate(turns) if turn["role"] != "system"), len(turns))
-    said = [turn["content"] for turn in turns[:count]] + ([tools] if tools else [])
-    if len(said) == count <= 1:
+    texts = [turn["content"] for turn in turns[:count]] + ([tools] if tools else [])
+    if len(texts) == count <= 1:
         return turns
     first = turns[0] if count else {"role": "system"}
-    return [{**first, "content": "\n\n".join(said)}, *turns[count:]]
+    return [{**first, "content": "\n\n".join(texts)}, *turns[count:]]
 
 
-def _no_system(turns: list[Message]) -> list[Message]:
-    kept: list[Message] = []
+def _system_as_user(turns: list[TemplateMessage]) -> list[TemplateMessage]:
+    arranged: list[TemplateMessage] = []
     pending: list[str] = []
     for turn in turns:
         if turn["role"] == "system":
             pending.append(turn["content"])
         elif turn["role"] == "user" and pending:
-            kept.append({**turn, "content": "\n\n".join([*pending, turn["content"]])})
+            arranged.append({**turn, "content": "\n\n".join([*pending, turn["content"]])})
             pending = []
         else:
-            kept.append(turn)
-    if pending:  # nobody spoke after it
-        kept.append({"role": "user", "content": "\n\n".join(pending)})
-    return kept
+            arranged.append(turn)
+    if pending:  # no user message follows
+        arranged.append({"role": "user", "content": "\n\n".join(pending)})
+    return arranged
 
 
-def _typed(turn: Message) -> Message:
+def _typed(turn: TemplateMessage) -> TemplateMessage:
     if turn["content"] is None:
         return turn
     return {**turn, "content": [{"type": "text", "text": turn["content"]}]}

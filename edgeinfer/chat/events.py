@@ -1,4 +1,4 @@
-"""What an answer is made of, in the order in which it is heard."""
+"""The parts of an answer, in the order in which they arrive."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import msgspec
 
 
 class Reasoning(msgspec.Struct, frozen=True):
-    """More of what the model thinks."""
+    """More of the model's thoughts."""
 
     text: str
 
 
 class Content(msgspec.Struct, frozen=True):
-    """More of what it says."""
+    """More of the text of its answer."""
 
     text: str
 
 
 class CallBegin(msgspec.Struct, frozen=True):
-    """It calls a tool. `index` counts the calls of one answer from 0."""
+    """The beginning of a tool call. `index` counts the calls of one answer from 0."""
 
     index: int
     id: str
@@ -26,7 +26,7 @@ class CallBegin(msgspec.Struct, frozen=True):
 
 
 class CallArguments(msgspec.Struct, frozen=True):
-    """More of a call's arguments; the pieces of one call add up to one JSON object."""
+    """More of a call's arguments. The texts of one call add up to one JSON object."""
 
     index: int
     text: str

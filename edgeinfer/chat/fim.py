@@ -1,7 +1,7 @@
-"""A prompt with a hole in it, as models learn to fill one: what precedes it, what follows it, its content.
+"""Fill-in-the-middle prompts: the model continues the middle between a prefix and a suffix.
 
-The layout is llama.cpp's: the extra files as those of a repository, then prefix, suffix, middle. What the
-hole's content begins with stands last, so that who types it has all else in the cache.
+The layout is llama.cpp's: the extra files as those of a repository, then prefix, suffix and middle. The middle
+comes last, so that everything else stays in the cache while somebody types it.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from edgeinfer.errors import ContextLengthExceeded
 from edgeinfer.inference.types import FimTokens, Prompt, Span, Tokens
 
 PROJECT, FILE = "myproject\n", "filename\n"
-"""Names that llama.cpp gives what its callers do not name."""
+"""llama.cpp's names for what its callers do not name."""
 
 SNIPPET = "\n\n--- snippet ---\n\n"
-"""What stands before an extra file where the model has no token for that; llama.cpp's too."""
+"""Precedes an extra file where the model has no token for that, as in llama.cpp."""
 
-FRAME = 32
-"""Tokens for what stands around the texts; it takes fewer: two names, BOS, and five control tokens."""
+FRAME_TOKENS = 32
+"""Tokens that are reserved for two names, BOS and five control tokens; these take fewer."""
 
 NEEDS_FIM = "models made for code can, such as Qwen2.5-Coder"
 
 
-class Hole(NamedTuple):
-    """`prefix` and `suffix` surround the hole, `middle` is the beginning of its content, `extra` other files."""
+class FimParts(NamedTuple):
+    """The parts of a prompt. `middle` is the beginning of what the model writes, `extra` are other files."""
 
     prefix: Prompt
     suffix: Prompt
@@ -34,59 +34,60 @@ class Hole(NamedTuple):
     extra: Sequence[Prompt] = ()
 
 
-def untrusted(given: str) -> Prompt:
+def untrusted_text(text: str) -> Prompt:
     """A caller's text, in which no control token is recognised."""
-    return [Span(given, trusted=False)]
+    return [Span(text, trusted=False)]
 
 
-def extra_text(fim: FimTokens, filename: str, content: str) -> str:
-    """An extra file as it stands in the prompt, less the token before it."""
+def extra_file_text(fim: FimTokens, filename: str, content: str) -> str:
+    """The text of an extra file in the prompt, without the token before it."""
     return SNIPPET + content if fim.file is None else f"{filename}\n{content}"
 
 
-def layout(fim: FimTokens, hole: Hole) -> Prompt:
-    """The prompt. It begins with an empty text, as a worker puts BOS before text and not before tokens."""
-    return [*untrusted(""), *_repository(fim, hole.extra), *_infill(fim, hole)]
+def fim_prompt(fim: FimTokens, parts: FimParts) -> Prompt:
+    """The prompt. It begins with an empty text, since engines put BOS before text but not before tokens."""
+    return [*untrusted_text(""), *_repository(fim, parts.extra), *_infill(fim, parts)]
 
 
-def _infill(fim: FimTokens, hole: Hole) -> Prompt:
-    return [fim.prefix, *hole.prefix, fim.suffix, *hole.suffix, fim.middle, *hole.middle]
+def _infill(fim: FimTokens, parts: FimParts) -> Prompt:
+    return [fim.prefix, *parts.prefix, fim.suffix, *parts.suffix, fim.middle, *parts.middle]
 
 
 def _repository(fim: FimTokens, extra: Sequence[Prompt]) -> Iterator[Span | int]:
     if not extra:
         return
     if fim.repo is not None:
-        yield from (fim.repo, *untrusted(PROJECT))
+        yield from (fim.repo, *untrusted_text(PROJECT))
     before = () if fim.file is None else (fim.file,)
     yield from chain.from_iterable((*before, *file) for file in extra)
     if fim.file is not None:
-        yield from (fim.file, *untrusted(FILE))
+        yield from (fim.file, *untrusted_text(FILE))
 
 
 def surely_fits(texts: Sequence[str], room: int) -> bool:
-    """Whether a hole of these texts needs no counting: a token is at least a byte, most are several.
+    """Whether the texts fit into `room` tokens without any doubt: a token is at least one byte.
 
     A tokenizer may put a space before a text, and each file has a token before it.
     """
-    return FRAME + sum(2 + len(t.encode("utf-8", "surrogatepass")) for t in texts) <= room
+    return FRAME_TOKENS + sum(2 + len(t.encode("utf-8", "surrogatepass")) for t in texts) <= room
 
 
-def fitted(
+def fit_parts(
     prefix: Tokens, suffix: Tokens, middle: Tokens, extra: Sequence[Tokens], room: int
-) -> tuple[Hole, bool]:
-    """As much of a hole as `room` tokens hold, and whether that is less than all.
+) -> tuple[FimParts, bool]:
+    """The parts cut down to `room` tokens, and whether anything was cut.
 
-    Extra files go first, the first of them before the others. Then the prefix loses lines from its beginning
-    and the suffix from its end; the prefix has three quarters of the room, and each what the other leaves.
+    Extra files are dropped first, beginning with the first of them. Then the prefix loses lines from its
+    beginning and the suffix from its end; the prefix has three quarters of the room, and each may use what the
+    other leaves.
 
     Raises:
         ContextLengthExceeded: there is no room for `middle`, which cannot be cut.
     """
-    left = room - FRAME - len(middle.ids)
+    left = room - FRAME_TOKENS - len(middle.ids)
     if left < 0:
         raise ContextLengthExceeded(
-            f"prompt has {len(middle.ids)} tokens, and {max(0, room - FRAME)} are left for it",
+            f"prompt has {len(middle.ids)} tokens, but there is room for {max(0, room - FRAME_TOKENS)}",
             param="prompt",
             hint="shorten prompt or n_predict, or serve with a larger --ctx where the model allows",
         )
@@ -96,7 +97,7 @@ def fitted(
     spare = left - len(before) - len(after)
     lines_cut = len(before) + len(after) < len(prefix.ids) + len(suffix.ids)
     files = [] if lines_cut else _last(extra, spare)
-    return Hole(before, after, middle.ids, files), lines_cut or len(files) < len(extra)
+    return FimParts(before, after, middle.ids, files), lines_cut or len(files) < len(extra)
 
 
 def _last(extra: Sequence[Tokens], room: int) -> Sequence[Prompt]:
@@ -108,21 +109,21 @@ def _last(extra: Sequence[Tokens], room: int) -> Sequence[Prompt]:
 
 
 def _tail(text: Tokens, room: int) -> list[int]:
-    """The last lines of `text` that `room` holds."""
+    """The last lines of `text` that fit into `room` tokens."""
     least = max(0, len(text.ids) - room)
     most = least + room // 2  # else a single long line would cost all the others
     return text.ids[next((at for at in range(least, most) if _begins_line(text, at)), least) :]
 
 
 def _head(text: Tokens, room: int) -> list[int]:
-    """The first lines of `text` that `room` holds."""
+    """The first lines of `text` that fit into `room` tokens."""
     most = min(room, len(text.ids))
     least = most - room // 2
     return text.ids[: next((at for at in range(most, least, -1) if _begins_line(text, at)), most)]
 
 
 def _begins_line(text: Tokens, at: int) -> bool:
-    """Whether a line begins at a token, or inside it after a line break; the text's own borders count."""
+    """Whether a line begins at this token, or inside it after a line break; both ends of the text count."""
     if at in (0, len(text.pieces)):
         return True
     before, piece = text.pieces[at - 1], text.pieces[at]

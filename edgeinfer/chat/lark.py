@@ -1,4 +1,4 @@
-"""Writing llguidance's Lark: literals, and the text that a free answer is."""
+"""Writes llguidance's Lark: literals, and patterns of free text."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ ANY = r"(.|\n)*"
 
 
 def literal(text: str) -> str:
-    """A string; nothing at all for an empty one."""
+    """A string; for an empty one nothing at all."""
     return json.dumps(text, ensure_ascii=False) if text else ""
 
 
 def one_of(texts: Iterable[str]) -> str:
-    """Any of some strings, in brackets."""
+    """A choice of strings, in brackets."""
     return "(" + " | ".join(map(literal, texts)) + ")"
 
 
 def pattern(text: str) -> str:
-    """The text in a regular expression."""
+    """A regular expression that matches the text."""
     return META.sub(r"\\\g<0>", text).replace("\n", r"\n")
 
 
 def without(*patterns: str) -> str:
-    """What to put behind a terminal, so that it matches no text which one of the patterns describes as a whole."""
+    """The end of a terminal that is not to match texts which one of the patterns matches as a whole."""
     return "".join(f" & ~/{text}/" for text in patterns)
 
 
 def starting(texts: Iterable[str]) -> str:
-    """A pattern for text that begins with one of these, white space aside."""
+    """A pattern for text that begins with one of `texts`, apart from white space."""
     return rf"\s*({'|'.join(map(pattern, texts))}){ANY}"

@@ -1,22 +1,19 @@
-"""From an OpenAI conversation to the prompt of one model."""
+"""From a conversation to the prompt of one model."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-import msgspec
-
 from edgeinfer.chat.builtin_templates import builtin
-from edgeinfer.chat.capabilities import Capabilities, detect_capabilities, probe_contexts
-from edgeinfer.chat.control_mask import ControlTokenMask, texts
-from edgeinfer.chat.control_tokens import ControlTokens
-from edgeinfer.chat.conversation import Message, arranged, conversation
-from edgeinfer.chat.reasoning import Thinking, continued, detect_reasoning
-from edgeinfer.chat.template_guard import TemplateGuard
+from edgeinfer.chat.capabilities import Capabilities
+from edgeinfer.chat.control_mask import ControlTokenMask, iter_texts
+from edgeinfer.chat.conversation import TemplateMessage, arrange, template_messages
+from edgeinfer.chat.message import Message
+from edgeinfer.chat.reasoning import ReasoningFormat, detect_continued_reasoning, detect_reasoning
+from edgeinfer.chat.template_profile import TemplateProfile, TemplateProfiles, with_tokens
 from edgeinfer.chat.template_renderer import TemplateRenderer
-from edgeinfer.chat.tools.detect import tool_format
 from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, TemplateError, UnsupportedParameter
 from edgeinfer.inference.types import ModelInfo, Span
@@ -28,35 +25,24 @@ RESERVED = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_toke
 """Template variables that are ours to set."""
 
 MAX_TOKEN_CHARS = 512
-"""Characters that a token stands for at the most; vocabularies have runs of up to 256 spaces."""
+"""Characters that one token stands for at the most; vocabularies have runs of up to 256 spaces."""
 
-LARGE = 100_000
-"""Characters that take a few milliseconds."""
-
-KNOWN = 16
-"""Templates whose properties are remembered; a request can bring one of its own."""
-
-
-class TemplateProfile(NamedTuple):
-    """What has been found out about a template."""
-
-    capabilities: Capabilities
-    guard: TemplateGuard
-    form: ToolFormat
+MIN_THREAD_CHARS = 100_000
+"""Text that takes long enough (a few milliseconds) to be worth a thread."""
 
 
 class ChatPrompt(NamedTuple):
     """A prompt, and how the answer to it has to be read."""
 
     spans: list[Span]
-    reasoning: Thinking
+    reasoning: ReasoningFormat
     tool_format: ToolFormat
 
 
 class PromptBuilder:
-    """Makes prompts for one loaded model.
+    """Builds prompts for one loaded model.
 
-    The template is the caller's, else the model's "tool_use" where there are tools, else its "default", else
+    The template is the request's, else the model's "tool_use" where there are tools, else its "default", else
     a built-in: ChatML for a model with an `<|im_start|>` token, plain `User:` / `Assistant:` for any other.
 
     No text of the caller becomes a control token: where it would, it stands in an untrusted span.
@@ -66,9 +52,7 @@ class PromptBuilder:
         """`tool_format` names the model's, where its template does not show it."""
         self._info = info
         self._renderer = renderer
-        self._tool_format = tool_format
-        self._tokens = ControlTokens(info.control_tokens)
-        self._known: dict[str, TemplateProfile] = {}
+        self._profiles = TemplateProfiles(info, renderer, tool_format)
 
     def template(self, tools: bool = False) -> str:
         """The source that is rendered, with tools or without."""
@@ -77,59 +61,58 @@ class PromptBuilder:
         return variant or builtin(self._info.control_tokens)
 
     async def capabilities(self, tools: bool = False, template: str | None = None) -> Capabilities:
-        """What the template can take. Raises TemplateError if finding out exceeds a limit."""
-        return (await self._know(template or self.template(tools))).capabilities
+        """What the template can render. Raises TemplateError if finding out exceeds a limit."""
+        return (await self._profiles.get(template or self.template(tools))).capabilities
 
-    async def prompt(
+    async def build(
         self,
-        messages: list[Message],
-        tools: list[dict[str, Any]] | None = None,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
         add_generation_prompt: bool = True,
-        template_kwargs: dict[str, Any] | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
         template: str | None = None,
         thinking: bool | None = None,
     ) -> ChatPrompt:
         """Render a conversation. With `add_generation_prompt` the model's next words belong to the assistant;
-        a last message that is the assistant's is then continued.
+        if the last message is the assistant's, they continue it.
 
-        `thinking` is the template's `enable_thinking`. Where that is false the model does not think, whatever
-        the template makes of it.
-
-        Which of the tools may be called does not change the prompt: it is long, and remembered.
+        `tools` are definitions in OpenAI's form. Which of them may be called does not change the prompt, so
+        that it stays in the cache. `thinking` is the template's `enable_thinking`; where that is false, the
+        model does not think even if the template ignores it.
 
         Raises:
-            InvalidRequest: messages that are malformed, or a last one that cannot be continued.
-            UnsupportedParameter: content other than text, a reserved name in `template_kwargs`.
-            ContextLengthExceeded: text that is beyond any hope.
+            InvalidRequest: there are no messages, or the last one cannot be continued.
+            UnsupportedParameter: a reserved name in `template_kwargs`.
+            ContextLengthExceeded: the text is far longer than the context.
             TemplateError: the template refused, failed or exceeded a limit.
         """
-        _check(template_kwargs or {})
+        _check_reserved(template_kwargs or {})
         source = template or self.template(bool(tools))
-        known = await self._know(source)
-        turns = conversation(messages, known.form)
-        going_on = add_generation_prompt and turns[-1]["role"] == "assistant"
-        given = {"tools": tools or None, **_switches(thinking), **(template_kwargs or {})}
+        profile = await self._profiles.get(source)
+        turns = template_messages(messages, profile.tool_format)
+        continues = add_generation_prompt and turns[-1]["role"] == "assistant"
+        values = {"tools": list(tools) or None, **_thinking_kwargs(thinking), **(template_kwargs or {})}
         try:
-            size = sum(map(len, texts([turns, given])))
+            size = sum(map(len, iter_texts([turns, values])))
             self._check_size(size)
-            mask, covered, given = await _run(size, _veiled, known, turns, given)
+            mask, masked, values = await _run(size, _masked, profile, turns, values)
         except RecursionError:
             raise InvalidRequest("the messages or tools are nested too deeply", param="messages") from None
-        if going_on:
-            _append(covered[-1], mask.sentinel)
-        given["add_generation_prompt"] = add_generation_prompt and not going_on
-        text = await self._render(source, {"messages": covered, "documents": None, **given}, mask)
-        if going_on:
-            reasoning = continued(source, turns[-1]["content"])
-            text = _cut(text, turns[-1], mask)
+        if continues:
+            _append_sentinel(masked[-1], mask.sentinel)
+        values["add_generation_prompt"] = add_generation_prompt and not continues
+        text = await self._render(source, {"messages": masked, "documents": None, **values}, mask)
+        if continues:
+            reasoning = detect_continued_reasoning(source, turns[-1]["content"])
+            text = _cut_at_sentinel(text, turns[-1], mask)
         else:
             reasoning = detect_reasoning(source, text)
-            if add_generation_prompt and given.get("enable_thinking") is False:
-                text, reasoning = text + reasoning.off, reasoning.stopped()
-        return ChatPrompt(await _run(len(text), mask.spans, text), reasoning, known.form)
+            if add_generation_prompt and values.get("enable_thinking") is False:
+                text, reasoning = text + reasoning.skipped, reasoning.closed()
+        return ChatPrompt(await _run(len(text), mask.spans, text), reasoning, profile.tool_format)
 
     def _check_size(self, size: int) -> None:
-        """Spare everybody the work on what cannot fit; what does not fit by little, the worker will tell."""
+        """Refuse early what cannot fit by far; the engine counts the tokens of the rest."""
         if size > self._info.ctx * MAX_TOKEN_CHARS:
             raise ContextLengthExceeded(
                 f"the messages have {size} characters, more than a context of {self._info.ctx} tokens can hold",
@@ -138,29 +121,13 @@ class PromptBuilder:
 
     async def _render(self, source: str, context: dict[str, Any], mask: ControlTokenMask) -> str:
         try:
-            return await self._renderer.render(source, self._context(context))
+            return await self._renderer.render(source, with_tokens(context, self._info))
         except TemplateError as e:
-            raise TemplateError(mask.unmask(e.message).replace(mask.sentinel, ""), param="messages") from None
-
-    async def _know(self, source: str) -> TemplateProfile:
-        known = self._known.get(source)
-        if known is None:
-            contexts = [self._context(probe) for probe in probe_contexts()]
-            renderings = await self._renderer.render_each(source, contexts)
-            form = tool_format(source, self._tool_format)
-            known = TemplateProfile(
-                _native(detect_capabilities(renderings), form), TemplateGuard(self._tokens, source), form
-            )
-            if len(self._known) >= KNOWN:
-                self._known.clear()
-            self._known[source] = known
-        return known
-
-    def _context(self, context: dict[str, Any]) -> dict[str, Any]:
-        return {**context, "bos_token": self._info.bos, "eos_token": self._info.eos}
+            message = mask.unmask(e.message).replace(mask.sentinel, "")
+            raise TemplateError(message, param="messages") from None
 
 
-def _check(kwargs: dict[str, Any]) -> None:
+def _check_reserved(kwargs: Mapping[str, Any]) -> None:
     for name in RESERVED:
         if name in kwargs:
             raise UnsupportedParameter(
@@ -171,52 +138,45 @@ def _check(kwargs: dict[str, Any]) -> None:
 
 
 async def _run(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function, in a thread if it has much text to work on: the event loop serves others."""
-    if size < LARGE:
+    """Call a function; in a thread if it has much text to work on, so that the event loop serves others."""
+    if size < MIN_THREAD_CHARS:
         return function(*args, **kwargs)
     return await asyncio.to_thread(function, *args, **kwargs)
 
 
-def _native(capabilities: Capabilities, form: ToolFormat) -> Capabilities:
-    """What the template can do is nothing to us where it does not do it in our form."""
-    if not form.foreign:
-        return capabilities
-    return msgspec.structs.replace(capabilities, tools=False, tool_calls=False, tool_results=False)
-
-
-def _switches(thinking: bool | None) -> dict[str, Any]:
-    """What templates call it."""
+def _thinking_kwargs(thinking: bool | None) -> dict[str, Any]:
+    """The names that templates have for it."""
     return {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
 
 
-def _veiled(
-    known: TemplateProfile, turns: list[Message], given: dict[str, Any]
-) -> tuple[ControlTokenMask, list[Message], dict[str, Any]]:
-    """Everything of the caller's made harmless; what is ours is put around it only then, and is trusted."""
-    mask = ControlTokenMask(known.guard, [turns, given])
-    covered = {key: mask.mask(value) for key, value in given.items()}
-    told = None
-    if covered["tools"] and not known.capabilities.tools:
-        told, covered["tools"] = known.form.section(covered["tools"]), None
-    messages = [_covered(turn, mask) for turn in turns]
-    return mask, arranged(messages, known.capabilities, known.form, told), covered
+def _masked(
+    profile: TemplateProfile, turns: list[TemplateMessage], values: dict[str, Any]
+) -> tuple[ControlTokenMask, list[TemplateMessage], dict[str, Any]]:
+    """Everything of the caller's, masked; what is ours is put around it only then, and is trusted."""
+    mask = ControlTokenMask(profile.guard, [turns, values])
+    masked_values = {key: mask.mask(value) for key, value in values.items()}
+    section = None
+    if masked_values["tools"] and not profile.capabilities.tools:
+        section, masked_values["tools"] = profile.tool_format.section(masked_values["tools"]), None
+    masked = [_masked_turn(turn, mask) for turn in turns]
+    return mask, arrange(masked, profile.capabilities, profile.tool_format, section), masked_values
 
 
-def _covered(turn: Message, mask: ControlTokenMask) -> Message:
-    """All but what is ours by now: names of fields, and the role, of which templates make control tokens."""
-    covered = {key: value if key == "role" else mask.mask(value) for key, value in turn.items()}
+def _masked_turn(turn: TemplateMessage, mask: ControlTokenMask) -> TemplateMessage:
+    """A turn, but for what is ours: names of fields, and the role, of which templates make control tokens."""
+    masked = {key: value if key == "role" else mask.mask(value) for key, value in turn.items()}
     if "tool_calls" in turn:
-        covered["tool_calls"] = [_covered_call(call, mask) for call in turn["tool_calls"]]
-    return covered
+        masked["tool_calls"] = [_masked_call(call, mask) for call in turn["tool_calls"]]
+    return masked
 
 
-def _covered_call(call: dict[str, Any], mask: ControlTokenMask) -> dict[str, Any]:
+def _masked_call(call: dict[str, Any], mask: ControlTokenMask) -> dict[str, Any]:
     function = {key: mask.mask(value) for key, value in call["function"].items()}
     return {key: mask.mask(value) for key, value in call.items()} | {"function": function}
 
 
-def _append(turn: Message, mark: str) -> None:
-    """Mark where the message to be continued ends."""
+def _append_sentinel(turn: TemplateMessage, sentinel: str) -> None:
+    """Mark the end of the message that is to be continued."""
     if turn.get("tool_calls"):
         raise InvalidRequest(
             "the last message calls tools and cannot be continued",
@@ -225,17 +185,17 @@ def _append(turn: Message, mark: str) -> None:
         )
     content = turn["content"]
     if isinstance(content, list):
-        content[-1]["text"] += mark
+        content[-1]["text"] += sentinel
     else:
-        turn["content"] = content + mark
+        turn["content"] = content + sentinel
 
 
-def _cut(text: str, turn: Message, mask: ControlTokenMask) -> str:
-    """The text up to the mark, if what stands before it is the whole message to be continued."""
+def _cut_at_sentinel(text: str, turn: TemplateMessage, mask: ControlTokenMask) -> str:
+    """The text up to the sentinel, if what stands before it is the whole message that is to be continued."""
     head, *tails = text.split(mask.sentinel)
     content = turn["content"]
-    wanted = content[-1]["text"] if isinstance(content, list) else content
-    if len(tails) != 1 or not mask.unmask(head).endswith(wanted.strip() and wanted.lstrip()):
+    expected = content[-1]["text"] if isinstance(content, list) else content
+    if len(tails) != 1 or not mask.unmask(head).endswith(expected.strip() and expected.lstrip()):
         raise InvalidRequest(
             "the last message is the assistant's, and the chat template does not render it word for word, "
             "so it cannot be continued",

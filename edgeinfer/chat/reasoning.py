@@ -1,4 +1,4 @@
-"""What a model thinks before it answers: the tags around it, and whether it does."""
+"""The thoughts of a model before its answer: the tags around them, and whether there are any."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from edgeinfer.chat.scanner import Scanner, Steps
 State = Literal["none", "open", "possible", "closed"]
 
 
-class Tags(msgspec.Struct, frozen=True):
-    """What stands around thoughts. `open_end` and `close_end` are what models put right behind the tags."""
+class ReasoningTags(msgspec.Struct, frozen=True):
+    """The tags around thoughts. Models write `open_end` and `close_end` right behind them."""
 
     open: str
     close: str
@@ -22,49 +22,49 @@ class Tags(msgspec.Struct, frozen=True):
     close_end: str = ""
 
 
-TAGS = (
-    Tags("<think>", "</think>", "\n", "\n\n"),
-    Tags("[THINK]", "[/THINK]"),
-    Tags("<seed:think>", "</seed:think>", "", "\n"),
-    Tags("<|channel>thought", "<channel|>", "\n"),
-    Tags("<|inner_prefix|>", "<|inner_suffix|>"),
-    Tags("<|START_THINKING|>", "<|END_THINKING|>"),
+REASONING_TAGS = (
+    ReasoningTags("<think>", "</think>", "\n", "\n\n"),
+    ReasoningTags("[THINK]", "[/THINK]"),
+    ReasoningTags("<seed:think>", "</seed:think>", "", "\n"),
+    ReasoningTags("<|channel>thought", "<channel|>", "\n"),
+    ReasoningTags("<|inner_prefix|>", "<|inner_suffix|>"),
+    ReasoningTags("<|START_THINKING|>", "<|END_THINKING|>"),
 )
-"""Every pair we know. A template that mentions the second of a pair belongs to a model that may think so."""
+"""Every known pair. A template that mentions the closing tag of a pair belongs to a model that may use it."""
 
 
-class Thinking(msgspec.Struct, frozen=True):
-    """Whether one answer begins with thoughts.
+class ReasoningFormat(msgspec.Struct, frozen=True):
+    """How one answer begins: with thoughts or without.
 
     Attributes:
         state: "none": this model knows no tags; "open": the prompt ends within thoughts; "possible": the
             model may open them itself; "closed": it will not any more.
-        tags: of the model, if it knows any.
+        tags: the model's, if it knows any.
     """
 
     state: State = "none"
-    tags: Tags = TAGS[0]
+    tags: ReasoningTags = REASONING_TAGS[0]
 
     @property
-    def end(self) -> str:
-        """What to put at the end of thoughts that went on for long enough."""
+    def closing(self) -> str:
+        """The text that ends thoughts which have reached their limit."""
         return ("\n" if self.tags.open_end else "") + self.tags.close + self.tags.close_end
 
     @property
-    def off(self) -> str:
-        """What to put at the end of the prompt, so that there will be no thoughts."""
+    def skipped(self) -> str:
+        """The text at the end of a prompt that keeps the answer from thinking."""
         if self.state == "open":
-            return self.end
+            return self.closing
         if self.state == "possible":
-            return self.tags.open + self.tags.open_end + self.end
+            return self.tags.open + self.tags.open_end + self.closing
         return ""
 
-    def stopped(self) -> Thinking:
-        """After `off`."""
-        return Thinking("none" if self.state == "none" else "closed", self.tags)
+    def closed(self) -> ReasoningFormat:
+        """The format of an answer to a prompt that ends with `skipped`."""
+        return ReasoningFormat("none" if self.state == "none" else "closed", self.tags)
 
     def rules(self) -> tuple[str, ...]:
-        """Rules of a grammar; that of `thoughts` is there if the state is open or possible."""
+        """Rules of a grammar; there is one called `thoughts` if the state is open or possible."""
         end = f"{ANY}{pattern(self.tags.close)}/"
         if self.state == "open":
             return (f"thoughts[lazy]: /{end}",)
@@ -92,21 +92,21 @@ class Thinking(msgspec.Struct, frozen=True):
             yield None
 
 
-def detect_reasoning(source: str, prompt: str) -> Thinking:
-    """Of an answer to a prompt, which the template with this source rendered."""
+def detect_reasoning(source: str, prompt: str) -> ReasoningFormat:
+    """How an answer to `prompt` begins, which the template with this source rendered."""
     end = prompt.rstrip()
-    for tags in TAGS:
+    for tags in REASONING_TAGS:
         if tags.close in source:
             if end.endswith(tags.open):
-                return Thinking("open", tags)
-            return Thinking("closed" if end.endswith(tags.close) else "possible", tags)
-    return Thinking()
+                return ReasoningFormat("open", tags)
+            return ReasoningFormat("closed" if end.endswith(tags.close) else "possible", tags)
+    return ReasoningFormat()
 
 
-def continued(source: str, content: str) -> Thinking:
-    """Of an answer whose beginning the caller wrote."""
-    found = detect_reasoning(source, "")
-    opened, closed = content.rfind(found.tags.open), content.rfind(found.tags.close)
-    if found.state == "none" or not content:
-        return found
-    return Thinking("open" if opened > closed else "closed", found.tags)
+def detect_continued_reasoning(source: str, content: str) -> ReasoningFormat:
+    """How an answer goes on whose beginning, `content`, the caller wrote."""
+    reasoning = detect_reasoning(source, "")
+    opened, closed = content.rfind(reasoning.tags.open), content.rfind(reasoning.tags.close)
+    if reasoning.state == "none" or not content:
+        return reasoning
+    return ReasoningFormat("open" if opened > closed else "closed", reasoning.tags)

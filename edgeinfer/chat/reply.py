@@ -1,4 +1,4 @@
-"""From an answer's text, as it comes, to what it says, thinks and calls."""
+"""The form of a whole answer: its grammar, and the parser that reads it as it comes."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import msgspec
 
 from edgeinfer.chat.events import Event
 from edgeinfer.chat.lark import starting
-from edgeinfer.chat.reasoning import Thinking
+from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.chat.scanner import Scanner, Steps
-from edgeinfer.chat.tools.grammar import rules
+from edgeinfer.chat.tools.grammar import tool_rules
 from edgeinfer.chat.tools.parser import CallParser, rest
-from edgeinfer.chat.tools.tool import Choice
+from edgeinfer.chat.tools.tool import ToolChoice
 from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.grammar.source import Grammar, GrammarSource
 
 
 class ToolCalling(msgspec.Struct, frozen=True):
-    """What one answer may call, and how its model writes that."""
+    """Which tools one answer may call, and how its model writes the calls."""
 
-    form: ToolFormat
-    choice: Choice
+    tool_format: ToolFormat
+    choice: ToolChoice
 
 
 def reply_grammar(
-    reasoning: Thinking, calls: ToolCalling | None = None, text: GrammarSource | None = None
+    reasoning: ReasoningFormat, calling: ToolCalling | None = None, text: GrammarSource | None = None
 ) -> Grammar | None:
-    """The grammar of a whole answer: thoughts, then text or calls. None if there is nothing to hold it to.
+    """The grammar of a whole answer: thoughts, then text or calls. None if there is nothing to enforce.
 
-    With `text` an answer that calls nothing is that part and nothing else.
+    With `text`, an answer that calls nothing is that part and nothing else.
     """
-    if calls is None and text is None:
+    if calling is None and text is None:
         return None
     thinks = reasoning.state in ("open", "possible")
     excluded = (starting([reasoning.tags.open]),) if reasoning.state == "possible" else ()
-    said = f"@{text.name}" if text else None
-    if calls is not None:
-        answer, parts = rules(calls.form, calls.choice, said, *excluded)
+    text_rule = f"@{text.name}" if text else None
+    if calling is not None:
+        answer, parts = tool_rules(calling.tool_format, calling.choice, text_rule, *excluded)
     else:
-        answer, parts = [f"answer: {said}"], []
+        answer, parts = [f"answer: {text_rule}"], []
     start = "start: answer"
     if thinks:
         optional = "?" if reasoning.state == "possible" else ""
@@ -47,28 +47,29 @@ def reply_grammar(
 
 
 class ReplyParser:
-    """One answer's text in, events out, however the text is cut.
+    """Turns one answer's text into events. They are the same however the text is cut.
 
-    Without reasoning and calls every text comes out as the content it is.
+    Without reasoning and tools, all text is content, and comes out at once.
     """
 
-    def __init__(self, reasoning: Thinking | None = None, calls: ToolCalling | None = None) -> None:
+    def __init__(self, reasoning: ReasoningFormat | None = None, calling: ToolCalling | None = None) -> None:
         self._scanner = Scanner()
-        self._reasoning = reasoning or Thinking()
-        self._calls = CallParser(calls.form, calls.choice) if calls else None
+        self._reasoning = reasoning or ReasoningFormat()
+        self._calls = CallParser(calling.tool_format, calling.choice) if calling else None
         self._steps = self._parse()
 
     def feed(self, text: str) -> list[Event]:
+        """The events that `text` completes."""
         self._scanner.text += text
-        return self._run()
+        return self._advance()
 
     def finish(self) -> list[Event]:
-        """What was held back, because it could have been the beginning of something."""
+        """The events of text that was held back because it could have been the beginning of something."""
         self._scanner.final = True
-        return self._run()
+        return self._advance()
 
-    def _run(self) -> list[Event]:
-        """As far as it goes: up to the first None, or the end."""
+    def _advance(self) -> list[Event]:
+        """The events up to the first None, which asks for more text, or to the end."""
         return list(iter(lambda: next(self._steps, None), None))
 
     def _parse(self) -> Steps[None]:

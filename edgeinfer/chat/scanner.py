@@ -1,4 +1,4 @@
-"""Text that arrives in pieces, for parsers written as if it were there at once."""
+"""Text that arrives in pieces, for parsers that are written as if it were all there."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from edgeinfer.chat.events import Event
 T = TypeVar("T")
 
 Steps = Generator[Event | None, None, T]
-"""A parser under way: yields events, and None where it cannot go on without more text."""
+"""A running parser: yields events, and None when it needs more text."""
 
 
 class Scanner:
-    """What has arrived and was not taken yet.
+    """The text that has arrived and was not taken yet.
 
     Attributes:
-        text: it.
-        final: no more will come.
+        text: that text.
+        final: no more will arrive.
     """
 
     def __init__(self) -> None:
@@ -30,27 +30,27 @@ class Scanner:
         return taken
 
     def expect(self, *texts: str) -> Steps[str | None]:
-        """Take the longest of the texts that the rest begins with; None, and nothing taken, if it is none."""
+        """Take the longest of `texts` that the rest begins with; -> None, and nothing is taken, if there is none."""
         while True:
-            open_ones = [text for text in texts if len(text) > len(self.text) and text.startswith(self.text)]
-            if self.final or not open_ones:
+            unfinished = [text for text in texts if len(text) > len(self.text) and text.startswith(self.text)]
+            if self.final or not unfinished:
                 break
             yield None
-        found = max((text for text in texts if self.text.startswith(text)), key=len, default=None)
-        if found is not None:
-            self.take(len(found))
-        return found
+        match = max((text for text in texts if self.text.startswith(text)), key=len, default=None)
+        if match is not None:
+            self.take(len(match))
+        return match
 
     def space(self) -> Steps[str]:
-        """Take white space, all of it."""
+        """Take all white space up to the next other character."""
         while not (self.final or self.text.strip()):
             yield None
         return self.take(len(self.text) - len(self.text.lstrip()))
 
     def before(self, mark: str) -> Steps[str | None]:
-        """Take some of what stands before `mark`; "" once the mark is next, None once the text has ended.
+        """Take some of the text before `mark`; -> "" once the mark is next, None once the text has ended.
 
-        White space right before the mark, or the end, is left to the caller: it comes as one last piece.
+        White space right before the mark or the end is left to the caller.
         """
         while True:
             at = self.text.find(mark)
@@ -66,5 +66,5 @@ class Scanner:
 
 
 def partial(text: str, mark: str) -> int:
-    """How many characters at the end of the text could be the beginning of the mark."""
+    """The number of characters at the end of the text that could be the beginning of the mark."""
     return next((n for n in range(min(len(mark) - 1, len(text)), 0, -1) if mark.startswith(text[-n:])), 0)

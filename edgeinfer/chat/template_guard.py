@@ -1,4 +1,4 @@
-"""What in a caller's text could become a control token, given the template it goes through."""
+"""Finds the parts of a caller's text that a template could turn into a control token."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Iterator
 from edgeinfer.chat.control_tokens import ControlTokens, Range
 
 QUOTED = re.compile(r"""(?=(["'])([^"'\n]{2,64})\1)""")
-"""Anything between two quotes: the template's string literals, and harmless text between two of them."""
+"""Text between two quotes: the template's string literals, and harmless text between two of them."""
 
 NAME = re.compile(r"""(?<=\.)\w+|(?<=["'])\w+(?=["'.])""")
 """A word after a dot or in quotes: names of fields and values that the template compares."""
 
 SEAM_AFTER = re.compile(r"""["']|\s*\{|%""")
-"""What follows upon the template's own text where it puts other text after it."""
+"""Follows the template's own text where it inserts other text."""
 
 SEAM_BEFORE = re.compile(r"""["']|\}\s*|%s""")
-"""What goes before it where it puts other text before it."""
+"""Precedes the template's own text where it inserts other text."""
 
 
 class TemplateGuard:
     """Judges callers' text for one model and one template.
 
-    A template decides by the text it gets: whether `</think>` is in it, whether a type is "object". So two
-    things stay as they are, although they are made of what control tokens are made of:
+    Templates branch on the text they get: on whether it contains `</think>`, on whether a type is "object". So
+    two things stay as they are, although they could be parts of control tokens:
 
     - *markers*, literals of the template which no control token can overlap (`</think>`, `<tool_response>`);
     - *names*, whole strings that the template mentions (`object`, `name`).
 
-    What that leaves open: a template that puts the halves of a control token around a string equal to a name
-    it mentions, or that cuts one of its own markers in two. What it costs: a template that looks for a lone
-    `<` does not find the caller's.
+    Not covered: a template that puts the halves of a control token around a string equal to a name that it
+    mentions, or that cuts one of its own markers in two. The cost: a template that looks for a lone `<` does
+    not find the caller's.
     """
 
     def __init__(self, tokens: ControlTokens, source: str) -> None:
@@ -45,7 +45,7 @@ class TemplateGuard:
         self._heads, self._tails = frozenset(_heads(tokens, source)), frozenset(_tails(tokens, source))
 
     def parts(self, text: str) -> Iterator[tuple[str, bool]]:
-        """The text cut into what may stand as it is (True) and what has to be made harmless (False)."""
+        """The text cut into parts that may stay as they are (True) and parts that have to be masked (False)."""
         if text.strip() in self._names:
             yield text, True
             return
@@ -57,9 +57,9 @@ class TemplateGuard:
         yield text[start:], False
 
     def dangers(self, text: str) -> Iterator[Range]:
-        """Ranges of a part, each of which must have a character hidden from the template.
+        """Ranges of a part, in each of which a character must be masked.
 
-        And so must every character in `tokens.keys`, against templates that cut, replace and lowercase.
+        Every character in `tokens.keys` must be masked too: templates cut, replace and lowercase text.
         """
         yield from self.tokens.find(text)
         yield from self.tokens.fragments(text)
@@ -69,9 +69,9 @@ class TemplateGuard:
             yield start, start + len(word)
 
     def _builds(self, word: str) -> bool:
-        """Whether the template could build a control token of the word, as in '<' ~ key ~ '>'.
+        """Whether the template could build a control token around the word, as in '<' ~ key ~ '>'.
 
-        Otherwise words are left alone: the template may care about them.
+        Other words are left alone: the template may compare them.
         """
         if not (self._heads and self._tails):
             return False
@@ -79,14 +79,14 @@ class TemplateGuard:
 
 
 def _heads(tokens: ControlTokens, source: str) -> Iterator[str]:
-    """Beginnings of control tokens at whose end the template puts in other text."""
+    """Beginnings of control tokens that the template writes right before other text."""
     for seam in SEAM_AFTER.finditer(source):
         text = source[max(0, seam.start() - tokens.longest) : seam.start()]
         yield from (text[n:] for n in range(len(text)) if tokens.begins_one(text[n:]))
 
 
 def _tails(tokens: ControlTokens, source: str) -> Iterator[str]:
-    """Ends of control tokens, before which the template puts in other text."""
+    """Ends of control tokens that the template writes right after other text."""
     for seam in SEAM_BEFORE.finditer(source):
         text = source[seam.end() : seam.end() + tokens.longest]
         yield from (text[:n] for n in range(1, len(text) + 1) if tokens.ends_one(text[:n]))

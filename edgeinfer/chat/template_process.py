@@ -1,8 +1,8 @@
 """The template process: renders untrusted Jinja sources for the daemon that started it.
 
-A GGUF brings its chat template along, so a template is an attacker's program. Jinja's sandbox keeps it from
-Python's internals; this process keeps it from the daemon's memory, time and secrets. It ends at the end of
-its standard input, hence with the daemon.
+Chat templates come with the GGUF file, so they may be an attacker's programs. Jinja's sandbox keeps them from
+Python's internals; this process keeps them from the daemon's memory, time and secrets. It ends when its standard
+input ends, and so with the daemon.
 
 Only this module imports jinja2, and the daemon never imports this module.
 """
@@ -26,7 +26,7 @@ from edgeinfer.chat.template_protocol import MAX_OUTPUT, MEMORY, RenderOutcome, 
 from edgeinfer.ipc.child_main import confine, serve
 
 MAX_ERROR = 500
-"""Characters of an error message that are kept: a template writes its own."""
+"""Characters of an error message that are kept: templates write their own."""
 
 
 class TemplateRefused(Exception):
@@ -34,7 +34,7 @@ class TemplateRefused(Exception):
 
 
 class GenerationTag(Extension):
-    """`{% generation %}`: marks the assistant's part for training. Here the body is simply rendered."""
+    """Renders the body of `{% generation %}`, which marks the assistant's part for training."""
 
     tags = {"generation"}  # noqa: RUF012  Jinja declares it as an instance attribute
 
@@ -54,7 +54,7 @@ def tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Jinja's own filter escapes HTML; models were trained without that. What `map` and `select` give is a list."""
+    """Write JSON as models were trained to read it; Jinja's own filter escapes HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -68,7 +68,7 @@ def tojson(
 def _listed(value: object) -> list[Any]:
     if isinstance(value, GeneratorType):
         return list(value)
-    raise TypeError(f"{type(value).__name__} is no JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def raise_exception(message: object) -> NoReturn:
@@ -80,7 +80,7 @@ def strftime_now(form: str) -> str:
 
 
 class TemplateEnvironment:
-    """Renders sources, keeping the compiled form of the latest few."""
+    """Renders sources, and keeps the compiled form of the most recent ones."""
 
     def __init__(self, keep: int = 16) -> None:
         self._keep = keep
@@ -92,7 +92,7 @@ class TemplateEnvironment:
         self._environment.globals.update(raise_exception=raise_exception, strftime_now=strftime_now)
 
     def render(self, source: str, context: dict[str, Any], limit: int = MAX_OUTPUT) -> str:
-        """Raises anything at all, Refused among it: the source is a program."""
+        """Raises any exception, TemplateRefused among them: the source is a program."""
         pieces: list[str] = []
         for piece in self._template(source).generate(context):
             limit -= len(piece)
@@ -112,7 +112,7 @@ class TemplateEnvironment:
 
 
 def answer(templates: TemplateEnvironment, request: RenderRequest) -> RenderResponse:
-    """Every context's outcome; an error in one does not touch the others."""
+    """The outcome of every context; an error in one does not affect the others."""
     left = MAX_OUTPUT
     renderings = []
     for context in request.contexts:
@@ -134,13 +134,13 @@ def attempt(
 
 
 def describe(error: Exception) -> str:
-    """In words a user can act on. Also MemoryError and RecursionError come here."""
+    """The error in words that a user can act on; it may be a MemoryError or a RecursionError too."""
     if isinstance(error, TemplateRefused):
         text = str(error)
     elif isinstance(error, MemoryError):
         text = f"the chat template needs more than {MEMORY >> 20} MiB of memory"
     elif isinstance(error, TemplateSyntaxError):
-        text = f"the chat template is no valid Jinja: line {error.lineno}: {error}"
+        text = f"the chat template is not valid Jinja: line {error.lineno}: {error}"
     else:
         text = f"the chat template failed: {type(error).__name__}: {error}"
     return text[:MAX_ERROR].encode(errors="replace").decode()

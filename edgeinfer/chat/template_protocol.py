@@ -1,7 +1,7 @@
-"""What the daemon and the template process say to each other, in the frames of `confined`.
+"""The messages between the daemon and the template process, in the frames of `ipc`.
 
-The template process says `RenderResponse([])` once it is ready, and from then on answers each `RenderRequest` with one
-`RenderResponse`.
+The template process sends `RenderResponse([])` once it is ready, and from then on answers each `RenderRequest`
+with one `RenderResponse`.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 MAX_OUTPUT = 8 << 20
-"""Characters that one `RenderRequest` may come to, all contexts together."""
+"""Characters that one `RenderRequest` may produce, all contexts together."""
 
 MAX_FRAME = 4 * MAX_OUTPUT + (1 << 20)
-"""Bytes of the longest frame the daemon reads: a character is up to four."""
+"""Bytes of the longest frame that the daemon reads: a character takes up to four."""
 
 MEMORY = 512 << 20
 """Bytes of address space that the template process may have."""
@@ -29,13 +29,13 @@ class RenderRequest(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RenderOutcome(msgspec.Struct, frozen=True, array_like=True):
-    """One outcome: a text, or None and what went wrong."""
+    """The text of one context, or None and what went wrong."""
 
     text: str | None
     error: str = ""
 
 
 class RenderResponse(msgspec.Struct, frozen=True, array_like=True):
-    """One outcome for each context."""
+    """The outcomes, one for each context."""
 
     renderings: list[RenderOutcome]

@@ -1,4 +1,4 @@
-"""The daemon's end of the template process."""
+"""Renders chat templates in a process of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeinfer.ipc.child_main import frame
 
 
 class TemplateRenderer:
-    """Renders untrusted Jinja sources in one child process, started at the first call and kept.
+    """Renders untrusted Jinja sources in one child process, which starts at the first call and stays.
 
     Calls take turns. A call that exceeds `timeout` seconds, or breaks the process, fails alone.
     """
@@ -30,7 +30,7 @@ class TemplateRenderer:
         return rendering.text
 
     async def render_each(self, source: str, contexts: list[dict[str, Any]]) -> list[RenderOutcome]:
-        """One outcome a context, all within one time limit.
+        """One outcome for each context, all within one time limit.
 
         Raises:
             TemplateError: a limit was exceeded.
@@ -47,7 +47,7 @@ class TemplateRenderer:
             raise TemplateError(f"the chat template took longer than {self._timeout:g} seconds") from None
         except Broke as e:
             raise TemplateError(
-                f"the chat template broke its process, which may use {MEMORY >> 20} MiB of memory"
+                f"the chat template crashed its process, which may use {MEMORY >> 20} MiB of memory"
             ) from e
 
     async def close(self) -> None:

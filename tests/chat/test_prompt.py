@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from edgeinfer.chat.control_tokens import ControlTokens
+from edgeinfer.chat.message import Message, ToolCall
 from edgeinfer.chat.prompt import ChatPrompt, PromptBuilder
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, TemplateError, UnsupportedParameter
@@ -19,16 +20,15 @@ from tests.support.templates import QWEN_TOKENS, SAMPLES, bare_model, model
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SYSTEM = {"role": "system", "content": "Be brief."}
-USER = {"role": "user", "content": "Hi"}
-ANSWER = {"role": "assistant", "content": "Hello"}
+SYSTEM = Message(role="system", content="Be brief.")
+USER = Message(role="user", content="Hi")
+ANSWER = Message(role="assistant", content="Hello")
 TOOL = {
     "type": "function",
     "function": {"name": "weather", "description": "At <b>a</b> place", "parameters": {"type": "object"}},
 }
-CALL = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": '{"place": "Paris"}'}}
-CALLING = {"role": "assistant", "content": None, "tool_calls": [CALL]}
-RESULT = {"role": "tool", "tool_call_id": "c", "content": "Sunny"}
+CALLING = Message(role="assistant", tool_calls=(ToolCall("weather", {"place": "Paris"}, "c"),))
+RESULT = Message(role="tool", tool_call_id="c", content="Sunny")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -57,7 +57,7 @@ def recognised(spans: list[Span], info: ModelInfo) -> list[str]:
 
 async def test_chatml_with_tools(renderer: TemplateRenderer) -> None:
     """Qwen: a system message, tools as JSON, arguments as an object, results as the user's."""
-    spans = await spans_of(prompter(renderer, "qwen").prompt([SYSTEM, USER, CALLING, RESULT], [TOOL]))
+    spans = await spans_of(prompter(renderer, "qwen").build([SYSTEM, USER, CALLING, RESULT], [TOOL]))
     assert spans == [
         Span(
             "<|im_start|>system\nBe brief.\n\n# Tools\n<tools>\n"
@@ -75,7 +75,7 @@ async def test_chatml_with_tools(renderer: TemplateRenderer) -> None:
 async def test_llama3(renderer: TemplateRenderer) -> None:
     """A BOS from the model, the date, and trimmed content."""
     spans = await spans_of(
-        prompter(renderer, "llama3").prompt([SYSTEM, {"role": "user", "content": " Hi \n"}])
+        prompter(renderer, "llama3").build([SYSTEM, Message(role="user", content=" Hi \n")])
     )
     today = datetime.now().astimezone().strftime("%d %b %Y")
     assert text(spans) == (
@@ -87,9 +87,9 @@ async def test_llama3(renderer: TemplateRenderer) -> None:
 
 async def test_deepseek_r1(renderer: TemplateRenderer) -> None:
     """Earlier thoughts are cut off, calls are shown, the next thought is opened."""
-    thought = {"role": "assistant", "content": "<think>\nHm\n</think>\n\nHello"}
+    thought = Message(role="assistant", content="<think>\nHm\n</think>\n\nHello")
     spans = await spans_of(
-        prompter(renderer, "r1").prompt([SYSTEM, USER, thought, USER, CALLING, RESULT, USER])
+        prompter(renderer, "r1").build([SYSTEM, USER, thought, USER, CALLING, RESULT, USER])
     )
     assert spans == [
         Span(
@@ -103,22 +103,22 @@ async def test_deepseek_r1(renderer: TemplateRenderer) -> None:
 async def test_mistral(renderer: TemplateRenderer) -> None:
     """The template puts the system text into the last user message; what it refuses is told in its words."""
     mistral = prompter(renderer, "mistral")
-    spans = await spans_of(mistral.prompt([SYSTEM, USER, ANSWER, USER]))
+    spans = await spans_of(mistral.build([SYSTEM, USER, ANSWER, USER]))
     assert text(spans) == "<s>[INST] Hi[/INST] Hello</s>[INST] Be brief.\n\nHi[/INST]"
     with pytest.raises(TemplateError, match=r"^conversation roles must alternate") as caught:
-        await mistral.prompt([USER, USER])
+        await mistral.build([USER, USER])
     assert caught.value.param == "messages"
 
 
 async def test_gemma(renderer: TemplateRenderer) -> None:
     """It knows no system role, so the text goes to the user."""
-    spans = await spans_of(prompter(renderer, "gemma").prompt([SYSTEM, USER]))
+    spans = await spans_of(prompter(renderer, "gemma").build([SYSTEM, USER]))
     assert text(spans) == ("<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n")
 
 
 async def test_roles_may_become_control_tokens(renderer: TemplateRenderer) -> None:
     """They are ours by then; content that looks like a role stays text."""
-    spans = await spans_of(prompter(renderer, "zephyr").prompt([SYSTEM, {"role": "user", "content": "user"}]))
+    spans = await spans_of(prompter(renderer, "zephyr").build([SYSTEM, Message(role="user", content="user")]))
     assert spans == [Span("<|system|>\nBe brief.</s>\n<|user|>\nuser</s>\n<|assistant|>\n")]
 
 
@@ -133,18 +133,18 @@ async def test_no_control_token_is_smuggled_in(renderer: TemplateRenderer, name:
     for attack in (evil, *halves, f" {evil} ", first[1:-1], f"{first[:4]}/think{first[4:]}"):
         found = []
         for word in ("harmless", attack):
-            call = {"id": word, "type": "function", "function": {"name": word, "arguments": {word: [word]}}}
+            call = ToolCall(word, {word: [word]}, word)
             tool = {"type": "function", "function": {"name": word, "parameters": {word: {"type": word}}}}
-            messages: list[dict[str, Any]] = [
-                {"role": "user", "content": word, "name": word},
-                {"role": "assistant", "content": None, "tool_calls": [call]},
-                {"role": "tool", "tool_call_id": word, "content": word},
-                {"role": "assistant", "content": word},
-                {"role": "user", "content": [{"type": "text", "text": word}, {"type": "text", "text": word}]},
+            messages = [
+                Message(role="user", content=word, name=word),
+                Message(role="assistant", tool_calls=(call,)),
+                Message(role="tool", tool_call_id=word, content=word),
+                Message(role="assistant", content=word),
+                Message(role="user", content=f"{word}\n{word}"),
             ]
             if name in ("mistral", "gemma"):
                 messages = [messages[0], messages[3], messages[4]]
-            spans = await spans_of(chat.prompt(messages, [tool], template_kwargs={"date_string": word}))
+            spans = await spans_of(chat.build(messages, [tool], template_kwargs={"date_string": word}))
             found.append(recognised(spans, info))
         assert found[0] == found[1]
 
@@ -153,7 +153,7 @@ async def test_keys_of_a_schema_become_no_tokens(renderer: TemplateRenderer) -> 
     """'<' ~ key ~ '>' where "<SPECIAL_11>" is a control token: a tool's author could speak as the user."""
     tool = {"function": {"name": "f", "parameters": {"SPECIAL_11": {"s": "<s>"}, "a": "b"}}}
     coder = PromptBuilder(model("coder"), renderer, tool_format="qwen3-coder")
-    spans = await spans_of(coder.prompt([USER], [tool]))
+    spans = await spans_of(coder.build([USER], [tool]))
     assert "\n<SPECIAL_11>{'s': '<s>'}</SPECIAL_11>\n<a>b</a>" in text(spans)
     assert recognised(spans, model("coder")) == ["<|im_start|>", "<|im_end|>"]
 
@@ -162,24 +162,24 @@ async def test_names_of_a_calls_fields_are_no_callers_text(renderer: TemplateRen
     """Even where the template could make control tokens of them."""
     tokens = ("<|function|>", "<|arguments|>", "<|name|>", "<|tool|>", "<|user|>")
     chat = PromptBuilder(bare_model(tokens, {"default": SAMPLES["zephyr"][0]}), renderer)
-    spans = await spans_of(chat.prompt([USER, CALLING, RESULT]))
+    spans = await spans_of(chat.build([USER, CALLING, RESULT]))
     assert '{"name": "weather", "arguments": {"place": "Paris"}}' in text(spans)
 
 
 async def test_tool_use_variant(renderer: TemplateRenderer) -> None:
     """Taken where tools are given, and only there."""
     chat = PromptBuilder(bare_model(templates={"default": "plain", "tool_use": "tools"}), renderer)
-    assert text(await spans_of(chat.prompt([USER]))) == "plain"
-    assert text(await spans_of(chat.prompt([USER], []))) == "plain"
-    assert text(await spans_of(chat.prompt([USER], [TOOL]))) == "tools"
-    assert text(await spans_of(chat.prompt([USER], [TOOL], template="{{ messages[-1].content }}"))).endswith(
+    assert text(await spans_of(chat.build([USER]))) == "plain"
+    assert text(await spans_of(chat.build([USER], []))) == "plain"
+    assert text(await spans_of(chat.build([USER], [TOOL]))) == "tools"
+    assert text(await spans_of(chat.build([USER], [TOOL], template="{{ messages[-1].content }}"))).endswith(
         "Hi"
     )
 
 
 async def test_built_in_chatml(renderer: TemplateRenderer) -> None:
     """For a model that has the token but no template."""
-    spans = await spans_of(PromptBuilder(bare_model(QWEN_TOKENS), renderer).prompt([SYSTEM, USER]))
+    spans = await spans_of(PromptBuilder(bare_model(QWEN_TOKENS), renderer).build([SYSTEM, USER]))
     assert text(spans) == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     )
@@ -187,16 +187,14 @@ async def test_built_in_chatml(renderer: TemplateRenderer) -> None:
 
 async def test_built_in_plain_template(renderer: TemplateRenderer) -> None:
     """For a model that has neither."""
-    spans = await spans_of(
-        PromptBuilder(bare_model(("</s>",)), renderer).prompt([SYSTEM, USER, ANSWER, USER])
-    )
+    spans = await spans_of(PromptBuilder(bare_model(("</s>",)), renderer).build([SYSTEM, USER, ANSWER, USER]))
     assert text(spans) == "Be brief.\n\nUser: Hi\n\nAssistant: Hello\n\nUser: Hi\n\nAssistant:"
 
 
 async def test_template_kwargs_are_passed_on(renderer: TemplateRenderer) -> None:
     """enable_thinking is Qwen's."""
     spans = await spans_of(
-        prompter(renderer, "qwen").prompt([USER], template_kwargs={"enable_thinking": False})
+        prompter(renderer, "qwen").build([USER], template_kwargs={"enable_thinking": False})
     )
     assert text(spans).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
 
@@ -205,7 +203,7 @@ async def test_template_kwargs_are_passed_on(renderer: TemplateRenderer) -> None
 async def test_reserved_template_kwargs_are_refused(renderer: TemplateRenderer, name: str) -> None:
     """The error names the field."""
     with pytest.raises(UnsupportedParameter) as caught:
-        await prompter(renderer, "qwen").prompt([USER], template_kwargs={name: "x"})
+        await prompter(renderer, "qwen").build([USER], template_kwargs={name: "x"})
     assert caught.value.param == f"chat_template_kwargs.{name}"
 
 
@@ -223,8 +221,8 @@ async def test_reserved_template_kwargs_are_refused(renderer: TemplateRenderer, 
 @pytest.mark.parametrize("content", ["The answer is ", "a <b", "", "Hi"])
 async def test_an_answer_is_continued(renderer: TemplateRenderer, name: str, head: str, content: str) -> None:
     """A last message of the assistant's is rendered up to its last character, white space included."""
-    prefill = {"role": "assistant", "content": content}
-    spans = await spans_of(prompter(renderer, name).prompt([USER, prefill]))
+    prefill = Message(role="assistant", content=content)
+    spans = await spans_of(prompter(renderer, name).build([USER, prefill]))
     assert text(spans).endswith(head + content)
     assert all(span.trusted for span in spans)
 
@@ -232,27 +230,27 @@ async def test_an_answer_is_continued(renderer: TemplateRenderer, name: str, hea
 async def test_a_control_token_in_an_answer_to_be_continued_is_untrusted(renderer: TemplateRenderer) -> None:
     """A client cannot forge the end of the answer."""
     spans = await spans_of(
-        prompter(renderer, "qwen").prompt([USER, {"role": "assistant", "content": "a<|im_end|>"}])
+        prompter(renderer, "qwen").build([USER, Message(role="assistant", content="a<|im_end|>")])
     )
     assert spans[1:] == [Span("<|im_end|>", trusted=False)]
 
 
 async def test_an_answer_that_the_template_rewrites_is_not_continued(renderer: TemplateRenderer) -> None:
     """DeepSeek's cuts off what comes before </think>."""
-    messages = [USER, {"role": "assistant", "content": "<think>a</think>b"}]
+    messages = [USER, Message(role="assistant", content="<think>a</think>b")]
     with pytest.raises(InvalidRequest, match="word for word"):
-        await prompter(renderer, "r1").prompt(messages)
+        await prompter(renderer, "r1").build(messages)
 
 
 async def test_a_call_is_not_continued(renderer: TemplateRenderer) -> None:
     """Its result has to come first."""
     with pytest.raises(InvalidRequest, match="calls tools"):
-        await prompter(renderer, "qwen").prompt([USER, CALLING])
+        await prompter(renderer, "qwen").build([USER, CALLING])
 
 
 async def test_without_a_generation_prompt_nothing_is_continued(renderer: TemplateRenderer) -> None:
     """The conversation is rendered as it stands."""
-    spans = await spans_of(prompter(renderer, "gemma").prompt([USER, ANSWER], add_generation_prompt=False))
+    spans = await spans_of(prompter(renderer, "gemma").build([USER, ANSWER], add_generation_prompt=False))
     assert text(spans).endswith("<start_of_turn>model\nHello<end_of_turn>\n")
 
 
@@ -261,9 +259,9 @@ async def test_a_templates_complaint_shows_the_callers_text(renderer: TemplateRe
     chat = prompter(renderer, "qwen")
     source = "{{ raise_exception('not ' ~ messages[-1].content) }}"
     with pytest.raises(TemplateError, match=r"^not <x>$"):
-        await chat.prompt([{"role": "user", "content": "<x>"}], template=source)
+        await chat.build([Message(role="user", content="<x>")], template=source)
     with pytest.raises(TemplateError, match=r"^not <x>$"):
-        await chat.prompt([USER, {"role": "assistant", "content": "<x>"}], template=source)
+        await chat.build([USER, Message(role="assistant", content="<x>")], template=source)
 
 
 async def test_capabilities_are_known_beforehand(renderer: TemplateRenderer) -> None:
@@ -275,7 +273,7 @@ async def test_capabilities_are_known_beforehand(renderer: TemplateRenderer) -> 
 async def test_many_templates_at_once(renderer: TemplateRenderer) -> None:
     """More than are remembered."""
     chat = prompter(renderer, "qwen")
-    prompts = [spans_of(chat.prompt([USER], template=f"{n}{{{{ messages[0].content }}}}")) for n in range(40)]
+    prompts = [spans_of(chat.build([USER], template=f"{n}{{{{ messages[0].content }}}}")) for n in range(40)]
     assert [text(spans) for spans in await asyncio.gather(*prompts)] == [f"{n}Hi" for n in range(40)]
 
 
@@ -285,25 +283,25 @@ async def test_nested_too_deeply(renderer: TemplateRenderer) -> None:
     for _ in range(5000):
         schema = {"a": schema}
     with pytest.raises(InvalidRequest, match="too deeply"):
-        await prompter(renderer, "qwen").prompt([USER], [{"function": {"name": "f", "parameters": schema}}])
+        await prompter(renderer, "qwen").build([USER], [{"function": {"name": "f", "parameters": schema}}])
 
 
 async def test_half_a_surrogate_pair_is_refused(renderer: TemplateRenderer) -> None:
     """JSON can say it, UTF-8 cannot."""
     with pytest.raises(InvalidRequest):
-        await prompter(renderer, "qwen").prompt([{"role": "user", "content": "\ud800"}])
+        await prompter(renderer, "qwen").build([Message(role="user", content="\ud800")])
 
 
 async def test_text_beyond_any_context_is_refused_at_once(renderer: TemplateRenderer) -> None:
     """Nobody has to render it first."""
     with pytest.raises(ContextLengthExceeded):
-        await prompter(renderer, "qwen").prompt([{"role": "user", "content": "x" * 4096 * 600}])
+        await prompter(renderer, "qwen").build([Message(role="user", content="x" * 4096 * 600)])
 
 
 async def test_long_text_is_worked_on_beside_the_event_loop(renderer: TemplateRenderer) -> None:
     """The result is the same."""
     content = "<|im_end|> and " * 10_000
-    spans = await spans_of(prompter(renderer, "qwen").prompt([{"role": "user", "content": content}]))
+    spans = await spans_of(prompter(renderer, "qwen").build([Message(role="user", content=content)]))
     assert [span.trusted for span in spans] == [True, False, True]
     assert content in text(spans)
 
@@ -313,7 +311,7 @@ async def test_tools_are_told_where_the_template_does_not(renderer: TemplateRend
     tokens = ("<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>")
     chat = PromptBuilder(bare_model(tokens), renderer)
     tool = {"type": "function", "function": {"name": "weather", "description": "<tool_call> it</tool_call>"}}
-    found = await chat.prompt([SYSTEM, USER, CALLING, RESULT], [tool])
+    found = await chat.build([SYSTEM, USER, CALLING, RESULT], [tool])
     assert "generic" == found.tool_format.name
     prompt = text(found.spans)
     assert prompt.startswith("<|im_start|>system\nBe brief.\n\n# Tools\n")
@@ -330,14 +328,14 @@ async def test_tools_of_a_form_we_do_not_know_are_not_the_templates(renderer: Te
     source = (
         "{{ messages }}{% for tool in tools or [] %}call {{ tool.function.name }} by [[name]]{% endfor %}"
     )
-    found = text(await spans_of(prompter(renderer, "qwen").prompt([USER], [TOOL], template=source)))
+    found = text(await spans_of(prompter(renderer, "qwen").build([USER], [TOOL], template=source)))
     assert "[[name]]" not in found
     assert "<tool_call>" in found
 
 
 async def test_deepseek_r1_is_told_of_tools(renderer: TemplateRenderer) -> None:
     """Its template renders calls, but no tools."""
-    found = await prompter(renderer, "r1").prompt([SYSTEM, USER], [TOOL])
+    found = await prompter(renderer, "r1").build([SYSTEM, USER], [TOOL])
     assert "deepseek" == found.tool_format.name
     assert "Be brief.\n\n# Tools\n" in text(found.spans)
     assert "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>FUNCTION\n```json" in text(
@@ -358,7 +356,7 @@ async def test_thinking(
     renderer: TemplateRenderer, name: str, thinking: bool | None, state: str, end: str
 ) -> None:
     """As the template has it; or off, whatever the template has."""
-    found = await prompter(renderer, name).prompt([USER], thinking=thinking)
+    found = await prompter(renderer, name).build([USER], thinking=thinking)
     assert (state, True) == (found.reasoning.state, text(found.spans).endswith(end))
 
 
@@ -380,19 +378,19 @@ async def test_thinking_is_turned_off(
 ) -> None:
     """By the template, or by us at its end."""
     chat = prompter(renderer, "qwen")
-    assert "possible" == (await chat.prompt([USER], template=source)).reasoning.state
-    found = await chat.prompt([USER], template=source, **kwargs)
+    assert "possible" == (await chat.build([USER], template=source)).reasoning.state
+    found = await chat.build([USER], template=source, **kwargs)
     assert text(found.spans).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
     assert "closed" == found.reasoning.state
 
 
 async def test_without_a_generation_prompt_thinking_is_left_alone(renderer: TemplateRenderer) -> None:
     """Nothing is put at the end."""
-    found = await prompter(renderer, "r1").prompt([USER], add_generation_prompt=False, thinking=False)
+    found = await prompter(renderer, "r1").build([USER], add_generation_prompt=False, thinking=False)
     assert text(found.spans).endswith("Hi")
 
 
 async def test_a_question_about_tags_opens_no_thoughts(renderer: TemplateRenderer) -> None:
     """Only the prompt's own end counts."""
-    question = {"role": "user", "content": "What is <think>"}
-    assert "possible" == (await prompter(renderer, "qwen").prompt([question], template=QWEN3)).reasoning.state
+    question = Message(role="user", content="What is <think>")
+    assert "possible" == (await prompter(renderer, "qwen").build([question], template=QWEN3)).reasoning.state

@@ -7,10 +7,15 @@ from typing import Any
 import pytest
 
 from edgeinfer.chat.events import Content, Event, Reasoning
-from edgeinfer.chat.reasoning import TAGS, Thinking, continued, detect_reasoning
+from edgeinfer.chat.reasoning import (
+    REASONING_TAGS,
+    ReasoningFormat,
+    detect_continued_reasoning,
+    detect_reasoning,
+)
 from edgeinfer.chat.reply import ReplyParser
 
-THINK = TAGS[0]
+THINK = REASONING_TAGS[0]
 SOURCE = "{{ content.split('</think>')[-1] }}"
 
 
@@ -27,20 +32,24 @@ SOURCE = "{{ content.split('</think>')[-1] }}"
 )
 def test_the_end_of_a_prompt_tells(prompt: str, state: str) -> None:
     """What else stands in it is somebody's words."""
-    assert Thinking(state, THINK) == detect_reasoning(SOURCE, prompt)  # type: ignore[arg-type]
-    assert Thinking() == detect_reasoning("no tags", prompt)
+    assert ReasoningFormat(state, THINK) == detect_reasoning(SOURCE, prompt)  # type: ignore[arg-type]
+    assert ReasoningFormat() == detect_reasoning("no tags", prompt)
 
 
-@pytest.mark.parametrize("tags", TAGS, ids=lambda tags: tags.open)
+@pytest.mark.parametrize("tags", REASONING_TAGS, ids=lambda tags: tags.open)
 def test_every_pair_is_told_from_a_template(tags: Any) -> None:
     """By its second."""
     source = f"{{{{ '{tags.close}' }}}}"
-    assert Thinking("open", tags) == detect_reasoning(source, f"x{tags.open}{tags.open_end}")
+    assert ReasoningFormat("open", tags) == detect_reasoning(source, f"x{tags.open}{tags.open_end}")
     possible = detect_reasoning(source, "x")
-    assert Thinking("possible", tags) == possible
-    assert Thinking("closed", tags) == detect_reasoning(source, "x" + possible.off) == possible.stopped()
-    opened = Thinking("open", tags)
-    assert Thinking("closed", tags) == detect_reasoning(source, f"x{tags.open}{opened.off}")
+    assert ReasoningFormat("possible", tags) == possible
+    assert (
+        ReasoningFormat("closed", tags)
+        == detect_reasoning(source, "x" + possible.skipped)
+        == possible.closed()
+    )
+    opened = ReasoningFormat("open", tags)
+    assert ReasoningFormat("closed", tags) == detect_reasoning(source, f"x{tags.open}{opened.skipped}")
 
 
 @pytest.mark.parametrize(
@@ -55,16 +64,16 @@ def test_every_pair_is_told_from_a_template(tags: Any) -> None:
 )
 def test_an_answer_that_the_caller_began(content: str, state: str) -> None:
     """Its own words tell."""
-    assert state == continued(SOURCE, content).state
-    assert "none" == continued("", content).state
+    assert state == detect_continued_reasoning(SOURCE, content).state
+    assert "none" == detect_continued_reasoning("", content).state
 
 
 def test_how_thoughts_are_ended_and_turned_off() -> None:
     """As the models do it themselves."""
-    assert "\n</think>\n\n" == Thinking("open").end == Thinking("open").off
-    assert "<think>\n\n</think>\n\n" == Thinking("possible").off
-    assert "" == Thinking("closed").off == Thinking().off
-    assert "[/THINK]" == Thinking("open", TAGS[1]).end
+    assert "\n</think>\n\n" == ReasoningFormat("open").closing == ReasoningFormat("open").skipped
+    assert "<think>\n\n</think>\n\n" == ReasoningFormat("possible").skipped
+    assert "" == ReasoningFormat("closed").skipped == ReasoningFormat().skipped
+    assert "[/THINK]" == ReasoningFormat("open", REASONING_TAGS[1]).closing
 
 
 def parsed(state: Any, *pieces: str) -> tuple[str, str]:
@@ -75,7 +84,7 @@ def parsed(state: Any, *pieces: str) -> tuple[str, str]:
 
 
 def _parsed(state: Any, *pieces: str) -> tuple[str, str]:
-    parser = ReplyParser(Thinking(state))
+    parser = ReplyParser(ReasoningFormat(state))
     events: list[Event] = [event for piece in pieces for event in parser.feed(piece)] + parser.finish()
     thoughts = "".join(event.text for event in events if isinstance(event, Reasoning))
     return thoughts, "".join(event.text for event in events if isinstance(event, Content))
@@ -106,7 +115,7 @@ def test_thoughts_are_split_from_content(state: Any, text: str, thoughts: str, c
 
 def test_thoughts_stream() -> None:
     """All but what could be the tag, and white space before it."""
-    parser = ReplyParser(Thinking("open"))
+    parser = ReplyParser(ReasoningFormat("open"))
     assert [Reasoning("a")] == parser.feed("a <")
     assert [Reasoning(" < b")] == parser.feed(" b\n")
     assert [] == parser.feed("</thin")

@@ -73,7 +73,7 @@ def test_raise_exception_carries_the_templates_words() -> None:
 @pytest.mark.parametrize(
     ("source", "part"),
     [
-        ("{% if %}", "no valid Jinja: line 1"),
+        ("{% if %}", "not valid Jinja: line 1"),
         ("{{ 1 / 0 }}", "ZeroDivisionError"),
         ("{{ a.b.c }}", "UndefinedError"),
         ("{{ messages.append(1) }}", "SecurityError"),

@@ -9,18 +9,22 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import TypeAdapter
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.chat.reasoning import TAGS, Thinking
+from edgeinfer.chat.parsed_message import ParsedMessage, coalesce
+from edgeinfer.chat.reasoning import REASONING_TAGS, ReasoningFormat
 from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
-from edgeinfer.chat.tools.detect import FORMATS, MARKERS
-from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.chat.tools.detect import MARKERS, TOOL_FORMATS
+from edgeinfer.chat.tools.tool import choose
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.grammar.compiler import GrammarCompiler
 from edgeinfer.grammar.source import Grammar, GrammarSource
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
-from edgeinfer.server.openai.message import ParsedMessage, coalesce
+from edgeinfer.server.openai.schemas.tools import ToolChoiceParam
+from edgeinfer.server.openai.translate import to_tool_choice
 from tests.support.engine import Answer, Driver, config
+from tests.support.tools import read_tools
 
 TOOLS = [
     {
@@ -73,6 +77,7 @@ ALLOWED = {
 }
 FREE: dict[str, Any] = {"temperature": 1.5, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
 CHOICES = ["none", "auto", "required", NAMED, ALLOWED]
+TOOL_CHOICE: TypeAdapter[ToolChoiceParam] = TypeAdapter(ToolChoiceParam)
 STATES = ["none", "open", "possible", "closed"]
 
 
@@ -87,7 +92,12 @@ def compiled(*grammars: Grammar) -> list[str]:
 
 
 def check(
-    answer: Answer, pieces: list[str], thinking: Thinking, calls: ToolCalling, choice: Any, parallel: bool
+    answer: Answer,
+    pieces: list[str],
+    thinking: ReasoningFormat,
+    calls: ToolCalling,
+    choice: Any,
+    parallel: bool,
 ) -> None:
     """One answer: what it calls, and that the stream says the same as the whole."""
     whole = ReplyParser(thinking, calls)
@@ -114,11 +124,14 @@ def check(
         assert {call.name for call in said.calls} <= {"say", "list-devices"}
 
 
-def cases(form: str) -> list[tuple[Any, bool, Thinking, ToolCalling]]:
+def cases(form: str) -> list[tuple[Any, bool, ReasoningFormat, ToolCalling]]:
     found = []
     for choice, parallel, state in itertools.product(CHOICES, [True, False], STATES):
-        calls = ToolCalling(FORMATS[form], choose(read_tools(TOOLS), choice, parallel))
-        found.append((choice, parallel, Thinking(state, TAGS[0]), calls))  # type: ignore[arg-type]
+        calls = ToolCalling(
+            TOOL_FORMATS[form],
+            to_tool_choice(TOOL_CHOICE.validate_python(choice), read_tools(TOOLS), parallel=parallel),
+        )
+        found.append((choice, parallel, ReasoningFormat(state, REASONING_TAGS[0]), calls))  # type: ignore[arg-type]
     return found
 
 
@@ -130,7 +143,7 @@ def answer_all(driver: Driver, form: str, prompt: Any, seed: int) -> None:
     pieces: dict[int, list[str]] = {}
     for id, (text, (_, _, thinking, _)) in enumerate(zip(compiled(*grammars), given, strict=True)):  # type: ignore[arg-type]
         tags = thinking.tags
-        budget = ThinkingBudget(12, thinking.state == "open", tags.open, tags.close, thinking.end)
+        budget = ThinkingBudget(12, thinking.state == "open", tags.open, tags.close, thinking.closing)
         asked = StructuredOutput(text, thinking=budget)
         driver.add(id, prompt, structured=asked, seed=seed + id, max_tokens=300, **FREE)
         pieces[id] = []
@@ -145,13 +158,13 @@ def answer_all(driver: Driver, form: str, prompt: Any, seed: int) -> None:
     assert whole > len(given) // 2
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TOOL_FORMATS)
 def test_calls_hold_whatever_writes_them(form: str) -> None:
     settings = config(ctx=512, parallel=16, cells=17 * 512, batch=512)
     answer_all(Driver(settings, FakeBackend(settings, length=6)), form, "prompt", 1)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", TOOL_FORMATS)
 def test_calls_hold_when_the_bundled_model_writes_them(form: str, bundled: Any) -> None:
     backend, settings = bundled
     for sequence in range(settings.slots):
@@ -165,8 +178,8 @@ def test_calls_hold_when_the_bundled_model_writes_them(form: str, bundled: Any) 
 @pytest.mark.parametrize("state", STATES)
 def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
     part = GrammarSource("answer", "json_schema", PERSON, "response_format.json_schema.schema")
-    thinking = Thinking(state, TAGS[0])
-    calls = ToolCalling(FORMATS["hermes"], choose(read_tools(TOOLS)))
+    thinking = ReasoningFormat(state, REASONING_TAGS[0])
+    calls = ToolCalling(TOOL_FORMATS["hermes"], choose(read_tools(TOOLS)))
     settings = config(ctx=512)
     for given in (None, calls):
         grammar = reply_grammar(thinking, given, part)
@@ -174,7 +187,7 @@ def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
         (text,) = compiled(grammar)
         driver = Driver(settings, length=10_000)
         for id in range(12):
-            budget = ThinkingBudget(9, state == "open", "<think>", "</think>", thinking.end)
+            budget = ThinkingBudget(9, state == "open", "<think>", "</think>", thinking.closing)
             driver.add(id, f"{id}", structured=StructuredOutput(text, thinking=budget), **FREE)
         driver.run()
         for answer in driver.answers.values():

@@ -1,4 +1,4 @@
-"""Arguments that are written one by one, each in its own tags, instead of as one JSON object."""
+"""Arguments that are written one by one, each in tags of its own, instead of as one JSON object."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edgeinfer.grammar.source import GrammarSource
 Kind = Literal["raw", "choice", "boolean", "json"]
 
 PLAIN = frozenset({"type", "title", "description", "default", "examples", "deprecated"})
-"""What a string's schema may say without restricting it."""
+"""Keywords of a string's schema that do not restrict it."""
 
 UNWRITABLE = (
     *("$ref", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "propertyNames"),
@@ -29,7 +29,7 @@ UNWRITABLE = (
 
 
 class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
-    """How a family writes them.
+    """How a family of models writes the arguments of a call one by one.
 
     Attributes:
         key: stands before a name.
@@ -48,16 +48,17 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
     python: bool = False
 
     def rules(self, tool: Tool, n: int) -> tuple[list[str], list[GrammarSource]]:
-        """Rules of which `args{n}` describes the tool's arguments, in the schema's order; and their parts.
+        """Rules, of which `args{n}` describes the tool's arguments in the schema's order, and their parts.
 
-        Raises UnsupportedSchema for a schema whose properties do not stand each for itself.
+        Raises:
+            UnsupportedSchema: the schema's properties depend on each other.
         """
         for keyword in UNWRITABLE:
             if keyword in tool.parameters:
                 raise UnsupportedSchema(
-                    f"this model's tools cannot have {keyword!r} beside their properties",
+                    f"this model writes arguments one by one, so its tools cannot have {keyword!r} beside their properties",
                     param=tool.param,
-                    hint="give plain properties; each may be of any schema",
+                    hint="use plain properties; each may have any schema",
                 )
         rules, parts = [], []
         required = tool.parameters.get("required", ())
@@ -89,12 +90,12 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
         if kind == "boolean":
             return [f'{name}: ("True" | "False"){close}'], []
         part = GrammarSource(
-            f"{name}_json", "json_schema", _alone(schema, tool), f"{tool.param}.properties.{key}"
+            f"{name}_json", "json_schema", _with_definitions(schema, tool), f"{tool.param}.properties.{key}"
         )
         return [f"{name}: @{part.name}{close}"], [part]
 
     def kind(self, schema: Any) -> Kind:
-        """How a value is written."""
+        """How a value of this schema is written."""
         if not isinstance(schema, dict):
             return "json"
         if self.python and schema.get("type") == "boolean" and schema.keys() <= PLAIN:
@@ -110,7 +111,7 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return "choice" if whole and choices and schema.keys() <= PLAIN | {"enum"} else "json"
 
     def parse(self, scanner: Scanner, tool: Tool, index: int, *ends: str) -> Steps[bool]:
-        """Read arguments up to, not including, one of the ends: whether it was reached."""
+        """Parse arguments up to, but not including, one of the ends; -> whether it was reached."""
         properties = self._properties(tool)
         heads = {self.key + key + self.value: key for key in properties}
         count = 0
@@ -148,7 +149,7 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return not self.close or (yield from scanner.expect(self.close)) is not None
 
     def write(self, arguments: Mapping[str, Any]) -> str:
-        """Arguments as the model would have written them."""
+        """The arguments as the model would write them."""
         return self.separator.join(
             f"{self.key}{key}{self.value}{self._written(value)}{self.close}"
             for key, value in arguments.items()
@@ -162,7 +163,7 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return json.dumps(value, ensure_ascii=False)
 
     def _properties(self, tool: Tool) -> dict[str, Any]:
-        """Those described, and those that are only required."""
+        """The properties that are described, and those that are only required."""
         properties = tool.parameters.get("properties", {})
         return {
             **properties,
@@ -171,7 +172,7 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_json(scanner: Scanner, index: int) -> Steps[bool]:
-    """Read one JSON value: whether it came to its end."""
+    """Parse one JSON value; -> whether it came to its end."""
     value = JsonValue()
     while not value.ended:
         if scanner.text:
@@ -186,7 +187,7 @@ def parse_json(scanner: Scanner, index: int) -> Steps[bool]:
 
 
 def _parse_raw(scanner: Scanner, end: str, index: int) -> Steps[bool]:
-    """Read a plain string up to its end, and say it as JSON."""
+    """Parse a plain string up to its end; its events are JSON."""
     yield CallArguments(index, '"')
     while True:
         piece = yield from scanner.before(end)
@@ -200,7 +201,7 @@ def _parse_raw(scanner: Scanner, end: str, index: int) -> Steps[bool]:
     return True
 
 
-def _alone(schema: Any, tool: Tool) -> Any:
-    """A property's schema with what it may refer to."""
+def _with_definitions(schema: Any, tool: Tool) -> Any:
+    """A property's schema, with the definitions that it may refer to."""
     definitions = {key: tool.parameters[key] for key in ("$defs", "definitions") if key in tool.parameters}
     return {**schema, **definitions} if isinstance(schema, dict) and definitions else schema

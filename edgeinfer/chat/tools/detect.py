@@ -1,8 +1,8 @@
-"""Which form a model's calls take: its chat template shows what it was trained on."""
+"""Detects how a model writes tool calls: its chat template shows what it was trained on."""
 
 from __future__ import annotations
 
-from edgeinfer.chat.reasoning import TAGS
+from edgeinfer.chat.reasoning import REASONING_TAGS
 from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.chat.tools.tool_formats import (
     APERTUS,
@@ -51,9 +51,9 @@ SIGNS: tuple[tuple[ToolFormat, tuple[str, ...]], ...] = (
     (HERMES, ("<tool_call>", '"name": ')),
     (LLAMA3, ("<|start_header_id|>ipython<|end_header_id|>", '"parameters": ')),
 )
-"""A family, and what a template of its has in it. The first that fits is it."""
+"""Each format with the texts that its templates contain. The first that fits is used."""
 
-FORMATS = {form.name: form for form in (*(form for form, _ in SIGNS), GENERIC)}
+TOOL_FORMATS = {f.name: f for f in (*(f for f, _ in SIGNS), GENERIC)}
 
 MARKED = (
     "<tool_call>", "</tool_call>", "<tool_calls>", "</tool_calls>", "<function=", "</function>",
@@ -64,20 +64,23 @@ MARKED = (
     "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>",
     "<｜tool▁sep｜>",
 )  # fmt: skip
-MARKERS = tuple(sorted({*MARKED, *(text for tags in TAGS for text in (tags.open, tags.close))}))
-"""Texts of calls and thoughts that a vocabulary may have as control tokens. In an answer they are text."""
+MARKERS = tuple(sorted({*MARKED, *(text for tags in REASONING_TAGS for text in (tags.open, tags.close))}))
+"""Texts of calls and thoughts that may be control tokens of a vocabulary. In an answer they are text."""
 
 
-def tool_format(template: str, name: str | None = None) -> ToolFormat:
-    """The form of the model that has this chat template; a name decides instead of it.
+def detect_tool_format(template: str, name: str | None = None) -> ToolFormat:
+    """The tool format of a model with this chat template; a name takes precedence.
 
-    Raises InvalidRequest for a name there is not.
+    Raises:
+        InvalidRequest: there is no format with this name.
     """
     if name is not None:
-        if name not in FORMATS:
+        if name not in TOOL_FORMATS:
             raise InvalidRequest(
-                f"unknown tool format {name!r}", param="tool_format", hint=f"one of: {', '.join(FORMATS)}"
+                f"unknown tool format {name!r}",
+                param="tool_format",
+                hint=f"one of: {', '.join(TOOL_FORMATS)}",
             )
-        return FORMATS[name]
+        return TOOL_FORMATS[name]
     source = template.replace('\\"', '"')
-    return next((form for form, signs in SIGNS if all(sign in source for sign in signs)), GENERIC)
+    return next((f for f, signs in SIGNS if all(sign in source for sign in signs)), GENERIC)

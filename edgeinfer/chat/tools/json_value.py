@@ -1,4 +1,4 @@
-"""Where a JSON value ends, found while it arrives."""
+"""Finds the end of a JSON value while it arrives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SCALAR = re.compile(r"[\w.+-]*")
 
 
 class JsonValue:
-    """Feed it text from a value's first character on. The text is taken to be JSON, not checked."""
+    """A value whose text is fed piece by piece from its first character on. It is taken to be JSON, unchecked."""
 
     def __init__(self) -> None:
         self.ended = False
@@ -20,7 +20,7 @@ class JsonValue:
         self._scalar = False
 
     def take(self, text: str) -> int:
-        """How many of the characters belong to the value."""
+        """The number of characters at the beginning of `text` that belong to the value."""
         at = 0
         while at < len(text) and not self.ended:
             at = self._step(text, at)
@@ -56,7 +56,7 @@ class JsonValue:
         return match.end()
 
     def _in_scalar(self, text: str, at: int) -> int:
-        """A number or a word ends before the first character that is of neither."""
+        """A number or a word ends before the first character that can be part of neither."""
         self._scalar = True
         match = SCALAR.match(text, at)
         end = match.end() if match else at

@@ -1,4 +1,4 @@
-"""The families of models, and how each writes calls: what is between the names and arguments of calls."""
+"""The tool formats of the known families of models: the texts between the names and arguments of calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GENERIC = ToolFormat(
     end=HERMES.end,
     foreign=True,
 )
-"""For any model: we tell it in the system message."""
+"""For any other model: the system message explains it."""
 
 QWEN_CODER = ToolFormat(
     name="qwen3-coder",
@@ -33,7 +33,7 @@ QWEN_CODER = ToolFormat(
     middle=">\n",
     next="</function>\n</tool_call>\n<tool_call>\n<function=",
     end="</function>\n</tool_call>",
-    fields=ArgumentSyntax(key="<parameter=", value=">\n", close="\n</parameter>\n", quotes=("", "")),
+    argument_syntax=ArgumentSyntax(key="<parameter=", value=">\n", close="\n</parameter>\n", quotes=("", "")),
 )
 """Qwen3-Coder, Qwen 3.5, Nemotron 3."""
 
@@ -46,7 +46,7 @@ LLAMA3 = ToolFormat(
     next=None,
     end="}",
 )
-"""Llama 3.1 to 3.3. JSON further on in the text is no call: it is an example, or what was asked for."""
+"""Llama 3.1 to 3.3. JSON further on in the text is not a call, but an example or the answer itself."""
 
 MISTRAL = ToolFormat(
     name="mistral",
@@ -110,7 +110,7 @@ FUNCTIONARY_V32 = ToolFormat(
     end="",
     lead="all\n",
 )
-"""The prompt ends with ">>>"; then comes who is spoken to: a tool, or all."""
+"""The prompt ends with ">>>"; the answer begins with its recipient: a tool, or all."""
 
 PHI4 = ToolFormat(
     name="phi4",
@@ -122,7 +122,7 @@ PHI4 = ToolFormat(
     result=("<|tool_response|>", "<|/tool_response|>"),
     listing=("<|tool|>", "<|/tool|>"),
 )
-"""Phi-4-mini, by its own template."""
+"""Phi-4-mini with its own template."""
 
 FUNCTOOLS = ToolFormat(
     name="functools",
@@ -132,7 +132,7 @@ FUNCTOOLS = ToolFormat(
     next='}, {"name": "',
     end="}]",
 )
-"""Phi-4-mini by the template others give it, and Firefunction."""
+"""Phi-4-mini with the template that others give it, and Firefunction."""
 
 GRANITE = ToolFormat(
     name="granite",
@@ -151,9 +151,9 @@ GEMMA4 = ToolFormat(
     middle="{",
     next="}<tool_call|><|tool_call>call:",
     end="}<tool_call|>",
-    fields=ArgumentSyntax(value=":", separator=",", quotes=('<|"|>', '<|"|>')),
+    argument_syntax=ArgumentSyntax(value=":", separator=",", quotes=('<|"|>', '<|"|>')),
 )
-"""Gemma 4; its elders have no form of their own."""
+"""Gemma 4; earlier versions have no format of their own."""
 
 LFM2 = ToolFormat(
     name="lfm2",
@@ -162,10 +162,10 @@ LFM2 = ToolFormat(
     middle="(",
     next="), ",
     end=")]<|tool_call_end|>",
-    fields=ArgumentSyntax(value="=", separator=", ", python=True),
+    argument_syntax=ArgumentSyntax(value="=", separator=", ", python=True),
     result=("<|tool_response_start|>", "<|tool_response_end|>"),
 )
-"""LFM 2 and 2.5: Python's calls."""
+"""LFM 2 and 2.5: calls in Python."""
 
 GLM = ToolFormat(
     name="glm",
@@ -174,7 +174,7 @@ GLM = ToolFormat(
     middle="\n",
     next="</tool_call>\n<tool_call>",
     end="</tool_call>",
-    fields=ArgumentSyntax(
+    argument_syntax=ArgumentSyntax(
         key="<arg_key>", value="</arg_key>\n<arg_value>", close="</arg_value>\n", quotes=("", "")
     ),
 )
@@ -187,7 +187,7 @@ GLM_INLINE = ToolFormat(
     middle="",
     next="</tool_call><tool_call>",
     end="</tool_call>",
-    fields=ArgumentSyntax(
+    argument_syntax=ArgumentSyntax(
         key="<arg_key>", value="</arg_key><arg_value>", close="</arg_value>", quotes=("", "")
     ),
 )

@@ -76,8 +76,9 @@ def did_you_mean(name: str, known: Sequence[str]) -> str | None:
 
 def _translated(error: ValidationError, raw: object) -> InvalidRequest:
     """The most telling of pydantic's errors: that of the union's branch which got furthest into `raw`."""
-    found = [(path_in(raw, e["loc"]), e) for e in error.errors(include_url=False, include_context=False)]
-    path, first = max(found, key=lambda pair: len(pair[0]))
+    errors = error.errors(include_url=False, include_context=False)
+    paths = [path_in(raw, e["loc"], missing=e["type"] == "missing") for e in errors]
+    path, first = max(zip(paths, errors, strict=True), key=lambda pair: len(pair[0]))
     param = dotted(path)
     if first["type"] == "extra_forbidden":
         return UnknownParameter(f"unknown parameter: {param!r}", param=param)
@@ -86,14 +87,17 @@ def _translated(error: ValidationError, raw: object) -> InvalidRequest:
     return InvalidRequest(f"{param}: {first['msg'].removeprefix('Value error, ')}", param=param or None)
 
 
-def path_in(raw: object, loc: Sequence[str | int]) -> list[str | int]:
-    """`loc` without what pydantic puts between: the names of union branches and of validators."""
+def path_in(raw: object, loc: Sequence[str | int], *, missing: bool) -> list[str | int]:
+    """`loc` without the names that pydantic adds: those of union branches and of validators.
+
+    `missing`: the last part of `loc` is a field that `raw` does not have.
+    """
     path: list[str | int] = []
     for at, part in enumerate(loc):
         if isinstance(raw, dict) and isinstance(part, str):
             if part in raw:
                 raw = raw[part]
-            elif at < len(loc) - 1:
+            elif not missing or at < len(loc) - 1:
                 continue
         elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
             raw = raw[part]

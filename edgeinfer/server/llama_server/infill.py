@@ -8,7 +8,15 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edgeinfer.chat.fim import NEEDS_FIM, Hole, extra_text, fitted, layout, surely_fits, untrusted
+from edgeinfer.chat.fim import (
+    NEEDS_FIM,
+    FimParts,
+    extra_file_text,
+    fim_prompt,
+    fit_parts,
+    surely_fits,
+    untrusted_text,
+)
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import FimTokens, ModelInfo, Prompt, Span, Tokens
 from edgeinfer.server.auth.principal import caller_of
@@ -54,16 +62,16 @@ async def _prompt(
 ) -> tuple[Prompt, bool]:
     """The prompt, and whether something had to be left out of it."""
     check_length(asked.prompt, info, "prompt")
-    extra = [extra_text(fim, file.filename, file.text) for file in asked.input_extra]
+    extra = [extra_file_text(fim, file.filename, file.text) for file in asked.input_extra]
     texts = [asked.input_prefix, asked.input_suffix, asked.prompt, *extra]
     room = _room(info, asked)
     if surely_fits(texts, room):
-        prefix, suffix, middle, *files = map(untrusted, texts)
-        return layout(fim, Hole(prefix, suffix, middle, files)), False
+        prefix, suffix, middle, *files = map(untrusted_text, texts)
+        return fim_prompt(fim, FimParts(prefix, suffix, middle, files)), False
     near = _near(asked, extra, room * COUNTED)
     prefix_, suffix_, middle_, *files_ = await asyncio.gather(*(_tokens(daemon, text) for text in near))
-    hole, cut = fitted(prefix_, suffix_, middle_, files_, room)
-    return layout(fim, hole), cut or near != texts
+    hole, cut = fit_parts(prefix_, suffix_, middle_, files_, room)
+    return fim_prompt(fim, hole), cut or near != texts
 
 
 def _near(asked: InfillRequest, extra: list[str], most: int) -> list[str]:

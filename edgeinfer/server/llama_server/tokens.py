@@ -13,6 +13,7 @@ from edgeinfer.server.http.body import read
 from edgeinfer.server.http.respond import takes
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest
+from edgeinfer.server.openai.translate import to_messages
 from edgeinfer.server.openai.types import Content, RenderedPrompt, TokenList, TokenPiece, json
 from edgeinfer.server.state import the_daemon
 
@@ -57,11 +58,11 @@ async def apply_template(request: Request) -> Response:
     """The prompt that the model's template makes of a conversation."""
     asked = await read(request, ApplyTemplateRequest)
     daemon = the_daemon(request)
-    messages = asked.plain_messages()
+    messages = to_messages(asked.messages)
     info = await daemon.model(asked.model)
-    prompt = await daemon.prompter(info).prompt(
+    prompt = await daemon.prompter(info).build(
         messages,
-        tools=asked.tools,
+        tools=asked.tools or (),
         add_generation_prompt=asked.add_generation_prompt,
         template_kwargs=asked.chat_template_kwargs,
     )

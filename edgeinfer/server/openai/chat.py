@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer.chat.events import CallBegin
-from edgeinfer.chat.reasoning import Thinking
+from edgeinfer.chat.parsed_message import ParsedMessage, coalesce
+from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
-from edgeinfer.chat.tools.tool import choose, read_tools
 from edgeinfer.grammar.source import GrammarSource
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
@@ -19,9 +19,10 @@ from edgeinfer.server.auth.principal import caller_of
 from edgeinfer.server.http.body import read
 from edgeinfer.server.http.respond import respond, takes
 from edgeinfer.server.openai.logprobs import chat_logprobs
-from edgeinfer.server.openai.message import ParsedMessage, chat_delta, coalesce
+from edgeinfer.server.openai.message import chat_delta
 from edgeinfer.server.openai.response import Answer, Kind
 from edgeinfer.server.openai.schemas.chat import ChatRequest
+from edgeinfer.server.openai.translate import to_messages, to_tool_choice, to_tools
 from edgeinfer.server.openai.types import (
     ChatChoice,
     ChatChunkChoice,
@@ -54,19 +55,19 @@ async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Delt
     daemon = the_daemon(request)
     asked.check_stream()
     messages, tools, logprobs, limit = (
-        asked.plain_messages(),
-        asked.plain_tools(),
+        to_messages(asked.messages),
+        to_tools(asked.tools or ()),
         asked.wanted_logprobs(),
         asked.limit(),
     )
-    choice = choose(read_tools(tools), asked.plain_tool_choice(), asked.parallel_tool_calls)
+    choice = to_tool_choice(asked.tool_choice, tools, parallel=asked.parallel_tool_calls)
     asked.check_form(bool(tools))
     info = await daemon.generator(asked.model)
     params = asked.params(info, logprobs, limit)
     thinking = asked.thinking_tokens(info)
-    prompt = await daemon.prompter(info).prompt(
+    prompt = await daemon.prompter(info).build(
         messages,
-        tools=tools or None,
+        tools=[tool.definition for tool in tools],
         template_kwargs=asked.chat_template_kwargs,
         thinking=False if thinking == 0 else None,
     )
@@ -79,17 +80,17 @@ async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Delt
     return answer, daemon.generate(caller_of(request.scope), [prompt.spans], params, asked.n, structured)
 
 
-def _budget(reasoning: Thinking, tokens: int | None) -> ThinkingBudget | None:
+def _budget(reasoning: ReasoningFormat, tokens: int | None) -> ThinkingBudget | None:
     if not tokens or reasoning.state not in ("open", "possible"):
         return None
     tags = reasoning.tags
-    return ThinkingBudget(tokens, reasoning.state == "open", tags.open, tags.close, reasoning.end)
+    return ThinkingBudget(tokens, reasoning.state == "open", tags.open, tags.close, reasoning.closing)
 
 
 class Reply(NamedTuple):
     """How an answer's text is read: where it thinks, what it calls, and what form the rest must have."""
 
-    reasoning: Thinking
+    reasoning: ReasoningFormat
     calls: ToolCalling | None
     part: GrammarSource | None
     form: CompiledFormat

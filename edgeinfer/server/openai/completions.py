@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edgeinfer.chat.fim import NEEDS_FIM, Hole, layout, untrusted
+from edgeinfer.chat.fim import NEEDS_FIM, FimParts, fim_prompt, untrusted_text
 from edgeinfer.errors import UnsupportedParameter
 from edgeinfer.grammar.source import Grammar, GrammarSource
 from edgeinfer.inference.output import Delta, Finish
@@ -66,7 +66,7 @@ def _prompt(info: ModelInfo, given: Input, suffix: str) -> Prompt:
     if info.fim is None:
         message = f"{info.name} has no tokens to mark a hole with, and cannot fill one"
         raise UnsupportedParameter(message, param="suffix", hint=NEEDS_FIM)
-    return layout(info.fim, Hole(as_prompt(given, trusted=False), untrusted(suffix)))
+    return fim_prompt(info.fim, FimParts(as_prompt(given, trusted=False), untrusted_text(suffix)))
 
 
 async def _texts(daemon: Daemon, prompts: Sequence[Input]) -> list[str]:

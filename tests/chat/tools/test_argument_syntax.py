@@ -8,13 +8,14 @@ import pytest
 
 pytest.importorskip("llguidance")
 
-from edgeinfer.chat.reasoning import Thinking
+from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
-from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.chat.tools.tool import choose
 from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.chat.tools.tool_formats import GEMMA4, GLM, LFM2, QWEN_CODER
 from edgeinfer.errors import UnsupportedSchema
 from tests.support.answers import accepts, calls_in, heard
+from tests.support.tools import read_tools
 
 forms = pytest.mark.parametrize("form", [QWEN_CODER, GLM, GEMMA4, LFM2], ids=lambda form: form.name)
 
@@ -27,7 +28,7 @@ def required(form: ToolFormat, parameters: dict[str, Any]) -> ToolCalling:
 def passes(form: ToolFormat, parameters: dict[str, Any], arguments: dict[str, Any], text: str = "") -> bool:
     """Whether the arguments, as the form writes them, may be said; they are heard as what they were."""
     calls = required(form, parameters)
-    grammar = reply_grammar(Thinking(), calls)
+    grammar = reply_grammar(ReasoningFormat(), calls)
     assert grammar
     said = text or form.write_calls([("f", arguments)])
     if not accepts(grammar, said):
@@ -132,5 +133,5 @@ def test_what_holds_between_properties_is_refused(form: ToolFormat, keyword: str
     """Not let through unchecked."""
     calls = required(form, {"type": "object", "properties": {}, keyword: []})
     with pytest.raises(UnsupportedSchema, match=keyword) as caught:
-        reply_grammar(Thinking(), calls)
+        reply_grammar(ReasoningFormat(), calls)
     assert "tools[0].function.parameters" == caught.value.param

@@ -7,17 +7,19 @@ import zlib
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 
 pytest.importorskip("llguidance")
 
-from edgeinfer.chat.reasoning import Thinking
+from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
-from edgeinfer.chat.tools.detect import FORMATS
-from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.chat.tools.detect import TOOL_FORMATS
+from edgeinfer.chat.tools.tool import choose, choose_one
 from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.grammar.source import Grammar, GrammarSource
 from tests.support.answers import accepts, calls_in, heard, random_answer
+from tests.support.tools import read_tools
 
 
 def function(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -43,18 +45,12 @@ TOOLS = read_tools(
 SCHEMAS = {tool.name: tool.parameters for tool in TOOLS}
 PARIS = {"city": 'Par"is\n ', "days": 3, "unit": "c", "rain": True, "tags": ["a", "]}"]}
 
-CHOICES: dict[str, Any] = {
-    "auto": "auto",
-    "required": "required",
-    "named": {"type": "function", "function": {"name": "get"}},
-    "subset": {
-        "type": "allowed_tools",
-        "allowed_tools": {
-            "mode": "required",
-            "tools": [{"type": "function", "function": {"name": name}} for name in ("get_time", "get")],
-        },
-    },
-    "none": "none",
+CHOICES = {
+    "auto": choose(TOOLS),
+    "required": choose(TOOLS, "required"),
+    "named": choose_one(TOOLS, "get", where="tool_choice"),
+    "subset": choose([tool for tool in TOOLS if tool.name in ("get_time", "get")], "required"),
+    "none": choose(TOOLS, "none"),
 }
 STATES = {
     "open": "Hm <tool_call>\n</think>\n\n",
@@ -62,14 +58,15 @@ STATES = {
     "none": "",
 }
 
-forms = pytest.mark.parametrize("form", FORMATS.values(), ids=list(FORMATS))
+forms = pytest.mark.parametrize("form", TOOL_FORMATS.values(), ids=list(TOOL_FORMATS))
 
 
 def asked(form: ToolFormat, choice: str, parallel: bool = True) -> ToolCalling:
-    return ToolCalling(form, choose(TOOLS, CHOICES[choice], parallel))
+    chosen = CHOICES[choice]
+    return ToolCalling(form, msgspec.structs.replace(chosen, parallel=chosen.parallel and parallel))
 
 
-def grammar(reasoning: Thinking, calls: ToolCalling, text: GrammarSource | None = None) -> Grammar:
+def grammar(reasoning: ReasoningFormat, calls: ToolCalling, text: GrammarSource | None = None) -> Grammar:
     found = reply_grammar(reasoning, calls, text)
     assert found
     return found
@@ -86,7 +83,7 @@ def written(form: ToolFormat, *calls: tuple[str, Any]) -> str:
 @pytest.mark.parametrize("state", STATES)
 def test_random_answers(form: ToolFormat, choice: str, parallel: bool, state: Any) -> None:
     """They parse into calls that their schemas allow, as many as were asked for, however they are cut."""
-    calls, reasoning = asked(form, choice, parallel), Thinking(state)
+    calls, reasoning = asked(form, choice, parallel), ReasoningFormat(state)
     chance = random.Random(zlib.crc32(f"{form.name} {choice} {parallel} {state}".encode()))
     begin = ""
     if choice == "auto":  # random text would hardly ever come to call
@@ -114,7 +111,7 @@ def test_random_answers(form: ToolFormat, choice: str, parallel: bool, state: An
 @pytest.mark.parametrize("state", STATES)
 def test_a_written_answer_is_let_through_and_heard(form: ToolFormat, state: Any) -> None:
     """Thoughts, text and calls, as the family writes them."""
-    calls, reasoning = asked(form, "auto"), Thinking(state)
+    calls, reasoning = asked(form, "auto"), ReasoningFormat(state)
     made = [("get", PARIS), ("get_time", {}), ("get", {"city": "", "rain": False})]
     made = made if form.next is not None else made[:1]
     body = written(form, *made)
@@ -151,7 +148,7 @@ def test_text_stays_text(form: ToolFormat, choice: str) -> None:
     """Also such as looks like markup."""
     calls = asked(form, choice)
     said = 'If a < b, {"a": [1]} and >> then\n\n'
-    assert accepts(grammar(Thinking(), calls), form.lead + said)
+    assert accepts(grammar(ReasoningFormat(), calls), form.lead + said)
     assert [["Content", said]] == heard(ReplyParser(None, calls), form.lead + said)
 
 
@@ -159,11 +156,11 @@ def test_text_stays_text(form: ToolFormat, choice: str) -> None:
 def test_no_call_where_there_is_to_be_none(form: ToolFormat) -> None:
     """Nor one of an unknown tool where there may be one."""
     call = written(form, ("get", PARIS))
-    assert accepts(grammar(Thinking(), asked(form, "auto")), call)
-    assert not accepts(grammar(Thinking(), asked(form, "none")), call)
-    assert not accepts(grammar(Thinking(), asked(form, "auto")), written(form, ("unknown", {})))
-    assert not accepts(grammar(Thinking(), asked(form, "required")), form.lead + "Hello")
-    assert not accepts(grammar(Thinking(), asked(form, "named")), written(form, ("get_time", {})))
+    assert accepts(grammar(ReasoningFormat(), asked(form, "auto")), call)
+    assert not accepts(grammar(ReasoningFormat(), asked(form, "none")), call)
+    assert not accepts(grammar(ReasoningFormat(), asked(form, "auto")), written(form, ("unknown", {})))
+    assert not accepts(grammar(ReasoningFormat(), asked(form, "required")), form.lead + "Hello")
+    assert not accepts(grammar(ReasoningFormat(), asked(form, "named")), written(form, ("get_time", {})))
 
 
 @forms
@@ -171,11 +168,13 @@ def test_no_call_where_there_is_to_be_none(form: ToolFormat) -> None:
 def test_text_of_a_form_instead_of_calls(form: ToolFormat, state: Any) -> None:
     """A response format holds whatever is no call."""
     schema = {"type": "object", "properties": {"name": {"type": "string"}}, "additionalProperties": False}
-    found = grammar(Thinking(state), asked(form, "auto"), GrammarSource("answer", "json_schema", schema, "x"))
+    found = grammar(
+        ReasoningFormat(state), asked(form, "auto"), GrammarSource("answer", "json_schema", schema, "x")
+    )
     thoughts = STATES[state]
     for said in ('{"name": "x"}', "{}"):
         assert accepts(found, thoughts + form.lead + said)
-        parser = ReplyParser(Thinking(state), asked(form, "auto"))
+        parser = ReplyParser(ReasoningFormat(state), asked(form, "auto"))
         assert ["Content", said] == heard(parser, thoughts + form.lead + said)[-1]
     assert accepts(found, thoughts + written(form, ("get", PARIS)))
     assert not accepts(found, thoughts + form.lead + "Hello")
@@ -193,13 +192,13 @@ def test_what_nobody_held_to_the_grammar_is_content(form: ToolFormat) -> None:
     assert ["Content", " Done."] == heard(ReplyParser(None, calls), text)[-1]
 
 
-@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("form", TOOL_FORMATS.values(), ids=TOOL_FORMATS)
 @pytest.mark.parametrize("choice", ["required", "named", "subset"])
 def test_required_call_cut_anywhere_is_never_content(form: ToolFormat, choice: str) -> None:
-    calls = ToolCalling(form, choose(TOOLS, CHOICES[choice]))
-    grammar = reply_grammar(Thinking(), calls)
+    calls = ToolCalling(form, CHOICES[choice])
+    grammar = reply_grammar(ReasoningFormat(), calls)
     assert grammar
     text, _ = random_answer(grammar, random.Random(zlib.crc32(form.name.encode())))
     for size in range(len(text)):
-        found = heard(ReplyParser(Thinking(), calls), [text[:size]])
+        found = heard(ReplyParser(ReasoningFormat(), calls), [text[:size]])
         assert not [said for kind, said in found if kind == "Content"], text[:size]

@@ -1,4 +1,4 @@
-"""Which tools an answer may call."""
+"""Which tools an answer may call, and what their arguments are held to."""
 
 from __future__ import annotations
 
@@ -6,100 +6,55 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.chat.tools.tool import choose, choose_one, distinct, find_tool, function_tool
 from edgeinfer.errors import InvalidRequest
+from tests.support.tools import read_tools
+
+TOOLS = read_tools([{"function": {"name": name}} for name in "fgh"])
 
 
-def function(name: Any, **more: Any) -> dict[str, Any]:
-    return {"type": "function", "function": {"name": name, **more}}
+def test_a_mode_becomes_the_tools_that_may_be_called() -> None:
+    """All or none, and whether one must be."""
+    assert (TOOLS, False, True) == tuple(
+        getattr(choose(TOOLS), name) for name in ("tools", "required", "parallel")
+    )
+    assert choose(TOOLS, "required").required
+    assert () == choose(TOOLS, "none").tools
+    assert not choose(TOOLS, parallel=False).parallel
 
 
-TOOLS = read_tools([function("f"), function("g"), function("h")])
+def test_one_tool_is_called_once() -> None:
+    """It must be, and may not be twice."""
+    found = choose_one(TOOLS, "g", where="tool_choice.name")
+    assert (["g"], True, False) == ([tool.name for tool in found.tools], found.required, found.parallel)
 
 
-def allowed(mode: str, *names: str) -> dict[str, Any]:
-    tools = [{"type": "function", "function": {"name": name}} for name in names]
-    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}}
-
-
-@pytest.mark.parametrize(
-    ("choice", "names", "required"),
-    [
-        (None, "fgh", False),
-        ("auto", "fgh", False),
-        ("required", "fgh", True),
-        ("none", "", False),
-        ({"type": "function", "function": {"name": "g"}}, "g", True),
-        (allowed("auto", "h", "f"), "fh", False),
-        (allowed("required", "g"), "g", True),
-    ],
-)
-def test_choices(choice: Any, names: str, required: bool) -> None:
-    """OpenAI's, each as the tools that may be called and whether one must be."""
-    found = choose(TOOLS, choice)
-    assert (names, required) == ("".join(tool.name for tool in found.tools), found.required)
-
-
-def test_one_call_only() -> None:
-    """Where a caller says so, or names the function."""
-    assert choose(TOOLS).parallel
-    assert not choose(TOOLS, "required", parallel=False).parallel
-    assert not choose(TOOLS, {"type": "function", "function": {"name": "g"}}).parallel
-
-
-@pytest.mark.parametrize(
-    ("choice", "param"),
-    [
-        ("always", "tool_choice"),
-        (1, "tool_choice"),
-        ({"type": "x"}, "tool_choice"),
-        ({"type": "function", "function": {"name": "x"}}, "tool_choice.function.name"),
-        ({"type": "function"}, "tool_choice.function.name"),
-        ({"type": "allowed_tools"}, "tool_choice.allowed_tools"),
-        (allowed("none", "f"), "tool_choice.allowed_tools"),
-        (allowed("auto"), "tool_choice.allowed_tools"),
-        (allowed("auto", "f", "x"), "tool_choice.allowed_tools.tools[1].function.name"),
-    ],
-)
-def test_other_choices_are_refused(choice: Any, param: str) -> None:
-    """By the field."""
+def test_a_tool_that_is_not_there_is_refused_by_its_field() -> None:
+    """Whatever the family calls that."""
     with pytest.raises(InvalidRequest) as caught:
-        choose(TOOLS, choice)
-    assert param == caught.value.param
+        find_tool(TOOLS, "x", where="tool_choice.name")
+    assert "tool_choice.name" == caught.value.param
 
 
 def test_a_call_of_nothing_cannot_be_required() -> None:
     """There would be no answer."""
-    with pytest.raises(InvalidRequest):
-        choose((), "required")
-
-
-@pytest.mark.parametrize(
-    ("tool", "param"),
-    [
-        ({}, "tools[0]"),
-        ({"type": "web_search"}, "tools[0]"),
-        (function(None), "tools[0].function.name"),
-        (function("a b"), "tools[0].function.name"),
-        (function("x" * 65), "tools[0].function.name"),
-        (function("f", parameters=[]), "tools[0].function.parameters"),
-        (function("f", parameters={"type": "string"}), "tools[0].function.parameters"),
-        (function("f", parameters={"properties": []}), "tools[0].function.parameters"),
-        (function("f", parameters={"required": [{}]}), "tools[0].function.parameters"),
-    ],
-)
-def test_what_is_no_tool_is_refused(tool: Any, param: str) -> None:
-    """By the field."""
     with pytest.raises(InvalidRequest) as caught:
-        read_tools([tool])
-    assert param == caught.value.param
+        choose((), "required", where="tool_choice.type")
+    assert "tool_choice.type" == caught.value.param
 
 
-def test_a_name_means_one_tool() -> None:
-    """A call could not say which."""
+def test_errors_name_the_fields_of_the_family() -> None:
+    """Anthropic's schemas are called otherwise."""
+    function = {"name": "f", "parameters": {"type": "string"}}
     with pytest.raises(InvalidRequest) as caught:
-        read_tools([function("f"), function("g"), function("f")])
-    assert "tools[2].function.name" == caught.value.param
+        function_tool(function, where="tools.0", schema="input_schema")
+    assert "tools.0.input_schema" == caught.value.param
+    with pytest.raises(InvalidRequest) as caught:
+        function_tool({"name": "a b"}, where="tools.0")
+    assert "tools.0.name" == caught.value.param
+    with pytest.raises(InvalidRequest) as caught:
+        distinct(function_tool({"name": "f"}, where=f"tools.{n}") for n in range(2))
+    assert "tools.1.name" == caught.value.param
 
 
 @pytest.mark.parametrize(
@@ -124,5 +79,4 @@ def test_a_name_means_one_tool() -> None:
 )
 def test_parameters_are_closed_where_that_is_safe(given: Any, expected: Any) -> None:
     """A model is not to make up arguments."""
-    (tool,) = read_tools([function("f", parameters=given)])
-    assert expected == tool.parameters
+    assert expected == function_tool({"name": "f", "parameters": given}, where="tools[0]").parameters

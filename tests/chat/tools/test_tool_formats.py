@@ -9,14 +9,15 @@ import pytest
 
 from edgeinfer.chat.builtin_templates import CHATML, PLAIN
 from edgeinfer.chat.events import CallArguments, CallBegin, Content, Event, Reasoning
-from edgeinfer.chat.reasoning import Thinking
+from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.chat.reply import ReplyParser, ToolCalling
-from edgeinfer.chat.tools.detect import FORMATS, MARKERS, tool_format
-from edgeinfer.chat.tools.tool import choose, read_tools
+from edgeinfer.chat.tools.detect import MARKERS, TOOL_FORMATS, detect_tool_format
+from edgeinfer.chat.tools.tool import choose
 from edgeinfer.chat.tools.tool_formats import DEEPSEEK, GRANITE, HERMES, LFM2, MISTRAL, PHI4
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.store.catalogue import catalogue
 from tests.support.templates import SAMPLES
+from tests.support.tools import read_tools
 
 EXCERPTS = {
     "hermes": """{{- "call it so:\\n<tool_call>\\n{\\"name\\": <name>, \\"arguments\\": <arguments>}\\n</tool_call>" }}""",
@@ -211,8 +212,8 @@ ANSWERS: list[tuple[str, str, str, list[tuple[str, Any]]]] = [
 ]
 
 
-def events(form: str, text: str, reasoning: Thinking | None = None) -> list[Event]:
-    parser = ReplyParser(reasoning, ToolCalling(FORMATS[form], choose(TOOLS)))
+def events(form: str, text: str, reasoning: ReasoningFormat | None = None) -> list[Event]:
+    parser = ReplyParser(reasoning, ToolCalling(TOOL_FORMATS[form], choose(TOOLS)))
     return [event for char in text for event in parser.feed(char)] + parser.finish()
 
 
@@ -232,12 +233,12 @@ def told(found: list[Event]) -> tuple[str, str, list[tuple[str, Any]]]:
 @pytest.mark.parametrize("name", EXCERPTS)
 def test_a_template_shows_its_form(name: str) -> None:
     """By what it writes around calls, or tells the model to write."""
-    assert name == tool_format(EXCERPTS[name]).name
+    assert name == detect_tool_format(EXCERPTS[name]).name
 
 
 def test_every_form_has_a_template_that_shows_it() -> None:
     """Otherwise nobody would ever get it."""
-    assert set(EXCERPTS) == set(FORMATS)
+    assert set(EXCERPTS) == set(TOOL_FORMATS)
 
 
 @pytest.mark.parametrize(
@@ -251,20 +252,20 @@ def test_every_form_has_a_template_that_shows_it() -> None:
     ],
 )
 def test_samples(sample: str, name: str) -> None:
-    assert name == tool_format(SAMPLES[sample][0]).name
+    assert name == detect_tool_format(SAMPLES[sample][0]).name
 
 
 @pytest.mark.parametrize("source", [CHATML, PLAIN, ""])
 def test_a_template_that_shows_nothing_has_the_generic_form(source: str) -> None:
     """Then we say ourselves how a call is written."""
-    assert "generic" == tool_format(source).name
+    assert "generic" == detect_tool_format(source).name
 
 
 def test_a_name_overrides_the_template() -> None:
     """And must be one there is."""
-    assert "lfm2" == tool_format(EXCERPTS["hermes"], "lfm2").name
+    assert "lfm2" == detect_tool_format(EXCERPTS["hermes"], "lfm2").name
     with pytest.raises(InvalidRequest, match="unknown tool format 'x'") as caught:
-        tool_format("", "x")
+        detect_tool_format("", "x")
     assert "hermes" in str(caught.value.hint)
 
 
@@ -272,13 +273,13 @@ def test_a_name_overrides_the_template() -> None:
 def test_an_answer_is_read(form: str, text: str, content: str, calls: list[tuple[str, Any]]) -> None:
     """Letter by letter."""
     assert ("", content, calls) == told(events(form, text))
-    thought = events(form, f"<think>\nHm, <tool_call>?\n</think>\n\n{text}", Thinking("possible"))
+    thought = events(form, f"<think>\nHm, <tool_call>?\n</think>\n\n{text}", ReasoningFormat("possible"))
     assert ("Hm, <tool_call>?", content, calls) == told(thought)
 
 
 def test_every_form_is_read_in_an_answer() -> None:
     """None was forgotten above."""
-    assert set(FORMATS) == {form for form, _, _, _ in ANSWERS}
+    assert set(TOOL_FORMATS) == {form for form, _, _, _ in ANSWERS}
 
 
 def test_a_call_streams() -> None:
@@ -301,10 +302,10 @@ def test_text_is_held_back_only_where_it_could_be_a_call() -> None:
     assert [Content("\n\n<toolbox>")] == parser.feed("box>")
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", TOOL_FORMATS)
 def test_ids(name: str) -> None:
     """OpenAI's style, or the only one that Mistral's templates take."""
-    form = FORMATS[name]
+    form = TOOL_FORMATS[name]
     id = form.new_id()
     assert id != form.new_id()
     assert len(id) == (9 if "mistral" in name else 29)
@@ -343,10 +344,10 @@ def test_the_section_on_tools() -> None:
 
 def test_markers() -> None:
     """What begins a call, if it looks like a token, is among them; and the tags of thoughts."""
-    triggers = {form.trigger for form in FORMATS.values() if form.trigger.startswith(("<", "["))}
+    triggers = {form.trigger for form in TOOL_FORMATS.values() if form.trigger.startswith(("<", "["))}
     assert {*triggers, "<think>", "</think>", "[/THINK]", "<|python_tag|>"} <= set(MARKERS)
 
 
 def test_the_catalogue_names_forms_that_there_are() -> None:
     named = {spec.tool_format for spec in catalogue().values()} - {None}
-    assert named <= set(FORMATS)
+    assert named <= set(TOOL_FORMATS)

@@ -8,11 +8,13 @@ import pytest
 from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
+from edgeinfer.chat.message import Message
 from edgeinfer.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from edgeinfer.server.http.request_model import Model, validate
 from edgeinfer.server.openai.schemas.chat import ChatRequest
 from edgeinfer.server.openai.schemas.completions import CompletionRequest
 from edgeinfer.server.openai.schemas.embeddings import EmbeddingsRequest
+from edgeinfer.server.openai.translate import to_messages
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -191,7 +193,7 @@ def test_a_body_that_is_no_object_is_refused(raw: object) -> None:
 def test_a_bad_message_is_named_to_the_part(message: object, param: str) -> None:
     """A conversation may be long; the mistake is found by its path."""
     with pytest.raises(InvalidRequest) as e:
-        validate(ChatRequest, {"messages": [message]}).plain_messages()
+        to_messages(validate(ChatRequest, {"messages": [message]}).messages)
     assert e.value.param == param
 
 
@@ -199,7 +201,7 @@ def test_an_answer_can_be_sent_back_as_the_client_dumps_it() -> None:
     """`message.model_dump()` holds nulls for everything that was not there."""
     dumped = {"role": "assistant", "content": "Hello", "refusal": None, "tool_calls": None, "audio": None}
     asked = validate(ChatRequest, {"messages": [*HI, dumped]})
-    assert asked.plain_messages()[1] == {"role": "assistant", "content": "Hello"}
+    assert to_messages(asked.messages)[1] == Message(role="assistant", content="Hello")
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from edgeinfer.inference.types import ModelInfo
 from edgeinfer.server.http.request_model import Harmless, RequestModel, Strict
 from edgeinfer.server.openai.schemas.formats import FormFields
 from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER, MaxTokens, SamplingFields
-from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoice, Tools
+from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoiceParam, ToolParams
 
 MAX_MESSAGES = 8192
 MAX_PARTS = 1024
-"""Of one message's content."""
+"""Parts of one message's content."""
 
 NOT_YET: Mapping[str, Harmless] = {
     "audio": (),
@@ -38,47 +38,40 @@ class TextPart(Strict):
     text: str
 
 
-class FunctionCall(Strict):
+class FunctionCallParam(Strict):
     name: str
     arguments: str
 
 
-class ToolCall(Strict):
+class ToolCallParam(Strict):
     id: str | None = None
     type: Literal["function"] = "function"
-    function: FunctionCall
+    function: FunctionCallParam
     index: int | None = None
 
 
-class ChatMessage(Strict):
-    """One turn. What an OpenAI client dumps of an answer of ours can be sent back as it is."""
+RoleParam = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+class ChatMessageParam(Strict):
+    """One turn. An answer of ours, as an OpenAI client dumps it, can be sent back unchanged."""
+
+    role: RoleParam
     content: str | Annotated[list[TextPart], Field(max_length=MAX_PARTS)] | None = None
     name: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    tool_calls: list[ToolCall] | None = Field(None, max_length=MAX_TOOLS)
+    tool_calls: list[ToolCallParam] | None = Field(None, max_length=MAX_TOOLS)
     tool_call_id: str | None = None
     annotations: list[Any] | None = None
     audio: None = None
     function_call: None = None
 
-    def empty(self) -> bool:
-        return self.content is None and not (self.tool_calls or self.refusal or self.reasoning_content)
 
-    def plain(self) -> dict[str, Any]:
-        """As a template wants it: no nulls, and none of what concerns OpenAI's own service."""
-        found = self.model_dump(exclude_none=True, exclude={"annotations", "refusal"})
-        if self.refusal and self.content is None:
-            found["content"] = self.refusal
-        return found
+class ConversationFields(RequestModel):
+    """The messages, and variables for the model's template."""
 
-
-class Conversation(RequestModel):
-    """The messages, and how the model's template turns them into a prompt."""
-
-    messages: list[ChatMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
+    messages: list[ChatMessageParam] = Field(min_length=1, max_length=MAX_MESSAGES)
     chat_template_kwargs: dict[str, Any] | None = None
 
     @field_validator("messages", mode="before")
@@ -88,13 +81,6 @@ class Conversation(RequestModel):
             content = message.get("content") if isinstance(message, dict) else None
             _check_parts(f"messages[{i}].content", content if isinstance(content, list) else [])
         return value
-
-    def plain_messages(self) -> list[dict[str, Any]]:
-        """Raises InvalidRequest for a message that says nothing."""
-        for i, message in enumerate(self.messages):
-            if message.empty():
-                raise InvalidRequest(f"messages[{i}] has no content", param=f"messages[{i}].content")
-        return [message.plain() for message in self.messages]
 
 
 def _check_parts(where: str, parts: Sequence[Any]) -> None:
@@ -107,12 +93,12 @@ def _check_parts(where: str, parts: Sequence[Any]) -> None:
 
 
 EFFORT = {"minimal": 32, "low": 8, "medium": 4, "high": 2}
-"""What part of the context an answer may think at the most: a half is 2. Beyond "high" there is no bound."""
+"""Effort -> n, where thoughts may take 1/n of the context; beyond "high" they are unbounded."""
 
 
-class ChatRequest(FormFields, Conversation):
-    tools: Tools | None = None
-    tool_choice: ToolChoice | None = None
+class ChatRequest(FormFields, ConversationFields):
+    tools: ToolParams | None = None
+    tool_choice: ToolChoiceParam | None = None
     parallel_tool_calls: bool = True
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     thinking_budget: int | None = Field(None, ge=0, le=2**31 - 1)
@@ -125,13 +111,6 @@ class ChatRequest(FormFields, Conversation):
         "prompt_cache_options",
         "prompt_cache_retention",
     }
-
-    def plain_tools(self) -> list[dict[str, Any]]:
-        return [tool.model_dump(exclude_none=True) for tool in self.tools or ()]
-
-    def plain_tool_choice(self) -> Any:
-        choice = self.tool_choice
-        return choice if choice is None or isinstance(choice, str) else choice.model_dump()
 
     def thinking_tokens(self, info: ModelInfo) -> int | None:
         """The most tokens an answer may think; None is no bound, 0 is no thinking."""
@@ -156,7 +135,7 @@ class ChatRequest(FormFields, Conversation):
         return (self.top_logprobs or 0) if self.logprobs else None
 
 
-class ApplyTemplateRequest(Conversation):
+class ApplyTemplateRequest(ConversationFields):
     model: str | None = None
     tools: list[dict[str, Any]] | None = Field(None, max_length=MAX_TOOLS)
     add_generation_prompt: bool = True

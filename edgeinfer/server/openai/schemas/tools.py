@@ -1,16 +1,18 @@
-"""The tools that a chat request offers, and how they may be used. `chat.tools` judges what is in them."""
+"""The tools that a chat request offers, and how they may be used."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
+from edgeinfer.chat.tools.tool import TOOL_NAME
 from edgeinfer.server.http.request_model import Strict
 
 MAX_TOOLS = 256
 
-FunctionName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+FunctionName = Annotated[str, WithJsonSchema({"type": "string", "pattern": TOOL_NAME})]
+"""`chat.tools.tool` checks it."""
 
 
 class FunctionDefinition(Strict):
@@ -22,7 +24,7 @@ class FunctionDefinition(Strict):
     strict: bool | None = None
 
 
-class Tool(Strict):
+class ToolParam(Strict):
     type: Literal["function"]
     function: FunctionDefinition
 
@@ -46,5 +48,8 @@ class AllowedToolsChoice(Strict):
     allowed_tools: AllowedTools
 
 
-ToolChoice = Literal["none", "auto", "required"] | NamedTool | AllowedToolsChoice
-Tools = Annotated[list[Tool], Field(max_length=MAX_TOOLS)]
+ToolChoiceParam = (
+    Literal["none", "auto", "required"]
+    | Annotated[NamedTool | AllowedToolsChoice, Field(discriminator="type")]
+)
+ToolParams = Annotated[list[ToolParam], Field(max_length=MAX_TOOLS)]

@@ -1,0 +1,67 @@
+"""The properties of a chat template, found out once and remembered."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edgeinfer.chat.capabilities import Capabilities, detect_capabilities, probe_contexts
+from edgeinfer.chat.control_tokens import ControlTokens
+from edgeinfer.chat.template_guard import TemplateGuard
+from edgeinfer.chat.template_renderer import TemplateRenderer
+from edgeinfer.chat.tools.detect import detect_tool_format
+from edgeinfer.chat.tools.tool_format import ToolFormat
+from edgeinfer.inference.types import ModelInfo
+
+MAX_PROFILES = 16
+"""Profiles that are remembered; a request can bring a template of its own."""
+
+
+class TemplateProfile(NamedTuple):
+    """How messages have to be arranged for a template, and how the model behind it calls tools."""
+
+    capabilities: Capabilities
+    guard: TemplateGuard
+    tool_format: ToolFormat
+
+
+class TemplateProfiles:
+    """The profiles of the templates that one model is used with."""
+
+    def __init__(self, info: ModelInfo, renderer: TemplateRenderer, tool_format: str | None = None) -> None:
+        """`tool_format` names the model's, where its template does not show it."""
+        self._info = info
+        self._renderer = renderer
+        self._tool_format = tool_format
+        self._tokens = ControlTokens(info.control_tokens)
+        self._profiles: dict[str, TemplateProfile] = {}
+
+    async def get(self, source: str) -> TemplateProfile:
+        """The profile of a template. Raises TemplateError if finding it out exceeds a limit."""
+        profile = self._profiles.get(source)
+        if profile is None:
+            profile = await self._detect(source)
+            if len(self._profiles) >= MAX_PROFILES:
+                self._profiles.clear()
+            self._profiles[source] = profile
+        return profile
+
+    async def _detect(self, source: str) -> TemplateProfile:
+        contexts = [with_tokens(context, self._info) for context in probe_contexts()]
+        outcomes = await self._renderer.render_each(source, contexts)
+        tool_format = detect_tool_format(source, self._tool_format)
+        capabilities = _without_foreign_tools(detect_capabilities(outcomes), tool_format)
+        return TemplateProfile(capabilities, TemplateGuard(self._tokens, source), tool_format)
+
+
+def with_tokens(context: dict[str, Any], info: ModelInfo) -> dict[str, Any]:
+    """A context with the model's own BOS and EOS."""
+    return {**context, "bos_token": info.bos, "eos_token": info.eos}
+
+
+def _without_foreign_tools(capabilities: Capabilities, tool_format: ToolFormat) -> Capabilities:
+    """What a template does with tools is of no use where it does not do it in our format."""
+    if not tool_format.foreign:
+        return capabilities
+    return msgspec.structs.replace(capabilities, tools=False, tool_calls=False, tool_results=False)

@@ -1,0 +1,98 @@
+"""Translates OpenAI's messages and tools to those of `chat`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edgeinfer.chat.message import Message, Role, ToolCall
+from edgeinfer.chat.tools.tool import Tool, ToolChoice, choose, choose_one, distinct, find_tool, function_tool
+from edgeinfer.errors import InvalidRequest
+from edgeinfer.server.openai.schemas.chat import ChatMessageParam, RoleParam, TextPart, ToolCallParam
+from edgeinfer.server.openai.schemas.tools import AllowedToolsChoice, NamedTool, ToolChoiceParam, ToolParam
+
+ROLES: Mapping[RoleParam, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+
+
+def to_messages(params: Sequence[ChatMessageParam]) -> list[Message]:
+    """The messages of a request.
+
+    Raises:
+        InvalidRequest: a message is empty, or the arguments of a call are not a JSON object.
+    """
+    return [_message(param, f"messages[{n}]") for n, param in enumerate(params)]
+
+
+def to_tools(params: Sequence[ToolParam]) -> tuple[Tool, ...]:
+    """The tools of a request.
+
+    Raises:
+        InvalidRequest: a name or a schema cannot be used, or two tools have one name.
+    """
+    functions = (param.function.model_dump(exclude_none=True) for param in params)
+    return distinct(function_tool(f, where=f"tools[{n}].function") for n, f in enumerate(functions))
+
+
+def to_tool_choice(
+    param: ToolChoiceParam | None, tools: Sequence[Tool], *, parallel: bool = True
+) -> ToolChoice:
+    """The tools that an answer may call.
+
+    Raises:
+        InvalidRequest: the choice names a tool that is not among `tools`, or requires a call without any.
+    """
+    match param:
+        case NamedTool():
+            return choose_one(tools, param.function.name, where="tool_choice.function.name")
+        case AllowedToolsChoice():
+            where = "tool_choice.allowed_tools"
+            allowed = [
+                find_tool(tools, reference.function.name, where=f"{where}.tools[{n}].function.name")
+                for n, reference in enumerate(param.allowed_tools.tools)
+            ]
+            subset = [tool for tool in tools if tool in allowed]
+            return choose(subset, param.allowed_tools.mode, parallel=parallel, where=where)
+        case _:
+            return choose(tools, param or "auto", parallel=parallel)
+
+
+def _message(param: ChatMessageParam, where: str) -> Message:
+    content = param.refusal or None if param.content is None else param.content
+    if content is None and not (param.tool_calls or param.reasoning_content):
+        raise InvalidRequest(f"{where} has no content", param=f"{where}.content")
+    calls = enumerate(param.tool_calls or ())
+    return Message(
+        role=ROLES[param.role],
+        content=_text(content or ""),
+        name=param.name,
+        reasoning=param.reasoning_content,
+        tool_calls=tuple(_call(call, f"{where}.tool_calls[{n}]") for n, call in calls),
+        tool_call_id=param.tool_call_id,
+    )
+
+
+def _text(content: str | Sequence[TextPart]) -> str:
+    return content if isinstance(content, str) else "\n".join(part.text for part in content)
+
+
+def _call(param: ToolCallParam, where: str) -> ToolCall:
+    arguments = _arguments(param.function.arguments, f"{where}.function.arguments")
+    return ToolCall(param.function.name, arguments, param.id)
+
+
+def _arguments(text: str, where: str) -> dict[str, Any]:
+    try:
+        arguments = json.loads(text or "{}")  # some models leave them out
+    except (ValueError, RecursionError):
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise InvalidRequest("the arguments of a tool call must be a JSON object", param=where)
+    return arguments
