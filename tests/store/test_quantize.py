@@ -83,7 +83,7 @@ def test_of_a_coarse_one_only_if_allowed(model_file: Path, store: Store) -> None
     source = imported(store, model_file, "Q8_0")
     with pytest.raises(InvalidRequest, match="of lower quality than one made from F16") as error:
         quantize(source, "Q4_0", store)
-    assert error.value.hint == "--requantize does it all the same"
+    assert error.value.hint == "--requantize makes it anyway"
     assert read_header(quantize(source, "Q4_0", store, requantize=True).path).by_type()["Q4_0"]
     with pytest.raises(InvalidRequest, match="lower quality"):
         quantize(replace(source, quant="Q4_K_M"), "Q4_0", store, requantize=True)
