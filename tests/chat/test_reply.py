@@ -17,7 +17,7 @@ from edgeinfer.chat.tools.detect import TOOL_FORMATS
 from edgeinfer.chat.tools.tool import choose
 from edgeinfer.chat.tools.tool_formats import HERMES
 from edgeinfer.grammar.source import GrammarSource
-from tests.support.answers import accepts, heard
+from tests.support.answers import accepts, parse_pieces
 from tests.support.tools import read_tools
 
 TOOLS = read_tools([{"type": "function", "function": {"name": "f"}}])
@@ -65,9 +65,9 @@ def test_any_text_reads_the_same_however_it_comes(pieces: list[str], state: Any,
     """Also such as no grammar would let through; and nothing of it raises."""
     text = "".join(pieces)
     calls = ToolCalling(TOOL_FORMATS[form], choose(TOOLS))
-    whole = heard(ReplyParser(ReasoningFormat(state), calls), [text])
-    assert whole == heard(ReplyParser(ReasoningFormat(state), calls), pieces)
-    assert whole == heard(ReplyParser(ReasoningFormat(state), calls), text)
+    whole = parse_pieces(ReplyParser(ReasoningFormat(state), calls), [text])
+    assert whole == parse_pieces(ReplyParser(ReasoningFormat(state), calls), pieces)
+    assert whole == parse_pieces(ReplyParser(ReasoningFormat(state), calls), text)
 
 
 def test_free_answers_have_no_grammar() -> None:
@@ -90,7 +90,7 @@ def test_a_form_holds_after_the_thoughts(state: Any, tags: Any) -> None:
     assert not accepts(grammar, thoughts + "Hello")
     assert not accepts(grammar, tags.open + "Hm")
     assert [["Content", "{}"]] == [
-        e for e in heard(ReplyParser(reasoning), thoughts + "{}") if e[0] == "Content"
+        e for e in parse_pieces(ReplyParser(reasoning), thoughts + "{}") if e[0] == "Content"
     ]
 
 
@@ -110,5 +110,5 @@ def test_a_trigger_in_thoughts_is_none() -> None:
     text = "<think>Shall I <tool_call>?</think>No."
     assert accepts(grammar, text)
     assert not accepts(grammar, "Shall I <tool_call>?")
-    found = heard(ReplyParser(ReasoningFormat("possible"), ToolCalling(HERMES, choose(TOOLS))), text)
+    found = parse_pieces(ReplyParser(ReasoningFormat("possible"), ToolCalling(HERMES, choose(TOOLS))), text)
     assert [["Reasoning", "Shall I <tool_call>?"], ["Content", "No."]] == found

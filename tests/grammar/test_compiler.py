@@ -1,4 +1,4 @@
-"""The grammar process, as the daemon sees it."""
+"""The daemon's client compiles, checks, survives hostile schemas, and replaces a dead process."""
 
 from __future__ import annotations
 
@@ -18,12 +18,9 @@ from edgeinfer.errors import (
     GrammarTooComplex,
     InvalidRequest,
     ShuttingDown,
-    UnsupportedParameter,
     UnsupportedSchema,
 )
 from edgeinfer.grammar.compiler import GrammarCompiler
-from edgeinfer.grammar.process import reject_all
-from edgeinfer.grammar.protocol import GrammarRequest
 from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource, SourceKind
 from tests.support.grammar import accepts
 
@@ -47,7 +44,7 @@ def children() -> list[psutil.Process]:
 
 
 async def test_json_is_written_as_models_were_trained_to(compiler: GrammarCompiler) -> None:
-    """With json.dumps' separators and no other white space."""
+    """Answers have the separators of json.dumps and no other white space."""
     schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "integer"}}}}
     text = (await compiler.compile(grammar(schema))).text
     assert accepts(text, json.dumps({"a": [1, 2]}))
@@ -78,19 +75,19 @@ async def test_json_is_written_as_models_were_trained_to(compiler: GrammarCompil
 async def test_other_kinds_of_grammar(
     compiler: GrammarCompiler, kind: SourceKind, source: Any, allowed: list[str], refused: list[str]
 ) -> None:
-    """Regular expressions match the whole answer, with or without anchors."""
+    """Each kind allows its own answers; a regular expression matches the whole answer, anchored or not."""
     text = (await compiler.compile(grammar(source, kind))).text
     assert [True] * len(allowed) == [accepts(text, answer) for answer in allowed]
     assert [False] * len(refused) == [accepts(text, answer) for answer in refused]
 
 
-async def test_lark_refers_to_parts(compiler: GrammarCompiler) -> None:
-    """As @name, to any number of them."""
-    parts = (
+async def test_lark_refers_to_sources(compiler: GrammarCompiler) -> None:
+    """Any number of sources can be referred to as @name."""
+    sources = (
         GrammarSource("a", "json_schema", {"type": "integer"}, "p"),
         GrammarSource("b", "choice", ["x", "y"], "q"),
     )
-    text = (await compiler.compile(Grammar('start: @a "=" @b', parts))).text
+    text = (await compiler.compile(Grammar('start: @a "=" @b', sources))).text
     assert accepts(text, "12=y")
     assert not accepts(text, "12=z")
 
@@ -121,7 +118,7 @@ async def test_lark_refers_to_parts(compiler: GrammarCompiler) -> None:
 async def test_malformed_grammar_is_the_callers_fault(
     compiler: GrammarCompiler, kind: SourceKind, source: Any
 ) -> None:
-    """And the error names the field it came from."""
+    """The error names the field that the grammar came from."""
     with pytest.raises(InvalidRequest) as caught:
         await compiler.compile(grammar(source, kind))
     assert "tools[2].function.parameters" == caught.value.param
@@ -131,16 +128,16 @@ async def test_malformed_grammar_is_the_callers_fault(
     ("kind", "source"),
     [("lark", 'start: "a" start'), ("gbnf", 'root ::= "a"{1000000}'), ("regex", "(a{1000}){1000}")],
 )
-async def test_a_grammar_that_forces_more_than_anybody_can_write_is_refused(
+async def test_a_grammar_that_forces_endless_text_is_refused(
     compiler: GrammarCompiler, kind: SourceKind, source: str
 ) -> None:
-    """When it is compiled, not in the middle of an answer."""
+    """It fails when it is compiled, not in the middle of an answer."""
     with pytest.raises(GrammarTooComplex):
         await compiler.compile(grammar(source, kind))
 
 
-async def test_compiled_grammars_are_kept(compiler: GrammarCompiler) -> None:
-    """By what they are, so that the process has nothing to do a second time."""
+async def test_compiled_grammars_are_cached(compiler: GrammarCompiler) -> None:
+    """An equal grammar is not compiled again; the process is not even needed."""
     first = await compiler.compile(grammar({"type": "integer"}))
     children()[0].suspend()
     assert first is await compiler.compile(grammar({"type": "integer"}))
@@ -148,10 +145,8 @@ async def test_compiled_grammars_are_kept(compiler: GrammarCompiler) -> None:
     assert first != await compiler.compile(grammar({"type": "string"}))
 
 
-async def test_few_compiled_grammars_are_kept(
-    compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The least recently used goes first."""
+async def test_the_cache_is_bounded(compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least recently used grammar is dropped first."""
     monkeypatch.setattr(GrammarCompiler, "MAX_CACHED", 2)
 
     async def compiled(value: int) -> CompiledGrammar:
@@ -178,7 +173,7 @@ async def test_few_compiled_grammars_are_kept(
 async def test_violation_says_what_is_wrong_and_where(
     compiler: GrammarCompiler, answer: str, expected: str | None
 ) -> None:
-    """Under the caller's schema, with the parts that no grammar enforces."""
+    """The check uses the caller's schema, with the keywords that no grammar enforces."""
     schema = {
         "type": "object",
         "properties": {"a": {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}},
@@ -213,14 +208,14 @@ async def test_violation_says_what_is_wrong_and_where(
 async def test_violation_follows_the_draft(
     compiler: GrammarCompiler, schema: Any, valid: str, invalid: str
 ) -> None:
-    """That the schema names, or any where it names none. Formats are remarks."""
+    """Keywords have the meaning of the draft that the schema names, or of any draft. Formats are annotations."""
     part = GrammarSource("s0", "json_schema", schema, "p")
     assert await compiler.find_violation(part, valid) is None
     assert await compiler.find_violation(part, invalid) is not None
 
 
 async def test_slow_check_is_ended(compiler: GrammarCompiler) -> None:
-    """An expression that backtracks without end costs the time limit, and the next call is served."""
+    """An expression that backtracks endlessly takes no longer than the limit, and the next call is served."""
     slow = GrammarCompiler(0.5)
     await slow.find_violation(GrammarSource("s0", "json_schema", {}, "p"), "1")
     with pytest.raises(InvalidRequest, match=r"longer than 0\.5 seconds"):
@@ -258,8 +253,8 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_schema_harms_nobody(compiler: GrammarCompiler, name: str) -> None:
-    """It is refused within the time limit, with the field it came from, and the next call is served."""
+async def test_hostile_schema_is_refused_in_time(compiler: GrammarCompiler, name: str) -> None:
+    """The error comes within the limit and names the field; the next call is served."""
     await compiler.compile(grammar({"type": "null"}))
     start = time.monotonic()
     with pytest.raises((GrammarTooComplex, UnsupportedSchema)) as caught:
@@ -290,41 +285,41 @@ BULKY = {
 
 
 @pytest.mark.parametrize("name", BULKY)
-async def test_bulky_schema_is_served(compiler: GrammarCompiler, name: str) -> None:
-    """Where there is a way within the limits."""
+async def test_bulky_schema_is_compiled(compiler: GrammarCompiler, name: str) -> None:
+    """A large schema compiles if there is a way to do so within the limits."""
     assert (await compiler.compile(grammar(BULKY[name]))).text
 
 
 @pytest.mark.parametrize("source", ["\ud800", float("nan"), {1}, b"x"])
-async def test_what_is_no_json_is_the_callers_fault(compiler: GrammarCompiler, source: Any) -> None:
-    """Half a surrogate pair among it."""
+async def test_invalid_json_is_the_callers_fault(compiler: GrammarCompiler, source: Any) -> None:
+    """A value that JSON cannot hold is an error of the request; a lone surrogate is one of them."""
     with pytest.raises(InvalidRequest) as caught:
         await compiler.compile(grammar({"enum": [source]}))
     assert "tools[2].function.parameters" == caught.value.param
 
 
 async def test_dead_process_is_replaced(compiler: GrammarCompiler) -> None:
-    """The kernel may kill it at any time when memory is short."""
+    """The kernel may kill the process at any time when memory is short."""
     await compiler.compile(grammar(True))
     (child,) = children()
     child.kill()
     await asyncio.to_thread(child.wait)
-    await asyncio.sleep(0.05)  # the event loop hears of it
+    await asyncio.sleep(0.05)  # for the event loop to notice
     assert (await compiler.compile(grammar({"type": "string"}))).text
 
 
 async def test_process_is_started_at_the_first_call_and_sees_no_secrets(
     compiler: GrammarCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the environment it gets the search path."""
+    """Nothing of the environment but the search path is passed on."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     assert children() == []
     await compiler.compile(grammar(True))
     assert "HF_TOKEN" not in children()[0].environ()
 
 
-async def test_close_ends_the_process_and_all_calls() -> None:
-    """Those that come later are told."""
+async def test_close_ends_the_process_and_fails_calls() -> None:
+    """A call after `close` raises ShuttingDown."""
     compiler = GrammarCompiler(LIMIT)
     await compiler.compile(grammar(True))
     await compiler.close()
@@ -333,26 +328,18 @@ async def test_close_ends_the_process_and_all_calls() -> None:
         await compiler.compile(grammar({"type": "string"}))
 
 
-def test_missing_library_is_named() -> None:
-    """There are platforms that llguidance has no wheel for."""
-    outcome = reject_all(ImportError("No module named 'llguidance'"))(GrammarRequest(1.0))
-    assert outcome.error is not None
-    assert UnsupportedParameter.code == outcome.error.code
-    assert "llguidance" in outcome.error.message
-
-
-def test_daemon_never_imports_the_heavy_part() -> None:
-    """The libraries are the process's."""
+def test_daemon_never_imports_the_libraries() -> None:
+    """Only the grammar process imports llguidance and jsonschema."""
     code = (
         "import sys, edgeinfer.grammar.compiler;"
         "print({'llguidance', 'jsonschema', 'numpy', 'jinja2'} & set(sys.modules))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "set()\n" == found.stdout
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "set()\n" == result.stdout
 
 
-async def test_errors_are_requests_errors(compiler: GrammarCompiler) -> None:
-    """Status 400, a code of their own, and a hint where there is something to do."""
+async def test_errors_are_those_of_the_request(compiler: GrammarCompiler) -> None:
+    """Each has status 400, its own code, and a hint if there is something to do."""
     with pytest.raises(EdgeinferError) as caught:
         await compiler.compile(grammar({"$ref": "other.json"}))
     assert (400, "unsupported_schema") == (caught.value.status, caught.value.code)

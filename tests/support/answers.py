@@ -1,4 +1,4 @@
-"""Random answers in a grammar's language, by llguidance itself, and what a parser hears in them."""
+"""Random answers that a grammar allows, written by llguidance itself, and the events a parser makes of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENDS = frozenset(b'"}])</\n,')
 
 
 class ByteTokenizer:
-    """Bytes, an end, and the markers of all formats as tokens of their own."""
+    """The bytes, an end token, and one token for each marker of the tool formats."""
 
     eos_token_id = EOS
     bos_token_id = None
@@ -40,73 +40,74 @@ VOCABULARY = LLTokenizer(TokenizerWrapper(TOKENIZER), eos_token=[EOS])
 
 
 def matcher(grammar: Grammar) -> LLMatcher:
+    """Start matching a grammar whose schemas llguidance takes as they are."""
     grammars: list[dict[str, Any]] = [{"name": "main", "lark_grammar": grammar.lark}]
     for source in grammar.sources:
         schema = source.content if isinstance(source.content, dict) else {}
         grammars.append({"name": source.name, "json_schema": {**schema, "x-guidance": STYLE}})
-    found = LLMatcher(VOCABULARY, json.dumps({"grammars": grammars}))
-    assert not found.is_error(), found.get_error()
-    return found
+    state = LLMatcher(VOCABULARY, json.dumps({"grammars": grammars}))
+    assert not state.is_error(), state.get_error()
+    return state
 
 
 def accepts(grammar: Grammar, text: str) -> bool:
-    """Whether the whole text is an answer."""
-    found = matcher(grammar)
+    """Tell if the whole text is an answer."""
+    state = matcher(grammar)
     tokens = TOKENIZER(text)
     return (
-        found.validate_tokens(tokens) == len(tokens) and found.consume_tokens(tokens) and found.is_accepting()
+        state.validate_tokens(tokens) == len(tokens) and state.consume_tokens(tokens) and state.is_accepting()
     )
 
 
 def random_answer(
-    grammar: Grammar, chance: random.Random, begin: str = "", limit: int = 400
+    grammar: Grammar, random_source: random.Random, begin: str = "", limit: int = 400
 ) -> tuple[str, bool]:
-    """An answer that begins so, and whether it came to its end within the limit."""
-    found = matcher(grammar)
-    said = begin.encode()
-    assert found.consume_tokens(TOKENIZER(begin)), found.get_error()
+    """Write an answer that starts with `begin`; also tell if it came to its end within the limit."""
+    state = matcher(grammar)
+    answer = begin.encode()
+    assert state.consume_tokens(TOKENIZER(begin)), state.get_error()
     for n in range(limit):
-        forced = found.compute_ff_tokens()
-        token = forced[0] if forced else _choose(found.compute_bitmask(), chance, n)
-        if token == EOS or not found.consume_token(token):
-            assert token == EOS, found.get_error()
-            return said.decode(), True
-        said += TOKENIZER.tokens[token]
-        if found.is_stopped():
-            return said.decode(), True
-    return said.decode(errors="ignore"), False
+        forced = state.compute_ff_tokens()
+        token = forced[0] if forced else _choose(state.compute_bitmask(), random_source, n)
+        if token == EOS or not state.consume_token(token):
+            assert token == EOS, state.get_error()
+            return answer.decode(), True
+        answer += TOKENIZER.tokens[token]
+        if state.is_stopped():
+            return answer.decode(), True
+    return answer.decode(errors="ignore"), False
 
 
-def _choose(mask: bytes, chance: random.Random, n: int) -> int:
-    """Any allowed token, with a liking for those that end something; more of it as time goes by."""
+def _choose(mask: bytes, random_source: random.Random, n: int) -> int:
+    """Choose an allowed token; the later the step, the likelier it is one that ends something."""
     allowed = [t for t in range(len(TOKENIZER.tokens)) if mask[t // 8] >> (t % 8) & 1]
-    if EOS in allowed and chance.random() < 0.2:
+    if EOS in allowed and random_source.random() < 0.2:
         return EOS
-    wanted = [t for t in allowed if t > EOS or t in ENDS]
-    if wanted and chance.random() < 0.2 + n / 200:
-        return chance.choice(wanted)
-    return chance.choice([t for t in allowed if t in TEXT] or allowed)
+    closing = [t for t in allowed if t > EOS or t in ENDS]
+    if closing and random_source.random() < 0.2 + n / 200:
+        return random_source.choice(closing)
+    return random_source.choice([t for t in allowed if t in TEXT] or allowed)
 
 
-def heard(parser: ReplyParser, pieces: Iterable[str]) -> list[list[str]]:
-    """What a parser says, neighbours of one kind joined, without ids."""
+def parse_pieces(parser: ReplyParser, pieces: Iterable[str]) -> list[list[str]]:
+    """Feed pieces of an answer to a parser; return its events without ids, neighbours of one kind merged."""
     events: list[Event] = []
     for piece in pieces:
         events += parser.feed(piece)
     events += parser.finish()
-    found: list[list[str]] = []
+    merged: list[list[str]] = []
     for event in events:
         kind = type(event).__name__
         if isinstance(event, CallBegin):
-            found.append([kind, event.name])
-        elif found and found[-1][0] == kind:
-            found[-1][1] += event.text
+            merged.append([kind, event.name])
+        elif merged and merged[-1][0] == kind:
+            merged[-1][1] += event.text
         else:
-            found.append([kind, event.text])
-    return found
+            merged.append([kind, event.text])
+    return merged
 
 
-def calls_in(found: list[list[str]]) -> list[tuple[str, Any]]:
-    """The calls: names, and arguments as they parse."""
-    names = [n for n, (kind, _) in enumerate(found) if kind == "CallBegin"]
-    return [(found[n][1], json.loads(found[n + 1][1])) for n in names]
+def calls_in(events: list[list[str]]) -> list[tuple[str, Any]]:
+    """Return the calls among merged events: their names and parsed arguments."""
+    begins = [n for n, (kind, _) in enumerate(events) if kind == "CallBegin"]
+    return [(events[n][1], json.loads(events[n + 1][1])) for n in begins]

@@ -14,7 +14,7 @@ from edgeinfer.chat.tools.tool import choose
 from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.chat.tools.tool_formats import GEMMA4, GLM, LFM2, QWEN_CODER
 from edgeinfer.errors import UnsupportedSchema
-from tests.support.answers import accepts, calls_in, heard
+from tests.support.answers import accepts, calls_in, parse_pieces
 from tests.support.tools import read_tools
 
 forms = pytest.mark.parametrize("form", [QWEN_CODER, GLM, GEMMA4, LFM2], ids=lambda form: form.name)
@@ -33,7 +33,7 @@ def passes(form: ToolFormat, parameters: dict[str, Any], arguments: dict[str, An
     said = text or form.write_calls([("f", arguments)])
     if not accepts(grammar, said):
         return False
-    assert [("f", arguments)] == calls_in(heard(ReplyParser(None, calls), said))
+    assert [("f", arguments)] == calls_in(parse_pieces(ReplyParser(None, calls), said))
     return True
 
 

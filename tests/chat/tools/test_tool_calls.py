@@ -18,7 +18,7 @@ from edgeinfer.chat.tools.detect import TOOL_FORMATS
 from edgeinfer.chat.tools.tool import choose, choose_one
 from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.grammar.source import Grammar, GrammarSource
-from tests.support.answers import accepts, calls_in, heard, random_answer
+from tests.support.answers import accepts, calls_in, parse_pieces, random_answer
 from tests.support.tools import read_tools
 
 
@@ -89,10 +89,10 @@ def test_random_answers(form: ToolFormat, choice: str, parallel: bool, state: An
     if choice == "auto":  # random text would hardly ever come to call
         begin = STATES[state] + (f"{form.lead}So {form.trigger}" if form.trigger else form.openings[0])
     text, ended = random_answer(grammar(reasoning, calls), chance, begin)
-    found = heard(ReplyParser(reasoning, calls), [text])
+    found = parse_pieces(ReplyParser(reasoning, calls), [text])
     cuts = sorted(chance.choices(range(len(text) + 1), k=20))
     pieces = [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    assert found == heard(ReplyParser(reasoning, calls), pieces)
+    assert found == parse_pieces(ReplyParser(reasoning, calls), pieces)
     if not ended:
         return
     made = calls_in(found)
@@ -119,7 +119,7 @@ def test_a_written_answer_is_let_through_and_heard(form: ToolFormat, state: Any)
         body = f"{form.lead}So:\n\n{form.write_calls(made)}"
     text = STATES[state] + body
     assert accepts(grammar(reasoning, calls), text)
-    found = heard(ReplyParser(reasoning, calls), text)
+    found = parse_pieces(ReplyParser(reasoning, calls), text)
     assert found[0][0] == ("CallBegin" if state == "none" and not form.trigger else found[0][0])
     assert made == calls_in(found)
     assert [form.trigger and "So:"] == ([text for kind, text in found if kind == "Content"] or [""])
@@ -132,9 +132,9 @@ def test_a_cut_answer_is_the_beginning_of_the_whole(form: ToolFormat) -> None:
     calls = asked(form, "auto")
     made = [("get", PARIS), ("get_time", {})][: 2 if form.next is not None else 1]
     text = f"{form.lead}So:\n{form.write_calls(made)}" if form.trigger else written(form, *made)
-    whole = heard(ReplyParser(None, calls), [text])
+    whole = parse_pieces(ReplyParser(None, calls), [text])
     for end in range(len(text)):
-        found = heard(ReplyParser(None, calls), [text[:end]])
+        found = parse_pieces(ReplyParser(None, calls), [text[:end]])
         if found and found[-1][0] == "Content":
             assert text.startswith(form.lead + found[-1][1].rstrip())
             continue
@@ -149,7 +149,7 @@ def test_text_stays_text(form: ToolFormat, choice: str) -> None:
     calls = asked(form, choice)
     said = 'If a < b, {"a": [1]} and >> then\n\n'
     assert accepts(grammar(ReasoningFormat(), calls), form.lead + said)
-    assert [["Content", said]] == heard(ReplyParser(None, calls), form.lead + said)
+    assert [["Content", said]] == parse_pieces(ReplyParser(None, calls), form.lead + said)
 
 
 @forms
@@ -175,7 +175,7 @@ def test_text_of_a_form_instead_of_calls(form: ToolFormat, state: Any) -> None:
     for said in ('{"name": "x"}', "{}"):
         assert accepts(found, thoughts + form.lead + said)
         parser = ReplyParser(ReasoningFormat(state), asked(form, "auto"))
-        assert ["Content", said] == heard(parser, thoughts + form.lead + said)[-1]
+        assert ["Content", said] == parse_pieces(parser, thoughts + form.lead + said)[-1]
     assert accepts(found, thoughts + written(form, ("get", PARIS)))
     assert not accepts(found, thoughts + form.lead + "Hello")
 
@@ -186,10 +186,10 @@ def test_what_nobody_held_to_the_grammar_is_content(form: ToolFormat) -> None:
     calls = asked(form, "auto")
     if form.trigger:
         text = f"{form.lead}a {form.trigger}{form.trigger}!"
-        assert [["Content", text.removeprefix(form.lead)]] == heard(ReplyParser(None, calls), text)
+        assert [["Content", text.removeprefix(form.lead)]] == parse_pieces(ReplyParser(None, calls), text)
     text = written(form, ("get_time", {})) + " Done."
-    assert [("get_time", {})] == calls_in(heard(ReplyParser(None, calls), text))
-    assert ["Content", " Done."] == heard(ReplyParser(None, calls), text)[-1]
+    assert [("get_time", {})] == calls_in(parse_pieces(ReplyParser(None, calls), text))
+    assert ["Content", " Done."] == parse_pieces(ReplyParser(None, calls), text)[-1]
 
 
 @pytest.mark.parametrize("form", TOOL_FORMATS.values(), ids=TOOL_FORMATS)
@@ -200,5 +200,5 @@ def test_required_call_cut_anywhere_is_never_content(form: ToolFormat, choice: s
     assert grammar
     text, _ = random_answer(grammar, random.Random(zlib.crc32(form.name.encode())))
     for size in range(len(text)):
-        found = heard(ReplyParser(ReasoningFormat(), calls), [text[:size]])
+        found = parse_pieces(ReplyParser(ReasoningFormat(), calls), [text[:size]])
         assert not [said for kind, said in found if kind == "Content"], text[:size]

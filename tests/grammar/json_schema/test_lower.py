@@ -1,4 +1,4 @@
-"""What becomes of each keyword: enforced as it is, narrowed, left to the check of the finished answer, or refused."""
+"""Each keyword is enforced as it is, narrowed, left to the check of the finished answer, or refused."""
 
 from __future__ import annotations
 
@@ -11,18 +11,7 @@ from hypothesis import strategies as st
 
 from edgeinfer.errors import InvalidRequest, UnsupportedSchema
 from edgeinfer.grammar.check import find_violation
-from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
-from edgeinfer.grammar.to_llguidance import to_llguidance
-from tests.support.grammar import accepts, sample
-
-
-def part(schema: Any) -> GrammarSource:
-    return GrammarSource("s0", "json_schema", json.dumps(schema), "schema")
-
-
-def compile_schema(schema: Any) -> CompiledGrammar:
-    return to_llguidance(Grammar("start: @s0", (part(schema),)))
-
+from tests.support.grammar import accepts, compile_schema, sample, schema_source
 
 OBJECT = {
     "type": "object",
@@ -84,7 +73,7 @@ OBJECT = {
     ],
 )  # fmt: skip
 def test_enforced(schema: Any, allowed: list[Any], refused: list[Any]) -> None:
-    """By the grammar alone."""
+    """The grammar alone enforces these schemas."""
     grammar = compile_schema(schema)
     assert {} == grammar.unenforced
     assert [True] * len(allowed) == [
@@ -93,11 +82,13 @@ def test_enforced(schema: Any, allowed: list[Any], refused: list[Any]) -> None:
     assert [False] * len(refused) == [
         accepts(grammar.text, json.dumps(v, ensure_ascii=False)) for v in refused
     ]
-    assert [None] * len(allowed) == [find_violation(part(schema), json.dumps(value)) for value in allowed]
+    assert [None] * len(allowed) == [
+        find_violation(schema_source(schema), json.dumps(value)) for value in allowed
+    ]
 
 
 def test_a_name_cannot_be_written_in_another_way() -> None:
-    """Or the listed property would go unchecked."""
+    """An escaped name would let a listed property go unchecked."""
     schema = {"type": "object", "properties": {"abc": {"type": "null"}}, "additionalProperties": True}
     text = compile_schema(schema).text
     assert accepts(text, '{"xbc": 1}')
@@ -131,7 +122,7 @@ def test_a_name_cannot_be_written_in_another_way() -> None:
     ],
 )  # fmt: skip
 def test_left_to_the_check(schema: Any, pointers: list[str]) -> None:
-    """With the place of what is not enforced."""
+    """The compiled grammar names the keywords that it does not enforce."""
     assert tuple(pointers) == compile_schema(schema).unenforced["s0"]
 
 
@@ -167,7 +158,7 @@ def test_left_to_the_check(schema: Any, pointers: list[str]) -> None:
     ],
 )  # fmt: skip
 def test_refused_with_the_place(schema: Any, at: str) -> None:
-    """A schema that is malformed, that leads elsewhere or that nothing satisfies."""
+    """A schema that is malformed, refers elsewhere or cannot be satisfied is an error that names the place."""
     with pytest.raises(InvalidRequest) as caught:
         compile_schema(schema)
     assert caught.value.message.startswith(f"at {at}: "), caught.value.message
@@ -175,7 +166,7 @@ def test_refused_with_the_place(schema: Any, at: str) -> None:
 
 
 def test_refused_rather_than_half_checked() -> None:
-    """What neither the grammar enforces nor Python can check."""
+    """A schema is refused if the grammar does not enforce it and Python cannot check it."""
     schema = {"type": "array", "items": {"type": "string", "pattern": r"^\p{Lu}$"}, "uniqueItems": True}
     with pytest.raises(UnsupportedSchema, match="at /items/pattern: Python cannot read"):
         compile_schema(schema)
@@ -184,7 +175,7 @@ def test_refused_rather_than_half_checked() -> None:
 
 
 def test_properties_come_in_the_schemas_order() -> None:
-    """Also those of the schemas that it consists of."""
+    """Properties from subschemas take their place in that order."""
     schema = {
         "allOf": [{"properties": {"first": {}}, "required": ["first"]}],
         "type": "object",
@@ -204,8 +195,8 @@ def optional(**keywords: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, 
     return st.fixed_dictionaries({}, optional=keywords)
 
 
-def joined(*schemas: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.tuples(*schemas).map(lambda parts: {k: v for one in parts for k, v in one.items()})
+def merged(*schemas: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.tuples(*schemas).map(lambda dicts: {k: v for d in dicts for k, v in d.items()})
 
 
 SIZES = st.integers(0, 3)
@@ -225,7 +216,7 @@ SCALARS = optional(
 
 def composed(schemas: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     some = st.lists(schemas, min_size=1, max_size=2)
-    objects = joined(
+    objects = merged(
         st.just({"type": "object"}),
         optional(
             properties=st.dictionaries(NAMES, schemas, max_size=3),
@@ -239,7 +230,7 @@ def composed(schemas: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
             unevaluatedProperties=st.just(False),
         ),
     )
-    arrays = joined(
+    arrays = merged(
         st.just({"type": "array"}),
         optional(
             items=schemas,
@@ -253,7 +244,7 @@ def composed(schemas: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
     places = {"anyOf": some, "oneOf": some, "allOf": some, "not": schemas}
     places |= {"if": schemas, "then": schemas, "else": schemas, "$ref": st.just("#/$defs/d")}
-    return joined(st.one_of(SCALARS, objects, arrays), optional(**places))
+    return merged(st.one_of(SCALARS, objects, arrays), optional(**places))
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -262,7 +253,7 @@ def composed(schemas: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     definition=st.recursive(SCALARS, composed, max_leaves=3),
 )
 def test_any_schema_is_enforced_checked_or_refused(schema: Any, definition: Any) -> None:
-    """Never is an answer allowed that is invalid for a reason that was not told beforehand."""
+    """An answer that the grammar allows is valid, unless the grammar says what it does not enforce."""
     schema = {**schema, "$defs": {"d": definition}}
     try:
         grammar = compile_schema(schema)
@@ -271,4 +262,4 @@ def test_any_schema_is_enforced_checked_or_refused(schema: Any, definition: Any)
     for seed in range(2):
         answer = sample(grammar.text, seed, length=50)
         if answer is not None and not grammar.unenforced:
-            assert find_violation(part(schema), answer) is None, answer
+            assert find_violation(schema_source(schema), answer) is None, answer

@@ -1,3 +1,5 @@
+"""Plain schemas are closed; schemas that another keyword applies to stay as they are."""
+
 from __future__ import annotations
 
 import copy
@@ -31,7 +33,7 @@ CLOSED = {**NAME, "additionalProperties": False}
     ],
     ids=["an object", "items", "alternatives", "a definition", "an integer", "half a range"],
 )
-def test_what_is_plain_is_closed(schema: Any, narrower: Any) -> None:
+def test_a_plain_schema_is_closed(schema: Any, narrower: Any) -> None:
     before = copy.deepcopy(schema)
     assert make_strict(schema) == narrower
     assert schema == before
@@ -64,11 +66,11 @@ def test_what_is_plain_is_closed(schema: Any, narrower: Any) -> None:
         {"properties": 5},
     ],
 )
-def test_what_something_else_bears_upon_stays_open(schema: Any) -> None:
+def test_a_schema_that_another_keyword_applies_to_stays_open(schema: Any) -> None:
     assert make_strict(schema) == schema
 
 
-def test_a_definition_that_is_also_a_part_of_something_stays_open() -> None:
+def test_a_definition_that_is_also_combined_stays_open() -> None:
     schema = {
         "$defs": {"n": NAME},
         "type": "object",
@@ -80,14 +82,14 @@ def test_a_definition_that_is_also_a_part_of_something_stays_open() -> None:
     assert make_strict(schema)["$defs"]["n"] == NAME
 
 
-def test_what_stands_in_a_schema_that_is_closed_already_is_closed() -> None:
-    """Such as a tool's parameters, made of nested classes."""
+def test_schemas_within_a_closed_schema_are_closed() -> None:
+    """A tool's parameters are such a schema, when they are made of nested classes."""
     schema = {
         "$defs": {"n": NAME},
         "type": "object",
         "properties": {"a": {"anyOf": [{"$ref": "#/$defs/n"}, {"type": "null"}]}, "b": NAME},
         "additionalProperties": False,
     }
-    found = make_strict(schema)
-    assert found["$defs"]["n"]["additionalProperties"] is False
-    assert found["properties"]["b"]["additionalProperties"] is False
+    strict = make_strict(schema)
+    assert strict["$defs"]["n"]["additionalProperties"] is False
+    assert strict["properties"]["b"]["additionalProperties"] is False
