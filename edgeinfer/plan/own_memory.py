@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import msgspec
-import psutil
 from msgspec.structs import replace
 
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.plan.memory_estimate import MemoryEstimate
+
+if TYPE_CHECKING:
+    import psutil
 
 WORKER = ("-m", "edgeinfer.backends.llama_cpp.worker.process")
 
@@ -59,6 +62,8 @@ def held_by(pid: int) -> int:
 
     Pages that are mapped from a file are not counted: they are available already.
     """
+    import psutil
+
     with suppress(psutil.Error):
         usage = psutil.Process(pid).memory_info()
         return max(0, usage.rss - getattr(usage, "shared", 0))
@@ -67,6 +72,8 @@ def held_by(pid: int) -> int:
 
 def worker_pids(processes: Iterable[psutil.Process] | None = None) -> list[int]:
     """Return the process ids of the workers among `processes`; None: of all that run."""
+    import psutil  # doctor reports where it is missing, and imports the plan
+
     pids = []
     for process in psutil.process_iter() if processes is None else processes:
         with suppress(psutil.Error):
