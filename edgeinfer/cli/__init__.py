@@ -14,7 +14,7 @@ def main() -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = 130
-    except BrokenPipeError:  # whoever read our output has gone, which is its right: `edgeinfer ... | head`
+    except BrokenPipeError:  # the reader of our output has left, as in `edgeinfer ... | head`
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
         )  # or the interpreter's last flush fails
@@ -23,7 +23,7 @@ def main() -> int:
 
 def _run() -> int:
     from edgeinfer.cli.app import app
-    from edgeinfer.cli.terminal import report
+    from edgeinfer.cli.terminal import report_error
     from edgeinfer.errors import EdgeinferError
 
     try:
@@ -31,6 +31,6 @@ def _run() -> int:
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 0 if e.code is None else 1
     except EdgeinferError as e:
-        report(e)
+        report_error(e)
         return 1
     return 0

@@ -1,4 +1,4 @@
-"""The command line: one Typer app, a file for each group of commands."""
+"""The command line: one Typer app, and a file for each command or group."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edgeinfer.cli.status import status
 
 
 def help_of(command: Callable[..., Any]) -> str:
-    """The docstring, with typer's mark (a backspace) on paragraphs that are laid out by hand."""
+    """The docstring, with typer's mark (a backspace) on paragraphs laid out by hand."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join("\b\n" + p if "\n  " in p else p for p in paragraphs)
 
@@ -39,17 +39,17 @@ def _version(wanted: bool) -> None:
 def edgeinfer(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave."),
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Language models on this machine, behind an OpenAI API on localhost.
+    """Run language models on this machine, behind an OpenAI API on localhost.
 
     Start here:
-      edgeinfer chat "Hello"     ask something; needs no daemon and no network
-      edgeinfer serve            the daemon: http://127.0.0.1:11435/v1 for any OpenAI client
-      edgeinfer status           what the daemon is doing
+      edgeinfer chat "Hello"     ask a question; needs no daemon and no network
+      edgeinfer serve            run the daemon: http://127.0.0.1:11435/v1 for any OpenAI client
+      edgeinfer status           show what the daemon is doing
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 130 stopped by Ctrl-C.
+    Exit codes: 0 success, 1 failure, 2 wrong usage, 130 stopped by Ctrl-C.
     """
 
 
@@ -69,7 +69,7 @@ for command in (serve, chat, plan, install, pull, status, reload, logs, doctor, 
 def _group(
     name: str, about: str, *commands: Callable[..., Any], bare: Callable[[], None] | None = None
 ) -> None:
-    """`edgeinfer NAME COMMAND`. Without a command it does what `bare` does, or shows its help."""
+    """Add `edgeinfer NAME COMMAND`; without a command it runs `bare`, or shows its help."""
     group = typer.Typer(help=about, no_args_is_help=bare is None, rich_markup_mode=None)
     if bare:
 
@@ -83,7 +83,7 @@ def _group(
     app.add_typer(group, name=name)
 
 
-_group("key", "Say who may use the daemon: make, list and remove API keys.", key.add, key.ls, key.rm)
+_group("key", "Create, list and remove the daemon's API keys.", key.add, key.ls, key.rm)
 _group(
     "service",
     "Run edgeinfer under the machine's service manager.",

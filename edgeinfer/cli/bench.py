@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from edgeinfer.plan import Plan
     from edgeinfer.settings import Settings
 
-PROMPT, ANSWER, SHORT = 512, 128, 32
+PROMPT_TOKENS, ANSWER_TOKENS, SHORT_PROMPT_TOKENS = 512, 128, 32
 
 Line = tuple[str, str]
 
@@ -23,27 +23,27 @@ def bench(
     *,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate", help="Measure the machine rather than a model, and plan with that."),
+        typer.Option(
+            "--calibrate", help="Measure the machine instead of a model; later plans use the result."
+        ),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the figures for a program.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Measure how fast a model is here, without a daemon; or what the machine can do.
+    """Measure how fast a model runs on this machine, or how fast the machine is.
 
-    Nothing else should run meanwhile; a daemon that answers would share the cores.
+    It needs no daemon. Nothing else should run meanwhile: a busy daemon would share the cores.
 
     Examples:
-      edgeinfer bench --model qwen3-0.6b    tokens a second of a model
-      edgeinfer bench --calibrate           half a minute, after which `edgeinfer plan` knows this machine
+      edgeinfer bench --model qwen3-0.6b    tokens per second of a model
+      edgeinfer bench --calibrate           measure the machine for `edgeinfer plan`, in half a minute
     """
-    import msgspec
-
     from edgeinfer import settings
     from edgeinfer.cli import terminal
 
     loaded = settings.load(flags).settings
     data, lines = _machine(loaded) if calibrate else _model(loaded)
     if json:
-        terminal.write(msgspec.json.format(msgspec.json.encode(data)).decode() + "\n")
+        terminal.write_json(data)
     else:
         terminal.write("".join(f"{label:<12}{text}\n" for label, text in lines))
 
@@ -58,14 +58,14 @@ def _machine(settings: Settings) -> tuple[Any, list[Line]]:
     from edgeinfer.store.store import Store
 
     store = Store.of(settings)
-    found = asyncio.run(calibrate(detect(models=store.root), terminal.remark))
-    save(store.root, found)
+    calibration = asyncio.run(calibrate(detect(models=store.root), terminal.show))
+    save(store.root, calibration)
     lines = []
-    for name, rates in (("CPU", found.cpu), ("GPU", found.gpu)):
+    for name, rates in (("CPU", calibration.cpu), ("GPU", calibration.gpu)):
         for kind, rate in rates.decode.items() if rates else ():
             lines.append((f"{name} {kind}", f"{rate / 1e9:.1f} GB/s"))
-    lines += [(f"{count} threads", f"{rate:.1f} tok/s") for count, rate in found.threads.items()]
-    return found, [line for line in lines if line[0].strip() not in ("CPU", "GPU")]
+    lines += [(f"{count} threads", f"{rate:.1f} tok/s") for count, rate in calibration.threads.items()]
+    return calibration, [line for line in lines if line[0].strip() not in ("CPU", "GPU")]
 
 
 def _model(settings: Settings) -> tuple[Any, list[Line]]:
@@ -75,29 +75,31 @@ def _model(settings: Settings) -> tuple[Any, list[Line]]:
     from edgeinfer.plan import make_plan
 
     plan = make_plan(settings)
-    terminal.remark(f"{plan.config.name}: reading {PROMPT} tokens, writing {ANSWER}, twice …")
-    figures = asyncio.run(_measure(plan))
+    terminal.show(
+        f"{plan.config.name}: computing {PROMPT_TOKENS} prompt tokens and generating {ANSWER_TOKENS}, twice …"
+    )
+    rates = asyncio.run(_measure(plan))
     predicted = plan.speed.decode
     lines = [
-        ("reading", f"{figures['prompt_rate']:.1f} tok/s"),
+        ("prompt", f"{rates['prompt_rate']:.1f} tok/s"),
         (
-            "writing",
-            f"{figures['answer_rate']:.1f} tok/s" + (f", predicted {predicted:.1f}" if predicted else ""),
+            "generation",
+            f"{rates['answer_rate']:.1f} tok/s" + (f", predicted {predicted:.1f}" if predicted else ""),
         ),
-        (f"{plan.config.parallel} at once", f"{figures['together_rate']:.1f} tok/s in sum"),
+        (f"{plan.config.parallel} answers", f"{rates['together_rate']:.1f} tok/s in total"),
     ]
-    return {"model": plan.config.name, "predicted_rate": predicted, **figures}, lines
+    return {"model": plan.config.name, "predicted_rate": predicted, **rates}, lines
 
 
 async def _measure(plan: Plan) -> dict[str, float]:
-    """Tokens a second: the better of two rounds, as what else the machine does can only slow it down."""
+    """Tokens per second: the better of two rounds, as other work on the machine can only slow it down."""
     from edgeinfer.bench.measure import bench
 
-    prompt, answer = (min(wanted, plan.config.ctx // 4) for wanted in (PROMPT, ANSWER))
+    prompt, answer = (min(wanted, plan.config.ctx // 4) for wanted in (PROMPT_TOKENS, ANSWER_TOKENS))
     async with bench(plan.config) as worker:
         await worker.measure(16, 4)
         rounds = [await worker.measure(prompt, answer) for _ in range(2)]
-        together = await worker.together(plan.config.parallel, min(SHORT, prompt), answer)
+        together = await worker.together(plan.config.parallel, min(SHORT_PROMPT_TOKENS, prompt), answer)
     return {
         "prompt_rate": max(r.prompt_rate for r in rounds),
         "answer_rate": max(r.answer_rate for r in rounds),

@@ -1,4 +1,4 @@
-"""`edgeinfer chat`: ask once, or talk."""
+"""`edgeinfer chat`: one answer, or a conversation."""
 
 from __future__ import annotations
 
@@ -15,56 +15,55 @@ if TYPE_CHECKING:
 
 def chat(
     prompt: Annotated[
-        str | None, typer.Argument(help="What to ask. Nothing: talk, or read it from a pipe.")
+        str | None,
+        typer.Argument(help="The question. Default: standard input if that is a pipe, else a conversation."),
     ] = None,
     system: Annotated[str | None, typer.Option(help="Tell the model how to behave.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="A model the daemon serves, or a GGUF file to load just for this.")
+        str | None, typer.Option(help="A model that the daemon serves, or a GGUF file to load for this chat.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0, help="0 always takes the likeliest word; more is more varied.")
+        float | None, typer.Option(min=0, help="0 always picks the likeliest token; higher is more varied.")
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop after so many tokens.")] = None,
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same answer.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop after this many tokens.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed; repeating it repeats the answer.")] = None,
     tools: Annotated[
         Path | None,
         typer.Option(
-            help="A JSON file with the tools it may call, as OpenAI has them. A call is printed as a line."
+            help="JSON file of tools the model may call, in OpenAI's format. Each call is printed on a line."
         ),
     ] = None,
     schema: Annotated[
-        Path | None, typer.Option(help="A JSON file with a schema: the answer is JSON that keeps to it.")
+        Path | None, typer.Option(help="JSON file with a schema; the answer is JSON that matches it.")
     ] = None,
     url: Annotated[
-        str | None, typer.Option(help="Another server. Default: the daemon of this machine's settings.")
+        str | None, typer.Option(help="Address of another server. Default: this machine's daemon.")
     ] = None,
     api_key: Annotated[
         str | None,
         typer.Option(
-            help="Its key. EDGEINFER_API_KEY is better: other users can see the options of a process."
+            help="API key of that server. Prefer EDGEINFER_API_KEY: other users can see a process's options."
         ),
     ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the whole answer object, in one piece.")
-    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole answer object as JSON.")] = False,
 ) -> None:
-    """Ask a model something, or talk with it.
+    """Ask a model a question, or have a conversation with it.
 
-    Where no daemon runs, chat starts one of its own and stops it at the end.
+    If no daemon is running, chat starts one of its own and stops it when it ends.
 
     Examples:
-      edgeinfer chat                                   talk; /help tells more
-      edgeinfer chat "Why is the sky blue?"            one answer, then leave
-      git diff | edgeinfer chat "Review this change"   prompt and standard input together
-      edgeinfer chat --model ~/qwen3-0.6b.gguf "Hi"    any GGUF file
-      edgeinfer chat --tools tools.json "Light on"     what it calls, a line each
+      edgeinfer chat                                   have a conversation; /help lists the commands
+      edgeinfer chat "Why is the sky blue?"            get one answer, then leave
+      git diff | edgeinfer chat "Review this change"   combine the prompt with standard input
+      edgeinfer chat --model ~/qwen3-0.6b.gguf "Hi"    use any GGUF file
+      edgeinfer chat --tools tools.json "Light on"     print tool calls, one per line
     """
     import sys
 
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.conversation import Conversation, Options
+    from edgeinfer.cli.chat_session import ChatOptions, ChatSession
     from edgeinfer.cli.repl import Repl
-    from edgeinfer.client.http import connect, find
+    from edgeinfer.client.http import connect, resolve_target
 
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
@@ -72,24 +71,25 @@ def chat(
     question = _question(prompt)
     if question is None and (json or tools or schema):
         raise typer.BadParameter("--json, --tools and --schema need a prompt")
-    form = _read(schema, "--schema") if schema else None
-    response_format = (
-        {"type": "json_schema", "json_schema": {"name": "answer", "schema": form}} if schema else None
-    )
-    offered = _read(tools, "--tools") if tools else None
-    with _daemon(find(url, api_key), model) as (target, name), connect(target) as client:
-        options = Options(name, temperature, max_tokens, seed, offered, response_format)
-        conversation = Conversation(client, target, options, terminal.valid(system) if system else None)
+    json_schema = {"name": "answer", "schema": _read_json(schema, "--schema")} if schema else None
+    response_format = {"type": "json_schema", "json_schema": json_schema} if json_schema else None
+    tool_list = _read_json(tools, "--tools") if tools else None
+    with (
+        _open_daemon(resolve_target(url, api_key), model) as (target, name),
+        connect(target) as client,
+    ):
+        options = ChatOptions(name, temperature, max_tokens, seed, tool_list, response_format)
+        session = ChatSession(client, target, options, terminal.replace_invalid(system) if system else None)
         if question is None:
-            terminal.say("/help tells what can be typed, Ctrl-D leaves.")
-            Repl(conversation).run()
+            terminal.say("Type /help for a list of commands, Ctrl-D to leave.")
+            Repl(session).run()
         elif json:
-            conversation.json(question)
+            session.print_json(question)
         else:
-            conversation.ask(question)
+            session.ask(question)
 
 
-def _read(path: Path, option: str) -> Any:
+def _read_json(path: Path, option: str) -> Any:
     import json
 
     try:
@@ -99,40 +99,38 @@ def _read(path: Path, option: str) -> Any:
 
 
 def _question(prompt: str | None) -> str | None:
-    """The prompt and what was piped in; None: there is nothing to ask yet, and somebody at the keyboard."""
+    """The prompt joined with piped input; None at a keyboard without a prompt."""
     import sys
 
     from edgeinfer.cli import terminal
 
     if sys.stdin.isatty():
-        return terminal.valid(prompt) if prompt else None
+        return terminal.replace_invalid(prompt) if prompt else None
     piped = sys.stdin.buffer.read().decode(errors="replace")
-    parts = [terminal.valid(prompt or ""), piped]
+    parts = [terminal.replace_invalid(prompt or ""), piped]
     question = "\n\n".join(part for part in parts if part.strip())
     if not question:
-        raise typer.BadParameter("nothing to ask: no prompt, and nothing on standard input")
+        raise typer.BadParameter("there is no prompt, and standard input is empty")
     return question
 
 
 @contextmanager
-def _daemon(target: Target, model: str | None) -> Iterator[tuple[Target, str | None]]:
-    """The daemon to ask, and the model's name there: ours for this chat where none runs, or for a file."""
-    from pathlib import Path
-
+def _open_daemon(target: Target, model: str | None) -> Iterator[tuple[Target, str | None]]:
+    """The daemon to ask and the model's name there; starts a private one if none runs, or for a file."""
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.private import private_daemon
+    from edgeinfer.cli.private_daemon import private_daemon
 
-    file = model is not None and Path(model).is_file()
-    if target.named or (not file and _runs(target)):
+    is_file = model is not None and Path(model).is_file()
+    if target.explicit or (not is_file and _is_running(target)):
         yield target, model
         return
-    terminal.remark("(starting a daemon for this chat)")
-    with private_daemon(model, target.load_timeout) as mine:
-        yield mine, None
+    terminal.show("(starting a daemon for this chat)")
+    with private_daemon(model, target.load_timeout) as private:
+        yield private, None
 
 
-def _runs(target: Target) -> bool:
-    """Whether a daemon is there; waits while it loads its model."""
+def _is_running(target: Target) -> bool:
+    """Tell whether a daemon is there; waits while it loads its model."""
     import time
 
     from edgeinfer.cli import terminal
@@ -144,7 +142,7 @@ def _runs(target: Target) -> bool:
         try:
             if is_ready(client, target):
                 return True
-            terminal.remark("(waiting for the daemon to load its model)")
+            terminal.show("(waiting for the daemon to load its model)")
             while time.monotonic() < deadline and not is_ready(client, target):
                 time.sleep(0.5)
         except NotReady:

@@ -12,22 +12,21 @@ if TYPE_CHECKING:
     from edgeinfer.doctor.finding import Finding
 
 WIDTH = 80
-NAME, LEVEL = 15, 9
-"""Columns."""
+NAME_WIDTH, LEVEL_WIDTH = 15, 9
 
 FIX = "fix: "
 
 
 def doctor(
-    json: Annotated[bool, typer.Option("--json", help="Print the findings for a program.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
     fast: Annotated[
-        bool, typer.Option("--fast", help="Do not read the models again to see whether they have changed.")
+        bool, typer.Option("--fast", help="Skip reading the models to see whether they have changed.")
     ] = False,
 ) -> None:
-    """Examine the installation and the machine; say what is wrong, and how to mend it.
+    """Check the installation and the machine; say what is wrong and how to fix it.
 
-    The exit code is 1 if anything does not work (error), else 0. With sudo it sees what is the system
-    service's alone.
+    The exit code is 1 if there is an error, else 0. With sudo it also checks what only the system service
+    may read.
 
     Examples:
       edgeinfer doctor
@@ -35,43 +34,41 @@ def doctor(
     """
     import logging
 
-    import msgspec
-
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.progress import progress
+    from edgeinfer.cli.progress import make_progress
     from edgeinfer.doctor.checks import CHECKS
-    from edgeinfer.doctor.examination import examine
-    from edgeinfer.doctor.site import Site
+    from edgeinfer.doctor.context import DoctorContext
+    from edgeinfer.doctor.runner import run_checks
 
-    site = Site(fast=fast, progress=progress())
+    context = DoctorContext(fast=fast, progress=make_progress())
     findings = []
-    logging.disable()  # what is worth knowing is among the findings
+    logging.disable()  # the findings say what matters
     try:
-        for found in examine(CHECKS, site):
-            findings += found
+        for batch in run_checks(CHECKS, context):
+            findings += batch
             if not json:
-                terminal.write("".join(f"{line}\n" for line in lines(found)))
+                terminal.write("".join(f"{line}\n" for line in finding_lines(batch)))
     finally:
         logging.disable(logging.NOTSET)
     if json:
-        terminal.write(msgspec.json.format(msgspec.json.encode(findings)).decode() + "\n")
+        terminal.write_json(findings)
     else:
-        terminal.say(verdict(findings))
+        terminal.say(summary(findings))
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
 
 
-def lines(findings: list[Finding]) -> Iterator[str]:
-    """The findings of one check for a person."""
+def finding_lines(findings: list[Finding]) -> Iterator[str]:
+    """The findings of one check as lines for a person."""
     for number, finding in enumerate(findings):
         name = finding.check if number == 0 else ""
-        yield from _wrapped(f"{name:<{NAME}}{finding.level:<{LEVEL}}", finding.text)
+        yield from _wrapped(f"{name:<{NAME_WIDTH}}{finding.level:<{LEVEL_WIDTH}}", finding.text)
         if finding.fix:
-            yield from _wrapped(" " * NAME + FIX, finding.fix)
+            yield from _wrapped(" " * NAME_WIDTH + FIX, finding.fix)
 
 
 def _wrapped(start: str, text: str) -> list[str]:
-    """Broken at spaces alone, as paths and options are to be copied."""
+    """Wrap only at spaces, so that paths and options can be copied."""
     import textwrap
 
     return textwrap.wrap(
@@ -84,10 +81,10 @@ def _wrapped(start: str, text: str) -> list[str]:
     )
 
 
-def verdict(findings: list[Finding]) -> str:
-    """In one line."""
+def summary(findings: list[Finding]) -> str:
+    """The number of findings by level, in one line."""
     counts = {
         level: sum(finding.level == level for finding in findings) for level in ("error", "warning", "note")
     }
-    said = [f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items() if count]
-    return ", ".join(said) or "all is well"
+    parts = [f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items() if count]
+    return ", ".join(parts) or "no problems"

@@ -1,4 +1,4 @@
-"""`edgeinfer key`: who may use the daemon."""
+"""`edgeinfer key`: the API keys of the daemon."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeinfer.cli.common_options import Json
+
 if TYPE_CHECKING:
     from edgeinfer.server.auth.keys import Key
 
-File = Annotated[
+KeyFilePath = Annotated[
     Path | None,
-    typer.Option("--api-key-file", help="The file of keys. Default: the one of this machine's settings."),
+    typer.Option("--api-key-file", help="File of API keys. Default: the one in this machine's settings."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="For a program.")]
 
 
 def add(
-    name: Annotated[str, typer.Argument(help="Whom it is for: letters, digits, dots, dashes.")],
+    name: Annotated[str, typer.Argument(help="Name of the key's owner: letters, digits, dots and dashes.")],
     requests_per_minute: Annotated[
-        int | None, typer.Option(help="What its holder may ask; 0 is no limit. Default: the setting.", min=0)
+        int | None,
+        typer.Option(help="Requests per minute with this key; 0 is no limit. Default: the setting.", min=0),
     ] = None,
     concurrent_requests: Annotated[
-        int | None, typer.Option(help="How much of it at once; 0 is no limit. Default: the setting.", min=0)
+        int | None,
+        typer.Option(help="Requests in progress with this key; 0 is no limit. Default: the setting.", min=0),
     ] = None,
-    api_key_file: File = None,
+    api_key_file: KeyFilePath = None,
     json: Json = False,
 ) -> None:
-    """Make a key and print it, once: only its hash is kept.
+    """Create a key and print it, once: only its hash is stored.
 
-    A daemon that asks for keys takes it from now on. One that was started without keys asks for them when it
-    is started again.
+    A daemon that requires keys accepts it at once. One that was started without keys requires them after a
+    restart.
 
     Examples:
       edgeinfer key add laptop
@@ -45,25 +48,25 @@ def add(
     from edgeinfer.server.auth.keys import NAME, Key, digest, generate
 
     if not NAME.fullmatch(name):
-        raise typer.BadParameter("letters, digits, dots and dashes, 64 at the most", param_hint="NAME")
+        raise typer.BadParameter("use letters, digits, dots and dashes, at most 64", param_hint="NAME")
     path = _path(api_key_file)
     key = generate()
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
-    found = Key(name, digest(key.encode()), requests_per_minute, concurrent_requests, today)
+    entry = Key(name, digest(key.encode()), requests_per_minute, concurrent_requests, today)
     with key_file.editing(path) as lines:
         if name in (known.name for known in key_file.parsed(lines)[0]):
-            raise typer.BadParameter(f"there is a key of that name in {path}", param_hint="NAME")
-        lines.append(found.line())
+            raise typer.BadParameter(f"{path} already has a key of that name", param_hint="NAME")
+        lines.append(entry.line())
     audit.report("key added", name=name, file=path)
     if json:
-        _print_json({"name": name, "key": key, "file": str(path)})
+        terminal.write_json({"name": name, "key": key, "file": str(path)})
         return
     terminal.write(f"{key}\n")
-    terminal.say(f"Keep it: it is not shown again. Its hash is in {path}.")
+    terminal.say(f"Keep it: it is not shown again. Its hash is stored in {path}.")
 
 
-def ls(api_key_file: File = None, json: Json = False) -> None:
-    """List the keys by name. Nobody can tell what they are.
+def ls(api_key_file: KeyFilePath = None, json: Json = False) -> None:
+    """List the names and limits of the keys, not the keys themselves.
 
     Examples:
       edgeinfer key ls
@@ -80,20 +83,20 @@ def ls(api_key_file: File = None, json: Json = False) -> None:
     except (OSError, UnicodeDecodeError) as e:
         raise SettingsError(f"{path}: {e}", param="api_key_file") from e
     if json:
-        _print_json([_shown(key) for key in keys])
+        terminal.write_json([_as_json(key) for key in keys])
     else:
         terminal.write("".join(f"{_line(key)}\n" for key in keys))
     for problem in bad:
-        terminal.say(f"{path}: {problem}: no key")
+        terminal.say(f"warning: {path}: {problem}; the line is ignored")
     if not keys:
-        terminal.say(f"no keys in {path}; hint: edgeinfer key add NAME")
+        terminal.say(f"there are no keys in {path}\nhint: edgeinfer key add NAME")
 
 
 def rm(
-    name: Annotated[str, typer.Argument(help="The name it has in `edgeinfer key ls`.")],
-    api_key_file: File = None,
+    name: Annotated[str, typer.Argument(help="Name of the key, as in `edgeinfer key ls`.")],
+    api_key_file: KeyFilePath = None,
 ) -> None:
-    """Remove a key. A running daemon refuses it from now on.
+    """Remove a key. A running daemon refuses it at once.
 
     Examples:
       edgeinfer key rm laptop
@@ -108,40 +111,32 @@ def rm(
         names = [key.name for key in key_file.parsed(lines)[0]]
         if name not in names:
             raise SettingsError(
-                f"no key {name!r} in {path}", hint=f"the keys are: {', '.join(names) or 'none'}"
+                f"there is no key {name!r} in {path}", hint=f"the keys are: {', '.join(names) or 'none'}"
             )
         lines[:] = key_file.without(lines, name)
     audit.report("key removed", name=name, file=path)
     if set(names) == {name}:
-        terminal.say("That was the last one: a running daemon lets nobody in.")
+        terminal.say("That was the last key: a running daemon now refuses all requests.")
         terminal.say(f"hint: edgeinfer key add NAME; to serve this machine without keys: rm {path}")
 
 
-def _shown(key: Key) -> dict[str, Any]:
+def _as_json(key: Key) -> dict[str, Any]:
     fields = ("name", "created", "requests_per_minute", "concurrent_requests")
     return {field: getattr(key, field) for field in fields}
 
 
 def _line(key: Key) -> str:
-    facts = [f"since {key.created}" if key.created else "written by hand"]
+    facts = [f"since {key.created}" if key.created else "added by hand"]
     if key.requests_per_minute is not None:
-        facts.append(f"{key.requests_per_minute or 'any number of'} requests a minute")
+        facts.append(f"{key.requests_per_minute or 'any number of'} requests per minute")
     if key.concurrent_requests is not None:
-        facts.append(f"{key.concurrent_requests or 'any number'} at once")
+        facts.append(f"{key.concurrent_requests or 'any number'} at a time")
     return f"{key.name:<16}  {', '.join(facts)}"
 
 
-def _path(given: Path | None) -> Path:
+def _path(path: Path | None) -> Path:
     from edgeinfer import settings
     from edgeinfer.server.auth.key_file import default_path
 
-    named = given or settings.load().settings.api_key_file
-    return Path(named) if named else default_path()
-
-
-def _print_json(data: object) -> None:
-    import msgspec
-
-    from edgeinfer.cli import terminal
-
-    terminal.write(msgspec.json.format(msgspec.json.encode(data)).decode() + "\n")
+    chosen = path or settings.load().settings.api_key_file
+    return Path(chosen) if chosen else default_path()

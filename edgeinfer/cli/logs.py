@@ -10,11 +10,11 @@ from edgeinfer.cli.service import User
 
 
 def logs(
-    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last lines.", min=0)] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="Number of lines to show.", min=0)] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
     user: User = None,
 ) -> None:
-    """Show the log of the service: systemd's journal, or the file that its minder writes.
+    """Show the service's log: systemd's journal, or the built-in process monitor's log file.
 
     Examples:
       edgeinfer logs -f
@@ -22,10 +22,10 @@ def logs(
     """
     import os
 
-    from edgeinfer.cli.service import chosen
+    from edgeinfer.cli.service import select_manager
     from edgeinfer.errors import ServiceFailed
 
-    command = chosen(user).log(lines, follow=follow)
+    command = select_manager(user).log(lines, follow=follow)
     try:
         os.execvp(command[0], command)
     except OSError as e:

@@ -15,26 +15,27 @@ if TYPE_CHECKING:
 
     from edgeinfer.store.store import Store
 
-PORT = 11436
-CONNECTIONS = 256
-LAST_WORDS = 5
-"""Seconds that running downloads get at the end; the client goes on where it was."""
+DEFAULT_PORT = 11436
+MAX_CONNECTIONS = 256
+SHUTDOWN_TIMEOUT = 5
+"""Seconds that running downloads get at shutdown; clients resume where they were."""
 
 
 def mirror(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 is for the whole network.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 serves the whole network.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(help="TCP port to listen on; 0 picks a free one.", min=0, max=65535)
-    ] = PORT,
+    ] = DEFAULT_PORT,
     api_key_file: Annotated[
-        Path | None, typer.Option(help="File of keys, one a line; clients send one of them as HF_TOKEN.")
+        Path | None,
+        typer.Option(help="File of API keys, one per line; clients send one of them as HF_TOKEN."),
     ] = None,
 ) -> None:
-    """Serve the models of this machine to other machines, as a Hugging Face Hub would.
+    """Serve this machine's models to other machines, as a Hugging Face Hub would.
 
-    Model files can be read and nothing can be written, so no key is needed, not even on a network.
+    Clients can read model files and write nothing, so no key is needed, even on a network.
 
     Examples:
       edgeinfer mirror --host 0.0.0.0
@@ -65,7 +66,7 @@ def mirror(
 
 
 def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[str]:
-    """What is served to whom, and how the others use it."""
+    """Lines that say what is served, to whom, and how others use it."""
     from edgeinfer.server.http.sockets import is_loopback
     from edgeinfer.store.location import SYSTEM_STORE
     from edgeinfer.store.progress import size_text
@@ -73,34 +74,36 @@ def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[st
     models = store.installed()
     count = f"{len(models)} model{'' if len(models) == 1 else 's'}"
     size = size_text(sum(model.size for model in models))
-    who = "whoever has a key" if keyed else "everybody who can reach this address"
-    yield f"edgeinfer mirror: {count}, {size}, and the bundled one; read-only, for {who}"
+    who = "clients with a key" if keyed else "everyone who can reach this address"
+    yield f"edgeinfer mirror: {count}, {size}, and the bundled model; read-only, for {who}"
     token = "HF_TOKEN=KEY " if keyed else ""
     for address in _addresses(host):
         yield f"  {token}HF_ENDPOINT=http://{address}:{port} edgeinfer install --auto-quant"
     if is_loopback(host):
-        yield "for this machine alone: --host 0.0.0.0 serves the network"
+        yield "only this machine can reach it; to serve the network: --host 0.0.0.0"
     if not models and store.root != SYSTEM_STORE and (SYSTEM_STORE / "records").is_dir():
-        yield f"The system service has its own models: EDGEINFER_STORE={SYSTEM_STORE} edgeinfer mirror"
+        yield f"The system service has its own models. To serve those: EDGEINFER_STORE={SYSTEM_STORE} edgeinfer mirror"
 
 
 def _addresses(host: str) -> list[str]:
-    """Addresses that reach a mirror listening on `host`, as they stand in a URL."""
+    """Addresses that reach a mirror listening on `host`, written as in a URL."""
     if host in ("0.0.0.0", "::", ""):
         import psutil
 
-        # Link-local addresses need an interface's name beside them.
-        found = [
+        # Link-local addresses also need the name of an interface.
+        addresses = [
             address.address
-            for addresses in psutil.net_if_addrs().values()
-            for address in addresses
+            for interface in psutil.net_if_addrs().values()
+            for address in interface
             if address.family == socket.AF_INET and not address.address.startswith(("127.", "169.254."))
         ]
-        return found or ["127.0.0.1"]
+        return addresses or ["127.0.0.1"]
     return [f"[{host}]" if ":" in host else host]
 
 
 def server_config(app: ASGIApp) -> uvicorn.Config:
     from edgeinfer.server.http.protocol import patient
 
-    return patient(app, lifespan="off", limit_concurrency=CONNECTIONS, timeout_graceful_shutdown=LAST_WORDS)
+    return patient(
+        app, lifespan="off", limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT
+    )

@@ -1,4 +1,4 @@
-"""`edgeinfer models`: what is installed, and what could be."""
+"""`edgeinfer models`: the installed models, and those that can be installed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import typer
 
+from edgeinfer.cli.common_options import Json
+
 if TYPE_CHECKING:
     from edgeinfer.store.external_stores import ExternalFile
     from edgeinfer.store.store import Store
@@ -16,13 +18,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Source = Literal["hf", "ollama", "lmstudio"]
-Json = Annotated[bool, typer.Option("--json", help="For a program.")]
-Name = Annotated[str, typer.Argument(metavar="NAME[:QUANT]", help="As `edgeinfer models ls` has it.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME[:QUANT]", help="Name of the model, as in `edgeinfer models ls`.")
+]
 
 
 def ls(
     all: Annotated[  # the option's name
-        bool, typer.Option("--all", help="Also those of the catalogue that are not installed.")
+        bool, typer.Option("--all", help="Also list the models in the catalogue that are not installed.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -33,48 +36,48 @@ def ls(
       edgeinfer models ls --all
     """
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.inventory import available, installed, table
+    from edgeinfer.cli.model_listing import available_rows, installed_rows, models_table
     from edgeinfer.store.location import SYSTEM_STORE
 
     store = _store()
-    rows = installed(store) + (available(store) if all else [])
+    rows = installed_rows(store) + (available_rows(store) if all else [])
     if json:
-        _print_json(rows)
+        terminal.write_json(rows)
         return
-    terminal.write(table(rows))
+    terminal.write(models_table(rows))
     if len(rows) == 1:
-        terminal.say("hint: edgeinfer pull NAME; the names: edgeinfer models ls --all")
+        terminal.say("hint: edgeinfer pull NAME; for the names: edgeinfer models ls --all")
         if store.root != SYSTEM_STORE and (SYSTEM_STORE / "records").is_dir():
             terminal.say(
-                f"The system service has its own: EDGEINFER_STORE={SYSTEM_STORE} edgeinfer models ls"
+                f"The system service has its own models. To list those: EDGEINFER_STORE={SYSTEM_STORE} edgeinfer models ls"
             )
 
 
 def show(name: Name, json: Json = False) -> None:
-    """Show all that is known of a model, installed or not.
+    """Show everything known about a model, installed or not.
 
     Examples:
       edgeinfer models show qwen3-0.6b
       edgeinfer models show ~/some.gguf
     """
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.inventory import described, facts
+    from edgeinfer.cli.model_listing import details_text, model_details
 
-    found = facts(name, _store())
+    details = model_details(name, _store())
     if json:
-        _print_json(found)
+        terminal.write_json(details)
     else:
-        terminal.write(described(found))
+        terminal.write(details_text(details))
 
 
 def rm(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Remove a model, in all its quantizations or in one.
 
-    An imported model is only forgotten: its file is another program's. A daemon that serves the model goes on
-    until it is started again.
+    The file of an imported model stays, as it belongs to another program. A daemon that serves the model
+    keeps serving it until it is restarted.
 
     Examples:
       edgeinfer models rm qwen3-0.6b
@@ -84,63 +87,66 @@ def rm(
     from edgeinfer.store.progress import size_text
 
     store = _store()
-    found = _matching(store, name)
-    for stored in found:
+    matching = _matching(store, name)
+    for stored in matching:
         imported = stored.origin == "import"
-        fate = f"its file stays at {stored.path}" if imported else size_text(stored.size)
-        terminal.say(f"{stored.name}:{stored.quant}, {fate}")
+        outcome = f"its file stays at {stored.path}" if imported else size_text(stored.size)
+        terminal.say(f"{stored.name}:{stored.quant}, {outcome}")
     if not (yes or _confirmed("Remove?")):
         raise typer.Exit(1)
-    freed = sum(store.remove(stored) for stored in found)
+    freed = sum(store.remove(stored) for stored in matching)
     terminal.say(f"{size_text(freed)} freed")
 
 
 def import_(
     what: Annotated[
-        str | None, typer.Argument(metavar="[PATH|NAME]", help="A GGUF file, or a name of the list.")
+        str | None,
+        typer.Argument(metavar="[PATH|NAME]", help="A GGUF file, or a name that this command lists."),
     ] = None,
     source: Annotated[
         Source | None,
-        typer.Option("--from", help="All that this program has: Hugging Face, Ollama or LM Studio."),
+        typer.Option("--from", help="Import all models of this program: Hugging Face, Ollama or LM Studio."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What to call it. Default: made from the file.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name for the model. Default: derived from the file.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Use models that are on this machine already. They stay where they are, and are not copied.
+    """Use models that are already on this machine, without moving or copying their files.
 
-    Without a path, a name or --from: list what other programs have.
+    Without a path, a name or --from, it lists the models of other programs.
 
     Examples:
-      edgeinfer models import                       what there is
+      edgeinfer models import                       list what can be imported
       edgeinfer models import ~/Downloads/some.gguf
-      edgeinfer models import --from ollama         all that Ollama has
+      edgeinfer models import --from ollama         import all models of Ollama
     """
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.inventory import of_stored
+    from edgeinfer.cli.model_listing import stored_row
     from edgeinfer.store.catalogue import catalogue
 
     store = _store()
     if what is None and source is None:
-        _list_others(store, json=json)
+        _list_importable(store, json=json)
         return
     chosen = _chosen(what, source)
     if name is not None and len(chosen) > 1:
-        raise typer.BadParameter(f"there are {len(chosen)} files", param_hint="--name")
-    done = [stored for found in chosen if (stored := _add(store, found, name, alone=len(chosen) == 1))]
+        raise typer.BadParameter(f"it names one model, and there are {len(chosen)}", param_hint="--name")
+    imported = [stored for model in chosen if (stored := _add(store, model, name, alone=len(chosen) == 1))]
     if json:
-        _print_json([of_stored(stored, catalogue().get(stored.name)) for stored in done])
+        terminal.write_json([stored_row(stored, catalogue().get(stored.name)) for stored in imported])
     else:
-        terminal.write("".join(f"{stored.name}:{stored.quant}\n" for stored in done))
-    if len(done) < len(chosen):
+        terminal.write("".join(f"{stored.name}:{stored.quant}\n" for stored in imported))
+    if len(imported) < len(chosen):
         raise typer.Exit(1)
 
 
 def verify(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME[:QUANT]]", help="One model. Default: all.")
+        str | None, typer.Argument(metavar="[NAME[:QUANT]]", help="Check one model. Default: all.")
     ] = None,
 ) -> None:
-    """Read installed models again and compare them with their checksums: cards and disks wear out.
+    """Read installed models and compare them with their checksums, as cards and disks wear out.
 
     Examples:
       edgeinfer models verify
@@ -148,22 +154,22 @@ def verify(
     from edgeinfer.cli import terminal
 
     store = _store()
-    bad = False
+    damaged = False
     for stored in _matching(store, name) if name else store.recorded():
         title = f"{stored.name}:{stored.quant}"
-        problem = _reading(title, stored.size, functools.partial(store.verify, stored))
-        bad = bad or problem is not None
-        terminal.write(f"{title}: {problem or 'sound'}\n")
+        problem = _with_progress(title, stored.size, functools.partial(store.verify, stored))
+        damaged = damaged or problem is not None
+        terminal.write(f"{title}: {problem or 'ok'}\n")
         if problem:
-            terminal.say(f"hint: edgeinfer models rm {title}, and get it again")
-    if bad:
+            terminal.say(f"hint: edgeinfer models rm {title}, then pull it again")
+    if damaged:
         raise typer.Exit(1)
 
 
 def prune() -> None:
-    """Delete what no model needs: replaced revisions, and downloads that were given up for a day.
+    """Delete files that no model needs: replaced revisions, and downloads abandoned for a day.
 
-    A daemon that still serves a replaced revision should be started again first.
+    Restart a daemon that still serves a replaced revision first.
 
     Examples:
       edgeinfer models prune
@@ -182,16 +188,16 @@ def _store() -> Store:
 
 
 def _matching(store: Store, name: str) -> list[StoredModel]:
-    """What is recorded under a name, servable or not."""
+    """The models recorded under a name, also those that cannot be served."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.store.lookup import BUNDLED_MODEL, recorded_models
 
-    if found := recorded_models(name, store):
-        return found
+    if matching := recorded_models(name, store):
+        return matching
     hint = f"installed: {', '.join(f'{s.name}:{s.quant}' for s in store.recorded()) or 'nothing'}"
     if name.lower() == BUNDLED_MODEL:
-        hint = "it is part of edgeinfer"
-    raise ModelNotFound(f"{name!r} is not in the store", param="model", hint=hint)
+        hint = "the bundled model is part of edgeinfer"
+    raise ModelNotFound(f"{name!r} is not installed", param="model", hint=hint)
 
 
 def _confirmed(question: str) -> bool:
@@ -200,92 +206,86 @@ def _confirmed(question: str) -> bool:
     from edgeinfer.cli import terminal
 
     if not sys.stdin.isatty():
-        terminal.say("error: there is nobody to ask\nhint: --yes")
+        terminal.say("error: cannot ask for confirmation without a terminal\nhint: --yes")
         return False
     return typer.confirm(question, err=True)
 
 
 def _chosen(what: str | None, source: Source | None) -> list[ExternalFile]:
-    """What is to be imported."""
+    """The models to import."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.store.imports import external_file, find_external_files
     from edgeinfer.store.lookup import is_file_reference
 
     if what is not None and source is None and (is_file_reference(what) or Path(what).expanduser().is_file()):
         return [external_file(Path(what))]
-    found = find_external_files(source)
+    models = find_external_files(source)
     if what is not None:
         name, _, quant = what.lower().partition(":")
-        found = [f for f in found if f.name.lower() == name and quant in ("", (f.quant or "").lower())]
-    if not found:
+        models = [m for m in models if m.name.lower() == name and quant in ("", (m.quant or "").lower())]
+    if not models:
         raise ModelNotFound(
-            f"no model {what!r} of another program" if what else f"{source} has no models here",
+            f"no other program has a model {what!r}" if what else f"{source} has no models on this machine",
             param="model",
-            hint="edgeinfer models import lists what there is",
+            hint="to list what can be imported: edgeinfer models import",
         )
-    return found
+    return models
 
 
-def _list_others(store: Store, *, json: bool) -> None:
+def _list_importable(store: Store, *, json: bool) -> None:
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.inventory import candidates, candidates_table
+    from edgeinfer.cli.model_listing import importable_rows, importable_table
     from edgeinfer.store.imports import find_external_files
 
-    rows = candidates(store, find_external_files())
+    rows = importable_rows(store, find_external_files())
     if json:
-        _print_json(rows)
+        terminal.write_json(rows)
     elif rows:
-        terminal.write(candidates_table(rows))
+        terminal.write(importable_table(rows))
         terminal.say("hint: edgeinfer models import NAME")
     else:
-        terminal.say("neither Hugging Face's cache, Ollama nor LM Studio has models here")
+        terminal.say("there are no models of Hugging Face, Ollama or LM Studio on this machine")
 
 
-def _add(store: Store, found: ExternalFile, name: str | None, *, alone: bool) -> StoredModel | None:
-    """The model that was made of it. None where it can't be, if others are still to come."""
+def _add(store: Store, model: ExternalFile, name: str | None, *, alone: bool) -> StoredModel | None:
+    """Import a model; one of several that cannot be imported is reported, and None."""
     from edgeinfer.cli import terminal
     from edgeinfer.errors import EdgeinferError
     from edgeinfer.store.imports import import_file
     from edgeinfer.store.location import SYSTEM_STORE
 
     try:
-        stored = _reading(str(found.path), found.size, functools.partial(import_file, store, found, name))
+        stored = _with_progress(
+            str(model.path), model.size, functools.partial(import_file, store, model, name)
+        )
     except EdgeinferError as e:
         if alone:
             raise
-        terminal.report(e)
+        terminal.report_error(e)
         return None
     top = Path(*stored.path.parts[:2])
     if store.root == SYSTEM_STORE and top in (Path("/home"), Path("/root")):
         terminal.say(
-            f"The system service cannot read below {top}: put the file elsewhere and import it there."
+            f"warning: the system service cannot read files below {top}\nhint: move the file elsewhere, and import it there"
         )
     return stored
 
 
-def _reading(title: str, size: int, job: Callable[[Callable[[int], None]], T]) -> T:
-    """Do `job`, and show how much of a file it has read; nothing if it need not read it."""
-    from edgeinfer.cli.progress import progress
+def _with_progress(title: str, size: int, job: Callable[[Callable[[int], None]], T]) -> T:
+    """Run `job` and show how much of a file it has read, if it reads it."""
+    from edgeinfer.cli.progress import make_progress
 
-    shown, done = progress(), 0
+    progress, done = make_progress(), 0
 
     def advance(n: int) -> None:
         nonlocal done
         if not done:
-            shown.begin(title, size)
+            progress.begin(title, size)
         done += n
-        shown.update(done)
+        progress.update(done)
 
     try:
         return job(advance)
     finally:
         if done:
-            shown.end()
-
-
-def _print_json(data: object) -> None:
-    import msgspec
-
-    from edgeinfer.cli import terminal
-
-    terminal.write(msgspec.json.format(msgspec.json.encode(data)).decode() + "\n")
+            progress.end()

@@ -19,21 +19,21 @@ R = TypeVar("R")
 
 
 def flag_name(field: FieldInfo) -> str:
-    """`--drain-timeout`; for what is on or off `--flash-attention/--no-flash-attention`."""
+    """`--drain-timeout`; for a switch `--flash-attention/--no-flash-attention`."""
     name = field.name.replace("_", "-")
-    return f"--{name}/--no-{name}" if bool in members(plain(field.type)) else f"--{name}"
+    return f"--{name}/--no-{name}" if bool in union_members(bare_type(field.type)) else f"--{name}"
 
 
-def plain(kind: Any) -> Any:
-    """An annotation without its `Meta`s, which may stand around it or around a member of its union."""
+def bare_type(kind: Any) -> Any:
+    """An annotation without its `Meta`s, which may wrap it or a member of its union."""
     if get_origin(kind) is Annotated:
-        return plain(get_args(kind)[0])
-    found = members(kind)
-    return kind if found == (kind,) else functools.reduce(operator.or_, map(plain, found))
+        return bare_type(get_args(kind)[0])
+    parts = union_members(kind)
+    return kind if parts == (kind,) else functools.reduce(operator.or_, map(bare_type, parts))
 
 
-def members(kind: Any) -> tuple[Any, ...]:
-    """The members of a union; any other type is its own only member."""
+def union_members(kind: Any) -> tuple[Any, ...]:
+    """The members of a union; any other type has itself as its only member."""
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
@@ -42,43 +42,43 @@ def description(field: FieldInfo) -> str:
 
 
 def bound(field: FieldInfo, name: str) -> Any:
-    """The bound "ge", "gt" or "le"; None where there is none."""
-    return next((found for m in _metas(field.type) if (found := getattr(m, name)) is not None), None)
+    """The bound "ge", "gt" or "le", None if there is none."""
+    return next((limit for m in _metas(field.type) if (limit := getattr(m, name)) is not None), None)
 
 
-def left_to_the_plan(field: FieldInfo) -> bool:
-    """Whether None stands for a value the plan finds. (For a text it stands for nothing at all.)"""
-    kinds = members(plain(field.type))
+def is_planned(field: FieldInfo) -> bool:
+    """Tell whether None means that the plan decides. (For a text it means that there is none.)"""
+    kinds = union_members(bare_type(field.type))
     return NoneType in kinds and str not in kinds
 
 
 def parameter(field: FieldInfo) -> inspect.Parameter:
-    """The field as a parameter that typer makes an option of."""
+    """A setting as a parameter that typer turns into an option."""
     option = typer.Option(
         flag_name(field),
         help=description(field),
         min=bound(field, "ge"),
         max=bound(field, "le"),
-        show_default="decided for this machine" if left_to_the_plan(field) else True,
+        show_default="decided for this machine" if is_planned(field) else True,
     )
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=field.default,
-        annotation=Annotated[plain(field.type), option],
+        annotation=Annotated[bare_type(field.type), option],
     )
 
 
 def with_settings(command: Callable[..., R]) -> Callable[..., R]:
-    """Give `command(flags, **own)` an option for every setting; `flags` has those that were typed."""
+    """Give `command(flags, **own)` an option for every setting; `flags` holds those on the command line."""
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     options = [context, *own, *map(parameter, FIELDS.values())]
 
     @functools.wraps(command)
-    def wrapper(context: typer.Context, **given: Any) -> R:
-        values = {name: given.pop(name) for name in FIELDS}
-        return command({k: v for k, v in values.items() if _typed(context, k)}, **given)
+    def wrapper(context: typer.Context, **arguments: Any) -> R:
+        values = {name: arguments.pop(name) for name in FIELDS}
+        return command({k: v for k, v in values.items() if _on_command_line(context, k)}, **arguments)
 
     vars(wrapper).pop("__wrapped__")  # typer would read the signature of what was wrapped
     wrapper.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
@@ -86,16 +86,16 @@ def with_settings(command: Callable[..., R]) -> Callable[..., R]:
     return wrapper
 
 
-def _typed(context: typer.Context, name: str) -> bool:
+def _on_command_line(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
 
 def _metas(kind: Any) -> Iterator[Meta]:
     if get_origin(kind) is Annotated:
-        kind, *found = get_args(kind)
-        yield from (m for m in found if isinstance(m, Meta))
+        kind, *metas = get_args(kind)
+        yield from (m for m in metas if isinstance(m, Meta))
         yield from _metas(kind)
-    for member in members(kind):
+    for member in union_members(kind):
         if member is not kind:
             yield from _metas(member)

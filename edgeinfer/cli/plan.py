@@ -18,27 +18,29 @@ def plan(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only this: a name of the catalogue, NAME:QUANT, what is installed, or a GGUF file. "
-            "Given more than once: which of them fit together."
+            help="Plan for this model: a catalogue name, NAME:QUANT, an installed model or a GGUF file. "
+            "Repeat it to see which models fit together."
         ),
     ] = None,
-    quant: Annotated[str | None, typer.Option(help="Only this quantization, such as Q4_K_M.")] = None,
+    quant: Annotated[
+        str | None, typer.Option(help="Consider only this quantization, such as Q4_K_M.")
+    ] = None,
     root: Annotated[
-        str, typer.Option(help="Another machine: a directory with a record of its /proc and /sys.")
+        str, typer.Option(help="Plan for another machine: a directory with a copy of its /proc and /sys.")
     ] = "/",
-    json: Annotated[bool, typer.Option("--json", help="Print all there is, for a program.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Plan for what does not fit, too.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also plan for a model that does not fit.")] = False,
 ) -> None:
-    """Show what this machine is, which model would run on it, how, and why.
+    """Show this machine's hardware, the model it would run, how it would run it, and why.
 
-    Nothing is changed, and no network is asked. The exit code is 1 if nothing fits, or one of several models
-    does not.
+    It changes nothing and uses no network. The exit code is 1 if nothing fits, or if one of several models
+    does not fit.
 
     Examples:
       edgeinfer plan                         the best model for this machine
-      edgeinfer plan --model qwen3-1.7b      the best quantization of that one
+      edgeinfer plan --model qwen3-1.7b      the best quantization of that model
       edgeinfer plan --model ./model.gguf    a file
-      edgeinfer plan --model qwen3-1.7b --model qwen3-0.6b    both at once
+      edgeinfer plan --model qwen3-1.7b --model qwen3-0.6b    two models at the same time
     """
     from edgeinfer import settings
     from edgeinfer.cli.plan_report import document, lines
@@ -52,20 +54,20 @@ def plan(
     from edgeinfer.store.store import Store
 
     here = root == "/"
-    # What this machine is configured to is nothing to another.
-    given = settings.load({"force": force or None}).settings if here else settings.Settings(force=force)
-    store = Store.of(given)
+    # Another machine does not have this one's configuration.
+    loaded = settings.load({"force": force or None}).settings if here else settings.Settings(force=force)
+    store = Store.of(loaded)
     profile = without_workers(detect(root, store.root)) if here else detect(root)
     calibration = calibrations.load(store.root, profile) if here else None
     if model and len(model) > 1:
         if quant:
-            raise typer.BadParameter("with several models, name each as NAME:QUANT", param_hint="--quant")
-        wanted = [ModelOptions(*_offers(name, None, store if here else None), given) for name in model]
+            raise typer.BadParameter("with several models, write each as NAME:QUANT", param_hint="--quant")
+        wanted = [ModelOptions(*_offers(name, None, store if here else None), loaded) for name in model]
         choices = dict(zip(model, choose_several(wanted, profile, calibration), strict=True))
         _print(json, several_document(profile, choices), several_lines(profile, choices, _columns()))
         raise typer.Exit(any(isinstance(choice, DoesNotFit) for choice in choices.values()))
-    name, quant, offered = _offers(model[0] if model else given.model, quant, store if here else None)
-    choice = choose(profile, offered, given, calibration, model=name, quant=quant)
+    name, quant, candidates = _offers(model[0] if model else loaded.model, quant, store if here else None)
+    choice = choose(profile, candidates, loaded, calibration, model=name, quant=quant)
     _print(json, document(profile, choice), lines(profile, choice, _columns()))
 
 
@@ -77,12 +79,10 @@ def _columns() -> int:
 
 
 def _print(json: bool, document: dict[str, Any], lines: Iterable[str]) -> None:
-    import msgspec
-
     from edgeinfer.cli import terminal
 
     if json:
-        terminal.write(msgspec.json.format(msgspec.json.encode(document)).decode() + "\n")
+        terminal.write_json(document)
     else:
         terminal.write("".join(line + "\n" for line in lines))
 
@@ -90,7 +90,7 @@ def _print(json: bool, document: dict[str, Any], lines: Iterable[str]) -> None:
 def _offers(
     name: str | None, quant: str | None, store: Store | None
 ) -> tuple[str | None, str | None, list[ModelOption]]:
-    """Return the model and quantization that are asked for, and what there is to choose from."""
+    """Return the model and quantization to plan for, and the options to choose from."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.plan import ModelOption
     from edgeinfer.plan.available_options import kind, offers
@@ -101,8 +101,8 @@ def _offers(
     if not is_file_reference(name):
         plain, _, own_quant = name.partition(":")
         try:
-            found = offers(plain, store)
-            return found[0].model, quant or own_quant or None, found
+            candidates = offers(plain, store)
+            return candidates[0].model, quant or own_quant or None, candidates
         except ModelNotFound:
             if store is None:
                 raise

@@ -14,13 +14,13 @@ from edgeinfer.plan import ModelChoice, Plan, RankedOption
 from edgeinfer.plan.reasons import MB
 from edgeinfer.plan.speed import CALIBRATE, Speed
 
-LABEL = 11
-AMOUNT = 30
-OFFER = 37
+LABEL_WIDTH = 11
+AMOUNT_LABEL_WIDTH = 30
+OFFER_WIDTH = 37
 
 
 def lines(profile: HardwareProfile, choice: ModelChoice, width: int) -> Iterator[str]:
-    """The plan for a person, within `width` columns."""
+    """The plan as lines for a person, at most `width` columns wide."""
     yield from machine_lines(profile, width)
     yield ""
     offer, plan = choice.offer, choice.plan
@@ -29,17 +29,17 @@ def lines(profile: HardwareProfile, choice: ModelChoice, width: int) -> Iterator
     yield from _labelled("Model", offer.label, width)
     yield from _labelled("", about, width)
     yield from _labelled("Speed", _speed(plan.speed), width)
-    yield from _labelled("Fits", {True: "yes", False: "no", None: "not known"}[plan.fits], width)
+    yield from _labelled("Fits", {True: "yes", False: "no", None: "unknown"}[plan.fits], width)
     yield ""
     for label, amount in memory(plan):
-        yield f"{label:<{AMOUNT}}{amount / MB:>8,.0f} MB"
+        yield f"{label:<{AMOUNT_LABEL_WIDTH}}{amount / MB:>8,.0f} MB"
     yield ""
     for reason in (*choice.reasons, *plan.reasons):
         yield from textwrap.wrap(reason, width, initial_indent="- ", subsequent_indent="  ")
     rest = [c for c in choice.others if c.offer.model == offer.model or not c.fits]
     if rest:
         yield ""
-        yield f"{'not taken':<{OFFER}}{'memory':>9}{'tok/s':>7}"
+        yield f"{'alternatives':<{OFFER_WIDTH}}{'memory':>9}{'tok/s':>7}"
         yield from map(_other, rest)
 
 
@@ -49,55 +49,59 @@ def machine_lines(profile: HardwareProfile, width: int) -> Iterator[str]:
 
 
 def _labelled(label: str, text: str, width: int) -> list[str]:
-    indent = " " * LABEL
-    return textwrap.wrap(text, width, initial_indent=f"{label:<{LABEL}}", subsequent_indent=indent) or [label]
+    indent = " " * LABEL_WIDTH
+    return textwrap.wrap(text, width, initial_indent=f"{label:<{LABEL_WIDTH}}", subsequent_indent=indent) or [
+        label
+    ]
 
 
 def _speed(speed: Speed) -> str:
     if speed.decode is None:
-        return f"not known of this machine; {CALIBRATE} measures it"
-    prompt = f", {speed.prefill:.0f} of a prompt" if speed.prefill else ""
-    return f"about {speed.decode:.{0 if speed.decode >= 20 else 1}f} tokens a second{prompt} ({speed.source})"
+        return f"unknown for this machine; to measure it: {CALIBRATE}"
+    prompt = f", {speed.prefill:.0f} for a prompt" if speed.prefill else ""
+    return (
+        f"about {speed.decode:.{0 if speed.decode >= 20 else 1}f} tokens per second{prompt} ({speed.source})"
+    )
 
 
 def memory(plan: Plan) -> list[tuple[str, int]]:
-    """The parts, what they come to, and what there is."""
-    parts, room = plan.memory, plan.budget
+    """The parts of the memory needed, their sum, and what is available."""
+    parts, budget = plan.memory, plan.budget
     ram = [
         ("weights", parts.weights),
-        ("weights copied for speed", parts.repacked),
+        ("weights repacked for speed", parts.repacked),
         ("KV cache", parts.kv),
         ("buffers", parts.compute),
         ("processes and vocabulary", parts.processes),
-        ("on the GPU, which shares it", parts.gpu if parts.shared else 0),
+        ("GPU, in shared memory", parts.gpu if parts.shared else 0),
     ]
-    found = [(label, amount) for label, amount in ram if amount]
-    found.append(("RAM needed", parts.needed))
-    if room.limit is not None:
-        found.append(("memory_limit_mb leaves", room.limit))
-    if room.available is not None:
-        found += [("available", room.available), ("of it left to the system", room.headroom)]
+    rows = [(label, amount) for label, amount in ram if amount]
+    rows.append(("RAM needed", parts.needed))
+    if budget.limit is not None:
+        rows.append(("left by memory_limit_mb", budget.limit))
+    if budget.available is not None:
+        rows += [("available", budget.available), ("reserved for the system", budget.headroom)]
     if parts.stale:
-        found.append(("mapped and given back", parts.stale))
+        rows.append(("mapped, then released", parts.stale))
     if parts.embeddings:
-        found.append(("more, once it embeds", parts.embeddings))
+        rows.append(("more for embeddings", parts.embeddings))
     if parts.gpu and not parts.shared:
-        found += [("GPU: weights", parts.gpu_weights), ("GPU: KV cache", parts.gpu_kv)]
-        found += [("GPU: buffers and driver", parts.gpu_compute), ("GPU memory needed", parts.gpu)]
-    if parts.gpu and room.gpu is not None:
-        found.append(("GPU memory that may be taken", room.gpu))
-    return found
+        rows += [("GPU: weights", parts.gpu_weights), ("GPU: KV cache", parts.gpu_kv)]
+        rows += [("GPU: buffers and driver", parts.gpu_compute), ("GPU memory needed", parts.gpu)]
+    if parts.gpu and budget.gpu is not None:
+        rows.append(("GPU memory usable", budget.gpu))
+    return rows
 
 
 def _other(candidate: RankedOption) -> str:
     memory = candidate.plan.memory
     needed = f"{(memory.needed + (0 if memory.shared else memory.gpu)) / MB:,.0f} MB"
     speed = f"{candidate.speed:.1f}" if candidate.speed else "?"
-    return f"{candidate.offer.label:<{OFFER}}{needed:>9}{speed:>7}  {candidate.against}"
+    return f"{candidate.offer.label:<{OFFER_WIDTH}}{needed:>9}{speed:>7}  {candidate.against}"
 
 
 def document(profile: HardwareProfile, choice: ModelChoice) -> dict[str, Any]:
-    """Return all of it, for a program."""
+    """Return the plan as data for a program."""
     return {"machine": msgspec.to_builtins(profile), **choice_document(choice)}
 
 
@@ -117,7 +121,7 @@ def choice_document(choice: ModelChoice) -> dict[str, Any]:
 
 
 def _facts(model: str, quant: str, plan: Plan) -> dict[str, Any]:
-    parts, room = plan.memory, plan.budget
+    parts, budget = plan.memory, plan.budget
     totals = {
         "processes": parts.processes,
         "model": parts.model,
@@ -131,5 +135,5 @@ def _facts(model: str, quant: str, plan: Plan) -> dict[str, Any]:
         "fits": plan.fits,
         "speed": msgspec.to_builtins(plan.speed),
         "memory": {**msgspec.to_builtins(parts), **totals},
-        "budget": msgspec.to_builtins(room),
+        "budget": msgspec.to_builtins(budget),
     }

@@ -1,4 +1,4 @@
-"""How far a long job is, on stderr: a bar in a terminal, else a line every few seconds."""
+"""Progress of a long job, on stderr: a bar in a terminal, else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -10,50 +10,50 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edgeinfer.cli import terminal
-from edgeinfer.cli.report import duration
+from edgeinfer.cli.status_report import duration
 from edgeinfer.store.progress import Progress, size_text
 
 if TYPE_CHECKING:
     import rich.progress
 
-EVERY = 5.0
+LINE_INTERVAL = 5.0
 """Seconds between two lines."""
 
-WINDOW = 30.0
+RATE_WINDOW = 30.0
 """Seconds that the rate is measured over."""
 
 
-def progress() -> Progress:
+def make_progress() -> Progress:
     if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        return Bar()
-    return Lines()
+        return ProgressBar()
+    return ProgressLines()
 
 
-class Lines:
-    """For a log, a pipe, a service."""
+class ProgressLines:
+    """Progress for a log, a pipe or a service."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._total = 0
         self._began = self._said = 0.0
         self._done = 0
-        self._seen: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, int]] = deque()
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
         self._total, self._done = total, done
         self._began = self._said = self._clock()
-        self._seen = deque([(self._said, done)])
+        self._samples = deque([(self._said, done)])
         terminal.say(f"{title}: {size_text(total)}")
 
     def update(self, done: int) -> None:
         if done < self._done:
-            self._seen.clear()
+            self._samples.clear()
         self._done, now = done, self._clock()
-        if now - self._said >= EVERY or not self._seen:
-            self._seen.append((now, done))
+        if now - self._said >= LINE_INTERVAL or not self._samples:
+            self._samples.append((now, done))
             self._said = now
-            while now - self._seen[0][0] > WINDOW and len(self._seen) > 2:
-                self._seen.popleft()
+            while now - self._samples[0][0] > RATE_WINDOW and len(self._samples) > 2:
+                self._samples.popleft()
             terminal.say(self._line())
 
     def message(self, text: str) -> None:
@@ -67,15 +67,15 @@ class Lines:
 
     def _line(self) -> str:
         line = f"{100 * self._done // max(self._total, 1):3d} %  {size_text(self._done)} of {size_text(self._total)}"
-        (before, had), (now, have) = self._seen[0], self._seen[-1]
+        (before, had), (now, have) = self._samples[0], self._samples[-1]
         if now > before and have > had:
             rate = (have - had) / (now - before)
             line += f", {size_text(rate)}/s, {duration((self._total - have) / rate)} left"
         return line
 
 
-class Bar:
-    """For a person who watches."""
+class ProgressBar:
+    """Progress for a person at a terminal."""
 
     def __init__(self) -> None:
         self._bar: rich.progress.Progress | None = None
@@ -91,9 +91,9 @@ class Bar:
             progress.TransferSpeedColumn(),
             progress.TimeRemainingColumn(compact=True),
             console=Console(stderr=True, highlight=False, markup=False, emoji=False),
-            speed_estimate_period=WINDOW,
+            speed_estimate_period=RATE_WINDOW,
         )
-        self._bar.add_task(terminal.harmless(title), total=total, completed=done)
+        self._bar.add_task(terminal.escape_control(title), total=total, completed=done)
         self._bar.start()
 
     def update(self, done: int) -> None:
@@ -102,7 +102,7 @@ class Bar:
 
     def message(self, text: str) -> None:
         if self._bar:
-            self._bar.console.print(terminal.harmless(text))
+            self._bar.console.print(terminal.escape_control(text))
         else:
             terminal.say(text)
 

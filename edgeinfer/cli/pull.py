@@ -18,38 +18,39 @@ if TYPE_CHECKING:
 
 
 def pull(
-    model: Annotated[str, typer.Argument(metavar="MODEL[:QUANT]", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL[:QUANT]", help="A catalogue name or a repository on the hub.", show_default=False
+        ),
+    ],
     quant: Annotated[
-        str | None, typer.Option(help="Quantization, such as Q4_K_M. Default: what suits this board.")
+        str | None, typer.Option(help="Quantization, such as Q4_K_M. Default: the best for this machine.")
     ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="Commit, branch or tag of the repository, as it is there.")
-    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of the repository.")] = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Fetch it again if the hub has a newer one.")
+        bool, typer.Option("--update", help="Download it again if the hub has a newer version.")
     ] = False,
     requantize: Annotated[
-        bool, typer.Option("--requantize", help="Make a quantization of Q8_0 if there is nothing better.")
+        bool, typer.Option("--requantize", help="Quantize from Q8_0 if the hub has nothing better.")
     ] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Use no network: say whether it is here.")
+        bool, typer.Option("--offline", help="Use no network: only check whether the model is installed.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the model's record, for a program.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the model's record as JSON.")] = False,
 ) -> None:
-    """Fetch a model from the hub, and print where it lies.
+    """Download a model from the hub, and print its path.
 
-    MODEL is a name of the catalogue (edgeinfer models ls), or any GGUF repository of the hub. What was
-    interrupted goes on where it stopped; what is here already is not fetched again. A quantization that
-    nobody has published is made here of F16, if there is room.
+    MODEL is a name from the catalogue (edgeinfer models ls --all) or any GGUF repository on the hub. An
+    interrupted download is resumed, and an installed model is not downloaded again. A quantization that is
+    not published is made here from F16, if there is enough space.
 
     Examples:
       edgeinfer pull deepseek-r1
       edgeinfer pull qwen3-0.6b --quant Q8_0
       edgeinfer pull hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M
-      HF_ENDPOINT=http://board:11436 edgeinfer pull qwen3-0.6b      from another board's mirror
+      HF_ENDPOINT=http://board:11436 edgeinfer pull qwen3-0.6b      from another machine's mirror
     """
-    import msgspec
-
     from edgeinfer import settings
     from edgeinfer.cli import terminal
     from edgeinfer.hub.endpoint import hub_endpoint
@@ -61,11 +62,10 @@ def pull(
     try:
         stored = _pull(wanted, loaded, store, hub, update=update, requantize=requantize)
     except KeyboardInterrupt:
-        terminal.say("stopped; the same command goes on from here")
+        terminal.say("stopped; run the same command to resume")
         raise
     if json:
-        found = msgspec.json.encode(stored, enc_hook=str)  # of the path
-        terminal.write(msgspec.json.format(found).decode() + "\n")
+        terminal.write_json(stored)
     else:
         terminal.write(f"{stored.path}\n")
         terminal.say(f"next: edgeinfer serve --model {stored.name}:{stored.quant}")
@@ -78,23 +78,23 @@ def _reference(model: str, quant: str | None, revision: str | None) -> ModelRefe
     from edgeinfer.hub.reference import parse_reference
     from edgeinfer.store.names import name_problem, revision_problem
 
-    found = parse_reference(model)
+    reference = parse_reference(model)
     if quant is not None:
-        if found.quant not in (None, quant.upper()) or name_problem(quant):
-            raise InvalidRequest(f"--quant {quant} does not go with {model}", param="quant")
-        found = msgspec.structs.replace(found, quant=quant.upper())
+        if reference.quant not in (None, quant.upper()) or name_problem(quant):
+            raise InvalidRequest(f"--quant {quant} contradicts {model}", param="quant")
+        reference = msgspec.structs.replace(reference, quant=quant.upper())
     if revision is not None:
         if problem := revision_problem(revision):
             raise InvalidRequest(f"--revision {revision!r}: {problem}", param="revision")
-        found = msgspec.structs.replace(found, revision=revision)
-    return found
+        reference = msgspec.structs.replace(reference, revision=revision)
+    return reference
 
 
 def _pull(
     wanted: ModelReference, loaded: Settings, store: Store, hub: Endpoint, *, update: bool, requantize: bool
 ) -> StoredModel:
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.progress import progress
+    from edgeinfer.cli.progress import make_progress
     from edgeinfer.errors import EdgeinferError
     from edgeinfer.hardware.memory import memory
     from edgeinfer.hub.ensure_installed import available_files, ensure_installed, installed_model
@@ -107,29 +107,29 @@ def _pull(
     except EdgeinferError as e:
         if present is None or update:
             raise
-        terminal.say(f"it is here; whether there is a newer one is not known: {e.message}")
+        terminal.say(f"the model is installed; cannot check for a newer version: {e.message}")
         return present
-    # What is here stays the choice: while it is served, another would seem to suit the board.
-    same = present if present and present.name == offered[0].name else None
-    quant = wanted.quant or (same.quant if same else _suited(offered, loaded, store, hub))
+    # An installed model stays the choice: while it is served, another would seem to fit better.
+    current = present if present and present.name == offered[0].name else None
+    quant = wanted.quant or (current.quant if current else _best_quant(offered, loaded, store, hub))
     before = store.find(offered[0].name, quant)
     stored = ensure_installed(
         offered,
         quant,
         store,
-        progress(),
+        make_progress(),
         hub=hub,
         update=update,
         requantize=requantize,
         available=memory(Path("/")).available,
     )
     if before == stored:
-        terminal.say(f"{stored.name}:{stored.quant} is here already")
+        terminal.say(f"{stored.name}:{stored.quant} is already installed")
     return stored
 
 
-def _suited(offered: list[RemoteFile], loaded: Settings, store: Store, hub: Endpoint) -> str:
-    """The quantization that suits this machine, of those that are published or here."""
+def _best_quant(offered: list[RemoteFile], loaded: Settings, store: Store, hub: Endpoint) -> str:
+    """The best quantization for this machine, of those that are published or installed."""
     from edgeinfer.cli import terminal
     from edgeinfer.errors import DoesNotFit
     from edgeinfer.hardware import detect
@@ -146,7 +146,7 @@ def _suited(offered: list[RemoteFile], loaded: Settings, store: Store, hub: Endp
             profile, _offers(name, offered, store, hub), loaded, load(store.root, profile), model=name
         )
     except DoesNotFit as e:
-        hint = f"to have one all the same: edgeinfer pull {name}:QUANT, of {_quants(offered)}"
+        hint = f"to download one anyway: edgeinfer pull {name}:QUANT, one of {_quants(offered)}"
         raise DoesNotFit(e.message, param=e.param, hint=hint) from e
     for reason in choice.reasons:
         terminal.say(reason)
@@ -154,7 +154,7 @@ def _suited(offered: list[RemoteFile], loaded: Settings, store: Store, hub: Endp
 
 
 def _offers(name: str, offered: list[RemoteFile], store: Store, hub: Endpoint) -> list[ModelOption]:
-    """What the plan can choose of. Of a model whose shape the catalogue does not have one header is read."""
+    """The options for the plan; reads one header if the catalogue does not know the model's shape."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.gguf.requantized import requantized
     from edgeinfer.hub.download import remote_header
@@ -163,20 +163,22 @@ def _offers(name: str, offered: list[RemoteFile], store: Store, hub: Endpoint) -
     from edgeinfer.store.catalogue import catalogue
 
     quants = {one.quant: one for one in reversed(offered)}
-    found: list[ModelOption] = []
+    options: list[ModelOption] = []
     if name in catalogue():
-        found = [o for o in offers(name, store) if o.model == name and (o.path or o.quant in quants)]
-    if not found:
+        options = [o for o in offers(name, store) if o.model == name and (o.path or o.quant in quants)]
+    if not options:
         header = remote_header(min(offered, key=lambda one: one.size or 0), hub=hub)
         known = [(quant, one, requantized(header, quant)) for quant, one in quants.items()]
-        found = [ModelOption(name, quant, made, one.size or made.size) for quant, one, made in known if made]
-    if not found:
+        options = [
+            ModelOption(name, quant, made, one.size or made.size) for quant, one, made in known if made
+        ]
+    if not options:
         raise ModelNotFound(
-            f"what suits this board of {name} is not known",
+            f"cannot tell which quantization of {name} suits this machine",
             param="quant",
-            hint=f"name one: edgeinfer pull {name}:QUANT, of {_quants(offered)}",
+            hint=f"choose one: edgeinfer pull {name}:QUANT, one of {_quants(offered)}",
         )
-    return found
+    return options
 
 
 def _quants(offered: list[RemoteFile]) -> str:

@@ -6,77 +6,79 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeinfer.cli.common_options import ApiKey
+
 if TYPE_CHECKING:
     from edgeinfer.client.http import Target
 
-LOOK_EVERY = 0.2
-"""Seconds."""
+POLL_INTERVAL = 0.2
+"""Seconds between two looks at a running reload."""
 
 
 def reload(
-    json: Annotated[bool, typer.Option("--json", help="Print what came of it, for a program.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
     url: Annotated[
-        str | None, typer.Option(help="Another daemon of this machine. Default: the one of its settings.")
+        str | None,
+        typer.Option(help="Address of another daemon on this machine. Default: the one in the settings."),
     ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="Its key, if EDGEINFER_API_KEY does not hold it.")
-    ] = None,
+    api_key: ApiKey = None,
 ) -> None:
-    """Have the daemon read its settings again, while requests go on.
+    """Have the daemon read its settings again, without interrupting requests.
 
-    Another model, or another way to load it, is loaded beside the old one and has to pass its self-test. Then new
-    requests go to it, and those under way end where they are. If it fails, the old one goes on, and the exit code
-    is 1. Where memory does not suffice for both, requests wait until the old one is gone.
+    If the model or the way it is loaded has changed, the new one is loaded beside the old one and must pass
+    its self-test. New requests then go to it, and requests in progress finish on the old one. If loading
+    fails, the old model stays in use and the exit code is 1. If there is not enough memory for both,
+    requests wait while the old model is replaced.
 
     Examples:
       edgeinfer reload
-      sudo edgeinfer reload     where the daemon is the system's service
+      sudo edgeinfer reload     if the daemon is the system service
     """
     import os
     import signal
     import time
 
-    import msgspec
-
     from edgeinfer.cli import terminal
-    from edgeinfer.client.http import connect, find, get
+    from edgeinfer.client.http import connect, get_json, resolve_target
     from edgeinfer.errors import EdgeinferError
 
-    target = find(url, api_key)
+    target = resolve_target(url, api_key)
     with connect(target) as client:
-        found = get(client, target, "/status")
-        number = _reload(found).get("number", 0)
-        pid = _daemon_pid(target, found)
+        status = get_json(client, target, "/status")
+        number = _reload(status).get("number", 0)
+        pid = _daemon_pid(target, status)
         try:
             os.kill(pid, signal.SIGHUP)
         except OSError as e:
             raise EdgeinferError(
-                f"the daemon (pid {pid}) cannot be told: {e.strerror}",
+                f"cannot send a signal to the daemon (pid {pid}): {e.strerror}",
                 hint="sudo edgeinfer reload, or systemctl reload edgeinfer",
             ) from e
-        while (done := _reload(found)).get("number", 0) <= number or done.get("state") == "running":
-            time.sleep(LOOK_EVERY)
-            found = get(client, target, "/status")
+        while (outcome := _reload(status)).get("number", 0) <= number or outcome.get("state") == "running":
+            time.sleep(POLL_INTERVAL)
+            status = get_json(client, target, "/status")
     if json:
-        terminal.write(msgspec.json.format(msgspec.json.encode(done)).decode() + "\n")
-    for warning in done.get("warnings", ()):
+        terminal.write_json(outcome)
+    for warning in outcome.get("warnings", ()):
         terminal.say(f"warning: {warning}")
-    if done.get("state") != "done":
+    if outcome.get("state") != "done":
         raise EdgeinferError(
-            f"the reload failed, and nothing has changed: {done.get('message')}", hint=done.get("hint")
+            f"the reload failed and changed nothing: {outcome.get('message')}", hint=outcome.get("hint")
         )
     if not json:
-        terminal.write(f"{done.get('message')}\n")
+        terminal.write(f"{outcome.get('message')}\n")
 
 
 def _reload(status: Any) -> dict[str, Any]:
-    found = status.get("reload") if isinstance(status, dict) else None
-    return found if isinstance(found, dict) else {}
+    reload = status.get("reload") if isinstance(status, dict) else None
+    return reload if isinstance(reload, dict) else {}
 
 
 def _daemon_pid(target: Target, status: Any) -> int:
-    """The daemon's pid. Raises EdgeinferError where that is no daemon of this machine: whatever has this number here
-    is somebody else's.
+    """The daemon's process id.
+
+    Raises:
+        EdgeinferError: the daemon runs elsewhere, so this number is another process's here.
     """
     import contextlib
 
@@ -90,7 +92,7 @@ def _daemon_pid(target: Target, status: Any) -> int:
         words = psutil.Process(pid).cmdline() if isinstance(pid, int) and pid > 0 else []
     if not isinstance(pid, int) or not any("edgeinfer" in word for word in words):
         raise EdgeinferError(
-            f"the daemon at {target} is no process of this machine that can be seen from here",
-            hint="send it SIGHUP where it runs: edgeinfer reload there, or docker kill --signal=HUP CONTAINER",
+            f"the daemon at {target} is not a process on this machine, or this user cannot see it",
+            hint="reload it where it runs: edgeinfer reload there, or docker kill --signal=HUP CONTAINER",
         )
     return pid

@@ -6,39 +6,39 @@ import sys
 from contextlib import suppress
 
 from edgeinfer.cli import terminal
-from edgeinfer.cli.conversation import Conversation
+from edgeinfer.cli.chat_session import ChatSession
 from edgeinfer.errors import EdgeinferError
 
 HELP = """\
-/clear          forget what was said
-/system TEXT    tell the model how to behave; without TEXT: nothing any more
+/clear          forget the conversation so far
+/system TEXT    tell the model how to behave; without TEXT: remove that instruction
 /exit           leave (also Ctrl-D)
-/help           these lines
+/help           show this list
 Ctrl-C          stop the answer; at the prompt: leave"""
 
 
 class Repl:
-    """Asks and answers until /exit or the end of input.
+    """Reads prompts and prints answers until /exit or the end of input.
 
     Ctrl-C stops the running answer, and the next one leaves. One that comes with no answer running only
     warns: it may have been meant for the answer that had just ended.
     """
 
-    def __init__(self, conversation: Conversation) -> None:
-        self.conversation = conversation
+    def __init__(self, session: ChatSession) -> None:
+        self.session = session
         self.interrupted = False
 
     def run(self) -> None:
-        """Raises KeyboardInterrupt where Ctrl-C left the conversation."""
+        """Talk until the end; raises KeyboardInterrupt if Ctrl-C ended the conversation."""
         with suppress(ImportError):
             import readline  # noqa: F401  line editing and history for input(), for as long as this runs
         while self._turn():
             pass
 
     def _turn(self) -> bool:
-        """One line and what it asks for; False after the last one."""
+        """Read one line and act on it; False after the last one."""
         try:
-            line = _read()
+            line = _read_line()
             self.interrupted = False
             return self._handle(line)
         except EOFError:
@@ -49,9 +49,9 @@ class Repl:
             if self.interrupted:
                 raise
             self.interrupted = True
-            terminal.say("(Ctrl-C again, or Ctrl-D, leaves)")
+            terminal.say("(press Ctrl-C again, or Ctrl-D, to leave)")
         except EdgeinferError as e:
-            terminal.report(e)
+            terminal.report_error(e)
         return True
 
     def _handle(self, line: str) -> bool:
@@ -64,20 +64,20 @@ class Repl:
             case "/help" | "/?":
                 terminal.say(HELP)
             case "/clear":
-                self.conversation.turns.clear()
-                terminal.say("(forgotten)")
+                self.session.turns.clear()
+                terminal.say("(conversation cleared)")
             case "/system":
-                self.conversation.system = rest.strip() or None
-                terminal.say("(set)" if self.conversation.system else "(none)")
+                self.session.system = rest.strip() or None
+                terminal.say("(system prompt set)" if self.session.system else "(system prompt removed)")
             case _ if command.startswith("/") and command[1:].isalpha():
-                terminal.say(f"no such command: {command} (/help names them)")
+                terminal.say(f"no such command: {command} (/help lists them)")
             case _:
-                self.conversation.ask(line)
+                self.session.ask(line)
         return True
 
 
-def _read() -> str:
+def _read_line() -> str:
     if sys.stdout.isatty():
-        return terminal.valid(input("> "))
-    terminal.tell("> ")  # stdout is a file: it is for answers alone
-    return terminal.valid(input())
+        return terminal.replace_invalid(input("> "))
+    terminal.say_inline("> ")  # stdout is a file: it is for answers alone
+    return terminal.replace_invalid(input())

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 def serve(
     flags: dict[str, Any], *, private: Annotated[bool, typer.Option("--private", hidden=True)] = False
 ) -> None:
-    """Run the daemon in the foreground, until Ctrl-C or SIGTERM.
+    """Run the daemon in the foreground until Ctrl-C or SIGTERM.
 
     Examples:
       edgeinfer serve                              the bundled model on http://127.0.0.1:11435
       edgeinfer serve --model ~/qwen3-0.6b.gguf    any GGUF file
-      edgeinfer serve --ctx 8192 --parallel 4      longer conversations, four at once
+      edgeinfer serve --ctx 8192 --parallel 4      longer conversations, four at a time
 
-    Every option can also stand in the configuration file or in the environment
-    (--drain-timeout is EDGEINFER_DRAIN_TIMEOUT); what is typed here wins.
+    Every option can also be set in the configuration file or in the environment
+    (--drain-timeout is EDGEINFER_DRAIN_TIMEOUT there); options given here take precedence.
     """
     from edgeinfer import settings
-    from edgeinfer.cli.terminal import report
+    from edgeinfer.cli.terminal import report_error
     from edgeinfer.errors import EdgeinferError
     from edgeinfer.server.run import exit_status, run
 
@@ -35,13 +35,13 @@ def serve(
         loaded = settings.load(flags)
         status = _run_private(loaded) if private else run(loaded)
     except EdgeinferError as e:
-        report(e)
+        report_error(e)
         status = exit_status(e)
     raise typer.Exit(status)
 
 
 def _run_private(loaded: Loaded) -> int:
-    """For cli/private.py: the socket's folder keeps others out, so no key is needed; it goes when we go."""
+    """Serve one `edgeinfer chat`: the socket's folder keeps others out, so no key is needed."""
     import contextlib
     from pathlib import Path
 
@@ -49,7 +49,7 @@ def _run_private(loaded: Loaded) -> int:
 
     from edgeinfer.server.run import run
 
-    _stop_with_our_starter()
+    _stop_with_parent()
     try:
         return run(replace(loaded, settings=replace(loaded.settings, api_key_file="")))
     finally:
@@ -57,8 +57,8 @@ def _run_private(loaded: Loaded) -> int:
             Path(loaded.settings.uds or "").parent.rmdir()  # never one that holds anything else
 
 
-def _stop_with_our_starter() -> None:
-    """Stop once stdin's other end closes, which it also does when whoever started us was killed."""
+def _stop_with_parent() -> None:
+    """Stop once the other end of stdin closes, which also happens when our parent is killed."""
     import os
     import signal
     import threading
@@ -68,4 +68,4 @@ def _stop_with_our_starter() -> None:
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=wait, name="starter", daemon=True).start()
+    threading.Thread(target=wait, name="parent", daemon=True).start()

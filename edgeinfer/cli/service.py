@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeinfer.cli.common_options import Json
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -19,55 +21,56 @@ User = Annotated[
     bool | None,
     typer.Option(
         "--user/--system",
-        help="The service of this user, or of the whole machine. Default: the one that is installed, else the "
-        "machine's for root.",
+        help="This user's service, or the whole machine's. Default: the installed one, else the machine's "
+        "for root and the user's for others.",
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="For a program.")]
 
 
 def install(
     user: User = None,
     on_demand: Annotated[
-        bool, typer.Option("--on-demand", help="Started by the first request, not at boot. Needs systemd.")
+        bool,
+        typer.Option("--on-demand", help="Start at the first request instead of at boot. Needs systemd."),
     ] = False,
-    no_start: Annotated[bool, typer.Option("--no-start", help="Only put it in place.")] = False,
+    no_start: Annotated[
+        bool, typer.Option("--no-start", help="Install the files without starting the service.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show every file and command, and change nothing.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Install edgeinfer as a service, or bring one up to date, and wait until it answers.
+    """Install or upgrade edgeinfer as a service, and wait until it answers.
 
-    It runs with what the configuration file says, and is given what the plan asks for: memory, the GPU, the
-    files of the model. After a change of these, install it again. If anything fails, what was there before is
-    put back.
+    It uses the configuration file's settings and gets what the plan needs: memory, the GPU and the model's
+    files. Install it again after changing these. A failed installation rolls back to the previous one.
 
     Examples:
-      sudo edgeinfer service install           for the whole machine, from boot on
-      edgeinfer service install --user         for yourself, without root
+      sudo edgeinfer service install           for the whole machine, starting at boot
+      edgeinfer service install --user         for this user, without root
       edgeinfer service install --dry-run      see what it would do
     """
     from edgeinfer.cli import terminal
     from edgeinfer.service.install import install as put_in_place
     from edgeinfer.service.install import propose
 
-    manager = chosen(user, installed=False)
-    service = _service(manager, on_demand)
+    manager = select_manager(user, installed=False)
+    service = _requested_spec(manager, on_demand)
     proposal = propose(manager, service, start=not no_start)
     if not dry_run:
-        terminal.remark("" if no_start else "starting edgeinfer; this waits until it answers")
+        terminal.show("" if no_start else "starting edgeinfer, and waiting until it answers")
         put_in_place(manager, service, start=not no_start)
     if json:
-        _print_json(_as_json(proposal, manager, dry_run))
+        terminal.write_json(_as_json(proposal, manager, dry_run))
         return
     if dry_run:
-        terminal.write("".join(f"{line}\n" for line in shown(proposal)))
+        terminal.write("".join(f"{line}\n" for line in proposal_lines(proposal)))
     for note in proposal.notes:
         terminal.say(f"note: {note}")
     if not dry_run:
-        terminal.say(_words(manager.status()))
+        terminal.say(_status_line(manager.status()))
 
 
 def uninstall(user: User = None, json: Json = False) -> None:
@@ -75,73 +78,76 @@ def uninstall(user: User = None, json: Json = False) -> None:
     from edgeinfer.cli import terminal
     from edgeinfer.service.install import uninstall as remove
 
-    removed = remove(chosen(user))
+    removed = remove(select_manager(user))
     if json:
-        _print_json({"removed": removed})
+        terminal.write_json({"removed": removed})
         return
     for path in removed:
         terminal.say(f"removed {path}")
     if not removed:
-        terminal.say("there is nothing to remove")
+        terminal.say("nothing to remove")
 
 
 def start(user: User = None) -> None:
-    """Start the service, and wait until it answers."""
-    chosen(user).start()
+    """Start the service and wait until it answers."""
+    select_manager(user).start()
 
 
 def stop(user: User = None) -> None:
-    """Stop the service: answers under way get drain_timeout seconds to finish."""
-    chosen(user).stop()
+    """Stop the service; answers in progress get drain_timeout seconds to finish."""
+    select_manager(user).stop()
 
 
 def restart(user: User = None) -> None:
-    """Stop the service, start it, and wait until it answers."""
-    chosen(user).restart()
+    """Restart the service and wait until it answers."""
+    select_manager(user).restart()
 
 
 def reload(user: User = None) -> None:
-    """Let the running service take over a changed configuration, without an interruption."""
-    chosen(user).reload()
+    """Apply a changed configuration to the running service, without interrupting requests."""
+    select_manager(user).reload()
 
 
 def enable(user: User = None) -> None:
-    """Start the service at boot (one of a user: at login) from now on."""
-    chosen(user).enable(True)
+    """Start the service at boot, or at login if it is a user's."""
+    select_manager(user).enable(True)
 
 
 def disable(user: User = None) -> None:
-    """No longer start the service by itself."""
-    chosen(user).enable(False)
+    """Do not start the service at boot or login."""
+    select_manager(user).enable(False)
 
 
 def status(user: User = None, json: Json = False) -> None:
-    """Show what the service manager knows. What the daemon is doing: edgeinfer status.
+    """Show the state of the service. For what the daemon is doing, see edgeinfer status.
 
-    The exit code is 0 while it runs, or waits for its first request, and 1 if it does not.
+    The exit code is 0 if the service is running or waiting for its first request, else 1.
     """
     from edgeinfer.cli import terminal
 
-    found = chosen(user).status()
+    status = select_manager(user).status()
     if json:
-        _print_json(found)
+        terminal.write_json(status)
     else:
-        terminal.write(_words(found) + "\n")
-    if found.state not in ("running", "waiting"):
+        terminal.write(_status_line(status) + "\n")
+    if status.state not in ("running", "waiting"):
         raise typer.Exit(1)
 
 
-def chosen(user: bool | None, *, installed: bool = True) -> ServiceManager:
-    """The one that was asked for; else the one that has the service, if it must be `installed` already."""
-    from edgeinfer.service import discovery as choice
+def select_manager(user: bool | None, *, installed: bool = True) -> ServiceManager:
+    """The manager of the user's or the machine's service.
+
+    `user` None: the manager that has the service if it must be `installed` already, else the default one.
+    """
+    from edgeinfer.service import discovery
 
     if user is None:
-        return choice.installed() if installed else choice.manager(choice.default_scope())
-    return choice.manager("user" if user else "system")
+        return discovery.installed() if installed else discovery.manager(discovery.default_scope())
+    return discovery.manager("user" if user else "system")
 
 
-def _service(manager: ServiceManager, on_demand: bool) -> ServiceSpec:
-    """The service that this program and the configuration file make."""
+def _requested_spec(manager: ServiceManager, on_demand: bool) -> ServiceSpec:
+    """The service for this program and the configuration file in use."""
     import os
 
     from msgspec.structs import replace
@@ -152,15 +158,17 @@ def _service(manager: ServiceManager, on_demand: bool) -> ServiceSpec:
 
     config = settings.config_path()
     for name in settings.variables(os.environ):
-        terminal.say(f"note: {name} is set here, which the service does not see: set it in its configuration")
-    named = None if config in usual_configs(manager.scope) else config
-    return replace(service_of(manager, config), config=named, on_demand=on_demand)
+        terminal.say(
+            f"note: {name} is set in this shell, where the service does not see it; set it in the configuration file"
+        )
+    explicit = None if config in usual_configs(manager.scope) else config
+    return replace(service_spec(manager, config), config=explicit, on_demand=on_demand)
 
 
-def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None = None) -> ServiceSpec:
-    """The service that this program and a configuration file make.
+def service_spec(manager: ServiceManager, config: Path | None, plan: Plan | None = None) -> ServiceSpec:
+    """The service for this program and a configuration file.
 
-    `plan`: of a model that is not here yet.
+    `plan` is that of a model that is not installed yet.
     """
     import os
 
@@ -171,26 +179,26 @@ def service_of(manager: ServiceManager, config: Path | None, plan: Plan | None =
     from edgeinfer.service.spec import ServiceSpec, needs, this_program
     from edgeinfer.store.store import Store
 
-    shell = settings.variables(os.environ)  # which the service does not have, so they must not decide on it
+    shell = settings.variables(os.environ)  # which the service does not have, so they must not affect it
     environ = {k: v for k, v in os.environ.items() if k not in shell}
     if config is not None:
         environ[f"{settings.ENV_PREFIX}CONFIG"] = str(config)
-    found = settings.load(environ=environ).settings
-    profile = without_workers(detect(models=Store.of(found).root))
+    service_settings = settings.load(environ=environ).settings
+    profile = without_workers(detect(models=Store.of(service_settings).root))
     return ServiceSpec(
         scope=manager.scope,
         program=this_program(),
-        settings=found,
-        needs=needs(plan or make_plan(found, profile), profile),
+        settings=service_settings,
+        needs=needs(plan or make_plan(service_settings, profile), profile),
     )
 
 
-def shown(proposal: Proposal) -> Iterator[str]:
-    """The proposal as a script would have it."""
+def proposal_lines(proposal: Proposal) -> Iterator[str]:
+    """The proposal in the form of a script."""
     import shlex
 
     for file in proposal.files:
-        new = "" if str(file.path) in proposal.changed else ", as it is there now"
+        new = "" if str(file.path) in proposal.changed else ", unchanged"
         yield f"# {file.path} (mode {file.mode:04o}{new})"
         yield from file.text.splitlines()
         yield ""
@@ -220,11 +228,11 @@ def _as_json(proposal: Proposal, manager: ServiceManager, dry_run: bool) -> dict
     }
 
 
-def _words(status: ServiceStatus) -> str:
-    """A line for a person."""
-    manager = "its own minder" if status.manager == "none" else status.manager
+def _status_line(status: ServiceStatus) -> str:
+    """The state of the service in one line."""
+    manager = "built-in process monitor" if status.manager == "none" else status.manager
     if not status.installed:
-        return f"edgeinfer is not installed as a service of the {status.scope} ({manager})"
+        return f"edgeinfer is not installed as a {status.scope} service ({manager})"
     facts = [f"edgeinfer is {status.state}", f"{manager}, {status.scope}"]
     if status.pid:
         facts.append(f"pid {status.pid}")
@@ -233,13 +241,7 @@ def _words(status: ServiceStatus) -> str:
     if status.on_demand:
         facts.append("on demand")
     if status.enabled is not None:
-        facts.append("comes back after a reboot" if status.enabled else "does not come back after a reboot")
+        facts.append(
+            "starts again after a reboot" if status.enabled else "does not start again after a reboot"
+        )
     return " · ".join(facts) + (f"\n{status.detail}" if status.detail else "")
-
-
-def _print_json(found: object) -> None:
-    import msgspec
-
-    from edgeinfer.cli import terminal
-
-    terminal.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")

@@ -6,43 +6,37 @@ from typing import Annotated
 
 import typer
 
+from edgeinfer.cli.common_options import ApiKey, Url
+
+ANSWERING = ("ready", "unloaded")
+"""States in which a prompt is answered; an unloaded model is loaded when it is asked for."""
+
 
 def status(
-    json: Annotated[bool, typer.Option("--json", help="Print all there is, for a program.")] = False,
-    url: Annotated[
-        str | None, typer.Option(help="Another daemon. Default: the one of this machine's settings.")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="Its key, if EDGEINFER_API_KEY does not hold it.")
-    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the whole report as JSON.")] = False,
+    url: Url = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Show what the daemon is doing, and why it runs as it does.
 
-    The exit code is 0 while the model answers and 1 if it does not.
+    The exit code is 0 if the default model answers and 1 if it does not.
 
     Examples:
       edgeinfer status
       edgeinfer status --json
     """
-    import msgspec
-
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.report import Report, lines
-    from edgeinfer.client.http import connect, find, get
-    from edgeinfer.errors import EdgeinferError
+    from edgeinfer.cli.status_report import lines
+    from edgeinfer.client.http import connect, get_json, resolve_target
+    from edgeinfer.client.status import parse_status
 
-    target = find(url, api_key)
+    target = resolve_target(url, api_key)
     with connect(target) as client:
-        found = get(client, target, "/status")
-    try:
-        report = msgspec.convert(found, Report)
-    except msgspec.ValidationError as e:
-        raise EdgeinferError(
-            f"{target}/status: {e}", hint="is this the address of an edgeinfer daemon?"
-        ) from e
+        body = get_json(client, target, "/status")
+    reply = parse_status(body, target)
     if json:
-        terminal.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
+        terminal.write_json(body)
     else:
-        terminal.write("".join(line + "\n" for line in lines(report)))
-    if report.state != "ready":
+        terminal.write("".join(line + "\n" for line in lines(reply)))
+    if reply.state not in ANSWERING:
         raise typer.Exit(1)

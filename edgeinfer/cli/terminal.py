@@ -1,55 +1,69 @@
-"""What a terminal may be sent: text from a model or a server is data, never a command to the terminal."""
+"""Output to the terminal: text from a model or a server is data, never a command to the terminal."""
 
 from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 
 from edgeinfer.errors import EdgeinferError
 
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def harmless(text: str) -> str:
-    r"""`text` with its control characters spelt out (ESC becomes \x1b), all but newline and tab."""
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+def escape_control(text: str) -> str:
+    r"""Spell out control characters (ESC becomes \x1b), except newline and tab."""
+    return CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def write(text: str) -> None:
-    """Data for stdout: as it is into a file or a pipe, harmless on a terminal."""
-    sys.stdout.write(harmless(text) if sys.stdout.isatty() else text)
+    """Write data to stdout: unchanged into a file or a pipe, escaped on a terminal."""
+    sys.stdout.write(escape_control(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
-def tell(text: str) -> None:
-    """Words for the person, on stderr."""
-    sys.stderr.write(harmless(text))
+def write_json(value: object) -> None:
+    """Write a value to stdout as indented JSON; paths become strings."""
+    import msgspec
+
+    write(msgspec.json.format(msgspec.json.encode(value, enc_hook=_path_text)).decode() + "\n")
+
+
+def _path_text(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise NotImplementedError(f"cannot write {type(value).__name__} as JSON")
+
+
+def say_inline(text: str) -> None:
+    """Write a message to stderr, without a newline."""
+    sys.stderr.write(escape_control(text))
     sys.stderr.flush()
 
 
 def say(text: str = "") -> None:
-    """A line for the person, on stderr."""
-    tell(text + "\n")
+    """Write a line to stderr."""
+    say_inline(text + "\n")
 
 
-def aside(text: str) -> None:
-    """Words that only matter while somebody watches: nothing where stderr is no terminal."""
+def show_inline(text: str) -> None:
+    """Write a message to stderr if that is a terminal, without a newline."""
     if sys.stderr.isatty():
-        tell(text)
+        say_inline(text)
 
 
-def remark(text: str) -> None:
-    """A line that only matters while somebody watches."""
-    aside(text + "\n" if text else "")
+def show(text: str) -> None:
+    """Write a line to stderr if that is a terminal."""
+    show_inline(text + "\n" if text else "")
 
 
-def report(error: EdgeinferError) -> None:
-    """What went wrong, and what to do about it."""
+def report_error(error: EdgeinferError) -> None:
+    """Say what went wrong, and what to do about it."""
     say(f"error: {error.message}")
     if error.hint:
         say(f"hint: {error.hint}")
 
 
-def valid(text: str) -> str:
-    """`text` as typed or piped, with the bytes that were no UTF-8 replaced."""
+def replace_invalid(text: str) -> str:
+    """Replace the bytes in typed or piped text that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Speaking with a daemon over HTTP: where it is, with which key, and its errors made classes again."""
+"""HTTP access to a daemon: where it is, which key it takes, and its errors turned back into classes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,23 @@ from edgeinfer.errors import EdgeinferError, ErrorData, ModelLoadFailed, NotRead
 from edgeinfer.settings import Settings
 
 API_KEY = settings.ENV_PREFIX + "API_KEY"
-START_IT = "start one in another terminal: edgeinfer serve"
+START_HINT = "start one in another terminal: edgeinfer serve"
+ADDRESS_HINT = "is this the address of an edgeinfer daemon?"
+JSON_HEADERS = {"Content-Type": "application/json"}
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A daemon's address. `named`: by the user, so no other will do. `certificate`: the file it shows us."""
+    """The address of a daemon and what is needed to talk to it.
+
+    Attributes:
+        explicit: the user named it, so no other daemon will do.
+        certificate: the file that the daemon presents.
+    """
 
     url: str
     uds: str | None = None
     api_key: str | None = None
-    named: bool = False
+    explicit: bool = False
     load_timeout: float = 600.0
     certificate: str | None = None
 
@@ -34,28 +41,36 @@ class Target(msgspec.Struct, frozen=True):
         return self.uds or self.url
 
 
-class Failure(msgspec.Struct):
+class ErrorBody(msgspec.Struct):
     """The body of a failed request."""
 
     error: ErrorData
 
 
-def find(url: str | None, api_key: str | None, environ: Mapping[str, str] = os.environ) -> Target:
+class ReadyReply(msgspec.Struct, frozen=True):
+    """The body of /ready."""
+
+    status: str
+    reason: str | None = None
+    model: str | None = None
+
+
+def resolve_target(url: str | None, api_key: str | None, environ: Mapping[str, str] = os.environ) -> Target:
     """The daemon at `url`, else the one that this machine's settings describe."""
     api_key = (api_key or environ.get(API_KEY, "")).strip() or None
     if url:
-        return Target(base_url(url), api_key=api_key, named=True)
+        return Target(base_url(url), api_key=api_key, explicit=True)
     return target_of(settings.load(environ=environ).settings, api_key)
 
 
-def target_of(found: Settings, api_key: str | None = None) -> Target:
-    """The daemon that has these settings."""
-    certificate = None if found.uds else found.tls_cert
+def target_of(settings: Settings, api_key: str | None = None) -> Target:
+    """The daemon that runs with these settings."""
+    certificate = None if settings.uds else settings.tls_cert
     return Target(
-        f"{'https' if certificate else 'http'}://{_reachable(found.host)}:{found.port}",
-        uds=found.uds,
-        api_key=api_key or _first_key(found.api_key_file),
-        load_timeout=found.load_timeout,
+        f"{'https' if certificate else 'http'}://{_reachable(settings.host)}:{settings.port}",
+        uds=settings.uds,
+        api_key=api_key or _first_key(settings.api_key_file),
+        load_timeout=settings.load_timeout,
         certificate=certificate,
     )
 
@@ -67,81 +82,84 @@ def base_url(url: str) -> str:
 
 
 def connect(target: Target) -> httpx.Client:
-    """A client that waits as long as an answer takes. Proxies are for other people's servers: none is used."""
+    """Make a client that waits as long as an answer takes and never uses a proxy."""
     with mapped_errors(target):
         return httpx.Client(
             base_url=target.url,
             headers={"Authorization": f"Bearer {target.api_key}"} if target.api_key else {},
             timeout=httpx.Timeout(None, connect=5.0),
-            transport=httpx.HTTPTransport(uds=target.uds, verify=_trust(target), trust_env=False),
+            transport=httpx.HTTPTransport(uds=target.uds, verify=_verify(target), trust_env=False),
             trust_env=False,
         )
 
 
-def _trust(target: Target) -> ssl.SSLContext | bool:
-    """Whose certificates are good: for our own daemon its own, whatever name the world knows it by."""
+def _verify(target: Target) -> ssl.SSLContext | bool:
+    """The certificates to accept; for our own daemon its own, under any host name."""
     if target.certificate is None:
         return target.url.startswith("https:")
     try:
-        found = ssl.create_default_context(cafile=target.certificate)
+        context = ssl.create_default_context(cafile=target.certificate)
     except OSError as e:  # ssl.SSLError is one
         raise EdgeinferError(f"tls_cert {target.certificate}: {e}", hint="edgeinfer status --url URL") from e
-    found.check_hostname = False
-    found.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return found
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 @contextmanager
 def mapped_errors(target: Target) -> Iterator[None]:
-    """httpx's errors as ours."""
+    """Turn httpx's errors into ours."""
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as e:
         if "certificate verify failed" in str(e):
             raise EdgeinferError(f"{target}: {e}") from e
-        raise NotReady(f"no daemon answers at {target}", hint=START_IT) from e
+        raise NotReady(f"no daemon answers at {target}", hint=START_HINT) from e
     except (httpx.HTTPError, httpx.InvalidURL) as e:
         raise EdgeinferError(f"{target}: {str(e) or type(e).__name__}", hint="edgeinfer status") from e
 
 
-def check(response: httpx.Response, target: Target) -> None:
-    """Raise what an unsuccessful response says."""
+def raise_for_status(response: httpx.Response, target: Target) -> None:
+    """Raise the error that an unsuccessful response carries."""
     if response.is_success:
         return
     body = response.read()
     try:
-        error = revive(msgspec.json.decode(body, type=Failure).error)
+        error = revive(msgspec.json.decode(body, type=ErrorBody).error)
     except msgspec.DecodeError as e:
         text = body[:200].decode(errors="replace").strip()
         raise EdgeinferError(
-            f"{target} answered {response.status_code}: {text or response.reason_phrase}",
-            hint="is this the address of an edgeinfer daemon?",
+            f"{target} answered {response.status_code}: {text or response.reason_phrase}", hint=ADDRESS_HINT
         ) from e
     if response.status_code == 401:
-        error.hint = f"give a key with --api-key or in {API_KEY}"
+        error.hint = f"pass a key with --api-key or in {API_KEY}"
     raise error
 
 
-def get(client: httpx.Client, target: Target, path: str) -> Any:
+def get_json(client: httpx.Client, target: Target, path: str) -> Any:
     """The JSON at `path`."""
     with mapped_errors(target):
         response = client.get(path, timeout=10.0)
-    check(response, target)
+    return _json(response, target, path)
+
+
+def post_json(client: httpx.Client, target: Target, path: str, body: Any) -> Any:
+    """The JSON that answers `body`; waits as long as the answer takes."""
+    with mapped_errors(target):
+        response = client.post(path, content=msgspec.json.encode(body), headers=JSON_HEADERS)
+    return _json(response, target, path)
+
+
+def _json(response: httpx.Response, target: Target, path: str) -> Any:
+    raise_for_status(response, target)
     try:
         return msgspec.json.decode(response.content)
     except msgspec.DecodeError as e:
-        raise EdgeinferError(f"{target}{path} is not JSON: is this an edgeinfer daemon?") from e
-
-
-class Readiness(msgspec.Struct):
-    """The body of /ready."""
-
-    status: str
-    reason: str | None = None
+        raise EdgeinferError(f"{target}{path} did not answer with JSON", hint=ADDRESS_HINT) from e
 
 
 def is_ready(client: httpx.Client, target: Target) -> bool:
-    """Whether the daemon would answer a prompt now; False while its model is loading.
+    """Tell whether the daemon would answer a prompt now; False while its model is loading.
 
     Raises:
         NotReady: there is no daemon.
@@ -150,14 +168,14 @@ def is_ready(client: httpx.Client, target: Target) -> bool:
     with mapped_errors(target):
         response = client.get("/ready", timeout=10.0)
     if response.status_code != 503:
-        check(response, target)
+        raise_for_status(response, target)
         return True
     try:
-        found = msgspec.json.decode(response.content, type=Readiness)
+        reply = msgspec.json.decode(response.content, type=ReadyReply)
     except msgspec.DecodeError:  # somebody's proxy, for a daemon that is not there
         return False
-    if found.status == "failed":
-        raise ModelLoadFailed(found.reason or "the model could not be loaded", hint="edgeinfer status")
+    if reply.status == "failed":
+        raise ModelLoadFailed(reply.reason or "the model could not be loaded", hint="edgeinfer status")
     return False
 
 
@@ -168,7 +186,7 @@ def _reachable(host: str) -> str:
 
 
 def _first_key(file: str | None) -> str | None:
-    """A key the daemon takes, where we may read its file."""
+    """A key that the daemon accepts, where this user may read its file."""
     if file is None:
         return None
     try:

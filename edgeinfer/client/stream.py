@@ -1,4 +1,4 @@
-"""One answer from /v1/chat/completions, piece by piece."""
+"""Answers from /v1/chat/completions, whole or chunk by chunk."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from typing import Any, Literal
 import httpx
 import msgspec
 
-from edgeinfer.client.http import Target, check, mapped_errors
+from edgeinfer.client.http import JSON_HEADERS, Target, mapped_errors, raise_for_status
 from edgeinfer.errors import EdgeinferError, ErrorData, revive
 
 CHAT = "/v1/chat/completions"
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """Text that was added: to the answer, to the thinking before it, or to a call. `begins`: a call's name."""
+class Chunk(msgspec.Struct, frozen=True):
+    """Text that was added to the answer, to the thinking before it, or to a tool call.
+
+    Attributes:
+        begins: the text is the name of a new call.
+    """
 
     text: str
     kind: Literal["answer", "thinking", "call"] = "answer"
     begins: bool = False
 
 
-class Figures(msgspec.Struct):
-    """What is known once an answer has ended."""
+class AnswerStats(msgspec.Struct):
+    """Figures that are known once an answer has ended."""
 
     finish_reason: str | None = None
     tokens: int | None = None
@@ -36,50 +40,47 @@ class Figures(msgspec.Struct):
         return ", ".join(part for part in parts if part)
 
 
-def whole(client: httpx.Client, target: Target, body: dict[str, Any]) -> bytes:
-    """The answer in one piece: the server's JSON, untouched."""
+def complete(client: httpx.Client, target: Target, body: dict[str, Any]) -> bytes:
+    """The whole answer at once: the server's JSON, untouched."""
     with mapped_errors(target):
-        response = client.post(CHAT, content=msgspec.json.encode(body), headers=JSON)
-    check(response, target)
+        response = client.post(CHAT, content=msgspec.json.encode(body), headers=JSON_HEADERS)
+    raise_for_status(response, target)
     return response.content
 
 
 def stream(
-    client: httpx.Client, target: Target, body: dict[str, Any], figures: Figures
-) -> Generator[Piece, None, None]:
-    """Pieces as they come; `figures` is filled in on the way. Closing the iterator cancels the answer."""
+    client: httpx.Client, target: Target, body: dict[str, Any], stats: AnswerStats
+) -> Generator[Chunk, None, None]:
+    """Yield chunks as they arrive and fill in `stats`. Closing the iterator cancels the answer."""
     body = {**body, "stream": True, "stream_options": {"include_usage": True}}
     with (
         mapped_errors(target),
-        client.stream("POST", CHAT, content=msgspec.json.encode(body), headers=JSON) as response,
+        client.stream("POST", CHAT, content=msgspec.json.encode(body), headers=JSON_HEADERS) as response,
     ):
-        check(response, target)
+        raise_for_status(response, target)
         started: float | None = None
         for event in events(response.iter_bytes()):
-            for piece in _pieces(event, figures):
+            for chunk in _chunks(event, stats):
                 started = started or time.monotonic()
-                yield piece
-        if figures.tokens_per_second is None and started and figures.tokens:
-            figures.tokens_per_second = figures.tokens / max(time.monotonic() - started, 1e-3)
-        if figures.finish_reason is None:
-            raise EdgeinferError("the answer broke off before its end", hint="edgeinfer status")
+                yield chunk
+        if stats.tokens_per_second is None and started and stats.tokens:
+            stats.tokens_per_second = stats.tokens / max(time.monotonic() - started, 1e-3)
+        if stats.finish_reason is None:
+            raise EdgeinferError("the answer ended before it was complete", hint="edgeinfer status")
 
 
-JSON = {"Content-Type": "application/json"}
-
-
-def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    """The JSON of each server-sent event until [DONE].
+def events(blocks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the JSON of each server-sent event until [DONE].
 
     Lines end at a newline only: `splitlines` (and so httpx's `iter_lines`) would also cut at U+2028,
     which may stand in a JSON string.
 
     Raises:
-        EdgeinferError: what the server reported inside of the stream.
+        EdgeinferError: the server reported it inside the stream.
     """
     rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
+    for block in blocks:
+        *lines, rest = (rest + block).split(b"\n")
         for line in lines:
             if not line.startswith(b"data:"):
                 continue
@@ -92,21 +93,21 @@ def events(chunks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             yield event
 
 
-def _pieces(event: dict[str, Any], figures: Figures) -> Iterator[Piece]:
+def _chunks(event: dict[str, Any], stats: AnswerStats) -> Iterator[Chunk]:
     if usage := event.get("usage"):
-        figures.tokens = usage.get("completion_tokens")
+        stats.tokens = usage.get("completion_tokens")
     if timings := event.get("timings"):
-        figures.tokens_per_second = timings.get("predicted_per_second")
+        stats.tokens_per_second = timings.get("predicted_per_second")
     for choice in event.get("choices") or ():
-        figures.finish_reason = choice.get("finish_reason") or figures.finish_reason
+        stats.finish_reason = choice.get("finish_reason") or stats.finish_reason
         delta = choice.get("delta") or {}
         if thinking := delta.get("reasoning_content"):
-            yield Piece(thinking, "thinking")
+            yield Chunk(thinking, "thinking")
         if text := delta.get("content"):
-            yield Piece(text)
+            yield Chunk(text)
         for call in delta.get("tool_calls") or ():
             function = call.get("function") or {}
             if name := function.get("name"):
-                yield Piece(name, "call", begins=True)
+                yield Chunk(name, "call", begins=True)
             if arguments := function.get("arguments"):
-                yield Piece(arguments, "call")
+                yield Chunk(arguments, "call")

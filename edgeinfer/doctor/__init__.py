@@ -1,1 +1,1 @@
-"""What is wrong with an installation and its machine, and what to do about it."""
+"""Finds problems of an installation and its machine, and says how to fix them."""

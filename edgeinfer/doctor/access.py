@@ -1,4 +1,4 @@
-"""Who gets in: the address, the keys, TLS."""
+"""Access to the daemon: the address, the API keys and TLS."""
 
 from __future__ import annotations
 
@@ -16,40 +16,39 @@ from edgeinfer.settings import Settings
 CHECK = "access"
 
 
-def access(settings: Settings, key_file: str | None) -> list[Finding]:
-    """`key_file`: the one in force, None where no key is asked for."""
+def check_access(settings: Settings, key_file: str | None) -> list[Finding]:
+    """Check who can use the daemon; `key_file` is None if no key is required."""
     settings = replace(settings, api_key_file=key_file)
-    found = []
+    findings = []
     try:
         check_exposure(settings)
     except SettingsError as e:
-        found.append(from_error(CHECK, e, "edgeinfer key add NAME"))
+        findings.append(from_error(CHECK, e, "edgeinfer key add NAME"))
     keys = 0
     if key_file:
         try:
             keys = len(KeyFile(Path(key_file)).keys.all)
         except SettingsError as e:
-            found.append(_unusable(e, "edgeinfer key ls"))
+            findings.append(_unusable(e, "edgeinfer key ls"))
     try:
         encrypted = certificate(settings) is not None
     except SettingsError as e:
-        found.append(_unusable(e, "mend tls_cert and tls_key"))
+        findings.append(_unusable(e, "fix tls_cert and tls_key"))
         encrypted = True
-    reached = settings.uds is None and not is_loopback(settings.host)
-    if reached and not encrypted:
-        text = f"keys and prompts cross the network readable for all on the way, as {settings.host} speaks plain HTTP"
-        found.append(Finding(CHECK, "warning", text, "set tls_cert and tls_key"))
-    return found or [Finding(CHECK, "ok", _who(keys, reached=reached))]
+    exposed = settings.uds is None and not is_loopback(settings.host)
+    if exposed and not encrypted:
+        text = f"{settings.host} serves plain HTTP: anyone on the way can read keys and prompts"
+        findings.append(Finding(CHECK, "warning", text, "set tls_cert and tls_key"))
+    return findings or [Finding(CHECK, "ok", _summary(keys, exposed=exposed))]
 
 
-def _unusable(error: SettingsError, otherwise: str) -> Finding:
+def _unusable(error: SettingsError, default_fix: str) -> Finding:
     if isinstance(error.__cause__, PermissionError):
-        return Finding(
-            CHECK, "note", f"{error.message}: not to be checked by this user", "sudo edgeinfer doctor"
-        )
-    return from_error(CHECK, error, otherwise)
+        return Finding(CHECK, "note", f"{error.message}: this user may not check it", "sudo edgeinfer doctor")
+    return from_error(CHECK, error, default_fix)
 
 
-def _who(keys: int, *, reached: bool) -> str:
-    who = "other machines can reach it" if reached else "only this machine can reach it"
-    return f"{who}, {f'with one of {keys} keys' if keys > 1 else 'with its key' if keys else 'no key needed'}"
+def _summary(keys: int, *, exposed: bool) -> str:
+    reach = "other machines can reach it" if exposed else "only this machine can reach it"
+    count = "1 API key" if keys == 1 else f"{keys} API keys"
+    return f"{reach}, {count if keys else 'no key required'}"

@@ -8,13 +8,13 @@ from pathlib import Path
 from edgeinfer.backends.llama_cpp.worker_exit import oom_kills
 from edgeinfer.doctor import (
     access,
+    calibration,
     clock,
     configuration,
     daemon,
     fallbacks,
     frequency,
     gpu,
-    heat,
     installation,
     llama,
     model,
@@ -23,137 +23,143 @@ from edgeinfer.doctor import (
     power,
     self_test,
     service,
-    speed,
     store,
+    thermal,
 )
-from edgeinfer.doctor.examination import Check
+from edgeinfer.doctor.context import DoctorContext
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.doctor.site import Site
+from edgeinfer.doctor.runner import Check
 from edgeinfer.plan import Plan
 from edgeinfer.store.location import DAEMON_STATE
 
-HOUR = 3600.0
-"""For reading all models: a card reads 100 GB in less."""
+STORE_TIMEOUT = 3600.0
+"""Seconds for reading all models; a card reads 100 GB in less."""
 
 
-def _installation(_: Site) -> list[Finding]:
-    return installation.installation(installation.wanted(), installation.version_of)
+def _installation(_: DoctorContext) -> list[Finding]:
+    return installation.check_installation(installation.package_metadata(), installation.installed_version)
 
 
-def _llama(site: Site) -> list[Finding]:
-    damaged = llama.damaged(fast=site.fast)
-    return llama.llama(llama.load(), damaged, site.profile.cpus, llama.rebuild())
+def _llama(context: DoctorContext) -> list[Finding]:
+    damaged = llama.damaged_libraries(fast=context.fast)
+    return llama.check_llama(llama.try_load(), damaged, context.profile.cpus, llama.rebuild_command())
 
 
-def _configuration(site: Site) -> list[Finding]:
-    has_service = site.status is not None and site.status.installed
-    return configuration.configuration(site.loaded, site.environ, has_service=has_service)
+def _configuration(context: DoctorContext) -> list[Finding]:
+    has_service = context.status is not None and context.status.installed
+    return configuration.check_configuration(context.loaded, context.environ, has_service=has_service)
 
 
-def _model(site: Site) -> list[Finding]:
-    return model.model(site.plan)
+def _model(context: DoctorContext) -> list[Finding]:
+    return model.check_model(context.plan)
 
 
-def _memory(site: Site) -> list[Finding]:
-    ram, swap = site.profile.memory, model.swap(site.root)
-    return model.memory(site.plan, ram, swap, oom_kills(str(site.root)), running=site.answer.ready)
+def _memory(context: DoctorContext) -> list[Finding]:
+    ram, swap = context.profile.memory, model.read_swap(context.root)
+    return model.check_memory(
+        context.plan, ram, swap, oom_kills(str(context.root)), running=context.probe.ready
+    )
 
 
-def _store(site: Site) -> list[Finding]:
-    return store.store(site.store, fast=site.fast, progress=site.progress)
+def _store(context: DoctorContext) -> list[Finding]:
+    return store.check_store(context.store, fast=context.fast, progress=context.progress)
 
 
-def _disk(site: Site) -> list[Finding]:
-    return store.disk(store.look_at(site.store.root), site.store.root)
+def _disk(context: DoctorContext) -> list[Finding]:
+    return store.check_disk(store.disk_status(context.store.root), context.store.root)
 
 
-def _permissions(site: Site) -> list[Finding]:
-    root, settings = site.store.root, site.settings
+def _permissions(context: DoctorContext) -> list[Finding]:
+    root, settings = context.store.root, context.settings
     trusted = [root, root / "models", root / "records"]
-    if path := configuration.file(site.environ):
+    if path := configuration.config_file(context.environ):
         trusted += [path, path.parent]
-    secret = [Path(file) for file in (site.key_file, settings.tls_key or settings.tls_cert) if file]
-    service = site.service if site.service and site.service.scope == "system" else None
-    return permissions.permissions(trusted, secret, service)
+    secret = [Path(file) for file in (context.key_file, settings.tls_key or settings.tls_cert) if file]
+    service = context.service if context.service and context.service.scope == "system" else None
+    return permissions.check_permissions(trusted, secret, service)
 
 
-def _access(site: Site) -> list[Finding]:
-    return access.access(site.settings, site.key_file)
+def _access(context: DoctorContext) -> list[Finding]:
+    return access.check_access(context.settings, context.key_file)
 
 
-def _service(site: Site) -> list[Finding]:
-    manager, status = site.manager, site.manager.status()
-    found = service.state(status, [path for path in manager.paths() if path.exists()])
+def _service(context: DoctorContext) -> list[Finding]:
+    manager, status = context.manager, context.manager.status()
+    findings = service.check_state(status, [path for path in manager.paths() if path.exists()])
     if status.installed:
-        found += service.installed(manager, site.service)
-        found += service.remarks(manager, site.service)
-    return found or [Finding(service.CHECK, "ok", service.words(status))]
+        findings += service.check_files(manager, context.service)
+        findings += service.check_notes(manager, context.service)
+    return findings or [Finding(service.CHECK, "ok", service.summary(status))]
 
 
-def _port(site: Site) -> list[Finding]:
-    return port.port(site.settings, site.answer)
+def _port(context: DoctorContext) -> list[Finding]:
+    return port.check_port(context.settings, context.probe)
 
 
-def _daemon(site: Site) -> list[Finding]:
-    return daemon.daemon(site.answer, site.status)
+def _daemon(context: DoctorContext) -> list[Finding]:
+    return daemon.check_daemon(context.probe, context.status)
 
 
-def _clock(site: Site) -> list[Finding]:
-    return clock.clock(time.time(), clock.built(), site.root)
+def _clock(context: DoctorContext) -> list[Finding]:
+    return clock.check_clock(time.time(), clock.build_time(), context.root)
 
 
-def _power(site: Site) -> list[Finding]:
-    board = site.profile.board
-    return power.power(power.throttled(site.root), power.alarm(site.root), board.family if board else None)
+def _power(context: DoctorContext) -> list[Finding]:
+    board = context.profile.board
+    return power.check_power(
+        power.throttled(context.root), power.voltage_alarm(context.root), board.family if board else None
+    )
 
 
-def _heat(site: Site) -> list[Finding]:
-    return heat.heat(heat.zones(site.root), heat.brakes(site.root))
+def _temperature(context: DoctorContext) -> list[Finding]:
+    return thermal.check_temperature(
+        thermal.thermal_zones(context.root), thermal.cooling_devices(context.root)
+    )
 
 
-def _frequency(site: Site) -> list[Finding]:
-    return frequency.frequency(frequency.frequencies(site.root))
+def _frequency(context: DoctorContext) -> list[Finding]:
+    return frequency.check_frequency(frequency.cpu_frequencies(context.root))
 
 
-def _gpu(site: Site) -> list[Finding]:
-    return gpu.gpu(site.profile, site.settings, llama.rebuild())
+def _gpu(context: DoctorContext) -> list[Finding]:
+    return gpu.check_gpu(context.profile, context.settings, llama.rebuild_command())
 
 
-def _fallbacks(site: Site) -> list[Finding]:
-    path = site.plan.config.model if isinstance(site.plan, Plan) else None
-    status = site.status
-    where = (status.manager, status.scope) if status is not None and status.installed else None
-    folder = DAEMON_STATE if where == ("systemd", "system") else site.store.root
-    return fallbacks.fallbacks(folder / fallbacks.FILE, path)
+def _fallbacks(context: DoctorContext) -> list[Finding]:
+    path = context.plan.config.model if isinstance(context.plan, Plan) else None
+    status = context.status
+    kind = (status.manager, status.scope) if status is not None and status.installed else None
+    folder = DAEMON_STATE if kind == ("systemd", "system") else context.store.root
+    return fallbacks.check_fallbacks(folder / fallbacks.FILE, path)
 
 
-def _speed(site: Site) -> list[Finding]:
-    return speed.speed(site.calibration, site.store.root)
+def _calibration(context: DoctorContext) -> list[Finding]:
+    return calibration.check_calibration(context.calibration, context.store.root)
 
 
-def _self_test(site: Site) -> list[Finding]:
-    return self_test.self_test(site.bundled, llama.rebuild())
+def _self_test(context: DoctorContext) -> list[Finding]:
+    return self_test.check_answer(context.bundled, llama.rebuild_command())
 
 
 CHECKS = (
     Check(installation.CHECK, _installation),
-    Check(llama.CHECK, _llama, llama.LIMIT + 60),
+    Check(llama.CHECK, _llama, llama.LOAD_TIMEOUT + 60),
     Check(configuration.CHECK, _configuration),
-    Check(model.MODEL, _model, of_settings=True),
+    Check(model.MODEL, _model, needs_settings=True),
     Check(model.MEMORY, _memory),
-    Check(store.STORE, _store, HOUR),
+    Check(store.STORE, _store, STORE_TIMEOUT),
     Check(store.DISK, _disk),
     Check(permissions.CHECK, _permissions),
-    Check(access.CHECK, _access, of_settings=True),
+    Check(access.CHECK, _access, needs_settings=True),
     Check(service.CHECK, _service),
-    Check(port.CHECK, _port, of_settings=True),
-    Check(daemon.CHECK, _daemon, of_settings=True),
+    Check(port.CHECK, _port, needs_settings=True),
+    Check(daemon.CHECK, _daemon, needs_settings=True),
     Check(clock.CHECK, _clock),
     Check(power.CHECK, _power),
-    Check(heat.CHECK, _heat),
+    Check(thermal.CHECK, _temperature),
     Check(frequency.CHECK, _frequency),
     Check(gpu.CHECK, _gpu),
     Check(fallbacks.CHECK, _fallbacks),
-    Check(speed.CHECK, _speed),
-    Check(self_test.CHECK, _self_test, self_test.LIMIT + 15),
+    Check(calibration.CHECK, _calibration),
+    Check(self_test.CHECK, _self_test, self_test.ANSWER_TIMEOUT + 15),
 )

@@ -1,4 +1,4 @@
-"""The clock: boards without a battery wake up in the past, and then no certificate is valid."""
+"""The clock: a board without a battery starts in the past, where no certificate is valid."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ DAY = 86_400.0
 SET = "sudo timedatectl set-ntp true"
 
 
-def built() -> float:
-    """When this program came to be, in seconds since the epoch: no true time is earlier."""
+def build_time() -> float:
+    """The time this program was made, in seconds since the epoch: the true time is later."""
     return Path(__file__).stat().st_mtime
 
 
-def clock(now: float, built: float, root: Path) -> list[Finding]:
-    """`now`, `built`: seconds since the epoch."""
+def check_clock(now: float, built: float, root: Path) -> list[Finding]:
+    """Check the time; `now` and `built` are seconds since the epoch."""
     date = datetime.datetime.fromtimestamp(now, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     if now < built - DAY:
         text = (
-            f"it says {date}, when this program was not made yet: downloads fail, as no certificate is valid"
+            f"the clock says {date}, before this program was made: downloads fail, as no certificate is valid"
         )
         return [
             Finding(CHECK, "error", text, f"{SET}, or without a network: sudo date --set 'YYYY-MM-DD HH:MM'")
         ]
     synchronized = _synchronized(root)
     if synchronized is False and exists(root / "sys/class/rtc") and not entries(root / "sys/class/rtc"):
-        text = f"{date}; nothing sets it, and this board has no clock that runs while it is off"
+        text = f"{date}; no time server sets it, and this board has no clock that runs while it is off"
         return [Finding(CHECK, "warning", text, SET)]
     if synchronized is False:
         return [Finding(CHECK, "note", f"{date}; no time server sets it", SET)]
@@ -39,8 +39,8 @@ def clock(now: float, built: float, root: Path) -> list[Finding]:
 
 
 def _synchronized(root: Path) -> bool | None:
-    """Whether a time server has set it, None where nobody knows."""
+    """Tell whether a time server has set the clock; None if unknown."""
     if exists(root / "run/systemd/timesync/synchronized"):
         return True
-    said = pairs(output(root, "timedatectl", "timedatectl", "show") or "", "=")
-    return {"yes": True, "no": False}.get(said.get("NTPSynchronized", ""))
+    properties = pairs(output(root, "timedatectl", "timedatectl", "show") or "", "=")
+    return {"yes": True, "no": False}.get(properties.get("NTPSynchronized", ""))

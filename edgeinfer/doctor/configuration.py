@@ -1,4 +1,4 @@
-"""The configuration file, and what stands in its way."""
+"""The configuration file, and what overrides or hides it."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from edgeinfer.settings import SYSTEM_CONFIG, Loaded, config_path, user_config, 
 CHECK = "configuration"
 
 
-def file(environ: Mapping[str, str]) -> Path | None:
-    """The one in force, None where there is none or it can't be found."""
+def config_file(environ: Mapping[str, str]) -> Path | None:
+    """The configuration file in use, None if there is none or it cannot be looked up."""
     try:
         return config_path(environ)
     except (SettingsError, OSError):
         return None
 
 
-def configuration(
+def check_configuration(
     loaded: Loaded | SettingsError, environ: Mapping[str, str], *, has_service: bool
 ) -> list[Finding]:
-    """`loaded`: the settings, or what is wrong with them."""
+    """Check the settings; `loaded` is an error if they cannot be read."""
     if isinstance(loaded, SettingsError):
-        return [from_error(CHECK, loaded, "mend it; docs/configuration.md has every setting")]
-    path, own = file(environ), user_config(environ)
-    found = []
+        return [from_error(CHECK, loaded, "correct the file; docs/configuration.md lists every setting")]
+    path, own = config_file(environ), user_config(environ)
+    findings = []
     if path == SYSTEM_CONFIG and os.access(own, os.F_OK):
-        text = f"{own} does not count, since there is {SYSTEM_CONFIG}"
-        found.append(Finding(CHECK, "note", text, f"keep one of the two: sudoedit {SYSTEM_CONFIG}"))
+        text = f"{own} is ignored, as {SYSTEM_CONFIG} exists"
+        findings.append(Finding(CHECK, "note", text, f"merge them into one file: sudoedit {SYSTEM_CONFIG}"))
     if has_service and (names := variables(environ)):
-        text = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} set in this shell, unseen by the service"
-        fix = f"unset {' '.join(names)}; settings of the service belong in {path or SYSTEM_CONFIG}"
-        found.append(Finding(CHECK, "note", text, fix))
-    return found or [Finding(CHECK, "ok", str(path) if path else "no file, so all is as built in")]
+        text = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} set in this shell, where the service does not see {'it' if len(names) == 1 else 'them'}"
+        fix = f"unset {' '.join(names)}; set the service's settings in {path or SYSTEM_CONFIG}"
+        findings.append(Finding(CHECK, "note", text, fix))
+    return findings or [Finding(CHECK, "ok", str(path) if path else "no configuration file; defaults apply")]

@@ -1,4 +1,4 @@
-"""Safer settings that the worker had to take for a model, and keeps to."""
+"""ConfigOverride settings that the worker remembers for a model that crashed with the planned ones."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from edgeinfer.doctor.finding import Finding, Level
 
 CHECK = "fallbacks"
 FILE = "fallback.json"
-"""Where `edgeinfer serve` keeps them: in the store, or in the folder of the system's service."""
+"""Name of the file in the store, or in the system service's folder."""
 
 
-def fallbacks(file: Path, model: str | None) -> list[Finding]:
-    """`model`: the file that the settings name."""
+def check_fallbacks(file: Path, model: str | None) -> list[Finding]:
+    """Check the remembered settings; `model` is the file that the settings name."""
     if file.exists() and not os.access(file, os.R_OK):
-        return [Finding(CHECK, "note", f"{file} cannot be looked at by this user", "sudo edgeinfer doctor")]
-    again = f"a new llama.cpp forgets it; to try again now: rm {shlex.quote(str(file))}, edgeinfer service restart"
-    found = []
+        return [Finding(CHECK, "note", f"this user cannot read {file}", "sudo edgeinfer doctor")]
+    fix = f"a new llama.cpp tries the planned settings again; to try them now: rm {shlex.quote(str(file))}, edgeinfer service restart"
+    findings = []
     for path, safer in read_overrides(file).items():
         level: Level = "warning" if path == model else "note"
-        text = f"{Path(path).name} runs {_words(safer)}, since otherwise: {safer.reason}"
-        found.append(Finding(CHECK, level, text, again))
-    return found or [Finding(CHECK, "ok", "no model needed safer settings")]
+        text = f"{Path(path).name} runs {_description(safer)}, because of: {safer.reason}"
+        findings.append(Finding(CHECK, level, text, fix))
+    return findings or [Finding(CHECK, "ok", "no model needs safer settings")]
 
 
-def _words(safer: ConfigOverride) -> str:
-    said = [
-        "without repacked weights (nor AMX)" if safer.repack is False else None,
+def _description(safer: ConfigOverride) -> str:
+    changes = [
+        "without repacked weights (and AMX)" if safer.repack is False else None,
         "without mmap" if safer.mmap is False else None,
         f"on {safer.threads} thread{'' if safer.threads == 1 else 's'}" if safer.threads else None,
         "on the CPU alone" if safer.gpu_layers == 0 else None,
     ]
-    return ", ".join(one for one in said if one) or "otherwise"
+    return ", ".join(change for change in changes if change) or "with safer settings"

@@ -1,4 +1,4 @@
-"""What a check says."""
+"""Findings: what a check reports."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import msgspec
 from edgeinfer.errors import EdgeinferError
 
 Level = Literal["ok", "note", "warning", "error"]
-"""note: good to know; warning: works, but badly, or not for long; error: does not work, or lets others in."""
+"""note: good to know; warning: works, but badly or not for long; error: does not work, or is insecure."""
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """Attributes:
-    check: the name of the check.
-    text: one plain sentence.
-    fix: a command or a sentence. There is always one where something is to be said.
+    """One observation of a check.
+
+    Attributes:
+        check: the name of the check.
+        text: one plain sentence.
+        fix: a command or a sentence; required unless the level is "ok".
     """
 
     check: str
@@ -29,6 +31,6 @@ class Finding(msgspec.Struct, frozen=True):
             raise ValueError(f"{self.text!r} has no fix")
 
 
-def from_error(check: str, error: EdgeinferError, otherwise: str) -> Finding:
-    """What an error says; `otherwise` is the fix where it has no hint."""
-    return Finding(check, "error", error.message, error.hint or otherwise)
+def from_error(check: str, error: EdgeinferError, default_fix: str) -> Finding:
+    """Turn an error into a finding; `default_fix` applies if the error has no hint."""
+    return Finding(check, "error", error.message, error.hint or default_fix)

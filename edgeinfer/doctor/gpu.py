@@ -1,4 +1,4 @@
-"""Graphics processors that could compute, and what keeps them from it."""
+"""GPUs that could compute, and what prevents them from it."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ DRIVERS = {
 }
 
 
-def gpu(profile: HardwareProfile, settings: Settings, rebuild: str) -> list[Finding]:
-    """`rebuild`: the command that builds llama.cpp anew. Nothing where there is no GPU, and none was asked for."""
+def check_gpu(profile: HardwareProfile, settings: Settings, rebuild: str) -> list[Finding]:
+    """Check that every GPU is used that should be; `rebuild` is the command that rebuilds llama.cpp."""
     used = placement(profile).gpu
-    found = [finding for gpu in profile.gpus if gpu is not used for finding in _idle(gpu, profile, rebuild)]
+    findings = [
+        finding for gpu in profile.gpus if gpu is not used for finding in _idle(gpu, profile, rebuild)
+    ]
     if settings.gpu_layers and not profile.gpus:
-        text = f"gpu_layers is {settings.gpu_layers}, and there is no GPU"
-        found.append(Finding(CHECK, "error", text, "take gpu_layers out of the settings"))
-    if found or not profile.gpus:
-        return found
+        text = f"gpu_layers is {settings.gpu_layers}, but there is no GPU"
+        findings.append(Finding(CHECK, "error", text, "remove gpu_layers from the settings"))
+    if findings or not profile.gpus:
+        return findings
     if used and settings.gpu_layers == 0:
-        return [Finding(CHECK, "ok", f"{used.name}: idle, as gpu_layers is 0")]
+        return [Finding(CHECK, "ok", f"{used.name}: not used, as gpu_layers is 0")]
     if used:
-        return [Finding(CHECK, "ok", f"{used.name}, by {used.api}")]
+        return [Finding(CHECK, "ok", f"{used.name}, through {used.api}")]
     return [Finding(CHECK, "ok", f"{profile.gpus[0].name}: the CPU is faster")]
 
 
 def _idle(gpu: Gpu, profile: HardwareProfile, rebuild: str) -> list[Finding]:
-    """What could be done about one that does not compute; nothing where it would not help."""
+    """The problem of a GPU that is not used; none if using it would not help."""
     if gpu.shared and gpu.vendor not in ("nvidia", "apple"):
         return []  # it would be no faster than the CPU
     if gpu.lacks_driver:
         return [_without_driver(gpu, profile.system.container)]
     build = profile.llama
     if build and gpu.api and gpu.api not in build.apis:
-        text = f"the {gpu.name} is idle: llama.cpp was built without {gpu.api}"
+        text = f"the {gpu.name} is not used: llama.cpp was built without {gpu.api}"
         return [Finding(CHECK, "warning", text, f"{TOOLKITS[gpu.api]}, then {rebuild}")]
     if gpu.vendor == "nvidia" and gpu.api and gpu.memory is None:
-        text = (
-            f"the {gpu.name} has a driver, and nvidia-smi does not reach it, as after a suspend or an update"
-        )
-        fix = "sudo modprobe -r nvidia_uvm; sudo modprobe nvidia_uvm; or start the machine again"
+        text = f"the {gpu.name} has a driver, but nvidia-smi cannot reach it, as after a suspend or an update"
+        fix = "sudo modprobe -r nvidia_uvm; sudo modprobe nvidia_uvm; or reboot"
         return [Finding(CHECK, "error", text, fix)]
     reason = why_not(gpu, profile)
     if reason is None or gpu.api is None:
@@ -65,6 +65,6 @@ def _without_driver(gpu: Gpu, container: str | None) -> Finding:
         how = "--gpus all" if gpu.vendor == "nvidia" else "--device /dev/dri --device /dev/kfd"
         text = f"the {gpu.name} was not passed into this container"
         return Finding(CHECK, "note", text, f"pass it into the container: docker run {how}")
-    reason = f"its driver {gpu.driver} is of no use to llama.cpp" if gpu.driver else "it has no driver"
-    fix = DRIVERS.get(gpu.vendor, "install its maker's driver, or Mesa's")
-    return Finding(CHECK, "warning", f"the {gpu.name} is idle: {reason}", fix)
+    reason = f"llama.cpp cannot use its driver {gpu.driver}" if gpu.driver else "it has no driver"
+    fix = DRIVERS.get(gpu.vendor, "install the vendor's driver, or Mesa")
+    return Finding(CHECK, "warning", f"the {gpu.name} is not used: {reason}", fix)

@@ -1,4 +1,4 @@
-"""Python, and the packages that this one wants."""
+"""Python and the packages that edgeinfer requires."""
 
 from __future__ import annotations
 
@@ -12,70 +12,78 @@ import msgspec
 
 import edgeinfer
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.doctor.llama import PACKAGE, rebuild
+from edgeinfer.doctor.llama import PACKAGE, rebuild_command
 
 CHECK = "installation"
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """What the package's own metadata says; `requires` as PEP 508 has it."""
+class PackageMetadata(msgspec.Struct, frozen=True):
+    """The requirements of the installed package; `requires` is in the form of PEP 508."""
 
     version: str
     python: str
     requires: Sequence[str]
 
 
-def wanted() -> Wanted | None:
-    """None where it is not installed, but lies there: a checkout that was never set up."""
+def package_metadata() -> PackageMetadata | None:
+    """The metadata of edgeinfer, None in a checkout that was never installed."""
     try:
-        found = importlib.metadata.metadata("edgeinfer")
+        metadata = importlib.metadata.metadata("edgeinfer")
     except importlib.metadata.PackageNotFoundError:
         return None
-    return Wanted(found["Version"], found["Requires-Python"] or "", found.get_all("Requires-Dist") or [])
+    return PackageMetadata(
+        metadata["Version"], metadata["Requires-Python"] or "", metadata.get_all("Requires-Dist") or []
+    )
 
 
-def version_of(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def installation(
-    wanted: Wanted | None,
+def check_installation(
+    metadata: PackageMetadata | None,
     version_of: Callable[[str], str | None],
     python: str = platform.python_version(),
-    files: str = edgeinfer.__version__,
+    code_version: str = edgeinfer.__version__,
 ) -> list[Finding]:
-    """`files`: the version of the code that runs."""
+    """Check Python and all required packages; `code_version` is that of the running code."""
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
     pip = f"{shlex.quote(sys.executable)} -m pip install"
-    if wanted is None:
-        text = "edgeinfer runs without being installed, so it is not known which packages it wants"
+    if metadata is None:
+        text = "edgeinfer runs without being installed, so its requirements are unknown"
         return [Finding(CHECK, "note", text, "scripts/setup, or pip install edgeinfer")]
-    found = []
-    if not SpecifierSet(wanted.python).contains(python, prereleases=True):
-        text = f"Python {python} is not {wanted.python}"
-        found.append(Finding(CHECK, "error", text, "install edgeinfer in an environment of a newer Python"))
-    if wanted.version != files:
-        text = f"the code is of version {files}, and was installed as {wanted.version}"
-        found.append(Finding(CHECK, "warning", text, f"install it again: {pip} --force-reinstall edgeinfer"))
+    findings = []
+    if not SpecifierSet(metadata.python).contains(python, prereleases=True):
+        text = f"Python {python} does not satisfy {metadata.python}"
+        findings.append(
+            Finding(CHECK, "error", text, "install edgeinfer in an environment with a newer Python")
+        )
+    if metadata.version != code_version:
+        text = f"the code is version {code_version}, but {metadata.version} is installed"
+        findings.append(Finding(CHECK, "warning", text, f"reinstall it: {pip} --force-reinstall edgeinfer"))
     count = 0
-    for requirement in map(Requirement, wanted.requires):
+    for requirement in map(Requirement, metadata.requires):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         count += 1
-        have = version_of(requirement.name)
-        if have is not None and requirement.specifier.contains(have, prereleases=True):
+        version = version_of(requirement.name)
+        if version is not None and requirement.specifier.contains(version, prereleases=True):
             continue
-        want = f"{requirement.name}{requirement.specifier}"
+        required = f"{requirement.name}{requirement.specifier}"
         text = (
-            f"{requirement.name} is missing" if have is None else f"{requirement.name} {have} is not {want}"
+            f"{requirement.name} is missing"
+            if version is None
+            else f"{requirement.name} {version} does not satisfy {required}"
         )
-        fix = rebuild() if requirement.name == PACKAGE else f"{pip} {shlex.quote(want)}"
-        found.append(Finding(CHECK, "error", text, fix))
-    return found or [
-        Finding(CHECK, "ok", f"edgeinfer {files}, Python {python}, {count} package{'s' * (count != 1)}")
+        fix = rebuild_command() if requirement.name == PACKAGE else f"{pip} {shlex.quote(required)}"
+        findings.append(Finding(CHECK, "error", text, fix))
+    return findings or [
+        Finding(
+            CHECK, "ok", f"edgeinfer {code_version}, Python {python}, {count} package{'s' * (count != 1)}"
+        )
     ]

@@ -1,4 +1,4 @@
-"""Who can read and change what: models, settings, keys."""
+"""Permissions of models, settings and keys."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from edgeinfer.service.units import USER
 
 CHECK = "permissions"
 
-STRANGERS = stat.S_IRWXG | stat.S_IRWXO
+OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def permissions(
+def check_permissions(
     trusted: Iterable[Path], secret: Iterable[Path], service: ServiceSpec | None
 ) -> list[Finding]:
-    """`trusted`: what decides what runs and what is answered. `secret`: files of keys. `service`: the system's."""
-    found = [*_writable(trusted), *_legible(secret)]
+    """Check who can change `trusted` files and read `secret` ones, and what the system's service can read."""
+    findings = [*_writable(trusted), *_readable(secret)]
     if service:
-        found += _for_service(service)
-    return found or [Finding(CHECK, "ok", "models and settings are safe from others, keys are secret")]
+        findings += _for_service(service)
+    return findings or [
+        Finding(CHECK, "ok", "other users can neither change models and settings nor read keys")
+    ]
 
 
 def _writable(paths: Iterable[Path]) -> Iterator[Finding]:
     for path in paths:
         status = _stat(path)
         if status and status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
-            text = f"everybody can change {path}"
+            text = f"any user can change {path}"
             yield Finding(CHECK, "error", text, _chmod("o-w", path, status))
 
 
-def _legible(paths: Iterable[Path]) -> Iterator[Finding]:
+def _readable(paths: Iterable[Path]) -> Iterator[Finding]:
     for path in paths:
         status = _stat(path)
-        if status and status.st_mode & STRANGERS:
+        if status and status.st_mode & OTHERS:
             text = f"other users can read the keys in {path}"
             yield Finding(CHECK, "warning", text, _chmod("600", path, status))
 
 
 def _for_service(service: ServiceSpec) -> Iterator[Finding]:
-    """Whether its user can read what it needs."""
+    """The files that the service's user cannot read."""
     for obstacle in unreadable(service):
         text, _, fix = obstacle.partition(": ")
         yield Finding(CHECK, "error", text, fix)
@@ -54,7 +56,7 @@ def _for_service(service: ServiceSpec) -> Iterator[Finding]:
         status, user = _stat(path), _uid(USER)
         if status and user is not None and status.st_uid != user:
             fix = f"sudo chown {USER}: {shlex.quote(str(path))}"
-            yield Finding(CHECK, "error", f"the user {USER} does not own {path}, so it can't read it", fix)
+            yield Finding(CHECK, "error", f"the user {USER} does not own {path}, so it cannot read it", fix)
 
 
 def _chmod(mode: str, path: Path, status: os.stat_result) -> str:
@@ -65,7 +67,7 @@ def _chmod(mode: str, path: Path, status: os.stat_result) -> str:
 def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
-    except OSError:  # it is not there, or not for us to see
+    except OSError:  # missing, or not visible to this user
         return None
 
 

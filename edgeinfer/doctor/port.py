@@ -1,4 +1,4 @@
-"""The address that the daemon is to listen on."""
+"""The address that the daemon listens on."""
 
 from __future__ import annotations
 
@@ -9,105 +9,107 @@ import socket
 import stat
 from pathlib import Path
 
-from edgeinfer.doctor.daemon import Answer
+from edgeinfer.doctor.daemon import DaemonProbe
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.settings import Settings
 
 CHECK = "port"
 
 
-def port(settings: Settings, answer: Answer) -> list[Finding]:
-    """`answer`: who answers there."""
-    where = settings.uds or f"{settings.host}:{settings.port}"
-    if answer.who == "edgeinfer":
-        return [Finding(CHECK, "ok", f"edgeinfer listens on {where}")]
-    if answer.who == "manager":
-        return [Finding(CHECK, "ok", f"the service manager listens on {where}")]
-    if answer.who == "unknown":
-        return []  # the daemon's check has said why
-    if answer.who == "stranger":
-        return [_taken(settings, where)]
+def check_port(settings: Settings, probe: DaemonProbe) -> list[Finding]:
+    """Check that the address is the daemon's, or free."""
+    address = settings.uds or f"{settings.host}:{settings.port}"
+    if probe.listener == "edgeinfer":
+        return [Finding(CHECK, "ok", f"edgeinfer is listening on {address}")]
+    if probe.listener == "manager":
+        return [Finding(CHECK, "ok", f"the service manager is listening on {address}")]
+    if probe.listener == "unknown":
+        return []  # the check of the daemon says why
+    if probe.listener == "other":
+        return [_taken(settings, address)]
     if settings.uds:
         return _socket_file(Path(settings.uds))
     if settings.port == 0:
-        text = "port is 0, so it is another one at each start"
-        return [Finding(CHECK, "note", text, "set port, so that clients know where to ask")]
-    return _bindable(settings, where)
+        text = "port is 0, so the daemon uses another port at each start"
+        return [Finding(CHECK, "note", text, "set port, so that clients know the address")]
+    return _check_free(settings, address)
 
 
-def _taken(settings: Settings, where: str) -> Finding:
+def _taken(settings: Settings, address: str) -> Finding:
     holder = None if settings.uds else listener(settings.port)
-    text = f"{where} is taken by {holder or 'another program'}"
-    who = "" if holder or settings.uds else f" (who: sudo ss -ltnp sport = :{settings.port})"
-    return Finding(
-        CHECK, "error", text, f"stop that{who}, or set {'uds' if settings.uds else 'port'} to another"
-    )
+    text = f"{address} is used by {holder or 'another program'}"
+    command = "" if holder or settings.uds else f" (to find it: sudo ss -ltnp sport = :{settings.port})"
+    return Finding(CHECK, "error", text, f"stop it{command}, or change {'uds' if settings.uds else 'port'}")
 
 
 def listener(port: int) -> str | None:
-    """Name and pid of who listens on a TCP port; None where that is not ours to know."""
+    """Name and pid of the process that listens on a TCP port; None if this user cannot see it."""
     import psutil
 
     with contextlib.suppress(psutil.Error, OSError):
-        for found in psutil.net_connections("tcp"):
-            if found.status == psutil.CONN_LISTEN and found.pid and found.laddr and found.laddr[1] == port:
-                return f"{psutil.Process(found.pid).name()} (pid {found.pid})"
+        for connection in psutil.net_connections("tcp"):
+            if connection.status != psutil.CONN_LISTEN or not connection.pid:
+                continue
+            if connection.laddr and connection.laddr[1] == port:
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return None
 
 
-def _bindable(settings: Settings, where: str) -> list[Finding]:
-    """Whether it can be listened on, by having it for an instant."""
+def _check_free(settings: Settings, address: str) -> list[Finding]:
+    """Check that the address can be bound, by binding it for an instant."""
     try:
-        found = socket.getaddrinfo(
+        addresses = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as e:
         return [Finding(CHECK, "error", f"host {settings.host!r}: {e.strerror}", "set host to 127.0.0.1")]
     bound = 0
-    for family, _, _, _, address in found:
+    for family, _, _, _, sockaddr in addresses:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             try:
-                probe.bind(address)
+                probe.bind(sockaddr)
             except OSError as e:
-                # localhost is ::1 as well, which a machine without IPv6 does not have.
+                # localhost is also ::1, which a machine without IPv6 does not have.
                 if e.errno == errno.EADDRNOTAVAIL and family == socket.AF_INET6:
                     continue
-                return [_refused(settings, where, e)]
+                return [_refused(settings, address, e)]
         bound += 1
     if bound:
-        return [Finding(CHECK, "ok", f"{where} is free")]
-    return [_refused(settings, where, OSError(errno.EADDRNOTAVAIL, "no such address here"))]
+        return [Finding(CHECK, "ok", f"{address} is free")]
+    return [_refused(settings, address, OSError(errno.EADDRNOTAVAIL, "no such address here"))]
 
 
-def _refused(settings: Settings, where: str, error: OSError) -> Finding:
+def _refused(settings: Settings, address: str, error: OSError) -> Finding:
     if error.errno == errno.EADDRINUSE:
-        return _taken(settings, where)
+        return _taken(settings, address)
     if error.errno == errno.EADDRNOTAVAIL:
-        text = f"{settings.host} is no address of this machine"
-        return Finding(CHECK, "error", text, "set host to one of: ip -brief address")
+        text = f"{settings.host} is not an address of this machine"
+        return Finding(CHECK, "error", text, "set host to an address that this lists: ip -brief address")
     if error.errno == errno.EACCES:
-        text = f"{where} can be listened on by root alone"
+        text = f"only root can listen on {address}"
         return Finding(CHECK, "error", text, "set port to 1024 or above")
-    return Finding(
-        CHECK, "error", f"{where} cannot be listened on: {error.strerror}", "set host and port to others"
-    )
+    return Finding(CHECK, "error", f"cannot listen on {address}: {error.strerror}", "change host and port")
 
 
 def _socket_file(path: Path) -> list[Finding]:
-    """Of a unix socket that nobody answers at."""
+    """Check the path of a unix socket on which no program listens."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            return [Finding(CHECK, "error", f"{path} is no socket", "set uds to another path")]
+            return [Finding(CHECK, "error", f"{path} is not a socket", "set uds to another path")]
     folder = path.parent
     if not folder.is_dir():
-        return [Finding(CHECK, "error", f"there is no folder {folder} for the socket", f"mkdir -p {folder}")]
+        return [
+            Finding(
+                CHECK, "error", f"the folder {folder} for the socket does not exist", f"mkdir -p {folder}"
+            )
+        ]
     if not os.access(folder, os.W_OK | os.X_OK):
         return [
             Finding(
-                CHECK, "error", f"no socket can be made in {folder} by this user", "set uds to another path"
+                CHECK, "error", f"this user cannot create a socket in {folder}", "set uds to another path"
             )
         ]
     return [Finding(CHECK, "ok", f"{path} is free")]

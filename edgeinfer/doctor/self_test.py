@@ -1,4 +1,4 @@
-"""The bundled model in a real worker: does it answer?"""
+"""The self-test: does the bundled model answer in a real worker?"""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from edgeinfer.errors import EdgeinferError
 
 CHECK = "self-test"
 
-LIMIT = 120.0
-"""Seconds: a small, busy board loads Python, llama.cpp and the model in twenty."""
+ANSWER_TIMEOUT = 120.0
+"""Seconds; a small, busy board loads Python, llama.cpp and the model in twenty."""
 
-PROMPT, ANSWER = 16, 16
+PROMPT_TOKENS, ANSWER_TOKENS = 16, 16
 
 
-def self_test(config: LlamaConfig, fix: str, limit: float = LIMIT) -> list[Finding]:
-    """`config`: of the bundled model. `fix`: how to build llama.cpp anew."""
+def check_answer(config: LlamaConfig, fix: str, timeout: float = ANSWER_TIMEOUT) -> list[Finding]:
+    """Check that the bundled model answers; `fix` is the command that rebuilds llama.cpp."""
     try:
-        rate = asyncio.run(asyncio.wait_for(_rate(config), limit))
+        rate = asyncio.run(asyncio.wait_for(_rate(config), timeout))
     except EdgeinferError as e:
         return [from_error(CHECK, e, fix)]
     except asyncio.TimeoutError:
-        text = f"the bundled model did not answer within {limit:g} s"
-        return [Finding(CHECK, "error", text, "look whether something else takes the CPU: top")]
+        text = f"the bundled model did not answer within {timeout:g} s"
+        return [Finding(CHECK, "error", text, "see what else uses the CPU: top")]
     return [Finding(CHECK, "ok", f"the bundled model answers, {rate:.0f} tok/s")]
 
 
@@ -34,7 +34,7 @@ async def _rate(config: LlamaConfig) -> float:
     worker = WorkerHandle(config)
     try:
         await worker.start()
-        found = await Bench(worker, await worker.loaded(LIMIT)).measure(PROMPT, ANSWER)
+        speed = await Bench(worker, await worker.loaded(ANSWER_TIMEOUT)).measure(PROMPT_TOKENS, ANSWER_TOKENS)
     finally:
         await worker.stop()
-    return found.answer_rate
+    return speed.answer_rate

@@ -1,4 +1,4 @@
-"""The service: its state, and whether its files are what would be installed now."""
+"""The service: its state, and its files compared with those that would be installed now."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from edgeinfer.service.spec import ServiceSpec, needs, this_program, usual_confi
 
 CHECK = "service"
 
-AGAIN = "edgeinfer service install"
+REINSTALL = "edgeinfer service install"
 
-CHANGING = re.compile(r"^Memory(High|Max)=.*\n", re.M)
-"""Lines that depend on what was available at the time."""
+VARYING = re.compile(r"^Memory(High|Max)=.*\n", re.M)
+"""Lines that depend on the memory available at installation."""
 
 
-def as_now(
+def current_spec(
     manager: ServiceManager,
     status: ServiceStatus,
     environ: Mapping[str, str],
@@ -34,7 +34,7 @@ def as_now(
     """The service that would be installed now.
 
     Raises:
-        EdgeinferError: there is no program to be run, or the settings are wrong.
+        EdgeinferError: there is no program to run, or the settings are wrong.
     """
     shell = settings.variables(environ)  # which a service does not see
     own = {name: value for name, value in environ.items() if name not in shell}
@@ -49,87 +49,101 @@ def as_now(
     )
 
 
-def state(status: ServiceStatus, files: list[Path]) -> list[Finding]:
-    """What the service manager says. `files`: of the service, that are there."""
+def check_state(status: ServiceStatus, files: list[Path]) -> list[Finding]:
+    """Check what the service manager reports; `files` are those of the service that exist."""
     sudo = "sudo " if status.scope == "system" and os.geteuid() else ""
     if not status.installed and files:
-        text = f"the service manager does not know of it, although there is {files[0]}"
-        return [Finding(CHECK, "error", text, f"{sudo}{AGAIN}")]
+        text = f"the service manager does not know the service, although {files[0]} exists"
+        return [Finding(CHECK, "error", text, f"{sudo}{REINSTALL}")]
     if not status.installed:
         text = "edgeinfer is not installed as a service"
-        return [Finding(CHECK, "note", text, "edgeinfer service install; with sudo for the whole machine")]
-    found = list(_state(status, sudo))
+        return [Finding(CHECK, "note", text, "edgeinfer service install, with sudo for the whole machine")]
+    findings = list(_check_run_state(status, sudo))
     if status.restarts:
         times = "once" if status.restarts == 1 else f"{status.restarts} times"
-        found.append(
-            Finding(CHECK, "warning", f"it was restarted {times} by itself", "edgeinfer logs tells why")
+        findings.append(
+            Finding(
+                CHECK,
+                "warning",
+                f"the service was restarted {times} after a failure",
+                "for the reason: edgeinfer logs",
+            )
         )
     if status.enabled is False and status.state != "stopped":
-        found.append(
-            Finding(CHECK, "note", "it does not come back after a reboot", f"{sudo}edgeinfer service enable")
+        findings.append(
+            Finding(
+                CHECK,
+                "note",
+                "the service does not start again after a reboot",
+                f"{sudo}edgeinfer service enable",
+            )
         )
-    return found
+    return findings
 
 
-def _state(status: ServiceStatus, sudo: str) -> Iterator[Finding]:
+def _check_run_state(status: ServiceStatus, sudo: str) -> Iterator[Finding]:
     detail = f": {status.detail}" if status.detail else ""
     if status.state == "failed":
-        fix = f"edgeinfer logs tells why; then {sudo}edgeinfer service start"
-        yield Finding(CHECK, "error", f"it has failed{detail}", fix)
+        fix = f"for the reason: edgeinfer logs; then {sudo}edgeinfer service start"
+        yield Finding(CHECK, "error", f"the service has failed{detail}", fix)
     elif status.state == "stopped":
         level: Level = "warning" if status.enabled else "note"
-        yield Finding(CHECK, level, "it is stopped", f"{sudo}edgeinfer service start")
+        yield Finding(CHECK, level, "the service is stopped", f"{sudo}edgeinfer service start")
     elif status.state in ("starting", "stopping"):
-        yield Finding(CHECK, "note", f"it is {status.state}{detail}", "wait for it, or look: edgeinfer logs")
+        yield Finding(CHECK, "note", f"the service is {status.state}{detail}", "wait, or see edgeinfer logs")
 
 
-def program(files: Iterable[Path]) -> Path | None:
-    """The `edgeinfer` that the service's files say to run; None where they do not, or can't be read."""
-    found: list[str] = []
+def installed_program(files: Iterable[Path]) -> Path | None:
+    """The `edgeinfer` that the service's files run; None if they name none or cannot be read."""
+    programs: list[str] = []
     for file in files:
         try:
             text = file.read_text()
         except (OSError, UnicodeDecodeError):
             continue
-        found += re.findall(r'^ExecStart="?(/[^"\n]*?)"? serve$', text, re.M)
-        found += re.findall(r'"command": \[\s*"(/[^"]*)"', text)
-    return Path(found[-1].replace("%%", "%")) if found else None
+        programs += re.findall(r'^ExecStart="?(/[^"\n]*?)"? serve$', text, re.M)
+        programs += re.findall(r'"command": \[\s*"(/[^"]*)"', text)
+    return Path(programs[-1].replace("%%", "%")) if programs else None
 
 
-def installed(manager: ServiceManager, service: ServiceSpec | None) -> list[Finding]:
-    """Whether the files are there and up to date. `service`: as it would be installed now; None: nobody knows."""
-    runs = program(manager.paths())
-    if runs is not None and not os.access(runs, os.X_OK):
-        return [Finding(CHECK, "error", f"it is to run {runs}, which is not there", AGAIN)]
+def check_files(manager: ServiceManager, service: ServiceSpec | None) -> list[Finding]:
+    """Compare the files with those of `service`, which would be installed now; None if it is unknown."""
+    program = installed_program(manager.paths())
+    if program is not None and not os.access(program, os.X_OK):
+        return [Finding(CHECK, "error", f"the service runs {program}, which does not exist", REINSTALL)]
     if service is None:
         return []
-    if runs is not None and runs != service.program.executable:
-        text = f"it runs another edgeinfer than this one: {runs}"
-        return [Finding(CHECK, "note", text, f"ask that one: {runs} doctor; or run this one: {AGAIN}")]
+    if program is not None and program != service.program.executable:
+        text = f"the service runs another edgeinfer than this one: {program}"
+        return [
+            Finding(
+                CHECK, "note", text, f"check that one: {program} doctor; or install this one: {REINSTALL}"
+            )
+        ]
     proposal = propose(manager, service)
-    changed = [str(file.path) for file in proposal.files if not _is_there(file)]
+    changed = [str(file.path) for file in proposal.files if not _is_current(file)]
     if names := [*changed, *proposal.removed]:
-        text = f"other files would be installed now than those that are there: {', '.join(names)}"
-        return [Finding(CHECK, "warning", text, f"{AGAIN}{' --on-demand' * service.on_demand}")]
+        text = f"files differ from those that would be installed now: {', '.join(names)}"
+        return [Finding(CHECK, "warning", text, f"{REINSTALL}{' --on-demand' * service.on_demand}")]
     return []
 
 
-def _is_there(file: ServiceFile) -> bool:
+def _is_current(file: ServiceFile) -> bool:
     try:
-        return CHANGING.sub("", file.path.read_text()) == CHANGING.sub("", file.text)
+        return VARYING.sub("", file.path.read_text()) == VARYING.sub("", file.text)
     except (OSError, UnicodeDecodeError):
         return False
 
 
-def remarks(manager: ServiceManager, service: ServiceSpec | None) -> list[Finding]:
-    """What its manager wants to be known. (Of the system's it is what its user can't read, which is told elsewhere.)"""
+def check_notes(manager: ServiceManager, service: ServiceSpec | None) -> list[Finding]:
+    """Report the manager's notes, except systemd's for the system: the check of permissions has those."""
     if service is None or (manager.name == "systemd" and manager.scope == "system"):
         return []
     split = (note.partition("; ") for note in manager.notes(service))
-    return [Finding(CHECK, "note", text, fix or AGAIN) for text, _, fix in split]
+    return [Finding(CHECK, "note", text, fix or REINSTALL) for text, _, fix in split]
 
 
-def words(status: ServiceStatus) -> str:
-    """Of one that is as it should be."""
-    how = f"{status.manager}, {status.scope}" if status.manager != "none" else "by its own minder"
-    return f"{status.state} ({how})" + (f", pid {status.pid}" if status.pid else "")
+def summary(status: ServiceStatus) -> str:
+    """The state of a service without problems."""
+    manager = f"{status.manager}, {status.scope}" if status.manager != "none" else "built-in process monitor"
+    return f"{status.state} ({manager})" + (f", pid {status.pid}" if status.pid else "")

@@ -15,7 +15,7 @@ def test_a_prompt_is_answered_once_on_stdout(tmp_path: Path) -> None:
     with daemon("Hello", " there") as server:
         done = run(tmp_path, "chat", "Hi", EDGEINFER_PORT=server.port)
     assert (done.returncode, done.stdout, done.stderr) == (0, "Hello there\n", "")
-    assert server.asked[0]["messages"] == [{"role": "user", "content": "Hi"}]
+    assert server.requests[0]["messages"] == [{"role": "user", "content": "Hi"}]
 
 
 def test_a_pipe_is_added_to_the_prompt(tmp_path: Path) -> None:
@@ -24,15 +24,15 @@ def test_a_pipe_is_added_to_the_prompt(tmp_path: Path) -> None:
         done = run(tmp_path, "chat", "Review this", stdin="+ a line", EDGEINFER_PORT=server.port)
         assert done.stdout == "fine\n"
         run(tmp_path, "chat", stdin=b"only \xff piped", EDGEINFER_PORT=server.port)
-    assert server.asked[0]["messages"][0]["content"] == "Review this\n\n+ a line"
-    assert server.asked[1]["messages"][0]["content"] == "only � piped"
+    assert server.requests[0]["messages"][0]["content"] == "Review this\n\n+ a line"
+    assert server.requests[1]["messages"][0]["content"] == "only � piped"
 
 
 def test_nothing_to_ask_is_wrong_usage(tmp_path: Path) -> None:
     """No prompt, an empty pipe: no conversation with nobody."""
     done = run(tmp_path, "chat")
     assert done.returncode == 2
-    assert "nothing to ask" in done.stderr
+    assert "there is no prompt, and standard input is empty" in done.stderr
 
 
 def test_options_reach_the_request_and_only_those_given(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_options_reach_the_request_and_only_those_given(tmp_path: Path) -> None:
     with daemon("x") as server:
         run(tmp_path, "chat", *options, "Hi", EDGEINFER_PORT=server.port)
         run(tmp_path, "chat", "Hi", EDGEINFER_PORT=server.port)
-    assert server.asked[0] == {
+    assert server.requests[0] == {
         "model": "m",
         "temperature": 0.0,
         "max_tokens": 5,
@@ -61,7 +61,7 @@ def test_options_reach_the_request_and_only_those_given(tmp_path: Path) -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    assert set(server.asked[1]) == {"messages", "stream", "stream_options"}
+    assert set(server.requests[1]) == {"messages", "stream", "stream_options"}
 
 
 def test_tools_are_offered_and_their_calls_printed_a_line_each(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_tools_are_offered_and_their_calls_printed_a_line_each(tmp_path: Path) -
             tmp_path, "chat", "--tools", str(tmp_path / "tools.json"), "On", EDGEINFER_PORT=server.port
         )
     assert done.stdout == 'Sure.\nlight {"on": true}\nlight {}\n'
-    assert server.asked[0]["tools"] == tools
+    assert server.requests[0]["tools"] == tools
 
 
 def test_a_schema_becomes_the_answer_s_format(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_schema_becomes_the_answer_s_format(tmp_path: Path) -> None:
         file.write_text("{")
         broken = run(tmp_path, "chat", "--schema", str(file), "x", EDGEINFER_PORT=server.port)
     form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}}}
-    assert server.asked[0]["response_format"] == form
+    assert server.requests[0]["response_format"] == form
     assert broken.returncode == 2
     assert "--schema" in broken.stderr
 
@@ -101,7 +101,7 @@ def test_json_prints_the_whole_answer_object(tmp_path: Path) -> None:
     with daemon("Hello") as server:
         done = run(tmp_path, "chat", "--json", "Hi", EDGEINFER_PORT=server.port)
     assert done.stdout == '{"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}\n'
-    assert "stream" not in server.asked[0]
+    assert "stream" not in server.requests[0]
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
@@ -156,7 +156,7 @@ def test_a_missing_key_is_answered_with_how_to_give_it(tmp_path: Path) -> None:
     with daemon() as server:
         server.error = (401, {"error": error})
         done = run(tmp_path, "chat", "Hi", EDGEINFER_PORT=server.port)
-    assert "hint: give a key with --api-key or in EDGEINFER_API_KEY\n" in done.stderr
+    assert "hint: pass a key with --api-key or in EDGEINFER_API_KEY\n" in done.stderr
 
 
 def test_an_error_inside_of_the_stream_is_an_error(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_an_answer_that_was_cut_says_so(tmp_path: Path) -> None:
         server.finish_reason = "length"
         done = run(tmp_path, "chat", "Hi", EDGEINFER_PORT=server.port)
     assert done.returncode == 0
-    assert "(cut: " in done.stderr
+    assert "(cut off: " in done.stderr
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
@@ -268,9 +268,9 @@ def test_a_conversation_remembers_clears_and_leaves(tmp_path: Path) -> None:
         t.send("two\n")
         t.expect("Hello\n12 tokens, 43.2 tok/s\n> ")
         t.send("/clear\n")
-        t.expect(r"\(forgotten\)\n> ")
+        t.expect(r"\(conversation cleared\)\n> ")
         t.send("/system Be kind.\n")
-        t.expect(r"\(set\)\n> ")
+        t.expect(r"\(system prompt set\)\n> ")
         t.send("three\n")
         t.expect("Hello\n12 tokens, 43.2 tok/s\n> ")
         t.send("/help\n")
@@ -279,7 +279,7 @@ def test_a_conversation_remembers_clears_and_leaves(tmp_path: Path) -> None:
         t.expect("no such command: /nonsense")
         t.send("/exit\n")
         assert t.wait() == 0
-    said = [[m["content"] for m in asked["messages"]] for asked in server.asked]
+    said = [[m["content"] for m in request["messages"]] for request in server.requests]
     assert said == [["one"], ["one", "Hello", "two"], ["Be kind.", "three"]]
 
 
@@ -298,14 +298,14 @@ def test_ctrl_c_stops_the_answer_and_a_second_one_leaves(tmp_path: Path) -> None
         t.send("talk\n")
         t.expect("So[.]{3}")
         t.interrupt()
-        t.expect(r"leaves\)\n> ")
+        t.expect(r"to leave\)\n> ")
         assert server.client_gone.wait(10)
         server.endless = False
         t.send("go on\n")
         t.expect("So\n12 tokens.*\n> ")
-        assert server.asked[1]["messages"][1]["content"].startswith("So...")
+        assert server.requests[1]["messages"][1]["content"].startswith("So...")
         t.interrupt()
-        t.expect(r"leaves\)\n> ")
+        t.expect(r"to leave\)\n> ")
         t.interrupt()
         assert t.wait() == 130
 
@@ -321,4 +321,4 @@ def test_an_error_does_not_end_the_conversation(tmp_path: Path) -> None:
         server.error = None
         t.send("two\n")
         t.expect("Hello\n")
-    assert [m["content"] for m in server.asked[1]["messages"]] == ["two"]
+    assert [m["content"] for m in server.requests[1]["messages"]] == ["two"]

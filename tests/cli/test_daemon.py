@@ -117,7 +117,7 @@ def test_serve_with_keys_wants_one(tmp_path: Path) -> None:
         refused = run(tmp_path, "chat", "--url", address, "Hello")
         assert (refused.returncode, refused.stderr) == (
             1,
-            "error: no API key given\nhint: give a key with --api-key or in EDGEINFER_API_KEY\n",
+            "error: no API key given\nhint: pass a key with --api-key or in EDGEINFER_API_KEY\n",
         )
         port = address.rpartition(":")[2]
         assert run(tmp_path, "chat", "--url", address, "Hello", EDGEINFER_API_KEY="secret").returncode == 0
@@ -166,7 +166,7 @@ def test_ctrl_c_does_not_reach_the_private_daemon(tmp_path: Path) -> None:
     with terminal(tmp_path, "chat", "--model", "fake", TMPDIR=str(tmp_path)) as t:
         t.expect("> ")
         t.interrupt()
-        t.expect(r"leaves\)\n> ")
+        t.expect(r"to leave\)\n> ")
         t.send("Hello\n")
         t.expect(r"\d+ tokens?")
         t.send("/exit\n")

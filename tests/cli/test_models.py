@@ -156,7 +156,7 @@ def test_what_is_not_there_cannot_be_removed(tmp_path: Path, store: Store) -> No
     ):
         done = run(tmp_path, "models", "rm", name, "--yes")
         assert done.returncode == 1
-        assert "is not in the store" in done.stderr
+        assert "is not installed" in done.stderr
         assert hint in done.stderr
     assert len(store.installed()) == 1
 
@@ -202,9 +202,9 @@ def test_all_models_of_a_program_are_imported_but_the_broken_ones(tmp_path: Path
 def test_importing_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     """A name, a path, a program without models, and a name for two."""
     for arguments, message in (
-        (["xyzzy"], "no model 'xyzzy' of another program"),
+        (["xyzzy"], "no other program has a model 'xyzzy'"),
         (["./xyzzy.gguf"], "no such file"),
-        (["--from", "lmstudio"], "lmstudio has no models here"),
+        (["--from", "lmstudio"], "lmstudio has no models on this machine"),
     ):
         done = run(tmp_path, "models", "import", *arguments)
         assert (1, "") == (done.returncode, done.stdout)
@@ -226,7 +226,7 @@ def test_a_damaged_model_is_found(tmp_path: Path, store: Store) -> None:
     bad.path.write_bytes(data)
     done = run(tmp_path, "models", "verify")
     assert done.returncode == 1
-    assert done.stdout == "sound:Q4_K_M: sound\nbad:Q4_K_M: its content has changed: the sha256 differs\n"
+    assert done.stdout == "sound:Q4_K_M: ok\nbad:Q4_K_M: its content has changed: the sha256 differs\n"
     assert run(tmp_path, "models", "verify", "sound").returncode == 0
     assert run(tmp_path, "models", "verify", "xyzzy").returncode == 1
 

@@ -104,9 +104,14 @@ def test_bounds_are_found_around_an_annotation_and_inside_of_it() -> None:
     )
     assert (options.bound(around, "ge"), options.bound(around, "gt")) == (None, 0)
     assert [options.description(field) for field in EXAMPLES.values()] == ["Inside.", "Around.", "Text.", ""]
-    assert [options.plain(field.type) for field in EXAMPLES.values()] == [int | None, float, str | None, bool]
+    assert [options.bare_type(field.type) for field in EXAMPLES.values()] == [
+        int | None,
+        float,
+        str | None,
+        bool,
+    ]
 
 
 def test_what_is_left_to_the_plan_is_told_from_what_is_left_out() -> None:
     """No number means: find one. No text means none."""
-    assert [options.left_to_the_plan(field) for field in EXAMPLES.values()] == [True, False, False, False]
+    assert [options.is_planned(field) for field in EXAMPLES.values()] == [True, False, False, False]

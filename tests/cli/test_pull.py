@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from edgeinfer.cli.progress import Lines
+from edgeinfer.cli.progress import ProgressLines
 from edgeinfer.errors import InvalidRequest, ModelNotFound
 from edgeinfer.hub.endpoint import Endpoint
 from edgeinfer.hub.ensure_installed import available_files, ensure_installed, model_name
@@ -81,7 +81,7 @@ def test_a_second_time_nothing_is_fetched(hub: FaultyHub, home: Path) -> None:
     hub.requests.clear()
     again = pull(home, hub, "our-nano:Q8_0", "--json")
     assert again.returncode == 0
-    assert "our-nano:Q8_0 is here already" in again.stderr
+    assert "our-nano:Q8_0 is already installed" in again.stderr
     record = json.loads(again.stdout)
     assert record["path"] == first.stdout.strip()
     assert (record["name"], record["quant"], record["revision"]) == ("our-nano", "Q8_0", COMMIT)
@@ -122,7 +122,7 @@ def test_without_a_quantization_the_plan_chooses(hub: FaultyHub, home: Path) -> 
     assert models(home)[-1] in ("odd:Q8_0", "odd:Q6_K")
     again = pull(home, hub, REPO)
     assert again.stdout == done.stdout
-    assert "is here already" in again.stderr
+    assert "is already installed" in again.stderr
     assert len(hub.file_requests) == 2
 
 
@@ -225,7 +225,7 @@ def test_a_dead_network_does_not_hide_what_is_here(hub: FaultyHub, home: Path) -
     hub.url = "http://127.0.0.1:1"
     done = pull(home, hub, "our-nano:Q8_0")
     assert (done.returncode, done.stdout) == (0, path)
-    assert "whether there is a newer one is not known: no connection to 127.0.0.1:1" in done.stderr
+    assert "cannot check for a newer version: no connection to 127.0.0.1:1" in done.stderr
 
 
 def test_the_bundled_model_needs_no_fetching(hub: FaultyHub, home: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_path_is_for_import(text: str) -> None:
 def test_lines_tell_rate_and_time(capsys: pytest.CaptureFixture[str]) -> None:
     """Every few seconds, for a log; what was here before does not count for the rate."""
     now = 100.0
-    lines = Lines(lambda: now)
+    lines = ProgressLines(lambda: now)
     lines.begin("a.gguf", 100_000_000, 20_000_000)
     for second in range(1, 13):
         now = 100.0 + second
@@ -349,7 +349,7 @@ def test_a_terminal_shows_a_bar_and_ctrl_c_keeps_what_came(hub: FaultyHub, home:
     terminal.expect(r"Nano-Q8_0\.gguf .*/4\.4 MB")
     wait_for(lambda: len(hub.file_requests) == 2)
     terminal.interrupt()
-    terminal.expect("stopped; the same command goes on from here")
+    terminal.expect("stopped; run the same command to resume")
     assert terminal.wait() == 130
     over.set()
     done = pull(home, hub, "ours:Q8_0")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.cli.report import Report, amount, duration, lines
+from edgeinfer.cli.status_report import amount, duration, lines
+from edgeinfer.client.status import StatusReply
 from tests.support.cli import daemon, run
 
 STATUS: dict[str, Any] = {
@@ -49,9 +50,9 @@ SHOWN = """\
 edgeinfer 0.1.0 · ready · pid 7 · up 1 h 2 min
 model     nano (llama F16, 3.1 M parameters, 6.2 MB)
           /m/nano.gguf
-now       2 answering, 1 waiting, 40 of 100 KV cells used, 30 kept for prompts to come, last step 12.3 ms
-so far    10 tokens read (4 of them from the cache), 20 written
-worker    pid 8, 1 restart, the last one ended: signal 9
+now       2 running, 1 waiting, 40 of 100 KV cells used, 30 cached, last step 12.3 ms
+so far    10 prompt tokens (4 from the cache), 20 generated
+worker    pid 8, 1 restart, last exit: signal 9
 plan      ctx 50, flash_attention off, step_ms 200
           - ctx: as told
 settings  ctx = 50 (flag)
@@ -64,6 +65,39 @@ def test_the_report_is_a_topic_a_line(tmp_path: Path) -> None:
         server.status = STATUS
         done = run(tmp_path, "status", EDGEINFER_PORT=server.port)
     assert (done.returncode, done.stdout, done.stderr) == (0, SHOWN, "")
+
+
+MODELS: list[dict[str, Any]] = [
+    {"name": "nano", "state": "ready", "default": True, "memory": 20_000_000, "restarts": 1, "active": 2},
+    {"name": "qwen3-0.6b", "state": "ready", "memory": 900_000_000, "active": 0, "last_used": 65.2},
+    {"name": "embed", "state": "unloaded", "memory": None, "last_used": None, "new_field": 1},
+    {"name": "broken", "state": "failed", "error": "no such file: /m/broken.gguf"},
+]
+
+MODEL_LINES = """\
+models    nano        ready     default, 20 MB, 2 requests in progress, 1 restart
+          qwen3-0.6b  ready     900 MB, last used 1 min 5 s ago
+          embed       unloaded
+          broken      failed    no such file: /m/broken.gguf
+"""
+
+
+def test_several_models_have_a_line_each(tmp_path: Path) -> None:
+    """A daemon with one model shows none of this."""
+    with daemon() as server:
+        server.status = {**STATUS, "models": MODELS}
+        several = run(tmp_path, "status", EDGEINFER_PORT=server.port)
+        server.status = {**STATUS, "models": MODELS[:1]}
+        one = run(tmp_path, "status", EDGEINFER_PORT=server.port)
+    assert (several.returncode, one.stdout) == (0, SHOWN)
+    assert several.stdout == SHOWN.replace("now  ", f"{MODEL_LINES}now  ")
+
+
+def test_a_default_model_that_is_unloaded_is_no_fault(tmp_path: Path) -> None:
+    """The next request loads it."""
+    with daemon() as server:
+        server.status = {**STATUS, "state": "unloaded", "model": None, "stats": {}}
+        assert run(tmp_path, "status", EDGEINFER_PORT=server.port).returncode == 0
 
 
 def test_json_has_everything_the_daemon_says(tmp_path: Path) -> None:
@@ -106,8 +140,8 @@ def test_some_other_server_is_no_daemon(tmp_path: Path) -> None:
 
 def test_a_report_needs_no_more_than_its_head() -> None:
     """An older daemon knows less."""
-    report = Report(version="0", pid=1, uptime=0, state="starting")
-    assert list(lines(report)) == ["edgeinfer 0 · starting · pid 1 · up 0 s", "model     none"]
+    status = StatusReply(version="0", pid=1, uptime=0, state="starting")
+    assert list(lines(status)) == ["edgeinfer 0 · starting · pid 1 · up 0 s", "model     none"]
 
 
 @pytest.mark.parametrize(

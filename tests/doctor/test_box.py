@@ -57,7 +57,7 @@ def test_files_of_the_service_that_were_changed(box: Box) -> None:
     before = box.run("cat", DROP_IN)
     box.write(DROP_IN, before.replace("[Service]", "[Service]\nNice=5"))
     assert examined(box)["service"] == [
-        ("warning", f"other files would be installed now than those that are there: {DROP_IN}")
+        ("warning", f"files differ from those that would be installed now: {DROP_IN}")
     ]
     box.write(DROP_IN, before)
 
@@ -66,8 +66,8 @@ def test_a_service_that_is_stopped(box: Box) -> None:
     """It should run, as it is enabled."""
     box.run("systemctl", "stop", "edgeinfer")
     found = examined(box)
-    assert found["service"] == [("warning", "it is stopped")]
-    assert found["daemon"] == [("ok", "none runs")]
+    assert found["service"] == [("warning", "the service is stopped")]
+    assert found["daemon"] == [("ok", "no daemon is running")]
 
 
 def test_a_service_on_demand_is_not_woken(box: Box) -> None:
@@ -75,7 +75,7 @@ def test_a_service_on_demand_is_not_woken(box: Box) -> None:
     box.edgeinfer("service", "install", "--on-demand")
     found = examined(box)
     assert found["service"] == [("ok", "waiting (systemd, system)")]
-    assert found["port"] == [("ok", "the service manager listens on 127.0.0.1:11435")]
+    assert found["port"] == [("ok", "the service manager is listening on 127.0.0.1:11435")]
     assert box.show("ActiveState") == "inactive"
 
 
@@ -88,4 +88,4 @@ def test_a_service_with_wrong_settings(box: Box) -> None:
     assert found["configuration"] == [
         ("error", "unknown setting 'pralel' in file /etc/edgeinfer/config.toml")
     ]
-    assert found["service"] == [("error", "it has failed: exit status 2: its settings are wrong")]
+    assert found["service"] == [("error", "the service has failed: exit status 2: its settings are wrong")]

@@ -16,9 +16,9 @@ import pytest
 
 from edgeinfer.cli import doctor
 from edgeinfer.doctor.checks import CHECKS
-from edgeinfer.doctor.examination import Check, examine
+from edgeinfer.doctor.context import DoctorContext
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.doctor.site import Site
+from edgeinfer.doctor.runner import Check, run_checks
 from edgeinfer.errors import StoreError
 from edgeinfer.store.store import Store
 from tests.support.cli import environment, run
@@ -39,8 +39,8 @@ sys.exit(main())
 """
 
 
-def site(home: Path, **more: str) -> Site:
-    return Site(environment(home, **more), home)
+def context(home: Path, **more: str) -> DoctorContext:
+    return DoctorContext(environment(home, **more), home)
 
 
 def free_port() -> str:
@@ -101,7 +101,7 @@ def test_every_problem_is_told_with_its_fix(tmp_path: Path) -> None:
     assert "sha256 differs" in found["store"][0]["text"]
     assert found["store"][0]["fix"].startswith("edgeinfer models rm tiny:Q4_K_M")
     assert found["port"][0]["level"] == "error"
-    assert f"127.0.0.1:{port} is taken by" in found["port"][0]["text"]
+    assert f"127.0.0.1:{port} is used by" in found["port"][0]["text"]
     assert [(f["level"], f["fix"]) for f in found["permissions"]] == [("warning", f"chmod 600 {keys}")]
     assert all(f["fix"] for check in found.values() for f in check if f["level"] != "ok")
 
@@ -172,19 +172,19 @@ def test_missing_packages_are_findings(tmp_path: Path) -> None:
 def test_a_check_that_crashes_is_a_finding(tmp_path: Path) -> None:
     """The next one goes on; our own errors speak for themselves."""
 
-    def crash(_: Site) -> list[Finding]:
+    def crash(_: DoctorContext) -> list[Finding]:
         raise ZeroDivisionError("by zero")
 
-    def refuse(_: Site) -> list[Finding]:
+    def refuse(_: DoctorContext) -> list[Finding]:
         raise StoreError("no store", hint="make one")
 
     checks = [Check("a", crash), Check("b", refuse), Check("c", lambda _: [Finding("c", "ok", "fine")])]
-    assert [found for [found] in examine(checks, site(tmp_path))] == [
+    assert [found for [found] in run_checks(checks, context(tmp_path))] == [
         Finding(
             "a",
             "error",
-            "this check failed itself: ZeroDivisionError: by zero",
-            "report it as a fault of edgeinfer doctor",
+            "the check itself failed: ZeroDivisionError: by zero",
+            "report this as a bug in edgeinfer doctor",
         ),
         Finding("b", "error", "no store", "make one"),
         Finding("c", "ok", "fine"),
@@ -195,16 +195,19 @@ def test_a_check_that_hangs_is_left(tmp_path: Path) -> None:
     """The examination goes on without it."""
     let_go = threading.Event()
 
-    def hang(_: Site) -> list[Finding]:
+    def hang(_: DoctorContext) -> list[Finding]:
         let_go.wait(60)
         return []
 
-    checks = [Check("a", hang, limit=0.05), Check("b", lambda _: [Finding("b", "ok", "fine")])]
+    checks = [Check("a", hang, timeout=0.05), Check("b", lambda _: [Finding("b", "ok", "fine")])]
     began = time.monotonic()
-    first, second = examine(checks, site(tmp_path))
+    first, second = run_checks(checks, context(tmp_path))
     let_go.set()
     assert time.monotonic() - began < 30
-    assert (first[0].level, first[0].text) == ("warning", "it was not done within 0.05 s, and was left")
+    assert (first[0].level, first[0].text) == (
+        "warning",
+        "the check did not finish within 0.05 s and was skipped",
+    )
     assert second == [Finding("b", "ok", "fine")]
 
 
@@ -213,7 +216,7 @@ def test_names_that_are_no_text_are_spelt_out(tmp_path: Path) -> None:
     folder = tmp_path / "store/records"
     folder.mkdir(parents=True)
     Path(os.fsdecode(os.fsencode(folder / "x") + b"\xff@Q4.json")).write_text("{}")
-    [[found]] = examine([check for check in CHECKS if check.name == "store"], site(tmp_path))
+    [[found]] = run_checks([check for check in CHECKS if check.name == "store"], context(tmp_path))
     assert "x\\udcff@Q4.json cannot be read" in found.text
 
 
@@ -230,7 +233,7 @@ def test_lines_are_broken_at_spaces_alone() -> None:
         Finding("store", "error", f"a {path}", f"chmod a-w {path}"),
         Finding("store", "note", "another", "edgeinfer models prune"),
     ]
-    assert list(doctor.lines(findings)) == [
+    assert list(doctor.finding_lines(findings)) == [
         "store          error    a",
         f"                        {path}",
         "               fix: chmod a-w",
@@ -243,14 +246,14 @@ def test_lines_are_broken_at_spaces_alone() -> None:
 @pytest.mark.parametrize(
     ("levels", "said"),
     [
-        (["ok"], "all is well"),
+        (["ok"], "no problems"),
         (["ok", "note", "error", "error"], "2 errors, 1 note"),
         (["warning"], "1 warning"),
     ],
 )
 def test_the_verdict_counts(levels: list[Any], said: str) -> None:
     """In one line."""
-    assert said == doctor.verdict([Finding("a", level, "text", "fix") for level in levels])
+    assert said == doctor.summary([Finding("a", level, "text", "fix") for level in levels])
 
 
 def test_every_check_is_in_the_docs() -> None:

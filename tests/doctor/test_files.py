@@ -13,10 +13,10 @@ from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.safe_mode import SafeModeStore, read_overrides
 from edgeinfer.doctor import access, configuration, fallbacks, permissions, store
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.doctor.store import Disk
+from edgeinfer.doctor.store import DiskStatus
 from edgeinfer.errors import SettingsError
 from edgeinfer.server.run import FALLBACKS
-from edgeinfer.service import access_check as readable
+from edgeinfer.service import access_check
 from edgeinfer.settings import Settings, load
 from edgeinfer.store.store import Store
 from tests.support.models import install
@@ -50,9 +50,9 @@ class Heard:
 
 def test_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
     """Nothing is wrong with that."""
-    assert [f.level for f in store.store(Store(tmp_path / "store"))] == ["ok"]
+    assert [f.level for f in store.check_store(Store(tmp_path / "store"))] == ["ok"]
     (tmp_path / "store").mkdir()
-    assert brief(store.store(Store(tmp_path / "store"))) == [("ok", "no model is installed")]
+    assert brief(store.check_store(Store(tmp_path / "store"))) == [("ok", "no model is installed")]
 
 
 def test_sound_models_are_read_whole(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_sound_models_are_read_whole(tmp_path: Path) -> None:
     kept, heard = Store(tmp_path), Heard()
     size = install(kept, "tiny").size
     install(kept, "other")
-    [found] = store.store(kept, progress=heard)
+    [found] = store.check_store(kept, progress=heard)
     assert (found.level, found.text[:8]) == ("ok", "2 models")
     assert heard.said == [f"tiny:Q4_K_M {size}", str(size), "end", f"other:Q4_K_M {size}", str(size), "end"]
 
@@ -74,14 +74,14 @@ def test_models_that_changed_or_went(tmp_path: Path) -> None:
     byte.path.write_bytes(data)
     size.path.write_bytes(b"short")
     gone.path.unlink()
-    found = store.store(kept)
+    found = store.check_store(kept)
     assert brief(found) == [
         ("error", f"byte:Q4_K_M cannot be served: its content has changed: the sha256 differs ({byte.path})"),
         ("error", f"size:Q4_K_M cannot be served: its file has changed ({size.path})"),
         ("error", f"gone:Q4_K_M cannot be served: its file is missing ({gone.path})"),
     ]
-    assert found[0].fix == "edgeinfer models rm byte:Q4_K_M, and get it again"
-    assert len(store.store(kept, fast=True)) == 2
+    assert found[0].fix == "edgeinfer models rm byte:Q4_K_M, then pull it again"
+    assert len(store.check_store(kept, fast=True)) == 2
 
 
 def test_records_that_say_nothing(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_records_that_say_nothing(tmp_path: Path) -> None:
     install(kept, "tiny")
     broken = tmp_path / "records/broken@Q4_0.json"
     broken.write_text("{")
-    assert brief(store.store(kept)) == [
-        ("warning", f"the record {broken} cannot be read, so its model is not there")
+    assert brief(store.check_store(kept)) == [
+        ("warning", f"the record {broken} cannot be read, so its model is missing")
     ]
 
 
@@ -106,14 +106,14 @@ def test_leftovers_are_what_prune_frees(tmp_path: Path) -> None:
         (incoming / name).parent.mkdir(parents=True, exist_ok=True)
         (incoming / name).write_bytes(b"x" * 500)
         os.utime(incoming / name, (time.time() - age,) * 2)
-    [found] = store.store(kept)
+    [found] = store.check_store(kept)
     assert (found.level, found.text, found.fix) == (
         "note",
-        "2.50 kB are files that no model needs",
+        "2.50 kB are used by files that no model needs",
         "edgeinfer models prune",
     )
     assert kept.leftovers() == kept.prune()
-    assert store.store(kept)[0].level == "ok"
+    assert store.check_store(kept)[0].level == "ok"
 
 
 @NOT_ROOT
@@ -121,7 +121,7 @@ def test_a_store_that_is_not_ours_to_read(tmp_path: Path) -> None:
     """Somebody else has to ask."""
     tmp_path.chmod(0)
     try:
-        assert store.store(Store(tmp_path))[0].fix == "sudo edgeinfer doctor"
+        assert store.check_store(Store(tmp_path))[0].fix == "sudo edgeinfer doctor"
     finally:
         tmp_path.chmod(0o700)
 
@@ -129,24 +129,24 @@ def test_a_store_that_is_not_ours_to_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("disk", "level", "words"),
     [
-        (Disk(50 * 10**9), "ok", "50.0 GB free"),
-        (Disk(50 * 10**9, inodes=12), "ok", "50.0 GB free"),
-        (Disk(10**8), "note", "too little for another model"),
-        (Disk(10**7), "error", "is full: 10.0 MB are free"),
-        (Disk(50 * 10**9, read_only=True), "error", "mounted read-only"),
-        (Disk(50 * 10**9, inodes=0), "error", "no more files"),
+        (DiskStatus(50 * 10**9), "ok", "50.0 GB free"),
+        (DiskStatus(50 * 10**9, inodes=12), "ok", "50.0 GB free"),
+        (DiskStatus(10**8), "note", "too little for another model"),
+        (DiskStatus(10**7), "error", "is full: 10.0 MB are free"),
+        (DiskStatus(50 * 10**9, read_only=True), "error", "mounted read-only"),
+        (DiskStatus(50 * 10**9, inodes=0), "error", "no free inodes"),
     ],
 )
-def test_disks(disk: Disk, level: str, words: str) -> None:
+def test_disks(disk: DiskStatus, level: str, words: str) -> None:
     """Full, nearly full, read-only, without inodes."""
-    [found] = store.disk(disk, Path("/var/lib/edgeinfer"))
+    [found] = store.check_disk(disk, Path("/var/lib/edgeinfer"))
     assert found.level == level
     assert words in found.text
 
 
 def test_the_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     """That of the nearest one above."""
-    found = store.look_at(tmp_path / "a/b/c")
+    found = store.disk_status(tmp_path / "a/b/c")
     assert not found.read_only
     assert found.free > 0
 
@@ -159,20 +159,20 @@ def test_files_that_others_can_change_or_read(tmp_path: Path) -> None:
         path.write_text("x")
     for path, mode in ((config, 0o666), (keys, 0o640), (shared, 0o1777)):
         path.chmod(mode)
-    assert permissions.permissions([config, shared, tmp_path / "none"], [keys], None) == [
-        Finding("permissions", "error", f"everybody can change {config}", f"chmod o-w {config}"),
+    assert permissions.check_permissions([config, shared, tmp_path / "none"], [keys], None) == [
+        Finding("permissions", "error", f"any user can change {config}", f"chmod o-w {config}"),
         Finding("permissions", "warning", f"other users can read the keys in {keys}", f"chmod 600 '{keys}'"),
     ]
     config.chmod(0o644)
     keys.chmod(0o600)
-    assert [f.level for f in permissions.permissions([config], [keys], None)] == ["ok"]
+    assert [f.level for f in permissions.check_permissions([config], [keys], None)] == ["ok"]
 
 
 def test_what_the_services_user_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its model's file and settings, and keys that are not its own."""
-    monkeypatch.setattr(readable, "TEMPORARY", ())
-    monkeypatch.setattr(readable, "OURS", (tmp_path / "ours",))
-    monkeypatch.setattr(readable, "HOMES", tuple(tmp_path.parents))
+    monkeypatch.setattr(access_check, "TEMPORARY", ())
+    monkeypatch.setattr(access_check, "OURS", (tmp_path / "ours",))
+    monkeypatch.setattr(access_check, "HOMES", tuple(tmp_path.parents))
     me = pwd.getpwuid(os.geteuid())
     other = next(entry for entry in pwd.getpwall() if entry.pw_uid != me.pw_uid)
     config, keys = tmp_path / "config.toml", tmp_path / "ours/keys"
@@ -182,14 +182,14 @@ def test_what_the_services_user_cannot_read(tmp_path: Path, monkeypatch: pytest.
         path.chmod(mode)
     given = service(config=config, api_key_file=str(keys))
     monkeypatch.setattr(permissions, "USER", other.pw_name)
-    found = permissions.permissions([], [], given)
+    found = permissions.check_permissions([], [], given)
     assert [(f.level, f.fix) for f in found] == [
         ("error", f"sudo chmod a+r {config}"),
         ("error", f"sudo chown {other.pw_name}: {keys}"),
     ]
     monkeypatch.setattr(permissions, "USER", me.pw_name)
     config.chmod(0o644)
-    assert [f.level for f in permissions.permissions([], [], given)] == ["ok"]
+    assert [f.level for f in permissions.check_permissions([], [], given)] == ["ok"]
 
 
 def safer_file(path: Path, model: Path) -> Path:
@@ -204,15 +204,17 @@ def test_safer_settings_are_shown_and_how_to_forget_them(tmp_path: Path) -> None
     """A warning for the model that is served, a note for another."""
     model = tmp_path / "tiny.gguf"
     file = safer_file(tmp_path / fallbacks.FILE, model)
-    [found] = fallbacks.fallbacks(file, str(model))
-    text = "tiny.gguf runs without repacked weights (nor AMX), on 1 thread, since otherwise: SIGILL in the self-test"
+    [found] = fallbacks.check_fallbacks(file, str(model))
+    text = (
+        "tiny.gguf runs without repacked weights (and AMX), on 1 thread, because of: SIGILL in the self-test"
+    )
     assert (found.level, found.text) == ("warning", text)
     assert found.fix
     assert f"rm {file}" in found.fix
-    assert fallbacks.fallbacks(file, "/another")[0].level == "note"
+    assert fallbacks.check_fallbacks(file, "/another")[0].level == "note"
     file.unlink()
     assert not read_overrides(file)
-    assert [f.level for f in fallbacks.fallbacks(file, str(model))] == ["ok"]
+    assert [f.level for f in fallbacks.check_fallbacks(file, str(model))] == ["ok"]
 
 
 def test_safer_settings_are_looked_for_where_the_daemon_keeps_them() -> None:
@@ -225,13 +227,13 @@ def settings_of(home: Path, **more: str) -> list[Finding]:
     try:
         loaded = load(environ=environ)
     except SettingsError as e:
-        return configuration.configuration(e, environ, has_service=True)
-    return configuration.configuration(loaded, environ, has_service=True)
+        return configuration.check_configuration(e, environ, has_service=True)
+    return configuration.check_configuration(loaded, environ, has_service=True)
 
 
 def test_a_configuration_file_in_force(tmp_path: Path) -> None:
     """It is named; none at all is fine too."""
-    assert brief(settings_of(tmp_path)) == [("ok", "no file, so all is as built in")]
+    assert brief(settings_of(tmp_path)) == [("ok", "no configuration file; defaults apply")]
     file = tmp_path / ".config/edgeinfer/config.toml"
     file.parent.mkdir(parents=True)
     file.write_text("port = 8080\n")
@@ -254,7 +256,10 @@ def test_a_configuration_that_is_wrong(tmp_path: Path, text: str, words: str) ->
 def test_variables_that_the_service_does_not_see(tmp_path: Path) -> None:
     """And a key for clients, which is no setting."""
     [found] = settings_of(tmp_path, EDGEINFER_CTX="512", EDGEINFER_API_KEY="k", EDGEINFER_PORT="")
-    assert (found.level, found.text) == ("note", "EDGEINFER_CTX is set in this shell, unseen by the service")
+    assert (found.level, found.text) == (
+        "note",
+        "EDGEINFER_CTX is set in this shell, where the service does not see it",
+    )
 
 
 def test_a_file_that_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,34 +272,36 @@ def test_a_file_that_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for module in ("edgeinfer.settings", "edgeinfer.doctor.configuration"):
         monkeypatch.setattr(f"{module}.SYSTEM_CONFIG", system)
     [found] = settings_of(tmp_path)
-    assert (found.level, found.text) == ("note", f"{own} does not count, since there is {system}")
+    assert (found.level, found.text) == ("note", f"{own} is ignored, as {system} exists")
 
 
 def test_who_gets_in(tmp_path: Path) -> None:
     """This machine; others with a key, over plain HTTP; others without one, which the daemon refuses."""
-    assert brief(access.access(Settings(), None)) == [("ok", "only this machine can reach it, no key needed")]
+    assert brief(access.check_access(Settings(), None)) == [
+        ("ok", "only this machine can reach it, no key required")
+    ]
     keys = tmp_path / "keys"
     keys.write_text("one\ntwo\n")
     keys.chmod(0o600)
-    text = "only this machine can reach it, with one of 2 keys"
-    assert brief(access.access(Settings(), str(keys))) == [("ok", text)]
-    [plain] = access.access(Settings(host="0.0.0.0"), str(keys))
+    text = "only this machine can reach it, 2 API keys"
+    assert brief(access.check_access(Settings(), str(keys))) == [("ok", text)]
+    [plain] = access.check_access(Settings(host="0.0.0.0"), str(keys))
     assert (plain.level, plain.fix) == ("warning", "set tls_cert and tls_key")
-    exposed, _ = access.access(Settings(host="0.0.0.0"), None)
+    exposed, _ = access.check_access(Settings(host="0.0.0.0"), None)
     assert (exposed.level, exposed.fix) == ("error", "make one: edgeinfer key add NAME")
-    assert access.access(Settings(host="0.0.0.0", uds="/run/s"), None)[0].level == "ok"
+    assert access.check_access(Settings(host="0.0.0.0", uds="/run/s"), None)[0].level == "ok"
 
 
 def test_keys_and_certificates_of_no_use(tmp_path: Path) -> None:
     """Missing, bad, empty."""
     keys = tmp_path / "keys"
-    [missing] = access.access(Settings(), str(keys))
+    [missing] = access.check_access(Settings(), str(keys))
     assert missing.level == "error"
     assert missing.fix == f"edgeinfer key add NAME --api-key-file {keys}"
     keys.write_text("sha256:12 x\n")
-    assert "line 1 should be" in access.access(Settings(), str(keys))[0].text
-    [bad] = access.access(Settings(tls_cert=str(keys)), None)
-    assert (bad.level, bad.fix) == ("error", "mend tls_cert and tls_key")
+    assert "line 1 should be" in access.check_access(Settings(), str(keys))[0].text
+    [bad] = access.check_access(Settings(tls_cert=str(keys)), None)
+    assert (bad.level, bad.fix) == ("error", "fix tls_cert and tls_key")
 
 
 @NOT_ROOT
@@ -303,6 +310,6 @@ def test_keys_that_are_not_ours_to_read(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("one\n")
     keys.chmod(0)
-    assert [(f.level, f.fix) for f in access.access(Settings(), str(keys))] == [
+    assert [(f.level, f.fix) for f in access.check_access(Settings(), str(keys))] == [
         ("note", "sudo edgeinfer doctor")
     ]

@@ -12,7 +12,7 @@ import pytest
 import edgeinfer
 from edgeinfer.doctor import installation, llama
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.doctor.installation import Wanted
+from edgeinfer.doctor.installation import PackageMetadata
 from edgeinfer.hardware import CpuClass, LlamaBuild, detect
 from edgeinfer.hardware.llama_build import ask
 from tests.support.paths import TREES
@@ -21,8 +21,8 @@ INSTALLED = {"httpx": "0.28.1", "llama-cpp-python": "0.3.36"}
 
 
 def packages(*requires: str, python: str = "3.11.7", version: str = "1.0") -> list[Finding]:
-    wanted = Wanted(version, ">=3.10", requires)
-    return installation.installation(wanted, INSTALLED.get, python, "1.0")
+    wanted = PackageMetadata(version, ">=3.10", requires)
+    return installation.check_installation(wanted, INSTALLED.get, python, "1.0")
 
 
 def cpu(tree: str) -> list[CpuClass]:
@@ -35,7 +35,7 @@ def build(*isa: str) -> LlamaBuild:
 
 def test_this_installation_has_what_it_wants() -> None:
     """Its own metadata, and the versions that are here."""
-    [found] = installation.installation(installation.wanted(), installation.version_of)
+    [found] = installation.check_installation(installation.package_metadata(), installation.installed_version)
     assert found.level == "ok"
     assert edgeinfer.__version__ in found.text
 
@@ -52,31 +52,31 @@ def test_missing_and_old_packages_are_named() -> None:
     assert (missing.level, missing.text) == ("error", "msgspec is missing")
     assert missing.fix
     assert missing.fix.endswith("-m pip install 'msgspec>=0.19'")
-    assert old.text == "httpx 0.28.1 is not httpx>=0.30"
-    assert engine.text == "llama-cpp-python 0.3.36 is not llama-cpp-python>=0.4"
-    assert engine.fix == llama.rebuild()
+    assert old.text == "httpx 0.28.1 does not satisfy httpx>=0.30"
+    assert engine.text == "llama-cpp-python 0.3.36 does not satisfy llama-cpp-python>=0.4"
+    assert engine.fix == llama.rebuild_command()
 
 
 def test_an_old_python_and_a_half_done_upgrade() -> None:
     """What runs is not what was installed."""
-    assert packages(python="3.9.2")[0].text == "Python 3.9.2 is not >=3.10"
+    assert packages(python="3.9.2")[0].text == "Python 3.9.2 does not satisfy >=3.10"
     [found] = packages(version="0.9")
-    assert (found.level, found.text) == ("warning", "the code is of version 1.0, and was installed as 0.9")
+    assert (found.level, found.text) == ("warning", "the code is version 1.0, but 0.9 is installed")
 
 
 def test_a_checkout_that_was_never_set_up() -> None:
     """It is not known what it wants."""
-    [found] = installation.installation(None, INSTALLED.get)
+    [found] = installation.check_installation(None, INSTALLED.get)
     assert found.level == "note"
 
 
 def test_llama_cpp_loads_here_and_is_whole() -> None:
     """A real process loads it, and all its libraries have the hashes that they were installed with."""
-    found = llama.load()
+    found = llama.try_load()
     assert found == ask()
     assert isinstance(found, LlamaBuild)
-    assert llama.damaged() == []
-    assert llama.llama(found, [], [], "fix")[0].level == "ok"
+    assert llama.damaged_libraries() == []
+    assert llama.check_llama(found, [], [], "fix")[0].level == "ok"
 
 
 def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,13 +85,13 @@ def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: py
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('libgomp.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
-    said = llama.load()
+    said = llama.try_load()
     assert said == "RuntimeError: libgomp.so.1: cannot open shared object file"
-    [found] = llama.llama(said, [], [], "rebuild")
+    [found] = llama.check_llama(said, [], [], "rebuild")
     assert (found.level, found.fix) == ("error", "install the OpenMP library: sudo apt install libgomp1")
     (package / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
-    assert llama.load() == "SIGILL"
-    assert llama.llama("SIGILL", [], [], "rebuild")[0].fix == "rebuild"
+    assert llama.try_load() == "SIGILL"
+    assert llama.check_llama("SIGILL", [], [], "rebuild")[0].fix == "rebuild"
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: py
 def test_products_of_our_own_are_missed_where_they_help(tree: str, lacks: bool) -> None:
     """On x86 without AMX, where nobody has built llama.cpp with them."""
     without = LlamaBuild("0.3.36")
-    assert [f.level for f in llama.products(without, cpu(tree))] == ["note"] * lacks
-    assert llama.products(msgspec.structs.replace(without, products=True), cpu(tree)) == []
-    assert llama.products(msgspec.structs.replace(without, apis=("cuda",)), cpu(tree)) == []
+    assert [f.level for f in llama.check_kernels(without, cpu(tree))] == ["note"] * lacks
+    assert llama.check_kernels(msgspec.structs.replace(without, products=True), cpu(tree)) == []
+    assert llama.check_kernels(msgspec.structs.replace(without, apis=("cuda",)), cpu(tree)) == []
 
 
 def test_damaged_libraries_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,9 +126,9 @@ def test_damaged_libraries_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "llama_cpp/lib/libggml-cpu.so.0 has 3 bytes instead of 7",
         "llama_cpp/lib/libmtmd.dylib has changed",
     ]
-    assert llama.damaged() == damaged
-    assert llama.damaged(fast=True) == damaged[:2]
-    found = llama.llama(build("avx2"), damaged, [], "rebuild")
+    assert llama.damaged_libraries() == damaged
+    assert llama.damaged_libraries(fast=True) == damaged[:2]
+    found = llama.check_llama(build("avx2"), damaged, [], "rebuild")
     assert [(f.level, f.fix) for f in found] == [("error", "rebuild")] * 3
 
 
@@ -143,7 +143,7 @@ def test_damaged_libraries_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
             "pi4-4gb",
             ("neon", "dotprod"),
             "error",
-            "built for dotprod, which this CPU lacks: it dies of SIGILL",
+            "built for dotprod, which this CPU lacks: it crashes with SIGILL",
         ),
         ("rock-5b-16gb", ("neon",), "warning", "without dotprod"),
         ("n100-mini-pc", (), "warning", "without avx, avx2"),
@@ -159,21 +159,21 @@ def test_the_build_is_held_against_the_cores(
     own = cpu(tree)[0].isa or ()
     if tree == "amx-server":
         isa = tuple(word for word in own if word != "amx")
-    found = llama.instruction_sets(build(*isa), cpu(tree), "rebuild")
+    found = llama.check_instruction_sets(build(*isa), cpu(tree), "rebuild")
     assert [f.level for f in found] == ([level] if level else [])
     assert all(words in f.text and f.fix == "rebuild" for f in found)
 
 
 def test_an_unknown_cpu_is_not_judged() -> None:
     """Nothing is known that could be wrong."""
-    assert llama.instruction_sets(build("avx512"), [], "x") == []
-    assert llama.instruction_sets(build("avx512"), [CpuClass([0], None, None)], "x") == []
+    assert llama.check_instruction_sets(build("avx512"), [], "x") == []
+    assert llama.check_instruction_sets(build("avx512"), [CpuClass([0], None, None)], "x") == []
 
 
 def test_the_rebuild_is_for_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """scripts/setup for a checkout's own, pip for any other."""
     monkeypatch.setattr("sys.prefix", str(llama.ROOT / ".venv"))
-    assert llama.rebuild().endswith("&& scripts/setup")
+    assert llama.rebuild_command().endswith("&& scripts/setup")
     monkeypatch.setattr("sys.prefix", "/opt/venv")
-    assert "-DGGML_NATIVE=ON" in llama.rebuild()
-    assert llama.rebuild().endswith("--no-binary llama-cpp-python llama-cpp-python")
+    assert "-DGGML_NATIVE=ON" in llama.rebuild_command()
+    assert llama.rebuild_command().endswith("--no-binary llama-cpp-python llama-cpp-python")

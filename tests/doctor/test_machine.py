@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from edgeinfer.doctor import clock, frequency, gpu, heat, llama, model, power, speed
+from edgeinfer.doctor import clock, frequency, gpu, llama, model, power, thermal
+from edgeinfer.doctor.calibration import check_calibration
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.model import Swap
 from edgeinfer.errors import EdgeinferError, ModelNotFound
@@ -40,7 +41,9 @@ def planned(machine: HardwareProfile, **settings: Any) -> Plan:
 def memory(
     machine: HardwareProfile, plan: Plan | EdgeinferError, *, swap: Swap = Swap(None, None), **more: Any
 ) -> list[Finding]:
-    return model.memory(plan, machine.memory, swap, more.get("oom_kills"), running=more.get("running", False))
+    return model.check_memory(
+        plan, machine.memory, swap, more.get("oom_kills"), running=more.get("running", False)
+    )
 
 
 def test_a_model_that_fits() -> None:
@@ -48,7 +51,7 @@ def test_a_model_that_fits() -> None:
     machine = profile(2 * GB, limit=3 * GB)
     [found] = memory(machine, planned(machine))
     assert found.level == "ok"
-    assert found.text.startswith("2.00 GB available, limited to 3.00 GB; the model takes ")
+    assert found.text.startswith("2.00 GB available, limited to 3.00 GB; the model needs ")
 
 
 def test_a_model_that_does_not_fit_now() -> None:
@@ -57,10 +60,10 @@ def test_a_model_that_does_not_fit_now() -> None:
     [found] = memory(machine, planned(machine))
     assert found.level == "warning"
     assert "300 MB are available now" in found.text
-    assert found.fix == model.SMALLER
+    assert found.fix == model.LESS_MEMORY_FIX
     [never] = memory(small := profile(10**8, total=10**8), planned(small))
     assert never.level == "error"
-    assert "there are 100 MB" in never.text
+    assert "the machine has 100 MB" in never.text
 
 
 def test_a_gpu_that_is_too_small() -> None:
@@ -69,7 +72,7 @@ def test_a_gpu_that_is_too_small() -> None:
     machine = replace(profile(3 * GB), gpus=(card,))
     [found] = memory(machine, planned(machine, gpu_layers=-1, ctx=100_000))
     assert found.level == "warning"
-    assert "of the GPU's memory" in found.text
+    assert "of GPU memory" in found.text
 
 
 def test_a_running_daemon_has_its_memory_already() -> None:
@@ -97,23 +100,23 @@ def test_swap_and_kills_are_noted() -> None:
 def test_swap_is_read_of_meminfo(tmp_path: Path) -> None:
     """In bytes; unknown where there is none."""
     root = write(tmp_path, {"proc/meminfo": "MemTotal: 100 kB\nSwapTotal: 50 kB\nSwapFree: 20 kB\n"})
-    assert model.swap(root) == Swap(51200, 20480)
-    assert model.swap(tmp_path / "nowhere") == Swap(None, None)
+    assert model.read_swap(root) == Swap(51200, 20480)
+    assert model.read_swap(tmp_path / "nowhere") == Swap(None, None)
 
 
 def test_a_model_that_is_not_there() -> None:
     """The error's words, and its hint; memory is not blamed for it."""
     error = ModelNotFound("no model 'x'", hint="edgeinfer pull x")
-    assert model.model(error) == [Finding("model", "error", "no model 'x'", "edgeinfer pull x")]
+    assert model.check_model(error) == [Finding("model", "error", "no model 'x'", "edgeinfer pull x")]
     assert memory(profile(10**7), error)[0].level == "ok"
-    assert model.model(planned(profile(GB)))[0].text.startswith("edgeinfer-nano")
+    assert model.check_model(planned(profile(GB)))[0].text.startswith("edgeinfer-nano")
 
 
 def test_a_clock_in_the_past() -> None:
     """No certificate is valid then."""
-    [found] = clock.clock(0.0, NOW, Path("/nowhere"))
+    [found] = clock.check_clock(0.0, NOW, Path("/nowhere"))
     assert found.level == "error"
-    assert found.text.startswith("it says 1970-01-01 00:00 UTC, when this program was not made yet")
+    assert found.text.startswith("the clock says 1970-01-01 00:00 UTC, before this program was made")
 
 
 @pytest.mark.parametrize(
@@ -128,35 +131,35 @@ def test_a_clock_in_the_past() -> None:
 )  # fmt: skip
 def test_who_sets_the_clock(tmp_path: Path, files: dict[str, str], level: str, text: str) -> None:
     """systemd's mark, timedatectl's word, or nobody knows."""
-    assert brief(clock.clock(NOW, NOW - 10**6, write(tmp_path, files))) == [(level, text)]
+    assert brief(clock.check_clock(NOW, NOW - 10**6, write(tmp_path, files))) == [(level, text)]
 
 
 def test_a_board_without_a_clock_of_its_own(tmp_path: Path) -> None:
     """It will wake up in the past."""
     root = write(tmp_path, {"commands/timedatectl.txt": "NTPSynchronized=no\n"})
     (root / "sys/class/rtc").mkdir(parents=True)
-    assert clock.clock(NOW, NOW, root)[0].level == "warning"
+    assert clock.check_clock(NOW, NOW, root)[0].level == "warning"
 
 
 def test_this_clock_is_after_the_programs_date() -> None:
     """Else the tests would be run by a machine of the past."""
-    assert 0 < clock.built() < 2**33
+    assert 0 < clock.build_time() < 2**33
 
 
 def pi(tmp_path: Path, files: dict[str, str], family: str = "raspberry-pi-5") -> list[Finding]:
     root = write(tmp_path, files)
-    return power.power(power.throttled(root), power.alarm(root), family)
+    return power.check_power(power.throttled(root), power.voltage_alarm(root), family)
 
 
 @pytest.mark.parametrize(
     ("bits", "findings"),
     [
-        ("0x0", [("ok", "enough voltage, no throttling")]),
+        ("0x0", [("ok", "voltage is sufficient, no throttling")]),
         (
             "0x50005",
             [
-                ("error", "the voltage is too low, which spoils cards and crashes boards"),
-                ("warning", "the board is throttled by its firmware"),
+                ("error", "the voltage is too low, which damages cards and crashes boards"),
+                ("warning", "the firmware is throttling the board"),
             ],
         ),
         (
@@ -164,17 +167,17 @@ def pi(tmp_path: Path, files: dict[str, str], family: str = "raspberry-pi-5") ->
             [
                 (
                     "warning",
-                    "the voltage was too low, which spoils cards and crashes boards since it started",
+                    "the voltage was too low at some time since boot, which damages cards and crashes boards",
                 ),
-                ("note", "the board was throttled by its firmware since it started"),
+                ("note", "the firmware was throttling the board at some time since boot"),
             ],
         ),
         (
             "0xe0008",
             [
-                ("note", "the board was throttled by its firmware since it started"),
-                ("note", "the frequency of the CPU was capped since it started"),
-                ("warning", "the board is so warm that it ran slower"),
+                ("note", "the firmware was throttling the board at some time since boot"),
+                ("note", "the firmware was capping the CPU frequency at some time since boot"),
+                ("warning", "the board is warm enough to run slower"),
             ],
         ),
     ],
@@ -200,7 +203,7 @@ def test_the_kernels_own_alarm_counts(tmp_path: Path) -> None:
     assert (found.level, found.text) == ("error", "the kernel warns that the voltage is too low")
     assert "5 V and 3 A" in (found.fix or "")
     files["sys/class/hwmon/hwmon1/in0_lcrit_alarm"] = "0\n"
-    assert brief(pi(tmp_path, files)) == [("ok", "enough voltage, no throttling")]
+    assert brief(pi(tmp_path, files)) == [("ok", "voltage is sufficient, no throttling")]
 
 
 @pytest.mark.parametrize("said", ["VCHI initialization failed\n", "", "throttled=0x\n"])
@@ -220,16 +223,16 @@ def zone(number: int, name: str, temp: int, **trips: int) -> dict[str, str]:
 
 def hot(tmp_path: Path, files: dict[str, str]) -> list[tuple[str, str]]:
     root = write(tmp_path, files)
-    return brief(heat.heat(heat.zones(root), heat.brakes(root)))
+    return brief(thermal.check_temperature(thermal.thermal_zones(root), thermal.cooling_devices(root)))
 
 
 @pytest.mark.parametrize(
     ("temp", "finding"),
     [
-        (61_000, ("ok", "61 °C at most (soc)")),
-        (81_000, ("note", "soc is at 81 °C, and from 85 °C on the machine will slow down")),
-        (86_000, ("warning", "soc is at 86 °C, and from 85 °C on the machine slows down")),
-        (111_000, ("error", "soc is at 111 °C, and at 115 °C the machine switches off")),
+        (61_000, ("ok", "highest: 61 °C (soc)")),
+        (81_000, ("note", "soc is at 81 °C; the machine will throttle from 85 °C")),
+        (86_000, ("warning", "soc is at 86 °C; the machine throttles from 85 °C")),
+        (111_000, ("error", "soc is at 111 °C; the machine shuts down at 115 °C")),
     ],
 )
 def test_temperatures_near_their_trip_points(tmp_path: Path, temp: int, finding: tuple[str, str]) -> None:
@@ -242,7 +245,7 @@ def test_trip_points_that_nobody_meant(tmp_path: Path) -> None:
     """Zero, negative and boundless ones, as x86 firmware has them, and sensors that sleep or freeze."""
     files = zone(0, "acpitz", 50_000, passive=0, critical=-274_000, hot=255_000)
     files |= zone(1, "iwlwifi", 0) | zone(2, "outside", -5_000)
-    assert hot(tmp_path, files) == [("ok", "50 °C at most (acpitz)")]
+    assert hot(tmp_path, files) == [("ok", "highest: 50 °C (acpitz)")]
 
 
 def test_a_cpu_that_is_slowed_down(tmp_path: Path) -> None:
@@ -252,7 +255,7 @@ def test_a_cpu_that_is_slowed_down(tmp_path: Path) -> None:
     for number, (name, state) in enumerate({"thermal-cpufreq-0": 3, "pwm-fan": 4, "Processor": 0}.items()):
         texts = {"type": name, "cur_state": str(state), "max_state": "7"}
         files |= {f"{folder}{number}/{file}": text for file, text in texts.items()}
-    text = "the CPU is slowed down for its heat, step 3 of 7 (thermal-cpufreq-0)"
+    text = "the CPU is throttled because of heat, step 3 of 7 (thermal-cpufreq-0)"
     assert hot(tmp_path, files) == [("warning", text)]
     assert hot(tmp_path / "nowhere", {}) == []
 
@@ -264,7 +267,7 @@ def governed(tmp_path: Path, governor: str, driver: str, allowed: int = 1_800_00
         texts = {"governor": governor, "driver": driver, "max_freq": str(allowed)}
         files |= {f"{folder}/scaling_{name}": text for name, text in texts.items()}
         files[f"{folder}/cpuinfo_max_freq"] = "1800000"
-    return frequency.frequency(frequency.frequencies(write(tmp_path, files)))
+    return frequency.check_frequency(frequency.cpu_frequencies(write(tmp_path, files)))
 
 
 def test_a_governor_that_keeps_the_board_slow(tmp_path: Path) -> None:
@@ -277,18 +280,18 @@ def test_a_governor_that_keeps_the_board_slow(tmp_path: Path) -> None:
     assert "schedutil" in (found.fix or "")
     assert brief(governed(tmp_path, "powersave", "intel_pstate")) == [("ok", "governor powersave")]
     assert brief(governed(tmp_path, "schedutil", "cpufreq-dt")) == [("ok", "governor schedutil")]
-    assert frequency.frequency(frequency.frequencies(tmp_path / "nowhere")) == []
+    assert frequency.check_frequency(frequency.cpu_frequencies(tmp_path / "nowhere")) == []
 
 
 def test_a_limit_below_what_the_cpu_can(tmp_path: Path) -> None:
     """It is the user's to know."""
     [found] = governed(tmp_path, "ondemand", "cpufreq-dt", 1_200_000)
     assert found.level == "note"
-    assert found.text == "CPUs 0, 1 may run at 1,200,000 kHz at most, of 1,800,000"
+    assert found.text == "CPUs 0, 1 may run at no more than 1,200,000 of 1,800,000 kHz"
 
 
 def gpus(machine: HardwareProfile, **settings: Any) -> list[tuple[str, str]]:
-    return brief(gpu.gpu(machine, Settings(**settings), "rebuild"))
+    return brief(gpu.check_gpu(machine, Settings(**settings), "rebuild"))
 
 
 def test_a_gpu_that_computes_or_need_not() -> None:
@@ -296,8 +299,8 @@ def test_a_gpu_that_computes_or_need_not() -> None:
     desktop = detect(TREES / "rtx-3060-desktop")
     [found] = gpus(desktop)
     assert found[0] == "ok"
-    assert found[1].endswith("by cuda")
-    assert gpus(desktop, gpu_layers=0)[0][1].endswith("idle, as gpu_layers is 0")
+    assert found[1].endswith("through cuda")
+    assert gpus(desktop, gpu_layers=0)[0][1].endswith("not used, as gpu_layers is 0")
     assert gpus(detect(TREES / "pi5-8gb")) == [("ok", "VideoCore VII: the CPU is faster")]
     assert gpus(detect(TREES / "container-2cpu-2gb")) == []
 
@@ -305,7 +308,7 @@ def test_a_gpu_that_computes_or_need_not() -> None:
 def test_a_build_without_the_gpus_api() -> None:
     """The card is idle, and nobody else would tell."""
     machine = replace(detect(TREES / "rtx-3060-desktop"), llama=LlamaBuild("0.3.36", ("avx2",)))
-    [found] = gpu.gpu(machine, Settings(), "rebuild")
+    [found] = gpu.check_gpu(machine, Settings(), "rebuild")
     assert found.level == "warning"
     assert "llama.cpp was built without cuda" in found.text
     assert found.fix == "install NVIDIA's CUDA toolkit, then rebuild"
@@ -316,19 +319,19 @@ def test_gpus_without_a_driver() -> None:
     machine = detect(TREES / "pi5-8gb")
     card = Gpu("nvidia", "NVIDIA RTX 3060")
     assert gpus(replace(machine, gpus=(card,))) == [
-        ("warning", "the NVIDIA RTX 3060 is idle: it has no driver")
+        ("warning", "the NVIDIA RTX 3060 is not used: it has no driver")
     ]
     nouveau = replace(machine, gpus=(replace(card, driver="nouveau"),))
-    assert gpus(nouveau)[0][1].endswith("its driver nouveau is of no use to llama.cpp")
+    assert gpus(nouveau)[0][1].endswith("llama.cpp cannot use its driver nouveau")
     inside = replace(machine, gpus=(card,), system=System(container="docker"))
-    [found] = gpu.gpu(inside, Settings(), "rebuild")
+    [found] = gpu.check_gpu(inside, Settings(), "rebuild")
     assert (found.level, found.fix) == ("note", "pass it into the container: docker run --gpus all")
 
 
 def test_a_gpu_that_was_lost() -> None:
     """The driver is loaded, and its tool does not reach the card."""
     machine = replace(detect(TREES / "pi5-8gb"), gpus=(Gpu("nvidia", "RTX", "cuda", driver="550.54"),))
-    [found] = gpu.gpu(machine, Settings(), "rebuild")
+    [found] = gpu.check_gpu(machine, Settings(), "rebuild")
     assert found.level == "error"
     assert "modprobe" in (found.fix or "")
 
@@ -336,17 +339,17 @@ def test_a_gpu_that_was_lost() -> None:
 def test_layers_for_a_gpu_that_is_not_there() -> None:
     """The setting is at fault."""
     machine = detect(TREES / "container-2cpu-2gb")
-    assert gpus(machine, gpu_layers=-1) == [("error", "gpu_layers is -1, and there is no GPU")]
+    assert gpus(machine, gpu_layers=-1) == [("error", "gpu_layers is -1, but there is no GPU")]
 
 
 def test_measurements_that_no_longer_count(tmp_path: Path) -> None:
     """Of another llama.cpp; none at all; those of here and now."""
     machine = replace(detect(TREES / "pi5-8gb"), llama=LlamaBuild("0.3.36"))
-    assert "never measured" in speed.speed(None, tmp_path)[0].text
+    assert "has not been measured" in check_calibration(None, tmp_path)[0].text
     calibration.save(tmp_path, Calibration(fingerprint(machine), "0.3.35", "2026-01-02T03:04:05"))
-    assert "another llama.cpp" in speed.speed(calibration.load(tmp_path, machine), tmp_path)[0].text
+    assert "another llama.cpp" in check_calibration(calibration.load(tmp_path, machine), tmp_path)[0].text
     calibration.save(tmp_path, Calibration(fingerprint(machine), "0.3.36", "2026-01-02T03:04:05"))
-    assert brief(speed.speed(calibration.load(tmp_path, machine), tmp_path)) == [
+    assert brief(check_calibration(calibration.load(tmp_path, machine), tmp_path)) == [
         ("ok", "measured 2026-01-02")
     ]
 
@@ -356,5 +359,7 @@ def test_the_recorded_boards_have_nothing_against_them() -> None:
     for tree in sorted(path for path in TREES.iterdir() if path.is_dir()):
         machine = detect(tree)
         isa = machine.cpus[0].isa or ()
-        assert llama.instruction_sets(LlamaBuild("1", tuple(w for w in isa)), machine.cpus, "x") == [], tree
+        assert (
+            llama.check_instruction_sets(LlamaBuild("1", tuple(w for w in isa)), machine.cpus, "x") == []
+        ), tree
         assert "error" not in {level for level, _ in gpus(machine)}, tree

@@ -20,11 +20,12 @@ from msgspec.structs import replace
 
 import edgeinfer
 from edgeinfer.client.http import Target
+from edgeinfer.client.status import ModelReply, StatusReply
 from edgeinfer.doctor import daemon, port, self_test
 from edgeinfer.doctor import service as unit
-from edgeinfer.doctor.daemon import Answer, Report
+from edgeinfer.doctor.context import DoctorContext
+from edgeinfer.doctor.daemon import DaemonProbe
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.doctor.site import Site
 from edgeinfer.service import units
 from edgeinfer.service.builtin import BuiltinManager
 from edgeinfer.service.command import Command
@@ -47,28 +48,28 @@ def brief(findings: list[Finding]) -> list[tuple[str, str]]:
     ("changed", "level", "text"),
     [
         ({"installed": False}, "note", "edgeinfer is not installed as a service"),
-        ({"state": "failed", "detail": "exit status 2"}, "error", "it has failed: exit status 2"),
-        ({"state": "stopped"}, "warning", "it is stopped"),
-        ({"state": "stopped", "enabled": False}, "note", "it is stopped"),
-        ({"state": "starting"}, "note", "it is starting"),
-        ({"restarts": 1}, "warning", "it was restarted once by itself"),
-        ({"restarts": 3}, "warning", "it was restarted 3 times by itself"),
-        ({"enabled": False}, "note", "it does not come back after a reboot"),
+        ({"state": "failed", "detail": "exit status 2"}, "error", "the service has failed: exit status 2"),
+        ({"state": "stopped"}, "warning", "the service is stopped"),
+        ({"state": "stopped", "enabled": False}, "note", "the service is stopped"),
+        ({"state": "starting"}, "note", "the service is starting"),
+        ({"restarts": 1}, "warning", "the service was restarted once after a failure"),
+        ({"restarts": 3}, "warning", "the service was restarted 3 times after a failure"),
+        ({"enabled": False}, "note", "the service does not start again after a reboot"),
     ],
 )
 def test_the_state_of_the_service(changed: dict[str, Any], level: str, text: str) -> None:
     """As its manager has it."""
-    assert brief(unit.state(replace(RUNNING, **changed), [])) == [(level, text)]
+    assert brief(unit.check_state(replace(RUNNING, **changed), [])) == [(level, text)]
 
 
 def test_a_service_that_is_as_it_should_be() -> None:
     """In words; and one whose manager has never read its files."""
-    assert unit.state(RUNNING, [Path("/etc/x")]) == []
-    assert unit.words(RUNNING) == "running (systemd, system), pid 7"
-    [unread] = unit.state(replace(RUNNING, installed=False), [Path("/etc/x.service")])
+    assert unit.check_state(RUNNING, [Path("/etc/x")]) == []
+    assert unit.summary(RUNNING) == "running (systemd, system), pid 7"
+    [unread] = unit.check_state(replace(RUNNING, installed=False), [Path("/etc/x.service")])
     assert (unread.level, unread.text) == (
         "error",
-        "the service manager does not know of it, although there is /etc/x.service",
+        "the service manager does not know the service, although /etc/x.service exists",
     )
 
 
@@ -118,9 +119,11 @@ def installed(tmp_path: Path, program: Program) -> tuple[Any, ServiceSpec]:
 def test_files_that_are_up_to_date(installed: tuple[Any, ServiceSpec]) -> None:
     """What memory there was at the time does not matter."""
     manager, given = installed
-    assert unit.program(manager.paths()) == given.program.executable
-    assert unit.installed(manager, given) == []
-    assert unit.installed(manager, replace(given, needs=Requirements(memory=2 * 10**9, ram=4 * 10**9))) == []
+    assert unit.installed_program(manager.paths()) == given.program.executable
+    assert unit.check_files(manager, given) == []
+    assert (
+        unit.check_files(manager, replace(given, needs=Requirements(memory=2 * 10**9, ram=4 * 10**9))) == []
+    )
 
 
 def test_files_of_another_version_are_told(installed: tuple[Any, ServiceSpec]) -> None:
@@ -128,35 +131,38 @@ def test_files_of_another_version_are_told(installed: tuple[Any, ServiceSpec]) -
     manager, given = installed
     [path, drop_in] = [file.path for file in manager.files(given)]
     path.write_text(path.read_text().replace("Type=notify", "Type=simple"))
-    [found] = unit.installed(manager, given)
+    [found] = unit.check_files(manager, given)
     assert (found.level, found.fix) == ("warning", "edgeinfer service install")
-    assert found.text.endswith(f"that are there: {path}")
+    assert found.text.endswith(f"that would be installed now: {path}")
     path.unlink()
     socket_file = path.with_suffix(".socket")
     socket_file.write_text("")
-    assert unit.installed(manager, given)[0].text.endswith(f": {path}, {socket_file}")
+    assert unit.check_files(manager, given)[0].text.endswith(f": {path}, {socket_file}")
     drop_in.unlink()
-    assert str(drop_in) in unit.installed(manager, given)[0].text
+    assert str(drop_in) in unit.check_files(manager, given)[0].text
 
 
 def test_a_service_of_another_program(installed: tuple[Any, ServiceSpec], program: Program) -> None:
     """It may be right; one that is gone is not."""
     manager, given = installed
     other = replace(given, program=Program(Path("/opt/edgeinfer"), Path("/opt/python")))
-    [found] = unit.installed(manager, other)
+    [found] = unit.check_files(manager, other)
     assert (found.level, found.text) == (
         "note",
-        f"it runs another edgeinfer than this one: {program.executable}",
+        f"the service runs another edgeinfer than this one: {program.executable}",
     )
-    assert unit.installed(manager, None) == []
+    assert unit.check_files(manager, None) == []
     program.executable.unlink()
-    [gone] = unit.installed(manager, None)
-    assert (gone.level, gone.text) == ("error", f"it is to run {program.executable}, which is not there")
+    [gone] = unit.check_files(manager, None)
+    assert (gone.level, gone.text) == (
+        "error",
+        f"the service runs {program.executable}, which does not exist",
+    )
 
 
 def test_what_a_manager_wants_to_be_known(installed: tuple[Any, ServiceSpec]) -> None:
     """Text and remedy apart."""
-    [found] = unit.remarks(*installed)
+    [found] = unit.check_notes(*installed)
     assert (found.level, found.text) == ("note", "it runs while pi is logged in")
     assert found.fix == "for always: sudo loginctl enable-linger pi"
 
@@ -168,8 +174,8 @@ def test_a_service_of_our_own_minder(tmp_path: Path, program: Program) -> None:
     [file] = manager.files(given)
     file.path.parent.mkdir(parents=True)
     file.path.write_text(file.text)
-    assert unit.program(manager.paths()) == program.executable
-    assert unit.installed(manager, given) == []
+    assert unit.installed_program(manager.paths()) == program.executable
+    assert unit.check_files(manager, given) == []
 
 
 def test_the_service_as_it_would_be_installed(tmp_path: Path) -> None:
@@ -177,10 +183,10 @@ def test_the_service_as_it_would_be_installed(tmp_path: Path) -> None:
     config = tmp_path / "my.toml"
     config.write_text("ctx = 512\n")
     environ = environment(tmp_path, EDGEINFER_CONFIG=str(config), EDGEINFER_STORE=str(tmp_path))
-    site = Site(environ)
-    site.manager = BuiltinManager("user", environ)
-    site.status = replace(RUNNING, manager="none", scope="user", on_demand=False)
-    found = site.service
+    context = DoctorContext(environ)
+    context.manager = BuiltinManager("user", environ)
+    context.status = replace(RUNNING, manager="none", scope="user", on_demand=False)
+    found = context.service
     assert found
     assert found.program.executable.name == "edgeinfer"
     assert (found.settings.ctx, found.settings.port, found.config) == (512, Settings().port, config)
@@ -191,10 +197,10 @@ def test_a_system_service_is_seen_as_it_sees_itself(tmp_path: Path, monkeypatch:
     """By whoever is not root; a user's own is the user's."""
     environ = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "PATH": "/bin"}
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    site = Site(environ)
-    site.status = RUNNING
-    assert site.store.root == Path("/var/lib/edgeinfer")
-    own = Site(environ)
+    context = DoctorContext(environ)
+    context.status = RUNNING
+    assert context.store.root == Path("/var/lib/edgeinfer")
+    own = DoctorContext(environ)
     own.status = replace(RUNNING, scope="user")
     assert own.store.root == tmp_path / "edgeinfer"
 
@@ -247,122 +253,147 @@ LOCKED = (401, {"error": {"code": "invalid_api_key", "message": "no"}})
 def test_who_answers() -> None:
     """A daemon, one that wants a key, another program, nobody."""
     with answering(ready=READY, status=STATUS) as server:
-        report = Report("0.1.0", 7, fallback=["mmap off"])
-        assert daemon.ask(server.target) == Answer("edgeinfer", "ready", None, "nano", report)
+        report = StatusReply("0.1.0", 7, fallback=["mmap off"])
+        assert daemon.probe(server.target) == DaemonProbe("edgeinfer", "ready", None, "nano", report)
     with answering(ready=READY, status=LOCKED) as server:
-        assert daemon.ask(server.target) == Answer("edgeinfer", "ready", None, "nano", None)
+        assert daemon.probe(server.target) == DaemonProbe("edgeinfer", "ready", None, "nano", None)
     for other in ({"ready": READY}, {}, {"ready": (200, [1])}, {"ready": READY, "status": (200, "x")}):
         with answering(**other) as server:
-            assert daemon.ask(server.target).who == "stranger"
-    assert daemon.ask(server.target) == Answer("nobody")
-    assert daemon.ask(Target("http://x", uds="/nowhere/s")) == Answer("nobody")
+            assert daemon.probe(server.target).listener == "other"
+    assert daemon.probe(server.target) == DaemonProbe("none")
+    assert daemon.probe(Target("http://x", uds="/nowhere/s")) == DaemonProbe("none")
 
 
 def test_a_stranger_is_not_shown_the_key() -> None:
     """Only who answers as a daemon does."""
     for says in ({}, {"ready": READY, "status": STATUS}):
         with answering(**says) as server:
-            daemon.ask(replace(server.target, api_key="secret"))
+            daemon.probe(replace(server.target, api_key="secret"))
             assert server.shown == {"/ready": None, **({"/status": "Bearer secret"} if says else {})}
 
 
 def test_a_daemon_that_answers() -> None:
     """With its model; a key that we have not got is no fault."""
-    here = Report(edgeinfer.__version__, 7)
-    well = Answer("edgeinfer", "ready", None, "nano", here)
-    assert brief(daemon.daemon(well, RUNNING)) == [
+    here = StatusReply(edgeinfer.__version__, 7)
+    well = DaemonProbe("edgeinfer", "ready", None, "nano", here)
+    assert brief(daemon.check_daemon(well, RUNNING)) == [
         ("ok", f"edgeinfer {edgeinfer.__version__} answers with nano")
     ]
-    assert brief(daemon.daemon(replace(well, report=None), None)) == [("ok", "edgeinfer answers with nano")]
+    assert brief(daemon.check_daemon(replace(well, status=None), None)) == [
+        ("ok", "edgeinfer answers with nano")
+    ]
 
 
 @pytest.mark.parametrize(
     ("answer", "report", "level", "text"),
     [
-        ({"state": "starting"}, {}, "note", "it does not answer prompts: starting"),
-        ({"state": "restarting"}, {}, "warning", "it does not answer prompts: restarting"),
-        ({"state": "failed", "reason": "SIGILL"}, {}, "error", "it does not answer prompts: failed, SIGILL"),
-        ({}, {"version": "0.0.1"}, "warning", f"it is of version 0.0.1, and {edgeinfer.__version__} is installed"),
-        ({}, {"restarts": 2, "last_exit": "SIGKILL"}, "warning", "its worker died 2 times, the last time of SIGKILL"),
-        ({}, {"fallback": ["repack off instead of on: SIGILL"]}, "warning", "its model is loaded otherwise than planned: repack off instead of on: SIGILL"),
-        ({}, {"pid": 9}, "warning", "process 9 answers, which is not the service, process 7"),
+        ({"state": "starting"}, {}, "note", "the daemon does not answer prompts: starting"),
+        ({"state": "restarting"}, {}, "warning", "the daemon does not answer prompts: restarting"),
+        ({"state": "failed", "reason": "SIGILL"}, {}, "error", "the daemon does not answer prompts: failed, SIGILL"),
+        ({}, {"version": "0.0.1"}, "warning", f"the daemon runs version 0.0.1, but {edgeinfer.__version__} is installed"),
+        ({}, {"restarts": 2, "last_exit": "SIGKILL"}, "warning", "the worker has crashed 2 times, most recently with SIGKILL"),
+        ({}, {"fallback": ["repack off instead of on: SIGILL"]}, "warning", "the model is not loaded as planned: repack off instead of on: SIGILL"),
+        ({}, {"pid": 9}, "warning", "process 9 answers instead of the service, process 7"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_daemon(
     answer: dict[str, Any], report: dict[str, Any], level: str, text: str
 ) -> None:
     """One finding each."""
-    here = replace(Report(edgeinfer.__version__, 7), **report)
-    given = replace(Answer("edgeinfer", "ready", None, "nano", here), **answer)
-    assert brief(daemon.daemon(given, RUNNING)) == [(level, text)]
+    here = replace(StatusReply(edgeinfer.__version__, 7), **report)
+    given = replace(DaemonProbe("edgeinfer", "ready", None, "nano", here), **answer)
+    assert brief(daemon.check_daemon(given, RUNNING)) == [(level, text)]
+
+
+@pytest.mark.parametrize(
+    ("model", "level", "text"),
+    [
+        (ModelReply("b", "failed", error="no such file"), "error", "b does not answer prompts: failed, no such file"),
+        (ModelReply("b", "restarting"), "warning", "b does not answer prompts: restarting"),
+        (ModelReply("b", "ready", restarts=1), "warning", "the worker of b has crashed once"),
+        (ModelReply("b", "ready"), "ok", f"edgeinfer {edgeinfer.__version__} answers with nano, b"),
+        (ModelReply("b", "unloaded"), "ok", f"edgeinfer {edgeinfer.__version__} answers with nano"),
+    ],
+)  # fmt: skip
+def test_each_model_of_a_daemon_is_checked(model: ModelReply, level: str, text: str) -> None:
+    """The default one has its findings already."""
+    default = ModelReply("nano", "ready", default=True)
+    status = StatusReply(edgeinfer.__version__, 7, models=[default, model])
+    found = daemon.check_daemon(DaemonProbe("edgeinfer", "ready", None, "nano", status), RUNNING)
+    assert brief(found) == [(level, text)]
 
 
 def test_a_daemon_that_is_not_there() -> None:
     """It need not be, unless the service says that it runs, or waits."""
-    assert brief(daemon.daemon(Answer("nobody"), None)) == [("ok", "none runs")]
-    assert daemon.daemon(Answer("nobody"), RUNNING)[0].level == "error"
-    assert brief(daemon.daemon(Answer("manager"), RUNNING)) == [("ok", "the first request starts it")]
-    assert daemon.daemon(Answer("unknown", reason="no certificate"), None)[0].level == "note"
+    assert brief(daemon.check_daemon(DaemonProbe("none"), None)) == [("ok", "no daemon is running")]
+    assert daemon.check_daemon(DaemonProbe("none"), RUNNING)[0].level == "error"
+    assert brief(daemon.check_daemon(DaemonProbe("manager"), RUNNING)) == [
+        ("ok", "the first request starts the daemon")
+    ]
+    assert daemon.check_daemon(DaemonProbe("unknown", reason="no certificate"), None)[0].level == "note"
 
 
 def test_a_port_that_is_free_or_taken() -> None:
     """By another program, which is named; a bound one that does not listen is taken too."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        [found] = port.port(Settings(port=number), Answer("stranger"))
+        [found] = port.check_port(Settings(port=number), DaemonProbe("other"))
         assert (found.level, f"(pid {os.getpid()})" in found.text) == ("error", True)
-        assert port.port(Settings(port=number), Answer("nobody"))[0].level == "error"
-        text = f"edgeinfer listens on 127.0.0.1:{number}"
-        assert brief(port.port(Settings(port=number), Answer("edgeinfer"))) == [("ok", text)]
-    assert brief(port.port(Settings(port=number), Answer("nobody"))) == [
+        assert port.check_port(Settings(port=number), DaemonProbe("none"))[0].level == "error"
+        text = f"edgeinfer is listening on 127.0.0.1:{number}"
+        assert brief(port.check_port(Settings(port=number), DaemonProbe("edgeinfer"))) == [("ok", text)]
+    assert brief(port.check_port(Settings(port=number), DaemonProbe("none"))) == [
         ("ok", f"127.0.0.1:{number} is free")
     ]
-    assert port.port(Settings(host="localhost", port=number), Answer("nobody"))[0].level == "ok"
+    assert port.check_port(Settings(host="localhost", port=number), DaemonProbe("none"))[0].level == "ok"
 
 
 def test_addresses_that_cannot_be_had() -> None:
     """Another machine's, no name, none that stays."""
-    [foreign] = port.port(Settings(host="192.0.2.1"), Answer("nobody"))
-    assert (foreign.level, foreign.text) == ("error", "192.0.2.1 is no address of this machine")
-    [unknown] = port.port(Settings(host="no such host"), Answer("nobody"))
+    [foreign] = port.check_port(Settings(host="192.0.2.1"), DaemonProbe("none"))
+    assert (foreign.level, foreign.text) == ("error", "192.0.2.1 is not an address of this machine")
+    [unknown] = port.check_port(Settings(host="no such host"), DaemonProbe("none"))
     assert unknown.level == "error"
-    assert port.port(Settings(port=0), Answer("nobody"))[0].level == "note"
-    assert port.port(Settings(), Answer("unknown")) == []
-    assert port.port(Settings(), Answer("manager"))[0].level == "ok"
+    assert port.check_port(Settings(port=0), DaemonProbe("none"))[0].level == "note"
+    assert port.check_port(Settings(), DaemonProbe("unknown")) == []
+    assert port.check_port(Settings(), DaemonProbe("manager"))[0].level == "ok"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may")
 def test_a_port_for_root_alone() -> None:
     """Below 1024."""
-    assert port.port(Settings(port=1), Answer("nobody"))[0].fix == "set port to 1024 or above"
+    assert port.check_port(Settings(port=1), DaemonProbe("none"))[0].fix == "set port to 1024 or above"
 
 
 def test_unix_sockets(tmp_path: Path) -> None:
     """Free, no socket, without a folder, another program's."""
     path = tmp_path / "s"
-    assert brief(port.port(Settings(uds=str(path)), Answer("nobody"))) == [("ok", f"{path} is free")]
+    assert brief(port.check_port(Settings(uds=str(path)), DaemonProbe("none"))) == [("ok", f"{path} is free")]
     path.write_text("")
-    assert port.port(Settings(uds=str(path)), Answer("nobody"))[0].text == f"{path} is no socket"
+    assert port.check_port(Settings(uds=str(path)), DaemonProbe("none"))[0].text == f"{path} is not a socket"
     missing = tmp_path / "none/s"
-    assert port.port(Settings(uds=str(missing)), Answer("nobody"))[0].fix == f"mkdir -p {tmp_path / 'none'}"
-    [taken] = port.port(Settings(uds=str(path)), Answer("stranger"))
-    assert taken.text == f"{path} is taken by another program"
+    assert (
+        port.check_port(Settings(uds=str(missing)), DaemonProbe("none"))[0].fix
+        == f"mkdir -p {tmp_path / 'none'}"
+    )
+    [taken] = port.check_port(Settings(uds=str(path)), DaemonProbe("other"))
+    assert taken.text == f"{path} is used by another program"
 
 
 def test_the_bundled_model_answers(tmp_path: Path) -> None:
     """In a real worker."""
-    config = Site(environment(tmp_path)).bundled
-    [found] = self_test.self_test(config, "rebuild")
+    config = DoctorContext(environment(tmp_path)).bundled
+    [found] = self_test.check_answer(config, "rebuild")
     assert found.level == "ok"
     assert re.fullmatch(r"the bundled model answers, \d+ tok/s", found.text)
 
 
 def test_a_model_that_does_not_answer(tmp_path: Path) -> None:
     """It cannot be loaded, or takes too long."""
-    config = replace(Site(environment(tmp_path)).bundled, model=str(tmp_path / "none.gguf"))
-    [found] = self_test.self_test(config, "rebuild")
+    config = replace(DoctorContext(environment(tmp_path)).bundled, model=str(tmp_path / "none.gguf"))
+    [found] = self_test.check_answer(config, "rebuild")
     assert found.level == "error"
-    [slow] = self_test.self_test(config, "rebuild", limit=0.01)
+    [slow] = self_test.check_answer(config, "rebuild", timeout=0.01)
     assert (slow.level, slow.text) == ("error", "the bundled model did not answer within 0.01 s")
 
 
@@ -385,4 +416,4 @@ def test_a_running_daemon_is_examined(tmp_path: Path) -> None:
         process.communicate(timeout=30)
     found = {finding["check"]: (finding["level"], finding["text"]) for finding in json.loads(done.stdout)}
     assert found["daemon"] == ("ok", f"edgeinfer {edgeinfer.__version__} answers with fake")
-    assert found["port"] == ("ok", f"edgeinfer listens on 127.0.0.1:{number[1]}")
+    assert found["port"] == ("ok", f"edgeinfer is listening on 127.0.0.1:{number[1]}")

@@ -467,7 +467,7 @@ def test_the_command_serves_the_store_to_a_client_with_hf_endpoint(store: Store,
         killer.start()
         assert server.stderr
         assert "1 model, " in (first := server.stderr.readline())
-        assert "whoever has a key" in first
+        assert "clients with a key" in first
         found = re.search(r"HF_ENDPOINT=(\S+)", server.stderr.readline())
         assert found
         assert "--host 0.0.0.0" in server.stderr.readline()

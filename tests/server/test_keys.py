@@ -294,7 +294,7 @@ def test_key_add_prints_a_key_once_and_keeps_its_hash(path: Path, tmp_path: Path
     assert (found.name, found.requests_per_minute, found.concurrent_requests) == ("guest", 10, 0)
     listed = run(tmp_path, "key", "ls", "--api-key-file", str(path))
     assert listed.stdout.startswith("guest  ")
-    assert listed.stdout.endswith(", 10 requests a minute, any number at once\n")
+    assert listed.stdout.endswith(", 10 requests per minute, any number at a time\n")
 
 
 def test_keys_as_json_are_for_programs(path: Path, tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_key_rm_removes_one_and_tells_of_the_last(path: Path, tmp_path: Path) ->
     assert path.read_text() == f"# ours\n{hashed('a', 'alpha')}\n"
     done = run(tmp_path, "key", "rm", "a", *file)
     assert (done.returncode, path.read_text()) == (0, "# ours\n")
-    assert "lets nobody in" in done.stderr
+    assert "refuses all requests" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_key_rm_removes_one_and_tells_of_the_last(path: Path, tmp_path: Path) ->
         (("add", "a b"), 2, "NAME"),
         (("add", "a\nb"), 2, "NAME"),
         (("add", "x" * 65), 2, "NAME"),
-        (("add", "a"), 2, "there is a key of that name"),
+        (("add", "a"), 2, "already has a key of that name"),
         (("add", "b", "--requests-per-minute", "-1"), 2, "requests-per-minute"),
         (("rm", "b"), 1, "the keys are: a"),
     ],

@@ -44,7 +44,7 @@ def test_variables_of_the_shell_are_not_the_services(tmp_path: Path) -> None:
         EDGEINFER_MODEL="/no/such.gguf",
         EDGEINFER_CONFIG=str(config),
     )
-    assert "note: EDGEINFER_MODEL is set here" in done.stderr
+    assert "note: EDGEINFER_MODEL is set in this shell" in done.stderr
     assert any(str(config) in file["text"] for file in json.loads(done.stdout)["files"])
 
 

@@ -1,4 +1,4 @@
-"""For the tests of the command line: running it, a terminal to run it in, and a daemon that follows a script."""
+"""Support for tests of the command line: a runner, a terminal, and a daemon that follows a script."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """What the command is run in: nothing of the machine's own configuration, and a port nobody listens at."""
+    """The command's environment: no configuration of this machine, and a port where nothing listens."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EDGEINFER_", "XDG_"))}
     own = {
         "HOME": str(home),
@@ -45,13 +45,13 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def run(
     home: Path, *arguments: str, stdin: str | bytes = b"", **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """The command's exit code, stdout and stderr. Run in this process, which saves a second each time."""
+    """Run the command in this process, which saves a second each time."""
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
-    given = io.TextIOWrapper(io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin), "utf-8")
+    input_stream = io.TextIOWrapper(io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin), "utf-8")
     before = sys.argv, sys.stdin, sys.excepthook, dict(os.environ)
     os.environ.clear()
     os.environ.update(environment(home, **env))
-    sys.argv, sys.stdin = ["edgeinfer", *arguments], given
+    sys.argv, sys.stdin = ["edgeinfer", *arguments], input_stream
     try:
         with redirect_stdout(out), redirect_stderr(err):
             code = main()
@@ -67,7 +67,7 @@ def run(
 
 
 class Terminal:
-    """The command in a terminal of its own, where Ctrl-C is a signal and Ctrl-D the end of input."""
+    """Runs the command in a terminal of its own, where Ctrl-C is a signal and Ctrl-D the end of input."""
 
     def __init__(self, home: Path, *arguments: str, **env: str) -> None:
         self.master, slave = os.openpty()
@@ -86,25 +86,25 @@ class Terminal:
         os.write(self.master, text.encode())
 
     def interrupt(self) -> None:
-        """Ctrl-C, once the command surely waits."""
+        """Press Ctrl-C once the command is waiting."""
         self.settle()
         self.send("\x03")
 
     def settle(self) -> None:
-        """Python answers a signal that comes between its prompt and its wait only at the next key."""
+        """Wait until Python reads: a signal between its prompt and its read acts only at the next key."""
         time.sleep(0.7)
 
     def expect(self, pattern: str, timeout: float = 60.0) -> str:
-        """What came up to and with `pattern`; later calls look behind it."""
+        """Wait for `pattern` and return the output up to its end; later calls start after it."""
         deadline = time.monotonic() + timeout
-        while not (found := re.search(pattern, self.seen)):
+        while not (match := re.search(pattern, self.seen)):
             if time.monotonic() > deadline or not self._read(deadline):
                 raise AssertionError(f"{pattern!r} did not come; there is {self.seen!r}")
-        before, self.seen = self.seen[: found.end()], self.seen[found.end() :]
+        before, self.seen = self.seen[: match.end()], self.seen[match.end() :]
         return before
 
     def wait(self, timeout: float = 30.0) -> int:
-        """The exit code, once all output is read."""
+        """Read all output and return the exit code."""
         deadline = time.monotonic() + timeout
         while self._read(deadline):
             pass
@@ -121,7 +121,7 @@ class Terminal:
             return False
         try:
             data = os.read(self.master, 4096)
-        except OSError:  # how Linux says that nobody has the other end any more
+        except OSError:  # Linux reports the closed other end like this
             return False
         self.seen += data.decode(errors="replace").replace("\r\n", "\n")
         return bool(data)
@@ -137,7 +137,10 @@ def terminal(home: Path, *arguments: str, **env: str) -> Iterator[Terminal]:
 
 
 class ScriptedDaemon(ThreadingHTTPServer):
-    """Answers every prompt with the same deltas, and remembers what it was asked."""
+    """Answers every prompt with the same deltas, and keeps the requests.
+
+    `load_states`: states of the model that /models/load names, in the order in which /status shows them.
+    """
 
     daemon_threads = True
 
@@ -148,12 +151,13 @@ class ScriptedDaemon(ThreadingHTTPServer):
         self.finish_reason = "stop"
         self.error: tuple[int, dict[str, Any]] | None = None
         self.status: dict[str, Any] = {}
-        self.asked: list[dict[str, Any]] = []
+        self.load_states: list[str] = []
+        self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.client_gone = threading.Event()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has heard enough is no error; the traceback would stand in the command's stderr."""
+        """A client that leaves is not an error; the traceback would end up in the command's stderr."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -170,16 +174,21 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
+        if self.path == "/status" and self.server.load_states:
+            self.server.status["models"][-1]["state"] = self.server.load_states.pop(0)
         self.reply(200, self.server.status if self.path == "/status" else {"status": "ready"})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append(body)
+        self.server.requests.append(body)
         self.server.keys.append(self.headers["Authorization"])
         if self.server.error:
             self.reply(*self.server.error)
         elif body.get("stream"):
             self.stream()
+        elif self.path.startswith("/models/"):
+            self.server.requests[-1]["path"] = self.path
+            self.reply(200, {"success": True})
         else:
             text = "".join(d.get("content", "") for d in self.server.deltas)
             self.reply(200, {"choices": [{"message": {"content": text}, "finish_reason": "stop"}]})

@@ -1,4 +1,4 @@
-"""What `edgeinfer models` shows: models as facts for a program, and as lines for a person."""
+"""What `edgeinfer models` shows: models as data for a program, and as lines for a person."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from edgeinfer.store.progress import size_text
 from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel, model_problem
 
-Facts = dict[str, Any]
+Row = dict[str, Any]
 
-WIDTH = 14
-"""Of the left column of what is known of one model."""
+LABEL_WIDTH = 14
+"""Width of the left column in the details of a model."""
 
 
-def installed(store: Store) -> list[Facts]:
-    """Every model that there is, the bundled one first, then as they came."""
+def installed_rows(store: Store) -> list[Row]:
+    """All usable models: the bundled one first, then in the order of installation."""
     known = catalogue()
     bundled = find_model(BUNDLED_MODEL, Store(Path("/nowhere")))
-    first = {
+    bundled_row = {
         "name": BUNDLED_MODEL,
         "quant": None,
         "size": bundled.header.size if bundled.header else None,
@@ -42,10 +42,10 @@ def installed(store: Store) -> list[Facts]:
         "path": bundled.path,
         "problem": None,
     }
-    return [first, *(of_stored(stored, known.get(stored.name)) for stored in store.recorded())]
+    return [bundled_row, *(stored_row(stored, known.get(stored.name)) for stored in store.recorded())]
 
 
-def of_stored(stored: StoredModel, spec: ModelSpec | None) -> Facts:
+def stored_row(stored: StoredModel, spec: ModelSpec | None) -> Row:
     return {
         "name": stored.name,
         "quant": stored.quant,
@@ -64,18 +64,20 @@ def of_stored(stored: StoredModel, spec: ModelSpec | None) -> Facts:
     }
 
 
-def available(store: Store) -> list[Facts]:
-    """The catalogue's models of which nothing is installed."""
-    here = {stored.name for stored in store.recorded()}
-    return [of_spec(name, spec) for name, spec in catalogue().items() if name not in here and spec.files]
+def available_rows(store: Store) -> list[Row]:
+    """The catalogue's models that are not installed in any quantization."""
+    installed = {stored.name for stored in store.recorded()}
+    return [
+        spec_row(name, spec) for name, spec in catalogue().items() if name not in installed and spec.files
+    ]
 
 
-def of_spec(name: str, spec: ModelSpec) -> Facts:
+def spec_row(name: str, spec: ModelSpec) -> Row:
     files = [{"quant": f.quant, "size": f.size, "repo": f.repo, "file": f.file} for f in spec.files]
-    return {"name": name, "origin": None, "roles": list(spec.roles), "files": files} | _of_catalogue(spec)
+    return {"name": name, "origin": None, "roles": list(spec.roles), "files": files} | _spec_facts(spec)
 
 
-def _of_catalogue(spec: ModelSpec) -> Facts:
+def _spec_facts(spec: ModelSpec) -> Row:
     return {
         "description": spec.description,
         "licence": spec.licence,
@@ -86,39 +88,40 @@ def _of_catalogue(spec: ModelSpec) -> Facts:
     }
 
 
-def facts(name: str, store: Store) -> Facts:
-    """All that is known of the model that `name` means.
+def model_details(name: str, store: Store) -> Row:
+    """All that is known of a model.
 
     Raises:
-        ModelNotFound, ModelLoadFailed: as `find`.
+        ModelNotFound: there is no such model.
+        ModelLoadFailed: its file cannot be read.
     """
     known = catalogue()
     records = [] if is_file_reference(name) else recorded_models(name, store)
     if records:
         stored = max(records, key=lambda s: (model_problem(s) is None, s.added))
         spec = known.get(stored.name)
-        found = of_stored(stored, spec) | (_of_catalogue(spec) if spec else {})
-        return found | ({} if found["problem"] else _of_header(stored.path))
+        row = stored_row(stored, spec) | (_spec_facts(spec) if spec else {})
+        return row | ({} if row["problem"] else _file_facts(stored.path))
     try:
         model = find_model(name, store)
     except ModelNotFound:
         spec = known.get(catalogue_name(name))
         if spec is None:
             raise
-        return of_spec(catalogue_name(name), spec)
+        return spec_row(catalogue_name(name), spec)
     spec = known.get(model.name) if model.name == BUNDLED_MODEL else None
-    found = {"name": model.name, "origin": "bundled" if spec else "file", "path": model.path}
-    return found | (_of_catalogue(spec) if spec else {}) | (_header(model.header) if model.header else {})
+    row = {"name": model.name, "origin": "bundled" if spec else "file", "path": model.path}
+    return row | (_spec_facts(spec) if spec else {}) | (_header_facts(model.header) if model.header else {})
 
 
-def _of_header(path: Path) -> Facts:
+def _file_facts(path: Path) -> Row:
     try:
-        return _header(read_header(path))
+        return _header_facts(read_header(path))
     except ModelLoadFailed as e:
         return {"problem": e.message}
 
 
-def _header(header: Header) -> Facts:
+def _header_facts(header: Header) -> Row:
     metadata = header.metadata
     return {
         "size": header.size,
@@ -134,24 +137,24 @@ def _header(header: Header) -> Facts:
     }
 
 
-def candidates(store: Store, found: Iterable[ExternalFile]) -> list[Facts]:
-    """What could be imported."""
-    here = {stored.path for stored in store.recorded()}
+def importable_rows(store: Store, models: Iterable[ExternalFile]) -> list[Row]:
+    """The models of other programs, as rows."""
+    imported = {stored.path for stored in store.recorded()}
     return [
         {
-            "name": one.name,
-            "quant": one.quant,
-            "size": one.size,
-            "source": one.source,
-            "path": str(one.path),
-            "imported": one.path in here,
+            "name": model.name,
+            "quant": model.quant,
+            "size": model.size,
+            "source": model.source,
+            "path": str(model.path),
+            "imported": model.path in imported,
         }
-        for one in found
+        for model in models
     ]
 
 
-def table(rows: Sequence[Facts]) -> str:
-    """The rows of `installed` and `available`."""
+def models_table(rows: Sequence[Row]) -> str:
+    """The rows of `installed_rows` and `available_rows` as a table."""
     lines = [("NAME", "QUANT", "SIZE", "ORIGIN", "FOR", "")]
     for row in rows:
         if files := row.get("files"):
@@ -171,20 +174,20 @@ def table(rows: Sequence[Facts]) -> str:
                 last,
             )
         )
-    return columns(lines)
+    return align_columns(lines)
 
 
-def candidates_table(rows: Sequence[Facts]) -> str:
-    lines = [("NAME", "QUANT", "SIZE", "OF", "")]
+def importable_table(rows: Sequence[Row]) -> str:
+    lines = [("NAME", "QUANT", "SIZE", "PROGRAM", "")]
     for row in rows:
         note = " (imported)" if row["imported"] else ""
         size = size_text(row["size"])
         lines.append((row["name"], row["quant"] or "-", size, row["source"], row["path"] + note))
-    return columns(lines)
+    return align_columns(lines)
 
 
-def columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of words, one below the other."""
+def align_columns(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of words as aligned columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join(
         "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() + "\n"
@@ -192,11 +195,11 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
-def described(found: Mapping[str, Any]) -> str:
-    """A model's facts, one a line; what is not known is left out."""
+def details_text(row: Mapping[str, Any]) -> str:
+    """The details of a model, one per line; what is unknown is left out."""
     return "".join(
-        f"{key.replace('_', ' '):<{WIDTH}}  {text}\n"
-        for key, value in found.items()
+        f"{key.replace('_', ' '):<{LABEL_WIDTH}}  {text}\n"
+        for key, value in row.items()
         if (text := _text(key, value))
     )
 
@@ -217,7 +220,7 @@ def _text(key: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def _size(size: int | None, least: object) -> str:
+def _size(size: int | None, at_least: object) -> str:
     if size is None:
         return "-"
-    return f"{size_text(size)}+" if least else size_text(size)
+    return f"{size_text(size)}+" if at_least else size_text(size)

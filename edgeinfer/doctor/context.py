@@ -1,4 +1,4 @@
-"""What is examined: one installation on one machine."""
+"""Facts about the installation and the machine that checks look at."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from edgeinfer import settings
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.doctor import daemon, service
-from edgeinfer.doctor.daemon import Answer
+from edgeinfer.doctor.daemon import DaemonProbe
 from edgeinfer.errors import EdgeinferError, SettingsError
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.plan import Plan, calibration, plan
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.server.auth.key_file import key_file
-from edgeinfer.service import discovery as choice
+from edgeinfer.service import discovery
 from edgeinfer.service.manager import ServiceManager, ServiceStatus
 from edgeinfer.service.spec import ServiceSpec
 from edgeinfer.settings import Loaded, Settings
@@ -26,8 +26,8 @@ from edgeinfer.store.progress import NullProgress, Progress
 from edgeinfer.store.store import Store
 
 
-class Site:
-    """Each fact is found when it is first asked for. What can be wrong in itself is a fact as well, or an error."""
+class DoctorContext:
+    """Facts, each found on first use. A fact that can be wrong is either the fact or its error."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class Site:
         fast: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        """`root`: of the machine. `fast`: files are not read whole. `progress` is told of those that are."""
+        """`root` is the machine's; `fast` skips reading large files, and `progress` shows reading them."""
         self.root = root
         self.fast = fast
         self.progress = progress or NullProgress()
@@ -45,12 +45,12 @@ class Site:
 
     @cached_property
     def manager(self) -> ServiceManager:
-        """Raises ServiceFailed."""
-        return choice.installed(self._environ)
+        """The service manager; raises ServiceFailed."""
+        return discovery.installed(self._environ)
 
     @cached_property
     def status(self) -> ServiceStatus | None:
-        """What its manager says of the service; None where there is no manager."""
+        """The state of the service; None if there is no service manager."""
         try:
             return self.manager.status()
         except EdgeinferError:
@@ -58,7 +58,7 @@ class Site:
 
     @cached_property
     def environ(self) -> Mapping[str, str]:
-        """Where the system's service is what is here, and it is not root who asks: as the service sees it."""
+        """The environment, as the system's service sees it if that is installed and this is not root."""
         status = self.status
         if status is None or not status.installed or status.scope == "user" or os.geteuid() == 0:
             return self._environ
@@ -72,11 +72,13 @@ class Site:
         except SettingsError as e:
             return e
         except OSError as e:
-            return SettingsError(f"the configuration cannot be looked for: {e}", hint="sudo edgeinfer doctor")
+            return SettingsError(
+                f"the configuration file cannot be looked up: {e}", hint="sudo edgeinfer doctor"
+            )
 
     @cached_property
     def settings(self) -> Settings:
-        """Those in force; as built in where these can't be read."""
+        """The settings in use; the defaults if they cannot be read."""
         return self.loaded.settings if isinstance(self.loaded, Loaded) else Settings()
 
     @cached_property
@@ -97,7 +99,7 @@ class Site:
 
     @cached_property
     def plan(self) -> Plan | EdgeinferError:
-        """Of the model that the settings name."""
+        """The plan for the model that the settings name."""
         if isinstance(self.loaded, SettingsError):
             return self.loaded
         try:
@@ -109,28 +111,28 @@ class Site:
 
     @cached_property
     def bundled(self) -> LlamaConfig:
-        """How the bundled model runs here, with as little memory as it can do with."""
+        """A configuration of the bundled model with as little memory as possible."""
         small = Settings(model=BUNDLED_MODEL, ctx=512, parallel=1)
         return plan(find_model(BUNDLED_MODEL, self.store), self.profile, small).config
 
     @cached_property
-    def answer(self) -> Answer:
-        """Who answers at the daemon's address. One that waits for its first request is not woken."""
+    def probe(self) -> DaemonProbe:
+        """The program at the daemon's address; a service that starts on demand is not started."""
         if self.status and self.status.state == "waiting":
-            return Answer("manager")
+            return DaemonProbe("manager")
         from edgeinfer.client.http import API_KEY, target_of
 
         try:
-            return daemon.ask(target_of(self.settings, self.environ.get(API_KEY)))
+            return daemon.probe(target_of(self.settings, self.environ.get(API_KEY)))
         except EdgeinferError as e:
-            return Answer("unknown", reason=e.message)
+            return DaemonProbe("unknown", reason=e.message)
 
     @cached_property
     def service(self) -> ServiceSpec | None:
-        """The service as it would be installed now; None where there is none, or it could not be."""
+        """The service that would be installed now; None if there is none, or it cannot be."""
         if self.status is None or not self.status.installed or isinstance(self.plan, EdgeinferError):
             return None
         try:
-            return service.as_now(self.manager, self.status, self.environ, self.profile, self.plan)
+            return service.current_spec(self.manager, self.status, self.environ, self.profile, self.plan)
         except EdgeinferError:
             return None

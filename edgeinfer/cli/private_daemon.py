@@ -1,4 +1,4 @@
-"""A daemon of one's own, for a `chat` that finds none running."""
+"""A private daemon for a `chat` that finds none running."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ import httpx
 from edgeinfer.client.http import API_KEY, Target, connect, is_ready
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed
 
-TAIL = 12
+LOG_TAIL = 12
 """Lines of a failed daemon's log that are shown."""
 
-POLL = 0.05
+POLL_INTERVAL = 0.05
+"""Seconds between two looks at a starting daemon."""
 
 
 class PrivateDaemon:
-    """`edgeinfer serve` on a unix socket in a folder that only we can enter.
+    """Runs `edgeinfer serve` on a unix socket in a folder that only this user can enter.
 
-    It has a session of its own, so that Ctrl-C reaches us alone, and our end of a pipe as its stdin: it
-    stops when that closes, so also if we are killed, and takes the folder with it.
+    It has a session of its own, so that Ctrl-C reaches only us. Its stdin is a pipe from us: it stops when
+    that closes, also because we were killed, and removes the folder.
     """
 
     def __init__(self, model: str | None, folder: str, log: IO[bytes]) -> None:
         self.model = ["--model", model] if model else []
         self.log = log
         self.uds = f"{folder}/s"
-        leave_out = {
+        excluded = {
             API_KEY,
             "JOURNAL_STREAM",
             "NOTIFY_SOCKET",
@@ -50,11 +51,11 @@ class PrivateDaemon:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env={k: v for k, v in os.environ.items() if k not in leave_out},
+            env={k: v for k, v in os.environ.items() if k not in excluded},
         )
 
     def wait_until_ready(self, timeout: float) -> Target:
-        """Raises EdgeinferError with the end of the log if it does not come to that."""
+        """Wait for its model; raises EdgeinferError with the end of the log if it fails."""
         target = Target("http://localhost", uds=self.uds)
         deadline = time.monotonic() + timeout
         with connect(target) as client:
@@ -63,11 +64,11 @@ class PrivateDaemon:
                     raise self._failure(f"exit code {self.process.returncode}")
                 if self._listens() and self._is_ready(client, target):
                     return target
-                time.sleep(POLL)
+                time.sleep(POLL_INTERVAL)
         raise self._failure(f"no model after {timeout:g} s")
 
     def stop(self) -> None:
-        """Nobody waits for an answer any more: no drain, only the moment that an orderly end takes."""
+        """Stop it at once: no answer is awaited any more, so there is nothing to drain."""
         with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):  # Ctrl-C here: on to the kill
             self.process.terminate()
             self.process.wait(5.0)
@@ -88,20 +89,20 @@ class PrivateDaemon:
         except ModelLoadFailed as e:
             raise self._failure(e.message) from e
 
-    def _failure(self, what: str) -> EdgeinferError:
+    def _failure(self, reason: str) -> EdgeinferError:
         self.log.seek(0)
         lines = self.log.read().decode(errors="replace").rstrip().split("\n")
-        tail = "".join(f"\n  {line}" for line in lines[-TAIL:])
-        again = shlex.join(["edgeinfer", "serve", *self.model])
+        tail = "".join(f"\n  {line}" for line in lines[-LOG_TAIL:])
+        command = shlex.join(["edgeinfer", "serve", *self.model])
         return EdgeinferError(
-            f"the daemon for this chat did not start ({what}); its log ends with:{tail}",
-            hint=f"see all of it: {again}",
+            f"the daemon for this chat did not start ({reason}); its log ends with:{tail}",
+            hint=f"for the whole log: {command}",
         )
 
 
 @contextmanager
 def private_daemon(model: str | None, load_timeout: float) -> Iterator[Target]:
-    """A daemon for as long as this lasts, with its model loaded."""
+    """Run a daemon with its model loaded for the time of the block."""
     with (
         tempfile.TemporaryDirectory(prefix="edgeinfer-", ignore_cleanup_errors=True) as folder,  # mode 0700
         tempfile.TemporaryFile() as log,
