@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeinfer.cli import key, models, service
+from edgeinfer.cli import key, model_loading, models, service
 from edgeinfer.cli.bench import bench
 from edgeinfer.cli.chat import chat
 from edgeinfer.cli.doctor import doctor
@@ -99,12 +99,14 @@ _group(
 )
 _group(
     "models",
-    "List, show, import, check and remove models.",
+    "List, show, import, check, remove, load and unload models.",
     models.ls,
     models.show,
     models.rm,
     models.import_,
     models.verify,
     models.prune,
+    model_loading.load,
+    model_loading.unload,
     bare=models.ls,
 )
