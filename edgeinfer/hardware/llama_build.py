@@ -21,13 +21,13 @@ LIMIT = 60.0
 class LlamaBuild(msgspec.Struct, frozen=True):
     """The installed llama.cpp: version of the package, instruction sets and GPU APIs it was built with.
 
-    `products`: it has our own for x86, which scripts/setup adds.
+    `kernels`: it has our own matrix-product kernels for x86, which scripts/setup adds.
     """
 
     version: str
     isa: tuple[str, ...] = ()
     apis: tuple[Api, ...] = ()
-    products: bool = False
+    kernels: bool = False
 
 
 class Kept(msgspec.Struct, frozen=True):

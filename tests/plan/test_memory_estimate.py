@@ -14,7 +14,7 @@ import pytest
 
 from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
-from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.gguf.header import Header, Tensor, read_header
 from edgeinfer.gguf.reader import Value
@@ -160,7 +160,7 @@ def test_a_loaded_model_takes_what_was_estimated(
     )
     header = read_header(path)
     memory = estimate(header, found, instruction_sets(detect()))
-    model = Model(found, llama_log)
+    model = LlamaModel(found, llama_log)
     LlamaBackend(model, found).close()
     model.close()
     assert reported.mib("KV buffer") * MIB == pytest.approx(memory.kv, rel=0.01)

@@ -1,1 +1,1 @@
-"""The only room that imports llama_cpp. It lives in the worker process."""
+"""The binding to llama.cpp: the only package that imports llama_cpp. It runs in the worker process."""

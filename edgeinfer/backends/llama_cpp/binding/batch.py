@@ -1,4 +1,4 @@
-"""The engine's `Batch` as a llama_batch over the same memory."""
+"""Presents the engine's `Batch` as a llama_batch over the same memory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from edgeinfer.engine.backend import Batch
 
 
 class BatchView:
-    """A llama_batch whose arrays are those of a `Batch`, so that nothing is copied token by token.
+    """A llama_batch whose arrays are those of a `Batch`, so that no token is copied.
 
-    Each token belongs to one sequence: `seq_id` points, token by token, into the batch's own array.
+    Each token belongs to one sequence: its `seq_id` points into the batch's own array.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -32,9 +32,9 @@ class BatchView:
             logits=batch.outputs.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
-    def of(self, batch: Batch) -> lib.llama_batch:
+    def fill(self, batch: Batch) -> lib.llama_batch:
         """The struct for a decode of `batch`, which must be the one this view was made for."""
         if batch is not self._batch:
-            raise ValueError("another batch")
+            raise ValueError("the view was made for another batch")
         self.struct.n_tokens = batch.size
         return self.struct

@@ -1,4 +1,4 @@
-"""What the installed llama.cpp was built with: a child's main module. It prints one JSON object."""
+"""Prints how the installed llama.cpp was built, as one JSON object. The main module of a child process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
 
-ISA = {
+ISA_NAMES = {
     "AVX": "avx",
     "AVX2": "avx2",
     "FMA": "fma",
@@ -26,20 +26,20 @@ ISA = {
     "MATMUL_INT8": "i8mm",
     "SVE": "sve",
 }
-"""llama_print_system_info's word -> ours."""
+"""llama_print_system_info's name of an instruction set -> ours."""
 
-APIS = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "MTL": "metal", "Vulkan": "vulkan"}
-"""Name of a ggml backend -> ours."""
+API_NAMES = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "MTL": "metal", "Vulkan": "vulkan"}
+"""Name of a ggml backend -> our name of its API."""
 
 
 def parse_system_info(text: str) -> tuple[str, ...]:
-    """Instruction sets in "CPU : AVX = 1 | AVX2 = 1 | ..."."""
-    said = {part.rpartition(":")[2].strip() for part in text.split("|")}
-    return tuple(word for name, word in ISA.items() if f"{name} = 1" in said)
+    """Instruction sets in a text such as "CPU : AVX = 1 | AVX2 = 1 | ..."."""
+    entries = {part.rpartition(":")[2].strip() for part in text.split("|")}
+    return tuple(word for name, word in ISA_NAMES.items() if f"{name} = 1" in entries)
 
 
 def backends() -> tuple[str, ...]:
-    """Names of the backends that llama.cpp has, whether or not there is a device for them."""
+    """Names of the backends that llama.cpp was built with, even if there is no device for them."""
     ggml = ctypes.CDLL(str(_library("ggml")))
     base = ctypes.CDLL(str(_library("ggml-base")))
     ggml.ggml_backend_reg_count.restype = ctypes.c_size_t
@@ -51,11 +51,11 @@ def backends() -> tuple[str, ...]:
     return tuple(base.ggml_backend_reg_name(ggml.ggml_backend_reg_get(i)).decode() for i in range(count))
 
 
-def has_products() -> bool:
-    """Whether scripts/setup has added our own products for x86 (scripts/llama)."""
+def has_kernels() -> bool:
+    """True if scripts/setup has built in our own matrix-product kernels for x86."""
     try:
         return hasattr(ctypes.CDLL(str(_library("ggml-cpu"))), "__wrap_ggml_gemm_q4_0_8x8_q8_0")
-    except OSError:  # built with a library for each kind of CPU
+    except OSError:  # this build has a separate library for each kind of CPU
         return False
 
 
@@ -70,8 +70,8 @@ def main() -> None:
     build = {
         "version": importlib.metadata.version("llama-cpp-python"),
         "isa": parse_system_info(info),
-        "apis": [APIS[name] for name in backends() if name in APIS],
-        "products": has_products(),
+        "apis": [API_NAMES[name] for name in backends() if name in API_NAMES],
+        "kernels": has_kernels(),
     }
     sys.stdout.write(json.dumps(build) + "\n")
 

@@ -1,4 +1,4 @@
-"""The `Backend` that is llama.cpp: a context, its KV cache and its logits."""
+"""llama.cpp as a `Backend`: a context, its KV cache and its logits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 
 from edgeinfer.backends.llama_cpp.binding.batch import BatchView
-from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.errors import ModelLoadFailed
@@ -23,9 +23,9 @@ FLASH_OFF, FLASH_ON = 0, 1
 
 
 class LlamaBackend:
-    """A llama_context for `config`. Used by one thread, `abort` excepted. `close` frees it."""
+    """Owns a llama_context. Used by one thread, except for `abort`; `close` frees it."""
 
-    def __init__(self, model: Model, config: LlamaConfig) -> None:
+    def __init__(self, model: LlamaModel, config: LlamaConfig) -> None:
         self.vocab = model.vocab
         self._vocab_size = model.vocab.size
         self._streams = config.layout == "streams"
@@ -35,7 +35,7 @@ class LlamaBackend:
         self._context = lib.llama_init_from_model(model.pointer, params)
         if not self._context:
             raise ModelLoadFailed(
-                f"no context of {params.n_ctx} tokens for {config.model}: {model.log.reason}",
+                f"cannot allocate a context of {params.n_ctx} tokens for {config.model}: {model.log.reason}",
                 hint="lower --parallel or --ctx",
             )
         self._memory = lib.llama_get_memory(self._context)
@@ -48,7 +48,7 @@ class LlamaBackend:
         params.n_batch = config.batch
         params.n_ubatch = min(config.ubatch, config.batch)
         params.n_seq_max = slots
-        # The default sizes the output buffer for logits of every token: 600 KB each at 152k.
+        # By default the output buffer has room for the logits of every token: 600 KB each for a vocabulary of 152k.
         params.n_outputs_max = slots
         params.n_threads = params.n_threads_batch = config.threads
         params.flash_attn_type = FLASH_ON if config.flash_attention else FLASH_OFF
@@ -63,7 +63,7 @@ class LlamaBackend:
         view = self._views.get(id(batch))
         if view is None:
             view = self._views[id(batch)] = BatchView(batch)
-        code = lib.llama_decode(self._context, view.of(batch))
+        code = lib.llama_decode(self._context, view.fill(batch))
         if code < 0:
             log.error("llama_decode returned %d for a batch of %d tokens", code, batch.size)
         return STATUS.get(code, DecodeStatus.FAILED)
@@ -71,14 +71,14 @@ class LlamaBackend:
     def logits(self, index: int) -> Row:
         pointer = lib.llama_get_logits_ith(self._context, index)
         if not pointer:
-            raise IndexError(f"no logits for token {index} of the batch")
+            raise IndexError(f"token {index} of the batch has no logits")
         return np.ctypeslib.as_array(pointer, (self._vocab_size,))
 
     def remove(self, sequence: int, start: int, end: int = -1) -> bool:
         return bool(lib.llama_memory_seq_rm(self._memory, sequence, start, end))
 
     def copy(self, source: int, target: int, end: int = -1) -> None:
-        # Across streams llama.cpp aborts the process for anything but a whole sequence.
+        # Between streams, llama.cpp aborts the process unless a whole sequence is copied.
         start = -1 if self._streams else 0
         lib.llama_memory_seq_cp(self._memory, source, target, start, -1 if self._streams else end)
 
@@ -111,11 +111,11 @@ class LlamaBackend:
 
 
 def abort_callback() -> Any:
-    """libc's strlen over a one-character flag buffer: polled for each graph node without taking the GIL."""
+    """An abort callback that needs no GIL: libc's strlen over a one-character flag, polled for each graph node."""
     strlen = ctypes.cast(ctypes.CDLL(None).strlen, ctypes.c_void_p).value or 0
     return lib.ggml_abort_callback(strlen)
 
 
 def padded(n: int) -> int:
-    """llama.cpp rounds a context up to a multiple of 256."""
+    """`n` rounded up to a multiple of 256, as llama.cpp rounds a context."""
     return (n + 255) // 256 * 256

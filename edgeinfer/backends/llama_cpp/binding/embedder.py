@@ -1,7 +1,7 @@
-"""Embeddings, in a context of their own: there every token is an output.
+"""Computes embeddings in a context of their own, where every token is an output.
 
-An encoder looks both ways, so an input has to go through it in one piece. A decoder reads an input in chunks,
-because llama.cpp computes logits for every output even where only embeddings are wanted: 600 KB a token at a
+An encoder attends in both directions, so it must read an input in one piece. A decoder reads an input in chunks,
+because llama.cpp computes logits for every output even if only embeddings are wanted: 600 KB per token for a
 vocabulary of 152k.
 """
 
@@ -16,45 +16,45 @@ import numpy as np
 
 from edgeinfer.backends.llama_cpp.binding.batch import BatchView
 from edgeinfer.backends.llama_cpp.binding.context import FLASH_OFF, padded
-from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, Row
 from edgeinfer.errors import ContextLengthExceeded, DecodeFailed, ModelLoadFailed
 
 POOLING_NONE, POOLING_MEAN, POOLING_LAST = 0, 1, 3
-CHUNK = 128
-"""Tokens that a decoder reads at once."""
+DECODER_CHUNK = 128
+"""Number of tokens that a decoder reads at once."""
 
 
 class Embedder(ABC):
-    """One L2-normalised vector of shape (n_embd,) an input. `close` frees the context."""
+    """Computes one L2-normalised vector of shape (n_embd,) for each input. `close` frees the context."""
 
-    def __init__(self, model: Model, config: LlamaConfig, batch: int) -> None:
-        self.longest = min(config.ctx, model.n_ctx_train)
+    def __init__(self, model: LlamaModel, config: LlamaConfig, batch: int) -> None:
+        self.max_tokens = min(config.ctx, model.n_ctx_train)
         self._n_embd = model.n_embd
         self._batch = Batch(batch)
         self._view = BatchView(self._batch)
         self._pooling = model.pooling
         self._context = self._open(model, config)
         if not self._context:
-            raise ModelLoadFailed(f"no embedding context for {config.model}")
+            raise ModelLoadFailed(f"cannot allocate an embedding context for {config.model}")
 
-    def embed(self, inputs: list[list[int]], between: Callable[[], None] = lambda: None) -> list[Row]:
-        """Vectors in the order of the inputs; `between` is called after each.
+    def embed(self, inputs: list[list[int]], on_progress: Callable[[], None] = lambda: None) -> list[Row]:
+        """Vectors in the order of the inputs; `on_progress` is called after each.
 
         Raises:
-            ContextLengthExceeded: an input is longer than `longest`.
+            ContextLengthExceeded: an input is longer than `max_tokens`.
         """
         for i, tokens in enumerate(inputs):
-            if len(tokens) > self.longest:
+            if len(tokens) > self.max_tokens:
                 raise ContextLengthExceeded(
-                    f"input {i} has {len(tokens)} tokens, and an embedding takes {self.longest}",
+                    f"input {i} has {len(tokens)} tokens, but an embedding takes at most {self.max_tokens}",
                     param="input",
                 )
         vectors = []
         for tokens in inputs:
             vectors.append(normalised(self._compute(tokens)))
-            between()
+            on_progress()
         return vectors
 
     def close(self) -> None:
@@ -62,9 +62,9 @@ class Embedder(ABC):
             lib.llama_free(self._context)
             self._context = None
 
-    def _open(self, model: Model, config: LlamaConfig) -> Any:
+    def _open(self, model: LlamaModel, config: LlamaConfig) -> Any:
         params = lib.llama_context_default_params()
-        params.n_ctx = padded(self.longest)
+        params.n_ctx = padded(self.max_tokens)
         params.n_batch = params.n_ubatch = self._batch.capacity
         params.n_seq_max = 1
         params.n_threads = params.n_threads_batch = config.threads
@@ -83,7 +83,7 @@ class Embedder(ABC):
         self._batch.clear()
         self._batch.add(0, start, tokens, output=True)
         self._batch.outputs[: self._batch.size] = 1
-        if code := lib.llama_decode(self._context, self._view.of(self._batch)):
+        if code := lib.llama_decode(self._context, self._view.fill(self._batch)):
             raise DecodeFailed(f"the embedding could not be computed (code {code})")
 
     def _row(self, pointer: Any) -> Row:
@@ -91,9 +91,9 @@ class Embedder(ABC):
 
 
 class EncoderEmbedder(Embedder):
-    """A model such as BERT, which pools as its file says, else by the mean."""
+    """Embeds with a model such as BERT, pooling as its file says, or by the mean if it says nothing."""
 
-    def __init__(self, model: Model, config: LlamaConfig) -> None:
+    def __init__(self, model: LlamaModel, config: LlamaConfig) -> None:
         super().__init__(model, config, padded(min(config.ctx, model.n_ctx_train)))
 
     def _configure(self, params: Any) -> None:
@@ -107,10 +107,10 @@ class EncoderEmbedder(Embedder):
 
 
 class DecoderEmbedder(Embedder):
-    """A model that can also write: the mean over its tokens, or the last one's if its file says so."""
+    """Embeds with a generative model: the mean over the tokens, or the last one's vector if its file says so."""
 
-    def __init__(self, model: Model, config: LlamaConfig) -> None:
-        super().__init__(model, config, CHUNK)
+    def __init__(self, model: LlamaModel, config: LlamaConfig) -> None:
+        super().__init__(model, config, DECODER_CHUNK)
 
     def _configure(self, params: Any) -> None:
         params.pooling_type = POOLING_NONE
@@ -119,8 +119,8 @@ class DecoderEmbedder(Embedder):
     def _compute(self, tokens: list[int]) -> Row:
         lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
         total = np.zeros(self._n_embd, np.float32)
-        for start in range(0, len(tokens), CHUNK):
-            chunk = tokens[start : start + CHUNK]
+        for start in range(0, len(tokens), DECODER_CHUNK):
+            chunk = tokens[start : start + DECODER_CHUNK]
             self._run(start, chunk)
             if self._pooling == POOLING_LAST:
                 total = self._row(lib.llama_get_embeddings_ith(self._context, len(chunk) - 1))
@@ -130,7 +130,7 @@ class DecoderEmbedder(Embedder):
         return total
 
 
-def open_embedder(model: Model, config: LlamaConfig) -> Embedder:
+def open_embedder(model: LlamaModel, config: LlamaConfig) -> Embedder:
     return DecoderEmbedder(model, config) if model.has_decoder else EncoderEmbedder(model, config)
 
 

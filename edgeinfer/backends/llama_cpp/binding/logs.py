@@ -1,4 +1,4 @@
-"""llama.cpp's log lines, handed to Python's logging."""
+"""Passes llama.cpp's log lines to Python's logging."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any, ClassVar
 import llama_cpp.llama_cpp as lib
 
 LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
-CONTINUES = 5
-"""ggml's level for a text that goes on where the last one ended."""
+CONTINUATION = 5
+"""ggml's level for a text that continues the previous one."""
 
 
 class LogCapture:
-    """Installs itself as llama.cpp's log callback, of which there is one in a process.
+    """Installs itself as llama.cpp's log callback; a process has only one.
 
-    Lines of level INFO are llama.cpp's verbose loading report, so they are logged as DEBUG. The last
-    errors are kept, since a failed load says why in the log alone.
+    llama.cpp's INFO lines are its verbose loading report, so they are logged as DEBUG. The last errors are kept,
+    because only the log says why a load failed.
     """
 
     _installed: ClassVar[Any] = None
-    """The callback that llama.cpp calls: it must not be freed, whatever becomes of us."""
+    """The callback that llama.cpp calls; it must outlive the instance."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self.errors: list[str] = []
@@ -32,17 +32,17 @@ class LogCapture:
 
     @property
     def reason(self) -> str:
-        """Why something has just failed."""
+        """Why the last operation failed."""
         return "; ".join(self.errors) or "llama.cpp gave no reason"
 
     def install(self) -> None:
-        """Take over from whichever was installed last."""
+        """Become the log callback in place of the one installed last."""
         callback = lib.llama_log_callback(self._write)
         lib.llama_log_set(callback, ctypes.c_void_p(0))
-        LogCapture._installed = callback  # and not before: the last one was in use until now
+        LogCapture._installed = callback  # only now: the previous callback was in use until here
 
     def _write(self, level: int, text: bytes, _: ctypes.c_void_p) -> None:
-        if level != CONTINUES:
+        if level != CONTINUATION:
             self._level = LEVELS.get(level, logging.DEBUG)
         self._text += text.decode("utf-8", "replace")
         *lines, self._text = self._text.split("\n")

@@ -1,4 +1,4 @@
-"""A loaded GGUF model: its weights, and what its metadata says."""
+"""A loaded GGUF model: its weights and its metadata."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ SAMPLING_KEYS = {
 """Metadata key -> our name, and the largest value that makes sense; the smallest is 0."""
 
 
-class Model:
-    """Owns a llama_model. `close` frees it; contexts made from it must be closed before."""
+class LlamaModel:
+    """Owns a llama_model. `close` frees it; contexts made from it must be closed first."""
 
     def __init__(self, config: LlamaConfig, log: LogCapture) -> None:
         lib.llama_backend_init()
         if config.gpu_layers and not lib.llama_supports_gpu_offload():
             raise NoGPU(
                 f"llama.cpp finds no GPU for {config.model}",
-                hint="gpu_layers = 0 does without; edgeinfer plan tells what this machine has",
+                hint="set gpu_layers = 0 to run without one; edgeinfer plan shows what this machine has",
             )
         self.log = log
         params = lib.llama_model_default_params()
@@ -44,7 +44,8 @@ class Model:
         self.pointer = lib.llama_model_load_from_file(str(config.model).encode(), params)
         if not self.pointer:
             raise ModelLoadFailed(
-                f"{config.model}: {log.reason}", hint="is it a whole GGUF file of a known architecture?"
+                f"{config.model}: {log.reason}",
+                hint="check that it is a complete GGUF file of a known architecture",
             )
         self.vocab = LlamaVocab(lib.llama_model_get_vocab(self.pointer))
         self.n_embd = int(lib.llama_model_n_embd_out(self.pointer))
@@ -52,18 +53,18 @@ class Model:
 
     @property
     def has_decoder(self) -> bool:
-        """False for models such as BERT, which embed and don't generate."""
+        """The model can generate; False for models such as BERT, which only embed."""
         causal = self.meta(f"{self.meta('general.architecture')}.attention.causal")
         return bool(lib.llama_model_has_decoder(self.pointer)) and causal != "false"
 
     @property
     def pooling(self) -> int | None:
-        """llama_pooling_type that the file asks for, None where it does not say."""
+        """The llama_pooling_type that the file asks for, None if it does not say."""
         value = self.meta(f"{self.meta('general.architecture')}.pooling_type")
         return int(value) if value and value.isdigit() else None
 
     def meta(self, key: str) -> str | None:
-        """A metadata value as text, None where the file lacks it."""
+        """A metadata value as text, None if the file lacks it."""
         size = lib.llama_model_meta_val_str(self.pointer, key.encode(), None, 0)
         if size < 0:
             return None
@@ -73,22 +74,22 @@ class Model:
 
     def chat_templates(self) -> dict[str, str]:
         """The file's Jinja templates by name; the plain one is "default"."""
-        found = {}
+        templates = {}
         for name in (None, "tool_use"):
             source = lib.llama_model_chat_template(self.pointer, name.encode() if name else None)
             if source:
-                found[name or "default"] = source.decode("utf-8", "replace")
-        return found
+                templates[name or "default"] = source.decode("utf-8", "replace")
+        return templates
 
     def sampling(self) -> dict[str, float]:
-        """The sampling values that the file recommends, those out of range left out."""
-        found = {}
-        for key, (name, largest) in SAMPLING_KEYS.items():
+        """The sampling values that the file recommends, without those out of range."""
+        values = {}
+        for key, (name, limit) in SAMPLING_KEYS.items():
             with contextlib.suppress(ValueError):
                 value = float(self.meta(key) or "nan")
-                if 0 <= value <= largest:
-                    found[name] = value
-        return found
+                if 0 <= value <= limit:
+                    values[name] = value
+        return values
 
     def info(self, config: LlamaConfig) -> ModelInfo:
         buffer = ctypes.create_string_buffer(256)

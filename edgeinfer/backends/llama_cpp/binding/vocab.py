@@ -1,4 +1,4 @@
-"""The tokenizer of a loaded model. llama.cpp's own is thread-safe, and so is this."""
+"""The tokenizer of a loaded model. Thread-safe, because llama.cpp's is."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import llama_cpp.llama_cpp as lib
 from edgeinfer.inference.types import FimTokens
 
 CONTROL_ATTRIBUTES = 1 << 3 | 1 << 0
-"""LLAMA_TOKEN_ATTR_CONTROL | _UNKNOWN: what llama_tokenize recognises only with parse_special."""
+"""LLAMA_TOKEN_ATTR_CONTROL | _UNKNOWN: tokens that llama_tokenize recognises only with parse_special."""
 
 
 class LlamaVocab:
-    """Tokens to bytes and back. Bytes of single tokens are cached: each is asked for again and again."""
+    """Converts text to tokens and back. The bytes of single tokens are cached."""
 
     def __init__(self, pointer: Any) -> None:
         self._vocab = pointer
@@ -23,31 +23,31 @@ class LlamaVocab:
         self.bos = _token(lib.llama_vocab_bos(pointer))
         self.eos = _token(lib.llama_vocab_eos(pointer))
         self.add_bos = bool(lib.llama_vocab_get_add_bos(pointer)) and self.bos is not None
-        self.fim = _fim(pointer)
+        self.fim = _fim_tokens(pointer)
         self._ends = {self.fim.prefix, self.fim.suffix, self.fim.middle} if self.fim else set()
         self.markers: dict[str, int] = {}
         self._pieces: dict[int, bytes] = {}
 
     def tokenize(self, text: str, *, special: bool, add_special: bool = False) -> list[int]:
-        """Tokens of `text`. `add_special`: with BOS, EOS, CLS, SEP as the model wants them around a text."""
+        """Tokens of `text`. `add_special`: with BOS, EOS, CLS and SEP as the model wants them around a text."""
         data = text.encode("utf-8", "surrogatepass")
-        room = len(data) + 8
+        size = len(data) + 8
         while True:
-            buffer = (lib.llama_token * room)()
-            n = lib.llama_tokenize(self._vocab, data, len(data), buffer, room, add_special, special)
+            buffer = (lib.llama_token * size)()
+            n = lib.llama_tokenize(self._vocab, data, len(data), buffer, size, add_special, special)
             if n >= 0:
                 return list(buffer[:n])
-            room = -n
+            size = -n
 
     def detokenize(self, tokens: list[int]) -> bytes:
         array = (lib.llama_token * len(tokens))(*tokens)
-        room = 16 * len(tokens) + 16
+        size = 16 * len(tokens) + 16
         while True:
-            buffer = ctypes.create_string_buffer(room)
-            n = lib.llama_detokenize(self._vocab, array, len(tokens), buffer, room, False, True)
+            buffer = ctypes.create_string_buffer(size)
+            n = lib.llama_detokenize(self._vocab, array, len(tokens), buffer, size, False, True)
             if n >= 0:
                 return buffer.raw[:n]
-            room = -n
+            size = -n
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         if special:
@@ -58,7 +58,7 @@ class LlamaVocab:
         return piece
 
     def show(self, markers: Sequence[str]) -> None:
-        """From now on these are text in an answer, those of them that are control tokens."""
+        """Show these control tokens as text in answers from now on; markers that are none are ignored."""
         for text in markers:
             tokens = self.tokenize(text, special=True)
             if len(tokens) == 1 and not self.piece(tokens[0]) and not self.is_end(tokens[0]):
@@ -66,7 +66,7 @@ class LlamaVocab:
                 self._pieces[tokens[0]] = text.encode()
 
     def is_end(self, token: int) -> bool:
-        """Also for a token that begins another hole, which llama.cpp lets pass: this one is filled."""
+        """This token ends an answer; so does one that begins another fill-in-the-middle part, unlike in llama.cpp."""
         return token in self._ends or bool(lib.llama_vocab_is_eog(self._vocab, token))
 
     def text(self, token: int | None) -> str:
@@ -76,29 +76,29 @@ class LlamaVocab:
         return (lib.llama_vocab_get_text(self._vocab, token) or b"").decode("utf-8", "replace")
 
     def control_tokens(self) -> tuple[str, ...]:
-        """The texts that become control tokens where those are recognised."""
+        """The texts that become control tokens where these are recognised."""
         attribute = lib.llama_vocab_get_attr
-        found = (t for t in range(self.size) if attribute(self._vocab, t) & CONTROL_ATTRIBUTES)
-        return tuple(text for t in found if (text := self.text(t)))
+        controls = (t for t in range(self.size) if attribute(self._vocab, t) & CONTROL_ATTRIBUTES)
+        return tuple(text for t in controls if (text := self.text(t)))
 
     def _piece(self, token: int, *, special: bool) -> bytes:
-        room = 64
+        size = 64
         while True:
-            buffer = ctypes.create_string_buffer(room)
-            n = lib.llama_token_to_piece(self._vocab, token, buffer, room, 0, special)
+            buffer = ctypes.create_string_buffer(size)
+            n = lib.llama_token_to_piece(self._vocab, token, buffer, size, 0, special)
             if n >= 0:
                 return buffer.raw[:n]
-            room = -n
+            size = -n
 
 
 def _token(token: int) -> int | None:
     return None if token < 0 else int(token)
 
 
-def _fim(pointer: Any) -> FimTokens | None:
+def _fim_tokens(pointer: Any) -> FimTokens | None:
     prefix, suffix, middle, repo, file = (
-        _token(ask(pointer))
-        for ask in (
+        _token(getter(pointer))
+        for getter in (
             lib.llama_vocab_fim_pre,
             lib.llama_vocab_fim_suf,
             lib.llama_vocab_fim_mid,

@@ -60,11 +60,11 @@ class LlamaRuntime:
     def __init__(self, config: LlamaConfig, markers: Sequence[str] = ()) -> None:
         from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
         from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
-        from edgeinfer.backends.llama_cpp.binding.model import Model
+        from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 
         self.config = config
         self._log = LogCapture(logging.getLogger("llama.cpp"))
-        self._model = Model(config, self._log)
+        self._model = LlamaModel(config, self._log)
         self.vocab = self._model.vocab
         self.vocab.show(markers)
         self.info = self._model.info(config)

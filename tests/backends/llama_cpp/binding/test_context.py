@@ -12,7 +12,7 @@ import pytest
 
 from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
-from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, DecodeStatus
 from edgeinfer.engine.engine import Engine
@@ -37,14 +37,14 @@ def base(model_file: Path) -> LlamaConfig:
 
 
 @pytest.fixture(scope="module")
-def model(base: LlamaConfig, llama_log: LogCapture) -> Iterator[Model]:
-    loaded = Model(base, llama_log)
+def model(base: LlamaConfig, llama_log: LogCapture) -> Iterator[LlamaModel]:
+    loaded = LlamaModel(base, llama_log)
     yield loaded
     loaded.close()
 
 
 @pytest.fixture
-def opened(model: Model) -> Iterator[Open]:
+def opened(model: LlamaModel) -> Iterator[Open]:
     """Opens backends, and closes them."""
     backends: list[LlamaBackend] = []
 
@@ -85,7 +85,7 @@ class Texts:
         return texts
 
 
-def raw(model: Model, prompt: str, flash: bool) -> str:
+def raw(model: LlamaModel, prompt: str, flash: bool) -> str:
     """A greedy answer by the plainest loop over llama.cpp's own functions, one sequence in a context."""
     params = lib.llama_context_default_params()
     params.n_ctx = params.n_batch = 256
@@ -112,7 +112,7 @@ def raw(model: Model, prompt: str, flash: bool) -> str:
 
 
 @pytest.fixture(scope="module")
-def expected(model: Model) -> Callable[[bool], list[str]]:
+def expected(model: LlamaModel) -> Callable[[bool], list[str]]:
     """What raw llama.cpp answers, with flash attention or without."""
     found: dict[bool, list[str]] = {}
 
@@ -301,7 +301,7 @@ def test_a_token_without_an_output_costs_no_logits(opened: Open, config: LlamaCo
         backend.logits(at)
 
 
-def test_the_model_says_what_it_is(model: Model, base: LlamaConfig, model_file: Path) -> None:
+def test_the_model_says_what_it_is(model: LlamaModel, base: LlamaConfig, model_file: Path) -> None:
     """From the file's metadata."""
     info = model.info(base)
     assert ("test", 256, 8, True) == (info.name, info.ctx, info.parallel, info.generates)
@@ -313,7 +313,7 @@ def test_the_model_says_what_it_is(model: Model, base: LlamaConfig, model_file: 
     assert model.vocab.control_tokens() == info.control_tokens
 
 
-def test_metadata_that_is_not_there_is_none(model: Model) -> None:
+def test_metadata_that_is_not_there_is_none(model: LlamaModel) -> None:
     """And what is there is text."""
     assert model.meta("general.no_such_key") is None
     assert model.meta("general.architecture") == model.info(LlamaConfig("m", "m")).architecture
@@ -335,7 +335,7 @@ def test_a_broken_file_is_refused_with_llama_cpps_reason(
         path.write_bytes(found[damage])
     llama_log.errors.clear()
     with pytest.raises(ModelLoadFailed) as error:
-        Model(msgspec.structs.replace(base, model=str(path)), llama_log)
+        LlamaModel(msgspec.structs.replace(base, model=str(path)), llama_log)
     assert str(path) in error.value.message
     assert llama_log.errors
     assert llama_log.errors[0] in error.value.message
@@ -346,8 +346,8 @@ def test_after_a_broken_file_a_whole_one_loads(
 ) -> None:
     """Nothing of the failure sticks."""
     with pytest.raises(ModelLoadFailed):
-        Model(msgspec.structs.replace(base, model=str(tmp_path / "none.gguf")), llama_log)
-    Model(base, llama_log).close()
+        LlamaModel(msgspec.structs.replace(base, model=str(tmp_path / "none.gguf")), llama_log)
+    LlamaModel(base, llama_log).close()
 
 
 def test_a_context_that_cannot_be_had_is_refused(opened: Open, base: LlamaConfig) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from edgeinfer.backends.llama_cpp.binding.embedder import Embedder, open_embedder
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
-from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.worker.runtime import open_runtime
 from edgeinfer.errors import ContextLengthExceeded
@@ -99,45 +99,45 @@ def base(model_file: Path) -> LlamaConfig:
 
 
 @pytest.fixture(scope="module")
-def model(base: LlamaConfig, llama_log: LogCapture) -> Iterator[Model]:
-    loaded = Model(base, llama_log)
+def model(base: LlamaConfig, llama_log: LogCapture) -> Iterator[LlamaModel]:
+    loaded = LlamaModel(base, llama_log)
     yield loaded
     loaded.close()
 
 
 @pytest.fixture(scope="module")
-def embedder(model: Model, base: LlamaConfig) -> Iterator[Embedder]:
+def embedder(model: LlamaModel, base: LlamaConfig) -> Iterator[Embedder]:
     opened = open_embedder(model, base)
     yield opened
     opened.close()
 
 
 @pytest.fixture(scope="module")
-def bert(bert_file: Path, base: LlamaConfig, llama_log: LogCapture) -> Iterator[Model]:
-    loaded = Model(msgspec.structs.replace(base, model=str(bert_file)), llama_log)
+def bert(bert_file: Path, base: LlamaConfig, llama_log: LogCapture) -> Iterator[LlamaModel]:
+    loaded = LlamaModel(msgspec.structs.replace(base, model=str(bert_file)), llama_log)
     yield loaded
     loaded.close()
 
 
 @pytest.fixture(scope="module")
-def bert_embedder(bert: Model, base: LlamaConfig) -> Iterator[Embedder]:
+def bert_embedder(bert: LlamaModel, base: LlamaConfig) -> Iterator[Embedder]:
     opened = open_embedder(bert, base)
     yield opened
     opened.close()
 
 
-def tokens(model: Model, *texts: str) -> list[list[int]]:
+def tokens(model: LlamaModel, *texts: str) -> list[list[int]]:
     return [model.vocab.tokenize(text, special=False, add_special=True) for text in texts]
 
 
-def test_embeddings_are_normalised(model: Model, embedder: Embedder) -> None:
+def test_embeddings_are_normalised(model: LlamaModel, embedder: Embedder) -> None:
     """One vector an input, as wide as the model says."""
     vectors = embedder.embed(tokens(model, *TEXTS))
     assert [(model.n_embd,)] * len(TEXTS) == [v.shape for v in vectors]
     assert [pytest.approx(1, abs=1e-5)] * len(TEXTS) == [float(np.linalg.norm(v)) for v in vectors]
 
 
-def test_the_same_text_has_the_same_vector(model: Model, embedder: Embedder) -> None:
+def test_the_same_text_has_the_same_vector(model: LlamaModel, embedder: Embedder) -> None:
     """And another text another."""
     a, b, c = embedder.embed(tokens(model, TEXTS[0], TEXTS[0], TEXTS[1]))
     (again,) = embedder.embed(tokens(model, TEXTS[0]))
@@ -146,7 +146,7 @@ def test_the_same_text_has_the_same_vector(model: Model, embedder: Embedder) -> 
     assert float(a @ c) < 0.999
 
 
-def test_embedding_texts_together_does_not_change_them(model: Model, embedder: Embedder) -> None:
+def test_embedding_texts_together_does_not_change_them(model: LlamaModel, embedder: Embedder) -> None:
     """More of them than are computed at once, and of very different lengths."""
     inputs = tokens(model, *TEXTS * 4)
     alone = [embedder.embed([i])[0] for i in inputs]
@@ -154,7 +154,7 @@ def test_embedding_texts_together_does_not_change_them(model: Model, embedder: E
     assert max(float(np.abs(a - b).max()) for a, b in zip(alone, together, strict=True)) < 1e-3
 
 
-def raw(model: Model, tokens: list[int]) -> npt.NDArray[np.float32]:
+def raw(model: LlamaModel, tokens: list[int]) -> npt.NDArray[np.float32]:
     """The mean over all tokens by llama.cpp's own pooling, in one batch of a context of its own."""
     params = lib.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = 512
@@ -173,7 +173,7 @@ def raw(model: Model, tokens: list[int]) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("n", [1, 2, 127, 128, 129, 256])
-def test_a_vector_is_that_of_raw_llama_cpp(model: Model, embedder: Embedder, n: int) -> None:
+def test_a_vector_is_that_of_raw_llama_cpp(model: LlamaModel, embedder: Embedder, n: int) -> None:
     """Pooled by the mean over the whole input, however it is computed."""
     tokens = [(7 * i) % 300 + 10 for i in range(n)]
     (found,) = embedder.embed([tokens])
@@ -183,14 +183,16 @@ def test_a_vector_is_that_of_raw_llama_cpp(model: Model, embedder: Embedder, n: 
 
 def test_an_input_as_long_as_the_context_is_embedded(embedder: Embedder) -> None:
     """And the next one beside it."""
-    vectors = embedder.embed([[5] * embedder.longest, [6] * embedder.longest, [7]])
+    vectors = embedder.embed([[5] * embedder.max_tokens, [6] * embedder.max_tokens, [7]])
     assert [pytest.approx(1, abs=1e-5)] * 3 == [float(np.linalg.norm(v)) for v in vectors]
 
 
 def test_an_input_that_is_too_long_is_refused_with_the_counts(embedder: Embedder) -> None:
     """Truncating it would be silent."""
-    with pytest.raises(ContextLengthExceeded, match=f"input 1.*{embedder.longest + 1}.*{embedder.longest}"):
-        embedder.embed([[5], [5] * (embedder.longest + 1)])
+    with pytest.raises(
+        ContextLengthExceeded, match=f"input 1.*{embedder.max_tokens + 1}.*{embedder.max_tokens}"
+    ):
+        embedder.embed([[5], [5] * (embedder.max_tokens + 1)])
     assert 1 == len(embedder.embed([[5]]))
 
 
@@ -200,7 +202,7 @@ def test_no_inputs_have_no_vectors(embedder: Embedder) -> None:
 
 
 def test_an_encoder_only_model_says_that_it_does_not_generate(
-    bert: Model, model: Model, base: LlamaConfig
+    bert: LlamaModel, model: LlamaModel, base: LlamaConfig
 ) -> None:
     """It can but embed."""
     info = bert.info(base)
@@ -208,13 +210,13 @@ def test_an_encoder_only_model_says_that_it_does_not_generate(
     assert model.info(base).generates
 
 
-def test_an_encoder_only_model_wants_cls_and_sep_around_a_text(bert: Model) -> None:
+def test_an_encoder_only_model_wants_cls_and_sep_around_a_text(bert: LlamaModel) -> None:
     """They come with `add_special`."""
     (found,) = tokens(bert, "the sky is blue")
     assert [CLS, *(WORDS.index(f"▁{w}") for w in ("the", "sky", "is", "blue")), SEP] == found
 
 
-def test_an_encoder_only_model_embeds(bert: Model, bert_embedder: Embedder) -> None:
+def test_an_encoder_only_model_embeds(bert: LlamaModel, bert_embedder: Embedder) -> None:
     """Normalised, distinct, and the same in company."""
     inputs = tokens(bert, "the sky is blue", "the light is blue", "blue", "the sky is blue")
     together = bert_embedder.embed(inputs * 3)
@@ -227,7 +229,7 @@ def test_an_encoder_only_model_embeds(bert: Model, bert_embedder: Embedder) -> N
 
 def test_an_encoder_only_model_is_limited_to_what_it_was_trained_for(bert_embedder: Embedder) -> None:
     """It has no positions beyond."""
-    assert 64 == bert_embedder.longest
+    assert 64 == bert_embedder.max_tokens
 
 
 def test_a_runtime_of_an_encoder_only_model_has_no_backend(bert_file: Path, base: LlamaConfig) -> None:

@@ -8,15 +8,15 @@ import msgspec
 import pytest
 
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
-from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from tests.support.nano import PROMPTS
 
 
 @pytest.fixture(scope="module")
-def model(model_file: Path, llama_log: LogCapture) -> Iterator[Model]:
-    loaded = Model(LlamaConfig(model=str(model_file), name="test", ctx=256, cells=256), llama_log)
+def model(model_file: Path, llama_log: LogCapture) -> Iterator[LlamaModel]:
+    loaded = LlamaModel(LlamaConfig(model=str(model_file), name="test", ctx=256, cells=256), llama_log)
     yield loaded
     loaded.close()
 
@@ -35,7 +35,7 @@ def model(model_file: Path, llama_log: LogCapture) -> Iterator[Model]:
     ],
     ids=lambda text: ascii(text[:12]),
 )
-def test_a_text_makes_a_round_trip(model: Model, text: str) -> None:
+def test_a_text_makes_a_round_trip(model: LlamaModel, text: str) -> None:
     """Whole, and token by token, as an answer is put together."""
     vocab = model.vocab
     tokens = vocab.tokenize(text, special=False)
@@ -47,7 +47,7 @@ def controls(vocab: LlamaVocab) -> list[int]:
     return [vocab.tokenize(text, special=True)[0] for text in vocab.control_tokens()]
 
 
-def test_control_tokens_are_recognised_where_they_are_trusted(model: Model) -> None:
+def test_control_tokens_are_recognised_where_they_are_trusted(model: LlamaModel) -> None:
     """Each text is that one token."""
     texts = model.vocab.control_tokens()
     assert texts
@@ -55,7 +55,7 @@ def test_control_tokens_are_recognised_where_they_are_trusted(model: Model) -> N
     assert len(texts) == len(set(controls(model.vocab)))
 
 
-def test_control_tokens_are_plain_text_where_they_are_not_trusted(model: Model) -> None:
+def test_control_tokens_are_plain_text_where_they_are_not_trusted(model: LlamaModel) -> None:
     """A user who writes them out gets the letters."""
     text = "a" + "b".join(model.vocab.control_tokens()) + "c"
     tokens = model.vocab.tokenize(text, special=False)
@@ -63,7 +63,7 @@ def test_control_tokens_are_plain_text_where_they_are_not_trusted(model: Model) 
     assert text == model.vocab.detokenize(tokens).decode()
 
 
-def test_control_tokens_show_in_a_prompt_and_not_in_an_answer(model: Model) -> None:
+def test_control_tokens_show_in_a_prompt_and_not_in_an_answer(model: LlamaModel) -> None:
     """Detokenizing shows them; the pieces of an answer have no text unless `special`."""
     vocab = model.vocab
     for text, token in zip(vocab.control_tokens(), controls(vocab), strict=True):
@@ -71,14 +71,14 @@ def test_control_tokens_show_in_a_prompt_and_not_in_an_answer(model: Model) -> N
         assert (b"", text.encode()) == (vocab.piece(token), vocab.piece(token, special=True))
 
 
-def test_the_end_token_ends_an_answer_and_letters_do_not(model: Model) -> None:
+def test_the_end_token_ends_an_answer_and_letters_do_not(model: LlamaModel) -> None:
     """As llama.cpp has it of the vocabulary."""
     assert model.vocab.eos is not None
     assert model.vocab.is_end(model.vocab.eos)
     assert not any(map(model.vocab.is_end, model.vocab.tokenize("Hello", special=False)))
 
 
-def test_the_tokens_of_a_hole_are_found_and_end_an_answer(model: Model) -> None:
+def test_the_tokens_of_a_hole_are_found_and_end_an_answer(model: LlamaModel) -> None:
     """llama.cpp knows of but a few that they end one; what comes after any belongs to another file or hole."""
     fim = model.vocab.fim
     assert fim is not None
@@ -91,13 +91,13 @@ def test_the_tokens_of_a_hole_are_found_and_end_an_answer(model: Model) -> None:
     assert all(map(model.vocab.is_end, tokens))
 
 
-def test_tokenizing_adds_nothing_around_a_text(model: Model) -> None:
+def test_tokenizing_adds_nothing_around_a_text(model: LlamaModel) -> None:
     """BOS is the caller's."""
     tokens = model.vocab.tokenize("Hello", special=True)
     assert not {model.vocab.bos, model.vocab.eos} & set(tokens)
 
 
-def test_tokenizing_is_thread_safe(model: Model) -> None:
+def test_tokenizing_is_thread_safe(model: LlamaModel) -> None:
     """The reader's thread does it while the engine's thread decodes and looks up pieces."""
     expected = [model.vocab.tokenize(prompt, special=True) for prompt in PROMPTS]
     wrong: list[str] = []
