@@ -1,1 +1,1 @@
-"""Continuous batching over any `Backend`: no llama.cpp, no HTTP, no clock it was not given."""
+"""Continuous batching over any `Backend`: no llama.cpp, no HTTP, no clock of its own."""

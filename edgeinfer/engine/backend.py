@@ -1,4 +1,7 @@
-"""The seam between the engine and whatever computes logits. `llama/` is one backend, `fake.py` another."""
+"""The seam between the engine and what computes logits.
+
+llama.cpp (`backends/llama_cpp/binding/context.py`) is one backend, `fake.py` another.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,19 @@ Row = npt.NDArray[np.float32]
 
 
 class DecodeStatus(enum.Enum):
-    """What became of a batch. Unless OK, the caller must drop what the batch may have left in the cache."""
+    """The outcome of a decode. Unless it is OK, the caller must drop what the batch may have left in the cache."""
 
     OK = "ok"
     NO_SPACE = "no space"
-    """No cells for it; nothing has changed."""
+    """There are too few free cells; nothing has changed."""
     ABORTED = "aborted"
-    """Stopped by `abort`; a part of the batch may be in the cache."""
+    """`abort` stopped it; a part of the batch may be in the cache."""
     FAILED = "failed"
     """The computation failed; a part of the batch may be in the cache."""
 
 
 class Batch:
-    """Tokens of several sequences for one decode call, at most `capacity` of them. Reused between steps."""
+    """Holds up to `capacity` tokens of several sequences for one decode call. Reused between steps."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -39,9 +42,9 @@ class Batch:
         self.size = 0
 
     def add(self, sequence: int, position: int, tokens: list[int], *, output: bool) -> int:
-        """Append `tokens` of `sequence` from `position` on; -> batch index of the last of them.
+        """Append `tokens` of `sequence`, starting at `position`; -> index of the last one in the batch.
 
-        `output`: logits of the last token are wanted.
+        `output`: the logits of the last token are wanted.
         """
         start, end = self.size, self.size + len(tokens)
         if end > self.capacity:
@@ -66,35 +69,35 @@ class Vocab(Protocol):
 
     @property
     def add_bos(self) -> bool:
-        """Does the model want a BOS token before a text?"""
+        """The model wants a BOS token before a text."""
         ...
 
     @property
     def markers(self) -> dict[str, int]:
-        """Control tokens that are text to us, as they mark tool calls or thinking: their text -> token."""
+        """Control tokens shown as text because they mark tool calls or thinking: text -> token."""
         ...
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Tokens of `text`, without BOS or EOS. `special`: control tokens are recognised in it."""
+        """Tokens of `text`, without BOS or EOS. `special`: recognise control tokens in it."""
         ...
 
     def detokenize(self, tokens: list[int]) -> bytes:
-        """The text of a whole prompt, control tokens shown."""
+        """The text of a whole prompt, including control tokens."""
         ...
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
-        """A token's bytes within a text: b"" for control tokens other than markers, unless `special`."""
+        """A token's bytes within a text; b"" for control tokens that are not markers, unless `special`."""
         ...
 
     def is_end(self, token: int) -> bool:
-        """Does this token end an answer?"""
+        """This token ends an answer."""
         ...
 
 
 class Backend(Protocol):
-    """Computes logits, and keeps the cells of sequences 0..n-1. Used by one thread, `abort` excepted.
+    """Computes logits and keeps the cells of sequences 0..n-1. Used by one thread, except for `abort`.
 
-    Ranges are half-open; an `end` of -1 is the end of the sequence.
+    Ranges are half-open; an `end` of -1 means the end of the sequence.
     """
 
     @property
@@ -103,37 +106,37 @@ class Backend(Protocol):
     def decode(self, batch: Batch) -> DecodeStatus: ...
 
     def logits(self, index: int) -> Row:
-        """Logits of the batch's `index`-th token: writable, valid until the next decode."""
+        """Logits of token `index` of the batch: writable, and valid until the next decode."""
         ...
 
     def remove(self, sequence: int, start: int, end: int = -1) -> bool:
-        """Drop cells; False (and nothing dropped) where the model can't drop a part of a sequence."""
+        """Drop cells; False, with nothing dropped, if the model cannot drop a part of a sequence."""
         ...
 
     def copy(self, source: int, target: int, end: int = -1) -> None:
-        """Give `target`, which must be empty, the first `end` cells of `source`.
+        """Copy the first `end` cells of `source` to `target`, which must be empty.
 
-        With streams only whole sequences can be copied (`end` = -1).
+        With streams, only whole sequences can be copied (`end` = -1).
         """
         ...
 
     def length(self, sequence: int) -> int:
-        """Cells that `sequence` has."""
+        """Number of cells that `sequence` has."""
         ...
 
     def save(self, sequence: int) -> bytes:
-        """The cells of `sequence`, for `restore`."""
+        """Serialize the cells of `sequence` for `restore`."""
         ...
 
     def restore(self, sequence: int, data: bytes) -> bool:
-        """Give `sequence`, which must be empty, the cells that were saved; False if they do not fit.
+        """Load saved cells into `sequence`, which must be empty; False if they do not fit.
 
-        `data` is trusted: it was saved by a backend for the same model and configuration.
+        `data` is trusted: a backend for the same model and configuration saved it.
         """
         ...
 
     def abort(self) -> None:
-        """Make the running decode return ABORTED soon. From any thread."""
+        """Make the running decode return ABORTED soon. Callable from any thread."""
         ...
 
     def clear_abort(self) -> None: ...

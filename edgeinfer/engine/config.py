@@ -1,4 +1,4 @@
-"""The part of a model's configuration that the engine itself obeys, whatever computes the logits."""
+"""The part of a model's configuration that the engine itself obeys, with any backend."""
 
 from __future__ import annotations
 

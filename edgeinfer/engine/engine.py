@@ -15,7 +15,10 @@ from edgeinfer.engine.output_processor import OutputProcessor, StepOutput
 from edgeinfer.engine.prefill_budget import PrefillBudget
 from edgeinfer.engine.scheduler import ScheduledChunk, Scheduler
 from edgeinfer.engine.sequence import Request, Sequence, SequenceStatus
+from edgeinfer.engine.structured.constraint import ConstraintCompiler
 from edgeinfer.engine.structured.prefetch import MaskPrefetcher
+from edgeinfer.engine.structured.thinking import ThinkingTracker
+from edgeinfer.engine.structured.tokenizer import TextTokenizer
 from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
 from edgeinfer.inference.output import Delta, EngineStats, Finish, FinishReason, PartialAnswer
 
@@ -28,8 +31,8 @@ class Engine:
     `clock` is in seconds and only has to be monotonic.
     """
 
-    RETRIES = 2
-    """Failed decodes in a row before the sequences in them are given up."""
+    MAX_RETRIES = 2
+    """Failed decodes in a row before the requests in them are given up."""
 
     def __init__(self, backend: Backend, config: EngineConfig, clock: Clock) -> None:
         self.backend = backend
@@ -40,8 +43,10 @@ class Engine:
             else UnifiedCache(backend, config.slots, config.ctx, config.cells)
         )
         self.scheduler = Scheduler(self.cache, config.parallel)
-        self.pace = PrefillBudget(config.step_ms, config.batch)
-        self.writer = OutputProcessor(backend.vocab, config.ctx)
+        self.prefill_budget = PrefillBudget(config.step_ms, config.batch)
+        self.output_processor = OutputProcessor(backend.vocab, config.ctx)
+        self._tokenizer = TextTokenizer(backend.vocab)
+        self.constraint_compiler = ConstraintCompiler(self._tokenizer)
         self.failures: list[tuple[int, ErrorData]] = []
         """Requests that ended in an error, for the caller to take: (id, error)."""
         self._clock = clock
@@ -50,7 +55,7 @@ class Engine:
         self._sequences: dict[int, list[Sequence]] = {}
         self._prefilling: frozenset[int] = frozenset()
         self._order = 0
-        self._failed_steps = 0
+        self._num_failed_steps = 0
         self._totals = dict.fromkeys(("prompt", "cached", "completion", "forced", "steps", "preemptions"), 0)
         self._step_ms = 0.0
 
@@ -59,19 +64,19 @@ class Engine:
         return self.scheduler.has_work
 
     @property
-    def at_work(self) -> frozenset[int]:
-        """Requests that the next step may touch: those that run, and where there is a free place, those that wait."""
+    def in_flight(self) -> frozenset[int]:
+        """Requests that the next step may touch: running ones, and waiting ones if another may be admitted."""
         running, waiting = self.scheduler.running, self.scheduler.waiting
-        touched = (*running, *waiting) if len(running) < self.config.parallel else running
-        return frozenset(sequence.request.id for sequence in touched)
+        sequences = (*running, *waiting) if len(running) < self.config.parallel else running
+        return frozenset(sequence.request.id for sequence in sequences)
 
     def add(self, request: Request) -> None:
         """Queue a request.
 
         Raises:
-            ContextLengthExceeded: its prompt leaves no room for an answer, or for what has been produced of it.
+            ContextLengthExceeded: its prompt, or a partial answer of it, leaves no room for an answer.
             InvalidRequest: it has no prompt, or a token that the vocabulary lacks.
-            ConstraintFailed: what has been produced of it is against its grammar.
+            ConstraintFailed: a partial answer of it breaks its grammar.
         """
         self._check(request)
         seed = secrets.randbits(63) if request.params.seed is None else request.params.seed
@@ -80,57 +85,57 @@ class Engine:
             if partial is None:
                 continue
             self._order += 1
-            thinking = self.writer.thinking(request)
+            thinking = self._thinking(request)
             sequence = Sequence(request, index, seed, self._order, self._clock(), thinking)
             if partial.tokens:
-                self.writer.resume(sequence, partial)
+                self.output_processor.resume(sequence, partial)
             else:
-                self.writer.open(sequence)
+                self.output_processor.start(sequence)
             group.append(sequence)
         self._sequences[request.id] = group
         for sequence in group:
             self.scheduler.add(sequence)
 
     def cancel(self, id: int) -> None:
-        """Drop a request; no more deltas come of it. Unknown ids are ignored: it may have just ended."""
+        """Drop a request; it gets no more deltas. Unknown ids are ignored: it may have just ended."""
         for sequence in self._sequences.pop(id, ()):
             self.scheduler.finish(sequence)
 
     def abort_prefill(self, id: int) -> None:
-        """From any thread: if the running decode is computing this request's prompt, cut it short."""
+        """Cut the running decode short if it computes this request's prompt. Callable from any thread."""
         if id in self._prefilling:
             self.backend.abort()
 
     def step(self) -> list[Delta]:
         """Compute one batch; -> what it added to each answer."""
         self.scheduler.admit(self._clock())
-        decoding = sum(s.decoding for s in self.scheduler.running)
-        waiting = len(self.scheduler.waiting)
-        work = self.scheduler.schedule(self.config.batch, self.pace.chunk(decoding))
-        self._totals["preemptions"] += max(0, len(self.scheduler.waiting) - waiting)
-        if not work:
+        num_decoding = sum(s.decoding for s in self.scheduler.running)
+        num_waiting = len(self.scheduler.waiting)
+        chunks = self.scheduler.schedule(self.config.batch, self.prefill_budget.chunk(num_decoding))
+        self._totals["preemptions"] += max(0, len(self.scheduler.waiting) - num_waiting)
+        if not chunks:
             return []
         self.cache.compact()
-        outputs = self._fill(work)
+        outputs = self._fill_batch(chunks)
         started = self._clock()
-        with self._masks.ahead(item.sequence.constraint for item, _ in outputs):
-            status = self._decode(work)
+        with self._masks.prefetch(chunk.sequence.constraint for chunk, _ in outputs):
+            status = self._decode(chunks)
         if status is not DecodeStatus.OK:
-            self._recover(work, status)
+            self._recover(chunks, status)
             return []
-        self._failed_steps = 0
-        self._account(work, (self._clock() - started) * 1e3)
-        for item in work:
-            sequence = item.sequence
+        self._num_failed_steps = 0
+        self._account(chunks, (self._clock() - started) * 1e3)
+        for chunk in chunks:
+            sequence = chunk.sequence
             assert sequence.slot is not None
-            self.cache.commit(sequence.slot, sequence.tokens[sequence.num_computed :][: item.n_tokens])
-        found = (
-            self._produce(item.sequence, self.backend.logits(at))
-            for item, at in outputs
+            self.cache.commit(sequence.slot, sequence.tokens[sequence.num_computed :][: chunk.num_tokens])
+        deltas = (
+            self._produce(chunk.sequence, self.backend.logits(at))
+            for chunk, at in outputs
             # Another answer to its request may just have failed.
-            if item.sequence.status is SequenceStatus.RUNNING
+            if chunk.sequence.status is SequenceStatus.RUNNING
         )
-        return [delta for delta in found if delta]
+        return [delta for delta in deltas if delta]
 
     def stats(self) -> EngineStats:
         totals = self._totals
@@ -150,13 +155,13 @@ class Engine:
         )
 
     def check_integrity(self) -> None:
-        """Raise AssertionError where the books don't balance."""
+        """Raise AssertionError if the engine's records contradict each other."""
         self.cache.check_integrity()
         live = {id(s) for group in self._sequences.values() for s in group}
-        known = {id(s) for s in (*self.scheduler.waiting, *self.scheduler.running)}
+        scheduled = {id(s) for s in (*self.scheduler.waiting, *self.scheduler.running)}
         running = sum(slot.running for slot in self.cache.slots)
-        if not known <= live or running != len(self.scheduler.running):
-            raise AssertionError(f"{len(live)} live, {len(known)} scheduled, {running} slots running")
+        if not scheduled <= live or running != len(self.scheduler.running):
+            raise AssertionError(f"{len(live)} live, {len(scheduled)} scheduled, {running} slots running")
 
     def _check(self, request: Request) -> None:
         ctx, n = self.config.ctx, len(request.tokens)
@@ -164,112 +169,114 @@ class Engine:
             raise InvalidRequest("the prompt is empty", param="prompt")
         if n >= ctx:
             raise ContextLengthExceeded(
-                f"the prompt has {n} tokens, and the context holds {ctx}, answer included",
-                hint="shorten the prompt, or serve with a larger --ctx where the model allows",
+                f"the prompt has {n} tokens, but the context holds {ctx}, including the answer",
+                hint="shorten the prompt, or serve with a larger --ctx if the model allows it",
             )
         size = self.backend.vocab.size
-        produced = [p.tokens for p in request.partial_answers if p]
-        if any(n + len(tokens) >= ctx for tokens in produced):
+        outputs = [partial.tokens for partial in request.partial_answers if partial]
+        if any(n + len(tokens) >= ctx for tokens in outputs):
             raise ContextLengthExceeded(
-                f"the prompt has {n} tokens, the answer so far up to {max(map(len, produced))}, "
-                f"and the context holds no more than {ctx} now"
+                f"the prompt has {n} tokens and its unfinished answer up to {max(map(len, outputs))}, "
+                f"but the context now holds only {ctx}"
             )
-        if bad := next((t for t in chain(request.tokens, *produced) if not 0 <= t < size), None):
+        if bad := next((t for t in chain(request.tokens, *outputs) if not 0 <= t < size), None):
             raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="prompt")
         if bad := next((t for t in request.params.logit_bias if not 0 <= t < size), None):
             raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="logit_bias")
 
-    def _fill(self, work: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
-        """Write the batch; -> the work that wants logits, and where in the batch they will be.
+    def _thinking(self, request: Request) -> ThinkingTracker | None:
+        budget = request.structured.thinking
+        return ThinkingTracker(budget, self._tokenizer.encode(budget.closing)) if budget else None
 
-        In order of slots: llama.cpp computes neighbours together.
+    def _fill_batch(self, chunks: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
+        """Write the batch; -> the chunks that want logits, and where in the batch these will be.
+
+        In order of slots, because llama.cpp computes neighbours together.
         """
         self._batch.clear()
         outputs = []
-        for item in sorted(work, key=lambda w: w.sequence.slot.id if w.sequence.slot else 0):
-            sequence = item.sequence
+        for chunk in sorted(chunks, key=lambda c: c.sequence.slot.id if c.sequence.slot else 0):
+            sequence = chunk.sequence
             assert sequence.slot is not None
-            tokens = sequence.tokens[sequence.num_computed :][: item.n_tokens]
-            at = self._batch.add(sequence.slot.id, sequence.num_computed, tokens, output=item.output)
-            if item.output:
-                outputs.append((item, at))
+            tokens = sequence.tokens[sequence.num_computed :][: chunk.num_tokens]
+            at = self._batch.add(sequence.slot.id, sequence.num_computed, tokens, output=chunk.output)
+            if chunk.output:
+                outputs.append((chunk, at))
         return outputs
 
-    def _decode(self, work: list[ScheduledChunk]) -> DecodeStatus:
+    def _decode(self, chunks: list[ScheduledChunk]) -> DecodeStatus:
         self.backend.clear_abort()
-        self._prefilling = frozenset(w.sequence.request.id for w in work if not w.sequence.decoding)
+        self._prefilling = frozenset(c.sequence.request.id for c in chunks if not c.sequence.decoding)
         try:
             return self.backend.decode(self._batch)
         finally:
             self._prefilling = frozenset()
 
-    def _recover(self, work: list[ScheduledChunk], status: DecodeStatus) -> None:
-        """Bring the cache back to before the step; the same work is scheduled again next time."""
-        for item in work:
-            if item.sequence.slot:
-                self.cache.trim(item.sequence.slot, item.sequence.num_computed)
+    def _recover(self, chunks: list[ScheduledChunk], status: DecodeStatus) -> None:
+        """Restore the cache's state before the step; the next step tries the same chunks again."""
+        for chunk in chunks:
+            if chunk.sequence.slot:
+                self.cache.trim(chunk.sequence.slot, chunk.sequence.num_computed)
         if status is DecodeStatus.ABORTED:
             return
-        self._failed_steps += 1
-        patient = self._failed_steps <= self.RETRIES + self.config.parallel
-        if status is DecodeStatus.NO_SPACE and len(self.scheduler.running) > 1 and patient:
+        self._num_failed_steps += 1
+        may_preempt = self._num_failed_steps <= self.MAX_RETRIES + self.config.parallel
+        if status is DecodeStatus.NO_SPACE and len(self.scheduler.running) > 1 and may_preempt:
             self.scheduler.preempt(max(self.scheduler.running, key=lambda s: s.order))
             self._totals["preemptions"] += 1
-        elif self._failed_steps > self.RETRIES:
-            self._give_up(work)
+        elif self._num_failed_steps > self.MAX_RETRIES:
+            self._give_up(chunks)
 
-    def _give_up(self, work: list[ScheduledChunk]) -> None:
-        self._failed_steps = 0
-        error = DecodeFailed(
-            "the model could not compute this request", hint="see the log of the worker"
-        ).data()
-        for id in {w.sequence.request.id for w in work}:
+    def _give_up(self, chunks: list[ScheduledChunk]) -> None:
+        self._num_failed_steps = 0
+        error = DecodeFailed("the model could not compute this request", hint="see the worker's log").data()
+        for id in {c.sequence.request.id for c in chunks}:
             for sequence in self._sequences.get(id, ()):
                 if sequence.slot:
                     self.cache.trim(sequence.slot, 0)
             self.cancel(id)
             self.failures.append((id, error))
 
-    def _account(self, work: list[ScheduledChunk], ms: float) -> None:
-        decoding = sum(w.sequence.decoding for w in work)
-        prefill = sum(w.n_tokens for w in work if not w.sequence.decoding)
-        self.pace.measured(decoding, prefill, ms)
+    def _account(self, chunks: list[ScheduledChunk], ms: float) -> None:
+        num_decoding = sum(c.sequence.decoding for c in chunks)
+        num_prefill = sum(c.num_tokens for c in chunks if not c.sequence.decoding)
+        self.prefill_budget.record(num_decoding, num_prefill, ms)
         self._step_ms = ms
         self._totals["steps"] += 1
-        self._totals["prompt"] += prefill
+        self._totals["prompt"] += num_prefill
 
     def _produce(self, sequence: Sequence, row: Row) -> Delta | None:
-        """Sample a token from `row`, and say what it adds to the answer; None: its request has failed."""
-        begins = sequence.first_token_time is None
-        if begins:
+        """Extend the answer from `row`; -> the addition, or None if its request has failed."""
+        is_first = sequence.first_token_time is None
+        if is_first:
             sequence.first_token_time = self._clock()
-            self._totals["cached"] += sequence.cached_tokens
+            self._totals["cached"] += sequence.num_cached_tokens
         try:
-            written = self.writer.write(sequence, row)
+            output = self.output_processor.process(sequence, row)
         except ConstraintFailed as e:
             self.cancel(sequence.request.id)
             self.failures.append((sequence.request.id, e.data()))
             return None
-        self._totals["completion"] += len(written.tokens)
-        self._totals["forced"] += max(0, len(written.tokens) - 1)
-        return self._delta(sequence, written, begins)
+        self._totals["completion"] += len(output.tokens)
+        self._totals["forced"] += max(0, len(output.tokens) - 1)
+        return self._delta(sequence, output, is_first)
 
-    def _delta(self, sequence: Sequence, written: StepOutput, begins: bool) -> Delta:
-        stop = sequence.text.stop  # may also be met in what a flush lets go
-        logprobs = sequence.logprobs.release(written.text)
-        if written.reason and stop is None:
+    def _delta(self, sequence: Sequence, output: StepOutput, is_first: bool) -> Delta:
+        stop = sequence.detokenizer.matched_stop  # the final flush may also have met one
+        logprobs = sequence.logprobs.release(output.text)
+        if output.finish_reason and stop is None:
             logprobs += sequence.logprobs.flush()
         finish = None
-        if written.reason:
-            finish = self._finish(sequence, "stop" if stop is not None else written.reason)
+        if output.finish_reason:
+            finish = self._finish(sequence, "stop" if stop is not None else output.finish_reason)
         return Delta(
             sequence.request.id,
             sequence.index,
-            written.text,
-            written.tokens,
+            output.text,
+            output.tokens,
             logprobs if sequence.request.params.logprobs is not None else None,
             finish,
-            sequence.timings if begins else None,
+            sequence.timings if is_first else None,
             None if finish else sequence.held_state,
         )
 
@@ -278,15 +285,15 @@ class Engine:
         group = self._sequences[sequence.request.id]
         if all(s.status is SequenceStatus.FINISHED for s in group):
             del self._sequences[sequence.request.id]
-        now, admitted = self._clock(), sequence.admission_time or 0.0
-        first = sequence.first_token_time or now
+        now, admission = self._clock(), sequence.admission_time or 0.0
+        first_token = sequence.first_token_time or now
         return Finish(
             reason,
             sequence.num_prompt_tokens,
-            sequence.cached_tokens,
+            sequence.num_cached_tokens,
             sequence.num_output_tokens,
-            sequence.text.stop,
-            (admitted - sequence.arrival_time) * 1e3,
-            (first - admitted) * 1e3,
-            (now - first) * 1e3,
+            sequence.detokenizer.matched_stop,
+            (admission - sequence.arrival_time) * 1e3,
+            (first_token - admission) * 1e3,
+            (now - first_token) * 1e3,
         )

@@ -1,8 +1,8 @@
-"""A backend without a model, for tests and for trying things out: `edgeinfer serve --model fake`.
+"""A backend without a model, for tests and experiments: `edgeinfer serve --model fake`.
 
-Its next token depends on every token before it, so an answer comes out right only if the right cells were
-resident at the right positions: whatever is wrong in batching, sharing or preempting changes the text. It
-refuses, loudly, whatever makes llama.cpp abort.
+Its next token depends on every token before it, so an answer is right only if the right cells were resident at the
+right positions: any mistake in batching, sharing or preempting changes the text. It raises for everything
+that makes llama.cpp abort.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONTROL = {BOS: "<|begin|>", END: "<|end|>"}
 
 
 class FakeVocab:
-    """A token is a byte; two control tokens beside them."""
+    """Maps each byte to a token, and has two control tokens."""
 
     size = VOCAB_SIZE
     bos = BOS
@@ -35,8 +35,8 @@ class FakeVocab:
         if not special:
             return list(text.encode())
         for token, name in CONTROL.items():
-            head, found, tail = text.partition(name)
-            if found:
+            head, separator, tail = text.partition(name)
+            if separator:
                 return [*self.tokenize(head, special=True), token, *self.tokenize(tail, special=True)]
         return list(text.encode())
 
@@ -55,8 +55,8 @@ class FakeVocab:
 class FakeBackend:
     """Keeps the tokens of each sequence as a real cache would keep their cells.
 
-    Answers are words of lower-case letters; about one token in `length` ends them. A batch takes
-    `ms_per_token` for each of its tokens, `abort` cuts that short.
+    Answers are words of lower-case letters; about one token in `length` ends them. A decode takes
+    `ms_per_token` for each token of its batch, unless `abort` cuts it short.
     """
 
     def __init__(self, config: EngineConfig, length: int = 60, ms_per_token: float = 0.0) -> None:
@@ -128,19 +128,19 @@ class FakeBackend:
         self._abort.clear()
 
     def embed(self, inputs: list[list[int]]) -> list[Row]:
-        """A normalised histogram of each input's tokens."""
+        """Normalised histograms of the inputs' tokens."""
         rows = [np.bincount(tokens, minlength=VOCAB_SIZE).astype(np.float32) for tokens in inputs]
         return [row / np.linalg.norm(row) for row in rows]
 
     def _check(self, batch: Batch) -> None:
-        """Positions must go on where the sequence ends, as llama_decode demands."""
+        """Raise ValueError unless positions continue where each sequence ends, as llama_decode demands."""
         ends = {i: len(s) for i, s in enumerate(self._sequences)}
         for sequence, position in zip(
             batch.sequences[: batch.size], batch.positions[: batch.size], strict=True
         ):
             if ends[int(sequence)] != position:
                 raise ValueError(
-                    f"sequence {sequence} has {ends[int(sequence)]} cells, position {position} given"
+                    f"sequence {sequence} has {ends[int(sequence)]} cells; position {position} does not follow"
                 )
             ends[int(sequence)] += 1
         changes = sum(a != b for a, b in pairwise(batch.sequences[: batch.size].tolist()))
@@ -155,7 +155,7 @@ class FakeBackend:
         return used + batch.size <= self._cells_each
 
     def _row(self, tokens: list[int]) -> Row:
-        """Logits from a hash of all tokens (FNV-1a), so that any wrong cell shows."""
+        """Logits from a hash (FNV-1a) of all tokens, so that any wrong cell changes them."""
         h = 0xCBF29CE484222325
         for token in tokens:
             h = (h ^ token) * 0x100000001B3 % (1 << 64)

@@ -1,10 +1,10 @@
-"""Which tokens are resident in the backend's KV cache, and in which slot.
+"""Tracks which tokens are resident in the backend's KV cache, and in which slot.
 
-A slot is one of the backend's sequences. A running request owns a slot; when it ends, what it computed
-stays until somebody needs the room, so that a later request with the same beginning need not compute it
-again: every slot, running or idle, is an entry of the prefix index.
+A slot is one of the backend's sequences. A running request owns a slot. When it ends, its cells stay until their
+space is needed, so that a later request with the same prefix need not compute it again: every slot, running
+or idle, is an entry of the prefix index.
 
-Two layouts, one interface. The engine does not know which it has:
+There are two layouts behind one interface; the engine does not know which one it uses:
 
 - `kv_streams.py`: each slot has `ctx` cells of its own. Sharing a prefix copies cells.
 - `kv_unified.py`: one pool of cells for all slots. Sharing a prefix costs no cells and no time.
@@ -19,16 +19,23 @@ from edgeinfer.engine.backend import Backend
 
 
 class Slot:
-    """One of the backend's sequences. `tokens` are those whose cells are resident, in order."""
+    """One of the backend's sequences.
+
+    Attributes:
+        tokens: those whose cells are resident, in order.
+        reserved: tokens that a running slot was admitted with.
+        promised: cells that the next step may use.
+        cells: in the unified layout, the cells that hold `tokens`.
+    """
 
     def __init__(self, id: int) -> None:
         self.id = id
         self.tokens: list[int] = []
         self.running = False
         self.last_used = 0
-        self.reserved = 0  # tokens a running slot was admitted for
-        self.promised = 0  # of them, those that the next step may add
-        self.cells: list[int] = []  # unified layout only: which cells hold `tokens`
+        self.reserved = 0
+        self.promised = 0
+        self.cells: list[int] = []
 
     def __repr__(self) -> str:
         return f"<Slot {self.id} {'running' if self.running else 'idle'} {len(self.tokens)} tokens>"
@@ -49,7 +56,7 @@ def common_prefix(a: Seq[int], b: Seq[int]) -> int:
 
 
 class KVCache(ABC):
-    """Slots, and the prefix index over them. Methods that change cells keep the backend in step."""
+    """The slots and the prefix index over them. Methods that change cells also change the backend's."""
 
     def __init__(self, backend: Backend, slots: int, ctx: int, cells: int) -> None:
         self.backend = backend
@@ -61,44 +68,44 @@ class KVCache(ABC):
     @property
     @abstractmethod
     def cells_used(self) -> int:
-        """Cells that running slots hold; what idle ones hold beside them can be had."""
+        """Cells that running slots hold."""
 
     @property
     @abstractmethod
     def cells_cached(self) -> int:
-        """Cells that only idle slots hold."""
+        """Cells that only idle slots hold; they can be evicted."""
 
     @abstractmethod
     def admit(self, tokens: Seq[int]) -> Slot | None:
-        """A running slot for a request of `tokens`, with the longest usable prefix resident; None: no room now.
+        """A running slot for a request of `tokens`, holding its longest usable prefix; None if there is no room now.
 
-        At least one token is left to compute, because its logits are wanted.
+        At least one token is left to compute, because its logits are needed.
         """
 
     @abstractmethod
     def reserve(self, slot: Slot, n: int) -> bool:
-        """Promise a running slot room for `n` more tokens, evicting idle ones; False if there is none.
+        """Promise cells for `n` more tokens to a running slot, evicting idle slots; False if there are too few.
 
-        A promise stands beside those to other slots until its tokens are committed, or the slot is trimmed,
-        released or promised anew.
+        A promise adds to those of other slots until its tokens are committed, or the slot is trimmed, released or
+        promised again.
         """
 
     def commit(self, slot: Slot, tokens: Seq[int]) -> None:
-        """The backend has computed `tokens` in `slot`; room was reserved."""
+        """Record that the backend has computed `tokens` in `slot`, in reserved cells."""
         slot.tokens.extend(tokens)
         slot.promised = 0
         self._touch(slot)
 
     def release(self, slot: Slot) -> None:
-        """A running slot's owner is done with it. Its tokens stay resident until the room is needed."""
+        """Make a running slot idle. Its tokens stay resident until their cells are needed."""
         slot.running = False
         slot.reserved = slot.promised = 0
         self._touch(slot)
 
     def trim(self, slot: Slot, n: int) -> None:
-        """Keep the first `n` tokens; none where the model can't drop a part of a sequence.
+        """Keep the first `n` tokens, or none if the model cannot drop a part of a sequence.
 
-        Also drops cells that a failed decode left behind in the backend.
+        This also drops cells that a failed decode left behind in the backend.
         """
         slot.promised = 0
         if not self.backend.remove(slot.id, n):
@@ -106,17 +113,17 @@ class KVCache(ABC):
             self.backend.remove(slot.id, 0)
         del slot.tokens[n:]
 
-    def kept(self) -> list[Slot]:
-        """Slots that hold something, last used first."""
+    def resident_slots(self) -> list[Slot]:
+        """Slots that hold tokens, most recently used first."""
         return sorted((s for s in self.slots if s.tokens), key=lambda s: -s.last_used)
 
     def restore(self, tokens: Seq[int], data: bytes) -> bool:
-        """Put what the backend saved of `tokens` into an empty slot; False if there is none, or no room."""
+        """Load the saved cells of `tokens` into an empty slot; False if there is no such slot or no room."""
         slot = next((s for s in self.slots if not s.running and not s.tokens), None)
         if slot is None:
             return False
         self._start(slot, len(tokens))
-        # Nothing gives way for it: whatever is there already was used later.
+        # It evicts nothing: the resident slots were used more recently.
         fits = self.cells_used + self.cells_cached + len(tokens) <= self.cells and self.reserve(
             slot, len(tokens)
         )
@@ -132,29 +139,29 @@ class KVCache(ABC):
     def compact(self) -> None:  # noqa: B027 -- a layout may have nothing to do
         """Move running slots to where decoding them together is fastest."""
 
-    def resident(self, tokens: Seq[int]) -> int:
-        """How many of the first `tokens` some slot holds."""
-        return self._best(tokens)[1]
+    def num_resident(self, tokens: Seq[int]) -> int:
+        """Length of the longest prefix of `tokens` that a slot holds."""
+        return self._longest_match(tokens)[1]
 
     def check_integrity(self) -> None:
-        """Raise AssertionError where our books and the backend's differ. For idle moments and tests."""
+        """Raise AssertionError if this record and the backend's cells differ. For idle moments and tests."""
         for slot in self.slots:
             length = self.backend.length(slot.id)
             if length != len(slot.tokens):
-                raise AssertionError(f"{slot}: the backend has {length}")
+                raise AssertionError(f"{slot}: the backend has {length} tokens")
 
-    def _best(self, tokens: Seq[int]) -> tuple[Slot, int]:
-        """The slot with the longest common prefix; of equals the last used."""
-        lengths = ((s, common_prefix(s.tokens, tokens)) for s in self.slots)
-        return max(lengths, key=lambda found: (found[1], found[0].last_used))
+    def _longest_match(self, tokens: Seq[int]) -> tuple[Slot, int]:
+        """The slot with the longest common prefix, and its length; of equal ones the most recently used."""
+        matches = ((s, common_prefix(s.tokens, tokens)) for s in self.slots)
+        return max(matches, key=lambda match: (match[1], match[0].last_used))
 
     def _touch(self, slot: Slot) -> None:
         self._clock += 1
         slot.last_used = self._clock
 
-    def _idle(self, but: Slot | None = None) -> list[Slot]:
+    def _idle(self, exclude: Slot | None = None) -> list[Slot]:
         """Idle slots, empty ones first, then least recently used first."""
-        idle = [s for s in self.slots if not s.running and s is not but]
+        idle = [s for s in self.slots if not s.running and s is not exclude]
         return sorted(idle, key=lambda s: (len(s.tokens) > 0, s.last_used))
 
     def _start(self, slot: Slot, n_tokens: int) -> Slot:

@@ -1,4 +1,4 @@
-"""The layout in which each slot has cells of its own: the fastest on a CPU, where a query reads its own stream only."""
+"""The KV-cache layout with separate cells for each slot, the fastest on a CPU: a query reads its own stream only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgeinfer.engine.kv_cache import KVCache, Slot
 
 
 class StreamsCache(KVCache):
-    """`ctx` cells for each slot. One slot more than may run, so that something idle is always kept."""
+    """Gives each slot `ctx` cells. There is one slot more than may run, so an idle one is always kept."""
 
     MIN_COPY = 48
     """A shorter prefix is computed again: copying moves a stream's whole `ctx` cells."""
@@ -26,11 +26,11 @@ class StreamsCache(KVCache):
         return sum(len(s.tokens) for s in self.slots if not s.running)
 
     def admit(self, tokens: Seq[int]) -> Slot | None:
-        source, n = self._best(tokens)
+        source, n = self._longest_match(tokens)
         n = min(n, len(tokens) - 1)
-        idle = self._idle(but=source)
-        # An idle source is taken over where it stands, unless that cuts off more than it gains; it gains
-        # more where the alternative is to compute the prefix again.
+        idle = self._idle(exclude=source)
+        # An idle source is taken over in place, unless that cuts off more than it gains. It gains more where the
+        # alternative is to compute the prefix again.
         gain = n if n >= self.MIN_COPY else 2 * n
         if not source.running and (not idle or len(source.tokens) - n <= gain):
             self.trim(source, n)
@@ -47,14 +47,14 @@ class StreamsCache(KVCache):
         return len(slot.tokens) + n <= self.ctx
 
     def compact(self) -> None:
-        """llama.cpp computes sequences together only where their ids are neighbours: close the gaps.
+        """Close gaps between running slots: llama.cpp computes only sequences with neighbouring ids together.
 
-        The idle content of a gap moves to an empty slot, for which the least recently used one gives way.
+        The idle content of a gap moves to an empty slot; the least recently used slot is emptied for it.
         """
         running = sorted(s.id for s in self.slots if s.running)
         while running and running[-1] - running[0] >= len(running):
             gaps = [i for i in range(running[0], running[-1]) if not self.slots[i].running]
-            # The end that stands farther out moves to the gap nearest the others.
+            # The outermost slot on the sparser side moves to the gap nearest the others.
             if running[1] - running[0] > running[-1] - running[-2]:
                 self._move(self.slots[running[0]], self.slots[gaps[-1]])
             else:
@@ -67,19 +67,19 @@ class StreamsCache(KVCache):
         self.trim(target, n)
 
     def _move(self, source: Slot, target: Slot) -> None:
-        """Swap what the engine knows as `source` to `target`'s id; Slot objects keep their content."""
+        """Move `source` to `target`'s id; Slot objects keep their content."""
         if target.tokens:
-            refuge = self._idle()[0]
-            if refuge is not target:
-                self.trim(refuge, 0)
-                self._swap_ids(target, refuge)
-                target = refuge  # the empty slot now has the gap's id
+            spare = self._idle()[0]
+            if spare is not target:
+                self.trim(spare, 0)
+                self._swap_ids(target, spare)
+                target = spare  # the spare slot is empty, and now has the gap's id
             else:
                 self.trim(target, 0)
         self._swap_ids(source, target)
 
     def _swap_ids(self, full: Slot, empty: Slot) -> None:
-        """Let `full` live under `empty`'s id, and the other way round."""
+        """Exchange the ids of `full` and `empty`."""
         self.backend.copy(full.id, empty.id)
         self.backend.remove(full.id, 0)
         full.id, empty.id = empty.id, full.id

@@ -1,4 +1,4 @@
-"""The layout in which all slots share one pool of cells: the least memory, and prefixes shared for nothing."""
+"""The KV-cache layout with one pool of cells for all slots: least memory, and sharing a prefix costs nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from edgeinfer.engine.kv_cache import KVCache, Slot
 
 
 class UnifiedCache(KVCache):
-    """One pool of cells. Cells are counted by reference, as prefixes are shared between slots."""
+    """Manages one pool of reference-counted cells, because slots share prefixes."""
 
-    GROWTH = 32
-    """Tokens a running slot is sure to grow by before a new request may have the room: fewer preemptions."""
+    MIN_GROWTH = 32
+    """Tokens kept free for each running slot to grow before a new request is admitted: fewer preemptions."""
 
     def __init__(self, backend: Backend, slots: int, ctx: int, cells: int) -> None:
         super().__init__(backend, slots, ctx, cells)
@@ -32,11 +32,11 @@ class UnifiedCache(KVCache):
         return self.cells - len(self._free) - self._pinned
 
     def admit(self, tokens: Seq[int]) -> Slot | None:
-        source, n = self._best(tokens)
+        source, n = self._longest_match(tokens)
         n = min(n, len(tokens) - 1)
-        if len(tokens) + 1 - n > self._available(source, n):
+        if len(tokens) + 1 - n > self._num_available(source, n):
             return None
-        idle = self._idle(but=source)
+        idle = self._idle(exclude=source)
         if idle:
             target = idle[0]
             self.trim(target, 0)
@@ -97,13 +97,13 @@ class UnifiedCache(KVCache):
         if self.backend.length(target.id) != n:  # a model whose sequences can only be copied whole
             self.trim(target, 0)
 
-    def _available(self, source: Slot, n: int) -> int:
-        """Cells that a new request taking over `n` of `source` could get without touching a running one."""
+    def _num_available(self, source: Slot, n: int) -> int:
+        """Cells that a new request with the first `n` tokens of `source` could get without preempting another."""
         promised = 0
         for slot in self.slots:
             if slot.running:
                 held = len(slot.tokens)
-                promised += max(slot.reserved + 1 - held, min(self.GROWTH, self.ctx - held))
+                promised += max(slot.reserved + 1 - held, min(self.MIN_GROWTH, self.ctx - held))
         taken_over = int(np.count_nonzero(self._pins[source.cells[:n]] == 0))
         return self.cells - self._pinned - taken_over - promised
 

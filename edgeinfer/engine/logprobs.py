@@ -1,4 +1,4 @@
-"""Log-probabilities: of one row of logits, and in step with the text that is sent."""
+"""Computes log-probabilities, and releases them in step with the text that is sent."""
 
 from __future__ import annotations
 
@@ -13,54 +13,59 @@ from edgeinfer.inference.output import ChosenLogprob
 
 
 def log_probabilities(row: Row, chosen: int, k: int) -> tuple[float, list[tuple[int, float]]]:
-    """Of the untouched `row`: the log-probability of `chosen`, and the `k` likeliest tokens with theirs."""
+    """The log-probability of `chosen`, and the `k` most likely tokens with theirs. `row` is the raw logits."""
     best = float(row.max())
     total = best + math.log(float(np.exp(row - best).sum(dtype=np.float64)))
     top: list[tuple[int, float]] = []
     if k:
-        likeliest = np.argpartition(-row, k - 1)[:k] if k < len(row) else np.arange(len(row))
-        likeliest = likeliest[np.argsort(-row[likeliest], kind="stable")]
-        top = [(int(t), float(row[t]) - total) for t in likeliest]
+        candidates = np.argpartition(-row, k - 1)[:k] if k < len(row) else np.arange(len(row))
+        candidates = candidates[np.argsort(-row[candidates], kind="stable")]
+        top = [(int(t), float(row[t]) - total) for t in candidates]
     return float(row[chosen]) - total, top
 
 
 class LogprobBuffer:
     """Holds a token's log-probabilities back as long as its text is held back.
 
-    So the tokens of an answer spell its text, and those of a stop text are not among them.
+    So the released tokens of an answer spell its text, and those of a stop text are not among them.
     """
 
     def __init__(self) -> None:
-        self._held: deque[tuple[int, ChosenLogprob]] = deque()
-        self._produced = 0
-        self._sent = 0
+        self._entries: deque[tuple[int, ChosenLogprob]] = deque()  # with the byte offset where each begins
+        self._num_pushed_bytes = 0
+        self._num_sent_bytes = 0
 
     @property
     def held(self) -> list[ChosenLogprob]:
-        """Entries still to be released."""
-        return [entry for _, entry in self._held]
+        """Entries that are not released yet."""
+        return [entry for _, entry in self._entries]
 
     def replay(self, pieces: list[bytes], text: str, held: list[ChosenLogprob]) -> None:
-        """Tokens of these `pieces` were pushed, and `text` of them was sent; the last ones are still `held`."""
+        """Restore the state after tokens of these `pieces` were pushed and `text` was sent.
+
+        `held` are the entries of the last tokens, which were not released yet.
+        """
         starts = list(accumulate(map(len, pieces), initial=0))
-        self._produced = starts.pop()
-        self._sent = len(text.encode("utf-8", "replace"))
-        self._held.extend(zip(starts[len(starts) - len(held) :], held, strict=True))
+        self._num_pushed_bytes = starts.pop()
+        self._num_sent_bytes = len(text.encode("utf-8", "replace"))
+        self._entries.extend(zip(starts[len(starts) - len(held) :], held, strict=True))
 
     def push(self, entry: ChosenLogprob) -> None:
-        self._held.append((self._produced, entry))
-        self._produced += len(entry.chosen.piece)
+        self._entries.append((self._num_pushed_bytes, entry))
+        self._num_pushed_bytes += len(entry.chosen.piece)
 
     def release(self, text: str) -> list[ChosenLogprob]:
         """`text` is being sent; -> the entries of the tokens that begin in it."""
-        self._sent += len(text.encode("utf-8", "replace"))
-        found = []
-        while self._held and (self._held[0][0] < self._sent or not self._held[0][1].chosen.piece):
-            found.append(self._held.popleft()[1])
-        return found
+        self._num_sent_bytes += len(text.encode("utf-8", "replace"))
+        released = []
+        while self._entries and (
+            self._entries[0][0] < self._num_sent_bytes or not self._entries[0][1].chosen.piece
+        ):
+            released.append(self._entries.popleft()[1])
+        return released
 
     def flush(self) -> list[ChosenLogprob]:
-        """The rest, where the answer ended otherwise than by a stop text."""
-        found = [entry for _, entry in self._held]
-        self._held.clear()
-        return found
+        """The remaining entries, when the answer ends without a stop text."""
+        remaining = self.held
+        self._entries.clear()
+        return remaining

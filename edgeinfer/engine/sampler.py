@@ -1,7 +1,7 @@
-"""Choose the next token from a row of logits, in numpy.
+"""Chooses the next token from a row of logits, in numpy.
 
-llama.cpp's own sampler chain builds an array of all candidates for each token, 0.4 to 1 ms at a vocabulary
-of 152k; an argmax over the row takes 11 us. Here candidates are cut by a threshold before anything is
+llama.cpp's own sampler chain builds an array of all candidates for each token, which takes 0.4 to 1 ms for a
+vocabulary of 152k; an argmax over the row takes 11 us. Here a threshold cuts the candidates before any are
 sorted or exponentiated.
 """
 
@@ -21,31 +21,31 @@ from edgeinfer.inference.sampling import SamplingParams
 if TYPE_CHECKING:
     from edgeinfer.engine.structured.constraint import Constraint
 
-NEGLIGIBLE = 20.0
-"""Candidates this many nats below the best weigh under e-20 each: dropped when nothing else cuts."""
+MAX_LOGIT_GAP = 20.0
+"""Distance to the best logit, in nats, from which candidates are dropped: each weighs under e-20 of the best."""
 
 REDRAW_STREAM_OFFSET = 1 << 32
-"""Streams that second draws are apart from first ones: more than a request has answers."""
+"""Offset between the random streams of first and second draws; larger than any `n`."""
 
-_MASK = (1 << 64) - 1
+_MASK_64 = (1 << 64) - 1
 
 
 def uniform(seed: int, stream: int, position: int) -> float:
-    """A draw from [0, 1) that depends on its arguments alone, so a resumed sequence draws the same numbers.
+    """A number in [0, 1) that depends only on its arguments, so that a resumed sequence draws the same ones.
 
     SplitMix64's finalizer (Steele, Lea, Flood 2014) over a mix of the three.
     """
-    x = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03 + position * 0x8CB92BA72F3D8DD7) & _MASK
+    x = (seed * 0x9E3779B97F4A7C15 + stream * 0xD1B54A32D192ED03 + position * 0x8CB92BA72F3D8DD7) & _MASK_64
     for _ in range(2):
-        x = (x + 0x9E3779B97F4A7C15) & _MASK
-        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+        x = (x + 0x9E3779B97F4A7C15) & _MASK_64
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK_64
         x ^= x >> 31
     return (x >> 11) / (1 << 53)
 
 
 class Sampler:
-    """One answer's sampling. `stream` tells the answers of one seeded request apart."""
+    """Samples one answer. `stream` distinguishes the answers of one seeded request."""
 
     def __init__(self, params: SamplingParams, seed: int, stream: int, prompt: Seq[int] = ()) -> None:
         self.params = params
@@ -56,21 +56,21 @@ class Sampler:
         self._counts: Counter[int] = Counter()
 
     def accept(self, token: int) -> None:
-        """`token` is now part of the answer."""
+        """Record that `token` is now part of the answer."""
         self._produced.append(token)
         self._counts[token] += 1
 
     def sample(self, row: Row, constraint: Constraint | None = None) -> int:
         """The next token, one that `constraint` allows. Changes `row`. Raises ConstraintFailed.
 
-        Drawn freely and kept if it is allowed, else drawn again from what is: together that is a draw from
-        the probabilities of what is allowed.
+        The first draw is free and kept if it is allowed. Otherwise a second one is made among the allowed tokens.
+        Together they follow the probabilities of the allowed tokens.
         """
         self._penalize(row)
         token = self._draw(row, 0)
         if constraint is None or constraint.allows(token):
             return token
-        constraint.mask(row)
+        constraint.apply_mask(row)
         return self._draw(row, 1)
 
     def _draw(self, row: Row, attempt: int) -> int:
@@ -92,10 +92,10 @@ class Sampler:
         return int(tokens[min(int(np.searchsorted(sums, draw, side="right")), len(tokens) - 1)])
 
     def _candidates(self, row: Row, best: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Tokens worth considering and their logits, likeliest first; at least one."""
+        """Tokens worth considering and their logits, most likely first; at least one."""
         params = self.params
-        cut = NEGLIGIBLE
-        # min_p can cut before top_p only where top_p drops nothing that its total needs.
+        cut = MAX_LOGIT_GAP
+        # min_p may cut here only without top_p, whose total must include what min_p would drop.
         if params.min_p > 0 and params.top_p >= 1:
             cut = min(cut, -math.log(params.min_p) + 1e-3)
         tokens = np.flatnonzero(row >= best - cut * params.temperature)

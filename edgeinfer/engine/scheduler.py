@@ -1,4 +1,4 @@
-"""Who runs, and what each step computes. It decides and does nothing else: no I/O, no clock, no logging."""
+"""Decides which sequences run and what each step computes. It does nothing else: no I/O, clock or logging."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from edgeinfer.engine.sequence import Sequence
 
 
 class ScheduledChunk(NamedTuple):
-    """Compute the next `n_tokens` of `sequence`; `output` when that is all that was missing."""
+    """The next `num_tokens` of `sequence` to compute; `output`: its last logits are wanted."""
 
     sequence: Sequence
-    n_tokens: int
+    num_tokens: int
     output: bool
 
 
 class Scheduler:
     """Waiting and running sequences.
 
-    Admission is in order of arrival, but a sequence waits while another computes a prefix that it can
+    Admission is in order of arrival, but a sequence waits while another one computes a prefix that both can
     share. A step takes every decoding sequence and then prefill chunks.
     """
 
-    SHARE = 48
-    """Tokens of a common prefix that are worth waiting for."""
+    MIN_SHARED_PREFIX = 48
+    """Length of a common prefix that is worth waiting for."""
 
-    WHOLE = 64
-    """A prompt is not cut for the sake of so few tokens: its answer can start a step earlier."""
+    MAX_UNSPLIT_PREFILL = 64
+    """A shorter remainder of a prompt is never split: its answer can start a step earlier."""
 
     OLDEST_EVERY = 4
-    """Of so many prefill chunks one goes to the oldest prompt, the others to the one nearest its end."""
+    """Every fourth prefill chunk goes to the oldest prompt, the others to the one nearest its end."""
 
     def __init__(self, cache: KVCache, parallel: int) -> None:
         self.cache = cache
         self.parallel = parallel
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
-        self._chunks = 0
+        self._num_chunks = 0
 
     @property
     def has_work(self) -> bool:
@@ -48,11 +48,11 @@ class Scheduler:
         self.waiting.append(sequence)
 
     def admit(self, now: float) -> None:
-        """Move sequences from waiting to running as far as there is room."""
+        """Move sequences from waiting to running while there is room."""
         for sequence in list(self.waiting):
             if len(self.running) >= self.parallel:
                 return
-            if self._better_later(sequence):
+            if self._should_wait_for_prefix(sequence):
                 continue
             slot = self.cache.admit(sequence.tokens)
             if slot is None:
@@ -61,32 +61,33 @@ class Scheduler:
             sequence.admit(slot, now)
             self.running.append(sequence)
 
-    def schedule(self, batch_size: int, chunk: int) -> list[ScheduledChunk]:
-        """What the next step computes: at most `batch_size` tokens, about `chunk` of them prefill.
+    def schedule(self, max_tokens: int, max_prefill: int) -> list[ScheduledChunk]:
+        """Chunks for the next step: at most `max_tokens` tokens, about `max_prefill` of them prefill.
 
-        Room for every token is reserved in the cache; the youngest sequences are preempted where that
-        takes it.
+        Cells for every token are reserved in the cache; where they run short, the youngest sequences are
+        preempted.
         """
-        work: list[ScheduledChunk] = []
-        left = batch_size
+        chunks: list[ScheduledChunk] = []
+        left = max_tokens
         for sequence in [s for s in self.running if s.decoding]:
             n = min(sequence.num_schedulable, left)
-            if n and self._make_room(sequence, n):
-                work.append(ScheduledChunk(sequence, n, n == sequence.num_uncomputed))
+            if n and self._reserve(sequence, n):
+                chunks.append(ScheduledChunk(sequence, n, n == sequence.num_uncomputed))
                 left -= n
-        room = min(chunk, left)
+        prefill_left = min(max_prefill, left)
         for sequence in self._prefill_order():
-            if room <= 0:
+            if prefill_left <= 0:
                 break
-            n = sequence.num_schedulable if sequence.num_schedulable <= self.WHOLE else room
-            n = min(n, sequence.num_schedulable, batch_size - sum(w.n_tokens for w in work))
-            if self._make_room(sequence, n):
-                work.append(ScheduledChunk(sequence, n, n == sequence.num_uncomputed))
-                room -= n
-        return [w for w in work if w.sequence.slot]  # some may have been preempted for others
+            wanted = sequence.num_schedulable
+            n = wanted if wanted <= self.MAX_UNSPLIT_PREFILL else prefill_left
+            n = min(n, wanted, max_tokens - sum(c.num_tokens for c in chunks))
+            if self._reserve(sequence, n):
+                chunks.append(ScheduledChunk(sequence, n, n == sequence.num_uncomputed))
+                prefill_left -= n
+        return [c for c in chunks if c.sequence.slot]  # some may have been preempted for later ones
 
     def finish(self, sequence: Sequence) -> None:
-        """Take a sequence out, wherever it is."""
+        """Remove a sequence, whether it runs or waits."""
         if sequence in self.running:
             self.running.remove(sequence)
         elif sequence in self.waiting:
@@ -94,20 +95,20 @@ class Scheduler:
         sequence.finish(self.cache)
 
     def preempt(self, sequence: Sequence) -> None:
-        """Back to the head of the queue."""
+        """Put a running sequence back at the head of the queue."""
         self.running.remove(sequence)
         sequence.preempt(self.cache)
         self.waiting.appendleft(sequence)
 
-    def _better_later(self, sequence: Sequence) -> bool:
-        """Is somebody else computing a prefix of it right now?"""
+    def _should_wait_for_prefix(self, sequence: Sequence) -> bool:
+        """Another sequence is computing a prefix that this one can share."""
         for other in self.running:
             if other.decoding or other.num_uncomputed == 0:
                 continue
             common = min(common_prefix(other.tokens, sequence.tokens), len(sequence.tokens) - 1)
             if (
-                common >= other.num_computed + self.SHARE
-                and common >= self.cache.resident(sequence.tokens) + self.SHARE
+                common >= other.num_computed + self.MIN_SHARED_PREFIX
+                and common >= self.cache.num_resident(sequence.tokens) + self.MIN_SHARED_PREFIX
             ):
                 return True
         return False
@@ -115,13 +116,13 @@ class Scheduler:
     def _prefill_order(self) -> list[Sequence]:
         """The prompt nearest its end first, so that answers start early; in turn the oldest, so that all end."""
         prefills = [s for s in self.running if not s.decoding]
-        self._chunks += bool(prefills)
-        if self._chunks % self.OLDEST_EVERY == 0:
+        self._num_chunks += bool(prefills)
+        if self._num_chunks % self.OLDEST_EVERY == 0:
             return sorted(prefills, key=lambda s: s.order)
         return sorted(prefills, key=lambda s: (s.num_uncomputed, s.order))
 
-    def _make_room(self, sequence: Sequence, n: int) -> bool:
-        """Reserve cells for `n` tokens of a running sequence, preempting younger ones; False: it was preempted."""
+    def _reserve(self, sequence: Sequence, n: int) -> bool:
+        """Reserve `n` cells for a running sequence, preempting younger ones; False if it was itself preempted."""
         if sequence.slot is None:
             return False
         while not self.cache.reserve(sequence.slot, n):

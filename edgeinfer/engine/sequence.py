@@ -1,4 +1,4 @@
-"""A request, and the sequences that answer it: every state and transition is in this file.
+"""A request, and the sequences that answer it. Every state and transition is in this file.
 
 WAITING ──admit──► RUNNING ──finish──► FINISHED
 ▲                  │
@@ -23,13 +23,18 @@ from edgeinfer.inference.output import HeldState, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 
+NOT_CHECKED = sys.maxsize
+"""A sequence's `next_close_check` before the first check: it is due at once."""
+
 
 class Request(msgspec.Struct, frozen=True):
-    """What to answer: `n` answers to the prompt's tokens. `id` is the caller's.
+    """A tokenized prompt to answer `n` times.
 
-    `constraint` stands at the beginning of `structured.grammar`; each answer gets a copy. `partial_answers` is empty, or
-    has for each answer what another engine has written of it, None where it is complete; the request had been
-    with that engine for `waited_ms`.
+    Attributes:
+        id: chosen by the caller.
+        constraint: at the beginning of `structured.grammar`; each answer gets a copy.
+        partial_answers: empty, or what another engine has written of each answer; None marks a complete one.
+        waited_ms: time that the request has already spent with that engine.
     """
 
     id: int
@@ -42,9 +47,6 @@ class Request(msgspec.Struct, frozen=True):
     waited_ms: float = 0.0
 
 
-NOT_CHECKED = sys.maxsize
-
-
 class SequenceStatus(enum.Enum):
     WAITING = "waiting"
     RUNNING = "running"
@@ -52,14 +54,22 @@ class SequenceStatus(enum.Enum):
 
 
 class Sequence:
-    """One answer in the making. `tokens` is the prompt and what has been produced so far.
+    """One answer in progress. `tokens` holds the prompt and the output so far.
 
-    A running sequence has the first `computed` of its tokens in the cache. The few tokens that a step brought
-    forth missing is a decode step, more is a prefill.
+    A running sequence has its first `num_computed` tokens in the cache. Computing the few tokens that the last
+    step added is a decode; computing more is a prefill.
+
+    Attributes:
+        forced_prefix: text that the grammar forced before anything was sampled; not yet sent.
+        forced_tokens: tokens that must be written next, regardless of the logits.
+        is_closing: the answer is complete after the last forced token.
+        num_reported: output tokens that the caller has received.
+        next_close_check: number of tokens left at which to check again that the answer can still be completed.
+        replay_bounds: ends of the steps in which another engine computed its output; they are computed alike.
     """
 
     MAX_DECODE_TOKENS = 32
-    """Tokens that are still computed in one step with other answers' single ones."""
+    """New tokens up to this number are computed in one step with the single tokens of other answers."""
 
     def __init__(
         self,
@@ -77,28 +87,24 @@ class Sequence:
         self.status = SequenceStatus.WAITING
         self.slot: Slot | None = None
         self.sampler = Sampler(request.params, seed, index, request.tokens)
-        self.text = IncrementalDetokenizer(request.params.stop)
+        self.detokenizer = IncrementalDetokenizer(request.params.stop)
         self.logprobs = LogprobBuffer()
         self.constraint = request.constraint.copy() if request.constraint else None
         self.thinking = thinking
-        self.forced_prefix = ""  # text of the beginning that the grammar forced, before anything was sampled
-        self.forced_tokens: list[int] = []  # tokens that must be written next, whatever the model thinks
-        self.is_closing = False  # with the last of `due` the answer is complete
-        self.num_reported = 0  # produced tokens that the caller has been told of
-        self.next_close_check = (
-            NOT_CHECKED  # tokens left at which to see whether the answer can still be completed
-        )
-        self.replay_bounds: list[
-            int
-        ] = []  # where to stop when the tokens that another engine produced are computed again
-        self.cached_tokens = 0
+        self.forced_prefix = ""
+        self.forced_tokens: list[int] = []
+        self.is_closing = False
+        self.num_reported = 0
+        self.next_close_check = NOT_CHECKED
+        self.replay_bounds: list[int] = []
+        self.num_cached_tokens = 0
         self.arrival_time = now - request.waited_ms / 1e3
         self.admission_time: float | None = None
         self.first_token_time: float | None = None
 
     def __repr__(self) -> str:
-        done = f"{self.num_computed}/{len(self.tokens)}"
-        return f"<Sequence {self.request.id}.{self.index} {self.status.value} {done}>"
+        progress = f"{self.num_computed}/{len(self.tokens)}"
+        return f"<Sequence {self.request.id}.{self.index} {self.status.value} {progress}>"
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -119,15 +125,14 @@ class Sequence:
 
     @property
     def num_schedulable(self) -> int:
-        """Tokens that may be computed together now."""
+        """Uncomputed tokens that may be computed together now."""
         at = bisect_right(self.replay_bounds, self.num_computed)
-        return (
-            self.replay_bounds[at] if at < len(self.replay_bounds) else len(self.tokens)
-        ) - self.num_computed
+        end = self.replay_bounds[at] if at < len(self.replay_bounds) else len(self.tokens)
+        return end - self.num_computed
 
     @property
     def decoding(self) -> bool:
-        """Has its prompt behind it: each step brings a token or more."""
+        """The prompt is computed: each step adds at least one token to the answer."""
         return 0 < self.num_schedulable <= self.MAX_DECODE_TOKENS and self.first_token_time is not None
 
     @property
@@ -135,22 +140,23 @@ class Sequence:
         """None before the first token."""
         if self.admission_time is None or self.first_token_time is None:
             return None
-        queued, read = self.admission_time - self.arrival_time, self.first_token_time - self.admission_time
-        return StartTimings(queued * 1e3, read * 1e3, self.cached_tokens)
+        queue = self.admission_time - self.arrival_time
+        prompt = self.first_token_time - self.admission_time
+        return StartTimings(queue * 1e3, prompt * 1e3, self.num_cached_tokens)
 
     @property
     def held_state(self) -> HeldState | None:
-        """None where the tokens tell everything."""
+        """None where the tokens alone determine the state."""
         held = self.logprobs.held
         if not self.forced_tokens and not held and self.next_close_check == NOT_CHECKED:
             return None
         return HeldState(list(self.forced_tokens), self.is_closing, self.next_close_check, held)
 
     def resume(self, timings: StartTimings, held_state: HeldState | None) -> None:
-        """Go on with an answer that began elsewhere; its tokens have been written already."""
+        """Take over the state of another engine, whose output has been written to this sequence already."""
         self.admission_time = self.arrival_time + timings.queue_ms / 1e3
         self.first_token_time = self.admission_time + timings.prompt_ms / 1e3
-        self.cached_tokens = timings.cached_tokens
+        self.num_cached_tokens = timings.cached_tokens
         if held_state:
             self.forced_tokens = list(held_state.forced_tokens)
             self.is_closing = held_state.is_closing
@@ -162,21 +168,20 @@ class Sequence:
         self.status = SequenceStatus.RUNNING
         if self.admission_time is None:
             self.admission_time = now
-            self.cached_tokens = min(
-                len(slot.tokens), self.num_prompt_tokens
-            )  # the answer's opening may be there too
+            # The slot may also hold tokens of the forced prefix, which is no part of the prompt.
+            self.num_cached_tokens = min(len(slot.tokens), self.num_prompt_tokens)
 
     def preempt(self, cache: KVCache) -> None:
-        """RUNNING -> WAITING: its cells may go, its tokens stay, and it draws the same numbers later."""
-        self._leave(cache)
+        """RUNNING -> WAITING. Its tokens stay, its cells may go, and it draws the same random numbers later."""
+        self._release_slot(cache)
         self.status = SequenceStatus.WAITING
 
     def finish(self, cache: KVCache) -> None:
-        """Any -> FINISHED. What it computed stays in the cache as a prefix for others."""
-        self._leave(cache)
+        """Any -> FINISHED. The cells stay in the cache as a prefix for later requests."""
+        self._release_slot(cache)
         self.status = SequenceStatus.FINISHED
 
-    def _leave(self, cache: KVCache) -> None:
+    def _release_slot(self, cache: KVCache) -> None:
         if self.slot:
             cache.release(self.slot)
         self.slot = None

@@ -1,4 +1,4 @@
-"""What a caller may ask of the sampler. Plain data: the daemon imports this, and it never loads numpy."""
+"""The sampling parameters of a request. Plain data: the daemon imports this, and it never loads numpy."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import msgspec
 
 
 class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One request's sampling, already checked and with every default filled in.
+    """The sampling of one request, already checked and with every default filled in.
 
     The chain is: penalties and `logit_bias` on the raw logits, then temperature, top_k, top_p, min_p.
-    Logprobs are those of the raw logits, before any of it.
+    Logprobs come from the raw logits, before the chain.
 
     Attributes:
-        max_tokens: tokens to produce at most; None is up to the end of the context.
-        temperature: 0 is greedy (argmax), and the truncations below do not matter.
-        top_k: keep the k likeliest tokens; 0 is all.
-        top_p: keep the smallest set of tokens whose probabilities reach p; 1 is all.
-        min_p: drop tokens less likely than min_p times the likeliest; 0 is none.
+        max_tokens: limit of the answer's length; None is up to the end of the context.
+        temperature: 0 is greedy (argmax), and the filters below do not matter.
+        top_k: keep the k most likely tokens; 0 is all.
+        top_p: keep the smallest set of tokens whose probabilities add up to p; 1 is all.
+        min_p: drop tokens less likely than min_p times the most likely one; 0 is none.
         repeat_penalty: divide positive (multiply negative) logits of the last `repeat_last_n` tokens,
-            prompt included; 1 is off.
+            including the prompt's; 1 is off.
         repeat_last_n: how far back `repeat_penalty` looks; -1 is the whole sequence, 0 is off.
-        presence_penalty: subtracted once from each token already produced (OpenAI's).
-        frequency_penalty: subtracted as often as the token was produced (OpenAI's).
+        presence_penalty: subtracted once from the logit of each token already produced (OpenAI's).
+        frequency_penalty: subtracted as many times as the token was produced (OpenAI's).
         logit_bias: added to the logits of these token ids.
-        seed: fixes the draws; None means the worker picks one.
-        stop: texts that end the answer and are not part of it.
+        seed: fixes the random draws; None lets the engine pick one.
+        stop: texts that end the answer and are not included in it.
         ignore_eos: the model's end tokens do not end the answer.
-        logprobs: None is off, k gives the chosen token's logprob and the k likeliest beside it.
+        logprobs: None is off; k returns the chosen token's logprob and the k most likely tokens.
     """
 
     max_tokens: int | None = None

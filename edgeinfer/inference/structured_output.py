@@ -1,4 +1,4 @@
-"""What an answer has to keep to, beside its sampling. Plain data: the daemon imports this."""
+"""The constraints of an answer: its grammar and its thinking budget. Plain data: the daemon imports this."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import msgspec
 
 
 class ThinkingBudget(msgspec.Struct, frozen=True, array_like=True):
-    """How much an answer may think before it must speak.
+    """A limit on the thinking at the beginning of an answer.
 
     Attributes:
-        tokens: at most; then `closing` is put in.
-        opened: the prompt ends within the thinking; otherwise the answer thinks if it begins with `begin`.
+        tokens: number of tokens after which `closing` is inserted.
+        opened: the prompt has opened the thinking; otherwise the answer thinks if it begins with `begin`.
         begin, end: the tags, as text.
-        closing: what ends the thinking, with `end` in it.
+        closing: the text that ends the thinking; it contains `end`.
     """
 
     tokens: int
@@ -23,12 +23,12 @@ class ThinkingBudget(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StructuredOutput(msgspec.Struct, frozen=True, array_like=True):
-    """Of one request.
+    """The constraints on the answers of one request.
 
     Attributes:
-        grammar: llguidance's grammar for the whole answer; None is any text.
-        complete: rather than cut the answer at its token limit, lead it to an end within it.
-        thinking: None is without bound.
+        grammar: a grammar in llguidance's format for the whole answer; None allows any text.
+        complete: end the answer validly within its token limit rather than cut it there.
+        thinking: None is unlimited.
     """
 
     grammar: str | None = None

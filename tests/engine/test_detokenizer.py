@@ -46,14 +46,14 @@ def test_a_stop_text_ends_the_answer_and_is_no_part_of_it() -> None:
     """As OpenAI has it."""
     stream = IncrementalDetokenizer(["END"])
     assert ["one ", "", ""] == streamed(stream, b"one END two", b"three")
-    assert stream.stop == "END"
+    assert stream.matched_stop == "END"
 
 
 def test_a_stop_text_may_span_tokens() -> None:
     """No part of it is sent, however it comes."""
     stream = IncrementalDetokenizer(["\n\n"])
     assert ["a", "", "", ""] == streamed(stream, b"a\n", b"\n", b"b")
-    assert stream.stop == "\n\n"
+    assert stream.matched_stop == "\n\n"
 
 
 def test_a_stop_text_may_end_inside_a_token() -> None:
@@ -77,7 +77,7 @@ def test_what_was_held_back_is_let_go_at_the_end() -> None:
     """The answer ended otherwise; the beginning of a stop text is just text."""
     stream = IncrementalDetokenizer(["User:"])
     assert ["yes ", "Use"] == streamed(stream, b"yes Use")
-    assert stream.stop is None
+    assert stream.matched_stop is None
 
 
 def test_only_the_part_that_could_begin_a_stop_is_held_back() -> None:
@@ -90,7 +90,7 @@ def test_the_earliest_of_several_stops_wins(stops: tuple[str, ...]) -> None:
     """Whatever their order."""
     stream = IncrementalDetokenizer(stops)
     assert "x " == stream.push(b"x two one")
-    assert stream.stop == "two"
+    assert stream.matched_stop == "two"
 
 
 @pytest.mark.parametrize("tokens", [(b"xabc",), (b"xab", b"c"), (b"x", b"a", b"b", b"c")], ids=len)
@@ -98,7 +98,7 @@ def test_a_stop_inside_another_wins_however_the_bytes_are_cut(tokens: tuple[byte
     """It is complete first."""
     stream = IncrementalDetokenizer(["abc", "b"])
     assert "xa" == "".join(streamed(stream, *tokens))
-    assert stream.stop == "b"
+    assert stream.matched_stop == "b"
 
 
 def test_each_of_several_stops_holds_back_what_could_begin_it() -> None:
@@ -110,7 +110,7 @@ def test_nothing_comes_after_a_stop() -> None:
     """Neither more text nor a part of it."""
     stream = IncrementalDetokenizer(["."])
     assert ["a", "", "", ""] == streamed(stream, b"a.", b"b", b".c")
-    assert stream.stop == "."
+    assert stream.matched_stop == "."
 
 
 ALPHABET = st.text("ab.é→😀", max_size=24)
@@ -131,10 +131,10 @@ def test_however_bytes_are_cut_the_text_is_cut_at_the_stop_that_is_complete_firs
         sent += stream.push(piece)
         fed += piece
         assert expected.startswith(sent)
-        if stream.stop is None:
+        if stream.matched_stop is None:
             assert len(fed.decode("utf-8", "ignore")) - len(sent) < longest
     assert expected == sent + stream.flush()
-    assert (stream.stop is not None) == bool(met)
+    assert (stream.matched_stop is not None) == bool(met)
 
 
 @given(st.binary(max_size=40), CUTS)

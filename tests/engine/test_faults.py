@@ -40,7 +40,7 @@ def test_a_failed_decode_is_tried_again(layout: str) -> None:
 @both
 def test_a_decode_that_keeps_failing_fails_those_in_it_alone(layout: str) -> None:
     """After retries; those that waited, and those that come later, are answered."""
-    backend = Failing(config(layout), script=(OK, *(FAILED,) * (Engine.RETRIES + 1)))
+    backend = Failing(config(layout), script=(OK, *(FAILED,) * (Engine.MAX_RETRIES + 1)))
     driver = Driver(config(layout, parallel=2), backend)
     for id in range(4):
         driver.add(id, PROMPTS[id][-12:], temperature=0.8)
@@ -67,7 +67,7 @@ def test_a_failed_request_fails_once_for_all_its_answers(layout: str) -> None:
 @both
 def test_what_a_failed_request_computed_is_not_trusted_again(layout: str) -> None:
     """Its cells may be broken: the next with the same prompt computes them afresh."""
-    backend = Failing(config(layout), script=(OK, *(FAILED,) * (Engine.RETRIES + 1)))
+    backend = Failing(config(layout), script=(OK, *(FAILED,) * (Engine.MAX_RETRIES + 1)))
     driver = Driver(config(layout), backend)
     driver.add(1, SYSTEM)
     driver.run()

@@ -131,8 +131,8 @@ def test_resident_tells_how_much_of_a_prompt_is_there(layout: str) -> None:
     """Without touching it."""
     cache = Cache(layout)
     cache.keep(text(100))
-    assert 70 == cache.cache.resident([*text(70), 1])
-    assert 0 == cache.cache.resident(text(70, seed=1))
+    assert 70 == cache.cache.num_resident([*text(70), 1])
+    assert 0 == cache.cache.num_resident(text(70, seed=1))
 
 
 @both
@@ -143,7 +143,7 @@ def test_the_least_recently_used_gives_way(layout: str) -> None:
         cache.keep(text(90, seed=seed))
     cache.keep(text(90, seed=1))
     cache.keep(text(90, seed=4))
-    left = [cache.cache.resident(text(90, seed=seed)) for seed in (1, 2, 3, 4)]
+    left = [cache.cache.num_resident(text(90, seed=seed)) for seed in (1, 2, 3, 4)]
     assert [90, 0, 90, 90] == left
     cache.check()
 
@@ -211,7 +211,7 @@ def test_in_a_pool_reserve_evicts_idle_slots_and_then_gives_up() -> None:
     cache.keep(text(60, seed=1))
     first, second = cache.run(text(100, seed=2)), cache.run(text(100, seed=3))
     assert cache.cache.reserve(first, 100)
-    assert 0 == cache.cache.resident(text(60, seed=1))
+    assert 0 == cache.cache.num_resident(text(60, seed=1))
     assert not cache.cache.reserve(first, 101)
     assert [100, 100] == [len(first.tokens), len(second.tokens)]
     cache.check()
@@ -317,7 +317,7 @@ def test_compaction_costs_one_cached_prompt_at_most() -> None:
         cache.cache.release(slots[i])
     cache.cache.compact()
     assert is_contiguous(ids(cache.cache))
-    kept = [seed for seed in range(6) if cache.cache.resident(text(60, seed=seed)) == 60]
+    kept = [seed for seed in range(6) if cache.cache.num_resident(text(60, seed=seed)) == 60]
     assert [0, 1, 2, 4, 5] == kept
     cache.check()
 

@@ -217,14 +217,14 @@ def test_a_grammar_that_exceeds_its_limits_does_not_pass_for_one_that_ends(
 
 def test_an_error_in_a_mask_that_was_prepared_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PARSER_LIMITS, "max_lexer_states", 12)
-    place = ConstraintCompiler(TextTokenizer(FakeVocab())).constraint(
+    place = ConstraintCompiler(TextTokenizer(FakeVocab())).compile(
         grammar('start: (("a"|"b") /[a-z]+/ ("c" | "d"))*')
     )
-    place.prepare()
+    place.compute_mask()
     assert not place.allows(END)
     assert not place.stopped
     with pytest.raises(ConstraintFailed, match="too many states"):
-        place.bits()
+        place.mask_bits()
 
 
 def test_when_one_of_n_answers_fails_the_others_end_with_it() -> None:
@@ -259,9 +259,9 @@ class Endless(FakeVocab):
 
 
 def test_an_end_that_has_a_text_is_an_end_all_the_same() -> None:
-    place = ConstraintCompiler(TextTokenizer(TextualEnd())).constraint(grammar("start: /[^z]*z/"))
+    place = ConstraintCompiler(TextTokenizer(TextualEnd())).compile(grammar("start: /[^z]*z/"))
     assert not place.allows(END)
-    place.prepare()
+    place.compute_mask()
     assert not place.allows(END)
     place.accept(ord("z"))
     assert place.stopped
@@ -291,9 +291,9 @@ def test_a_grammar_in_steady_use_does_not_wear_out(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(PARSER_LIMITS, "max_lexer_states", 200)
     chance, grammars = random.Random(1), ConstraintCompiler(TextTokenizer(FakeVocab()))
     for _ in range(6):
-        place = grammars.constraint(grammar("start: /[a-z]*x[a-z]{12}y/"))
+        place = grammars.compile(grammar("start: /[a-z]*x[a-z]{12}y/"))
         for token in chance.choices(b"abx", k=60):
-            place.bits()
+            place.mask_bits()
             place.accept(token)
 
 

@@ -12,8 +12,8 @@ def learnt(
     """A pace that has seen enough steps to know these costs."""
     pace = PrefillBudget(step_ms, longest)
     for _ in range(50):
-        pace.measured(4, 0, decode_ms)
-        pace.measured(4, 100, decode_ms + 100 * token_ms)
+        pace.record(4, 0, decode_ms)
+        pace.record(4, 100, decode_ms + 100 * token_ms)
     return pace
 
 
@@ -34,7 +34,7 @@ def test_a_chunk_is_never_longer_than_a_batch() -> None:
 
 def test_a_chunk_is_never_shorter_than_the_smallest() -> None:
     """However slow: a prompt must come to its end."""
-    assert PrefillBudget.SMALLEST == learnt(10.0, decode_ms=500.0).chunk(8)
+    assert PrefillBudget.MIN_CHUNK == learnt(10.0, decode_ms=500.0).chunk(8)
 
 
 def test_a_batch_shorter_than_the_smallest_chunk_bounds_it() -> None:
@@ -44,7 +44,7 @@ def test_a_batch_shorter_than_the_smallest_chunk_bounds_it() -> None:
 
 def test_before_anything_is_measured_chunks_beside_answers_are_careful() -> None:
     """Neither the longest nor none."""
-    assert PrefillBudget.SMALLEST <= PrefillBudget(200.0, 2048).chunk(1) < 2048
+    assert PrefillBudget.MIN_CHUNK <= PrefillBudget(200.0, 2048).chunk(1) < 2048
 
 
 def test_a_slower_machine_makes_chunks_shorter() -> None:
@@ -52,7 +52,7 @@ def test_a_slower_machine_makes_chunks_shorter() -> None:
     pace = learnt(200.0)
     before = pace.chunk(4)
     for _ in range(10):
-        pace.measured(4, 100, 10.0 + 100 * 4.0)
+        pace.record(4, 100, 10.0 + 100 * 4.0)
     assert pace.chunk(4) < before
 
 
@@ -68,5 +68,5 @@ def test_whatever_is_measured_a_chunk_stays_in_its_bounds(
     """A clock that stands still, or a step that took a minute, included."""
     pace = PrefillBudget(step_ms, longest)
     for seen in steps:
-        pace.measured(*seen)
-    assert min(PrefillBudget.SMALLEST, longest) <= pace.chunk(decoding) <= longest
+        pace.record(*seen)
+    assert min(PrefillBudget.MIN_CHUNK, longest) <= pace.chunk(decoding) <= longest

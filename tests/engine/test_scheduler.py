@@ -37,7 +37,7 @@ def compute(driver: Driver, sequence: Sequence) -> None:
 
 
 def sizes(work: list[ScheduledChunk]) -> list[tuple[int, int]]:
-    return [(w.sequence.request.id, w.n_tokens) for w in work]
+    return [(w.sequence.request.id, w.num_tokens) for w in work]
 
 
 @both
@@ -239,7 +239,7 @@ def test_what_is_scheduled_is_running_and_has_room(layout: str) -> None:
             slot = work.sequence.slot
             assert slot is not None
             assert slot.running
-            assert len(slot.tokens) + work.n_tokens <= 96
+            assert len(slot.tokens) + work.num_tokens <= 96
         driver.step()
 
 

@@ -200,10 +200,10 @@ def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
 @pytest.fixture(scope="module")
 def bundled(model_file: Any, llama_log: Any) -> Any:
     from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
-    from edgeinfer.backends.llama_cpp.binding.model import Model
+    from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 
     settings = LlamaConfig(model=str(model_file), name="nano", ctx=512, parallel=8, cells=9 * 512, threads=1)
-    model = Model(settings, llama_log)
+    model = LlamaModel(settings, llama_log)
     model.vocab.show(MARKERS)
     backend = LlamaBackend(model, settings)
     yield backend, settings

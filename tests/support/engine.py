@@ -81,8 +81,8 @@ class Driver:
     ) -> None:
         """Queue a request. A seed is given unless the caller does: nothing in the tests is left to chance."""
         given = SamplingParams(**{"seed": 1000 + id} | params)
-        grammars = self.engine.writer.grammars
-        constraint = grammars.constraint(structured.grammar) if structured.grammar else None
+        compiler = self.engine.constraint_compiler
+        constraint = compiler.compile(structured.grammar) if structured.grammar else None
         self.engine.add(Request(id, encode(prompt), given, n, structured, constraint))
         self.answers |= {(id, index): Answer() for index in range(n)}
 

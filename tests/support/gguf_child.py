@@ -11,7 +11,7 @@ import sys
 
 from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
-from edgeinfer.backends.llama_cpp.binding.model import Model
+from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch
 from edgeinfer.errors import EdgeinferError
@@ -21,7 +21,7 @@ def tried(path: str, log: LogCapture) -> str:
     config = LlamaConfig(model=path, name="t", ctx=64, parallel=1, cells=256, batch=32, ubatch=32, threads=1)
     log.errors.clear()
     try:
-        model = Model(config, log)
+        model = LlamaModel(config, log)
     except EdgeinferError as e:
         return f"refused {e.message}"
     try:

@@ -1,4 +1,4 @@
-"""How a constrained answer can be brought to its end in few tokens."""
+"""Finds a short token sequence that completes a constrained answer."""
 
 from __future__ import annotations
 
@@ -11,52 +11,53 @@ from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.engine.structured.thinking import ThinkingTracker
 from edgeinfer.errors import ConstraintFailed
 
-ENDINGS = ('"', "}", "]", '"}', '"]', "0", "null", "false", "a")
-"""What to try first, in this order: it closes something, or is the shortest value."""
+CLOSING_TEXTS = ('"', "}", "]", '"}', '"]', "0", "null", "false", "a")
+"""Texts to try first, in this order: they close something, or are the shortest value."""
 
 
 class GrammarCompleter:
-    """Finds short ends. `length` of every token is computed once for a vocabulary."""
+    """Finds short completions. The byte length of every token is computed once for a vocabulary."""
 
-    LONGEST = 1024
-    """Tokens that are tried."""
+    MAX_TOKENS = 1024
+    """Length of a completion after which the search gives up."""
 
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
-        self._endings = [found[0] for e in ENDINGS if len(found := vocab.tokenize(e, special=False)) == 1]
-        pieces = (len(vocab.piece(t)) or 1 << 10 for t in range(vocab.size))
-        self._lengths = np.fromiter(pieces, np.int16, vocab.size)
+        encodings = (vocab.tokenize(text, special=False) for text in CLOSING_TEXTS)
+        self._closing_tokens = [tokens[0] for tokens in encodings if len(tokens) == 1]
+        lengths = (len(vocab.piece(t)) or 1 << 10 for t in range(vocab.size))
+        self._lengths = np.fromiter(lengths, np.int16, vocab.size)
 
-    def close(self, constraint: Constraint, thinking: ThinkingTracker | None) -> list[int] | None:
-        """Tokens with which the answer is complete; None if none are found.
+    def complete(self, constraint: Constraint, thinking: ThinkingTracker | None) -> list[int] | None:
+        """Tokens that complete the answer; None if none are found.
 
-        A simulation on copies: `constraint` and `thinking` stay where they are. It takes what closes, not what
-        is best, so an end may exist where none is found.
+        The search simulates on copies; `constraint` and `thinking` do not change. It takes what closes, not
+        what is best, so a completion may exist where none is found.
         """
-        place, thinking = constraint.copy(), copy(thinking)
-        tokens: list[int] = []
+        constraint, thinking = constraint.copy(), copy(thinking)
+        completion: list[int] = []
         try:
-            while not place.accepting:
-                if len(tokens) > self.LONGEST:
+            while not constraint.accepting:
+                if len(completion) > self.MAX_TOKENS:
                     return None
-                following = place.forced() or self._next(place, thinking)
-                for token in following:
-                    place.accept(token)
+                tokens = constraint.forced_tokens() or self._next(constraint, thinking)
+                for token in tokens:
+                    constraint.accept(token)
                     if thinking:
                         thinking.push(self._vocab.piece(token))
-                tokens += following
+                completion += tokens
         except ConstraintFailed:
             return None
-        return tokens
+        return completion
 
-    def _next(self, place: Constraint, thinking: ThinkingTracker | None) -> list[int]:
-        if thinking and thinking.active and place.takes(thinking.closing):
+    def _next(self, constraint: Constraint, thinking: ThinkingTracker | None) -> list[int]:
+        if thinking and thinking.active and constraint.allows_all(thinking.closing_tokens):
             return thinking.close()
-        return [self._shortest(place)]
+        return [self._shortest(constraint)]
 
-    def _shortest(self, place: Constraint) -> int:
-        bits = place.bits()
-        for token in self._endings:
+    def _shortest(self, constraint: Constraint) -> int:
+        bits = constraint.mask_bits()
+        for token in self._closing_tokens:
             if bits[token >> 3] >> (token & 7) & 1:
                 return token
         allowed = np.flatnonzero(np.unpackbits(bits, bitorder="little", count=len(self._lengths)))

@@ -1,4 +1,4 @@
-"""Masks computed while the model is: the engine's thread waits for the model anyway."""
+"""Computes masks during a decode, while the engine's thread waits for the model anyway."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from edgeinfer.engine.structured.constraint import Constraint
 
 
 class MaskPrefetcher:
-    """One thread beside the engine's, started when it is first needed. llguidance works without the GIL."""
+    """Owns one thread beside the engine's, started on first use. llguidance works without the GIL."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "masks")
 
     @contextmanager
-    def ahead(self, constraints: Iterable[Constraint | None]) -> Iterator[None]:
-        """While the body runs, compute the masks that will probably be wanted after it."""
+    def prefetch(self, constraints: Iterable[Constraint | None]) -> Iterator[None]:
+        """While the body runs, compute the masks that will probably be needed after it."""
         wanting = [c for c in constraints if c and c.wants_mask]
         if not wanting:
             yield
             return
-        done = self._thread.submit(_prepare, wanting)
+        computation = self._thread.submit(_compute_masks, wanting)
         try:
             yield
         finally:
-            done.result()
+            computation.result()
 
 
-def _prepare(constraints: list[Constraint]) -> None:
+def _compute_masks(constraints: list[Constraint]) -> None:
     for constraint in constraints:
-        constraint.prepare()
+        constraint.compute_mask()

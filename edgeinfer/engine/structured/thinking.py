@@ -1,4 +1,4 @@
-"""An answer's thinking, bounded: followed in the text, and ended when its budget is used up."""
+"""Limits the thinking of an answer to a budget of tokens."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from edgeinfer.inference.structured_output import ThinkingBudget
 
 
 class ThinkingTracker:
-    """Follows one answer. It thinks from the start, if the prompt opened the thinking, or if it begins so.
+    """Follows one answer. It thinks if the prompt opened the thinking, or if it begins with the tag.
 
-    `closing` are the tokens that end the thinking.
+    `closing_tokens` end the thinking.
     """
 
-    def __init__(self, budget: ThinkingBudget, closing: list[int]) -> None:
+    def __init__(self, budget: ThinkingBudget, closing_tokens: list[int]) -> None:
         self._budget = budget
         self._begin, self._end = budget.begin.encode(), budget.end.encode()
-        self.closing = closing
+        self.closing_tokens = closing_tokens
         self._text = b""
         self._opened = budget.opened
-        self._tokens = 0
+        self._num_tokens = 0
         self._ended = False
 
     @property
@@ -26,29 +26,29 @@ class ThinkingTracker:
         return self._opened and not self._ended
 
     @property
-    def spent(self) -> bool:
-        """It has been thinking for long enough."""
-        return self.active and self._tokens >= self._budget.tokens
+    def exhausted(self) -> bool:
+        """The answer is thinking and has used up its budget."""
+        return self.active and self._num_tokens >= self._budget.tokens
 
     def push(self, piece: bytes) -> None:
-        """A token of the answer."""
+        """Follow a token of the answer, given as its bytes."""
         if self._ended:
             return
         self._text += piece
         if not self._opened:
-            self._open()
+            self._look_for_begin()
             return
-        self._tokens += 1
+        self._num_tokens += 1
         self._ended = self._end in self._text
         self._text = self._text[-len(self._end) :]
 
     def close(self) -> list[int]:
-        """What is to be written now, to end it."""
+        """End the thinking; -> the tokens to write for it."""
         self._ended = True
-        return list(self.closing)
+        return list(self.closing_tokens)
 
-    def _open(self) -> None:
-        """Does the answer begin with the tag? White space before it does not count."""
-        begun = self._text.lstrip()
-        self._opened = begun.startswith(self._begin)
-        self._ended = not self._begin.startswith(begun) and not self._opened
+    def _look_for_begin(self) -> None:
+        """See if the answer begins with the tag. White space before it does not count."""
+        start = self._text.lstrip()
+        self._opened = start.startswith(self._begin)
+        self._ended = not self._begin.startswith(start) and not self._opened

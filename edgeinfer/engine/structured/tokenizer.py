@@ -1,4 +1,4 @@
-"""The vocabulary from an answer's point of view: how text goes on in the middle of another."""
+"""Tokenizes text that is inserted in the middle of an answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edgeinfer.engine.backend import Vocab
 
 
 class TextTokenizer:
-    """Tokens for text that is put into an answer, as the model would have written it there. Thread-safe."""
+    """Tokenizes inserted text as the model would have written it there. Thread-safe."""
 
     def __init__(self, vocab: Vocab) -> None:
         self.vocab = vocab
@@ -17,38 +17,38 @@ class TextTokenizer:
         self._markers = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
 
     def encode(self, text: str) -> list[int]:
-        """Markers among the text become their tokens; no other control token does."""
+        """Tokens of `text`. Markers in it become their control tokens; no other control token appears."""
         tokens: list[int] = []
         at = 0
         for marker in self._markers.finditer(text):
-            tokens += [*self._plain(text[at : marker.start()]), self.vocab.markers[marker[0]]]
+            tokens += [*self._encode_plain(text[at : marker.start()]), self.vocab.markers[marker[0]]]
             at = marker.end()
-        return tokens + self._plain(text[at:])
+        return tokens + self._encode_plain(text[at:])
 
-    def _plain(self, text: str) -> list[int]:
-        """Some vocabularies put a space before the first word of whatever they are given."""
-        wanted = text.encode()
+    def _encode_plain(self, text: str) -> list[int]:
+        """Tokens without the space that some vocabularies put before the first word of any text."""
+        expected = text.encode()
         tokens = self.vocab.tokenize(text, special=False)
-        if self._bytes(tokens) == wanted:
+        if self._bytes(tokens) == expected:
             return tokens
         tokens = self.vocab.tokenize("\n" + text, special=False)
         for n in range(1, min(4, len(tokens))):
-            if self._bytes(tokens[n:]) == wanted:
+            if self._bytes(tokens[n:]) == expected:
                 return tokens[n:]
-        return self._greedy(wanted)
+        return self._encode_greedily(expected)
 
-    def _greedy(self, data: bytes) -> list[int]:
-        """The longest token that fits, and again."""
+    def _encode_greedily(self, data: bytes) -> list[int]:
+        """The longest matching token at each position."""
         tokens = []
         while data:
-            n = next((n for n in range(len(data), 1, -1) if data[:n] in self._known), 1)
-            if data[:n] in self._known:
-                tokens.append(self._known[data[:n]])
+            n = next((n for n in range(len(data), 1, -1) if data[:n] in self._token_of), 1)
+            if data[:n] in self._token_of:
+                tokens.append(self._token_of[data[:n]])
             data = data[n:]
         return tokens
 
     @cached_property
-    def _known(self) -> dict[bytes, int]:
+    def _token_of(self) -> dict[bytes, int]:
         return {self.vocab.piece(token): token for token in reversed(range(self.vocab.size))}
 
     def _bytes(self, tokens: list[int]) -> bytes:

@@ -68,13 +68,13 @@ class Slow:
         return found
 
 
-compile_for_real = ConstraintCompiler.constraint
+compile_for_real = ConstraintCompiler.compile
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     worker = Slow()
-    monkeypatch.setattr(ConstraintCompiler, "constraint", lambda self, text: worker.compile(self, text))
+    monkeypatch.setattr(ConstraintCompiler, "compile", lambda self, text: worker.compile(self, text))
     yield worker
     worker.go.set()
     worker.channel.send(Shutdown())

@@ -62,7 +62,9 @@ def test_what_was_read_last_is_there_again(layout: str, folder: Path) -> None:
     new = Driver(given)
     assert load(prefix_cache(folder), given, new.engine.cache) == sum(len(p) + 1 for p in prompts)
     new.engine.check_integrity()
-    assert [s.tokens for s in old.engine.cache.kept()] == [s.tokens for s in new.engine.cache.kept()]
+    assert [s.tokens for s in old.engine.cache.resident_slots()] == [
+        s.tokens for s in new.engine.cache.resident_slots()
+    ]
     for id, prompt in enumerate(prompts):
         new.add(id, prompt, max_tokens=20, ignore_eos=True)
     new.run()
@@ -168,7 +170,7 @@ def test_no_more_is_kept_than_may_be(folder: Path) -> None:
 def test_what_is_short_or_within_another_is_not_kept(folder: Path) -> None:
     given = config("unified", ctx=512, parallel=2, cells=2048)
     driver = full(given, "x" * (LEAST - 2), PROMPT + " and more", PROMPT)
-    assert 3 == len(driver.engine.cache.kept())
+    assert 3 == len(driver.engine.cache.resident_slots())
     save(prefix_cache(folder), given, driver.engine.cache)
     assert 2 == len(list(files(folder)))
 

@@ -92,7 +92,7 @@ class Asking:
         assert isinstance(asked, Generate)
         tokens = [token for token in asked.prompt if isinstance(token, int)]
         grammar = self.structured.grammar
-        constraint = engine.writer.grammars.constraint(grammar) if grammar else None
+        constraint = engine.constraint_compiler.compile(grammar) if grammar else None
         engine.add(
             Request(
                 asked.id, tokens, asked.params, asked.n, asked.structured, constraint, asked.produced, 0.0
@@ -342,7 +342,7 @@ def test_an_answer_that_no_longer_fits_is_refused() -> None:
 def test_what_was_produced_must_keep_to_the_grammar() -> None:
     """Anything else is a bug, and told as one."""
     engine = Engine(FakeBackend(config()), config(), Clock())
-    constraint = engine.writer.grammars.constraint(grammar())
+    constraint = engine.constraint_compiler.compile(grammar())
     written = PartialAnswer([97, 98], StartTimings(0, 0, 0))
     with pytest.raises(ConstraintFailed):
         engine.add(Request(1, [98], SamplingParams(), 1, StructuredOutput(grammar()), constraint, (written,)))

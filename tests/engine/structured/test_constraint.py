@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
 from edgeinfer.engine.fake import END, FakeVocab
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.structured.constraint import Constraint, ConstraintCompiler
@@ -21,7 +20,7 @@ from tests.support.engine import LAYOUTS, Driver, config
 
 
 def constraint(text: str) -> Constraint:
-    return ConstraintCompiler(TextTokenizer(FakeVocab())).constraint(text)
+    return ConstraintCompiler(TextTokenizer(FakeVocab())).compile(text)
 
 
 def follow(place: Constraint, text: str) -> Constraint:
@@ -150,13 +149,13 @@ def test_an_answer_may_end_where_the_grammar_allows_it_and_nowhere_else() -> Non
     assert place.accepting
     assert place.allows(END)
     assert not place.stopped
-    assert constraint(grammar('start: "a"')).forced() == [97]
+    assert constraint(grammar('start: "a"')).forced_tokens() == [97]
 
 
 def test_masked_rows_hold_exactly_what_may_follow() -> None:
     place = follow(constraint(grammar('start: "a" ("b" | "c" "d")')), "a")
     row = np.zeros(FakeVocab.size, np.float32)
-    place.mask(row)
+    place.apply_mask(row)
     assert np.flatnonzero(np.isfinite(row)).tolist() == [ord("b"), ord("c")]
 
 
@@ -166,7 +165,7 @@ def test_copies_go_their_own_ways() -> None:
     follow(place, "b")
     assert place.stopped
     follow(other, "c")
-    assert other.forced() == [ord("d")]
+    assert other.forced_tokens() == [ord("d")]
 
 
 def test_a_refused_token_has_masks_computed_in_advance_for_a_while() -> None:
@@ -174,9 +173,9 @@ def test_a_refused_token_has_masks_computed_in_advance_for_a_while() -> None:
     hungry = [place.wants_mask]
     assert not place.allows(ord("b"))
     hungry.append(place.wants_mask)
-    place.prepare()
+    place.compute_mask()
     hungry.append(place.wants_mask)  # it is there
-    for _ in range(Constraint.PATIENCE):
+    for _ in range(Constraint.PREFETCH_STREAK):
         follow(place, "a")
     hungry.append(place.wants_mask)
     assert hungry == [False, True, False, False]
@@ -232,31 +231,3 @@ def test_constrained_and_free_answers_together_leave_no_cell_behind(layout: str)
     driver.run()
     for answer in driver.answers.values():
         assert answer.finish.completion_tokens == len(answer.tokens)
-
-
-def test_text_put_into_an_answer_has_the_models_own_tokens(vocab: LlamaVocab) -> None:
-    words = TextTokenizer(vocab)
-    for text in ("\n</think>\n\n", '<tool_call>\n{"name": "', "plain words", " and spaces", "héllo ✓"):
-        tokens = words.encode(text)
-        assert tokens == vocab.tokenize(text, special=False)
-        assert b"".join(map(vocab.piece, tokens)).decode() == text
-
-
-def test_control_tokens_are_text_once_they_are_shown(vocab: LlamaVocab) -> None:
-    (token,) = vocab.tokenize("<|im_start|>", special=True)
-    assert vocab.piece(token) == b""
-    vocab.show(["<|im_start|>", "<|im_end|>", "no token at all"])
-    assert vocab.piece(token) == b"<|im_start|>"
-    assert vocab.markers == {"<|im_start|>": token}
-    assert TextTokenizer(vocab).encode("a<|im_start|>b")[1] == token
-    assert token not in vocab.tokenize("a<|im_start|>b", special=False)
-
-
-@pytest.fixture
-def vocab(model_file: Any, llama_log: Any) -> Any:
-    from edgeinfer.backends.llama_cpp.binding.model import Model
-    from edgeinfer.backends.llama_cpp.config import LlamaConfig
-
-    model = Model(LlamaConfig(model=str(model_file), name="nano", ctx=256, cells=256), llama_log)
-    yield model.vocab
-    model.close()

@@ -57,7 +57,7 @@ def save(shelf: PrefixCacheConfig, config: LlamaConfig, cache: KVCache) -> None:
     try:
         _own(Path(shelf.directory))
         _clear(Path(shelf.directory))
-        for number, slot in enumerate(cache.kept()):
+        for number, slot in enumerate(cache.resident_slots()):
             tokens = list(slot.tokens)
             if time.monotonic() > end or left <= 0:
                 break

@@ -97,7 +97,7 @@ class WorkerProcess:
     def run(self) -> None:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         if self._engine:
-            self._grammars.submit(self._engine.writer.grammars.load)
+            self._grammars.submit(self._engine.constraint_compiler.load)
             if self._prefix_cache:
                 tokens = load(self._prefix_cache, self._runtime.config, self._engine.cache, self._go_round)
                 log.info("%d tokens of prompts are there from before", tokens)
@@ -180,7 +180,7 @@ class WorkerProcess:
     def _compile(self, message: Generate) -> None:
         grammar = message.structured.grammar
         if self._engine and grammar is not None and message.id in self._awaited:
-            self._generate(message, self._engine.writer.grammars.constraint(grammar))
+            self._generate(message, self._engine.constraint_compiler.compile(grammar))
 
     # --- the engine's thread
 
@@ -229,8 +229,8 @@ class WorkerProcess:
             self._channel.send(Step([], self._engine.stats()))  # its first step may take seconds
 
     def _step(self, engine: Engine) -> None:
-        if engine.at_work != self._at_work:
-            self._at_work = engine.at_work
+        if engine.in_flight != self._at_work:
+            self._at_work = engine.in_flight
             self._channel.send(InFlight(sorted(self._at_work)))
         deltas = engine.step()
         for id, error in engine.failures:
