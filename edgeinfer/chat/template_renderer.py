@@ -6,8 +6,8 @@ from typing import Any
 
 from edgeinfer.chat.template_protocol import MAX_FRAME, MEMORY, RenderOutcome, RenderRequest, RenderResponse
 from edgeinfer.errors import InvalidRequest, TemplateError
-from edgeinfer.ipc.child_client import Broke, Child, TookTooLong
-from edgeinfer.ipc.child_main import frame
+from edgeinfer.ipc.child_client import ChildClient, ChildCrashed, ChildTimeout
+from edgeinfer.ipc.framing import encode
 
 
 class TemplateRenderer:
@@ -18,7 +18,7 @@ class TemplateRenderer:
 
     def __init__(self, timeout: float = 5.0) -> None:
         self._timeout = timeout
-        self._child = Child(
+        self._child = ChildClient(
             "edgeinfer.chat.template_process", RenderResponse, MAX_FRAME, timeout, noun="template"
         )
 
@@ -38,14 +38,14 @@ class TemplateRenderer:
             ShuttingDown: the renderer was closed.
         """
         try:
-            request = frame(RenderRequest(source, contexts, self._timeout))
+            request = encode(RenderRequest(source, contexts, self._timeout))
         except (UnicodeEncodeError, RecursionError, TypeError, OverflowError, ValueError) as e:
             raise InvalidRequest(f"the messages cannot be rendered: {e}", param="messages") from e
         try:
             return (await self._child.ask(request)).renderings
-        except TookTooLong:
+        except ChildTimeout:
             raise TemplateError(f"the chat template took longer than {self._timeout:g} seconds") from None
-        except Broke as e:
+        except ChildCrashed as e:
             raise TemplateError(
                 f"the chat template crashed its process, which may use {MEMORY >> 20} MiB of memory"
             ) from e

@@ -12,8 +12,8 @@ from edgeinfer.errors import GrammarTooComplex, InvalidRequest, revive
 from edgeinfer.grammar.limits import MAX_COMPILED_BYTES, MAX_MEMORY, MAX_SOURCE_BYTES, SIMPLIFY_HINT
 from edgeinfer.grammar.protocol import MAX_FRAME, GrammarReply, GrammarRequest
 from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
-from edgeinfer.ipc.child_client import Broke, Child, TookTooLong
-from edgeinfer.ipc.child_main import frame
+from edgeinfer.ipc.child_client import ChildClient, ChildCrashed, ChildTimeout
+from edgeinfer.ipc.framing import encode
 
 
 class GrammarCompiler:
@@ -28,7 +28,9 @@ class GrammarCompiler:
 
     def __init__(self, timeout: float = 2.0) -> None:
         self._timeout = timeout
-        self._child = Child("edgeinfer.grammar.process", GrammarReply, MAX_FRAME, timeout, noun="grammar")
+        self._child = ChildClient(
+            "edgeinfer.grammar.process", GrammarReply, MAX_FRAME, timeout, noun="grammar"
+        )
         self._cache: OrderedDict[bytes, CompiledGrammar] = OrderedDict()
 
     async def compile(self, grammar: Grammar) -> CompiledGrammar:
@@ -79,13 +81,13 @@ class GrammarCompiler:
     ) -> GrammarReply:
         try:
             reply = await self._child.ask(request)
-        except TookTooLong:
+        except ChildTimeout:
             raise limit_error(
                 f"the schema or grammar took longer than {self._timeout:g} seconds to process",
                 param=param,
                 hint=SIMPLIFY_HINT,
             ) from None
-        except Broke as e:
+        except ChildCrashed as e:
             raise limit_error(
                 f"the schema or grammar needs more than {MAX_MEMORY >> 20} MiB of memory, or is nested too deeply",
                 param=param,
@@ -123,7 +125,7 @@ def _source_to_wire(source: GrammarSource) -> GrammarSource:
 
 def _encode(request: GrammarRequest, param: str | None) -> bytes:
     try:
-        return frame(request)
+        return encode(request)
     except UnicodeEncodeError as e:
         raise InvalidRequest(
             "schemas and grammars must be valid Unicode, without lone surrogates", param=param

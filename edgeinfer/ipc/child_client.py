@@ -1,4 +1,4 @@
-"""The daemon's end of a child process that does a risky thing for it; `confined` is the inside."""
+"""The daemon's side of a child process that does risky work for it; `child_main` is the inside."""
 
 from __future__ import annotations
 
@@ -13,64 +13,64 @@ from typing import Generic, TypeVar
 import msgspec
 
 from edgeinfer.errors import EdgeinferError, ShuttingDown
-from edgeinfer.ipc.child_main import HEADER
+from edgeinfer.ipc import framing
 
-START_LIMIT = 60.0
-"""Seconds that a process may take to come up: a busy board with a slow card is slow."""
+START_TIMEOUT = 60.0
+"""Seconds that a process may take to start: a busy board with a slow card is slow."""
 
 INHERITED = ("TZ", "LD_LIBRARY_PATH")
-"""Environment variables a process may see. All others could hold secrets."""
+"""Environment variables that a process may see. All others could hold secrets."""
 
 Reply = TypeVar("Reply")
 
 
-class TookTooLong(Exception):
-    """The time limit was exceeded; the process was killed."""
+class ChildTimeout(Exception):
+    """A call exceeded the time limit; the process was killed."""
 
 
-class Broke(Exception):
-    """The process died or said what cannot be understood; a fresh one answers the next call."""
+class ChildCrashed(Exception):
+    """The process died or sent what cannot be decoded; a fresh one answers the next call."""
 
 
-class Child(Generic[Reply]):
-    """One process that runs a module of ours, started at the first call and kept.
+class ChildClient(Generic[Reply]):
+    """Asks one process that runs a module of ours; it is started at the first call and kept.
 
-    Calls take turns. A call that exceeds `timeout` seconds, or breaks the process, fails alone: the next one
-    finds a fresh process. A cancelled call leaves the order of things intact.
+    Calls take turns. A call that exceeds the time limit, or crashes the process, fails alone: the next one gets a
+    fresh process. A cancelled call does not disturb the others.
     """
 
     def __init__(self, module: str, reply: type[Reply], max_frame: int, timeout: float, noun: str) -> None:
-        """`noun` is what errors call the process: "template"."""
+        """`timeout` is in seconds; `noun` is what error messages call the process: "template"."""
         self._module = module
         self._decoder = msgspec.msgpack.Decoder(reply)
         self._max_frame = max_frame
         self._timeout = timeout
         self._noun = noun
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._closed = False
         self._process: Process | None = None
         self._running: asyncio.Task[Reply] | None = None
 
     async def ask(self, request: bytes) -> Reply:
-        """The process's answer to a request, a frame.
+        """The reply to a request, which is a frame.
 
         Raises:
-            TookTooLong, Broke: the request's fault.
-            ShuttingDown: this was closed.
+            ChildTimeout, ChildCrashed: the request is to blame.
+            ShuttingDown: the client was closed.
             EdgeinferError: the process did not start.
         """
-        await self._turn.acquire()
+        await self._lock.acquire()
         if self._closed:
-            self._turn.release()
+            self._lock.release()
             raise ShuttingDown(f"the {self._noun} process was closed")
-        # From here on the exchange runs to its end whatever becomes of the caller: an answer left unread
+        # From here on the exchange runs to its end even if the caller is cancelled: a reply that is left unread
         # would be taken for the next caller's.
         task = self._running = asyncio.create_task(self._exchange(request))
         task.add_done_callback(self._finished)
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """End the process. Calls under way, waiting or yet to come raise ShuttingDown."""
+        """End the process. Calls that run, wait or are yet to come raise ShuttingDown."""
         self._closed = True
         if self._running is not None:
             self._running.cancel()
@@ -79,9 +79,9 @@ class Child(Generic[Reply]):
 
     def _finished(self, task: asyncio.Task[Reply]) -> None:
         self._running = None
-        self._turn.release()
+        self._lock.release()
         if not task.cancelled():
-            task.exception()  # its caller may be gone; then nobody else looks
+            task.exception()  # retrieved here, since the caller may be gone
 
     async def _exchange(self, request: bytes) -> Reply:
         try:
@@ -89,10 +89,10 @@ class Child(Generic[Reply]):
             return await asyncio.wait_for(self._ask(process, request), self._timeout)
         except asyncio.TimeoutError:
             await self._end()
-            raise TookTooLong from None
-        except (EOFError, OSError, msgspec.MsgspecError) as e:
+            raise ChildTimeout from None
+        except (EOFError, OSError, ValueError, msgspec.MsgspecError) as e:
             await self._end()
-            raise Broke(str(e)) from e
+            raise ChildCrashed(str(e)) from e
         except asyncio.CancelledError:  # by close, or by the end of the loop
             await self._end()
             raise ShuttingDown(f"the {self._noun} process was closed") from None
@@ -100,16 +100,17 @@ class Child(Generic[Reply]):
     async def _started(self) -> Process:
         """The process, running and ready."""
         process = self._process
-        if process is not None and process.returncode is None and not _reader(process).at_eof():
+        if process is not None and process.returncode is None and not _stdout(process).at_eof():
             return process
         await self._end()
         try:
             self._process = process = await _spawn(self._module)
-            await asyncio.wait_for(self._read(process), START_LIMIT)
-        except (EOFError, OSError, msgspec.MsgspecError, asyncio.TimeoutError) as e:
+            await asyncio.wait_for(self._read(process), START_TIMEOUT)
+        except (EOFError, OSError, ValueError, msgspec.MsgspecError, asyncio.TimeoutError) as e:
             await self._end()
             raise EdgeinferError(
-                f"the {self._noun} process did not start", hint="see the log for its own words"
+                f"the {self._noun} process did not start",
+                hint="see the log for its own words: edgeinfer logs",
             ) from e
         return process
 
@@ -120,10 +121,10 @@ class Child(Generic[Reply]):
         return await self._read(process)
 
     async def _read(self, process: Process) -> Reply:
-        (length,) = HEADER.unpack(await _reader(process).readexactly(HEADER.size))
-        if length > self._max_frame:
-            raise EOFError(f"a frame of {length} bytes")
-        return self._decoder.decode(await _reader(process).readexactly(length))
+        reply = await framing.read(_stdout(process), self._decoder, self._max_frame)
+        if reply is None:
+            raise EOFError("the process ended")
+        return reply
 
     async def _end(self) -> None:
         process, self._process = self._process, None
@@ -145,6 +146,6 @@ def _environment() -> dict[str, str]:
     return {"PYTHONPATH": path} | {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
-def _reader(process: Process) -> asyncio.StreamReader:
+def _stdout(process: Process) -> asyncio.StreamReader:
     assert process.stdout is not None
     return process.stdout

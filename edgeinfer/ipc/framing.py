@@ -1,4 +1,4 @@
-"""Length-prefixed msgpack frames: a 4-byte little-endian length, then one message. Everything between our processes."""
+"""Frames between our processes: a 4-byte little-endian length, then one msgpack message."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ M = TypeVar("M")
 
 
 def encode(message: object) -> bytes:
-    """One whole frame.
+    """A whole frame.
 
     Raises:
-        ValueError: it would be too long. UnicodeEncodeError, one of these, is for a lone surrogate.
+        ValueError: it would be too long, or (UnicodeEncodeError) a text has a lone surrogate.
         RecursionError: the message is nested too deeply.
     """
     body = msgspec.msgpack.encode(message)
@@ -34,7 +34,7 @@ def encode(message: object) -> bytes:
 async def read(
     stream: asyncio.StreamReader, decoder: msgspec.msgpack.Decoder[M], max_frame: int = MAX_FRAME
 ) -> M | None:
-    """The next message, None at the end of the stream. Raises ValueError for a frame that cannot be one."""
+    """The next message, None at the end of the stream. Raises ValueError for a frame that is too long."""
     try:
         length = _length(await stream.readexactly(HEADER.size), max_frame)
         return decoder.decode(await stream.readexactly(length))
@@ -43,7 +43,7 @@ async def read(
 
 
 def read_blocking(file: BinaryIO, decoder: msgspec.msgpack.Decoder[M]) -> M | None:
-    """The next message, None at the end of the file. Raises ValueError for a frame that cannot be one."""
+    """The next message, None at the end of the file. Raises ValueError for a frame that is too long."""
     header = file.read(HEADER.size)
     if len(header) < HEADER.size:
         return None

@@ -12,7 +12,7 @@ import pytest
 
 from edgeinfer.chat.template_process import TemplateEnvironment, TemplateRefused, answer, describe
 from edgeinfer.chat.template_protocol import MAX_OUTPUT, RenderOutcome, RenderRequest, RenderResponse
-from edgeinfer.ipc.child_main import HEADER, frame, read, write
+from edgeinfer.ipc import framing
 
 VALUE = {"b": "<ü>", "a": [1, None]}
 
@@ -113,19 +113,20 @@ def test_forgets_old_sources() -> None:
     assert [templates.render(str(n % 4), {}) for n in range(8)] == list("01230123")
 
 
+REQUESTS = msgspec.msgpack.Decoder(RenderRequest)
+
+
 def test_frames_round_trip() -> None:
     """What is written is read."""
     request = RenderRequest("s", [{"a": [1, None, "ü"]}], 0.5)
-    assert read(io.BytesIO(frame(request)), RenderRequest) == request
-    stream = io.BytesIO()
-    write(stream, RenderResponse([RenderOutcome("x"), RenderOutcome(None, "e")]))
-    body = stream.getvalue()[HEADER.size :]
-    assert msgspec.msgpack.decode(body, type=RenderResponse) == RenderResponse(
-        [RenderOutcome("x"), RenderOutcome(None, "e")]
-    )
+    assert framing.read_blocking(io.BytesIO(framing.encode(request)), REQUESTS) == request
+    response = RenderResponse([RenderOutcome("x"), RenderOutcome(None, "e")])
+    body = framing.encode(response)[framing.HEADER.size :]
+    assert msgspec.msgpack.decode(body, type=RenderResponse) == response
 
 
 @pytest.mark.parametrize("cut", [0, 2, 4, 7])
 def test_cut_frame_is_the_end(cut: int) -> None:
     """A daemon that dies in the middle of a frame ends the process as one that closes the pipe."""
-    assert read(io.BytesIO(frame(RenderRequest("s", [], 0.5))[:cut]), RenderRequest) is None
+    frame = framing.encode(RenderRequest("s", [], 0.5))
+    assert framing.read_blocking(io.BytesIO(frame[:cut]), REQUESTS) is None
