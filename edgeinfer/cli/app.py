@@ -23,7 +23,7 @@ from edgeinfer.cli.status import status
 
 
 def help_of(command: Callable[..., Any]) -> str:
-    """The docstring, with typer's mark (a backspace) on paragraphs laid out by hand."""
+    """Return the docstring, with typer's mark (a backspace) on paragraphs laid out by hand."""
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     return "\n\n".join("\b\n" + p if "\n  " in p else p for p in paragraphs)
 

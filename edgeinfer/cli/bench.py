@@ -92,7 +92,7 @@ def _model(settings: Settings) -> tuple[Any, list[Line]]:
 
 
 async def _measure(plan: Plan) -> dict[str, float]:
-    """Tokens per second: the better of two rounds, as other work on the machine can only slow it down."""
+    """Return tokens per second: the better of two rounds, as other work only slows them down."""
     from edgeinfer.bench.measure import bench
 
     prompt, answer = (min(wanted, plan.config.ctx // 4) for wanted in (PROMPT_TOKENS, ANSWER_TOKENS))

@@ -99,7 +99,7 @@ def _read_json(path: Path, option: str) -> Any:
 
 
 def _question(prompt: str | None) -> str | None:
-    """The prompt joined with piped input; None at a keyboard without a prompt."""
+    """Return the prompt joined with piped input; None at a keyboard without a prompt."""
     import sys
 
     from edgeinfer.cli import terminal

@@ -36,7 +36,7 @@ class ChatSession:
         self.turns: list[dict[str, str]] = []
 
     def body(self, prompt: str) -> dict[str, Any]:
-        """The request that asks for the answer to `prompt`."""
+        """Return the request that asks for the answer to `prompt`."""
         system = [{"role": "system", "content": self.system}] if self.system else []
         options = {k: v for k, v in msgspec.structs.asdict(self.options).items() if v is not None}
         return {**options, "messages": [*system, *self.turns, {"role": "user", "content": prompt}]}

@@ -59,7 +59,7 @@ def doctor(
 
 
 def finding_lines(findings: list[Finding]) -> Iterator[str]:
-    """The findings of one check as lines for a person."""
+    """Yield the findings of one check as lines for a person."""
     for number, finding in enumerate(findings):
         name = finding.check if number == 0 else ""
         yield from _wrapped(f"{name:<{NAME_WIDTH}}{finding.level:<{LEVEL_WIDTH}}", finding.text)
@@ -82,7 +82,7 @@ def _wrapped(start: str, text: str) -> list[str]:
 
 
 def summary(findings: list[Finding]) -> str:
-    """The number of findings by level, in one line."""
+    """Return the number of findings by level, in one line."""
     counts = {
         level: sum(finding.level == level for finding in findings) for level in ("error", "warning", "note")
     }

@@ -113,7 +113,7 @@ def install(
 
 
 def _calibration(store: Store, profile: HardwareProfile, *, measure: bool) -> Calibration | None:
-    """The calibration of this machine, measured now if there is none; None without one."""
+    """Return the calibration of this machine, measured now if there is none; None without one."""
     import asyncio
 
     from edgeinfer.bench.calibrate import calibrate
@@ -166,7 +166,7 @@ def _ensure_installed(selection: Selection, store: Store, hub: Endpoint) -> None
 def _draft(
     manager: ServiceManager, values: dict[str, Any], plan: Plan | None = None
 ) -> tuple[ServiceFile, ServiceSpec]:
-    """The new configuration file and the service it describes.
+    """Return the new configuration file and the service it describes.
 
     `plan` is that of a model that is not installed yet.
     """

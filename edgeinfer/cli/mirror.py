@@ -66,7 +66,7 @@ def mirror(
 
 
 def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[str]:
-    """Lines that say what is served, to whom, and how others use it."""
+    """Yield lines that say what is served, to whom, and how others use it."""
     from edgeinfer.server.http.sockets import is_loopback
     from edgeinfer.store.location import SYSTEM_STORE
     from edgeinfer.store.progress import size_text
@@ -86,7 +86,7 @@ def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[st
 
 
 def _addresses(host: str) -> list[str]:
-    """Addresses that reach a mirror listening on `host`, written as in a URL."""
+    """Return addresses that reach a mirror listening on `host`, written as in a URL."""
     if host in ("0.0.0.0", "::", ""):
         import psutil
 

@@ -1,4 +1,4 @@
-"""What `edgeinfer models` shows: models as data for a program, and as lines for a person."""
+"""Output of `edgeinfer models`: models as data for a program, and as lines for a person."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LABEL_WIDTH = 14
 
 
 def installed_rows(store: Store) -> list[Row]:
-    """All usable models: the bundled one first, then in the order of installation."""
+    """Return all usable models: the bundled one first, then in the order of installation."""
     known = catalogue()
     bundled = find_model(BUNDLED_MODEL, Store(Path("/nowhere")))
     bundled_row = {
@@ -65,7 +65,7 @@ def stored_row(stored: StoredModel, spec: ModelSpec | None) -> Row:
 
 
 def available_rows(store: Store) -> list[Row]:
-    """The catalogue's models that are not installed in any quantization."""
+    """Return the catalogue's models that are not installed in any quantization."""
     installed = {stored.name for stored in store.recorded()}
     return [
         spec_row(name, spec) for name, spec in catalogue().items() if name not in installed and spec.files
@@ -89,7 +89,7 @@ def _spec_facts(spec: ModelSpec) -> Row:
 
 
 def model_details(name: str, store: Store) -> Row:
-    """All that is known of a model.
+    """Return all that is known of a model.
 
     Raises:
         ModelNotFound: there is no such model.
@@ -138,7 +138,7 @@ def _header_facts(header: Header) -> Row:
 
 
 def importable_rows(store: Store, models: Iterable[ExternalFile]) -> list[Row]:
-    """The models of other programs, as rows."""
+    """Return the models of other programs, as rows."""
     imported = {stored.path for stored in store.recorded()}
     return [
         {
@@ -154,7 +154,7 @@ def importable_rows(store: Store, models: Iterable[ExternalFile]) -> list[Row]:
 
 
 def models_table(rows: Sequence[Row]) -> str:
-    """The rows of `installed_rows` and `available_rows` as a table."""
+    """Return the rows of `installed_rows` and `available_rows` as a table."""
     lines = [("NAME", "QUANT", "SIZE", "ORIGIN", "FOR", "")]
     for row in rows:
         if files := row.get("files"):
@@ -187,7 +187,7 @@ def importable_table(rows: Sequence[Row]) -> str:
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> str:
-    """Rows of words as aligned columns."""
+    """Return rows of words as aligned columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "".join(
         "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() + "\n"
@@ -196,7 +196,7 @@ def align_columns(lines: Sequence[Sequence[str]]) -> str:
 
 
 def details_text(row: Mapping[str, Any]) -> str:
-    """The details of a model, one per line; what is unknown is left out."""
+    """Return the details of a model, one per line; what is unknown is left out."""
     return "".join(
         f"{key.replace('_', ' '):<{LABEL_WIDTH}}  {text}\n"
         for key, value in row.items()

@@ -67,7 +67,7 @@ def unload(name: ModelName, url: Url = None, api_key: ApiKey = None) -> None:
 
 
 def _model(client: httpx.Client, target: Target, name: str) -> ModelReply | None:
-    """The daemon's report on a model; None if it is not listed under this name."""
+    """Return the daemon's report on a model; None if it is not listed under this name."""
     from edgeinfer.client.status import get_status
 
     return next((model for model in get_status(client, target).models if model.name == name), None)

@@ -188,7 +188,7 @@ def _store() -> Store:
 
 
 def _matching(store: Store, name: str) -> list[StoredModel]:
-    """The models recorded under a name, also those that cannot be served."""
+    """Return the models recorded under a name, also those that cannot be served."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.store.lookup import BUNDLED_MODEL, recorded_models
 
@@ -212,7 +212,7 @@ def _confirmed(question: str) -> bool:
 
 
 def _chosen(what: str | None, source: Source | None) -> list[ExternalFile]:
-    """The models to import."""
+    """Return the models to import."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.store.imports import external_file, find_external_files
     from edgeinfer.store.lookup import is_file_reference

@@ -19,13 +19,13 @@ R = TypeVar("R")
 
 
 def flag_name(field: FieldInfo) -> str:
-    """`--drain-timeout`; for a switch `--flash-attention/--no-flash-attention`."""
+    """Return `--drain-timeout`, or for a switch `--flash-attention/--no-flash-attention`."""
     name = field.name.replace("_", "-")
     return f"--{name}/--no-{name}" if bool in union_members(bare_type(field.type)) else f"--{name}"
 
 
 def bare_type(kind: Any) -> Any:
-    """An annotation without its `Meta`s, which may wrap it or a member of its union."""
+    """Return an annotation without its `Meta`s, which may wrap it or a member of its union."""
     if get_origin(kind) is Annotated:
         return bare_type(get_args(kind)[0])
     parts = union_members(kind)
@@ -33,7 +33,7 @@ def bare_type(kind: Any) -> Any:
 
 
 def union_members(kind: Any) -> tuple[Any, ...]:
-    """The members of a union; any other type has itself as its only member."""
+    """Return the members of a union; any other type has itself as its only member."""
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
@@ -42,7 +42,7 @@ def description(field: FieldInfo) -> str:
 
 
 def bound(field: FieldInfo, name: str) -> Any:
-    """The bound "ge", "gt" or "le", None if there is none."""
+    """Return the bound "ge", "gt" or "le", None if there is none."""
     return next((limit for m in _metas(field.type) if (limit := getattr(m, name)) is not None), None)
 
 
@@ -53,7 +53,7 @@ def is_planned(field: FieldInfo) -> bool:
 
 
 def parameter(field: FieldInfo) -> inspect.Parameter:
-    """A setting as a parameter that typer turns into an option."""
+    """Return a setting as a parameter that typer turns into an option."""
     option = typer.Option(
         flag_name(field),
         help=description(field),

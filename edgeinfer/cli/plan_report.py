@@ -1,4 +1,4 @@
-"""What `edgeinfer plan` prints."""
+"""Output of `edgeinfer plan`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OFFER_WIDTH = 37
 
 
 def lines(profile: HardwareProfile, choice: ModelChoice, width: int) -> Iterator[str]:
-    """The plan as lines for a person, at most `width` columns wide."""
+    """Yield the plan as lines for a person, at most `width` columns wide."""
     yield from machine_lines(profile, width)
     yield ""
     offer, plan = choice.offer, choice.plan
@@ -65,7 +65,7 @@ def _speed(speed: Speed) -> str:
 
 
 def memory(plan: Plan) -> list[tuple[str, int]]:
-    """The parts of the memory needed, their sum, and what is available."""
+    """Return the parts of the memory needed, their sum, and what is available."""
     parts, budget = plan.memory, plan.budget
     ram = [
         ("weights", parts.weights),

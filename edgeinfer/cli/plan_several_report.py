@@ -1,4 +1,4 @@
-"""What `edgeinfer plan` prints for several models."""
+"""Output of `edgeinfer plan` for several models."""
 
 from __future__ import annotations
 

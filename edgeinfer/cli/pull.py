@@ -129,7 +129,7 @@ def _pull(
 
 
 def _best_quant(offered: list[RemoteFile], loaded: Settings, store: Store, hub: Endpoint) -> str:
-    """The best quantization for this machine, of those that are published or installed."""
+    """Return the best quantization for this machine, of those that are published or installed."""
     from edgeinfer.cli import terminal
     from edgeinfer.errors import DoesNotFit
     from edgeinfer.hardware import detect
@@ -154,7 +154,7 @@ def _best_quant(offered: list[RemoteFile], loaded: Settings, store: Store, hub: 
 
 
 def _offers(name: str, offered: list[RemoteFile], store: Store, hub: Endpoint) -> list[ModelOption]:
-    """The options for the plan; reads one header if the catalogue does not know the model's shape."""
+    """Return the options for the plan; read a header if the catalogue does not know the model's shape."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.gguf.requantized import requantized
     from edgeinfer.hub.download import remote_header

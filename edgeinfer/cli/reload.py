@@ -75,7 +75,7 @@ def _reload(status: Any) -> dict[str, Any]:
 
 
 def _daemon_pid(target: Target, status: Any) -> int:
-    """The daemon's process id.
+    """Return the daemon's process id.
 
     Raises:
         EdgeinferError: the daemon runs elsewhere, so this number is another process's here.

@@ -135,7 +135,7 @@ def status(user: User = None, json: Json = False) -> None:
 
 
 def select_manager(user: bool | None, *, installed: bool = True) -> ServiceManager:
-    """The manager of the user's or the machine's service.
+    """Return the manager of the user's or the machine's service.
 
     `user` None: the manager that has the service if it must be `installed` already, else the default one.
     """
@@ -147,7 +147,7 @@ def select_manager(user: bool | None, *, installed: bool = True) -> ServiceManag
 
 
 def _requested_spec(manager: ServiceManager, on_demand: bool) -> ServiceSpec:
-    """The service for this program and the configuration file in use."""
+    """Return the service for this program and the configuration file in use."""
     import os
 
     from msgspec.structs import replace
@@ -166,7 +166,7 @@ def _requested_spec(manager: ServiceManager, on_demand: bool) -> ServiceSpec:
 
 
 def service_spec(manager: ServiceManager, config: Path | None, plan: Plan | None = None) -> ServiceSpec:
-    """The service for this program and a configuration file.
+    """Return the service for this program and a configuration file.
 
     `plan` is that of a model that is not installed yet.
     """
@@ -194,7 +194,7 @@ def service_spec(manager: ServiceManager, config: Path | None, plan: Plan | None
 
 
 def proposal_lines(proposal: Proposal) -> Iterator[str]:
-    """The proposal in the form of a script."""
+    """Yield the proposal in the form of a script."""
     import shlex
 
     for file in proposal.files:
@@ -229,7 +229,7 @@ def _as_json(proposal: Proposal, manager: ServiceManager, dry_run: bool) -> dict
 
 
 def _status_line(status: ServiceStatus) -> str:
-    """The state of the service in one line."""
+    """Return the state of the service in one line."""
     manager = "built-in process monitor" if status.manager == "none" else status.manager
     if not status.installed:
         return f"edgeinfer is not installed as a {status.scope} service ({manager})"

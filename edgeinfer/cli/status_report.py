@@ -1,4 +1,4 @@
-"""What `edgeinfer status` prints: GET /status in a few lines for a person."""
+"""Output of `edgeinfer status`: GET /status in a few lines for a person."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LABEL_WIDTH = 10
 
 
 def lines(status: StatusReply) -> Iterator[str]:
-    """The report, one topic per line; a line without a topic continues the one above."""
+    """Yield the report, one topic per line; a line without a topic continues the one above."""
     yield f"edgeinfer {status.version} · {status.state} · pid {status.pid} · up {duration(status.uptime)}"
     for topic, texts in (
         ("model", _model(status)),
@@ -42,7 +42,7 @@ def _model(status: StatusReply) -> Iterator[str]:
 
 
 def _models(models: list[ModelReply]) -> Iterator[str]:
-    """A line for each model, where there are several."""
+    """Yield a line for each model, where there are several."""
     if len(models) < 2:
         return
     name_width = max(len(model.name) for model in models)
@@ -120,12 +120,12 @@ def shown(value: object) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """`1 restart`, `2 restarts`."""
+    """Return `1 restart`, `2 restarts`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:
-    """`3 d 4 h`, `5 min 2 s`: the two largest units."""
+    """Return the two largest units: `3 d 4 h`, `5 min 2 s`."""
     left = int(seconds)
     parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
@@ -136,7 +136,7 @@ def duration(seconds: float) -> str:
 
 
 def amount(number: int | None, suffix: str) -> str | None:
-    """`1.78 G` and what it is an amount of; None if that is not known."""
+    """Return `1.78 GB` for suffix "B"; None if the number is unknown."""
     if not number:
         return None
     letter, unit = next(

@@ -56,7 +56,7 @@ class ReadyReply(msgspec.Struct, frozen=True):
 
 
 def resolve_target(url: str | None, api_key: str | None, environ: Mapping[str, str] = os.environ) -> Target:
-    """The daemon at `url`, else the one that this machine's settings describe."""
+    """Return the daemon at `url`, else the one that this machine's settings describe."""
     api_key = (api_key or environ.get(API_KEY, "")).strip() or None
     if url:
         return Target(base_url(url), api_key=api_key, explicit=True)
@@ -64,7 +64,7 @@ def resolve_target(url: str | None, api_key: str | None, environ: Mapping[str, s
 
 
 def target_of(settings: Settings, api_key: str | None = None) -> Target:
-    """The daemon that runs with these settings."""
+    """Return the daemon that runs with these settings."""
     certificate = None if settings.uds else settings.tls_cert
     return Target(
         f"{'https' if certificate else 'http'}://{_reachable(settings.host)}:{settings.port}",
@@ -76,7 +76,7 @@ def target_of(settings: Settings, api_key: str | None = None) -> Target:
 
 
 def base_url(url: str) -> str:
-    """`url` as people write it: with or without the scheme, with or without OpenAI's /v1."""
+    """Complete `url` as people write it: with or without a scheme, with or without OpenAI's /v1."""
     url = (url if "://" in url else "http://" + url).rstrip("/")
     return url.removesuffix("/v1")
 
@@ -94,7 +94,7 @@ def connect(target: Target) -> httpx.Client:
 
 
 def _verify(target: Target) -> ssl.SSLContext | bool:
-    """The certificates to accept; for our own daemon its own, under any host name."""
+    """Return the certificates to accept; for our own daemon its own, under any host name."""
     if target.certificate is None:
         return target.url.startswith("https:")
     try:
@@ -137,14 +137,14 @@ def raise_for_status(response: httpx.Response, target: Target) -> None:
 
 
 def get_json(client: httpx.Client, target: Target, path: str) -> Any:
-    """The JSON at `path`."""
+    """Return the JSON at `path`."""
     with mapped_errors(target):
         response = client.get(path, timeout=10.0)
     return _json(response, target, path)
 
 
 def post_json(client: httpx.Client, target: Target, path: str, body: Any) -> Any:
-    """The JSON that answers `body`; waits as long as the answer takes."""
+    """Return the JSON that answers `body`; waits as long as the answer takes."""
     with mapped_errors(target):
         response = client.post(path, content=msgspec.json.encode(body), headers=JSON_HEADERS)
     return _json(response, target, path)
@@ -180,13 +180,13 @@ def is_ready(client: httpx.Client, target: Target) -> bool:
 
 
 def _reachable(host: str) -> str:
-    """The address that reaches a daemon listening on `host`."""
+    """Return the address that reaches a daemon listening on `host`."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
     return f"[{host}]" if ":" in host else host
 
 
 def _first_key(file: str | None) -> str | None:
-    """A key that the daemon accepts, where this user may read its file."""
+    """Return a key that the daemon accepts, where this user may read its file."""
     if file is None:
         return None
     try:

@@ -41,7 +41,7 @@ class AnswerStats(msgspec.Struct):
 
 
 def complete(client: httpx.Client, target: Target, body: dict[str, Any]) -> bytes:
-    """The whole answer at once: the server's JSON, untouched."""
+    """Return the whole answer at once: the server's JSON, untouched."""
     with mapped_errors(target):
         response = client.post(CHAT, content=msgspec.json.encode(body), headers=JSON_HEADERS)
     raise_for_status(response, target)

@@ -15,7 +15,7 @@ SET = "sudo timedatectl set-ntp true"
 
 
 def build_time() -> float:
-    """The time this program was made, in seconds since the epoch: the true time is later."""
+    """Return the time this program was made, in seconds since the epoch: the true time is later."""
     return Path(__file__).stat().st_mtime
 
 

@@ -14,7 +14,7 @@ CHECK = "configuration"
 
 
 def config_file(environ: Mapping[str, str]) -> Path | None:
-    """The configuration file in use, None if there is none or it cannot be looked up."""
+    """Return the configuration file in use, None if there is none or it cannot be looked up."""
     try:
         return config_path(environ)
     except (SettingsError, OSError):

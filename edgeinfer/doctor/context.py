@@ -37,7 +37,7 @@ class DoctorContext:
         fast: bool = False,
         progress: Progress | None = None,
     ) -> None:
-        """`root` is the machine's; `fast` skips reading large files, and `progress` shows reading them."""
+        """Look at the machine below `root`; `fast` skips reading large files, `progress` shows reading them."""
         self.root = root
         self.fast = fast
         self.progress = progress or NullProgress()

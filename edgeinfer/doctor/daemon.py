@@ -36,7 +36,7 @@ HEALTHY_STATES = ("ready", "unloaded")
 
 
 class DaemonProbe(msgspec.Struct, frozen=True):
-    """What listens at the daemon's address.
+    """The program that listens at the daemon's address.
 
     Attributes:
         listener: "none" listens; "other": another program; "manager": the service manager, for a daemon that
@@ -157,7 +157,7 @@ def _crashed(name: str, times: int, last_exit: str | None) -> Finding:
 
 
 def _answering(probe: DaemonProbe) -> Iterator[str]:
-    """Names of the models that answer prompts, the default one first."""
+    """Yield names of the models that answer prompts, the default one first."""
     if probe.model:
         yield probe.model
     models = probe.status.models if probe.status else []

@@ -41,7 +41,7 @@ def check_gpu(profile: HardwareProfile, settings: Settings, rebuild: str) -> lis
 
 
 def _idle(gpu: Gpu, profile: HardwareProfile, rebuild: str) -> list[Finding]:
-    """The problem of a GPU that is not used; none if using it would not help."""
+    """Return the problem of a GPU that is not used; none if using it would not help."""
     if gpu.shared and gpu.vendor not in ("nvidia", "apple"):
         return []  # it would be no faster than the CPU
     if gpu.lacks_driver:

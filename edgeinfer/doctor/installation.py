@@ -26,7 +26,7 @@ class PackageMetadata(msgspec.Struct, frozen=True):
 
 
 def package_metadata() -> PackageMetadata | None:
-    """The metadata of edgeinfer, None in a checkout that was never installed."""
+    """Return the metadata of edgeinfer, None in a checkout that was never installed."""
     try:
         metadata = importlib.metadata.metadata("edgeinfer")
     except importlib.metadata.PackageNotFoundError:

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def rebuild_command() -> str:
-    """The command that rebuilds llama.cpp for this machine."""
+    """Return the command that rebuilds llama.cpp for this machine."""
     if Path(sys.prefix) == ROOT / ".venv" and (ROOT / "scripts/setup").is_file():
         # Without the stamp, setup looks at what is installed.
         return f"cd {shlex.quote(str(ROOT))} && rm -f .venv/.setup-stamp && scripts/setup"
@@ -60,7 +60,7 @@ def try_load() -> LlamaBuild | str:
 
 
 def damaged_libraries(package: str = PACKAGE, *, fast: bool = False) -> list[str]:
-    """Libraries of a package that differ from its RECORD; `fast` compares only sizes."""
+    """Return libraries of a package that differ from its RECORD; `fast` compares only sizes."""
     try:
         distribution = importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
@@ -81,7 +81,7 @@ def damaged_libraries(package: str = PACKAGE, *, fast: bool = False) -> list[str
 
 
 def _digest(path: Path, algorithm: str) -> str:
-    """The digest of a file in the form of RECORD: "sha256=..."."""
+    """Return the digest of a file in the form of RECORD: "sha256=..."."""
     digest = hashlib.new(algorithm)
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -48,7 +48,7 @@ def _readable(paths: Iterable[Path]) -> Iterator[Finding]:
 
 
 def _for_service(service: ServiceSpec) -> Iterator[Finding]:
-    """The files that the service's user cannot read."""
+    """Yield the files that the service's user cannot read."""
     for obstacle in unreadable(service):
         text, _, fix = obstacle.partition(": ")
         yield Finding(CHECK, "error", text, fix)

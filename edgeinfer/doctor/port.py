@@ -43,7 +43,7 @@ def _taken(settings: Settings, address: str) -> Finding:
 
 
 def listener(port: int) -> str | None:
-    """Name and pid of the process that listens on a TCP port; None if this user cannot see it."""
+    """Return name and pid of the process that listens on a TCP port; None if this user cannot see it."""
     import psutil
 
     with contextlib.suppress(psutil.Error, OSError):

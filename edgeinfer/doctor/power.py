@@ -21,7 +21,7 @@ DEFAULT_SUPPLY = "5 V and 2.5 A"
 
 
 def throttled(root: Path) -> int | None:
-    """The bits of get_throttled; None on other machines, or if they cannot be read."""
+    """Return the bits of get_throttled; None on other machines, or if they cannot be read."""
     tool_output = output(root, "vcgencmd", "vcgencmd", "get_throttled") or ""
     texts = [tool_output, *(read_text(path / "get_throttled") or "" for path in _firmware(root))]
     matches = (re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", text.strip()) for text in texts)
@@ -29,13 +29,13 @@ def throttled(root: Path) -> int | None:
 
 
 def _firmware(root: Path) -> list[Path]:
-    """The firmware's node: soc/soc:firmware, on a Pi 5 soc@107c000000/soc@107c000000:firmware."""
+    """Return the firmware's node: soc/soc:firmware, on a Pi 5 soc@107c000000/soc@107c000000:firmware."""
     chips = [path for path in entries(root / "sys/devices/platform") if path.name.startswith("soc")]
     return [path for chip in chips for path in entries(chip) if path.name.endswith(":firmware")]
 
 
 def voltage_alarm(root: Path) -> bool | None:
-    """The kernel's own low-voltage alarm; None if there is no such sensor."""
+    """Return the kernel's own low-voltage alarm; None if there is no such sensor."""
     for path in entries(root / "sys/class/hwmon"):
         if read_text(path / "name") == "rpi_volt":
             return read_text(path / "in0_lcrit_alarm") == "1"
@@ -75,7 +75,7 @@ def check_power(bits: int | None, alarm: bool | None, family: str | None) -> lis
 
 
 def _condition(bits: int, bit: int, text: str, fix: str, now: Level = "warning") -> list[Finding]:
-    """The finding for a bit: of the present, else of the past."""
+    """Return the finding for a bit: of the present, else of the past."""
     if _is_set(bits, bit):
         return [Finding(CHECK, now, text.format("is", ""), fix)]
     if _is_set(bits, bit + SINCE_BOOT):

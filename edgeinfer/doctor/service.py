@@ -31,7 +31,7 @@ def current_spec(
     profile: HardwareProfile,
     plan: Plan,
 ) -> ServiceSpec:
-    """The service that would be installed now.
+    """Return the service that would be installed now.
 
     Raises:
         EdgeinferError: there is no program to run, or the settings are wrong.
@@ -94,7 +94,7 @@ def _check_run_state(status: ServiceStatus, sudo: str) -> Iterator[Finding]:
 
 
 def installed_program(files: Iterable[Path]) -> Path | None:
-    """The `edgeinfer` that the service's files run; None if they name none or cannot be read."""
+    """Return the `edgeinfer` that the service's files run; None if they name none or cannot be read."""
     programs: list[str] = []
     for file in files:
         try:
@@ -144,6 +144,6 @@ def check_notes(manager: ServiceManager, service: ServiceSpec | None) -> list[Fi
 
 
 def summary(status: ServiceStatus) -> str:
-    """The state of a service without problems."""
+    """Return the state of a service without problems."""
     manager = f"{status.manager}, {status.scope}" if status.manager != "none" else "built-in process monitor"
     return f"{status.state} ({manager})" + (f", pid {status.pid}" if status.pid else "")

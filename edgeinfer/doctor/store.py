@@ -61,7 +61,7 @@ def _verified(store: Store, stored: StoredModel, progress: Progress) -> str | No
 
 
 def _counter(progress: Progress) -> Callable[[int], None]:
-    """A callback that adds up the bytes read and reports the sum."""
+    """Return a callback that adds up the bytes read and reports the sum."""
     done = 0
 
     def advance(n: int) -> None:
@@ -73,7 +73,7 @@ def _counter(progress: Progress) -> Callable[[int], None]:
 
 
 def _unreadable_records(store: Store, recorded: list[StoredModel]) -> list[Path]:
-    """Files of records that hold no record."""
+    """Return files of records that hold no record."""
     known = {f"{stored.name}@{stored.quant}.json" for stored in recorded}
     files = files_below(store.root / "records")
     return sorted(path for path in files if path.suffix == ".json" and path.name not in known)
@@ -88,7 +88,7 @@ class DiskStatus(msgspec.Struct, frozen=True):
 
 
 def disk_status(path: Path) -> DiskStatus:
-    """The disk that `path` is on, or would be created on."""
+    """Return the disk that `path` is on, or would be created on."""
     existing = next(level for level in (path, *path.parents) if level.exists())
     stat = os.statvfs(existing)
     inodes = stat.f_favail if stat.f_files else None

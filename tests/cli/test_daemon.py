@@ -7,32 +7,12 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.support.cli import EDGEINFER, environment, run, terminal
-
-
-@contextmanager
-def serving(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`edgeinfer serve` with the fake model, and the address that it names."""
-    process = subprocess.Popen(
-        [*EDGEINFER, "serve", "--model", "fake", *options],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(home),
-    )
-    assert process.stderr
-    try:
-        found = re.search(r"listening on (\S+)", process.stderr.readline())
-        assert found
-        yield process, found[1]
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+from tests.support.cli import EDGEINFER, environment, run, serving, terminal
 
 
 @pytest.fixture(scope="module")

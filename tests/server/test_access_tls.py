@@ -17,8 +17,8 @@ from edgeinfer.errors import SettingsError
 from edgeinfer.server.http import tls
 from edgeinfer.server.http.tls import Certificate, certificate
 from edgeinfer.settings import Settings
-from tests.cli.test_daemon import serving as serving_process
 from tests.support.cli import environment, run
+from tests.support.cli import serving as serving_process
 from tests.support.server import Scripted, eventually, serving
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")

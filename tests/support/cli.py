@@ -238,3 +238,22 @@ def daemon(*deltas: dict[str, Any] | str, endless: bool = False) -> Iterator[Scr
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def serving(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `edgeinfer serve` with the fake model; yields the process and the address it prints."""
+    process = subprocess.Popen(
+        [*EDGEINFER, "serve", "--model", "fake", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(home),
+    )
+    assert process.stderr
+    try:
+        match = re.search(r"listening on (\S+)", process.stderr.readline())
+        assert match
+        yield process, match[1]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
