@@ -154,9 +154,9 @@ def test_each_token_has_its_logprob(layout: str, k: int) -> None:
         assert answer.tokens == [entry.chosen.token for entry in answer.logprobs]
         for entry in answer.logprobs:
             assert FakeVocab().piece(entry.chosen.token) == entry.chosen.piece
-            found = [t.logprob for t in entry.top]
-            assert k == len(found)
-            assert sorted(found, reverse=True) == found
+            top = [t.logprob for t in entry.top]
+            assert k == len(top)
+            assert sorted(top, reverse=True) == top
 
 
 @both

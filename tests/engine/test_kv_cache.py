@@ -32,9 +32,9 @@ class Cache:
         cells: int = 1024,
         kind: type[FakeBackend] = FakeBackend,
     ) -> None:
-        asked = config(layout, parallel=parallel, ctx=ctx, cells=cells)
-        self.backend = kind(asked)
-        self.cache: KVCache = Engine(self.backend, asked, Clock()).cache
+        settings = config(layout, parallel=parallel, ctx=ctx, cells=cells)
+        self.backend = kind(settings)
+        self.cache: KVCache = Engine(self.backend, settings, Clock()).cache
 
     def start(self, tokens: list[int]) -> Slot:
         slot = self.cache.admit(tokens)
@@ -317,8 +317,8 @@ def test_compaction_costs_one_cached_prompt_at_most() -> None:
         cache.cache.release(slots[i])
     cache.cache.compact()
     assert is_contiguous(ids(cache.cache))
-    kept = [seed for seed in range(6) if cache.cache.num_resident(text(60, seed=seed)) == 60]
-    assert [0, 1, 2, 4, 5] == kept
+    resident = [seed for seed in range(6) if cache.cache.num_resident(text(60, seed=seed)) == 60]
+    assert [0, 1, 2, 4, 5] == resident
     cache.check()
 
 

@@ -122,8 +122,8 @@ def test_what_an_answer_began_with_is_no_prompt_found_in_the_cache() -> None:
 @pytest.mark.parametrize("complete", [False, True])
 def test_with_logprobs_what_is_put_in_has_its_own_too(logprobs: int | None, complete: bool) -> None:
     driver = Driver(config(ctx=512), length=10_000)
-    asked = StructuredOutput(grammar(THOUGHT), complete, BUDGET)
-    driver.add(1, "who?", structured=asked, max_tokens=90, logprobs=logprobs)
+    structured = StructuredOutput(grammar(THOUGHT), complete, BUDGET)
+    driver.add(1, "who?", structured=structured, max_tokens=90, logprobs=logprobs)
     answer = driver.run()
     thought, tag, said = answer.text.partition(BUDGET.closing)
     assert (len(thought), tag) == (BUDGET.tokens, BUDGET.closing)

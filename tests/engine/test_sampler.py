@@ -33,20 +33,20 @@ def row(*logits: float) -> Row:
 
 def drawn(logits: Row, produced: tuple[int, ...] = (), **params: Any) -> Counter[int]:
     """How often each token comes, over as many seeds."""
-    found: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for seed in range(DRAWS):
         one = sampler(seed=seed, **params)
         for token in produced:
             one.accept(token)
-        found[one.sample(logits.copy())] += 1
-    return found
+        counts[one.sample(logits.copy())] += 1
+    return counts
 
 
 def expected(
-    logits: Row, produced: tuple[int, ...] = (), prompt: tuple[int, ...] = (), **given: Any
+    logits: Row, produced: tuple[int, ...] = (), prompt: tuple[int, ...] = (), **changes: Any
 ) -> Weights:
     """The distribution that SamplingParams describes, one sentence of it after the other."""
-    params = SamplingParams(**given)
+    params = SamplingParams(**changes)
     values = logits.astype(np.float64)
     history = [*prompt, *produced]
     recent = history if params.repeat_last_n < 0 else history[-params.repeat_last_n :]
@@ -60,11 +60,11 @@ def expected(
     p = normalised(np.exp((values - values.max()) / params.temperature))
     if params.top_k:
         p = normalised(np.where(p >= np.sort(p)[-min(params.top_k, len(p))], p, 0))
-    kept = np.zeros(len(p), bool)
+    in_top_p = np.zeros(len(p), bool)
     for token in np.argsort(-p):
-        if p[kept].sum() < params.top_p:
-            kept[token] = True
-    p = normalised(np.where(kept, p, 0))
+        if p[in_top_p].sum() < params.top_p:
+            in_top_p[token] = True
+    p = normalised(np.where(in_top_p, p, 0))
     return normalised(np.where(p >= params.min_p * p.max(), p, 0))
 
 
@@ -73,16 +73,16 @@ def normalised(weights: Weights) -> Weights:
     return scaled
 
 
-def assert_distribution(weights: Weights, found: Counter[int]) -> None:
+def assert_distribution(weights: Weights, counts: Counter[int]) -> None:
     """Pearson's chi-square, bounded loosely: the mean of the distribution is its degrees of freedom."""
-    total = found.total()
-    assert [] == [t for t in found if weights[t] == 0]
+    total = counts.total()
+    assert [] == [t for t in counts if weights[t] == 0]
     likely = [t for t in range(len(weights)) if weights[t] * total >= 5]
-    chi2 = sum((found[t] - weights[t] * total) ** 2 / (weights[t] * total) for t in likely)
+    chi2 = sum((counts[t] - weights[t] * total) ** 2 / (weights[t] * total) for t in likely)
     assert chi2 < len(likely) + 5 * math.sqrt(2 * len(likely)) + 5
     rare = [t for t in range(len(weights)) if weights[t] * total < 5]
     seldom = sum(float(weights[t]) * total for t in rare)
-    assert sum(found[t] for t in rare) <= seldom + 5 * math.sqrt(seldom) + 5
+    assert sum(counts[t] for t in rare) <= seldom + 5 * math.sqrt(seldom) + 5
 
 
 def test_temperature_0_takes_the_likeliest() -> None:
@@ -100,11 +100,11 @@ def test_the_same_seed_stream_and_position_draw_the_same_token() -> None:
     """So a resumed or preempted answer goes on as it would have."""
 
     def draws() -> list[int]:
-        one, found = sampler(seed=5, stream=2, **PLAIN), []
+        one, tokens = sampler(seed=5, stream=2, **PLAIN), []
         for _ in range(30):
-            found.append(one.sample(LOGITS.copy()))
-            one.accept(found[-1])
-        return found
+            tokens.append(one.sample(LOGITS.copy()))
+            one.accept(tokens[-1])
+        return tokens
 
     assert draws() == draws()
     assert len(set(draws())) > 5
@@ -126,11 +126,11 @@ def test_streams_of_one_seed_draw_different_tokens() -> None:
     """The n answers to one request are not the same answer n times."""
     answers = set()
     for stream in range(8):
-        one, found = sampler(seed=5, stream=stream, **PLAIN), []
+        one, tokens = sampler(seed=5, stream=stream, **PLAIN), []
         for _ in range(12):
-            found.append(one.sample(LOGITS.copy()))
-            one.accept(found[-1])
-        answers.add(tuple(found))
+            tokens.append(one.sample(LOGITS.copy()))
+            one.accept(tokens[-1])
+        answers.add(tuple(tokens))
     assert 8 == len(answers)
 
 
@@ -198,12 +198,12 @@ def test_penalties_and_biases_shift_the_distribution(changes: dict[str, Any]) ->
 
 def test_draws_over_the_positions_of_one_answer_follow_the_distribution() -> None:
     """One seed, many positions: what one long answer meets."""
-    one, found = sampler(seed=77, **PLAIN), Counter[int]()
+    one, counts = sampler(seed=77, **PLAIN), Counter[int]()
     for _ in range(DRAWS):
         token = one.sample(LOGITS.copy())
         one.accept(token)
-        found[token] += 1
-    assert_distribution(expected(LOGITS, **PLAIN), found)
+        counts[token] += 1
+    assert_distribution(expected(LOGITS, **PLAIN), counts)
 
 
 @pytest.mark.parametrize(
@@ -237,40 +237,40 @@ def test_presence_and_frequency_penalties_do_not_count_the_prompt() -> None:
 def test_the_frequency_penalty_grows_with_each_repetition() -> None:
     """And the presence penalty does not."""
     one = sampler(temperature=0.0, frequency_penalty=0.4)
-    found = []
+    tokens = []
     for _ in range(5):
-        found.append(one.sample(row(1.0, 0.0)))
-        one.accept(found[-1])
-    assert [0, 0, 0, 1, 0] == found
+        tokens.append(one.sample(row(1.0, 0.0)))
+        one.accept(tokens[-1])
+    assert [0, 0, 0, 1, 0] == tokens
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 2.0])
 def test_a_bias_of_100_forces_a_token(temperature: float) -> None:
     """However unlikely it was."""
     logits = np.linspace(0, 20, 50).astype(np.float32)
-    found = {
+    tokens = {
         sampler(seed=s, temperature=temperature, logit_bias={0: 100.0}).sample(logits.copy())
         for s in range(50)
     }
-    assert {0} == found
+    assert {0} == tokens
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 2.0])
 def test_a_bias_of_minus_100_forbids_a_token(temperature: float) -> None:
     """However likely it was."""
     logits = row(20.0, 1.0, 0.5)
-    found = {
+    tokens = {
         sampler(seed=s, temperature=temperature, logit_bias={0: -100.0}).sample(logits.copy())
         for s in range(50)
     }
-    assert 0 not in found
+    assert 0 not in tokens
 
 
 def test_a_token_that_is_masked_out_is_never_drawn() -> None:
     """A row may hold minus infinity."""
     logits = row(-math.inf, 0.0, -math.inf, -0.5)
-    found = {sampler(seed=s, **PLAIN | {"temperature": 5.0}).sample(logits.copy()) for s in range(200)}
-    assert {1, 3} == found
+    tokens = {sampler(seed=s, **PLAIN | {"temperature": 5.0}).sample(logits.copy()) for s in range(200)}
+    assert {1, 3} == tokens
 
 
 def test_equal_logits_are_all_drawn() -> None:
@@ -280,8 +280,8 @@ def test_equal_logits_are_all_drawn() -> None:
 
 def log_softmax(logits: Row) -> Weights:
     values = logits.astype(np.float64)
-    found: Weights = values - values.max() - math.log(np.exp(values - values.max()).sum())
-    return found
+    log_p: Weights = values - values.max() - math.log(np.exp(values - values.max()).sum())
+    return log_p
 
 
 @pytest.mark.parametrize("k", [0, 1, 5, 39, 40])

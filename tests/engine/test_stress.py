@@ -47,22 +47,22 @@ class Crowd:
         self.ctx = self.chance.choice([48, 96, 160])
         parallel = self.chance.choice([1, 2, 4, 8])
         pool = self.ctx + self.chance.choice([0, 16, 100, 1000])
-        asked = config(
+        settings = config(
             layout,
             ctx=self.ctx,
             parallel=parallel,
             batch=self.chance.choice([8, 17, 64, 512]),
             cells=(parallel + 1) * self.ctx if layout == "streams" else pool,
         )
-        asked = msgspec.structs.replace(asked, **changes)
+        settings = msgspec.structs.replace(settings, **changes)
         failures = self.chance.choice([0.0, 0.05, 0.3])
-        had = padded(asked) if padding else asked
-        self.driver = Driver(asked, Moody(had, self.chance, failures))
-        self.asked: dict[int, tuple[str, dict[str, Any]]] = {}
+        actual = padded(settings) if padding else settings
+        self.driver = Driver(settings, Moody(actual, self.chance, failures))
+        self.requests: dict[int, tuple[str, dict[str, Any]]] = {}
         self.cancelled: set[int] = set()
 
     def add(self) -> None:
-        id, chance = len(self.asked), self.chance
+        id, chance = len(self.requests), self.chance
         own = "".join(chance.choices("abc ", k=chance.randrange(1, 40)))
         prompt = (SYSTEM[: chance.choice([0, 40, 87])] + own)[: self.ctx - 1]
         params: dict[str, Any] = {
@@ -72,11 +72,11 @@ class Crowd:
             "ignore_eos": chance.random() < 0.3,
             "repeat_penalty": chance.choice([1.0, 1.3]),
         }
-        self.asked[id] = (prompt, params)
+        self.requests[id] = (prompt, params)
         self.driver.add(id, prompt, n=chance.choice([1, 1, 1, 3]), **params)
 
     def cancel(self) -> None:
-        id = self.chance.randrange(len(self.asked))
+        id = self.chance.randrange(len(self.requests))
         self.cancelled.add(id)
         self.driver.engine.abort_prefill(id)
         self.driver.cancel(id)
@@ -84,9 +84,9 @@ class Crowd:
     def run(self) -> None:
         for _ in range(150):
             event = self.chance.random()
-            if event < 0.25 and len(self.asked) < 24:
+            if event < 0.25 and len(self.requests) < 24:
                 self.add()
-            elif event < 0.32 and self.asked:
+            elif event < 0.32 and self.requests:
                 self.cancel()
             else:
                 self.driver.step()
@@ -100,12 +100,12 @@ class Crowd:
         assert (0, 0, 0) == (stats.running, stats.waiting, stats.cells_used)
         assert not any(slot.running for slot in driver.engine.cache.slots)
         driver.engine.check_integrity()
-        assert {id for id, _ in driver.answers} == self.asked.keys() - self.cancelled
+        assert {id for id, _ in driver.answers} == self.requests.keys() - self.cancelled
         assert set(driver.failed.values()) <= {"decode_failed"}
         for (id, index), answer in driver.answers.items():
             if id in driver.failed:
                 continue
-            prompt, params = self.asked[id]
+            prompt, params = self.requests[id]
             assert 1 == len(answer.finishes)
             expected = plain(prompt, ctx=self.ctx, index=index, length=LENGTH, **params)
             assert expected == answer.text

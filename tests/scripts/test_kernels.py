@@ -1,4 +1,4 @@
-"""The products that scripts/llama adds to llama.cpp, beside llama.cpp's own on the same numbers."""
+"""Compares our own matrix-product kernels with those of llama.cpp."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Matrix = NDArray[np.float32]
 
 
 class Kind(NamedTuple):
-    """Of weights that llama.cpp repacks: eight columns a block."""
+    """A format of weights that llama.cpp repacks in blocks of eight columns."""
 
     name: str
-    scales: int  # numbers of 16 bits that a block begins with
+    scales: int  # 16-bit numbers at the beginning of a block
     block_bytes: int
     elements: int
-    row_bytes: int  # of a block of quantized activations
+    row_bytes: int  # size of a block of quantized activations
     quantize_four: str
     quantize_one: str
 
@@ -43,7 +43,7 @@ INTERLEAVED = pytest.mark.parametrize("kind", [Q4_0, Q4_K], ids=["Q4_0", "Q4_K"]
 @pytest.fixture(autouse=True, scope="module")
 def cpu() -> None:
     assert CPU is not None
-    CPU.ggml_cpu_init()  # tables for numbers of 16 bits
+    CPU.ggml_cpu_init()  # fills the tables of 16-bit numbers
 
 
 def noise(rng: np.random.Generator, rows: int, elements: int) -> Matrix:
@@ -58,7 +58,7 @@ def interleaved(kind: Kind, rng: np.random.Generator, columns: int, blocks: int)
 
 
 def quantized(function: str, rows: Matrix, at_once: int, row_bytes: int) -> ctypes.Array[ctypes.c_char]:
-    """Activations by llama.cpp's own function, which takes some rows at once."""
+    """Activations quantized by llama.cpp's own function, which takes `at_once` rows."""
     out = ctypes.create_string_buffer(len(rows) * row_bytes)
     for first in range(0, len(rows), at_once):
         getattr(CPU, function)(
@@ -117,8 +117,8 @@ def test_a_row_has_the_same_product_alone_and_among_others(kind: Kind, columns: 
         row = quantized(kind.quantize_one, value[None], 1, blocks * kind.row_bytes)
         cold_then_warm = ["__wrap_"] * 2
         for wrap in ("", *cold_then_warm):
-            found = product(f"{wrap}ggml_gemv_{kind.name}", elements, weights, row, 1, columns)
-            np.testing.assert_array_equal(found[0], expected)
+            single = product(f"{wrap}ggml_gemv_{kind.name}", elements, weights, row, 1, columns)
+            np.testing.assert_array_equal(single[0], expected)
 
 
 class InitParams(ctypes.Structure):
@@ -164,14 +164,14 @@ def computed(kind: int, weights: Matrix, rows: Matrix, threads: int) -> Matrix:
     call("ggml_build_forward_expand", graph, out)
     assert CPU is not None
     assert CPU.ggml_graph_compute_with_ctx(context, graph, threads) == 0
-    found = ctypes.cast(call("ggml_get_data", out), ctypes.POINTER(ctypes.c_float))
-    result = np.ctypeslib.as_array(found, (len(rows), columns)).copy()
+    values = ctypes.cast(call("ggml_get_data", out), ctypes.POINTER(ctypes.c_float))
+    result = np.ctypeslib.as_array(values, (len(rows), columns)).copy()
     call("ggml_free", context)
     return result
 
 
 class Plain(NamedTuple):
-    """Of weights as they lie in the file."""
+    """A format of weights that stay as they are in the file."""
 
     type: int
     block_bytes: int
@@ -209,11 +209,11 @@ def test_products_of_columns_as_they_lie_in_the_file_are_those_of_llama_cpp(kind
     base.ggml_quantize_chunk(kind.type, data, in_file, long(0), long(columns), long(elements), None)
     expected, dot = np.zeros((len(rows), columns), np.float32), ctypes.c_float()
     for r, row in enumerate(rows):
-        given = quantized(kind.quantize, row[None], 1, 4 * elements)
+        activations = quantized(kind.quantize, row[None], 1, 4 * elements)
         for c in range(columns):
             column = ctypes.byref(in_file, c * size)
             zero = ctypes.c_size_t(0)
-            getattr(CPU, kind.vec_dot)(elements, ctypes.byref(dot), zero, column, zero, given, zero, 1)
+            getattr(CPU, kind.vec_dot)(elements, ctypes.byref(dot), zero, column, zero, activations, zero, 1)
             expected[r, c] = dot.value
-    found = computed(kind.type, weights, rows, 2)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    actual = computed(kind.type, weights, rows, 2)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())

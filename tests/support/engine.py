@@ -1,4 +1,4 @@
-"""What the tests of the engine share: a clock, a driver, and answers worked out without an engine. No tests."""
+"""A clock, a driver and answers computed without an engine, shared by the tests of the engine."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def config(layout: str = "streams", **changes: Any) -> EngineConfig:
 
 
 def padded(config: EngineConfig) -> EngineConfig:
-    """What a backend may make of it: llama.cpp rounds cells up to a multiple of 256."""
+    """The configuration after llama.cpp has rounded its cells up to a multiple of 256."""
     ctx, cells = (-(-n // 256) * 256 for n in (config.ctx, config.cells))
     return msgspec.structs.replace(config, ctx=ctx, cells=cells)
 
 
 class Clock:
-    """Each look at it takes a millisecond."""
+    """A clock that advances by a millisecond at each reading."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -44,7 +44,7 @@ class Clock:
 
 
 class Answer:
-    """All that came for one answer."""
+    """Collects the deltas of one answer."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -67,7 +67,7 @@ class Answer:
 
 
 class Driver:
-    """An engine, and what has come out of it so far: `answers` by request and index, `failed` by request."""
+    """Drives an engine and collects its output: `answers` by request and index, `failed` by request."""
 
     def __init__(self, config: EngineConfig, backend: FakeBackend | None = None, *, length: int = 60) -> None:
         self.config = config
@@ -79,11 +79,11 @@ class Driver:
     def add(
         self, id: int, prompt: Prompt, n: int = 1, structured: StructuredOutput = UNCONSTRAINED, **params: Any
     ) -> None:
-        """Queue a request. A seed is given unless the caller does: nothing in the tests is left to chance."""
-        given = SamplingParams(**{"seed": 1000 + id} | params)
+        """Queue a request, with a fixed seed unless `params` has one: no test depends on chance."""
+        sampling = SamplingParams(**{"seed": 1000 + id} | params)
         compiler = self.engine.constraint_compiler
         constraint = compiler.compile(structured.grammar) if structured.grammar else None
-        self.engine.add(Request(id, encode(prompt), given, n, structured, constraint))
+        self.engine.add(Request(id, encode(prompt), sampling, n, structured, constraint))
         self.answers |= {(id, index): Answer() for index in range(n)}
 
     def cancel(self, id: int) -> None:
@@ -101,7 +101,7 @@ class Driver:
         return deltas
 
     def run(self, limit: int = 5000) -> Answer:
-        """Step until nothing is left to do; -> the answer to the first request that is still wanted."""
+        """Step until the engine has no work; -> the answer to the first request that was not cancelled."""
         for _ in range(limit):
             if not self.engine.has_work:
                 break
@@ -133,27 +133,27 @@ def row_after(tokens: list[int]) -> Row:
 
 
 def plain(prompt: Prompt, *, ctx: int = 256, index: int = 0, length: int = 60, **params: Any) -> str:
-    """The answer to `prompt` by the plainest loop there is: no batch, no cache, no scheduler, no stream of text."""
-    given = SamplingParams(**{"seed": 1000} | params)
+    """The answer to `prompt` from the simplest loop: no batch, cache, scheduler or stream of text."""
+    sampling = SamplingParams(**{"seed": 1000} | params)
     tokens = encode(prompt)
-    sampler = Sampler(given, given.seed or 0, index, tokens)
+    sampler = Sampler(sampling, sampling.seed or 0, index, tokens)
     backend = FakeBackend(config(ctx=ctx), length)
     row = decode_alone(backend, 0, tokens)
     produced: list[int] = []
     while True:
         token = sampler.sample(row)
-        if backend.vocab.is_end(token) and not given.ignore_eos:
+        if backend.vocab.is_end(token) and not sampling.ignore_eos:
             break
         sampler.accept(token)
         produced.append(token)
-        if len(produced) == given.max_tokens or len(tokens) + len(produced) >= ctx:
+        if len(produced) == sampling.max_tokens or len(tokens) + len(produced) >= ctx:
             break
         row = decode_alone(backend, 0, [token])
     return b"".join(backend.vocab.piece(t) for t in produced).decode("utf-8", "replace")
 
 
 class Failing(FakeBackend):
-    """Decodes end as `script` says, one entry each, and then well. A failed one leaves half of its cells behind."""
+    """Decodes end as `script` says, then well. A failed one leaves half of its cells behind."""
 
     def __init__(self, *args: Any, script: tuple[DecodeStatus, ...] = (), poison: int | None = None) -> None:
         super().__init__(*args)
@@ -174,7 +174,7 @@ class Failing(FakeBackend):
 
 
 def assert_clean(driver: Driver) -> None:
-    """Nothing runs, nothing waits, and the books balance."""
+    """Assert that nothing runs or waits and that the engine's records agree."""
     stats = driver.engine.stats()
     assert (0, 0, 0) == (stats.running, stats.waiting, stats.cells_used)
     assert not driver.engine.has_work

@@ -108,8 +108,8 @@ def test_an_answer_to_be_completed_ends_within_its_limit(limit: int) -> None:
     for seed in range(10):
         driver = Driver(config(ctx=512))
         schema = {**PERSON, "properties": {**PERSON["properties"], "name": {"type": "string"}}}
-        asked = StructuredOutput(grammar(schema=schema), complete=True)
-        driver.add(1, "who?", structured=asked, max_tokens=limit, temperature=1.5, seed=seed)
+        structured = StructuredOutput(grammar(schema=schema), complete=True)
+        driver.add(1, "who?", structured=structured, max_tokens=limit, temperature=1.5, seed=seed)
         answer = driver.run()
         assert answer.finish.reason == "stop"
         assert len(answer.tokens) <= limit
@@ -220,9 +220,11 @@ def test_constrained_and_free_answers_together_leave_no_cell_behind(layout: str)
     driver = Driver(config(layout, ctx=160, cells=600 if layout == "unified" else 1440, batch=17))
     for id in range(60):
         free = chance.random() < 0.4
-        asked = StructuredOutput() if free else StructuredOutput(grammar(), complete=chance.random() < 0.5)
+        structured = (
+            StructuredOutput() if free else StructuredOutput(grammar(), complete=chance.random() < 0.5)
+        )
         driver.add(
-            id, f"prompt {id % 7}", structured=asked, temperature=1.5, max_tokens=chance.randint(1, 90)
+            id, f"prompt {id % 7}", structured=structured, temperature=1.5, max_tokens=chance.randint(1, 90)
         )
         for _ in range(chance.randint(0, 9)):
             driver.step()

@@ -97,7 +97,7 @@ def raw(model: LlamaModel, prompt: str, flash: bool) -> str:
     data = prompt.encode()
     tokens = (lib.llama_token * 256)()
     n = lib.llama_tokenize(vocab, data, len(data), tokens, 256, False, True)
-    found = b""
+    answer = b""
     for _ in range(TOKENS):
         assert 0 == lib.llama_decode(context, lib.llama_batch_get_one(tokens, n))
         logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(context, -1), (model.vocab.size,))
@@ -106,20 +106,20 @@ def raw(model: LlamaModel, prompt: str, flash: bool) -> str:
             break
         buffer = ctypes.create_string_buffer(256)
         length = lib.llama_token_to_piece(vocab, tokens[0], buffer, 256, 0, False)
-        found += buffer.raw[:length]
+        answer += buffer.raw[:length]
     lib.llama_free(context)
-    return found.decode("utf-8", "replace")
+    return answer.decode("utf-8", "replace")
 
 
 @pytest.fixture(scope="module")
 def expected(model: LlamaModel) -> Callable[[bool], list[str]]:
-    """What raw llama.cpp answers, with flash attention or without."""
-    found: dict[bool, list[str]] = {}
+    """The answers of raw llama.cpp, with flash attention or without."""
+    texts_by_flash: dict[bool, list[str]] = {}
 
     def texts(flash: bool) -> list[str]:
-        if flash not in found:
-            found[flash] = [raw(model, prompt, flash) for prompt in PROMPTS]
-        return found[flash]
+        if flash not in texts_by_flash:
+            texts_by_flash[flash] = [raw(model, prompt, flash) for prompt in PROMPTS]
+        return texts_by_flash[flash]
 
     return texts
 
@@ -236,8 +236,8 @@ def logits(backend: LlamaBackend, sequence: int, tokens: list[int]) -> list[floa
     batch = Batch(128)
     at = batch.add(sequence, backend.length(sequence), tokens, output=True)
     assert DecodeStatus.OK is backend.decode(batch)
-    found: list[float] = backend.logits(at).tolist()
-    return found
+    row: list[float] = backend.logits(at).tolist()
+    return row
 
 
 def test_a_copied_prefix_gives_the_logits_of_a_computed_one(opened: Open, config: LlamaConfig) -> None:
@@ -325,14 +325,14 @@ def test_a_broken_file_is_refused_with_llama_cpps_reason(
 ) -> None:
     """The log alone says why, so it is kept."""
     path, whole = tmp_path / "broken.gguf", model_file.read_bytes()
-    found = {
+    contents = {
         "empty": b"",
         "no gguf": b"<html>404 Not Found</html>" * 100,
         "truncated": whole[: len(whole) - 100_000],
         "half the header": whole[:3000],
     }
-    if damage in found:
-        path.write_bytes(found[damage])
+    if damage in contents:
+        path.write_bytes(contents[damage])
     llama_log.errors.clear()
     with pytest.raises(ModelLoadFailed) as error:
         LlamaModel(msgspec.structs.replace(base, model=str(path)), llama_log)

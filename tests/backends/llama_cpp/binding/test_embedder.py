@@ -176,9 +176,9 @@ def raw(model: LlamaModel, tokens: list[int]) -> npt.NDArray[np.float32]:
 def test_a_vector_is_that_of_raw_llama_cpp(model: LlamaModel, embedder: Embedder, n: int) -> None:
     """Pooled by the mean over the whole input, however it is computed."""
     tokens = [(7 * i) % 300 + 10 for i in range(n)]
-    (found,) = embedder.embed([tokens])
+    (vector,) = embedder.embed([tokens])
     # Flash attention, which some devices get unasked, would make a difference of 1e-3.
-    assert raw(model, tokens).tolist() == pytest.approx(found.tolist(), abs=1e-5)
+    assert raw(model, tokens).tolist() == pytest.approx(vector.tolist(), abs=1e-5)
 
 
 def test_an_input_as_long_as_the_context_is_embedded(embedder: Embedder) -> None:
@@ -212,8 +212,8 @@ def test_an_encoder_only_model_says_that_it_does_not_generate(
 
 def test_an_encoder_only_model_wants_cls_and_sep_around_a_text(bert: LlamaModel) -> None:
     """They come with `add_special`."""
-    (found,) = tokens(bert, "the sky is blue")
-    assert [CLS, *(WORDS.index(f"▁{w}") for w in ("the", "sky", "is", "blue")), SEP] == found
+    (ids,) = tokens(bert, "the sky is blue")
+    assert [CLS, *(WORDS.index(f"▁{w}") for w in ("the", "sky", "is", "blue")), SEP] == ids
 
 
 def test_an_encoder_only_model_embeds(bert: LlamaModel, bert_embedder: Embedder) -> None:

@@ -104,9 +104,9 @@ def test_tokenizing_is_thread_safe(model: LlamaModel) -> None:
 
     def work() -> None:
         for _ in range(30):
-            found = [model.vocab.tokenize(prompt, special=True) for prompt in PROMPTS]
-            texts = [model.vocab.detokenize(tokens).decode() for tokens in found]
-            if found != expected or texts != PROMPTS:
+            encodings = [model.vocab.tokenize(prompt, special=True) for prompt in PROMPTS]
+            texts = [model.vocab.detokenize(tokens).decode() for tokens in encodings]
+            if encodings != expected or texts != PROMPTS:
                 wrong.append("differs")
 
     threads = [threading.Thread(target=work) for _ in range(4)]
