@@ -1,4 +1,4 @@
-"""One measurement: a worker with a model, a prompt, an answer, and the worker's own clock."""
+"""Measures the speed of one model in a worker of its own, by the worker's clock."""
 
 from __future__ import annotations
 
@@ -19,40 +19,44 @@ from edgeinfer.inference.types import ModelInfo
 
 
 class Throughput(msgspec.Struct, frozen=True):
-    """Attributes:
-    prompt_rate: tokens a second while a prompt is read.
-    answer_rate: tokens a second of one answer, after its first token.
+    """Measured speed of one model.
+
+    Attributes:
+        prompt_rate: prompt tokens read per second.
+        answer_rate: tokens per second of one answer, after its first token.
     """
 
     prompt_rate: float
     answer_rate: float
 
 
-class Bench:
-    """Asks one worker. Answers run to their full length, whatever the model says."""
+class Benchmark:
+    """Measures one worker. Answers run to their full length; the model cannot end them."""
 
     def __init__(self, worker: WorkerHandle, info: ModelInfo, seed: int = 0) -> None:
         self.info = info
         self._worker = worker
-        self._draw = random.Random(seed)
+        self._random = random.Random(seed)
 
-    async def measure(self, prompt: int, answer: int) -> Throughput:
-        """Read `prompt` tokens that nothing has in its cache, write `answer` ones."""
-        done = await self._ask(prompt, answer)
+    async def measure(self, prompt_tokens: int, output_tokens: int) -> Throughput:
+        """Read a prompt that is in no cache, and generate an answer."""
+        finish = await self._generate(prompt_tokens, output_tokens)
         return Throughput(
-            1000 * done.prompt_tokens / max(done.prompt_ms, 1e-3),
-            1000 * (done.completion_tokens - 1) / max(done.predicted_ms, 1e-3),
+            1000 * finish.prompt_tokens / max(finish.prompt_ms, 1e-3),
+            1000 * (finish.completion_tokens - 1) / max(finish.predicted_ms, 1e-3),
         )
 
-    async def together(self, count: int, prompt: int, answer: int) -> float:
-        """Tokens a second in sum of `count` answers asked for at once, their prompts included."""
+    async def concurrent_throughput(self, requests: int, prompt_tokens: int, output_tokens: int) -> float:
+        """Return the total tokens per second of concurrent answers, with the time for their prompts included."""
         started = time.monotonic()
-        done = await asyncio.gather(*(self._ask(prompt, answer) for _ in range(count)))
-        return sum(each.completion_tokens for each in done) / (time.monotonic() - started)
+        finishes = await asyncio.gather(
+            *(self._generate(prompt_tokens, output_tokens) for _ in range(requests))
+        )
+        return sum(finish.completion_tokens for finish in finishes) / (time.monotonic() - started)
 
-    async def _ask(self, prompt: int, answer: int) -> Finish:
-        tokens = [self._draw.randrange(self.info.vocab_size) for _ in range(prompt)]
-        params = SamplingParams(max_tokens=answer, temperature=0, ignore_eos=True)
+    async def _generate(self, prompt_tokens: int, output_tokens: int) -> Finish:
+        tokens = [self._random.randrange(self.info.vocab_size) for _ in range(prompt_tokens)]
+        params = SamplingParams(max_tokens=output_tokens, temperature=0, ignore_eos=True)
         with self._worker.submit(ResumableGeneration(tokens, params)) as exchange:
             while True:
                 deltas = await exchange.receive()
@@ -62,17 +66,17 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(config: LlamaConfig, timeout: float = 600.0) -> AsyncIterator[Bench]:
-    """A worker for as long as it is measured.
+async def open_benchmark(config: LlamaConfig, timeout: float = 600.0) -> AsyncIterator[Benchmark]:
+    """Start a worker, and stop it at the end.
 
     Raises:
-        EdgeinferError: the model can't be loaded.
+        EdgeinferError: the model cannot be loaded.
     """
     worker = WorkerHandle(config)
     starting = asyncio.create_task(worker.start())
     try:
         await asyncio.shield(starting)
-        yield Bench(worker, await worker.loaded(timeout))
+        yield Benchmark(worker, await worker.loaded(timeout))
     finally:
-        await starting  # whoever is cut short meanwhile still has a process to end
+        await starting  # a start that is cancelled meanwhile still leaves a process to stop
         await worker.stop()

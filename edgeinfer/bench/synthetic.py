@@ -1,7 +1,7 @@
-"""Models of noise: a few layers of a real shape with all weights of one type, to time what a type costs here.
+"""Writes models of random weights: a few layers of a real shape, with all weights of one type, to time that type.
 
-The shape of a layer is that of DeepSeek-R1-Distill-Qwen-1.5B (its config.json). What a step takes depends on
-the bytes of the weights, not on their values, as long as these are ordinary numbers.
+The shape of a layer is that of DeepSeek-R1-Distill-Qwen-1.5B (its config.json). The time of a step
+depends on the bytes of the weights, not on their values, as long as these are ordinary numbers.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from edgeinfer.gguf.ggml_types import BY_NAME, TYPES, row_bytes
 WIDTH, FEED_FORWARD, HEADS, KV_HEADS = 1536, 8960, 12, 2
 KV_WIDTH = WIDTH // HEADS * KV_HEADS
 VOCABULARY = 512
-"""Tokens: the 256 bytes, the end, and fillers. So few that the output costs nothing beside the layers."""
+"""The 256 bytes, the end token, and fillers: so few that the output costs nothing compared to the layers."""
 
 CONTEXT = 4096
 ALIGNMENT = 32
 UINT32, INT32, FLOAT32, STRING, ARRAY = 4, 5, 6, 8, 9
 NORMAL, CONTROL = 1, 3
 END = 256
-"""The token after the bytes."""
+"""The end token, after those of the bytes."""
 
 SCALES: dict[str, tuple[int, ...]] = {
     "Q4_0": (0,),
@@ -36,7 +36,7 @@ SCALES: dict[str, tuple[int, ...]] = {
     "Q5_K": (0, 2),
     "Q6_K": (208,),
 }
-"""Where in a block of ggml-common.h its half-precision scales stand: noise there would be infinite or no number."""
+"""Offsets of the half-precision scales in a block (ggml-common.h). Random bits there could be infinite or NaN."""
 
 SMALL = np.float16(0.001)
 
@@ -53,19 +53,20 @@ class _Tensor(NamedTuple):
 
 
 def layer_bytes(kind: str) -> int:
-    """Bytes of a layer's matrices."""
+    """Return the bytes of a layer's matrices."""
     return sum(tensor.nbytes for tensor in _layer(0, kind) if len(tensor.shape) == 2)
 
 
 def layer_weights() -> int:
-    """Elements of a layer's matrices."""
+    """Return the number of elements of a layer's matrices."""
     return 2 * WIDTH * WIDTH + 2 * WIDTH * KV_WIDTH + 3 * WIDTH * FEED_FORWARD
 
 
-def write(path: Path, kind: str, size: int) -> tuple[int, int]:
+def write_model(path: Path, kind: str, size: int) -> tuple[int, int]:
     """Write a model whose matrices of type `kind` have about `size` bytes.
 
-    -> how many they have, and the layers.
+    Returns:
+        The bytes they have, and the number of layers.
     """
     tensors = [
         _Tensor("token_embd.weight", (WIDTH, VOCABULARY), "F16"),
@@ -158,7 +159,7 @@ def _metadata(layers: int) -> Iterator[bytes]:
 
 
 def _alphabet() -> list[str]:
-    """GPT-2's letters for the 256 bytes: printable ones stand for themselves, the others follow at U+0100."""
+    """Return GPT-2's letters for the 256 bytes: printable ones stand for themselves, the others follow at U+0100."""
     plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))
     return [chr(byte) if byte in plain else chr(next(others)) for byte in range(256)]

@@ -93,13 +93,15 @@ def _model(settings: Settings) -> tuple[Any, list[Line]]:
 
 async def _measure(plan: Plan) -> dict[str, float]:
     """Return tokens per second: the better of two rounds, as other work only slows them down."""
-    from edgeinfer.bench.measure import bench
+    from edgeinfer.bench.measure import open_benchmark
 
     prompt, answer = (min(wanted, plan.config.ctx // 4) for wanted in (PROMPT_TOKENS, ANSWER_TOKENS))
-    async with bench(plan.config) as worker:
-        await worker.measure(16, 4)
-        rounds = [await worker.measure(prompt, answer) for _ in range(2)]
-        together = await worker.together(plan.config.parallel, min(SHORT_PROMPT_TOKENS, prompt), answer)
+    async with open_benchmark(plan.config) as benchmark:
+        await benchmark.measure(16, 4)
+        rounds = [await benchmark.measure(prompt, answer) for _ in range(2)]
+        together = await benchmark.concurrent_throughput(
+            plan.config.parallel, min(SHORT_PROMPT_TOKENS, prompt), answer
+        )
     return {
         "prompt_rate": max(r.prompt_rate for r in rounds),
         "answer_rate": max(r.answer_rate for r in rounds),

@@ -143,7 +143,7 @@ def _show(selection: Selection, profile: HardwareProfile) -> None:
         terminal.say(f"{label:<10}{text}")
     choice = selection.choice
     speed = f", about {choice.plan.speed.decode:.0f} tok/s" if choice.plan.speed.decode else ""
-    terminal.say(f"{'model':<10}{selection.label}, {choice.offer.size / 1e6:.0f} MB{speed}")
+    terminal.say(f"{'model':<10}{selection.label}, {choice.option.size / 1e6:.0f} MB{speed}")
     for reason in (*choice.reasons, *choice.plan.reasons):
         terminal.say(f"{'':<10}- {reason}")
 
@@ -157,7 +157,7 @@ def _ensure_installed(selection: Selection, store: Store, hub: Endpoint) -> None
     from edgeinfer.hub.ensure_installed import ensure_installed
 
     if selection.published:
-        quant, available = selection.choice.offer.quant, memory(Path("/")).available
+        quant, available = selection.choice.option.quant, memory(Path("/")).available
         ensure_installed(
             selection.published, quant, store, make_progress(), hub=hub, update=True, available=available
         )
@@ -204,7 +204,7 @@ def _show_changes(
     from edgeinfer.cli.service import proposal_lines
     from edgeinfer.service.install import propose
 
-    offer, file = selection.choice.offer, selection.wanted
+    offer, file = selection.choice.option, selection.wanted
     if not offer.bundled and offer.path is None:
         source = f" {file.file} from {file.repo} at {file.revision[:12]}" if file else ""
         terminal.write(

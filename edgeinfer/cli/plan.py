@@ -93,23 +93,23 @@ def _offers(
     """Return the model and quantization to plan for, and the options to choose from."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.plan import ModelOption
-    from edgeinfer.plan.available_options import kind, offers
+    from edgeinfer.plan.available_options import model_options, quant_name
     from edgeinfer.store.lookup import find_model, is_file_reference
 
     if not name:
-        return None, quant, offers(None, store)
+        return None, quant, model_options(None, store)
     if not is_file_reference(name):
         plain, _, own_quant = name.partition(":")
         try:
-            candidates = offers(plain, store)
+            candidates = model_options(plain, store)
             return candidates[0].model, quant or own_quant or None, candidates
         except ModelNotFound:
             if store is None:
                 raise
     model = find_model(name, store)
     if model.header is None:  # the fake
-        return None, quant, offers(None, store)
+        return None, quant, model_options(None, store)
     offer = ModelOption(
-        model.name, model.quant or kind(model.header), model.header, model.header.size, path=model.path
+        model.name, model.quant or quant_name(model.header), model.header, model.header.size, path=model.path
     )
-    return model.name, None, [offer, *offers(None, store)]
+    return model.name, None, [offer, *model_options(None, store)]

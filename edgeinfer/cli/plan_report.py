@@ -16,17 +16,17 @@ from edgeinfer.plan.speed import CALIBRATE, Speed
 
 LABEL_WIDTH = 11
 AMOUNT_LABEL_WIDTH = 30
-OFFER_WIDTH = 37
+OPTION_WIDTH = 37
 
 
 def lines(profile: HardwareProfile, choice: ModelChoice, width: int) -> Iterator[str]:
     """Yield the plan as lines for a person, at most `width` columns wide."""
     yield from machine_lines(profile, width)
     yield ""
-    offer, plan = choice.offer, choice.plan
-    where = offer.path or f"{offer.size / 1e9:.2f} GB to download"
-    about = ", ".join(part for part in (offer.licence, where) if part)
-    yield from _labelled("Model", offer.label, width)
+    option, plan = choice.option, choice.plan
+    where = option.path or f"{option.size / 1e9:.2f} GB to download"
+    about = ", ".join(part for part in (option.licence, where) if part)
+    yield from _labelled("Model", option.label, width)
     yield from _labelled("", about, width)
     yield from _labelled("Speed", _speed(plan.speed), width)
     yield from _labelled("Fits", {True: "yes", False: "no", None: "unknown"}[plan.fits], width)
@@ -36,11 +36,11 @@ def lines(profile: HardwareProfile, choice: ModelChoice, width: int) -> Iterator
     yield ""
     for reason in (*choice.reasons, *plan.reasons):
         yield from textwrap.wrap(reason, width, initial_indent="- ", subsequent_indent="  ")
-    rest = [c for c in choice.others if c.offer.model == offer.model or not c.fits]
-    if rest:
+    others = [other for other in choice.others if other.option.model == option.model or not other.fits]
+    if others:
         yield ""
-        yield f"{'alternatives':<{OFFER_WIDTH}}{'memory':>9}{'tok/s':>7}"
-        yield from map(_other, rest)
+        yield f"{'alternatives':<{OPTION_WIDTH}}{'memory':>9}{'tok/s':>7}"
+        yield from map(_other, others)
 
 
 def machine_lines(profile: HardwareProfile, width: int) -> Iterator[str]:
@@ -93,11 +93,11 @@ def memory(plan: Plan) -> list[tuple[str, int]]:
     return rows
 
 
-def _other(candidate: RankedOption) -> str:
-    memory = candidate.plan.memory
+def _other(other: RankedOption) -> str:
+    memory = other.plan.memory
     needed = f"{(memory.needed + (0 if memory.shared else memory.gpu)) / MB:,.0f} MB"
-    speed = f"{candidate.speed:.1f}" if candidate.speed else "?"
-    return f"{candidate.offer.label:<{OFFER_WIDTH}}{needed:>9}{speed:>7}  {candidate.against}"
+    speed = f"{other.speed:.1f}" if other.speed else "?"
+    return f"{other.option.label:<{OPTION_WIDTH}}{needed:>9}{speed:>7}  {other.rejection}"
 
 
 def document(profile: HardwareProfile, choice: ModelChoice) -> dict[str, Any]:
@@ -108,14 +108,15 @@ def document(profile: HardwareProfile, choice: ModelChoice) -> dict[str, Any]:
 def choice_document(choice: ModelChoice) -> dict[str, Any]:
     return {
         "reasons": choice.reasons,
-        **_facts(choice.offer.model, choice.offer.quant, choice.plan),
-        "path": choice.offer.path,
-        "size": choice.offer.size,
-        "licence": choice.offer.licence,
+        **_facts(choice.option.model, choice.option.quant, choice.plan),
+        "path": choice.option.path,
+        "size": choice.option.size,
+        "licence": choice.option.licence,
         "plan": {"config": msgspec.to_builtins(choice.plan.config), "reasons": choice.plan.reasons},
         "backend": choice.plan.backend,
         "others": [
-            {**_facts(c.offer.model, c.offer.quant, c.plan), "against": c.against} for c in choice.others
+            {**_facts(other.option.model, other.option.quant, other.plan), "against": other.rejection}
+            for other in choice.others
         ],
     }
 

@@ -40,7 +40,7 @@ def _row(choice: ModelChoice) -> str:
     left = memory_left(plan)
     size = "?" if left is None else f"{left / MB:,.0f} MB"
     speed = f"{plan.speed.decode:.1f}" if plan.speed.decode else "?"
-    return f"{choice.offer.label:<{MODEL_WIDTH}}{memory:>10}{size:>10}{plan.config.parallel:>9}{speed:>7}"
+    return f"{choice.option.label:<{MODEL_WIDTH}}{memory:>10}{size:>10}{plan.config.parallel:>9}{speed:>7}"
 
 
 def _used(plan: Plan) -> int:

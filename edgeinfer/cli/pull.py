@@ -150,7 +150,7 @@ def _best_quant(offered: list[RemoteFile], loaded: Settings, store: Store, hub: 
         raise DoesNotFit(e.message, param=e.param, hint=hint) from e
     for reason in choice.reasons:
         terminal.say(reason)
-    return choice.offer.quant
+    return choice.option.quant
 
 
 def _offers(name: str, offered: list[RemoteFile], store: Store, hub: Endpoint) -> list[ModelOption]:
@@ -159,13 +159,13 @@ def _offers(name: str, offered: list[RemoteFile], store: Store, hub: Endpoint) -
     from edgeinfer.gguf.requantized import requantized
     from edgeinfer.hub.download import remote_header
     from edgeinfer.plan import ModelOption
-    from edgeinfer.plan.available_options import offers
+    from edgeinfer.plan.available_options import model_options
     from edgeinfer.store.catalogue import catalogue
 
     quants = {one.quant: one for one in reversed(offered)}
     options: list[ModelOption] = []
     if name in catalogue():
-        options = [o for o in offers(name, store) if o.model == name and (o.path or o.quant in quants)]
+        options = [o for o in model_options(name, store) if o.model == name and (o.path or o.quant in quants)]
     if not options:
         header = remote_header(min(offered, key=lambda one: one.size or 0), hub=hub)
         known = [(quant, one, requantized(header, quant)) for quant, one in quants.items()]

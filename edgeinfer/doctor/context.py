@@ -13,7 +13,7 @@ from edgeinfer.doctor import daemon, service
 from edgeinfer.doctor.daemon import DaemonProbe
 from edgeinfer.errors import EdgeinferError, SettingsError
 from edgeinfer.hardware import HardwareProfile, detect
-from edgeinfer.plan import Plan, calibration, plan
+from edgeinfer.plan import Plan, calibration, plan_model
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.server.auth.key_file import key_file
 from edgeinfer.service import discovery
@@ -103,7 +103,7 @@ class DoctorContext:
         if isinstance(self.loaded, SettingsError):
             return self.loaded
         try:
-            return plan(
+            return plan_model(
                 find_model(self.settings.model, self.store), self.profile, self.settings, self.calibration
             )
         except EdgeinferError as e:
@@ -113,7 +113,7 @@ class DoctorContext:
     def bundled(self) -> LlamaConfig:
         """A configuration of the bundled model with as little memory as possible."""
         small = Settings(model=BUNDLED_MODEL, ctx=512, parallel=1)
-        return plan(find_model(BUNDLED_MODEL, self.store), self.profile, small).config
+        return plan_model(find_model(BUNDLED_MODEL, self.store), self.profile, small).config
 
     @cached_property
     def probe(self) -> DaemonProbe:

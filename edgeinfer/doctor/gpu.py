@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.hardware import Gpu, HardwareProfile
-from edgeinfer.plan.gpu_placement import placement, why_not
+from edgeinfer.plan.gpu_placement import choose_gpu, gpu_problem
 from edgeinfer.settings import Settings
 
 CHECK = "GPU"
@@ -24,7 +24,7 @@ DRIVERS = {
 
 def check_gpu(profile: HardwareProfile, settings: Settings, rebuild: str) -> list[Finding]:
     """Check that every GPU is used that should be; `rebuild` is the command that rebuilds llama.cpp."""
-    used = placement(profile).gpu
+    used = choose_gpu(profile).gpu
     findings = [
         finding for gpu in profile.gpus if gpu is not used for finding in _idle(gpu, profile, rebuild)
     ]
@@ -54,7 +54,7 @@ def _idle(gpu: Gpu, profile: HardwareProfile, rebuild: str) -> list[Finding]:
         text = f"the {gpu.name} has a driver, but nvidia-smi cannot reach it, as after a suspend or an update"
         fix = "sudo modprobe -r nvidia_uvm; sudo modprobe nvidia_uvm; or reboot"
         return [Finding(CHECK, "error", text, fix)]
-    reason = why_not(gpu, profile)
+    reason = gpu_problem(gpu, profile)
     if reason is None or gpu.api is None:
         return []
     return [Finding(CHECK, "note", reason, "edgeinfer plan shows what runs instead")]

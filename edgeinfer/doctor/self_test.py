@@ -6,7 +6,7 @@ import asyncio
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import WorkerHandle
-from edgeinfer.bench.measure import Bench
+from edgeinfer.bench.measure import Benchmark
 from edgeinfer.doctor.finding import Finding, from_error
 from edgeinfer.errors import EdgeinferError
 
@@ -34,7 +34,9 @@ async def _rate(config: LlamaConfig) -> float:
     worker = WorkerHandle(config)
     try:
         await worker.start()
-        speed = await Bench(worker, await worker.loaded(ANSWER_TIMEOUT)).measure(PROMPT_TOKENS, ANSWER_TOKENS)
+        speed = await Benchmark(worker, await worker.loaded(ANSWER_TIMEOUT)).measure(
+            PROMPT_TOKENS, ANSWER_TOKENS
+        )
     finally:
         await worker.stop()
     return speed.answer_rate

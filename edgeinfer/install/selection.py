@@ -15,7 +15,7 @@ from edgeinfer.hub.ensure_installed import available_files as published_offers
 from edgeinfer.hub.hub_index import RemoteFile
 from edgeinfer.hub.reference import ModelReference
 from edgeinfer.plan import ModelChoice, ModelOption, choose
-from edgeinfer.plan.available_options import offers
+from edgeinfer.plan.available_options import model_options
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import resolve_spec
@@ -31,13 +31,13 @@ class Selection(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """As `--model` takes it."""
-        offer = self.choice.offer
+        offer = self.choice.option
         return offer.model if offer.bundled else offer.label
 
     @property
     def wanted(self) -> RemoteFile | None:
         """The file to fetch; None where it is here, or is made here of another."""
-        quant = self.choice.offer.quant
+        quant = self.choice.option.quant
         return next((one for one in self.published if one.quant == quant), None)
 
 
@@ -59,20 +59,20 @@ def select(
         DownloadFailed: the hub can't be asked, and the model is not here.
     """
     model = resolve_spec(model)[0] if model else None
-    offered = offers(model, store)
+    offered = model_options(model, store)
 
     def chosen(among: list[ModelOption]) -> ModelChoice:
         return choose(profile, among, settings, calibration, model=model, quant=quant)
 
     while True:
         choice = chosen(offered)
-        name = choice.offer.model
-        if choice.offer.bundled:
+        name = choice.option.model
+        if choice.option.bundled:
             return Selection(choice)
         try:
             published = published_offers(ModelReference(name=name), hub=hub)
         except EdgeinferError as e:
-            if choice.offer.path:  # it is here
+            if choice.option.path:  # it is here
                 if isinstance(e, DownloadFailed):
                     note(f"whether the hub has a newer one is not known: {e.message}")
                 return Selection(choice)
@@ -82,7 +82,7 @@ def select(
         if len(there) == len(offered) or quant:
             break
         offered = there
-    if hub.offline or choice.offer.path:
+    if hub.offline or choice.option.path:
         return Selection(choice, published)
     return Selection(_exact(choice, offered, published, hub, chosen), published)
 
@@ -95,8 +95,8 @@ def _exact(
     chosen: Callable[[list[ModelOption]], ModelChoice],
 ) -> ModelChoice:
     """The choice again, with the header that the file has, rather than the one it should have."""
-    file = next((one for one in published if one.quant == choice.offer.quant), None)
+    file = next((one for one in published if one.quant == choice.option.quant), None)
     if file is None:
         return choice
-    known = replace(choice.offer, header=remote_header(file, hub=hub), size=file.size or choice.offer.size)
-    return chosen([known if offer is choice.offer else offer for offer in offered])
+    known = replace(choice.option, header=remote_header(file, hub=hub), size=file.size or choice.option.size)
+    return chosen([known if offer is choice.option else offer for offer in offered])

@@ -1,4 +1,4 @@
-"""What could be installed: the catalogue's files and what is in the store, with their headers."""
+"""Lists the models that could be installed, from the catalogue and the store, with their headers."""
 
 from __future__ import annotations
 
@@ -15,55 +15,65 @@ from edgeinfer.store.store import Store
 FLAGSHIP = "deepseek-r1-distill-qwen-1.5b"
 
 
-def offers(name: str | None = None, store: Store | None = None) -> list[ModelOption]:
-    """Those of a model of the catalogue (None: the flagship), then of the smaller ones it names, then the bundled one.
+def model_options(name: str | None = None, store: Store | None = None) -> list[ModelOption]:
+    """Return the options of a catalogue model, of the smaller models it names, and the bundled one.
 
-    A file that is installed has its own header; of others it is predicted, so no network is asked. A
-    catalogue's model without a known shape, and not installed, can't be planned for and is left out.
+    Headers of installed files are read, others are predicted without using the network. A model that is not
+    installed, and whose shape the catalogue does not have, cannot be planned and is left out.
+
+    Args:
+        name: None is the flagship.
 
     Raises:
         ModelNotFound: the catalogue has no model of that name.
     """
-    known = catalogue()
+    specs = catalogue()
     name, spec = resolve_spec(name or FLAGSHIP)
-    found: list[ModelOption] = []
+    options: list[ModelOption] = []
     seen: set[str] = set()
     while name not in seen:
         seen.add(name)
-        found += _of(name, spec, store)
+        options += _options_of(name, spec, store)
         if spec.smaller is None:
             break
-        name, spec = spec.smaller, known[spec.smaller]
-    if BUNDLED_MODEL not in seen and BUNDLED_MODEL in known:
-        found += _of(BUNDLED_MODEL, known[BUNDLED_MODEL], None)
-    return found
+        name, spec = spec.smaller, specs[spec.smaller]
+    if BUNDLED_MODEL not in seen and BUNDLED_MODEL in specs:
+        options += _options_of(BUNDLED_MODEL, specs[BUNDLED_MODEL], None)
+    return options
 
 
-def _of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[ModelOption]:
+def _options_of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[ModelOption]:
     if spec.file is not None:
         path = PACKAGE_DIR / spec.file
         header = read_header(path)
         yield ModelOption(
-            name, kind(header), header, header.size, spec.licence, str(path), spec.tool_format, bundled=True
+            name,
+            quant_name(header),
+            header,
+            header.size,
+            spec.licence,
+            str(path),
+            spec.tool_format,
+            bundled=True,
         )
         return
-    here: dict[str, Path] = {}
+    installed: dict[str, Path] = {}
     if store is not None:
-        here = {stored.quant: stored.path for stored in store.installed() if stored.name == name}
-    for quant in dict.fromkeys([*(file.quant for file in spec.files), *here]):
+        installed = {stored.quant: stored.path for stored in store.installed() if stored.name == name}
+    for quant in dict.fromkeys([*(file.quant for file in spec.files), *installed]):
         file = spec.quant(quant)
-        if quant in here:
-            header = read_header(here[quant])
+        if quant in installed:
+            header = read_header(installed[quant])
             yield ModelOption(
-                name, quant, header, header.size, spec.licence, str(here[quant]), spec.tool_format
+                name, quant, header, header.size, spec.licence, str(installed[quant]), spec.tool_format
             )
         elif (predicted := predicted_header(spec, quant)) is not None:
             size = (file.size if file else None) or predicted.size
             yield ModelOption(name, quant, predicted, size, spec.licence, None, spec.tool_format)
 
 
-def kind(header: Header) -> str:
-    """What a file's quantization is called: by its own word, else as most of its weights are."""
+def quant_name(header: Header) -> str:
+    """Return the name of a file's quantization: the one it states, else the type of most of its weights."""
     if header.file_type:
         return header.file_type
     sizes = header.by_type()

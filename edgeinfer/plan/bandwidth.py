@@ -1,7 +1,7 @@
-"""How fast known machines read weights: bytes a second while they write one answer.
+"""Memory bandwidth of known machines, as reached while one answer is generated.
 
-Boards: what somebody measured in tokens a second, times the bytes of the weights that one token reads. GPUs: the
-peak of their memory from the makers' data sheets, of which llama.cpp reaches the shares below.
+Boards: measured tokens per second, times the bytes of weights that one token reads. GPUs: the peak from the data
+sheet, times the share that llama.cpp reaches.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ GB = 1e9
 
 
 class Bandwidth(msgspec.Struct, frozen=True):
-    """Attributes:
-    rate: bytes of weights a second.
-    overhead: seconds a token takes beyond reading them.
-    source: "known of rk3588".
+    """Speed at which a processor reads weights.
+
+    Attributes:
+        rate: bytes per second.
+        overhead: seconds per token beyond reading the weights.
+        source: where the figure comes from, such as "known for rk3588".
     """
 
     rate: float
@@ -40,7 +42,7 @@ CPU_NAMES: tuple[tuple[str, float], ...] = (
 )
 
 CARD_SHARE, CARD_OVERHEAD = 0.84, 1.5e-3
-"""An RTX 3060 (360 GB/s) writes 123 tok/s of a 3B (2.02 GB) and 279 of a 1.1B (0.64 GB), both Q4_K_M."""
+"""An RTX 3060 (360 GB/s) generates 123 tok/s of a 3B (2.02 GB) and 279 of a 1.1B (0.64 GB), both Q4_K_M."""
 
 SHARED_SHARE = 0.75
 APPLE_OVERHEAD = 2e-3
@@ -78,7 +80,7 @@ CARDS: tuple[tuple[str, int], ...] = (
     (r"RX 6700 XT\b", 384),
     (r"RX 6600\b", 224),
 )
-"""Name of a card -> GB/s. Where a name has several (12 and 8 GB, mobile ones), the smaller counts."""
+"""Pattern of a card's name -> GB/s; the smallest where cards of one name differ (12 and 8 GB, mobile ones)."""
 
 APPLE: dict[str, int] = {
     "m1": 68,
@@ -97,21 +99,22 @@ APPLE: dict[str, int] = {
 }
 JETSONS: dict[str, int] = {"jetson-orin-nano": 68, "jetson-orin-nx": 102, "jetson-agx-orin": 204}
 JETSON_SUPER = 102
-"""GB/s of an Orin Nano whose device tree calls it super."""
+"""GB/s of an Orin Nano whose device tree says "Super"."""
 
 
-def of_cpu(profile: HardwareProfile) -> Bandwidth | None:
-    """None where nobody has told us."""
+def cpu_bandwidth(profile: HardwareProfile) -> Bandwidth | None:
+    """Return the CPU's bandwidth; None if it is unknown."""
     family = profile.board.family if profile.board else None
     if family in CPU_FAMILIES:
-        return Bandwidth(CPU_FAMILIES[family] * GB, 0, f"known of {family}")
+        return Bandwidth(CPU_FAMILIES[family] * GB, 0, f"known for {family}")
     for pattern, rate in CPU_NAMES:
         if profile.cpu_name and re.search(pattern, profile.cpu_name):
-            return Bandwidth(rate * GB, 0, f"known of {profile.cpu_name}")
+            return Bandwidth(rate * GB, 0, f"known for {profile.cpu_name}")
     return None
 
 
-def of_gpu(gpu: Gpu, profile: HardwareProfile) -> Bandwidth | None:
+def gpu_bandwidth(gpu: Gpu, profile: HardwareProfile) -> Bandwidth | None:
+    """Return a GPU's bandwidth; None if it is unknown."""
     family = (profile.board.family if profile.board else None) or ""
     if gpu.vendor == "apple":
         peak = APPLE.get(family.removeprefix("apple-"))
@@ -124,4 +127,4 @@ def of_gpu(gpu: Gpu, profile: HardwareProfile) -> Bandwidth | None:
     else:
         peak = next((rate for pattern, rate in CARDS if re.search(pattern, gpu.name)), None)
         share, overhead, name = CARD_SHARE, CARD_OVERHEAD, gpu.name
-    return Bandwidth(peak * share * GB, overhead, f"known of {name}") if peak else None
+    return Bandwidth(peak * share * GB, overhead, f"known for {name}") if peak else None

@@ -1,4 +1,4 @@
-"""What `edgeinfer bench --calibrate` has measured on this machine: data, and where it is kept."""
+"""Measurements of this machine by `edgeinfer bench --calibrate`, and their file."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ GIB = 1 << 30
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """How fast one processor computes.
+    """Measured speed of one processor.
 
     Attributes:
-        decode: type of the weights -> bytes of them read in a second while one answer is written, with the
-            threads of the plan: {"Q4_K": 9.1e9, "F16": 11.8e9}. "" stands for the types that were not measured.
-        overhead: seconds a token takes beyond reading the weights.
-        prefill: weights a second times tokens of a prompt read: a model of n parameters reads prefill / n
-            tokens a second.
+        decode: type of the weights -> bytes read per second while one answer is generated, with the plan's number
+            of threads: {"Q4_K": 9.1e9, "F16": 11.8e9}. "" stands for the types that were not measured.
+        overhead: seconds per token beyond reading the weights.
+        prefill: weights times prompt tokens per second: a model of n parameters reads prefill / n tokens per
+            second.
     """
 
     decode: dict[str, float]
@@ -32,14 +32,14 @@ class Rates(msgspec.Struct, frozen=True):
 
 
 class Calibration(msgspec.Struct, frozen=True):
-    """The measurements. They count for the machine and the llama.cpp that they were taken with.
+    """Measurements, valid for the machine and the llama.cpp that they were taken with.
 
     Attributes:
         machine: fingerprint of the profile.
         llama: version of llama.cpp.
-        measured: when, as ISO 8601 in UTC.
-        cpu, gpu: None where it was not measured.
-        threads: number of threads tried -> tokens a second.
+        measured: time of the measurement in UTC, as ISO 8601.
+        cpu, gpu: None if not measured.
+        threads: number of threads -> tokens per second.
     """
 
     machine: str
@@ -51,7 +51,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
     @property
     def best_threads(self) -> int | None:
-        """The fastest; of those within 3 % of it, the fewest."""
+        """The fewest threads that come within 3 % of the fastest."""
         if not self.threads:
             return None
         best = max(self.threads.values())
@@ -59,7 +59,7 @@ class Calibration(msgspec.Struct, frozen=True):
 
 
 def fingerprint(profile: HardwareProfile) -> str:
-    """The same as long as the machine, and what we may use of it, is."""
+    """Return a hash of the machine and of what this process may use of it."""
     memory = profile.memory
     facts = (
         profile.cpu_name,
@@ -73,17 +73,18 @@ def fingerprint(profile: HardwareProfile) -> str:
 
 
 def load(directory: Path, profile: HardwareProfile) -> Calibration | None:
-    """What is kept in `directory`; None where there is nothing, or it is of another machine or llama.cpp."""
+    """Read the calibration in `directory`; None if there is none for this machine and llama.cpp."""
     try:
-        found = msgspec.json.decode((directory / FILE).read_bytes(), type=Calibration)
+        calibration = msgspec.json.decode((directory / FILE).read_bytes(), type=Calibration)
     except (OSError, msgspec.DecodeError):
         return None
     version = profile.llama.version if profile.llama else None
-    return found if (found.machine, found.llama) == (fingerprint(profile), version) else None
+    matches = (calibration.machine, calibration.llama) == (fingerprint(profile), version)
+    return calibration if matches else None
 
 
 def save(directory: Path, calibration: Calibration) -> None:
-    """Keep it in `directory`, whole or not at all."""
+    """Write the calibration to `directory`, atomically."""
     directory.mkdir(parents=True, exist_ok=True)
     partial = directory / f"{FILE}.{os.getpid()}"
     try:

@@ -1,4 +1,4 @@
-"""Which GPU computes, if any, and how much of its memory may be taken."""
+"""Chooses the GPU that computes, if any, and how much of its memory a model may take."""
 
 from __future__ import annotations
 
@@ -8,56 +8,60 @@ from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
 
 RESERVE = 512 * 1024**2
-"""Bytes of a card that are left to the desktop and whatever else draws."""
+"""Bytes of a graphics card that are left to the desktop and other programs."""
 
-NO_USE = {"broadcom": "VideoCore", "arm": "Mali"}
-"""Their Vulkan drivers run llama.cpp several times slower than the CPU beside them, where it runs at all."""
+SLOW_GPUS = {"broadcom": "VideoCore", "arm": "Mali"}
+"""Vendors whose Vulkan drivers run llama.cpp several times slower than the CPU, where they run it at all."""
 
 
 class GpuPlacement(msgspec.Struct, frozen=True):
-    """`gpu` None: the CPU computes. `reason`: why, where there is a GPU. `room`: bytes that may be taken of it."""
+    """The GPU that computes; None for the CPU.
+
+    Attributes:
+        reason: why no GPU is used, if there is one.
+        budget: bytes of its memory that may be taken; None if unknown.
+    """
 
     gpu: Gpu | None = None
     reason: str | None = None
-    room: int | None = None
+    budget: int | None = None
 
 
-def placement(profile: HardwareProfile) -> GpuPlacement:
-    """The first GPU that is of use, else why there is none."""
-    against: list[str] = []
+def choose_gpu(profile: HardwareProfile) -> GpuPlacement:
+    """Return the first GPU that is worth using, or the reasons why none is."""
+    problems: list[str] = []
     for gpu in profile.gpus:
-        problem = why_not(gpu, profile)
+        problem = gpu_problem(gpu, profile)
         if problem is None:
-            return GpuPlacement(gpu, None, room(gpu))
-        against.append(problem)
-    return GpuPlacement(None, f"gpu_layers 0: {'; '.join(against)}" if against else None)
+            return GpuPlacement(gpu, None, gpu_budget(gpu))
+        problems.append(problem)
+    return GpuPlacement(None, f"gpu_layers 0: {'; '.join(problems)}" if problems else None)
 
 
-def why_not(gpu: Gpu, profile: HardwareProfile) -> str | None:
-    """What speaks against a GPU; None: nothing."""
-    if gpu.vendor in NO_USE:
-        return f"the {gpu.name} computes slower than the CPU beside it"
+def gpu_problem(gpu: Gpu, profile: HardwareProfile) -> str | None:
+    """Return why a GPU is not used; None if it can be."""
+    if gpu.vendor in SLOW_GPUS:
+        return f"the {gpu.name} is slower than the CPU next to it"
     if gpu.api is None:
-        return f"llama.cpp has no way to the {gpu.name}" + (
-            "" if gpu.driver or gpu.shared else ": its driver is missing"
-        )
+        driver = "" if gpu.driver or gpu.shared else ": its driver is missing"
+        return f"llama.cpp cannot use the {gpu.name}{driver}"
     if profile.llama and gpu.api not in profile.llama.apis:
         return (
             f"the installed llama.cpp was built without {gpu.api}, so the {gpu.name} is idle "
             f"(scripts/setup builds it in where the {gpu.api} toolkit is installed)"
         )
     if gpu.shared and gpu.vendor not in ("apple", "nvidia"):
-        return f"the {gpu.name} reads the same memory as the CPU, and writes no faster (--gpu-layers -1 tries it)"
+        return f"the {gpu.name} reads the same memory as the CPU and is no faster (--gpu-layers -1 tries it)"
     if gpu.memory is None:
-        return f"it is not known how much memory the {gpu.name} has (--gpu-layers -1 tries it)"
+        return f"the memory size of the {gpu.name} is unknown (--gpu-layers -1 tries it)"
     return None
 
 
-def room(gpu: Gpu) -> int | None:
-    """None: not known."""
+def gpu_budget(gpu: Gpu) -> int | None:
+    """Return the bytes that may be taken of a GPU's memory; None if unknown."""
     if gpu.memory is None:
         return None
     if gpu.shared:
         return gpu.memory
-    free = gpu.available if gpu.available is not None else gpu.memory
-    return max(0, free - RESERVE)
+    available = gpu.available if gpu.available is not None else gpu.memory
+    return max(0, available - RESERVE)

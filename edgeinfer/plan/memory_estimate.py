@@ -1,8 +1,8 @@
-"""How much memory a model takes, from its header and its configuration: arithmetic, no measurement.
+"""Predicts how much memory a model takes, from its header and its configuration: arithmetic, no measurement.
 
-llama.cpp's own figures are met to a few percent (`scripts/bench_memory` compares them with what running daemons
-take): weights as they lie in the file, copies of those that are repacked, the KV cache, the buffers of one
-computation, and our processes.
+The parts are the weights as they are in the file, copies of those that are repacked, the KV cache, the buffers of
+one computation, and our processes. llama.cpp's own figures are met to a few percent (`scripts/bench_memory` compares
+them with running daemons).
 """
 
 from __future__ import annotations
@@ -14,43 +14,42 @@ import msgspec
 from edgeinfer.backends.llama_cpp.config import KVType, LlamaConfig
 from edgeinfer.gguf.header import Header
 from edgeinfer.plan.repack import repacked_bytes
-from edgeinfer.plan.transformer_shape import TransformerShape, network
+from edgeinfer.plan.transformer_shape import TransformerShape, transformer_shape
 
 KV_BYTES: dict[str, float] = {"f32": 4, "f16": 2, "bf16": 2, "q8_0": 34 / 32, "q4_0": 18 / 32}
-"""Of one cache element."""
+"""Type of the KV cache -> bytes of one element."""
 
 DAEMON = 115_000_000
-"""The daemon, the template process and the grammar process: 57, 24 and 33 MB resident, however many models there are."""
+"""Bytes of the processes that all models share: daemon 57 MB, template process 24 MB, grammar process 33 MB."""
 
 WORKER = 64_000_000
-"""A worker before it has a model: Python, numpy, llama.cpp's libraries, llguidance. Each model has its own."""
+"""Bytes of a worker before it has loaded its model: Python, numpy, llama.cpp's libraries, llguidance."""
 
-TOKEN = 620
-"""What a token of the vocabulary takes in the worker: llama.cpp's tables, ours, llguidance's trie."""
+VOCABULARY_TOKEN = 620
+"""Bytes of one vocabulary token in the worker: llama.cpp's tables, ours, llguidance's trie."""
 
 EMBEDDED_AT_ONCE = 128
-"""Tokens of an input that are embedded at once, each with its logits."""
+"""Input tokens that are embedded in one batch, each with its logits."""
 
 GPU_HOST = {"cuda": 250_000_000, "rocm": 250_000_000, "vulkan": 100_000_000, "metal": 50_000_000}
 GPU_DRIVER = {"cuda": 300_000_000, "rocm": 300_000_000, "vulkan": 100_000_000, "metal": 0}
-"""What the GPU's libraries take of the worker's memory, and of the GPU's: estimates, never measured here."""
+"""Bytes that GPU libraries take in the worker and on the GPU: estimates, never measured here."""
 
 
 class MemoryEstimate(msgspec.Struct, frozen=True):
     """Bytes that one model takes, and the processes that serve it.
 
     Attributes:
-        weights: in RAM as they lie in the file, mapped or read.
+        weights: weights in RAM as they are in the file, mapped or read.
         repacked: copies of weights in a faster layout.
-        stale: mapped pages of weights whose copy is used. They are resident, and the first to go when memory gets
-            short.
-        kv: the KV cache in RAM.
+        stale: mapped pages of weights whose copy is used. They are resident, but dropped first when memory is short.
+        kv: KV cache in RAM.
         compute: buffers of one computation, and the logits.
         worker: the rest of the model's own process: Python, libraries, the vocabulary.
-        daemon: the processes that all models share; 0 for a model that is planned beside loaded ones.
-        gpu_weights, gpu_kv, gpu_compute: on the GPU.
-        shared: the GPU's memory is the RAM.
-        embeddings: what a chat model takes beyond all of this once it is asked for embeddings.
+        daemon: processes that all models share; 0 for a model that is planned beside loaded ones.
+        gpu_weights, gpu_kv, gpu_compute: memory on the GPU.
+        shared: GPU memory is RAM.
+        embeddings: memory that a chat model takes on top, from its first embeddings request on.
     """
 
     weights: int
@@ -72,28 +71,28 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
 
     @property
     def processes(self) -> int:
-        """RAM of our processes that is neither weights nor buffers."""
+        """RAM of our processes apart from weights and buffers."""
         return self.worker + self.daemon
 
     @property
     def ram(self) -> int:
-        """RAM that the model itself must have, without the processes that all models share."""
+        """RAM that the model needs, without the processes that all models share."""
         own = self.weights + self.repacked + self.kv + self.compute + self.worker
         return own + (self.gpu if self.shared else 0)
 
     @property
     def model(self) -> int:
-        """Memory that the model itself must have, in RAM and on a GPU; `memory_limit_mb` limits the sum of these."""
+        """Memory that the model needs in RAM and on the GPU; `memory_limit_mb` limits its sum over all models."""
         return self.ram + (0 if self.shared else self.gpu)
 
     @property
     def needed(self) -> int:
-        """RAM that must be there."""
+        """RAM that must be available."""
         return self.ram + self.daemon
 
     @property
     def total(self) -> int:
-        """RAM that is resident, as RSS counts it."""
+        """Resident RAM, as RSS counts it."""
         return self.needed + self.stale
 
 
@@ -105,24 +104,25 @@ def estimate(
     api: str | None = None,
     shared: bool = False,
 ) -> MemoryEstimate:
-    """The memory that `config` takes.
+    """Predict the memory that `config` takes.
 
     Args:
-        isa: instruction sets that llama.cpp uses here; they decide what is repacked.
-        api: of the GPU that has `config.gpu_layers`, and whether its memory is `shared` with the CPU.
+        isa: instruction sets that llama.cpp uses; they decide which weights are repacked.
+        api: API of the GPU that holds `config.gpu_layers`.
+        shared: the GPU shares its memory with the CPU.
     """
     if header is None:
         return MemoryEstimate(0, worker=WORKER, daemon=DAEMON)
-    net = network(header)
-    kv = kv_token_bytes(header, config.kv_type) * cells(config) if net.generates else 0
-    compute, output, work = compute_bytes(net, config)
-    worker = WORKER + TOKEN * net.vocabulary
+    shape = transformer_shape(header)
+    kv = kv_token_bytes(header, config.kv_type) * cells(config) if shape.generates else 0
+    compute, output, work = compute_bytes(shape, config)
+    worker = WORKER + VOCABULARY_TOKEN * shape.vocabulary
     weights = _weights(header, config, isa)
     embeddings = 0
-    if net.generates:
-        logits = 2 * EMBEDDED_AT_ONCE * net.vocabulary * 4
+    if shape.generates:
+        logits = 2 * EMBEDDED_AT_ONCE * shape.vocabulary * 4
         embeddings = (
-            kv_token_bytes(header, "f16") * padded(min(config.ctx, net.context or config.ctx)) + logits
+            kv_token_bytes(header, "f16") * padded(min(config.ctx, shape.context or config.ctx)) + logits
         )
     if not config.gpu_layers:
         return msgspec.structs.replace(
@@ -133,11 +133,11 @@ def estimate(
             daemon=DAEMON,
             embeddings=embeddings,
         )
-    share = min(1.0, layers_on_gpu(net, config.gpu_layers) / max(net.layers, 1))
+    share = min(1.0, layers_on_gpu(shape, config.gpu_layers) / max(shape.layers, 1))
     return msgspec.structs.replace(
         weights,
         kv=round(kv * (1 - share)),
-        # What is left on the CPU takes its part of one token's way, at most.
+        # Layers left on the CPU need at most the buffers of the whole model.
         compute=output + (0 if share == 1 else compute + work),
         worker=worker + GPU_HOST.get(api or "", 0),
         daemon=DAEMON,
@@ -149,10 +149,10 @@ def estimate(
 
 
 def _weights(header: Header, config: LlamaConfig, isa: Collection[str]) -> MemoryEstimate:
-    """The weights alone, where they lie and how often."""
-    if not header.tensors:  # a header that does not list them
-        there = header.size if config.gpu_layers else 0
-        return MemoryEstimate(header.size - there, gpu_weights=there)
+    """Return the memory of the weights and their copies."""
+    if not header.tensors:  # predicted or truncated
+        on_card = header.size if config.gpu_layers else 0
+        return MemoryEstimate(header.size - on_card, gpu_weights=on_card)
     layers = header.number("block_count") or 0
     tied = all(tensor.name != "output.weight" for tensor in header.tensors)
     weights = repacked = stale = gpu = 0
@@ -163,7 +163,7 @@ def _weights(header: Header, config: LlamaConfig, isa: Collection[str]) -> Memor
             continue
         copy = repacked_bytes(tensor, isa) if config.repack else 0
         if embedding:
-            # Rows are read from it as it is; where it is the output matrix too, that is a tensor of its own.
+            # Its rows are read as they are; if it is the output matrix too, llama.cpp makes a second tensor for that.
             weights += tensor.nbytes
             if tied and config.gpu_layers:
                 gpu += tensor.nbytes
@@ -178,8 +178,9 @@ def _weights(header: Header, config: LlamaConfig, isa: Collection[str]) -> Memor
 
 
 def on_gpu(tensor: str, layers: int, gpu_layers: int) -> bool:
-    """Whether llama.cpp puts a tensor on the GPU: the output first, then layers from the last to the first; the
-    token embedding never.
+    """Tell whether llama.cpp puts a tensor on the GPU.
+
+    The output comes first, then layers from the last to the first; the token embedding stays on the CPU.
     """
     if not gpu_layers or tensor.startswith("token_embd."):
         return False
@@ -191,54 +192,54 @@ def on_gpu(tensor: str, layers: int, gpu_layers: int) -> bool:
     return int(parts[1]) >= layers + 1 - gpu_layers
 
 
-def layers_on_gpu(net: TransformerShape, gpu_layers: int) -> int:
-    """Of the repeating layers, whose KV cache goes with them."""
-    return net.layers if gpu_layers < 0 else min(net.layers, max(0, gpu_layers - 1))
+def layers_on_gpu(shape: TransformerShape, gpu_layers: int) -> int:
+    """Return how many of the repeating layers, and their KV caches, are on the GPU."""
+    return shape.layers if gpu_layers < 0 else min(shape.layers, max(0, gpu_layers - 1))
 
 
 def kv_token_bytes(header: Header | None, kv_type: KVType) -> int:
-    """Bytes of KV cache that one token takes: KV heads of all layers x (key + value) x element.
+    """Return the bytes of KV cache that one token takes: KV heads of all layers x (key + value) x element.
 
-    Layers with a sliding window count as the others: what they save is not relied on.
+    Layers with a sliding window count in full: the plan does not rely on what they save.
     """
-    net = network(header)
-    return round(sum(net.kv_heads) * (net.key + net.value) * KV_BYTES[kv_type])
+    shape = transformer_shape(header)
+    return round(sum(shape.kv_heads) * (shape.key + shape.value) * KV_BYTES[kv_type])
 
 
 def cells(config: LlamaConfig) -> int:
-    """Tokens that llama.cpp reserves the KV cache for."""
+    """Return the tokens that llama.cpp reserves KV cache for."""
     return config.slots * padded(config.ctx) if config.layout == "streams" else padded(config.cells)
 
 
 def padded(n: int) -> int:
-    """llama.cpp rounds a context up to a multiple of 256."""
+    """Round a context up to a multiple of 256, as llama.cpp does."""
     return (n + 255) // 256 * 256
 
 
-def compute_bytes(net: TransformerShape, config: LlamaConfig) -> tuple[int, int, int]:
-    """Bytes of llama.cpp's compute buffer, of its output buffer, and of the CPU's scratch space.
+def compute_bytes(shape: TransformerShape, config: LlamaConfig) -> tuple[int, int, int]:
+    """Return the bytes of llama.cpp's compute buffer, its output buffer, and the CPU's scratch space.
 
     The compute buffer holds the widest point of the graph for a full ubatch: attention scores (without flash
-    attention), the feed-forward network, or the logits. The counts of activations beside these are those
-    that llama.cpp reports for qwen2 and llama; architectures differ by a few.
+    attention), the feed-forward network, or the logits. The numbers of other activations are those that llama.cpp
+    reports for qwen2 and llama; architectures differ by a few.
     """
     tokens = min(config.ubatch, config.batch)
     visible = padded(config.ctx) if config.layout == "streams" else padded(config.cells)
     if config.layout == "streams":
         tokens = -(-tokens // config.slots) * config.slots  # a ubatch has as many tokens of each stream
-    if not net.generates:
-        tokens = visible = padded(min(config.ctx, net.context or config.ctx))
-    queries = net.heads * net.key
-    keys_and_values = max(net.kv_heads, default=0) * (net.key + net.value)
-    attention = 3 * net.embedding + 2 * queries + keys_and_values
-    feed_forward = 3 * net.feed_forward + 4 * net.embedding
+    if not shape.generates:
+        tokens = visible = padded(min(config.ctx, shape.context or config.ctx))
+    queries = shape.heads * shape.key
+    keys_and_values = max(shape.kv_heads, default=0) * (shape.key + shape.value)
+    attention = 3 * shape.embedding + 2 * queries + keys_and_values
+    feed_forward = 3 * shape.feed_forward + 4 * shape.embedding
     mask = work = 0
     if config.flash_attention:
-        mask = visible * tokens // 2  # of f16
+        mask = visible * tokens // 2  # in f16
     else:
-        attention += visible * (net.heads + 1)
-        work = 2 * visible * tokens * net.heads  # the scores once more, in the values' type
-    logits = config.slots * (net.vocabulary + net.embedding) + tokens * net.embedding
+        attention += visible * (shape.heads + 1)
+        work = 2 * visible * tokens * shape.heads  # the scores once more, in the values' type
+    logits = config.slots * (shape.vocabulary + shape.embedding) + tokens * shape.embedding
     compute = 4 * max(tokens * max(attention, feed_forward) + mask, logits)
-    output = 4 * config.slots * net.vocabulary
-    return compute, output, max(work, 2 * tokens * net.feed_forward)
+    output = 4 * config.slots * shape.vocabulary
+    return compute, output, max(work, 2 * tokens * shape.feed_forward)

@@ -1,4 +1,4 @@
-"""Which model, in which quantization, to install on a machine."""
+"""Chooses which model, in which quantization, a machine should run."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.model_option import ModelOption, RankedOption
 from edgeinfer.plan.own_memory import ModelMemory
-from edgeinfer.plan.plan import Plan, plan
-from edgeinfer.plan.quant_choice import quantization
+from edgeinfer.plan.plan import Plan, plan_model
+from edgeinfer.plan.quant_choice import choose_quant
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel
 
-READING = 5.0
-"""Tokens a second of a slow reader. A model that is slower gives way to a smaller one."""
+READING_SPEED = 5.0
+"""Tokens per second of a slow reader. A model that is slower gives way to a smaller one."""
 
 
 class ModelChoice(msgspec.Struct, frozen=True):
-    """`reasons`: why this model in this quantization. `others`: the offers that were not taken."""
+    """The chosen model and quantization, with the reasons. `others` are the options that were not chosen."""
 
-    offer: ModelOption
+    option: ModelOption
     plan: Plan
     reasons: list[str]
     others: list[RankedOption] = []
@@ -32,7 +32,7 @@ class ModelChoice(msgspec.Struct, frozen=True):
 
 def choose(
     profile: HardwareProfile,
-    offers: Sequence[ModelOption],
+    options: Sequence[ModelOption],
     settings: Settings,
     calibration: Calibration | None = None,
     *,
@@ -40,98 +40,101 @@ def choose(
     quant: str | None = None,
     beside: Sequence[ModelMemory] = (),
 ) -> ModelChoice:
-    """The best of the offers for the machine.
+    """Choose the best of the options for the machine.
 
-    Models are tried in the order in which `offers` has them: the wanted one, then ever smaller ones. `model` and
-    `quant` leave no choice but what they name. `beside` are models that share the
-    memory. What does not fit is not taken, unless `settings.force`.
+    Models are tried in the order of `options`: the preferred one, then ever smaller ones. Options that do not fit
+    are never chosen, unless `settings.force`.
+
+    Args:
+        model, quant: choose only among options of this name or quantization.
+        beside: other models that are loaded, as for `make_plan`.
 
     Raises:
         DoesNotFit: the message has the numbers, the hint says what would fit.
-        ModelNotFound: what `model` and `quant` name is not offered.
+        ModelNotFound: no option matches `model` and `quant`.
     """
-    everything = [_candidate(offer, profile, settings, calibration, beside) for offer in offers]
-    wanted = [c for c in everything if _named(c.offer, model, quant)]
-    if not wanted:
-        what = ":".join(part for part in (model, quant) if part) or "nothing"
-        there = ", ".join(offer.label for offer in offers) or "nothing"
-        raise ModelNotFound(f"{what} is not offered", param="quant", hint=f"there is {there}")
-    fitting = [c for c in wanted if c.fits or settings.force]
+    ranked = [_ranked(option, profile, settings, calibration, beside) for option in options]
+    matching = [r for r in ranked if _matches(r.option, model, quant)]
+    if not matching:
+        name = ":".join(part for part in (model, quant) if part) or "nothing"
+        available = ", ".join(option.label for option in options) or "nothing"
+        raise ModelNotFound(f"{name} is not available", param="quant", hint=f"available: {available}")
+    fitting = [r for r in matching if r.fits or settings.force]
     if not fitting:
-        raise _does_not_fit(wanted, everything)
+        raise _does_not_fit(matching, ranked)
     best: list[tuple[RankedOption, str]] = []
-    for group in _by_model([c for c in fitting if not c.offer.bundled] or fitting):
-        best.append(quantization(group, profile))
+    for group in _by_model([r for r in fitting if not r.option.bundled] or fitting):
+        best.append(choose_quant(group, profile))
         if model or not _too_slow(best[-1][0]):
             break
-    # Where all are too slow, the last is not always the fastest.
-    taken, why = max(best, key=lambda found: found[0].speed or 0) if _too_slow(best[-1][0]) else best[-1]
-    reasons = _why_model(taken, wanted)
-    if sum(c.offer.model == taken.offer.model for c in wanted) > 1:
+    # If all are too slow, the last one is not always the fastest.
+    chosen, why = max(best, key=lambda pair: pair[0].speed or 0) if _too_slow(best[-1][0]) else best[-1]
+    reasons = _why_model(chosen, matching)
+    if sum(r.option.model == chosen.option.model for r in matching) > 1:
         reasons.append(why)
-    others = [replace(c, against=_against(c, taken)) for c in everything if c is not taken]
-    return ModelChoice(taken.offer, taken.plan, reasons, others)
+    others = [replace(r, rejection=_rejection(r, chosen)) for r in ranked if r is not chosen]
+    return ModelChoice(chosen.option, chosen.plan, reasons, others)
 
 
-def _candidate(
-    offer: ModelOption,
+def _ranked(
+    option: ModelOption,
     profile: HardwareProfile,
     settings: Settings,
     calibration: Calibration | None,
     beside: Sequence[ModelMemory],
 ) -> RankedOption:
-    model = LocalModel(offer.model, offer.path or offer.label, offer.header, offer.tool_format)
-    return RankedOption(offer, plan(model, profile, replace(settings, force=True), calibration, beside))
+    model = LocalModel(option.model, option.path or option.label, option.header, option.tool_format)
+    plan = plan_model(model, profile, replace(settings, force=True), calibration, beside)
+    return RankedOption(option, plan)
 
 
-def _named(offer: ModelOption, model: str | None, quant: str | None) -> bool:
-    return model in (None, offer.model) and (quant is None or quant.upper() == offer.quant.upper())
+def _matches(option: ModelOption, model: str | None, quant: str | None) -> bool:
+    return model in (None, option.model) and (quant is None or quant.upper() == option.quant.upper())
 
 
-def _by_model(candidates: Iterable[RankedOption]) -> list[list[RankedOption]]:
-    """In the order in which the models come first."""
+def _by_model(options: Iterable[RankedOption]) -> list[list[RankedOption]]:
+    """Group options by model, in the order in which the models appear."""
     groups: dict[str, list[RankedOption]] = {}
-    for candidate in candidates:
-        groups.setdefault(candidate.offer.model, []).append(candidate)
+    for ranked in options:
+        groups.setdefault(ranked.option.model, []).append(ranked)
     return list(groups.values())
 
 
-def _too_slow(candidate: RankedOption) -> bool:
-    return candidate.speed is not None and candidate.speed < READING
+def _too_slow(ranked: RankedOption) -> bool:
+    return ranked.speed is not None and ranked.speed < READING_SPEED
 
 
-def _why_model(taken: RankedOption, wanted: Sequence[RankedOption]) -> list[str]:
-    """What spoke against the models that came before; what speaks against this one."""
-    said = []
-    for group in _by_model(wanted):
-        if group[0].offer.model == taken.offer.model:
+def _why_model(chosen: RankedOption, matching: Sequence[RankedOption]) -> list[str]:
+    """Say why the models before the chosen one were rejected, and whether the chosen one is slow."""
+    problems = []
+    for group in _by_model(matching):
+        if group[0].option.model == chosen.option.model:
             break
-        least = min(group, key=lambda c: c.plan.memory.needed)
-        if not any(c.fits for c in group):
-            said.append(f"{least.offer.model} {least.shortage}")
-        elif _too_slow(least):
-            said.append(f"{least.offer.model} would write {least.speed:.1f} tok/s, slower than one reads")
-    reasons = [f"model {taken.offer.model}: {'; '.join(said)}"] if said else []
-    if _too_slow(taken):
-        reasons.append(
-            f"speed low: {taken.speed:.1f} tok/s is slower than one reads, and nothing offered is faster"
-        )
+        smallest = min(group, key=lambda r: r.plan.memory.needed)
+        if not any(r.fits for r in group):
+            problems.append(f"{smallest.option.model} {smallest.shortage}")
+        elif _too_slow(smallest):
+            speed = f"{smallest.speed:.1f} tok/s"
+            problems.append(f"{smallest.option.model} would generate {speed}, below reading speed")
+    reasons = [f"model {chosen.option.model}: {'; '.join(problems)}"] if problems else []
+    if _too_slow(chosen):
+        reasons.append(f"speed low: {chosen.speed:.1f} tok/s is below reading speed, and no option is faster")
     return reasons
 
 
-def _against(candidate: RankedOption, taken: RankedOption) -> str:
-    if not candidate.fits:
+def _rejection(ranked: RankedOption, chosen: RankedOption) -> str:
+    if not ranked.fits:
         return "does not fit"
-    if candidate.offer.model != taken.offer.model:
-        return "slower than one reads" if _too_slow(candidate) else "another model"
-    return "coarser" if candidate.rank < taken.rank else "slower"
+    if ranked.option.model != chosen.option.model:
+        return "below reading speed" if _too_slow(ranked) else "another model"
+    return "lower quality" if ranked.rank < chosen.rank else "slower"
 
 
-def _does_not_fit(wanted: Sequence[RankedOption], everything: Sequence[RankedOption]) -> DoesNotFit:
-    least = min(wanted, key=lambda c: c.plan.memory.needed)
-    would = ", ".join(c.offer.label for c in everything if c.fits) or "nothing that is offered"
+def _does_not_fit(matching: Sequence[RankedOption], ranked: Sequence[RankedOption]) -> DoesNotFit:
+    smallest = min(matching, key=lambda r: r.plan.memory.needed)
+    fitting = ", ".join(r.option.label for r in ranked if r.fits) or "no available option"
     return DoesNotFit(
-        f"{least.offer.label} {least.shortage}",
+        f"{smallest.option.label} {smallest.shortage}",
         param="model",
-        hint=f"{would} would fit; --force tries this one",
+        hint=f"{fitting} would fit; --force tries this one anyway",
     )

@@ -1,4 +1,4 @@
-"""What can be chosen from: files, and the plan for each."""
+"""Files that a machine could run, and the plan for each."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ QUALITY = (
     *("IQ4_XS", "Q4_0", "IQ4_NL", "Q4_1", "Q4_K_S", "Q4_K_M"),
     *("Q5_0", "Q5_1", "Q5_K_S", "Q5_K_M", "Q6_K", "Q8_0", "BF16", "F16", "F32"),
 )
-"""Quantizations, the coarsest first."""
+"""Quantizations, from lowest to highest quality."""
 
 
 class ModelOption(msgspec.Struct, frozen=True):
-    """A file that could be installed, or is.
+    """A model file that is installed, or could be.
 
     Attributes:
         header: read from the file, or predicted from the model's shape.
         size: bytes of the file.
-        path: where it lies; None where it does not yet.
-        bundled: it comes with edgeinfer, and is what is left where nothing else fits.
+        path: None if it is not installed yet.
+        bundled: it comes with edgeinfer, as the last resort where nothing else fits.
     """
 
     model: str
@@ -41,28 +41,28 @@ class ModelOption(msgspec.Struct, frozen=True):
 
 
 class RankedOption(msgspec.Struct, frozen=True):
-    """An offer with its plan. `against`: why it was not taken; None for the one that was."""
+    """An option with its plan. `rejection` says why it was not chosen; None for the one that was."""
 
-    offer: ModelOption
+    option: ModelOption
     plan: Plan
-    against: str | None = None
+    rejection: str | None = None
 
     @property
     def rank(self) -> int:
-        """Of its quantization among all; -1 for one that is not known."""
-        return QUALITY.index(self.offer.quant) if self.offer.quant in QUALITY else -1
+        """Position of its quantization in QUALITY; -1 if it is unknown."""
+        return QUALITY.index(self.option.quant) if self.option.quant in QUALITY else -1
 
     @property
     def speed(self) -> float | None:
-        """Tokens a second."""
+        """Predicted tokens per second; None if unknown."""
         return self.plan.speed.decode
 
     @property
     def fits(self) -> bool:
-        """As far as is known."""
+        """True unless it is known not to fit."""
         return self.plan.fits is not False
 
     @property
     def shortage(self) -> str:
-        """What it needs and what there is, for one that does not fit."""
+        """What it needs and what can be used, for an option that does not fit."""
         return shortage(self.plan.memory, self.plan.budget)

@@ -1,12 +1,13 @@
-"""A plan's reasons: a sentence for each choice that was not made by hand. It begins with the setting and its value."""
+"""Explains a plan: a sentence for each automatic choice, beginning with the setting and its value."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from edgeinfer.gguf.header import Header
-from edgeinfer.plan.fit import PARALLEL, Fit, MemoryBudget
+from edgeinfer.plan.fit import MAX_PARALLEL, Fit
 from edgeinfer.plan.gpu_placement import GpuPlacement
+from edgeinfer.plan.memory_budget import MemoryBudget
 from edgeinfer.plan.memory_estimate import MemoryEstimate, cells, kv_token_bytes
 from edgeinfer.plan.own_memory import ModelMemory
 from edgeinfer.plan.threads import Threads
@@ -16,84 +17,88 @@ MB = 1e6
 
 
 def reasons(
-    found: Fit,
-    room: MemoryBudget,
+    fit: Fit,
+    budget: MemoryBudget,
     settings: Settings,
-    threading: Threads,
-    place: GpuPlacement,
+    threads: Threads,
+    placement: GpuPlacement,
     header: Header | None,
     beside: Sequence[ModelMemory] = (),
 ) -> list[str]:
-    """Why `found` is as it is."""
-    config = found.config
-    said = [
-        ("threads", threading.reason),
-        ("cpus", threading.cpus_reason),
-        ("gpu_layers", _gpu(found, place)),
+    """Return the reasons for `fit`. A value that the settings give needs none."""
+    config = fit.config
+    sentences = [
+        ("threads", threads.reason),
+        ("cpus", threads.cpus_reason),
+        ("gpu_layers", _gpu(fit, placement)),
         (
             "ctx",
             f"ctx {config.ctx}: the model was trained for no more" if config.ctx < settings.ctx else None,
         ),
-        ("parallel", _parallel(found, header)),
-        ("kv_type", _kv_type(found)),
-        ("layout", _layout(found, header, settings)),
-        ("flash_attention", _flash_attention(found)),
+        ("parallel", _parallel(fit, header)),
+        ("kv_type", _kv_type(fit)),
+        ("layout", _layout(fit, header, settings)),
+        ("flash_attention", _flash_attention(fit)),
         ("ubatch", f"ubatch {config.ubatch}: fastest with flash_attention {_on(config.flash_attention)}"),
-        ("mmap", _mmap(found)),
-        ("repack", None if config.repack else "repack off: there is no room for copies of the weights"),
+        ("mmap", _mmap(fit)),
+        ("repack", None if config.repack else "repack off: there is no memory for copies of the weights"),
         ("beside", _beside(beside)),
-        ("memory", _memory(found, room)),
+        ("memory", _memory(fit, budget)),
     ]
-    never_given = ("cpus", "ctx", "mmap", "repack", "beside", "memory")
-    return [why for name, why in said if why and (name in never_given or getattr(settings, name) is None)]
+    not_settings = ("cpus", "ctx", "mmap", "repack", "beside", "memory")
+    return [
+        sentence
+        for name, sentence in sentences
+        if sentence and (name in not_settings or getattr(settings, name) is None)
+    ]
 
 
 def _on(value: bool) -> str:
     return "on" if value else "off"
 
 
-def _gpu(found: Fit, place: GpuPlacement) -> str | None:
-    layers = found.config.gpu_layers
-    if place.gpu is None:
-        return place.reason
-    room = f"{(place.room or 0) / MB:.0f} MB of the {place.gpu.name} may be taken"
+def _gpu(fit: Fit, placement: GpuPlacement) -> str | None:
+    layers = fit.config.gpu_layers
+    if placement.gpu is None:
+        return placement.reason
+    budget = f"{(placement.budget or 0) / MB:.0f} MB of the {placement.gpu.name} can be used"
     if layers == 0:
-        return f"gpu_layers 0: {room}, too little for it to pay"
-    size = f"{found.memory.gpu / MB:.0f} MB"
+        return f"gpu_layers 0: {budget}, too little to be worth it"
+    size = f"{fit.memory.gpu / MB:.0f} MB"
     if layers < 0:
-        return f"gpu_layers -1: the whole model goes on the {place.gpu.name}, {size}; {room}"
-    return f"gpu_layers {layers}: as many as fit, {size}; {room}"
+        return f"gpu_layers -1: the whole model goes on the {placement.gpu.name}, {size}; {budget}"
+    return f"gpu_layers {layers}: as many as fit, {size}; {budget}"
 
 
-def _parallel(found: Fit, header: Header | None) -> str:
-    parallel = found.config.parallel
-    if parallel >= PARALLEL:
-        return f"parallel {parallel}: as many answers share each read of the weights"
-    more = kv_token_bytes(header, found.config.kv_type) * found.config.ctx
-    return f"parallel {parallel}: the context of one more answer would take up to {more / MB:.0f} MB"
+def _parallel(fit: Fit, header: Header | None) -> str:
+    parallel = fit.config.parallel
+    if parallel >= MAX_PARALLEL:
+        return f"parallel {parallel}: concurrent answers share each pass over the weights"
+    more = kv_token_bytes(header, fit.config.kv_type) * fit.config.ctx
+    return f"parallel {parallel}: one more concurrent answer would take up to {more / MB:.0f} MB"
 
 
-def _kv_type(found: Fit) -> str:
-    kind = found.config.kv_type
-    if kind == "f16":
-        return "kv_type f16: as exact as the model, half of f32"
-    return f"kv_type {kind}: half of f16, which would not fit"
+def _kv_type(fit: Fit) -> str:
+    kv_type = fit.config.kv_type
+    if kv_type == "f16":
+        return "kv_type f16: as exact as the model, half the size of f32"
+    return f"kv_type {kv_type}: half the size of f16, which would not fit"
 
 
-def _layout(found: Fit, header: Header | None, settings: Settings) -> str:
-    config = found.config
+def _layout(fit: Fit, header: Header | None, settings: Settings) -> str:
+    config = fit.config
     size = f"{kv_token_bytes(header, config.kv_type) * cells(config) / MB:.0f} MB"
     if config.layout == "streams":
         return f"layout streams: fastest on a CPU, {size}"
     if config.gpu_layers:
-        return f"layout unified: on a GPU one pool is fastest, {size}"
+        return f"layout unified: one pool is fastest on a GPU, {size}"
     if settings.cells:
         return "layout unified: --cells sets the size of a pool"
     return f"layout unified: a stream for each answer would take too much; one pool takes {size}"
 
 
-def _flash_attention(found: Fit) -> str:
-    config = found.config
+def _flash_attention(fit: Fit) -> str:
+    config = fit.config
     if config.kv_type in ("q8_0", "q4_0"):
         return f"flash_attention on: kv_type {config.kv_type} needs it"
     if config.gpu_layers:
@@ -103,12 +108,12 @@ def _flash_attention(found: Fit) -> str:
     return "flash_attention on: it keeps the compute buffers of a large pool small"
 
 
-def _mmap(found: Fit) -> str | None:
-    if found.config.mmap:
+def _mmap(fit: Fit) -> str | None:
+    if fit.config.mmap:
         return None
     return (
-        f"mmap off: {found.memory.repacked / MB:.0f} MB of the weights are copied for faster kernels, "
-        "and a mapped file would stay in memory beside the copies"
+        f"mmap off: {fit.memory.repacked / MB:.0f} MB of the weights are copied for faster kernels, "
+        "and a mapped file would stay in memory alongside the copies"
     )
 
 
@@ -120,25 +125,25 @@ def _beside(beside: Sequence[ModelMemory]) -> str | None:
     return f"memory shared: {others} {total / MB:.0f} MB"
 
 
-def _memory(found: Fit, room: MemoryBudget) -> str | None:
-    """A warning: it is too much."""
-    if found.fits is not False:
+def _memory(fit: Fit, budget: MemoryBudget) -> str | None:
+    """Return a warning where the model does not fit."""
+    if fit.fits is not False:
         return None
-    memory = found.memory
-    if room.gpu is not None and memory.gpu > room.gpu:
-        return f"memory short: {memory.gpu / MB:.0f} MB on the GPU are more than the {room.gpu / MB:.0f} there are"
-    if room.limit is not None and memory.model > room.limit:
-        return f"memory short: {memory.model / MB:.0f} MB are needed, and memory_limit_mb leaves {room.limit / MB:.0f}"
+    memory = fit.memory
+    if budget.gpu is not None and memory.gpu > budget.gpu:
+        return f"memory short: {memory.gpu / MB:.0f} MB of GPU memory are needed, {budget.gpu / MB:.0f} MB can be used"
+    if budget.limit is not None and memory.model > budget.limit:
+        return f"memory short: {memory.model / MB:.0f} MB are needed, and memory_limit_mb leaves {budget.limit / MB:.0f} MB"
     return (
-        f"memory short: {memory.needed / MB:.0f} MB are needed, {(room.available or 0) / MB:.0f} are available "
-        f"and {room.headroom / MB:.0f} of these are for the system"
+        f"memory short: {memory.needed / MB:.0f} MB are needed, {(budget.available or 0) / MB:.0f} MB are "
+        f"available, and {budget.headroom / MB:.0f} MB of these are left to the system"
     )
 
 
 def shortage(memory: MemoryEstimate, budget: MemoryBudget) -> str:
     """Say what a model needs that does not fit, and what there is."""
     if budget.gpu is not None and memory.gpu > budget.gpu:
-        return f"needs {memory.gpu / MB:,.0f} MB of the GPU, {budget.gpu / MB:,.0f} may be taken"
+        return f"needs {memory.gpu / MB:,.0f} MB of GPU memory, only {budget.gpu / MB:,.0f} MB can be used"
     if budget.limit is not None and memory.model > budget.limit:
-        return f"needs {memory.model / MB:,.0f} MB, memory_limit_mb leaves {budget.limit / MB:,.0f}"
-    return f"needs {memory.needed / MB:,.0f} MB, {(budget.ram or 0) / MB:,.0f} may be taken"
+        return f"needs {memory.model / MB:,.0f} MB, memory_limit_mb leaves {budget.limit / MB:,.0f} MB"
+    return f"needs {memory.needed / MB:,.0f} MB, only {(budget.ram or 0) / MB:,.0f} MB can be used"

@@ -1,6 +1,6 @@
-"""Which weights llama.cpp copies into a layout that is faster to compute with.
+"""Predicts which weights llama.cpp copies into a layout that is faster to compute with.
 
-After ggml_repack_get_optimal_repack_type (ggml-cpu/repack.cpp) and ggml_backend_amx_get_alloc_size (ggml-cpu/amx)
+Follows ggml_repack_get_optimal_repack_type (ggml-cpu/repack.cpp) and ggml_backend_amx_get_alloc_size (ggml-cpu/amx)
 of llama.cpp as of llama-cpp-python 0.3.36.
 """
 
@@ -20,7 +20,7 @@ AMX: dict[str, tuple[int, int]] = {
     "IQ4_XS": (256, 2),
     "F16": (32, 0),
 }
-"""Type -> elements that a row must be a multiple of, bytes that a block grows by."""
+"""Type -> number that the columns must be a multiple of, and bytes that each block grows by."""
 
 AVX2 = {"Q4_0": 8, "Q4_K": 8, "IQ4_NL": 8, "MXFP4": 8}
 AVX512 = AVX2 | {"Q2_K": 8}
@@ -29,7 +29,7 @@ DOTPROD = {"Q4_0": 4, "Q4_K": 8, "Q5_K": 8, "Q6_K": 8, "IQ4_NL": 4, "MXFP4": 4, 
 
 
 def repacked_bytes(tensor: Tensor, isa: Collection[str]) -> int:
-    """Size of the copy of a matrix of weights; 0 where it is computed with as it lies in the file."""
+    """Return the size of a weight matrix's copy; 0 if it is used as it is in the file."""
     if len(tensor.shape) < 2:
         return 0
     columns, rows = tensor.shape[:2]

@@ -1,4 +1,4 @@
-"""Several models on one machine: which of them fit together, and how many must go for another."""
+"""Plans several models on one machine: which fit together, and how many must be unloaded for another."""
 
 from __future__ import annotations
 
@@ -12,30 +12,33 @@ from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.model_choice import ModelChoice, choose
 from edgeinfer.plan.model_option import ModelOption
 from edgeinfer.plan.own_memory import HeldMemory, ModelMemory, with_memory
-from edgeinfer.plan.plan import Plan, plan
+from edgeinfer.plan.plan import Plan, plan_model
 from edgeinfer.plan.reasons import shortage
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel
 
 
 class Eviction(msgspec.Struct, frozen=True):
-    """How a model gets its memory: its plan, and how many idle models must be unloaded first."""
+    """A model's plan, and the number of idle models that must be unloaded first."""
 
     plan: Plan
     count: int
 
 
 class ModelOptions(msgspec.Struct, frozen=True):
-    """A model to choose a quantization of, for `choose_several`; `choose` has the meaning of each."""
+    """Arguments of `choose` for one of several models."""
 
     model: str | None
     quant: str | None
-    offers: Sequence[ModelOption]
+    options: Sequence[ModelOption]
     settings: Settings
 
 
 def fits_beside(plan: Plan, running: ModelMemory) -> bool:
-    """Tell whether a plan that reckons with `running` gone fits while it is still there. Unknown means no."""
+    """Tell whether a plan that counts on `running` being gone fits while it is still loaded.
+
+    If the machine's memory is unknown, it does not.
+    """
     budget, memory, held = plan.budget, plan.memory, running.held
     if budget.ram is None or memory.needed > budget.ram - held.ram:
         return False
@@ -56,22 +59,23 @@ def plan_evicting(
     """Plan a model with as few of the loaded ones unloaded as possible.
 
     Args:
-        profile: the machine as it is now, with the memory of all loaded models not available.
-        idle: models that may be unloaded, the first one first.
+        profile: the machine as it is now, where memory of loaded models is not available.
+        idle: models that may be unloaded, in this order.
         busy: models that stay.
 
     Raises:
-        DoesNotFit: it would not fit with all idle ones unloaded, and `settings.force` is not set.
+        DoesNotFit: it would not fit with all idle models unloaded, and `settings.force` is not set.
     """
     for count in range(len(idle) + 1):
         freed = sum((other.held for other in idle[:count]), HeldMemory())
-        beside = [*busy, *idle[count:]]
-        found = plan(model, with_memory(profile, freed), settings, calibration, beside)
-        if found.fits is not False:
+        plan = plan_model(
+            model, with_memory(profile, freed), settings, calibration, beside=[*busy, *idle[count:]]
+        )
+        if plan.fits is not False:
             break
-    if found.fits is False and not settings.force:
-        raise _does_not_fit(found, len(busy))
-    return Eviction(found, count)
+    if plan.fits is False and not settings.force:
+        raise _does_not_fit(plan, len(busy))
+    return Eviction(plan, count)
 
 
 def plan_several(
@@ -79,40 +83,34 @@ def plan_several(
     profile: HardwareProfile,
     calibration: Calibration | None = None,
 ) -> dict[str, Plan | DoesNotFit]:
-    """Plan models in their order, each with what those before it leave; one that does not fit takes nothing."""
+    """Plan models in their order, each with what those before it leave. One that does not fit takes nothing."""
     plans: dict[str, Plan | DoesNotFit] = {}
     loaded: list[ModelMemory] = []
     for name, (model, settings) in models.items():
         try:
-            planned = plan_evicting(model, profile, settings, calibration, busy=loaded).plan
+            plan = plan_evicting(model, profile, settings, calibration, busy=loaded).plan
         except DoesNotFit as e:
             plans[name] = e
             continue
-        plans[name] = planned
-        loaded.append(ModelMemory(planned.memory))
+        plans[name] = plan
+        loaded.append(ModelMemory(plan.memory))
     return plans
 
 
 def choose_several(
-    wanted: Sequence[ModelOptions], profile: HardwareProfile, calibration: Calibration | None = None
+    models: Sequence[ModelOptions], profile: HardwareProfile, calibration: Calibration | None = None
 ) -> list[ModelChoice | DoesNotFit]:
     """Choose a quantization of each model in turn, with what those before it leave.
 
     Raises:
-        ModelNotFound: what one of them names is not offered.
+        ModelNotFound: no option of a model matches its name and quantization.
     """
     choices: list[ModelChoice | DoesNotFit] = []
     loaded: list[ModelMemory] = []
-    for one in wanted:
+    for m in models:
         try:
             choice = choose(
-                profile,
-                one.offers,
-                one.settings,
-                calibration,
-                model=one.model,
-                quant=one.quant,
-                beside=loaded,
+                profile, m.options, m.settings, calibration, model=m.model, quant=m.quant, beside=loaded
             )
         except DoesNotFit as e:
             choices.append(e)

@@ -1,7 +1,7 @@
-"""How many threads compute, and on which cores.
+"""Chooses how many threads compute, and on which cores.
 
-llama.cpp gives every thread the same share of each operation and waits for the last one, so a slow core holds the
-fast ones up: threads are for the fastest class of cores alone, one for each physical core.
+llama.cpp gives every thread the same share of each operation and waits for the last one, so one slow core delays
+all others. Threads therefore run on the fastest class of cores only, one for each physical core.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
 
-TINY = 32_000_000
-"""Bytes of a model below which one thread is the fastest: a layer takes microseconds."""
+MAX_TINY_MODEL = 32_000_000
+"""Bytes below which one thread is fastest: a layer takes microseconds."""
 
 
 class Threads(msgspec.Struct, frozen=True):
-    """`cpus`: those to keep to; empty where there is nothing to choose. The reasons are sentences of the plan."""
+    """Number of threads and the CPUs they run on, with the plan's reasons for both.
+
+    Attributes:
+        cpus: empty if there is nothing to choose.
+    """
 
     count: int
     reason: str
@@ -25,51 +29,55 @@ class Threads(msgspec.Struct, frozen=True):
     cpus_reason: str | None = None
 
 
-def threads(
+def choose_threads(
     profile: HardwareProfile,
     header: Header | None,
     calibration: Calibration | None = None,
     wanted: int | None = None,
 ) -> Threads:
-    """The best number; or the cores for the number that is `wanted`."""
+    """Choose the number of threads, or only the CPUs for the `wanted` number."""
     count, reason = _count(profile, header, calibration)
     count = wanted or count
     cpus = _cpus(profile, count)
     if not cpus:
         return Threads(count, reason)
     others = sum(len(cores.cpus) for cores in profile.cpus[1:])
-    why = f"cpus {spelled(cpus)}: the fastest cores; waiting for one of the {others} slower ones costs more"
+    slower = f"{others} slower ones" if others > 1 else "slower one"
+    why = f"cpus {cpu_list(cpus)}: the fastest cores; waiting for the {slower} would cost more"
     return Threads(count, reason, cpus, why)
 
 
 def _count(
     profile: HardwareProfile, header: Header | None, calibration: Calibration | None
 ) -> tuple[int, str]:
-    if header and header.size < TINY:
-        return 1, "threads 1: a model this small computes faster than threads can meet"
+    if header and header.size < MAX_TINY_MODEL:
+        return 1, "threads 1: a model this small runs faster than threads can synchronize"
     if not profile.cpus:
         return 1, "threads 1: the number of cores is unknown"
     if calibration and (best := calibration.best_threads):
         tried = ", ".join(f"{n}: {rate:.1f}" for n, rate in sorted(calibration.threads.items()))
-        return best, f"threads {best}: the fastest here, measured ({tried} tok/s)"
+        return best, f"threads {best}: the fastest, as measured on this machine ({tried} tok/s)"
     cores = len(profile.cpus[0].cpus)
     kind = "fastest " if len(profile.cpus) > 1 else ""
-    why = f"threads {cores}: one for each of the {kind}cores that may be used"
+    reason = f"threads {cores}: one for each of the usable {kind}cores"
     if profile.cpu_quota and profile.cpu_quota < cores:
         cores = max(1, int(profile.cpu_quota))
-        why = f"threads {cores}: the control group allows {profile.cpu_quota:g} CPUs"
-    return cores, why
+        reason = f"threads {cores}: the control group allows {profile.cpu_quota:g} CPUs"
+    return cores, reason
 
 
 def _cpus(profile: HardwareProfile, count: int) -> tuple[int, ...]:
-    """The fastest class, where there are slower ones, and it has a core for each thread. macOS can't be told."""
+    """Return the fastest class of CPUs if there are slower ones, and it has a core for each thread.
+
+    macOS places threads itself.
+    """
     if len(profile.cpus) < 2 or count > len(profile.cpus[0].cpus) or profile.system.os == "darwin":
         return ()
     return tuple(sorted(profile.cpus[0].cpus))
 
 
-def spelled(cpus: tuple[int, ...]) -> str:
-    """As taskset has it: "4-7", "0,2,4-6"."""
+def cpu_list(cpus: tuple[int, ...]) -> str:
+    """Format CPU numbers as taskset does: "4-7", "0,2,4-6"."""
     runs: list[list[int]] = []
     for cpu in cpus:
         if runs and runs[-1][-1] == cpu - 1:

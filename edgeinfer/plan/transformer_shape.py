@@ -1,4 +1,4 @@
-"""What the arithmetic needs of a model, out of its GGUF header."""
+"""Sizes of a transformer, read from a GGUF header."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from edgeinfer.gguf.header import Header
 
 
 class TransformerShape(msgspec.Struct, frozen=True):
-    """Sizes of a transformer; 0 where the header does not say.
+    """Sizes of a transformer; 0 where the header does not tell.
 
     Attributes:
-        kv_heads: of each layer; layers without attention have 0.
+        kv_heads: KV heads of each layer; 0 for layers without attention.
         key, value: elements of one head.
-        feed_forward: width of the hidden layer that one token goes through, all its experts together.
-        active_experts: share of the experts that one token goes through.
+        feed_forward: width of the hidden layers of all experts that one token passes through.
+        active_experts: share of the experts that one token passes through.
+        context: tokens of context that the model was trained for.
         generates: False for encoders, which have no KV cache.
     """
 
@@ -31,16 +32,16 @@ class TransformerShape(msgspec.Struct, frozen=True):
     generates: bool = True
 
 
-NOTHING = TransformerShape()
+UNKNOWN_SHAPE = TransformerShape()
 
-MOST_LAYERS = 4096
-"""A header that tells of more is not believed."""
+MAX_LAYERS = 4096
+"""A header that claims more is not believed."""
 
 
-def network(header: Header | None) -> TransformerShape:
-    """The sizes that the header tells."""
-    if header is None or (header.number("block_count") or 0) > MOST_LAYERS:
-        return NOTHING
+def transformer_shape(header: Header | None) -> TransformerShape:
+    """Read the sizes from a header."""
+    if header is None or (header.number("block_count") or 0) > MAX_LAYERS:
+        return UNKNOWN_SHAPE
     layers = header.number("block_count") or 0
     embedding = header.number("embedding_length") or 0
     heads = max(_each(header, "attention.head_count"), default=0) or 1
@@ -64,13 +65,13 @@ def network(header: Header | None) -> TransformerShape:
 
 
 def _each(header: Header, key: str) -> tuple[int, ...]:
-    """A count of each layer; empty where there is none that makes sense."""
-    found = header.per_layer(key) or ()
-    return tuple(found) if all(count >= 0 for count in found) else ()
+    """Return one count for each layer; empty if the header has none that makes sense."""
+    counts = header.per_layer(key) or ()
+    return tuple(counts) if all(count >= 0 for count in counts) else ()
 
 
 def _embedded(header: Header) -> int:
-    """Tokens that the embedding has rows for."""
+    """Return the number of tokens that the embedding has rows for."""
     for tensor in header.tensors:
         if tensor.name == "token_embd.weight" and len(tensor.shape) == 2:
             return tensor.shape[1]

@@ -1,4 +1,4 @@
-"""Measuring: models of noise are sound, and figures come out of real steps."""
+"""Measuring: models of random weights are sound, and figures come out of real steps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.bench.calibrate import TYPES, calibrate
-from edgeinfer.bench.measure import bench
-from edgeinfer.bench.synthetic import layer_bytes, layer_weights, write
+from edgeinfer.bench.measure import open_benchmark
+from edgeinfer.bench.synthetic import layer_bytes, layer_weights, write_model
 from edgeinfer.gguf.header import read_header
 from edgeinfer.hardware import detect
 from edgeinfer.plan.calibration import load, save
@@ -21,9 +21,9 @@ BITS = {"Q4_0": 4.5, "Q4_K": 4.5, "Q5_0": 5.5, "Q5_K": 5.5, "Q6_K": 6.5625, "Q8_
 
 
 @pytest.mark.parametrize("kind", BITS)
-def test_a_model_of_noise_is_a_sound_file_of_one_type(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "noise.gguf"
-    size, layers = write(path, kind, 1)
+def test_a_model_of_random_is_a_sound_file_of_one_type(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "random.gguf"
+    size, layers = write_model(path, kind, 1)
     header = read_header(path)
     assert (1, layer_weights() * BITS[kind] / 8) == (layers, size)
     blocks = [t for t in header.tensors if t.name.startswith("blk.") and len(t.shape) == 2]
@@ -31,15 +31,15 @@ def test_a_model_of_noise_is_a_sound_file_of_one_type(kind: str, tmp_path: Path)
     assert size == sum(t.nbytes for t in blocks) == layer_bytes(kind)
 
 
-async def test_llama_cpp_computes_a_model_of_noise(tmp_path: Path) -> None:
-    path = tmp_path / "noise.gguf"
-    write(path, "Q4_0", 1)
-    config = LlamaConfig(model=str(path), name="noise", ctx=256, parallel=2, cells=768, ubatch=64)
-    async with bench(config) as worker:
-        alone = await worker.measure(32, 8)
+async def test_llama_cpp_computes_a_model_of_random(tmp_path: Path) -> None:
+    path = tmp_path / "random.gguf"
+    write_model(path, "Q4_0", 1)
+    config = LlamaConfig(model=str(path), name="random", ctx=256, parallel=2, cells=768, ubatch=64)
+    async with open_benchmark(config) as benchmark:
+        alone = await benchmark.measure(32, 8)
         assert alone.prompt_rate > 0
         assert alone.answer_rate > 0
-        assert await worker.together(2, 8, 8) > 0
+        assert await benchmark.concurrent_throughput(2, 8, 8) > 0
 
 
 @pytest.mark.slow
@@ -55,9 +55,9 @@ async def test_a_calibration_tells_the_speed_of_a_model(tmp_path: Path) -> None:
     assert told
     save(tmp_path, found)
     assert found == load(tmp_path, profile)
-    write(path := tmp_path / "model.gguf", "Q4_0", 1)
+    write_model(path := tmp_path / "model.gguf", "Q4_0", 1)
     speed = predict(read_header(path), 0, profile, found)
-    assert "measured here" == speed.source
+    assert "measured on this machine" == speed.source
     assert speed.decode
     assert speed.decode > 0
 

@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_refused_with_the_numbers(tmp_path: Path) -> None:
     arguments = ("plan", "--root", str(TREES / "pi4-2gb"), "--model", "r1-1.5b")
     done = run(tmp_path, *arguments)
     assert (1, "") == (done.returncode, done.stdout)
-    assert "may be taken" in done.stderr
+    assert "can be used" in done.stderr
     assert "qwen3-0.6b" in done.stderr
     forced = run(tmp_path, *arguments, "--force")
     assert 0 == forced.returncode
@@ -131,7 +131,7 @@ def test_several_models_are_planned_together(tmp_path: Path) -> None:
     twice = run(tmp_path, *arguments, "--model", "qwen3-1.7b")
     assert 1 == twice.returncode
     assert "qwen3-1.7b" in twice.stdout
-    assert "may be taken" in twice.stdout
+    assert "can be used" in twice.stdout
     assert "hint: " in twice.stdout
 
 

@@ -14,7 +14,7 @@ from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.model import Swap
 from edgeinfer.errors import EdgeinferError, ModelNotFound
 from edgeinfer.hardware import Gpu, HardwareProfile, LlamaBuild, Memory, System, detect
-from edgeinfer.plan import Plan, calibration, plan
+from edgeinfer.plan import Plan, calibration, plan_model
 from edgeinfer.plan.calibration import Calibration, fingerprint
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import find_model
@@ -35,7 +35,7 @@ def profile(available: int, total: int = 4 * GB, limit: int | None = None) -> Ha
 
 
 def planned(machine: HardwareProfile, **settings: Any) -> Plan:
-    return plan(find_model("edgeinfer-nano"), machine, Settings(force=True, **settings))
+    return plan_model(find_model("edgeinfer-nano"), machine, Settings(force=True, **settings))
 
 
 def memory(

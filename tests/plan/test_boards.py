@@ -8,14 +8,14 @@ import pytest
 
 from edgeinfer.hardware import detect
 from edgeinfer.plan import ModelChoice, choose
-from edgeinfer.plan.available_options import offers
-from edgeinfer.plan.threads import spelled
+from edgeinfer.plan.available_options import model_options
+from edgeinfer.plan.threads import cpu_list
 from edgeinfer.settings import Settings
 from tests.support.paths import DOCS, TREES
 
 RECORDS = sorted(path.name for path in TREES.iterdir() if path.is_dir())
 
-OFFERS = offers()
+OFFERS = model_options()
 
 
 def choice(record: str) -> ModelChoice:
@@ -25,7 +25,7 @@ def choice(record: str) -> ModelChoice:
 def facts(found: ModelChoice) -> list[str]:
     """The cells of a machine's row, from the model on."""
     config, memory, speed = found.plan.config, found.plan.memory, found.plan.speed.decode
-    cpus = f" on CPUs {spelled(config.cpus)}" if config.cpus else ""
+    cpus = f" on CPUs {cpu_list(config.cpus)}" if config.cpus else ""
     kind = "" if config.kv_type == "f16" else f" {config.kv_type}"
     cache = {
         "streams": f"{config.parallel} × {config.ctx}",
@@ -33,8 +33,8 @@ def facts(found: ModelChoice) -> list[str]:
     }[config.layout]
     gpu = f" + {memory.gpu / 1e6:.0f}" if memory.gpu and not memory.shared else ""
     return [
-        found.offer.model,
-        found.offer.quant,
+        found.option.model,
+        found.option.quant,
         f"{config.threads}{cpus}",
         {0: "–", -1: "all"}.get(config.gpu_layers, str(config.gpu_layers)),
         f"{cache}{kind}",
@@ -94,7 +94,7 @@ R1 = "deepseek-r1-distill-qwen-1.5b"
 def test_a_specialist_would_choose_the_same(record: str, wanted: dict[str, Any]) -> None:
     """What the project promises for these, whatever the table says."""
     found = choice(record)
-    has = {"model": found.offer.model, "quant": found.offer.quant}
+    has = {"model": found.option.model, "quant": found.option.quant}
     assert wanted == {name: has[name] if name in has else getattr(found.plan.config, name) for name in wanted}
 
 

@@ -22,7 +22,7 @@ from edgeinfer.hardware import detect
 from edgeinfer.plan.memory_estimate import cells, compute_bytes, estimate, kv_token_bytes, on_gpu, padded
 from edgeinfer.plan.repack import repacked_bytes
 from edgeinfer.plan.speed import instruction_sets
-from edgeinfer.plan.transformer_shape import TransformerShape, network
+from edgeinfer.plan.transformer_shape import TransformerShape, transformer_shape
 
 MIB = 1024**2
 MB = 10**6
@@ -168,7 +168,7 @@ def test_a_loaded_model_takes_what_was_estimated(
     plain = "CPU_Mapped model buffer" if mmap else "CPU model buffer"
     assert reported.mib(plain) * MIB == pytest.approx(memory.weights + memory.stale, rel=0.05)
     assert reported.mib("CPU compute buffer") * MIB == pytest.approx(
-        compute_bytes(network(header), found)[0], rel=0.2
+        compute_bytes(transformer_shape(header), found)[0], rel=0.2
     )
 
 
@@ -318,4 +318,4 @@ def test_a_chat_model_says_what_embeddings_would_take() -> None:
 
 def test_a_hostile_number_of_layers_takes_no_memory_here() -> None:
     """Nothing is allocated for what a header merely says."""
-    assert TransformerShape() == network(header(metadata={"block_count": 2**40}))
+    assert TransformerShape() == transformer_shape(header(metadata={"block_count": 2**40}))

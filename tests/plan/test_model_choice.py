@@ -14,7 +14,7 @@ from edgeinfer.hardware.board import Board
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.plan import ModelChoice, ModelOption, choose
-from edgeinfer.plan.available_options import FLAGSHIP, kind, offers
+from edgeinfer.plan.available_options import FLAGSHIP, model_options, quant_name
 from edgeinfer.plan.calibration import Calibration, Rates
 from edgeinfer.plan.model_option import QUALITY
 from edgeinfer.settings import Settings
@@ -49,21 +49,21 @@ def measured(rate: float, **others: float) -> Calibration:
 def test_speed_beyond_fifty_tokens_a_second_is_spent_on_quality(rate: float, quant: str) -> None:
     """And not before."""
     found = chosen(machine(), calibration=measured(rate))
-    assert quant == found.offer.quant
+    assert quant == found.option.quant
     assert any(why.startswith(f"quant {quant}: ") for why in found.reasons)
 
 
 def test_the_best_that_is_fast_must_fit() -> None:
     """F16 would be fast enough, and takes 3.6 GB."""
     found = chosen(machine(4.0), calibration=measured(200))
-    assert "Q8_0" == found.offer.quant
-    assert ["does not fit"] == [c.against for c in found.others if c.offer.quant == "F16"]
+    assert "Q8_0" == found.option.quant
+    assert ["does not fit"] == [c.rejection for c in found.others if c.option.quant == "F16"]
 
 
 def test_where_the_speed_is_not_known_four_bits_will_do() -> None:
     """And the plan says how to know it."""
     found = chosen(machine())
-    assert "Q4_K_M" == found.offer.quant
+    assert "Q4_K_M" == found.option.quant
     assert "bench --calibrate" in found.reasons[-1]
 
 
@@ -79,30 +79,30 @@ def test_where_the_speed_is_not_known_four_bits_will_do() -> None:
 )
 def test_of_what_is_offered_the_nearest_to_four_bits_is_taken(quants: tuple[str, ...], quant: str) -> None:
     """Three bits only where there is nothing else."""
-    assert quant == chosen(machine(), offered(*quants)).offer.quant
+    assert quant == chosen(machine(), offered(*quants)).option.quant
 
 
 def test_on_amx_q4_0_is_taken() -> None:
     """Without any measurement: the types' speeds relative to each other are known."""
     found = chosen(machine(isa="avx2 avx512 vnni amx"))
-    assert "Q4_0" == found.offer.quant
+    assert "Q4_0" == found.option.quant
     assert "1.7 times as fast" in found.reasons[-1]
-    assert "Q4_K_M" == chosen(machine(isa="avx2 avx512 vnni")).offer.quant
+    assert "Q4_K_M" == chosen(machine(isa="avx2 avx512 vnni")).option.quant
 
 
 def test_a_measurement_decides_between_equals() -> None:
     """Whatever the CPU: a quantization that is much faster here is taken, one that is a little faster is not."""
-    assert "Q4_0" == chosen(machine(), calibration=measured(10, Q4_0=16, Q6_K=16)).offer.quant
-    assert "Q4_K_M" == chosen(machine(), calibration=measured(10, Q4_0=11)).offer.quant
+    assert "Q4_0" == chosen(machine(), calibration=measured(10, Q4_0=16, Q6_K=16)).option.quant
+    assert "Q4_K_M" == chosen(machine(), calibration=measured(10, Q4_0=11)).option.quant
     amx = machine(isa="avx2 avx512 vnni amx")
-    assert "Q4_K_M" == chosen(amx, calibration=measured(10)).offer.quant
+    assert "Q4_K_M" == chosen(amx, calibration=measured(10)).option.quant
 
 
 def test_a_card_takes_f16() -> None:
     """All layers of it."""
     rtx = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB, 12 * GB, driver="580.1")
     found = chosen(machine(14, rtx))
-    assert ("F16", -1) == (found.offer.quant, found.plan.config.gpu_layers)
+    assert ("F16", -1) == (found.option.quant, found.plan.config.gpu_layers)
 
 
 def test_a_whole_model_on_a_card_is_better_than_half_of_a_larger_file() -> None:
@@ -110,14 +110,14 @@ def test_a_whole_model_on_a_card_is_better_than_half_of_a_larger_file() -> None:
     rtx = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 3 * GB, 3 * GB, driver="580.1")
     found = chosen(machine(14, rtx))
     assert -1 == found.plan.config.gpu_layers
-    assert "Q8_0" == found.offer.quant
+    assert "Q8_0" == found.option.quant
     assert found.plan.memory.gpu < 2.5 * GB
 
 
 def test_an_unknown_card_gets_four_bits() -> None:
     """Its speed is not known either."""
     found = chosen(machine(14, CARD))
-    assert ("Q4_K_M", -1) == (found.offer.quant, found.plan.config.gpu_layers)
+    assert ("Q4_K_M", -1) == (found.option.quant, found.plan.config.gpu_layers)
 
 
 TWO = [*(offer(R1, quant) for quant in ALL), offer(SMALL, "Q4_0"), offer(SMALL, "Q8_0")]
@@ -126,34 +126,34 @@ TWO = [*(offer(R1, quant) for quant in ALL), offer(SMALL, "Q4_0"), offer(SMALL, 
 def test_what_does_not_fit_gives_way_to_a_smaller_model() -> None:
     """With the numbers."""
     found = chosen(machine(2.4), TWO)
-    assert (SMALL, "Q4_0") == (found.offer.model, found.offer.quant)
+    assert (SMALL, "Q4_0") == (found.option.model, found.option.quant)
     assert found.reasons[0].startswith(f"model {SMALL}: {R1} needs 1,")
 
 
 def test_what_is_slower_than_one_reads_gives_way_too() -> None:
     """On a Pi 4 the flagship writes 3 tok/s."""
     found = chosen(machine(14, board=Board("A board", (), "raspberry-pi-4")), TWO)
-    assert SMALL == found.offer.model
-    assert "slower than one reads" in found.reasons[0]
+    assert SMALL == found.option.model
+    assert "below reading speed" in found.reasons[0]
 
 
 def test_if_all_are_slow_the_fastest_is_taken() -> None:
     """And the plan warns."""
     found = chosen(machine(14, board=Board("A board", (), "rk3566")), TWO)
-    assert (SMALL, "Q4_0") == (found.offer.model, found.offer.quant)
+    assert (SMALL, "Q4_0") == (found.option.model, found.option.quant)
     assert any(why.startswith("speed low: ") for why in found.reasons)
 
 
 def test_a_model_that_is_asked_for_may_be_slow() -> None:
     """It is what was asked for."""
     found = chosen(machine(14, board=Board("A board", (), "raspberry-pi-4")), TWO, model=R1)
-    assert (R1, "Q4_K_M") == (found.offer.model, found.offer.quant)
+    assert (R1, "Q4_K_M") == (found.option.model, found.option.quant)
     assert any(why.startswith("speed low: ") for why in found.reasons)
 
 
 def test_a_quantization_that_is_asked_for_is_taken() -> None:
     """In any case of letters."""
-    assert "Q6_K" == chosen(machine(), quant="q6_k").offer.quant
+    assert "Q6_K" == chosen(machine(), quant="q6_k").option.quant
 
 
 @pytest.mark.parametrize("asked", [{"model": R1}, {"model": R1, "quant": "F16"}])
@@ -161,11 +161,11 @@ def test_what_is_asked_for_and_does_not_fit_is_refused(asked: dict[str, str]) ->
     """With the numbers, and with what would fit; unless it is forced."""
     with pytest.raises(DoesNotFit) as error:
         chosen(machine(2.4), TWO, **asked)
-    assert "may be taken" in error.value.message
+    assert "can be used" in error.value.message
     assert f"{SMALL}:Q4_0" in (error.value.hint or "")
     assert "--force" in (error.value.hint or "")
     forced = chosen(machine(2.4), TWO, force=True, **asked)
-    assert (R1, False) == (forced.offer.model, forced.plan.fits)
+    assert (R1, False) == (forced.option.model, forced.plan.fits)
 
 
 def test_nothing_fits() -> None:
@@ -173,7 +173,7 @@ def test_nothing_fits() -> None:
     with pytest.raises(DoesNotFit) as error:
         chosen(machine(0.1), TWO)
     assert error.value.message.startswith(f"{SMALL}:Q4_0 needs ")
-    assert "nothing that is offered" in (error.value.hint or "")
+    assert "no available option" in (error.value.hint or "")
 
 
 def test_what_is_not_offered_is_told() -> None:
@@ -189,38 +189,38 @@ def test_what_is_not_offered_is_told() -> None:
 def test_where_the_memory_is_not_known_all_fits() -> None:
     """As far as one can tell."""
     found = chosen(machine(memory=Memory(None, None, None)), TWO)
-    assert (R1, None) == (found.offer.model, found.plan.fits)
+    assert (R1, None) == (found.option.model, found.plan.fits)
 
 
 def test_the_others_say_why_they_were_not_taken() -> None:
     """Every one of them."""
     found = chosen(machine(2.9), TWO)
-    assert {"Q4_0": "coarser", "Q5_K_M": "slower", "F16": "does not fit"}.items() <= {
-        c.offer.quant: c.against for c in found.others if c.offer.model == R1
+    assert {"Q4_0": "lower quality", "Q5_K_M": "slower", "F16": "does not fit"}.items() <= {
+        c.option.quant: c.rejection for c in found.others if c.option.model == R1
     }.items()
     assert len(TWO) - 1 == len(found.others)
-    assert all(c.against for c in found.others)
+    assert all(c.rejection for c in found.others)
 
 
 def test_the_offers_are_the_flagship_then_smaller_ones_then_the_bundled_one() -> None:
     """All that the catalogue has of them."""
-    names = list(dict.fromkeys(o.model for o in offers()))
+    names = list(dict.fromkeys(o.model for o in model_options()))
     assert FLAGSHIP == names[0]
     assert NANO == names[-1]
     assert catalogue()[FLAGSHIP].smaller == names[1]
     assert {file.quant for file in catalogue()[FLAGSHIP].files} == {
-        o.quant for o in offers() if o.model == FLAGSHIP
+        o.quant for o in model_options() if o.model == FLAGSHIP
     }
-    assert [True] == [o.bundled for o in offers() if o.path]
+    assert [True] == [o.bundled for o in model_options() if o.path]
 
 
 def test_offers_of_a_model_begin_with_it() -> None:
     """By its alias as well."""
-    assert "qwen3-1.7b" == offers("QWEN3-1.7B")[0].model
-    assert FLAGSHIP == offers("r1-1.5b")[0].model
-    assert [NANO] == [o.model for o in offers(NANO)]
+    assert "qwen3-1.7b" == model_options("QWEN3-1.7B")[0].model
+    assert FLAGSHIP == model_options("r1-1.5b")[0].model
+    assert [NANO] == [o.model for o in model_options(NANO)]
     with pytest.raises(ModelNotFound):
-        offers("no-such-model")
+        model_options("no-such-model")
 
 
 def test_every_quantization_of_the_catalogue_has_its_rank() -> None:
@@ -231,9 +231,11 @@ def test_every_quantization_of_the_catalogue_has_its_rank() -> None:
 
 def test_the_bundled_model_is_taken_where_nothing_else_fits() -> None:
     """And only there: a Pi Zero's memory, and a Pi 4's."""
-    assert NANO == chosen(machine(0.3, memory=Memory(GB // 2, GB * 3 // 10, None)), offers()).offer.model
+    assert (
+        NANO == chosen(machine(0.3, memory=Memory(GB // 2, GB * 3 // 10, None)), model_options()).option.model
+    )
     slow = machine(14, board=Board("A board", (), "rk3566"))
-    assert SMALL == chosen(slow, offers()).offer.model
+    assert SMALL == chosen(slow, model_options()).option.model
 
 
 @pytest.mark.parametrize(
@@ -246,9 +248,9 @@ def test_the_bundled_model_is_taken_where_nothing_else_fits() -> None:
 )
 def test_a_file_without_a_name_for_it_has_a_quantization_all_the_same(header: Header, name: str) -> None:
     """As its header says, else as most of its tensors are."""
-    assert name == kind(header)
+    assert name == quant_name(header)
 
 
 def test_most_tensors_name_a_quantization(model_file: Path) -> None:
     """Where the header has no word on it."""
-    assert "Q6_K" == kind(Header({}, offer(R1, "Q6_K").header.tensors, 1))
+    assert "Q6_K" == quant_name(Header({}, offer(R1, "Q6_K").header.tensors, 1))

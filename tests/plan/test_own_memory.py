@@ -14,7 +14,7 @@ from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.plan import MemoryEstimate, make_plan
-from edgeinfer.plan.fit import MemoryBudget
+from edgeinfer.plan.memory_budget import MemoryBudget
 from edgeinfer.plan.own_memory import (
     HeldMemory,
     ModelMemory,

@@ -13,7 +13,7 @@ from edgeinfer.gguf.reader import Value
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.memory import Memory
-from edgeinfer.plan import Plan, kv_token_bytes, make_plan, plan
+from edgeinfer.plan import Plan, kv_token_bytes, make_plan, plan_model
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel
 from tests.hardware.test_hardware import CONTAINER, LAPTOP, PI4, RK3588, write
@@ -45,7 +45,7 @@ def machine(cores: int = 4, available: int | None = 16 * GB, quota: float | None
 
 
 def planned(profile: HardwareProfile | None = None, *, of: LocalModel | None = None, **settings: Any) -> Plan:
-    return plan(of or model(), profile or machine(), Settings(**settings))
+    return plan_model(of or model(), profile or machine(), Settings(**settings))
 
 
 def config(

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware.memory import Memory
-from edgeinfer.plan import MemoryEstimate, ModelChoice, Plan, plan
+from edgeinfer.plan import MemoryEstimate, ModelChoice, Plan, plan_model
 from edgeinfer.plan.calibration import Calibration, Rates
-from edgeinfer.plan.fit import MemoryBudget
+from edgeinfer.plan.memory_budget import MemoryBudget
 from edgeinfer.plan.memory_estimate import DAEMON, WORKER
 from edgeinfer.plan.own_memory import HeldMemory, ModelMemory
 from edgeinfer.plan.several import ModelOptions, choose_several, fits_beside, plan_evicting, plan_several
@@ -60,8 +60,8 @@ def test_every_model_has_a_worker_and_all_share_the_daemon() -> None:
 
 def test_a_model_beside_others_gets_by_with_less() -> None:
     """It takes fewer answers at once rather than not fit."""
-    alone = plan(r1(), machine(5), Settings())
-    beside = plan(r1(), machine(5), Settings(), beside=[ModelMemory(MemoryEstimate(GB))])
+    alone = plan_model(r1(), machine(5), Settings())
+    beside = plan_model(r1(), machine(5), Settings(), beside=[ModelMemory(MemoryEstimate(GB))])
     assert beside.fits
     assert beside.config.parallel < alone.config.parallel or beside.config.layout != alone.config.layout
 
@@ -69,10 +69,10 @@ def test_a_model_beside_others_gets_by_with_less() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_what_a_loaded_model_has_taken_counts_once(share: float) -> None:
     """Whether it is loading, has its weights mapped, or holds all of it: the same is left."""
-    other = plan(r1(), machine(8), Settings())
+    other = plan_model(r1(), machine(8), Settings())
     taken = round(other.memory.ram * share)
     profile = machine(memory=Memory(16 * GB, 8 * GB - taken, None))
-    found = plan(r1(), profile, Settings(), beside=[loaded(other, share)])
+    found = plan_model(r1(), profile, Settings(), beside=[loaded(other, share)])
     assert 8 * GB - other.memory.ram == found.budget.available
 
 
@@ -86,25 +86,25 @@ def test_models_share_a_limit() -> None:
     assert 3000 * MB - first.memory.model == second.budget.limit
     assert isinstance(third, DoesNotFit)
     assert f"memory_limit_mb leaves {(second.budget.limit - second.memory.model) / MB:,.0f}" in third.message
-    gpu = plan(r1(), machine(14, CARD), settings)
+    gpu = plan_model(r1(), machine(14, CARD), settings)
     assert gpu.memory.gpu > 0
     assert gpu.memory.model == gpu.memory.ram + gpu.memory.gpu <= 3000 * MB
 
 
 def test_a_limit_takes_memory_from_the_kv_cache_first() -> None:
     """The model fits, for fewer answers at once."""
-    found = plan(r1(), machine(14), Settings(memory_limit_mb=1700))
+    found = plan_model(r1(), machine(14), Settings(memory_limit_mb=1700))
     assert found.fits
     assert found.memory.model <= 1700 * MB
-    assert plan(r1(), machine(14), Settings()).memory.model > 1700 * MB
+    assert plan_model(r1(), machine(14), Settings()).memory.model > 1700 * MB
 
 
 def test_a_model_that_is_larger_than_the_limit_is_refused() -> None:
     """It could never be loaded; by force it is."""
     with pytest.raises(DoesNotFit, match="memory_limit_mb allows 1000") as refused:
-        plan(r1(), machine(14), Settings(memory_limit_mb=1000))
+        plan_model(r1(), machine(14), Settings(memory_limit_mb=1000))
     assert "--memory-limit-mb" in str(refused.value.hint)
-    forced = plan(r1(), machine(14), Settings(memory_limit_mb=1000, force=True))
+    forced = plan_model(r1(), machine(14), Settings(memory_limit_mb=1000, force=True))
     assert False is forced.fits
     assert "memory_limit_mb leaves 1000" in reason(forced, "memory short")
 
@@ -112,7 +112,7 @@ def test_a_model_that_is_larger_than_the_limit_is_refused() -> None:
 def test_no_more_models_are_unloaded_than_needed() -> None:
     """The first idle one first, a busy one never."""
     settings = Settings(parallel=1, kv_type="q8_0", layout="unified", memory_limit_mb=3000)
-    one = plan(r1(), machine(14), settings)
+    one = plan_model(r1(), machine(14), settings)
     other = loaded(one)
     assert 0 == plan_evicting(r1(), machine(14), settings, idle=[other]).count
     assert 1 == plan_evicting(r1(), machine(14), settings, idle=[other, other]).count
@@ -125,7 +125,7 @@ def test_no_more_models_are_unloaded_than_needed() -> None:
 def test_what_an_unloaded_model_holds_is_free() -> None:
     """Of RAM that is short, too."""
     settings = Settings(parallel=1)
-    other = loaded(plan(r1(), machine(4), settings))
+    other = loaded(plan_model(r1(), machine(4), settings))
     found = plan_evicting(r1(), machine(2), settings, idle=[other])
     assert (1, True) == (found.count, found.plan.fits)
     assert 2 * GB + other.held.ram == found.plan.budget.available
@@ -143,7 +143,7 @@ def test_by_force_everything_idle_goes() -> None:
 def test_two_at_once_keep_to_the_limit(limit: int | None, fits: bool) -> None:
     """While one replaces the other."""
     running = ModelMemory(MemoryEstimate(400), HeldMemory(100))
-    replacement = plan(r1(), machine(14), Settings())
+    replacement = plan_model(r1(), machine(14), Settings())
     wanted = Plan(
         replacement.config, [], memory=MemoryEstimate(600), budget=MemoryBudget(ram=10_000, limit=limit)
     )
@@ -158,5 +158,5 @@ def test_a_quantization_is_chosen_for_what_is_left() -> None:
     """The second one is coarser, the third does not fit."""
     fast = Calibration("", "", "", cpu=Rates({"": 200 * GB}))
     found = choose_several([wanted("Q8_0", "Q4_0", parallel=1) for _ in range(3)], machine(5), fast)
-    assert ["Q8_0", "Q4_0"] == [choice.offer.quant for choice in found if isinstance(choice, ModelChoice)]
+    assert ["Q8_0", "Q4_0"] == [choice.option.quant for choice in found if isinstance(choice, ModelChoice)]
     assert isinstance(found[2], DoesNotFit)

@@ -16,7 +16,7 @@ from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.llama_build import LlamaBuild
 from edgeinfer.hardware.memory import Memory
-from edgeinfer.plan.bandwidth import of_cpu, of_gpu
+from edgeinfer.plan.bandwidth import cpu_bandwidth, gpu_bandwidth
 from edgeinfer.plan.calibration import FILE, Calibration, Rates, fingerprint, load, save
 from edgeinfer.plan.speed import Speed, instruction_sets, predict, read_bytes
 
@@ -86,7 +86,7 @@ def test_known_machines_have_a_speed(profile: HardwareProfile, tokens: float) ->
     """And it says where the figure comes from."""
     found = predict(header(), 0, profile)
     assert tokens == pytest.approx(found.decode)
-    assert (found.source or "").startswith("known of")
+    assert (found.source or "").startswith("known for")
 
 
 def test_of_an_unknown_machine_there_is_no_figure() -> None:
@@ -100,7 +100,7 @@ def test_a_gpu_reads_at_a_share_of_its_peak() -> None:
     card = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB)
     found = predict(header(), -1, machine(), gpu=card)
     assert 1 / (1.5 / (360 * 0.84) + 0.0015) == pytest.approx(found.decode)
-    known = of_gpu(card, machine())
+    known = gpu_bandwidth(card, machine())
     assert known
     assert 123 == pytest.approx(1 / (2.02e9 / known.rate + known.overhead), rel=0.05)
 
@@ -116,7 +116,7 @@ def test_a_gpu_reads_at_a_share_of_its_peak() -> None:
 )
 def test_cards_are_known_by_name(name: str, family: str | None, peak: int | None) -> None:
     """A mobile one is a card of its own."""
-    found = of_gpu(Gpu("nvidia", name, "cuda", 6 * GB), machine(family))
+    found = gpu_bandwidth(Gpu("nvidia", name, "cuda", 6 * GB), machine(family))
     assert peak == (found and pytest.approx(found.rate / 0.84 / GB))
 
 
@@ -134,7 +134,7 @@ def test_cards_are_known_by_name(name: str, family: str | None, peak: int | None
 def test_where_the_gpu_shares_the_ram_the_board_is_what_is_known(board: Board, peak: int | None) -> None:
     """By its chip."""
     vendor = "apple" if board.model.startswith("Mac") else "nvidia"
-    found = of_gpu(Gpu(vendor, "GPU", "metal", GB, shared=True), machine(board=board))
+    found = gpu_bandwidth(Gpu(vendor, "GPU", "metal", GB, shared=True), machine(board=board))
     assert peak == (found and pytest.approx(found.rate / 0.75 / GB))
 
 
@@ -169,14 +169,14 @@ def test_a_measurement_counts_more_than_what_is_known() -> None:
     profile = machine("raspberry-pi-5")
     found = predict(header(), 0, profile, calibration(profile))
     assert 1 / 0.3 == pytest.approx(found.decode)
-    assert "measured here" == found.source
+    assert "measured on this machine" == found.source
 
 
 def test_a_type_that_was_not_measured_has_the_rate_of_the_rest() -> None:
     """Where there is one; else the measurement does not help."""
     profile = machine("raspberry-pi-5")
     only = Rates({"Q4_K": 5e9})
-    assert "known of raspberry-pi-5" == predict(header(), 0, profile, calibration(profile, cpu=only)).source
+    assert "known for raspberry-pi-5" == predict(header(), 0, profile, calibration(profile, cpu=only)).source
     rest = Rates({"Q4_K": 5e9, "": 2e9})
     assert 1 / 0.45 == pytest.approx(predict(header(), 0, profile, calibration(profile, cpu=rest)).decode)
 
@@ -239,5 +239,5 @@ def test_free_memory_is_no_mark_of_a_machine() -> None:
 
 def test_nothing_is_known_of_most_cpus() -> None:
     """The families that are, are few."""
-    assert None is of_cpu(machine("jetson-orin-nano"))
-    assert None is of_cpu(machine(cpu_name="AMD EPYC"))
+    assert None is cpu_bandwidth(machine("jetson-orin-nano"))
+    assert None is cpu_bandwidth(machine(cpu_name="AMD EPYC"))
