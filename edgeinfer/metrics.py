@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import psutil
@@ -39,31 +39,41 @@ ENGINE_GAUGES = {
 }
 
 
-class Source(Protocol):
-    """Where the figures come from: the engine's health."""
+class MeasuredModel(Protocol):
+    """A model whose engine's figures are read at each scrape."""
 
-    @property
-    def restarts(self) -> int: ...
+    name: str
 
     @property
     def state(self) -> str: ...
 
     @property
-    def stats(self) -> object: ...
+    def stats(self) -> object:
+        """Engine figures, with the requests that wait before they reach the engine."""
+        ...
+
+    @property
+    def restarts(self) -> int: ...
+
+    @property
+    def resumed(self) -> int: ...
+
+    @property
+    def load_seconds(self) -> float: ...
 
     @property
     def pid(self) -> int | None: ...
 
 
 class Metrics:
-    """What the daemon counts itself, and a reader of the engine's figures at the time of a scrape.
+    """What the daemon counts itself, and a reader of the engines' figures at the time of a scrape.
 
-    `waiting` tells how many answers wait before they reach the engine.
+    `models`: those in use.
     """
 
-    def __init__(self, source: Source, waiting: Callable[[], int] = int) -> None:
+    def __init__(self, models: Callable[[], Iterable[MeasuredModel]]) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(_Engine(source, waiting))
+        self.registry.register(_Engines(models))
         self._requests = Counter(
             "edgeinfer_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
         )
@@ -77,12 +87,14 @@ class Metrics:
         self._first = Histogram(
             "edgeinfer_time_to_first_token_seconds",
             "From the checked request to its first token.",
+            ["model"],
             buckets=SECONDS,
             registry=self.registry,
         )
         self._gaps = Histogram(
             "edgeinfer_token_gap_seconds",
             "Between two pieces of one answer.",
+            ["model"],
             buckets=GAPS,
             registry=self.registry,
         )
@@ -91,9 +103,9 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._durations.labels(route).observe(seconds)
 
-    def watch(self) -> Watch:
-        """To be told of each delta of one request."""
-        return Watch(self._first, self._gaps)
+    def watch(self, model: str) -> Watch:
+        """To be told of each delta of one request to `model`."""
+        return Watch(self._first.labels(model), self._gaps.labels(model))
 
     def text(self) -> bytes:
         """Prometheus' exposition format, text version 0.0.4."""
@@ -118,40 +130,72 @@ class Watch:
         self._last[index] = now
 
 
-class _Engine(Collector):
-    def __init__(self, source: Source, waiting: Callable[[], int]) -> None:
-        self._source = source
-        self._waiting = waiting
+class _Engines(Collector):
+    def __init__(self, models: Callable[[], Iterable[MeasuredModel]]) -> None:
+        self._models = models
 
     def collect(self) -> Iterator[Metric]:
-        stats = self._source.stats
+        models = list(self._models())
         for name, text in ENGINE_COUNTERS.items():
-            if (count := getattr(stats, f"{name}_total", None)) is not None:
-                yield CounterMetricFamily(f"edgeinfer_{name}", text, value=count)
+            counter = CounterMetricFamily(f"edgeinfer_{name}", text, labels=["model"])
+            yield from _filled(counter, models, _figure(f"{name}_total"))
         for field, (name, factor, text) in ENGINE_GAUGES.items():
-            if (value := getattr(stats, field, None)) is not None:
-                value += self._waiting() if field == "waiting" else 0
-                yield GaugeMetricFamily(f"edgeinfer_{name}", text, value=value * factor)
-        yield from self._worker()
-        yield _memory({"daemon": os.getpid(), "worker": self._source.pid})
-
-    def _worker(self) -> Iterator[Metric]:
-        source = self._source
-        yield CounterMetricFamily(
-            "edgeinfer_worker_restarts", "Workers started again.", value=source.restarts
-        )
-        if (resumed := getattr(source, "resumed", None)) is not None:
-            text = "Answers that another worker went on with."
-            yield CounterMetricFamily("edgeinfer_resumed_streams", text, value=resumed)
-        yield GaugeMetricFamily("edgeinfer_ready", "1 while a model answers.", value=source.state == "ready")
-        if (seconds := getattr(source, "load_seconds", None)) is not None:
-            yield GaugeMetricFamily("edgeinfer_load_seconds", "Time the model took to load.", value=seconds)
+            gauge = GaugeMetricFamily(f"edgeinfer_{name}", text, labels=["model"])
+            yield from _filled(gauge, models, _figure(field, factor))
+        for family, value in _of_models():
+            yield from _filled(family, models, value)
+        yield _memory(models)
 
 
-def _memory(pids: Mapping[str, int | None]) -> Metric:
-    found = GaugeMetricFamily("edgeinfer_rss_bytes", "Resident memory.", labels=["process"])
-    for name, pid in pids.items():
+def _figure(field: str, factor: float = 1.0) -> Callable[[MeasuredModel], float | None]:
+    """Reads one of the engine's figures, in base units; None where this engine does not have it."""
+
+    def read(model: MeasuredModel) -> float | None:
+        figure: float | None = getattr(model.stats, field, None)
+        return None if figure is None else figure * factor
+
+    return read
+
+
+def _of_models() -> Iterator[
+    tuple[CounterMetricFamily | GaugeMetricFamily, Callable[[MeasuredModel], float | None]]
+]:
+    def counter(name: str, text: str) -> CounterMetricFamily:
+        return CounterMetricFamily(f"edgeinfer_{name}", text, labels=["model"])
+
+    def gauge(name: str, text: str) -> GaugeMetricFamily:
+        return GaugeMetricFamily(f"edgeinfer_{name}", text, labels=["model"])
+
+    yield gauge("kv_usage", "Share of the KV cache in use by running answers, 0 to 1."), _kv_usage
+    yield counter("worker_restarts", "Workers started again."), lambda model: model.restarts
+    yield counter("resumed_streams", "Answers that another worker continued."), lambda model: model.resumed
+    yield gauge("ready", "1 while the model answers."), lambda model: model.state == "ready"
+    yield gauge("load_seconds", "Time the model took to load."), lambda model: model.load_seconds
+
+
+def _filled(
+    family: CounterMetricFamily | GaugeMetricFamily,
+    models: Sequence[MeasuredModel],
+    value: Callable[[MeasuredModel], float | None],
+) -> Iterator[Metric]:
+    """The family with a sample for each model that has the figure; nothing where none has."""
+    for model in models:
+        if (figure := value(model)) is not None:
+            family.add_metric([model.name], figure)
+    if family.samples:
+        yield family
+
+
+def _kv_usage(model: MeasuredModel) -> float | None:
+    cells, used = getattr(model.stats, "cells", None), getattr(model.stats, "cells_used", 0)
+    return used / cells if cells else None
+
+
+def _memory(models: Sequence[MeasuredModel]) -> Metric:
+    family = GaugeMetricFamily("edgeinfer_rss_bytes", "Resident memory.", labels=["process", "model"])
+    pids = [("daemon", "", os.getpid()), *(("worker", model.name, model.pid) for model in models)]
+    for process, model, pid in pids:
         with contextlib.suppress(psutil.Error):
             if pid is not None:
-                found.add_metric([name], psutil.Process(pid).memory_info().rss)
-    return found
+                family.add_metric([process, model], psutil.Process(pid).memory_info().rss)
+    return family

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,13 +29,54 @@ def _doc(text: str, **bounds: Any) -> Any:
     return Meta(description=text, **bounds)
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The daemon's settings. None: the plan decides."""
+class ModelSettings(msgspec.Struct, frozen=True):
+    """How one model is served. In `Settings` they hold for every model, in `[models.NAME]` for that one."""
 
     model: Annotated[
         str | None,
         _doc("Model to serve: a GGUF file, an installed model's name, or nothing: the bundled one."),
     ] = None
+    ctx: Annotated[int, _doc("Tokens one conversation may hold, prompt and answer together.", ge=16)] = 4096
+    parallel: Annotated[Annotated[int, Meta(ge=1, le=256)] | None, _doc("Answers generated at once.")] = None
+    threads: Annotated[Annotated[int, Meta(ge=1)] | None, _doc("Compute threads.")] = None
+    layout: Annotated[
+        Literal["streams", "unified"] | None,
+        _doc("KV cache layout: streams of parallel x ctx cells, or one pool shared by all."),
+    ] = None
+    cells: Annotated[Annotated[int, Meta(ge=256)] | None, _doc("Size of the unified KV pool in tokens.")] = (
+        None
+    )
+    flash_attention: Annotated[bool | None, _doc("Use llama.cpp's fused attention.")] = None
+    kv_type: Annotated[
+        Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None, _doc("Element type of the KV cache.")
+    ] = None
+    batch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Longest prefill chunk in tokens.")] = None
+    ubatch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Tokens llama.cpp computes at once.")] = None
+    gpu_layers: Annotated[
+        Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 is all of them.")
+    ] = None
+    force: Annotated[bool, _doc("Run what would take more memory than there is.")] = False
+    step_ms: Annotated[
+        float, _doc("While answers stream, a step that also reads a prompt should take no longer.", ge=10)
+    ] = 250.0
+    keep_alive: Annotated[
+        float,
+        _doc(
+            "Seconds that a model which was loaded on demand stays loaded after its last answer; -1: it stays, "
+            "and makes room for no other.",
+            ge=-1,
+        ),
+    ] = 300.0
+
+
+class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
+    """The daemon's settings. None: the plan decides.
+
+    Attributes:
+        models: the configuration file's `[models.NAME]` tables, by the name that requests use: fields of
+            ModelSettings, and `aliases`.
+    """
+
     store: Annotated[
         str | None,
         _doc("Directory of models: /var/lib/edgeinfer for root and the service, else in the user's data."),
@@ -72,30 +113,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     concurrent_requests: Annotated[
         int, _doc("Requests in progress for each key, or each address without one; 0 is no limit.", ge=0)
     ] = 0
-    ctx: Annotated[int, _doc("Tokens one conversation may hold, prompt and answer together.", ge=16)] = 4096
-    parallel: Annotated[Annotated[int, Meta(ge=1, le=256)] | None, _doc("Answers generated at once.")] = None
     queue: Annotated[int, _doc("Requests that may wait for their turn; one more is told 429.", ge=0)] = 128
-    threads: Annotated[Annotated[int, Meta(ge=1)] | None, _doc("Compute threads.")] = None
-    layout: Annotated[
-        Literal["streams", "unified"] | None,
-        _doc("KV cache layout: streams of parallel x ctx cells, or one pool shared by all."),
-    ] = None
-    cells: Annotated[Annotated[int, Meta(ge=256)] | None, _doc("Size of the unified KV pool in tokens.")] = (
-        None
-    )
-    flash_attention: Annotated[bool | None, _doc("Use llama.cpp's fused attention.")] = None
-    kv_type: Annotated[
-        Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None, _doc("Element type of the KV cache.")
-    ] = None
-    batch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Longest prefill chunk in tokens.")] = None
-    ubatch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Tokens llama.cpp computes at once.")] = None
-    gpu_layers: Annotated[
-        Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 is all of them.")
-    ] = None
-    force: Annotated[bool, _doc("Run what would take more memory than there is.")] = False
-    step_ms: Annotated[
-        float, _doc("While answers stream, a step that also reads a prompt should take no longer.", ge=10)
-    ] = 250.0
     memory_limit_mb: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         _doc("Megabytes that all loaded models together may take, on a GPU too."),
@@ -129,6 +147,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["debug", "info", "warning", "error"], _doc("Least severe log line that is written.")
     ] = "info"
     log_prompts: Annotated[bool, _doc("Write the bodies of requests into the log, prompts and all.")] = False
+    idle_unload: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        _doc("Seconds without a request after which the default model is unloaded too; if not given, never."),
+    ] = None
+    models: dict[str, dict[str, Any]] = {}
+
+    def for_model(self, name: str) -> Settings:
+        """Settings to serve the model that requests call `name`: what its table says, else what holds for all."""
+        table = {field: value for field, value in self.models.get(name, {}).items() if field != ALIASES}
+        return msgspec.structs.replace(self, **{"model": name, **table})
+
+    def aliases(self) -> dict[str, str]:
+        """Each alias, and the name of the table that declares it."""
+        return {alias: name for name, table in self.models.items() for alias in table.get(ALIASES, ())}
 
 
 SYSTEM_CONFIG = Path("/etc/edgeinfer/config.toml")
@@ -136,7 +168,18 @@ ENV_PREFIX = "EDGEINFER_"
 ENV_OTHERS = frozenset({"CONFIG", "API_KEY"})
 """`EDGEINFER_*` names that are not settings: the configuration file's path, and the key that clients send."""
 
-FIELDS: dict[str, msgspec.structs.FieldInfo] = {f.name: f for f in msgspec.structs.fields(Settings)}
+MODELS = "models"
+"""Name of the tables that the configuration file may have for single models."""
+
+ALIASES = "aliases"
+"""In such a table: other names under which requests may ask for the model."""
+
+FIELDS: dict[str, msgspec.structs.FieldInfo] = {
+    f.name: f for f in msgspec.structs.fields(Settings) if f.name != MODELS
+}
+"""Settings that have a flag and a variable, by name."""
+
+MODEL_FIELDS = tuple(f.name for f in msgspec.structs.fields(ModelSettings))
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -186,19 +229,69 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
         for key, value in found.items():
             where = source.format(key=key, KEY=key.upper())
             if key not in FIELDS:
-                raise SettingsError(f"unknown setting {key!r} in {where}", param=key, hint=_nearest(key))
+                raise SettingsError(
+                    f"unknown setting {key!r} in {where}", param=key, hint=_nearest(key, FIELDS)
+                )
             try:
                 values[key] = msgspec.convert(value, FIELDS[key].type, strict=not lax)
             except msgspec.ValidationError as e:
                 raise SettingsError(f"{where}: {key}: {e}", param=key) from e
             sources[key] = where
 
+    tables: dict[str, dict[str, Any]] = {}
     if path := config_path(environ):
-        take(_read(path), f"file {path}", lax=False)
+        content = _read(path)
+        tables = _model_tables(content.pop(MODELS, {}), path)
+        take(content, f"file {path}", lax=False)
     given = {name[len(ENV_PREFIX) :].lower(): environ[name] for name in variables(environ)}
     take(given, "env EDGEINFER_{KEY}", lax=True)
     take({k: v for k, v in (flags or {}).items() if v is not None}, "flag", lax=False)
-    return Loaded(Settings(**values), sources)
+    return Loaded(Settings(**values, models=tables), sources)
+
+
+def _model_tables(content: Any, path: Path) -> dict[str, dict[str, Any]]:
+    """The `[models.NAME]` tables of a configuration file, checked field by field.
+
+    Raises:
+        SettingsError: an unknown key, a bad value, or a name that two models claim.
+    """
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: models is not a table", param=MODELS, hint="write [models.NAME]")
+    tables = {name: _model_table(name, table, path) for name, table in content.items()}
+    owners: dict[str, str] = {}
+    for name, table in tables.items():
+        for claimed in (name, *table.get(ALIASES, ())):
+            if claimed in owners:
+                where = f"{_table(owners[claimed])} and {_table(name)}"
+                raise SettingsError(f"{path}: both {where} are called {claimed!r}", param=MODELS)
+            owners[claimed] = name
+    return tables
+
+
+def _model_table(name: str, content: Any, path: Path) -> dict[str, Any]:
+    where = f"{_table(name)} of file {path}"
+    if not isinstance(content, dict):
+        raise SettingsError(f"{where} is not a table", param=MODELS, hint=f"write {_table(name)}")
+    table = {}
+    for key, value in content.items():
+        if key == ALIASES:
+            kind: Any = tuple[str, ...]
+        elif key in MODEL_FIELDS:
+            kind = FIELDS[key].type
+        else:
+            hint = "it holds for all models: write it above the tables" if key in FIELDS else None
+            nearest = _nearest(key, (*MODEL_FIELDS, ALIASES))
+            raise SettingsError(f"unknown setting {key!r} in {where}", param=key, hint=hint or nearest)
+        try:
+            table[key] = msgspec.convert(value, kind)
+        except msgspec.ValidationError as e:
+            raise SettingsError(f"{where}: {key}: {e}", param=key) from e
+    return table
+
+
+def _table(name: str) -> str:
+    plain = name.replace("-", "").replace("_", "").isalnum() and name.isascii()
+    return f"[models.{name}]" if plain else f"[models.{msgspec.json.encode(name).decode()}]"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -208,6 +301,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: {e}") from e
 
 
-def _nearest(key: str) -> str:
-    close = difflib.get_close_matches(key, FIELDS, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"the settings are: {', '.join(FIELDS)}"
+def _nearest(key: str, names: Iterable[str]) -> str:
+    names = list(names)
+    close = difflib.get_close_matches(key, names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"the settings are: {', '.join(names)}"

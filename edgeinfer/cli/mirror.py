@@ -102,8 +102,13 @@ def _addresses(host: str) -> list[str]:
 
 
 def server_config(app: ASGIApp) -> uvicorn.Config:
-    from edgeinfer.server.http.protocol import patient
+    from edgeinfer.server.http.protocol import uvicorn_config
+    from edgeinfer.server.openai.errors import render_error
 
-    return patient(
-        app, lifespan="off", limit_concurrency=MAX_CONNECTIONS, timeout_graceful_shutdown=SHUTDOWN_TIMEOUT
+    return uvicorn_config(
+        app,
+        render_error=render_error,
+        lifespan="off",
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
     )

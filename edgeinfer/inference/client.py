@@ -72,6 +72,16 @@ class EngineClient(Protocol):
         ...
 
     @property
+    def config(self) -> object:
+        """The configuration in force, for /status. It may ask for less than the plan did."""
+        ...
+
+    @property
+    def config_changes(self) -> Sequence[str]:
+        """Differences from the plan and their reasons, in words."""
+        ...
+
+    @property
     def health(self) -> EngineHealth: ...
 
     async def start(self) -> None:

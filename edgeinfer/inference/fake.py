@@ -79,6 +79,14 @@ class FakeEngineClient:
         return self
 
     @property
+    def config(self) -> object:
+        return {"ctx": self.model.ctx, "parallel": self.model.parallel}
+
+    @property
+    def config_changes(self) -> Sequence[str]:
+        return []
+
+    @property
     def info(self) -> ModelInfo | None:
         return self.model if self.state == "ready" else None
 

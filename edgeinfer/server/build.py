@@ -1,89 +1,123 @@
-"""The ASGI application: routes, the guards around them, and what starts and stops with it."""
+"""The ASGI application: API families, the middlewares around them, and what starts and stops with it.
+
+Nothing here has an effect on the process: no logging, no signals, no sockets. `run` has those.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 
 from edgeinfer import __version__
-from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.grammar.compiler import GrammarCompiler
-from edgeinfer.inference.client import EngineClient
-from edgeinfer.server.admin import docs, health
+from edgeinfer.plan import Plan
+from edgeinfer.server.admin import family as admin
 from edgeinfer.server.auth.key_file import KeyFile
+from edgeinfer.server.http.errors import on_error, on_http_exception
+from edgeinfer.server.http.family import Families, Family
 from edgeinfer.server.http.sockets import is_loopback
-from edgeinfer.server.llama_server import infill, tokens
-from edgeinfer.server.middleware.access_log import Access
-from edgeinfer.server.middleware.body_limit import BodyLimit
-from edgeinfer.server.middleware.cors import OriginGuard, parse_origins
-from edgeinfer.server.middleware.guards import HostGuard, KeyGuard, parse_hosts
-from edgeinfer.server.middleware.rate_limit import CallerLimits
-from edgeinfer.server.openai import chat, completions, embeddings, models
-from edgeinfer.server.openai import errors as envelope
-from edgeinfer.server.openapi import Documented
-from edgeinfer.server.state import Choices, Daemon
+from edgeinfer.server.llama_server import family as llama_server
+from edgeinfer.server.middleware.access_log import AccessLogMiddleware
+from edgeinfer.server.middleware.auth import AuthMiddleware
+from edgeinfer.server.middleware.body_limit import BodyLimitMiddleware
+from edgeinfer.server.middleware.cors import CORSMiddleware, parse_origins
+from edgeinfer.server.middleware.family import FamilyMiddleware
+from edgeinfer.server.middleware.rate_limit import RateLimitMiddleware
+from edgeinfer.server.middleware.trusted_host import TrustedHostMiddleware, parse_hosts
+from edgeinfer.server.openai import family as openai
+from edgeinfer.server.openapi import DocumentedApp
+from edgeinfer.server.state import AppState
 from edgeinfer.settings import Settings
 
+FAMILIES: tuple[Callable[[], Family], ...] = (openai.family, llama_server.family, admin.family)
+"""The first one has the paths that no other claims."""
 
-def create_app(settings: Settings, client: EngineClient, choices: Choices) -> FastAPI:
-    """The daemon as an ASGI application. Its lifespan starts and stops `client`.
+
+def build_app(
+    state: AppState, plan: Plan | None = None, *, behind_proxy: bool = False, warm_up: bool = True
+) -> FastAPI:
+    """The service as an ASGI application, which loads the default model as it starts.
+
+    Args:
+        plan: how to load the default model; None: it is planned then.
+        behind_proxy: another server has checked hosts and origins, and all requests come from its address.
+        warm_up: learn the model's chat template before the first request does.
 
     Raises:
-        SettingsError: the key file is of no use.
+        SettingsError: the key file or a list of names in the settings is unusable.
     """
-    renderer = TemplateRenderer(settings.template_timeout)
-    compiler = GrammarCompiler(settings.grammar_timeout)
-    daemon = Daemon(settings, client, choices, renderer, compiler)
-    app = Documented(
+    families = Families([family() for family in FAMILIES])
+    app = DocumentedApp(
+        families,
+        wants_key=bool(state.settings.api_key_file),
         title="edgeinfer",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan,
+        lifespan=_lifespan(state, plan, warm_up),
+        middleware=middlewares(state, families, behind_proxy=behind_proxy),
+        exception_handlers={
+            EdgeinferError: on_error,
+            RecursionError: on_error,
+            HTTPException: on_http_exception,
+        },
     )
-    app.wants_key = bool(settings.api_key_file)
-    app.state.daemon = daemon
-    for family in (chat, completions, infill, embeddings, models, tokens, health, docs):
+    app.state.edgeinfer = state
+    for family in families.all:
         app.include_router(family.router())
-    _handle_errors(app)
-    _guard(app, daemon)
     return app
 
 
-def _handle_errors(app: FastAPI) -> None:
-    app.add_exception_handler(EdgeinferError, envelope.on_error)
-    app.add_exception_handler(RecursionError, envelope.on_error)
-    app.add_exception_handler(HTTPException, envelope.on_http_exception)
-
-
-def _guard(app: FastAPI, daemon: Daemon) -> None:
-    """The last one added is the outermost."""
-    settings = daemon.settings
-    app.add_middleware(BodyLimit, limit=settings.max_body)
-    app.add_middleware(
-        CallerLimits, per_minute=settings.requests_per_minute, concurrent=settings.concurrent_requests
-    )
+def middlewares(state: AppState, families: Families, *, behind_proxy: bool) -> list[Middleware]:
+    """What a request passes, the outermost first."""
+    settings = state.settings
+    stack = [
+        Middleware(FamilyMiddleware, families=families),
+        Middleware(AccessLogMiddleware, metrics=state.metrics, quiet_paths=families.quiet_paths),
+    ]
+    if not behind_proxy:
+        stack += _browser_checks(settings)
     if settings.api_key_file:
-        app.add_middleware(KeyGuard, keys=KeyFile(Path(settings.api_key_file)))
-    app.add_middleware(OriginGuard, allowed=parse_origins(settings.cors_origins))
+        keys = KeyFile(Path(settings.api_key_file))
+        stack.append(Middleware(AuthMiddleware, keys=keys, open_paths=families.open_paths))
+    if not behind_proxy:
+        limits = Middleware(
+            RateLimitMiddleware,
+            per_minute=settings.requests_per_minute,
+            concurrent=settings.concurrent_requests,
+            open_paths=families.open_paths,
+        )
+        stack.append(limits)
+    stack.append(Middleware(BodyLimitMiddleware, limit=settings.max_body))
+    return stack
+
+
+def _browser_checks(settings: Settings) -> list[Middleware]:
+    """What keeps foreign web pages out."""
+    checks = [Middleware(CORSMiddleware, allowed=parse_origins(settings.cors_origins))]
     # A browser reaches no unix socket; beyond loopback the key protects, for the daemon cannot know its names.
     hosts = parse_hosts(settings.allowed_hosts)
     if settings.uds is None and (hosts or is_loopback(settings.host)):
-        app.add_middleware(HostGuard, allowed=hosts)
-    app.add_middleware(Access, metrics=daemon.metrics)
+        checks.insert(0, Middleware(TrustedHostMiddleware, allowed=hosts))
+    return checks
 
 
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    daemon: Daemon = app.state.daemon
-    await daemon.start()
-    try:
-        yield
-    finally:
-        await daemon.stop()
+def _lifespan(
+    state: AppState, plan: Plan | None, warm_up: bool
+) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        state.start(plan, warm_up=warm_up)
+        try:
+            yield
+        finally:
+            await state.stop()
+
+    return lifespan

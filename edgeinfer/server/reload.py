@@ -1,121 +1,162 @@
-"""Another model, or other settings, while requests go on: the daemon reads its settings again on SIGHUP."""
+"""Takes over changed settings while requests go on: the daemon reads them again on SIGHUP."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from edgeinfer import log, settings
-from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.safe_mode import differences
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.gguf.file_identity import FileIdentity, file_identity
-from edgeinfer.hardware import detect
 from edgeinfer.notify import notify
-from edgeinfer.plan import Plan, make_plan
-from edgeinfer.plan.own_memory import ModelMemory, model_memory, with_memory
+from edgeinfer.plan import Plan
 from edgeinfer.plan.several import fits_beside
 from edgeinfer.server import audit
-from edgeinfer.server.state import Choices, Daemon, Reload
-from edgeinfer.settings import Loaded, Settings
+from edgeinfer.server.state import AppState, ReloadState
+from edgeinfer.serving.engines import RunningEngine, memory_of
+from edgeinfer.serving.model import ServedModel
+from edgeinfer.serving.registry import default_settings
+from edgeinfer.settings import MODEL_FIELDS, Loaded, Settings
 
-RELOADED = frozenset(
-    {
-        "model",
-        "store",
-        "ctx",
-        "parallel",
-        "threads",
-        "layout",
-        "cells",
-        "flash_attention",
-        "kv_type",
-        "batch",
-        "ubatch",
-        "gpu_layers",
-        "force",
-        "memory_limit_mb",
-        "step_ms",
-        "drain_timeout",
-        "log_level",
-    }
-)
-"""Settings that take effect without a restart."""
+RELOADED = frozenset({*MODEL_FIELDS, "store", "memory_limit_mb", "idle_unload", "drain_timeout", "log_level"})
+"""Settings that take effect without a restart; those of `[models.NAME]` do too."""
+
+NO_ROOM = "there is not enough memory for the old model and the new one: requests wait until the old one is unloaded"
 
 logger = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Puts a worker that obeys the settings as they are now in the place of the one that runs.
+    """Makes the daemon serve what the settings say now.
 
-    The new one is loaded beside it, if there is memory for both, and has to pass its self-test; otherwise the old
-    one goes on, and nothing has changed.
+    The default model's engine is replaced by one that was loaded beside it, if there is memory for both, and has
+    passed its self-test; if it fails, the old one goes on and nothing has changed. Other models whose settings have
+    changed are unloaded once they are idle, and loaded again for the next request.
     """
 
-    def __init__(self, daemon: Daemon, client: LlamaClient, loaded: Loaded, plan: Plan) -> None:
-        self._daemon = daemon
-        self._client = client
+    def __init__(self, state: AppState, loaded: Loaded, plan: Plan) -> None:
+        """`plan`: how the default model was loaded."""
+        self._state = state
         self._loaded = loaded
         self._plan = plan
         self._file = file_identity(plan.config.model)
         self._turn = asyncio.Lock()
 
     async def reload(self) -> None:
-        """What comes of it stands in `daemon.reload`. Never raises; one after the other."""
+        """Reload once. The outcome is in `state.reload`. Never raises; one after the other."""
         async with self._turn:
-            daemon = self._daemon
-            serving = daemon.client.info is not None  # else nothing was announced that could be reloaded
-            number = daemon.reload.number + 1 if daemon.reload else 1
-            daemon.reload = Reload(number, "running")
+            state = self._state
+            serving = (
+                state.registry.default.info is not None
+            )  # else nothing was announced that could be reloaded
+            number = state.reload.number + 1 if state.reload else 1
+            state.reload = ReloadState(number, "running")
             if serving:
                 notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
-                daemon.reload = await self._reload(number)
-                logger.info("reloaded: %s", daemon.reload.message)
+                state.reload = await self._reload(number)
+                logger.info("reloaded: %s", state.reload.message)
             except EdgeinferError as e:
-                daemon.reload = Reload(number, "failed", e.message, hint=e.hint)
+                state.reload = ReloadState(number, "failed", e.message, hint=e.hint)
                 logger.error("the reload failed, and nothing has changed: %s", e.message)
             except Exception as e:
-                daemon.reload = Reload(number, "failed", f"internal error: {e}")
+                state.reload = ReloadState(number, "failed", f"internal error: {e}")
                 logger.exception("the reload failed")
             finally:
-                if serving and daemon.client.health.state != "stopped":
-                    failed = " (the last reload failed)" if daemon.reload.state == "failed" else ""
-                    notify(f"READY=1\nSTATUS=serving {daemon.model_name}{failed}")
+                if serving and not state.stopping:
+                    failed = " (the last reload failed)" if state.reload.state == "failed" else ""
+                    notify(f"READY=1\nSTATUS=serving {state.registry.default.name}{failed}")
 
-    async def _reload(self, number: int) -> Reload:
+    async def _reload(self, number: int) -> ReloadState:
         loaded = await asyncio.to_thread(self._read)
-        running = model_memory(self._plan.memory, self._daemon.client.health.pid)
-        plan = await asyncio.to_thread(_planned, self._reloaded(loaded), running)
+        old = self._state.registry.default
+        plan = await self._planned(default_settings(self._merged(loaded)), old)
         warnings = self._warnings(loaded)
         for warning in warnings:
             logger.warning("%s", warning)
         before, file = self._plan.config, file_identity(plan.config.model)
         if (plan.config, file) == (before, self._file):
+            outcome = f"serving {before.name}, as before"
             self._switch(loaded, plan, file)
-            return Reload(number, "done", f"serving {before.name}, as before", warnings)
-        if not (beside := fits_beside(plan, running)):
-            found = "there is no memory for the old model and the new one: requests wait until the old one is gone"
-            logger.warning("%s", found)
-            warnings.append(found)
-        await self._client.replace(
-            plan.config,
-            beside=beside,
-            drain=self._daemon.settings.drain_timeout,
-            switched=lambda: self._switch(loaded, plan, file),
+        else:
+            if not (beside := _fits_beside(plan, old)):
+                logger.warning("%s", NO_ROOM)
+                warnings.append(NO_ROOM)
+            change = Change(loaded, plan, file, beside)
+            await (self._reconfigure if plan.config.name == old.name else self._exchange)(old, change)
+            audit.record("reloaded", model=plan.config.name)
+            what = differences(before, plan.config) or "the model's file was replaced"
+            outcome = f"serving {plan.config.name}: {what}"
+        await self._refresh_others()
+        return ReloadState(number, "done", outcome, warnings)
+
+    async def _planned(self, wanted: Settings, old: ServedModel) -> Plan:
+        """How to load the default model once the old one is gone."""
+        planner = await asyncio.to_thread(self._state.engines.planner, None, wanted)
+        staying = [m.engine for m in self._state.loader.loaded if m is not old and m.engine]
+        leaving = [old.engine] if old.engine else []
+        return await asyncio.to_thread(planner, staying, leaving)
+
+    async def _reconfigure(self, model: ServedModel, change: Change) -> None:
+        """The same model, in another way or from another file."""
+        if model.loading:
+            await asyncio.wait([model.loading])
+        engine = model.engine
+        if engine is None:  # unloaded while idle: the next request loads it as it is planned now
+            self._switch(*change[:3])
+            return
+
+        def switched() -> None:
+            model.engine = RunningEngine(engine.client, change.plan)
+            self._switch(*change[:3])
+
+        await self._state.engines.replace(
+            engine.client,
+            change.plan,
+            beside=change.beside,
+            drain=self._state.settings.drain_timeout,
+            switched=switched,
         )
-        what = differences(before, plan.config) or "the model's file was replaced"
-        audit.record("reloaded", model=plan.config.name)
-        return Reload(number, "done", f"serving {plan.config.name}: {what}", warnings)
+
+    async def _exchange(self, old: ServedModel, change: Change) -> None:
+        """Another model. The old one answers the requests that were made for it, for `drain_timeout` seconds."""
+        state, drain = self._state, self._state.settings.drain_timeout
+        new = state.registry.prepare(change.plan.config.name, default_settings(self._merged(change.loaded)))
+        if change.beside:
+            await self._load(new, change.plan)
+            self._switch(*change[:3])
+            await state.loader.retire(old, drain)
+            return
+        state.registry.use(new)
+        await state.loader.retire(old, drain)
+        try:
+            await self._load(new, change.plan)
+        except BaseException:
+            old.retired = False
+            state.registry.use(old)
+            await self._load(old, None)
+            raise
+        self._switch(*change[:3])
+
+    async def _load(self, model: ServedModel, plan: Plan | None) -> None:
+        if model.client is None:
+            await asyncio.shield(self._state.loader.start(model, plan))
+
+    async def _refresh_others(self) -> None:
+        """Unload other models that are served differently now; the next request loads them again."""
+        for model in self._state.registry.outdated():
+            await self._state.loader.unload(model, self._state.settings.drain_timeout)
 
     def _read(self) -> Loaded:
-        """The settings as they are now; what was given on the command line holds on."""
-        given = self._loaded.settings
+        """The settings as they are now; flags of the command line stay in force."""
+        current = self._loaded.settings
         flags = {
-            name: getattr(given, name) for name, source in self._loaded.sources.items() if source == "flag"
+            name: getattr(current, name) for name, source in self._loaded.sources.items() if source == "flag"
         }
         return settings.load(flags)
 
@@ -131,26 +172,36 @@ class Reloader:
             return [f"{', '.join(names)}: in force after a restart only"]
         return []
 
-    def _reloaded(self, loaded: Loaded) -> Settings:
+    def _merged(self, loaded: Loaded) -> Settings:
         """The settings in force from now on."""
         new = {name: getattr(loaded.settings, name) for name in self._changed(loaded) if name in RELOADED}
-        return replace(self._daemon.settings, **new)
+        return replace(self._state.settings, **new, models=loaded.settings.models)
 
     def _switch(self, loaded: Loaded, plan: Plan, file: FileIdentity) -> None:
-        daemon, level = self._daemon, self._daemon.settings.log_level
-        daemon.settings = self._reloaded(loaded)
-        sources = {
+        """Put the new settings in force."""
+        state, level = self._state, self._state.settings.log_level
+        state.settings = self._merged(loaded)
+        state.sources = {
             name: (loaded if name in RELOADED else self._loaded).sources[name] for name in settings.FIELDS
         }
-        daemon.choices = Choices(plan.config, plan.reasons, sources, plan.tool_format)
-        if daemon.settings.log_level != level:
-            log.setup(daemon.settings.log_level)
+        state.registry.configure(state.settings, plan.config.name)
+        if state.settings.log_level != level:
+            log.setup(state.settings.log_level)
         # What is not in force stays as it was, so that the next reload says so again.
-        kept = {name: getattr(loaded.settings, name) for name in RELOADED}
-        self._loaded = Loaded(replace(self._loaded.settings, **kept), sources)
+        reloaded = {name: getattr(loaded.settings, name) for name in RELOADED}
+        current = replace(self._loaded.settings, **reloaded, models=loaded.settings.models)
+        self._loaded = Loaded(current, state.sources)
         self._plan, self._file = plan, file
 
 
-def _planned(wanted: Settings, running: ModelMemory) -> Plan:
-    """Plan as if the worker that runs were gone."""
-    return make_plan(wanted, with_memory(detect(), running.held))
+class Change(NamedTuple):
+    """What a reload is about to put in force. `beside`: there is memory for the old model and the new one."""
+
+    loaded: Loaded
+    plan: Plan
+    file: FileIdentity
+    beside: bool
+
+
+def _fits_beside(plan: Plan, old: ServedModel) -> bool:
+    return old.engine is None or fits_beside(plan, memory_of(old.engine))

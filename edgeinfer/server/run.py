@@ -1,4 +1,4 @@
-"""`edgeinfer serve`: the daemon's life from its settings to its exit status."""
+"""The daemon's life from its settings to its exit status: sockets, signals, the service manager."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import socket
 import sys
 import termios
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from pathlib import Path
 from types import FrameType
 
@@ -22,11 +22,6 @@ from msgspec.structs import replace
 from uvicorn.server import HANDLED_SIGNALS
 
 from edgeinfer import log
-from edgeinfer.backends.llama_cpp.client import LlamaClient
-from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
-from edgeinfer.backends.llama_cpp.safe_mode import SafeModeStore
-from edgeinfer.chat.tools.detect import MARKERS
 from edgeinfer.errors import (
     CannotListen,
     DoesNotFit,
@@ -34,21 +29,23 @@ from edgeinfer.errors import (
     ModelLoadFailed,
     ModelNotFound,
     SettingsError,
+    ShuttingDown,
 )
 from edgeinfer.notify import extend, notify
 from edgeinfer.plan import make_plan
 from edgeinfer.server.auth.key_file import key_file
-from edgeinfer.server.build import create_app
+from edgeinfer.server.build import build_app
+from edgeinfer.server.engines import InstalledModels, LlamaEngines
 from edgeinfer.server.http import connections, tls
-from edgeinfer.server.http.protocol import Patience, patient
+from edgeinfer.server.http.protocol import uvicorn_config
 from edgeinfer.server.http.sockets import address, bind, check_exposure, described, inherited
 from edgeinfer.server.http.tls import Certificate, certificate
+from edgeinfer.server.openai.errors import render_error
 from edgeinfer.server.reload import Reloader
-from edgeinfer.server.state import Choices, Daemon
+from edgeinfer.server.state import AppState
 from edgeinfer.server.watchdog import watchdog
-from edgeinfer.settings import Loaded, Settings
-from edgeinfer.store.location import DAEMON_STATE
-from edgeinfer.store.store import Store
+from edgeinfer.serving.registry import default_settings
+from edgeinfer.settings import Loaded
 
 WRONG_SETTINGS = 2
 """Exit status of a daemon whose settings are at fault. Starting it again would not help."""
@@ -61,9 +58,6 @@ LAST_WORDS = 5
 
 LAST_GASP = 0.5
 """The same after a second Ctrl-C."""
-
-FALLBACKS = "fallback.json"
-"""With which settings models survive their self-test: in the store, or where the system's service may write."""
 
 STDIN = 0
 
@@ -79,58 +73,25 @@ def run(loaded: Loaded) -> int:
     Raises:
         SettingsError: the daemon cannot run like this.
     """
-    given = inherited()
-    settings = described(loaded.settings, given)
+    passed = inherited()
+    settings = described(loaded.settings, passed)
     settings = replace(settings, api_key_file=key_file(settings))
     log.setup(settings.log_level)
     check_exposure(settings)
-    Patience.MOST = connections.raise_limit()
-    plan = make_plan(settings)
-    sockets = given or bind(settings)
+    max_connections = connections.raise_limit()
+    engines = LlamaEngines(settings)
+    plan = make_plan(default_settings(settings))
+    sockets = passed or bind(settings)
     try:
-        app: FastAPI
-        client = LlamaClient(
-            plan.config,
-            load_timeout=settings.load_timeout,
-            hang_timeout=settings.hang_timeout,
-            markers=MARKERS,
-            safe_mode=SafeModeStore(_own_folder(settings) / FALLBACKS),
-            replan=lambda _: _replanned(app.state.daemon.settings),
-            prefix_cache=_prefix_cache(settings.prefix_cache_mb),
-        )
-        choices = Choices(plan.config, plan.reasons, loaded.sources, plan.tool_format)
-        app = create_app(settings, client, choices)
-        server = Server(app, Reloader(app.state.daemon, client, loaded, plan))
+        state = AppState(settings, loaded.sources, engines, InstalledModels, plan.config.name)
+        server = Server(build_app(state, plan), Reloader(state, loaded, plan), max_connections)
         server.run(sockets)
         return server.status
     finally:
         for sock in sockets:
             sock.close()
-        if settings.uds is not None and not given:
+        if settings.uds is not None and not passed:
             Path(settings.uds).unlink(missing_ok=True)
-
-
-def _own_folder(settings: Settings) -> Path:
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")
-    return DAEMON_STATE if str(DAEMON_STATE) in given else Store.of(settings).root
-
-
-def _replanned(settings: Settings) -> LlamaConfig | None:
-    """How to load the model on the machine as it is now."""
-    try:
-        return make_plan(settings).config
-    except EdgeinferError as e:
-        logger.warning("there is no other plan: %s", e.message)
-        return None
-
-
-def _prefix_cache(megabytes: int, environ: Mapping[str, str] = os.environ) -> PrefixCacheConfig | None:
-    """In the cache directory that systemd gives, else in the user's."""
-    if not megabytes:
-        return None
-    given = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
-    home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/root")) / ".cache"
-    return PrefixCacheConfig(str(Path(given or Path(home) / "edgeinfer") / "prefixes"), megabytes)
 
 
 def exit_status(error: EdgeinferError) -> int:
@@ -145,20 +106,24 @@ def exit_status(error: EdgeinferError) -> int:
     return 1
 
 
-def _config(app: FastAPI, drain: float, certificate: Certificate | None) -> uvicorn.Config:
-    found = patient(
+def _config(
+    app: FastAPI, drain: float, certificate: Certificate | None, max_connections: int | None
+) -> uvicorn.Config:
+    config = uvicorn_config(
         app,
+        render_error=render_error,
+        max_connections=max_connections,
         lifespan="on",
-        timeout_graceful_shutdown=_patience(drain),
+        timeout_graceful_shutdown=_shutdown_timeout(drain),
         timeout_notify=tls.LOOK_EVERY,
         callback_notify=certificate.renew if certificate else None,
     )
-    found.load()
-    found.ssl = certificate.context if certificate else None
-    return found
+    config.load()
+    config.ssl = certificate.context if certificate else None
+    return config
 
 
-def _patience(drain: float) -> int:
+def _shutdown_timeout(drain: float) -> int:
     return math.ceil(drain) + LAST_WORDS
 
 
@@ -174,11 +139,13 @@ def _is_gone(descriptor: int) -> bool:
 class Server(uvicorn.Server):
     """uvicorn, with a model that becomes ready after the socket, and with answers that end before it does."""
 
-    def __init__(self, app: FastAPI, reloader: Reloader | None = None) -> None:
-        self.daemon: Daemon = app.state.daemon
-        settings = self.daemon.settings
+    def __init__(
+        self, app: FastAPI, reloader: Reloader | None = None, max_connections: int | None = None
+    ) -> None:
+        self.state: AppState = app.state.edgeinfer
+        settings = self.state.settings
         self.certificate = certificate(settings)
-        super().__init__(_config(app, settings.drain_timeout, self.certificate))
+        super().__init__(_config(app, settings.drain_timeout, self.certificate, max_connections))
         self.status = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -196,17 +163,17 @@ class Server(uvicorn.Server):
             sys.stderr.write(f"edgeinfer: listening on {where}\n")
         sys.stderr.flush()
         self._watch = asyncio.create_task(self._announce())
-        self._watchdog = asyncio.create_task(watchdog(self.daemon.client.health))
+        self._watchdog = asyncio.create_task(watchdog(self.state))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, let running answers end, tell those that do not."""
         notify("STOPPING=1")
-        extend(self.daemon.settings.drain_timeout + LAST_WORDS + STOP_MARGIN)
+        extend(self.state.settings.drain_timeout + LAST_WORDS + STOP_MARGIN)
         for task in (self._watch, self._watchdog, *self._reloads):
             if task:
                 task.cancel()
         # Beside uvicorn's shutdown, which waits for the connections: this is what ends their answers.
-        draining = asyncio.create_task(self.daemon.stop())
+        draining = asyncio.create_task(self.state.stop())
         await super().shutdown(sockets)
         await draining
         if self._hurrying:
@@ -234,37 +201,29 @@ class Server(uvicorn.Server):
 
     async def _reload(self, reloader: Reloader) -> None:
         await reloader.reload()
-        self.config.timeout_graceful_shutdown = _patience(self.daemon.settings.drain_timeout)
+        self.config.timeout_graceful_shutdown = _shutdown_timeout(self.state.settings.drain_timeout)
 
     def _begin_to_hurry(self) -> None:
         self._hurrying = self._hurrying or asyncio.create_task(self._hurry())
 
     async def _hurry(self) -> None:
-        await self.daemon.client.kill()
+        await self.state.loader.kill()
         await asyncio.sleep(LAST_GASP)
         for connection in list(self.server_state.connections):
             if transport := getattr(connection, "transport", None):
                 transport.abort()  # whoever has not read the end by now will not
 
     async def _announce(self) -> None:
-        """Tell the service manager once the model answers; end the daemon if it never will."""
-        while True:
-            if await self._settled():
-                return
-            await asyncio.sleep(0.1)
-
-    async def _settled(self) -> bool:
-        """Whether the model's fate is known; waits for it, but not for ever."""
+        """Tell the service manager once the default model answers; end the daemon if it never will."""
+        assert self.state.starting
         try:
-            info = await self.daemon.client.ready()
+            await asyncio.shield(self.state.starting)
+        except ShuttingDown:
+            return
         except EdgeinferError as e:
-            state = self.daemon.client.health.state
-            if state == "failed":
-                self._fail(e)
-            return state in ("failed", "stopped")
-        notify(f"READY=1\nSTATUS=serving {info.name}")
-        await self.daemon.warm_up(info)
-        return True
+            self._fail(e)
+        else:
+            notify(f"READY=1\nSTATUS=serving {self.state.registry.default.name}")
 
     def _fail(self, error: EdgeinferError) -> None:
         logger.error("the model cannot be loaded: %s", error.message)

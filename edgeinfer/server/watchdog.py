@@ -15,7 +15,7 @@ MORE_TIME = 6 * PERIOD
 
 
 class Watched(Protocol):
-    """The supervisor."""
+    """The service."""
 
     @property
     def state(self) -> str: ...
@@ -35,7 +35,7 @@ async def watchdog(watched: Watched) -> None:
     interval = watchdog_seconds()
     period = min(interval / 3, PERIOD) if interval else PERIOD
     while True:
-        if watched.state in ("starting", "reloading"):
+        if watched.state in ("loading", "reloading"):
             extend(MORE_TIME)
         if interval and watched.healthy:
             notify("WATCHDOG=1")

@@ -1,4 +1,4 @@
-"""Whose turn it is: answers wait here, a line for each caller, and go to the worker as it has room."""
+"""A fair queue: each caller has a line of its own, and answers are admitted as the engine has room."""
 
 from __future__ import annotations
 
@@ -13,46 +13,50 @@ from types import TracebackType
 from edgeinfer.errors import EdgeinferError, InvalidRequest, QueueFull, ShuttingDown
 
 
-class Turns:
-    """Gives the worker as many answers as it computes at once, and some more, so that it never waits for us.
+class FairQueue:
+    """Keeps the engine's batch full: admits as many answers as it computes at once, and a few more.
 
-    The next turn is for the caller with the fewest answers running; among these, for the one whose last turn
-    is the longest ago. So a caller with a hundred requests delays another's by an answer or two.
+    The next ticket admitted is that of the caller with the fewest answers running; among these, of the one who was
+    admitted longest ago. So a caller with a hundred requests delays another's by an answer or two.
 
-    `queue` answers may wait. If there are as many, a caller with few in line gets in all the same: the one
+    `capacity` answers may wait. If there are as many, a caller with few in line gets in all the same: the one
     with the most loses its newest.
 
     Attributes:
-        running: answers that had their turn and have not ended.
+        running: answers that were admitted and have not ended.
         waiting: answers in line.
+        paused: nothing is admitted; what runs may end.
     """
 
-    def __init__(self, parallel: Callable[[], int], queue: int) -> None:
+    def __init__(self, parallel: Callable[[], int], capacity: int) -> None:
         self.running = 0
         self.waiting = 0
+        self.paused = False
         self._parallel = parallel
-        self._queue = queue
-        self._lines: dict[Hashable, Line] = {}
-        self._turns = 0
+        self._capacity = capacity
+        self._lines: dict[Hashable, CallerLine] = {}
+        self._admissions = 0
         self._answer_seconds = 1.0
         self._closed = False
         self._empty = asyncio.Event()
         self._empty.set()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
-    def take(self, caller: Hashable, n: int = 1) -> Turn:
-        """A place in line for a request of n answers; `async with` waits for its turn.
+    def take(self, caller: Hashable, n: int = 1) -> Ticket:
+        """A place in line for a request of n answers; `async with` waits until it is admitted.
 
         Raises:
             QueueFull: there is no place.
             InvalidRequest: there never will be one for so many.
-            ShuttingDown: it is closed.
+            ShuttingDown: the queue is closed.
         """
         if self._closed:
             raise ShuttingDown("the service is shutting down", retry_after=5)
-        limit = self._parallel() + self._queue
+        limit = self._parallel() + self._capacity
         if n > limit:
             raise InvalidRequest(f"n is {n}, and no more than {limit} answers may wait", param="n")
-        line = self._lines.get(caller) or Line()
+        line = self._lines.get(caller) or CallerLine()
         losers = self._losers(line, n, self.running + self.waiting + n - limit)
         if losers is None:
             raise self._full(limit)
@@ -60,64 +64,86 @@ class Turns:
             self._leave(loser)
             loser.settle(self._full(limit))
         self._lines[caller] = line
-        turn = Turn(self, line, n)
-        line.turns.append(turn)
+        ticket = Ticket(self, line, n)
+        line.tickets.append(ticket)
         self.waiting += n
         self._empty.clear()
         self.admit()
-        return turn
+        return ticket
 
     async def drain(self, timeout: float) -> None:
-        """Let nobody in any more, and wait for those who are: until all have ended, or for `timeout` seconds."""
+        """Admit no new request, and wait until all that are here have ended, or for `timeout` seconds."""
         self._closed = True
+        await self.idle(timeout)
+
+    async def idle(self, timeout: float) -> None:
+        """Wait until nothing is running or waiting, but no longer than `timeout` seconds."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._empty.wait(), timeout)
 
-    def admit(self) -> None:
-        """Give turns while there is room."""
-        parallel = self._parallel()
-        room = parallel + min(self._queue, max(1, parallel // 2))
-        while self.waiting and self.running < room:
-            lines = (line for line in self._lines.values() if line.turns)
-            line = min(lines, key=lambda found: (found.running, found.last))
-            turn = line.turns[0]
-            self._leave(turn)
-            self._turns += 1
-            line.last = self._turns
-            line.running += turn.left
-            self.running += turn.left
-            turn.settle(None)
+    async def quiet(self, timeout: float) -> bool:
+        """Wait until nothing is running, but no longer than `timeout` seconds; -> whether that is so."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), timeout)
+        return not self.running
 
-    def end(self, turn: Turn, n: int) -> None:
-        """Of a turn n answers have ended; or all of it, before it came."""
-        line = turn.line
-        if turn in line.turns:
-            self._leave(turn)
-        elif turn.admitted:
+    def pause(self) -> None:
+        """Admit nothing until `resume`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self.admit()
+
+    def admit(self) -> None:
+        """Admit tickets while there is room."""
+        parallel = self._parallel()
+        room = parallel + min(self._capacity, max(1, parallel // 2))
+        while self.waiting and self.running < room and not self.paused:
+            lines = (line for line in self._lines.values() if line.tickets)
+            line = min(lines, key=lambda candidate: (candidate.running, candidate.last))
+            ticket = line.tickets[0]
+            self._leave(ticket)
+            self._admissions += 1
+            line.last = self._admissions
+            line.running += ticket.left
+            self.running += ticket.left
+            self._quiet.clear()
+            ticket.settle(None)
+
+    def end(self, ticket: Ticket, n: int) -> None:
+        """n answers of a ticket have ended; or all of it, before it was admitted."""
+        line = ticket.line
+        if ticket in line.tickets:
+            self._leave(ticket)
+        elif ticket.admitted:
             line.running -= n
             self.running -= n
-            self._answer_seconds += 0.2 * (time.monotonic() - turn.admitted - self._answer_seconds)
+            self._answer_seconds += 0.2 * (time.monotonic() - ticket.admitted - self._answer_seconds)
+            if not self.running:
+                self._quiet.set()
         self.admit()
-        for caller in [c for c, found in self._lines.items() if not found.running and not found.turns]:
+        idle = [caller for caller, line in self._lines.items() if not line.running and not line.tickets]
+        for caller in idle:
             del self._lines[caller]
         if not self._lines:
             self._empty.set()
 
-    def _leave(self, turn: Turn) -> None:
-        turn.line.turns.remove(turn)
-        self.waiting -= turn.left
+    def _leave(self, ticket: Ticket) -> None:
+        ticket.line.tickets.remove(ticket)
+        self.waiting -= ticket.left
 
-    def _losers(self, line: Line, n: int, excess: int) -> list[Turn] | None:
-        """Those who give way to n answers more in `line`, which are `excess` too many; None: nobody does."""
-        left = {id(other): list(other.turns) for other in self._lines.values()}
-        found: list[Turn] = []
+    def _losers(self, line: CallerLine, n: int, excess: int) -> list[Ticket] | None:
+        """Tickets that give way to n answers more in `line`, which are `excess` too many; None: none does."""
+        left = {id(other): list(other.tickets) for other in self._lines.values()}
+        losers: list[Ticket] = []
         while excess > 0:
             longest = max(left.values(), key=_answers, default=[])
-            if _answers(longest) <= _answers(line.turns) + n:
+            if _answers(longest) <= _answers(line.tickets) + n:
                 return None
-            found.append(longest.pop())
-            excess -= found[-1].left
-        return found
+            losers.append(longest.pop())
+            excess -= losers[-1].left
+        return losers
 
     def _full(self, limit: int) -> QueueFull:
         active = self.running + self.waiting
@@ -129,37 +155,37 @@ class Turns:
         )
 
 
-class Line:
-    """Of one caller: the turns that wait, how many answers are running, and when it last had a turn."""
+class CallerLine:
+    """One caller's waiting tickets, its running answers, and the number of its last admission."""
 
     def __init__(self) -> None:
-        self.turns: deque[Turn] = deque()
+        self.tickets: deque[Ticket] = deque()
         self.running = 0
         self.last = 0
 
 
-class Turn:
-    """One request's.
+class Ticket:
+    """One request's place in the queue.
 
     Attributes:
         left: its answers that have not ended.
-        admitted: when it was admitted, by the monotonic clock; 0 while it waits.
-        accepted_at: when the request got its place in line, by the monotonic clock.
+        accepted_at: when it came, by the monotonic clock.
+        admitted: when it was admitted; 0 while it waits.
     """
 
-    def __init__(self, turns: Turns, line: Line, n: int) -> None:
+    def __init__(self, queue: FairQueue, line: CallerLine, n: int) -> None:
         self.line = line
         self.left = n
-        self.admitted = 0.0
         self.accepted_at = time.monotonic()
-        self._turns = turns
+        self.admitted = 0.0
+        self._queue = queue
         self._settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def settle(self, error: EdgeinferError | None) -> None:
-        """Its turn has come, or never will."""
+        """It is admitted, or never will be."""
         if error is None:
             self.admitted = time.monotonic()
-        if self._settled.done():  # whoever waited was cancelled in this very moment
+        if self._settled.done():  # its task was cancelled in this very moment
             return
         if error:
             self._settled.set_exception(error)
@@ -169,15 +195,15 @@ class Turn:
     def done(self) -> None:
         """One of its answers has ended."""
         self.left -= 1
-        self._turns.end(self, 1)
+        self._queue.end(self, 1)
 
-    async def __aenter__(self) -> Turn:
+    async def __aenter__(self) -> Ticket:
         if not self._settled.done():
             try:
                 await self._settled
             except BaseException:
                 if self._settled.done() and not self._settled.cancelled():
-                    self._settled.exception()  # seen, though we were cancelled in the same moment
+                    self._settled.exception()  # retrieved, though we were cancelled in the same moment
                 self._end()
                 raise
         return self
@@ -189,9 +215,9 @@ class Turn:
 
     def _end(self) -> None:
         if self.left:
-            self._turns.end(self, self.left)
+            self._queue.end(self, self.left)
             self.left = 0
 
 
-def _answers(turns: deque[Turn] | list[Turn]) -> int:
-    return sum(turn.left for turn in turns)
+def _answers(tickets: deque[Ticket] | list[Ticket]) -> int:
+    return sum(ticket.left for ticket in tickets)

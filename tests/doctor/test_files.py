@@ -15,7 +15,7 @@ from edgeinfer.doctor import access, configuration, fallbacks, permissions, stor
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.store import DiskStatus
 from edgeinfer.errors import SettingsError
-from edgeinfer.server.run import FALLBACKS
+from edgeinfer.server.engines import FALLBACKS
 from edgeinfer.service import access_check
 from edgeinfer.settings import Settings, load
 from edgeinfer.store.store import Store

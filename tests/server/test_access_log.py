@@ -12,8 +12,9 @@ import pytest
 
 from edgeinfer import log
 from edgeinfer.server.http.sockets import bind
+from edgeinfer.server.run import Server
 from edgeinfer.settings import Settings
-from tests.support.server import Cold, Scripted, Served, application, eventually, serving
+from tests.support.server import Scripted, Served, application, eventually, serving
 
 SECRET = "my-secret-prompt"
 CHAT = {"messages": [{"role": "user", "content": SECRET}]}
@@ -140,7 +141,7 @@ def test_a_client_of_a_unix_socket_is_its_user(
     import threading
 
     settings = Settings(uds=str(tmp_path / "s"))
-    server, sockets = Cold(application(Scripted(), uds=settings.uds)), bind(settings)
+    server, sockets = Server(application(Scripted(), uds=settings.uds)), bind(settings)
     thread = threading.Thread(target=server.run, args=(sockets,))
     with caplog.at_level(logging.INFO):
         thread.start()

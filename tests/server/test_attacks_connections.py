@@ -22,7 +22,7 @@ import pytest
 from edgeinfer.inference.fake import fake_finish
 from edgeinfer.inference.output import Delta
 from edgeinfer.server.http import connections
-from edgeinfer.server.http.protocol import Patience
+from edgeinfer.server.http.protocol import TimeoutH11Protocol
 from tests.support.cli import environment
 from tests.support.server import Scripted, Served, eventually, serving
 
@@ -71,7 +71,7 @@ def envelope(response: bytes) -> tuple[int, str]:
 
 def test_a_head_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slowloris, also on a connection that once sent a good request; others are served meanwhile."""
-    monkeypatch.setattr(Patience, "HEAD", 0.5)
+    monkeypatch.setattr(TimeoutH11Protocol, "HEAD_TIMEOUT", 0.5)
     with serving(Scripted()) as served, connected(served.port) as sock:
         sock.sendall(GET)
         read_until(sock, b'"ok"}')
@@ -85,9 +85,9 @@ def test_a_head_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_slow_answer_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Patience ends with the head, not with the work."""
-    for name in ("HEAD", "LINGER", "STALL"):
-        monkeypatch.setattr(Patience, name, 0.3)
+    """The timeout ends with the head, not with the work."""
+    for name in ("HEAD_TIMEOUT", "LINGER_TIMEOUT", "STALL_TIMEOUT"):
+        monkeypatch.setattr(TimeoutH11Protocol, name, 0.3)
     supervisor = Scripted()
     supervisor.hold_first = 0.8
     with serving(supervisor) as served:
@@ -97,7 +97,7 @@ def test_a_slow_answer_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_goes_on_sending_after_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body of bytes now and then, that nobody reads, would hold a connection for ever."""
-    monkeypatch.setattr(Patience, "LINGER", 0.3)
+    monkeypatch.setattr(TimeoutH11Protocol, "LINGER_TIMEOUT", 0.3)
     head = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
     with serving(Scripted()) as served, connected(served.port) as sock:
         sock.sendall(head)
@@ -147,7 +147,7 @@ def test_a_reader_that_does_not_read_is_cut_off_and_its_request_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What waits for it is bounded, and the slot is free for others, who were served meanwhile."""
-    monkeypatch.setattr(Patience, "STALL", 0.5)
+    monkeypatch.setattr(TimeoutH11Protocol, "STALL_TIMEOUT", 0.5)
     supervisor = Flood(5000)
     with caplog.at_level(logging.INFO), serving(supervisor) as served, connected(served.port, 4096) as sock:
         sock.sendall(post({"prompt": "x", "stream": True}))
@@ -161,7 +161,7 @@ def test_a_reader_that_does_not_read_is_cut_off_and_its_request_ends(
 
 def test_a_slow_reader_that_reads_is_served_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """As over a poor connection: what matters is that it goes on."""
-    monkeypatch.setattr(Patience, "STALL", 0.5)
+    monkeypatch.setattr(TimeoutH11Protocol, "STALL_TIMEOUT", 0.5)
     with serving(Flood(600)) as served, connected(served.port, 65536) as sock:
         sock.sendall(post({"prompt": "x", "stream": True}, more="Connection: close\r\n"))
         got = b""
@@ -174,7 +174,7 @@ def test_a_slow_reader_that_reads_is_served_to_the_end(monkeypatch: pytest.Monke
 
 def test_answers_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of requests in one breath, and not one answer read."""
-    monkeypatch.setattr(Patience, "STALL", 0.5)
+    monkeypatch.setattr(TimeoutH11Protocol, "STALL_TIMEOUT", 0.5)
     with serving(Scripted()) as served, connected(served.port, 4096) as sock:
         sock.settimeout(2)
         with contextlib.suppress(OSError):
@@ -252,7 +252,7 @@ def test_nonsense_inside_a_request_ends_it() -> None:
 
 def test_one_connection_too_many_costs_the_idlest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the newcomer, and not one that is waiting for its answer."""
-    monkeypatch.setattr(Patience, "MOST", 10)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 10)
     supervisor = Scripted()
     supervisor.hold_first = 1.5
     with serving(supervisor) as served, ExitStack() as stack:
@@ -270,7 +270,7 @@ def test_one_connection_too_many_costs_the_idlest(monkeypatch: pytest.MonkeyPatc
 
 def test_if_all_are_busy_a_newcomer_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is a limit after all."""
-    monkeypatch.setattr(Patience, "MOST", 2)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
     supervisor = Scripted()
     supervisor.hold_first = 60
     with serving(supervisor) as served, ExitStack() as stack:

@@ -6,14 +6,16 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from starlette.types import Message
 
 from edgeinfer.errors import WorkerDied
+from edgeinfer.server.http.family import SCOPE_KEY
 from edgeinfer.server.http.sse import EventStream
+from edgeinfer.server.openai import family as openai
 from tests.support.server import Scripted, Served, application, eventually, serving
 
 
@@ -93,6 +95,18 @@ class Connection:
         return b"".join(m.get("body", b"") for m in self.sent)
 
 
+SCOPE = {SCOPE_KEY: openai.family()}
+
+
+def starting(events: AsyncGenerator[bytes, None]) -> Callable[[], Awaitable[AsyncGenerator[bytes, None]]]:
+    """What begins the stream of these events."""
+
+    async def start() -> AsyncGenerator[bytes, None]:
+        return events
+
+    return start
+
+
 async def slow(*pauses: float) -> AsyncGenerator[bytes, None]:
     for pause in pauses:
         await asyncio.sleep(pause)
@@ -102,7 +116,7 @@ async def slow(*pauses: float) -> AsyncGenerator[bytes, None]:
 async def test_a_quiet_stream_shows_that_it_lives() -> None:
     """Also before its first event: proxies close what is silent."""
     connection = Connection()
-    await EventStream(slow(0.25, 0.25), quiet=0.1)({}, connection.receive, connection.send)
+    await EventStream(starting(slow(0.25, 0.25)), quiet=0.1)(SCOPE, connection.receive, connection.send)
     before, between, after = connection.body.split(b"data: x\n\n")
     assert b": keep-alive\n\n" in before
     assert b": keep-alive\n\n" in between
@@ -114,7 +128,7 @@ async def test_a_quiet_stream_shows_that_it_lives() -> None:
 async def test_a_busy_stream_has_no_comments() -> None:
     """They are for silence."""
     connection = Connection()
-    await EventStream(slow(*[0.02] * 10), quiet=2.0)({}, connection.receive, connection.send)
+    await EventStream(starting(slow(*[0.02] * 10)), quiet=2.0)(SCOPE, connection.receive, connection.send)
     assert connection.body == b"data: x\n\n" * 10
 
 
@@ -126,7 +140,7 @@ async def test_an_error_after_a_keep_alive_is_an_event() -> None:
         yield _bug()
 
     connection = Connection()
-    await EventStream(fail(), quiet=0.05)({}, connection.receive, connection.send)
+    await EventStream(starting(fail()), quiet=0.05)(SCOPE, connection.receive, connection.send)
     assert b'"internal_error"' in connection.body
     assert connection.sent[-1]["more_body"] is False
 

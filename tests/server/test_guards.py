@@ -11,10 +11,14 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from edgeinfer.errors import InvalidRequest, PayloadTooLarge, QueueFull, SettingsError
-from edgeinfer.server.middleware.body_limit import BodyLimit
+from edgeinfer.server.http.family import SCOPE_KEY
+from edgeinfer.server.middleware.body_limit import BodyLimitMiddleware
 from edgeinfer.server.middleware.cors import parse_origins
-from edgeinfer.server.middleware.guards import is_loopback_name, parse_hosts
+from edgeinfer.server.middleware.trusted_host import is_loopback_name, parse_hosts
+from edgeinfer.server.openai import family as openai
 from tests.support.server import Scripted, Served, application, error, serving
+
+SCOPE = {"type": "http", "headers": [], SCOPE_KEY: openai.family()}
 
 
 @pytest.mark.parametrize(
@@ -286,33 +290,30 @@ def _sender(pause: float, *pieces: bytes) -> Receive:
 @pytest.mark.parametrize(
     ("pause", "pieces"), [(0.0, [b"{"]), (0.02, [b"x"] * 1000)], ids=["stops", "trickles"]
 )
-async def test_a_body_that_is_too_long_in_coming_is_given_up(pause: float, pieces: list[bytes]) -> None:
+async def test_a_body_that_takes_too_long_is_given_up(pause: float, pieces: list[bytes]) -> None:
     """Slowloris: neither silence nor a byte now and then holds a request for ever."""
-    guard = BodyLimit(_read_all, limit=10000, idle=0.2)
-    with pytest.raises(InvalidRequest, match="too long in coming"):
-        await guard({"type": "http", "headers": []}, _sender(pause, *pieces), _unused)
+    guard = BodyLimitMiddleware(_read_all, limit=10000, max_pause=0.2)
+    with pytest.raises(InvalidRequest, match="timed out while reading"):
+        await guard(SCOPE, _sender(pause, *pieces), _unused)
     assert guard.held == 0
 
 
 async def test_a_slow_body_that_keeps_coming_is_waited_for() -> None:
     """A poor connection is no attack."""
-    guard = BodyLimit(_read_all, limit=1 << 20, idle=0.2, slowest=1000)
+    guard = BodyLimitMiddleware(_read_all, limit=1 << 20, max_pause=0.2, min_rate=1000)
     with pytest.raises(PayloadTooLarge):
-        await guard({"type": "http", "headers": []}, _sender(0.05, *[b"x" * 100_000] * 20), _unused)
+        await guard(SCOPE, _sender(0.05, *[b"x" * 100_000] * 20), _unused)
 
 
 async def test_bodies_together_do_not_fill_the_memory() -> None:
     """Each is within its limit; the one too many is turned away, and there is room when others are done."""
-    guard = BodyLimit(_read_all, limit=1000)
+    guard = BodyLimitMiddleware(_read_all, limit=1000)
     full = b"x" * 1000
-    tasks = [
-        asyncio.create_task(guard({"type": "http", "headers": []}, _sender(0.0, full), _unused))
-        for _ in range(8)
-    ]
+    tasks = [asyncio.create_task(guard(SCOPE, _sender(0.0, full), _unused)) for _ in range(8)]
     await asyncio.sleep(0.05)
     assert guard.held == 8000
     with pytest.raises(QueueFull):
-        await guard({"type": "http", "headers": []}, _sender(0.0, full), _unused)
+        await guard(SCOPE, _sender(0.0, full), _unused)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

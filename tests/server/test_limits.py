@@ -12,10 +12,12 @@ from starlette.types import Message, Receive, Scope, Send
 
 from edgeinfer.chat.prompt import MAX_TOKEN_CHARS
 from edgeinfer.server.auth.keys import Key
-from edgeinfer.server.auth.principal import caller_of, name_caller
+from edgeinfer.server.auth.principal import name_principal, principal_of
+from edgeinfer.server.http.family import SCOPE_KEY
 from edgeinfer.server.llama_server.schemas.tokens import LONGEST
 from edgeinfer.server.middleware import rate_limit as limits
-from edgeinfer.server.middleware.rate_limit import CallerLimits
+from edgeinfer.server.middleware.rate_limit import RateLimitMiddleware
+from edgeinfer.server.openai import family as openai
 from edgeinfer.server.openai.schemas.chat import MAX_MESSAGES, MAX_PARTS
 from tests.support.server import INFO, Scripted, Served, error, serving
 
@@ -34,7 +36,7 @@ class Guarded:
         self.clock = Clock()
         self.go = asyncio.Event()
         self.go.set()
-        self.guard = CallerLimits(self._app, per_minute, concurrent, self.clock)
+        self.guard = RateLimitMiddleware(self._app, per_minute, concurrent, {"/health", "/ready"}, self.clock)
 
     async def _app(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         await self.go.wait()
@@ -46,9 +48,15 @@ class Guarded:
     ) -> tuple[int, dict[bytes, bytes]]:
         """The answer's status and headers."""
         sent: list[Message] = []
-        scope: Scope = {"type": "http", "path": path, "client": (address, 1), "headers": []}
+        scope: Scope = {
+            "type": "http",
+            "path": path,
+            "client": (address, 1),
+            "headers": [],
+            SCOPE_KEY: openai.family(),
+        }
         if key:
-            name_caller(scope, key)
+            name_principal(scope, key)
 
         async def send(message: Message) -> None:
             sent.append(message)
@@ -141,7 +149,7 @@ async def test_who_watches_is_not_counted() -> None:
 
 async def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """An attacker with many addresses does not fill the memory; who is still limited is forgotten last."""
-    monkeypatch.setattr(limits, "MOST", 100)
+    monkeypatch.setattr(limits, "MAX_CALLERS", 100)
     guarded = Guarded(per_minute=1)
     for n in range(99):
         await guarded.ask(address=f"10.0.1.{n}")
@@ -157,12 +165,12 @@ async def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPat
 
 def test_a_caller_is_its_key_or_its_address() -> None:
     """On a unix socket too."""
-    assert caller_of({"client": ("1.2.3.4", 5)}).label == "1.2.3.4"
-    assert caller_of({"client": None}).label == "unix"
-    assert caller_of({"client": ("uid 1000", 0)}).id == "uid 1000"
+    assert principal_of({"client": ("1.2.3.4", 5)}).label == "1.2.3.4"
+    assert principal_of({"client": None}).label == "unix"
+    assert principal_of({"client": ("uid 1000", 0)}).id == "uid 1000"
     scope: Scope = {"client": ("1.2.3.4", 5)}
-    name_caller(scope, Key("k", b"d"))
-    assert (caller_of(scope).label, caller_of(scope).id) == ("k@1.2.3.4", b"d")
+    name_principal(scope, Key("k", b"d"))
+    assert (principal_of(scope).label, principal_of(scope).id) == ("k@1.2.3.4", b"d")
 
 
 def test_limits_count_for_a_key_whichever_header_it_comes_in(tmp_path: Path) -> None:

@@ -14,9 +14,13 @@ import httpx
 import pytest
 
 from edgeinfer.errors import SettingsError, all_errors
-from edgeinfer.server.openapi import ANSWERS, ERRORS, EXAMPLES, MODELS
+from edgeinfer.server.build import FAMILIES
+from edgeinfer.server.openapi import ERRORS
 from tests.support.cli import EDGEINFER, environment
 from tests.support.server import Scripted, Served, eventually, serving
+
+ROUTES = [route for family in FAMILIES for route in family().routes if route.is_documented]
+EXAMPLES = {route.path: route.example for route in ROUTES if route.example}
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +49,14 @@ def test_every_error_there_is_is_documented_for_every_route(document: dict[str, 
         assert set(operation["responses"]) == {"200", *map(str, ERRORS)}
         for status in map(str, ERRORS):
             schema = operation["responses"][status]["content"]["application/json"]["schema"]
-            assert "AnswerEnvelope" in str(schema)
+            assert "AnswerErrorEnvelope" in str(schema)
         assert "retry-after" in operation["responses"]["429"]["headers"]
 
 
 def test_every_answer_is_described(document: dict[str, Any]) -> None:
     """But that of /status, which is for people, and of /metrics, which is no JSON."""
     paths = set(document["paths"])
-    assert set(ANSWERS) | {"/status", "/metrics"} == paths
+    assert {route.documented_path for route in ROUTES if route.answers} | {"/status"} == paths
     for path, operation in operations(document):
         kinds = set(operation["responses"]["200"]["content"])
         expected = {"text/plain"} if path == "/metrics" else {"application/json"}
@@ -70,7 +74,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 def test_every_field_that_is_taken_is_documented(document: dict[str, Any]) -> None:
     """Also what changes nothing, and other names; null is absent."""
-    for model in MODELS:
+    for model in (route.body for route in ROUTES if route.body):
         properties = document["components"]["schemas"][model.__name__]["properties"]
         known = {*model.model_fields, *model.accepted, *model.synonyms}
         assert set(properties) == known

@@ -126,18 +126,18 @@ def test_metrics_count_requests_by_route_and_status(fresh: Served) -> None:
     assert found["edgeinfer_requests_total|/v1/chat/completions|400"] == 1
     assert found["edgeinfer_requests_total|/v1/models/{id:path}|404"] == 1
     assert found["edgeinfer_requests_total|none|404"] == 1
-    assert found["edgeinfer_time_to_first_token_seconds_count"] == 1
-    assert found["edgeinfer_token_gap_seconds_count"] == 1
+    assert found["edgeinfer_time_to_first_token_seconds_count|scripted"] == 1
+    assert found["edgeinfer_token_gap_seconds_count|scripted"] == 1
 
 
 def test_metrics_show_the_engine(served: Served) -> None:
     """As it is at the scrape, in base units."""
     found = metrics(served)
-    assert found["edgeinfer_kv_cells_used"] == 7
-    assert found["edgeinfer_step_seconds"] == 0.0125
-    assert found["edgeinfer_prompt_tokens_total"] == 5
-    assert found["edgeinfer_ready"] == 1
-    assert found["edgeinfer_rss_bytes|daemon"] > 1e6
+    assert found["edgeinfer_kv_cells_used|scripted"] == 7
+    assert found["edgeinfer_step_seconds|scripted"] == 0.0125
+    assert found["edgeinfer_prompt_tokens_total|scripted"] == 5
+    assert found["edgeinfer_ready|scripted"] == 1
+    assert found["edgeinfer_rss_bytes||daemon"] > 1e6
 
 
 def test_every_figure_of_the_engine_is_a_metric() -> None:

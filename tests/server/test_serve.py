@@ -101,7 +101,7 @@ def test_a_unix_socket_replaces_a_dead_one_only(tmp_path: Path) -> None:
 def test_the_application_has_no_state_outside_itself() -> None:
     """Two daemons in one process do not know of each other."""
     one, other = application(Scripted()), application(Scripted())
-    assert one.state.daemon.metrics.registry is not other.state.daemon.metrics.registry
+    assert one.state.edgeinfer.metrics.registry is not other.state.edgeinfer.metrics.registry
 
 
 class Process:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,14 +15,13 @@ from fastapi import FastAPI
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.client import LlamaClient
-from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.inference.client import EngineClient
 from edgeinfer.inference.fake import SCRIPTED_MODEL, FakeEngineClient
 from edgeinfer.inference.types import ModelInfo
-from edgeinfer.server.build import create_app
+from edgeinfer.server.build import build_app
 from edgeinfer.server.http.sockets import address, bind
 from edgeinfer.server.run import Server
-from edgeinfer.server.state import Choices
+from edgeinfer.server.state import AppState
+from edgeinfer.serving.fake import FakeEngines
 from edgeinfer.settings import Settings
 
 TEMPLATE = (
@@ -47,21 +46,29 @@ class Scripted(FakeEngineClient):
         super().__init__(*pieces, model=info)
 
 
-def application(engine: EngineClient, **settings: Any) -> FastAPI:
-    if isinstance(engine, FakeEngineClient):
-        config = LlamaConfig(engine.model.path, engine.model.name, parallel=engine.model.parallel)
-    else:
-        assert isinstance(engine, LlamaClient)
-        config = engine.config
-    choices = Choices(config, ["ctx 4096: asked for"], {"ctx": "flag"})
-    return create_app(Settings(port=0, drain_timeout=1.0, **settings), engine, choices)
+def service(engine: FakeEngineClient | LlamaClient, **settings: Any) -> AppState:
+    """The state of a service with one model, which `engine` answers for."""
+    name = engine.model.name if isinstance(engine, FakeEngineClient) else engine.config.name
+    engines = FakeEngines({name: lambda: engine})
+    values = Settings(model=name, port=0, drain_timeout=1.0, **settings)
+    return AppState(values, {"ctx": "flag"}, engines, NoModels, name)
 
 
-class Cold(Server):
-    """Without the warm-up: it starts a template process, which few tests need."""
+class NoModels:
+    """Implements ModelNames: nothing is installed."""
 
-    async def _announce(self) -> None:
-        pass
+    def __init__(self, _settings: Settings) -> None: ...
+
+    def resolve(self, name: str) -> str | None:
+        return None
+
+    def installed(self) -> Sequence[str]:
+        return []
+
+
+def application(engine: FakeEngineClient | LlamaClient, **settings: Any) -> FastAPI:
+    """The app, without the warm-up: it starts a template process, which few tests need."""
+    return build_app(service(engine, **settings), warm_up=False)
 
 
 class Served:
@@ -84,9 +91,11 @@ class Served:
 
 
 @contextmanager
-def serving(engine: EngineClient, app: FastAPI | None = None, **settings: Any) -> Iterator[Served]:
+def serving(
+    engine: FakeEngineClient | LlamaClient, app: FastAPI | None = None, **settings: Any
+) -> Iterator[Served]:
     app = app or application(engine, **settings)
-    server, sockets = Cold(app), bind(Settings(port=0))
+    server, sockets = Server(app), bind(Settings(port=0))
     url = address(sockets[0])
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()

@@ -1,0 +1,1 @@
+"""Our own routes, for those who watch and operate the service."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -18,12 +17,6 @@ STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em aut
 code,h2{font-family:ui-monospace,monospace}h2{font-size:1em;margin-top:2em}
 td{padding:.1em 1.5em .1em 0;vertical-align:top}@media(prefers-color-scheme:dark)
 {body{background:#181818;color:#ddd}}"""
-
-
-def router() -> APIRouter:
-    found = APIRouter(include_in_schema=False)
-    found.add_api_route("/docs", docs, methods=["GET"])
-    return found
 
 
 async def docs(request: Request) -> Response:

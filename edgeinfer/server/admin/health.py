@@ -1,107 +1,124 @@
-"""GET /health, /ready, /status and /metrics: for those who watch."""
+"""GET /health, /ready, /status and /metrics: for monitoring."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+import time
+from typing import Any, Literal
 
 import msgspec
-from fastapi import APIRouter
+from msgspec import UNSET, Struct, UnsetType
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer import __version__
-from edgeinfer.backends.llama_cpp.client import LlamaClient
-from edgeinfer.inference.output import EngineStats
-from edgeinfer.server.openai.errors import RETRY_AFTER
-from edgeinfer.server.openai.types import Health, Readiness, json
-from edgeinfer.server.state import Daemon, the_daemon
+from edgeinfer.server.http.errors import RETRY_AFTER
+from edgeinfer.server.http.json_response import json_response
+from edgeinfer.server.state import AppState, state_of
+from edgeinfer.serving.model import ServedModel
 
 
-def router() -> APIRouter:
-    found = APIRouter(tags=["watch"])
-    for path, handler in (("/health", health), ("/ready", ready)):
-        found.add_api_route(path, handler, methods=["GET"])
-        found.add_api_route(path, handler, methods=["HEAD"], include_in_schema=False)
-    found.add_api_route("/status", status, methods=["GET"])
-    found.add_api_route("/metrics", metrics, methods=["GET"])
-    return found
+class Health(Struct):
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(Struct):
+    """`reason` is there while there is no `model`."""
+
+    status: str
+    model: str | UnsetType = UNSET
+    reason: str | UnsetType | None = UNSET
 
 
 async def health() -> Response:
     """200 while the daemon lives, whatever the model does."""
-    return json(Health())
+    return json_response(Health())
 
 
 async def ready(request: Request) -> Response:
-    """200 while the model answers, else 503 with the reason."""
-    daemon = the_daemon(request)
-    if daemon.client.info is not None and not daemon.stopping:
-        return json(Readiness("ready", model=daemon.client.info.name))
-    state = "stopped" if daemon.stopping else daemon.client.health.state
-    found = json(Readiness(state, reason=_reason(daemon)), 503)
-    found.headers["retry-after"] = str(RETRY_AFTER[503])
-    return found
+    """200 while the default model answers, or was unloaded because it was idle; else 503 with the reason."""
+    state = state_of(request)
+    model = state.registry.default
+    if not state.stopping and (model.info is not None or model.state == "unloaded"):
+        return json_response(Readiness("ready" if model.info else "unloaded", model=model.name))
+    response = json_response(Readiness(_status(state), reason=state.reason), 503)
+    response.headers["retry-after"] = str(RETRY_AFTER[503])
+    return response
 
 
-def _reason(daemon: Daemon) -> str | None:
-    error = daemon.client.health.last_error
-    return error.message if error else daemon.client.health.last_exit
+def _status(state: AppState) -> str:
+    """The default model's state in the words that /ready has always had."""
+    return "starting" if state.state == "loading" else state.state
 
 
 async def status(request: Request) -> Response:
     """Everything `edgeinfer status` shows."""
-    return json(describe(the_daemon(request)))
+    return json_response(describe(state_of(request)))
 
 
 async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    return Response(the_daemon(request).metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+    return Response(state_of(request).metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
-def describe(daemon: Daemon) -> dict[str, Any]:
-    client, choices = daemon.client, daemon.choices
-    health = client.health
-    config, changes = choices.config, list[str]()
-    if isinstance(client, LlamaClient):
-        config, changes = client.config, client.config_changes
+def describe(state: AppState) -> dict[str, Any]:
+    """The default model's state at the top level, and a row for each model that has been asked for."""
+    model = state.registry.default
+    health = model.client.health if model.client else None
     return {
         "version": __version__,
         "pid": os.getpid(),
-        "uptime": round(daemon.uptime(), 3),
-        "state": health.state,
-        "restarts": health.restarts,
-        "resumed": health.resumed,
-        "last_exit": health.last_exit,
-        "reason": None if client.info else _reason(daemon),
-        "worker_pid": health.pid,
-        "model": _model(daemon),
-        "stats": _stats(daemon),
-        "plan": {"config": config, "reasons": list(choices.reasons)},
-        "fallback": changes,
-        "reload": daemon.reload,
-        "settings": _settings(daemon),
+        "uptime": round(state.uptime(), 3),
+        "state": _status(state),
+        "restarts": model.restarts,
+        "resumed": model.resumed,
+        "last_exit": health.last_exit if health else None,
+        "reason": None if model.info else state.reason,
+        "worker_pid": model.pid,
+        "model": _facts(model),
+        "stats": model.stats,
+        "plan": {"config": _config(model), "reasons": model.plan.reasons if model.plan else []},
+        "fallback": list(model.client.config_changes) if model.client else [],
+        "models": [_row(state, other) for other in state.registry.served()],
+        "reload": state.reload,
+        "settings": _settings(state),
     }
 
 
-def _model(daemon: Daemon) -> dict[str, Any] | None:
+def _config(model: ServedModel) -> object:
+    """How the engine runs: as planned, or as it had to be changed so that the model loads."""
+    return model.client.config if model.client else None
+
+
+def _facts(model: ServedModel) -> dict[str, Any] | None:
     """The model's facts, less what is long: its templates by name alone, of its control tokens the number."""
-    info = daemon.client.info
+    info = model.info
     if info is None:
         return None
-    found = msgspec.structs.asdict(info)
-    found["chat_templates"] = sorted(info.chat_templates)
-    found["control_tokens"] = len(info.control_tokens)
-    return found
+    facts = msgspec.structs.asdict(info)
+    facts["chat_templates"] = sorted(info.chat_templates)
+    facts["control_tokens"] = len(info.control_tokens)
+    return facts
 
 
-def _stats(daemon: Daemon) -> EngineStats:
-    """The engine's, where those that wait before they reach it wait as well."""
-    stats = daemon.client.health.stats
-    return msgspec.structs.replace(stats, waiting=stats.waiting + daemon.turns.waiting)
+def _row(state: AppState, model: ServedModel) -> dict[str, Any]:
+    last_used = time.monotonic() - model.last_used if model.last_used else None
+    return {
+        "name": model.name,
+        "state": model.state,
+        "default": model is state.registry.default,
+        "path": model.plan.config.model if model.plan else model.settings.model,
+        "memory": model.plan.memory.needed if model.plan else None,
+        "restarts": model.restarts,
+        "active": model.queue.running + model.queue.waiting,
+        "last_used": None if last_used is None else round(last_used, 1),
+        "error": model.last_error.message if model.last_error else None,
+    }
 
 
-def _settings(daemon: Daemon) -> dict[str, Any]:
-    values, sources = msgspec.structs.asdict(daemon.settings), daemon.choices.sources
-    return {name: {"value": value, "source": sources.get(name, "default")} for name, value in values.items()}
+def _settings(state: AppState) -> dict[str, Any]:
+    values = msgspec.structs.asdict(state.settings)
+    return {
+        name: {"value": value, "source": state.sources.get(name, "default")} for name, value in values.items()
+    }

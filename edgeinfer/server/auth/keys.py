@@ -29,6 +29,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         digest: SHA-256 of the key. A key of ours has 256 random bits, so a slow hash would add nothing.
         requests_per_minute, concurrent_requests: what its holder may ask; 0 is no limit, None is the setting.
         created: a date.
+        admin: it may load and unload models.
     """
 
     name: str
@@ -36,11 +37,14 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests_per_minute: Limit | None = None
     concurrent_requests: Limit | None = None
     created: str | None = None
+    admin: bool = False
 
     def line(self) -> str:
         """As it stands in a key file."""
         fields = ("requests_per_minute", "concurrent_requests", "created")
         given = [f"{field}={getattr(self, field)}" for field in fields if getattr(self, field) is not None]
+        if self.admin:
+            given.append("admin=true")
         return " ".join([HASHED + self.digest.hex(), self.name, *given])
 
 

@@ -13,7 +13,7 @@ from edgeinfer.server.auth.keys import Key
 _IN_SCOPE = "edgeinfer.caller"
 
 
-class Caller(NamedTuple):
+class Principal(NamedTuple):
     """Limits and turns are counted by `id`.
 
     Attributes:
@@ -27,19 +27,19 @@ class Caller(NamedTuple):
     key: Key | None = None
 
 
-def caller_of(scope: Scope) -> Caller:
+def principal_of(scope: Scope) -> Principal:
     """Found once for each request."""
     found = scope.get(_IN_SCOPE)
     if found is None:
         address = _address(scope)
-        found = scope[_IN_SCOPE] = Caller(_network(address), address)
-    assert isinstance(found, Caller)
+        found = scope[_IN_SCOPE] = Principal(_network(address), address)
+    assert isinstance(found, Principal)
     return found
 
 
-def name_caller(scope: Scope, key: Key) -> None:
+def name_principal(scope: Scope, key: Key) -> None:
     """This request came with `key`."""
-    scope[_IN_SCOPE] = Caller(key.digest, f"{key.name}@{_address(scope)}", key)
+    scope[_IN_SCOPE] = Principal(key.digest, f"{key.name}@{_address(scope)}", key)
 
 
 def _address(scope: Scope) -> str:

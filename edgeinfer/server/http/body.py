@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.server.http.request_model import Model, validate
-from edgeinfer.server.state import the_daemon
+from edgeinfer.server.state import state_of
 
 CURL_HINT = "send the header Content-Type: application/json"
 
@@ -32,7 +32,7 @@ async def read(request: Request, model: type[Model]) -> Model:
     """
     _check_type(request)
     body = await request.body()
-    if the_daemon(request).settings.log_prompts:
+    if state_of(request).settings.log_prompts:
         logger.info("%s %s", request.scope.get("edgeinfer.id"), body.decode(errors="replace"))
     return validate(model, _decoded(body))
 

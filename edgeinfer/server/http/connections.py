@@ -7,7 +7,7 @@ import contextlib
 import resource
 import sys
 
-MOST = 2048
+MAX_CONNECTIONS = 2048
 """Connections at once, each of some 20 KB."""
 
 RESERVE = 128
@@ -30,10 +30,10 @@ def raise_limit() -> int:
         with contextlib.suppress(OSError, ValueError):  # it stays as it is
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-    return max(1, min(MOST, (WANTED if soft == resource.RLIM_INFINITY else soft) - RESERVE))
+    return max(1, min(MAX_CONNECTIONS, (WANTED if soft == resource.RLIM_INFINITY else soft) - RESERVE))
 
 
-class Idle:
+class IdleConnections:
     """The connections on which no request is in progress, the one that has been so the longest first."""
 
     def __init__(self) -> None:

@@ -1,57 +1,67 @@
-"""uvicorn's HTTP protocol, with an end to its patience: for heads, for readers, and for idle connections."""
+"""uvicorn's HTTP protocol with timeouts for request heads and slow readers, and a limit of connections."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
-from edgeinfer.errors import HeadersTooLarge, InvalidRequest
+from edgeinfer.errors import EdgeinferError, HeadersTooLarge, InvalidRequest
 from edgeinfer.server.http import connections
-from edgeinfer.server.http.connections import Idle
-from edgeinfer.server.openai import errors as envelope
+from edgeinfer.server.http.connections import IdleConnections
 
-_IDLE: WeakKeyDictionary[ServerState, Idle] = WeakKeyDictionary()
+RenderError = Callable[[EdgeinferError], bytes]
 
 
-class Patience(H11Protocol):
+class TimeoutH11Protocol(H11Protocol):
     """Closes connections that say nothing, send a head byte by byte (slowloris), go on sending after their
-    answer, or do not read it. If there are more than MOST, the one that has been idle the longest makes room.
+    answer, or do not read it. If there are too many, the one that has been idle the longest makes room.
 
-    uvicorn itself times only the pause between two requests; `bodies.BodyLimit` times bodies.
+    uvicorn itself times only the pause between two requests; BodyLimitMiddleware times bodies.
     """
 
-    HEAD: ClassVar[float] = 20.0
+    HEAD_TIMEOUT: ClassVar[float] = 20.0
     """Seconds from a connection, or from its last answer, to the end of a request's head."""
 
-    LINGER: ClassVar[float] = 5.0
+    LINGER_TIMEOUT: ClassVar[float] = 5.0
     """Seconds for the rest of a request that was answered before its end."""
 
-    STALL: ClassVar[float] = 30.0
-    """Seconds in which a reader must take PROGRESS bytes of what waits for it, else it is gone for us."""
+    STALL_TIMEOUT: ClassVar[float] = 30.0
+    """Seconds in which a reader must take MIN_PROGRESS bytes of what waits for it, else its connection is closed."""
 
-    PROGRESS: ClassVar[int] = 16384
-
-    MOST: ClassVar[int] = connections.MOST
+    MIN_PROGRESS: ClassVar[int] = 16384
 
     _deadline: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
 
+    def __init__(
+        self,
+        *args: Any,
+        max_connections: int,
+        idle: IdleConnections,
+        render_error: RenderError,
+        **more: Any,
+    ) -> None:
+        """`idle`: of all connections of this server; `more` is uvicorn's."""
+        super().__init__(*args, **more)
+        self._max_connections = max_connections
+        self._idle = idle
+        self._render_error = render_error
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.client = self.client or _peer(transport)
-        self._idle = _IDLE.setdefault(self.server_state, Idle())
-        if len(self.connections) > self.MOST and not self._idle.cut():
+        if len(self.connections) > self._max_connections and not self._idle.cut():
             transport.abort()
             return
         self._idle.add(transport)
@@ -86,7 +96,7 @@ class Patience(H11Protocol):
         error: InvalidRequest | HeadersTooLarge = InvalidRequest(msg)
         if getattr(sys.exc_info()[1], "error_status_hint", 400) == 431:
             error = HeadersTooLarge("the request's head is too large")
-        body = envelope.payload(error)
+        body = self._render_error(error)
         headers = [
             ("content-type", "application/json"),
             ("content-length", str(len(body))),
@@ -111,7 +121,7 @@ class Patience(H11Protocol):
         self._idle.add(self.transport)
         if self._deadline is None:
             answered = self.conn.their_state is h11.SEND_BODY
-            self._expect(self.LINGER if answered else self.HEAD)
+            self._expect(self.LINGER_TIMEOUT if answered else self.HEAD_TIMEOUT)
 
     def _expect(self, seconds: float) -> None:
         self._deadline = self.loop.call_later(seconds, self._expire, self.transport.get_write_buffer_size())
@@ -121,7 +131,7 @@ class Patience(H11Protocol):
             self.transport.abort()  # it does not take the end of its answer either
         else:
             self.transport.close()
-            self._expect(self.LINGER)
+            self._expect(self.LINGER_TIMEOUT)
 
     def _disarm(self) -> None:
         if self._deadline is not None:
@@ -129,11 +139,11 @@ class Patience(H11Protocol):
             self._deadline = None
 
     def _await_reader(self, before: int) -> None:
-        self._stall = self.loop.call_later(self.STALL, self._judge_reader, before)
+        self._stall = self.loop.call_later(self.STALL_TIMEOUT, self._judge_reader, before)
 
     def _judge_reader(self, before: int) -> None:
         left = self.transport.get_write_buffer_size()
-        if left > before - self.PROGRESS:
+        if left > before - self.MIN_PROGRESS:
             self.transport.abort()
         else:
             self._await_reader(left)
@@ -149,11 +159,22 @@ def _peer(transport: asyncio.Transport) -> tuple[str, int] | None:
     return f"uid {uid}", 0
 
 
-def patient(app: ASGIApp, **more: Any) -> uvicorn.Config:
-    """How we let uvicorn serve: with this protocol, and silent, as `access.Access` writes the log."""
+def uvicorn_config(
+    app: ASGIApp, *, render_error: RenderError, max_connections: int | None = None, **more: Any
+) -> uvicorn.Config:
+    """How we let uvicorn serve: with this protocol, and silent, as AccessLogMiddleware writes the log.
+
+    `render_error`: the body of an error that comes before there is a path; `max_connections`: None is the default.
+    """
+    protocol = functools.partial(
+        TimeoutH11Protocol,
+        max_connections=max_connections or connections.MAX_CONNECTIONS,
+        idle=IdleConnections(),
+        render_error=render_error,
+    )
     return uvicorn.Config(
         app,
-        http=Patience,
+        http=protocol,  # type: ignore[arg-type]  # uvicorn only calls it
         ws="none",
         log_config=None,
         log_level="warning",

@@ -1,22 +1,21 @@
-"""The routes, one file a family, each with a `router()`."""
+"""Answers a request with what a generation brings: whole, or as a stream."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer.server.http.disconnect import until_gone
-from edgeinfer.server.http.request_model import RequestModel
+from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.http.sse import EventStream
-from edgeinfer.server.openai.types import json
 from edgeinfer.serving.merge import Deltas
 
 
 class Answering(Protocol):
-    """What makes an answer of deltas, whole or as server-sent events."""
+    """Makes an answer of deltas, whole or as server-sent events."""
 
     async def whole(self, deltas: Deltas) -> Any: ...
 
@@ -24,16 +23,16 @@ class Answering(Protocol):
 
 
 async def respond(
-    request: Request, begin: Coroutine[Any, Any, tuple[Answering, Deltas]], *, stream: bool
+    request: Request, begin: Callable[[], Awaitable[tuple[Answering, Deltas]]], *, stream: bool
 ) -> Response:
     """What `begin` begins, to its end, or until the client is gone."""
-    answer, deltas = await until_gone(request.receive, begin)
-    if stream:
-        return EventStream(answer.chunks(deltas))
-    return json(await until_gone(request.receive, answer.whole(deltas)))
 
+    async def start() -> AsyncGenerator[bytes, None]:
+        answer, deltas = await begin()
+        return answer.chunks(deltas)
 
-def takes(model: type[RequestModel]) -> dict[str, Any]:
-    """What /openapi.json says of a route whose body is a `model`; `server.docs` adds the model itself."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+    async def whole() -> Any:
+        answer, deltas = await begin()
+        return await answer.whole(deltas)
+
+    return EventStream(start) if stream else json_response(await until_gone(request.receive, whole()))

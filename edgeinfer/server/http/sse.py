@@ -1,19 +1,19 @@
-"""A response of server-sent events, whose status is decided by the first of them."""
+"""A streamed response, whose status is decided by its first event."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from edgeinfer.server.http.disconnect import until_gone
-from edgeinfer.server.openai import errors as envelope
+from edgeinfer.server.http.errors import presentable
+from edgeinfer.server.http.family import Family, family_of
 
-KEEP_ALIVE = b": keep-alive\n\n"
 QUIET = 10.0
 """Seconds without an event after which a comment shows that the stream lives."""
 
@@ -25,42 +25,44 @@ HEADERS = [
 
 
 class EventStream(Response):
-    """Sends what `events` yields.
+    """Sends the events of the generator that `start` returns.
 
-    An error before the first event is raised, for an HTTP status of its own; a later one becomes an event.
-    While the first event is long in coming, a comment starts the response all the same.
-    `events` is closed when the client goes, which cancels what it is reading from.
+    An error before the first event is raised, for an HTTP status of its own; a later one becomes an event. If the
+    first event takes long (a model that loads, a long prompt), a comment starts the response all the same.
+    The generator is closed when the client goes, which cancels what it is reading from.
     """
 
-    def __init__(self, events: AsyncGenerator[bytes, None], quiet: float = QUIET) -> None:
-        self.events = events
+    def __init__(
+        self, start: Callable[[], Awaitable[AsyncGenerator[bytes, None]]], quiet: float = QUIET
+    ) -> None:
+        self.start = start
         self.quiet = quiet
         self.background = None  # FastAPI looks at these two
         self.status_code = 200
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        await until_gone(receive, self._stream(_Writer(send)))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await until_gone(receive, self._stream(_Writer(send), family_of(scope)))
 
-    async def _stream(self, writer: _Writer) -> None:
-        ticker = asyncio.create_task(self._keep_alive(writer))
+    async def _stream(self, writer: _Writer, family: Family) -> None:
+        ticker = asyncio.create_task(self._keep_alive(writer, family.keep_alive))
         try:
-            async with aclosing(self.events) as events:
+            async with aclosing(await self.start()) as events:
                 async for event in events:
                     await writer.write(event)
         except Exception as e:
             if not writer.started:
                 raise
-            await writer.write(b"data: " + envelope.payload(envelope.internal(e)) + b"\n\n")
+            await writer.write(family.stream_error(presentable(e)))
         finally:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)
         await writer.end()
 
-    async def _keep_alive(self, writer: _Writer) -> None:
+    async def _keep_alive(self, writer: _Writer, sign: bytes) -> None:
         while True:
             await asyncio.sleep(max(self.quiet - writer.idle(), 0.01))
             if writer.idle() >= self.quiet:
-                await writer.write(KEEP_ALIVE)
+                await writer.write(sign)
 
 
 class _Writer:

@@ -1,0 +1,1 @@
+"""Those routes of llama-server that have no like in OpenAI's API."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,46 +18,42 @@ from edgeinfer.chat.fim import (
 )
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import FimTokens, ModelInfo, Prompt, Span, Tokens
-from edgeinfer.server.auth.principal import caller_of
+from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read
-from edgeinfer.server.http.respond import respond, takes
+from edgeinfer.server.http.respond import respond
 from edgeinfer.server.llama_server.infill_response import InfillBuilder
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.openai.schemas.inputs import check_length
-from edgeinfer.server.state import Daemon, the_daemon
+from edgeinfer.server.state import registry_of
 from edgeinfer.serving.merge import Deltas
+from edgeinfer.serving.model import ServedModel
 
 COUNTED = 16
 """Characters for each token that there is room for: code has three or four."""
 
 
-def router() -> APIRouter:
-    found = APIRouter(tags=["generate"])
-    found.add_api_route("/infill", infill, methods=["POST"], openapi_extra=takes(InfillRequest))
-    return found
-
-
 async def infill(request: Request) -> Response:
     """Fill a hole between two texts, as llama-server does for editors."""
     asked = await read(request, InfillRequest)
-    return await respond(request, _begin(request, asked), stream=asked.stream)
+    return await respond(request, lambda: _begin(request, asked), stream=asked.stream)
 
 
 async def _begin(request: Request, asked: InfillRequest) -> tuple[InfillBuilder, Deltas]:
-    daemon = the_daemon(request)
+    caller = principal_of(request.scope).id
     asked.check_stream()
-    info = await daemon.generator(asked.model or None)  # llama.vim sends "" where none is set
+    model = registry_of(request).get(asked.model)  # llama.vim sends "" where none is set
+    info = await model.text_model()
     if info.fim is None:
-        message = f"{info.name} has no tokens to mark a hole with, and cannot fill one"
+        message = f"{info.name} has no fill-in-the-middle tokens"
         raise InvalidRequest(message, param="model", hint=NEEDS_FIM)
     params = asked.infill_params(info)
-    async with daemon.errands.take(caller_of(request.scope).id):
-        prompt, cut = await _prompt(daemon, info, info.fim, asked)
-    return InfillBuilder(asked, info, cut), daemon.generate(caller_of(request.scope), [prompt], params, 1)
+    async with model.short_jobs.take(caller):
+        prompt, cut = await _prompt(model, info, info.fim, asked)
+    return InfillBuilder(asked, info, cut), model.generate(caller, [prompt], params, info=info)
 
 
 async def _prompt(
-    daemon: Daemon, info: ModelInfo, fim: FimTokens, asked: InfillRequest
+    model: ServedModel, info: ModelInfo, fim: FimTokens, asked: InfillRequest
 ) -> tuple[Prompt, bool]:
     """The prompt, and whether something had to be left out of it."""
     check_length(asked.prompt, info, "prompt")
@@ -69,7 +64,7 @@ async def _prompt(
         prefix, suffix, middle, *files = map(untrusted_text, texts)
         return fim_prompt(fim, FimParts(prefix, suffix, middle, files)), False
     near = _near(asked, extra, room * COUNTED)
-    prefix_, suffix_, middle_, *files_ = await asyncio.gather(*(_tokens(daemon, text) for text in near))
+    prefix_, suffix_, middle_, *files_ = await asyncio.gather(*(_tokens(model, text) for text in near))
     hole, cut = fit_parts(prefix_, suffix_, middle_, files_, room)
     return fim_prompt(fim, hole), cut or near != texts
 
@@ -91,5 +86,5 @@ def _room(info: ModelInfo, asked: InfillRequest) -> int:
     return info.ctx - max(1, quarter if limit is None else min(limit, quarter))
 
 
-async def _tokens(daemon: Daemon, text: str) -> Tokens:
-    return await daemon.client.tokenize([Span(text, trusted=False)])
+async def _tokens(model: ServedModel, text: str) -> Tokens:
+    return await model.tokenize([Span(text, trusted=False)])

@@ -6,36 +6,35 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Collection
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.metrics import Metrics
-from edgeinfer.server.auth.principal import caller_of
+from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.disconnect import ClientGone
-from edgeinfer.server.openai import errors as envelope
+from edgeinfer.server.http.errors import error_response, presentable
 
 CLIENT_GONE = 499
 """nginx's status for "the client left before the answer"; seen in logs and metrics alone."""
 
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
-PROBES = frozenset({"/health", "/ready", "/metrics"})
-"""Asked every few seconds by whoever watches the service: not worth a line each."""
-
 logger = logging.getLogger("edgeinfer.access")
 
 
-class Access:
+class AccessLogMiddleware:
     """Neither bodies, nor query strings, nor headers are logged: prompts and keys stay out of the log. (A
     key's name is in it, and the address.)
 
     A path may hold control characters; `log.LineFormatter` escapes them.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, quiet_paths: Collection[str] = ()) -> None:
         self.app = app
+        self.quiet_paths = quiet_paths
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,14 +49,14 @@ class Access:
             seconds = time.perf_counter() - started
             self.metrics.request(_route(scope), exchange.status, seconds)
             logger.log(
-                logging.DEBUG if scope["path"] in PROBES else logging.INFO,
+                logging.DEBUG if scope["path"] in self.quiet_paths else logging.INFO,
                 "%s %s %d %.1f ms %s %s",
                 scope["method"],
                 scope["path"][:200],
                 exchange.status,
                 seconds * 1000,
                 exchange.id,
-                caller_of(scope).label,
+                principal_of(scope).label,
             )
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
@@ -66,10 +65,10 @@ class Access:
         except (ClientGone, ClientDisconnect):
             exchange.status = CLIENT_GONE
         except Exception as e:
-            error = envelope.internal(e)
+            error = presentable(e)
             if exchange.started:
                 raise  # uvicorn cuts the connection: the only honest end that is left
-            await envelope.response(error)(scope, receive, exchange.send)
+            await error_response(scope, error)(scope, receive, exchange.send)
 
 
 class _Exchange:

@@ -8,29 +8,31 @@ import time
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.errors import EdgeinferError, InvalidRequest, PayloadTooLarge, QueueFull
-from edgeinfer.server.middleware.guards import header_values
-from edgeinfer.server.openai import errors as envelope
+from edgeinfer.server.http.errors import error_response
+from edgeinfer.server.http.headers import header_values
 
-IDLE = 30.0
+MAX_PAUSE = 30.0
 """Seconds between two pieces of a body, after which its sender is taken for a slowloris."""
 
-SLOWEST = 1024
-"""Bytes per second, from IDLE on: a sender that is slower on the whole is taken for one as well."""
+MIN_RATE = 1024
+"""Bytes per second, from MAX_PAUSE on: a sender that is slower on the whole is taken for one as well."""
 
-AT_ONCE = 8
+MAX_IN_PROGRESS = 8
 """Times the limit that the bodies of all requests in progress may take together."""
 
 
-class BodyLimit:
+class BodyLimitMiddleware:
     """No body is larger than `limit` bytes, announced or in chunks, none trickles in for ever, and together they
     do not fill the memory.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, idle: float = IDLE, slowest: int = SLOWEST) -> None:
+    def __init__(
+        self, app: ASGIApp, limit: int, max_pause: float = MAX_PAUSE, min_rate: int = MIN_RATE
+    ) -> None:
         self.app = app
         self.limit = limit
-        self.idle = idle
-        self.slowest = slowest
+        self.max_pause = max_pause
+        self.min_rate = min_rate
         self.held = 0
         """Bytes of the bodies of all requests in progress."""
 
@@ -39,7 +41,7 @@ class BodyLimit:
             await self.app(scope, receive, send)
             return
         if _announced(scope) > self.limit:
-            await envelope.response(self.too_large())(scope, receive, send)
+            await error_response(scope, self.too_large())(scope, receive, send)
             return
         body = _Body(receive, self)
         try:
@@ -59,7 +61,7 @@ def _announced(scope: Scope) -> int:
 class _Body:
     """What has come of one body."""
 
-    def __init__(self, receive: Receive, limit: BodyLimit) -> None:
+    def __init__(self, receive: Receive, limit: BodyLimitMiddleware) -> None:
         self.held = 0
         self._receive = receive
         self._limit = limit
@@ -67,21 +69,21 @@ class _Body:
         self._started = time.monotonic()
 
     async def receive(self) -> Message:
-        """The next piece. Raises PayloadTooLarge, QueueFull, or InvalidRequest where it is too long in coming."""
+        """The next piece. Raises PayloadTooLarge, QueueFull, or InvalidRequest where it takes too long."""
         if not self._more:
             return await self._receive()
         try:
-            message = await asyncio.wait_for(self._receive(), self._patience())
+            message = await asyncio.wait_for(self._receive(), self._timeout())
         except asyncio.TimeoutError:
-            raise InvalidRequest("the body is too long in coming") from None
+            raise InvalidRequest("timed out while reading the request body") from None
         self._more = bool(message.get("more_body", False))
         self._count(len(message.get("body", b"")))
         return message
 
-    def _patience(self) -> float:
+    def _timeout(self) -> float:
         limit = self._limit
-        due = self._started + limit.idle + self.held / limit.slowest
-        return max(min(limit.idle, due - time.monotonic()), 0.0)
+        due = self._started + limit.max_pause + self.held / limit.min_rate
+        return max(min(limit.max_pause, due - time.monotonic()), 0.0)
 
     def _count(self, size: int) -> None:
         limit = self._limit
@@ -89,5 +91,5 @@ class _Body:
         limit.held += size
         if self.held > limit.limit:
             raise limit.too_large()
-        if limit.held > AT_ONCE * limit.limit:
+        if limit.held > MAX_IN_PROGRESS * limit.limit:
             raise QueueFull("the bodies of the requests in progress are too much together", retry_after=5)

@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.errors import Forbidden, SettingsError
-from edgeinfer.server.middleware.guards import header_values
-from edgeinfer.server.openai import errors as envelope
+from edgeinfer.server.http.errors import error_response
+from edgeinfer.server.http.headers import header_values
 
 METHODS = "GET, HEAD, POST, OPTIONS"
 HEADERS = ("authorization", "content-type", "x-api-key", "x-request-id")
@@ -22,7 +22,7 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/,*@]+")
 _NAMES = re.compile(r"[A-Za-z0-9-]+( *, *[A-Za-z0-9-]+)*")
 
 
-class OriginGuard:
+class CORSMiddleware:
     """Answers a request that names its origin, as a browser's does, if that is ours or in `allowed`.
 
     A browser lets any page send simple requests anywhere (CSRF), and only keeps the answer from it. So a
@@ -44,7 +44,7 @@ class OriginGuard:
         elif len(origins) == 1 and _is_ours(origin, scope):
             await self.app(scope, receive, send)
         else:
-            await envelope.response(_foreign(origin))(scope, receive, send)
+            await error_response(scope, _foreign(origin))(scope, receive, send)
 
     async def _permit(self, origin: str, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_permission(message: Message) -> None:
@@ -61,7 +61,7 @@ class OriginGuard:
 
 
 def _is_ours(origin: str, scope: Scope) -> bool:
-    """Whether the page came from the very name and port that it now asks. HostGuard has judged the name."""
+    """Whether the page came from the very name and port that it now asks. TrustedHostMiddleware has judged the name."""
     scheme, _, where = origin.lower().partition("://")
     host = b"".join(header_values(scope, b"host")).decode("latin-1").lower()
     return scheme in ("http", "https") and where == host != ""

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edgeinfer.errors import RateLimited
-from edgeinfer.server.auth.principal import caller_of
-from edgeinfer.server.middleware.guards import OPEN
-from edgeinfer.server.openai import errors as envelope
+from edgeinfer.server.auth.principal import principal_of
+from edgeinfer.server.http.errors import error_response
 
 MINUTE = 60.0
 
-MOST = 10_000
+MAX_CALLERS = 10_000
 """Callers that are remembered."""
 
 
-class Usage:
+class CallerUsage:
     """What one caller has asked lately.
 
     Attributes:
@@ -35,7 +34,7 @@ class Usage:
         self.due = 0.0
 
 
-class CallerLimits:
+class RateLimitMiddleware:
     """429 for a caller that asks more than its key, or else the settings, allow. 0 is no limit."""
 
     def __init__(
@@ -43,19 +42,21 @@ class CallerLimits:
         app: ASGIApp,
         per_minute: int,
         concurrent: int,
+        open_paths: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.app = app
         self.per_minute = per_minute
         self.concurrent = concurrent
+        self.open_paths = open_paths
         self._clock = clock
-        self._usages: dict[Hashable, Usage] = {}
+        self._usages: dict[Hashable, CallerUsage] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN:
+        if scope["type"] != "http" or scope["path"] in self.open_paths:
             await self.app(scope, receive, send)
             return
-        caller = caller_of(scope)
+        caller = principal_of(scope)
         key = caller.key
         per_minute, concurrent = self.per_minute, self.concurrent
         if key and key.requests_per_minute is not None:
@@ -67,7 +68,7 @@ class CallerLimits:
             return
         usage = self._usage(caller.id)
         if error := self._refusal(usage, per_minute, concurrent):
-            await envelope.response(error)(scope, receive, send)
+            await error_response(scope, error)(scope, receive, send)
             return
         usage.running += 1
         try:
@@ -75,7 +76,7 @@ class CallerLimits:
         finally:
             usage.running -= 1
 
-    def _refusal(self, usage: Usage, per_minute: int, concurrent: int) -> RateLimited | None:
+    def _refusal(self, usage: CallerUsage, per_minute: int, concurrent: int) -> RateLimited | None:
         """Why this request is one too many; None where it is not, and then it counts."""
         if concurrent and usage.running >= concurrent:
             return RateLimited(
@@ -96,12 +97,12 @@ class CallerLimits:
             usage.due = due + interval
         return None
 
-    def _usage(self, caller: Hashable) -> Usage:
+    def _usage(self, caller: Hashable) -> CallerUsage:
         found = self._usages.get(caller)
         if found is None:
-            if len(self._usages) >= MOST:
+            if len(self._usages) >= MAX_CALLERS:
                 self._forget()
-            found = self._usages[caller] = Usage()
+            found = self._usages[caller] = CallerUsage()
         return found
 
     def _forget(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar, NamedTuple
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -15,9 +14,9 @@ from edgeinfer.chat.reply import ReplyParser, ToolCalling, reply_grammar
 from edgeinfer.grammar.source import GrammarSource
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
-from edgeinfer.server.auth.principal import caller_of
+from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read
-from edgeinfer.server.http.respond import respond, takes
+from edgeinfer.server.http.respond import respond
 from edgeinfer.server.openai.logprobs import chat_logprobs
 from edgeinfer.server.openai.message import chat_delta
 from edgeinfer.server.openai.response import Answer, Kind
@@ -33,26 +32,21 @@ from edgeinfer.server.openai.types import (
     Function,
     ToolCall,
 )
-from edgeinfer.server.state import the_daemon
+from edgeinfer.server.state import registry_of
 from edgeinfer.serving.compiled_format import CompiledFormat
 from edgeinfer.serving.merge import Deltas
-
-
-def router() -> APIRouter:
-    found = APIRouter(tags=["generate"])
-    found.add_api_route("/v1/chat/completions", chat, methods=["POST"], openapi_extra=takes(ChatRequest))
-    return found
 
 
 async def chat(request: Request) -> Response:
     """Answer a conversation."""
     asked = await read(request, ChatRequest)
-    return await respond(request, _begin(request, asked), stream=asked.stream)
+    return await respond(request, lambda: _begin(request, asked), stream=asked.stream)
 
 
 async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Deltas]:
     """Check everything, render the prompt, compile the form. Nothing is generated before the deltas are read."""
-    daemon = the_daemon(request)
+    model = registry_of(request).get(asked.model)
+    caller = principal_of(request.scope).id
     asked.check_stream()
     messages, tools, logprobs, limit = (
         to_messages(asked.messages),
@@ -62,10 +56,10 @@ async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Delt
     )
     choice = to_tool_choice(asked.tool_choice, tools, parallel=asked.parallel_tool_calls)
     asked.check_form(bool(tools))
-    info = await daemon.generator(asked.model)
+    info = await model.text_model()
     params = asked.params(info, logprobs, limit)
     thinking = asked.thinking_tokens(info)
-    prompt = await daemon.prompter(info).build(
+    prompt = await model.prompt_builder(info).build(
         messages,
         tools=[tool.definition for tool in tools],
         template_kwargs=asked.chat_template_kwargs,
@@ -73,11 +67,11 @@ async def _begin(request: Request, asked: ChatRequest) -> tuple[ChatAnswer, Delt
     )
     calls = ToolCalling(prompt.tool_format, choice) if tools else None
     part = asked.form()
-    form = await daemon.form(caller_of(request.scope), reply_grammar(prompt.reasoning, calls, part))
+    form = await model.compile(caller, reply_grammar(prompt.reasoning, calls, part))
     budget = _budget(prompt.reasoning, info.ctx if thinking is None and asked.completes() else thinking)
     structured = StructuredOutput(form.grammar, asked.completes(), budget)
     answer = ChatAnswer(asked, info.name, Reply(prompt.reasoning, calls, part, form))
-    return answer, daemon.generate(caller_of(request.scope), [prompt.spans], params, asked.n, structured)
+    return answer, model.generate(caller, [prompt.spans], params, asked.n, structured, info=info)
 
 
 def _budget(reasoning: ReasoningFormat, tokens: int | None) -> ThinkingBudget | None:

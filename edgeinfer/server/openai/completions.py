@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,64 +15,59 @@ from edgeinfer.grammar.source import Grammar, GrammarSource
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import ModelInfo, Prompt
-from edgeinfer.server.auth.principal import caller_of
+from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read
-from edgeinfer.server.http.respond import respond, takes
+from edgeinfer.server.http.respond import respond
 from edgeinfer.server.openai.logprobs import TextOffsets
 from edgeinfer.server.openai.response import Answer, Kind
 from edgeinfer.server.openai.schemas.completions import CompletionRequest
 from edgeinfer.server.openai.schemas.inputs import Input, check_inputs
 from edgeinfer.server.openai.types import Choice, TextChoice, TextLogprobs
-from edgeinfer.server.state import Daemon, as_prompt, the_daemon
+from edgeinfer.server.state import registry_of
 from edgeinfer.serving.compiled_format import CompiledFormat
 from edgeinfer.serving.merge import Deltas
-
-
-def router() -> APIRouter:
-    found = APIRouter(tags=["generate"])
-    extra = takes(CompletionRequest)
-    found.add_api_route("/v1/completions", completions, methods=["POST"], openapi_extra=extra)
-    return found
+from edgeinfer.serving.model import ServedModel, as_prompt
 
 
 async def completions(request: Request) -> Response:
     """Continue a text, in which control tokens are recognised; or, with a suffix, fill the hole before it."""
     asked = await read(request, CompletionRequest)
-    return await respond(request, _begin(request, asked), stream=asked.stream)
+    return await respond(request, lambda: _begin(request, asked), stream=asked.stream)
 
 
 async def _begin(request: Request, asked: CompletionRequest) -> tuple[TextAnswer, Deltas]:
-    daemon = the_daemon(request)
+    model = registry_of(request).get(asked.model)
+    caller = principal_of(request.scope).id
     asked.check_stream()
     asked.check_echo()
     asked.check_form()
-    info = await daemon.generator(asked.model)
+    info = await model.text_model()
     check_inputs(asked.prompt, info, "prompt")
     params = asked.params(info, asked.logprobs, asked.limit())
-    echoes = await _texts(daemon, asked.prompt) if asked.echo else [""] * len(asked.prompt)
+    echoes = await _texts(model, asked.prompt) if asked.echo else [""] * len(asked.prompt)
     prompts = [_prompt(info, prompt, asked.suffix) for prompt in asked.prompt]
     part = asked.form()
     grammar = Grammar(f"start: @{part.name}", (part,)) if part else None
-    form = await daemon.form(caller_of(request.scope), grammar)
+    form = await model.compile(caller, grammar)
     structured = StructuredOutput(form.grammar, asked.completes())
     answer = TextAnswer(asked, info.name, echoes, part, form)
-    return answer, daemon.generate(caller_of(request.scope), prompts, params, asked.n, structured)
+    return answer, model.generate(caller, prompts, params, asked.n, structured, info=info)
 
 
 def _prompt(info: ModelInfo, given: Input, suffix: str) -> Prompt:
     if not suffix:
         return as_prompt(given, trusted=True)
     if info.fim is None:
-        message = f"{info.name} has no tokens to mark a hole with, and cannot fill one"
+        message = f"{info.name} has no fill-in-the-middle tokens"
         raise UnsupportedParameter(message, param="suffix", hint=NEEDS_FIM)
     return fim_prompt(info.fim, FimParts(as_prompt(given, trusted=False), untrusted_text(suffix)))
 
 
-async def _texts(daemon: Daemon, prompts: Sequence[Input]) -> list[str]:
+async def _texts(model: ServedModel, prompts: Sequence[Input]) -> list[str]:
     """The prompts as text, to be echoed."""
 
     async def text(prompt: Input) -> str:
-        return prompt if isinstance(prompt, str) else await daemon.client.detokenize(prompt)
+        return prompt if isinstance(prompt, str) else await model.detokenize(prompt)
 
     return await asyncio.gather(*map(text, prompts))
 

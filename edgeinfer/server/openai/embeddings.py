@@ -7,48 +7,41 @@ import base64
 import math
 import sys
 
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Embeddings
-from edgeinfer.server.auth.principal import caller_of
+from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read
 from edgeinfer.server.http.disconnect import until_gone
-from edgeinfer.server.http.respond import takes
+from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.openai import types as wire
 from edgeinfer.server.openai.schemas.embeddings import EmbeddingsRequest
 from edgeinfer.server.openai.schemas.inputs import check_inputs
-from edgeinfer.server.openai.types import Embedding, EmbeddingUsage, json
-from edgeinfer.server.state import as_prompt, the_daemon
-
-
-def router() -> APIRouter:
-    found = APIRouter(tags=["generate"])
-    extra = takes(EmbeddingsRequest)
-    found.add_api_route("/v1/embeddings", embeddings, methods=["POST"], openapi_extra=extra)
-    return found
+from edgeinfer.server.openai.types import Embedding, EmbeddingUsage
+from edgeinfer.server.state import registry_of
+from edgeinfer.serving.model import as_prompt
 
 
 async def embeddings(request: Request) -> Response:
     """One vector for each input, of length 1."""
     asked = await read(request, EmbeddingsRequest)
-    found = await until_gone(request.receive, _embed(request, asked))
+    name, found = await until_gone(request.receive, _embed(request, asked))
     data = [Embedding(i, _encoded(vector, asked)) for i, vector in enumerate(found.vectors)]
     usage = EmbeddingUsage(found.tokens, found.tokens)
-    return json(wire.Embeddings(data, the_daemon(request).model_name, usage))
+    return json_response(wire.Embeddings(data, name, usage))
 
 
-async def _embed(request: Request, asked: EmbeddingsRequest) -> Embeddings:
-    daemon = the_daemon(request)
-    info = await daemon.model(asked.model)
+async def _embed(request: Request, asked: EmbeddingsRequest) -> tuple[str, Embeddings]:
+    model = registry_of(request).get(asked.model)
+    info = await model.ready()
     if asked.dimensions is not None and asked.dimensions > info.n_embd:
         raise InvalidRequest(f"{info.name} has {info.n_embd} dimensions", param="dimensions")
     check_inputs(asked.input, info, "input")
     # Documents are data: a control token written out in one is text like any other.
     inputs = [as_prompt(given, trusted=False) for given in asked.input]
-    return await daemon.embed(caller_of(request.scope), inputs)
+    return info.name, await model.embed(principal_of(request.scope).id, inputs)
 
 
 def _encoded(vector: bytes, asked: EmbeddingsRequest) -> str | list[float]:

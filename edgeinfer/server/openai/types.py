@@ -7,7 +7,6 @@ from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
-from starlette.responses import Response
 
 from edgeinfer import __version__
 
@@ -171,11 +170,18 @@ class ModelMeta(Struct):
     size: int
 
 
+class ModelStatus(Struct):
+    """llama-server's field: "unloaded", "loading", "ready" …"""
+
+    value: str
+
+
 class Model(Struct):
-    """`meta` is there once the model is loaded."""
+    """`meta` is there while the model is loaded."""
 
     id: str
     created: int
+    status: ModelStatus
     object: Literal["model"] = "model"
     owned_by: str = "edgeinfer"
     meta: ModelMeta | UnsetType = UNSET
@@ -205,22 +211,6 @@ class RenderedPrompt(Struct):
     prompt: str
 
 
-class Health(Struct):
-    status: Literal["ok"] = "ok"
-
-
-class Readiness(Struct):
-    """`reason` is there while there is no `model`."""
-
-    status: str
-    model: str | UnsetType = UNSET
-    reason: str | UnsetType | None = UNSET
-
-
 def event(data: Any) -> bytes:
     """One server-sent event."""
     return b"data: " + msgspec.json.encode(data) + b"\n\n"
-
-
-def json(data: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(data), status, media_type="application/json")

@@ -17,7 +17,7 @@ from edgeinfer.errors import ContextLengthExceeded, QueueFull
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Span
-from edgeinfer.serving.queue import Turns
+from edgeinfer.serving.queue import FairQueue
 from tests.support.engine import LAYOUTS
 from tests.support.llama_client import eventually, supervised
 
@@ -31,7 +31,7 @@ class Client:
     """Asks whatever comes into its head, one thing after the other, and often loses interest."""
 
     def __init__(
-        self, client: LlamaClient, turns: Turns, words: list[int], seed: str, outcomes: Counter[str]
+        self, client: LlamaClient, turns: FairQueue, words: list[int], seed: str, outcomes: Counter[str]
     ) -> None:
         self.client = client
         self.turns = turns
@@ -112,7 +112,7 @@ async def test_a_real_worker_survives_a_crowd_and_nothing_of_it_stays(layout: An
     config = LlamaConfig(
         str(model_file), "real", ctx=CTX, parallel=PARALLEL, layout=layout, cells=cells, batch=64, ubatch=64
     )
-    turns = Turns(lambda: PARALLEL, QUEUE)
+    turns = FairQueue(lambda: PARALLEL, QUEUE)
     async with supervised(config) as client:
         words = (await client.tokenize([Span(SYSTEM * 8, False)])).ids
         assert len(words) >= 150

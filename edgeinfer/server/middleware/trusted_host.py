@@ -1,4 +1,4 @@
-"""Who may speak: the Host check and the API key, as pure ASGI."""
+"""The middleware that checks the Host header, against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from edgeinfer.errors import EdgeinferError, Forbidden, SettingsError, Unauthorized
-from edgeinfer.server.auth.key_file import KeyFile
-from edgeinfer.server.auth.keys import Key
-from edgeinfer.server.auth.principal import name_caller
-from edgeinfer.server.openai import errors as envelope
-
-OPEN = frozenset({"/health", "/ready"})
-"""Paths that need no key and are not counted: whoever watches the daemon has none, and asks often."""
+from edgeinfer.errors import EdgeinferError, Forbidden, SettingsError
+from edgeinfer.server.http.errors import error_response
+from edgeinfer.server.http.headers import header_values
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
-class HostGuard:
+class TrustedHostMiddleware:
     """Answers only to loopback's own names, and to `allowed` ones.
 
     A web page whose name was made to resolve to this machine (DNS rebinding) still sends its own name.
@@ -31,7 +26,7 @@ class HostGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._known(header_values(scope, b"host")):
-            await envelope.response(self._error())(scope, receive, send)
+            await error_response(scope, self._error())(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
@@ -48,49 +43,6 @@ class HostGuard:
             param="Host",
             hint="to let it be asked under another name: allowed_hosts",
         )
-
-
-class KeyGuard:
-    """Wants one known key, in `Authorization: Bearer`, in `x-api-key`, or in both."""
-
-    def __init__(self, app: ASGIApp, keys: KeyFile) -> None:
-        self.app = app
-        self.keys = keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN:
-            found = self._key(scope)
-            if isinstance(found, EdgeinferError):
-                await envelope.response(found)(scope, receive, send)
-                return
-            name_caller(scope, found)
-        await self.app(scope, receive, send)
-
-    def _key(self, scope: Scope) -> Key | EdgeinferError:
-        presented = _presented(scope)
-        if not presented:
-            return Unauthorized("no API key given", hint="send it as Authorization: Bearer KEY")
-        if len(presented) > 2:  # each costs a look at all keys
-            return Unauthorized("too many API keys given", hint="send one")
-        keys = self.keys.keys
-        # Each is looked at, or a second one would come in beside the first.
-        found = [keys.find(key) for key in presented]
-        first = found[0]
-        if first is None or None in found:
-            return Unauthorized("unknown API key")
-        if any(key != first for key in found):
-            # Else a caller with two could choose for each request whose limits count.
-            return Unauthorized("two different API keys given", hint="send one")
-        return first
-
-
-def _presented(scope: Scope) -> list[bytes]:
-    found = [value.strip() for value in header_values(scope, b"x-api-key")]
-    for value in header_values(scope, b"authorization"):
-        scheme, _, key = value.partition(b" ")
-        if scheme.lower() == b"bearer":
-            found.append(key.strip())
-    return found
 
 
 def host_name(host: str) -> str | None:
@@ -125,7 +77,3 @@ def parse_hosts(text: str) -> frozenset[str]:
                 hint="names without scheme and port: board.lan,192.168.1.5",
             )
     return frozenset(part.lower().removesuffix(".") for part in found)
-
-
-def header_values(scope: Scope, name: bytes) -> list[bytes]:
-    return [value for key, value in scope["headers"] if key == name]

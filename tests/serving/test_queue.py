@@ -20,9 +20,8 @@ from edgeinfer.inference.fake import fake_delta, fake_finish
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Prompt, Span
-from edgeinfer.server.auth.principal import Caller
-from edgeinfer.server.state import PIECE, Daemon, in_pieces
-from edgeinfer.serving.queue import Turns
+from edgeinfer.serving.model import EMBED_PIECE, in_pieces
+from edgeinfer.serving.queue import FairQueue
 from tests.support.server import Scripted, application, eventually, serving
 
 
@@ -30,7 +29,7 @@ class Room:
     """Requests that take turns; `begun` has who had one, in order. `end` lets one of somebody's end."""
 
     def __init__(self, parallel: int, queue: int = 100) -> None:
-        self.turns = Turns(lambda: parallel, queue)
+        self.queue = FairQueue(lambda: parallel, queue)
         self.begun: list[str] = []
         self.refused: list[str] = []
         self._running: list[tuple[str, asyncio.Event]] = []
@@ -42,7 +41,7 @@ class Room:
 
     async def _ask(self, caller: str, n: int) -> None:
         try:
-            async with self.turns.take(caller, n) as turn:
+            async with self.queue.take(caller, n) as turn:
                 self.begun.append(caller)
                 end = asyncio.Event()
                 self._running.append((caller, end))
@@ -74,7 +73,7 @@ async def room(parallel: int, queue: int = 100) -> AsyncIterator[Room]:
     for task in found.tasks:
         task.cancel()
     await asyncio.gather(*found.tasks, return_exceptions=True)
-    assert (found.turns.running, found.turns.waiting) == (0, 0)
+    assert (found.queue.running, found.queue.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +83,10 @@ async def test_the_worker_is_given_somewhat_more_than_it_runs(parallel: int, que
     """So that a place is filled the moment it is free; never more than may wait in all."""
     async with room(parallel, queue) as r:
         await r.ask("a", 20)
-        assert (r.turns.running, len(r.begun)) == (given, given)
+        assert (r.queue.running, len(r.begun)) == (given, given)
         if queue > 10:
             await r.end()
-            assert r.turns.running == given
+            assert r.queue.running == given
 
 
 async def test_one_with_a_hundred_requests_does_not_delay_another() -> None:
@@ -130,7 +129,7 @@ async def test_answers_count_not_requests() -> None:
 
 async def test_a_turn_is_free_again_as_its_answers_end() -> None:
     """The first of several makes room for another request."""
-    turns = Turns(lambda: 2, 10)
+    turns = FairQueue(lambda: 2, 10)
     async with turns.take("a", 3) as turn:
         other = turns.take("b")
         assert turns.waiting == 1
@@ -146,11 +145,11 @@ async def test_a_full_line_is_told_with_a_time_to_wait() -> None:
     async with room(2, 3) as r:
         await r.ask("a", 5)
         with pytest.raises(QueueFull) as caught:
-            r.turns.take("a")
+            r.queue.take("a")
         assert caught.value.retry_after
         assert "--queue" in str(caught.value.hint)
         with pytest.raises(InvalidRequest):
-            r.turns.take("a", 6)
+            r.queue.take("a", 6)
 
 
 async def test_more_answers_than_there_is_room_for_are_refused_as_a_whole() -> None:
@@ -158,10 +157,10 @@ async def test_more_answers_than_there_is_room_for_are_refused_as_a_whole() -> N
     async with room(2, 1) as r:
         await r.ask("a")
         with pytest.raises(QueueFull):
-            r.turns.take("a", 3)
-        assert (r.turns.running, r.turns.waiting) == (1, 0)
+            r.queue.take("a", 3)
+        assert (r.queue.running, r.queue.waiting) == (1, 0)
         with pytest.raises(InvalidRequest) as caught:
-            r.turns.take("a", 4)
+            r.queue.take("a", 4)
         assert ("n", None) == (caught.value.param, caught.value.retry_after)
 
 
@@ -169,10 +168,10 @@ async def test_a_newcomer_gets_into_a_full_line_before_one_who_fills_it() -> Non
     """Whose newest are turned away, as long as it has more waiting than the newcomer."""
     async with room(2, 8) as r:
         await r.ask("a", 10)
-        assert (r.turns.running, r.turns.waiting) == (3, 7)
+        assert (r.queue.running, r.queue.waiting) == (3, 7)
         await r.ask("b", 9)
         assert Counter(r.refused) == {"a": 3, "b": 6}
-        assert r.turns.waiting == 7
+        assert r.queue.waiting == 7
         await r.ask("c", n=2)
         assert r.refused[9:] == ["a", "a"] or Counter(r.refused[9:]) == {"a": 1, "b": 1}
 
@@ -187,7 +186,7 @@ async def test_whoever_leaves_the_line_leaves_no_gap() -> None:
         await r.end()
         r.tasks[2].cancel()
         await settle()
-        assert r.turns.waiting == 0
+        assert r.queue.waiting == 0
         await r.end()
     gc.collect()  # an exception that nobody saw would be told now, which is an error here
 
@@ -200,8 +199,8 @@ async def test_a_cancelled_request_that_is_just_refused_says_nothing(
         await r.ask("a", 4)
         loser = r.tasks[-1]
         loser.cancel()
-        r.turns.take("b")
-        r.turns._lines["b"].turns[0]._end()
+        r.queue.take("b")
+        r.queue._lines["b"].tickets[0]._end()
         await settle()
     gc.collect()
     assert caplog.text == ""
@@ -211,10 +210,10 @@ async def test_at_the_end_nobody_gets_in_and_those_who_are_may_end() -> None:
     """Waiting ones have their turn still."""
     async with room(1, 10) as r:
         await r.ask("a", 4)
-        drained = asyncio.create_task(r.turns.drain(30))
+        drained = asyncio.create_task(r.queue.drain(30))
         await settle()
         with pytest.raises(ShuttingDown):
-            r.turns.take("b")
+            r.queue.take("b")
         for _ in range(4):
             assert not drained.done()
             await r.end()
@@ -222,7 +221,7 @@ async def test_at_the_end_nobody_gets_in_and_those_who_are_may_end() -> None:
         assert drained.done()
     async with room(1, 10) as r:
         await r.ask("a", 2)
-        await r.turns.drain(0.01)
+        await r.queue.drain(0.01)
 
 
 async def test_any_mixture_of_callers_keeps_the_books() -> None:
@@ -237,22 +236,22 @@ async def test_any_mixture_of_callers_keeps_the_books() -> None:
                     await r.end()
                 case 2 if r.tasks:
                     r.tasks.pop(dice.randrange(len(r.tasks))).cancel()
-            assert 0 <= r.turns.running <= 6 + 4
-            assert 0 <= r.turns.waiting <= 20
-            assert not r.turns.waiting or r.turns.running >= 6
-            assert r.turns.waiting == sum(t.left for line in r.turns._lines.values() for t in line.turns)
+            assert 0 <= r.queue.running <= 6 + 4
+            assert 0 <= r.queue.waiting <= 20
+            assert not r.queue.waiting or r.queue.running >= 6
+            assert r.queue.waiting == sum(t.left for line in r.queue._lines.values() for t in line.tickets)
 
 
 def test_inputs_go_to_the_worker_in_pieces() -> None:
     """In order, none empty, none much larger than it should be; a long one goes alone."""
-    sizes = [10, PIECE, 3, PIECE - 3, 1, 5 * PIECE, 2]
+    sizes = [10, EMBED_PIECE, 3, EMBED_PIECE - 3, 1, 5 * EMBED_PIECE, 2]
     pieces = list(in_pieces([[Span("x" * size)] for size in sizes]))
     assert [[len(s.text) for (s,) in piece if isinstance(s, Span)] for piece in pieces] == [
         [10],
-        [PIECE],
-        [3, PIECE - 3],
+        [EMBED_PIECE],
+        [3, EMBED_PIECE - 3],
         [1],
-        [5 * PIECE],
+        [5 * EMBED_PIECE],
         [2],
     ]
     assert list(in_pieces([])) == []
@@ -272,7 +271,8 @@ def test_one_who_sends_hard_grammars_does_not_keep_others_from_theirs(
 ) -> None:
     """They are compiled a caller at a time, too: the other's is among the next."""
     app = application(Scripted())
-    daemon: Daemon = app.state.daemon
+    state = app.state.edgeinfer
+    model = state.registry.default
     done: list[str] = []
 
     async def compile_(_grammar: Grammar) -> CompiledGrammar:
@@ -280,7 +280,7 @@ def test_one_who_sends_hard_grammars_does_not_keep_others_from_theirs(
         return CompiledGrammar("", {})
 
     async def ask(who: str) -> None:
-        await daemon.form(Caller(who, who), Grammar("start: /x/", ()))
+        await model.compile(who, Grammar("start: /x/", ()))
         done.append(who)
 
     async def both() -> None:
@@ -289,7 +289,7 @@ def test_one_who_sends_hard_grammars_does_not_keep_others_from_theirs(
         await ask("modest")
         await asyncio.gather(*greedy)
 
-    monkeypatch.setattr(daemon.compiler, "compile", compile_)
+    monkeypatch.setattr(state.services.compiler, "compile", compile_)
     asyncio.run(both())
     assert done.index("modest") < 10
 
@@ -316,7 +316,7 @@ def test_a_greedy_key_does_not_keep_a_modest_one_waiting(tmp_path: Path) -> None
     keys.chmod(0o600)
     supervisor = Gated()
     app = application(supervisor, api_key_file=str(keys))
-    turns: Turns = app.state.daemon.turns
+    queue = app.state.edgeinfer.registry.default.queue
 
     async def both(url: str) -> None:
         limits = httpx.Limits(max_connections=None)
@@ -328,10 +328,10 @@ def test_a_greedy_key_does_not_keep_a_modest_one_waiting(tmp_path: Path) -> None
                 return asyncio.create_task(client.post("/v1/completions", json=body, headers=headers))
 
             tasks = [ask("greedy") for _ in range(100)]
-            await until(lambda: turns.running + turns.waiting == 100)
+            await until(lambda: queue.running + queue.waiting == 100)
             begun = len(supervisor.requests)
             tasks.append(ask("modest"))
-            await until(lambda: turns.running + turns.waiting == 101)
+            await until(lambda: queue.running + queue.waiting == 101)
             assert len(supervisor.requests) == begun < 20
             supervisor.release = 1
             await until(lambda: len(supervisor.requests) > begun)
@@ -341,7 +341,7 @@ def test_a_greedy_key_does_not_keep_a_modest_one_waiting(tmp_path: Path) -> None
 
     with serving(supervisor, app) as served:
         asyncio.run(both(served.url))
-        assert eventually(lambda: not turns.running)
+        assert eventually(lambda: not queue.running)
 
 
 def test_those_who_wait_are_counted(tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_those_who_wait_are_counted(tmp_path: Path) -> None:
                     asyncio.create_task(client.post("/v1/completions", json={"prompt": "x"}))
                     for _ in range(15)
                 ]
-                await until(lambda: app.state.daemon.turns.waiting >= 3)
+                await until(lambda: app.state.edgeinfer.registry.default.queue.waiting >= 3)
                 found = (await client.get("/status")).json()["stats"]["waiting"]
                 text = (await client.get("/metrics")).text
                 for task in tasks:
@@ -367,5 +367,5 @@ def test_those_who_wait_are_counted(tmp_path: Path) -> None:
 
         waiting, text = asyncio.run(look())
         assert waiting == 3
-        assert "edgeinfer_queue_depth 3.0" in text
+        assert 'edgeinfer_queue_depth{model="scripted"} 3.0' in text
         assert eventually(lambda: not supervisor.running)

@@ -1,0 +1,43 @@
+"""Our own routes, for those who watch and operate the service."""
+
+from __future__ import annotations
+
+from edgeinfer.server.admin import docs, health
+from edgeinfer.server.http.family import Family, Route
+from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
+
+GET, HEAD = ("GET",), ("HEAD",)
+
+
+def family() -> Family:
+    readiness = {503: health.Readiness}
+    return Family(
+        name="admin",
+        routes=(
+            Route("/health", health.health, GET, answers=(health.Health,), is_open=True, is_quiet=True),
+            Route("/health", health.health, HEAD, is_open=True, is_quiet=True, is_documented=False),
+            Route(
+                "/ready",
+                health.ready,
+                GET,
+                answers=(health.Readiness,),
+                errors=readiness,
+                is_open=True,
+                is_quiet=True,
+            ),
+            Route("/ready", health.ready, HEAD, is_open=True, is_quiet=True, is_documented=False),
+            Route("/status", health.status, GET),
+            Route(
+                "/metrics",
+                health.metrics,
+                GET,
+                media_type="text/plain",
+                answers=({"type": "string"},),
+                is_quiet=True,
+            ),
+            Route("/docs", docs.docs, GET, is_documented=False),
+        ),
+        render_error=render_error,
+        error_type=ErrorEnvelope,
+        stream_error=stream_error,
+    )

@@ -1,0 +1,121 @@
+"""llama.cpp engines for the registry: planned for this machine, opened with the daemon's settings."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from edgeinfer.backends.llama_cpp.client import LlamaClient
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
+from edgeinfer.backends.llama_cpp.safe_mode import SafeModeStore
+from edgeinfer.chat.tools.detect import MARKERS
+from edgeinfer.errors import EdgeinferError
+from edgeinfer.hardware import detect
+from edgeinfer.inference.client import EngineClient
+from edgeinfer.inference.types import ModelInfo
+from edgeinfer.plan import Plan
+from edgeinfer.plan.calibration import load as load_calibration
+from edgeinfer.plan.own_memory import HeldMemory, with_memory
+from edgeinfer.plan.plan import plan
+from edgeinfer.serving.engines import Planner, RunningEngine, memory_of
+from edgeinfer.settings import Settings
+from edgeinfer.store.location import DAEMON_STATE
+from edgeinfer.store.lookup import find_model, installed_model
+from edgeinfer.store.store import Store
+
+FALLBACKS = "fallback.json"
+"""File of the settings with which models survive their self-test: in the store, or where the service may write."""
+
+logger = logging.getLogger(__name__)
+
+
+class LlamaEngines:
+    """An EngineFactory whose engines are llama.cpp in supervised processes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._safe_mode = SafeModeStore(own_folder(settings) / FALLBACKS)
+
+    def planner(self, name: str | None, settings: Settings) -> Planner:
+        store = Store.of(settings)
+        found = find_model(settings.model, store)
+        model = replace(found, name=name or found.name)
+        profile = detect()
+        calibration = load_calibration(store.root, profile)
+
+        def planned(staying: Sequence[RunningEngine], leaving: Sequence[RunningEngine]) -> Plan:
+            freed = sum((memory_of(engine).held for engine in leaving), HeldMemory())
+            return plan(
+                model,
+                with_memory(profile, freed),
+                settings,
+                calibration,
+                [memory_of(other) for other in staying],
+            )
+
+        return planned
+
+    def open(self, plan: Plan, settings: Settings) -> EngineClient:
+        return LlamaClient(
+            plan.config,
+            load_timeout=settings.load_timeout,
+            hang_timeout=settings.hang_timeout,
+            markers=MARKERS,
+            safe_mode=self._safe_mode,
+            replan=lambda _: self._replanned(plan.config.name, settings),
+            prefix_cache=_prefix_cache(settings.prefix_cache_mb),
+        )
+
+    async def replace(
+        self,
+        client: EngineClient,
+        plan: Plan,
+        *,
+        beside: bool,
+        drain: float,
+        switched: Callable[[], None],
+    ) -> ModelInfo:
+        assert isinstance(client, LlamaClient)
+        return await client.replace(plan.config, beside=beside, drain=drain, switched=switched)
+
+    def _replanned(self, name: str, settings: Settings) -> LlamaConfig | None:
+        """How to load a model on the machine as it is now."""
+        try:
+            return self.planner(name, settings)([], []).config
+        except EdgeinferError as e:
+            logger.warning("there is no other plan: %s", e.message)
+            return None
+
+
+class InstalledModels:
+    """Names of the models in the store, as ModelNames."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._store = Store.of(settings)
+
+    def resolve(self, name: str) -> str | None:
+        model, _, quant = name.partition(":")
+        stored = installed_model(model, quant or None, self._store)
+        return f"{stored.name}:{stored.quant}" if stored else None
+
+    def installed(self) -> Sequence[str]:
+        return [f"{stored.name}:{stored.quant}" for stored in self._store.installed()]
+
+
+def own_folder(settings: Settings) -> Path:
+    """Where the daemon may keep files of its own."""
+    given = os.environ.get("STATE_DIRECTORY", "").split(":")
+    return DAEMON_STATE if str(DAEMON_STATE) in given else Store.of(settings).root
+
+
+def _prefix_cache(megabytes: int, environ: Mapping[str, str] = os.environ) -> PrefixCacheConfig | None:
+    """In the cache directory that systemd gives, else in the user's."""
+    if not megabytes:
+        return None
+    given = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
+    home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/root")) / ".cache"
+    return PrefixCacheConfig(str(Path(given or Path(home) / "edgeinfer") / "prefixes"), megabytes)

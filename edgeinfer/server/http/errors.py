@@ -1,0 +1,64 @@
+"""Errors as responses, in the shape of the family whose path was asked for."""
+
+from __future__ import annotations
+
+import http
+import logging
+from collections.abc import Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from edgeinfer.errors import EdgeinferError, InvalidRequest, MethodNotAllowed, NotFound, Unauthorized
+from edgeinfer.server.http.family import family_of
+
+RETRY_AFTER = {429: 1, 503: 2}
+"""Seconds a client is told to wait where the error itself does not know."""
+
+logger = logging.getLogger(__name__)
+
+
+def error_response(scope: Scope, error: EdgeinferError, headers: Mapping[str, str] | None = None) -> Response:
+    """The response to a request that failed."""
+    fields = dict(headers or {})
+    wait = error.retry_after or RETRY_AFTER.get(error.status)
+    if wait is not None:
+        fields["retry-after"] = str(wait)
+    if isinstance(error, Unauthorized):
+        fields["www-authenticate"] = "Bearer"
+    body = family_of(scope).render_error(error)
+    return Response(body, error.status, fields, media_type="application/json")
+
+
+def presentable(error: BaseException) -> EdgeinferError:
+    """What a client may know of an error: of a bug nothing but that it is one. The log has the rest."""
+    if isinstance(error, EdgeinferError):
+        return error
+    if isinstance(error, RecursionError):
+        return InvalidRequest("the request is nested too deeply")
+    logger.error("unexpected error", exc_info=error)
+    return EdgeinferError("internal error", hint="the daemon's log has the details: edgeinfer logs")
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """Handler for `EdgeinferError` and for `RecursionError`."""
+    return error_response(request.scope, presentable(error))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """Handler for what Starlette itself raises: no such route, or not with this method."""
+    assert isinstance(error, HTTPException)
+    return error_response(request.scope, _translated(request, error), error.headers)
+
+
+def _translated(request: Request, error: HTTPException) -> EdgeinferError:
+    where = f"{request.method} {request.url.path}"
+    if error.status_code == http.HTTPStatus.NOT_FOUND:
+        return NotFound(f"no such route: {where}", hint="/openapi.json lists the routes")
+    if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
+        return MethodNotAllowed(f"method not allowed: {where}")
+    if error.status_code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        return InvalidRequest(str(error.detail))
+    return EdgeinferError(str(error.detail))

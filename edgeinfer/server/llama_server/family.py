@@ -1,0 +1,74 @@
+"""Those routes of llama-server that have no like in OpenAI's API."""
+
+from __future__ import annotations
+
+from edgeinfer.server.http.family import Family, Route
+from edgeinfer.server.llama_server import infill, models, tokens
+from edgeinfer.server.llama_server.infill_response import InfillResponse
+from edgeinfer.server.llama_server.schemas.infill import InfillRequest
+from edgeinfer.server.llama_server.schemas.models import ModelRequest
+from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
+from edgeinfer.server.openai import types
+from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
+from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest
+
+SOME_FIELDS = {"type": "object", "description": "Of it, the fields named by response_fields."}
+
+
+def family() -> Family:
+    return Family(
+        name="llama_server",
+        routes=(
+            Route(
+                "/infill",
+                infill.infill,
+                body=InfillRequest,
+                answers=(InfillResponse, SOME_FIELDS),
+                example={
+                    "input_prefix": "def add(a, b):\n    return ",
+                    "input_suffix": "\n",
+                    "n_predict": 16,
+                },
+                streams=True,
+            ),
+            Route(
+                "/tokenize",
+                tokens.tokenize,
+                body=TokenizeRequest,
+                answers=(types.TokenList,),
+                example={"content": "Hello", "with_pieces": True},
+            ),
+            Route(
+                "/detokenize",
+                tokens.detokenize,
+                body=DetokenizeRequest,
+                answers=(types.Content,),
+                example={"tokens": [1, 2, 3]},
+            ),
+            Route(
+                "/apply-template",
+                tokens.apply_template,
+                body=ApplyTemplateRequest,
+                answers=(types.RenderedPrompt,),
+                example={"messages": [{"role": "user", "content": "Hello"}]},
+            ),
+            Route(
+                "/models/load",
+                models.load,
+                body=ModelRequest,
+                answers=(models.Success,),
+                example={"model": "default"},
+            ),
+            Route(
+                "/models/unload",
+                models.unload,
+                body=ModelRequest,
+                answers=(models.Success,),
+                example={"model": "default"},
+            ),
+        ),
+        render_error=render_error,
+        error_type=ErrorEnvelope,
+        stream_error=stream_error,
+        prefixes=("/models/",),
+    )

@@ -1,0 +1,58 @@
+"""The middleware that asks for an API key."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from edgeinfer.errors import EdgeinferError, Unauthorized
+from edgeinfer.server.auth.key_file import KeyFile
+from edgeinfer.server.auth.keys import Key
+from edgeinfer.server.auth.principal import name_principal
+from edgeinfer.server.http.errors import error_response
+from edgeinfer.server.http.headers import header_values
+
+
+class AuthMiddleware:
+    """Wants one known key, in `Authorization: Bearer`, in `x-api-key`, or in both."""
+
+    def __init__(self, app: ASGIApp, keys: KeyFile, open_paths: Collection[str]) -> None:
+        self.app = app
+        self.open_paths = open_paths
+        self.keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in self.open_paths:
+            found = self._key(scope)
+            if isinstance(found, EdgeinferError):
+                await error_response(scope, found)(scope, receive, send)
+                return
+            name_principal(scope, found)
+        await self.app(scope, receive, send)
+
+    def _key(self, scope: Scope) -> Key | EdgeinferError:
+        presented = _presented(scope)
+        if not presented:
+            return Unauthorized("no API key given", hint="send it as Authorization: Bearer KEY")
+        if len(presented) > 2:  # each costs a look at all keys
+            return Unauthorized("too many API keys given", hint="send one")
+        keys = self.keys.keys
+        # Each is looked at, or a second one would come in beside the first.
+        found = [keys.find(key) for key in presented]
+        first = found[0]
+        if first is None or None in found:
+            return Unauthorized("unknown API key")
+        if any(key != first for key in found):
+            # Else a caller with two could choose for each request whose limits count.
+            return Unauthorized("two different API keys given", hint="send one")
+        return first
+
+
+def _presented(scope: Scope) -> list[bytes]:
+    found = [value.strip() for value in header_values(scope, b"x-api-key")]
+    for value in header_values(scope, b"authorization"):
+        scheme, _, key = value.partition(b" ")
+        if scheme.lower() == b"bearer":
+            found.append(key.strip())
+    return found

@@ -1,0 +1,20 @@
+"""The middleware that finds the API family of a request, before anything can fail."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from edgeinfer.server.http.family import SCOPE_KEY, Families
+
+
+class FamilyMiddleware:
+    """Notes in the scope whose path was asked for, so that every error has that family's shape."""
+
+    def __init__(self, app: ASGIApp, families: Families) -> None:
+        self.app = app
+        self.families = families
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope[SCOPE_KEY] = self.families.of(scope["path"])
+        await self.app(scope, receive, send)

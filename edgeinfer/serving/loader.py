@@ -1,0 +1,309 @@
+"""Loads models on demand, makes room for them, and unloads those that have been idle for long."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from edgeinfer.errors import DoesNotFit, EdgeinferError, ModelReplaced, NotReady, ShuttingDown
+from edgeinfer.inference.client import EngineClient
+from edgeinfer.plan import Plan
+from edgeinfer.serving.engines import EngineFactory, Planner, RunningEngine
+from edgeinfer.serving.eviction import choose_evictions, is_adequate
+from edgeinfer.serving.model import ServedModel, not_ready
+
+logger = logging.getLogger(__name__)
+
+MIN_RESIDENCY = 10.0
+"""Seconds that a busy model keeps its memory before it has to let another one have a turn."""
+
+RETRY_PAUSE = 5.0
+"""Seconds after a failed load during which further requests get the same error at once."""
+
+POLL = 0.1
+"""Seconds between two looks at an engine that is starting."""
+
+
+class ModelLoader:
+    """Decides what is loaded. One load at a time: each is planned with the memory that those before it left.
+
+    Idle models make room, least recently used first, the default model last. A busy model is never unloaded: once
+    it has had MIN_RESIDENCY seconds it admits no more requests, finishes those it has, and then makes room.
+
+    Attributes:
+        default: the model that goes last; it does not expire unless `idle_unload` says so.
+    """
+
+    def __init__(self, engines: EngineFactory, load_timeout: float) -> None:
+        self.default: ServedModel | None = None
+        self._engines = engines
+        self._load_timeout = load_timeout
+        self._loaded: list[ServedModel] = []
+        self._loads: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[bool]] = set()
+        self._turn = asyncio.Lock()
+        self._stopped = False
+        self._expiry: asyncio.Task[None] | None = None
+
+    @property
+    def loaded(self) -> Sequence[ServedModel]:
+        """Models that have an engine, in the order in which they were loaded."""
+        return tuple(self._loaded)
+
+    async def client(self, model: ServedModel) -> EngineClient:
+        """The engine of `model`, which is loaded first if need be.
+
+        Raises:
+            NotReady: the load takes longer than it may.
+            EdgeinferError: why the model cannot be loaded.
+        """
+        deadline = time.monotonic() + self._load_timeout
+        while True:
+            if self._stopped:
+                raise _shutting_down()
+            if model.loading is None and model.client is not None:
+                return model.client
+            if model.retired:
+                raise ModelReplaced(
+                    f"{model.name} was replaced before this answer began",
+                    hint="send the request again",
+                    retry_after=1,
+                )
+            await self._wait_for_load(model, deadline)
+
+    async def _wait_for_load(self, model: ServedModel, deadline: float) -> None:
+        task = self.start(model)
+        await asyncio.wait([task], timeout=max(0.0, deadline - time.monotonic()))
+        if not task.done():
+            raise not_ready(model)
+        if task.cancelled():
+            raise _shutting_down()
+        task.result()
+
+    def start(self, model: ServedModel, plan: Plan | None = None) -> asyncio.Task[None]:
+        """Begin to load `model`, unless that is under way; with a `plan` that was just made for it.
+
+        Raises:
+            EdgeinferError: it has just failed, and nothing suggests that it would not again.
+        """
+        if model.loading is None:
+            if model.last_error and time.monotonic() - model.failed_at < RETRY_PAUSE:
+                raise model.last_error
+            model.loading = asyncio.create_task(self._load(model, plan))
+            self._loads.add(model.loading)
+            model.loading.add_done_callback(self._loads.discard)
+            model.loading.add_done_callback(_retrieve)
+        return model.loading
+
+    async def unload(self, model: ServedModel, patience: float = 0.0) -> bool:
+        """Unload `model` once it is idle, or after `patience` seconds whatever it does; -> whether it was loaded.
+
+        Requests that are still running then end with an error; those that wait have it loaded again.
+        """
+        model.pause()
+        try:
+            await model.quiet(patience)
+            return await self._end(model)
+        finally:
+            model.resume()
+
+    async def retire(self, model: ServedModel, drain: float) -> None:
+        """Let `model` answer the requests that it has, for `drain` seconds, then end it for good."""
+        await model.queue.idle(drain)
+        model.retired = True
+        await self._end(model)
+
+    async def close(self, drain: float) -> None:
+        """Unload everything; running requests get `drain` seconds."""
+        self._stopped = True
+        if self._expiry:
+            self._expiry.cancel()
+        clients = [model.client for model in self._loaded if model.client]
+        await asyncio.gather(*(client.aclose(drain) for client in clients), return_exceptions=True)
+        for task in self._loads:
+            task.cancel()
+        await asyncio.gather(*self._loads, *self._closing, return_exceptions=True)
+
+    async def kill(self) -> None:
+        """End all engines at once; their requests get an error."""
+        self._stopped = True
+        await asyncio.gather(*(model.client.kill() for model in self._loaded if model.client))
+
+    # --- loading
+
+    async def _load(self, model: ServedModel, plan: Plan | None) -> None:
+        try:
+            async with self._turn:
+                if model.client is None:
+                    await self._open(model, plan or await self._make_room(model))
+        except EdgeinferError as e:
+            model.last_error, model.failed_at = e, time.monotonic()
+            raise
+        finally:
+            model.loading = None
+        model.queue.admit()
+        self._watch_expiry()
+
+    async def _open(self, model: ServedModel, plan: Plan) -> None:
+        client = self._engines.open(plan, model.settings)
+        model.attach(RunningEngine(client, plan))
+        self._loaded.append(model)
+        try:
+            await client.start()
+            await _until_ready(client)
+        except BaseException:
+            if not self._stopped:
+                await self._end(model)
+            raise
+        model.last_error = None
+
+    async def _make_room(self, model: ServedModel) -> Plan:
+        """A plan for `model`, and the memory it needs.
+
+        Raises:
+            DoesNotFit: it would not fit even alone.
+            NotReady: what would have to go stays busy for too long.
+        """
+        planner = await asyncio.to_thread(self._engines.planner, model.name, model.settings)
+        movable = [other for other in self._loaded if other is not model and not _is_pinned(other)]
+        best = await self._plan(planner, movable)
+        if best.fits is False and movable and not model.settings.force:
+            raise DoesNotFit(f"{model.name} does not fit into this machine's memory", param="model")
+        deadline = time.monotonic() + self._load_timeout
+        while True:
+            await asyncio.gather(*self._closing)
+            idle = sorted((m for m in self._loaded if m in movable and not m.busy), key=self._order)
+            chosen = await asyncio.to_thread(choose_evictions, idle, self._fits(planner, best))
+            if chosen is None:
+                await self._wait_for_room(model, movable, deadline)
+                continue
+            if any(other.busy for other in chosen):  # a request came meanwhile
+                continue
+            for other in chosen:
+                logger.info("unloading %s to make room for %s", other.name, model.name)
+            await asyncio.gather(*[self._end(other) for other in chosen])
+            return await self._plan(planner, [])
+
+    async def _plan(self, planner: Planner, leaving: Sequence[ServedModel]) -> Plan:
+        return await asyncio.to_thread(self._planned, planner, leaving)
+
+    def _planned(self, planner: Planner, leaving: Sequence[ServedModel]) -> Plan:
+        engines = {model: model.engine for model in self.loaded if model.engine}
+        staying = [engine for model, engine in engines.items() if model not in leaving]
+        return planner(staying, [engines[model] for model in leaving if model in engines])
+
+    def _fits(self, planner: Planner, best: Plan) -> Callable[[Sequence[ServedModel]], bool]:
+        def fits(leaving: Sequence[ServedModel]) -> bool:
+            try:
+                return is_adequate(self._planned(planner, leaving), best)
+            except DoesNotFit:
+                return False
+
+        return fits
+
+    async def _wait_for_room(
+        self, model: ServedModel, movable: Sequence[ServedModel], deadline: float
+    ) -> None:
+        """Wait until a busy model has become idle; its new requests wait meanwhile."""
+        busy = sorted((other for other in self._loaded if other in movable and other.busy), key=self._order)
+        if not busy:
+            return  # one has just become idle
+        now = time.monotonic()
+        if now >= deadline:
+            names = ", ".join(other.name for other in busy)
+            raise NotReady(f"there is no memory for {model.name} while {names} is busy", retry_after=5)
+        rested = [other for other in busy if now - other.loaded_at >= MIN_RESIDENCY]
+        if not rested:
+            await asyncio.sleep(min(MIN_RESIDENCY / 10, deadline - now))
+            return
+        victim = min(rested, key=lambda other: other.loaded_at)
+        victim.pause()
+        try:
+            if await victim.quiet(deadline - now):
+                logger.info("unloading %s to make room for %s, which waits", victim.name, model.name)
+                await self._end(victim)
+        finally:
+            victim.resume()
+
+    def _order(self, model: ServedModel) -> tuple[bool, float]:
+        """The first in this order goes first."""
+        return model is self.default, model.last_used
+
+    # --- unloading
+
+    def _end(self, model: ServedModel, drain: float = 0.0) -> asyncio.Future[bool]:
+        """Take the engine from `model` now, and close it; -> whether there was one, once it is closed."""
+        engine = model.detach()
+        if model in self._loaded:
+            self._loaded.remove(model)
+        closing = asyncio.create_task(_close(engine, drain))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        return asyncio.shield(closing)
+
+    def _watch_expiry(self) -> None:
+        if not self._stopped and (self._expiry is None or self._expiry.done()):
+            self._expiry = asyncio.create_task(self._expire())
+
+    async def _expire(self) -> None:
+        """Unload what has been idle for its `keep_alive`, until nothing is left that could expire."""
+        while ends := [end for model in self._loaded if (end := self._expires_at(model)) is not None]:
+            await asyncio.sleep(max(POLL, min(ends) - time.monotonic()))
+            for model in self.loaded:
+                end = self._expires_at(model)
+                if end is not None and end <= time.monotonic() and not model.busy and not model.loading:
+                    logger.info("unloading %s, which has been idle", model.name)
+                    await self._end(model)
+
+    def _expires_at(self, model: ServedModel) -> float | None:
+        seconds = self.keep_alive(model)
+        if seconds is None:
+            return None
+        # While it is busy its time has not begun.
+        return (time.monotonic() if model.busy else model.last_used) + max(seconds, POLL)
+
+    def keep_alive(self, model: ServedModel) -> float | None:
+        """Seconds after its last request at which `model` is unloaded; None is never."""
+        if model is self.default:
+            return model.settings.idle_unload
+        return None if _is_pinned(model) else model.settings.keep_alive
+
+
+def _is_pinned(model: ServedModel) -> bool:
+    return model.settings.keep_alive < 0
+
+
+async def _until_ready(client: EngineClient) -> None:
+    """Raises what failed the loading."""
+    while not await _is_ready(client):  # noqa: ASYNC110  # ready() waits; the pause only keeps this from spinning
+        await asyncio.sleep(POLL)
+
+
+async def _is_ready(client: EngineClient) -> bool:
+    try:
+        await client.ready()
+    except NotReady:
+        if client.health.state in ("failed", "stopped"):
+            raise
+        return False
+    return True
+
+
+async def _close(engine: RunningEngine | None, drain: float) -> bool:
+    if engine:
+        await engine.client.aclose(drain)
+    return engine is not None
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Requests get the error; if none waits, it is no loss."""
+    if not task.cancelled():
+        with contextlib.suppress(Exception):
+            task.result()
+
+
+def _shutting_down() -> ShuttingDown:
+    return ShuttingDown("the service is shutting down", retry_after=5)

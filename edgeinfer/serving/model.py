@@ -1,0 +1,341 @@
+"""One model that requests can ask for: its engine while it is loaded, its queue, its templates."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import aclosing
+from typing import Literal, Protocol
+
+import msgspec
+
+from edgeinfer.chat.prompt import PromptBuilder
+from edgeinfer.chat.template_renderer import TemplateRenderer
+from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelReplaced, NotReady, ShuttingDown, WorkerDied
+from edgeinfer.grammar.compiler import GrammarCompiler
+from edgeinfer.grammar.source import Grammar
+from edgeinfer.inference.client import EngineClient
+from edgeinfer.inference.output import EngineStats
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
+from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.metrics import Metrics
+from edgeinfer.plan import Plan
+from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
+from edgeinfer.serving.engines import RunningEngine
+from edgeinfer.serving.merge import Deltas, merged
+from edgeinfer.serving.queue import FairQueue
+from edgeinfer.settings import Settings
+
+ModelState = Literal["unloaded", "loading", "ready", "restarting", "reloading", "failed", "stopped"]
+
+MAX_SHORT_JOBS = 128
+"""Requests to count tokens, or to compile a grammar, that may wait: these are done one by one."""
+
+EMBED_PIECE = 65536
+"""Characters that the engine is given to embed at once: some tenths of a second of its time."""
+
+
+class Loading(Protocol):
+    """Loads models on demand."""
+
+    async def client(self, model: ServedModel) -> EngineClient:
+        """The engine of `model`, which is loaded first if need be.
+
+        Raises:
+            EdgeinferError: why it cannot be loaded.
+        """
+        ...
+
+
+class Services:
+    """What all models share: the processes that render templates and compile grammars, and the metrics."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.renderer = TemplateRenderer(settings.template_timeout)
+        self.compiler = GrammarCompiler(settings.grammar_timeout)
+        self.compilations = FairQueue(lambda: 2, MAX_SHORT_JOBS)
+        self.metrics = metrics
+
+    async def aclose(self) -> None:
+        await self.renderer.close()
+        await self.compiler.close()
+
+
+class ServedModel:
+    """The handle through which a request does everything: nothing is prepared for one model and run on another.
+
+    Attributes:
+        name: what requests call it and answers are signed with.
+        settings: how it is served; `settings.model` says which file or installed model it is.
+        engine: None while it is not loaded.
+        loading: the task that loads it, while one does.
+        last_error: why it could not be loaded the last time.
+        failed_at: when that was, by the monotonic clock.
+        loaded_at, last_used: by the same clock; 0 is never.
+        retired: another model took its place; it is not loaded again.
+    """
+
+    def __init__(self, name: str, settings: Settings, loader: Loading, services: Services) -> None:
+        self.name = name
+        self.settings = settings
+        self.created = int(time.time())
+        self.engine: RunningEngine | None = None
+        self.loading: asyncio.Task[None] | None = None
+        self.last_error: EdgeinferError | None = None
+        self.failed_at = self.loaded_at = self.last_used = 0.0
+        self.retired = False
+        self.queue = FairQueue(self._parallel, settings.queue)
+        self.short_jobs = FairQueue(lambda: 1, MAX_SHORT_JOBS)
+        self._loader = loader
+        self._services = services
+        self._prompter: tuple[ModelInfo, PromptBuilder] | None = None
+        self._restarts = self._resumed = 0
+        self._last_parallel = settings.parallel or 1
+
+    # --- how it is doing
+
+    @property
+    def client(self) -> EngineClient | None:
+        return self.engine.client if self.engine else None
+
+    @property
+    def info(self) -> ModelInfo | None:
+        return self.engine.client.info if self.engine else None
+
+    @property
+    def plan(self) -> Plan | None:
+        return self.engine.plan if self.engine else None
+
+    @property
+    def state(self) -> ModelState:
+        if self.engine:
+            state = self.engine.client.health.state
+            return "loading" if state == "starting" else state
+        if self.loading:
+            return "loading"
+        return "failed" if self.last_error else "unloaded"
+
+    @property
+    def busy(self) -> bool:
+        """A request is at work on it, or waits for it."""
+        queues = (self.queue, self.short_jobs)
+        return any(queue.running or queue.waiting for queue in queues)
+
+    @property
+    def stats(self) -> EngineStats:
+        """The engine's figures; requests that wait here, before they reach it, count as waiting."""
+        stats = self.engine.client.health.stats if self.engine else EngineStats()
+        return msgspec.structs.replace(stats, waiting=stats.waiting + self.queue.waiting)
+
+    @property
+    def restarts(self) -> int:
+        return self._restarts + (self.engine.client.health.restarts if self.engine else 0)
+
+    @property
+    def resumed(self) -> int:
+        return self._resumed + (self.engine.client.health.resumed if self.engine else 0)
+
+    @property
+    def load_seconds(self) -> float:
+        return self.engine.client.health.load_seconds if self.engine else 0.0
+
+    @property
+    def pid(self) -> int | None:
+        return self.engine.client.health.pid if self.engine else None
+
+    # --- what its loader does
+
+    def attach(self, engine: RunningEngine) -> None:
+        self.engine = engine
+        self._last_parallel = engine.plan.config.parallel
+        self.loaded_at = self.last_used = time.monotonic()
+
+    def detach(self) -> RunningEngine | None:
+        """The engine, which is no longer the model's."""
+        engine, self.engine = self.engine, None
+        if engine:
+            self._restarts += engine.client.health.restarts
+            self._resumed += engine.client.health.resumed
+        return engine
+
+    def pause(self) -> None:
+        """Admit no request until `resume`."""
+        self.queue.pause()
+        self.short_jobs.pause()
+
+    def resume(self) -> None:
+        self.queue.resume()
+        self.short_jobs.resume()
+
+    async def quiet(self, timeout: float) -> bool:
+        """Wait until nothing is running, but no longer than `timeout` seconds; -> whether that is so."""
+        end = time.monotonic() + timeout
+        quiet = await self.queue.quiet(timeout)
+        return await self.short_jobs.quiet(max(0.0, end - time.monotonic())) and quiet
+
+    # --- what requests do
+
+    async def ready(self) -> ModelInfo:
+        """The loaded model.
+
+        Raises:
+            NotReady: it did not become ready in time.
+            EdgeinferError: why it cannot be loaded.
+        """
+        while True:
+            client = await self._loader.client(self)
+            self.last_used = time.monotonic()
+            try:
+                return await client.ready()
+            except ShuttingDown:
+                if client is self.client:
+                    raise
+                # It was unloaded in this very moment.
+
+    async def text_model(self) -> ModelInfo:
+        """As `ready`. Raises InvalidRequest if the model makes embeddings only."""
+        info = await self.ready()
+        if not info.generates:
+            raise InvalidRequest(
+                f"{info.name} makes embeddings, not text", param="model", hint="use POST /v1/embeddings"
+            )
+        return info
+
+    def prompt_builder(self, info: ModelInfo) -> PromptBuilder:
+        """Makes prompts for `info`. It learns about templates, so it is kept while the model stays."""
+        if self._prompter is None or self._prompter[0] is not info:
+            tool_format = self.plan.tool_format if self.plan else None
+            self._prompter = info, PromptBuilder(info, self._services.renderer, tool_format)
+        return self._prompter[1]
+
+    async def warm_up(self, info: ModelInfo) -> None:
+        """Start the template process and learn the template now rather than at the first request."""
+        with contextlib.suppress(EdgeinferError):  # that request will get the error
+            await self.prompt_builder(info).capabilities()
+
+    async def compile(self, caller: Hashable, grammar: Grammar | None) -> CompiledFormat:
+        """The compiled form of an answer, once it is the caller's turn: a grammar may take seconds.
+
+        Raises:
+            InvalidRequest: the grammar is invalid or too complex.
+        """
+        if grammar is None:
+            return await compile_format(self._services.compiler, None)
+        async with self._services.compilations.take(caller):
+            return await compile_format(self._services.compiler, grammar)
+
+    async def generate(
+        self,
+        caller: Hashable,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        n: int = 1,
+        structured: StructuredOutput = UNCONSTRAINED,
+        *,
+        info: ModelInfo,
+    ) -> Deltas:
+        """Deltas of n answers to each prompt, once it is the caller's turn; closing this cancels them all.
+
+        Raises:
+            ModelReplaced: `info`, for which the prompts were made, is no longer what is loaded.
+        """
+        streams = [self._in_turn(caller, prompt, params, n, structured, info) for prompt in prompts]
+        watch = self._services.metrics.watch(self.name)
+        try:
+            async with aclosing(merged(streams, n)) as deltas:
+                async for delta in deltas:
+                    watch.delta(delta.index)
+                    yield delta
+        finally:
+            self.last_used = time.monotonic()
+
+    async def _in_turn(
+        self,
+        caller: Hashable,
+        prompt: Prompt,
+        params: SamplingParams,
+        n: int,
+        structured: StructuredOutput,
+        info: ModelInfo,
+    ) -> Deltas:
+        async with self.queue.take(caller, n) as ticket:
+            client = await self._loader.client(self)
+            deltas = client.generate(
+                prompt,
+                params,
+                n=n,
+                structured=structured,
+                revision=info.revision or None,
+                accepted_at=ticket.accepted_at,
+            )
+            try:
+                async with aclosing(deltas):
+                    async for delta in deltas:
+                        if delta.finish:
+                            ticket.done()
+                        yield delta
+            except (WorkerDied, ShuttingDown):
+                if client is not self.client:
+                    message = f"{self.name} was unloaded before this answer was done"
+                    raise ModelReplaced(message, retry_after=1) from None
+                if client.health.state == "stopped":  # it did not die by itself
+                    raise ShuttingDown(
+                        "the service shuts down, and this answer was not done in time"
+                    ) from None
+                raise
+
+    async def embed(self, caller: Hashable, inputs: Sequence[Prompt]) -> Embeddings:
+        """Vectors of `inputs`, once it is the caller's turn.
+
+        The engine gets them in pieces, between which it serves others.
+        """
+        vectors, tokens = list[bytes](), 0
+        async with self.queue.take(caller):
+            for piece in in_pieces(inputs):
+                client = await self._loader.client(self)
+                embeddings = await client.embed(piece)
+                vectors += embeddings.vectors
+                tokens += embeddings.tokens
+        self.last_used = time.monotonic()
+        return Embeddings(vectors, tokens)
+
+    async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
+        client = await self._loader.client(self)
+        return await client.tokenize(prompt, add_bos=add_bos)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        client = await self._loader.client(self)
+        return await client.detokenize(list(tokens))
+
+    def _parallel(self) -> int:
+        """Answers that the engine computes at once; before its first start, what it was told to."""
+        if info := self.info:
+            self._last_parallel = info.parallel
+        return self._last_parallel
+
+
+def in_pieces(inputs: Sequence[Prompt]) -> Iterator[list[Prompt]]:
+    """`inputs` in order, each piece of about EMBED_PIECE characters or less; a longer input goes alone."""
+    piece, size = list[Prompt](), 0
+    for prompt in inputs:
+        more = sum(len(part.text) if isinstance(part, Span) else 1 for part in prompt)
+        if piece and size + more > EMBED_PIECE:
+            yield piece
+            piece, size = [], 0
+        piece.append(prompt)
+        size += more
+    if piece:
+        yield piece
+
+
+def not_ready(model: ServedModel) -> NotReady:
+    """What a request is answered that has waited long enough for `model`."""
+    return NotReady(f"{model.name} is not ready ({model.state})", hint="GET /ready tells when", retry_after=5)
+
+
+def as_prompt(content: str | Sequence[int], *, trusted: bool) -> Prompt:
+    """A text or tokens as a prompt. `trusted`: control tokens written out in a text are recognised."""
+    return [Span(content, trusted)] if isinstance(content, str) else list(content)

@@ -1,0 +1,136 @@
+"""Which model a request means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from edgeinfer.errors import ModelNotFound
+from edgeinfer.serving.engines import ModelNames
+from edgeinfer.serving.loader import ModelLoader
+from edgeinfer.serving.model import ServedModel, Services
+from edgeinfer.settings import MODEL_FIELDS, Settings
+
+DEFAULT = "default"
+"""The name that always means the default model."""
+
+
+class ModelRegistry:
+    """All models that can be asked for: the default one, those with a table in the settings, the installed ones.
+
+    Attributes:
+        default: what a request gets that names no model.
+        loader: loads and unloads them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        default: str,
+        *,
+        names: Callable[[Settings], ModelNames],
+        loader: ModelLoader,
+        services: Services,
+    ) -> None:
+        """`default`: the name under which `settings.model` is served. `names`: of the models that are installed."""
+        self.loader = loader
+        self._find_names = names
+        self._services = services
+        self._models: dict[str, ServedModel] = {}
+        self.configure(settings, default)
+
+    def configure(self, settings: Settings, default: str) -> None:
+        """Put new settings in force; `default` is the name under which `settings.model` is served.
+
+        Models that are loaded stay as they are, see `outdated`.
+        """
+        self._settings = settings
+        self._names = self._find_names(settings)
+        self._aliases = settings.aliases()
+        self._tables = {self._full(table.get("model", name)): name for name, table in settings.models.items()}
+        mine = default_settings(settings)
+        self._default_full = self._full(mine.model or default)
+        for name in [name for name, model in self._models.items() if model.retired]:
+            del self._models[name]
+        self.use(self.prepare(default, mine))
+        self.default.settings = mine
+
+    def prepare(self, name: str, settings: Settings) -> ServedModel:
+        """The model that is served as `name`; a new one unless there is one."""
+        model = self._models.get(name)
+        if model is None or model.retired:
+            model = self._models[name] = ServedModel(name, settings, self.loader, self._services)
+        return model
+
+    def use(self, model: ServedModel) -> None:
+        """Make `model` the default one."""
+        self._models[model.name] = model
+        self.default = self.loader.default = model
+
+    def outdated(self) -> list[ServedModel]:
+        """Loaded models, but for the default one, whose settings have changed; they have the new ones now."""
+        changed = []
+        for model in list(self._models.values()):
+            settings = self._settings.for_model(model.name)
+            if model is not self.default and _own(model.settings) != _own(settings):
+                model.settings = settings
+                changed.append(model)
+        return [model for model in changed if model.client]
+
+    def get(self, name: str | None) -> ServedModel:
+        """The model that a request means by `name`; None, "" and "default" mean the default one.
+
+        Raises:
+            ModelNotFound: no model has that name. A name is looked up, and never taken for a path.
+        """
+        if not name or name in (DEFAULT, self.default.name):
+            return self.default
+        name = self._aliases.get(name, name)
+        if name == self._settings.model:
+            return self.default
+        if name in self._settings.models:
+            return self._table(name)
+        if full := self._names.resolve(name):
+            if full == self._default_full:
+                return self.default
+            if full in self._tables:
+                return self._table(self._tables[full])
+            return self.prepare(full, self._settings.for_model(full))
+        raise self._unknown(name)
+
+    def all(self) -> list[ServedModel]:
+        """Every model that can be asked for, the default one first."""
+        names = [*self._settings.models, *self._names.installed()]
+        return list(dict.fromkeys([self.default, *map(self.get, names)]))
+
+    def served(self) -> Iterator[ServedModel]:
+        """The models that have been asked for or configured, the default one first."""
+        yield self.default
+        yield from (model for model in self._models.values() if model is not self.default)
+
+    def _table(self, name: str) -> ServedModel:
+        if name == self.default.name:
+            return self.default
+        return self.prepare(name, self._settings.for_model(name))
+
+    def _full(self, model: str) -> str:
+        return self._names.resolve(model) or model
+
+    def _unknown(self, name: str) -> ModelNotFound:
+        others = [model.name for model in self.all()[1:4]]
+        also = f" and {', '.join(map(repr, others))}" if others else ""
+        return ModelNotFound(
+            f"no such model: {name[:100]!r}; this daemon serves {self.default.name!r} "
+            f"(or {DEFAULT!r}, or leave model out){also}",
+            param="model",
+            hint="GET /v1/models lists the models",
+        )
+
+
+def default_settings(settings: Settings) -> Settings:
+    """Settings of the default model: `settings.model` may name a table."""
+    return settings.for_model(settings.model) if settings.model in settings.models else settings
+
+
+def _own(settings: Settings) -> tuple[object, ...]:
+    """The part of the settings that one model is served by."""
+    return tuple(getattr(settings, name) for name in MODEL_FIELDS)

@@ -1,0 +1,273 @@
+"""Models are loaded on demand, make room for each other, and expire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from edgeinfer.errors import DoesNotFit, ModelLoadFailed, ModelNotFound, ModelReplaced, NotReady, ShuttingDown
+from edgeinfer.inference.fake import SCRIPTED_MODEL, FakeEngineClient
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.types import Span
+from edgeinfer.server.state import AppState
+from edgeinfer.serving import loader as loaders
+from edgeinfer.serving.fake import FakeEngines
+from edgeinfer.serving.model import ServedModel
+from edgeinfer.settings import Settings
+
+PARAMS = SamplingParams()
+
+
+class World:
+    """A registry of the models a, b and c, of which two fit at once; a is the default one.
+
+    Attributes:
+        clients: every engine that was opened, by model.
+        broken: models that fail to load.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self.clients: dict[str, list[FakeEngineClient]] = {}
+        self.broken: set[str] = set()
+        self.engines = FakeEngines({name: partial(self.client, name) for name in "abc"})
+        self.engines.capacity = 2
+        self.state = AppState(Settings(model="a", **settings), {}, self.engines, lambda _: self.engines, "a")
+        self.registry, self.loader = self.state.registry, self.state.loader
+
+    def client(self, name: str) -> FakeEngineClient:
+        engine = FakeEngineClient(name, "!", model=replace(SCRIPTED_MODEL, name=name, revision=f"{name}1"))
+        if name in self.broken:
+            engine.state, engine.last_error = "failed", ModelLoadFailed(f"{name} is broken")
+        self.clients.setdefault(name, []).append(engine)
+        return engine
+
+    def get(self, name: str) -> ServedModel:
+        return self.registry.get(name)
+
+    @property
+    def loaded(self) -> list[str]:
+        return [model.name for model in self.loader.loaded]
+
+    async def ask(self, name: str) -> str:
+        """A whole answer."""
+        model = self.get(name)
+        info = await model.ready()
+        deltas = model.generate("somebody", [[Span("Hi")]], PARAMS, info=info)
+        return "".join([delta.text async for delta in deltas])
+
+
+@asynccontextmanager
+async def world(**settings: Any) -> AsyncIterator[World]:
+    made = World(**settings)
+    try:
+        yield made
+    finally:
+        await made.state.stop()
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+
+
+async def test_a_model_is_loaded_when_it_is_asked_for() -> None:
+    """Once, however many ask at the same time."""
+    async with world() as here:
+        assert ["unloaded"] * 3 == [here.get(name).state for name in "abc"]
+        assert ["b!"] * 5 == await asyncio.gather(*(here.ask("b") for _ in range(5)))
+        assert ["b"] == here.loaded == here.engines.opened
+        assert ("ready", "unloaded") == (here.get("b").state, here.get("a").state)
+
+
+async def test_the_third_evicts_the_one_that_was_idle_longest() -> None:
+    """And the default model goes last."""
+    async with world() as here:
+        for name in "abc":
+            assert f"{name}!" == await here.ask(name)
+        assert ["a", "c"] == here.loaded
+        assert "stopped" == here.clients["b"][0].state
+        assert "b!" == await here.ask("b")
+        assert ["a", "b"] == here.loaded
+
+
+async def test_a_busy_model_is_never_evicted() -> None:
+    """The one that waits for its memory gets it when it is idle."""
+    async with world() as here:
+        await here.ask("a")
+        await here.ask("b")
+        for name in "ab":
+            here.clients[name][0].hold_first = 0.2
+        busy = [asyncio.create_task(here.ask(name)) for name in "ab"]
+        await settle()
+        third = asyncio.create_task(here.ask("c"))
+        await settle()
+        assert "loading" == here.get("c").state
+        assert ["a", "b"] == here.loaded
+        assert ["a!", "b!"] == await asyncio.gather(*busy)
+        assert "c!" == await third
+        assert ["a", "c"] == here.loaded
+
+
+async def test_models_that_are_always_busy_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody starves: after some time a busy model finishes what it has and makes room."""
+    monkeypatch.setattr(loaders, "MIN_RESIDENCY", 0.1)
+    async with world() as here:
+        done: list[str] = []
+
+        async def client(name: str) -> None:
+            while len(set(done)) < 3:
+                done.append((await here.ask(name))[0])
+
+        def slow(name: str) -> FakeEngineClient:
+            engine = here.client(name)
+            engine.hold_first = 0.02
+            return engine
+
+        here.engines.clients = {name: partial(slow, name) for name in "abc"}
+        await asyncio.wait_for(asyncio.gather(*(client(name) for name in "aabbcc")), 20)
+        assert {"a", "b", "c"} == set(done)
+
+
+async def test_a_model_that_cannot_be_loaded_fails_its_own_requests_alone() -> None:
+    """It evicts nothing for long, and is tried again later."""
+    async with world() as here:
+        here.broken.add("c")
+        await here.ask("a")
+        with pytest.raises(ModelLoadFailed, match="c is broken"):
+            await here.ask("c")
+        with pytest.raises(ModelLoadFailed, match="c is broken"):
+            await here.ask("c")
+        assert 1 == len(here.clients["c"])
+        assert ("failed", ["a"]) == (here.get("c").state, here.loaded)
+        assert "a!" == await here.ask("a")
+        here.broken.clear()
+        here.get("c").failed_at = -loaders.RETRY_PAUSE
+        assert "c!" == await here.ask("c")
+
+
+async def test_what_does_not_fit_at_all_evicts_nothing() -> None:
+    """The others go on."""
+    async with world() as here:
+        here.engines.sizes["c"] = 3
+        await here.ask("a")
+        with pytest.raises(DoesNotFit):
+            await here.ask("c")
+        assert ["a"] == here.loaded
+
+
+async def test_a_pinned_model_makes_room_for_none() -> None:
+    """keep_alive = -1 in its table."""
+    async with world(models={"b": {"keep_alive": -1.0}}) as here:
+        await here.ask("a")
+        await here.ask("b")
+        await here.ask("c")
+        assert ["b", "c"] == here.loaded
+
+
+@pytest.mark.parametrize(("idle_unload", "expected"), [(None, ["a"]), (0.2, [])])
+async def test_idle_models_expire(idle_unload: float | None, expected: list[str]) -> None:
+    """The default one only if that is wanted; a busy one not."""
+    async with world(keep_alive=0.1, idle_unload=idle_unload) as here:
+        await here.ask("a")
+        await here.ask("b")
+        here.clients["b"][0].hold_first = 0.5
+        busy = asyncio.create_task(here.ask("b"))
+        await asyncio.sleep(0.3)
+        assert "b" in here.loaded
+        assert "b!" == await busy
+        await asyncio.sleep(0.6)
+        assert expected == here.loaded
+        assert "b!" == await here.ask("b")
+
+
+async def test_unloading_waits_for_answers() -> None:
+    """And the next request loads the model again."""
+    async with world() as here:
+        await here.ask("a")
+        here.clients["a"][0].hold_first = 0.2
+        busy = asyncio.create_task(here.ask("a"))
+        await settle()
+        assert await here.loader.unload(here.get("a"), 10.0)
+        assert "a!" == await busy
+        assert not await here.loader.unload(here.get("a"))
+        assert "a!" == await here.ask("a")
+        assert 2 == len(here.clients["a"])
+
+
+async def test_a_request_is_answered_by_the_model_it_was_made_for_or_told() -> None:
+    """Its prompt holds another model's control tokens."""
+    async with world() as here:
+        model = here.get("a")
+        info = await model.ready()
+        here.clients["a"][0].model = replace(info, revision="a2")
+        with pytest.raises(ModelReplaced):
+            await anext(model.generate("somebody", [[Span("Hi")]], PARAMS, info=info))
+
+
+async def test_a_retired_model_answers_what_waits_and_tells_the_rest() -> None:
+    """As far as there is time."""
+    async with world() as here:
+        old = here.get("a")
+        info = await old.ready()
+        here.clients["a"][0].hold_first = 0.1
+        waiting = [
+            asyncio.create_task(_all(old.generate(i, [[Span("Hi")]], PARAMS, info=info))) for i in range(9)
+        ]
+        await settle()
+        await here.loader.retire(old, 5.0)
+        assert ["a!"] * 9 == await asyncio.gather(*waiting)
+        with pytest.raises(ModelReplaced, match="a was replaced"):
+            await anext(old.generate("somebody", [[Span("Hi")]], PARAMS, info=info))
+
+
+async def _all(deltas: Any) -> str:
+    return "".join([delta.text async for delta in deltas])
+
+
+async def test_a_load_that_takes_too_long_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request is told; the load goes on."""
+    async with world(load_timeout=0.1) as here:
+        holding = asyncio.Event()
+
+        async def start(self: FakeEngineClient) -> None:
+            await holding.wait()
+            self.state = "ready"
+
+        monkeypatch.setattr(FakeEngineClient, "start", start)
+        with pytest.raises(NotReady, match="a is not ready"):
+            await here.ask("a")
+        holding.set()
+        await settle()
+        assert "a!" == await here.ask("a")
+
+
+async def test_a_stop_ends_loads_and_engines() -> None:
+    """Nothing is loaded any more, and who waits is told."""
+    async with world() as here:
+        await here.ask("a")
+        here.clients["a"][0].hold_first = 30
+        running = asyncio.create_task(here.ask("a"))
+        await settle()
+        await here.loader.close(0.0)
+        assert "stopped" == here.clients["a"][0].state
+        with pytest.raises(ShuttingDown):
+            await here.ask("b")
+        running.cancel()
+
+
+async def test_an_unknown_name_is_an_error() -> None:
+    """Also of a model that is gone from the store."""
+    async with world() as here:
+        with pytest.raises(ModelNotFound):
+            here.get("d")
+        here.engines.clients = {**here.engines.clients, "d": here.engines.clients["a"]}
+        model = here.get("d")
+        here.engines.clients = {k: v for k, v in here.engines.clients.items() if k != "d"}
+        with pytest.raises(ModelNotFound):
+            await model.ready()
