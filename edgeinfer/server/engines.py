@@ -21,7 +21,7 @@ from edgeinfer.inference.types import ModelInfo
 from edgeinfer.plan import Plan
 from edgeinfer.plan.calibration import load as load_calibration
 from edgeinfer.plan.own_memory import HeldMemory, with_memory
-from edgeinfer.plan.plan import plan
+from edgeinfer.plan.plan import plan_model
 from edgeinfer.serving.engines import Planner, RunningEngine, memory_of
 from edgeinfer.settings import Settings
 from edgeinfer.store.location import DAEMON_STATE
@@ -49,7 +49,7 @@ class LlamaEngines:
 
         def planned(staying: Sequence[RunningEngine], leaving: Sequence[RunningEngine]) -> Plan:
             freed = sum((memory_of(engine).held for engine in leaving), HeldMemory())
-            return plan(
+            return plan_model(
                 model,
                 with_memory(profile, freed),
                 settings,
