@@ -1,3 +1,5 @@
+"""`edgeinfer chat` against a daemon that follows a script."""
+
 from __future__ import annotations
 
 import json
@@ -279,8 +281,8 @@ def test_a_conversation_remembers_clears_and_leaves(tmp_path: Path) -> None:
         t.expect("no such command: /nonsense")
         t.send("/exit\n")
         assert t.wait() == 0
-    said = [[m["content"] for m in request["messages"]] for request in server.requests]
-    assert said == [["one"], ["one", "Hello", "two"], ["Be kind.", "three"]]
+    contents = [[m["content"] for m in request["messages"]] for request in server.requests]
+    assert contents == [["one"], ["one", "Hello", "two"], ["Be kind.", "three"]]
 
 
 def test_ctrl_d_leaves_the_conversation(tmp_path: Path) -> None:

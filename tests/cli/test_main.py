@@ -1,3 +1,5 @@
+"""The command as a whole: version, help, errors, and what it imports."""
+
 from __future__ import annotations
 
 import subprocess

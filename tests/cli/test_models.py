@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def found(home: Path, *arguments: str, **env: str) -> Any:
+def models_json(home: Path, *arguments: str, **env: str) -> Any:
     done = run(home, "models", *arguments, "--json", **env)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
@@ -75,7 +75,7 @@ def test_a_program_gets_all_there_is(tmp_path: Path, store: Store) -> None:
     """Including what is wrong with a model."""
     some, gone = install(store, "some"), install(store, "gone")
     gone.path.unlink()
-    bundled, first, second = found(tmp_path, "ls")
+    bundled, first, second = models_json(tmp_path, "ls")
     assert (BUNDLED_MODEL, "bundled") == (bundled["name"], bundled["origin"])
     assert (some.sha256, some.repo, some.revision, None) == (
         first["sha256"],
@@ -85,7 +85,7 @@ def test_a_program_gets_all_there_is(tmp_path: Path, store: Store) -> None:
     )
     assert second["problem"] == "its file is missing"
     assert "(its file is missing)" in run(tmp_path, "models", "ls").stdout
-    assert any(row["name"] == "qwen3-0.6b" and row["files"] for row in found(tmp_path, "ls", "--all"))
+    assert any(row["name"] == "qwen3-0.6b" and row["files"] for row in models_json(tmp_path, "ls", "--all"))
 
 
 def test_a_model_is_shown_with_what_its_file_says(tmp_path: Path, store: Store) -> None:
@@ -95,16 +95,18 @@ def test_a_model_is_shown_with_what_its_file_says(tmp_path: Path, store: Store) 
     assert words(shown)[0] == ["name", R1]
     for line in (f"sha256          {stored.sha256}", "licence         MIT", "layers          2"):
         assert line in shown.splitlines()
-    facts = found(tmp_path, "show", f"{R1}:q4_k_m")
+    facts = models_json(tmp_path, "show", f"{R1}:q4_k_m")
     assert (256, "qwen2", ["chat"]) == (facts["context"], facts["architecture"], facts["roles"])
 
 
 def test_what_is_not_installed_can_be_shown_too(tmp_path: Path) -> None:
     """One of the catalogue, the bundled one, and a file."""
-    assert found(tmp_path, "show", "qwen3-0.6b")["files"]
-    assert found(tmp_path, "show", BUNDLED_MODEL)["origin"] == "bundled"
+    assert models_json(tmp_path, "show", "qwen3-0.6b")["files"]
+    assert models_json(tmp_path, "show", BUNDLED_MODEL)["origin"] == "bundled"
     path = write_model(tmp_path / "some.gguf")
-    assert ("file", 256) == tuple(found(tmp_path, "show", str(path))[key] for key in ("origin", "context"))
+    assert ("file", 256) == tuple(
+        models_json(tmp_path, "show", str(path))[key] for key in ("origin", "context")
+    )
     done = run(tmp_path, "models", "show", "xyzzy")
     assert (1, "") == (done.returncode, done.stdout)
     assert "no such model: 'xyzzy'" in done.stderr
@@ -182,7 +184,7 @@ def test_what_other_programs_have_is_listed_and_imported_by_its_name(tmp_path: P
     assert run(tmp_path, "models", "import", "some").stdout == "some:Q6_K\n"
     assert [path] == [stored.path for stored in store.installed()]
     assert f"{path} (imported)" in run(tmp_path, "models", "import").stdout
-    assert [False, True] == [row["imported"] for row in found(tmp_path, "import")]
+    assert [False, True] == [row["imported"] for row in models_json(tmp_path, "import")]
 
 
 def test_all_models_of_a_program_are_imported_but_the_broken_ones(tmp_path: Path, store: Store) -> None:

@@ -1,3 +1,5 @@
+"""Options made from the settings."""
+
 from __future__ import annotations
 
 import inspect
@@ -45,10 +47,10 @@ def parse(*arguments: str) -> dict[str, Any]:
 def test_every_setting_is_an_option_of_serve() -> None:
     """Declared once, in settings.py."""
     serve = next(c.callback for c in app.registered_commands if c.callback and c.callback.__name__ == "serve")
-    found = inspect.signature(serve).parameters
-    assert set(FIELDS) <= set(found)
+    parameters = inspect.signature(serve).parameters
+    assert set(FIELDS) <= set(parameters)
     for name, field in FIELDS.items():
-        _, option = typing.get_args(found[name].annotation)
+        _, option = typing.get_args(parameters[name].annotation)
         assert option.help == options.description(field) != ""
 
 

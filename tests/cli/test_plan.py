@@ -42,11 +42,11 @@ def test_no_line_is_wider_than_a_terminal(record: str, tmp_path: Path) -> None:
 def test_a_program_gets_all_of_it(tmp_path: Path) -> None:
     """As JSON."""
     done = run(tmp_path, "plan", "--root", str(TREES / "pi5-4gb"), "--json")
-    found = json.loads(done.stdout)
-    assert ("Q4_K_M", True, 4) == (found["quant"], found["fits"], found["plan"]["config"]["threads"])
-    assert found["memory"]["needed"] + found["budget"]["headroom"] <= found["budget"]["available"]
-    assert "raspberry-pi-5" == found["machine"]["board"]["family"]
-    assert all(other["against"] for other in found["others"])
+    plan = json.loads(done.stdout)
+    assert ("Q4_K_M", True, 4) == (plan["quant"], plan["fits"], plan["plan"]["config"]["threads"])
+    assert plan["memory"]["needed"] + plan["budget"]["headroom"] <= plan["budget"]["available"]
+    assert "raspberry-pi-5" == plan["machine"]["board"]["family"]
+    assert all(other["against"] for other in plan["others"])
 
 
 @pytest.mark.parametrize(

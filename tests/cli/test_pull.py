@@ -44,8 +44,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def hub(model_file: Path, tiny: bytes) -> Iterator[FaultyHub]:
-    with serving(FaultyHub({"Nano-Q8_0.gguf": model_file.read_bytes(), "Tiny-F16.gguf": tiny})) as found:
-        yield found
+    with serving(FaultyHub({"Nano-Q8_0.gguf": model_file.read_bytes(), "Tiny-F16.gguf": tiny})) as server:
+        yield server
 
 
 @pytest.fixture
@@ -93,9 +93,9 @@ def test_a_newer_one_is_fetched_when_asked_for(hub: FaultyHub, home: Path, model
     first = pull(home, hub, "our-nano:Q8_0").stdout
     hub.commit = "b2" * 20
     hub.files["Nano-Q8_0.gguf"] += bytes(64)
-    kept = pull(home, hub, "our-nano:Q8_0")
-    assert kept.stdout == first
-    assert "the hub has another our-nano:Q8_0 by now; to fetch it: --update" in kept.stderr
+    unchanged = pull(home, hub, "our-nano:Q8_0")
+    assert unchanged.stdout == first
+    assert "the hub has another our-nano:Q8_0 by now; to fetch it: --update" in unchanged.stderr
     hub.faults = [status(404)]
     assert pull(home, hub, "our-nano:Q8_0", "--update").returncode == 1
     assert models(home) == ["our-nano:Q8_0"]
@@ -263,7 +263,7 @@ def test_a_revision_can_be_named(hub: FaultyHub, home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "reference"),
     [
         ("r1-1.5b", ModelReference(name="r1-1.5b")),
         ("r1-1.5b:q4_k_m", ModelReference(name="r1-1.5b", quant="Q4_K_M")),
@@ -278,9 +278,9 @@ def test_a_revision_can_be_named(hub: FaultyHub, home: Path) -> None:
         ("huggingface.co/a/b/tree/main", ModelReference(repo="a/b", revision="main")),
     ],
 )
-def test_a_model_can_be_written_in_many_ways(text: str, found: ModelReference) -> None:
+def test_a_model_can_be_written_in_many_ways(text: str, reference: ModelReference) -> None:
     """As it stands in the address line, too."""
-    assert parse_reference(text) == found
+    assert parse_reference(text) == reference
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""`edgeinfer status`: the report for a person and for a program."""
+
 from __future__ import annotations
 
 import json

@@ -37,19 +37,19 @@ def box() -> Iterator[Box]:
 def examined(box: Box) -> dict[str, list[tuple[str, str]]]:
     """Levels and texts by check."""
     done = box.attempt(str(Path(sys.prefix, "bin/edgeinfer")), "doctor", "--json", "--fast")
-    found: dict[str, list[tuple[str, str]]] = {}
+    findings: dict[str, list[tuple[str, str]]] = {}
     for finding in json.loads(done.stdout):
-        found.setdefault(finding["check"], []).append((finding["level"], finding["text"]))
-    assert done.returncode == any(level == "error" for check in found.values() for level, _ in check)
-    return found
+        findings.setdefault(finding["check"], []).append((finding["level"], finding["text"]))
+    assert done.returncode == any(level == "error" for check in findings.values() for level, _ in check)
+    return findings
 
 
 def test_a_service_as_it_was_installed(box: Box) -> None:
     """Nothing is said against it."""
-    found = examined(box)
-    [(level, text)] = found["service"]
+    findings = examined(box)
+    [(level, text)] = findings["service"]
     assert (level, text) == ("ok", f"running (systemd, system), pid {box.show('MainPID')}")
-    assert [found[name][0][0] for name in ("permissions", "port", "daemon", "self-test")] == ["ok"] * 4
+    assert [findings[name][0][0] for name in ("permissions", "port", "daemon", "self-test")] == ["ok"] * 4
 
 
 def test_files_of_the_service_that_were_changed(box: Box) -> None:
@@ -65,17 +65,17 @@ def test_files_of_the_service_that_were_changed(box: Box) -> None:
 def test_a_service_that_is_stopped(box: Box) -> None:
     """It should run, as it is enabled."""
     box.run("systemctl", "stop", "edgeinfer")
-    found = examined(box)
-    assert found["service"] == [("warning", "the service is stopped")]
-    assert found["daemon"] == [("ok", "no daemon is running")]
+    findings = examined(box)
+    assert findings["service"] == [("warning", "the service is stopped")]
+    assert findings["daemon"] == [("ok", "no daemon is running")]
 
 
 def test_a_service_on_demand_is_not_woken(box: Box) -> None:
     """Who looks is no request."""
     box.edgeinfer("service", "install", "--on-demand")
-    found = examined(box)
-    assert found["service"] == [("ok", "waiting (systemd, system)")]
-    assert found["port"] == [("ok", "the service manager is listening on 127.0.0.1:11435")]
+    findings = examined(box)
+    assert findings["service"] == [("ok", "waiting (systemd, system)")]
+    assert findings["port"] == [("ok", "the service manager is listening on 127.0.0.1:11435")]
     assert box.show("ActiveState") == "inactive"
 
 
@@ -84,8 +84,8 @@ def test_a_service_with_wrong_settings(box: Box) -> None:
     box.write("/etc/edgeinfer/config.toml", "pralel = 4\n")
     box.run("systemctl", "stop", "edgeinfer.socket")
     box.attempt("systemctl", "start", "edgeinfer.service")
-    found = examined(box)
-    assert found["configuration"] == [
+    findings = examined(box)
+    assert findings["configuration"] == [
         ("error", "unknown setting 'pralel' in file /etc/edgeinfer/config.toml")
     ]
-    assert found["service"] == [("error", "the service has failed: exit status 2: its settings are wrong")]
+    assert findings["service"] == [("error", "the service has failed: exit status 2: its settings are wrong")]

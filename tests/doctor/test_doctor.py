@@ -52,16 +52,16 @@ def free_port() -> str:
 def examined(tmp_path: Path, *options: str, **env: str) -> tuple[int, dict[str, list[Any]]]:
     """Exit code, and the findings by check."""
     done = run(tmp_path, "doctor", "--json", *options, **env)
-    found: dict[str, list[Any]] = {}
+    findings: dict[str, list[Any]] = {}
     for finding in json.loads(done.stdout):
-        found.setdefault(finding["check"], []).append(finding)
-    return done.returncode, found
+        findings.setdefault(finding["check"], []).append(finding)
+    return done.returncode, findings
 
 
 def test_all_is_well_here(tmp_path: Path) -> None:
     """An installation that the tests run in has no error: it loads, fits, and its bundled model answers."""
-    code, found = examined(tmp_path, EDGEINFER_PORT=free_port())
-    assert {finding["level"] for check in found.values() for finding in check} <= LEVELS
+    code, findings = examined(tmp_path, EDGEINFER_PORT=free_port())
+    assert {finding["level"] for check in findings.values() for finding in check} <= LEVELS
     for name in (
         "installation",
         "llama.cpp",
@@ -72,9 +72,9 @@ def test_all_is_well_here(tmp_path: Path) -> None:
         "port",
         "fallbacks",
     ):
-        assert [finding["level"] for finding in found[name]] == ["ok"], found[name]
-    assert "the bundled model answers" in found["self-test"][0]["text"]
-    errors = [finding for check in found.values() for finding in check if finding["level"] == "error"]
+        assert [finding["level"] for finding in findings[name]] == ["ok"], findings[name]
+    assert "the bundled model answers" in findings["self-test"][0]["text"]
+    errors = [finding for check in findings.values() for finding in check if finding["level"] == "error"]
     # What is wrong with the very machine is for its owner to see.
     assert [
         finding for finding in errors if finding["check"] not in ("service", "power", "temperature")
@@ -95,15 +95,15 @@ def test_every_problem_is_told_with_its_fix(tmp_path: Path) -> None:
         keys.chmod(0o644)
         answering = threading.Thread(target=_answer_nonsense, args=(taken,), daemon=True)
         answering.start()
-        code, found = examined(tmp_path, EDGEINFER_PORT=port, EDGEINFER_API_KEY_FILE=str(keys))
+        code, findings = examined(tmp_path, EDGEINFER_PORT=port, EDGEINFER_API_KEY_FILE=str(keys))
     assert code == 1
-    assert found["store"][0]["level"] == "error"
-    assert "sha256 differs" in found["store"][0]["text"]
-    assert found["store"][0]["fix"].startswith("edgeinfer models rm tiny:Q4_K_M")
-    assert found["port"][0]["level"] == "error"
-    assert f"127.0.0.1:{port} is used by" in found["port"][0]["text"]
-    assert [(f["level"], f["fix"]) for f in found["permissions"]] == [("warning", f"chmod 600 {keys}")]
-    assert all(f["fix"] for check in found.values() for f in check if f["level"] != "ok")
+    assert findings["store"][0]["level"] == "error"
+    assert "sha256 differs" in findings["store"][0]["text"]
+    assert findings["store"][0]["fix"].startswith("edgeinfer models rm tiny:Q4_K_M")
+    assert findings["port"][0]["level"] == "error"
+    assert f"127.0.0.1:{port} is used by" in findings["port"][0]["text"]
+    assert [(f["level"], f["fix"]) for f in findings["permissions"]] == [("warning", f"chmod 600 {keys}")]
+    assert all(f["fix"] for check in findings.values() for f in check if f["level"] != "ok")
 
 
 def _answer_nonsense(listening: socket.socket) -> None:
@@ -123,8 +123,8 @@ def test_fast_does_not_read_the_models(tmp_path: Path) -> None:
     data = bytearray(stored.path.read_bytes())
     data[-1] ^= 1
     stored.path.write_bytes(data)
-    _, found = examined(tmp_path, "--fast", EDGEINFER_PORT=free_port())
-    assert [(f["level"], f["text"].split(",")[0]) for f in found["store"]] == [("ok", "1 model")]
+    _, findings = examined(tmp_path, "--fast", EDGEINFER_PORT=free_port())
+    assert [(f["level"], f["text"].split(",")[0]) for f in findings["store"]] == [("ok", "1 model")]
 
 
 def test_people_get_a_line_for_each_check(tmp_path: Path) -> None:
@@ -145,13 +145,15 @@ def test_broken_settings_are_one_error(tmp_path: Path) -> None:
     """What depends on them is not examined with others, and not blamed again."""
     config = tmp_path / "config.toml"
     config.write_text("pralel = 4\n")
-    code, found = examined(tmp_path, EDGEINFER_CONFIG=str(config))
+    code, findings = examined(tmp_path, EDGEINFER_CONFIG=str(config))
     assert code == 1
-    [finding] = found["configuration"]
+    [finding] = findings["configuration"]
     assert finding["text"] == f"unknown setting 'pralel' in file {config}"
     assert finding["fix"] == "did you mean 'parallel'?"
-    assert not {"model", "access", "port", "daemon"} & set(found)
-    assert [name for name, all_ in found.items() for f in all_ if f["level"] == "error"] == ["configuration"]
+    assert not {"model", "access", "port", "daemon"} & set(findings)
+    assert [name for name, all_ in findings.items() for f in all_ if f["level"] == "error"] == [
+        "configuration"
+    ]
 
 
 def test_missing_packages_are_findings(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_check_that_crashes_is_a_finding(tmp_path: Path) -> None:
         raise StoreError("no store", hint="make one")
 
     checks = [Check("a", crash), Check("b", refuse), Check("c", lambda _: [Finding("c", "ok", "fine")])]
-    assert [found for [found] in run_checks(checks, context(tmp_path))] == [
+    assert [finding for [finding] in run_checks(checks, context(tmp_path))] == [
         Finding(
             "a",
             "error",
@@ -216,8 +218,8 @@ def test_names_that_are_no_text_are_spelt_out(tmp_path: Path) -> None:
     folder = tmp_path / "store/records"
     folder.mkdir(parents=True)
     Path(os.fsdecode(os.fsencode(folder / "x") + b"\xff@Q4.json")).write_text("{}")
-    [[found]] = run_checks([check for check in CHECKS if check.name == "store"], context(tmp_path))
-    assert "x\\udcff@Q4.json cannot be read" in found.text
+    [[finding]] = run_checks([check for check in CHECKS if check.name == "store"], context(tmp_path))
+    assert "x\\udcff@Q4.json cannot be read" in finding.text
 
 
 def test_nothing_is_said_against_something_without_a_fix() -> None:
@@ -244,16 +246,16 @@ def test_lines_are_broken_at_spaces_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("levels", "said"),
+    ("levels", "text"),
     [
         (["ok"], "no problems"),
         (["ok", "note", "error", "error"], "2 errors, 1 note"),
         (["warning"], "1 warning"),
     ],
 )
-def test_the_verdict_counts(levels: list[Any], said: str) -> None:
+def test_the_verdict_counts(levels: list[Any], text: str) -> None:
     """In one line."""
-    assert said == doctor.summary([Finding("a", level, "text", "fix") for level in levels])
+    assert text == doctor.summary([Finding("a", level, "text", "fix") for level in levels])
 
 
 def test_every_check_is_in_the_docs() -> None:

@@ -29,23 +29,23 @@ def brief(findings: list[Finding]) -> list[tuple[str, str]]:
     return [(finding.level, finding.text) for finding in findings]
 
 
-class Heard:
-    """Progress, as it was told."""
+class ProgressLog:
+    """Records the calls of a progress display."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.calls: list[str] = []
 
     def begin(self, title: str, total: int, done: int = 0) -> None:
-        self.said.append(f"{title} {total}")
+        self.calls.append(f"{title} {total}")
 
     def update(self, done: int) -> None:
-        self.said.append(str(done))
+        self.calls.append(str(done))
 
     def message(self, text: str) -> None:
         raise AssertionError(text)
 
     def end(self) -> None:
-        self.said.append("end")
+        self.calls.append("end")
 
 
 def test_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
@@ -57,63 +57,70 @@ def test_a_store_that_is_not_there_yet(tmp_path: Path) -> None:
 
 def test_sound_models_are_read_whole(tmp_path: Path) -> None:
     """And progress is told of each, to the last byte."""
-    kept, heard = Store(tmp_path), Heard()
-    size = install(kept, "tiny").size
-    install(kept, "other")
-    [found] = store.check_store(kept, progress=heard)
-    assert (found.level, found.text[:8]) == ("ok", "2 models")
-    assert heard.said == [f"tiny:Q4_K_M {size}", str(size), "end", f"other:Q4_K_M {size}", str(size), "end"]
+    models, progress = Store(tmp_path), ProgressLog()
+    size = install(models, "tiny").size
+    install(models, "other")
+    [finding] = store.check_store(models, progress=progress)
+    assert (finding.level, finding.text[:8]) == ("ok", "2 models")
+    assert progress.calls == [
+        f"tiny:Q4_K_M {size}",
+        str(size),
+        "end",
+        f"other:Q4_K_M {size}",
+        str(size),
+        "end",
+    ]
 
 
 def test_models_that_changed_or_went(tmp_path: Path) -> None:
     """A byte, which only reading shows; the size; the file."""
-    kept = Store(tmp_path)
-    byte, size, gone = (install(kept, name) for name in ("byte", "size", "gone"))
+    models = Store(tmp_path)
+    byte, size, gone = (install(models, name) for name in ("byte", "size", "gone"))
     data = bytearray(byte.path.read_bytes())
     data[-1] ^= 1
     byte.path.write_bytes(data)
     size.path.write_bytes(b"short")
     gone.path.unlink()
-    found = store.check_store(kept)
-    assert brief(found) == [
+    findings = store.check_store(models)
+    assert brief(findings) == [
         ("error", f"byte:Q4_K_M cannot be served: its content has changed: the sha256 differs ({byte.path})"),
         ("error", f"size:Q4_K_M cannot be served: its file has changed ({size.path})"),
         ("error", f"gone:Q4_K_M cannot be served: its file is missing ({gone.path})"),
     ]
-    assert found[0].fix == "edgeinfer models rm byte:Q4_K_M, then pull it again"
-    assert len(store.check_store(kept, fast=True)) == 2
+    assert findings[0].fix == "edgeinfer models rm byte:Q4_K_M, then pull it again"
+    assert len(store.check_store(models, fast=True)) == 2
 
 
 def test_records_that_say_nothing(tmp_path: Path) -> None:
     """Their model is not there any more; the others are."""
-    kept = Store(tmp_path)
-    install(kept, "tiny")
+    models = Store(tmp_path)
+    install(models, "tiny")
     broken = tmp_path / "records/broken@Q4_0.json"
     broken.write_text("{")
-    assert brief(store.check_store(kept)) == [
+    assert brief(store.check_store(models)) == [
         ("warning", f"the record {broken} cannot be read, so its model is missing")
     ]
 
 
 def test_leftovers_are_what_prune_frees(tmp_path: Path) -> None:
     """To the byte: files without a record, and downloads that were given up, not those under way."""
-    kept = Store(tmp_path)
-    stored = install(kept, "tiny")
+    models = Store(tmp_path)
+    stored = install(models, "tiny")
     orphan = stored.path.with_name("orphan.gguf")
     orphan.write_bytes(b"x" * 2000)
-    incoming = kept.incoming("owner/repo", "0" * 40)
+    incoming = models.incoming("owner/repo", "0" * 40)
     for name, age in (("old", 2 * 24 * 3600), ("new", 60)):
         (incoming / name).parent.mkdir(parents=True, exist_ok=True)
         (incoming / name).write_bytes(b"x" * 500)
         os.utime(incoming / name, (time.time() - age,) * 2)
-    [found] = store.check_store(kept)
-    assert (found.level, found.text, found.fix) == (
+    [finding] = store.check_store(models)
+    assert (finding.level, finding.text, finding.fix) == (
         "note",
         "2.50 kB are used by files that no model needs",
         "edgeinfer models prune",
     )
-    assert kept.leftovers() == kept.prune()
-    assert store.check_store(kept)[0].level == "ok"
+    assert models.leftovers() == models.prune()
+    assert store.check_store(models)[0].level == "ok"
 
 
 @NOT_ROOT
@@ -139,16 +146,16 @@ def test_a_store_that_is_not_ours_to_read(tmp_path: Path) -> None:
 )
 def test_disks(disk: DiskStatus, level: str, words: str) -> None:
     """Full, nearly full, read-only, without inodes."""
-    [found] = store.check_disk(disk, Path("/var/lib/edgeinfer"))
-    assert found.level == level
-    assert words in found.text
+    [finding] = store.check_disk(disk, Path("/var/lib/edgeinfer"))
+    assert finding.level == level
+    assert words in finding.text
 
 
 def test_the_disk_of_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
     """That of the nearest one above."""
-    found = store.disk_status(tmp_path / "a/b/c")
-    assert not found.read_only
-    assert found.free > 0
+    status = store.disk_status(tmp_path / "a/b/c")
+    assert not status.read_only
+    assert status.free > 0
 
 
 def test_files_that_others_can_change_or_read(tmp_path: Path) -> None:
@@ -180,16 +187,16 @@ def test_what_the_services_user_cannot_read(tmp_path: Path, monkeypatch: pytest.
     for path, mode in ((config, 0o600), (keys, 0o600)):
         path.write_text("x")
         path.chmod(mode)
-    given = service(config=config, api_key_file=str(keys))
+    spec = service(config=config, api_key_file=str(keys))
     monkeypatch.setattr(permissions, "USER", other.pw_name)
-    found = permissions.check_permissions([], [], given)
-    assert [(f.level, f.fix) for f in found] == [
+    findings = permissions.check_permissions([], [], spec)
+    assert [(f.level, f.fix) for f in findings] == [
         ("error", f"sudo chmod a+r {config}"),
         ("error", f"sudo chown {other.pw_name}: {keys}"),
     ]
     monkeypatch.setattr(permissions, "USER", me.pw_name)
     config.chmod(0o644)
-    assert [f.level for f in permissions.check_permissions([], [], given)] == ["ok"]
+    assert [f.level for f in permissions.check_permissions([], [], spec)] == ["ok"]
 
 
 def safer_file(path: Path, model: Path) -> Path:
@@ -204,13 +211,13 @@ def test_safer_settings_are_shown_and_how_to_forget_them(tmp_path: Path) -> None
     """A warning for the model that is served, a note for another."""
     model = tmp_path / "tiny.gguf"
     file = safer_file(tmp_path / fallbacks.FILE, model)
-    [found] = fallbacks.check_fallbacks(file, str(model))
+    [finding] = fallbacks.check_fallbacks(file, str(model))
     text = (
         "tiny.gguf runs without repacked weights (and AMX), on 1 thread, because of: SIGILL in the self-test"
     )
-    assert (found.level, found.text) == ("warning", text)
-    assert found.fix
-    assert f"rm {file}" in found.fix
+    assert (finding.level, finding.text) == ("warning", text)
+    assert finding.fix
+    assert f"rm {file}" in finding.fix
     assert fallbacks.check_fallbacks(file, "/another")[0].level == "note"
     file.unlink()
     assert not read_overrides(file)
@@ -248,15 +255,15 @@ def test_a_configuration_that_is_wrong(tmp_path: Path, text: str, words: str) ->
     """An unknown key, a value out of bounds, no TOML."""
     file = tmp_path / "config.toml"
     file.write_text(text)
-    [found] = settings_of(tmp_path, EDGEINFER_CONFIG=str(file))
-    assert found.level == "error"
-    assert words in found.text
+    [finding] = settings_of(tmp_path, EDGEINFER_CONFIG=str(file))
+    assert finding.level == "error"
+    assert words in finding.text
 
 
 def test_variables_that_the_service_does_not_see(tmp_path: Path) -> None:
     """And a key for clients, which is no setting."""
-    [found] = settings_of(tmp_path, EDGEINFER_CTX="512", EDGEINFER_API_KEY="k", EDGEINFER_PORT="")
-    assert (found.level, found.text) == (
+    [finding] = settings_of(tmp_path, EDGEINFER_CTX="512", EDGEINFER_API_KEY="k", EDGEINFER_PORT="")
+    assert (finding.level, finding.text) == (
         "note",
         "EDGEINFER_CTX is set in this shell, where the service does not see it",
     )
@@ -271,8 +278,8 @@ def test_a_file_that_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         path.write_text("")
     for module in ("edgeinfer.settings", "edgeinfer.doctor.configuration"):
         monkeypatch.setattr(f"{module}.SYSTEM_CONFIG", system)
-    [found] = settings_of(tmp_path)
-    assert (found.level, found.text) == ("note", f"{own} is ignored, as {system} exists")
+    [finding] = settings_of(tmp_path)
+    assert (finding.level, finding.text) == ("note", f"{own} is ignored, as {system} exists")
 
 
 def test_who_gets_in(tmp_path: Path) -> None:

@@ -35,15 +35,17 @@ def build(*isa: str) -> LlamaBuild:
 
 def test_this_installation_has_what_it_wants() -> None:
     """Its own metadata, and the versions that are here."""
-    [found] = installation.check_installation(installation.package_metadata(), installation.installed_version)
-    assert found.level == "ok"
-    assert edgeinfer.__version__ in found.text
+    [finding] = installation.check_installation(
+        installation.package_metadata(), installation.installed_version
+    )
+    assert finding.level == "ok"
+    assert edgeinfer.__version__ in finding.text
 
 
 def test_packages_that_suit_are_counted() -> None:
     """Those of another platform and of an extra are not wanted."""
-    [found] = packages("httpx>=0.28", "tomli>=2; python_version < '3'", "pytest>=8; extra == 'dev'")
-    assert (found.level, found.text) == ("ok", "edgeinfer 1.0, Python 3.11.7, 1 package")
+    [finding] = packages("httpx>=0.28", "tomli>=2; python_version < '3'", "pytest>=8; extra == 'dev'")
+    assert (finding.level, finding.text) == ("ok", "edgeinfer 1.0, Python 3.11.7, 1 package")
 
 
 def test_missing_and_old_packages_are_named() -> None:
@@ -60,23 +62,23 @@ def test_missing_and_old_packages_are_named() -> None:
 def test_an_old_python_and_a_half_done_upgrade() -> None:
     """What runs is not what was installed."""
     assert packages(python="3.9.2")[0].text == "Python 3.9.2 does not satisfy >=3.10"
-    [found] = packages(version="0.9")
-    assert (found.level, found.text) == ("warning", "the code is version 1.0, but 0.9 is installed")
+    [finding] = packages(version="0.9")
+    assert (finding.level, finding.text) == ("warning", "the code is version 1.0, but 0.9 is installed")
 
 
 def test_a_checkout_that_was_never_set_up() -> None:
     """It is not known what it wants."""
-    [found] = installation.check_installation(None, INSTALLED.get)
-    assert found.level == "note"
+    [finding] = installation.check_installation(None, INSTALLED.get)
+    assert finding.level == "note"
 
 
 def test_llama_cpp_loads_here_and_is_whole() -> None:
     """A real process loads it, and all its libraries have the hashes that they were installed with."""
-    found = llama.try_load()
-    assert found == ask()
-    assert isinstance(found, LlamaBuild)
+    loaded = llama.try_load()
+    assert loaded == ask()
+    assert isinstance(loaded, LlamaBuild)
     assert llama.damaged_libraries() == []
-    assert llama.check_llama(found, [], [], "fix")[0].level == "ok"
+    assert llama.check_llama(loaded, [], [], "fix")[0].level == "ok"
 
 
 def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,10 +87,10 @@ def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: py
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('libgomp.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
-    said = llama.try_load()
-    assert said == "RuntimeError: libgomp.so.1: cannot open shared object file"
-    [found] = llama.check_llama(said, [], [], "rebuild")
-    assert (found.level, found.fix) == ("error", "install the OpenMP library: sudo apt install libgomp1")
+    error = llama.try_load()
+    assert error == "RuntimeError: libgomp.so.1: cannot open shared object file"
+    [finding] = llama.check_llama(error, [], [], "rebuild")
+    assert (finding.level, finding.fix) == ("error", "install the OpenMP library: sudo apt install libgomp1")
     (package / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     assert llama.try_load() == "SIGILL"
     assert llama.check_llama("SIGILL", [], [], "rebuild")[0].fix == "rebuild"
@@ -128,8 +130,8 @@ def test_damaged_libraries_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     ]
     assert llama.damaged_libraries() == damaged
     assert llama.damaged_libraries(fast=True) == damaged[:2]
-    found = llama.check_llama(build("avx2"), damaged, [], "rebuild")
-    assert [(f.level, f.fix) for f in found] == [("error", "rebuild")] * 3
+    findings = llama.check_llama(build("avx2"), damaged, [], "rebuild")
+    assert [(f.level, f.fix) for f in findings] == [("error", "rebuild")] * 3
 
 
 @pytest.mark.parametrize(
@@ -159,9 +161,9 @@ def test_the_build_is_held_against_the_cores(
     own = cpu(tree)[0].isa or ()
     if tree == "amx-server":
         isa = tuple(word for word in own if word != "amx")
-    found = llama.check_instruction_sets(build(*isa), cpu(tree), "rebuild")
-    assert [f.level for f in found] == ([level] if level else [])
-    assert all(words in f.text and f.fix == "rebuild" for f in found)
+    findings = llama.check_instruction_sets(build(*isa), cpu(tree), "rebuild")
+    assert [f.level for f in findings] == ([level] if level else [])
+    assert all(words in f.text and f.fix == "rebuild" for f in findings)
 
 
 def test_an_unknown_cpu_is_not_judged() -> None:

@@ -30,8 +30,8 @@ def brief(findings: list[Finding]) -> list[tuple[str, str]]:
 
 
 def profile(available: int, total: int = 4 * GB, limit: int | None = None) -> HardwareProfile:
-    found = detect(TREES / "pi4-4gb")
-    return replace(found, memory=Memory(total, available, limit))
+    pi4 = detect(TREES / "pi4-4gb")
+    return replace(pi4, memory=Memory(total, available, limit))
 
 
 def planned(machine: HardwareProfile, **settings: Any) -> Plan:
@@ -49,18 +49,18 @@ def memory(
 def test_a_model_that_fits() -> None:
     """What is available, and what it takes."""
     machine = profile(2 * GB, limit=3 * GB)
-    [found] = memory(machine, planned(machine))
-    assert found.level == "ok"
-    assert found.text.startswith("2.00 GB available, limited to 3.00 GB; the model needs ")
+    [finding] = memory(machine, planned(machine))
+    assert finding.level == "ok"
+    assert finding.text.startswith("2.00 GB available, limited to 3.00 GB; the model needs ")
 
 
 def test_a_model_that_does_not_fit_now() -> None:
     """It may once others leave: a warning. One that never will is an error."""
     machine = profile(300 * 10**6)
-    [found] = memory(machine, planned(machine))
-    assert found.level == "warning"
-    assert "300 MB are available now" in found.text
-    assert found.fix == model.LESS_MEMORY_FIX
+    [finding] = memory(machine, planned(machine))
+    assert finding.level == "warning"
+    assert "300 MB are available now" in finding.text
+    assert finding.fix == model.LESS_MEMORY_FIX
     [never] = memory(small := profile(10**8, total=10**8), planned(small))
     assert never.level == "error"
     assert "the machine has 100 MB" in never.text
@@ -70,9 +70,9 @@ def test_a_gpu_that_is_too_small() -> None:
     """For the layers that were placed on it by hand."""
     card = Gpu("nvidia", "RTX", "cuda", memory=10**9, available=600 * 10**6)
     machine = replace(profile(3 * GB), gpus=(card,))
-    [found] = memory(machine, planned(machine, gpu_layers=-1, ctx=100_000))
-    assert found.level == "warning"
-    assert "of GPU memory" in found.text
+    [finding] = memory(machine, planned(machine, gpu_layers=-1, ctx=100_000))
+    assert finding.level == "warning"
+    assert "of GPU memory" in finding.text
 
 
 def test_a_running_daemon_has_its_memory_already() -> None:
@@ -114,9 +114,9 @@ def test_a_model_that_is_not_there() -> None:
 
 def test_a_clock_in_the_past() -> None:
     """No certificate is valid then."""
-    [found] = clock.check_clock(0.0, NOW, Path("/nowhere"))
-    assert found.level == "error"
-    assert found.text.startswith("the clock says 1970-01-01 00:00 UTC, before this program was made")
+    [finding] = clock.check_clock(0.0, NOW, Path("/nowhere"))
+    assert finding.level == "error"
+    assert finding.text.startswith("the clock says 1970-01-01 00:00 UTC, before this program was made")
 
 
 @pytest.mark.parametrize(
@@ -190,26 +190,26 @@ def test_what_a_pi_says_of_its_power(tmp_path: Path, bits: str, findings: list[t
 @pytest.mark.parametrize("place", ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware"])
 def test_a_pi_without_its_tool_says_it_in_sys(tmp_path: Path, place: str) -> None:
     """In hexadecimal without a mark; the supply is the board's."""
-    found = pi(tmp_path, {f"sys/devices/platform/{place}/get_throttled": "50005\n"})
-    assert found[0].level == "error"
-    assert found[0].fix
-    assert found[0].fix.startswith("use a supply of 5 V and 5 A")
+    findings = pi(tmp_path, {f"sys/devices/platform/{place}/get_throttled": "50005\n"})
+    assert findings[0].level == "error"
+    assert findings[0].fix
+    assert findings[0].fix.startswith("use a supply of 5 V and 5 A")
 
 
 def test_the_kernels_own_alarm_counts(tmp_path: Path) -> None:
     """Where the firmware says nothing, or nothing of the present."""
     files = {"sys/class/hwmon/hwmon1/name": "rpi_volt\n", "sys/class/hwmon/hwmon1/in0_lcrit_alarm": "1\n"}
-    [found] = pi(tmp_path, files, "raspberry-pi-4")
-    assert (found.level, found.text) == ("error", "the kernel warns that the voltage is too low")
-    assert "5 V and 3 A" in (found.fix or "")
+    [finding] = pi(tmp_path, files, "raspberry-pi-4")
+    assert (finding.level, finding.text) == ("error", "the kernel warns that the voltage is too low")
+    assert "5 V and 3 A" in (finding.fix or "")
     files["sys/class/hwmon/hwmon1/in0_lcrit_alarm"] = "0\n"
     assert brief(pi(tmp_path, files)) == [("ok", "voltage is sufficient, no throttling")]
 
 
-@pytest.mark.parametrize("said", ["VCHI initialization failed\n", "", "throttled=0x\n"])
-def test_a_tool_that_fails_says_nothing(tmp_path: Path, said: str) -> None:
+@pytest.mark.parametrize("output", ["VCHI initialization failed\n", "", "throttled=0x\n"])
+def test_a_tool_that_fails_says_nothing(tmp_path: Path, output: str) -> None:
     """As in a container, where it may not ask. No other machine has anything to say."""
-    assert pi(tmp_path, {"commands/vcgencmd.txt": said}) == []
+    assert pi(tmp_path, {"commands/vcgencmd.txt": output}) == []
 
 
 def zone(number: int, name: str, temp: int, **trips: int) -> dict[str, str]:
@@ -272,12 +272,12 @@ def governed(tmp_path: Path, governor: str, driver: str, allowed: int = 1_800_00
 
 def test_a_governor_that_keeps_the_board_slow(tmp_path: Path) -> None:
     """powersave means that, but for the drivers of PCs."""
-    [found] = governed(tmp_path, "powersave", "cpufreq-dt")
-    assert (found.level, found.text) == (
+    [finding] = governed(tmp_path, "powersave", "cpufreq-dt")
+    assert (finding.level, finding.text) == (
         "warning",
         "the governor powersave keeps CPUs 0, 1 at the lowest frequency",
     )
-    assert "schedutil" in (found.fix or "")
+    assert "schedutil" in (finding.fix or "")
     assert brief(governed(tmp_path, "powersave", "intel_pstate")) == [("ok", "governor powersave")]
     assert brief(governed(tmp_path, "schedutil", "cpufreq-dt")) == [("ok", "governor schedutil")]
     assert frequency.check_frequency(frequency.cpu_frequencies(tmp_path / "nowhere")) == []
@@ -285,9 +285,9 @@ def test_a_governor_that_keeps_the_board_slow(tmp_path: Path) -> None:
 
 def test_a_limit_below_what_the_cpu_can(tmp_path: Path) -> None:
     """It is the user's to know."""
-    [found] = governed(tmp_path, "ondemand", "cpufreq-dt", 1_200_000)
-    assert found.level == "note"
-    assert found.text == "CPUs 0, 1 may run at no more than 1,200,000 of 1,800,000 kHz"
+    [finding] = governed(tmp_path, "ondemand", "cpufreq-dt", 1_200_000)
+    assert finding.level == "note"
+    assert finding.text == "CPUs 0, 1 may run at no more than 1,200,000 of 1,800,000 kHz"
 
 
 def gpus(machine: HardwareProfile, **settings: Any) -> list[tuple[str, str]]:
@@ -297,9 +297,9 @@ def gpus(machine: HardwareProfile, **settings: Any) -> list[tuple[str, str]]:
 def test_a_gpu_that_computes_or_need_not() -> None:
     """A card with its driver; a VideoCore, which is slower than the CPU; a machine without."""
     desktop = detect(TREES / "rtx-3060-desktop")
-    [found] = gpus(desktop)
-    assert found[0] == "ok"
-    assert found[1].endswith("through cuda")
+    [finding] = gpus(desktop)
+    assert finding[0] == "ok"
+    assert finding[1].endswith("through cuda")
     assert gpus(desktop, gpu_layers=0)[0][1].endswith("not used, as gpu_layers is 0")
     assert gpus(detect(TREES / "pi5-8gb")) == [("ok", "VideoCore VII: the CPU is faster")]
     assert gpus(detect(TREES / "container-2cpu-2gb")) == []
@@ -308,10 +308,10 @@ def test_a_gpu_that_computes_or_need_not() -> None:
 def test_a_build_without_the_gpus_api() -> None:
     """The card is idle, and nobody else would tell."""
     machine = replace(detect(TREES / "rtx-3060-desktop"), llama=LlamaBuild("0.3.36", ("avx2",)))
-    [found] = gpu.check_gpu(machine, Settings(), "rebuild")
-    assert found.level == "warning"
-    assert "llama.cpp was built without cuda" in found.text
-    assert found.fix == "install NVIDIA's CUDA toolkit, then rebuild"
+    [finding] = gpu.check_gpu(machine, Settings(), "rebuild")
+    assert finding.level == "warning"
+    assert "llama.cpp was built without cuda" in finding.text
+    assert finding.fix == "install NVIDIA's CUDA toolkit, then rebuild"
 
 
 def test_gpus_without_a_driver() -> None:
@@ -324,16 +324,16 @@ def test_gpus_without_a_driver() -> None:
     nouveau = replace(machine, gpus=(replace(card, driver="nouveau"),))
     assert gpus(nouveau)[0][1].endswith("llama.cpp cannot use its driver nouveau")
     inside = replace(machine, gpus=(card,), system=System(container="docker"))
-    [found] = gpu.check_gpu(inside, Settings(), "rebuild")
-    assert (found.level, found.fix) == ("note", "pass it into the container: docker run --gpus all")
+    [finding] = gpu.check_gpu(inside, Settings(), "rebuild")
+    assert (finding.level, finding.fix) == ("note", "pass it into the container: docker run --gpus all")
 
 
 def test_a_gpu_that_was_lost() -> None:
     """The driver is loaded, and its tool does not reach the card."""
     machine = replace(detect(TREES / "pi5-8gb"), gpus=(Gpu("nvidia", "RTX", "cuda", driver="550.54"),))
-    [found] = gpu.check_gpu(machine, Settings(), "rebuild")
-    assert found.level == "error"
-    assert "modprobe" in (found.fix or "")
+    [finding] = gpu.check_gpu(machine, Settings(), "rebuild")
+    assert finding.level == "error"
+    assert "modprobe" in (finding.fix or "")
 
 
 def test_layers_for_a_gpu_that_is_not_there() -> None:

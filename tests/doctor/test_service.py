@@ -82,16 +82,16 @@ class Units:
     def __init__(self, folder: Path) -> None:
         self.environ = {"XDG_CONFIG_HOME": str(folder)}
 
-    def files(self, given: ServiceSpec) -> list[ServiceFile]:
-        return units.files(given, HostDevices(systemd=252), self.environ)
+    def files(self, spec: ServiceSpec) -> list[ServiceFile]:
+        return units.files(spec, HostDevices(systemd=252), self.environ)
 
     def paths(self) -> list[Path]:
         return units.paths("user", self.environ)
 
-    def commands(self, given: ServiceSpec, *, start: bool) -> list[Command]:
+    def commands(self, spec: ServiceSpec, *, start: bool) -> list[Command]:
         return []
 
-    def notes(self, given: ServiceSpec) -> list[str]:
+    def notes(self, spec: ServiceSpec) -> list[str]:
         return ["it runs while pi is logged in; for always: sudo loginctl enable-linger pi"]
 
 
@@ -109,45 +109,43 @@ def program(tmp_path: Path) -> Program:
 def installed(tmp_path: Path, program: Program) -> tuple[Any, ServiceSpec]:
     """A manager with a service's files in place, and that service."""
     manager = Units(tmp_path)
-    given = service(scope="user", program=program, needs=Requirements(memory=10**9, ram=4 * 10**9))
-    for file in manager.files(given):
+    spec = service(scope="user", program=program, needs=Requirements(memory=10**9, ram=4 * 10**9))
+    for file in manager.files(spec):
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.path.write_text(file.text)
-    return manager, given
+    return manager, spec
 
 
 def test_files_that_are_up_to_date(installed: tuple[Any, ServiceSpec]) -> None:
     """What memory there was at the time does not matter."""
-    manager, given = installed
-    assert unit.installed_program(manager.paths()) == given.program.executable
-    assert unit.check_files(manager, given) == []
-    assert (
-        unit.check_files(manager, replace(given, needs=Requirements(memory=2 * 10**9, ram=4 * 10**9))) == []
-    )
+    manager, spec = installed
+    assert unit.installed_program(manager.paths()) == spec.program.executable
+    assert unit.check_files(manager, spec) == []
+    assert unit.check_files(manager, replace(spec, needs=Requirements(memory=2 * 10**9, ram=4 * 10**9))) == []
 
 
 def test_files_of_another_version_are_told(installed: tuple[Any, ServiceSpec]) -> None:
     """A line more in the unit, a file that is gone, one too many."""
-    manager, given = installed
-    [path, drop_in] = [file.path for file in manager.files(given)]
+    manager, spec = installed
+    [path, drop_in] = [file.path for file in manager.files(spec)]
     path.write_text(path.read_text().replace("Type=notify", "Type=simple"))
-    [found] = unit.check_files(manager, given)
-    assert (found.level, found.fix) == ("warning", "edgeinfer service install")
-    assert found.text.endswith(f"that would be installed now: {path}")
+    [finding] = unit.check_files(manager, spec)
+    assert (finding.level, finding.fix) == ("warning", "edgeinfer service install")
+    assert finding.text.endswith(f"that would be installed now: {path}")
     path.unlink()
     socket_file = path.with_suffix(".socket")
     socket_file.write_text("")
-    assert unit.check_files(manager, given)[0].text.endswith(f": {path}, {socket_file}")
+    assert unit.check_files(manager, spec)[0].text.endswith(f": {path}, {socket_file}")
     drop_in.unlink()
-    assert str(drop_in) in unit.check_files(manager, given)[0].text
+    assert str(drop_in) in unit.check_files(manager, spec)[0].text
 
 
 def test_a_service_of_another_program(installed: tuple[Any, ServiceSpec], program: Program) -> None:
     """It may be right; one that is gone is not."""
-    manager, given = installed
-    other = replace(given, program=Program(Path("/opt/edgeinfer"), Path("/opt/python")))
-    [found] = unit.check_files(manager, other)
-    assert (found.level, found.text) == (
+    manager, spec = installed
+    other = replace(spec, program=Program(Path("/opt/edgeinfer"), Path("/opt/python")))
+    [finding] = unit.check_files(manager, other)
+    assert (finding.level, finding.text) == (
         "note",
         f"the service runs another edgeinfer than this one: {program.executable}",
     )
@@ -162,20 +160,20 @@ def test_a_service_of_another_program(installed: tuple[Any, ServiceSpec], progra
 
 def test_what_a_manager_wants_to_be_known(installed: tuple[Any, ServiceSpec]) -> None:
     """Text and remedy apart."""
-    [found] = unit.check_notes(*installed)
-    assert (found.level, found.text) == ("note", "it runs while pi is logged in")
-    assert found.fix == "for always: sudo loginctl enable-linger pi"
+    [finding] = unit.check_notes(*installed)
+    assert (finding.level, finding.text) == ("note", "it runs while pi is logged in")
+    assert finding.fix == "for always: sudo loginctl enable-linger pi"
 
 
 def test_a_service_of_our_own_minder(tmp_path: Path, program: Program) -> None:
     """Its program stands in another kind of file."""
     manager = BuiltinManager("user", {"HOME": str(tmp_path)})
-    given = service(scope="user", program=program)
-    [file] = manager.files(given)
+    spec = service(scope="user", program=program)
+    [file] = manager.files(spec)
     file.path.parent.mkdir(parents=True)
     file.path.write_text(file.text)
     assert unit.installed_program(manager.paths()) == program.executable
-    assert unit.check_files(manager, given) == []
+    assert unit.check_files(manager, spec) == []
 
 
 def test_the_service_as_it_would_be_installed(tmp_path: Path) -> None:
@@ -186,11 +184,11 @@ def test_the_service_as_it_would_be_installed(tmp_path: Path) -> None:
     context = DoctorContext(environ)
     context.manager = BuiltinManager("user", environ)
     context.status = replace(RUNNING, manager="none", scope="user", on_demand=False)
-    found = context.service
-    assert found
-    assert found.program.executable.name == "edgeinfer"
-    assert (found.settings.ctx, found.settings.port, found.config) == (512, Settings().port, config)
-    assert [path.name for path in found.needs.models] == ["edgeinfer-nano.gguf"]
+    spec = context.service
+    assert spec
+    assert spec.program.executable.name == "edgeinfer"
+    assert (spec.settings.ctx, spec.settings.port, spec.config) == (512, Settings().port, config)
+    assert [path.name for path in spec.needs.models] == ["edgeinfer-nano.gguf"]
 
 
 def test_a_system_service_is_seen_as_it_sees_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -301,8 +299,8 @@ def test_what_is_wrong_with_a_daemon(
 ) -> None:
     """One finding each."""
     here = replace(StatusReply(edgeinfer.__version__, 7), **report)
-    given = replace(DaemonProbe("edgeinfer", "ready", None, "nano", here), **answer)
-    assert brief(daemon.check_daemon(given, RUNNING)) == [(level, text)]
+    probe = replace(DaemonProbe("edgeinfer", "ready", None, "nano", here), **answer)
+    assert brief(daemon.check_daemon(probe, RUNNING)) == [(level, text)]
 
 
 @pytest.mark.parametrize(
@@ -319,8 +317,8 @@ def test_each_model_of_a_daemon_is_checked(model: ModelReply, level: str, text: 
     """The default one has its findings already."""
     default = ModelReply("nano", "ready", default=True)
     status = StatusReply(edgeinfer.__version__, 7, models=[default, model])
-    found = daemon.check_daemon(DaemonProbe("edgeinfer", "ready", None, "nano", status), RUNNING)
-    assert brief(found) == [(level, text)]
+    findings = daemon.check_daemon(DaemonProbe("edgeinfer", "ready", None, "nano", status), RUNNING)
+    assert brief(findings) == [(level, text)]
 
 
 def test_a_daemon_that_is_not_there() -> None:
@@ -337,8 +335,8 @@ def test_a_port_that_is_free_or_taken() -> None:
     """By another program, which is named; a bound one that does not listen is taken too."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
-        [found] = port.check_port(Settings(port=number), DaemonProbe("other"))
-        assert (found.level, f"(pid {os.getpid()})" in found.text) == ("error", True)
+        [finding] = port.check_port(Settings(port=number), DaemonProbe("other"))
+        assert (finding.level, f"(pid {os.getpid()})" in finding.text) == ("error", True)
         assert port.check_port(Settings(port=number), DaemonProbe("none"))[0].level == "error"
         text = f"edgeinfer is listening on 127.0.0.1:{number}"
         assert brief(port.check_port(Settings(port=number), DaemonProbe("edgeinfer"))) == [("ok", text)]
@@ -383,16 +381,16 @@ def test_unix_sockets(tmp_path: Path) -> None:
 def test_the_bundled_model_answers(tmp_path: Path) -> None:
     """In a real worker."""
     config = DoctorContext(environment(tmp_path)).bundled
-    [found] = self_test.check_answer(config, "rebuild")
-    assert found.level == "ok"
-    assert re.fullmatch(r"the bundled model answers, \d+ tok/s", found.text)
+    [finding] = self_test.check_answer(config, "rebuild")
+    assert finding.level == "ok"
+    assert re.fullmatch(r"the bundled model answers, \d+ tok/s", finding.text)
 
 
 def test_a_model_that_does_not_answer(tmp_path: Path) -> None:
     """It cannot be loaded, or takes too long."""
     config = replace(DoctorContext(environment(tmp_path)).bundled, model=str(tmp_path / "none.gguf"))
-    [found] = self_test.check_answer(config, "rebuild")
-    assert found.level == "error"
+    [finding] = self_test.check_answer(config, "rebuild")
+    assert finding.level == "error"
     [slow] = self_test.check_answer(config, "rebuild", timeout=0.01)
     assert (slow.level, slow.text) == ("error", "the bundled model did not answer within 0.01 s")
 
@@ -414,6 +412,6 @@ def test_a_running_daemon_is_examined(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.communicate(timeout=30)
-    found = {finding["check"]: (finding["level"], finding["text"]) for finding in json.loads(done.stdout)}
-    assert found["daemon"] == ("ok", f"edgeinfer {edgeinfer.__version__} answers with fake")
-    assert found["port"] == ("ok", f"edgeinfer is listening on 127.0.0.1:{number[1]}")
+    findings = {finding["check"]: (finding["level"], finding["text"]) for finding in json.loads(done.stdout)}
+    assert findings["daemon"] == ("ok", f"edgeinfer {edgeinfer.__version__} answers with fake")
+    assert findings["port"] == ("ok", f"edgeinfer is listening on 127.0.0.1:{number[1]}")
