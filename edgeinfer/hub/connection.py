@@ -1,7 +1,7 @@
-"""Requests to a hub through the official client's session: the token, ranges, and refusals as our errors.
+"""Sends requests to a hub through the official client's session, and turns refusals into our errors.
 
-The client's own `hf_hub_download` begins anew after every interruption (since 1.18 a download has a file name
-of its own, which is deleted on failure), so only its session is used.
+The client's own `hf_hub_download` starts over after every interruption (since 1.18 each download has its own
+temporary file, which is deleted on failure), so only its session is used.
 """
 
 from __future__ import annotations
@@ -29,64 +29,69 @@ from edgeinfer.hub.retries import RetryableError
 from edgeinfer.log import escape
 from edgeinfer.store.progress import size_text
 
-for _name in ("httpx", "httpcore", "httpx2", "httpcore2"):
-    # They log addresses, and that of a gated file at the hub's storage is as good as a key to it.
-    logging.getLogger(_name).setLevel(logging.WARNING)
-
+HTTP_LOGGERS = ("httpx", "httpcore", "httpx2", "httpcore2")
 RETRYABLE_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 MAX_JSON_BYTES = 1 << 25
-"""Bytes of an answer in JSON; a repository of a thousand files takes 1 MB."""
+"""A repository of a thousand files takes 1 MB."""
 
 
 class HubConnection:
-    """Raises Trouble for what may work later, EdgeinferError for what will not."""
+    """Sends requests to one hub.
+
+    Its methods raise RetryableError for failures that may go away, and EdgeinferError for all others.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        _hide_addresses()
         self._headers = {"User-Agent": f"edgeinfer/{__version__}", "Accept-Encoding": "identity"}
         if endpoint.token:
             self._headers["Authorization"] = f"Bearer {endpoint.token}"
 
     def repo_json(self, repo: str, revision: str) -> bytes:
-        """What the hub says of a repository at a revision."""
+        """Return the hub's description of a repository at a revision."""
         path = f"/api/models/{repo}/revision/{percent_encoded(revision, safe='')}?blobs=true"
         with self._open(self.endpoint.url + path, {}, repo) as response:
-            found = bytearray()
+            body = bytearray()
             for piece in response.iter_bytes():
-                found += piece
-                if len(found) > MAX_JSON_BYTES:
-                    raise DownloadFailed(f"{self.endpoint.host} says more than can be about {repo}")
-            return bytes(found)
+                body += piece
+                if len(body) > MAX_JSON_BYTES:
+                    raise DownloadFailed(
+                        f"{self.endpoint.host} sends an implausibly long description of {repo}"
+                    )
+            return bytes(body)
 
     @contextlib.contextmanager
     def open_file(
         self, repo: str, file: str, revision: str, start: int, end: int | None = None
     ) -> Iterator[Any]:
-        """The response with a file's bytes from `start` to before `end`, or from 0 where it ignores them."""
+        """Request a file's bytes from `start` to before `end`; a server may ignore the range and start at 0."""
         url = f"{self.endpoint.url}/{repo}/resolve/{revision}/{percent_encoded(file)}"
-        asked = (
+        headers = (
             {} if not start and end is None else {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
         )
-        with self._open(url, asked, repo) as response:
+        with self._open(url, headers, repo) as response:
             if (encoding := response.headers.get("Content-Encoding", "identity")) != "identity":
-                raise DownloadFailed(f"{_host(response)} sends the file as {escape(encoding)[:20]}")
+                raise DownloadFailed(
+                    f"{_host(response)} sends the file compressed as {escape(encoding)[:20]}"
+                )
             yield response
 
     @contextlib.contextmanager
     def _open(self, url: str, headers: dict[str, str], repo: str) -> Iterator[Any]:
-        """The session follows redirects, and leaves the token out of those to another host."""
+        """Send a request; the session follows redirects, and sends no token to another host."""
         if self.endpoint.offline:
-            raise Offline(f"{repo} is not here, and the network is not to be used")
-        silence = self.endpoint.retry_policy.read_timeout
+            raise Offline(f"{repo} is not installed, and the network is off")
+        timeout = self.endpoint.retry_policy.read_timeout
         try:
             with get_session().stream(
-                "GET", url, headers=self._headers | headers, timeout=silence, follow_redirects=True
+                "GET", url, headers=self._headers | headers, timeout=timeout, follow_redirects=True
             ) as response:
                 if response.status_code != 200 and response.status_code != 206:
                     self._refused(response, repo)
                 yield response
-        except OfflineModeIsEnabled:  # by the client's own reading of the environment
-            raise Offline(f"{repo} is not here, and the network is not to be used") from None
+        except OfflineModeIsEnabled:  # the client reads the environment itself
+            raise Offline(f"{repo} is not installed, and the network is off") from None
         except HTTPError as e:
             raise self._broken(e) from e
 
@@ -94,24 +99,26 @@ class HubConnection:
         host, name = self.endpoint.host, type(error).__name__
         if _has_cause(error, ssl.SSLCertVerificationError):
             return DownloadFailed(
-                f"{host} does not prove that it is {host}",
-                hint="is the clock right? see: date; a proxy's certificate goes into SSL_CERT_FILE",
+                f"the certificate of {host} is not valid",
+                hint="check the clock (date); if a proxy has its own certificate, set SSL_CERT_FILE to it",
             )
         if "Timeout" in name:
-            return RetryableError(f"{host} was silent for {self.endpoint.retry_policy.read_timeout:g} s")
-        words = escape(str(error))[:200] or name
+            return RetryableError(f"{host} sent nothing for {self.endpoint.retry_policy.read_timeout:g} s")
+        reason = escape(str(error))[:200] or name
         return RetryableError(
-            f"no connection to {host}: {words}" if name == "ConnectError" else f"{host}: {words}"
+            f"no connection to {host}: {reason}" if name == "ConnectError" else f"{host}: {reason}"
         )
 
     def _refused(self, response: Any, repo: str) -> NoReturn:
         status, host = response.status_code, _host(response)
-        said = escape(response.headers.get("X-Error-Message") or "")[:200]
+        reason = escape(response.headers.get("X-Error-Message") or "")[:200]
         if status in RETRYABLE_STATUSES:
-            raise RetryableError(f"{host} answers {status}{f' ({said})' if said else ''}", _wait(response))
-        raise self._refusal(status, response.headers.get("X-Error-Code"), said, host, repo)
+            raise RetryableError(
+                f"{host} answers {status}{f' ({reason})' if reason else ''}", _retry_after(response)
+            )
+        raise self._refusal(status, response.headers.get("X-Error-Code"), reason, host, repo)
 
-    def _refusal(self, status: int, code: str | None, said: str, host: str, repo: str) -> EdgeinferError:
+    def _refusal(self, status: int, code: str | None, reason: str, host: str, repo: str) -> EdgeinferError:
         endpoint = self.endpoint
         page = f"{endpoint.url}/{repo}"
         login = "hf auth login (or set HF_TOKEN)" if endpoint.public else "set HF_TOKEN to its key"
@@ -119,46 +126,47 @@ class HubConnection:
             return DownloadFailed(f"{host} has less of the file than it announced", hint="try again later")
         if host != endpoint.host:
             return DownloadFailed(
-                f"{host}, where {endpoint.host} sent us, answers {status}", hint="try again"
+                f"{endpoint.host} redirected to {host}, which answers {status}", hint="try again"
             )
         if code == "GatedRepo":
             if endpoint.token:
-                hint = f"ask for access at {page} with the account that the token belongs to, then try again"
+                hint = f"request access at {page} with the account of your token, then try again"
             else:
                 hint = f"accept the licence at {page}, then: {login}"
-            return Forbidden(f"{repo} is only for those who accepted its licence", param="model", hint=hint)
+            return Forbidden(
+                f"{repo} is only available to users who have accepted its licence", param="model", hint=hint
+            )
         if code == "RevisionNotFound":
             return ModelNotFound(f"{repo} has no such revision", param="revision", hint=f"see {page}/commits")
         if code == "EntryNotFound":
             return ModelNotFound(f"{repo} has no such file", param="model", hint=f"see {page}/tree/main")
-        if status == 401 and said.startswith("Invalid credentials"):
-            what = "does not accept the token" if endpoint.token else "wants a key"
-            return Forbidden(f"{host} {what}", param="HF_TOKEN", hint=login)
+        if status == 401 and reason.startswith("Invalid credentials"):
+            problem = "does not accept the token" if endpoint.token else "requires a key"
+            return Forbidden(f"{host} {problem}", param="HF_TOKEN", hint=login)
         if status in (401, 404):
-            hint = f"is it spelt right? {page}"
+            hint = f"check the spelling: {page}"
             if not endpoint.token:
                 hint += f"; for a private one: {login}"
-            return ModelNotFound(
-                f"{host} has no model {repo}, or shows it to others only", param="model", hint=hint
-            )
+            return ModelNotFound(f"{host} has no model {repo}, or it is private", param="model", hint=hint)
+        details = f": {reason}" if reason else ""
         if status == 403:
-            return Forbidden(f"{host} refuses {repo}{f': {said}' if said else ''}", param="model", hint=login)
-        return DownloadFailed(f"{host} answers {status} for {repo}{f': {said}' if said else ''}")
+            return Forbidden(f"{host} denies access to {repo}{details}", param="model", hint=login)
+        return DownloadFailed(f"{host} answers {status} for {repo}{details}")
 
 
 def content_start(response: Any, size: int) -> int:
-    """Where in the file the body begins.
+    """Return the position in the file at which the body starts.
 
     Raises:
-        Trouble: it is no part of a file of `size` bytes: a portal's page, a truncated copy.
+        RetryableError: it is not part of a file of `size` bytes, but a login page or a truncated copy.
     """
     if response.status_code == 206:
-        found = re.fullmatch(
+        match = re.fullmatch(
             r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)", response.headers.get("Content-Range", "")
         )
-        if not found:
+        if not match:
             raise RetryableError(f"{_host(response)} does not say which part of the file it sends")
-        start, total = int(found[1]), found[2]
+        start, total = int(match[1]), match[2]
         if total != "*" and int(total) != size:
             raise RetryableError(
                 f"{_host(response)} has {size_text(int(total))} of a file of {size_text(size)}"
@@ -168,12 +176,12 @@ def content_start(response: Any, size: int) -> int:
     if length is not None and length != str(size):
         raise RetryableError(f"{_host(response)} has {escape(length)[:20]} bytes of a file of {size}")
     if response.headers.get("Content-Type", "").startswith("text/html"):
-        raise RetryableError(f"{_host(response)} sends a web page in place of the file")
+        raise RetryableError(f"{_host(response)} sends a web page instead of the file")
     return 0
 
 
 def _host(response: Any) -> str:
-    """The host alone: the rest of an address may hold a signature."""
+    """Return the host only: the rest of an address may contain a signature."""
     return str(response.url.netloc.decode("ascii", "replace"))
 
 
@@ -185,15 +193,18 @@ def _has_cause(error: BaseException | None, cls: type[BaseException]) -> bool:
     return False
 
 
-def _wait(response: Any) -> float | None:
-    """Seconds that the server asks to wait, by Retry-After or the hub's RateLimit header."""
+def _retry_after(response: Any) -> float | None:
+    """Return the seconds that the server asks to wait, by Retry-After or the hub's RateLimit header."""
     text = response.headers.get("Retry-After", "").strip()
     if re.fullmatch(r"\d{1,9}", text):
         return float(text)
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(timezone.utc)).total_seconds())
-    if response.status_code == 429 and (
-        found := re.search(r"\br=0\s*;\s*t=(\d{1,9})", response.headers.get("RateLimit", ""))
-    ):
-        return float(found[1])
-    return None
+    match = re.search(r"\br=0\s*;\s*t=(\d{1,9})", response.headers.get("RateLimit", ""))
+    return float(match[1]) if match and response.status_code == 429 else None
+
+
+def _hide_addresses() -> None:
+    """Keep addresses out of the log: that of a gated file in the hub's storage is as good as a key to it."""
+    for name in HTTP_LOGGERS:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,6 +1,6 @@
-"""What a hub has of a model, and how a file of it gets into the store.
+"""Downloads model files into the store, and reads headers of files that are not downloaded.
 
-Heavy, as the hub's client is: for commands alone, and imported where one runs.
+Importing this loads huggingface_hub, which is slow: import it in the commands that need it.
 """
 
 from __future__ import annotations
@@ -23,78 +23,78 @@ from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel
 
 MAX_LOCK_WAIT = 24 * 3600.0
+"""Seconds to wait for another process that downloads the same file."""
 
 
-def remote_header(published: RemoteFile, *, hub: Endpoint | None = None) -> Header:
-    """The header of a file that is not here yet: some megabytes, which the vocabulary takes.
+def remote_header(remote: RemoteFile, *, hub: Endpoint | None = None) -> Header:
+    """Read the header of a file without downloading it: some megabytes, mostly the vocabulary.
 
     Raises:
-        ModelLoadFailed: it is no sound GGUF file.
-        DownloadFailed, EdgeinferError: it can't be had.
+        ModelLoadFailed: it is not a valid GGUF file.
+        EdgeinferError: it is not available.
     """
     hub = hub or hub_endpoint()
-    content = _content(published)
+    content = _content(remote)
     connection = HubConnection(hub)
 
     def fetch_range(offset: int, length: int) -> bytes:
         end = min(offset + length, content.size)
         retries = RetryState(hub, NullProgress().message, MAX_LISTING_ATTEMPTS)
-        return retries.call(lambda: _read_range(connection, published, content.size, offset, end))
+        return retries.call(lambda: _read_range(connection, remote, content.size, offset, end))
 
-    return read_remote_header(fetch_range, content.size, published.file)
+    return read_remote_header(fetch_range, content.size, remote.file)
 
 
 def download(
-    published: RemoteFile, store: Store, progress: Progress | None = None, *, hub: Endpoint | None = None
+    remote: RemoteFile, store: Store, progress: Progress | None = None, *, hub: Endpoint | None = None
 ) -> StoredModel:
-    """Have a file in the store: whole, and what the hub and the catalogue say it is.
+    """Download a file into the store, complete and verified against the hub and the catalogue.
 
-    Another process that fetches the same file is waited for.
+    If another process is downloading the same file, this waits for it.
 
     Raises:
-        HashMismatch, DiskFull, DownloadFailed, StoreError, ModelLoadFailed: as they say. What came so far is
-            kept, unless it is wrong.
+        HashMismatch, DiskFull, DownloadFailed, StoreError, ModelLoadFailed: see there. What was received so far
+            is kept, unless it is wrong.
     """
     progress = progress or NullProgress()
     hub = hub or hub_endpoint()
-    if not published.name:
-        published = replace(published, name=name_from_file(published.file, published.repo))
-    if found := installed_copy(published, store):
-        return found
-    content = _content(published)
+    if not remote.name:
+        remote = replace(remote, name=name_from_file(remote.file, remote.repo))
+    if stored := installed_copy(remote, store):
+        return stored
+    content = _content(remote)
     if content.sha256:
-        _check_expected(published, content.sha256, hub)
+        _check_expected(remote, content.sha256, hub)
     if hub.offline:
-        raise Offline(f"{published.file} is not here, and the network is not to be used")
-    key = f"{published.repo}/{published.file}"
-    with contextlib.ExitStack() as held:
+        raise Offline(f"{remote.file} is not installed, and the network is off")
+    key = f"{remote.repo}/{remote.file}"
+    with contextlib.ExitStack() as locks:
         try:
-            held.enter_context(store.lock(key))
+            locks.enter_context(store.lock(key))
         except StoreBusy as busy:
             progress.message(f"{busy.message}: waiting for it")
-            held.enter_context(store.lock(key, MAX_LOCK_WAIT))
-        return installed_copy(published, store) or _download(published, content, store, progress, hub)
+            locks.enter_context(store.lock(key, MAX_LOCK_WAIT))
+        return installed_copy(remote, store) or _download(remote, content, store, progress, hub)
 
 
-def installed_copy(published: RemoteFile, store: Store) -> StoredModel | None:
-    """The model in the store that this file is. Where no hash is known the commit and the name must do."""
-    found = store.find(published.name, published.quant)
-    if found is None:
+def installed_copy(remote: RemoteFile, store: Store) -> StoredModel | None:
+    """Return the stored model that is this very file; if its hash is unknown, commit and name decide."""
+    stored = store.find(remote.name, remote.quant)
+    if stored is None:
         return None
-    if wanted := published.sha256 or published.expected:
-        return found if found.sha256 == wanted else None
-    same = (published.repo, published.revision, published.file)
-    return found if same == (found.repo, found.revision, found.file) or not published.confirmed else None
+    if sha256 := remote.sha256 or remote.expected:
+        return stored if stored.sha256 == sha256 else None
+    same = (remote.repo, remote.revision, remote.file) == (stored.repo, stored.revision, stored.file)
+    return stored if same or not remote.confirmed else None
 
 
 def _download(
-    published: RemoteFile, content: FileContent, store: Store, progress: Progress, hub: Endpoint
+    remote: RemoteFile, content: FileContent, store: Store, progress: Progress, hub: Endpoint
 ) -> StoredModel:
-    partial = _partial_path(store, published, content)
-    place = (published.repo, published.file, published.revision)
-    sha256 = Transfer(HubConnection(hub), place, content, partial, progress).run()
+    partial = _partial_path(store, remote, content)
+    sha256 = Transfer(HubConnection(hub), remote, content, partial, progress).run()
     try:
-        _check_expected(published, sha256, hub)
+        _check_expected(remote, sha256, hub)
         read_header(partial)
     except HashMismatch:
         partial.unlink()
@@ -102,38 +102,38 @@ def _download(
     except ModelLoadFailed as e:
         partial.unlink()
         raise ModelLoadFailed(
-            f"{published.file} came as it was published, but is no sound GGUF file: "
+            f"{remote.file} was downloaded correctly, but is not a valid GGUF file: "
             f"{e.message.rpartition(': ')[2]}",
             param="model",
         ) from e
     return store.adopt(
         partial,
         StoredModel(
-            name=published.name,
-            quant=published.quant,
+            name=remote.name,
+            quant=remote.quant,
             path=partial,
             size=content.size,
             sha256=sha256,
-            repo=published.repo,
-            revision=published.revision,
-            file=published.file,
+            repo=remote.repo,
+            revision=remote.revision,
+            file=remote.file,
             origin="hub",
         ),
     )
 
 
-def _check_expected(published: RemoteFile, sha256: str, hub: Endpoint) -> None:
-    if published.expected not in (None, sha256):
+def _check_expected(remote: RemoteFile, sha256: str, hub: Endpoint) -> None:
+    if remote.expected not in (None, sha256):
         raise HashMismatch(
-            f"{published.file} of {published.repo} has the sha256 {sha256} on {hub.host}, "
-            f"but the catalogue expects {published.expected}",
-            hint=f"to take it as it is there: --revision {published.revision}",
+            f"{remote.file} of {remote.repo} has the sha256 {sha256} on {hub.host}, "
+            f"but the catalogue expects {remote.expected}",
+            hint=f"to accept this file: --revision {remote.revision}",
         )
 
 
-def _partial_path(store: Store, published: RemoteFile, content: FileContent) -> Path:
-    """Where the file grows. What has come of the same content at another commit is taken over."""
-    partial = store.incoming(published.repo, published.revision) / f"{content.digest}.part"
+def _partial_path(store: Store, remote: RemoteFile, content: FileContent) -> Path:
+    """Return the path of the partial download, taking over one of the same content at another commit."""
+    partial = store.incoming(remote.repo, remote.revision) / f"{content.digest}.part"
     if not partial.exists():
         for other in partial.parent.parent.glob(f"*/{partial.name}"):
             other.rename(partial)
@@ -141,36 +141,34 @@ def _partial_path(store: Store, published: RemoteFile, content: FileContent) -> 
     return partial
 
 
-def _read_range(connection: HubConnection, published: RemoteFile, size: int, offset: int, end: int) -> bytes:
-    """Bytes `offset` to `end`. Of a server that knows no ranges everything before them is thrown away."""
-    found = bytearray()
-    with connection.open_file(published.repo, published.file, published.revision, offset, end) as response:
+def _read_range(connection: HubConnection, remote: RemoteFile, size: int, offset: int, end: int) -> bytes:
+    """Read bytes `offset` to `end`, discarding everything before them if the server does not support ranges."""
+    data = bytearray()
+    with connection.open_file(remote.repo, remote.file, remote.revision, offset, end) as response:
         start = content_start(response, size)
         if start > offset:
-            raise RetryableError(f"the server sends from byte {start}, not from {offset}")
+            raise RetryableError(f"the server starts at byte {start} instead of {offset}")
         for piece in response.iter_raw():
-            found += piece
-            if start + len(found) >= end:
+            data += piece
+            if start + len(data) >= end:
                 break
-    if start + len(found) < end:
-        raise RetryableError("the server ended within a range")
-    return bytes(found[offset - start : end - start])
+    if start + len(data) < end:
+        raise RetryableError("the server stopped before the end of the range")
+    return bytes(data[offset - start : end - start])
 
 
-def _content(published: RemoteFile) -> FileContent:
-    """What the file has to be; that must be known, or anything could be taken for it."""
-    if not published.confirmed:
-        size = f", {size_text(published.size)}" if published.size else ""
+def _content(remote: RemoteFile) -> FileContent:
+    """Return the size and hash that the file must have; without them nothing could be verified."""
+    if not remote.confirmed:
+        size = f", {size_text(remote.size)}" if remote.size else ""
         raise Offline(
-            f"{published.name or published.repo}:{published.quant} is not here "
-            f"({published.file} of {published.repo}{size}), and the network is not to be used",
-            hint="leave out --offline and HF_HUB_OFFLINE, or pull it from a mirror: HF_ENDPOINT=http://BOARD:PORT",
+            f"{remote.name or remote.repo}:{remote.quant} is not installed "
+            f"({remote.file} of {remote.repo}{size}), and the network is off",
+            hint="run it without --offline and HF_HUB_OFFLINE, or use a mirror: HF_ENDPOINT=http://BOARD:PORT",
         )
-    if SPLIT.search(published.file):
-        raise split_file_error(published.file)
-    content = FileContent(published.size or 0, published.sha256, published.git_sha1)
+    if SPLIT.search(remote.file):
+        raise split_file_error(remote.file)
+    content = FileContent(remote.size or 0, remote.sha256, remote.git_sha1)
     if not content.size or not content.digest:
-        raise DownloadFailed(
-            f"the hub gives neither size nor hash of {published.file}, so it can't be checked"
-        )
+        raise DownloadFailed(f"the hub gives no size or no hash of {remote.file}, so it cannot be verified")
     return content

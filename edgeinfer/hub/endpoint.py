@@ -1,4 +1,4 @@
-"""Which hub is asked, as whom, and how patiently: huggingface_hub's own variables say so."""
+"""Reads the hub's address, token and timeout from huggingface_hub's own environment variables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeinfer.errors import SettingsError
 
 PUBLIC_HUB = "https://huggingface.co"
 TRUE = ("1", "ON", "YES", "TRUE")
-"""What the client takes for true: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables"""
+"""Values that count as true: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables"""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RetryPolicy:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A hub: its address without a slash at the end, and the token that is sent there and nowhere else."""
+    """A hub: its address without a trailing slash, and the token, which is sent nowhere else."""
 
     url: str = PUBLIC_HUB
     token: str | None = field(default=None, repr=False)
@@ -52,10 +52,12 @@ class Endpoint:
 
 
 def hub_endpoint(*, offline: bool = False, environ: Mapping[str, str] = os.environ) -> Endpoint:
-    """The hub that the environment names: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT.
+    """Return the hub that the environment names.
+
+    The variables are HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and HF_HUB_DOWNLOAD_TIMEOUT.
 
     Raises:
-        SettingsError: one of them makes no sense.
+        SettingsError: one of them is invalid.
     """
     url = _address(environ.get("HF_ENDPOINT") or PUBLIC_HUB)
     offline = offline or any(
@@ -69,36 +71,38 @@ def hub_endpoint(*, offline: bool = False, environ: Mapping[str, str] = os.envir
 def _address(url: str) -> str:
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        sound = False
-    if not sound or parts.query or parts.fragment:
+        valid = False
+    if not valid or parts.query or parts.fragment:
         raise SettingsError(
-            "HF_ENDPOINT is no address of a hub", param="HF_ENDPOINT", hint="such as http://192.168.1.20:8080"
+            "HF_ENDPOINT is not the address of a hub",
+            param="HF_ENDPOINT",
+            hint="for example: http://192.168.1.20:8080",
         )
     if "@" in parts.netloc:
         raise SettingsError(
-            "HF_ENDPOINT must not hold a password", param="HF_ENDPOINT", hint="put the key into HF_TOKEN"
+            "HF_ENDPOINT must not contain a password", param="HF_ENDPOINT", hint="put the key into HF_TOKEN"
         )
     return url.rstrip("/")
 
 
 def _token(url: str, environ: Mapping[str, str]) -> str | None:
-    """HF_TOKEN goes to whatever HF_ENDPOINT names; what `hf auth login` kept is for the public hub alone."""
-    found = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
+    """Return HF_TOKEN, or for the public hub only, the token stored by `hf auth login`."""
+    token = environ.get("HF_TOKEN") or environ.get("HUGGING_FACE_HUB_TOKEN")
     if (
-        not found
+        not token
         and url == PUBLIC_HUB
         and environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() not in TRUE
     ):
         from huggingface_hub import get_token
 
-        found = get_token()
-    found = (found or "").strip()
-    if not found.isascii() or not found.isprintable() or " " in found:
-        # Said here: as a header it would be refused with its text in the message.
-        raise SettingsError("the hub token has characters that no token has", param="HF_TOKEN")
-    return found or None
+        token = get_token()
+    token = (token or "").strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        # Checked here, because the HTTP library would put the token into its error message.
+        raise SettingsError("the hub token has characters that are not allowed in a token", param="HF_TOKEN")
+    return token or None
 
 
 def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
@@ -109,5 +113,5 @@ def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
     except ValueError:
         seconds = math.nan
     if not (math.isfinite(seconds) and seconds > 0):
-        raise SettingsError(f"{name} is no number of seconds: {text!r}", param=name)
+        raise SettingsError(f"{name} is not a number of seconds: {text!r}", param=name)
     return seconds

@@ -1,4 +1,7 @@
-"""Have a model here: found, fetched, or made of a larger one. Heavy, as the hub's client is."""
+"""Makes sure that a model is installed: found in the store, downloaded, or made from a larger quantization.
+
+Importing this loads huggingface_hub, which is slow: import it in the commands that need it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-import msgspec
+from msgspec.structs import replace
 
 from edgeinfer.errors import InvalidRequest, ModelNotFound
 from edgeinfer.hub.download import download, installed_copy
 from edgeinfer.hub.endpoint import Endpoint, hub_endpoint
 from edgeinfer.hub.hub_index import RemoteFile, catalogue_files, repo_files
 from edgeinfer.hub.reference import ModelReference
-from edgeinfer.store import lookup as models
+from edgeinfer.store import lookup
 from edgeinfer.store.catalogue import ModelSpec, catalogue, resolve_spec
 from edgeinfer.store.file_name import name_from_file
 from edgeinfer.store.free_space import check_free_space
@@ -23,68 +26,67 @@ from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel
 
 
-def available_files(wanted: ModelReference, *, hub: Endpoint | None = None) -> list[RemoteFile]:
-    """The files that a reference can mean, each with the name that the model gets here.
+def available_files(reference: ModelReference, *, hub: Endpoint | None = None) -> list[RemoteFile]:
+    """List the files that a reference can mean, each with the name that its model gets in the store.
 
     Raises:
-        ModelNotFound: no such model, or nothing of it is published.
-        DownloadFailed, Forbidden: the hub can't be asked.
+        ModelNotFound: there is no such model, or no file of it.
+        DownloadFailed, Forbidden: the hub cannot be asked.
     """
     hub = hub or hub_endpoint()
-    if wanted.name is not None:
-        name, spec = resolve_spec(wanted.name)
+    if reference.name is not None:
+        name, spec = resolve_spec(reference.name)
         if spec.file is not None:
             hint = f"edgeinfer serve --model {name}"
-            raise InvalidRequest(f"{name} comes with edgeinfer, so there is nothing to fetch", hint=hint)
-        return catalogue_files(spec, name, revision=wanted.revision, hub=hub)
-    assert wanted.repo
+            raise InvalidRequest(f"{name} comes with edgeinfer and needs no download", hint=hint)
+        return catalogue_files(spec, name, revision=reference.revision, hub=hub)
+    assert reference.repo
     known = catalogue()
-    found = repo_files(wanted.repo, revision=wanted.revision or "main", file=wanted.file, hub=hub)
-    named = [msgspec.structs.replace(one, name=model_name(one.repo, one.file, known)) for one in found]
-    return _one_model(named, wanted)
+    files = repo_files(reference.repo, revision=reference.revision or "main", file=reference.file, hub=hub)
+    return _one_model([replace(f, name=model_name(f.repo, f.file, known)) for f in files], reference)
 
 
-def _one_model(offered: list[RemoteFile], wanted: ModelReference) -> list[RemoteFile]:
-    """Those of the model that is meant. A repository may have files of several."""
+def _one_model(files: list[RemoteFile], reference: ModelReference) -> list[RemoteFile]:
+    """Select the files of the model that is meant, as a repository may have several models."""
     models: dict[str, list[RemoteFile]] = {}
-    for one in offered:
-        models.setdefault(one.name, []).append(one)
-    meant = [m for m in models.values() if any(one.quant == wanted.quant for one in m)]
-    if wanted.quant and len(meant) > 1:
+    for file in files:
+        models.setdefault(file.name, []).append(file)
+    matches = [m for m in models.values() if any(file.quant == reference.quant for file in m)]
+    if reference.quant and len(matches) > 1:
         raise InvalidRequest(
-            f"{wanted.repo} has {wanted.quant} of several models: {', '.join(models)}",
+            f"{reference.repo} has {reference.quant} of several models: {', '.join(models)}",
             param="model",
-            hint=f"name a file, such as {wanted.repo}/{meant[0][0].file}",
+            hint=f"name a file, for example {reference.repo}/{matches[0][0].file}",
         )
-    return max(meant or models.values(), key=len)
+    return max(matches or models.values(), key=len)
 
 
 def model_name(repo: str, file: str, known: dict[str, ModelSpec]) -> str:
-    """What the model of a file is called: as in the catalogue, where that has the file, else by the file's name."""
+    """Return the catalogue's name for the model of a file, or one made from the file's name."""
     for name, spec in known.items():
         if any(f.repo == repo and fnmatchcase(file.lower(), f.file.lower()) for f in spec.files):
             return name
     return name_from_file(PurePosixPath(file).name, repo)
 
 
-def installed_model(wanted: ModelReference, store: Store) -> StoredModel | None:
-    """The newest model here that a reference can mean."""
-    if wanted.name is not None:
-        return models.installed_model(wanted.name, wanted.quant, store)
+def installed_model(reference: ModelReference, store: Store) -> StoredModel | None:
+    """Return the newest installed model that a reference can mean."""
+    if reference.name is not None:
+        return lookup.installed_model(reference.name, reference.quant, store)
     return next(
         (
             stored
             for stored in reversed(store.installed())
-            if stored.repo == wanted.repo
-            and wanted.file in (None, stored.file)
-            and wanted.quant in (None, stored.quant)
+            if stored.repo == reference.repo
+            and reference.file in (None, stored.file)
+            and reference.quant in (None, stored.quant)
         ),
         None,
     )
 
 
 def ensure_installed(
-    offered: Sequence[RemoteFile],
+    files: Sequence[RemoteFile],
     quant: str,
     store: Store,
     progress: Progress | None = None,
@@ -94,43 +96,43 @@ def ensure_installed(
     requantize: bool = False,
     available: int | None = None,
 ) -> StoredModel:
-    """The model in quantization `quant`, in the store.
+    """Return the model in quantization `quant`, downloading or making it if it is not installed.
 
-    One that is here is taken even if the hub has a newer one, unless `update`. `available`: bytes of
-    memory, for the case that it must be made.
+    An installed model is kept even if the hub has a newer one, unless `update` is set. `available` is the free
+    memory in bytes, for quantizing.
 
     Raises:
-        ModelNotFound: that quantization is not published, and can't be made of what is.
-        EdgeinferError: as `fetch` and `quantize`.
+        ModelNotFound: that quantization is not published, and cannot be made from those that are.
+        EdgeinferError: as for `download` and `quantize`.
     """
     progress, hub = progress or NullProgress(), hub or hub_endpoint()
     quant = quant.upper()
-    offer = next((one for one in offered if one.quant == quant), None)
-    name = offered[0].name
+    remote = next((file for file in files if file.quant == quant), None)
+    name = files[0].name
     present = store.find(name, quant)
-    if offer and present:
-        if installed_copy(offer, store):
+    if remote and present:
+        if installed_copy(remote, store):
             return present
         if not update:
-            progress.message(f"the hub has another {name}:{quant} by now; to fetch it: --update")
+            progress.message(f"the hub has another version of {name}:{quant}; to download it: --update")
             return present
-    if offer:
-        stored = download(offer, store, progress, hub=hub)
+    if remote:
+        stored = download(remote, store, progress, hub=hub)
         if present and present.origin != "import" and present.path != stored.path:
             progress.message(
-                "the file it replaces may still be served; to free its room: edgeinfer models prune"
+                "the old file may still be in use; to free its disk space later: edgeinfer models prune"
             )
         return stored
     if present:
         return present
-    source = source_for(quant, offered, requantize=requantize) if can_make(quant) else None
+    source = source_for(quant, files, requantize=requantize) if can_make(quant) else None
     if source is None:
-        raise _not_published(name, quant, offered)
+        raise _not_published(name, quant, files)
     return _make(source, quant, store, progress, hub, requantize=requantize, available=available)
 
 
 def _make(
-    offer: RemoteFile,
+    source: RemoteFile,
     quant: str,
     store: Store,
     progress: Progress,
@@ -139,24 +141,24 @@ def _make(
     requantize: bool,
     available: int | None,
 ) -> StoredModel:
-    """Fetch what it is made of, make it, and keep the former only if it was here before."""
+    """Download the source, quantize it, and remove it again unless it was installed before."""
     check_memory(available)
-    had = store.find(offer.name, offer.quant)
-    progress.message(f"nobody has published {offer.name}:{quant}: it is made here of {offer.quant}")
-    if offer.quant == LOSSY:
-        progress.message(f"of {LOSSY} it is slightly poorer than one made of F16")
-    if had is None and offer.size:
-        result = offer.size * (int(quant.lstrip("IQ")[0]) + 2.5) / (8.5 if offer.quant == LOSSY else 16)
-        check_free_space(store.incoming(offer.repo, offer.revision), int(offer.size + result))
-    source = had or download(offer, store, progress, hub=hub)
-    made = quantize(source, quant, store, progress, requantize=requantize, available=available)
-    if had is None:
-        progress.message(f"{size_text(store.remove(source))} of {source.quant} removed again")
-    return made
+    installed = store.find(source.name, source.quant)
+    progress.message(f"{source.name}:{quant} is not published; making it from {source.quant}")
+    if source.quant == LOSSY:
+        progress.message(f"made from {LOSSY}, its quality is slightly lower than made from F16")
+    if installed is None and source.size:
+        result = source.size * (int(quant.lstrip("IQ")[0]) + 2.5) / (8.5 if source.quant == LOSSY else 16)
+        check_free_space(store.incoming(source.repo, source.revision), int(source.size + result))
+    original = installed or download(source, store, progress, hub=hub)
+    model = quantize(original, quant, store, progress, requantize=requantize, available=available)
+    if installed is None:
+        progress.message(f"removed {original.quant} again ({size_text(store.remove(original))})")
+    return model
 
 
-def _not_published(name: str, quant: str, offered: Sequence[RemoteFile]) -> ModelNotFound:
-    hint = f"published: {', '.join(dict.fromkeys(one.quant for one in offered))}"
-    if can_make(quant) and any(one.quant == LOSSY for one in offered):
-        hint += "; --requantize makes it of Q8_0, at some cost in quality"
+def _not_published(name: str, quant: str, files: Sequence[RemoteFile]) -> ModelNotFound:
+    hint = f"published: {', '.join(dict.fromkeys(file.quant for file in files))}"
+    if can_make(quant) and any(file.quant == LOSSY for file in files):
+        hint += "; --requantize makes it from Q8_0, at some cost in quality"
     return ModelNotFound(f"{name} is not published as {quant}", param="quant", hint=hint)

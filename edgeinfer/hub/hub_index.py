@@ -1,4 +1,4 @@
-"""What a hub has of a model: the files by their names, with what the hub says of their content."""
+"""Lists the model files that a hub has, with what it knows about their content."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from edgeinfer.store.untrusted_json import decode_json
 
 
 class RemoteFile(msgspec.Struct, frozen=True):
-    """A model file that a hub has.
+    """A model file of a hub.
 
     Attributes:
-        name: of the model it is; "" where nobody has given it one.
-        file: path in the repository; a pattern where the hub was not asked.
-        revision: commit; where the hub was not asked what the catalogue has, such as "main".
-        size: bytes, None where nobody says.
-        sha256: as the hub says.
-        git_sha1: git's hash of the file, for the small ones that have no sha256.
-        expected: the sha256 that the catalogue has.
-        confirmed: the hub has said so.
+        name: of the model; "" if it has none yet.
+        file: path in the repository; a pattern if the hub was not asked.
+        revision: commit; if the hub was not asked, the catalogue's revision, such as "main".
+        size: in bytes; None if unknown.
+        sha256: as the hub gives it.
+        git_sha1: git's hash of the file, for small files that have no sha256.
+        expected: the sha256 in the catalogue.
+        confirmed: the values come from the hub.
     """
 
     name: str
@@ -56,7 +56,7 @@ class _HubFile(msgspec.Struct):
 
 
 class _HubRepo(msgspec.Struct):
-    """The hub's answer about a repository, as far as it matters."""
+    """The part of the hub's description of a repository that is used here."""
 
     sha: str
     siblings: list[_HubFile]
@@ -69,92 +69,92 @@ def catalogue_files(
     revision: str | None = None,
     hub: Endpoint | None = None,
 ) -> list[RemoteFile]:
-    """The files of the catalogue's model `name` that the hub has, in the catalogue's order.
+    """List the files of the catalogue's model `name` that the hub has, in the catalogue's order.
 
-    With a `revision` the catalogue's own and its sha256s don't count. An offline `hub` is not asked:
-    then it is what the catalogue has.
+    A `revision` replaces the catalogue's, and its hashes are ignored then. For an offline `hub`, the files are
+    listed as the catalogue has them.
 
     Raises:
-        ModelNotFound, Forbidden, DownloadFailed: nothing was found.
+        ModelNotFound, Forbidden, DownloadFailed: none of them is available.
     """
     hub = hub or hub_endpoint()
     if hub.offline:
         return [_from_catalogue(name, file) for file in spec.files]
     repos: dict[tuple[str, str], _HubRepo | EdgeinferError] = {}
-    found = []
+    remote_files = []
     for file in spec.files:
         place = (file.repo, revision or file.revision)
         if place not in repos:
             try:
                 repos[place] = _fetch_repo(hub, *place)
-            except (ModelNotFound, Forbidden) as e:  # another may have it, as on a mirror
+            except (ModelNotFound, Forbidden) as e:  # another repository may be available, as on a mirror
                 repos[place] = e
         repo = repos[place]
-        if isinstance(repo, _HubRepo) and (one := _matching_file(repo, file)):
+        if isinstance(repo, _HubRepo) and (match := _matching_file(repo, file)):
             expected = None if revision else file.sha256
-            found.append(_remote_file(name, file.quant, file.repo, repo, one, expected))
-    if not found:
+            remote_files.append(_remote_file(name, file.quant, file.repo, repo, match, expected))
+    if not remote_files:
         for error in repos.values():
             if isinstance(error, EdgeinferError):
                 raise error
         raise ModelNotFound(f"{hub.host} has none of the files of {name}", param="model")
-    return found
+    return remote_files
 
 
 def repo_files(
     repo: str, *, revision: str = "main", file: str | None = None, hub: Endpoint | None = None
 ) -> list[RemoteFile]:
-    """The model files of any repository, or one of them, by name; quantizations are read from the names.
+    """List the model files of any repository, or one of them; quantizations are read from the file names.
 
     Raises:
-        ModelNotFound, Forbidden, DownloadFailed.
-        Offline: the hub is not to be asked.
+        ModelNotFound, Forbidden, DownloadFailed: see there.
+        Offline: the hub cannot be asked.
     """
     hub = hub or hub_endpoint()
     answer = _fetch_repo(hub, repo, revision)
     models = [f for f in answer.siblings if _is_model(f.rfilename) and file in (None, f.rfilename)]
-    whole = [f for f in models if not SPLIT.search(f.rfilename)]
-    if not whole:
+    complete = [f for f in models if not SPLIT.search(f.rfilename)]
+    if not complete:
         if models:
             raise split_file_error(models[0].rfilename)
-        what = f"no file {file}" if file else "no GGUF file"
-        raise ModelNotFound(f"{repo} has {what}", param="model", hint=f"see {hub.url}/{repo}/tree/main")
-    return [_remote_file("", quant_label(f.rfilename), repo, answer, f) for f in whole]
+        missing = f"no file {file}" if file else "no GGUF file"
+        raise ModelNotFound(f"{repo} has {missing}", param="model", hint=f"see {hub.url}/{repo}/tree/main")
+    return [_remote_file("", quant_label(f.rfilename), repo, answer, f) for f in complete]
 
 
 def _fetch_repo(hub: Endpoint, repo: str, revision: str) -> _HubRepo:
-    from edgeinfer.hub.connection import HubConnection  # heavy, and the names above are read elsewhere too
+    from edgeinfer.hub.connection import HubConnection  # imports huggingface_hub, which is slow to load
 
     connection = HubConnection(hub)
-    said = RetryState(hub, NullProgress().message, MAX_LISTING_ATTEMPTS).call(
+    data = RetryState(hub, NullProgress().message, MAX_LISTING_ATTEMPTS).call(
         lambda: connection.repo_json(repo, revision)
     )
     try:
-        answer = decode_json(said, _HubRepo)
+        answer = decode_json(data, _HubRepo)
     except ValueError as e:
         raise DownloadFailed(
-            f"{hub.host} does not answer as a hub does: {e}", hint=f"HF_ENDPOINT is {hub.url}"
+            f"{hub.host} does not answer like a hub: {e}", hint=f"HF_ENDPOINT is {hub.url}"
         ) from e
     if not re.fullmatch("[0-9a-f]{40}", answer.sha):
         raise DownloadFailed(f"{hub.host} names no commit of {repo}", hint=f"HF_ENDPOINT is {hub.url}")
     return answer
 
 
-def _matching_file(repo: _HubRepo, wanted: QuantFile) -> _HubFile | None:
-    """The file that the catalogue's name or pattern means: the one with the shortest path, if they are several."""
-    pattern = wanted.file.lower()
-    found = [
+def _matching_file(repo: _HubRepo, file: QuantFile) -> _HubFile | None:
+    """Find the file for the catalogue's name or pattern; if there are several, the one with the shortest path."""
+    pattern = file.file.lower()
+    matches = [
         f
         for f in repo.siblings
         if fnmatchcase(f.rfilename.lower(), pattern)
         and _is_model(f.rfilename)
         and not SPLIT.search(f.rfilename)
     ]
-    return min(found, key=lambda f: (len(f.rfilename), f.rfilename), default=None)
+    return min(matches, key=lambda f: (len(f.rfilename), f.rfilename), default=None)
 
 
 def _is_model(file: str) -> bool:
-    """Whether it can be one. The hub is not trusted with names: they become paths."""
+    """Tell whether a file can be a model. Names from the hub are not trusted, because they become paths."""
     return file.lower().endswith(".gguf") and not NO_MODEL.search(file) and not file_problem(file)
 
 
@@ -194,11 +194,12 @@ def _from_catalogue(name: str, file: QuantFile) -> RemoteFile:
 
 
 def split_file_error(file: str) -> ModelNotFound:
-    found = SPLIT.search(file)
-    parts = int(found[1]) if found else 0
+    """Make the error for a model in several parts."""
+    match = SPLIT.search(file)
+    parts = int(match[1]) if match else 0
     return ModelNotFound(
-        f"{file} is one of {parts} parts, and edgeinfer takes whole files",
+        f"{file} is one of {parts} parts, but edgeinfer needs complete files",
         param="model",
-        hint="take a smaller quantization; or fetch the parts, join them by llama-gguf-split --merge, "
-        "and: edgeinfer models import FILE",
+        hint="choose a smaller quantization; or download the parts, join them with llama-gguf-split --merge, "
+        "and run: edgeinfer models import FILE",
     )

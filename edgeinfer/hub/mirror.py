@@ -1,8 +1,8 @@
-"""The store as a hub: an ASGI app for the unmodified huggingface_hub client (HF_ENDPOINT=http://board:11436).
+"""Serves the store as a hub: an ASGI app for the unmodified huggingface_hub client.
 
-Read-only. What a request names is looked up among the names of what is served and never made a path, so
-there is nothing to escape from. A repository's `main` is the newest of its commits here.
-https://huggingface.co/docs/hub/api and the client's code say what the client expects.
+The client needs HF_ENDPOINT=http://board:11436 only. The app is read-only. Names in requests are looked up among
+those of the served files and never become paths, so there is no directory to escape from. A repository's `main`
+is the newest of its commits here. What the client expects is in https://huggingface.co/docs/hub/api and its code.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgeinfer.hub import repo_index as served
+from edgeinfer.hub import repo_index
 from edgeinfer.hub.repo_index import Commits, RepoFiles
 from edgeinfer.store.store import Store
 from edgeinfer.store.untrusted_json import decode_json
@@ -35,13 +35,13 @@ logger = logging.getLogger(__name__)
 
 
 class MirrorKeys(Protocol):
-    """The keys that open the mirror."""
+    """Knows the keys that clients of a mirror may use."""
 
     def accept(self, presented: bytes) -> bool: ...
 
 
 class NotMirrored(Exception):
-    """What was asked for is not here. `code` is the hub's word, of which the client makes its exception."""
+    """The requested repository, revision or file is not here; the client turns `code` into its own exception."""
 
     def __init__(self, code: str, commit: str | None = None) -> None:
         self.code = code
@@ -49,7 +49,7 @@ class NotMirrored(Exception):
 
 
 def mirror_app(store: Store, *, keys: MirrorKeys | None = None) -> ASGIApp:
-    """The app. With `keys`, every request must bring one where the client sends its token (HF_TOKEN)."""
+    """Make the app; with `keys`, every request must bring one as the client's token (HF_TOKEN)."""
     mirror = _Mirror(store)
     repo = "/api/models/{owner}/{name}"
     starlette = Starlette(
@@ -70,14 +70,14 @@ def mirror_app(store: Store, *, keys: MirrorKeys | None = None) -> ASGIApp:
 
 
 class _Mirror:
-    """The endpoints. Each reads the records anew, which takes a millisecond, so nothing goes stale."""
+    """Implements the endpoints; each reads the records again, which takes a millisecond, so nothing is stale."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._bundled = served.bundled_file()
+        self._bundled = repo_index.bundled_file()
 
     def overview(self, _: Request) -> Response:
-        """For whoever looks with a browser."""
+        """List the models as text, for browsers."""
         lines = [
             f"{repo}  {path}  {file.size:,} bytes"
             for repo, commits in self._served().items()
@@ -86,18 +86,20 @@ class _Mirror:
         return PlainTextResponse("".join(f"{line}\n" for line in ["Models of this mirror:", *lines]))
 
     def models(self, _: Request) -> Response:
-        found = self._served().items()
-        return JSONResponse([served.repo_info(repo, *_newest(commits)) for repo, commits in found])
+        repos = self._served().items()
+        return JSONResponse([repo_index.repo_info(repo, *_newest(commits)) for repo, commits in repos])
 
     def info(self, request: Request) -> Response:
         repo, commit, files = self._commit(request)
-        return JSONResponse(served.repo_info(repo, commit, files, blobs="blobs" in request.query_params))
+        return JSONResponse(repo_index.repo_info(repo, commit, files, blobs="blobs" in request.query_params))
 
     def tree(self, request: Request) -> Response:
         _, commit, files = self._commit(request)
         recursive = request.query_params.get("recursive", "").lower() == "true"
-        if found := served.tree_entries(files, request.path_params.get("path", ""), recursive=recursive):
-            return JSONResponse(found)
+        if entries := repo_index.tree_entries(
+            files, request.path_params.get("path", ""), recursive=recursive
+        ):
+            return JSONResponse(entries)
         raise NotMirrored("EntryNotFound", commit)
 
     async def paths_info(self, request: Request) -> Response:
@@ -106,14 +108,16 @@ class _Mirror:
             if len(body := body + piece) > MAX_BODY_BYTES:
                 raise HTTPException(413)
         _, _, files = await run_in_threadpool(self._commit, request)
-        return JSONResponse(served.path_entries(files, _paths(body, request.headers.get("content-type", ""))))
+        return JSONResponse(
+            repo_index.path_entries(files, _paths(body, request.headers.get("content-type", "")))
+        )
 
     def resolve(self, request: Request) -> Response:
         _, commit, files = self._commit(request)
         path = request.path_params["path"]
         try:
             file = files[path]
-            found = os.stat(file.path)  # noqa: PTH116  # what FileResponse wants
+            status = os.stat(file.path)  # noqa: PTH116  # FileResponse needs an os.stat_result
         except (KeyError, OSError) as e:
             raise NotMirrored("EntryNotFound", commit) from e
         headers = {
@@ -128,14 +132,14 @@ class _Mirror:
             headers=headers,
             media_type="application/octet-stream",
             filename=PurePosixPath(path).name,
-            stat_result=found,
+            stat_result=status,
         )
 
     def _served(self) -> dict[str, Commits]:
-        return served.mirrored_repos(self._store, self._bundled)
+        return repo_index.mirrored_repos(self._store, self._bundled)
 
     def _commit(self, request: Request) -> tuple[str, str, RepoFiles]:
-        """Repository, commit and files that a request means."""
+        """Return the repository, commit and files that a request is about."""
         repo = f"{request.path_params['owner']}/{request.path_params['name']}"
         revision = request.path_params.get("revision", MAIN)
         commits = self._served().get(repo)
@@ -161,7 +165,7 @@ class _PathsRequest(msgspec.Struct):
 
 
 def _paths(body: bytes, kind: str) -> list[str]:
-    """The paths that a body asks for: a form, as the client sends it, or JSON."""
+    """Return the paths in a body, which is a form, as the client sends it, or JSON."""
     try:
         if kind.startswith("application/json"):
             return decode_json(body, _PathsRequest).paths
@@ -179,7 +183,7 @@ def _missing(_: Request, error: Exception) -> Response:
 
 
 def _http_error(request: Request, error: Exception) -> Response:
-    """An address that is none of ours means something that is not here: a data set, say."""
+    """Answer unknown addresses, such as those of data sets, like missing repositories."""
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
         return _missing(request, NotMirrored("RepoNotFound"))
@@ -187,28 +191,30 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 
 class _BearerAuth:
+    """Lets only requests with one of the keys through."""
+
     def __init__(self, app: ASGIApp, keys: MirrorKeys) -> None:
         self.app = app
         self.keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._opens(scope):
-            # Without these very words the client takes a 401 for a repository that is not there.
-            words = "Invalid credentials in Authorization header"
-            await JSONResponse({"error": words}, 401, {"X-Error-Message": words})(scope, receive, send)
+            # Without exactly this message the client takes a 401 for a missing repository.
+            message = "Invalid credentials in Authorization header"
+            await JSONResponse({"error": message}, 401, {"X-Error-Message": message})(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
     def _opens(self, scope: Scope) -> bool:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(given) != 1:
+        values = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(values) != 1:
             return False
-        scheme, _, key = given[0].partition(b" ")
+        scheme, _, key = values[0].partition(b" ")
         return scheme.lower() == b"bearer" and self.keys.accept(key.strip())
 
 
 class _AccessLog:
-    """A log line for each request, at its end: who, what, how much, how long. Never a header or a query."""
+    """Logs a line at the end of each request: client, path, status, bytes and duration, no headers or queries."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -229,7 +235,7 @@ class _AccessLog:
         try:
             await self.app(scope, receive, counted)
         except ClientDisconnect:
-            logger.debug("%s went away", scope["path"][:200])
+            logger.debug("the client disconnected during %s", scope["path"][:200])
         finally:
             logger.info(
                 "%s %s %s %d %d bytes %.1f s",

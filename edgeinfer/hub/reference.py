@@ -1,4 +1,4 @@
-"""What a person writes for a model that is to be fetched: a name, or a place on the hub."""
+"""Parses what a user writes for a model to download: a name, or a place on the hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMS = "NAME, NAME:QUANT, OWNER/REPO, OWNER/REPO:QUANT or OWNER/REPO/FILE.gguf"
 
 
 class ModelReference(msgspec.Struct, frozen=True):
-    """Either a `name` of the catalogue or a `repo` of the hub; of that perhaps one `file`."""
+    """Refers to a `name` of the catalogue, or to a `repo` of the hub and perhaps one `file` in it."""
 
     name: str | None = None
     repo: str | None = None
@@ -26,45 +26,44 @@ class ModelReference(msgspec.Struct, frozen=True):
 
 
 def parse_reference(text: str) -> ModelReference:
-    """Understands what `FORMS` lists, the last three behind "hf.co/", and addresses of the hub's pages.
+    """Parse one of `FORMS`, the last three also after "hf.co/", or the address of a page on the hub.
 
     Raises:
         InvalidRequest: it is none of these.
     """
     if text.startswith(("/", ".", "~")):
-        hint = f"for a file that is here already: edgeinfer models import {text}"
-        raise InvalidRequest(f"{text!r} is no place on the hub", param="model", hint=hint)
+        hint = f"for a file on this machine: edgeinfer models import {text}"
+        raise InvalidRequest(f"{text!r} is a path, not a model on the hub", param="model", hint=hint)
     rest = SITE.sub("", text.strip(), count=1).partition("?")[0].strip("/")
     name, _, quant = rest.partition(":")
-    found: ModelReference
+    reference: ModelReference
     if page := IN_PAGE.fullmatch(name):
-        found = ModelReference(repo=page["repo"], file=page["file"], revision=page["revision"])
+        reference = ModelReference(repo=page["repo"], file=page["file"], revision=page["revision"])
     elif name.count("/") == 0:
-        found = ModelReference(name=name)
+        reference = ModelReference(name=name)
     else:
         owner, repo, *path = name.split("/")
-        found = ModelReference(repo=f"{owner}/{repo}", file="/".join(path) or None)
+        reference = ModelReference(repo=f"{owner}/{repo}", file="/".join(path) or None)
     if quant:
-        found = msgspec.structs.replace(found, quant=quant.upper())
-    problem = _problem(found, named=":" in rest)
-    if problem:
-        raise InvalidRequest(f"{text!r} is no model: {problem}", param="model", hint=f"one of: {FORMS}")
-    return found
+        reference = msgspec.structs.replace(reference, quant=quant.upper())
+    if problem := _problem(reference, has_colon=":" in rest):
+        raise InvalidRequest(f"{text!r} is not a model: {problem}", param="model", hint=f"one of: {FORMS}")
+    return reference
 
 
-def _problem(found: ModelReference, *, named: bool) -> str | None:
-    if named and (not found.quant or name_problem(found.quant)):
-        return "behind ':' stands a quantization, such as Q4_K_M"
-    if found.name is not None:
-        return name_problem(found.name)
-    if found.file is not None:
-        if found.quant:
-            return "a file has its quantization"
-        if not found.file.lower().endswith(".gguf"):
-            return "a file ends in .gguf"
+def _problem(reference: ModelReference, *, has_colon: bool) -> str | None:
+    if has_colon and (not reference.quant or name_problem(reference.quant)):
+        return "':' is followed by a quantization, such as Q4_K_M"
+    if reference.name is not None:
+        return name_problem(reference.name)
+    if reference.file is not None:
+        if reference.quant:
+            return "a file already has its quantization"
+        if not reference.file.lower().endswith(".gguf"):
+            return "the file name must end in .gguf"
     checks: list[tuple[Callable[[str], str | None], str | None]] = [
-        (repo_problem, found.repo),
-        (file_problem, found.file),
-        (revision_problem, found.revision),
+        (repo_problem, reference.repo),
+        (file_problem, reference.file),
+        (revision_problem, reference.revision),
     ]
-    return next((why for check, part in checks if part is not None and (why := check(part))), None)
+    return next((problem for check, part in checks if part is not None and (problem := check(part))), None)

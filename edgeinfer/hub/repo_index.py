@@ -1,4 +1,4 @@
-"""What a mirror serves: repositories, their commits and their files, and the hub's JSON for them."""
+"""Lists what a mirror serves: repositories, commits and files, and the hub's JSON for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAGIC = b"GGUF"
 
 
 class MirroredFile(msgspec.Struct, frozen=True):
-    """A file that is served; `added` in seconds since the epoch."""
+    """A file that is served; `added` is in seconds since the epoch."""
 
     path: Path
     size: int
@@ -28,51 +28,53 @@ class MirroredFile(msgspec.Struct, frozen=True):
 
     @property
     def pointer(self) -> bytes:
-        """What git keeps in its place."""
+        """The Git LFS pointer that git stores instead of the file."""
         text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {self.size}\n"
         return text.encode()
 
     @property
     def blob(self) -> str:
-        """git's id of the pointer."""
+        """Git's id of the pointer."""
         return _sha1(b"blob %d\0" % len(self.pointer) + self.pointer)
 
 
 RepoFiles = dict[str, MirroredFile]
-"""By their path in the repository."""
+"""The files of one commit, by their path in the repository."""
 
 Commits = dict[str, RepoFiles]
-"""By their hash, the newest commit last."""
+"""The commits of a repository by their hash, newest last."""
 
 
 def bundled_file() -> MirroredFile:
+    """Describe the bundled model's file."""
     path = PACKAGE_DIR / "bundled" / "edgeinfer-nano.gguf"
-    found = path.stat()
-    return MirroredFile(path, found.st_size, sha256_of(path), found.st_mtime)
+    status = path.stat()
+    return MirroredFile(path, status.st_size, sha256_of(path), status.st_mtime)
 
 
 def mirrored_repos(store: Store, bundled: MirroredFile) -> dict[str, Commits]:
-    """Repository -> what is served of it."""
-    found: dict[str, Commits] = {BUNDLED_REPO: {bundled.sha256[:40]: {BUNDLED_FILE: bundled}}}
+    """Return the commits of every repository that is served."""
+    repos: dict[str, Commits] = {BUNDLED_REPO: {bundled.sha256[:40]: {BUNDLED_FILE: bundled}}}
     for stored in store.installed():
         if _is_gguf(stored.path):
-            commits = found.setdefault(stored.repo, {})
+            commits = repos.setdefault(stored.repo, {})
             files = commits[stored.revision] = commits.pop(stored.revision, {})  # now the newest
             files[stored.file] = MirroredFile(stored.path, stored.size, stored.sha256, stored.added)
     return {
         repo: _one_commit(commits) if repo.startswith(LOCAL_OWNER + "/") else commits
-        for repo, commits in found.items()
+        for repo, commits in repos.items()
     }
 
 
 def _one_commit(commits: Commits) -> Commits:
-    """Files that no hub has put together: all of them are one commit, which their contents name."""
-    files = {path: file for found in commits.values() for path, file in found.items()}
-    return {_sha1("".join(f"{path} {file.sha256}\n" for path, file in sorted(files.items())).encode()): files}
+    """Join files that come from no hub into one commit, whose hash is made from their content."""
+    joined = {path: file for files in commits.values() for path, file in files.items()}
+    lines = "".join(f"{path} {file.sha256}\n" for path, file in sorted(joined.items()))
+    return {_sha1(lines.encode()): joined}
 
 
 def _is_gguf(path: Path) -> bool:
-    """Whether it is a model: nothing else leaves this machine, whatever a record says."""
+    """Tell whether a file is a model; nothing else is served, whatever a record says."""
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
@@ -81,7 +83,7 @@ def _is_gguf(path: Path) -> bool:
 
 
 def repo_info(repo: str, commit: str, files: RepoFiles, *, blobs: bool = False) -> dict[str, Any]:
-    """The hub's answer on a model."""
+    """Return the hub's description of a repository."""
     changed = datetime.fromtimestamp(max(file.added for file in files.values()), timezone.utc)
     return {
         "id": repo,
@@ -103,19 +105,19 @@ def _blob(file: MirroredFile) -> dict[str, Any]:
 
 
 def tree_entries(files: RepoFiles, top: str = "", *, recursive: bool = False) -> list[dict[str, Any]]:
-    """The hub's entries below the directory `top`; "" is the repository's root."""
+    """Return the hub's entries below the directory `top`, which is "" for the root."""
     start = f"{top}/" if top else ""
     paths = [path for path in (*_directories(files), *files) if path.startswith(start)]
     return path_entries(files, [path for path in paths if recursive or "/" not in path[len(start) :]])
 
 
 def path_entries(files: RepoFiles, paths: list[str]) -> list[dict[str, Any]]:
-    """The hub's entries for those of the `paths` that there are."""
-    known = _directories(files)
+    """Return the hub's entries for those of the `paths` that exist."""
+    directories = _directories(files)
     return [
         _entry(path, files[path]) if path in files else _directory(path)
         for path in paths
-        if path in files or path in known
+        if path in files or path in directories
     ]
 
 

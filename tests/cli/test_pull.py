@@ -95,13 +95,13 @@ def test_a_newer_one_is_fetched_when_asked_for(hub: FaultyHub, home: Path, model
     hub.files["Nano-Q8_0.gguf"] += bytes(64)
     unchanged = pull(home, hub, "our-nano:Q8_0")
     assert unchanged.stdout == first
-    assert "the hub has another our-nano:Q8_0 by now; to fetch it: --update" in unchanged.stderr
+    assert "the hub has another version of our-nano:Q8_0; to download it: --update" in unchanged.stderr
     hub.faults = [status(404)]
     assert pull(home, hub, "our-nano:Q8_0", "--update").returncode == 1
     assert models(home) == ["our-nano:Q8_0"]
     assert Path(first.strip()).read_bytes() == model_file.read_bytes()
     done = pull(home, hub, "our-nano:Q8_0", "--update")
-    assert "to free its room: edgeinfer models prune" in done.stderr
+    assert "to free its disk space later: edgeinfer models prune" in done.stderr
     new = done.stdout
     assert new != first
     assert Path(new.strip()).read_bytes() == hub.files["Nano-Q8_0.gguf"]
@@ -151,7 +151,7 @@ def test_a_repository_of_several_models_needs_a_file(hub: FaultyHub) -> None:
     here = Endpoint(hub.url)
     with pytest.raises(InvalidRequest, match="has Q4_0 of several models: a, b, c") as error:
         available_files(ModelReference(repo=REPO, quant="Q4_0"), hub=here)
-    assert error.value.hint == f"name a file, such as {REPO}/A-Q4_0.gguf"
+    assert error.value.hint == f"name a file, for example {REPO}/A-Q4_0.gguf"
     assert [p.file for p in available_files(ModelReference(repo=REPO, quant="Q6_K"), hub=here)] == [
         "C-Q6_K.gguf"
     ]
@@ -164,8 +164,8 @@ def test_what_nobody_published_is_made_of_f16(hub: FaultyHub, home: Path, tiny: 
     assert done.returncode == 0, done.stderr
     assert models(home) == ["our-nano:Q4_K_M"]
     assert Path(done.stdout.strip()).name == "Tiny-F16.Q4_K_M.gguf"
-    assert "nobody has published our-nano:Q4_K_M: it is made here of F16" in done.stderr
-    assert "of F16 removed again" in done.stderr
+    assert "our-nano:Q4_K_M is not published; making it from F16" in done.stderr
+    assert "removed F16 again" in done.stderr
     hub.requests.clear()
     assert pull(home, hub, "our-nano:Q4_K_M").stdout == done.stdout
     assert hub.file_requests == []
@@ -187,11 +187,11 @@ def test_what_can_t_be_made_is_refused(hub: FaultyHub, home: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         "error: our-nano is not published as Q4_K_M\n"
-        "hint: published: Q8_0; --requantize makes it of Q8_0, at some cost in quality\n"
+        "hint: published: Q8_0; --requantize makes it from Q8_0, at some cost in quality\n"
     )
     done = pull(home, hub, "our-nano:Q4_K_M", "--requantize")
     assert done.returncode == 0, done.stderr
-    assert "slightly poorer" in done.stderr
+    assert "slightly lower" in done.stderr
     assert models(home) == ["our-nano:Q4_K_M"]
 
 
@@ -199,7 +199,7 @@ def test_offline_says_whether_it_is_here(hub: FaultyHub, home: Path) -> None:
     """By flag or variable; what is missing is named."""
     missing = pull(home, hub, "our-nano:Q4_0", "--offline")
     assert missing.returncode == 1
-    assert f"our-nano:Q4_0 is not here (*-Q4_0.gguf of {REPO}, 2.50 MB)" in missing.stderr
+    assert f"our-nano:Q4_0 is not installed (*-Q4_0.gguf of {REPO}, 2.50 MB)" in missing.stderr
     assert hub.requests == []
     path = pull(home, hub, "our-nano:Q8_0").stdout
     hub.requests.clear()
@@ -219,7 +219,7 @@ def test_a_dead_network_does_not_hide_what_is_here(hub: FaultyHub, home: Path) -
     hub.first_answers = [refusal(401, "GatedRepo")]
     done = pull(home, hub, "our-nano:Q8_0")
     assert (done.returncode, done.stdout) == (0, path)
-    assert "only for those who accepted" in done.stderr
+    assert "only available to users who have accepted" in done.stderr
     hub.first_answers = [refusal(401, "GatedRepo")]
     assert pull(home, hub, "our-nano:Q8_0", "--update").returncode == 1
     hub.url = "http://127.0.0.1:1"
@@ -300,7 +300,7 @@ def test_a_model_can_be_written_in_many_ways(text: str, reference: ModelReferenc
 )
 def test_what_is_no_model_is_refused(text: str) -> None:
     """With the forms that are."""
-    with pytest.raises(InvalidRequest, match="is no model") as error:
+    with pytest.raises(InvalidRequest, match="is not a model") as error:
         parse_reference(text)
     assert error.value.hint
     assert "OWNER/REPO:QUANT" in error.value.hint
@@ -309,9 +309,9 @@ def test_what_is_no_model_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["/x.gguf", "./x.gguf", "~/x.gguf", "../x"])
 def test_a_path_is_for_import(text: str) -> None:
     """There is a command for it."""
-    with pytest.raises(InvalidRequest, match="no place on the hub") as error:
+    with pytest.raises(InvalidRequest, match="not a model on the hub") as error:
         parse_reference(text)
-    assert error.value.hint == f"for a file that is here already: edgeinfer models import {text}"
+    assert error.value.hint == f"for a file on this machine: edgeinfer models import {text}"
 
 
 def test_lines_tell_rate_and_time(capsys: pytest.CaptureFixture[str]) -> None:
@@ -354,7 +354,7 @@ def test_a_terminal_shows_a_bar_and_ctrl_c_keeps_what_came(hub: FaultyHub, home:
     over.set()
     done = pull(home, hub, "ours:Q8_0")
     assert done.returncode == 0
-    assert "are here already" in done.stderr
+    assert "continuing after" in done.stderr
 
 
 def test_obtain_takes_what_is_offered(hub: FaultyHub, tmp_path: Path) -> None:

@@ -20,12 +20,12 @@ def hub() -> Iterator[FaultyHub]:
 
 
 REFUSALS = [
-    (refusal(401, "GatedRepo"), None, Forbidden, "only for those who accepted its licence", "accept the licence at"),
-    (refusal(403, "GatedRepo"), "hf_x", Forbidden, "accepted its licence", "ask for access at"),
-    (refusal(404, "RepoNotFound"), None, ModelNotFound, f"has no model {REPO}", "is it spelt right"),
-    (refusal(401, "RepoNotFound"), None, ModelNotFound, "or shows it to others only", "set HF_TOKEN"),
+    (refusal(401, "GatedRepo"), None, Forbidden, "only available to users who have accepted its licence", "accept the licence at"),
+    (refusal(403, "GatedRepo"), "hf_x", Forbidden, "accepted its licence", "request access at"),
+    (refusal(404, "RepoNotFound"), None, ModelNotFound, f"has no model {REPO}", "check the spelling"),
+    (refusal(401, "RepoNotFound"), None, ModelNotFound, "or it is private", "set HF_TOKEN"),
     (refusal(404, "RevisionNotFound"), None, ModelNotFound, "no such revision", "/commits"),
-    (refusal(403, "Other"), "hf_x", Forbidden, "refuses someone/Nano-GGUF: so it is", "HF_TOKEN"),
+    (refusal(403, "Other"), "hf_x", Forbidden, "denies access to someone/Nano-GGUF: so it is", "HF_TOKEN"),
     (refusal(418, "Other"), None, DownloadFailed, "answers 418", ""),
     (
         Answer(401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
@@ -38,7 +38,7 @@ REFUSALS = [
         Answer(401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
         None,
         Forbidden,
-        "wants a key",
+        "requires a key",
         "HF_TOKEN",
     ),
 ]  # fmt: skip
