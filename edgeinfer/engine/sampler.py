@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +46,31 @@ def uniform(seed: int, stream: int, position: int) -> float:
     return (x >> 11) / (1 << 53)
 
 
+Weights = npt.NDArray[np.float64]
+"""Probabilities of candidates, most likely first, up to a common factor."""
+
+Filter = Callable[[Weights], slice]
+"""Which of the candidates to keep."""
+
+
+def _top_p(p: float, weights: Weights) -> slice:
+    return slice(int(np.searchsorted(np.cumsum(weights), p * weights.sum())) + 1)
+
+
+def _min_p(p: float, weights: Weights) -> slice:
+    return slice(int((weights >= p * weights[0]).sum()))
+
+
+def _active_filters(params: SamplingParams) -> list[Filter]:
+    """The filters after top_k, in the order of the chain; those that are off cost nothing."""
+    filters: list[Filter] = []
+    if params.top_p < 1:
+        filters.append(partial(_top_p, params.top_p))
+    if params.min_p > 0:
+        filters.append(partial(_min_p, params.min_p))
+    return filters
+
+
 class Sampler:
     """Samples one answer. `stream` distinguishes the answers of one seeded request."""
 
@@ -54,6 +81,7 @@ class Sampler:
         self._prompt = prompt
         self._produced: list[int] = []
         self._counts: Counter[int] = Counter()
+        self._filters = _active_filters(params)
 
     def accept(self, token: int) -> None:
         """Record that `token` is now part of the answer."""
@@ -80,12 +108,9 @@ class Sampler:
             return best
         tokens, logits = self._candidates(row, float(row[best]))
         weights = np.exp((logits - logits[0]) / np.float64(params.temperature))
-        if params.top_p < 1:
-            kept = int(np.searchsorted(np.cumsum(weights), params.top_p * weights.sum())) + 1
-            tokens, weights = tokens[:kept], weights[:kept]
-        if params.min_p > 0:
-            kept = int((weights >= params.min_p).sum())
-            tokens, weights = tokens[:kept], weights[:kept]
+        for keep in self._filters:
+            selection = keep(weights)
+            tokens, weights = tokens[selection], weights[selection]
         sums = np.cumsum(weights)
         stream = self._stream + attempt * REDRAW_STREAM_OFFSET
         draw = uniform(self._seed, stream, len(self._produced)) * sums[-1]
