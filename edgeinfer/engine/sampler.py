@@ -49,8 +49,18 @@ def uniform(seed: int, stream: int, position: int) -> float:
 Weights = npt.NDArray[np.float64]
 """Probabilities of candidates, most likely first, up to a common factor."""
 
-Filter = Callable[[Weights], slice]
-"""Which of the candidates to keep."""
+Filter = Callable[[Weights], slice | npt.NDArray[np.intp]]
+"""Selects the candidates to keep, in their order."""
+
+
+def _typical(p: float, weights: Weights) -> npt.NDArray[np.intp]:
+    """Candidates nearest the expected surprise, until their probabilities exceed p."""
+    probabilities = weights / weights.sum()
+    surprise = -np.log(probabilities)
+    entropy = (probabilities * surprise).sum()
+    nearest = np.argsort(np.abs(surprise - entropy), kind="stable")
+    kept = int(np.searchsorted(np.cumsum(probabilities[nearest]), p, side="right")) + 1
+    return np.sort(nearest[:kept])
 
 
 def _top_p(p: float, weights: Weights) -> slice:
@@ -64,6 +74,8 @@ def _min_p(p: float, weights: Weights) -> slice:
 def _active_filters(params: SamplingParams) -> list[Filter]:
     """The filters after top_k, in the order of the chain; those that are off cost nothing."""
     filters: list[Filter] = []
+    if params.typical_p < 1:
+        filters.append(partial(_typical, params.typical_p))
     if params.top_p < 1:
         filters.append(partial(_top_p, params.top_p))
     if params.min_p > 0:
@@ -120,8 +132,8 @@ class Sampler:
         """Tokens worth considering and their logits, most likely first; at least one."""
         params = self.params
         cut = MAX_LOGIT_GAP
-        # min_p may cut here only without top_p, whose total must include what min_p would drop.
-        if params.min_p > 0 and params.top_p >= 1:
+        # min_p may cut here only if no filter before it needs the total of all candidates.
+        if params.min_p > 0 and params.top_p >= 1 and params.typical_p >= 1:
             cut = min(cut, -math.log(params.min_p) + 1e-3)
         tokens = np.flatnonzero(row >= best - cut * params.temperature)
         logits = row[tokens].astype(np.float64)

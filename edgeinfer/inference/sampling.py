@@ -8,13 +8,15 @@ import msgspec
 class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     """The sampling of one request, already checked and with every default filled in.
 
-    The chain is: penalties and `logit_bias` on the raw logits, then temperature, top_k, top_p, min_p.
+    The chain is: penalties and `logit_bias` on the raw logits, then temperature, top_k, typical_p, top_p, min_p.
     Logprobs come from the raw logits, before the chain.
 
     Attributes:
         max_tokens: limit of the answer's length; None is up to the end of the context.
         temperature: 0 is greedy (argmax), and the filters below do not matter.
         top_k: keep the k most likely tokens; 0 is all.
+        typical_p: keep the tokens whose surprise is nearest the expected one, until their probabilities exceed p
+            (locally typical sampling, Meister et al. 2022; llama.cpp's `typ_p`); 1 is all.
         top_p: keep the smallest set of tokens whose probabilities add up to p; 1 is all.
         min_p: drop tokens less likely than min_p times the most likely one; 0 is none.
         repeat_penalty: divide positive (multiply negative) logits of the last `repeat_last_n` tokens,
@@ -32,6 +34,7 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     max_tokens: int | None = None
     temperature: float = 0.7
     top_k: int = 40
+    typical_p: float = 1.0
     top_p: float = 0.95
     min_p: float = 0.05
     repeat_penalty: float = 1.0

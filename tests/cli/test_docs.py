@@ -53,6 +53,7 @@ def test_the_documented_defaults_of_sampling_are_the_real_ones() -> None:
     params = SamplingParams()
     assert f"| `temperature` | {params.temperature:g} |" in API
     assert f"| `top_k`, `top_p`, `min_p` | {params.top_k}, {params.top_p:g}, {params.min_p:g} |" in API
+    assert f"| `typical_p` | {params.typical_p:g} |" in API
     assert f"| `repeat_penalty`, `repeat_last_n` | {params.repeat_penalty:g}, {params.repeat_last_n} |" in API
 
 

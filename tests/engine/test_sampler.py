@@ -16,7 +16,7 @@ from edgeinfer.engine.sampler import Sampler, uniform
 from edgeinfer.inference.sampling import SamplingParams
 
 Weights = npt.NDArray[np.float64]
-PLAIN: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+PLAIN: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "typical_p": 1.0, "top_p": 1.0, "min_p": 0.0}
 """Nothing cut: the model's own distribution."""
 
 DRAWS = 4000
@@ -60,12 +60,26 @@ def expected(
     p = normalised(np.exp((values - values.max()) / params.temperature))
     if params.top_k:
         p = normalised(np.where(p >= np.sort(p)[-min(params.top_k, len(p))], p, 0))
+    if params.typical_p < 1:
+        p = typical(p, params.typical_p)
     in_top_p = np.zeros(len(p), bool)
     for token in np.argsort(-p):
         if p[in_top_p].sum() < params.top_p:
             in_top_p[token] = True
     p = normalised(np.where(in_top_p, p, 0))
     return normalised(np.where(p >= params.min_p * p.max(), p, 0))
+
+
+def typical(p: Weights, limit: float) -> Weights:
+    """Locally typical sampling as llama.cpp writes it: a loop over candidates."""
+    surprise = {token: -math.log(p[token]) for token in np.flatnonzero(p)}
+    entropy = sum(p[token] * surprise[token] for token in surprise)
+    kept = np.zeros(len(p), bool)
+    for token in sorted(surprise, key=lambda t: (abs(surprise[t] - entropy), -p[t])):
+        kept[token] = True
+        if p[kept].sum() > limit:
+            break
+    return normalised(np.where(kept, p, 0))
 
 
 def normalised(weights: Weights) -> Weights:
@@ -158,12 +172,17 @@ def test_draws_are_even_and_independent_over_each_argument(over: str) -> None:
         {"temperature": 2.5},
         {"top_k": 5},
         {"top_k": 1000},
+        {"typical_p": 0.6},
+        {"typical_p": 0.2, "temperature": 0.5},
+        {"typical_p": 0.0},
         {"top_p": 0.6},
         {"top_p": 0.01},
         {"min_p": 0.1},
         {"min_p": 1.0},
         {"top_k": 12, "top_p": 0.7, "min_p": 0.2, "temperature": 1.7},
         {"top_p": 0.9, "min_p": 0.05, "temperature": 0.7},
+        {"typical_p": 0.3, "min_p": 0.3},
+        {"top_k": 20, "typical_p": 0.8, "top_p": 0.9, "min_p": 0.1, "temperature": 1.5},
         {"top_k": 3, "min_p": 0.001, "temperature": 4.0},
     ],
     ids=str,
@@ -264,6 +283,13 @@ def test_a_bias_of_minus_100_forbids_a_token(temperature: float) -> None:
         for s in range(50)
     }
     assert 0 not in tokens
+
+
+def test_typical_p_may_drop_the_likeliest() -> None:
+    """A token is typical if its surprise is near the entropy; the likeliest may be too predictable."""
+    logits = np.log(np.array([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1], np.float32))
+    drawn_tokens = set(drawn(logits, **PLAIN | {"typical_p": 0.25}))
+    assert {1, 2, 3} == drawn_tokens
 
 
 def test_a_token_that_is_masked_out_is_never_drawn() -> None:

@@ -128,6 +128,7 @@ NUMBERS = {
     "temperature": (-0.1, 101, 1e300, "0", True),
     "top_p": (-0.1, 1.1, 1e300),
     "min_p": (-1, 2),
+    "typical_p": (-0.1, 1.1, "1", True),
     "top_k": (-2, 2**31, 1.5),
     "repeat_penalty": (0, -1, 1e9),
     "repeat_last_n": (-2, 2**31),

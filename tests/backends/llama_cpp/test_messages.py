@@ -55,7 +55,7 @@ from edgeinfer.ipc import framing
 from edgeinfer.ipc.framing import FrameSocket
 
 PARAMS = SamplingParams(
-    7, 0.5, 3, 0.9, 0.1, 1.1, -1, 0.2, 0.3, {5: -100.0, 6: 1.5}, 2**63, ("a", "é"), True, 4
+    7, 0.5, 3, 0.8, 0.9, 0.1, 1.1, -1, 0.2, 0.3, {5: -100.0, 6: 1.5}, 2**63, ("a", "é"), True, 4
 )
 INFO = ModelInfo(
     "n",

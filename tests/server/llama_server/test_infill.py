@@ -239,8 +239,10 @@ def test_a_completion_with_a_suffix_fills_the_hole_before_it() -> None:
 
 def test_samplers_that_are_not_listed_are_off() -> None:
     """`infill` stands for the likeliest token."""
-    all_off = asked(samplers=[]).infill_params(CODER)
+    all_off = asked(samplers=[], typical_p=0.5).infill_params(CODER)
     assert (all_off.temperature, all_off.top_k, all_off.top_p, all_off.min_p) == (1.0, 0, 1.0, 0.0)
+    assert all_off.typical_p == 1.0
+    assert asked(samplers=["typ_p"], typical_p=0.5).infill_params(CODER).typical_p == 0.5
     some = asked(samplers=["top_k", "infill"], top_k=5, top_p=0.5, repeat_penalty=2.0).infill_params(CODER)
     assert (some.temperature, some.top_k, some.top_p, some.repeat_penalty) == (0.0, 5, 1.0, 1.0)
     assert asked(top_k=5).infill_params(CODER).temperature == 0.6

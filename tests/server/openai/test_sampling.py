@@ -35,6 +35,7 @@ def test_every_sampling_field_arrives() -> None:
     asked: dict[str, Any] = {
         "temperature": 1.5,
         "top_k": 5,
+        "typical_p": 0.9,
         "top_p": 0.5,
         "min_p": 0.2,
         "repeat_penalty": 1.1,

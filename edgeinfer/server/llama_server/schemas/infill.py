@@ -22,6 +22,7 @@ Step = Literal[
 OFF: Mapping[Step, Mapping[str, float]] = {
     "penalties": {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
     "top_k": {"top_k": 0},
+    "typ_p": {"typical_p": 1.0},
     "top_p": {"top_p": 1.0},
     "min_p": {"min_p": 0.0},
     "temperature": {"temperature": 1.0},

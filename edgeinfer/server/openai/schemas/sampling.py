@@ -31,7 +31,6 @@ LLAMA_SERVER: Mapping[str, Harmless] = {
     "samplers": (),
     "timings_per_token": (False,),
     "top_n_sigma": (-1, -1.0),
-    "typical_p": (1, 1.0),
     "xtc_probability": (0, 0.0),
 }
 """Fields of llama-server's own that are not supported yet."""
@@ -75,6 +74,7 @@ class SamplingFields(RequestModel):
     max_tokens: MaxTokens | None = None
     temperature: float | None = Field(None, ge=0, le=100)
     top_k: int | None = Field(None, ge=-1, le=2**31 - 1)
+    typical_p: float | None = Field(None, ge=0, le=1)
     top_p: float | None = Field(None, ge=0, le=1)
     min_p: float | None = Field(None, ge=0, le=1)
     repeat_penalty: float | None = Field(None, gt=0, le=100)
