@@ -28,7 +28,7 @@ both = pytest.mark.parametrize("layout", LAYOUTS)
 
 @both
 def test_max_tokens_of_1_gives_one_token(layout: str) -> None:
-    """Which the prefill itself brings."""
+    """The prefill itself yields the only token."""
     driver = Driver(config(layout))
     driver.add(1, "hello", max_tokens=1, ignore_eos=True)
     answer = driver.run()
@@ -38,7 +38,7 @@ def test_max_tokens_of_1_gives_one_token(layout: str) -> None:
 
 @both
 def test_without_max_tokens_an_answer_runs_to_the_end_of_the_context(layout: str) -> None:
-    """And says that it was cut: prompt and answer fill it exactly."""
+    """The finish reason is "length", and prompt and answer fill the context exactly."""
     driver = Driver(config(layout, ctx=100))
     driver.add(1, "hello", ignore_eos=True)
     answer = driver.run()
@@ -48,7 +48,7 @@ def test_without_max_tokens_an_answer_runs_to_the_end_of_the_context(layout: str
 
 @both
 def test_max_tokens_beyond_the_context_ends_with_it(layout: str) -> None:
-    """The context is the tighter bound."""
+    """A limit beyond the context has no effect."""
     driver = Driver(config(layout, ctx=100))
     driver.add(1, "hello", ignore_eos=True, max_tokens=10_000)
     assert 95 == driver.run().finish.completion_tokens
@@ -56,7 +56,7 @@ def test_max_tokens_beyond_the_context_ends_with_it(layout: str) -> None:
 
 @both
 def test_a_prompt_that_leaves_room_for_one_token_gets_one(layout: str) -> None:
-    """The longest prompt there can be."""
+    """The longest possible prompt still gets one token."""
     driver = Driver(config(layout, ctx=100, cells=100 if layout == "unified" else 900))
     driver.add(1, "x" * 99, ignore_eos=True)
     assert (1, "length") == (driver.run().finish.completion_tokens, driver.answers[1, 0].finish.reason)
@@ -66,7 +66,7 @@ def test_a_prompt_that_leaves_room_for_one_token_gets_one(layout: str) -> None:
 @both
 @pytest.mark.parametrize("length", [100, 101, 5000])
 def test_a_prompt_that_leaves_no_room_is_refused_with_the_counts(layout: str, length: int) -> None:
-    """Not truncated, and not left waiting for ever."""
+    """A long prompt is refused, not truncated or left waiting."""
     driver = Driver(config(layout, ctx=100))
     with pytest.raises(ContextLengthExceeded, match=f"{length}.*100"):
         driver.add(1, "x" * length)
@@ -74,7 +74,7 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_the_counts(layout: str, le
 
 
 def test_an_empty_prompt_is_refused() -> None:
-    """There would be no logits to begin with."""
+    """Without a token there are no logits to start from."""
     with pytest.raises(InvalidRequest) as error:
         Driver(config()).add(1, "")
     assert "prompt" == error.value.param
@@ -82,14 +82,14 @@ def test_an_empty_prompt_is_refused() -> None:
 
 @pytest.mark.parametrize("token", [-1, VOCAB_SIZE, 2**31, -(2**31)])
 def test_a_token_that_the_vocabulary_lacks_is_refused(token: int) -> None:
-    """llama.cpp would abort the process."""
+    """The engine refuses such tokens, because llama.cpp would abort the process."""
     with pytest.raises(InvalidRequest, match=f"{token}.*{VOCAB_SIZE}"):
         Driver(config()).add(1, [1, 2, token, 3])
 
 
 @pytest.mark.parametrize("token", [-1, VOCAB_SIZE, 999_999])
 def test_a_bias_for_a_token_that_the_vocabulary_lacks_is_refused(token: int) -> None:
-    """Before anything is computed, and not in the middle of an answer."""
+    """The request is refused before anything is computed."""
     driver = Driver(config())
     with pytest.raises(InvalidRequest, match=f"{token}.*{VOCAB_SIZE}") as error:
         driver.add(1, "hello", logit_bias={97: 1.0, token: 1.0})
@@ -99,7 +99,7 @@ def test_a_bias_for_a_token_that_the_vocabulary_lacks_is_refused(token: int) -> 
 
 @both
 def test_an_end_token_ends_an_answer_and_is_no_part_of_it(layout: str) -> None:
-    """The reason is "stop", and no stop text was met."""
+    """The finish reason is "stop", without a stop text."""
     driver = Driver(config(layout), length=5)
     driver.add(1, "hello")
     answer = driver.run()
@@ -111,7 +111,7 @@ def test_an_end_token_ends_an_answer_and_is_no_part_of_it(layout: str) -> None:
 
 @both
 def test_ignore_eos_goes_on_after_an_end_token(layout: str) -> None:
-    """For measurements: the answer has as many tokens as were asked for, end tokens among them."""
+    """With ignore_eos the answer reaches max_tokens, end tokens included."""
     driver = Driver(config(layout), length=5)
     driver.add(1, "hello", ignore_eos=True, max_tokens=60)
     answer = driver.run()
@@ -122,7 +122,7 @@ def test_ignore_eos_goes_on_after_an_end_token(layout: str) -> None:
 
 @both
 def test_a_stop_text_ends_an_answer(layout: str) -> None:
-    """It is named, cut off, and the answer up to it is what it would have been."""
+    """The stop text is named and cut off; the answer before it is unchanged."""
     whole = plain("hello", seed=1001, ignore_eos=True, max_tokens=60)
     stop = whole[17:20]
     driver = Driver(config(layout))
@@ -135,7 +135,7 @@ def test_a_stop_text_ends_an_answer(layout: str) -> None:
 
 @both
 def test_text_held_back_for_a_stop_that_never_comes_is_sent_at_the_end(layout: str) -> None:
-    """Whatever ends the answer."""
+    """The text is complete, however the answer ends."""
     whole = plain("hello", seed=1001, ignore_eos=True, max_tokens=20)
     driver = Driver(config(layout))
     driver.add(1, "hello", ignore_eos=True, max_tokens=20, stop=(whole[-3:] + "!",))
@@ -146,7 +146,7 @@ def test_text_held_back_for_a_stop_that_never_comes_is_sent_at_the_end(layout: s
 @both
 @pytest.mark.parametrize("k", [0, 3])
 def test_each_token_has_its_logprob(layout: str, k: int) -> None:
-    """As many entries as tokens, for each the k likeliest beside it, best first."""
+    """Each token has one entry with the k most likely candidates, best first."""
     driver = Driver(config(layout))
     driver.add(1, "hello", n=2, ignore_eos=True, max_tokens=30, logprobs=k)
     driver.run()
@@ -161,7 +161,7 @@ def test_each_token_has_its_logprob(layout: str, k: int) -> None:
 
 @both
 def test_logprobs_are_of_the_raw_logits(layout: str) -> None:
-    """Before penalties, biases, temperature and truncation."""
+    """Log-probabilities ignore penalties, biases, temperature and filters."""
     driver = Driver(config(layout))
     driver.add(1, "hello", max_tokens=5, ignore_eos=True, logprobs=5, logit_bias={65: 100.0}, temperature=3.0)
     answer = driver.run()
@@ -177,7 +177,7 @@ def test_logprobs_are_of_the_raw_logits(layout: str) -> None:
 
 @both
 def test_without_logprobs_there_are_none(layout: str) -> None:
-    """They are not computed for nothing."""
+    """Without logprobs in the request, none are computed."""
     driver = Driver(config(layout))
     driver.add(1, "hello", max_tokens=5)
     while driver.engine.has_work:
@@ -186,7 +186,7 @@ def test_without_logprobs_there_are_none(layout: str) -> None:
 
 @both
 def test_the_logprobs_of_an_answer_spell_its_text(layout: str) -> None:
-    """Those of a stop text are not among them, though it spans tokens."""
+    """Tokens of a stop text have no entries, even if it spans tokens."""
     whole = plain("hello", seed=1001, ignore_eos=True, max_tokens=60)
     driver = Driver(config(layout))
     driver.add(1, "hello", ignore_eos=True, max_tokens=60, stop=(whole[17:20],), logprobs=0)
@@ -196,7 +196,7 @@ def test_the_logprobs_of_an_answer_spell_its_text(layout: str) -> None:
 
 @both
 def test_every_answer_ends_exactly_once_and_says_what_it_cost(layout: str) -> None:
-    """Through a crowd of requests of all kinds, some of them cancelled."""
+    """Counts are right for many different requests, some of them cancelled."""
     chance = random.Random(3)
     driver = Driver(config(layout, parallel=3, batch=24, cells=512))
     for id in range(40):
@@ -218,7 +218,7 @@ def test_every_answer_ends_exactly_once_and_says_what_it_cost(layout: str) -> No
 
 @both
 def test_the_times_of_an_answer_are_those_of_the_clock(layout: str) -> None:
-    """Waiting, reading and writing, in milliseconds."""
+    """The finish has the times for waiting, reading and writing, in milliseconds."""
     engine = Engine(FakeBackend(config(layout)), config(layout, parallel=1), clock := Clock())
     for id in (1, 2):
         engine.add(Request(id, encode("hello"), SamplingParams(ignore_eos=True, max_tokens=3, seed=1)))

@@ -43,21 +43,21 @@ def test_answers_one_by_one_are_those_of_a_plain_loop(layout: str) -> None:
 
 @both
 def test_answers_in_a_batch_of_8_are_the_same(layout: str) -> None:
-    """Though their prompts overlap and their prefixes are shared."""
+    """Overlapping prompts share prefixes without changing answers."""
     assert ALONE == answers(layout)
 
 
 @both
 @pytest.mark.parametrize("parallel", [1, 3])
 def test_answers_that_had_to_wait_are_the_same(layout: str, parallel: int) -> None:
-    """With fewer places than requests."""
+    """There are fewer places than requests."""
     assert ALONE == answers(layout, parallel=parallel)
 
 
 @both
 @pytest.mark.parametrize("batch", [8, 13, 512])
 def test_answers_to_prompts_in_chunks_are_the_same(layout: str, batch: int) -> None:
-    """However small or large."""
+    """The batch size changes no answer."""
     assert ALONE == answers(layout, batch=batch)
 
 
@@ -74,7 +74,7 @@ def test_answers_that_were_preempted_are_the_same() -> None:
 
 @both
 def test_answers_after_an_abort_inside_the_prefill_are_the_same(layout: str) -> None:
-    """What the cut-short decode left in the cache is dropped, and the work done again."""
+    """Cells of an aborted decode are dropped, and the work is repeated."""
     aborts = (DecodeStatus.ABORTED,) * 5
     backend = Failing(config(layout), script=(*aborts, OK, *aborts, OK, OK, *aborts))
     driver = Driver(config(layout), backend)
@@ -88,7 +88,7 @@ def test_answers_after_an_abort_inside_the_prefill_are_the_same(layout: str) -> 
 
 @both
 def test_n_answers_to_one_prompt_differ_and_are_those_of_a_plain_loop(layout: str) -> None:
-    """Each draws from its own stream of the request's seed."""
+    """Each answer draws from its own stream of the request's seed."""
     driver = Driver(config(layout))
     driver.add(1, SYSTEM, n=3, temperature=1.0, seed=5)
     driver.run()
@@ -99,7 +99,7 @@ def test_n_answers_to_one_prompt_differ_and_are_those_of_a_plain_loop(layout: st
 
 @both
 def test_n_answers_compute_their_prompt_once(layout: str) -> None:
-    """The others wait for the first one's prefix, and compute one token each."""
+    """The other answers wait for the first one's prefix and compute one token each."""
     driver = Driver(config(layout, batch=512))
     driver.add(1, SYSTEM, n=3)
     driver.run()
@@ -112,7 +112,7 @@ def test_n_answers_compute_their_prompt_once(layout: str) -> None:
 
 @both
 def test_eight_requests_with_the_same_long_prompt_cost_one_prefill(layout: str) -> None:
-    """One system prompt serves eight."""
+    """Eight requests share one system prompt."""
     driver = Driver(config(layout, batch=512))
     for id in range(8):
         driver.add(id, SYSTEM + f" {id}")
@@ -126,7 +126,7 @@ def test_eight_requests_with_the_same_long_prompt_cost_one_prefill(layout: str) 
 
 @both
 def test_a_second_turn_finds_the_first_in_the_cache(layout: str) -> None:
-    """Prompt and answer both: a conversation is read once."""
+    """The next turn of a conversation reuses prompt and answer."""
     driver = Driver(config(layout))
     driver.add(1, SYSTEM, max_tokens=20, ignore_eos=True)
     first = driver.run()
@@ -139,7 +139,7 @@ def test_a_second_turn_finds_the_first_in_the_cache(layout: str) -> None:
 @both
 @pytest.mark.parametrize("moment", ["waiting", "prefilling", "decoding", "ended"])
 def test_a_cancelled_request_leaves_nothing_running(layout: str, moment: str) -> None:
-    """Whenever the caller goes away."""
+    """A request can be cancelled at any moment."""
     driver = Driver(config(layout, parallel=1 if moment == "waiting" else 4, batch=16))
     driver.add(0, "the first", ignore_eos=True, max_tokens=100 if moment == "waiting" else 5)
     driver.add(1, SYSTEM, n=2, max_tokens=50, ignore_eos=True)
@@ -157,7 +157,7 @@ def test_a_cancelled_request_leaves_nothing_running(layout: str, moment: str) ->
 
 @both
 def test_cancelling_what_is_not_there_is_ignored(layout: str) -> None:
-    """It may have ended a moment ago."""
+    """Cancelling an unknown request does nothing, because it may have just ended."""
     driver = Driver(config(layout))
     driver.cancel(7)
     driver.add(1, "hello", max_tokens=2)
@@ -168,7 +168,7 @@ def test_cancelling_what_is_not_there_is_ignored(layout: str) -> None:
 
 @both
 def test_others_do_not_notice_a_cancellation(layout: str) -> None:
-    """Not even those that share its prefix."""
+    """Requests that share a cancelled one's prefix are not affected."""
     driver = Driver(config(layout, batch=32))
     for id, prompt in enumerate(PROMPTS):
         driver.add(id, prompt, temperature=0.8)
@@ -182,7 +182,7 @@ def test_others_do_not_notice_a_cancellation(layout: str) -> None:
 
 
 def test_with_streams_running_answers_are_kept_neighbours() -> None:
-    """llama.cpp computes them together only then, whoever has ended or been cancelled in between."""
+    """Running slots stay neighbours, because llama.cpp computes only those together."""
     seen: list[list[int]] = []
 
     class Recording(FakeBackend):
@@ -203,7 +203,7 @@ def test_with_streams_running_answers_are_kept_neighbours() -> None:
 
 @both
 def test_a_step_without_work_does_nothing(layout: str) -> None:
-    """Idle is idle."""
+    """A step without work computes nothing."""
     backend = Failing(config(layout))
     driver = Driver(config(layout), backend)
     assert [] == driver.step()
@@ -213,7 +213,7 @@ def test_a_step_without_work_does_nothing(layout: str) -> None:
 
 @both
 def test_without_a_seed_each_request_draws_its_own(layout: str) -> None:
-    """The worker picks one."""
+    """Without a seed, the engine picks one."""
     driver = Driver(config(layout))
     for id in range(6):
         driver.add(id, "hello", seed=None, temperature=2.0, max_tokens=30, ignore_eos=True)
@@ -223,7 +223,7 @@ def test_without_a_seed_each_request_draws_its_own(layout: str) -> None:
 
 @both
 def test_stats_count_what_was_done(layout: str) -> None:
-    """Gauges of the moment, totals since the start."""
+    """Stats have gauges of the moment and totals since the start."""
     driver = Driver(config(layout, parallel=1))
     driver.add(1, "hello", max_tokens=10, ignore_eos=True)
     driver.add(2, "world", max_tokens=10, ignore_eos=True)
@@ -243,7 +243,7 @@ def test_stats_count_what_was_done(layout: str) -> None:
 
 @both
 def test_control_tokens_have_no_text(layout: str) -> None:
-    """Produced where ignore_eos lets them, they don't show."""
+    """Control tokens that ignore_eos lets through have no text."""
     driver = Driver(config(layout))
     driver.add(1, "hello", max_tokens=3, ignore_eos=True, logit_bias={BOS: 100.0})
     answer = driver.run()
@@ -251,7 +251,7 @@ def test_control_tokens_have_no_text(layout: str) -> None:
 
 
 def test_the_fake_vocabulary_makes_a_round_trip() -> None:
-    """With control tokens recognised where they are trusted, and spelt where not."""
+    """The fake recognises control tokens only where they are trusted."""
     vocab, text = FakeVocab(), f"é{CONTROL[BOS]}x{CONTROL[END]}"
     trusted, untrusted = vocab.tokenize(text, special=True), vocab.tokenize(text, special=False)
     assert [*"é".encode(), BOS, ord("x"), END] == trusted
@@ -260,7 +260,7 @@ def test_the_fake_vocabulary_makes_a_round_trip() -> None:
 
 
 def test_the_fake_backend_refuses_what_makes_llama_cpp_abort() -> None:
-    """Positions with a gap, sequences scattered over a batch, parts of streams copied."""
+    """The fake raises for gaps in positions, scattered sequences and partial copies of streams."""
     backend, batch = FakeBackend(config("streams")), Batch(8)
     batch.add(0, 1, [1], output=True)
     with pytest.raises(ValueError):
@@ -275,7 +275,7 @@ def test_the_fake_backend_refuses_what_makes_llama_cpp_abort() -> None:
 
 
 def test_a_batch_refuses_a_token_too_many() -> None:
-    """llama.cpp would write past its end."""
+    """A batch refuses more tokens than it holds; llama.cpp would write past its end."""
     batch = Batch(4)
     assert 2 == batch.add(0, 0, [1, 2, 3], output=True)
     with pytest.raises(ValueError):

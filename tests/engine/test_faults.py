@@ -26,7 +26,7 @@ OK, NO_SPACE, FAILED = DecodeStatus.OK, DecodeStatus.NO_SPACE, DecodeStatus.FAIL
 
 @both
 def test_a_failed_decode_is_tried_again(layout: str) -> None:
-    """Nobody notices one that works the second or third time."""
+    """Answers are unchanged if a decode succeeds at the second or third attempt."""
     backend = Failing(config(layout), script=(FAILED, OK, FAILED, FAILED, OK, OK, FAILED))
     driver = Driver(config(layout), backend)
     for id, prompt in enumerate(PROMPTS):
@@ -39,7 +39,7 @@ def test_a_failed_decode_is_tried_again(layout: str) -> None:
 
 @both
 def test_a_decode_that_keeps_failing_fails_those_in_it_alone(layout: str) -> None:
-    """After retries; those that waited, and those that come later, are answered."""
+    """Only the requests in the batch fail, after retries; waiting and later ones are answered."""
     backend = Failing(config(layout), script=(OK, *(FAILED,) * (Engine.MAX_RETRIES + 1)))
     driver = Driver(config(layout, parallel=2), backend)
     for id in range(4):
@@ -55,7 +55,7 @@ def test_a_decode_that_keeps_failing_fails_those_in_it_alone(layout: str) -> Non
 
 @both
 def test_a_failed_request_fails_once_for_all_its_answers(layout: str) -> None:
-    """One error ends the whole request, its waiting answers included."""
+    """One error ends the whole request, including its waiting answers."""
     driver = Driver(config(layout, parallel=2), Failing(config(layout), poison=ord("!")))
     driver.add(1, "poison!" * 10, n=4)
     driver.run()
@@ -66,7 +66,7 @@ def test_a_failed_request_fails_once_for_all_its_answers(layout: str) -> None:
 
 @both
 def test_what_a_failed_request_computed_is_not_trusted_again(layout: str) -> None:
-    """Its cells may be broken: the next with the same prompt computes them afresh."""
+    """The next request with the same prompt computes all its cells again."""
     backend = Failing(config(layout), script=(OK, *(FAILED,) * (Engine.MAX_RETRIES + 1)))
     driver = Driver(config(layout), backend)
     driver.add(1, SYSTEM)
@@ -79,7 +79,7 @@ def test_what_a_failed_request_computed_is_not_trusted_again(layout: str) -> Non
 
 @both
 def test_when_the_backend_has_no_space_the_youngest_waits(layout: str) -> None:
-    """Nobody fails, and nothing changes but the time."""
+    """No request fails, and no answer changes."""
     backend = Failing(config(layout), script=(OK, OK, NO_SPACE, OK, NO_SPACE, NO_SPACE))
     driver = Driver(config(layout), backend)
     for id, prompt in enumerate(PROMPTS):
@@ -93,7 +93,7 @@ def test_when_the_backend_has_no_space_the_youngest_waits(layout: str) -> None:
 
 @both
 def test_a_backend_that_never_has_space_fails_a_request_instead_of_going_round(layout: str) -> None:
-    """A request alone in the cache that still does not fit."""
+    """A request that does not fit even alone in the cache fails."""
     backend = Failing(config(layout), script=(NO_SPACE,) * 10)
     driver = Driver(config(layout), backend)
     driver.add(1, "hello")
@@ -104,7 +104,7 @@ def test_a_backend_that_never_has_space_fails_a_request_instead_of_going_round(l
 
 @both
 def test_an_abort_is_no_failure(layout: str) -> None:
-    """However often: those that shared the batch with a cancelled prompt are not to blame."""
+    """Aborts never fail the requests that shared the batch."""
     driver = Driver(config(layout), Failing(config(layout), script=(DecodeStatus.ABORTED,) * 50))
     driver.add(1, "hello", temperature=0.8)
     driver.run()
@@ -112,7 +112,7 @@ def test_an_abort_is_no_failure(layout: str) -> None:
 
 
 class Watched(FakeBackend):
-    """Lets a test look in while a batch is computed."""
+    """A backend that calls a function during each decode."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -129,7 +129,7 @@ class Watched(FakeBackend):
 
 @pytest.mark.parametrize("padding", [False, True])
 def test_room_for_every_token_of_a_step_is_reserved(padding: bool) -> None:
-    """The backend never runs out of a pool, not even one that has a few cells more than asked for."""
+    """The backend's pool never runs out, even if it has a few cells more than configured."""
     pool = config("unified", ctx=96, cells=200, parallel=4)
     backend = Watched(padded(pool) if padding else pool, 1000)
     driver = Driver(pool, backend)
@@ -143,7 +143,7 @@ def test_room_for_every_token_of_a_step_is_reserved(padding: bool) -> None:
 
 @both
 def test_abort_prefill_cuts_the_decode_short_that_computes_the_prompt(layout: str) -> None:
-    """So a cancellation need not wait for a long chunk."""
+    """Cancelling a request aborts the decode of its prompt."""
     backend = Watched(config(layout))
     driver = backend.driver = Driver(config(layout), backend)
     driver.add(1, SYSTEM)
@@ -156,7 +156,7 @@ def test_abort_prefill_cuts_the_decode_short_that_computes_the_prompt(layout: st
 
 @both
 def test_abort_prefill_leaves_other_decodes_alone(layout: str) -> None:
-    """Those of a request that decodes already, or is not in the batch."""
+    """A decode is not aborted for a request that is decoding or not in the batch."""
     backend = Watched(config(layout))
     driver = backend.driver = Driver(config(layout), backend)
     driver.add(1, "hello", max_tokens=5, ignore_eos=True)
@@ -170,7 +170,7 @@ def test_abort_prefill_leaves_other_decodes_alone(layout: str) -> None:
 
 @both
 def test_an_abort_between_steps_disturbs_nothing(layout: str) -> None:
-    """The request it was for may have just ended."""
+    """A late abort does not affect the next decode."""
     driver = Driver(config(layout))
     driver.add(1, "hello", temperature=0.8)
     while driver.engine.has_work:

@@ -15,14 +15,14 @@ both = pytest.mark.parametrize("layout", LAYOUTS)
 
 
 class Forgetful(FakeBackend):
-    """As llama.cpp with a recurrent model: nothing but a whole sequence can be dropped."""
+    """A backend that drops only whole sequences, like llama.cpp with a recurrent model."""
 
     def remove(self, sequence: int, start: int, end: int = -1) -> bool:
         return start in (0, self.length(sequence)) and super().remove(sequence, start, end)
 
 
 class Cache:
-    """A cache, the backend under it, and what the engine would do with both."""
+    """A cache and its backend, driven as the engine drives them."""
 
     def __init__(
         self,
@@ -69,13 +69,13 @@ class Cache:
 
 
 def text(n: int, seed: int = 0) -> list[int]:
-    """`n` tokens that share nothing with those of another seed."""
+    """`n` tokens that differ from those of any other seed."""
     return [200 + seed, *random.Random(seed).choices(range(200), k=n - 1)]
 
 
 @given(st.lists(st.integers(0, 2), max_size=40), st.lists(st.integers(0, 2), max_size=40))
 def test_the_common_prefix_is_the_longest(a: list[int], b: list[int]) -> None:
-    """Found by bisection, checked token by token."""
+    """The bisection gives the same length as a comparison token by token."""
     n = common_prefix(a, b)
     assert a[:n] == b[:n]
     assert n == min(len(a), len(b)) or a[n] != b[n]
@@ -83,7 +83,7 @@ def test_the_common_prefix_is_the_longest(a: list[int], b: list[int]) -> None:
 
 @both
 def test_a_prefix_is_taken_over_from_an_idle_slot(layout: str) -> None:
-    """What a finished request computed serves the next with the same beginning."""
+    """Cells of a finished request serve the next one with the same prefix."""
     cache = Cache(layout)
     cache.keep(text(100))
     slot = cache.start([*text(100), 1, 2, 3])
@@ -94,7 +94,7 @@ def test_a_prefix_is_taken_over_from_an_idle_slot(layout: str) -> None:
 
 @both
 def test_a_prefix_is_taken_over_from_a_running_slot(layout: str) -> None:
-    """And the slot that runs goes on undisturbed."""
+    """A running slot shares its prefix without being disturbed."""
     cache = Cache(layout)
     source = cache.run(text(120))
     slot = cache.start([*text(90), 1, 2, 3])
@@ -108,7 +108,7 @@ def test_a_prefix_is_taken_over_from_a_running_slot(layout: str) -> None:
 
 @both
 def test_the_longest_of_several_prefixes_is_taken(layout: str) -> None:
-    """Not the first found, nor the last used."""
+    """The longest match wins over the first and the most recent one."""
     cache = Cache(layout)
     cache.keep(text(120))
     cache.keep(text(50) + text(60, seed=1))
@@ -118,7 +118,7 @@ def test_the_longest_of_several_prefixes_is_taken(layout: str) -> None:
 
 @both
 def test_of_a_prompt_that_is_resident_the_last_token_is_computed_again(layout: str) -> None:
-    """Its logits are wanted, and they are not kept."""
+    """The last token is computed again, because its logits are needed."""
     cache = Cache(layout)
     cache.keep(text(100))
     assert 99 == len(cache.start(text(100)).tokens)
@@ -128,7 +128,7 @@ def test_of_a_prompt_that_is_resident_the_last_token_is_computed_again(layout: s
 
 @both
 def test_resident_tells_how_much_of_a_prompt_is_there(layout: str) -> None:
-    """Without touching it."""
+    """Asking for the length of a match does not count as use."""
     cache = Cache(layout)
     cache.keep(text(100))
     assert 70 == cache.cache.num_resident([*text(70), 1])
@@ -137,7 +137,7 @@ def test_resident_tells_how_much_of_a_prompt_is_there(layout: str) -> None:
 
 @both
 def test_the_least_recently_used_gives_way(layout: str) -> None:
-    """Being taken over counts as use."""
+    """The least recently used slot is evicted; sharing a prefix counts as use."""
     cache = Cache(layout, parallel=2, ctx=100, cells=300)  # room for three, either way
     for seed in (1, 2, 3):
         cache.keep(text(90, seed=seed))
@@ -150,7 +150,7 @@ def test_the_least_recently_used_gives_way(layout: str) -> None:
 
 @both
 def test_an_idle_slot_gives_way_before_a_request_waits(layout: str) -> None:
-    """Cached tokens are a bonus, never in the way."""
+    """Idle slots are evicted when their cells are needed."""
     cache = Cache(layout, parallel=3, ctx=100, cells=300)
     for seed in range(9):
         cache.keep(text(90, seed=seed))
@@ -160,7 +160,7 @@ def test_an_idle_slot_gives_way_before_a_request_waits(layout: str) -> None:
 
 
 def test_in_a_pool_a_request_waits_while_there_are_no_cells() -> None:
-    """It is told None and changes nothing; when somebody ends, there is room."""
+    """A request without room gets None, and gets a slot once another ends."""
     cache = Cache("unified", ctx=200, cells=300)
     running = cache.run(text(180))
     assert cache.cache.admit(text(150, seed=1)) is None
@@ -171,7 +171,7 @@ def test_in_a_pool_a_request_waits_while_there_are_no_cells() -> None:
 
 
 def test_in_a_pool_a_shared_prefix_needs_no_room_again() -> None:
-    """So a request fits that would not with cells of its own."""
+    """A shared prefix lets a request fit that would not fit alone."""
     cache = Cache("unified", ctx=200, cells=300)
     cache.run(text(180))
     slot = cache.start([*text(180), 1])
@@ -181,7 +181,7 @@ def test_in_a_pool_a_shared_prefix_needs_no_room_again() -> None:
 
 
 def test_shared_cells_are_free_when_the_last_that_holds_them_lets_go() -> None:
-    """They are counted by reference."""
+    """Shared cells are freed by the last slot that holds them."""
     cache = Cache("unified")
     slots = [cache.run([*text(100), i]) for i in range(3)]
     assert 103 == cache.cache.cells_used
@@ -198,7 +198,7 @@ def test_shared_cells_are_free_when_the_last_that_holds_them_lets_go() -> None:
 
 @both
 def test_cells_of_running_and_of_idle_slots_are_told_apart(layout: str) -> None:
-    """What only idle slots hold can be had."""
+    """Cells held only by idle slots can be evicted."""
     cache = Cache(layout)
     cache.keep(text(100))
     cache.run(text(80, seed=1))
@@ -219,7 +219,7 @@ def test_in_a_pool_reserve_evicts_idle_slots_and_then_gives_up() -> None:
 
 @both
 def test_nothing_is_reserved_beyond_the_context(layout: str) -> None:
-    """A slot has so many cells and no more."""
+    """A slot cannot grow beyond `ctx` cells."""
     cache = Cache(layout, ctx=100, cells=1000)
     slot = cache.run(text(90))
     assert cache.cache.reserve(slot, 10)
@@ -227,7 +227,7 @@ def test_nothing_is_reserved_beyond_the_context(layout: str) -> None:
 
 
 def test_with_streams_no_more_requests_start_than_may_run() -> None:
-    """There is one slot more, which keeps something."""
+    """The extra slot keeps idle cells while all others run."""
     cache = Cache("streams", parallel=2)
     assert 3 == len(cache.cache.slots)
     for seed in range(3):
@@ -237,7 +237,7 @@ def test_with_streams_no_more_requests_start_than_may_run() -> None:
 
 @both
 def test_trimming_keeps_the_beginning(layout: str) -> None:
-    """In the books and in the backend."""
+    """Trimming drops cells in the record and in the backend."""
     cache = Cache(layout)
     slot = cache.run(text(100))
     cache.cache.trim(slot, 40)
@@ -247,7 +247,7 @@ def test_trimming_keeps_the_beginning(layout: str) -> None:
 
 @both
 def test_trimming_drops_what_a_failed_decode_left_behind(layout: str) -> None:
-    """Cells that were never committed."""
+    """Trimming drops cells that were never committed."""
     cache = Cache(layout)
     slot = cache.run(text(50))
     decode_alone(cache.backend, slot.id, [1, 2, 3])
@@ -258,7 +258,7 @@ def test_trimming_drops_what_a_failed_decode_left_behind(layout: str) -> None:
 
 @both
 def test_a_model_that_cannot_forget_a_part_forgets_all(layout: str) -> None:
-    """Then a prefix is no use beyond the whole of what a slot holds, and the books must say so."""
+    """With such a model only whole slots can be reused, and the record agrees."""
     cache = Cache(layout, kind=Forgetful)
     slot = cache.run(text(100))
     cache.cache.trim(slot, 40)
@@ -268,7 +268,7 @@ def test_a_model_that_cannot_forget_a_part_forgets_all(layout: str) -> None:
 
 @both
 def test_a_model_that_cannot_forget_a_part_still_answers_rightly(layout: str) -> None:
-    """A shorter prefix of an idle slot can't be cut out of it in place."""
+    """A shorter prefix cannot be cut out of an idle slot of such a model."""
     cache = Cache(layout, parallel=1, kind=Forgetful)
     cache.keep(text(100))
     cache.keep([*text(60), 1, 2, 3])
@@ -279,7 +279,7 @@ def test_a_model_that_cannot_forget_a_part_still_answers_rightly(layout: str) ->
 
 @both
 def test_books_that_do_not_balance_are_told(layout: str) -> None:
-    """check_integrity is what idle moments and tests rely on."""
+    """check_integrity finds records that differ from the backend."""
     cache = Cache(layout)
     slot = cache.run(text(50))
     cache.backend.remove(slot.id, 49)
@@ -296,7 +296,7 @@ def is_contiguous(ids: list[int]) -> bool:
 
 
 def test_compaction_makes_running_slots_neighbours() -> None:
-    """llama.cpp computes only neighbours together."""
+    """Compacting makes running slots neighbours."""
     cache = Cache("streams", parallel=6)
     slots = [cache.run(text(60 + seed, seed=seed)) for seed in range(6)]
     for slot in (slots[1], slots[2], slots[4]):
@@ -310,7 +310,7 @@ def test_compaction_makes_running_slots_neighbours() -> None:
 
 
 def test_compaction_costs_one_cached_prompt_at_most() -> None:
-    """The content of a gap moves to an empty slot, for which the least recently used gives way."""
+    """The content of a gap moves to an empty slot; the least recently used slot is emptied for it."""
     cache = Cache("streams", parallel=5)
     slots = [cache.run(text(60, seed=seed)) for seed in range(6)]
     for i in (3, 1, 2, 4):
@@ -323,7 +323,7 @@ def test_compaction_costs_one_cached_prompt_at_most() -> None:
 
 
 def test_compaction_leaves_neighbours_where_they_are() -> None:
-    """Moving costs a copy."""
+    """Slots without gaps are not moved."""
     cache = Cache("streams", parallel=4)
     slots = [cache.run(text(60, seed=seed)) for seed in range(4)]
     before = [slot.id for slot in slots]
@@ -335,7 +335,7 @@ def test_compaction_leaves_neighbours_where_they_are() -> None:
 def test_from_any_gaps_compaction_makes_neighbours_and_loses_nothing_that_runs(
     running: list[int], full: bool
 ) -> None:
-    """Whichever slots run, and whether or not one is empty."""
+    """Compacting closes all gaps, whichever slots run."""
     cache = Cache("streams", parallel=7)
     slots = [cache.run(text(20 + seed, seed=seed)) for seed in range(8)]
     for i in set(range(8)) - set(running):
@@ -352,7 +352,7 @@ def test_from_any_gaps_compaction_makes_neighbours_and_loses_nothing_that_runs(
 
 @both
 def test_any_course_of_events_keeps_the_books_in_balance(layout: str) -> None:
-    """Requests with common beginnings come, grow, are cut back and end, in any order."""
+    """Requests with common prefixes arrive, grow, are trimmed and end in any order."""
     for seed in range(12):
         chance = random.Random(seed)
         cache = Cache(layout, parallel=3, ctx=64, cells=150)

@@ -34,7 +34,7 @@ thought[lazy]: /<think>(.|\n)*<\/think>/
 
 
 class Scripted(FakeBackend):
-    """Wants to write `script` after the prompt, and then to end."""
+    """A backend that writes `script` after the prompt, and then ends."""
 
     def __init__(self, config: EngineConfig, prompt: str, script: str) -> None:
         super().__init__(config)
@@ -191,7 +191,7 @@ def test_what_cannot_be_completed_any_more_is_not_begun() -> None:
 
 
 def test_an_end_that_was_not_found_is_looked_for_again() -> None:
-    """The search would write nothing but a's; the model knows better."""
+    """The search would only write a's; the model finds an end."""
     hard = StructuredOutput(grammar(r'start: /[a-z ]*/ ("<" /[a-z]+ing/ ">")?'), complete=True)
     assert scripted("so <nothing>", hard, max_tokens=200).text == "so <nothing>"
 
@@ -245,14 +245,14 @@ def test_when_one_of_n_answers_fails_the_others_end_with_it() -> None:
 
 
 class TextualEnd(FakeVocab):
-    """Its end token has a text, as where a file calls it user-defined."""
+    """The end token has a text, as if the file called it user-defined."""
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         return b"<end>" if token == END else super().piece(token, special=special)
 
 
 class Endless(FakeVocab):
-    """None of its tokens is an end."""
+    """A vocabulary without an end token works."""
 
     def is_end(self, token: int) -> bool:
         return False
@@ -287,7 +287,7 @@ def test_a_vocabulary_may_have_no_end(lark: str, bos: int | None) -> None:
 
 
 def test_a_grammar_in_steady_use_does_not_wear_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copies of a matcher share the states of its lexer, of which there is a limited number."""
+    """Requests do not use up each other's lexer states, which copies of a matcher share."""
     monkeypatch.setitem(PARSER_LIMITS, "max_lexer_states", 200)
     chance, grammars = random.Random(1), ConstraintCompiler(TextTokenizer(FakeVocab()))
     for _ in range(6):

@@ -32,7 +32,7 @@ def row(*logits: float) -> Row:
 
 
 def drawn(logits: Row, produced: tuple[int, ...] = (), **params: Any) -> Counter[int]:
-    """How often each token comes, over as many seeds."""
+    """Counts of each token over DRAWS seeds."""
     counts: Counter[int] = Counter()
     for seed in range(DRAWS):
         one = sampler(seed=seed, **params)
@@ -45,7 +45,7 @@ def drawn(logits: Row, produced: tuple[int, ...] = (), **params: Any) -> Counter
 def expected(
     logits: Row, produced: tuple[int, ...] = (), prompt: tuple[int, ...] = (), **changes: Any
 ) -> Weights:
-    """The distribution that SamplingParams describes, one sentence of it after the other."""
+    """The distribution that SamplingParams defines, computed step by step."""
     params = SamplingParams(**changes)
     values = logits.astype(np.float64)
     history = [*prompt, *produced]
@@ -100,18 +100,18 @@ def assert_distribution(weights: Weights, counts: Counter[int]) -> None:
 
 
 def test_temperature_0_takes_the_likeliest() -> None:
-    """Greedy, whatever the truncations say."""
+    """A temperature of 0 is greedy, whatever the filters are."""
     logits = row(1.0, 3.0, 2.0)
     assert 1 == sampler(temperature=0.0, top_k=3, top_p=0.1, min_p=0.9).sample(logits)
 
 
 def test_top_k_of_1_takes_the_likeliest() -> None:
-    """At any temperature."""
+    """A top_k of 1 is greedy at any temperature."""
     assert {1} == {sampler(seed=s, temperature=5.0, top_k=1).sample(row(1.0, 3.0, 2.9)) for s in range(50)}
 
 
 def test_the_same_seed_stream_and_position_draw_the_same_token() -> None:
-    """So a resumed or preempted answer goes on as it would have."""
+    """A resumed or preempted answer continues with the same draws."""
 
     def draws() -> list[int]:
         one, tokens = sampler(seed=5, stream=2, **PLAIN), []
@@ -125,7 +125,7 @@ def test_the_same_seed_stream_and_position_draw_the_same_token() -> None:
 
 
 def test_a_draw_depends_on_the_position_and_not_on_the_draws_before() -> None:
-    """A sampler that is given the first tokens draws the rest like the one that drew them."""
+    """A sampler that accepted the first tokens draws the rest like the one that drew them."""
     one, tokens = sampler(seed=9, **PLAIN), []
     for _ in range(10):
         tokens.append(one.sample(LOGITS.copy()))
@@ -137,7 +137,7 @@ def test_a_draw_depends_on_the_position_and_not_on_the_draws_before() -> None:
 
 
 def test_streams_of_one_seed_draw_different_tokens() -> None:
-    """The n answers to one request are not the same answer n times."""
+    """The n answers to one request differ."""
     answers = set()
     for stream in range(8):
         one, tokens = sampler(seed=5, stream=stream, **PLAIN), []
@@ -150,13 +150,13 @@ def test_streams_of_one_seed_draw_different_tokens() -> None:
 
 @given(st.integers(-(2**70), 2**70), st.integers(0, 200), st.integers(0, 10**6))
 def test_a_draw_lies_in_0_to_1(seed: int, stream: int, position: int) -> None:
-    """Whatever seed a client thinks of."""
+    """Every seed gives draws between 0 and 1."""
     assert 0 <= uniform(seed, stream, position) < 1
 
 
 @pytest.mark.parametrize("over", ["seed", "stream", "position"])
 def test_draws_are_even_and_independent_over_each_argument(over: str) -> None:
-    """Neighbouring seeds, streams and positions are no more alike than any others."""
+    """Draws of neighbouring seeds, streams and positions are uncorrelated."""
     base = {"seed": 3, "stream": 0, "position": 0}
     draws = np.array([uniform(**(base | {over: i})) for i in range(DRAWS)])
     counts = np.histogram(draws, 20, (0, 1))[0]
@@ -188,7 +188,7 @@ def test_draws_are_even_and_independent_over_each_argument(over: str) -> None:
     ids=str,
 )
 def test_tokens_are_drawn_as_the_parameters_say(changes: dict[str, Any]) -> None:
-    """Against the definition, written out in `expected`."""
+    """Draws follow the distribution that `expected` computes."""
     params = PLAIN | changes
     assert_distribution(expected(LOGITS, **params), drawn(LOGITS, **params))
 
@@ -209,14 +209,14 @@ def test_tokens_are_drawn_as_the_parameters_say(changes: dict[str, Any]) -> None
     ids=str,
 )
 def test_penalties_and_biases_shift_the_distribution(changes: dict[str, Any]) -> None:
-    """Against the definition too. Token 3 was produced three times, tokens 8 and 9 stand in the prompt."""
+    """Draws follow `expected`. Token 3 was produced three times; tokens 8 and 9 are in the prompt."""
     params, produced, prompt = PLAIN | changes, (3, 5, 3, 7, 3), (8, 9, 5)
     weights = expected(LOGITS, produced, prompt, **params)
     assert_distribution(weights, drawn(LOGITS, produced, prompt=prompt, **params))
 
 
 def test_draws_over_the_positions_of_one_answer_follow_the_distribution() -> None:
-    """One seed, many positions: what one long answer meets."""
+    """Draws at many positions with one seed follow the distribution."""
     one, counts = sampler(seed=77, **PLAIN), Counter[int]()
     for _ in range(DRAWS):
         token = one.sample(LOGITS.copy())
@@ -229,32 +229,32 @@ def test_draws_over_the_positions_of_one_answer_follow_the_distribution() -> Non
     ("last_n", "token"), [(0, 1), (1, 1), (2, 0), (3, 0), (-1, 0), (64, 0)], ids=lambda v: str(v)
 )
 def test_repeat_last_n_bounds_how_far_the_penalty_looks_back(last_n: int, token: int) -> None:
-    """The likeliest token is the second last: 0 is off, -1 is the whole sequence."""
+    """The most likely token is the second last; 0 is off, -1 is the whole sequence."""
     one = sampler(temperature=0.0, repeat_penalty=2.0, repeat_last_n=last_n, prompt=(1, 2))
     assert token == one.sample(row(2.0, 2.1, 1.0))
 
 
 def test_the_repeat_penalty_window_runs_over_answer_and_prompt_alike() -> None:
-    """Each produced token pushes one of the prompt out."""
+    """Each produced token pushes one of the prompt out of the window."""
     one = sampler(temperature=0.0, repeat_penalty=2.0, repeat_last_n=2, prompt=(1, 2))
     one.accept(2)
     assert 1 == one.sample(row(2.0, 2.1, 1.0))
 
 
 def test_a_negative_logit_is_multiplied_by_the_repeat_penalty() -> None:
-    """Dividing it would make the token likelier."""
+    """Dividing a negative logit would make its token more likely."""
     one = sampler(temperature=0.0, repeat_penalty=3.0, prompt=(1,))
     assert 0 == one.sample(row(-2.0, -1.0, -9.0))
 
 
 def test_presence_and_frequency_penalties_do_not_count_the_prompt() -> None:
-    """They are OpenAI's: of the answer alone."""
+    """OpenAI's penalties count only the answer."""
     one = sampler(temperature=0.0, presence_penalty=2.0, frequency_penalty=2.0, prompt=(1, 1, 1))
     assert 1 == one.sample(row(0.0, 1.0))
 
 
 def test_the_frequency_penalty_grows_with_each_repetition() -> None:
-    """And the presence penalty does not."""
+    """The frequency penalty grows with each repetition."""
     one = sampler(temperature=0.0, frequency_penalty=0.4)
     tokens = []
     for _ in range(5):
@@ -265,7 +265,7 @@ def test_the_frequency_penalty_grows_with_each_repetition() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 2.0])
 def test_a_bias_of_100_forces_a_token(temperature: float) -> None:
-    """However unlikely it was."""
+    """A bias of 100 forces even an unlikely token."""
     logits = np.linspace(0, 20, 50).astype(np.float32)
     tokens = {
         sampler(seed=s, temperature=temperature, logit_bias={0: 100.0}).sample(logits.copy())
@@ -276,7 +276,7 @@ def test_a_bias_of_100_forces_a_token(temperature: float) -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 2.0])
 def test_a_bias_of_minus_100_forbids_a_token(temperature: float) -> None:
-    """However likely it was."""
+    """A bias of -100 forbids even the most likely token."""
     logits = row(20.0, 1.0, 0.5)
     tokens = {
         sampler(seed=s, temperature=temperature, logit_bias={0: -100.0}).sample(logits.copy())
@@ -293,14 +293,14 @@ def test_typical_p_may_drop_the_likeliest() -> None:
 
 
 def test_a_token_that_is_masked_out_is_never_drawn() -> None:
-    """A row may hold minus infinity."""
+    """A row may contain minus infinity."""
     logits = row(-math.inf, 0.0, -math.inf, -0.5)
     tokens = {sampler(seed=s, **PLAIN | {"temperature": 5.0}).sample(logits.copy()) for s in range(200)}
     assert {1, 3} == tokens
 
 
 def test_equal_logits_are_all_drawn() -> None:
-    """A tie has no favourite."""
+    """Tokens with equal logits are drawn equally often."""
     assert_distribution(np.full(10, 0.1), drawn(np.zeros(10, np.float32), **PLAIN))
 
 
@@ -312,7 +312,7 @@ def log_softmax(logits: Row) -> Weights:
 
 @pytest.mark.parametrize("k", [0, 1, 5, 39, 40])
 def test_logprobs_are_those_of_the_softmax_best_first(k: int) -> None:
-    """Up to the whole vocabulary."""
+    """The top k are right for any k up to the whole vocabulary."""
     reference = log_softmax(LOGITS)
     logprob, top = log_probabilities(LOGITS, 11, k)
     assert reference[11] == pytest.approx(logprob, abs=1e-5)
@@ -321,12 +321,12 @@ def test_logprobs_are_those_of_the_softmax_best_first(k: int) -> None:
 
 
 def test_logprobs_of_large_logits_do_not_overflow() -> None:
-    """Logits are not bounded."""
+    """Log-probabilities are finite for very large logits."""
     logprob, top = log_probabilities(row(1e4, 1e4, -1e4), 0, 2)
     assert pytest.approx(math.log(0.5)) == logprob
     assert {0, 1} == {t for t, _ in top}
 
 
 def test_more_logprobs_than_tokens_are_all_tokens() -> None:
-    """A tiny vocabulary is no error."""
+    """A k beyond the vocabulary gives all tokens."""
     assert [1, 2, 0] == [t for t, _ in log_probabilities(row(0.0, 2.0, 1.0), 0, 20)[1]]

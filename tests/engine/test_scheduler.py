@@ -27,7 +27,7 @@ def schedule(driver: Driver, batch: int = 64, chunk: int = 64) -> list[Scheduled
 
 
 def compute(driver: Driver, sequence: Sequence) -> None:
-    """What it lacks, and a token more, without a step of the engine."""
+    """Compute what a sequence lacks and add a token, without a step of the engine."""
     assert sequence.slot
     tokens = sequence.tokens[sequence.num_computed :]
     assert driver.engine.cache.reserve(sequence.slot, len(tokens))
@@ -42,7 +42,7 @@ def sizes(work: list[ScheduledChunk]) -> list[tuple[int, int]]:
 
 @both
 def test_requests_are_admitted_in_order_of_arrival(layout: str) -> None:
-    """First come, first served, as many as may run."""
+    """Sequences are admitted in order, as many as may run."""
     driver = Driver(config(layout, parallel=2))
     for id in (3, 1, 2):
         driver.add(id, f"request {id}")
@@ -53,7 +53,7 @@ def test_requests_are_admitted_in_order_of_arrival(layout: str) -> None:
 
 @both
 def test_the_end_of_one_lets_the_next_in(layout: str) -> None:
-    """A place is given away at once."""
+    """A free place is filled at once."""
     driver = Driver(config(layout, parallel=1))
     driver.add(1, "one", max_tokens=1)
     driver.add(2, "two", max_tokens=1)
@@ -63,7 +63,7 @@ def test_the_end_of_one_lets_the_next_in(layout: str) -> None:
 
 
 def test_a_small_request_does_not_overtake_one_that_waits_for_room() -> None:
-    """Else a stream of small ones would starve it."""
+    """A large request is not overtaken; small ones would starve it."""
     driver = Driver(config("unified", cells=300, parallel=4))
     driver.add(1, "x" * 150, ignore_eos=True)
     driver.add(2, "y" * 200)
@@ -75,7 +75,7 @@ def test_a_small_request_does_not_overtake_one_that_waits_for_room() -> None:
 
 @both
 def test_a_request_waits_for_a_prefix_that_another_computes(layout: str) -> None:
-    """Computing it twice would cost more than the wait."""
+    """A request waits for a prefix that another one is computing."""
     driver = Driver(config(layout))
     driver.add(1, LONG + "one")
     driver.add(2, LONG + "two")
@@ -85,7 +85,7 @@ def test_a_request_waits_for_a_prefix_that_another_computes(layout: str) -> None
 
 @both
 def test_one_that_shares_nothing_passes_those_that_wait_for_a_prefix(layout: str) -> None:
-    """They wait by choice, not for room."""
+    """Requests that wait for a prefix do not block others."""
     driver = Driver(config(layout))
     driver.add(1, LONG + "one")
     driver.add(2, LONG + "two")
@@ -96,7 +96,7 @@ def test_one_that_shares_nothing_passes_those_that_wait_for_a_prefix(layout: str
 
 @both
 def test_a_short_common_beginning_is_not_waited_for(layout: str) -> None:
-    """A BOS token and a few words are computed again in no time."""
+    """A short common prefix is not worth waiting for."""
     driver = Driver(config(layout))
     driver.add(1, "You are a " + "x" * 100)
     driver.add(2, "You are a " + "y" * 100)
@@ -106,7 +106,7 @@ def test_a_short_common_beginning_is_not_waited_for(layout: str) -> None:
 
 @both
 def test_a_prefix_that_is_there_already_is_not_waited_for(layout: str) -> None:
-    """Only what the other is yet to compute."""
+    """Only a prefix that is still to be computed is worth waiting for."""
     driver = Driver(config(layout))
     driver.add(0, LONG, max_tokens=1)
     driver.run()
@@ -118,7 +118,7 @@ def test_a_prefix_that_is_there_already_is_not_waited_for(layout: str) -> None:
 
 @both
 def test_when_the_one_that_computes_a_prefix_is_cancelled_another_computes_it(layout: str) -> None:
-    """Nobody waits for ever."""
+    """Every waiting request is admitted in the end."""
     driver = Driver(config(layout, batch=16))
     driver.add(1, LONG)
     driver.add(2, LONG)
@@ -130,7 +130,7 @@ def test_when_the_one_that_computes_a_prefix_is_cancelled_another_computes_it(la
 
 @both
 def test_a_step_takes_every_running_answer_and_then_a_chunk_of_prompt(layout: str) -> None:
-    """Streams keep their pace while a long prompt comes in."""
+    """Every decoding sequence is in each step, beside a long prompt's chunks."""
     driver = Driver(config(layout))
     for id in range(3):
         driver.add(id, f"{id} is short", ignore_eos=True)
@@ -142,7 +142,7 @@ def test_a_step_takes_every_running_answer_and_then_a_chunk_of_prompt(layout: st
 
 @both
 def test_a_step_is_never_longer_than_a_batch(layout: str) -> None:
-    """llama.cpp aborts the process for one token more."""
+    """A step never exceeds the batch, because llama.cpp would abort the process."""
     driver = Driver(config(layout))
     for id in range(6):
         driver.add(id, f"{id}" * 30, ignore_eos=True)
@@ -152,7 +152,7 @@ def test_a_step_is_never_longer_than_a_batch(layout: str) -> None:
 
 @both
 def test_a_chunk_is_exceeded_only_to_end_a_prompt(layout: str) -> None:
-    """A few tokens more, and an answer starts a step earlier; a long prompt is cut at the chunk."""
+    """A short remainder of a prompt is not split; a long prompt is."""
     driver = Driver(config(layout))
     driver.add(1, "1" * 30)
     driver.add(2, "2" * 200)
@@ -163,7 +163,7 @@ def test_a_chunk_is_exceeded_only_to_end_a_prompt(layout: str) -> None:
 
 @both
 def test_only_the_last_chunk_of_a_prompt_wants_an_output(layout: str) -> None:
-    """Logits in the middle of a prompt are of no use and not free."""
+    """Only the last chunk of a prompt has an output."""
     driver = Driver(config(layout))
     driver.add(1, "x" * 100)
     admit(driver)
@@ -173,7 +173,7 @@ def test_only_the_last_chunk_of_a_prompt_wants_an_output(layout: str) -> None:
 
 @both
 def test_the_prompt_nearest_its_end_comes_first(layout: str) -> None:
-    """Its answer can start soonest."""
+    """The prompt nearest its end comes first."""
     driver = Driver(config(layout))
     driver.add(1, "a" * 200)
     driver.add(2, "b" * 20)
@@ -183,7 +183,7 @@ def test_the_prompt_nearest_its_end_comes_first(layout: str) -> None:
 
 @both
 def test_a_long_prompt_is_not_starved_by_short_ones(layout: str) -> None:
-    """Every so many chunks are the oldest prompt's, however many short ones keep coming."""
+    """The oldest prompt gets every fourth chunk, however many short ones arrive."""
     driver = Driver(config(layout, parallel=4, batch=32))
     driver.add(0, "long" * 50, max_tokens=1)
     for id in range(1, 400):
@@ -196,7 +196,7 @@ def test_a_long_prompt_is_not_starved_by_short_ones(layout: str) -> None:
 
 
 def test_when_cells_run_out_the_youngest_goes_back_to_the_head_of_the_queue() -> None:
-    """It loses its place to those that came before, and to nobody else."""
+    """The youngest sequence is preempted."""
     driver = Driver(config("unified", ctx=128, cells=160, parallel=3))
     driver.add(1, "a" * 60, ignore_eos=True)
     driver.add(2, "b" * 30, ignore_eos=True)
@@ -209,7 +209,7 @@ def test_when_cells_run_out_the_youngest_goes_back_to_the_head_of_the_queue() ->
 
 
 def test_one_that_is_preempted_for_another_in_the_same_round_is_not_scheduled() -> None:
-    """Whether its turn came before or comes after."""
+    """A preempted sequence is not in the step, whether it was scheduled before or not."""
     driver = Driver(config("unified", ctx=120, cells=120, parallel=3))
     scheduler = driver.engine.scheduler
     driver.add(1, "D" * 40)
@@ -229,7 +229,7 @@ def test_one_that_is_preempted_for_another_in_the_same_round_is_not_scheduled() 
 
 @both
 def test_what_is_scheduled_is_running_and_has_room(layout: str) -> None:
-    """Through many rounds of a pool that is too small: a slot for each, and cells for what it computes."""
+    """In a pool that is too small, each running sequence always has a slot and cells."""
     driver = Driver(config(layout, ctx=96, cells=224, parallel=4, batch=32), length=1000)
     for id in range(10):
         driver.add(id, f"{id}" * (10 + 7 * id))
@@ -244,7 +244,7 @@ def test_what_is_scheduled_is_running_and_has_room(layout: str) -> None:
 
 
 def test_it_decides_without_a_backend_of_its_own() -> None:
-    """No I/O, no clock, no logging: nothing but the cache that it is given."""
+    """The scheduler imports no I/O, clock or logging."""
     driver = Driver(config())
     scheduler = Scheduler(driver.engine.cache, 2)
     assert not scheduler.has_work

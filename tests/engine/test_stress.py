@@ -21,7 +21,7 @@ SEEDS = (*range(32), 34, 54, 130, 164, 166, 209, 260)
 
 
 class Moody(FakeBackend):
-    """Its decodes fail at random, and leave a part of the batch behind."""
+    """A backend whose decodes fail at random and leave a part of the batch behind."""
 
     def __init__(self, config: EngineConfig, chance: random.Random, failures: float) -> None:
         super().__init__(config, LENGTH)
@@ -40,7 +40,7 @@ class Moody(FakeBackend):
 
 
 class Crowd:
-    """Requests of all kinds that come and go at random, from one seed. `padding`: of the backend's cells."""
+    """Requests of all kinds that come and go at random. `padding`: the backend rounds its cells up."""
 
     def __init__(self, layout: str, seed: int, *, padding: bool = False, **changes: Any) -> None:
         self.chance = random.Random(f"{layout} {seed}")
@@ -124,14 +124,14 @@ def survive(layout: str, seed: int, padding: bool) -> None:
 @pytest.mark.parametrize("padding", [False, True], ids=["exact", "padded"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_happens_every_answer_is_the_undisturbed_one(layout: str, padding: bool, seed: int) -> None:
-    """Crowds, cancellations, failing decodes, pools too small for all: answers are right, and nothing leaks."""
+    """Answers are right and nothing leaks, despite cancellations, failing decodes and pools that are too small."""
     survive(layout, seed, padding)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_two_minutes_of_crowds_find_nothing_either() -> None:
-    """As many seeds as there is time for, always the same from the first on; what fails is named."""
+    """Runs as many seeds as there is time for, always from the first, and names those that fail."""
     end = time.monotonic() + 120
     for seed in itertools.count(1000):
         for layout, padding in itertools.product(LAYOUTS, (False, True)):
@@ -142,7 +142,7 @@ def test_two_minutes_of_crowds_find_nothing_either() -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_aborts_from_another_thread_change_no_answer(layout: str) -> None:
-    """They come at any moment, for requests that are there, that were, and that never will be."""
+    """Aborts arrive at any moment, for present, past and unknown requests."""
     crowd = Crowd(layout, 1000, parallel=8, cells=2000)
     over = threading.Event()
 

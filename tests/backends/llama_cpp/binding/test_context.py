@@ -30,7 +30,7 @@ Open = Callable[[LlamaConfig], LlamaBackend]
 
 @pytest.fixture(scope="module")
 def base(model_file: Path) -> LlamaConfig:
-    """One thread: sums come in one order, so that runs can be compared."""
+    """A configuration with one thread: sums have one order, so that runs can be compared."""
     return LlamaConfig(
         model=str(model_file), name="test", ctx=256, parallel=8, cells=2304, batch=128, ubatch=64, threads=1
     )
@@ -45,7 +45,7 @@ def model(base: LlamaConfig, llama_log: LogCapture) -> Iterator[LlamaModel]:
 
 @pytest.fixture
 def opened(model: LlamaModel) -> Iterator[Open]:
-    """Opens backends, and closes them."""
+    """A function that opens backends, which are closed at the end."""
     backends: list[LlamaBackend] = []
 
     def make(config: LlamaConfig) -> LlamaBackend:
@@ -64,7 +64,7 @@ def config(request: pytest.FixtureRequest, base: LlamaConfig) -> LlamaConfig:
 
 
 class Texts:
-    """Runs requests on an engine to their end."""
+    """Runs requests on an engine until they finish."""
 
     def __init__(self, backend: LlamaBackend, config: LlamaConfig) -> None:
         self.backend = backend
@@ -86,7 +86,7 @@ class Texts:
 
 
 def raw(model: LlamaModel, prompt: str, flash: bool) -> str:
-    """A greedy answer by the plainest loop over llama.cpp's own functions, one sequence in a context."""
+    """A greedy answer from the simplest loop over llama.cpp's functions, with one sequence in its own context."""
     params = lib.llama_context_default_params()
     params.n_ctx = params.n_batch = 256
     params.n_ubatch = 64
@@ -127,7 +127,7 @@ def expected(model: LlamaModel) -> Callable[[bool], list[str]]:
 def test_an_answer_alone_is_that_of_raw_llama_cpp(
     opened: Open, config: LlamaConfig, expected: Callable[[bool], list[str]]
 ) -> None:
-    """One after the other, with what the one before left in the cache."""
+    """Requests run one after the other, each with what the previous ones left in the cache."""
     texts = Texts(opened(config), config)
     assert expected(config.flash_attention) == [texts.of(prompt)[0] for prompt in PROMPTS]
 
@@ -135,7 +135,7 @@ def test_an_answer_alone_is_that_of_raw_llama_cpp(
 def test_answers_in_a_batch_of_8_are_those_of_raw_llama_cpp(
     opened: Open, config: LlamaConfig, expected: Callable[[bool], list[str]]
 ) -> None:
-    """All at once, prefixes shared while they are computed."""
+    """Requests run at the same time and share prefixes while these are computed."""
     texts = Texts(opened(config), config)
     assert expected(config.flash_attention) == texts.of(*PROMPTS)
     assert sum(f.cached_tokens for f in texts.finishes.values()) > 0
@@ -145,7 +145,7 @@ def test_answers_in_a_batch_of_8_are_those_of_raw_llama_cpp(
 def test_answers_that_were_preempted_are_those_of_raw_llama_cpp(
     cells: int, opened: Open, base: LlamaConfig, expected: Callable[[bool], list[str]]
 ) -> None:
-    """In a pool too small for all of them."""
+    """The pool is too small for all requests at once."""
     config = msgspec.structs.replace(base, layout="unified", cells=cells)
     texts = Texts(opened(config), config)
     assert expected(False) == texts.of(*PROMPTS)
@@ -154,7 +154,7 @@ def test_answers_that_were_preempted_are_those_of_raw_llama_cpp(
 def test_answers_after_aborts_are_those_of_raw_llama_cpp(
     opened: Open, config: LlamaConfig, expected: Callable[[bool], list[str]]
 ) -> None:
-    """Another thread cuts prefills short; each is done again."""
+    """Another thread cuts prefills short; each is repeated."""
     texts = Texts(opened(config), config)
     over = threading.Event()
 
@@ -173,7 +173,7 @@ def test_answers_after_aborts_are_those_of_raw_llama_cpp(
 
 
 def test_a_seeded_answer_is_the_same_alone_and_in_a_batch(opened: Open, config: LlamaConfig) -> None:
-    """Sampled ones too."""
+    """Batching changes no sampled answer either."""
     params = SamplingParams(temperature=0.8, seed=42, max_tokens=TOKENS)
     texts = Texts(opened(config), config)
     alone = [texts.of(prompt, params=params)[0] for prompt in PROMPTS]
@@ -181,7 +181,7 @@ def test_a_seeded_answer_is_the_same_alone_and_in_a_batch(opened: Open, config: 
 
 
 def test_an_abort_inside_a_long_prefill_stops_the_decode(opened: Open, config: LlamaConfig) -> None:
-    """And what it left is dropped: the sequence can be computed afresh."""
+    """The cells it left are dropped, and the sequence can be computed again."""
     large = msgspec.structs.replace(config, ctx=2048, parallel=1, cells=2048, batch=2048)
     backend, batch = opened(large), Batch(2048)
     batch.add(0, 0, [100 + i % 50 for i in range(2000)], output=True)
@@ -211,7 +211,7 @@ def test_an_abort_inside_a_long_prefill_stops_the_decode(opened: Open, config: L
 
 
 def test_an_abort_that_is_not_cleared_stops_every_decode(opened: Open, config: LlamaConfig) -> None:
-    """Clearing is the engine's to do, before each."""
+    """The engine clears the flag before each decode."""
     backend, batch = opened(config), Batch(128)
     batch.add(0, 0, [1, 2, 3], output=True)
     backend.abort()
@@ -223,7 +223,7 @@ def test_an_abort_that_is_not_cleared_stops_every_decode(opened: Open, config: L
 
 @pytest.mark.parametrize("ctx", [16, 100, 257])
 def test_a_context_of_any_size_can_be_filled_to_its_end(opened: Open, config: LlamaConfig, ctx: int) -> None:
-    """By several at once; llama.cpp itself rounds to multiples of 256."""
+    """Several sequences fill it at once; llama.cpp itself rounds to multiples of 256."""
     odd = msgspec.structs.replace(config, ctx=ctx, parallel=3, cells=4 * ctx)
     texts = Texts(opened(odd), odd)
     prompts = [f"{i} light" for i in range(3)]
@@ -241,7 +241,7 @@ def logits(backend: LlamaBackend, sequence: int, tokens: list[int]) -> list[floa
 
 
 def test_a_copied_prefix_gives_the_logits_of_a_computed_one(opened: Open, config: LlamaConfig) -> None:
-    """Cut back to where the two part."""
+    """The copy is cut back to the common prefix."""
     backend = opened(config)
     tokens = list(range(100, 160))
     logits(backend, 0, tokens)
@@ -254,7 +254,7 @@ def test_a_copied_prefix_gives_the_logits_of_a_computed_one(opened: Open, config
 
 
 def test_a_copy_goes_on_when_its_source_is_gone(opened: Open, config: LlamaConfig) -> None:
-    """In a pool the two hold the same cells."""
+    """In a pool, both sequences hold the same cells."""
     backend = opened(config)
     tokens = list(range(100, 140))
     logits(backend, 0, tokens)
@@ -266,7 +266,7 @@ def test_a_copy_goes_on_when_its_source_is_gone(opened: Open, config: LlamaConfi
 
 
 def test_a_full_cache_is_told_and_changes_nothing(opened: Open, config: LlamaConfig) -> None:
-    """NO_SPACE, not a crash."""
+    """The decode returns NO_SPACE instead of crashing."""
     backend = opened(msgspec.structs.replace(config, parallel=1, ctx=256, cells=256))
     for start in (0, 128):
         batch = Batch(128)
@@ -293,7 +293,7 @@ def test_logits_are_writable_and_of_the_token_asked_for(opened: Open, config: Ll
 
 
 def test_a_token_without_an_output_costs_no_logits(opened: Open, config: LlamaConfig) -> None:
-    """A whole batch of prompt has none."""
+    """A batch without outputs has no logits."""
     backend, batch = opened(config), Batch(128)
     at = batch.add(0, 0, [1, 2, 3], output=False)
     assert DecodeStatus.OK is backend.decode(batch)
@@ -302,7 +302,7 @@ def test_a_token_without_an_output_costs_no_logits(opened: Open, config: LlamaCo
 
 
 def test_the_model_says_what_it_is(model: LlamaModel, base: LlamaConfig, model_file: Path) -> None:
-    """From the file's metadata."""
+    """ModelInfo comes from the file's metadata."""
     info = model.info(base)
     assert ("test", 256, 8, True) == (info.name, info.ctx, info.parallel, info.generates)
     assert str(model_file.resolve()) == info.path
@@ -314,7 +314,7 @@ def test_the_model_says_what_it_is(model: LlamaModel, base: LlamaConfig, model_f
 
 
 def test_metadata_that_is_not_there_is_none(model: LlamaModel) -> None:
-    """And what is there is text."""
+    """A missing key is None; a present one is text."""
     assert model.meta("general.no_such_key") is None
     assert model.meta("general.architecture") == model.info(LlamaConfig("m", "m")).architecture
 
@@ -323,7 +323,7 @@ def test_metadata_that_is_not_there_is_none(model: LlamaModel) -> None:
 def test_a_broken_file_is_refused_with_llama_cpps_reason(
     damage: str, base: LlamaConfig, model_file: Path, tmp_path: Path, llama_log: LogCapture
 ) -> None:
-    """The log alone says why, so it is kept."""
+    """Only the log gives the reason, so its last errors are kept."""
     path, whole = tmp_path / "broken.gguf", model_file.read_bytes()
     contents = {
         "empty": b"",
@@ -344,14 +344,14 @@ def test_a_broken_file_is_refused_with_llama_cpps_reason(
 def test_after_a_broken_file_a_whole_one_loads(
     base: LlamaConfig, llama_log: LogCapture, tmp_path: Path
 ) -> None:
-    """Nothing of the failure sticks."""
+    """A failed load leaves nothing behind."""
     with pytest.raises(ModelLoadFailed):
         LlamaModel(msgspec.structs.replace(base, model=str(tmp_path / "none.gguf")), llama_log)
     LlamaModel(base, llama_log).close()
 
 
 def test_a_context_that_cannot_be_had_is_refused(opened: Open, base: LlamaConfig) -> None:
-    """With a hint, rather than by the death of the process."""
+    """The process survives, and the error has a hint."""
     with pytest.raises(ModelLoadFailed) as error:
         opened(msgspec.structs.replace(base, kv_type="q8_0", flash_attention=False))
     assert error.value.hint

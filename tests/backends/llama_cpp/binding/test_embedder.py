@@ -131,14 +131,14 @@ def tokens(model: LlamaModel, *texts: str) -> list[list[int]]:
 
 
 def test_embeddings_are_normalised(model: LlamaModel, embedder: Embedder) -> None:
-    """One vector an input, as wide as the model says."""
+    """Each input gives one vector of the model's width."""
     vectors = embedder.embed(tokens(model, *TEXTS))
     assert [(model.n_embd,)] * len(TEXTS) == [v.shape for v in vectors]
     assert [pytest.approx(1, abs=1e-5)] * len(TEXTS) == [float(np.linalg.norm(v)) for v in vectors]
 
 
 def test_the_same_text_has_the_same_vector(model: LlamaModel, embedder: Embedder) -> None:
-    """And another text another."""
+    """Different texts have different vectors."""
     a, b, c = embedder.embed(tokens(model, TEXTS[0], TEXTS[0], TEXTS[1]))
     (again,) = embedder.embed(tokens(model, TEXTS[0]))
     assert float(a @ b) == pytest.approx(1, abs=1e-3)
@@ -147,7 +147,7 @@ def test_the_same_text_has_the_same_vector(model: LlamaModel, embedder: Embedder
 
 
 def test_embedding_texts_together_does_not_change_them(model: LlamaModel, embedder: Embedder) -> None:
-    """More of them than are computed at once, and of very different lengths."""
+    """There are more texts than one batch holds, of very different lengths."""
     inputs = tokens(model, *TEXTS * 4)
     alone = [embedder.embed([i])[0] for i in inputs]
     together = embedder.embed(inputs)
@@ -155,7 +155,7 @@ def test_embedding_texts_together_does_not_change_them(model: LlamaModel, embedd
 
 
 def raw(model: LlamaModel, tokens: list[int]) -> npt.NDArray[np.float32]:
-    """The mean over all tokens by llama.cpp's own pooling, in one batch of a context of its own."""
+    """The mean over all tokens by llama.cpp's own pooling, in one batch of a separate context."""
     params = lib.llama_context_default_params()
     params.n_ctx = params.n_batch = params.n_ubatch = 512
     params.n_threads = params.n_threads_batch = 1
@@ -174,7 +174,7 @@ def raw(model: LlamaModel, tokens: list[int]) -> npt.NDArray[np.float32]:
 
 @pytest.mark.parametrize("n", [1, 2, 127, 128, 129, 256])
 def test_a_vector_is_that_of_raw_llama_cpp(model: LlamaModel, embedder: Embedder, n: int) -> None:
-    """Pooled by the mean over the whole input, however it is computed."""
+    """Vectors are means over the whole input, however it is split into chunks."""
     tokens = [(7 * i) % 300 + 10 for i in range(n)]
     (vector,) = embedder.embed([tokens])
     # Flash attention, which some devices get unasked, would make a difference of 1e-3.
@@ -182,13 +182,13 @@ def test_a_vector_is_that_of_raw_llama_cpp(model: LlamaModel, embedder: Embedder
 
 
 def test_an_input_as_long_as_the_context_is_embedded(embedder: Embedder) -> None:
-    """And the next one beside it."""
+    """A longest input leaves the next one unchanged."""
     vectors = embedder.embed([[5] * embedder.max_tokens, [6] * embedder.max_tokens, [7]])
     assert [pytest.approx(1, abs=1e-5)] * 3 == [float(np.linalg.norm(v)) for v in vectors]
 
 
 def test_an_input_that_is_too_long_is_refused_with_the_counts(embedder: Embedder) -> None:
-    """Truncating it would be silent."""
+    """A long input is refused rather than silently truncated."""
     with pytest.raises(
         ContextLengthExceeded, match=f"input 1.*{embedder.max_tokens + 1}.*{embedder.max_tokens}"
     ):
@@ -197,27 +197,27 @@ def test_an_input_that_is_too_long_is_refused_with_the_counts(embedder: Embedder
 
 
 def test_no_inputs_have_no_vectors(embedder: Embedder) -> None:
-    """Nothing is nothing."""
+    """No inputs give no vectors."""
     assert [] == embedder.embed([])
 
 
 def test_an_encoder_only_model_says_that_it_does_not_generate(
     bert: LlamaModel, model: LlamaModel, base: LlamaConfig
 ) -> None:
-    """It can but embed."""
+    """An encoder cannot generate."""
     info = bert.info(base)
     assert (False, "bert", WIDTH, 64) == (info.generates, info.architecture, info.n_embd, info.n_ctx_train)
     assert model.info(base).generates
 
 
 def test_an_encoder_only_model_wants_cls_and_sep_around_a_text(bert: LlamaModel) -> None:
-    """They come with `add_special`."""
+    """CLS and SEP come with `add_special`."""
     (ids,) = tokens(bert, "the sky is blue")
     assert [CLS, *(WORDS.index(f"▁{w}") for w in ("the", "sky", "is", "blue")), SEP] == ids
 
 
 def test_an_encoder_only_model_embeds(bert: LlamaModel, bert_embedder: Embedder) -> None:
-    """Normalised, distinct, and the same in company."""
+    """Vectors are normalised, distinct, and the same alone and among others."""
     inputs = tokens(bert, "the sky is blue", "the light is blue", "blue", "the sky is blue")
     together = bert_embedder.embed(inputs * 3)
     alone = [bert_embedder.embed([i])[0] for i in inputs]
@@ -228,12 +228,12 @@ def test_an_encoder_only_model_embeds(bert: LlamaModel, bert_embedder: Embedder)
 
 
 def test_an_encoder_only_model_is_limited_to_what_it_was_trained_for(bert_embedder: Embedder) -> None:
-    """It has no positions beyond."""
+    """A longer input would need positions that the model does not have."""
     assert 64 == bert_embedder.max_tokens
 
 
 def test_a_runtime_of_an_encoder_only_model_has_no_backend(bert_file: Path, base: LlamaConfig) -> None:
-    """It is loaded all the same, and embeds."""
+    """An encoder is loaded without a backend, and embeds."""
     runtime = open_runtime(msgspec.structs.replace(base, model=str(bert_file)))
     assert runtime.backend is None
     inputs = [runtime.embed_tokens([Span("the sky is blue")]), runtime.embed_tokens([CLS, 5, SEP])]
@@ -244,7 +244,7 @@ def test_a_runtime_of_an_encoder_only_model_has_no_backend(bert_file: Path, base
 
 
 def test_a_runtime_makes_vectors_and_text_side_by_side(base: LlamaConfig) -> None:
-    """The contexts don't disturb each other; closing frees all of it."""
+    """The two contexts do not disturb each other, and closing frees both."""
     runtime = open_runtime(base)
     assert runtime.backend is not None
     assert runtime.info.generates

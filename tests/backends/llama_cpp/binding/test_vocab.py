@@ -36,7 +36,7 @@ def model(model_file: Path, llama_log: LogCapture) -> Iterator[LlamaModel]:
     ids=lambda text: ascii(text[:12]),
 )
 def test_a_text_makes_a_round_trip(model: LlamaModel, text: str) -> None:
-    """Whole, and token by token, as an answer is put together."""
+    """Detokenizing gives the text back, as a whole and token by token."""
     vocab = model.vocab
     tokens = vocab.tokenize(text, special=False)
     assert text == vocab.detokenize(tokens).decode()
@@ -48,7 +48,7 @@ def controls(vocab: LlamaVocab) -> list[int]:
 
 
 def test_control_tokens_are_recognised_where_they_are_trusted(model: LlamaModel) -> None:
-    """Each text is that one token."""
+    """In trusted text, each control token's text is that one token."""
     texts = model.vocab.control_tokens()
     assert texts
     assert [1] * len(texts) == [len(model.vocab.tokenize(text, special=True)) for text in texts]
@@ -56,7 +56,7 @@ def test_control_tokens_are_recognised_where_they_are_trusted(model: LlamaModel)
 
 
 def test_control_tokens_are_plain_text_where_they_are_not_trusted(model: LlamaModel) -> None:
-    """A user who writes them out gets the letters."""
+    """In untrusted text, control tokens are spelled out in plain tokens."""
     text = "a" + "b".join(model.vocab.control_tokens()) + "c"
     tokens = model.vocab.tokenize(text, special=False)
     assert set() == set(tokens) & set(controls(model.vocab))
@@ -72,14 +72,14 @@ def test_control_tokens_show_in_a_prompt_and_not_in_an_answer(model: LlamaModel)
 
 
 def test_the_end_token_ends_an_answer_and_letters_do_not(model: LlamaModel) -> None:
-    """As llama.cpp has it of the vocabulary."""
+    """End tokens are those of llama.cpp's vocabulary."""
     assert model.vocab.eos is not None
     assert model.vocab.is_end(model.vocab.eos)
     assert not any(map(model.vocab.is_end, model.vocab.tokenize("Hello", special=False)))
 
 
 def test_the_tokens_of_a_hole_are_found_and_end_an_answer(model: LlamaModel) -> None:
-    """llama.cpp knows of but a few that they end one; what comes after any belongs to another file or hole."""
+    """All fill-in-the-middle tokens end an answer, although llama.cpp says so of only a few."""
     fim = model.vocab.fim
     assert fim is not None
     tokens = msgspec.structs.astuple(fim)
@@ -92,13 +92,13 @@ def test_the_tokens_of_a_hole_are_found_and_end_an_answer(model: LlamaModel) -> 
 
 
 def test_tokenizing_adds_nothing_around_a_text(model: LlamaModel) -> None:
-    """BOS is the caller's."""
+    """BOS is added by the caller."""
     tokens = model.vocab.tokenize("Hello", special=True)
     assert not {model.vocab.bos, model.vocab.eos} & set(tokens)
 
 
 def test_tokenizing_is_thread_safe(model: LlamaModel) -> None:
-    """The reader's thread does it while the engine's thread decodes and looks up pieces."""
+    """The reader's thread tokenizes while the engine's thread decodes and looks up pieces."""
     expected = [model.vocab.tokenize(prompt, special=True) for prompt in PROMPTS]
     wrong: list[str] = []
 
