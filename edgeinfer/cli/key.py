@@ -28,6 +28,9 @@ def add(
         int | None,
         typer.Option(help="Requests in progress with this key; 0 is no limit. Default: the setting.", min=0),
     ] = None,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="Also allow loading and unloading models with this key.")
+    ] = False,
     api_key_file: KeyFilePath = None,
     json: Json = False,
 ) -> None:
@@ -39,6 +42,7 @@ def add(
     Examples:
       edgeinfer key add laptop
       edgeinfer key add guest --requests-per-minute 10 --concurrent-requests 1
+      edgeinfer key add me --admin
     """
     import datetime
 
@@ -52,7 +56,7 @@ def add(
     path = _path(api_key_file)
     key = generate()
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
-    entry = Key(name, digest(key.encode()), requests_per_minute, concurrent_requests, today)
+    entry = Key(name, digest(key.encode()), requests_per_minute, concurrent_requests, today, admin)
     with key_file.editing(path) as lines:
         if name in (known.name for known in key_file.parsed(lines)[0]):
             raise typer.BadParameter(f"{path} already has a key of that name", param_hint="NAME")
@@ -121,12 +125,14 @@ def rm(
 
 
 def _as_json(key: Key) -> dict[str, Any]:
-    fields = ("name", "created", "requests_per_minute", "concurrent_requests")
+    fields = ("name", "created", "requests_per_minute", "concurrent_requests", "admin")
     return {field: getattr(key, field) for field in fields}
 
 
 def _line(key: Key) -> str:
     facts = [f"since {key.created}" if key.created else "added by hand"]
+    if key.admin:
+        facts.append("admin")
     if key.requests_per_minute is not None:
         facts.append(f"{key.requests_per_minute or 'any number of'} requests per minute")
     if key.concurrent_requests is not None:

@@ -307,6 +307,21 @@ def test_keys_as_json_are_for_programs(path: Path, tmp_path: Path) -> None:
     assert (listed["name"], listed["requests_per_minute"]) == ("a", None)
 
 
+def test_an_admin_key_is_asked_for(path: Path, tmp_path: Path) -> None:
+    """It may load and unload models; `ls` says so."""
+    file = ("--api-key-file", str(path))
+    key = run(tmp_path, "key", "add", "me", "--admin", *file).stdout.strip()
+    run(tmp_path, "key", "add", "guest", *file)
+    found = KeyFile(path).keys.find(key.encode())
+    assert found
+    assert found.admin
+    admins = {
+        row["name"]: row["admin"] for row in json.loads(run(tmp_path, "key", "ls", *file, "--json").stdout)
+    }
+    assert admins == {"me": True, "guest": False}
+    assert ", admin\n" in run(tmp_path, "key", "ls", *file).stdout
+
+
 def test_key_rm_removes_one_and_tells_of_the_last(path: Path, tmp_path: Path) -> None:
     """Also one that was written by hand, by its line."""
     write(path, "# ours", "plain", hashed("a", "alpha"))
