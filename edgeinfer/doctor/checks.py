@@ -51,14 +51,13 @@ def _configuration(context: DoctorContext) -> list[Finding]:
 
 
 def _model(context: DoctorContext) -> list[Finding]:
-    return model.check_model(context.plan)
+    return model.check_models(context.plan, context.model_plans)
 
 
 def _memory(context: DoctorContext) -> list[Finding]:
     ram, swap = context.profile.memory, model.read_swap(context.root)
-    return model.check_memory(
-        context.plan, ram, swap, oom_kills(str(context.root)), running=context.probe.ready
-    )
+    kills, running = oom_kills(str(context.root)), context.probe.ready
+    return model.check_memory(context.plan, ram, swap, kills, running=running, others=context.model_plans)
 
 
 def _store(context: DoctorContext) -> list[Finding]:

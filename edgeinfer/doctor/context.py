@@ -99,12 +99,24 @@ class DoctorContext:
 
     @cached_property
     def plan(self) -> Plan | EdgeinferError:
-        """The plan for the model that the settings name."""
-        if isinstance(self.loaded, SettingsError):
-            return self.loaded
+        """The plan for the default model of the settings."""
+        return self.loaded if isinstance(self.loaded, SettingsError) else self._plan(self.settings)
+
+    @cached_property
+    def model_plans(self) -> dict[str, Plan | EdgeinferError]:
+        """The plans for the other models that the settings name, by their name there."""
+        plans = {name: self._plan(self.settings.for_model(name)) for name in self.settings.models}
+        default = self.plan.config.model if isinstance(self.plan, Plan) else None
+        return {
+            name: plan
+            for name, plan in plans.items()
+            if not isinstance(plan, Plan) or plan.config.model != default
+        }
+
+    def _plan(self, settings: Settings) -> Plan | EdgeinferError:
         try:
             return plan_model(
-                find_model(self.settings.model, self.store), self.profile, self.settings, self.calibration
+                find_model(settings.model, self.store), self.profile, settings, self.calibration
             )
         except EdgeinferError as e:
             return e

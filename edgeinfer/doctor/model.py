@@ -1,7 +1,8 @@
-"""The model that the settings name, and the memory for it."""
+"""The models that the settings name, and the memory for them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,9 @@ MIN_SWAP_USED = 256 * 10**6
 """Bytes in swap that may matter."""
 
 
+NO_MODELS: Mapping[str, Plan | EdgeinferError] = {}
+
+
 class Swap(msgspec.Struct, frozen=True):
     """Total and free swap in bytes; None if unknown."""
 
@@ -38,25 +42,40 @@ def read_swap(root: Path) -> Swap:
     return Swap(meminfo.get("SwapTotal"), meminfo.get("SwapFree"))
 
 
-def check_model(plan: Plan | EdgeinferError) -> list[Finding]:
-    """Check that the model can be planned for; `plan` is an error if it cannot."""
+def check_models(
+    plan: Plan | EdgeinferError, others: Mapping[str, Plan | EdgeinferError] = NO_MODELS
+) -> list[Finding]:
+    """Check that the default model and the `others` can be planned for; an error says why not."""
+    findings = [_check_model(plan, "")]
+    return findings + [_check_model(other, f"{name}: ") for name, other in others.items()]
+
+
+def _check_model(plan: Plan | EdgeinferError, label: str) -> Finding:
     if isinstance(plan, EdgeinferError):
-        return [from_error(MODEL, plan, "edgeinfer plan")]
+        finding = from_error(MODEL, plan, "edgeinfer plan")
+        return msgspec.structs.replace(finding, text=label + finding.text)
     speed = f", about {plan.speed.decode:.0f} tok/s ({plan.speed.source})" if plan.speed.decode else ""
-    return [Finding(MODEL, "ok", plan.config.name + speed)]
+    return Finding(MODEL, "ok", label + plan.config.name + speed)
 
 
 def check_memory(
-    plan: Plan | EdgeinferError, ram: Memory, swap: Swap, oom_kills: int | None, *, running: bool
+    plan: Plan | EdgeinferError,
+    ram: Memory,
+    swap: Swap,
+    oom_kills: int | None,
+    *,
+    running: bool,
+    others: Mapping[str, Plan | EdgeinferError] = NO_MODELS,
 ) -> list[Finding]:
-    """Check memory and swap; if the daemon is `running`, its model is already in memory."""
+    """Check memory and swap; if the daemon is `running`, its models are already in memory."""
     findings = []
     if running:
         if ram.available is not None and ram.available < MIN_AVAILABLE:
             text = f"only {size_text(ram.available)} are available beside the running daemon"
             findings.append(Finding(MEMORY, "warning", text, LESS_MEMORY_FIX))
-    elif isinstance(plan, Plan) and plan.fits is False:
-        findings.append(_too_large(plan, ram))
+    else:
+        plans = [one for one in (plan, *others.values()) if isinstance(one, Plan)]
+        findings += [_too_large(one, ram) for one in plans if one.fits is False]
     findings += _check_swap(ram, swap)
     if oom_kills:
         text = (

@@ -107,9 +107,27 @@ def test_swap_is_read_of_meminfo(tmp_path: Path) -> None:
 def test_a_model_that_is_not_there() -> None:
     """The error's words, and its hint; memory is not blamed for it."""
     error = ModelNotFound("no model 'x'", hint="edgeinfer pull x")
-    assert model.check_model(error) == [Finding("model", "error", "no model 'x'", "edgeinfer pull x")]
+    assert model.check_models(error) == [Finding("model", "error", "no model 'x'", "edgeinfer pull x")]
     assert memory(profile(10**7), error)[0].level == "ok"
-    assert model.check_model(planned(profile(GB)))[0].text.startswith("edgeinfer-nano")
+    assert model.check_models(planned(profile(GB)))[0].text.startswith("edgeinfer-nano")
+
+
+def test_every_model_of_the_settings_is_checked() -> None:
+    """Its name there comes first; each has to fit by itself, as idle ones make room."""
+    machine = profile(2 * GB)
+    small = planned(machine)
+    others: dict[str, Plan | EdgeinferError] = {
+        "gone": ModelNotFound("no model 'x'", hint="edgeinfer pull x"),
+        "big": planned(profile(10**7)),
+    }
+    first, gone, big = model.check_models(small, others)
+    assert gone == Finding("model", "error", "gone: no model 'x'", "edgeinfer pull x")
+    assert (first.level, big.level, big.text[:5]) == ("ok", "ok", "big: ")
+    for running, level in ((False, "warning"), (True, "ok")):
+        [finding] = model.check_memory(
+            small, machine.memory, Swap(None, None), None, running=running, others=others
+        )
+        assert finding.level == level
 
 
 def test_a_clock_in_the_past() -> None:

@@ -26,6 +26,8 @@ from edgeinfer.doctor import service as unit
 from edgeinfer.doctor.context import DoctorContext
 from edgeinfer.doctor.daemon import DaemonProbe
 from edgeinfer.doctor.finding import Finding
+from edgeinfer.errors import ModelNotFound
+from edgeinfer.plan import Plan
 from edgeinfer.service import units
 from edgeinfer.service.builtin import BuiltinManager
 from edgeinfer.service.command import Command
@@ -189,6 +191,16 @@ def test_the_service_as_it_would_be_installed(tmp_path: Path) -> None:
     assert spec.program.executable.name == "edgeinfer"
     assert (spec.settings.ctx, spec.settings.port, spec.config) == (512, Settings().port, config)
     assert [path.name for path in spec.needs.models] == ["edgeinfer-nano.gguf"]
+
+
+def test_each_model_of_the_settings_has_a_plan(tmp_path: Path) -> None:
+    """Or the reason why there is none; the default model is not repeated."""
+    config = tmp_path / "my.toml"
+    config.write_text("[models.same]\nmodel = 'edgeinfer-nano'\n[models.gone]\nmodel = '/no/such.gguf'\n")
+    context = DoctorContext(environment(tmp_path, EDGEINFER_CONFIG=str(config)))
+    assert isinstance(context.plan, Plan)
+    assert list(context.model_plans) == ["gone"]
+    assert isinstance(context.model_plans["gone"], ModelNotFound)
 
 
 def test_a_system_service_is_seen_as_it_sees_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
