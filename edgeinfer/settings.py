@@ -34,10 +34,14 @@ class ModelSettings(msgspec.Struct, frozen=True):
 
     model: Annotated[
         str | None,
-        _doc("Model to serve: a GGUF file, an installed model's name, or nothing: the bundled one."),
+        _doc("Model to serve: a GGUF file or an installed model's name. If unset, the bundled model."),
     ] = None
-    ctx: Annotated[int, _doc("Tokens one conversation may hold, prompt and answer together.", ge=16)] = 4096
-    parallel: Annotated[Annotated[int, Meta(ge=1, le=256)] | None, _doc("Answers generated at once.")] = None
+    ctx: Annotated[int, _doc("Tokens that one conversation may hold, prompt and answer together.", ge=16)] = (
+        4096
+    )
+    parallel: Annotated[
+        Annotated[int, Meta(ge=1, le=256)] | None, _doc("Answers generated at the same time.")
+    ] = None
     threads: Annotated[Annotated[int, Meta(ge=1)] | None, _doc("Compute threads.")] = None
     layout: Annotated[
         Literal["streams", "unified"] | None,
@@ -50,20 +54,22 @@ class ModelSettings(msgspec.Struct, frozen=True):
     kv_type: Annotated[
         Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None, _doc("Element type of the KV cache.")
     ] = None
-    batch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Longest prefill chunk in tokens.")] = None
-    ubatch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Tokens llama.cpp computes at once.")] = None
+    batch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Maximum prefill chunk in tokens.")] = None
+    ubatch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Tokens that llama.cpp computes at once.")] = (
+        None
+    )
     gpu_layers: Annotated[
-        Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 is all of them.")
+        Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 places all of them.")
     ] = None
-    force: Annotated[bool, _doc("Run what would take more memory than there is.")] = False
+    force: Annotated[bool, _doc("Run a model even if it needs more memory than there is.")] = False
     step_ms: Annotated[
-        float, _doc("While answers stream, a step that also reads a prompt should take no longer.", ge=10)
+        float, _doc("Target milliseconds for a step that also computes a prompt while answers stream.", ge=10)
     ] = 250.0
     keep_alive: Annotated[
         float,
         _doc(
-            "Seconds that a model which was loaded on demand stays loaded after its last answer; -1: it stays, "
-            "and makes room for no other.",
+            "Seconds that a model loaded on demand stays loaded after its last answer; -1 keeps it loaded, and "
+            "it then makes room for no other.",
             ge=-1,
         ),
     ] = 300.0
@@ -79,9 +85,11 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
 
     store: Annotated[
         str | None,
-        _doc("Directory of models: /var/lib/edgeinfer for root and the service, else in the user's data."),
+        _doc(
+            "Directory of models: /var/lib/edgeinfer for root and the service, else in the user's data directory."
+        ),
     ] = None
-    host: Annotated[str, _doc("Address to listen on. Anything but loopback needs api_key_file.")] = (
+    host: Annotated[str, _doc("Address to listen on. Any other than loopback requires api_key_file.")] = (
         "127.0.0.1"
     )
     port: Annotated[int, _doc("TCP port to listen on; 0 picks a free one.", ge=0, le=65535)] = 11435
@@ -89,67 +97,73 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
     api_key_file: Annotated[
         str | None,
         _doc(
-            "File of API keys, made by `edgeinfer key add`; every request but /health and /ready must then "
-            "carry one. If not given, the usual one where it exists; empty: none."
+            "File of API keys, made by `edgeinfer key add`. Every request except /health and /ready must then "
+            "carry one. If unset, the default file if it exists; if empty, no keys."
         ),
     ] = None
     allowed_hosts: Annotated[
         str,
         _doc(
-            "Host names, separated by commas, that a request may name besides loopback's own. "
-            "If empty: no others on a loopback address, any on another."
+            "Comma-separated host names that a request may use besides loopback's. "
+            "If empty, no others on a loopback address, and any on another."
         ),
     ] = ""
     cors_origins: Annotated[
-        str, _doc("Origins (https://app.example), separated by commas, whose web pages may use the API.")
+        str, _doc("Comma-separated origins (https://app.example) whose web pages may use the API.")
     ] = ""
     tls_cert: Annotated[
-        str | None, _doc("PEM file of a certificate, and those that vouch for it: serve HTTPS, not HTTP.")
+        str | None,
+        _doc("PEM file of a certificate and its chain; the daemon then serves HTTPS instead of HTTP."),
     ] = None
-    tls_key: Annotated[str | None, _doc("PEM file of its key, if that is not in the same file.")] = None
+    tls_key: Annotated[
+        str | None, _doc("PEM file of the certificate's key, if it is not in the same file.")
+    ] = None
     requests_per_minute: Annotated[
-        int, _doc("Requests a minute for each key, or each address without one; 0 is no limit.", ge=0)
+        int, _doc("Requests per minute for each key, or for each address without a key; 0 is no limit.", ge=0)
     ] = 0
     concurrent_requests: Annotated[
-        int, _doc("Requests in progress for each key, or each address without one; 0 is no limit.", ge=0)
+        int,
+        _doc("Requests in progress for each key, or for each address without a key; 0 is no limit.", ge=0),
     ] = 0
-    queue: Annotated[int, _doc("Requests that may wait for their turn; one more is told 429.", ge=0)] = 128
+    queue: Annotated[
+        int, _doc("Requests that may wait for their turn; further ones get status 429.", ge=0)
+    ] = 128
     memory_limit_mb: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        _doc("Megabytes that all loaded models together may take, on a GPU too."),
+        _doc("Megabytes that all loaded models may use together, including GPU memory."),
     ] = None
-    load_timeout: Annotated[float, _doc("Seconds a model may take to load.", gt=0)] = 600.0
+    load_timeout: Annotated[float, _doc("Seconds that a model may take to load.", gt=0)] = 600.0
     hang_timeout: Annotated[
         float,
         _doc(
-            "Seconds without a sign of life after which the model's process is killed and started again; "
-            "more where its steps have taken long.",
+            "Seconds without a sign of life after which a model's process is killed and restarted; longer if "
+            "its steps have been slow.",
             gt=0,
         ),
     ] = 60.0
     prefix_cache_mb: Annotated[
         int,
         _doc(
-            "Megabytes of prompts kept on disk when the daemon stops, so that it need not read them again; 0 keeps none.",
+            "Megabytes of prompts saved to disk when the daemon stops, to compute them only once; 0 saves none.",
             ge=0,
         ),
     ] = 0
-    drain_timeout: Annotated[float, _doc("Seconds that running answers get to finish at shutdown.", ge=0)] = (
-        20.0
-    )
-    template_timeout: Annotated[float, _doc("Seconds a chat template may take to render.", gt=0)] = 5.0
+    drain_timeout: Annotated[
+        float, _doc("Seconds that answers in progress get to finish at shutdown.", ge=0)
+    ] = 20.0
+    template_timeout: Annotated[float, _doc("Seconds that a chat template may take to render.", gt=0)] = 5.0
     grammar_timeout: Annotated[
         float,
-        _doc("Seconds a JSON schema or a grammar may take to compile, or an answer to be checked.", gt=0),
+        _doc("Seconds that compiling a JSON schema or grammar, or checking an answer, may take.", gt=0),
     ] = 1.5
-    max_body: Annotated[int, _doc("Largest request body in bytes.", ge=1024)] = 16 * 1024 * 1024
+    max_body: Annotated[int, _doc("Maximum size of a request body in bytes.", ge=1024)] = 16 * 1024 * 1024
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], _doc("Least severe log line that is written.")
+        Literal["debug", "info", "warning", "error"], _doc("Lowest severity that is logged.")
     ] = "info"
-    log_prompts: Annotated[bool, _doc("Write the bodies of requests into the log, prompts and all.")] = False
+    log_prompts: Annotated[bool, _doc("Log request bodies, including prompts.")] = False
     idle_unload: Annotated[
         Annotated[float, Meta(ge=0)] | None,
-        _doc("Seconds without a request after which the default model is unloaded too; if not given, never."),
+        _doc("Seconds without a request after which the default model is unloaded too. If unset, never."),
     ] = None
     models: dict[str, dict[str, Any]] = {}
 

@@ -17,6 +17,9 @@ from edgeinfer.settings import FIELDS
 
 R = TypeVar("R")
 
+OPTIONAL = ("memory_limit_mb", "idle_unload")
+"""Numbers that the plan does not choose: None means that there is no limit."""
+
 
 def flag_name(field: FieldInfo) -> str:
     """Return `--drain-timeout`, or for a switch `--flash-attention/--no-flash-attention`."""
@@ -49,7 +52,7 @@ def bound(field: FieldInfo, name: str) -> Any:
 def is_planned(field: FieldInfo) -> bool:
     """Tell whether None means that the plan decides. (For a text it means that there is none.)"""
     kinds = union_members(bare_type(field.type))
-    return NoneType in kinds and str not in kinds
+    return NoneType in kinds and str not in kinds and field.name not in OPTIONAL
 
 
 def parameter(field: FieldInfo) -> inspect.Parameter:
