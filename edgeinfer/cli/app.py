@@ -99,7 +99,7 @@ _group(
 )
 _group(
     "models",
-    "List, show, import, check, remove, load and unload models.",
+    "List, import, check, remove, load and unload models.",
     models.ls,
     models.show,
     models.rm,

@@ -29,7 +29,7 @@ def bench(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Measure how fast a model runs on this machine, or how fast the machine is.
+    """Measure the speed of a model, or of this machine.
 
     It needs no daemon. Nothing else should run meanwhile: a busy daemon would share the cores.
 

@@ -23,7 +23,7 @@ def doctor(
         bool, typer.Option("--fast", help="Skip reading the models to see whether they have changed.")
     ] = False,
 ) -> None:
-    """Check the installation and the machine; say what is wrong and how to fix it.
+    """Check the installation and the machine, and suggest fixes.
 
     The exit code is 1 if there is an error, else 0. With sudo it also checks what only the system service
     may read.

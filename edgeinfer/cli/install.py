@@ -58,7 +58,7 @@ def install(
         typer.Option("--dry-run", help="Show the plan, every file and every command, and change nothing."),
     ] = False,
 ) -> None:
-    """Choose a model for this machine, download it, and run it as a service.
+    """Choose a model, download it, and run it as a service.
 
     Run it again to change the model or to upgrade the service. A failed step rolls back to the previous
     installation.

@@ -14,7 +14,9 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
     user: User = None,
 ) -> None:
-    """Show the service's log: systemd's journal, or the built-in process monitor's log file.
+    """Show the service's log.
+
+    This is systemd's journal, or the log file of the built-in process monitor.
 
     Examples:
       edgeinfer logs -f

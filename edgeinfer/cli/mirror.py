@@ -33,9 +33,10 @@ def mirror(
         typer.Option(help="File of API keys, one per line; clients send one of them as HF_TOKEN."),
     ] = None,
 ) -> None:
-    """Serve this machine's models to other machines, as a Hugging Face Hub would.
+    """Serve this machine's models to other machines.
 
-    Clients can read model files and write nothing, so no key is needed, even on a network.
+    It answers like a Hugging Face Hub. Clients can read model files and write nothing, so no key is
+    needed, even on a network.
 
     Examples:
       edgeinfer mirror --host 0.0.0.0

@@ -26,9 +26,10 @@ ModelName = Annotated[
 
 
 def load(name: ModelName, url: Url = None, api_key: ApiKey = None) -> None:
-    """Load a model into the daemon's memory, and wait until it answers.
+    """Load a model into the daemon's memory.
 
-    A model is also loaded by the first request that names it. Idle models are unloaded if memory is short.
+    The command waits until the model answers. The first request that names a model loads it too. Idle models
+    are unloaded if memory is short.
 
     Examples:
       edgeinfer models load qwen3-0.6b
@@ -50,9 +51,10 @@ def load(name: ModelName, url: Url = None, api_key: ApiKey = None) -> None:
 
 
 def unload(name: ModelName, url: Url = None, api_key: ApiKey = None) -> None:
-    """Remove a model from the daemon's memory, once its requests have ended.
+    """Unload a model from the daemon's memory.
 
-    The model stays installed, and the next request that names it loads it again.
+    Its requests in progress finish first. The model stays installed, and the next request that names it
+    loads it again.
 
     Examples:
       edgeinfer models unload qwen3-0.6b

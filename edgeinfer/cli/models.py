@@ -112,9 +112,10 @@ def import_(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Use models that are already on this machine, without moving or copying their files.
+    """Use models that are already on this machine.
 
-    Without a path, a name or --from, it lists the models of other programs.
+    Their files are neither moved nor copied. Without a path, a name or --from, it lists the models of
+    other programs.
 
     Examples:
       edgeinfer models import                       list what can be imported
@@ -146,7 +147,9 @@ def verify(
         str | None, typer.Argument(metavar="[NAME[:QUANT]]", help="Check one model. Default: all.")
     ] = None,
 ) -> None:
-    """Read installed models and compare them with their checksums, as cards and disks wear out.
+    """Check installed models against their checksums.
+
+    Cards and disks wear out: this reads every file and finds what has changed.
 
     Examples:
       edgeinfer models verify
@@ -167,9 +170,10 @@ def verify(
 
 
 def prune() -> None:
-    """Delete files that no model needs: replaced revisions, and downloads abandoned for a day.
+    """Delete files that no model needs.
 
-    Restart a daemon that still serves a replaced revision first.
+    These are replaced revisions, and downloads abandoned for a day. Restart a daemon that still serves a
+    replaced revision first.
 
     Examples:
       edgeinfer models prune

@@ -31,7 +31,7 @@ def plan(
     json: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also plan for a model that does not fit.")] = False,
 ) -> None:
-    """Show this machine's hardware, the model it would run, how it would run it, and why.
+    """Show which model this machine would run, how, and why.
 
     It changes nothing and uses no network. The exit code is 1 if nothing fits, or if one of several models
     does not fit.

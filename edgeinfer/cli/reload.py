@@ -23,12 +23,12 @@ def reload(
     ] = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Have the daemon read its settings again, without interrupting requests.
+    """Apply changed settings to the running daemon.
 
-    If the model or the way it is loaded has changed, the new one is loaded beside the old one and must pass
-    its self-test. New requests then go to it, and requests in progress finish on the old one. If loading
-    fails, the old model stays in use and the exit code is 1. If there is not enough memory for both,
-    requests wait while the old model is replaced.
+    Requests are not interrupted. If the model or the way it is loaded has changed, the new one is loaded
+    beside the old one and must pass its self-test. New requests then go to it, and requests in progress
+    finish on the old one. If loading fails, the old model stays in use and the exit code is 1. If there
+    is not enough memory for both, requests wait while the old model is replaced.
 
     Examples:
       edgeinfer reload

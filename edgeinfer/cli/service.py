@@ -42,7 +42,7 @@ def install(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Install or upgrade edgeinfer as a service, and wait until it answers.
+    """Install or upgrade the service, and wait until it answers.
 
     It uses the configuration file's settings and gets what the plan needs: memory, the GPU and the model's
     files. Install it again after changing these. A failed installation rolls back to the previous one.
@@ -94,7 +94,7 @@ def start(user: User = None) -> None:
 
 
 def stop(user: User = None) -> None:
-    """Stop the service; answers in progress get drain_timeout seconds to finish."""
+    """Stop the service. Answers in progress get drain_timeout seconds to finish."""
     select_manager(user).stop()
 
 
@@ -104,7 +104,7 @@ def restart(user: User = None) -> None:
 
 
 def reload(user: User = None) -> None:
-    """Apply a changed configuration to the running service, without interrupting requests."""
+    """Apply a changed configuration to the running service."""
     select_manager(user).reload()
 
 
