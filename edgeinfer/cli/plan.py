@@ -9,6 +9,8 @@ import typer
 
 if TYPE_CHECKING:
     from edgeinfer.plan import ModelOption
+    from edgeinfer.plan.several import ModelOptions
+    from edgeinfer.settings import Settings
     from edgeinfer.store.store import Store
 
 MAX_COLUMNS = 100
@@ -50,7 +52,7 @@ def plan(
     from edgeinfer.plan import calibration as calibrations
     from edgeinfer.plan import choose
     from edgeinfer.plan.own_memory import without_workers
-    from edgeinfer.plan.several import ModelOptions, choose_several
+    from edgeinfer.plan.several import choose_several
     from edgeinfer.store.store import Store
 
     here = root == "/"
@@ -62,13 +64,21 @@ def plan(
     if model and len(model) > 1:
         if quant:
             raise typer.BadParameter("with several models, write each as NAME:QUANT", param_hint="--quant")
-        wanted = [ModelOptions(*_offers(name, None, store if here else None), loaded) for name in model]
-        choices = dict(zip(model, choose_several(wanted, profile, calibration), strict=True))
+        models = [_model_options(name, loaded, store if here else None) for name in model]
+        choices = dict(zip(model, choose_several(models, profile, calibration), strict=True))
         _print(json, several_document(profile, choices), several_lines(profile, choices, _columns()))
         raise typer.Exit(any(isinstance(choice, DoesNotFit) for choice in choices.values()))
     name, quant, candidates = _offers(model[0] if model else loaded.model, quant, store if here else None)
     choice = choose(profile, candidates, loaded, calibration, model=name, quant=quant)
     _print(json, document(profile, choice), lines(profile, choice, _columns()))
+
+
+def _model_options(name: str, settings: Settings, store: Store | None) -> ModelOptions:
+    """Return the options for one of several models, with the settings of its table in the configuration file."""
+    from edgeinfer.plan.several import ModelOptions
+
+    own = settings.for_model(name)
+    return ModelOptions(*_offers(own.model, None, store), own)
 
 
 def _columns() -> int:

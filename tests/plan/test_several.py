@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from edgeinfer.plan.calibration import Calibration, Rates
 from edgeinfer.plan.memory_budget import MemoryBudget
 from edgeinfer.plan.memory_estimate import DAEMON, WORKER
 from edgeinfer.plan.own_memory import HeldMemory, ModelMemory
-from edgeinfer.plan.several import ModelOptions, choose_several, fits_beside, plan_evicting, plan_several
+from edgeinfer.plan.several import ModelOptions, choose_several, fits_beside
 from edgeinfer.settings import Settings
 from tests.support.machines import CARD, GB, R1, machine, offer, r1
 
@@ -31,28 +32,30 @@ def reason(planned: Plan, beginning: str) -> str:
     return next((why for why in planned.reasons if why.startswith(beginning)), "")
 
 
+def in_turn(quants: Sequence[str], available: float, **settings: Any) -> list[Plan]:
+    """Plan models one after another, each with what those before it leave."""
+    plans: list[Plan] = []
+    loaded: list[ModelMemory] = []
+    for quant in quants:
+        planned = plan_model(r1(quant), machine(available), Settings(**settings), beside=loaded)
+        plans.append(planned)
+        if planned.fits:
+            loaded.append(ModelMemory(planned.memory))
+    return plans
+
+
 def test_each_model_is_planned_with_what_those_before_it_leave() -> None:
     """Two fit, the third does not, and a smaller one after it does."""
-    one = Settings(parallel=1)
-    sizes = {"a": "Q8_0", "b": "Q4_K_M", "c": "F16", "d": "Q4_0"}
-    plans = plan_several({name: (r1(quant), one) for name, quant in sizes.items()}, machine(7))
-    assert ["a", "b", "c", "d"] == list(plans)
-    assert [True, True, False, True] == [isinstance(found, Plan) for found in plans.values()]
-    refused = plans["c"]
-    assert isinstance(refused, DoesNotFit)
-    assert "beside 2 other models" in refused.message
-    last = plans["d"]
-    assert isinstance(last, Plan)
-    taken = sum(found.memory.model for found in (plans["a"], plans["b"]) if isinstance(found, Plan))
-    assert 7 * GB - taken - DAEMON == last.budget.available
-    assert f"memory shared: 2 other models take {taken / MB:.0f} MB" == reason(last, "memory shared")
+    first, second, third, fourth = in_turn(("Q8_0", "Q4_K_M", "F16", "Q4_0"), 7, parallel=1)
+    assert [True, True, False, True] == [first.fits, second.fits, third.fits, fourth.fits]
+    taken = first.memory.model + second.memory.model
+    assert 7 * GB - taken - DAEMON == third.budget.available == fourth.budget.available
+    assert f"memory shared: 2 other models take {taken / MB:.0f} MB" == reason(fourth, "memory shared")
 
 
 def test_every_model_has_a_worker_and_all_share_the_daemon() -> None:
     """The overhead of a worker counts for each."""
-    first, second = plan_several({name: (r1(), Settings()) for name in "ab"}, machine()).values()
-    assert isinstance(first, Plan)
-    assert isinstance(second, Plan)
+    first, second = in_turn(("Q4_K_M", "Q4_K_M"), 14)
     assert (DAEMON, 0) == (first.memory.daemon, second.memory.daemon)
     assert WORKER < first.memory.worker == second.memory.worker
     assert first.memory.needed == first.memory.ram + DAEMON
@@ -72,30 +75,29 @@ def test_what_a_loaded_model_has_taken_counts_once(share: float) -> None:
     other = plan_model(r1(), machine(8), Settings())
     taken = round(other.memory.ram * share)
     profile = machine(memory=Memory(16 * GB, 8 * GB - taken, None))
-    found = plan_model(r1(), profile, Settings(), beside=[loaded(other, share)])
-    assert 8 * GB - other.memory.ram == found.budget.available
+    planned = plan_model(r1(), profile, Settings(), beside=[loaded(other, share)])
+    assert 8 * GB - other.memory.ram == planned.budget.available
 
 
 def test_models_share_a_limit() -> None:
     """Though the machine has more; and RAM and the GPU count together."""
-    settings = Settings(parallel=1, memory_limit_mb=3000)
-    first, second, third = plan_several({name: (r1(), settings) for name in "abc"}, machine(14)).values()
-    assert isinstance(first, Plan)
-    assert isinstance(second, Plan)
+    first, second, third = in_turn(("Q4_K_M",) * 3, 14, parallel=1, memory_limit_mb=3000)
+    assert [True, True, False] == [first.fits, second.fits, third.fits]
     assert 3000 * MB == first.budget.limit
     assert 3000 * MB - first.memory.model == second.budget.limit
-    assert isinstance(third, DoesNotFit)
-    assert f"memory_limit_mb leaves {(second.budget.limit - second.memory.model) / MB:,.0f}" in third.message
-    gpu = plan_model(r1(), machine(14, CARD), settings)
+    left = 3000 * MB - first.memory.model - second.memory.model
+    assert left == third.budget.limit
+    assert f"memory_limit_mb leaves {left / MB:.0f} MB" in reason(third, "memory short")
+    gpu = plan_model(r1(), machine(14, CARD), Settings(parallel=1, memory_limit_mb=3000))
     assert gpu.memory.gpu > 0
     assert gpu.memory.model == gpu.memory.ram + gpu.memory.gpu <= 3000 * MB
 
 
 def test_a_limit_takes_memory_from_the_kv_cache_first() -> None:
     """The model fits, for fewer answers at once."""
-    found = plan_model(r1(), machine(14), Settings(memory_limit_mb=1700))
-    assert found.fits
-    assert found.memory.model <= 1700 * MB
+    planned = plan_model(r1(), machine(14), Settings(memory_limit_mb=1700))
+    assert planned.fits
+    assert planned.memory.model <= 1700 * MB
     assert plan_model(r1(), machine(14), Settings()).memory.model > 1700 * MB
 
 
@@ -109,36 +111,6 @@ def test_a_model_that_is_larger_than_the_limit_is_refused() -> None:
     assert "memory_limit_mb leaves 1000" in reason(forced, "memory short")
 
 
-def test_no_more_models_are_unloaded_than_needed() -> None:
-    """The first idle one first, a busy one never."""
-    settings = Settings(parallel=1, kv_type="q8_0", layout="unified", memory_limit_mb=3000)
-    one = plan_model(r1(), machine(14), settings)
-    other = loaded(one)
-    assert 0 == plan_evicting(r1(), machine(14), settings, idle=[other]).count
-    assert 1 == plan_evicting(r1(), machine(14), settings, idle=[other, other]).count
-    assert 1 == plan_evicting(r1(), machine(14), settings, idle=[other], busy=[other]).count
-    assert 2 == plan_evicting(r1(), machine(14), settings, idle=[other, other], busy=[other]).count
-    with pytest.raises(DoesNotFit, match="beside 2 other models"):
-        plan_evicting(r1(), machine(14), settings, idle=[other], busy=[other, other])
-
-
-def test_what_an_unloaded_model_holds_is_free() -> None:
-    """Of RAM that is short, too."""
-    settings = Settings(parallel=1)
-    other = loaded(plan_model(r1(), machine(4), settings))
-    found = plan_evicting(r1(), machine(2), settings, idle=[other])
-    assert (1, True) == (found.count, found.plan.fits)
-    assert 2 * GB + other.held.ram == found.plan.budget.available
-
-
-def test_by_force_everything_idle_goes() -> None:
-    """And the model is loaded whether it fits or not."""
-    settings = Settings(memory_limit_mb=1000, force=True)
-    other = ModelMemory(MemoryEstimate(500 * MB))
-    found = plan_evicting(r1(), machine(14), settings, idle=[other])
-    assert (1, False) == (found.count, found.plan.fits)
-
-
 @pytest.mark.parametrize(("limit", "fits"), [(1000, True), (999, False), (None, True)])
 def test_two_at_once_keep_to_the_limit(limit: int | None, fits: bool) -> None:
     """While one replaces the other."""
@@ -150,13 +122,13 @@ def test_two_at_once_keep_to_the_limit(limit: int | None, fits: bool) -> None:
     assert fits is fits_beside(wanted, running)
 
 
-def wanted(*quants: str, **settings: Any) -> ModelOptions:
+def options(*quants: str, **settings: Any) -> ModelOptions:
     return ModelOptions(R1, None, [offer(R1, quant) for quant in quants], Settings(**settings))
 
 
 def test_a_quantization_is_chosen_for_what_is_left() -> None:
     """The second one is coarser, the third does not fit."""
     fast = Calibration("", "", "", cpu=Rates({"": 200 * GB}))
-    found = choose_several([wanted("Q8_0", "Q4_0", parallel=1) for _ in range(3)], machine(5), fast)
-    assert ["Q8_0", "Q4_0"] == [choice.option.quant for choice in found if isinstance(choice, ModelChoice)]
-    assert isinstance(found[2], DoesNotFit)
+    choices = choose_several([options("Q8_0", "Q4_0", parallel=1) for _ in range(3)], machine(5), fast)
+    assert ["Q8_0", "Q4_0"] == [choice.option.quant for choice in choices if isinstance(choice, ModelChoice)]
+    assert isinstance(choices[2], DoesNotFit)
