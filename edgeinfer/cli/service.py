@@ -142,8 +142,10 @@ def select_manager(user: bool | None, *, installed: bool = True) -> ServiceManag
     from edgeinfer.service import discovery
 
     if user is None:
-        return discovery.installed() if installed else discovery.manager(discovery.default_scope())
-    return discovery.manager("user" if user else "system")
+        return (
+            discovery.installed_manager() if installed else discovery.manager_for(discovery.default_scope())
+        )
+    return discovery.manager_for("user" if user else "system")
 
 
 def _requested_spec(manager: ServiceManager, on_demand: bool) -> ServiceSpec:
@@ -176,7 +178,7 @@ def service_spec(manager: ServiceManager, config: Path | None, plan: Plan | None
     from edgeinfer.hardware import detect
     from edgeinfer.plan import make_plan
     from edgeinfer.plan.own_memory import without_workers
-    from edgeinfer.service.spec import ServiceSpec, needs, this_program
+    from edgeinfer.service.spec import ServiceSpec, requirements, this_program
     from edgeinfer.store.store import Store
 
     shell = settings.variables(os.environ)  # which the service does not have, so they must not affect it
@@ -189,7 +191,7 @@ def service_spec(manager: ServiceManager, config: Path | None, plan: Plan | None
         scope=manager.scope,
         program=this_program(),
         settings=service_settings,
-        needs=needs(plan or make_plan(service_settings, profile), profile),
+        requirements=requirements(plan or make_plan(service_settings, profile), profile),
     )
 
 

@@ -46,7 +46,7 @@ class DoctorContext:
     @cached_property
     def manager(self) -> ServiceManager:
         """The service manager; raises ServiceFailed."""
-        return discovery.installed(self._environ)
+        return discovery.installed_manager(self._environ)
 
     @cached_property
     def status(self) -> ServiceStatus | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.service.access_check import secrets, unreadable
+from edgeinfer.service.access_check import access_problems, secret_files
 from edgeinfer.service.spec import ServiceSpec
 from edgeinfer.service.units import USER
 
@@ -49,10 +49,10 @@ def _readable(paths: Iterable[Path]) -> Iterator[Finding]:
 
 def _for_service(service: ServiceSpec) -> Iterator[Finding]:
     """Yield the files that the service's user cannot read."""
-    for obstacle in unreadable(service):
+    for obstacle in access_problems(service):
         text, _, fix = obstacle.partition(": ")
         yield Finding(CHECK, "error", text, fix)
-    for path in secrets(service):
+    for path in secret_files(service):
         status, user = _stat(path), _uid(USER)
         if status and user is not None and status.st_uid != user:
             fix = f"sudo chown {USER}: {shlex.quote(str(path))}"

@@ -14,7 +14,7 @@ from edgeinfer.plan import Plan
 from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.install import propose
 from edgeinfer.service.manager import ServiceManager, ServiceStatus
-from edgeinfer.service.spec import ServiceSpec, needs, this_program, usual_configs
+from edgeinfer.service.spec import ServiceSpec, requirements, this_program, usual_configs
 
 CHECK = "service"
 
@@ -43,7 +43,7 @@ def current_spec(
         scope=manager.scope,
         program=this_program(),
         settings=settings.load(environ=own).settings,
-        needs=needs(plan, profile),
+        requirements=requirements(plan, profile),
         config=None if config in usual_configs(manager.scope) else config,
         on_demand=status.on_demand,
     )

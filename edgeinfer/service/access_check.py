@@ -1,4 +1,4 @@
-"""Whether the system service's user can read what the service needs."""
+"""Checks that the system service's user can read what the service needs."""
 
 from __future__ import annotations
 
@@ -12,35 +12,39 @@ from edgeinfer.service.sandbox import HOMES, TEMPORARY, read_by
 from edgeinfer.service.spec import ServiceSpec
 from edgeinfer.service.units import USER
 
-OURS = (Path("/etc/edgeinfer"), Path("/var/lib/edgeinfer"))
-"""What lies in here is there for the service."""
+SERVICE_FOLDERS = (Path("/etc/edgeinfer"), Path("/var/lib/edgeinfer"))
+"""Folders whose files belong to the service."""
 
-KEYS = OURS[1] / "keys"
-"""API keys, where no setting names another file."""
+KEYS = SERVICE_FOLDERS[1] / "keys"
+"""API keys, unless the settings name another file."""
 
 READ, SEARCH = 0o4, 0o1
-"""The bits of a mode."""
+"""Bits of a file mode."""
 
 
-def secrets(service: ServiceSpec) -> list[Path]:
-    """Files of keys in the service's own folders, which shall be its user's and nobody else's to read."""
-    return [path for path in _secret(service) if any(map(path.is_relative_to, OURS)) and path.is_file()]
+def secret_files(service: ServiceSpec) -> list[Path]:
+    """Return the key files in the service's own folders, which only its user may read."""
+    return [
+        path
+        for path in _secrets(service)
+        if any(map(path.is_relative_to, SERVICE_FOLDERS)) and path.is_file()
+    ]
 
 
-def unreadable(service: ServiceSpec) -> list[str]:
-    """What the service's user can't read and why not, each with a remedy."""
-    secret, ours = list(_secret(service)), secrets(service)
-    found = []
+def access_problems(service: ServiceSpec) -> list[str]:
+    """Return a sentence, with a remedy, for each path that the service's user cannot read."""
+    secrets, own = list(_secrets(service)), secret_files(service)
+    problems = []
     for path in read_by(service):
-        if path not in ours and (obstacle := _obstacle(path)):
-            remedy = f"chown {USER}" if path in secret else "chmod -R a+rX" if path.is_dir() else "chmod a+r"
+        if path not in own and (obstacle := _obstacle(path)):
+            remedy = f"chown {USER}" if path in secrets else "chmod -R a+rX" if path.is_dir() else "chmod a+r"
             if obstacle != path:
                 remedy = "chmod a+x"
-            found.append(f"the user {USER} can't read {path}: sudo {remedy} {obstacle}")
-    return found
+            problems.append(f"the user {USER} cannot read {path}: sudo {remedy} {obstacle}")
+    return problems
 
 
-def _secret(service: ServiceSpec) -> Iterator[Path]:
+def _secrets(service: ServiceSpec) -> Iterator[Path]:
     settings = service.settings
     for name in (settings.api_key_file or str(KEYS), settings.tls_key):
         if name:
@@ -48,15 +52,18 @@ def _secret(service: ServiceSpec) -> Iterator[Path]:
 
 
 def _obstacle(path: Path) -> Path | None:
-    """What keeps the user out: the path itself, or a folder on the way that the sandbox doesn't replace."""
+    """Return the path or the folder above it that the user may not access; None if there is none.
+
+    Folders that the sandbox replaces do not count.
+    """
     path = path.resolve()
     replaced = any(path.is_relative_to(folder) for folder in HOMES + TEMPORARY)
-    way = [] if replaced else [*path.parents][::-1]
-    for part in (*way, path):
+    parents = [] if replaced else [*path.parents][::-1]
+    for part in (*parents, path):
         try:
             status = part.stat()
         except OSError:
-            return None  # it isn't there, which is another matter
+            return None  # a missing file is reported elsewhere
         read = SEARCH | READ if stat.S_ISDIR(status.st_mode) else READ
         if not _may(status, read if part == path else SEARCH):
             return part
@@ -71,5 +78,5 @@ def _may(status: os.stat_result, wanted: int) -> bool:
 def _uid() -> int | None:
     try:
         return pwd.getpwnam(USER).pw_uid
-    except KeyError:  # it comes with the installation
+    except KeyError:  # the installation creates it
         return None

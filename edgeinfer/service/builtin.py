@@ -1,4 +1,4 @@
-"""The service without a service manager: a minder that goes on when the terminal is closed."""
+"""Runs the service where there is no service manager: a process monitor that outlives the terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.errors import ServiceFailed
-from edgeinfer.service import monitor_state as minding
 from edgeinfer.service.command import Command, run
 from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.manager import ServiceState, ServiceStatus, not_installed
-from edgeinfer.service.monitor_state import POLL, MonitorFolder
+from edgeinfer.service.monitor_state import POLL, MonitorFolder, folder_path, monitor_spec, spec_path
 from edgeinfer.service.spec import Scope, ServiceSpec, this_program
 
 STATES: dict[str, ServiceState] = {
@@ -25,26 +24,28 @@ STATES: dict[str, ServiceState] = {
     "ready": "running",
     "stopping": "stopping",
 }
-"""Of a minder's, while there is one."""
+"""A running monitor's state -> the service's."""
 
 
 class BuiltinManager:
+    """The service manager for systems without one."""
+
     name = "none"
 
     def __init__(self, scope: Scope, environ: Mapping[str, str] = os.environ) -> None:
         self.scope: Scope = scope
         self._environ = dict(environ)
-        self.folder = MonitorFolder(minding.folder(scope, environ))
-        self.spec = minding.spec_path(scope, environ)
+        self.folder = MonitorFolder(folder_path(scope, environ))
+        self.spec = spec_path(scope, environ)
 
     def check(self) -> None:
         if self.scope == "system" and os.geteuid() != 0:
-            raise ServiceFailed("a service of the machine is root's", hint="try it with sudo, or with --user")
+            raise ServiceFailed("only root can install a system service", hint="use sudo, or --user")
 
     def files(self, service: ServiceSpec) -> list[ServiceFile]:
         if service.on_demand:
-            raise ServiceFailed("without a service manager nothing starts it on demand")
-        text = msgspec.json.format(msgspec.json.encode(minding.spec(service, self._environ))).decode() + "\n"
+            raise ServiceFailed("there is no service manager here that could start edgeinfer on demand")
+        text = msgspec.json.format(msgspec.json.encode(monitor_spec(service, self._environ))).decode() + "\n"
         return [ServiceFile(self.spec, text)]
 
     def paths(self) -> list[Path]:
@@ -70,9 +71,9 @@ class BuiltinManager:
 
     def notes(self, service: ServiceSpec) -> list[str]:
         again = f"{service.program.executable} service start"
-        notes = [f"nothing starts it after a reboot here; cron can: @reboot {again}"]
+        notes = [f"nothing starts it after a reboot; add this to your crontab: @reboot {again}"]
         if self.scope == "system":
-            notes.append("without a service manager it runs as root; --user is for other users")
+            notes.append("without a service manager it runs as root; use --user to run it as another user")
         return notes
 
     def start(self) -> None:
@@ -81,9 +82,9 @@ class BuiltinManager:
     def _start(self, python: Path) -> None:
         if not self.spec.exists():
             raise not_installed()
-        if self.folder.is_minded():
+        if self.folder.is_monitored():
             return
-        self.folder.forget()
+        self.folder.clear()
         run(self._command(python), self._environ)
         self.folder.wait_until_ready()
 
@@ -92,7 +93,7 @@ class BuiltinManager:
 
     def stop(self) -> None:
         self._signal(signal.SIGTERM)
-        while self.folder.is_minded():  # the minder sees to it that this ends
+        while self.folder.is_monitored():  # the monitor sets a time limit
             time.sleep(POLL)
 
     def restart(self) -> None:
@@ -105,30 +106,30 @@ class BuiltinManager:
 
     def enable(self, wanted: bool) -> None:
         if wanted:
-            raise ServiceFailed("there is no service manager that would start it after a reboot")
+            raise ServiceFailed("there is no service manager here that could start edgeinfer after a reboot")
 
     def status(self) -> ServiceStatus:
-        found = self.folder.read()
-        alive = self.folder.is_minded()
-        last: ServiceState = "failed" if found and found.state == "failed" else "stopped"
+        status = self.folder.read()
+        running = status if status and self.folder.is_monitored() else None
+        last: ServiceState = "failed" if status and status.state == "failed" else "stopped"
         return ServiceStatus(
             manager=self.name,
             scope=self.scope,
             installed=self.spec.exists(),
-            state=STATES.get(found.state, "starting") if found and alive else last,
-            pid=found.daemon if found and alive else None,
-            restarts=found.restarts if found and alive else None,
-            detail=found.detail if found else None,
+            state=STATES.get(running.state, "starting") if running else last,
+            pid=running.daemon if running else None,
+            restarts=running.restarts if running else None,
+            detail=status.detail if status else None,
         )
 
     def log(self, lines: int, *, follow: bool) -> Command:
         return ["tail", "-n", str(lines), *(["-F"] if follow else []), str(self.folder.log)]
 
     def _signal(self, number: signal.Signals) -> bool:
-        """Whether there is a minder to send it to."""
-        found = self.folder.read() if self.folder.is_minded() else None
-        if found is None:
+        """Send a signal to the monitor; False if none is running."""
+        status = self.folder.read() if self.folder.is_monitored() else None
+        if status is None:
             return False
         with contextlib.suppress(ProcessLookupError):
-            os.kill(found.minder, number)
+            os.kill(status.monitor, number)
         return True

@@ -1,4 +1,4 @@
-"""Running the commands of service managers."""
+"""Runs the commands of service managers."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Mapping, Sequence
 
 from edgeinfer.errors import ServiceFailed
 
-LAST_LINES = 5
-"""Of what a failed command says, that are worth repeating."""
+MAX_ERROR_LINES = 5
+"""Last lines of a failed command's output that its error repeats."""
 
 Command = list[str]
 
 
 def run(command: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
-    """What it writes to stdout.
+    """Run a command, and return its output.
 
     Raises:
-        ServiceFailed: it is not there, or it fails; with its own words.
+        ServiceFailed: it does not exist, or fails; the message has its own words.
     """
     done = attempt(command, environ)
     if done.returncode:
@@ -29,7 +29,11 @@ def run(command: Sequence[str], environ: Mapping[str, str] | None = None) -> str
 def attempt(
     command: Sequence[str], environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """As run, but a failure is for the caller to see."""
+    """Run a command whose failure the caller handles.
+
+    Raises:
+        ServiceFailed: it does not exist.
+    """
     try:
         return subprocess.run(
             command,
@@ -45,12 +49,12 @@ def attempt(
 
 
 def failure(command: Sequence[str], done: subprocess.CompletedProcess[str]) -> ServiceFailed:
-    """A failed command, with its own words."""
-    said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-LAST_LINES:]
-    words = "; ".join(line.strip() for line in said) or f"exit status {done.returncode}"
-    return ServiceFailed(f"{shlex.join(command)}: {words}", hint=_hint(words))
+    """Return the error for a failed command, with its own words."""
+    lines = (done.stderr.strip() or done.stdout.strip()).splitlines()[-MAX_ERROR_LINES:]
+    text = "; ".join(line.strip() for line in lines) or f"exit status {done.returncode}"
+    return ServiceFailed(f"{shlex.join(command)}: {text}", hint=_hint(text))
 
 
-def _hint(words: str) -> str | None:
+def _hint(text: str) -> str | None:
     denied = ("authentication required", "access denied", "permission denied", "must be root")
-    return "try it with sudo" if any(text in words.lower() for text in denied) else None
+    return "use sudo" if any(phrase in text.lower() for phrase in denied) else None

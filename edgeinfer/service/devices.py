@@ -1,4 +1,4 @@
-"""The devices of the GPU that the plan uses, and what else its driver needs."""
+"""Gives the service access to the GPU that the plan uses, and to what its driver needs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import msgspec
 
 
 class HostDevices(msgspec.Struct, frozen=True):
-    """What else of this machine a unit depends on.
+    """Facts of this machine that a unit depends on.
 
     Attributes:
-        systemd: its version.
-        nodes: devices of graphics processors that are there now.
-        groups: those of the groups that own such devices which exist here.
-        nvidia_modprobe: the command that makes NVIDIA's device nodes.
+        systemd: version of systemd.
+        nodes: device nodes of GPUs that exist now.
+        groups: existing groups that own such devices.
+        nvidia_modprobe: the command that creates NVIDIA's device nodes.
     """
 
     systemd: int | None = None
@@ -31,14 +31,14 @@ PATTERNS = {
     "amd": ("kfd",),
     "arm": ("mali*",),
 }
-"""Device nodes by vendor, below /dev, beside those of the kernel's graphics drivers in dri."""
+"""Vendor -> device nodes below /dev, in addition to those of the kernel's graphics drivers in /dev/dri."""
 
 GROUPS = ("render", "video")
 
 
 def this_host(systemd: int | None, root: Path = Path("/")) -> HostDevices:
-    """The machine this runs on."""
-    patterns = [pattern for found in PATTERNS.values() for pattern in found]
+    """Return the facts of this machine."""
+    patterns = [pattern for vendor in PATTERNS.values() for pattern in vendor]
     nodes = {path for pattern in patterns for path in (root / "dev").glob(pattern) if not path.is_dir()}
     modprobe = root / "usr/bin/nvidia-modprobe"
     return HostDevices(
@@ -58,20 +58,20 @@ def _is_group(name: str) -> bool:
 
 
 def unit_lines(gpus: Collection[str]) -> list[str]:
-    """For [Unit]: NVIDIA's kernel modules are loaded when somebody asks for them."""
+    """Return lines for [Unit] that have NVIDIA's kernel modules loaded."""
     if "nvidia" not in gpus:
         return []
-    wanted = "modprobe@nvidia.service modprobe@nvidia_uvm.service nvidia-persistenced.service"
-    return [f"Wants={wanted}", f"After={wanted}"]
+    units = "modprobe@nvidia.service modprobe@nvidia_uvm.service nvidia-persistenced.service"
+    return [f"Wants={units}", f"After={units}"]
 
 
 def driver_lines(gpus: Collection[str]) -> list[str]:
-    """For [Service]: drivers compile their kernels when they know the card, and place memory by CPU."""
+    """Return lines for [Service]: drivers compile kernels at run time, and bind memory to CPUs."""
     return ["MemoryDenyWriteExecute=no", "SystemCallFilter=@resources"] if gpus else []
 
 
 def device_lines(gpus: Collection[str], host: HostDevices) -> list[str]:
-    """For a system's [Service]: these devices and no others."""
+    """Return lines for [Service] of the system's unit that allow these devices and no others."""
     if not gpus:
         return []
     own = [node for node in host.nodes if any(_matches(node, vendor) for vendor in gpus)]
@@ -94,5 +94,5 @@ def _matches(node: str, vendor: str) -> bool:
 
 
 def _like(path: Path, pattern: str) -> bool:
-    start, many, _ = pattern.partition("/**")
-    return path.parts[0] == start if many else path.match(pattern)
+    folder, recursive, _ = pattern.partition("/**")
+    return path.parts[0] == folder if recursive else path.match(pattern)

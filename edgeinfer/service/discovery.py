@@ -1,4 +1,4 @@
-"""Which service manager this machine has."""
+"""Finds the service manager of this machine."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from edgeinfer.service.spec import Scope
 from edgeinfer.service.systemd import BOOTED, SystemdManager
 
 
-def manager(scope: Scope, environ: Mapping[str, str] = os.environ, booted: Path = BOOTED) -> ServiceManager:
-    """systemd where it runs the machine, launchd on a Mac, else a minder of our own.
+def manager_for(
+    scope: Scope, environ: Mapping[str, str] = os.environ, booted: Path = BOOTED
+) -> ServiceManager:
+    """Return systemd if it runs the machine, launchd on a Mac, else the built-in manager.
 
     Raises:
         ServiceFailed: it has no services of this scope.
@@ -29,16 +31,16 @@ def manager(scope: Scope, environ: Mapping[str, str] = os.environ, booted: Path 
 
 
 def default_scope() -> Scope:
-    """The system for root, who can have it; not on a Mac, where nobody can."""
+    """Return the system for root, except on a Mac, which has no system service; else the user."""
     return "system" if os.geteuid() == 0 and sys.platform != "darwin" else "user"
 
 
-def installed(environ: Mapping[str, str] = os.environ) -> ServiceManager:
-    """The manager of the service that is there: rather one's own than the system's. Else that of the default scope."""
+def installed_manager(environ: Mapping[str, str] = os.environ) -> ServiceManager:
+    """Return the manager of the installed service, the user's before the system's, else that of the default scope."""
     default = default_scope()
     others: tuple[Scope, ...] = () if sys.platform == "darwin" else ("user", "system")
     for scope in dict.fromkeys((default, *others)):
-        found = manager(scope, environ)
-        if any(path.exists() for path in found.paths()):
-            return found
-    return manager(default, environ)
+        manager = manager_for(scope, environ)
+        if any(path.exists() for path in manager.paths()):
+            return manager
+    return manager_for(default, environ)

@@ -1,4 +1,4 @@
-"""Files that are put in place together, or not at all."""
+"""Writes and removes several files together, or not at all."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgeinfer.errors import ServiceFailed
 
 
 class ServiceFile(msgspec.Struct, frozen=True):
-    """A text file to be written."""
+    """A text file of the service."""
 
     path: Path
     text: str
     mode: int = 0o644
 
-    def is_there(self) -> bool:
-        """Whether it lies there already, as it should be."""
+    def is_current(self) -> bool:
+        """Tell whether the file exists with this text and mode."""
         try:
             mode = stat.S_IMODE(self.path.stat().st_mode)
             return mode == self.mode and self.path.read_text() == self.text
@@ -30,43 +30,47 @@ class ServiceFile(msgspec.Struct, frozen=True):
 
 
 class FileTransaction:
-    """Writes and removes files, each of them whole or not at all, and can take all of it back."""
+    """Writes and removes files atomically, and can undo all of it."""
 
     def __init__(self) -> None:
         self._before: list[tuple[Path, bytes | None, int]] = []
         self._folders: list[Path] = []
 
     def write(self, file: ServiceFile) -> None:
-        """Raises ServiceFailed where that is not possible."""
-        if file.is_there():
+        """Write a file.
+
+        Raises:
+            ServiceFailed: it cannot be written.
+        """
+        if file.is_current():
             return
         try:
             self._make_folders(file.path.parent)
             self._remember(file.path)
-            replace(file.path, file.text.encode(), file.mode)
+            write_atomically(file.path, file.text.encode(), file.mode)
         except OSError as e:
-            raise cannot("write", file.path, e) from e
+            raise file_error("write", file.path, e) from e
 
     def remove(self, path: Path) -> None:
-        """A file that is not there is no error; folders it leaves empty go with it, if they are edgeinfer's."""
+        """Remove a file if it exists, and its folder if that is edgeinfer's own and now empty."""
         try:
             if path.exists() or path.is_symlink():
                 self._remember(path)
                 path.unlink()
                 if "edgeinfer" in path.parent.name:
-                    with contextlib.suppress(OSError):  # it holds something else
+                    with contextlib.suppress(OSError):  # it is not empty
                         path.parent.rmdir()
         except OSError as e:
-            raise cannot("remove", path, e) from e
+            raise file_error("remove", path, e) from e
 
     def undo(self) -> None:
-        """Put everything back as it was."""
+        """Restore everything as it was."""
         for path, content, mode in reversed(self._before):
             if content is None:
                 path.unlink(missing_ok=True)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                replace(path, content, mode)
+                write_atomically(path, content, mode)
         for folder in reversed(self._folders):
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -86,8 +90,8 @@ class FileTransaction:
             self._before.append((path, None, 0))
 
 
-def replace(path: Path, content: bytes, mode: int) -> None:
-    """Write a file so that at any time, also after a power cut, either the old or the new one is there."""
+def write_atomically(path: Path, content: bytes, mode: int) -> None:
+    """Write a file so that at any time, even after a power failure, either the old or the new one exists."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
@@ -102,7 +106,7 @@ def replace(path: Path, content: bytes, mode: int) -> None:
         raise
 
 
-def cannot(what: str, path: Path, error: OSError) -> ServiceFailed:
-    """`what`: "write"."""
-    hint = "try it with sudo, or with --user" if isinstance(error, PermissionError) else None
-    return ServiceFailed(f"cannot {what} {path}: {error.strerror or error}", hint=hint)
+def file_error(action: str, path: Path, error: OSError) -> ServiceFailed:
+    """Return the error for an action such as "write"."""
+    hint = "use sudo, or --user" if isinstance(error, PermissionError) else None
+    return ServiceFailed(f"cannot {action} {path}: {error.strerror or error}", hint=hint)

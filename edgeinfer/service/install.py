@@ -1,4 +1,4 @@
-"""Putting a service in place, and taking it away, whoever manages it. Nothing stays half done."""
+"""Installs and uninstalls the service under any service manager. Nothing stays half done."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """What `install` would do.
+    """The steps that `install` would take.
 
     Attributes:
-        files: all that the service consists of.
-        changed: those that are to be written.
-        removed: files of an earlier installation that it no longer has.
-        commands: run in this order once the files are there.
+        files: all files of the service.
+        changed: files that would be written.
+        removed: files of an earlier installation that would be removed.
+        commands: commands to run, in this order, after the files are written.
         notes: what the user should know or do.
     """
 
@@ -40,12 +40,12 @@ class Proposal(msgspec.Struct, frozen=True):
 def propose(
     manager: ServiceManager, service: ServiceSpec, *, start: bool = True, beside: Sequence[ServiceFile] = ()
 ) -> Proposal:
-    """Everything `install` does, before it does it."""
+    """Return everything that `install` would do."""
     files = [*beside, *manager.files(service)]
     return Proposal(
         manager=manager.name,
         files=files,
-        changed=[str(file.path) for file in files if not file.is_there()],
+        changed=[str(file.path) for file in files if not file.is_current()],
         removed=[str(path) for path in _removed(manager, files)],
         commands=manager.commands(service, start=start),
         notes=manager.notes(service),
@@ -55,29 +55,32 @@ def propose(
 def install(
     manager: ServiceManager, service: ServiceSpec, *, start: bool = True, beside: Sequence[ServiceFile] = ()
 ) -> None:
-    """Write the files, and start the service or what its first request starts; again to change or upgrade it.
+    """Write the files and start the service, or the socket whose first request starts it.
 
-    `beside`: files that are written with the service's own, and stay when it goes, such as its configuration.
+    A second call upgrades the service, or applies changes.
+
+    Args:
+        beside: files to write with the service's own, that stay when it is uninstalled, such as its configuration.
 
     Raises:
-        EdgeinferError: it did not work. What was there before is there again.
+        EdgeinferError: a step failed. The previous state is restored.
     """
     manager.check()
     files = manager.files(service)
     before = manager.status()
-    change = FileTransaction()
+    transaction = FileTransaction()
     try:
         for file in (*beside, *files):
-            change.write(file)
+            transaction.write(file)
         manager.apply(service, start=start)
-        if removed := _removed(manager, files):  # what is disabled by now
+        if removed := _removed(manager, files):  # units that are disabled by now
             for path in removed:
-                change.remove(path)
+                transaction.remove(path)
             manager.forget()
     except BaseException:
-        logger.warning("putting back what was there before")
+        logger.warning("restoring the previous state")
         _try(manager.withdraw)
-        change.undo()
+        transaction.undo()
         _try(manager.forget)
         if before.installed:
             _try(lambda: manager.resume(before))
@@ -85,28 +88,28 @@ def install(
 
 
 def uninstall(manager: ServiceManager) -> list[str]:
-    """Stop and remove the service; -> the files that were removed. Settings, models and keys stay."""
+    """Stop and remove the service, and return the files that were removed. Settings, models and keys stay."""
     manager.check()
-    change = FileTransaction()
-    there = [path for path in manager.paths() if path.exists()]
+    transaction = FileTransaction()
+    existing = [path for path in manager.paths() if path.exists()]
     manager.withdraw()
     try:
-        for path in there:
-            change.remove(path)
+        for path in existing:
+            transaction.remove(path)
     except BaseException:
-        change.undo()
+        transaction.undo()
         raise
     finally:
         manager.forget()
-    return [str(path) for path in there]
+    return [str(path) for path in existing]
 
 
 def _removed(manager: ServiceManager, files: list[ServiceFile]) -> list[Path]:
-    kept = {file.path for file in files}
-    return [path for path in manager.paths() if path not in kept and path.exists()]
+    current = {file.path for file in files}
+    return [path for path in manager.paths() if path not in current and path.exists()]
 
 
 def _try(step: Callable[[], None]) -> None:
-    """Run a step back; the failure that led here is the one to be told."""
+    """Run a step of the rollback. Its errors are dropped in favour of the one that caused the rollback."""
     with contextlib.suppress(EdgeinferError):
         step()

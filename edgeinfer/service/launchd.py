@@ -1,4 +1,7 @@
-"""The service under macOS's launchd, which starts a minder: it knows nothing of hanging, nor of exit statuses."""
+"""Runs the service under macOS's launchd.
+
+launchd starts a process monitor, as it cannot detect a daemon that hangs, or tell exit statuses apart.
+"""
 
 from __future__ import annotations
 
@@ -21,22 +24,22 @@ from edgeinfer.service.spec import Scope, ServiceSpec
 LABEL = "edgeinfer"
 
 THROTTLE = 10
-"""Seconds between two starts of a minder that died; the daemon's own restarts are the minder's."""
+"""Seconds between two starts of a monitor that died. The monitor itself restarts the daemon."""
 
 STOP_MARGIN = 30
-"""Seconds beyond drain_timeout that an end may take."""
+"""Seconds beyond drain_timeout that a stop may take."""
 
 
 class LaunchdManager(BuiltinManager):
-    """A user's agents. A service of the whole Mac would need a user of its own, which nothing here can make."""
+    """launchd's agents of one user. A system service would need a user of its own, which is not created here."""
 
     name = "launchd"
 
     def __init__(self, scope: Scope, environ: Mapping[str, str] = os.environ) -> None:
-        """Raises ServiceFailed for the system."""
+        """Raise ServiceFailed if the scope is the system."""
         if scope == "system":
             raise ServiceFailed(
-                "on macOS edgeinfer runs as a user's service", hint="leave out sudo and --system"
+                "on macOS edgeinfer runs only as a user's service", hint="leave out sudo and --system"
             )
         super().__init__(scope, environ)
         self.plist = Path(environ["HOME"], "Library/LaunchAgents", f"{LABEL}.plist")
@@ -44,23 +47,23 @@ class LaunchdManager(BuiltinManager):
         self._target = f"{self._domain}/{LABEL}"
 
     def files(self, service: ServiceSpec) -> list[ServiceFile]:
-        minder_log = self.folder.path / "minder.log"
+        log = self.folder.path / "monitor.log"
         return [
             *super().files(service),
-            ServiceFile(self.plist, property_list(service, self.spec, minder_log)),
+            ServiceFile(self.plist, property_list(service, self.spec, log)),
         ]
 
     def paths(self) -> list[Path]:
         return [*super().paths(), self.plist]
 
     def commands(self, service: ServiceSpec, *, start: bool) -> list[Command]:  # noqa: ARG002
-        found = [["launchctl", "enable", self._target]]
-        return [*found, self._load()] if start else found
+        commands = [["launchctl", "enable", self._target]]
+        return [*commands, self._load()] if start else commands
 
     def apply(self, service: ServiceSpec, *, start: bool) -> None:
         self.stop()
         self.folder.make()
-        self.folder.forget()
+        self.folder.clear()
         for command in self.commands(service, start=start):
             run(command, self._environ)
         if start:
@@ -72,14 +75,14 @@ class LaunchdManager(BuiltinManager):
     def start(self) -> None:
         if not self.plist.exists():
             raise not_installed()
-        if not self.folder.is_minded():
-            self.folder.forget()
+        if not self.folder.is_monitored():
+            self.folder.clear()
             self._unload()
             run(self._load(), self._environ)
             self.folder.wait_until_ready()
 
     def stop(self) -> None:
-        """Only unloading keeps launchd from starting it again before the next login."""
+        """Stop and unload it; otherwise launchd would start it again."""
         self._signal(signal.SIGTERM)
         self._unload()
         super().stop()
@@ -88,20 +91,20 @@ class LaunchdManager(BuiltinManager):
         run(["launchctl", "enable" if wanted else "disable", self._target], self._environ)
 
     def status(self) -> ServiceStatus:
-        found, installed = super().status(), self.plist.exists()
+        status, installed = super().status(), self.plist.exists()
         listed = attempt(["launchctl", "print-disabled", self._domain], self._environ).stdout
-        off = re.search(rf'"{LABEL}" => (disabled|true)', listed)
-        return msgspec.structs.replace(found, installed=installed, enabled=installed and off is None)
+        disabled = re.search(rf'"{LABEL}" => (disabled|true)', listed)
+        return msgspec.structs.replace(status, installed=installed, enabled=installed and disabled is None)
 
     def _load(self) -> Command:
         return ["launchctl", "bootstrap", self._domain, str(self.plist)]
 
     def _unload(self) -> None:
-        attempt(["launchctl", "bootout", self._target], self._environ)  # it need not be loaded
+        attempt(["launchctl", "bootout", self._target], self._environ)  # it may not be loaded
 
 
 def property_list(service: ServiceSpec, spec: Path, log: Path) -> str:
-    """launchd's description of the minder."""
+    """Return launchd's description of the monitor."""
     content = {
         "Label": LABEL,
         "ProgramArguments": [str(service.program.python), "-m", "edgeinfer.service.monitor", str(spec)],
@@ -109,7 +112,7 @@ def property_list(service: ServiceSpec, spec: Path, log: Path) -> str:
         "KeepAlive": {"SuccessfulExit": False},
         "ThrottleInterval": THROTTLE,
         "ExitTimeOut": round(service.settings.drain_timeout) + STOP_MARGIN,
-        "ProcessType": "Interactive",  # else macOS slows it down as work in the background
+        "ProcessType": "Interactive",  # otherwise macOS throttles it as background work
         "Umask": 0o077,
         "WorkingDirectory": "/",
         "StandardErrorPath": str(log),

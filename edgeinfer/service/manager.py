@@ -1,4 +1,4 @@
-"""What edgeinfer asks of a service manager, whichever it is."""
+"""The interface of service managers."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.spec import Scope, ServiceSpec
 
 ServiceState = Literal["running", "starting", "stopping", "waiting", "stopped", "failed"]
-"""waiting: for the first request."""
+"""Waiting means for the first request."""
 
 
 class ServiceStatus(msgspec.Struct, frozen=True):
-    """What the service manager knows. What the daemon does is asked of the daemon.
+    """State of the service, as its manager knows it. The daemon itself knows more.
 
     Attributes:
-        enabled: it comes back after a reboot. None where the manager has no say in that.
-        pid: the daemon's.
-        restarts: since it was last started by hand.
-        detail: the manager's or the daemon's own word on its state.
+        enabled: it starts again after a reboot; None if the manager does not control that.
+        pid: process id of the daemon.
+        restarts: restarts since it was last started by hand.
+        detail: a description of the state by the manager or the daemon.
     """
 
     manager: str
@@ -44,46 +44,46 @@ def not_installed() -> ServiceFailed:
 class ServiceManager(Protocol):
     """One scope of one service manager.
 
-    Whatever does not work raises ServiceFailed; `start`, `restart` and `apply` return once the model answers.
+    All methods raise ServiceFailed if they fail; `start`, `restart` and `apply` return once the model answers.
     """
 
     name: str
     scope: Scope
 
     def check(self) -> None:
-        """Whether it can be reached, and may be told what to do."""
+        """Check that the manager can be reached, and that this user may control it."""
         ...
 
     def files(self, service: ServiceSpec) -> list[ServiceFile]:
-        """All files that `service` consists of."""
+        """Return all files of `service`."""
         ...
 
     def paths(self) -> list[Path]:
-        """Every file that may be one of a service's."""
+        """Return every file that a service may have."""
         ...
 
     def commands(self, service: ServiceSpec, *, start: bool) -> list[Command]:
-        """What is to be run once the files are in place, for people to read."""
+        """Return the commands that `apply` runs, for display."""
         ...
 
     def apply(self, service: ServiceSpec, *, start: bool) -> None:
-        """Take over what the files say, and (re)start."""
+        """Apply the files after they were written, and start or restart the service if `start`."""
         ...
 
     def withdraw(self) -> None:
-        """Stop and disable, before the files are removed."""
+        """Stop and disable the service, before its files are removed."""
         ...
 
     def forget(self) -> None:
-        """Take notice of files that were removed or put back."""
+        """Reload after files were removed or restored."""
         ...
 
     def resume(self, before: ServiceStatus) -> None:
-        """Once its files are put back: let the service be what it was."""
+        """Return the service to an earlier state, after its files were restored."""
         ...
 
     def notes(self, service: ServiceSpec) -> list[str]:
-        """What the user should know or do."""
+        """Return what the user should know or do."""
         ...
 
     def start(self) -> None: ...
@@ -95,11 +95,11 @@ class ServiceManager(Protocol):
     def reload(self) -> None: ...
 
     def enable(self, wanted: bool) -> None:
-        """Whether it comes back after a reboot."""
+        """Set whether it starts after a reboot."""
         ...
 
     def status(self) -> ServiceStatus: ...
 
     def log(self, lines: int, *, follow: bool) -> Command:
-        """The command that shows the log's end."""
+        """Return the command that shows the end of the log."""
         ...

@@ -1,4 +1,4 @@
-"""What a minder is told, and what it tells: files in a folder of the service's own."""
+"""Files through which the process monitor is told what to run, and tells what it does."""
 
 from __future__ import annotations
 
@@ -15,36 +15,52 @@ import msgspec
 
 from edgeinfer.errors import ServiceFailed
 
-if TYPE_CHECKING:  # the minder is there all the time, and plans nothing
+if TYPE_CHECKING:  # the monitor runs all the time, and needs no plan
     from edgeinfer.service.spec import Scope, ServiceSpec
 
-SPENT = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM")
-"""Of another service manager's environment, not to be taken for the minder's."""
+FOREIGN_VARIABLES = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "JOURNAL_STREAM",
+)
+"""Variables of another service manager, which the daemon must not take for the monitor's."""
 
-FINAL = {2: "its settings are wrong", 3: "its model is missing or cannot be loaded"}
-"""Exit statuses of a daemon that it would be no use to start again."""
+FINAL_STATUSES = {2: "its settings are wrong", 3: "its model is missing or cannot be loaded"}
+"""Exit statuses after which another start of the daemon would fail again."""
 
 LOG_LINES = 12
-"""Of a failed start, that are shown."""
+"""Lines of the log that the error of a failed start shows."""
 
 POLL = 0.1
-COME_UP = 30.0
-"""Seconds in which the minder, not the daemon, must be there."""
+MONITOR_TIMEOUT = 30.0
+"""Seconds in which the monitor, not the daemon, must be running."""
 
 
 class MonitorSpec(msgspec.Struct, frozen=True):
-    """What to run, and the folder for log, lock and state."""
+    """The command to run, and the folder for log, lock and state."""
 
     command: list[str]
     folder: str
     environment: dict[str, str] = {}
 
 
-class MonitorState(msgspec.Struct, frozen=True):
-    """What the minder knows. `daemon` is a pid; None while there is none."""
+Phase = Literal["starting", "ready", "stopping", "restarting", "stopped", "failed"]
 
-    state: Literal["starting", "ready", "stopping", "restarting", "stopped", "failed"]
-    minder: int
+
+class MonitorState(msgspec.Struct, frozen=True):
+    """State of the daemon as its monitor sees it.
+
+    Attributes:
+        monitor: process id of the monitor. In the file it has its earlier name, by which an upgrade finds the
+            monitor that it replaces.
+        daemon: process id of the daemon; None while there is none.
+    """
+
+    state: Phase
+    monitor: int = msgspec.field(name="minder")
     daemon: int | None = None
     restarts: int = 0
     detail: str | None = None
@@ -57,23 +73,23 @@ def spec_path(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
     return Path(home) / "edgeinfer/service.json"
 
 
-def folder(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
+def folder_path(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
     if scope == "system":
         return Path("/var/lib/edgeinfer/daemon")
     home = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/root")) / ".local/state"
     return Path(home) / "edgeinfer"
 
 
-def spec(service: ServiceSpec, environ: Mapping[str, str] = os.environ) -> MonitorSpec:
+def monitor_spec(service: ServiceSpec, environ: Mapping[str, str] = os.environ) -> MonitorSpec:
     variables = {name: environ[name] for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME") if name in environ}
     if service.config:
         variables["EDGEINFER_CONFIG"] = str(service.config)
     command = [str(service.program.executable), "serve"]
-    return MonitorSpec(command, str(folder(service.scope, environ)), variables)
+    return MonitorSpec(command, str(folder_path(service.scope, environ)), variables)
 
 
 class MonitorFolder:
-    """A minder's folder, seen from outside."""
+    """A monitor's folder, as other processes see it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,19 +101,22 @@ class MonitorFolder:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @contextlib.contextmanager
-    def locked(self, patience: float = 1.0) -> Iterator[bool]:
-        """Whether this process is the one minder now. `patience` is for those that only look."""
-        deadline = time.monotonic() + patience
+    def locked(self, timeout: float = 1.0) -> Iterator[bool]:
+        """Yield True if this process now holds the lock of the only monitor.
+
+        The timeout leaves time to processes that only look whether it is held.
+        """
+        deadline = time.monotonic() + timeout
         descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while not (alone := _lock(descriptor, fcntl.LOCK_EX)) and time.monotonic() < deadline:
+            while not (held := _lock(descriptor, fcntl.LOCK_EX)) and time.monotonic() < deadline:
                 time.sleep(POLL)
-            yield alone
+            yield held
         finally:
             os.close(descriptor)
 
-    def is_minded(self) -> bool:
-        """Whether a minder is at work."""
+    def is_monitored(self) -> bool:
+        """Tell whether a monitor is running."""
         try:
             descriptor = os.open(self._lock, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -108,26 +127,31 @@ class MonitorFolder:
             os.close(descriptor)
 
     def read(self) -> MonitorState | None:
-        """What the minder last wrote, None if nothing."""
+        """Return what the monitor wrote last; None if nothing."""
         try:
             return msgspec.json.decode(self.state.read_bytes(), type=MonitorState)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
-    def forget(self) -> None:
+    def clear(self) -> None:
+        """Remove the state of an earlier monitor."""
         self.state.unlink(missing_ok=True)
 
     def wait_until_ready(self) -> None:
-        """Raises ServiceFailed with the log's end where it does not come to that. Call `forget` first."""
-        came_up = time.monotonic() + COME_UP
+        """Wait until the daemon is ready; call `clear` before it is started.
+
+        Raises:
+            ServiceFailed: it does not become ready; the message has the end of the log.
+        """
+        deadline = time.monotonic() + MONITOR_TIMEOUT
         while True:
-            found = self.read()
-            if found and found.state == "ready":
+            status = self.read()
+            if status and status.state == "ready":
                 return
-            if found and found.state != "starting":
-                raise self.failure(found.detail)
-            if not self.is_minded() and (found or time.monotonic() > came_up):
-                raise self.failure("its minder is gone")
+            if status and status.state != "starting":
+                raise self.failure(status.detail)
+            if not self.is_monitored() and (status or time.monotonic() > deadline):
+                raise self.failure("its process monitor has ended")
             time.sleep(POLL)
 
     def failure(self, detail: str | None) -> ServiceFailed:
@@ -141,17 +165,17 @@ class MonitorFolder:
         )
 
 
-def words(status: int) -> str:
-    """An exit status, that of a signal negative."""
+def exit_status_text(status: int) -> str:
+    """Describe an exit status; that of a signal is negative."""
     if status < 0:
         with contextlib.suppress(ValueError):
             return signal.Signals(-status).name
-    return f"exit status {status}" + (f": {FINAL[status]}" if status in FINAL else "")
+    return f"exit status {status}" + (f": {FINAL_STATUSES[status]}" if status in FINAL_STATUSES else "")
 
 
-def _lock(descriptor: int, kind: int) -> bool:
+def _lock(descriptor: int, mode: int) -> bool:
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

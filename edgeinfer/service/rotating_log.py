@@ -1,4 +1,4 @@
-"""A log file that does not grow for ever, with the time before every line."""
+"""A log file of limited size, with a time stamp before every line."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ import os
 import time
 from pathlib import Path
 
-LIMIT = 4 << 20
-"""Bytes of a log, after which a new one begins. The one before it is kept."""
+MAX_LOG_BYTES = 4 << 20
+"""Size after which a new file begins. The previous one is kept."""
 
-LONGEST_LINE = 1 << 16
+MAX_LINE_BYTES = 1 << 16
 
 
 class RotatingLog:
-    """What cannot be written is lost: a full disk is no reason to end what is logged."""
+    """Writes and rotates a log. Lines that cannot be written are lost, so that a full disk does not stop the daemon."""
 
-    def __init__(self, path: Path, limit: int = LIMIT) -> None:
+    def __init__(self, path: Path, max_bytes: int = MAX_LOG_BYTES) -> None:
         self._path = path
-        self._limit = limit
+        self._max_bytes = max_bytes
         self._rest = b""
         self._file = self._open()
 
     def write(self, data: bytes) -> None:
-        """Output as it comes, in any pieces."""
+        """Log output that arrives in pieces of any size."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > LONGEST_LINE:
+        if len(self._rest) > MAX_LINE_BYTES:
             lines.append(self._rest)
             self._rest = b""
         for line in lines:
             self._line(line)
 
     def end(self) -> None:
-        """Nothing more will come of the last line."""
+        """Complete the last line, as no more output follows."""
         if self._rest:
             self.write(b"\n")
 
-    def say(self, text: str) -> None:
-        """A line of our own."""
+    def note(self, text: str) -> None:
+        """Log a message of the monitor itself."""
         self.end()
         self._line(f"edgeinfer: {text}".encode())
 
@@ -48,7 +48,7 @@ class RotatingLog:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S%z ").encode()
         with contextlib.suppress(OSError):
             os.write(self._file, stamp + line + b"\n")
-            if os.fstat(self._file).st_size > self._limit:
+            if os.fstat(self._file).st_size > self._max_bytes:
                 self._path.replace(self._path.with_name(self._path.name + ".1"))
                 os.close(self._file)
                 self._file = self._open()

@@ -1,4 +1,4 @@
-"""What the unit's sandbox hides, and the lines that let the service at what it needs of that, and no more."""
+"""Opens the unit's sandbox for the files that the service needs, and no more."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from edgeinfer.errors import ServiceFailed, SettingsError
 from edgeinfer.service.spec import ServiceSpec
 
 HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
-"""What ProtectHome= hides."""
+"""Folders that ProtectHome= hides."""
 
 TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
-"""What PrivateTmp= hides."""
+"""Folders that PrivateTmp= hides."""
 
 RUNTIME = Path("/run/edgeinfer")
-"""Where the service may make a socket."""
+"""Folder in which the service may create a socket."""
 
 
 def read_by(service: ServiceSpec) -> list[Path]:
-    """All files and folders that the service must be able to read, beside those of the system."""
-    return list(dict.fromkeys((*_lasting(service), *_rewritten(service))))
+    """Return all files and folders that the service must be able to read, apart from the system's."""
+    return list(dict.fromkeys((*_fixed(service), *_replaceable(service))))
 
 
-def _lasting(service: ServiceSpec) -> Iterator[Path]:
-    """Folders, and files that are read at the start."""
+def _fixed(service: ServiceSpec) -> Iterator[Path]:
+    """Yield folders, and files that are only read at the start."""
     yield from service.program.folders
-    yield from service.needs.models
+    yield from service.requirements.models
     if service.settings.store:
         yield Path(service.settings.store).absolute()
 
 
-def _rewritten(service: ServiceSpec) -> Iterator[Path]:
-    """Files that others are put in the place of, while the service runs."""
+def _replaceable(service: ServiceSpec) -> Iterator[Path]:
+    """Yield files that may be replaced while the service runs."""
     settings = service.settings
     if service.config:
         yield service.config
@@ -43,21 +43,21 @@ def _rewritten(service: ServiceSpec) -> Iterator[Path]:
 
 
 def lines(service: ServiceSpec) -> list[str]:
-    """The lines of a system unit's drop-in that open the sandbox for this service.
+    """Return the lines of a system unit's drop-in that open the sandbox for this service.
 
     Raises:
-        SettingsError: it can't be opened for a socket without opening it for everything.
+        SettingsError: the folder of the unix socket cannot be opened without opening it for everything.
     """
-    paths = [*_with_targets(_lasting(service)), *map(_folder, _with_targets(_rewritten(service)))]
+    paths = [*_with_targets(_fixed(service)), *map(_folder, _with_targets(_replaceable(service)))]
     hidden = [path for path in dict.fromkeys(paths) if _is_hidden(path)]
-    found = []
+    lines = []
     if any(_below(path, HOMES) for path in hidden):
-        found.append("ProtectHome=tmpfs")
-    # What is not there yet is for the daemon to complain of, which does it better.
-    found += [f"BindReadOnlyPaths=-{bind_path(path)}" for path in hidden]
+        lines.append("ProtectHome=tmpfs")
+    # The daemon reports missing files better than systemd.
+    lines += [f"BindReadOnlyPaths=-{bind_path(path)}" for path in hidden]
     if service.settings.uds and not service.on_demand:
-        found += _socket_folder(Path(service.settings.uds).absolute().parent)
-    return found
+        lines += _socket_folder(Path(service.settings.uds).absolute().parent)
+    return lines
 
 
 def _socket_folder(folder: Path) -> list[str]:
@@ -65,7 +65,7 @@ def _socket_folder(folder: Path) -> list[str]:
         return []
     if _is_shared(folder) or _is_hidden(folder):
         raise SettingsError(
-            f"the service can't make a socket in {folder}",
+            f"the service cannot create a socket in {folder}",
             param="uds",
             hint=f"set uds to {RUNTIME}/http.sock",
         )
@@ -73,19 +73,19 @@ def _socket_folder(folder: Path) -> list[str]:
 
 
 def mounts(service: ServiceSpec) -> list[str]:
-    """Lines for [Unit]: the models' disk is mounted first."""
+    """Return lines for [Unit], by which the models' disk is mounted first."""
     return [f"RequiresMountsFor={word(str(path))}" for path in _store(service)]
 
 
 def _store(service: ServiceSpec) -> Iterable[Path]:
     if service.settings.store:
         yield Path(service.settings.store).absolute()
-    folders = {path.parent for path in service.needs.models}
+    folders = {path.parent for path in service.requirements.models}
     yield from sorted(folder for folder in folders if not _below(folder, service.program.folders))
 
 
 def _with_targets(paths: Iterable[Path]) -> Iterable[Path]:
-    """`paths`, each with what it is a link to: both names may be used, and bound."""
+    """Yield each path, and its target if it is a link, so that both can be used."""
     for path in paths:
         yield path
         if (target := path.resolve()) != path:
@@ -93,9 +93,10 @@ def _with_targets(paths: Iterable[Path]) -> Iterable[Path]:
 
 
 def _folder(path: Path) -> Path:
-    """What is bound for a file: its folder, since the old file would stay bound when a new one takes its place.
+    """Return the path to bind for a file.
 
-    Not so where the folder is all of somebody's home.
+    It is the file's folder, as a bound file would stay the old one when it is replaced; but not if the folder is a
+    whole home.
     """
     return path if _is_shared(path.parent) else path.parent
 
@@ -113,18 +114,18 @@ def _below(path: Path, folders: Iterable[Path]) -> bool:
 
 
 def escape(text: str) -> str:
-    """A value as a unit file has it: nothing in it means anything to systemd."""
+    """Escape a value for a unit file, so that nothing in it is special to systemd."""
     if re.search(r"[\x00-\x1f\x7f]", text):
-        raise ServiceFailed(f"{text!r} cannot stand in a unit file: it has control characters")
+        raise ServiceFailed(f"{text!r} cannot be written to a unit file: it has control characters")
     return text.replace("\\", "\\\\").replace("%", "%%").replace('"', '\\"')
 
 
 def word(text: str) -> str:
-    """One word of a list, or of a command line."""
-    found = escape(text)
-    return f'"{found}"' if re.search(r"[\s'\";\\]", found) else found
+    """Quote one word of a list, or of a command line, if necessary."""
+    escaped = escape(text)
+    return f'"{escaped}"' if re.search(r"[\s'\";\\]", escaped) else escaped
 
 
 def bind_path(path: Path) -> str:
-    """In BindPaths= a colon parts source and destination."""
+    """Quote a path for BindPaths=, where a colon separates source and destination."""
     return word(str(path)).replace(":", "\\:")

@@ -1,4 +1,4 @@
-"""What is to run as a service: which program, for whom, with which settings, and what it needs of the machine."""
+"""Describes the service to install: its program, user and settings, and what it requires of the machine."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from edgeinfer.settings import SYSTEM_CONFIG, Settings, user_config
 PACKAGE = Path(__file__).parent.parent
 
 Scope = Literal["system", "user"]
-"""Of the whole machine, started at boot and run by a user of its own; or of the user who installs it."""
+"""System: started at boot and run by a user of its own. User: run by the user who installs it."""
 
 
 class Program(msgspec.Struct, frozen=True):
-    """The edgeinfer to be run.
+    """An installation of edgeinfer.
 
     Attributes:
-        executable: `edgeinfer`.
+        executable: the `edgeinfer` command.
         python: the interpreter of its environment.
-        folders: all that it is loaded from.
+        folders: folders that it is loaded from.
     """
 
     executable: Path
@@ -36,13 +36,13 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class Requirements(msgspec.Struct, frozen=True):
-    """What the plan asks of the machine.
+    """What the service requires of the machine.
 
     Attributes:
-        models: files that are loaded.
-        memory: bytes of RAM that the plan counts with.
-        ram: bytes that there are.
-        gpus: their vendors, where layers are placed on one.
+        models: model files to load.
+        memory: bytes of RAM that the plan of the default model takes.
+        ram: bytes of RAM that the machine has.
+        gpus: vendors of the GPUs, if the plan places layers on one.
     """
 
     models: tuple[Path, ...] = ()
@@ -52,21 +52,23 @@ class Requirements(msgspec.Struct, frozen=True):
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
-    """Attributes:
-    config: the configuration file; None: wherever the daemon finds one.
-    on_demand: the first request starts it, rather than the machine.
+    """What to install as a service.
+
+    Attributes:
+        config: the configuration file; None if the daemon finds it by itself.
+        on_demand: the first request starts the daemon, instead of the machine's start.
     """
 
     scope: Scope
     program: Program
     settings: Settings = Settings()
-    needs: Requirements = Requirements()
+    requirements: Requirements = Requirements()
     config: Path | None = None
     on_demand: bool = False
 
 
 def this_program() -> Program:
-    """The edgeinfer that runs now.
+    """Return the installation that runs this code.
 
     Raises:
         ServiceFailed: there is no `edgeinfer` command beside this Python.
@@ -85,13 +87,13 @@ def this_program() -> Program:
 
 
 def usual_configs(scope: Scope) -> list[Path]:
-    """Configuration files that a service finds by itself."""
+    """Return the configuration files that a service finds by itself."""
     own = [user_config({"HOME": str(Path.home())})] if scope == "user" else []
     return [SYSTEM_CONFIG, *own]
 
 
-def needs(plan: Plan, profile: HardwareProfile) -> Requirements:
-    """What `plan` needs of the machine that `profile` describes."""
+def requirements(plan: Plan, profile: HardwareProfile) -> Requirements:
+    """Return what the plan of the default model requires of the machine."""
     config = plan.config
     gpus = [gpu.vendor for gpu in profile.gpus if gpu.api] if config.gpu_layers else []
     return Requirements(

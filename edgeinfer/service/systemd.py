@@ -1,4 +1,4 @@
-"""The service under systemd: the machine's manager, or a user's."""
+"""Runs the service under systemd: the system manager, or a user's."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from edgeinfer.errors import ServiceFailed
 from edgeinfer.service import units
-from edgeinfer.service.access_check import secrets, unreadable
+from edgeinfer.service.access_check import access_problems, secret_files
 from edgeinfer.service.command import Command, attempt, failure, run
 from edgeinfer.service.devices import HostDevices, this_host
 from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.manager import ServiceState, ServiceStatus, not_installed
-from edgeinfer.service.monitor_state import words
+from edgeinfer.service.monitor_state import exit_status_text
 from edgeinfer.service.spec import Scope, ServiceSpec
 
 SERVICE = "edgeinfer.service"
@@ -27,7 +27,7 @@ BOOTED = Path("/run/systemd/system")
 LINGER = Path("/var/lib/systemd/linger")
 OWNER = f"{units.USER}:{units.USER}"
 LOG_LINES = 12
-"""Of a failed start, that are shown."""
+"""Lines of the log that the error of a failed start shows."""
 
 STATES: dict[str, ServiceState] = {
     "active": "running",
@@ -41,6 +41,8 @@ PROPERTIES = "LoadState,ActiveState,SubState,MainPID,NRestarts,Result,ExecMainSt
 
 
 class SystemdManager:
+    """systemd's services of the system or of one user."""
+
     name = "systemd"
 
     def __init__(self, scope: Scope, environ: Mapping[str, str] = os.environ) -> None:
@@ -62,24 +64,24 @@ class SystemdManager:
 
     def commands(self, service: ServiceSpec, *, start: bool) -> list[Command]:
         wanted, other = (SOCKET, SERVICE) if service.on_demand else (SERVICE, SOCKET)
-        found = []
+        commands = []
         if self.scope == "system":
-            found.append(["systemd-sysusers", str(units.SYSUSERS)])
-            found.append(["systemd-tmpfiles", "--create", str(units.TMPFILES)])
-            found += [["chown", "--no-dereference", OWNER, str(path)] for path in secrets(service)]
-        found.append([*self._systemctl, "daemon-reload"])
+            commands.append(["systemd-sysusers", str(units.SYSUSERS)])
+            commands.append(["systemd-tmpfiles", "--create", str(units.TMPFILES)])
+            commands += [["chown", "--no-dereference", OWNER, str(path)] for path in secret_files(service)]
+        commands.append([*self._systemctl, "daemon-reload"])
         if self._is_there(other):
-            found.append([*self._systemctl, "disable", "--now", other])
-        found.append([*self._systemctl, "enable", wanted])
+            commands.append([*self._systemctl, "disable", "--now", other])
+        commands.append([*self._systemctl, "enable", wanted])
         if start:
-            found.append([*self._systemctl, "reset-failed", wanted])
-            found.append([*self._systemctl, "restart", wanted])
-        return found
+            commands.append([*self._systemctl, "reset-failed", wanted])
+            commands.append([*self._systemctl, "restart", wanted])
+        return commands
 
     def apply(self, service: ServiceSpec, *, start: bool) -> None:
         for command in self.commands(service, start=start):
             if "reset-failed" in command:
-                self._attempt(command)  # there may be nothing to reset
+                self._attempt(command)  # it fails if there is nothing to reset
             elif "restart" in command:
                 self._bring_up(command)
             else:
@@ -87,12 +89,12 @@ class SystemdManager:
 
     def check(self) -> None:
         if self.scope == "system" and os.geteuid() != 0:
-            raise ServiceFailed("the system's services are root's", hint="try it with sudo, or with --user")
+            raise ServiceFailed("only root can install a system service", hint="use sudo, or --user")
         if self.scope == "user" and not Path(self._environ["XDG_RUNTIME_DIR"], "systemd/private").exists():
             name = _login()
             raise ServiceFailed(
-                f"{name} has no service manager now",
-                hint=f"log in as {name} (rather than with su), or: sudo loginctl enable-linger {name}",
+                f"the service manager of {name} is not running",
+                hint=f"log in as {name} (not with su), or: sudo loginctl enable-linger {name}",
             )
 
     def withdraw(self) -> None:
@@ -114,11 +116,11 @@ class SystemdManager:
 
     def notes(self, service: ServiceSpec) -> list[str]:
         if self.scope == "system":
-            return unreadable(service)
+            return access_problems(service)
         name = _login()
         if (LINGER / name).exists():
             return []
-        return [f"it runs while {name} is logged in; for always: sudo loginctl enable-linger {name}"]
+        return [f"it runs while {name} is logged in; to run it always: sudo loginctl enable-linger {name}"]
 
     def start(self) -> None:
         self._bring_up([*self._systemctl, "start", self._units()[0]])
@@ -160,33 +162,41 @@ class SystemdManager:
 
     @cached_property
     def _folder(self) -> Path:
-        """Where the manager looks for units: a user's goes by its own variables, not by those of this shell."""
-        known = self._attempt([*self._systemctl, "show-environment"]).stdout.splitlines()
-        found = dict(line.partition("=")[::2] for line in known if line.startswith("XDG_CONFIG_HOME="))
-        return units.unit_folder(self.scope, {"HOME": self._environ.get("HOME", "/root"), **found})
+        """Where the manager looks for units; a user's manager uses its own variables, not those of this shell."""
+        lines = self._attempt([*self._systemctl, "show-environment"]).stdout.splitlines()
+        config_home = dict(line.partition("=")[::2] for line in lines if line.startswith("XDG_CONFIG_HOME="))
+        return units.unit_folder(self.scope, {"HOME": self._environ.get("HOME", "/root"), **config_home})
 
     def _units(self) -> list[str]:
-        """What starts it first: its socket, if it is there for that. Raises ServiceFailed if nothing is there."""
-        found = self.status()
-        if not found.installed:
+        """Return the units of the service, the one that starts it first.
+
+        Raises:
+            ServiceFailed: it is not installed.
+        """
+        status = self.status()
+        if not status.installed:
             raise not_installed()
-        return [SOCKET, SERVICE] if found.on_demand else [SERVICE]
+        return [SOCKET, SERVICE] if status.on_demand else [SERVICE]
 
     def _is_there(self, unit: str) -> bool:
         return self._show(unit).get("LoadState") == "loaded"
 
     def _bring_up(self, command: Command) -> None:
-        """Raises ServiceFailed with the reason and the end of the log."""
+        """Start the service.
+
+        Raises:
+            ServiceFailed: the message has the reason and the end of the log.
+        """
         since = time.time()
         done = self._attempt(command)
         if done.returncode == 0:
             return
-        found = self._show(SERVICE)
-        if found.get("Result", "success") == "success":  # it is not the daemon that failed
+        properties = self._show(SERVICE)
+        if properties.get("Result", "success") == "success":  # not the daemon failed, but the command
             raise failure(command, done)
         log = self._run([*self.log(LOG_LINES, follow=False), "--output=cat", f"--since=@{since:.0f}"])
         raise ServiceFailed(
-            f"edgeinfer did not start ({_detail(found)}); its log ends with:"
+            f"edgeinfer did not start ({_detail(properties)}); its log ends with:"
             + "".join(f"\n  {line}" for line in log.splitlines()),
             hint="the whole log: edgeinfer logs",
         )
@@ -196,8 +206,8 @@ class SystemdManager:
         return dict(line.partition("=")[::2] for line in done.stdout.splitlines())
 
     def _version(self) -> int | None:
-        found = re.match(r"systemd (\d+)", self._attempt(["systemctl", "--version"]).stdout)
-        return int(found[1]) if found else None
+        match = re.match(r"systemd (\d+)", self._attempt(["systemctl", "--version"]).stdout)
+        return int(match[1]) if match else None
 
     def _run(self, command: Command) -> str:
         return run(command, self._environ)
@@ -210,9 +220,9 @@ def _login() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
 
 
-def _detail(found: Mapping[str, str]) -> str | None:
-    """Why it failed, else what the daemon says of itself."""
-    result = found.get("Result", "success")
+def _detail(properties: Mapping[str, str]) -> str | None:
+    """Return why it failed, else the daemon's own status."""
+    result = properties.get("Result", "success")
     if result == "success":
-        return found.get("StatusText") or None
-    return words(int(found.get("ExecMainStatus", "0"))) if result == "exit-code" else result
+        return properties.get("StatusText") or None
+    return exit_status_text(int(properties.get("ExecMainStatus", "0"))) if result == "exit-code" else result

@@ -111,7 +111,7 @@ def program(tmp_path: Path) -> Program:
 def installed(tmp_path: Path, program: Program) -> tuple[Any, ServiceSpec]:
     """A manager with a service's files in place, and that service."""
     manager = Units(tmp_path)
-    spec = service(scope="user", program=program, needs=Requirements(memory=10**9, ram=4 * 10**9))
+    spec = service(scope="user", program=program, requirements=Requirements(memory=10**9, ram=4 * 10**9))
     for file in manager.files(spec):
         file.path.parent.mkdir(parents=True, exist_ok=True)
         file.path.write_text(file.text)
@@ -123,7 +123,10 @@ def test_files_that_are_up_to_date(installed: tuple[Any, ServiceSpec]) -> None:
     manager, spec = installed
     assert unit.installed_program(manager.paths()) == spec.program.executable
     assert unit.check_files(manager, spec) == []
-    assert unit.check_files(manager, replace(spec, needs=Requirements(memory=2 * 10**9, ram=4 * 10**9))) == []
+    assert (
+        unit.check_files(manager, replace(spec, requirements=Requirements(memory=2 * 10**9, ram=4 * 10**9)))
+        == []
+    )
 
 
 def test_files_of_another_version_are_told(installed: tuple[Any, ServiceSpec]) -> None:
@@ -167,7 +170,7 @@ def test_what_a_manager_wants_to_be_known(installed: tuple[Any, ServiceSpec]) ->
     assert finding.fix == "for always: sudo loginctl enable-linger pi"
 
 
-def test_a_service_of_our_own_minder(tmp_path: Path, program: Program) -> None:
+def test_a_service_of_the_builtin_manager(tmp_path: Path, program: Program) -> None:
     """Its program stands in another kind of file."""
     manager = BuiltinManager("user", {"HOME": str(tmp_path)})
     spec = service(scope="user", program=program)
@@ -190,7 +193,7 @@ def test_the_service_as_it_would_be_installed(tmp_path: Path) -> None:
     assert spec
     assert spec.program.executable.name == "edgeinfer"
     assert (spec.settings.ctx, spec.settings.port, spec.config) == (512, Settings().port, config)
-    assert [path.name for path in spec.needs.models] == ["edgeinfer-nano.gguf"]
+    assert [path.name for path in spec.requirements.models] == ["edgeinfer-nano.gguf"]
 
 
 def test_each_model_of_the_settings_has_a_plan(tmp_path: Path) -> None:

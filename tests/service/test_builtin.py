@@ -1,4 +1,4 @@
-"""The service where there is no service manager, for real: a minder, and what it minds."""
+"""The service where there is no service manager, for real: a process monitor and its daemon."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_program_that_is_gone_is_told(own: BuiltinManager, tmp_path: Path) -> 
     """As after an environment was moved; it may come back with its disk."""
     program = stub(tmp_path, ALIVE)
     program.executable.unlink()
-    with pytest.raises(ServiceFailed, match="cannot be run: No such file"):
+    with pytest.raises(ServiceFailed, match=r"cannot run .*: No such file"):
         install(own, service(scope="user", program=program))
 
 
@@ -147,7 +147,7 @@ def test_what_another_start_would_not_help_is_not_started_again(
     install(own, service(scope="user", program=program))
     assert eventually(lambda: own.status().state == "failed")
     assert words in str(own.status().detail)
-    assert not own.folder.is_minded()
+    assert not own.folder.is_monitored()
 
 
 def test_a_daemon_that_dies_is_started_again(own: BuiltinManager, tmp_path: Path) -> None:
@@ -184,26 +184,42 @@ def test_a_stop_while_it_waits_for_another_try_is_quick(own: BuiltinManager, tmp
     assert own.status().state == "stopped"
 
 
-def test_a_daemon_does_not_outlive_its_minder(own: BuiltinManager, tmp_path: Path) -> None:
+def test_a_daemon_does_not_outlive_its_monitor(own: BuiltinManager, tmp_path: Path) -> None:
     """It would hold the port that the next one needs."""
     install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
     told = own.folder.read()
     assert told
     assert told.daemon
     daemon = told.daemon
-    os.kill(told.minder, signal.SIGKILL)
+    os.kill(told.monitor, signal.SIGKILL)
     assert eventually(lambda: not is_alive(daemon))
     assert own.status().state == "stopped"
     own.start()
     assert own.status().state == "running"
 
 
-def test_only_one_minder_is_at_it(own: BuiltinManager, tmp_path: Path) -> None:
+def test_only_one_monitor_runs(own: BuiltinManager, tmp_path: Path) -> None:
     """However many are started."""
     install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
     command = [sys.executable, "-m", "edgeinfer.service.monitor", str(own.spec)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (1, "edgeinfer: another minder is at it already\n")
+    assert (done.returncode, done.stderr) == (1, "edgeinfer: another process monitor is already running\n")
+    assert own.status().state == "running"
+
+
+def test_a_service_installed_under_the_monitors_earlier_name_goes_on(
+    own: BuiltinManager, tmp_path: Path
+) -> None:
+    """launchd starts the module that its property list names, and an upgrade stops the monitor that it replaces."""
+    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
+    own.stop()
+    subprocess.run([sys.executable, "-m", "edgeinfer.service.minder", "--detach", str(own.spec)], check=True)
+    assert eventually(lambda: own.status().state == "running")
+    monitor = own.folder.read()
+    assert monitor
+    assert {"minder": monitor.monitor}.items() <= json.loads(own.folder.state.read_text()).items()
+    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
+    assert not is_alive(monitor.monitor)
     assert own.status().state == "running"
 
 
@@ -237,7 +253,7 @@ def test_nothing_promises_to_come_back_after_a_reboot(own: BuiltinManager, tmp_p
         propose(own, service(scope="user", program=stub(tmp_path, ALIVE), on_demand=True))
 
 
-MINDER = """
+MONITOR = """
 import sys
 from edgeinfer.service.monitor import MonitorTimeouts, main
 sys.exit(main(sys.argv[1:], MonitorTimeouts(1.0, 1.0, 1.0, 1.0)))
@@ -245,14 +261,14 @@ sys.exit(main(sys.argv[1:], MonitorTimeouts(1.0, 1.0, 1.0, 1.0)))
 
 
 class Impatient:
-    """A minder in the foreground, with limits of a second."""
+    """A monitor in the foreground, with time limits of a second."""
 
     def __init__(self, folder: Path, script: str) -> None:
         self.folder = MonitorFolder(folder / "state")
         spec = folder / "spec.json"
         program = stub(folder, script)
         spec.write_text(json.dumps({"command": [str(program.executable)], "folder": str(self.folder.path)}))
-        self.process = subprocess.Popen([sys.executable, "-c", MINDER, str(spec)])
+        self.process = subprocess.Popen([sys.executable, "-c", MONITOR, str(spec)])
 
     def log(self) -> str:
         return self.folder.log.read_text() if self.folder.log.exists() else ""
@@ -271,53 +287,53 @@ def impatient(tmp_path: Path) -> Iterator[Callable[[str], Impatient]]:
         return found[-1]
 
     yield start
-    for minder in found:
-        minder.stop()
+    for monitor in found:
+        monitor.stop()
 
 
 def test_a_daemon_that_hangs_is_ended_and_started_again(impatient: Callable[[str], Impatient]) -> None:
     """It was ready, and then gave no sign of life; its stack may tell where."""
-    minder = impatient(READY + "time.sleep(1000)\n")
-    assert eventually(lambda: "SIGABRT" in minder.log() and minder.log().count("the daemon ended") > 1)
-    assert "Fatal Python error: Aborted" in minder.log()
+    monitor = impatient(READY + "time.sleep(1000)\n")
+    assert eventually(lambda: "SIGABRT" in monitor.log() and monitor.log().count("the daemon ended") > 1)
+    assert "Fatal Python error: Aborted" in monitor.log()
 
 
 def test_one_that_does_not_die_of_it_is_killed(impatient: Callable[[str], Impatient]) -> None:
     """Whatever it does about signals."""
     script = READY.replace("manager =", "signal.signal(signal.SIGABRT, signal.SIG_IGN)\nmanager =", 1)
-    minder = impatient(script + "time.sleep(1000)\n")
-    assert eventually(lambda: "the daemon ended: SIGKILL" in minder.log())
+    monitor = impatient(script + "time.sleep(1000)\n")
+    assert eventually(lambda: "the daemon ended: SIGKILL" in monitor.log())
 
 
 def test_a_start_may_take_long_while_the_daemon_asks_for_time(impatient: Callable[[str], Impatient]) -> None:
     """As it does while its model loads. Without a word it is taken for one that hangs."""
     asks = "for _ in range(15):\n    manager.send(b'EXTEND_TIMEOUT_USEC=1000000')\n    time.sleep(0.2)\n"
-    minder = impatient(SPEAKS + asks + ALIVE)
-    assert eventually(lambda: (told := minder.folder.read()) and told.state == "ready")
-    assert "SIGABRT" not in minder.log()
-    minder.stop()
+    monitor = impatient(SPEAKS + asks + ALIVE)
+    assert eventually(lambda: (told := monitor.folder.read()) and told.state == "ready")
+    assert "SIGABRT" not in monitor.log()
+    monitor.stop()
     mute = impatient(SPEAKS + "time.sleep(1000)\n")
-    assert eventually(lambda: "gets a SIGABRT" in mute.log())
+    assert eventually(lambda: "sending SIGABRT" in mute.log())
 
 
 def test_a_stop_that_takes_too_long_is_ended(impatient: Callable[[str], Impatient]) -> None:
     """By a SIGKILL, after the time that the daemon asked for."""
-    minder = impatient(
+    monitor = impatient(
         ALIVE.replace("manager =", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nmanager =", 1)
     )
-    assert eventually(lambda: (told := minder.folder.read()) and told.state == "ready")
-    minder.stop()
-    assert "the daemon ended: SIGKILL" in minder.log()
+    assert eventually(lambda: (told := monitor.folder.read()) and told.state == "ready")
+    monitor.stop()
+    assert "the daemon ended: SIGKILL" in monitor.log()
 
 
 def test_a_log_begins_anew_when_it_is_full(tmp_path: Path) -> None:
     """One older one is kept; lines stay whole, whatever pieces they come in."""
-    log = RotatingLog(tmp_path / "log", limit=300)
+    log = RotatingLog(tmp_path / "log", max_bytes=300)
     for number in range(20):
         log.write(f"line {number} and".encode())
         log.write(b" its end\n")
     log.write(b"unfinished")
-    log.say("done")
+    log.note("done")
     log.close()
     files = [tmp_path / "log.1", tmp_path / "log"]
     assert sorted(tmp_path.iterdir()) == sorted(files)
@@ -343,7 +359,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-def test_the_real_daemon_is_minded(own: BuiltinManager, tmp_path: Path) -> None:
+def test_the_real_daemon_is_monitored(own: BuiltinManager, tmp_path: Path) -> None:
     """From the installation to an answer; it comes back when it was killed, and its worker with it."""
     import httpx
 

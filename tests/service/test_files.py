@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.errors import ServiceFailed
-from edgeinfer.service.file_transaction import FileTransaction, ServiceFile, replace
+from edgeinfer.service.file_transaction import FileTransaction, ServiceFile, write_atomically
 
 
 def tree(folder: Path) -> dict[str, tuple[str, int]]:
@@ -44,7 +44,7 @@ def test_a_file_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
     FileTransaction().write(file)
     assert file.path.stat().st_ino == inode
     file.path.chmod(0o600)
-    assert not file.is_there()
+    assert not file.is_current()
 
 
 def test_a_folder_of_ours_goes_with_its_last_file(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_replaced_file_is_never_half_there(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
     with path.open() as held:
-        replace(path, b"new", 0o600)
+        write_atomically(path, b"new", 0o600)
         assert held.read() == "old"
     assert path.read_text() == "new"
     assert [found.name for found in tmp_path.iterdir()] == ["file"]

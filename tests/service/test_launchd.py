@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.errors import ServiceFailed
-from edgeinfer.service import discovery as choice
+from edgeinfer.service import discovery
 from edgeinfer.service.install import propose
 from edgeinfer.service.launchd import LaunchdManager
 from edgeinfer.service.manager import ServiceManager
@@ -17,7 +17,7 @@ from tests.support.service import service
 HOME = "/Users/ada"
 
 
-def test_an_agent_starts_a_minder_at_login() -> None:
+def test_an_agent_starts_a_monitor_at_login() -> None:
     """Restarted only if it dies: what it gives up on would fail again. Told to stop, it gets time to."""
     manager = LaunchdManager("user", {"HOME": HOME})
     spec, plist = manager.files(service(scope="user", drain_timeout=60.0))
@@ -64,28 +64,28 @@ def test_each_machine_has_its_manager(
 ) -> None:
     """systemd only where it runs the machine: in a container it may lie about, and do nothing."""
     monkeypatch.setattr("sys.platform", platform)
-    found: ServiceManager = choice.manager("user", {"HOME": HOME}, tmp_path / "absent")
+    found: ServiceManager = discovery.manager_for("user", {"HOME": HOME}, tmp_path / "absent")
     assert found.name == name
 
 
 def test_systemd_is_used_where_it_runs_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Which its folder shows, as sd_booted(3) has it."""
     monkeypatch.setattr("shutil.which", lambda _: "/bin/systemctl")
-    assert choice.manager("system", {"HOME": HOME}, tmp_path).name == "systemd"
+    assert discovery.manager_for("system", {"HOME": HOME}, tmp_path).name == "systemd"
     monkeypatch.setattr("shutil.which", lambda _: None)
-    assert choice.manager("system", {"HOME": HOME}, tmp_path).name == "none"
+    assert discovery.manager_for("system", {"HOME": HOME}, tmp_path).name == "none"
 
 
 def test_the_service_that_is_there_is_the_one_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody says which: a user's own before the system's."""
-    monkeypatch.setattr(choice, "BOOTED", tmp_path / "absent")
+    monkeypatch.setattr(discovery, "BOOTED", tmp_path / "absent")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     environ = {"HOME": str(tmp_path)}
-    assert choice.installed(environ).scope == "user"
+    assert discovery.installed_manager(environ).scope == "user"
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    found = choice.installed(environ)
+    found = discovery.installed_manager(environ)
     assert found.scope == "system"
-    (spec,) = choice.manager("user", environ, tmp_path / "absent").paths()
+    (spec,) = discovery.manager_for("user", environ, tmp_path / "absent").paths()
     spec.parent.mkdir(parents=True)
     spec.write_text("{}")
-    assert choice.installed(environ).scope == "user"
+    assert discovery.installed_manager(environ).scope == "user"

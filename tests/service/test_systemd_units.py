@@ -77,13 +77,15 @@ def put(folder: Path, given: dict[Path, str]) -> None:
 PROGRAM = Program(Path(sys.executable), Path(sys.executable), (Path("/home/pi/venv"),))
 CASES = {
     "plain": service(program=PROGRAM),
-    "limits": service(program=PROGRAM, needs=Requirements(memory=GB, ram=8 * GB)),
-    "home": service(program=PROGRAM, needs=Requirements(models=(Path("/home/some one/50%:m.gguf"),))),
-    "gpu": service(program=PROGRAM, needs=Requirements(gpus=("nvidia",))),
+    "limits": service(program=PROGRAM, requirements=Requirements(memory=GB, ram=8 * GB)),
+    "home": service(program=PROGRAM, requirements=Requirements(models=(Path("/home/some one/50%:m.gguf"),))),
+    "gpu": service(program=PROGRAM, requirements=Requirements(gpus=("nvidia",))),
     "network": service(program=PROGRAM, host="192.168.1.2", api_key_file="/etc/edgeinfer/keys"),
     "on demand": service(program=PROGRAM, on_demand=True, host="localhost"),
     "unix socket": service(program=PROGRAM, on_demand=True, uds="/run/edgeinfer/http.sock"),
-    "user": service(scope="user", program=PROGRAM, needs=Requirements(memory=GB, ram=8 * GB, gpus=("amd",))),
+    "user": service(
+        scope="user", program=PROGRAM, requirements=Requirements(memory=GB, ram=8 * GB, gpus=("amd",))
+    ),
 }
 
 

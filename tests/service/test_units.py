@@ -13,11 +13,10 @@ from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ServiceFailed, SettingsError
 from edgeinfer.hardware import Gpu, HardwareProfile, Memory
 from edgeinfer.plan import MemoryEstimate, Plan
-from edgeinfer.service import access_check as readable
-from edgeinfer.service import sandbox, units
-from edgeinfer.service.access_check import secrets, unreadable
+from edgeinfer.service import access_check, sandbox, units
+from edgeinfer.service.access_check import access_problems, secret_files
 from edgeinfer.service.devices import HostDevices, this_host
-from edgeinfer.service.spec import Program, Requirements, ServiceSpec, needs, this_program
+from edgeinfer.service.spec import Program, Requirements, ServiceSpec, requirements, this_program
 from tests.support.service import service
 
 GB = 1 << 30
@@ -73,7 +72,7 @@ def test_memory_is_bounded_by_the_plan_and_by_what_the_machine_can_spare(
     memory: int | None, ram: int | None, expected: list[str]
 ) -> None:
     """Twice the plan, for the moment of a reload; not at all where the plan was overruled, or is not known."""
-    lines = drop_in(service(needs=Requirements(memory=memory, ram=ram)))
+    lines = drop_in(service(requirements=Requirements(memory=memory, ram=ram)))
     assert [line for line in lines if line.startswith("Memory")] == expected
 
 
@@ -96,7 +95,7 @@ def test_a_program_in_a_home_is_bound_and_the_rest_of_the_home_stays_hidden() ->
     lines = drop_in(
         service(
             program=program,
-            needs=Requirements(models=(Path("/home/pi/m.gguf"), Path("/srv/n.gguf"))),
+            requirements=Requirements(models=(Path("/home/pi/m.gguf"), Path("/srv/n.gguf"))),
             store="/home/pi/store",
             api_key_file="/home/pi/.config/edgeinfer/keys",
             tls_cert="/home/pi/cert.pem",
@@ -126,7 +125,7 @@ def test_what_is_linked_to_is_granted_too(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sandbox, "TEMPORARY", (tmp_path,))
     (tmp_path / "blob").write_text("")
     (tmp_path / "model.gguf").symlink_to("blob")
-    found = sandbox.lines(service(needs=Requirements(models=(tmp_path / "model.gguf",))))
+    found = sandbox.lines(service(requirements=Requirements(models=(tmp_path / "model.gguf",))))
     assert found == [f"BindReadOnlyPaths=-{tmp_path}/model.gguf", f"BindReadOnlyPaths=-{tmp_path}/blob"]
 
 
@@ -223,7 +222,7 @@ def test_a_gpu_is_granted_and_no_other_device(tmp_path: Path) -> None:
     host = msgspec.structs.replace(
         host, groups=("render", "video"), nvidia_modprobe="/usr/bin/nvidia-modprobe"
     )
-    lines = drop_in(service(needs=Requirements(gpus=("nvidia",))), host)
+    lines = drop_in(service(requirements=Requirements(gpus=("nvidia",))), host)
     assert [line for line in lines if line.startswith("DeviceAllow")] == [
         "DeviceAllow=char-nvidia* rw",
         "DeviceAllow=char-drm rw",
@@ -233,10 +232,10 @@ def test_a_gpu_is_granted_and_no_other_device(tmp_path: Path) -> None:
     ]
     assert {"PrivateDevices=no", "DevicePolicy=closed", "SupplementaryGroups=render video"} <= set(lines)
     assert "ExecStartPre=-+/usr/bin/nvidia-modprobe -c=0 -u" in lines
-    other = drop_in(service(needs=Requirements(gpus=("arm",))), host)
+    other = drop_in(service(requirements=Requirements(gpus=("arm",))), host)
     assert "DeviceAllow=/dev/mali0 rw" in other
     assert not any("nvidia" in line for line in other)
-    user = drop_in(service(scope="user", needs=Requirements(gpus=("nvidia",))), host)
+    user = drop_in(service(scope="user", requirements=Requirements(gpus=("nvidia",))), host)
     assert "MemoryDenyWriteExecute=no" in user
     assert not any("Device" in line or "Group" in line for line in user)
     assert not any("Device" in line for line in drop_in(service(), host))
@@ -248,7 +247,7 @@ def test_jetson_has_nodes_of_its_own(tmp_path: Path) -> None:
         path = tmp_path / "dev" / node
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    lines = drop_in(service(needs=Requirements(gpus=("nvidia",))), this_host(252, tmp_path))
+    lines = drop_in(service(requirements=Requirements(gpus=("nvidia",))), this_host(252, tmp_path))
     assert "DeviceAllow=/dev/nvgpu/igpu0/ctrl rw" in lines
     assert "DeviceAllow=/dev/nvmap rw" in lines
 
@@ -268,15 +267,15 @@ def test_needs_are_the_plans() -> None:
     profile = HardwareProfile([], None, Memory(8 * GB, None, None), gpus=(gpu, Gpu("intel", "UHD")))
     config = LlamaConfig("/srv/big.gguf", "big", gpu_layers=-1)
     plan = Plan(config, [], memory=MemoryEstimate(1000, kv=200, embeddings=30))
-    assert needs(plan, profile) == Requirements(
+    assert requirements(plan, profile) == Requirements(
         models=(Path("/srv/big.gguf"),),
         memory=1230,
         ram=8 * GB,
         gpus=("nvidia",),
     )
     fake = msgspec.structs.replace(plan, config=LlamaConfig("fake", "fake"))
-    assert needs(fake, profile).models == ()
-    assert needs(fake, profile).gpus == ()
+    assert requirements(fake, profile).models == ()
+    assert requirements(fake, profile).gpus == ()
 
 
 def test_this_program_is_found_with_all_that_it_is_loaded_from() -> None:
@@ -291,31 +290,31 @@ def test_what_the_services_user_cannot_read_is_told_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before it fails at the start."""
-    monkeypatch.setattr(readable, "TEMPORARY", (tmp_path,))
+    monkeypatch.setattr(access_check, "TEMPORARY", (tmp_path,))
     model, folder = tmp_path / "m.gguf", tmp_path / "store"
     model.write_text("")
     folder.mkdir()
-    given = service(needs=Requirements(models=(model,)), store=str(folder))
+    given = service(requirements=Requirements(models=(model,)), store=str(folder))
     model.chmod(0o644)
     folder.chmod(0o755)
-    assert unreadable(given) == []
+    assert access_problems(given) == []
     model.chmod(0o600)
     folder.chmod(0o700)
-    assert unreadable(given) == [
-        f"the user edgeinfer can't read {model}: sudo chmod a+r {model}",
-        f"the user edgeinfer can't read {folder}: sudo chmod -R a+rX {folder}",
+    assert access_problems(given) == [
+        f"the user edgeinfer cannot read {model}: sudo chmod a+r {model}",
+        f"the user edgeinfer cannot read {folder}: sudo chmod -R a+rX {folder}",
     ]
 
 
 def test_a_key_is_never_made_readable_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its owner is to be the service's user; in the service's own folders that is done without a word."""
-    monkeypatch.setattr(readable, "TEMPORARY", (tmp_path,))
+    monkeypatch.setattr(access_check, "TEMPORARY", (tmp_path,))
     keys = tmp_path / "keys"
     keys.write_text("")
     keys.chmod(0o600)
-    (note,) = unreadable(service(api_key_file=str(keys)))
+    (note,) = access_problems(service(api_key_file=str(keys)))
     assert note.endswith(f"sudo chown edgeinfer {keys}")
-    assert secrets(service(api_key_file=str(keys))) == []
-    monkeypatch.setattr(readable, "OURS", (tmp_path,))
-    assert unreadable(service(api_key_file=str(keys))) == []
-    assert secrets(service(api_key_file=str(keys))) == [keys]
+    assert secret_files(service(api_key_file=str(keys))) == []
+    monkeypatch.setattr(access_check, "SERVICE_FOLDERS", (tmp_path,))
+    assert access_problems(service(api_key_file=str(keys))) == []
+    assert secret_files(service(api_key_file=str(keys))) == [keys]

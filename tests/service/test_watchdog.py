@@ -72,7 +72,7 @@ async def test_none_come_while_the_engine_hangs(
     assert heard(manager)
 
 
-@pytest.mark.parametrize("state", ["starting", "reloading"])
+@pytest.mark.parametrize("state", ["loading", "reloading"])
 async def test_a_start_asks_for_more_time_until_it_is_done(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:

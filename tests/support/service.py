@@ -15,11 +15,15 @@ PROGRAM = Program(
 
 
 def service(
-    *, scope: Any = "system", needs: Requirements = Requirements(), program: Program = PROGRAM, **given: Any
+    *,
+    scope: Any = "system",
+    requirements: Requirements = Requirements(),
+    program: Program = PROGRAM,
+    **given: Any,
 ) -> ServiceSpec:
     """A service of a program in /opt; what is not its own is a setting."""
     own = {name: given.pop(name) for name in ("config", "on_demand") if name in given}
-    return ServiceSpec(scope, program, Settings(**given), needs, **own)
+    return ServiceSpec(scope, program, Settings(**given), requirements, **own)
 
 
 def stub(folder: Path, script: str) -> Program:
