@@ -20,7 +20,7 @@ from edgeinfer.server import audit
 from edgeinfer.server.state import AppState, ReloadState
 from edgeinfer.serving.engines import RunningEngine, memory_of
 from edgeinfer.serving.model import ServedModel
-from edgeinfer.serving.registry import default_settings
+from edgeinfer.serving.registry import default_model
 from edgeinfer.settings import MODEL_FIELDS, Loaded, Settings
 
 RELOADED = frozenset({*MODEL_FIELDS, "store", "memory_limit_mb", "idle_unload", "drain_timeout", "log_level"})
@@ -75,7 +75,7 @@ class Reloader:
     async def _reload(self, number: int) -> ReloadState:
         loaded = await asyncio.to_thread(self._read)
         old = self._state.registry.default
-        plan = await self._planned(default_settings(self._merged(loaded)), old)
+        plan = await self._planned(self._merged(loaded), old)
         warnings = self._warnings(loaded)
         for warning in warnings:
             logger.warning("%s", warning)
@@ -97,7 +97,7 @@ class Reloader:
 
     async def _planned(self, wanted: Settings, old: ServedModel) -> Plan:
         """How to load the default model once the old one is gone."""
-        planner = await asyncio.to_thread(self._state.engines.planner, None, wanted)
+        planner = await asyncio.to_thread(self._state.engines.planner, *default_model(wanted))
         staying = [m.engine for m in self._state.loader.loaded if m is not old and m.engine]
         leaving = [old.engine] if old.engine else []
         return await asyncio.to_thread(planner, staying, leaving)
@@ -126,7 +126,8 @@ class Reloader:
     async def _exchange(self, old: ServedModel, change: Change) -> None:
         """Another model. The old one answers the requests that were made for it, for `drain_timeout` seconds."""
         state, drain = self._state, self._state.settings.drain_timeout
-        new = state.registry.prepare(change.plan.config.name, default_settings(self._merged(change.loaded)))
+        _, wanted = default_model(self._merged(change.loaded))
+        new = state.registry.prepare(change.plan.config.name, wanted)
         if change.beside:
             await self._load(new, change.plan)
             self._switch(*change[:3])

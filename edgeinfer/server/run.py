@@ -32,7 +32,6 @@ from edgeinfer.errors import (
     ShuttingDown,
 )
 from edgeinfer.notify import extend, notify
-from edgeinfer.plan import make_plan
 from edgeinfer.server.auth.key_file import key_file
 from edgeinfer.server.build import build_app
 from edgeinfer.server.engines import InstalledModels, LlamaEngines
@@ -44,7 +43,7 @@ from edgeinfer.server.openai.errors import render_error
 from edgeinfer.server.reload import Reloader
 from edgeinfer.server.state import AppState
 from edgeinfer.server.watchdog import watchdog
-from edgeinfer.serving.registry import default_settings
+from edgeinfer.serving.registry import default_model
 from edgeinfer.settings import Loaded
 
 WRONG_SETTINGS = 2
@@ -80,7 +79,7 @@ def run(loaded: Loaded) -> int:
     check_exposure(settings)
     max_connections = connections.raise_limit()
     engines = LlamaEngines(settings)
-    plan = make_plan(default_settings(settings))
+    plan = engines.planner(*default_model(settings))([], [])
     sockets = passed or bind(settings)
     try:
         state = AppState(settings, loaded.sources, engines, InstalledModels, plan.config.name)

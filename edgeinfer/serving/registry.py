@@ -47,7 +47,7 @@ class ModelRegistry:
         self._names = self._find_names(settings)
         self._aliases = settings.aliases()
         self._tables = {self._full(table.get("model", name)): name for name, table in settings.models.items()}
-        mine = default_settings(settings)
+        _, mine = default_model(settings)
         self._default_full = self._full(mine.model or default)
         for name in [name for name, model in self._models.items() if model.retired]:
             del self._models[name]
@@ -126,9 +126,14 @@ class ModelRegistry:
         )
 
 
-def default_settings(settings: Settings) -> Settings:
-    """Settings of the default model: `settings.model` may name a table."""
-    return settings.for_model(settings.model) if settings.model in settings.models else settings
+def default_model(settings: Settings) -> tuple[str | None, Settings]:
+    """The default model's name, and how it is served; the name is None where that is for its file to say.
+
+    `settings.model` may name a table.
+    """
+    if settings.model is not None and settings.model in settings.models:
+        return settings.model, settings.for_model(settings.model)
+    return None, settings
 
 
 def _own(settings: Settings) -> tuple[object, ...]:

@@ -23,7 +23,7 @@ from edgeinfer.client.http import Target
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.server.reload import RELOADED
 from edgeinfer.settings import FIELDS
-from tests.server.test_serve import Process, edgeinfer, stream
+from tests.support.daemon import Process, edgeinfer, stream
 from tests.support.paths import ROOT
 from tests.support.server import eventually
 

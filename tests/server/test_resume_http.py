@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.server.test_serve import Process, edgeinfer
+from tests.support.daemon import Process, edgeinfer
 from tests.support.server import eventually
 
 MODEL = ("--model", "fake:5", "--ctx", "1024", "--parallel", "4", "--port", "0")

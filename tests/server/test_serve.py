@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -22,6 +18,7 @@ from edgeinfer.errors import SettingsError
 from edgeinfer.server.http.sockets import address, bind, check_exposure, is_loopback
 from edgeinfer.server.run import run
 from edgeinfer.settings import Loaded, Settings
+from tests.support.daemon import edgeinfer, listens, stream
 from tests.support.paths import ROOT
 from tests.support.server import Scripted, application, eventually, parse
 
@@ -104,75 +101,6 @@ def test_the_application_has_no_state_outside_itself() -> None:
     assert one.state.edgeinfer.metrics.registry is not other.state.edgeinfer.metrics.registry
 
 
-class Process:
-    """`edgeinfer serve --model fake`, with what it wrote and what it told the service manager."""
-
-    def __init__(self, tmp_path: Path, *arguments: str) -> None:
-        self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notified.bind(str(tmp_path / "notify"))
-        self.notified.settimeout(20)
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("EDGEINFER_")}
-        here = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeinfer", "serve", *arguments],
-            env={**clean, **here, "NOTIFY_SOCKET": str(tmp_path / "notify")},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr
-        self.lines.extend(self.process.stderr)  # appends as lines come
-
-    def url(self) -> str:
-        assert eventually(lambda: any("listening on" in line for line in self.lines), 20)
-        (line,) = [line for line in self.lines if "listening on" in line]
-        return line.removeprefix("edgeinfer: listening on ").strip()
-
-    def notification(self) -> str:
-        """The next that is no request for more time."""
-        while (said := self.notified.recv(1000).decode()).startswith("EXTEND_TIMEOUT_USEC="):
-            pass
-        return said
-
-    def wait_for(self, state: str) -> None:
-        while self.notification() != state:
-            pass
-
-    def end(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(20)
-
-    def close(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.wait()
-        self._reader.join()
-        assert self.process.stderr
-        self.process.stderr.close()
-        self.notified.close()
-
-
-def listens(url: str) -> bool:
-    try:
-        httpx.get(f"{url}/health")
-    except httpx.TransportError:
-        return False
-    return True
-
-
-@contextmanager
-def edgeinfer(tmp_path: Path, *arguments: str) -> Iterator[Process]:
-    found = Process(tmp_path, *arguments)
-    try:
-        yield found
-    finally:
-        found.close()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_daemon_says_where_it_is_when_it_is_ready_and_when_it_stops(tmp_path: Path, number: int) -> None:
     """To people on stderr, to systemd by its socket; a stop that was asked for is no failure."""
@@ -206,14 +134,6 @@ def test_a_unix_socket_serves_and_is_gone_afterwards(tmp_path: Path) -> None:
 
 
 SLOW = ("--model", "fake:30", "--port", "0", "--drain-timeout")
-
-
-def stream(url: str, tokens: int, into: list[str], started: threading.Event) -> None:
-    asked = {"prompt": "x", "max_tokens": tokens, "stream": True, "ignore_eos": True}
-    with httpx.stream("POST", f"{url}/v1/completions", json=asked, timeout=30) as response:
-        for text in response.iter_text():
-            into.append(text)
-            started.set()
 
 
 @pytest.mark.parametrize(("drain", "ended"), [("20", "[DONE]"), ("0.3", "shutting_down")])

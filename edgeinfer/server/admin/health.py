@@ -110,6 +110,7 @@ def _row(state: AppState, model: ServedModel) -> dict[str, Any]:
         "default": model is state.registry.default,
         "path": model.plan.config.model if model.plan else model.settings.model,
         "memory": model.plan.memory.needed if model.plan else None,
+        "pid": model.pid,
         "restarts": model.restarts,
         "active": model.queue.running + model.queue.waiting,
         "last_used": None if last_used is None else round(last_used, 1),
