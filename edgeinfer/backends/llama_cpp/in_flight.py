@@ -116,28 +116,28 @@ class ResumableGeneration(InFlightRequest):
             answer.add(delta)
 
     def _message(self, id: int) -> Message:
-        produced: tuple[PartialAnswer | None, ...] = ()
+        partial_answers: tuple[PartialAnswer | None, ...] = ()
         if self.has_output:
             self._replaying = self._exact and not self._hurried
-            produced = tuple(a.produced(self._replaying) if a else None for a in self._answers)
+            partial_answers = tuple(a.partial(self._replaying) if a else None for a in self._answers)
         waited_ms = (time.monotonic() - self._accepted_at) * 1e3
-        return replace(self._request, id=id, produced=produced, waited_ms=waited_ms)
+        return replace(self._request, id=id, partial_answers=partial_answers, waited_ms=waited_ms)
 
 
 class _Answer:
-    """One that is not complete."""
+    """An answer that is not complete."""
 
     def __init__(self) -> None:
         self.tokens: list[int] = []
-        self._runs: list[int] = []
-        self._begun: StartTimings | None = None
-        self._pending: HeldState | None = None
+        self._step_sizes: list[int] = []
+        self._timings: StartTimings | None = None
+        self._held_state: HeldState | None = None
 
-    def produced(self, exact: bool) -> PartialAnswer:
-        return PartialAnswer(self.tokens, self._begun, self._pending, self._runs if exact else [])
+    def partial(self, exact: bool) -> PartialAnswer:
+        return PartialAnswer(self.tokens, self._timings, self._held_state, self._step_sizes if exact else [])
 
     def add(self, delta: Delta) -> None:
         self.tokens += delta.tokens
-        self._runs.append(len(delta.tokens))
-        self._begun = self._begun or delta.timings
-        self._pending = delta.held_state
+        self._step_sizes.append(len(delta.tokens))
+        self._timings = self._timings or delta.timings
+        self._held_state = delta.held_state

@@ -1,7 +1,6 @@
-"""The whole protocol between the daemon and a worker: frozen structs, msgpack frames.
+"""Messages between the daemon and a worker, the whole protocol: frozen structs in frames (ipc/framing.py).
 
-A frame is a 4-byte little-endian length and then one encoded message (`ipc/framing.py`). The daemon picks
-the ids. Every `Generate` gets exactly one terminal reply for each of its n answers: a `Delta` with a
+The daemon picks the ids. Every `Generate` gets exactly one terminal reply for each of its n answers: a `Delta` with a
 `finish`, or one `Failed` for the whole request. Every other request gets one reply with its id.
 """
 
@@ -25,7 +24,7 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class PrefixCacheConfig(msgspec.Struct, frozen=True):
-    """A directory for prompt prefixes, accessible to us alone, and how many MB it may hold."""
+    """A directory for the prefixes of all models, accessible to us alone, and how many MB it may hold."""
 
     directory: str
     megabytes: int
@@ -35,7 +34,7 @@ class Load(Message, frozen=True):
     """The first message a worker gets; answered by `Ready`, or by `Failed` with id 0.
 
     Attributes:
-        markers: control tokens which are text here, if the model has them, because they mark tool calls or thinking.
+        markers: control tokens to be shown as text, if the model has them, since they mark tool calls or thinking.
         prefix_cache: None saves nothing.
     """
 
@@ -48,8 +47,8 @@ class Generate(Message, frozen=True):
     """Answer `prompt`, n times.
 
     Attributes:
-        add_bos: put a BOS token first if the model wants one and it is not there.
-        produced: empty, or for each answer what a worker that died has written of it; None: it is complete.
+        add_bos: put a BOS token first if the model wants one and there is none.
+        partial_answers: empty, or for each answer its part that a crashed worker generated; None if it is complete.
         waited_ms: since the request was accepted.
     """
 
@@ -59,12 +58,12 @@ class Generate(Message, frozen=True):
     n: int = 1
     add_bos: bool = True
     structured: StructuredOutput = UNCONSTRAINED
-    produced: tuple[PartialAnswer | None, ...] = ()
+    partial_answers: tuple[PartialAnswer | None, ...] = ()
     waited_ms: float = 0.0
 
 
 class Cancel(Message, frozen=True):
-    """Stop all answers of a request, also inside a prefill; answered by nothing."""
+    """Stop all unfinished answers of a request, also inside a prefill. There is no reply."""
 
     id: int
 
@@ -81,25 +80,25 @@ class Detokenize(Message, frozen=True):
 
 
 class Embed(Message, frozen=True):
-    """Embed each input on its own. Vectors come back L2-normalised."""
+    """Embed each input on its own. The vectors in the reply are L2-normalised."""
 
     id: int
     inputs: list[Prompt]
 
 
 class Ping(Message, frozen=True):
-    """Answered by `Pong` from the thread of the engine, between two steps."""
+    """Answered by `Pong` from the engine's thread, between two steps."""
 
 
 class Shutdown(Message, frozen=True):
-    """Finish nothing, free everything, exit 0."""
+    """Abandon all requests, free everything, and exit with status 0."""
 
 
 # --- worker -> daemon
 
 
 class Ready(Message, frozen=True):
-    """The model is loaded and has answered a self-test, by which its longest step takes `step_ms`."""
+    """The model is loaded and has passed its self-test, which estimates the longest step at `step_ms`."""
 
     info: ModelInfo
     load_seconds: float
@@ -107,23 +106,23 @@ class Ready(Message, frozen=True):
 
 
 class Accepted(Message, frozen=True):
-    """`Generate` with this id has been read and waits in the engine: it can do no harm until it is `InFlight`."""
+    """The `Generate` with this id waits in the engine: it cannot crash the worker until it is `InFlight`."""
 
     id: int
 
 
 class InFlight(Message, frozen=True):
-    """From now on the engine may touch these requests: if the worker dies, it was at work on them."""
+    """The engine computes these requests from now on: if the worker crashes, one of them may be the cause."""
 
     ids: list[int]
 
 
 class Pong(Message, frozen=True):
-    """The engine's thread goes round."""
+    """The engine's loop is running."""
 
 
 class Step(Message, frozen=True):
-    """Everything one engine step produced. Without deltas it still brings the figures up to date."""
+    """Everything that one engine step produced. Without deltas it still updates the stats."""
 
     deltas: list[Delta]
     stats: EngineStats
@@ -152,7 +151,7 @@ class Embedded(Message, frozen=True):
 
 
 class LogLine(Message, frozen=True):
-    """A line from llama.cpp or the worker, at a `logging` level."""
+    """A log record of llama.cpp or the worker; `level` is one of `logging`."""
 
     level: int
     logger: str

@@ -1,4 +1,4 @@
-"""The birth of a worker process."""
+"""Starts a worker process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 
 MODULE = "edgeinfer.backends.llama_cpp.worker.process"
 ENVIRONMENT = {
-    "GGML_NO_BACKTRACE": "1",  # else an abort attaches a debugger to the dying worker
+    "GGML_NO_BACKTRACE": "1",  # otherwise an abort attaches a debugger to the dying worker
     "GOMP_SPINCOUNT": "10000",  # OpenMP's barrier must not spin while another process wants the core
     "OPENBLAS_NUM_THREADS": "1",  # numpy computes little here, and llama.cpp has the cores
     "PYTHONUNBUFFERED": "1",
@@ -18,7 +18,7 @@ ENVIRONMENT = {
 
 
 async def spawn() -> tuple[Process, socket.socket]:
-    """A worker that waits for its first message, and our end of the socket to it. Raises OSError."""
+    """Start a worker that waits for its first message; -> it, and our end of the socket to it. Raises OSError."""
     ours, theirs = socket.socketpair()
     with theirs:
         try:

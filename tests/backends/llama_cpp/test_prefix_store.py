@@ -1,10 +1,9 @@
-"""What is kept of prompts from one worker to the next: only what fits is used, and nobody else can read it."""
+"""Prefixes saved by one worker are loaded by the next, if they fit; no one else can read or replace them."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from msgspec.structs import replace
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
-from edgeinfer.backends.llama_cpp.worker.prefix_store import LEAST, load, save
+from edgeinfer.backends.llama_cpp.worker.prefix_store import MIN_TOKENS, PrefixCacheStore
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.inference.output import Finish
@@ -35,6 +34,10 @@ def prefix_cache(folder: Path, megabytes: int = 100) -> PrefixCacheConfig:
     return PrefixCacheConfig(str(folder), megabytes)
 
 
+def store(config: LlamaConfig, folder: Path, megabytes: int = 100) -> PrefixCacheStore:
+    return PrefixCacheStore(prefix_cache(folder, megabytes), config)
+
+
 def fresh(given: LlamaConfig) -> Engine:
     return Engine(FakeBackend(given), given, Clock())
 
@@ -48,19 +51,27 @@ def full(given: LlamaConfig, *prompts: str) -> Driver:
     return driver
 
 
-def files(folder: Path) -> Iterator[Path]:
-    yield from sorted(folder.iterdir())
+def saved(given: LlamaConfig, folder: Path, size: int, *prompts: str, megabytes: int = 1) -> None:
+    """Save these prompts, the last one as the most recently used, each in `size` bytes."""
+    driver = full(given, *prompts)
+    driver.engine.cache.backend.save = lambda sequence: bytes(size)  # type: ignore[method-assign]
+    store(given, folder, megabytes).save(driver.engine.cache)
+
+
+def files(folder: Path, model: str = "") -> list[Path]:
+    """All files, or those of the model with this name."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.parent.name.startswith(model))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_what_was_read_last_is_there_again(layout: str, folder: Path) -> None:
-    """In the order of its use, and right to the last cell: the books balance, and answers are the same."""
+def test_most_recently_used_prefixes_are_loaded(layout: str, folder: Path) -> None:
+    """They are in the same order of use and complete to the last cell: answers are the same."""
     given = config(layout, ctx=512, parallel=2, cells=3 * 512)
     prompts = [f"{i} {PROMPT}" for i in range(3)]
     old = full(given, *prompts)
-    save(prefix_cache(folder), given, old.engine.cache)
+    store(given, folder).save(old.engine.cache)
     new = Driver(given)
-    assert load(prefix_cache(folder), given, new.engine.cache) == sum(len(p) + 1 for p in prompts)
+    assert store(given, folder).load(new.engine.cache) == sum(len(p) + 1 for p in prompts)
     new.engine.check_integrity()
     assert [s.tokens for s in old.engine.cache.resident_slots()] == [
         s.tokens for s in new.engine.cache.resident_slots()
@@ -75,25 +86,27 @@ def test_what_was_read_last_is_there_again(layout: str, folder: Path) -> None:
         assert new.answers[id, 0].finish.cached_tokens == len(prompt) - 1
 
 
-def test_nobody_else_can_read_it(folder: Path) -> None:
-    """It is what people asked."""
+def test_no_other_user_can_read_them(folder: Path) -> None:
+    """They contain what users asked."""
     given = config(ctx=512)
-    save(prefix_cache(folder), given, full(given, PROMPT).engine.cache)
+    store(given, folder).save(full(given, PROMPT).engine.cache)
     assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
+    assert [0o700] == [stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()]
     assert [0o600] == [stat.S_IMODE(path.stat().st_mode) for path in files(folder)]
 
 
+@pytest.mark.parametrize("which", ["root", "model"])
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701])
-def test_a_directory_that_others_reach_is_not_used(
-    folder: Path, mode: int, caplog: pytest.LogCaptureFixture
+def test_directory_open_to_others_is_not_used(
+    folder: Path, which: str, mode: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whoever writes there would write into the worker's memory."""
+    """A file that another user put there would be loaded into the worker's memory."""
     given = config(ctx=512)
-    save(prefix_cache(folder), given, full(given, PROMPT).engine.cache)
-    folder.chmod(mode)
-    assert 0 == load(prefix_cache(folder), given, fresh(given).cache)
-    save(prefix_cache(folder), given, full(given, PROMPT, "another " + PROMPT).engine.cache)
-    assert 1 == len(list(files(folder)))
+    store(given, folder).save(full(given, PROMPT).engine.cache)
+    (folder if which == "root" else files(folder)[0].parent).chmod(mode)
+    assert 0 == store(given, folder).load(fresh(given).cache)
+    store(given, folder).save(full(given, PROMPT, "another " + PROMPT).engine.cache)
+    assert 1 == len(files(folder))
     assert 2 == caplog.text.count("only an own directory")
 
 
@@ -109,36 +122,36 @@ def test_a_directory_that_others_reach_is_not_used(
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_not_used(folder: Path, other: dict[str, Any]) -> None:
-    """llama.cpp would believe anything."""
+def test_prefix_of_another_configuration_is_not_loaded(folder: Path, other: dict[str, Any]) -> None:
+    """llama.cpp checks nothing."""
     given = config(ctx=512)
-    save(prefix_cache(folder), given, full(given, PROMPT).engine.cache)
+    store(given, folder).save(full(given, PROMPT).engine.cache)
     changed = replace(given, **other)
-    assert 0 == load(prefix_cache(folder), changed, fresh(changed).cache)
-    assert load(prefix_cache(folder), given, fresh(given).cache)
+    assert 0 == store(changed, folder).load(fresh(changed).cache)
+    assert store(given, folder).load(fresh(given).cache)
 
 
 def test_another_model_under_the_same_name_is_another_model(tmp_path: Path, folder: Path) -> None:
-    """Size, time and the beginning of the file count."""
+    """Size, time of change and the beginning of the file count."""
     model = tmp_path / "m.gguf"
     model.write_bytes(b"one")
     given = config(ctx=512, model=str(model))
     times = model.stat().st_atime_ns, model.stat().st_mtime_ns
-    save(prefix_cache(folder), given, full(given, PROMPT).engine.cache)
+    store(given, folder).save(full(given, PROMPT).engine.cache)
     model.write_bytes(b"two")
     os.utime(model, ns=times)
-    assert 0 == load(prefix_cache(folder), given, fresh(given).cache)
+    assert 0 == store(given, folder).load(fresh(given).cache)
     model.write_bytes(b"one")
-    assert 0 == load(prefix_cache(folder), given, fresh(given).cache)
+    assert 0 == store(given, folder).load(fresh(given).cache)
     os.utime(model, ns=times)
-    assert load(prefix_cache(folder), given, fresh(given).cache)
+    assert store(given, folder).load(fresh(given).cache)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "longer", "empty", "garbage", "line"])
-def test_damaged_files_are_not_used(folder: Path, damage: str) -> None:
-    """A disk may have been full, or the power gone."""
+def test_damaged_file_is_not_loaded(folder: Path, damage: str) -> None:
+    """The disk may have been full, or the power may have failed."""
     given = config(ctx=512)
-    save(prefix_cache(folder), given, full(given, PROMPT, "another " + PROMPT).engine.cache)
+    store(given, folder).save(full(given, PROMPT, "another " + PROMPT).engine.cache)
     path, _ = files(folder)
     content = path.read_bytes()
     path.write_bytes(
@@ -151,56 +164,106 @@ def test_damaged_files_are_not_used(folder: Path, damage: str) -> None:
             "line": content.partition(b"\n")[0],
         }[damage]
     )
-    assert len(PROMPT) + 1 == load(prefix_cache(folder), given, fresh(given).cache)
+    assert len(PROMPT) + 1 == store(given, folder).load(fresh(given).cache)
 
 
-def test_no_more_is_kept_than_may_be(folder: Path) -> None:
-    """What was used last goes first, and what is there from before goes too."""
+def test_no_more_is_saved_than_the_limit_allows(folder: Path) -> None:
+    """The most recently used prefix comes first, and those saved before are removed."""
     given = config(ctx=2048, parallel=2, cells=3 * 2048)
-    long = "x" * 2000  # the fake keeps 4 bytes a token: 8 KB
-    save(PrefixCacheConfig(str(folder), 1), given, full(given, long, "y" + long).engine.cache)
-    assert 2 == len(list(files(folder)))
-    driver = full(given, long, "y" + long)
-    driver.engine.cache.backend.save = lambda sequence: bytes(700_000)  # type: ignore[method-assign]
-    save(PrefixCacheConfig(str(folder), 1), given, driver.engine.cache)
+    long = "x" * 2000  # the fake saves 4 bytes a token: 8 KB
+    store(given, folder, megabytes=1).save(full(given, long, "y" + long).engine.cache)
+    assert 2 == len(files(folder))
+    saved(given, folder, 700_000, long, "y" + long)
     (only,) = files(folder)
     assert 700_000 < only.stat().st_size < 800_000
 
 
-def test_what_is_short_or_within_another_is_not_kept(folder: Path) -> None:
+def test_prefix_that_is_short_or_part_of_another_is_not_saved(folder: Path) -> None:
+    """It would save no time."""
     given = config("unified", ctx=512, parallel=2, cells=2048)
-    driver = full(given, "x" * (LEAST - 2), PROMPT + " and more", PROMPT)
+    driver = full(given, "x" * (MIN_TOKENS - 2), PROMPT + " and more", PROMPT)
     assert 3 == len(driver.engine.cache.resident_slots())
-    save(prefix_cache(folder), given, driver.engine.cache)
-    assert 2 == len(list(files(folder)))
+    store(given, folder).save(driver.engine.cache)
+    assert 2 == len(files(folder))
 
 
-def test_a_smaller_cache_takes_what_it_can(folder: Path) -> None:
-    """The last used, as many as there are places."""
+def test_smaller_kv_cache_loads_what_it_can_hold(folder: Path) -> None:
+    """These are the most recently used ones."""
     given = config(ctx=512, parallel=3, cells=4 * 512)
     prompts = [f"{i} {PROMPT}" for i in range(4)]
-    save(prefix_cache(folder), given, full(given, *prompts).engine.cache)
+    store(given, folder).save(full(given, *prompts).engine.cache)
     less = replace(given, parallel=1, cells=2 * 512)
     engine = fresh(less)
-    assert 2 * (len(prompts[0]) + 1) == load(prefix_cache(folder), less, engine.cache)
+    assert 2 * (len(prompts[0]) + 1) == store(less, folder).load(engine.cache)
     engine.check_integrity()
 
 
-def test_where_nothing_can_be_written_nothing_is_kept(
+def test_directory_that_cannot_be_written_is_no_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Nothing is saved, and the log says so."""
     (tmp_path / "file").write_text("")
     given = config(ctx=512)
-    save(prefix_cache(tmp_path / "file" / "x"), given, full(given, PROMPT).engine.cache)
-    assert 0 == load(prefix_cache(tmp_path / "file" / "x"), given, fresh(given).cache)
-    assert "cannot be kept" in caplog.text
+    store(given, tmp_path / "file" / "x").save(full(given, PROMPT).engine.cache)
+    assert 0 == store(given, tmp_path / "file" / "x").load(fresh(given).cache)
+    assert "cannot be saved" in caplog.text
+
+
+# --- several models
+
+
+def test_models_have_directories_of_their_own(folder: Path) -> None:
+    """Each loads its own prefixes, whichever saved last."""
+    one, two = (config(ctx=512, name=name, model=name) for name in ("one", "two"))
+    for given in (one, two, one):
+        store(given, folder).save(full(given, f"{given.name} {PROMPT}").engine.cache)
+    for given in (one, two):
+        assert len(f"{given.name} {PROMPT}") + 1 == store(given, folder).load(fresh(given).cache)
+
+
+def test_any_name_makes_a_directory_below_the_root(folder: Path) -> None:
+    """Names that differ in characters that a file system does not take have different ones."""
+    names = ["a/b", "a b", "../a", "..", "", ".", "ä" * 300, "Qwen/Qwen3-0.6B:Q4_0", "a/b"]
+    for name in names:
+        given = config(ctx=512, name=name)
+        store(given, folder).save(full(given, PROMPT).engine.cache)
+    directories = [path.name for path in folder.iterdir()]
+    assert len(set(names)) == len(directories) == len(files(folder))
+    assert any(name.startswith("Qwen-Qwen3-0.6B-Q4_0-") for name in directories)
+    assert [folder] == list(folder.parent.iterdir())
+
+
+def test_all_models_share_the_limit(folder: Path) -> None:
+    """A newcomer gets its share, and the other model loses what it used least recently."""
+    one, two = (config(ctx=512, parallel=4, cells=5 * 512, name=name, model=name) for name in ("one", "two"))
+    prompts = [f"{i} {PROMPT}" for i in range(3)]
+    saved(one, folder, 300_000, *prompts)
+    assert 3 == len(files(folder, "one"))
+    saved(two, folder, 300_000, *prompts)
+    assert (1, 2) == (len(files(folder, "two")), len(files(folder, "one")))
+    assert "0000.prefix" == files(folder, "one")[0].name
+    saved(one, folder, 300_000, *prompts)
+    assert (1, 2) == (len(files(folder, "two")), len(files(folder, "one")))
+
+
+def test_prefixes_of_a_model_that_is_no_longer_used_are_removed(folder: Path) -> None:
+    """So are those that earlier versions saved in the root."""
+    one, two = (config(ctx=512, name=name, model=name) for name in ("one", "two"))
+    saved(one, folder, 1000, PROMPT)
+    (folder / "0000.prefix").write_bytes(b"of an earlier version")
+    saved(two, folder, 1000, PROMPT)
+    assert ["one", "two"] == [path.parent.name[:3] for path in files(folder)]
+    os.utime(files(folder, "one")[0], (0, 0))
+    saved(two, folder, 1000, PROMPT)
+    assert ["two"] == [path.name[:3] for path in folder.iterdir()]
+
+
+# --- real workers
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-async def test_a_real_worker_finds_what_the_last_one_read(
-    layout: Any, folder: Path, model_file: Path
-) -> None:
-    """The prompt is there, and the answer to it the same."""
+async def test_real_worker_loads_what_the_last_one_saved(layout: Any, folder: Path, model_file: Path) -> None:
+    """The prompt is not computed again, and the answer to it is the same."""
     real = LlamaConfig(
         str(model_file),
         "real",
@@ -229,10 +292,10 @@ async def answer(client: LlamaClient) -> tuple[str, Finish]:
     return text, finish
 
 
-async def test_who_is_in_a_hurry_keeps_nothing(folder: Path) -> None:
+async def test_killed_worker_saves_nothing(folder: Path) -> None:
     """A second signal does not wait for a disk."""
     async with supervised(config(ctx=512), prefix_cache=prefix_cache(folder)) as client:
         await answer(client)
         await client.kill()
         assert "stopped" == client.health.state
-    assert [] == list(files(folder))
+    assert [] == files(folder)

@@ -232,7 +232,7 @@ def replayed(generation: ResumableGeneration) -> list[list[int]]:
     """The runs of each answer."""
     message = generation.message(1)
     assert isinstance(message, Generate)
-    return [produced.step_sizes for produced in message.produced if produced]
+    return [produced.step_sizes for produced in message.partial_answers if produced]
 
 
 def test_who_was_alone_in_two_deaths_is_guilty() -> None:

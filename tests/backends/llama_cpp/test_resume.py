@@ -95,7 +95,14 @@ class Asking:
         constraint = engine.constraint_compiler.compile(grammar) if grammar else None
         engine.add(
             Request(
-                asked.id, tokens, asked.params, asked.n, asked.structured, constraint, asked.produced, 0.0
+                asked.id,
+                tokens,
+                asked.params,
+                asked.n,
+                asked.structured,
+                constraint,
+                asked.partial_answers,
+                0.0,
             )
         )
         return engine
@@ -369,14 +376,14 @@ def test_a_generation_remembers_what_has_been_told() -> None:
     assert (3, False) == (generation.unfinished, generation.has_output)
     first = generation.message(1)
     assert isinstance(first, Generate)
-    assert () == first.produced
+    assert () == first.partial_answers
     begun, pending = StartTimings(1, 2, 3), HeldState([5], False, 9, [])
     generation.note(Delta(1, 0, "a", [4], None, None, begun, pending))
     generation.note(Delta(1, 0, "b", [5, 6]))
     generation.note(Delta(1, 2, "", [], None, Finish("stop", 1, 0, 0)))
     second = generation.message(2)
     assert isinstance(second, Generate)
-    assert (PartialAnswer([4, 5, 6], begun, None, [1, 2]), PartialAnswer(), None) == second.produced
+    assert (PartialAnswer([4, 5, 6], begun, None, [1, 2]), PartialAnswer(), None) == second.partial_answers
     assert second.waited_ms >= first.waited_ms >= 0
     assert (2, True) == (generation.unfinished, generation.has_output)
 

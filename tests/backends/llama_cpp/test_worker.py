@@ -354,7 +354,7 @@ def test_an_answer_is_taken_up_where_it_was(worker: Process) -> None:
     whole = plain("hello", ctx=2048, temperature=0.8, max_tokens=20, ignore_eos=True)
     asked = generate(1, "hello", max_tokens=20, ignore_eos=True)
     produced = PartialAnswer(list(whole[:9].encode()), StartTimings(1.0, 2.0, 3))
-    worker.send(msgspec.structs.replace(asked, produced=(produced,)))
+    worker.send(msgspec.structs.replace(asked, partial_answers=(produced,)))
     assert whole[9:] == worker.answer(1)[1]
 
 

@@ -1,4 +1,4 @@
-"""Which CPUs a process runs on."""
+"""Pins a process to CPUs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 log = logging.getLogger("edgeinfer.worker")
 
 
-def keep_to(cpus: Sequence[int]) -> None:
-    """Run on these CPUs only, with the threads that libraries have and will have. Linux alone lets us say so."""
+def pin_to(cpus: Sequence[int]) -> None:
+    """Run on these CPUs only, with all threads, also those that libraries start later. Has an effect on Linux alone."""
     if not cpus or not hasattr(os, "sched_setaffinity"):
         return
     try:
         for thread in Path("/proc/self/task").iterdir():
             os.sched_setaffinity(int(thread.name), cpus)
-    except OSError as e:  # one of them is not there, or not for us
-        log.warning("the worker cannot keep to CPUs %s: %s", ", ".join(map(str, cpus)), e)
+    except OSError as e:  # one of them is not there, or not allowed
+        log.warning("the worker cannot be pinned to CPUs %s: %s", ", ".join(map(str, cpus)), e)

@@ -1,8 +1,8 @@
-"""Beginnings of prompts on disk, from the end of one worker to the start of the next: reading a file is faster.
+"""Saves KV-cache prefixes across worker restarts: loading one is faster than computing it again.
 
-One file for each sequence of the KV cache: a line of JSON that says for what it is, and then llama.cpp's own state of
-the sequence, which carries no fingerprint and is believed by llama.cpp. So nothing is read but from a directory that
-is ours alone, and only if model, configuration, llama.cpp and content are those of the file's first line.
+One file for each sequence of the KV cache: a line of JSON that says what it is for, then llama.cpp's own state of the
+sequence, which has no checksum and which llama.cpp trusts. So a file is only loaded from a directory that is ours alone,
+and only if model, configuration, llama.cpp and content are those of the file's first line.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import msgspec
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
+from edgeinfer.backends.llama_cpp.worker.prefix_directory import PARTIAL, PrefixDirectory
 from edgeinfer.gguf.file_identity import file_identity
 
 if TYPE_CHECKING:
@@ -28,116 +29,112 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edgeinfer.worker")
 
-SUFFIX = ".prefix"
-LEAST = 64
-"""Tokens; what is shorter is read anew as fast."""
+MIN_TOKENS = 64
+"""A shorter prefix is computed as fast as it is loaded."""
 
-SECONDS = 8.0
-"""That saving may take: somebody waits for the end."""
+SAVE_SECONDS = 8.0
+"""Time limit of saving: the daemon waits for the worker's end."""
 
-HEADER = 1 << 20
-"""Bytes of a model file that stand for the whole of it, beside its size and time of change."""
+HEADER_BYTES = 1 << 20
+"""The beginning of a model file that stands for its content, beside its size and time of change."""
 
-LONGEST_LINE = 16 << 20
+MAX_LINE = 16 << 20
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """A file's first line. `sha256` is of what follows it, `fits` of all that has to be the same to use it."""
+class SavedPrefix(msgspec.Struct, frozen=True):
+    """The first line of a file.
+
+    Attributes:
+        fits: hash of everything that has to be the same for the file to be used.
+        sha256: hash of the data after the line.
+        tokens: the prefix.
+    """
 
     fits: str
     sha256: str
     tokens: list[int]
 
 
-def save(shelf: PrefixCacheConfig, config: LlamaConfig, cache: KVCache) -> None:
-    """Keep what was used last, as much as there is room and time for; anything else in the directory goes."""
-    end = time.monotonic() + SECONDS
-    left, fits = shelf.megabytes * 1_000_000, _fits(config)
-    seen: list[list[int]] = []
-    try:
-        _own(Path(shelf.directory))
-        _clear(Path(shelf.directory))
+class PrefixCacheStore:
+    """Saves the prefixes in a model's KV cache, and loads them into an empty one."""
+
+    def __init__(self, cache: PrefixCacheConfig, config: LlamaConfig) -> None:
+        self._config = config
+        self._directory = PrefixDirectory(Path(cache.directory), config.name, cache.megabytes * 1_000_000)
+
+    def save(self, cache: KVCache) -> None:
+        """Save the most recently used prefixes, as many as space and time allow, in place of those saved before."""
+        try:
+            self._directory.open()
+            self._directory.clear()
+            self._save(cache, self._directory.budget(), time.monotonic() + SAVE_SECONDS)
+            self._directory.trim_others()
+        except OSError as e:
+            log.warning("prefixes cannot be saved in %s: %s", self._directory.path, e)
+
+    def load(self, cache: KVCache, on_file: Callable[[], None] = lambda: None) -> int:
+        """Load the saved prefixes; -> how many tokens that were. `on_file` is called after each file."""
+        total = 0
+        try:
+            self._directory.open()
+            for path in reversed(self._usable()):
+                saved, data = _read(path)
+                if saved and len(saved.tokens) < self._config.ctx and cache.restore(saved.tokens, data):
+                    total += len(saved.tokens)
+                on_file()
+        except OSError as e:
+            log.warning("prefixes cannot be loaded from %s: %s", self._directory.path, e)
+        return total
+
+    def _save(self, cache: KVCache, budget: int, deadline: float) -> None:
+        fits, saved = _fits(self._config), list[list[int]]()
         for number, slot in enumerate(cache.resident_slots()):
             tokens = list(slot.tokens)
-            if time.monotonic() > end or left <= 0:
+            if time.monotonic() > deadline or budget <= 0:
                 break
-            if len(tokens) < LEAST or any(other[: len(tokens)] == tokens for other in seen):
+            if len(tokens) < MIN_TOKENS or any(other[: len(tokens)] == tokens for other in saved):
                 continue
-            seen.append(tokens)
+            saved.append(tokens)
             data = cache.backend.save(slot.id)
-            if len(data) <= left:
-                left -= len(data)
-                kept = Kept(fits, hashlib.sha256(data).hexdigest(), tokens)
-                _write(Path(shelf.directory, f"{number:04}{SUFFIX}"), kept, data)
-    except OSError as e:
-        log.warning("prompts cannot be kept in %s: %s", shelf.directory, e)
+            if len(data) <= budget:
+                budget -= len(data)
+                line = SavedPrefix(fits, hashlib.sha256(data).hexdigest(), tokens)
+                _write(self._directory.path_of(number), line, data)
+
+    def _usable(self) -> list[Path]:
+        """Files for this model and configuration, most recently used first."""
+        fits, usable = _fits(self._config), []
+        for path in self._directory.files():
+            with path.open("rb") as file:
+                saved = _read_line(file)
+            if saved and saved.fits == fits:
+                usable.append(path)
+        return usable
 
 
-def load(
-    shelf: PrefixCacheConfig, config: LlamaConfig, cache: KVCache, between: Callable[[], None] = lambda: None
-) -> int:
-    """Put what is kept back into an empty cache; -> how many tokens that were. `between` is called after each file."""
-    total = 0
-    try:
-        _own(Path(shelf.directory))
-        for path in reversed(_fitting(Path(shelf.directory), _fits(config))):
-            kept, data = _sound(path)
-            if kept and len(kept.tokens) < config.ctx and cache.restore(kept.tokens, data):
-                total += len(kept.tokens)
-            between()
-    except OSError as e:
-        log.warning("prompts cannot be read from %s: %s", shelf.directory, e)
-    return total
-
-
-def _fitting(directory: Path, fits: str) -> list[Path]:
-    """Files for this model and configuration, last used first."""
-    found = []
-    for path in sorted(directory.glob(f"*{SUFFIX}")):
-        with path.open("rb") as file:
-            kept = _read_line(file)
-        if kept and kept.fits == fits:
-            found.append(path)
-    return found
-
-
-def _sound(path: Path) -> tuple[Kept | None, bytes]:
-    """What a file holds; None where that is not what was written."""
+def _read(path: Path) -> tuple[SavedPrefix | None, bytes]:
+    """The content of a file, None if it is not what was written."""
     with path.open("rb") as file:
-        kept, data = _read_line(file), file.read()
-    if kept and hashlib.sha256(data).hexdigest() == kept.sha256:
-        return kept, data
+        saved, data = _read_line(file), file.read()
+    if saved and hashlib.sha256(data).hexdigest() == saved.sha256:
+        return saved, data
     log.warning("%s is damaged, and not used", path)
     return None, b""
 
 
-def _read_line(file: BinaryIO) -> Kept | None:
+def _read_line(file: BinaryIO) -> SavedPrefix | None:
     with contextlib.suppress(msgspec.DecodeError):
-        return msgspec.json.decode(file.readline(LONGEST_LINE), type=Kept)
+        return msgspec.json.decode(file.readline(MAX_LINE), type=SavedPrefix)
     return None
 
 
-def _write(path: Path, kept: Kept, data: bytes) -> None:
-    """Whole or not at all, and for nobody else's eyes: it holds what people asked."""
-    partial = path.with_suffix(".partial")
+def _write(path: Path, saved: SavedPrefix, data: bytes) -> None:
+    """Write all or nothing, readable by us alone: it contains what users asked."""
+    partial = path.with_suffix(PARTIAL)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.encode(kept) + b"\n")
+        file.write(msgspec.json.encode(saved) + b"\n")
         file.write(data)
     partial.replace(path)
-
-
-def _clear(directory: Path) -> None:
-    for path in directory.iterdir():
-        if path.suffix in (SUFFIX, ".partial"):
-            path.unlink()
-
-
-def _own(directory: Path) -> None:
-    """Make it, or see that nobody else can write there. Raises PermissionError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.stat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise PermissionError("others may read or write there; only an own directory of mode 0700 is used")
 
 
 def _fits(config: LlamaConfig) -> str:
@@ -146,7 +143,7 @@ def _fits(config: LlamaConfig) -> str:
     with contextlib.suppress(OSError), Path(config.model).open("rb") as file:
         identity = file_identity(config.model)
         digest.update(f"{identity.size} {identity.mtime_ns}".encode())
-        digest.update(file.read(HEADER))
+        digest.update(file.read(HEADER_BYTES))
     version = "?"
     with contextlib.suppress(metadata.PackageNotFoundError):
         version = metadata.version("llama-cpp-python")

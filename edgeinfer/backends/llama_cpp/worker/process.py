@@ -1,4 +1,4 @@
-"""The worker: a process that owns one model and answers the daemon's messages.
+"""The worker process: owns one model and answers the daemon's messages.
 
 Run as `python -m edgeinfer.backends.llama_cpp.worker.process FD`, where FD is its end of a socketpair. Three threads: one reads
 messages, tokenizes, and cuts a running prefill short when its request is cancelled; one compiles grammars; the
@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from edgeinfer.backends.llama_cpp.messages import (
     Accepted,
@@ -43,9 +43,9 @@ from edgeinfer.backends.llama_cpp.messages import (
     ToWorker,
     to_worker,
 )
-from edgeinfer.backends.llama_cpp.worker.affinity import keep_to
-from edgeinfer.backends.llama_cpp.worker.prefix_store import load, save
-from edgeinfer.backends.llama_cpp.worker.prompts import PromptTokenizer
+from edgeinfer.backends.llama_cpp.worker.affinity import pin_to
+from edgeinfer.backends.llama_cpp.worker.prefix_store import PrefixCacheStore
+from edgeinfer.backends.llama_cpp.worker.prompt_tokenizer import PromptTokenizer
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
@@ -56,14 +56,22 @@ from edgeinfer.ipc.framing import FrameSocket
 
 log = logging.getLogger("edgeinfer.worker")
 
-Job = Request | Cancel | Ping | tuple[int, list[list[int]]] | None
-"""For the engine's thread: a request, a cancellation, the daemon's ping, inputs to embed, or the end."""
+
+class EmbedJob(NamedTuple):
+    """Inputs to embed for request `id`."""
+
+    id: int
+    inputs: list[list[int]]
+
+
+Job = Request | Cancel | Ping | EmbedJob | None
+"""Work for the engine's thread; None ends it."""
 
 M = TypeVar("M", bound=ToWorker)
 
 
-class WorkerLog(logging.Handler):
-    """Log records become messages to the daemon, which writes all logs."""
+class WorkerLogHandler(logging.Handler):
+    """Sends log records to the daemon, which writes all logs."""
 
     def __init__(self, channel: FrameSocket[ToWorker]) -> None:
         super().__init__()
@@ -73,43 +81,43 @@ class WorkerLog(logging.Handler):
         try:
             self._channel.send(LogLine(record.levelno, record.name, self.format(record)))
         except OSError:
-            os._exit(1)  # nobody is left to read it
+            os._exit(1)  # the daemon is gone
 
 
 class WorkerProcess:
-    """One loaded model at work. `run` returns when the daemon says so or is gone."""
+    """Answers messages with one loaded model. `run` returns when the daemon says so or is gone."""
 
     def __init__(
         self, channel: FrameSocket[ToWorker], runtime: Runtime, prefix_cache: PrefixCacheConfig | None = None
     ) -> None:
         self._channel = channel
-        self._prefix_cache = prefix_cache
+        self._prefixes = PrefixCacheStore(prefix_cache, runtime.config) if prefix_cache else None
         self._runtime = runtime
         self._engine = Engine(runtime.backend, runtime.config, time.monotonic) if runtime.backend else None
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._prompts = PromptTokenizer(runtime)
         self._grammars = ThreadPoolExecutor(1, "grammars")
-        self._awaited: set[int] = set()  # constrained requests that the engine has yet to take
-        self._embeds: list[tuple[int, list[list[int]]]] = []
-        self._at_work: frozenset[int] = frozenset()  # as the daemon knows it
+        self._compiling: set[int] = set()  # constrained requests that the engine has yet to take
+        self._embed_jobs: list[EmbedJob] = []
+        self._in_flight: frozenset[int] = frozenset()  # as the daemon knows it
         self._ended = False
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         if self._engine:
             self._grammars.submit(self._engine.constraint_compiler.load)
-            if self._prefix_cache:
-                tokens = load(self._prefix_cache, self._runtime.config, self._engine.cache, self._go_round)
-                log.info("%d tokens of prompts are there from before", tokens)
+            if self._prefixes:
+                tokens = self._prefixes.load(self._engine.cache, self._send_pong)
+                log.info("%d prompt tokens were loaded from the prefix cache", tokens)
         while not self._ended:
             self._take_jobs()
             if self._engine and self._engine.has_work:
                 self._step(self._engine)
-            if self._embeds:
-                self._embed(*self._embeds.pop(0))
+            if self._embed_jobs:
+                self._embed(self._embed_jobs.pop(0))
         self._grammars.shutdown(cancel_futures=True)  # it must not use a model that is gone
-        if self._prefix_cache and self._engine:
-            save(self._prefix_cache, self._runtime.config, self._engine.cache)
+        if self._prefixes and self._engine:
+            self._prefixes.save(self._engine.cache)
 
     # --- the reader's thread
 
@@ -117,7 +125,7 @@ class WorkerProcess:
         while (message := self._channel.receive()) is not None and not isinstance(message, Shutdown):
             self._answer(message, self._receive)
         self._jobs.put(None)
-        if message is None:  # the daemon is gone; nobody waits for a tidy end
+        if message is None:  # the daemon is gone, and with it what a tidy end would be for
             os._exit(0)
 
     def _answer(self, message: M, receive: Callable[[M], None]) -> None:
@@ -139,10 +147,10 @@ class WorkerProcess:
                 if message.structured.grammar is None:
                     self._generate(message, None)
                 else:
-                    self._awaited.add(message.id)
+                    self._compiling.add(message.id)
                     self._grammars.submit(self._answer, message, self._compile)
             case Cancel():
-                self._awaited.discard(message.id)
+                self._compiling.discard(message.id)
                 self._jobs.put(message)
                 if self._engine:
                     self._engine.abort_prefill(message.id)
@@ -157,7 +165,7 @@ class WorkerProcess:
             case Ping():
                 self._jobs.put(message)
             case Embed():
-                self._jobs.put((message.id, [self._prompts.embedded(i) for i in message.inputs]))
+                self._jobs.put(EmbedJob(message.id, [self._prompts.embed_tokens(i) for i in message.inputs]))
             case _:
                 raise InvalidRequest(f"unexpected message {type(message).__name__}")
 
@@ -170,7 +178,7 @@ class WorkerProcess:
             message.n,
             message.structured,
             constraint,
-            message.produced,
+            message.partial_answers,
             message.waited_ms,
         )
         self._jobs.put(request)
@@ -179,14 +187,19 @@ class WorkerProcess:
 
     def _compile(self, message: Generate) -> None:
         grammar = message.structured.grammar
-        if self._engine and grammar is not None and message.id in self._awaited:
+        if self._engine is None or grammar is None or message.id not in self._compiling:
+            return
+        try:
             self._generate(message, self._engine.constraint_compiler.compile(grammar))
+        except Exception:
+            self._compiling.discard(message.id)
+            raise
 
     # --- the engine's thread
 
     def _take_jobs(self) -> None:
-        """All jobs that are there; waits for one if there is nothing else to do."""
-        busy = self._embeds or (self._engine and self._engine.has_work)
+        """Take all jobs that are there; wait for one if there is nothing else to do."""
+        busy = self._embed_jobs or (self._engine and self._engine.has_work)
         try:
             job = self._jobs.get(block=not busy)
             while True:
@@ -202,15 +215,15 @@ class WorkerProcess:
             case Cancel():
                 if self._engine:
                     self._cancel(self._engine, job.id)
-                self._embeds = [e for e in self._embeds if e[0] != job.id]
+                self._embed_jobs = [other for other in self._embed_jobs if other.id != job.id]
             case Request():
-                if job.constraint is None or job.id in self._awaited:  # else it was cancelled
+                if job.constraint is None or job.id in self._compiling:  # else it was cancelled
                     self._add(job)
-                self._awaited.discard(job.id)
+                self._compiling.discard(job.id)
             case Ping():
                 self._channel.send(Pong())
-            case embed:
-                self._embeds.append(embed)
+            case EmbedJob():
+                self._embed_jobs.append(job)
 
     def _cancel(self, engine: Engine, id: int) -> None:
         had_work = engine.has_work
@@ -229,46 +242,46 @@ class WorkerProcess:
             self._channel.send(Step([], self._engine.stats()))  # its first step may take seconds
 
     def _step(self, engine: Engine) -> None:
-        if engine.in_flight != self._at_work:
-            self._at_work = engine.in_flight
-            self._channel.send(InFlight(sorted(self._at_work)))
+        if engine.in_flight != self._in_flight:
+            self._in_flight = engine.in_flight
+            self._channel.send(InFlight(sorted(self._in_flight)))
         deltas = engine.step()
         for id, error in engine.failures:
             self._channel.send(Failed(id, error))
         engine.failures.clear()
         self._channel.send(Step(deltas, engine.stats()))
 
-    def _embed(self, id: int, inputs: list[list[int]]) -> None:
+    def _embed(self, job: EmbedJob) -> None:
         try:
-            rows = self._runtime.embed(inputs, self._go_round)
+            rows = self._runtime.embed(job.inputs, self._send_pong)
             vectors = [row.astype("<f4").tobytes() for row in rows]
-            self._channel.send(Embedded(id, Embeddings(vectors, sum(map(len, inputs)))))
+            self._channel.send(Embedded(job.id, Embeddings(vectors, sum(map(len, job.inputs)))))
         except EdgeinferError as e:
-            self._channel.send(Failed(id, e.data()))
+            self._channel.send(Failed(job.id, e.data()))
 
-    def _go_round(self) -> None:
-        """The daemon waits for a sign of life, and many inputs take their time."""
+    def _send_pong(self) -> None:
+        """Give the daemon a sign of life in the middle of a long job."""
         self._channel.send(Pong())
 
 
 def serve(channel: FrameSocket[ToWorker]) -> int:
-    """Load what the first message says, then work; -> exit status."""
-    asked = channel.receive()
-    if not isinstance(asked, Load):
+    """Load the model that the first message names, then answer messages; -> exit status."""
+    load = channel.receive()
+    if not isinstance(load, Load):
         return 1
     started = time.monotonic()
-    keep_to(asked.config.cpus)
+    pin_to(load.config.cpus)
     try:
-        runtime = open_runtime(asked.config, asked.markers)
+        runtime = open_runtime(load.config, load.markers)
     except EdgeinferError as e:
         channel.send(Failed(0, e.data()))
         return 1
     except Exception as e:
         log.exception("loading failed")
-        channel.send(Failed(0, ModelLoadFailed(f"{asked.config.model}: {str(e) or type(e).__name__}").data()))
+        channel.send(Failed(0, ModelLoadFailed(f"{load.config.model}: {str(e) or type(e).__name__}").data()))
         return 1
     channel.send(Ready(runtime.info, time.monotonic() - started, runtime.step_ms))
-    WorkerProcess(channel, runtime, asked.prefix_cache).run()
+    WorkerProcess(channel, runtime, load.prefix_cache).run()
     runtime.close()
     return 0
 
@@ -278,7 +291,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the daemon decides
     channel = FrameSocket(socket.socket(fileno=int(sys.argv[1])), to_worker)
     root = logging.getLogger()
-    root.addHandler(WorkerLog(channel))
+    root.addHandler(WorkerLogHandler(channel))
     root.setLevel(logging.DEBUG)
     try:
         return serve(channel)

@@ -1,4 +1,4 @@
-"""What a worker needs of a model, whichever backend computes it."""
+"""Loads the model that a worker runs: a GGUF file, or the fake one."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
 
 class Runtime(Protocol):
-    """A loaded model. `backend` is None for one that can only embed.
+    """A loaded model.
 
-    `step_ms`: what its longest step takes, going by the self-test.
+    Attributes:
+        backend: computes logits; None for a model that can only embed.
+        step_ms: estimated time of the longest step, from the self-test.
     """
 
     config: LlamaConfig
@@ -35,27 +37,27 @@ class Runtime(Protocol):
     def vocab(self) -> Vocab: ...
 
     def embed_tokens(self, prompt: Prompt) -> list[int]:
-        """Tokens of an input to embed, with what the model wants around a text."""
+        """Tokens of an input to embed, with the special tokens that the model expects around a text."""
         ...
 
     def embed(self, inputs: list[list[int]], between: Callable[[], None] = ...) -> list[Row]:
-        """`between` is called now and then: many inputs take their time."""
+        """One vector an input. `between` is called now and then, since many inputs take long."""
         ...
 
     def close(self) -> None: ...
 
 
 def open_runtime(config: LlamaConfig, markers: Sequence[str] = ()) -> Runtime:
-    """Load the model that `config` names. `markers`: control tokens that are text.
+    """Load the model that `config` names. `markers` are control tokens to be shown as text.
 
     Raises:
-        ModelLoadFailed: it can't be loaded, or fails its self-test.
+        ModelLoadFailed: it cannot be loaded, or fails its self-test.
     """
     return FakeRuntime(config) if is_fake_model(config.model) else LlamaRuntime(config, markers)
 
 
 class LlamaRuntime:
-    """A GGUF file through llama.cpp. The embedding context is made when first asked for: it costs memory."""
+    """Runs a GGUF file with llama.cpp. The embedding context is created at its first use, since it costs memory."""
 
     def __init__(self, config: LlamaConfig, markers: Sequence[str] = ()) -> None:
         from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
@@ -96,7 +98,7 @@ class LlamaRuntime:
         return self._embedder.embed(inputs, between)
 
     def _test_embedding(self) -> float:
-        """As self_test, for a model that does nothing else."""
+        """Embed one input; -> milliseconds a token. Raises ModelLoadFailed if the vector is not finite."""
         n = min(self.config.ubatch, self.config.ctx - 1, self.info.n_ctx_train)
         started = time.monotonic()
         (row,) = self.embed([[self.vocab.bos or 0] * n])
@@ -110,7 +112,7 @@ class LlamaRuntime:
 
 
 class FakeRuntime:
-    """The backend without a model: no download, no build, and answers that show any mistake of ours."""
+    """Runs the fake backend: it needs no download and no build, and its answers reveal our mistakes."""
 
     def __init__(self, config: LlamaConfig) -> None:
         self.config = config
@@ -157,10 +159,10 @@ class FakeRuntime:
 
 
 def self_test(backend: Backend, config: LlamaConfig) -> float:
-    """Decode one token and one whole ubatch, so that the first request meets warm code; -> ms a token of that.
+    """Decode one token and one whole ubatch, which also warms up the code; -> milliseconds a token of the ubatch.
 
     Raises:
-        ModelLoadFailed: no finite logits come of it.
+        ModelLoadFailed: the logits are not finite.
     """
     token = backend.vocab.bos or 0
     batch = Batch(config.batch)

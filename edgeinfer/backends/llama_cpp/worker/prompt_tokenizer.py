@@ -1,4 +1,4 @@
-"""What a message gives as a prompt, as the model's tokens."""
+"""Turns the prompts of messages into the model's tokens."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ class PromptTokenizer:
         self._runtime = runtime
 
     def tokens(self, prompt: Prompt, *, add_bos: bool) -> list[int]:
-        """To generate from. A prompt that begins with a token gets no BOS."""
+        """Tokens to generate from. A prompt that begins with a token gets no BOS."""
         vocab = self._runtime.vocab
         tokens: list[int] = []
         for part in prompt:
             tokens += [part] if isinstance(part, int) else vocab.tokenize(part.text, special=part.trusted)
-        given = bool(prompt) and isinstance(prompt[0], int)
-        if add_bos and not given and vocab.add_bos and vocab.bos is not None and tokens[:1] != [vocab.bos]:
+        if prompt and isinstance(prompt[0], int):
+            return tokens
+        if add_bos and vocab.add_bos and vocab.bos is not None and tokens[:1] != [vocab.bos]:
             tokens.insert(0, vocab.bos)
         return tokens
 
-    def embedded(self, prompt: Prompt) -> list[int]:
-        """To embed. Raises InvalidRequest."""
+    def embed_tokens(self, prompt: Prompt) -> list[int]:
+        """Tokens to embed. Raises InvalidRequest."""
         tokens = self._runtime.embed_tokens(prompt)
         self.check(tokens)
         if not tokens:
@@ -35,6 +36,6 @@ class PromptTokenizer:
     def check(self, tokens: list[int]) -> None:
         """Raises InvalidRequest for a token that the vocabulary lacks."""
         size = self._runtime.vocab.size
-        bad = next((t for t in tokens if not 0 <= t < size), None)
-        if bad is not None:
-            raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="tokens")
+        unknown = next((t for t in tokens if not 0 <= t < size), None)
+        if unknown is not None:
+            raise InvalidRequest(f"token {unknown} is not in the vocabulary of {size}", param="tokens")
