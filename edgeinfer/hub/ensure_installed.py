@@ -41,9 +41,9 @@ def available_files(reference: ModelReference, *, hub: Endpoint | None = None) -
             raise InvalidRequest(f"{name} comes with edgeinfer and needs no download", hint=hint)
         return catalogue_files(spec, name, revision=reference.revision, hub=hub)
     assert reference.repo
-    known = catalogue()
+    specs = catalogue()
     files = repo_files(reference.repo, revision=reference.revision or "main", file=reference.file, hub=hub)
-    return _one_model([replace(f, name=model_name(f.repo, f.file, known)) for f in files], reference)
+    return _one_model([replace(f, name=model_name(f.repo, f.file, specs)) for f in files], reference)
 
 
 def _one_model(files: list[RemoteFile], reference: ModelReference) -> list[RemoteFile]:
@@ -61,9 +61,9 @@ def _one_model(files: list[RemoteFile], reference: ModelReference) -> list[Remot
     return max(matches or models.values(), key=len)
 
 
-def model_name(repo: str, file: str, known: dict[str, ModelSpec]) -> str:
+def model_name(repo: str, file: str, specs: dict[str, ModelSpec]) -> str:
     """Return the catalogue's name for the model of a file, or one made from the file's name."""
-    for name, spec in known.items():
+    for name, spec in specs.items():
         if any(f.repo == repo and fnmatchcase(file.lower(), f.file.lower()) for f in spec.files):
             return name
     return name_from_file(PurePosixPath(file).name, repo)

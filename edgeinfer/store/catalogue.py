@@ -133,11 +133,11 @@ def catalogue(environ: Mapping[str, str] = os.environ) -> dict[str, ModelSpec]:
     candidates = (PACKAGE_DIR / "data" / "models.toml", PACKAGE_DIR.parent / "models.toml")
     packaged = next(p for p in candidates if p.is_file())
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config")
-    known = read_catalogue(packaged, {}, bundled=True)
+    specs = read_catalogue(packaged, {}, bundled=True)
     for path in (SYSTEM_CATALOGUE, home / "edgeinfer" / "models.toml"):
         if path.is_file():
-            known |= read_catalogue(path, known)
-    return known
+            specs |= read_catalogue(path, specs)
+    return specs
 
 
 def resolve_spec(name: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ModelSpec]:
@@ -146,13 +146,13 @@ def resolve_spec(name: str, environ: Mapping[str, str] = os.environ) -> tuple[st
     Raises:
         ModelNotFound: there is none; the hint is the most similar name.
     """
-    known = catalogue(environ)
-    names = {alias.lower(): model for model, spec in known.items() for alias in spec.aliases}
-    names |= {model.lower(): model for model in known}
+    specs = catalogue(environ)
+    names = {alias.lower(): model for model, spec in specs.items() for alias in spec.aliases}
+    names |= {model.lower(): model for model in specs}
     model = names.get(name.lower())
     if model is None:
-        raise ModelNotFound(f"no such model: {name!r}", param="model", hint=nearest_hint(name, known, names))
-    return model, known[model]
+        raise ModelNotFound(f"no such model: {name!r}", param="model", hint=nearest_hint(name, specs, names))
+    return model, specs[model]
 
 
 def read_catalogue(
@@ -172,9 +172,9 @@ def read_catalogue(
                 raise document.error((name,), f"{alias!r} is not a valid name", problem)
             if (other := names.setdefault(alias.lower(), name)) != name:
                 raise document.error((name,), f"{alias!r} is a name of {other!r} too")
-    known = {**others, **specs}
+    all_specs = {**others, **specs}
     for name in specs:
-        _check_smaller(document, name, known)
+        _check_smaller(document, name, all_specs)
     return specs
 
 
@@ -226,13 +226,13 @@ def _file(document: TomlDocument, keys: tuple[str, ...], table: object, entry: _
     return QuantFile(quant, repo, file.file, file.size, revision, file.sha256, file.pure)
 
 
-def _check_smaller(document: TomlDocument, name: str, known: Mapping[str, ModelSpec]) -> None:
+def _check_smaller(document: TomlDocument, name: str, specs: Mapping[str, ModelSpec]) -> None:
     """Check that the chain of smaller models exists, and does not lead back to the model."""
     chain = [name]
-    while (smaller := known[chain[-1]].smaller) is not None:
-        if smaller not in known:
+    while (smaller := specs[chain[-1]].smaller) is not None:
+        if smaller not in specs:
             raise document.error(
-                (name, "smaller"), f"no such model: {smaller!r}", nearest_hint(smaller, known)
+                (name, "smaller"), f"no such model: {smaller!r}", nearest_hint(smaller, specs)
             )
         if smaller in chain:
             raise document.error((name, "smaller"), f"is circular: {' -> '.join((*chain, smaller))}")

@@ -31,9 +31,9 @@ def find_external_files(
     source: Source | None = None, environ: Mapping[str, str] = os.environ
 ) -> list[ExternalFile]:
     """Find the models of other programs, or of one of them; those in the catalogue get its names."""
-    known = catalogue()
+    specs = catalogue()
     finders = [FINDERS[source]] if source else FINDERS.values()
-    return [_with_catalogue_name(file, known) for finder in finders for file in finder(environ)]
+    return [_with_catalogue_name(file, specs) for finder in finders for file in finder(environ)]
 
 
 def external_file(path: Path) -> ExternalFile:
@@ -89,7 +89,7 @@ def import_file(
 
 
 def _stored_model(file: ExternalFile, name: str, header: Header) -> StoredModel:
-    """Describe the imported file, under a repository of our own if that of the hub is not known."""
+    """Describe the imported file, under a repository of our own if that of the hub is unknown."""
     sha256, quant = file.sha256 or "", file.quant or ""
     place = (f"{LOCAL_OWNER}/{name}", sha256[:40], f"{name}-{quant}.gguf")
     if file.repo and file.revision and file.file:
@@ -98,9 +98,9 @@ def _stored_model(file: ExternalFile, name: str, header: Header) -> StoredModel:
     return StoredModel(name, quant, file.path, header.size, sha256, *place, origin="import", roles=roles)
 
 
-def _with_catalogue_name(file: ExternalFile, known: Mapping[str, ModelSpec]) -> ExternalFile:
+def _with_catalogue_name(file: ExternalFile, specs: Mapping[str, ModelSpec]) -> ExternalFile:
     """Give a file the catalogue's name and quantization, if the catalogue has this very file."""
-    for name, spec in known.items():
+    for name, spec in specs.items():
         for published in spec.files:
             if _same_file(file, published):
                 return replace(file, name=name, quant=published.quant)

@@ -103,9 +103,9 @@ def header_roles(header: Header) -> tuple[str, ...]:
 
 
 def _newest_chat(store: Store) -> LocalModel | None:
-    known = catalogue()
+    specs = catalogue()
     for stored in reversed(store.installed()):
-        spec = known.get(stored.name)
+        spec = specs.get(stored.name)
         if "chat" in model_roles(stored, spec):
             return _model(stored, spec)
     return None
@@ -131,7 +131,7 @@ def _file(name: str) -> LocalModel:
 
 def _not_installed(name: str, quant: str, store: Store) -> ModelNotFound:
     """Explain why there is no such model, and what to do about it."""
-    known = catalogue()
+    specs = catalogue()
     model = catalogue_name(name)
     for stored in recorded_models(f"{name}:{quant}" if quant else name, store):
         return ModelNotFound(
@@ -140,7 +140,7 @@ def _not_installed(name: str, quant: str, store: Store) -> ModelNotFound:
             hint=f"edgeinfer models rm {stored.name}:{stored.quant}, then get it again",
         )
     quants = ", ".join(stored.quant for stored in recorded_models(name, store))
-    if model in known:
+    if model in specs:
         reference = f"{model}:{quant.upper()}" if quant else model
         installed = f"; installed: {quants}" if quants else ""
         return ModelNotFound(
@@ -150,5 +150,5 @@ def _not_installed(name: str, quant: str, store: Store) -> ModelNotFound:
         return ModelNotFound(
             f"{model} is not installed as {quant}", param="model", hint=f"installed: {quants}"
         )
-    names = [*dict.fromkeys(stored.name for stored in store.installed()), *known]
+    names = [*dict.fromkeys(stored.name for stored in store.installed()), *specs]
     return ModelNotFound(f"no such model: {name!r}", param="model", hint=nearest_hint(name, names))

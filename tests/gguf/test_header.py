@@ -48,19 +48,19 @@ def file(tmp_path: Path) -> Path:
 
 def test_the_header_of_a_real_model_is_read(model_file: Path) -> None:
     """As the gguf package reads it."""
-    found, reader = read_header(model_file), gguf.GGUFReader(model_file)
-    assert model_file.stat().st_size == found.size
-    assert found.architecture == reader.fields["general.architecture"].contents()
+    parsed, reader = read_header(model_file), gguf.GGUFReader(model_file)
+    assert model_file.stat().st_size == parsed.size
+    assert parsed.architecture == reader.fields["general.architecture"].contents()
     for key in ("block_count", "context_length", "embedding_length", "attention.head_count"):
-        field = reader.fields[f"{found.architecture}.{key}"]
-        assert field.contents() == found.number(key)
+        field = reader.fields[f"{parsed.architecture}.{key}"]
+        assert field.contents() == parsed.number(key)
     assert [
         Tensor(t.name, tuple(map(int, t.shape)), t.tensor_type.name, t.data_offset, t.n_bytes)
         for t in reader.tensors
-    ] == list(found.tensors)
-    assert len(reader.fields["tokenizer.ggml.tokens"].data) == found.vocabulary
-    assert found.weight_bytes == sum(found.by_type().values()) == sum(t.n_bytes for t in reader.tensors)
-    assert {"Q8_0", "F32"} == found.by_type().keys()
+    ] == list(parsed.tensors)
+    assert len(reader.fields["tokenizer.ggml.tokens"].data) == parsed.vocabulary
+    assert parsed.weight_bytes == sum(parsed.by_type().values()) == sum(t.n_bytes for t in reader.tensors)
+    assert {"Q8_0", "F32"} == parsed.by_type().keys()
 
 
 def test_the_types_of_tensors_are_those_of_the_gguf_package() -> None:
@@ -102,23 +102,23 @@ def test_every_kind_of_value_is_read(file: Path) -> None:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    found = read_header(file)
-    assert values == {kind: found.metadata[f"test.{kind}"] for kind in values}
-    assert [1, -2, 3] == found.metadata["test.numbers"]
-    assert [0.5, 1.5] == found.metadata["test.halves"]
-    assert not {"test.many", "test.texts"} & found.metadata.keys()
+    parsed = read_header(file)
+    assert values == {kind: parsed.metadata[f"test.{kind}"] for kind in values}
+    assert [1, -2, 3] == parsed.metadata["test.numbers"]
+    assert [0.5, 1.5] == parsed.metadata["test.halves"]
+    assert not {"test.many", "test.texts"} & parsed.metadata.keys()
     lengths = {"numbers": 3, "halves": 2, "many": 513, "texts": 3, "attention.head_count": 3}
-    assert {f"test.{key}": n for key, n in lengths.items()} == found.lengths
-    assert 7 == found.number("last")
-    assert [7, 7, 7] == found.per_layer("last")
-    assert [4, 8, 4] == found.per_layer("attention.head_count")
-    assert (None, None) == (found.per_layer("numbers_"), found.per_layer("halves"))
+    assert {f"test.{key}": n for key, n in lengths.items()} == parsed.lengths
+    assert 7 == parsed.number("last")
+    assert [7, 7, 7] == parsed.per_layer("last")
+    assert [4, 8, 4] == parsed.per_layer("attention.head_count")
+    assert (None, None) == (parsed.per_layer("numbers_"), parsed.per_layer("halves"))
 
 
 def test_a_number_that_is_not_there_is_none(file: Path) -> None:
     """Nor is a text a number."""
-    found = read(file, header(entry("a.b", STRING, text("5"))))
-    assert (None, None) == (found.number("none"), found.number("b"))
+    parsed = read(file, header(entry("a.b", STRING, text("5"))))
+    assert (None, None) == (parsed.number("none"), parsed.number("b"))
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_a_number_that_is_not_there_is_none(file: Path) -> None:
 )
 def test_a_number_that_is_no_count_is_none(kind: int, value: bytes, file: Path) -> None:
     """The plan would divide by it, or reserve so many."""
-    found = read(file, header(entry("a.feed_forward_length", kind, value)))
-    assert "a.feed_forward_length" in found.metadata
-    assert found.number("feed_forward_length") is None
+    parsed = read(file, header(entry("a.feed_forward_length", kind, value)))
+    assert "a.feed_forward_length" in parsed.metadata
+    assert parsed.number("feed_forward_length") is None
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
@@ -221,9 +221,9 @@ def test_a_header_in_the_order_of_other_machines_is_told_apart(file: Path) -> No
 
 def test_a_long_text_is_passed_over(file: Path) -> None:
     """A template of megabytes is llama.cpp's to read."""
-    found = read(file, header(entry("b", STRING, text("x" * 2 * MB)), entry("c", STRING, text("y"))))
-    assert "b" not in found.metadata
-    assert "y" == found.metadata["c"]
+    parsed = read(file, header(entry("b", STRING, text("x" * 2 * MB)), entry("c", STRING, text("y"))))
+    assert "b" not in parsed.metadata
+    assert "y" == parsed.metadata["c"]
 
 
 def test_a_text_that_is_no_utf8_is_read_all_the_same(file: Path) -> None:
@@ -231,16 +231,16 @@ def test_a_text_that_is_no_utf8_is_read_all_the_same(file: Path) -> None:
     assert "x\ufffd" == read(file, header(entry("b", STRING, text(b"x\xff")))).metadata["b"]
 
 
-@pytest.mark.parametrize("kept", [3, 10, 24, 100, 1000, 3000, 66_000, 1_000_000, -1])
-def test_a_download_that_broke_off_is_refused(kept: int, file: Path, model_file: Path) -> None:
+@pytest.mark.parametrize("length", [3, 10, 24, 100, 1000, 3000, 66_000, 1_000_000, -1])
+def test_a_download_that_broke_off_is_refused(length: int, file: Path, model_file: Path) -> None:
     """Anywhere in the file; and it is asked for."""
     with pytest.raises(ModelLoadFailed) as error:
-        read(file, model_file.read_bytes()[:kept])
+        read(file, model_file.read_bytes()[:length])
     assert "is the download complete?" == error.value.hint
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "problem"),
     [
         ((), "general.architecture is missing"),
         ((entry("general.architecture", UINT32, NUMBER),), "general.architecture is missing"),
@@ -286,9 +286,9 @@ def test_a_download_that_broke_off_is_refused(kept: int, file: Path, model_file:
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
-def test_what_no_model_says_is_refused(entries: tuple[bytes, ...], told: str, file: Path) -> None:
+def test_what_no_model_says_is_refused(entries: tuple[bytes, ...], problem: str, file: Path) -> None:
     """llama.cpp would end its process for it, or divide by it."""
-    with pytest.raises(ModelLoadFailed, match=re.escape(told)):
+    with pytest.raises(ModelLoadFailed, match=re.escape(problem)):
         read(file, raw(*entries))
 
 
@@ -329,7 +329,7 @@ def test_heads_of_a_known_architecture_have_one_size(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tokens", "told"),
+    ("tokens", "problem"),
     [
         (("a", "b", "a"), "token 'a' appears twice"),
         (("a\0b", "a\0c"), "token 'a' appears twice"),
@@ -337,11 +337,11 @@ def test_heads_of_a_known_architecture_have_one_size(file: Path) -> None:
     ],
 )
 def test_tokens_that_are_the_same_to_llama_cpp_are_refused(
-    tokens: tuple[str, ...], told: str, file: Path
+    tokens: tuple[str, ...], problem: str, file: Path
 ) -> None:
     """It ends the process for them, and reads each up to its first zero."""
     data = struct.pack("<IQ", STRING, len(tokens)) + b"".join(map(text, tokens))
-    with pytest.raises(ModelLoadFailed, match=re.escape(told)):
+    with pytest.raises(ModelLoadFailed, match=re.escape(problem)):
         read(file, header(entry("tokenizer.ggml.tokens", ARRAY, data)))
 
 
@@ -349,8 +349,8 @@ def test_tokens_that_differ_are_counted(file: Path) -> None:
     """Empty ones too, and more of them than are read from the file at once."""
     tokens = [b"", b"[EMPTY_1]", *(b"%0100d" % i for i in range(20_000))]
     data = struct.pack("<IQ", STRING, len(tokens)) + b"".join(map(text, tokens))
-    found = read(file, header(entry("tokenizer.ggml.tokens", ARRAY, data), count("a.last", 7)))
-    assert (20_002, 7) == (found.vocabulary, found.number("last"))
+    parsed = read(file, header(entry("tokenizer.ggml.tokens", ARRAY, data), count("a.last", 7)))
+    assert (20_002, 7) == (parsed.vocabulary, parsed.number("last"))
 
 
 def test_tensors_are_found_where_they_lie(file: Path) -> None:
@@ -358,16 +358,16 @@ def test_tensors_are_found_where_they_lie(file: Path) -> None:
     entries = (count("general.alignment", 64),)
     data = header(*entries, tensors=2) + tensor("x", (8, 3)) + tensor("y", (64, 2), Q8_0, 128)
     start = -(-len(data) // 64) * 64
-    found = read(file, data.ljust(start + 128 + 136, b"\0"))
+    parsed = read(file, data.ljust(start + 128 + 136, b"\0"))
     assert [
         Tensor("x", (8, 3), "F32", start, 96),
         Tensor("y", (64, 2), "Q8_0", start + 128, 136),
-    ] == list(found.tensors)
-    assert (232, {"F32": 96, "Q8_0": 136}) == (found.weight_bytes, found.by_type())
+    ] == list(parsed.tensors)
+    assert (232, {"F32": 96, "Q8_0": 136}) == (parsed.weight_bytes, parsed.by_type())
 
 
 @pytest.mark.parametrize(
-    ("tensors", "told"),
+    ("tensors", "problem"),
     [
         ((tensor(""),), "empty"),
         ((tensor("x" * 64),), "too long"),
@@ -397,9 +397,9 @@ def test_tensors_are_found_where_they_lie(file: Path) -> None:
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )
-def test_a_tensor_that_cannot_be_is_refused(tensors: tuple[bytes, ...], told: str, file: Path) -> None:
+def test_a_tensor_that_cannot_be_is_refused(tensors: tuple[bytes, ...], problem: str, file: Path) -> None:
     """Names, shapes, types, places."""
-    with pytest.raises(ModelLoadFailed, match=re.escape(told)):
+    with pytest.raises(ModelLoadFailed, match=re.escape(problem)):
         read(file, model(*tensors))
 
 
@@ -413,7 +413,7 @@ def test_tables_of_whole_numbers_are_no_weights(file: Path) -> None:
 def test_any_bytes_behind_the_magic_are_read_or_refused(file: Path, data: bytes) -> None:
     """Never anything else."""
     try:
-        found = read(file, b"GGUF" + struct.pack("<I", 3) + data)
+        parsed = read(file, b"GGUF" + struct.pack("<I", 3) + data)
     except ModelLoadFailed:
         return
-    assert isinstance(found, Header)
+    assert isinstance(parsed, Header)

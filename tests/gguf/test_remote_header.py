@@ -56,8 +56,8 @@ def test_a_remote_header_is_the_local_one(model_file: Path) -> None:
 def test_a_large_vocabulary_comes_in_few_ranges_and_once(large: bytes) -> None:
     """Each larger than the one before; what is only passed over need not come at all."""
     server = Server(large)
-    found = read_remote_header(server, len(large))
-    assert (150_000, 7) == (found.vocabulary, found.number("last"))
+    remote = read_remote_header(server, len(large))
+    assert (150_000, 7) == (remote.vocabulary, remote.number("last"))
     assert len(server.ranges) <= 4
     assert server.bytes < 10 * MB
     ends = [0, *(offset + length for offset, length in server.ranges)]
@@ -75,8 +75,8 @@ def test_a_long_array_of_numbers_is_not_fetched() -> None:
 def test_a_server_that_gives_more_than_was_asked_for_is_read_all_the_same(model_file: Path) -> None:
     """Some answer a range with the whole file."""
     data = model_file.read_bytes()
-    found = read_remote_header(lambda offset, _: data[offset:], len(data))
-    assert read_header(model_file) == found
+    remote = read_remote_header(lambda offset, _: data[offset:], len(data))
+    assert read_header(model_file) == remote
 
 
 def test_a_server_that_gives_less_is_told(model_file: Path) -> None:

@@ -15,8 +15,8 @@ from tests.support.hub import at
 
 @pytest.fixture
 def hub() -> Iterator[FaultyHub]:
-    with serving(FaultyHub({})) as found:
-        yield found
+    with serving(FaultyHub({})) as hub:
+        yield hub
 
 
 REFUSALS = [

@@ -64,8 +64,8 @@ def content(model_file: Path) -> bytes:
 
 @pytest.fixture
 def hub(content: bytes) -> Iterator[FaultyHub]:
-    with serving(FaultyHub({FILE: content})) as found:
-        yield found
+    with serving(FaultyHub({FILE: content})) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_a_file_comes_whole_with_its_record(hub: FaultyHub, store: Store, conten
 def test_what_is_here_is_not_fetched_again(hub: FaultyHub, store: Store) -> None:
     """Not even asked for."""
     first = download(offered(hub), store, hub=at(hub))
-    asked = len(hub.requests)
+    before = len(hub.requests)
     assert download(replace(offered(hub), revision="c" * 40), store, hub=at(hub)) == first
-    assert len(hub.requests) == asked + 1  # the question what there is
+    assert len(hub.requests) == before + 1  # the listing
 
 
 FAULTS: dict[str, list[Fault]] = {
@@ -211,9 +211,9 @@ def test_a_copy_that_is_too_short_is_an_error(
     """Whatever the server says of its length."""
 
     def short(handler: Handler, answer: Answer) -> None:
-        found = ranged(content[:3_000_000], handler.entry.headers.get("range"))
-        handler.head(found, -1 if announced else None)
-        handler.body(found.body)
+        part = ranged(content[:3_000_000], handler.entry.headers.get("range"))
+        handler.head(part, -1 if announced else None)
+        handler.body(part.body)
 
     hub.faults = [short] * 20
     with pytest.raises(DownloadFailed, match=r"has 3000000 bytes of a file of 4410144|less of the file"):
@@ -360,18 +360,18 @@ def test_an_error_of_the_storage_names_its_host_alone(
 
 def test_offline_asks_nobody(hub: FaultyHub, store: Store) -> None:
     """And says what is missing."""
-    found = offered(hub)
+    remote = offered(hub)
     hub.requests.clear()
     with pytest.raises(Offline, match=f"{FILE} is not installed"):
-        download(found, store, hub=Endpoint(hub.url, offline=True))
+        download(remote, store, hub=Endpoint(hub.url, offline=True))
     assert hub.requests == []
 
 
 def test_nobody_there_is_said(store: Store, hub: FaultyHub) -> None:
     """With the address that was tried."""
-    found = offered(hub)
+    remote = offered(hub)
     with pytest.raises(DownloadFailed, match=r"no connection to 127\.0\.0\.1:1: .*tried 3 times") as error:
-        download(found, store, hub=Endpoint("http://127.0.0.1:1", retry_policy=HURRY))
+        download(remote, store, hub=Endpoint("http://127.0.0.1:1", retry_policy=HURRY))
     assert error.value.hint
     assert "HF_ENDPOINT is http://127.0.0.1:1" in error.value.hint
 
@@ -379,9 +379,9 @@ def test_nobody_there_is_said(store: Store, hub: FaultyHub) -> None:
 def test_the_header_is_read_without_the_file(hub: FaultyHub, content: bytes) -> None:
     """By ranges, also from a server that fails, or does not know them."""
     hub.files["Long-Q8_0.gguf"] = content + bytes(4 << 20)
-    found = offered(hub, "Long-Q8_0.gguf")
+    remote = offered(hub, "Long-Q8_0.gguf")
     hub.faults = [cut(0.5), status(500)]
-    header = remote_header(found, hub=at(hub))
+    header = remote_header(remote, hub=at(hub))
     assert header.metadata["general.architecture"] == "qwen2"
     assert header.size == len(content) + (4 << 20)
     assert hub.sent < 2 << 20
@@ -390,7 +390,7 @@ def test_the_header_is_read_without_the_file(hub: FaultyHub, content: bytes) -> 
         handler.send(Answer(200, {}, hub.files["Long-Q8_0.gguf"]))
 
     hub.faults = [whole] * 3
-    assert remote_header(found, hub=at(hub)) == header
+    assert remote_header(remote, hub=at(hub)) == header
 
 
 @pytest.fixture
@@ -411,11 +411,11 @@ def mirror(tmp_path: Path, hub: FaultyHub) -> Iterator[str]:
 def test_a_mirror_is_a_hub(mirror: str, store: Store, content: bytes) -> None:
     """Our own, with faults in front of it."""
     with serving(FaultyHub(upstream=mirror)) as front:
-        found = offered(front)
+        remote = offered(front)
         for name in ("cut again and again", "500 in the middle", "a wrong byte after a cut"):
             faults = FAULTS[name]
             front.faults = list(faults)
-            stored = download(found, store, hub=at(front))
+            stored = download(remote, store, hub=at(front))
             assert is_sound(stored, store, content)
             assert front.faults == []
             store.remove(stored)
@@ -425,11 +425,11 @@ def test_two_at_once_fetch_it_once(hub: FaultyHub, store: Store, content: bytes)
     """The second waits for the first, says for whom, and finds the model there."""
     go_on = threading.Event()
     hub.faults = [stall(0.3, go_on)]
-    found, patient = offered(hub), Endpoint(hub.url)
+    remote, patient = offered(hub), Endpoint(hub.url)
     results: list[StoredModel] = []
     seen = [Notes(), Notes()]
     threads = [
-        threading.Thread(target=lambda s=s: results.append(download(found, store, s, hub=patient)))
+        threading.Thread(target=lambda s=s: results.append(download(remote, store, s, hub=patient)))
         for s in seen
     ]
     for thread in threads:
@@ -447,7 +447,7 @@ def test_two_at_once_fetch_it_once(hub: FaultyHub, store: Store, content: bytes)
 
 def test_what_another_has_fetched_meanwhile_is_not_fetched_again(hub: FaultyHub, tmp_path: Path) -> None:
     """Between the look into the store and the lock it may have come."""
-    found = offered(hub)
+    remote = offered(hub)
 
     class Raced(Store):
         raced = False
@@ -456,9 +456,9 @@ def test_what_another_has_fetched_meanwhile_is_not_fetched_again(hub: FaultyHub,
         def lock(self, key: str, wait: float = 0.0) -> Iterator[None]:
             if not self.raced:
                 self.raced = True
-                download(found, Store(self.root), hub=at(hub))
+                download(remote, Store(self.root), hub=at(hub))
             with super().lock(key, wait):
                 yield
 
-    download(found, Raced(tmp_path), hub=at(hub))
+    download(remote, Raced(tmp_path), hub=at(hub))
     assert len(hub.file_requests) == 1

@@ -33,8 +33,8 @@ def content(model_file: Path) -> bytes:
 
 @pytest.fixture
 def hub(content: bytes) -> Iterator[FaultyHub]:
-    with serving(FaultyHub({FILE: content})) as found:
-        yield found
+    with serving(FaultyHub({FILE: content})) as hub:
+        yield hub
 
 
 def pull(home: Path, hub: FaultyHub, *before: str) -> subprocess.Popen[str]:

@@ -12,9 +12,9 @@ from edgeinfer.hub.endpoint import PUBLIC_HUB, RetryPolicy, hub_endpoint
 
 def test_the_environment_names_the_hub(tmp_path: Path) -> None:
     """By the client's own variables."""
-    found = hub_endpoint(environ={})
-    assert (found.url, found.offline, found.retry_policy) == (PUBLIC_HUB, False, RetryPolicy())
-    found = hub_endpoint(
+    endpoint = hub_endpoint(environ={})
+    assert (endpoint.url, endpoint.offline, endpoint.retry_policy) == (PUBLIC_HUB, False, RetryPolicy())
+    endpoint = hub_endpoint(
         environ={
             "HF_ENDPOINT": "http://board:11436/",
             "HF_TOKEN": " key \n",
@@ -22,8 +22,8 @@ def test_the_environment_names_the_hub(tmp_path: Path) -> None:
             "HF_HUB_OFFLINE": "0",
         }
     )
-    assert (found.url, found.host, found.token) == ("http://board:11436", "board:11436", "key")
-    assert (found.retry_policy.read_timeout, found.offline, found.public) == (7, False, False)
+    assert (endpoint.url, endpoint.host, endpoint.token) == ("http://board:11436", "board:11436", "key")
+    assert (endpoint.retry_policy.read_timeout, endpoint.offline, endpoint.public) == (7, False, False)
     assert hub_endpoint(environ={"HF_HUB_OFFLINE": "1"}).offline
     assert hub_endpoint(environ={"TRANSFORMERS_OFFLINE": "true"}).offline
     assert hub_endpoint(offline=True, environ={}).offline

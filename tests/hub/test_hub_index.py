@@ -31,8 +31,8 @@ FILES = {
 
 @pytest.fixture
 def hub() -> Iterator[FaultyHub]:
-    with serving(FaultyHub(dict(FILES))) as found:
-        yield found
+    with serving(FaultyHub(dict(FILES))) as hub:
+        yield hub
 
 
 def at(hub: FaultyHub, token: str | None = None) -> Endpoint:
@@ -50,12 +50,12 @@ def test_the_catalogue_s_files_are_found_by_pattern(hub: FaultyHub) -> None:
         QuantFile("Q8_0", REPO, "nano-q8_0.gguf"),
         QuantFile("Q5_K_M", REPO, "*-Q5_K_M.gguf"),
     ]
-    found = catalogue_files(spec(*files), "nano", hub=at(hub))
-    assert [(p.name, p.quant, p.file, p.size) for p in found] == [
+    remotes = catalogue_files(spec(*files), "nano", hub=at(hub))
+    assert [(p.name, p.quant, p.file, p.size) for p in remotes] == [
         ("nano", "Q4_K_M", "Nano-Q4_K_M.gguf", 1),
         ("nano", "Q8_0", "nano-q8_0.GGUF", 5),
     ]
-    assert [(p.revision, p.sha256, p.expected) for p in found] == [
+    assert [(p.revision, p.sha256, p.expected) for p in remotes] == [
         (COMMIT, hub.sha256("Nano-Q4_K_M.gguf"), "a" * 64),
         (COMMIT, hub.sha256("nano-q8_0.GGUF"), None),
     ]
@@ -65,8 +65,8 @@ def test_the_catalogue_s_files_are_found_by_pattern(hub: FaultyHub) -> None:
 def test_a_revision_given_by_hand_sets_the_catalogue_s_hash_aside(hub: FaultyHub) -> None:
     """It is of another revision."""
     file = QuantFile("Q8_0", REPO, "nano-q8_0.gguf", revision="v1", sha256="a" * 64)
-    (found,) = catalogue_files(spec(file), "nano", revision=COMMIT, hub=at(hub))
-    assert (found.revision, found.expected) == (COMMIT, None)
+    (remote,) = catalogue_files(spec(file), "nano", revision=COMMIT, hub=at(hub))
+    assert (remote.revision, remote.expected) == (COMMIT, None)
     with pytest.raises(ModelNotFound, match="has no such revision"):
         catalogue_files(spec(file), "nano", hub=at(hub))
 
@@ -82,8 +82,8 @@ def test_one_missing_repository_does_not_hide_the_others(hub: FaultyHub) -> None
 def test_offline_the_catalogue_s_own_facts_must_do(hub: FaultyHub) -> None:
     """Nobody is asked."""
     file = QuantFile("Q8_0", REPO, "nano-q8_0.gguf", 5, "main", "a" * 64)
-    (found,) = catalogue_files(spec(file), "nano", hub=Endpoint(hub.url, offline=True))
-    assert (found.size, found.expected, found.revision, found.confirmed) == (5, "a" * 64, "main", False)
+    (remote,) = catalogue_files(spec(file), "nano", hub=Endpoint(hub.url, offline=True))
+    assert (remote.size, remote.expected, remote.revision, remote.confirmed) == (5, "a" * 64, "main", False)
     with pytest.raises(Offline, match=f"{REPO} is not installed"):
         repo_files(REPO, hub=Endpoint(hub.url, offline=True))
     assert hub.requests == []
@@ -91,8 +91,8 @@ def test_offline_the_catalogue_s_own_facts_must_do(hub: FaultyHub) -> None:
 
 def test_a_repository_s_models_are_listed(hub: FaultyHub) -> None:
     """Without projectors, matrices, parts, and names that lead elsewhere."""
-    found = repo_files(REPO, hub=at(hub))
-    assert {(p.quant, p.file) for p in found} == {
+    files = repo_files(REPO, hub=at(hub))
+    assert {(p.quant, p.file) for p in files} == {
         ("Q4_K_M", "Nano-Q4_K_M.gguf"),
         ("Q4_K_M", "deep/Nano-Q4_K_M.gguf"),
         ("Q8_0", "nano-q8_0.GGUF"),
@@ -141,8 +141,8 @@ def test_hashes_and_sizes_that_make_no_sense_are_none(hub: FaultyHub) -> None:
     """A file without them is not fetched."""
     files = [{"rfilename": "N-Q4_0.gguf", "lfs": {"sha256": "../x", "size": 3}}, {"rfilename": "N-Q8_0.gguf"}]
     hub.first_answers = [Answer(200, {}, json.dumps({"sha": COMMIT, "siblings": files}).encode())]
-    found = repo_files(REPO, hub=at(hub))
-    assert [(p.size, p.sha256, p.git_sha1) for p in found] == [(3, None, None), (None, None, None)]
+    remotes = repo_files(REPO, hub=at(hub))
+    assert [(p.size, p.sha256, p.git_sha1) for p in remotes] == [(3, None, None), (None, None, None)]
 
 
 def test_a_question_is_asked_again_a_few_times(hub: FaultyHub) -> None:

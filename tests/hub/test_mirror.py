@@ -89,17 +89,22 @@ def test_a_file_is_downloaded_as_from_the_hub(client: Client) -> None:
 
 def test_the_metadata_is_what_the_client_verifies_by(client: Client) -> None:
     """Commit, size and sha256; no xet, so it is plain HTTP."""
-    found = get_hf_file_metadata(hf_hub_url(REPO, FILE, endpoint=client.url), token=False)
-    assert (NEW, SHA256, SIZE, None) == (found.commit_hash, found.etag, found.size, found.xet_file_data)
-    assert f"{client.url}/{REPO}/resolve/main/{FILE}" == found.location
+    metadata = get_hf_file_metadata(hf_hub_url(REPO, FILE, endpoint=client.url), token=False)
+    assert (NEW, SHA256, SIZE, None) == (
+        metadata.commit_hash,
+        metadata.etag,
+        metadata.size,
+        metadata.xet_file_data,
+    )
+    assert f"{client.url}/{REPO}/resolve/main/{FILE}" == metadata.location
 
 
 def test_a_model_is_described_with_the_sizes_and_hashes_of_its_files(client: Client) -> None:
     """Which the plan reads before anything is downloaded."""
-    found = client.api.model_info(REPO, files_metadata=True)
-    assert (REPO, NEW) == (found.id, found.sha)
-    assert found.siblings
-    [sibling] = found.siblings
+    info = client.api.model_info(REPO, files_metadata=True)
+    assert (REPO, NEW) == (info.id, info.sha)
+    assert info.siblings
+    [sibling] = info.siblings
     assert sibling.lfs
     assert (FILE, SIZE, SHA256) == (sibling.rfilename, sibling.size, sibling.lfs.sha256)
     plain = client.api.model_info(REPO).siblings
@@ -133,7 +138,7 @@ def test_what_is_there_can_be_listed(client: Client, store: Store) -> None:
     )
     with pytest.raises(RemoteEntryNotFoundError):
         list(client.api.list_repo_tree(REPO, "F1"))
-    assert {REPO, BUNDLED_REPO} == {found.id for found in client.api.list_models()}
+    assert {REPO, BUNDLED_REPO} == {info.id for info in client.api.list_models()}
 
 
 def kinds(entries: Any) -> list[tuple[str, str]]:
@@ -247,20 +252,20 @@ def test_ranges(
     url: str, headers: dict[str, str], status: int, expected: bytes, content_range: str | None
 ) -> None:
     """As RFC 9110 has them: a header is read and a download is resumed by them."""
-    found = httpx.get(f"{url}/{REPO}/resolve/main/{FILE}", headers=headers)
-    assert (status, content_range) == (found.status_code, found.headers.get("content-range"))
-    assert expected == found.content
+    response = httpx.get(f"{url}/{REPO}/resolve/main/{FILE}", headers=headers)
+    assert (status, content_range) == (response.status_code, response.headers.get("content-range"))
+    assert expected == response.content
 
 
 def test_a_head_has_the_headers_and_no_body(url: str) -> None:
     """What a browser or curl needs, too."""
-    found = httpx.head(f"{url}/{REPO}/resolve/main/{FILE}")
-    assert (200, b"") == (found.status_code, found.content)
-    assert str(SIZE) == found.headers["content-length"] == found.headers["x-linked-size"]
-    assert f'"{SHA256}"' == found.headers["etag"] == found.headers["x-linked-etag"]
-    assert found.headers["x-repo-commit"] == NEW
-    assert found.headers["accept-ranges"] == "bytes"
-    assert found.headers["content-disposition"] == f'attachment; filename="{FILE}"'
+    response = httpx.head(f"{url}/{REPO}/resolve/main/{FILE}")
+    assert (200, b"") == (response.status_code, response.content)
+    assert str(SIZE) == response.headers["content-length"] == response.headers["x-linked-size"]
+    assert f'"{SHA256}"' == response.headers["etag"] == response.headers["x-linked-etag"]
+    assert response.headers["x-repo-commit"] == NEW
+    assert response.headers["accept-ranges"] == "bytes"
+    assert response.headers["content-disposition"] == f'attachment; filename="{FILE}"'
 
 
 def test_several_boards_download_at_once(url: str, tmp_path: Path) -> None:
@@ -468,10 +473,10 @@ def test_the_command_serves_the_store_to_a_client_with_hf_endpoint(store: Store,
         assert server.stderr
         assert "1 model, " in (first := server.stderr.readline())
         assert "clients with a key" in first
-        found = re.search(r"HF_ENDPOINT=(\S+)", server.stderr.readline())
-        assert found
+        address = re.search(r"HF_ENDPOINT=(\S+)", server.stderr.readline())
+        assert address
         assert "--host 0.0.0.0" in server.stderr.readline()
-        env = environment(tmp_path, HF_ENDPOINT=found[1], HF_TOKEN="right", HF_HOME=str(tmp_path / "hf"))
+        env = environment(tmp_path, HF_ENDPOINT=address[1], HF_TOKEN="right", HF_HOME=str(tmp_path / "hf"))
         done = subprocess.run(
             [sys.executable, "-c", DOWNLOAD, REPO, FILE], env=env, capture_output=True, text=True, check=False
         )

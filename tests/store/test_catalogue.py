@@ -69,16 +69,16 @@ def test_the_packaged_catalogue_is_sound(home: dict[str, str]) -> None:
 
 def rows() -> list[str]:
     """The catalogue as the table in docs/models.md."""
-    found = []
+    lines = []
     for name, spec in read_catalogue(PACKAGE_DIR.parent / "models.toml", {}, bundled=True).items():
         sizes = ((file.quant, expected_size(spec, file.quant) or 0) for file in spec.files)
         files = ", ".join(f"{quant} {size / 1e9:.2g} GB" for quant, size in sizes)
         billions = f"{spec.parameters / 1e9:.2g}" if spec.parameters else ""
         context, what = f"{spec.context:,}", f"{spec.description} ({', '.join(spec.roles)})"
-        found.append(
+        lines.append(
             f"| `{name}` | {what} | {billions} | {context} | {spec.licence} | {files or 'in the package'} |"
         )
-    return found
+    return lines
 
 
 def test_the_docs_have_the_catalogue() -> None:
@@ -95,8 +95,8 @@ def test_the_example_in_the_docs_is_a_catalogue(home: dict[str, str]) -> None:
     example = catalogue(home)["my-model"]
     keys = {field.name for field in fields(ModelSpec)} - {"file"}
     assert all(getattr(example, key) for key in keys)
-    told = {field.name for cls in (ModelSpec, QuantFile, Shape) for field in fields(cls)} - {"quant"}
-    assert [] == [key for key in told if f"`{key}`" not in page]
+    keys_in_use = {field.name for cls in (ModelSpec, QuantFile, Shape) for field in fields(cls)} - {"quant"}
+    assert [] == [key for key in keys_in_use if f"`{key}`" not in page]
 
 
 def test_parameters_are_those_of_the_shape(home: dict[str, str]) -> None:
@@ -120,8 +120,8 @@ def test_smaller_models_are_smaller(home: dict[str, str]) -> None:
 def test_the_flagship_is_offered_in_each_size(home: dict[str, str]) -> None:
     """By its aliases too, in any case."""
     for name in ("deepseek-r1-distill-qwen-1.5b", "DeepSeek-R1-Distill-Qwen-1.5B", "r1-1.5b", "DeepSeek-R1"):
-        found, spec = resolve_spec(name, home)
-        assert "deepseek-r1-distill-qwen-1.5b" == found
+        model, spec = resolve_spec(name, home)
+        assert "deepseek-r1-distill-qwen-1.5b" == model
     assert {"Q4_0", "Q4_K_M", "Q5_K_M", "Q8_0", "F16"} <= {file.quant for file in spec.files}
     q4 = spec.quant("q4_k_m")
     assert q4
@@ -184,7 +184,7 @@ def test_each_file_may_have_its_own_repository(home: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "line", "told", "hint"),
+    ("change", "line", "problem", "hint"),
     [
         (("context", "contxt"), 5, "mine.contxt: unknown key", "did you mean 'context'?"),
         (("4096", '"4096"'), 5, "mine.context: Expected `int`", None),
@@ -233,13 +233,13 @@ def test_each_file_may_have_its_own_repository(home: dict[str, str]) -> None:
     ids=lambda v: v if isinstance(v, str) else "",
 )
 def test_what_is_wrong_in_a_file_is_told_with_its_line(
-    change: tuple[str, str], line: int | None, told: str, hint: str | None, home: dict[str, str]
+    change: tuple[str, str], line: int | None, problem: str, hint: str | None, home: dict[str, str]
 ) -> None:
     """The file and the key too, and the nearest one where there is none of that name."""
     error = refused(home, MINE.replace(*change))
     where = f"models.toml, line {line}: " if line else "models.toml: "
     assert where in error.message
-    assert told in error.message
+    assert problem in error.message
     assert (error.hint or "").startswith(hint or "")
     assert bool(hint) == bool(error.hint)
 

@@ -80,9 +80,9 @@ def write_manifest(models: Path, place: str, content: object) -> None:
 def test_the_hugging_face_cache_is_read_with_commit_and_hash(home: Path, store: Store) -> None:
     """Which the hub knows it by, so the mirror can serve it as such."""
     path = cached(home / ".cache/huggingface/hub", "owner/Some-Model-GGUF", "Some-Model-Q8_0.gguf")
-    [found] = find_external_files(environ=environ(home))
-    assert ("hf", "some-model", "Q8_0", path) == (found.source, found.name, found.quant, found.path)
-    stored = import_file(store, found)
+    [file] = find_external_files(environ=environ(home))
+    assert ("hf", "some-model", "Q8_0", path) == (file.source, file.name, file.quant, file.path)
+    stored = import_file(store, file)
     assert ("owner/Some-Model-GGUF", COMMIT, "Some-Model-Q8_0.gguf") == (
         stored.repo,
         stored.revision,
@@ -99,9 +99,9 @@ def test_what_the_client_has_downloaded_is_found(home: Path, store: Store, tmp_p
         path = hf_hub_download(
             "owner/some-GGUF", "some-Q8_0.gguf", endpoint=url, cache_dir=tmp_path / "hub", token=False
         )
-    [found] = find_external_files("hf", environ(home, HF_HUB_CACHE=str(tmp_path / "hub")))
-    assert (path, "owner/some-GGUF", COMMIT) == (str(found.path), found.repo, found.revision)
-    assert found.sha256 == sha256_of(Path(path))
+    [file] = find_external_files("hf", environ(home, HF_HUB_CACHE=str(tmp_path / "hub")))
+    assert (path, "owner/some-GGUF", COMMIT) == (str(file.path), file.repo, file.revision)
+    assert file.sha256 == sha256_of(Path(path))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_file_of_several_commits_is_one_model_and_main_goes_first(home: Path) 
     cached(hub, "owner/some-GGUF", "some-Q8_0.gguf", commit=COMMIT)
     cached(hub, "owner/some-GGUF", "some-Q8_0.gguf", commit="0" * 40, title="changed")
     (hub / "models--owner--some-GGUF" / "refs" / "main").write_text(COMMIT)
-    assert [COMMIT, "0" * 40] == [found.revision for found in find_external_files("hf", environ(home))]
+    assert [COMMIT, "0" * 40] == [file.revision for file in find_external_files("hf", environ(home))]
 
 
 def test_what_is_in_the_cache_and_no_whole_model_is_left_out(home: Path) -> None:
@@ -145,9 +145,9 @@ def test_what_is_in_the_cache_and_no_whole_model_is_left_out(home: Path) -> None
 def test_a_file_that_the_catalogue_has_gets_its_name(home: Path, store: Store) -> None:
     """So an alias means it, and the plan knows it."""
     cached(home / ".cache/huggingface/hub", R1_REPO, "DeepSeek-R1-Distill-Qwen-1.5B-Q8_0.gguf")
-    [found] = find_external_files(environ=environ(home))
-    assert (R1, "Q8_0") == (found.name, found.quant)
-    import_file(store, found)
+    [file] = find_external_files(environ=environ(home))
+    assert (R1, "Q8_0") == (file.name, file.quant)
+    import_file(store, file)
     assert find_model("r1-1.5b:q8_0", store).name == R1
 
 
@@ -155,9 +155,9 @@ def test_ollamas_store_is_read_by_its_manifests(home: Path, store: Store) -> Non
     """The blob stays where it is, under the name that Ollama gave it."""
     models = home / ".ollama/models"
     blob = pulled(models, "registry.ollama.ai/library/llama3.2/1b")
-    [found] = find_external_files("ollama", environ(home))
-    assert ("llama3.2-1b", "Q4_K_M", blob) == (found.name, found.quant, found.path)
-    stored = import_file(store, found)
+    [file] = find_external_files("ollama", environ(home))
+    assert ("llama3.2-1b", "Q4_K_M", blob) == (file.name, file.quant, file.path)
+    stored = import_file(store, file)
     assert ("local/llama3.2-1b", "llama3.2-1b-Q4_K_M.gguf") == (stored.repo, stored.file)
     assert store.verify(stored) is None
 
@@ -175,8 +175,8 @@ def test_ollamas_store_is_read_by_its_manifests(home: Path, store: Store) -> Non
 def test_the_names_of_ollamas_models(home: Path, place: str, name: str, quant: str) -> None:
     """Model and tag; a quantization in the tag is ours to know."""
     pulled(home / ".ollama/models", place)
-    [found] = find_external_files("ollama", environ(home))
-    assert (name, quant) == (found.name, found.quant)
+    [file] = find_external_files("ollama", environ(home))
+    assert (name, quant) == (file.name, file.quant)
 
 
 def test_ollamas_store_may_be_elsewhere(home: Path, tmp_path: Path) -> None:
@@ -184,8 +184,8 @@ def test_ollamas_store_may_be_elsewhere(home: Path, tmp_path: Path) -> None:
     pulled(tmp_path / "models", "registry.ollama.ai/library/one/latest")
     pulled(tmp_path / "models", "registry.ollama.ai/library/two/latest")
     names = [
-        found.name
-        for found in find_external_files("ollama", environ(home, OLLAMA_MODELS=str(tmp_path / "models")))
+        file.name
+        for file in find_external_files("ollama", environ(home, OLLAMA_MODELS=str(tmp_path / "models")))
     ]
     assert names == ["one"]
 

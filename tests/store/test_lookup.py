@@ -25,11 +25,11 @@ def store(tmp_path: Path) -> Store:
 
 def test_without_a_name_and_with_nothing_installed_it_is_the_bundled_model(store: Store) -> None:
     """So that the first command works."""
-    found = find_model(None, store)
-    assert BUNDLED_MODEL == found.name
-    assert found.header
-    assert Path(found.path).is_file()
-    assert found == find_model("", store) == find_model("Edgeinfer-Nano", store)
+    model = find_model(None, store)
+    assert BUNDLED_MODEL == model.name
+    assert model.header
+    assert Path(model.path).is_file()
+    assert model == find_model("", store) == find_model("Edgeinfer-Nano", store)
 
 
 def test_without_a_name_it_is_the_chat_model_that_came_last(store: Store) -> None:
@@ -38,16 +38,16 @@ def test_without_a_name_it_is_the_chat_model_that_came_last(store: Store) -> Non
     last = install(store, "second", "Q8_0")
     install(store, "embedder", pooling=1)
     install(store, "nomic-embed-text-v1.5")
-    found = find_model(None, store)
-    assert ("second", str(last.path), "Q8_0") == (found.name, found.path, found.quant)
+    model = find_model(None, store)
+    assert ("second", str(last.path), "Q8_0") == (model.name, model.path, model.quant)
 
 
 @pytest.mark.parametrize("name", [R1, R1.upper(), f"{R1}:q4_k_m", "r1-1.5b", "R1-1.5B:Q4_K_M", "deepseek-r1"])
 def test_an_installed_model_has_many_names(store: Store, name: str) -> None:
     """Its own, in any case and with its quantization; and the catalogue's aliases."""
     stored = install(store, R1)
-    found = find_model(name, store)
-    assert (R1, str(stored.path), "Q4_K_M") == (found.name, found.path, found.quant)
+    model = find_model(name, store)
+    assert (R1, str(stored.path), "Q4_K_M") == (model.name, model.path, model.quant)
 
 
 def test_of_several_quantizations_the_last_one_is_meant(store: Store) -> None:
@@ -143,8 +143,8 @@ def test_a_header_shows_what_a_model_is_for(tmp_path: Path) -> None:
 
 def test_the_fake_needs_no_file(store: Store) -> None:
     """With whatever stands behind its colon."""
-    found = find_model("fake:0.1", store)
-    assert ("fake", "fake:0.1", None) == (found.name, found.path, found.header)
+    model = find_model("fake:0.1", store)
+    assert ("fake", "fake:0.1", None) == (model.name, model.path, model.header)
 
 
 def test_a_broken_record_does_not_keep_the_others_from_being_found(

@@ -70,10 +70,10 @@ def test_a_smaller_one_is_made(file: Path, store: Store, quant: str) -> None:
     assert (made.repo, made.revision, made.file) == (REPO, COMMIT, f"quantized/Tiny-F16.{quant}.gguf")
     assert store.verify(made) is None
     assert seen.last == seen.total == pytest.approx(made.size, rel=0.02)
-    found, foretold = read_header(made.path), requantized(read_header(file), quant)
-    assert foretold
-    assert {t.name: (t.type, t.shape) for t in found.tensors} == {
-        t.name: (t.type, t.shape) for t in foretold.tensors
+    actual, predicted = read_header(made.path), requantized(read_header(file), quant)
+    assert predicted
+    assert {t.name: (t.type, t.shape) for t in actual.tensors} == {
+        t.name: (t.type, t.shape) for t in predicted.tensors
     }
     assert [p for p in (store.root / "incoming").rglob("*") if p.is_file()] == []
 
@@ -96,8 +96,8 @@ def test_what_it_is_made_of() -> None:
         return [StoredModel("m", q, Path("/m"), 1, "a" * 64, REPO, COMMIT, "m", "hub") for q in quants]
 
     def taken(quant: str, *quants: str, requantize: bool = False) -> str | None:
-        found = source_for(quant, of(*quants), requantize=requantize)
-        return found.quant if found else None
+        source = source_for(quant, of(*quants), requantize=requantize)
+        return source.quant if source else None
 
     assert taken("Q4_0", "Q8_0", "F32", "F16", "BF16") == "BF16"
     assert taken("Q4_0", "Q8_0", "F32", "F16") == "F16"

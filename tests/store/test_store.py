@@ -29,17 +29,17 @@ def store(tmp_path: Path) -> Store:
 
 def files(store: Store) -> set[str]:
     """Everything below the store but its locks."""
-    found = (p.relative_to(store.root) for p in store.root.rglob("*"))
-    return {str(p) for p in found if not p.is_relative_to("locks")}
+    paths = (p.relative_to(store.root) for p in store.root.rglob("*"))
+    return {str(p) for p in paths if not p.is_relative_to("locks")}
 
 
 def test_an_adopted_file_is_found_where_its_name_says(store: Store) -> None:
     """Real files, in directories that a person can read."""
-    found = adopt(store)
+    model = adopt(store)
     path = store.root / "models/owner/some-GGUF/0123456789ab/some-Q4_0.gguf"
-    assert path == found.path
+    assert path == model.path
     assert DATA == path.read_bytes()
-    assert [found] == store.installed()
+    assert [model] == store.installed()
     assert not [path for path in (store.root / "incoming").rglob("*") if path.is_file()]
 
 
@@ -61,14 +61,14 @@ def test_a_clock_that_goes_back_does_not_change_which_model_is_the_newest(
     adopt(store)
     monkeypatch.setattr(time, "time", lambda: 1.0)
     adopt(store, quant="Q8_0", file="some-Q8_0.gguf")
-    assert ["Q4_0", "Q8_0"] == [found.quant for found in store.installed()]
+    assert ["Q4_0", "Q8_0"] == [model.quant for model in store.installed()]
 
 
 def test_the_store_can_be_moved(store: Store, tmp_path: Path) -> None:
     """To a larger disk: no path of its own is written anywhere."""
     adopt(store)
     moved = Store(store.root.rename(tmp_path / "moved"))
-    assert [tmp_path / "moved"] == [found.path.parents[4] for found in moved.installed()]
+    assert [tmp_path / "moved"] == [model.path.parents[4] for model in moved.installed()]
 
 
 def test_a_file_of_the_wrong_size_is_not_adopted(store: Store) -> None:
@@ -129,10 +129,10 @@ def test_a_kill_at_any_point_leaves_no_model_or_a_whole_one(tmp_path: Path) -> N
     seen = set()
     for line in lines:
         store = Store(tmp_path / line.split()[0])
-        found = store.installed()
-        seen.add(len(found))
-        assert all(store.verify(one) is None for one in found)
-        if not found:
+        models = store.installed()
+        seen.add(len(models))
+        assert all(store.verify(one) is None for one in models)
+        if not models:
             adopt(store)
         store.prune()
         assert {"records/some@Q4_0.json"} == {name for name in files(store) if name.startswith("records/")}
@@ -162,21 +162,21 @@ def test_processes_that_adopt_at_once_do_not_disturb_each_other(store: Store) ->
     for process in both:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0 or b"StoreError" in errors
-    found = store.installed()
-    assert found
-    assert [None] * len(found) == [store.verify(one) for one in found]
-    assert found == store.recorded()
+    models = store.installed()
+    assert models
+    assert [None] * len(models) == [store.verify(one) for one in models]
+    assert models == store.recorded()
 
 
 def test_removing_frees_the_file_the_record_and_the_directories(store: Store) -> None:
     """And nothing else."""
-    kept = adopt(store, quant="Q8_0", revision=LATER, file="some-Q8_0.gguf")
+    other = adopt(store, quant="Q8_0", revision=LATER, file="some-Q8_0.gguf")
     gone = adopt(store)
     assert len(DATA) == store.remove(gone)
-    assert [kept] == store.installed()
+    assert [other] == store.installed()
     assert not (store.root / "models" / REPO / COMMIT[:12]).exists()
     assert 0 == store.remove(gone)
-    store.remove(kept)
+    store.remove(other)
     assert {"models", "records"} == {name for name in files(store) if not name.startswith("incoming")}
 
 
@@ -202,10 +202,10 @@ def test_an_imported_file_is_noted_and_never_touched(store: Store, tmp_path: Pat
     """Not even when it is removed."""
     path = tmp_path / "theirs.gguf"
     path.write_bytes(DATA)
-    found = store.record(stored(path=path, repo="local/theirs"))
-    assert ("import", path) == (found.origin, found.path)
-    assert [found] == store.installed()
-    assert 0 == store.remove(found)
+    model = store.record(stored(path=path, repo="local/theirs"))
+    assert ("import", path) == (model.origin, model.path)
+    assert [model] == store.installed()
+    assert 0 == store.remove(model)
     assert DATA == path.read_bytes()
     assert [] == store.recorded()
 
@@ -225,11 +225,11 @@ def test_an_import_that_has_changed_is_kept_but_not_served(
     """Its owner may do with it what they like; the person sees why it is not there."""
     path = tmp_path / "theirs.gguf"
     path.write_bytes(DATA)
-    found = store.record(stored(path=path, repo="local/theirs"))
+    model = store.record(stored(path=path, repo="local/theirs"))
     harm(path)
     assert [] == store.installed()
-    assert [found] == store.recorded()
-    assert words in (model_problem(found) or "")
+    assert [model] == store.recorded()
+    assert words in (model_problem(model) or "")
     assert store.find("some") is None
 
 
@@ -258,12 +258,12 @@ def test_pruning_takes_downloads_that_were_given_up_and_leaves_the_others(store:
 
 def test_nothing_is_pruned_while_a_record_cannot_be_read(store: Store) -> None:
     """It may be a later version's, and its model is not ours to delete."""
-    found = adopt(store)
+    model = adopt(store)
     record = store.root / "records" / "some@Q4_0.json"
     record.write_text(record.read_text().replace('"size"', '"length"'))
     with pytest.raises(StoreError, match="cannot be read"):
         store.prune()
-    assert found.path.exists()
+    assert model.path.exists()
 
 
 def broken(**fields: Any) -> bytes:
@@ -313,11 +313,11 @@ def test_a_record_that_is_none_is_left_out_with_a_warning(
     store: Store, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The others are still there."""
-    found = adopt(store)
+    model = adopt(store)
     path = store.root / "records" / "x@Q4_0.json"
     path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        assert [found] == store.recorded()
+        assert [model] == store.recorded()
     assert str(path) in caplog.text
 
 
@@ -353,24 +353,24 @@ def test_links_do_not_lead_out_of_the_store(store: Store, tmp_path: Path) -> Non
     with pytest.raises(StoreError, match="out of the store"):
         store.remove(stored())
     directory.unlink()
-    found = adopt(store)
-    found.path.unlink()
-    found.path.symlink_to(outside / "some-Q4_0.gguf")
+    model = adopt(store)
+    model.path.unlink()
+    model.path.symlink_to(outside / "some-Q4_0.gguf")
     assert [] == store.installed()
-    store.remove(found)
+    store.remove(model)
     assert DATA == (outside / "some-Q4_0.gguf").read_bytes()
 
 
 def test_verifying_reads_every_byte(store: Store) -> None:
     """One that has flipped on the card is found, and progress is told."""
-    found = adopt(store)
+    model = adopt(store)
     pieces: list[int] = []
-    assert store.verify(found, pieces.append) is None
+    assert store.verify(model, pieces.append) is None
     assert len(DATA) == sum(pieces)
-    found.path.write_bytes(DATA[:-1] + b"\1")
-    assert "sha256" in (store.verify(found) or "")
-    found.path.unlink()
-    assert "missing" in (store.verify(found) or "")
+    model.path.write_bytes(DATA[:-1] + b"\1")
+    assert "sha256" in (store.verify(model) or "")
+    model.path.unlink()
+    assert "missing" in (store.verify(model) or "")
 
 
 def test_a_lock_is_held_by_one_and_says_by_whom(store: Store) -> None:
@@ -427,10 +427,10 @@ def test_the_service_can_read_what_root_has_installed(store: Store, monkeypatch:
     try:
         own = adopt(Store(store.root / "own"))
         monkeypatch.setattr("edgeinfer.store.store.SYSTEM_STORE", store.root)
-        found = adopt(store)
+        model = adopt(store)
     finally:
         os.umask(before)
-    readable = [found.path, store.root / "records" / "some@Q4_0.json"]
+    readable = [model.path, store.root / "records" / "some@Q4_0.json"]
     assert [0o644] * 2 == [path.stat().st_mode & 0o777 for path in readable]
     above = [parent for path in readable for parent in path.parents if parent.is_relative_to(store.root)]
     assert {0o755} == {path.stat().st_mode & 0o777 for path in above}

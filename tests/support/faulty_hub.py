@@ -92,10 +92,10 @@ class FaultyHub:
         return self._file(request)
 
     def _info(self, path: str) -> Answer:
-        found = re.fullmatch(rf"/api/models/{REPO}/revision/(\w+)\?blobs=true", path)
-        if not found:
+        match = re.fullmatch(rf"/api/models/{REPO}/revision/(\w+)\?blobs=true", path)
+        if not match:
             return refusal(404, "RepoNotFound")
-        if found[1] not in ("main", self.commit):
+        if match[1] not in ("main", self.commit):
             return refusal(404, "RevisionNotFound")
         siblings: list[dict[str, Any]] = [
             {
@@ -110,26 +110,28 @@ class FaultyHub:
         return Answer(200, {"Content-Type": "application/json"}, body)
 
     def _file(self, request: Request) -> Answer:
-        found = re.fullmatch(rf"/{REPO}/resolve/{self.commit}/(.+)", request.path)
-        if not found or found[1] not in self.files:
+        match = re.fullmatch(rf"/{REPO}/resolve/{self.commit}/(.+)", request.path)
+        if not match or match[1] not in self.files:
             return refusal(404, "EntryNotFound")
-        return ranged(self.files[found[1]], request.headers.get("range"))
+        return ranged(self.files[match[1]], request.headers.get("range"))
 
     def _forwarded(self, request: Request) -> Answer:
         assert self.upstream
         headers = {k: v for k, v in request.headers.items() if k != "host"}
-        found = httpx.request(request.method, self.upstream + request.path, headers=headers)
-        kept = {k: v for k, v in found.headers.items() if k not in ("content-length", "connection", "date")}
-        return Answer(found.status_code, kept, found.content)
+        response = httpx.request(request.method, self.upstream + request.path, headers=headers)
+        headers_to_send = {
+            k: v for k, v in response.headers.items() if k not in ("content-length", "connection", "date")
+        }
+        return Answer(response.status_code, headers_to_send, response.content)
 
 
-def ranged(content: bytes, asked: str | None) -> Answer:
+def ranged(content: bytes, byte_range: str | None) -> Answer:
     headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
-    if not asked:
+    if not byte_range:
         return Answer(200, headers, content)
-    found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked)
-    assert found, asked
-    start, end = int(found[1]), int(found[2] or len(content) - 1)
+    match = re.fullmatch(r"bytes=(\d+)-(\d*)", byte_range)
+    assert match, byte_range
+    start, end = int(match[1]), int(match[2] or len(content) - 1)
     if start >= len(content):
         return Answer(416, {"Content-Range": f"bytes */{len(content)}"})
     end = min(end, len(content) - 1)
@@ -149,13 +151,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.entry = Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()})
         self.hub.requests.append(self.entry)
-        found = self.hub.answer(self.entry)
+        answer = self.hub.answer(self.entry)
         fault = self.hub.faults.pop(0) if self.entry.is_file and self.hub.faults else None
         try:
             if fault:
-                fault(self, found)
+                fault(self, answer)
             else:
-                self.send(found)
+                self.send(answer)
         except (ConnectionAborted, ConnectionError):
             self.close_connection = True
             with contextlib.suppress(OSError):

@@ -127,8 +127,8 @@ class Spans:
     def _number(self, width: int, spans: list[Span]) -> int:
         spans.append((self._at, width))
         self._at += width
-        found: int = struct.unpack_from(FORMS[width], self._data, self._at - width)[0]
-        return found
+        number: int = struct.unpack_from(FORMS[width], self._data, self._at - width)[0]
+        return number
 
 
 HOT = (
@@ -219,8 +219,8 @@ class Mutator:
         """Bytes are cut out, or those of another place put in."""
         at, other = self._span()[0], self._span()[0]
         n = self._random.choice((1, 4, 8, self._random.randrange(64)))
-        kept = self._random.choice((b"", self._header[other : other + n]))
-        header[at : at + self._random.choice((0, n))] = kept
+        replacement = self._random.choice((b"", self._header[other : other + n]))
+        header[at : at + self._random.choice((0, n))] = replacement
 
     def _insert(self, header: bytearray) -> None:
         """One more entry of metadata, with a key that llama.cpp reads."""

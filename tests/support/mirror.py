@@ -45,10 +45,10 @@ def stored(data: bytes, **fields: Any) -> StoredModel:
 
 def add(store: Store, data: bytes, **fields: Any) -> StoredModel:
     """Put a model in the store."""
-    found = stored(data, **fields)
-    partial = store.incoming(found.repo, found.revision) / "partial"
+    description = stored(data, **fields)
+    partial = store.incoming(description.repo, description.revision) / "partial"
     partial.write_bytes(data)
-    return store.adopt(partial, found)
+    return store.adopt(partial, description)
 
 
 @contextmanager

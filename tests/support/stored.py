@@ -16,7 +16,7 @@ DATA = b"GGUF" + bytes(3000)
 
 
 def stored(data: bytes = DATA, **fields: Any) -> StoredModel:
-    found = StoredModel(
+    default = StoredModel(
         name="some",
         quant="Q4_0",
         path=Path("/nowhere"),
@@ -28,7 +28,7 @@ def stored(data: bytes = DATA, **fields: Any) -> StoredModel:
         origin="hub",
     )
     return StoredModel(
-        **{name: fields.get(name, getattr(found, name)) for name in StoredModel.__struct_fields__}
+        **{name: fields.get(name, getattr(default, name)) for name in StoredModel.__struct_fields__}
     )
 
 
