@@ -74,7 +74,7 @@ def _one_commit(commits: Commits) -> Commits:
 
 
 def _is_gguf(path: Path) -> bool:
-    """Tell whether a file is a model; nothing else is served, whatever a record says."""
+    """Tell whether a file is a model; nothing else is served, regardless of its record."""
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC

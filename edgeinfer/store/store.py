@@ -268,7 +268,7 @@ class Store:
         return stored
 
     def _share(self, path: Path) -> None:
-        """Let the system service, which has its own user, read a path whatever root's umask is."""
+        """Let the system service, which has its own user, read a path regardless of root's umask."""
         if self.root == SYSTEM_STORE:
             path.chmod(0o755 if path.is_dir() else 0o644)
 
