@@ -281,13 +281,13 @@ class CannotListen(SettingsError):
 
 def all_errors() -> dict[str, type[EdgeinferError]]:
     """Code -> class, over the whole tree."""
-    found: dict[str, type[EdgeinferError]] = {}
+    by_code: dict[str, type[EdgeinferError]] = {}
     todo: list[type[EdgeinferError]] = [EdgeinferError]
     while todo:
         cls = todo.pop()
-        found[cls.code] = cls
+        by_code[cls.code] = cls
         todo.extend(cls.__subclasses__())
-    return found
+    return by_code
 
 
 def revive(data: ErrorData) -> EdgeinferError:

@@ -239,8 +239,8 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
     values: dict[str, Any] = {}
     sources = dict.fromkeys(FIELDS, "default")
 
-    def take(found: Mapping[str, Any], source: str, lax: bool) -> None:
-        for key, value in found.items():
+    def take(entries: Mapping[str, Any], source: str, lax: bool) -> None:
+        for key, value in entries.items():
             where = source.format(key=key, KEY=key.upper())
             if key not in FIELDS:
                 raise SettingsError(
@@ -257,8 +257,8 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
         content = _read(path)
         tables = _model_tables(content.pop(MODELS, {}), path)
         take(content, f"file {path}", lax=False)
-    given = {name[len(ENV_PREFIX) :].lower(): environ[name] for name in variables(environ)}
-    take(given, "env EDGEINFER_{KEY}", lax=True)
+    entries = {name[len(ENV_PREFIX) :].lower(): environ[name] for name in variables(environ)}
+    take(entries, "env EDGEINFER_{KEY}", lax=True)
     take({k: v for k, v in (flags or {}).items() if v is not None}, "flag", lax=False)
     return Loaded(Settings(**values, models=tables), sources)
 

@@ -42,8 +42,8 @@ class LlamaEngines:
 
     def planner(self, name: str | None, settings: Settings) -> Planner:
         store = Store.of(settings)
-        found = find_model(settings.model, store)
-        model = replace(found, name=name or found.name)
+        local = find_model(settings.model, store)
+        model = replace(local, name=name or local.name)
         profile = detect()
         calibration = load_calibration(store.root, profile)
 
@@ -108,14 +108,14 @@ class InstalledModels:
 
 def own_folder(settings: Settings) -> Path:
     """Where the daemon may keep files of its own."""
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")
-    return DAEMON_STATE if str(DAEMON_STATE) in given else Store.of(settings).root
+    folders = os.environ.get("STATE_DIRECTORY", "").split(":")
+    return DAEMON_STATE if str(DAEMON_STATE) in folders else Store.of(settings).root
 
 
 def _prefix_cache(megabytes: int, environ: Mapping[str, str] = os.environ) -> PrefixCacheConfig | None:
     """In the cache directory that systemd gives, else in the user's."""
     if not megabytes:
         return None
-    given = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
+    folder = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
     home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/root")) / ".cache"
-    return PrefixCacheConfig(str(Path(given or Path(home) / "edgeinfer") / "prefixes"), megabytes)
+    return PrefixCacheConfig(str(Path(folder or Path(home) / "edgeinfer") / "prefixes"), megabytes)

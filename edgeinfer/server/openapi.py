@@ -71,8 +71,8 @@ def _completed(document: Schema, families: Sequence[Family], wants_key: bool) ->
 def _requests(models: Sequence[type[RequestModel]]) -> Schema:
     if not models:
         return {}
-    _, found = models_json_schema([(m, "validation") for m in models], ref_template=REF + "{model}")
-    schemas: Schema = found["$defs"]
+    _, document = models_json_schema([(m, "validation") for m in models], ref_template=REF + "{model}")
+    schemas: Schema = document["$defs"]
     for model in models:
         schemas[model.__name__]["properties"] = _properties(model, schemas[model.__name__])
     return schemas
@@ -105,8 +105,8 @@ def _or_null(field: Schema) -> Schema:
 
 def _answers(types: Sequence[Any]) -> Schema:
     structs = [kind for kind in types if not isinstance(kind, dict)]
-    _, found = msgspec.json.schema_components(structs, ref_template=REF + ANSWER + "{name}")
-    return {ANSWER + name: schema for name, schema in found.items()}
+    _, components = msgspec.json.schema_components(structs, ref_template=REF + ANSWER + "{name}")
+    return {ANSWER + name: schema for name, schema in components.items()}
 
 
 def _responses(family: Family, route: Route) -> Iterator[tuple[str, Schema]]:
@@ -138,5 +138,5 @@ def _schema(kind: Any) -> Schema:
     """A reference to a struct's schema; a schema as it is."""
     if isinstance(kind, dict):
         return kind
-    ((found,), _) = msgspec.json.schema_components([kind], ref_template=REF + ANSWER + "{name}")
-    return dict(found)
+    ((schema,), _) = msgspec.json.schema_components([kind], ref_template=REF + ANSWER + "{name}")
+    return dict(schema)

@@ -23,7 +23,7 @@ class CompiledFormat:
         Raises:
             SchemaViolation: the answer is JSON, but breaks a rule of the schema.
         """
-        if not any(found == param or found.startswith(f"{param}.") for found in self.unenforced):
+        if not any(field == param or field.startswith(f"{param}.") for field in self.unenforced):
             return
         wrong = await self._compiler.find_violation(
             GrammarSource("checked", "json_schema", schema, param), text

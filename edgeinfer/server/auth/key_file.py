@@ -63,14 +63,14 @@ class KeyFile:
         self.path = path
         try:
             self._stamp: tuple[int, ...] | None = _stamp(path)
-            found, bad = read(path)
+            keys, bad = read(path)
         except (OSError, UnicodeDecodeError) as e:
             raise SettingsError(f"{PARAM} {path}: {e}", param=PARAM, hint=_make_one(path)) from e
         if bad:
             raise SettingsError(f"{PARAM} {path}: {bad[0]}", param=PARAM)
-        if not found:
+        if not keys:
             raise SettingsError(f"{PARAM} {path} holds no key", param=PARAM, hint=_make_one(path))
-        self._keys = Keys(found)
+        self._keys = Keys(keys)
         self._told: tuple[int, ...] | None = None
         _warn_of_readers(path)
 
@@ -89,10 +89,10 @@ class KeyFile:
         return self.keys.find(presented) is not None
 
     def _reload(self, stamp: tuple[int, ...] | None) -> None:
-        found: list[Key] = []
+        keys: list[Key] = []
         if stamp is not None:
             try:
-                found, bad = read(self.path)
+                keys, bad = read(self.path)
             except (OSError, UnicodeDecodeError) as e:
                 if stamp != self._told:
                     logger.error("%s: %s; its last keys stay in force", self.path, e)
@@ -101,12 +101,12 @@ class KeyFile:
             for problem in bad:
                 logger.error("%s: %s: no key", self.path, problem)
             _warn_of_readers(self.path)
-        if not found:
+        if not keys:
             hint = _make_one(self.path)
             logger.error("%s holds no key any more: nobody gets in; hint: %s", self.path, hint)
         self._stamp = stamp
-        _tell(self._keys.all, found)
-        self._keys = Keys(found)
+        _tell(self._keys.all, keys)
+        self._keys = Keys(keys)
 
 
 def read(path: Path) -> tuple[list[Key], list[str]]:
@@ -116,14 +116,14 @@ def read(path: Path) -> tuple[list[Key], list[str]]:
 
 def parsed(lines: Sequence[str]) -> tuple[list[Key], list[str]]:
     """The keys in a file's lines, and what is wrong with the others."""
-    found = [parse_line(line, number) for number, line in enumerate(lines, 1)]
-    return [one for one in found if isinstance(one, Key)], [one for one in found if isinstance(one, str)]
+    parsed = [parse_line(line, number) for number, line in enumerate(lines, 1)]
+    return [one for one in parsed if isinstance(one, Key)], [one for one in parsed if isinstance(one, str)]
 
 
 def without(lines: Sequence[str], name: str) -> list[str]:
     """A file's lines less those of the keys of that name."""
-    found = [(parse_line(line, number), line) for number, line in enumerate(lines, 1)]
-    return [line for key, line in found if not (isinstance(key, Key) and key.name == name)]
+    parsed = [(parse_line(line, number), line) for number, line in enumerate(lines, 1)]
+    return [line for key, line in parsed if not (isinstance(key, Key) and key.name == name)]
 
 
 @contextlib.contextmanager
@@ -180,8 +180,8 @@ def _replace(path: Path, text: str) -> None:
 
 def _stamp(path: Path) -> tuple[int, ...]:
     # Whatever touches a file's content moves its ctime, which nobody can set back.
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_size
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size
 
 
 def _make_one(path: Path) -> str:

@@ -42,10 +42,10 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def line(self) -> str:
         """As it stands in a key file."""
         fields = ("requests_per_minute", "concurrent_requests", "created")
-        given = [f"{field}={getattr(self, field)}" for field in fields if getattr(self, field) is not None]
+        words = [f"{field}={getattr(self, field)}" for field in fields if getattr(self, field) is not None]
         if self.admin:
-            given.append("admin=true")
-        return " ".join([HASHED + self.digest.hex(), self.name, *given])
+            words.append("admin=true")
+        return " ".join([HASHED + self.digest.hex(), self.name, *words])
 
 
 def digest(key: bytes) -> bytes:
@@ -68,11 +68,11 @@ def parse_line(line: str, number: int) -> Key | str | None:
     if match is None:
         return f"line {number} should be {HASHED}DIGEST NAME"
     fields = dict(field.partition("=")[::2] for field in match["fields"].split())
-    found = {"name": match["name"], "digest": bytes.fromhex(match["digest"])}
-    if same := fields.keys() & found.keys():
+    identity = {"name": match["name"], "digest": bytes.fromhex(match["digest"])}
+    if same := fields.keys() & identity.keys():
         return f"line {number} ({match['name']}): {same.pop()} is given twice"
     try:
-        return msgspec.convert({**fields, **found}, Key, strict=False)
+        return msgspec.convert({**fields, **identity}, Key, strict=False)
     except msgspec.ValidationError as e:
         return f"line {number} ({match['name']}): {e}"
 
@@ -85,9 +85,9 @@ class Keys:
 
     def find(self, presented: bytes) -> Key | None:
         """The key that `presented` is. Takes the same time whichever it is, and whether it is one."""
-        given = digest(presented)
-        found = None
+        wanted = digest(presented)
+        match = None
         for key in self.all:
-            if hmac.compare_digest(given, key.digest):
-                found = key
-        return found
+            if hmac.compare_digest(wanted, key.digest):
+                match = key
+        return match

@@ -29,12 +29,12 @@ class Principal(NamedTuple):
 
 def principal_of(scope: Scope) -> Principal:
     """Found once for each request."""
-    found = scope.get(_IN_SCOPE)
-    if found is None:
+    principal = scope.get(_IN_SCOPE)
+    if principal is None:
         address = _address(scope)
-        found = scope[_IN_SCOPE] = Principal(_network(address), address)
-    assert isinstance(found, Principal)
-    return found
+        principal = scope[_IN_SCOPE] = Principal(_network(address), address)
+    assert isinstance(principal, Principal)
+    return principal
 
 
 def name_principal(scope: Scope, key: Key) -> None:

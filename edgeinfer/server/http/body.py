@@ -51,21 +51,21 @@ def _check_type(request: Request) -> None:
 
 def _decoded(body: bytes) -> Any:
     try:
-        found = msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
     except RecursionError:
         raise InvalidRequest(TOO_DEEP) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as e:
         raise InvalidRequest(f"the body is not valid JSON: {e}") from None
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper(found, MAX_DEPTH):
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
         raise InvalidRequest(TOO_DEEP)
-    return found
+    return value
 
 
 def _deeper(value: Any, depth: int) -> bool:
     """Whether lists and objects lie more than `depth` deep in each other."""
     level = [value]
     for _ in range(depth):
-        level = [item for found in level for item in _items(found) if isinstance(item, dict | list)]
+        level = [item for container in level for item in _items(container) if isinstance(item, dict | list)]
         if not level:
             return False
     return True

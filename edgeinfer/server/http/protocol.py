@@ -151,11 +151,11 @@ class TimeoutH11Protocol(H11Protocol):
 
 def _peer(transport: asyncio.Transport) -> tuple[str, int] | None:
     """Who is at the other end of a unix socket, as "uid 1000"."""
-    found: Any = transport.get_extra_info("socket")
+    peer: Any = transport.get_extra_info("socket")
     option = getattr(socket, "SO_PEERCRED", None)  # Linux
-    if option is None or found is None or found.family != socket.AF_UNIX:
+    if option is None or peer is None or peer.family != socket.AF_UNIX:
         return None
-    _pid, uid, _gid = struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
+    _pid, uid, _gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
     return f"uid {uid}", 0
 
 

@@ -44,17 +44,17 @@ def validate(model: type[Model], raw: object) -> Model:
     """
     if not isinstance(raw, dict):
         raise InvalidRequest("the body must be a JSON object")
-    given = {key: value for key, value in raw.items() if value is not None}
-    for key in [key for key in given if key not in model.model_fields]:
-        value = given.pop(key)
-        if (name := model.synonyms.get(key)) and name not in given:
-            given[name] = value
+    values = {key: value for key, value in raw.items() if value is not None}
+    for key in [key for key in values if key not in model.model_fields]:
+        value = values.pop(key)
+        if (name := model.synonyms.get(key)) and name not in values:
+            values[name] = value
         else:
             _check_foreign(model, key, value)
     try:
-        return model.model_validate(given)
+        return model.model_validate(values)
     except ValidationError as e:
-        raise _translated(e, given) from e
+        raise _translated(e, values) from e
 
 
 def _check_foreign(model: type[RequestModel], key: str, value: object) -> None:

@@ -65,19 +65,19 @@ def inherited(environ: MutableMapping[str, str] = os.environ) -> list[socket.soc
 
 def _inherited(fd: int) -> socket.socket:
     try:
-        found = socket.socket(fileno=fd)
-        listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        sock = socket.socket(fileno=fd)
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as e:
         raise SettingsError(f"descriptor {fd} from the service manager: {e.strerror}") from e
     families = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
-    if found.type != socket.SOCK_STREAM or not listens or found.family not in families:
-        found.close()
+    if sock.type != socket.SOCK_STREAM or not listens or sock.family not in families:
+        sock.close()
         raise SettingsError(
             f"descriptor {fd} from the service manager is no listening stream socket",
             hint="edgeinfer.socket needs ListenStream= and Accept=no",
         )
-    found.set_inheritable(False)
-    return found
+    sock.set_inheritable(False)
+    return sock
 
 
 def described(settings: Settings, sockets: Sequence[socket.socket]) -> Settings:
@@ -100,19 +100,19 @@ def bind(settings: Settings) -> list[socket.socket]:
     """
     if settings.uds is not None:
         return [_bind_unix(Path(settings.uds))]
-    found: list[socket.socket] = []
+    sockets: list[socket.socket] = []
     for family, address in _addresses(settings):
-        port = found[0].getsockname()[1] if found else settings.port
+        port = sockets[0].getsockname()[1] if sockets else settings.port
         try:
-            found.append(_bind_tcp(family, (address[0], port, *address[2:])))
+            sockets.append(_bind_tcp(family, (address[0], port, *address[2:])))
         except OSError as e:
             # localhost is ::1 as well, which a machine without IPv6 cannot bind; a taken port is taken.
             if e.errno != errno.EADDRNOTAVAIL or family != socket.AF_INET6:
-                _close(found)
+                _close(sockets)
                 raise _cannot_listen(settings, e) from e
-    if not found:
+    if not sockets:
         raise CannotListen(f"cannot listen on {settings.host}: no such address here", param="host")
-    return found
+    return sockets
 
 
 def _close(sockets: list[socket.socket]) -> None:
@@ -128,39 +128,39 @@ def _cannot_listen(settings: Settings, error: OSError) -> CannotListen:
 
 def _addresses(settings: Settings) -> list[tuple[int, tuple[object, ...]]]:
     try:
-        found = socket.getaddrinfo(
+        addresses = socket.getaddrinfo(
             settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except OSError as e:
         raise SettingsError(f"host {settings.host!r}: {e.strerror}", param="host") from e
-    return [(family, address) for family, _, _, _, address in found]
+    return [(family, address) for family, _, _, _, address in addresses]
 
 
 def _bind_tcp(family: int, address: tuple[object, ...]) -> socket.socket:
-    found = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        found.bind(address)
-        found.listen(BACKLOG)  # before this, a second daemon could bind the port as well
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)  # before this, a second daemon could bind the port as well
     except BaseException:
-        found.close()
+        sock.close()
         raise
-    return found
+    return sock
 
 
 def _bind_unix(path: Path) -> socket.socket:
     _remove_stale(path)
-    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        found.bind(str(path))
+        sock.bind(str(path))
         path.chmod(UNIX_MODE)  # nobody can connect before listen
-        found.listen(BACKLOG)
+        sock.listen(BACKLOG)
     except OSError as e:
-        found.close()
+        sock.close()
         raise CannotListen(f"cannot listen on {path}: {e.strerror or e}", param="uds") from e
-    return found
+    return sock
 
 
 def _remove_stale(path: Path) -> None:

@@ -64,18 +64,18 @@ class Certificate:
         logger.info("the certificate in %s was renewed", self._cert)
 
     def _load(self, context: ssl.SSLContext | None = None) -> ssl.SSLContext:
-        found = context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 and above
+        loaded = context or ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 and above
         try:
-            found.load_cert_chain(self._cert, self._key, password=_no_password)
+            loaded.load_cert_chain(self._cert, self._key, password=_no_password)
         except (OSError, ValueError) as e:  # ssl.SSLError is an OSError
             files = f"{self._cert} and {self._key}" if self._key else str(self._cert)
             raise SettingsError(f"tls_cert: {files}: {e}", param="tls_cert") from e
-        return found
+        return loaded
 
     def _stamps(self) -> list[tuple[int, int]]:
         files = [self._cert, self._key] if self._key else [self._cert]
-        found = [file.stat() for file in files]
-        return [(status.st_ino, status.st_mtime_ns) for status in found]
+        statuses = [file.stat() for file in files]
+        return [(status.st_ino, status.st_mtime_ns) for status in statuses]
 
     def _warn_of_readers(self) -> None:
         secret = self._key or self._cert

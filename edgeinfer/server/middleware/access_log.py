@@ -93,8 +93,8 @@ class _Exchange:
 
 def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
-        if name == b"x-request-id" and SANE_ID.fullmatch(given := value.decode("latin-1")):
-            return str(given)
+        if name == b"x-request-id" and SANE_ID.fullmatch(id := value.decode("latin-1")):
+            return str(id)
     return uuid.uuid4().hex
 
 

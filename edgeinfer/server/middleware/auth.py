@@ -24,11 +24,11 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] not in self.open_paths:
-            found = self._key(scope)
-            if isinstance(found, EdgeinferError):
-                await error_response(scope, found)(scope, receive, send)
+            key = self._key(scope)
+            if isinstance(key, EdgeinferError):
+                await error_response(scope, key)(scope, receive, send)
                 return
-            name_principal(scope, found)
+            name_principal(scope, key)
         await self.app(scope, receive, send)
 
     def _key(self, scope: Scope) -> Key | EdgeinferError:
@@ -39,20 +39,20 @@ class AuthMiddleware:
             return Unauthorized("too many API keys given", hint="send one")
         keys = self.keys.keys
         # Each is looked at, or a second one would come in beside the first.
-        found = [keys.find(key) for key in presented]
-        first = found[0]
-        if first is None or None in found:
+        matches = [keys.find(key) for key in presented]
+        first = matches[0]
+        if first is None or None in matches:
             return Unauthorized("unknown API key")
-        if any(key != first for key in found):
+        if any(key != first for key in matches):
             # Else a caller with two could choose for each request whose limits count.
             return Unauthorized("two different API keys given", hint="send one")
         return first
 
 
 def _presented(scope: Scope) -> list[bytes]:
-    found = [value.strip() for value in header_values(scope, b"x-api-key")]
+    presented = [value.strip() for value in header_values(scope, b"x-api-key")]
     for value in header_values(scope, b"authorization"):
         scheme, _, key = value.partition(b" ")
         if scheme.lower() == b"bearer":
-            found.append(key.strip())
-    return found
+            presented.append(key.strip())
+    return presented

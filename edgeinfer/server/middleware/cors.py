@@ -77,8 +77,8 @@ def _foreign(origin: str) -> Forbidden:
 
 def _preflight(scope: Scope) -> Response:
     """A browser's question, answered before any key is asked for: it sends none."""
-    asked = b",".join(header_values(scope, b"access-control-request-headers")).decode("latin-1")
-    more = [name.strip().lower() for name in asked.split(",")] if _NAMES.fullmatch(asked) else []
+    requested = b",".join(header_values(scope, b"access-control-request-headers")).decode("latin-1")
+    more = [name.strip().lower() for name in requested.split(",")] if _NAMES.fullmatch(requested) else []
     headers = {
         "access-control-allow-methods": METHODS,
         "access-control-allow-headers": ", ".join(dict.fromkeys([*HEADERS, *more])),
@@ -91,12 +91,12 @@ def _preflight(scope: Scope) -> Response:
 
 def parse_origins(text: str) -> frozenset[str]:
     """The setting `cors_origins`. Raises SettingsError."""
-    found = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
-    for part in sorted(found):
+    origins = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
+    for part in sorted(origins):
         if not _ORIGIN.fullmatch(part):
             raise SettingsError(
                 f"cors_origins: {part!r} is no origin",
                 param="cors_origins",
                 hint="each one by itself, with its scheme and without a path: https://app.example",
             )
-    return found
+    return origins

@@ -98,12 +98,12 @@ class RateLimitMiddleware:
         return None
 
     def _usage(self, caller: Hashable) -> CallerUsage:
-        found = self._usages.get(caller)
-        if found is None:
+        usage = self._usages.get(caller)
+        if usage is None:
             if len(self._usages) >= MAX_CALLERS:
                 self._forget()
-            found = self._usages[caller] = CallerUsage()
-        return found
+            usage = self._usages[caller] = CallerUsage()
+        return usage
 
     def _forget(self) -> None:
         """Those who have asked nothing lately; if these are none, the one known longest."""

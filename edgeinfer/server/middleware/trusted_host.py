@@ -68,12 +68,12 @@ def is_loopback_name(host: str) -> bool:
 
 def parse_hosts(text: str) -> frozenset[str]:
     """The setting `allowed_hosts`. Raises SettingsError."""
-    found = frozenset(part.strip() for part in text.split(",") if part.strip())
-    for part in sorted(found):
+    hosts = frozenset(part.strip() for part in text.split(",") if part.strip())
+    for part in sorted(hosts):
         if host_name(part) != part.lower().removesuffix("."):
             raise SettingsError(
                 f"allowed_hosts: {part!r} is no host name",
                 param="allowed_hosts",
                 hint="names without scheme and port: board.lan,192.168.1.5",
             )
-    return frozenset(part.lower().removesuffix(".") for part in found)
+    return frozenset(part.lower().removesuffix(".") for part in hosts)
