@@ -168,7 +168,7 @@ class Sequence:
         self.status = SequenceStatus.RUNNING
         if self.admission_time is None:
             self.admission_time = now
-            # The slot may also hold tokens of the forced prefix, which is no part of the prompt.
+            # The slot may also hold tokens of the forced prefix, which does not belong to the prompt.
             self.num_cached_tokens = min(len(slot.tokens), self.num_prompt_tokens)
 
     def preempt(self, cache: KVCache) -> None:

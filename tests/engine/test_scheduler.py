@@ -244,7 +244,7 @@ def test_what_is_scheduled_is_running_and_has_room(layout: str) -> None:
 
 
 def test_it_decides_without_a_backend_of_its_own() -> None:
-    """The scheduler imports no I/O, clock or logging."""
+    """The scheduler needs no I/O, clock or logging, only the cache."""
     driver = Driver(config())
     scheduler = Scheduler(driver.engine.cache, 2)
     assert not scheduler.has_work

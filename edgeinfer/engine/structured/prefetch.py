@@ -10,7 +10,7 @@ from edgeinfer.engine.structured.constraint import Constraint
 
 
 class MaskPrefetcher:
-    """Owns one thread beside the engine's, started on first use. llguidance works without the GIL."""
+    """Owns one additional thread, started on first use. llguidance works without the GIL."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "masks")
