@@ -334,8 +334,3 @@ def in_pieces(inputs: Sequence[Prompt]) -> Iterator[list[Prompt]]:
 def not_ready(model: ServedModel) -> NotReady:
     """What a request is answered that has waited long enough for `model`."""
     return NotReady(f"{model.name} is not ready ({model.state})", hint="GET /ready tells when", retry_after=5)
-
-
-def as_prompt(content: str | Sequence[int], *, trusted: bool) -> Prompt:
-    """A text or tokens as a prompt. `trusted`: control tokens written out in a text are recognised."""
-    return [Span(content, trusted)] if isinstance(content, str) else list(content)

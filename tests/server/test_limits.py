@@ -14,7 +14,7 @@ from edgeinfer.chat.prompt import MAX_TOKEN_CHARS
 from edgeinfer.server.auth.keys import Key
 from edgeinfer.server.auth.principal import name_principal, principal_of
 from edgeinfer.server.http.family import SCOPE_KEY
-from edgeinfer.server.llama_server.schemas.tokens import LONGEST
+from edgeinfer.server.llama_server.schemas.tokens import MAX_LENGTH
 from edgeinfer.server.middleware import rate_limit as limits
 from edgeinfer.server.middleware.rate_limit import RateLimitMiddleware
 from edgeinfer.server.openai import family as openai
@@ -252,8 +252,8 @@ TOO_LONG = "x" * (INFO.ctx * MAX_TOKEN_CHARS + 1)
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": TOO_LONG}]}, "messages", "?"),
         ("/v1/embeddings", {"input": ["x"] * 2049}, "input", "invalid_value"),
         ("/v1/embeddings", {"input": ["x", TOO_LONG]}, "input", "context_length_exceeded"),
-        ("/tokenize", {"content": "x" * (LONGEST + 1)}, "content", "invalid_value"),
-        ("/detokenize", {"tokens": [1] * (LONGEST + 1)}, "tokens", "invalid_value"),
+        ("/tokenize", {"content": "x" * (MAX_LENGTH + 1)}, "content", "invalid_value"),
+        ("/detokenize", {"tokens": [1] * (MAX_LENGTH + 1)}, "tokens", "invalid_value"),
         ("/apply-template", {"messages": [USER], "tools": [{}] * 257}, "tools", "invalid_value"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -271,4 +271,4 @@ def test_what_other_requests_may_hold_is_bounded(
 def test_the_bounds_are_within_reach(served: Served) -> None:
     """What is allowed is served, and takes no time worth telling."""
     assert served.chat(stop=["x" * 1024] * 16, logit_bias={str(n): 0 for n in range(258)}).status_code == 200
-    assert served.client.post("/tokenize", json={"content": "x" * LONGEST}).status_code == 200
+    assert served.client.post("/tokenize", json={"content": "x" * MAX_LENGTH}).status_code == 200

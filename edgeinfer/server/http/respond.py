@@ -1,4 +1,4 @@
-"""Answers a request with what a generation brings: whole, or as a stream."""
+"""Answers a request with a reply: whole, or as a stream."""
 
 from __future__ import annotations
 
@@ -11,28 +11,27 @@ from starlette.responses import Response
 from edgeinfer.server.http.disconnect import until_gone
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.http.sse import EventStream
-from edgeinfer.serving.merge import Deltas
 
 
-class Answering(Protocol):
-    """Makes an answer of deltas, whole or as server-sent events."""
+class Building(Protocol):
+    """Renders a reply."""
 
-    async def whole(self, deltas: Deltas) -> Any: ...
+    async def build(self) -> Any:
+        """The whole response."""
+        ...
 
-    def chunks(self, deltas: Deltas) -> AsyncGenerator[bytes, None]: ...
+    def stream(self) -> AsyncGenerator[bytes, None]:
+        """Server-sent events."""
+        ...
 
 
-async def respond(
-    request: Request, begin: Callable[[], Awaitable[tuple[Answering, Deltas]]], *, stream: bool
-) -> Response:
-    """What `begin` begins, to its end, or until the client is gone."""
+async def respond(request: Request, start: Callable[[], Awaitable[Building]], *, stream: bool) -> Response:
+    """The response of the builder that `start` makes, unless the client goes first."""
 
-    async def start() -> AsyncGenerator[bytes, None]:
-        answer, deltas = await begin()
-        return answer.chunks(deltas)
+    async def events() -> AsyncGenerator[bytes, None]:
+        return (await start()).stream()
 
-    async def whole() -> Any:
-        answer, deltas = await begin()
-        return await answer.whole(deltas)
+    async def build() -> Any:
+        return await (await start()).build()
 
-    return EventStream(start) if stream else json_response(await until_gone(request.receive, whole()))
+    return EventStream(events) if stream else json_response(await until_gone(request.receive, build()))

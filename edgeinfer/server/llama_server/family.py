@@ -1,18 +1,17 @@
-"""Those routes of llama-server that have no like in OpenAI's API."""
+"""The routes of llama-server that OpenAI's API does not have."""
 
 from __future__ import annotations
 
 from edgeinfer.server.http.family import Family, Route
-from edgeinfer.server.llama_server import infill, models, tokens
+from edgeinfer.server.llama_server import infill, models, tokens, types
 from edgeinfer.server.llama_server.infill_response import InfillResponse
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.llama_server.schemas.models import ModelRequest
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
-from edgeinfer.server.openai import types
 from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
 from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest
 
-SOME_FIELDS = {"type": "object", "description": "Of it, the fields named by response_fields."}
+SOME_FIELDS = {"type": "object", "description": "The fields that response_fields names."}
 
 
 def family() -> Family:
@@ -35,21 +34,21 @@ def family() -> Family:
                 "/tokenize",
                 tokens.tokenize,
                 body=TokenizeRequest,
-                answers=(types.TokenList,),
+                answers=(types.TokenizeResponse,),
                 example={"content": "Hello", "with_pieces": True},
             ),
             Route(
                 "/detokenize",
                 tokens.detokenize,
                 body=DetokenizeRequest,
-                answers=(types.Content,),
+                answers=(types.DetokenizeResponse,),
                 example={"tokens": [1, 2, 3]},
             ),
             Route(
                 "/apply-template",
                 tokens.apply_template,
                 body=ApplyTemplateRequest,
-                answers=(types.RenderedPrompt,),
+                answers=(types.ApplyTemplateResponse,),
                 example={"messages": [{"role": "user", "content": "Hello"}]},
             ),
             Route(

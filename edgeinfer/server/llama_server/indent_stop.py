@@ -1,4 +1,4 @@
-"""Where an editor wants an answer to end: by its lines."""
+"""Stops an answer where an editor wants it to end: by its lines."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ BREAK = re.compile(r"\n\s*\Z")
 
 
 class IndentStop:
-    """Watches an answer's text, and ends it before a line that is indented too little, or at the end of a line
-    once time is up.
+    """Ends an answer before a line that is indented too little, or at the end of a line once time is up.
 
-    The first line goes on from what stands before the hole, so its indentation does not count. Nor does that
-    of blank lines.
+    The first line continues the prefix, so its indentation does not count; neither does that of blank lines.
 
     Attributes:
         ended: nothing more is part of the answer.
@@ -29,7 +27,7 @@ class IndentStop:
         self._held = ""
 
     def push(self, text: str) -> str:
-        """Add text; -> what is now certain to be part of the answer. A line break waits for its line."""
+        """Add text; -> the text that is certain to be part of the answer. A line break waits for its line."""
         if self.ended:
             return ""
         if self._late() and "\n" in text:
@@ -40,17 +38,17 @@ class IndentStop:
         if short := self._short.search(text):
             self.ended = True
             return text[: short.start()]
-        if found := BREAK.search(text):
-            text, self._held = text[: found.start()], found.group()
+        if match := BREAK.search(text):
+            text, self._held = text[: match.start()], match.group()
         return text
 
     def flush(self) -> str:
-        """The rest: the answer ended by itself."""
+        """The rest of the answer, which ended by itself."""
         text, self._held = self._held, ""
         return "" if self.ended else text
 
     def _late(self) -> bool:
-        """Whether time is up, which runs from the first token on."""
+        """Whether time is up; it runs from the first token on."""
         if self._began is None:
             self._began = self._clock()
         return self._seconds is not None and self._clock() - self._began > self._seconds

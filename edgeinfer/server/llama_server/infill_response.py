@@ -1,4 +1,4 @@
-"""From the deltas of one hole to llama-server's answer, whole or in pieces."""
+"""Builds llama-server's response to an infill request, whole or as a stream."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from edgeinfer.inference.output import Finish
-from edgeinfer.inference.types import ModelInfo
+from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.server.llama_server.indent_stop import IndentStop
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.openai.types import Timings, event
-from edgeinfer.server.openai.usage import Accounting
-from edgeinfer.serving.merge import Deltas
+from edgeinfer.server.openai.usage import timings
+from edgeinfer.serving.infill import InfillReply
+from edgeinfer.serving.usage import RequestUsage
 
 
 class InfillChunk(Struct):
@@ -24,7 +24,7 @@ class InfillChunk(Struct):
 
 
 class InfillResponse(Struct):
-    """The end of an answer. What only the engine knows is left out where the answer was ended before it did."""
+    """The end of an answer, or a whole one. The engine's figures are absent where the answer was stopped early."""
 
     content: str
     model: str
@@ -39,72 +39,77 @@ class InfillResponse(Struct):
 
 
 class InfillBuilder:
-    """One answer. `cut`: not all that was given stands in the prompt."""
+    """Renders one reply."""
 
-    def __init__(self, asked: InfillRequest, info: ModelInfo, cut: bool) -> None:
-        self._info = info
-        self._cut = cut
-        self._fields = asked.response_fields
-        self._empty = asked.limit() == 0
-        self._lines = IndentStop(asked.n_indent, asked.t_max_predict_ms)
+    def __init__(self, reply: InfillReply, request: InfillRequest) -> None:
+        self._reply = reply
+        self._fields = request.response_fields
+        self._is_empty = request.token_limit() == 0
+        self._indent_stop = IndentStop(request.n_indent, request.t_max_predict_ms)
         self._tokens = 0
         self._finish: Finish | None = None
 
-    async def whole(self, deltas: Deltas) -> Any:
-        async with aclosing(self._texts(deltas)) as texts:
-            content = "".join([text async for text in texts])
-        return self._filled(content)
-
-    async def chunks(self, deltas: Deltas) -> AsyncGenerator[bytes, None]:
-        """Server-sent events as bytes. The last one has `stop`, and comes without a [DONE] after it."""
-        async with aclosing(self._texts(deltas)) as texts:
-            async for text in texts:
-                if text:
-                    yield event(InfillChunk(text))
-        yield event(self._filled(""))
-
-    async def _texts(self, deltas: Deltas) -> AsyncGenerator[str, None]:
-        async with aclosing(deltas):
+    async def build(self) -> Any:
+        """The whole response."""
+        texts: list[str] = []
+        async with aclosing(self._reply.deltas) as deltas:
             async for delta in deltas:
-                self._finish = delta.finish
-                if self._empty:
-                    continue
-                self._tokens += len(delta.tokens)
-                yield self._lines.push(delta.text)
-                if self._lines.ended:
-                    return
-            yield self._lines.flush()
+                texts.append(self._read(delta))
+                if self._indent_stop.ended:
+                    break
+        return self._response("".join(texts) + self._indent_stop.flush())
 
-    def _filled(self, content: str) -> Any:
-        finish = self._finish
-        found = InfillResponse(content, self._info.name, self._tokens, self._cut, "limit")
-        if finish:
-            self._account(found, finish)
-        return chosen(self._fields, msgspec.to_builtins(found)) if self._fields else found
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Server-sent events. The last one has `stop`, and no [DONE] follows it."""
+        async with aclosing(self._reply.deltas) as deltas:
+            async for delta in deltas:
+                if text := self._read(delta):
+                    yield event(InfillChunk(text))
+                if self._indent_stop.ended:
+                    break
+        if text := self._indent_stop.flush():
+            yield event(InfillChunk(text))
+        yield event(self._response(""))
 
-    def _account(self, found: InfillResponse, finish: Finish) -> None:
-        shown = msgspec.structs.replace(finish, completion_tokens=self._tokens)
-        accounting = Accounting(1, 1)
-        accounting.add(0, shown)
-        found.tokens_evaluated = finish.prompt_tokens
-        found.tokens_cached = finish.cached_tokens
-        found.timings = accounting.timings()
-        if self._empty or self._lines.ended:
+    def _read(self, delta: Delta) -> str:
+        """The text that `delta` makes certain."""
+        self._finish = delta.finish
+        if self._is_empty:
+            return ""
+        self._tokens += len(delta.tokens)
+        return self._indent_stop.push(delta.text)
+
+    def _response(self, content: str) -> Any:
+        reply = self._reply
+        response = InfillResponse(content, reply.info.name, self._tokens, reply.truncated, "limit")
+        if self._finish:
+            self._complete(response, self._finish)
+        return select(self._fields, msgspec.to_builtins(response)) if self._fields else response
+
+    def _complete(self, response: InfillResponse, finish: Finish) -> None:
+        """Add what the engine told at the end."""
+        usage = RequestUsage()
+        usage.add(0, msgspec.structs.replace(finish, completion_tokens=self._tokens))
+        response.tokens_evaluated = finish.prompt_tokens
+        response.tokens_cached = finish.cached_tokens
+        response.timings = timings(usage)
+        if self._is_empty or self._indent_stop.ended:
             return
         if finish.reason == "length":
-            found.truncated |= finish.prompt_tokens + finish.completion_tokens >= self._info.ctx
+            tokens = finish.prompt_tokens + finish.completion_tokens
+            response.truncated |= tokens >= self._reply.info.ctx
         else:
-            found.stop_type = "eos" if finish.stop is None else "word"
-            found.stopping_word = finish.stop or ""
+            response.stop_type = "eos" if finish.stop is None else "word"
+            response.stopping_word = finish.stop or ""
 
 
-def chosen(fields: Sequence[str], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """These fields of an answer. `timings/prompt_ms` is one inside another, and keeps that name."""
-    found = {}
+def select(fields: Sequence[str], response: Mapping[str, Any]) -> dict[str, Any]:
+    """These fields of a response. `timings/prompt_ms` is a field of a field, and keeps that name."""
+    selected = {}
     for field in fields:
-        value: Any = answer
+        value: Any = response
         for key in field.split("/"):
             value = value.get(key, UNSET) if isinstance(value, Mapping) else UNSET
         if value is not UNSET:
-            found[field] = value
-    return found
+            selected[field] = value
+    return selected

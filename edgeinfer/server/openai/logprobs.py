@@ -1,4 +1,4 @@
-"""Log-probabilities in OpenAI's two forms: the chat's list of objects, the completions' four lists."""
+"""Log-probabilities as OpenAI has them: a list of objects in chats, four lists in completions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from edgeinfer.server.openai.types import ChatLogprobs, TextLogprobs, TokenLogpr
 
 
 def readable(piece: bytes) -> str:
-    r"""A token's bytes as text; bytes that are no UTF-8 on their own as `\xNN`, as OpenAI writes them."""
+    r"""A token's bytes as text; bytes that are not UTF-8 by themselves become `\xNN`, as in OpenAI's API."""
     return piece.decode("utf-8", "backslashreplace")
 
 
-def chat_logprobs(found: Sequence[ChosenLogprob]) -> ChatLogprobs:
-    return ChatLogprobs([_token(one) for one in found])
+def chat_logprobs(logprobs: Sequence[ChosenLogprob]) -> ChatLogprobs:
+    return ChatLogprobs([_token(logprob) for logprob in logprobs])
 
 
-def _token(one: ChosenLogprob) -> TokenLogprob:
-    chosen = _top(one.chosen)
-    return TokenLogprob(chosen.token, chosen.logprob, chosen.bytes, [_top(c) for c in one.top])
+def _token(logprob: ChosenLogprob) -> TokenLogprob:
+    chosen = _top(logprob.chosen)
+    return TokenLogprob(chosen.token, chosen.logprob, chosen.bytes, [_top(c) for c in logprob.top])
 
 
 def _top(candidate: Logprob) -> TopLogprob:
@@ -28,7 +28,7 @@ def _top(candidate: Logprob) -> TopLogprob:
 
 
 class TextOffsets:
-    """Turns one answer's log-probabilities into the legacy form, piece by piece.
+    """Converts one answer's log-probabilities to the legacy form, part by part.
 
     `text_offset` counts characters of the choice's own text, through all chunks of a stream.
     """
@@ -37,12 +37,12 @@ class TextOffsets:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._length = 0
 
-    def convert(self, found: Sequence[ChosenLogprob], top: int) -> TextLogprobs:
+    def convert(self, logprobs: Sequence[ChosenLogprob], top: int) -> TextLogprobs:
         return TextLogprobs(
-            tokens=[readable(one.chosen.piece) for one in found],
-            token_logprobs=[one.chosen.logprob for one in found],
-            top_logprobs=[_by_text(one) for one in found] if top else None,
-            text_offset=[self._advance(one.chosen.piece) for one in found],
+            tokens=[readable(logprob.chosen.piece) for logprob in logprobs],
+            token_logprobs=[logprob.chosen.logprob for logprob in logprobs],
+            top_logprobs=[_by_text(logprob) for logprob in logprobs] if top else None,
+            text_offset=[self._advance(logprob.chosen.piece) for logprob in logprobs],
         )
 
     def _advance(self, piece: bytes) -> int:
@@ -51,9 +51,9 @@ class TextOffsets:
         return offset
 
 
-def _by_text(one: ChosenLogprob) -> dict[str, float]:
-    """The likeliest, and the chosen one among them or added. Of two tokens with one text, the likelier."""
-    found: dict[str, float] = {}
-    for candidate in (*one.top, one.chosen):
-        found.setdefault(readable(candidate.piece), candidate.logprob)
-    return found
+def _by_text(logprob: ChosenLogprob) -> dict[str, float]:
+    """The alternatives and the chosen token, by their texts. Of two tokens with one text, the likelier."""
+    by_text: dict[str, float] = {}
+    for candidate in (*logprob.top, logprob.chosen):
+        by_text.setdefault(readable(candidate.piece), candidate.logprob)
+    return by_text

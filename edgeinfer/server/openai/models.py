@@ -6,25 +6,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer.server.http.json_response import json_response
-from edgeinfer.server.openai.types import Model, ModelMeta, Models, ModelStatus
+from edgeinfer.server.openai.types import ModelCard, ModelList, ModelMeta, ModelStatus
 from edgeinfer.server.state import registry_of
 from edgeinfer.serving.model import ServedModel
 
 
 async def models(request: Request) -> Response:
     """The models that can be asked for, loaded or not."""
-    return json_response(Models([_described(model) for model in registry_of(request).all()]))
+    return json_response(ModelList([_card(model) for model in registry_of(request).all()]))
 
 
 async def model(request: Request, id: str) -> Response:
     """One of them."""
-    return json_response(_described(registry_of(request).get(id)))
+    return json_response(_card(registry_of(request).get(id)))
 
 
-def _described(model: ServedModel) -> Model:
-    described = Model(model.name, model.created, status=ModelStatus(model.state))
+def _card(model: ServedModel) -> ModelCard:
+    card = ModelCard(model.name, model.created, status=ModelStatus(model.state))
     if info := model.info:
-        described.meta = ModelMeta(
+        card.meta = ModelMeta(
             info.vocab_size, info.ctx, info.n_ctx_train, info.n_embd, info.n_params, info.size
         )
-    return described
+    return card

@@ -1,4 +1,4 @@
-"""Translates OpenAI's messages and tools to those of `chat`."""
+"""Translates OpenAI's requests to the calls of `serving`. Everything in them is checked here, and once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from typing import Any
 from edgeinfer.chat.message import Message, Role, ToolCall
 from edgeinfer.chat.tools.tool import Tool, ToolChoice, choose, choose_one, distinct, find_tool, function_tool
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.server.openai.schemas.chat import ChatMessageParam, RoleParam, TextPart, ToolCallParam
+from edgeinfer.server.openai.schemas.chat import (
+    ChatMessageParam,
+    ChatRequest,
+    RoleParam,
+    TextPart,
+    ToolCallParam,
+)
+from edgeinfer.server.openai.schemas.completions import CompletionRequest
 from edgeinfer.server.openai.schemas.tools import AllowedToolsChoice, NamedTool, ToolChoiceParam, ToolParam
+from edgeinfer.serving.chat import ChatCall, Effort
+from edgeinfer.serving.completion import CompletionCall
 
 ROLES: Mapping[RoleParam, Role] = {
     "system": "system",
@@ -20,6 +29,40 @@ ROLES: Mapping[RoleParam, Role] = {
     "tool": "tool",
     "function": "tool",
 }
+
+
+def chat_call(request: ChatRequest) -> ChatCall:
+    """Raises InvalidRequest, or one of its subclasses, with the field in `param`."""
+    request.check_stream()
+    messages, tools = to_messages(request.messages), to_tools(request.tools or ())
+    request.check_format(bool(tools))
+    return ChatCall(
+        messages=messages,
+        tools=tools,
+        tool_choice=to_tool_choice(request.tool_choice, tools, parallel=request.parallel_tool_calls),
+        response_format=request.format_source(),
+        complete=request.complete,
+        sampling=request.sampling(request.token_limit(), request.logprob_count()),
+        n=request.n,
+        thinking=_thinking(request),
+        template_kwargs=request.chat_template_kwargs or {},
+    )
+
+
+def completion_call(request: CompletionRequest) -> CompletionCall:
+    """Raises InvalidRequest, or one of its subclasses, with the field in `param`."""
+    request.check_stream()
+    request.check_echo()
+    request.check_format()
+    return CompletionCall(
+        prompts=request.prompt,
+        suffix=request.suffix,
+        echo=request.echo,
+        response_format=request.format_source(),
+        complete=request.complete,
+        sampling=request.sampling(request.token_limit(), request.logprobs),
+        n=request.n,
+    )
 
 
 def to_messages(params: Sequence[ChatMessageParam]) -> list[Message]:
@@ -62,6 +105,18 @@ def to_tool_choice(
             return choose(subset, param.allowed_tools.mode, parallel=parallel, where=where)
         case _:
             return choose(tools, param or "auto", parallel=parallel)
+
+
+def _thinking(request: ChatRequest) -> int | Effort | None:
+    if request.thinking_budget is not None:
+        return request.thinking_budget
+    match request.reasoning_effort:
+        case "none":
+            return 0
+        case None | "xhigh" | "max":
+            return None
+        case effort:
+            return effort
 
 
 def _message(param: ChatMessageParam, where: str) -> Message:

@@ -1,8 +1,7 @@
-"""OpenAI's answers as structs, which msgspec encodes in a microsecond."""
+"""OpenAI's responses as structs, which msgspec encodes in a microsecond."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
@@ -15,19 +14,19 @@ FINGERPRINT = f"edgeinfer-{__version__}"
 DONE = b"data: [DONE]\n\n"
 
 
-class PromptDetails(Struct):
+class PromptTokensDetails(Struct):
     cached_tokens: int
 
 
-class Usage(Struct):
+class CompletionUsage(Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
-    prompt_tokens_details: PromptDetails
+    prompt_tokens_details: PromptTokensDetails
 
 
 class Timings(Struct):
-    """llama-server's fields, and the time spent waiting for a turn."""
+    """llama-server's fields, and the time that the request waited."""
 
     cache_n: int
     prompt_n: int
@@ -55,7 +54,7 @@ class ChatLogprobs(Struct):
 
 
 class TextLogprobs(Struct):
-    """The legacy form: four lists side by side."""
+    """The legacy form: four parallel lists."""
 
     tokens: list[str]
     token_logprobs: list[float]
@@ -64,20 +63,20 @@ class TextLogprobs(Struct):
 
 
 class Function(Struct):
-    """Of a call, or what a chunk adds to it."""
+    """The function of a call, or what a chunk adds to it."""
 
     arguments: str
     name: str | UnsetType = UNSET
 
 
-class ToolCall(Struct):
+class ChatToolCall(Struct):
     id: str
     function: Function
     type: Literal["function"] = "function"
 
 
-class ToolCallDelta(Struct, omit_defaults=True):
-    """The first of a call has its id, its type and its function's name."""
+class ChatToolCallDelta(Struct, omit_defaults=True):
+    """A part of a call. The first has the id, the type and the name of the function."""
 
     index: int
     function: Function
@@ -90,7 +89,7 @@ class ChatMessage(Struct):
     role: Literal["assistant"] = "assistant"
     refusal: None = None
     reasoning_content: str | UnsetType = UNSET
-    tool_calls: list[ToolCall] | UnsetType = UNSET
+    tool_calls: list[ChatToolCall] | UnsetType = UNSET
 
 
 class ChatChoice(Struct):
@@ -104,7 +103,7 @@ class ChatDelta(Struct, omit_defaults=True):
     role: Literal["assistant"] | None = None
     content: str | None = None
     reasoning_content: str | None = None
-    tool_calls: list[ToolCallDelta] | None = None
+    tool_calls: list[ChatToolCallDelta] | None = None
 
 
 class ChatChunkChoice(Struct):
@@ -115,7 +114,7 @@ class ChatChunkChoice(Struct):
 
 
 class TextChoice(Struct):
-    """Of a completion, whole or in pieces."""
+    """A choice of a completion, whole or in part."""
 
     index: int
     text: str
@@ -129,7 +128,7 @@ C = TypeVar("C")
 
 
 class Completion(Struct, Generic[C]):
-    """Any answer with choices, and any chunk of one. `usage` is null or absent as the caller asked."""
+    """A response with choices, or a chunk of one. In chunks `usage` is null or absent, as OpenAI has it."""
 
     id: str
     object: Literal["chat.completion", "chat.completion.chunk", "text_completion"]
@@ -137,12 +136,12 @@ class Completion(Struct, Generic[C]):
     model: str
     choices: list[C]
     system_fingerprint: str = FINGERPRINT
-    usage: Usage | UnsetType | None = UNSET
+    usage: CompletionUsage | UnsetType | None = UNSET
     timings: Timings | UnsetType = UNSET
 
 
 class Embedding(Struct):
-    """`embedding` is base64 of little-endian floats where that was asked for."""
+    """`embedding` is a list, or base64 of little-endian floats."""
 
     index: int
     embedding: list[float] | str
@@ -154,7 +153,7 @@ class EmbeddingUsage(Struct):
     total_tokens: int
 
 
-class Embeddings(Struct):
+class EmbeddingList(Struct):
     data: list[Embedding]
     model: str
     usage: EmbeddingUsage
@@ -176,7 +175,7 @@ class ModelStatus(Struct):
     value: str
 
 
-class Model(Struct):
+class ModelCard(Struct):
     """`meta` is there while the model is loaded."""
 
     id: str
@@ -187,28 +186,9 @@ class Model(Struct):
     meta: ModelMeta | UnsetType = UNSET
 
 
-class Models(Struct):
-    data: list[Model]
+class ModelList(Struct):
+    data: list[ModelCard]
     object: Literal["list"] = "list"
-
-
-class TokenPiece(Struct):
-    """`piece` is a list of bytes where a token is no whole characters."""
-
-    id: int
-    piece: str | list[int]
-
-
-class TokenList(Struct):
-    tokens: Sequence[int | TokenPiece]
-
-
-class Content(Struct):
-    content: str
-
-
-class RenderedPrompt(Struct):
-    prompt: str
 
 
 def event(data: Any) -> bytes:

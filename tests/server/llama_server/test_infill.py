@@ -15,8 +15,9 @@ from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from edgeinfer.inference.types import FimTokens, Span
 from edgeinfer.server.http.request_model import validate
-from edgeinfer.server.llama_server.infill_response import chosen
+from edgeinfer.server.llama_server.infill_response import select
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
+from edgeinfer.serving.sampling import resolve_sampling
 from tests.support.server import INFO, Scripted, Served, error, eventually, parse, serving
 
 FIM = FimTokens(prefix=1, suffix=2, middle=3, repo=4, file=5)
@@ -158,7 +159,7 @@ def test_a_limit_of_0_reads_the_prompt_and_answers_nothing() -> None:
 def test_fields_are_chosen_by_their_way_through_the_answer() -> None:
     """What is not there is left out."""
     answer = {"a": 1, "b": {"c": 2}}
-    assert chosen(["a", "b/c", "b/d", "a/c", "", "x"], answer) == {"a": 1, "b/c": 2}
+    assert select(["a", "b/c", "b/d", "a/c", "", "x"], answer) == {"a": 1, "b/c": 2}
 
 
 # --- the prompt
@@ -239,13 +240,15 @@ def test_a_completion_with_a_suffix_fills_the_hole_before_it() -> None:
 
 def test_samplers_that_are_not_listed_are_off() -> None:
     """`infill` stands for the likeliest token."""
-    all_off = asked(samplers=[], typical_p=0.5).infill_params(CODER)
+    all_off = resolve_sampling(asked(samplers=[], typical_p=0.5).infill_sampling(), CODER)
     assert (all_off.temperature, all_off.top_k, all_off.top_p, all_off.min_p) == (1.0, 0, 1.0, 0.0)
     assert all_off.typical_p == 1.0
-    assert asked(samplers=["typ_p"], typical_p=0.5).infill_params(CODER).typical_p == 0.5
-    some = asked(samplers=["top_k", "infill"], top_k=5, top_p=0.5, repeat_penalty=2.0).infill_params(CODER)
+    typical = resolve_sampling(asked(samplers=["typ_p"], typical_p=0.5).infill_sampling(), CODER)
+    assert typical.typical_p == 0.5
+    request = asked(samplers=["top_k", "infill"], top_k=5, top_p=0.5, repeat_penalty=2.0)
+    some = resolve_sampling(request.infill_sampling(), CODER)
     assert (some.temperature, some.top_k, some.top_p, some.repeat_penalty) == (0.0, 5, 1.0, 1.0)
-    assert asked(top_k=5).infill_params(CODER).temperature == 0.6
+    assert resolve_sampling(asked(top_k=5).infill_sampling(), CODER).temperature == 0.6
 
 
 @pytest.mark.parametrize(
@@ -254,7 +257,7 @@ def test_samplers_that_are_not_listed_are_off() -> None:
 )
 def test_the_limit_has_two_names(fields: dict[str, int], limit: int | None) -> None:
     """llama-server's and OpenAI's."""
-    assert asked(**fields).limit() == limit
+    assert asked(**fields).token_limit() == limit
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_what_cannot_be_done_is_refused_by_name(
 ) -> None:
     """Never ignored."""
     with pytest.raises(kind) as e:
-        asked(**fields).limit()
+        asked(**fields).token_limit()
     assert e.value.param == param
 
 

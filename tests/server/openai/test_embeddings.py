@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgeinfer.server.openai.embeddings import cut
+from edgeinfer.serving.embedding import cut_vector
 from tests.support.server import Scripted, Served, error, serving
 
 
@@ -42,8 +42,8 @@ def test_base64_is_little_endian_floats(served: Served) -> None:
 def test_fewer_dimensions_are_cut_and_made_length_one_again(served: Served) -> None:
     """As models trained for it want it."""
     assert embed(served, input="a", dimensions=1).json()["data"][0]["embedding"] == [1.0]
-    assert struct.unpack("<2f", cut(struct.pack("<3f", 3, 4, 5), 2)) == pytest.approx([0.6, 0.8])
-    assert cut(bytes(8), 1) == bytes(4)
+    assert struct.unpack("<2f", cut_vector(struct.pack("<3f", 3, 4, 5), 2)) == pytest.approx([0.6, 0.8])
+    assert cut_vector(bytes(8), 1) == bytes(4)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.server.http.request_model import validate
 from edgeinfer.server.openai.schemas.chat import ChatRequest
+from edgeinfer.serving.sampling import resolve_sampling
 from tests.support.server import INFO
 
 
@@ -19,7 +20,7 @@ def chat(**fields: Any) -> ChatRequest:
 
 def params(**fields: Any) -> SamplingParams:
     asked = chat(**fields)
-    return asked.params(INFO, asked.wanted_logprobs(), asked.limit())
+    return resolve_sampling(asked.sampling(asked.token_limit(), asked.logprob_count()), INFO)
 
 
 def test_absent_values_come_from_the_model_file_then_from_the_defaults() -> None:

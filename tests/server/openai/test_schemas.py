@@ -236,5 +236,5 @@ def test_echo_together_with_logprobs_is_refused() -> None:
 
 def test_a_completion_is_sixteen_tokens_long_unless_asked() -> None:
     """OpenAI's default, which this endpoint alone has."""
-    assert completion().limit() == 16
-    assert completion(max_tokens=100).limit() == 100
+    assert completion().token_limit() == 16
+    assert completion(max_tokens=100).token_limit() == 100

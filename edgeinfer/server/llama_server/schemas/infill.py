@@ -1,23 +1,20 @@
-"""POST /infill, as llama-server has it and editor plugins ask it."""
+"""POST /infill, as llama-server has it and editor plugins use it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
-import msgspec
 from pydantic import Field
 
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.types import ModelInfo
 from edgeinfer.server.http.request_model import Harmless, Strict
 from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER, SamplingFields
 
 Step = Literal[
     "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "infill"
 ]
-"""Of llama-server's sampling. Those we lack have fields of their own, which say that they do nothing."""
+"""A step of llama-server's sampling. Those that are missing here have fields of their own, which accept only "off"."""
 
 OFF: Mapping[Step, Mapping[str, float]] = {
     "penalties": {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
@@ -27,11 +24,11 @@ OFF: Mapping[Step, Mapping[str, float]] = {
     "min_p": {"min_p": 0.0},
     "temperature": {"temperature": 1.0},
 }
-"""What switches off a step that is not listed."""
+"""The values that switch off a step."""
 
 
-class ExtraFile(Strict):
-    """`time` is when a plugin took it."""
+class ExtraFileParam(Strict):
+    """A file that a plugin took at `time`."""
 
     text: str
     filename: str = "tmp"
@@ -41,7 +38,7 @@ class ExtraFile(Strict):
 class InfillRequest(SamplingFields):
     input_prefix: str
     input_suffix: str
-    input_extra: list[ExtraFile] = Field([], max_length=1024)
+    input_extra: list[ExtraFileParam] = Field([], max_length=1024)
     prompt: str = ""
     n: int = Field(1, ge=1, le=1)
     n_predict: int | None = Field(None, ge=-1, le=2**31 - 1)
@@ -56,29 +53,31 @@ class InfillRequest(SamplingFields):
         "return_progress": (False,),
         "return_tokens": (False,),
     }
-    # Which slot has the cache, and how long reading a prompt may take: nothing that changes an answer.
+    # The slot to use and the time to read the prompt: neither changes the answer.
     accepted: ClassVar[frozenset[str]] = SamplingFields.accepted | {"id_slot", "t_max_prompt_ms"}
 
-    def limit(self) -> int | None:
-        """The most tokens an answer may have, None for no limit; two names, one value."""
-        both = {self.n_predict, self.max_tokens} - {None}
-        if len(both) > 1:
-            raise InvalidRequest("n_predict and max_tokens differ: give one", param="n_predict")
-        found = both.pop() if both else None
-        return None if found == -1 else found
+    def token_limit(self) -> int | None:
+        """The maximum length of an answer, which has two names; None is without limit."""
+        limits = {self.n_predict, self.max_tokens} - {None}
+        if len(limits) > 1:
+            raise InvalidRequest(
+                "n_predict and max_tokens have different values: use one of them", param="n_predict"
+            )
+        limit = limits.pop() if limits else None
+        return None if limit == -1 else limit
 
-    def infill_params(self, info: ModelInfo) -> SamplingParams:
-        """With a limit of 0 the prompt is read all the same, and one token comes of it, not to be shown."""
-        limit = self.limit()
-        found = self.params(info, None, 1 if limit == 0 else limit)
-        return msgspec.structs.replace(found, **self._switched())
+    def infill_sampling(self) -> dict[str, Any]:
+        """The values that the request has, by the names of SamplingParams.
+
+        With a limit of 0 the prompt is read all the same, and a token is generated that is not shown.
+        """
+        limit = self.token_limit()
+        return {**self.sampling(1 if limit == 0 else limit), **self._switched()}
 
     def _switched(self) -> dict[str, float]:
-        """What `samplers` decide. `infill` keeps to what is all but certain: here, the likeliest token."""
+        """The values that `samplers` decides. `infill` keeps to what is nearly certain: the likeliest token."""
         if self.samplers is None:
             return {}
-        listed = set(self.samplers)
-        found = {
-            name: off for step, values in OFF.items() if step not in listed for name, off in values.items()
-        }
-        return {**found, "temperature": 0.0} if "infill" in listed else found
+        off = (values for step, values in OFF.items() if step not in self.samplers)
+        switched = {name: value for values in off for name, value in values.items()}
+        return {**switched, "temperature": 0.0} if "infill" in self.samplers else switched

@@ -8,12 +8,12 @@ from pydantic import Field
 
 from edgeinfer.server.http.request_model import RequestModel
 
-LONGEST = 2**18
-"""Characters, or tokens: the worker does nothing else meanwhile. A longer text can be sent in pieces."""
+MAX_LENGTH = 2**18
+"""Characters or tokens: the worker does nothing else meanwhile. A longer text can be sent in parts."""
 
 
 class TokenizeRequest(RequestModel):
-    content: str = Field(max_length=LONGEST)
+    content: str = Field(max_length=MAX_LENGTH)
     model: str | None = None
     add_special: bool = False
     parse_special: bool = True
@@ -21,5 +21,5 @@ class TokenizeRequest(RequestModel):
 
 
 class DetokenizeRequest(RequestModel):
-    tokens: list[Annotated[int, Field(ge=0)]] = Field(max_length=LONGEST)
+    tokens: list[Annotated[int, Field(ge=0)]] = Field(max_length=MAX_LENGTH)
     model: str | None = None

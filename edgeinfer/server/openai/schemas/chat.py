@@ -8,9 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
-from edgeinfer.inference.types import ModelInfo
 from edgeinfer.server.http.request_model import Harmless, RequestModel, Strict
-from edgeinfer.server.openai.schemas.formats import FormFields
+from edgeinfer.server.openai.schemas.formats import FormatFields
 from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER, MaxTokens, SamplingFields
 from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoiceParam, ToolParams
 
@@ -92,11 +91,7 @@ def _check_parts(where: str, parts: Sequence[Any]) -> None:
             )
 
 
-EFFORT = {"minimal": 32, "low": 8, "medium": 4, "high": 2}
-"""Effort -> n, where thoughts may take 1/n of the context; beyond "high" they are unbounded."""
-
-
-class ChatRequest(FormFields, ConversationFields):
+class ChatRequest(FormatFields, ConversationFields):
     tools: ToolParams | None = None
     tool_choice: ToolChoiceParam | None = None
     parallel_tool_calls: bool = True
@@ -112,26 +107,20 @@ class ChatRequest(FormFields, ConversationFields):
         "prompt_cache_retention",
     }
 
-    def thinking_tokens(self, info: ModelInfo) -> int | None:
-        """The most tokens an answer may think; None is no bound, 0 is no thinking."""
-        if self.thinking_budget is not None or self.reasoning_effort is None:
-            return self.thinking_budget
-        if self.reasoning_effort == "none":
-            return 0
-        part = EFFORT.get(self.reasoning_effort)
-        return info.ctx // part if part else None
+    def token_limit(self) -> int | None:
+        """The maximum length of an answer, which has two names; -1 is without limit."""
+        limits = {self.max_tokens, self.max_completion_tokens} - {None}
+        if len(limits) > 1:
+            raise InvalidRequest(
+                "max_tokens and max_completion_tokens have different values: use one of them",
+                param="max_completion_tokens",
+            )
+        return limits.pop() if limits else None
 
-    def limit(self) -> int | None:
-        """The most tokens an answer may have; two names, one value."""
-        both = {self.max_tokens, self.max_completion_tokens} - {None}
-        if len(both) > 1:
-            message = "max_tokens and max_completion_tokens differ: give one"
-            raise InvalidRequest(message, param="max_completion_tokens")
-        return both.pop() if both else None
-
-    def wanted_logprobs(self) -> int | None:
+    def logprob_count(self) -> int | None:
+        """The number of alternatives to show for each token; None is no log-probabilities at all."""
         if self.top_logprobs is not None and not self.logprobs:
-            raise InvalidRequest("top_logprobs need logprobs to be true", param="top_logprobs")
+            raise InvalidRequest("top_logprobs requires logprobs to be true", param="top_logprobs")
         return (self.top_logprobs or 0) if self.logprobs else None
 
 

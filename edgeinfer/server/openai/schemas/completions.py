@@ -9,15 +9,15 @@ from pydantic import Field
 
 from edgeinfer.errors import UnsupportedParameter
 from edgeinfer.server.http.request_model import Harmless
-from edgeinfer.server.openai.schemas.formats import FormFields
+from edgeinfer.server.openai.schemas.formats import FormatFields
 from edgeinfer.server.openai.schemas.inputs import Inputs
 from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER
 
 DEFAULT_MAX_TOKENS = 16
-"""OpenAI's, for this endpoint only."""
+"""OpenAI's default, which this endpoint alone has."""
 
 
-class CompletionRequest(FormFields):
+class CompletionRequest(FormatFields):
     prompt: Annotated[Inputs, Field(max_length=128)]
     suffix: str = ""
     logprobs: int | None = Field(None, ge=0, le=20)
@@ -30,9 +30,11 @@ class CompletionRequest(FormFields):
         "service_tier": ("auto", "default"),
     }
 
-    def limit(self) -> int:
+    def token_limit(self) -> int:
+        """The maximum length of an answer; -1 is without limit."""
         return DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens
 
     def check_echo(self) -> None:
+        """Raises UnsupportedParameter for an echo with log-probabilities: the prompt's are not computed."""
         if self.echo and self.logprobs is not None:
-            raise UnsupportedParameter("echo together with logprobs is not supported", param="echo")
+            raise UnsupportedParameter("echo with logprobs is not supported", param="echo")

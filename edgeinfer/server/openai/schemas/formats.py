@@ -1,4 +1,4 @@
-"""What form an answer must have: `response_format`, and llama-server's `grammar` and `json_schema`."""
+"""The form of an answer: `response_format`, and llama-server's `grammar` and `json_schema`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeinfer.server.http.request_model import Strict
 from edgeinfer.server.openai.schemas.sampling import SamplingFields
 
 ANSWER = "answer"
-"""Name of the part that the caller's form becomes."""
+"""The name of the caller's source in the grammar of an answer."""
 
 
 class TextFormat(Strict):
@@ -20,7 +20,7 @@ class TextFormat(Strict):
 
 
 class JsonObjectFormat(Strict):
-    """Any JSON object; llama-server's clients may give a schema with it."""
+    """Any JSON object; llama-server's clients may send a schema with it."""
 
     type: Literal["json_object"]
     schema_: dict[str, Any] | None = Field(None, alias="schema")
@@ -68,62 +68,67 @@ ResponseFormat = Annotated[
 ]
 
 
-class FormFields(SamplingFields):
-    """`length_policy`: "complete" leads a formed answer to a valid end within max_tokens instead of cutting it."""
+class FormatFields(SamplingFields):
+    """`length_policy`: "complete" leads a formatted answer to a valid end within max_tokens instead of cutting it."""
 
     response_format: ResponseFormat | None = None
     grammar: str | None = None
     json_schema: dict[str, Any] | None = None
     length_policy: Literal["cut", "complete"] = "cut"
 
-    def check_form(self, tools: bool = False) -> None:
-        """Raises InvalidRequest for what would have to be ignored."""
-        formed = tools or self.form() is not None
-        if self.completes() and not formed:
-            raise InvalidRequest("length_policy needs a response_format to keep to", param="length_policy")
-        if self.ignore_eos and formed:
-            raise InvalidRequest("an answer with a form ends where the form does", param="ignore_eos")
-
-    def completes(self) -> bool:
+    @property
+    def complete(self) -> bool:
         return self.length_policy == "complete"
 
-    def form(self) -> GrammarSource | None:
-        """What the answer is held to; None is any text.
+    def check_format(self, tools: bool = False) -> None:
+        """Raises InvalidRequest for fields that contradict the format, or its absence."""
+        formatted = tools or self.format_source() is not None
+        if self.complete and not formatted:
+            raise InvalidRequest("length_policy requires a response_format", param="length_policy")
+        if self.ignore_eos and formatted:
+            raise InvalidRequest(
+                "ignore_eos cannot be used with tools or a response_format", param="ignore_eos"
+            )
+
+    def format_source(self) -> GrammarSource | None:
+        """The schema or grammar of the answer; None is any text.
 
         Raises:
-            InvalidRequest: two forms at once.
+            InvalidRequest: there are two of them.
         """
-        forms = [_part(self.response_format), _grammar(self.grammar), _schema(self.json_schema)]
-        given = [form for form in forms if form]
+        sources = [
+            _from_format(self.response_format),
+            _from_gbnf(self.grammar),
+            _from_schema(self.json_schema),
+        ]
+        given = [source for source in sources if source]
         if len(given) > 1:
             first, second = given[0].param.partition(".")[0], given[1].param
-            raise InvalidRequest(f"{first} and {second} cannot both be given", param=second)
+            raise InvalidRequest(f"{first} and {second} cannot be combined", param=second)
         return given[0] if given else None
 
 
-def _grammar(source: str | None) -> GrammarSource | None:
-    return GrammarSource(ANSWER, "gbnf", source, "grammar") if source else None
+def _from_gbnf(grammar: str | None) -> GrammarSource | None:
+    return GrammarSource(ANSWER, "gbnf", grammar, "grammar") if grammar else None
 
 
-def _schema(source: dict[str, Any] | None) -> GrammarSource | None:
-    return None if source is None else GrammarSource(ANSWER, "json_schema", source, "json_schema")
+def _from_schema(schema: dict[str, Any] | None) -> GrammarSource | None:
+    return None if schema is None else GrammarSource(ANSWER, "json_schema", schema, "json_schema")
 
 
-def _part(asked: ResponseFormat | None) -> GrammarSource | None:
+def _from_format(form: ResponseFormat | None) -> GrammarSource | None:
     where = "response_format"
-    match asked:
+    match form:
         case JsonObjectFormat():
-            return GrammarSource(
-                ANSWER, "json_schema", asked.schema_ or {"type": "object"}, f"{where}.schema"
-            )
+            any_object = {"type": "object"}
+            return GrammarSource(ANSWER, "json_schema", form.schema_ or any_object, f"{where}.schema")
         case JsonSchemaFormat():
-            return GrammarSource(
-                ANSWER, "json_schema", asked.json_schema.schema_, f"{where}.json_schema.schema"
-            )
+            schema = form.json_schema.schema_
+            return GrammarSource(ANSWER, "json_schema", schema, f"{where}.json_schema.schema")
         case RegexFormat():
-            return GrammarSource(ANSWER, "regex", asked.pattern, f"{where}.pattern")
+            return GrammarSource(ANSWER, "regex", form.pattern, f"{where}.pattern")
         case ChoiceFormat():
-            return GrammarSource(ANSWER, "choice", asked.choices, f"{where}.choices")
+            return GrammarSource(ANSWER, "choice", form.choices, f"{where}.choices")
         case GrammarFormat():
-            return GrammarSource(ANSWER, asked.syntax, asked.grammar, f"{where}.grammar")
+            return GrammarSource(ANSWER, form.syntax, form.grammar, f"{where}.grammar")
     return None

@@ -1,16 +1,10 @@
-"""What completions and embeddings take: one text, several, one list of tokens, or several."""
+"""The inputs of completions and embeddings: one text, several, one list of tokens, or several."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
-
-from edgeinfer.chat.prompt import MAX_TOKEN_CHARS
-from edgeinfer.errors import ContextLengthExceeded, InvalidRequest
-from edgeinfer.inference.types import ModelInfo
-
-Input = str | list[int]
 
 _STRING = {"type": "string"}
 _TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
@@ -42,21 +36,4 @@ def _is_tokens(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(type(v) is int and v >= 0 for v in value)
 
 
-Inputs = Annotated[list[Input], BeforeValidator(_as_list), WithJsonSchema(_SCHEMA)]
-
-
-def check_inputs(inputs: list[Input], info: ModelInfo, param: str) -> None:
-    """Raises InvalidRequest for a token that the model does not have, and for a text that surely is too long."""
-    for found in inputs:
-        if isinstance(found, str):
-            check_length(found, info, param)
-        elif max(found) >= info.vocab_size:
-            message = f"token {max(found)} is outside the vocabulary of {info.vocab_size}"
-            raise InvalidRequest(message, param=param)
-
-
-def check_length(text: str, info: ModelInfo, param: str) -> None:
-    """Raises ContextLengthExceeded where the worker need not count tokens to know."""
-    if len(text) > info.ctx * MAX_TOKEN_CHARS:
-        message = f"a text of {len(text)} characters is more than a context of {info.ctx} tokens can hold"
-        raise ContextLengthExceeded(message, param=param)
+Inputs = Annotated[list[str | list[int]], BeforeValidator(_as_list), WithJsonSchema(_SCHEMA)]

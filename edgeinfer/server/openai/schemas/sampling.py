@@ -1,23 +1,21 @@
-"""The sampling fields that chat and text completions share, and the way from them to `SamplingParams`."""
+"""The sampling fields that chat and text completions share."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
-import msgspec
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
-from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.types import ModelInfo
 from edgeinfer.server.http.request_model import Harmless, RequestModel, Strict
+from edgeinfer.serving.sampling import SAMPLING_NAMES
 
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 1024
 MAX_BIASES = 300
 RANDOM_SEED = -1
-"""llama-server's way to say "any seed", and many clients' default."""
+"""llama-server's value for "any seed", which many clients send by default."""
 
 LLAMA_SERVER: Mapping[str, Harmless] = {
     "cache_prompt": (True,),
@@ -33,7 +31,7 @@ LLAMA_SERVER: Mapping[str, Harmless] = {
     "top_n_sigma": (-1, -1.0),
     "xtc_probability": (0, 0.0),
 }
-"""Fields of llama-server's own that are not supported yet."""
+"""llama-server's fields that are not supported yet."""
 
 
 def _as_stops(value: object) -> object:
@@ -97,48 +95,22 @@ class SamplingFields(RequestModel):
         return bool(self.stream_options and self.stream_options.include_usage)
 
     def check_stream(self) -> None:
-        """Raises InvalidRequest where stream_options ask for what the stream, or its absence, cannot give."""
+        """Raises InvalidRequest for stream_options without a stream, or with a value that is not supported."""
         if self.stream_options and not self.stream:
-            raise InvalidRequest("stream_options need stream to be true", param="stream_options")
+            raise InvalidRequest("stream_options requires stream to be true", param="stream_options")
         if self.stream_options and self.stream_options.include_obfuscation:
             param = "stream_options.include_obfuscation"
-            raise UnsupportedParameter("streams are not obfuscated here", param=param)
+            raise UnsupportedParameter("obfuscation of streams is not supported", param=param)
 
-    def params(self, info: ModelInfo, logprobs: int | None, max_tokens: int | None) -> SamplingParams:
-        """Everything the sampler needs, with every default filled in.
-
-        Raises:
-            InvalidRequest: logit_bias names a token that the model does not have.
-        """
-        values: dict[str, Any] = {**_recommended(info), **self._given()}
-        values["logit_bias"] = self._biases(info)
+    def sampling(self, max_tokens: int | None, logprobs: int | None = None) -> dict[str, Any]:
+        """The values that the request has, by the names of SamplingParams."""
+        values = {name: value for name in SAMPLING_NAMES if (value := getattr(self, name, None)) is not None}
+        if values.get("top_k", 0) < 0:
+            values["top_k"] = 0
+        if values.get("seed") == RANDOM_SEED:
+            del values["seed"]
+        values["logit_bias"] = {int(token): bias for token, bias in (self.logit_bias or {}).items()}
         values["logprobs"] = logprobs
         values["max_tokens"] = None if max_tokens == -1 else max_tokens
         values["stop"] = tuple(self.stop or ())
-        return SamplingParams(**values)
-
-    def _given(self) -> dict[str, Any]:
-        given = {key: getattr(self, key) for key in SAMPLING_NAMES if getattr(self, key, None) is not None}
-        if given.get("top_k", 0) < 0:
-            given["top_k"] = 0
-        if given.get("seed") == RANDOM_SEED:
-            del given["seed"]
-        return given
-
-    def _biases(self, info: ModelInfo) -> dict[int, float]:
-        biases = {int(key): bias for key, bias in (self.logit_bias or {}).items()}
-        for token in biases:
-            if token >= info.vocab_size:
-                message = f"token {token} is outside the vocabulary of {info.vocab_size}"
-                raise InvalidRequest(message, param=f"logit_bias.{token}")
-        return biases
-
-
-SAMPLING_NAMES = frozenset(field.name for field in msgspec.structs.fields(SamplingParams))
-
-
-def _recommended(info: ModelInfo) -> dict[str, Any]:
-    """The model file's own values, in the types the sampler wants; GGUF may write a top_k of 40.0."""
-    whole = {"top_k", "repeat_last_n"}
-    found = {key: value for key, value in info.sampling.items() if key in SAMPLING_NAMES}
-    return {key: int(value) if key in whole else float(value) for key, value in found.items()}
+        return values

@@ -1,0 +1,85 @@
+"""One chat request, whichever API family it came from: a call in, a reply of events out."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from edgeinfer.chat.message import Message
+from edgeinfer.chat.reasoning import ReasoningFormat
+from edgeinfer.chat.reply import ToolCalling, reply_grammar
+from edgeinfer.chat.tools.tool import Tool, ToolChoice
+from edgeinfer.grammar.source import GrammarSource
+from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
+from edgeinfer.serving.handle import ModelHandle
+from edgeinfer.serving.reply import AnswerFormat, Reply
+from edgeinfer.serving.sampling import resolve_sampling
+
+Effort = Literal["minimal", "low", "medium", "high"]
+
+CONTEXT_SHARES: Mapping[Effort, int] = {"minimal": 32, "low": 8, "medium": 4, "high": 2}
+"""Effort -> n, where thoughts may take up to 1/n of the context."""
+
+
+class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A chat request.
+
+    Attributes:
+        tools: those that the model is told of.
+        tool_choice: those that it may call.
+        response_format: the form of an answer that calls nothing.
+        complete: lead an answer to a valid end within its token limit instead of cutting it.
+        sampling: the values that the request has, by the names of SamplingParams.
+        n: answers to generate.
+        thinking: tokens that an answer may think, or an effort; 0 is no thinking, None is without bound.
+        template_kwargs: variables for the model's template.
+    """
+
+    messages: Sequence[Message]
+    tools: Sequence[Tool] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    response_format: GrammarSource | None = None
+    complete: bool = False
+    sampling: Mapping[str, Any] = {}
+    n: int = 1
+    thinking: int | Effort | None = None
+    template_kwargs: Mapping[str, Any] = {}
+
+
+async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Reply:
+    """Check the call, render its prompt and compile its grammar. The model generates once the reply is read.
+
+    Raises:
+        InvalidRequest: the call cannot be answered; its subclasses say why.
+        EdgeinferError: the model cannot be loaded, or is too busy.
+    """
+    info = await model.text_model()
+    params = resolve_sampling(call.sampling, info)
+    limit = _thinking_limit(call.thinking, info.ctx)
+    prompt = await model.prompt_builder(info).build(
+        call.messages,
+        tools=[tool.definition for tool in call.tools],
+        template_kwargs=call.template_kwargs,
+        thinking=False if limit == 0 else None,
+    )
+    calling = ToolCalling(prompt.tool_format, call.tool_choice) if call.tools else None
+    grammar = reply_grammar(prompt.reasoning, calling, call.response_format)
+    compiled = await model.compile(caller, grammar)
+    budget = _budget(prompt.reasoning, info.ctx if limit is None and call.complete else limit)
+    structured = StructuredOutput(compiled.grammar, call.complete, budget)
+    deltas = model.generate(caller, [prompt.spans], params, call.n, structured, info=info)
+    answer_format = AnswerFormat(prompt.reasoning, calling, call.response_format, compiled)
+    return Reply(info, deltas, answer_format, n=call.n)
+
+
+def _thinking_limit(thinking: int | Effort | None, ctx: int) -> int | None:
+    return ctx // CONTEXT_SHARES[thinking] if isinstance(thinking, str) else thinking
+
+
+def _budget(reasoning: ReasoningFormat, tokens: int | None) -> ThinkingBudget | None:
+    if not tokens or reasoning.state not in ("open", "possible"):
+        return None
+    tags = reasoning.tags
+    return ThinkingBudget(tokens, reasoning.state == "open", tags.open, tags.close, reasoning.closing)

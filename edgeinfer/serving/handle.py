@@ -1,0 +1,74 @@
+"""The part of a served model that requests are answered with."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from edgeinfer.chat.prompt import PromptBuilder
+from edgeinfer.grammar.source import Grammar
+from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
+from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.serving.compiled_format import CompiledFormat
+from edgeinfer.serving.merge import Deltas
+
+
+class JobQueue(Protocol):
+    """Admits short jobs, a caller at a time."""
+
+    def take(self, caller: Hashable) -> AbstractAsyncContextManager[object]: ...
+
+
+class ModelHandle(Protocol):
+    """One model. Everything that a request does with it goes through this handle.
+
+    A `caller` is whoever requests are counted by, so that one does not keep others waiting.
+    """
+
+    @property
+    def short_jobs(self) -> JobQueue:
+        """Admits work that only counts tokens."""
+        ...
+
+    async def ready(self) -> ModelInfo:
+        """The loaded model.
+
+        Raises:
+            NotReady: it did not become ready in time.
+            EdgeinferError: why it cannot be loaded.
+        """
+        ...
+
+    async def text_model(self) -> ModelInfo:
+        """As `ready`. Raises InvalidRequest if the model makes embeddings only."""
+        ...
+
+    def prompt_builder(self, info: ModelInfo) -> PromptBuilder: ...
+
+    async def compile(self, caller: Hashable, grammar: Grammar | None) -> CompiledFormat:
+        """The compiled grammar, once it is the caller's turn. Raises InvalidRequest if it is invalid."""
+        ...
+
+    def generate(
+        self,
+        caller: Hashable,
+        prompts: Sequence[Prompt],
+        params: SamplingParams,
+        n: int = 1,
+        structured: StructuredOutput = UNCONSTRAINED,
+        *,
+        info: ModelInfo,
+    ) -> Deltas:
+        """Deltas of n answers to each prompt, once it is the caller's turn; closing this cancels them.
+
+        Answer i to prompt p has the index p * n + i. `info` is the model that the prompts were made for.
+        """
+        ...
+
+    async def embed(self, caller: Hashable, inputs: Sequence[Prompt]) -> Embeddings: ...
+
+    async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens: ...
+
+    async def detokenize(self, tokens: Sequence[int]) -> str: ...

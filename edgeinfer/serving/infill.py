@@ -1,0 +1,118 @@
+"""One infill request: code that an editor wants between a prefix and a suffix."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edgeinfer.chat.fim import (
+    NEEDS_FIM,
+    FimParts,
+    extra_file_text,
+    fim_prompt,
+    fit_parts,
+    surely_fits,
+    untrusted_text,
+)
+from edgeinfer.errors import InvalidRequest
+from edgeinfer.inference.types import FimTokens, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.serving.handle import ModelHandle
+from edgeinfer.serving.inputs import check_length
+from edgeinfer.serving.merge import Deltas
+from edgeinfer.serving.sampling import resolve_sampling
+
+MAX_CHARS_PER_TOKEN = 16
+"""Characters that are tokenized for each token that there is room for: code has three or four a token."""
+
+
+class ContextFile(NamedTuple):
+    """Another file of the project."""
+
+    name: str
+    text: str
+
+
+class InfillCall(msgspec.Struct, frozen=True, kw_only=True):
+    """An infill request.
+
+    Attributes:
+        prefix, suffix: the texts around the gap.
+        middle: the beginning of the text in the gap.
+        files: the least important first.
+        sampling: the values that the request has, by the names of SamplingParams.
+    """
+
+    prefix: str
+    suffix: str
+    middle: str = ""
+    files: Sequence[ContextFile] = ()
+    sampling: Mapping[str, Any] = {}
+
+
+class InfillReply(NamedTuple):
+    """The answer to an infill request.
+
+    Attributes:
+        truncated: the prompt has only a part of what the call has.
+        deltas: closing them cancels the request.
+    """
+
+    info: ModelInfo
+    truncated: bool
+    deltas: Deltas
+
+
+async def start_infill(model: ModelHandle, caller: Hashable, call: InfillCall) -> InfillReply:
+    """Fit the call into the context. The model generates once the reply is read.
+
+    Raises:
+        InvalidRequest: the model cannot infill, or the call is invalid.
+        ContextLengthExceeded: there is no room for `middle`.
+        EdgeinferError: the model cannot be loaded, or is too busy.
+    """
+    info = await model.text_model()
+    if info.fim is None:
+        raise InvalidRequest(f"{info.name} has no fill-in-the-middle tokens", param="model", hint=NEEDS_FIM)
+    params = resolve_sampling(call.sampling, info)
+    room = _room(info, params.max_tokens)
+    async with model.short_jobs.take(caller):
+        prompt, truncated = await _prompt(model, info, info.fim, call, room)
+    return InfillReply(info, truncated, model.generate(caller, [prompt], params, info=info))
+
+
+async def _prompt(
+    model: ModelHandle, info: ModelInfo, fim: FimTokens, call: InfillCall, room: int
+) -> tuple[Prompt, bool]:
+    """The prompt, and whether something had to be left out of it."""
+    check_length(call.middle, info, "prompt")
+    files = [extra_file_text(fim, file.name, file.text) for file in call.files]
+    texts = [call.prefix, call.suffix, call.middle, *files]
+    if surely_fits(texts, room):
+        prefix, suffix, middle, *extra = map(untrusted_text, texts)
+        return fim_prompt(fim, FimParts(prefix, suffix, middle, extra)), False
+    nearest = _nearest(call, files, room * MAX_CHARS_PER_TOKEN)
+    tokens = await asyncio.gather(*(_tokens(model, text) for text in nearest))
+    parts, truncated = fit_parts(tokens[0], tokens[1], tokens[2], tokens[3:], room)
+    return fim_prompt(fim, parts), truncated or nearest != texts
+
+
+def _nearest(call: InfillCall, files: list[str], size: int) -> list[str]:
+    """The texts nearest to the gap: `size` characters of each side, and of the files. The rest cannot fit."""
+    first, left = len(files), size
+    while first and len(files[first - 1]) <= left:
+        first -= 1
+        left -= len(files[first])
+    return [call.prefix[-size:], call.suffix[:size], call.middle, *files[first:]]
+
+
+def _room(info: ModelInfo, max_tokens: int | None) -> int:
+    """Tokens for the prompt: what the answer leaves of the context, which is at least three quarters."""
+    quarter = info.ctx // 4
+    return info.ctx - max(1, quarter if max_tokens is None else min(max_tokens, quarter))
+
+
+async def _tokens(model: ModelHandle, text: str) -> Tokens:
+    return await model.tokenize([Span(text, trusted=False)])

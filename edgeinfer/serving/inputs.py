@@ -1,0 +1,39 @@
+"""Inputs that are texts or tokens: how they become prompts, and what is refused early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from edgeinfer.chat.prompt import MAX_TOKEN_CHARS
+from edgeinfer.errors import ContextLengthExceeded, InvalidRequest
+from edgeinfer.inference.types import ModelInfo, Prompt, Span
+
+Input = str | Sequence[int]
+"""A text, or tokens."""
+
+
+def input_prompt(content: Input, *, trusted: bool) -> Prompt:
+    """The input as a prompt. `trusted`: control tokens written out in a text are recognised."""
+    return [Span(content, trusted)] if isinstance(content, str) else content
+
+
+def check_inputs(inputs: Iterable[Input], info: ModelInfo, param: str) -> None:
+    """Check what needs no counting of tokens.
+
+    Raises:
+        InvalidRequest: the model does not have a token.
+        ContextLengthExceeded: a text is far longer than the context.
+    """
+    for content in inputs:
+        if isinstance(content, str):
+            check_length(content, info, param)
+        elif max(content) >= info.vocab_size:
+            message = f"token {max(content)} is outside the vocabulary of {info.vocab_size}"
+            raise InvalidRequest(message, param=param)
+
+
+def check_length(text: str, info: ModelInfo, param: str) -> None:
+    """Raises ContextLengthExceeded for a text that is far longer than the context."""
+    if len(text) > info.ctx * MAX_TOKEN_CHARS:
+        message = f"a text of {len(text)} characters is more than a context of {info.ctx} tokens can hold"
+        raise ContextLengthExceeded(message, param=param)
