@@ -74,6 +74,25 @@ def test_status_shows_the_daemon(tmp_path: Path, port: str) -> None:
     assert "- threads " in done.stdout
 
 
+def test_a_second_model_is_loaded_and_unloaded(tmp_path: Path) -> None:
+    """By its name or an alias; status and doctor know of it."""
+    config = tmp_path / "config.toml"
+    config.write_text('model = "fake"\n[models.other]\nmodel = "fake:1"\naliases = ["o"]\n')
+    with serving(tmp_path, "--port", "0", config=str(config)) as (_, address):
+        env = {"EDGEINFER_PORT": address.rpartition(":")[2], "EDGEINFER_CONFIG": str(config)}
+        loaded = run(tmp_path, "models", "load", "o", **env)
+        assert (loaded.returncode, loaded.stdout, loaded.stderr) == (0, "", "o is loaded\n")
+        assert re.search(r"\n +other +ready ", run(tmp_path, "status", **env).stdout)
+        findings = json.loads(run(tmp_path, "doctor", "--json", "--fast", **env).stdout)
+        assert [f["text"] for f in findings if f["check"] == "model"] == ["fake", "other: fake"]
+        [finding] = [f for f in findings if f["check"] == "daemon"]
+        assert (finding["level"], finding["text"].split(" with ")[1]) == ("ok", "fake, other")
+        assert run(tmp_path, "models", "unload", "other", **env).returncode == 0
+        assert re.search(r"\n +other +unloaded", run(tmp_path, "status", **env).stdout)
+        unknown = run(tmp_path, "models", "load", "nonsense", **env)
+        assert (unknown.returncode, "no such model: 'nonsense'" in unknown.stderr) == (1, True)
+
+
 def test_serve_stops_at_ctrl_c(tmp_path: Path) -> None:
     """Orderly: exit code 0, nothing but its log on stderr."""
     with serving(tmp_path, "--port", "0") as (process, _):

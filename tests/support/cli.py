@@ -241,13 +241,13 @@ def daemon(*deltas: dict[str, Any] | str, endless: bool = False) -> Iterator[Scr
 
 
 @contextmanager
-def serving(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(home: Path, *options: str, config: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run `edgeinfer serve` with the fake model; yields the process and the address it prints."""
     process = subprocess.Popen(
         [*EDGEINFER, "serve", "--model", "fake", *options],
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(home),
+        env=environment(home, EDGEINFER_CONFIG=config),
     )
     assert process.stderr
     try:
