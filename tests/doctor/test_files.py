@@ -178,7 +178,7 @@ def test_files_that_others_can_change_or_read(tmp_path: Path) -> None:
 def test_what_the_services_user_cannot_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its model's file and settings, and keys that are not its own."""
     monkeypatch.setattr(access_check, "TEMPORARY", ())
-    monkeypatch.setattr(access_check, "OURS", (tmp_path / "ours",))
+    monkeypatch.setattr(access_check, "SERVICE_FOLDERS", (tmp_path / "ours",))
     monkeypatch.setattr(access_check, "HOMES", tuple(tmp_path.parents))
     me = pwd.getpwuid(os.geteuid())
     other = next(entry for entry in pwd.getpwall() if entry.pw_uid != me.pw_uid)
