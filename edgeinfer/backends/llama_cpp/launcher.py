@@ -11,6 +11,7 @@ from edgeinfer.backends.llama_cpp.handle import HANG_TIMEOUT, WorkerHandle
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
 from edgeinfer.backends.llama_cpp.quarantine import CrashQuarantine
 from edgeinfer.backends.llama_cpp.safe_mode import LoadAttempt, SafeModeStore, differences, smaller
+from edgeinfer.backends.llama_cpp.waiting import finish
 from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU, WorkerDied
 
@@ -119,7 +120,7 @@ class WorkerLauncher:
             raise LaunchFailed(e) from e
         finally:
             if not ready:
-                await asyncio.shield(worker.stop())
+                await finish(worker.stop())
         log.info("%s is ready after %.1f s: %s", info.name, worker.load_seconds, info.description)
         return worker
 

@@ -13,7 +13,7 @@ from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import STOPPED, WorkerHandle
 from edgeinfer.backends.llama_cpp.health import WorkerHealth
 from edgeinfer.backends.llama_cpp.launcher import LaunchFailed, WorkerLauncher
-from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
+from edgeinfer.backends.llama_cpp.waiting import finish, wait_with_timeout
 from edgeinfer.errors import EdgeinferError, NotReady, ShuttingDown
 from edgeinfer.inference.types import ModelInfo
 
@@ -128,7 +128,7 @@ class WorkerSupervisor:
                 task.cancel()
                 await asyncio.wait([task])
         if self.health.worker:
-            await asyncio.shield(self.health.worker.stop())
+            await finish(self.health.worker.stop())
 
     async def _load_beside(
         self, config: LlamaConfig, drain: float, switched: Callable[[], None]
@@ -137,7 +137,7 @@ class WorkerSupervisor:
         try:
             old = await self._let_go()
         except asyncio.CancelledError:
-            await asyncio.shield(new.stop())
+            await finish(new.stop())
             self._resume_supervision()
             raise
         if old:
@@ -248,4 +248,4 @@ async def _drain(worker: WorkerHandle, seconds: float) -> None:
     try:
         await wait_with_timeout(seconds, worker.idle.wait())
     finally:
-        await asyncio.shield(worker.stop())
+        await finish(worker.stop())

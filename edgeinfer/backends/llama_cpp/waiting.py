@@ -1,4 +1,4 @@
-"""Waits for an event with a time limit."""
+"""Waits that keep their promise when they are cancelled."""
 
 from __future__ import annotations
 
@@ -20,3 +20,13 @@ async def wait_with_timeout(seconds: float | None, event: Coroutine[Any, Any, ob
         return task.done()
     finally:
         task.cancel()
+
+
+async def finish(work: Coroutine[Any, Any, object]) -> None:
+    """Run `work` to its end. A cancellation takes effect only after that."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from contextlib import aclosing
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.backends.llama_cpp.handle import WorkerHandle
+from edgeinfer.backends.llama_cpp.messages import Cancel, Message
 from edgeinfer.engine.fake import BOS
 from edgeinfer.errors import (
     ContextLengthExceeded,
@@ -22,15 +25,28 @@ from edgeinfer.errors import (
     ShuttingDown,
     WorkerDied,
 )
+from edgeinfer.inference.client import EngineClient, EngineHealth
+from edgeinfer.inference.fake import FakeEngineClient
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Span
 from tests.support.engine import plain
-from tests.support.llama_client import ENDLESS, FAKE, SLOW, eventually, generate, kill, pid, supervised, text
+from tests.support.llama_client import (
+    ENDLESS,
+    FAKE,
+    SHORT,
+    SLOW,
+    eventually,
+    generate,
+    kill,
+    pid,
+    supervised,
+    text,
+)
 
 
-async def test_answers_tokens_text_and_vectors_come_through() -> None:
-    """All that the daemon wants of a model."""
+async def test_client_answers_every_kind_of_request() -> None:
+    """Answers, tokens, text and vectors come from a worker process."""
     async with supervised() as client:
         assert "fake" == (await client.ready()).name
         assert "ready" == client.health.state
@@ -43,8 +59,8 @@ async def test_answers_tokens_text_and_vectors_come_through() -> None:
         assert (2, 3) == (len(found.vectors), found.tokens)
 
 
-async def test_a_real_model_comes_through(model_file: Path) -> None:
-    """The same with llama.cpp underneath."""
+async def test_real_model_answers_every_kind_of_request(model_file: Path) -> None:
+    """They do with llama.cpp underneath as well."""
     real = LlamaConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=128, threads=1)
     async with supervised(real) as client:
         info = await client.ready()
@@ -57,15 +73,15 @@ async def test_a_real_model_comes_through(model_file: Path) -> None:
         assert [info.n_embd * 4] * 2 == [len(v) for v in found.vectors]
 
 
-async def test_requests_wait_for_a_worker_that_is_starting() -> None:
-    """The first may come before the model is there."""
+async def test_request_waits_for_a_worker_that_starts() -> None:
+    """The first request may come before the model is loaded."""
     async with supervised() as client:
         assert "starting" == client.health.state
         assert 3 == len(await text(client))
 
 
-async def test_a_request_does_not_wait_for_ever() -> None:
-    """It is told to come again."""
+async def test_request_does_not_wait_for_ever() -> None:
+    """The error says when to try again."""
     async with supervised(wait=0.0) as client:
         with pytest.raises(NotReady) as error:
             await client.ready()
@@ -75,8 +91,8 @@ async def test_a_request_does_not_wait_for_ever() -> None:
 
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGSEGV", "SIGILL", "SIGABRT", "SIGTERM"])
-async def test_an_answer_goes_on_where_its_worker_died(number: str) -> None:
-    """The caller sees a pause and no more: each text is the undisturbed one, and so are the figures."""
+async def test_answer_resumes_where_its_worker_died(number: str) -> None:
+    """The caller sees nothing but a pause: texts and counts are those of undisturbed answers."""
     async with supervised(SLOW) as client:
         params = SamplingParams(temperature=0.8, seed=5, max_tokens=40, ignore_eos=True)
         expected = [
@@ -108,8 +124,8 @@ async def test_an_answer_goes_on_where_its_worker_died(number: str) -> None:
             assert finish.predicted_ms > finish.prompt_ms
 
 
-async def test_an_answer_without_a_seed_goes_on_with_the_draws_it_began_with() -> None:
-    """Every worker continues the same random stream: what a fresh one draws is not what it would write itself."""
+async def test_answer_without_a_seed_resumes_with_the_same_random_stream() -> None:
+    """The next worker continues the stream of the first one instead of beginning its own."""
     async with supervised(SLOW) as client:
         params = SamplingParams(temperature=1.0, max_tokens=30, ignore_eos=True)
         found: list[Delta] = []
@@ -122,7 +138,7 @@ async def test_an_answer_without_a_seed_goes_on_with_the_draws_it_began_with() -
         assert 1 == client.health.resumed
 
 
-async def test_a_request_that_had_no_answer_yet_is_asked_again() -> None:
+async def test_request_without_output_is_sent_again() -> None:
     """Its caller does not notice that the worker died."""
     async with supervised(SLOW) as client:
         await client.ready()
@@ -134,8 +150,8 @@ async def test_a_request_that_had_no_answer_yet_is_asked_again() -> None:
         assert 1 == client.health.restarts
 
 
-async def test_a_request_that_kills_each_worker_is_given_up() -> None:
-    """Twice is enough: it may be what kills them."""
+async def test_request_that_was_alone_in_two_crashes_is_given_up() -> None:
+    """It may be what crashes the workers."""
     async with supervised(SLOW) as client:
         await client.ready()
         poison = asyncio.create_task(text(client, "x" * 2000))
@@ -151,8 +167,8 @@ async def test_a_request_that_kills_each_worker_is_given_up() -> None:
         assert 3 == len(await text(client))
 
 
-async def test_what_an_aborting_worker_says_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """llama.cpp's asserts end in SIGABRT, and stderr tells where."""
+async def test_stderr_of_an_aborting_worker_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """llama.cpp's asserts end in SIGABRT, and stderr says where."""
     async with supervised() as client:
         await client.ready()
         kill(client, signal.SIGABRT)
@@ -161,8 +177,8 @@ async def test_what_an_aborting_worker_says_is_logged(caplog: pytest.LogCaptureF
     assert any("Fatal Python error: Aborted" in record.getMessage() for record in caplog.records)
 
 
-async def test_why_a_busy_worker_aborted_is_kept() -> None:
-    """It is the first thing said; the stacks of all threads come after it."""
+async def test_cause_of_an_abort_is_the_first_line_that_names_one() -> None:
+    """The stacks of all threads come after it."""
     async with supervised(SLOW) as client:
         async with aclosing(generate(client, "hello", ENDLESS)) as deltas:
             await anext(deltas)
@@ -171,8 +187,8 @@ async def test_why_a_busy_worker_aborted_is_kept() -> None:
         assert client.health.last_exit == "SIGABRT: Fatal Python error: Aborted"
 
 
-async def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
-    """It says nothing between two steps, so nothing is waited for; its answer goes on elsewhere."""
+async def test_worker_that_hangs_is_killed_and_replaced() -> None:
+    """Its answer resumes in the next one."""
     async with supervised(SLOW, hang_timeout=1.0) as client:
         expected = plain("hello", ctx=2048, seed=1, max_tokens=40, ignore_eos=True)
         params = SamplingParams(max_tokens=40, ignore_eos=True, seed=1)
@@ -189,8 +205,8 @@ async def test_a_worker_that_hangs_is_killed_and_replaced() -> None:
         assert (1, 1) == (client.health.restarts, client.health.resumed)
 
 
-async def test_an_idle_worker_that_hangs_is_found_too() -> None:
-    """Before anybody asks it something."""
+async def test_idle_worker_that_hangs_is_replaced_too() -> None:
+    """It is found before any request meets it."""
     async with supervised(hang_timeout=0.5) as client:
         await client.ready()
         kill(client, signal.SIGSTOP)
@@ -198,8 +214,8 @@ async def test_an_idle_worker_that_hangs_is_found_too() -> None:
         assert 3 == len(await text(client))
 
 
-async def test_a_step_that_takes_long_is_no_hang() -> None:
-    """A prompt is read in steps of more than the limit: the steps before have shown what to expect."""
+async def test_long_step_is_not_a_hang() -> None:
+    """A prompt is computed in steps longer than the limit; the steps before have shown what to expect."""
     slower = msgspec.structs.replace(FAKE, batch=300, model="fake:5")
     async with supervised(slower, hang_timeout=0.6) as client:
         await text(client, "x" * 60)
@@ -207,8 +223,8 @@ async def test_a_step_that_takes_long_is_no_hang() -> None:
         assert 0 == client.health.restarts
 
 
-async def test_closing_the_answer_cancels_it() -> None:
-    """Its cells are free again, and the figures say so."""
+async def test_closing_the_generator_cancels_the_request() -> None:
+    """Its cells are free again, and the stats say so."""
     async with supervised(SLOW) as client:
         async with aclosing(generate(client, "hello", ENDLESS, 3)) as deltas:
             await anext(deltas)
@@ -217,8 +233,51 @@ async def test_closing_the_answer_cancels_it() -> None:
         await eventually(lambda: client.health.stats.running == client.health.stats.cells_used == 0)
 
 
-async def test_cancelling_the_task_cancels_the_answer() -> None:
-    """As a disconnect does, here inside a prefill that would take 10 s."""
+async def test_cancel_is_sent_only_for_what_is_unfinished(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A complete answer, a reply and an error leave nothing to cancel."""
+    async with supervised(SLOW) as client:
+        await client.ready()
+        worker, cancels = client.health.worker, list[Cancel]()
+        assert worker is not None
+
+        def send(message: Message) -> None:
+            cancels.extend([message] if isinstance(message, Cancel) else [])
+            WorkerHandle.send(worker, message)
+
+        monkeypatch.setattr(worker, "send", send)
+        await text(client, n=3)
+        await client.tokenize([Span("a")])
+        with pytest.raises(ContextLengthExceeded):
+            await text(client, "x" * 2048)
+        async with aclosing(generate(client, "hello", SHORT)) as deltas:
+            async for delta in deltas:
+                if delta.finish:
+                    break
+        assert [] == cancels
+        async with aclosing(generate(client, "hello", ENDLESS)) as deltas:
+            await anext(deltas)
+        assert 1 == len(cancels)
+        assert worker.idle.is_set()
+
+
+async def test_wait_of_a_request_counts_from_when_it_was_accepted() -> None:
+    """The caller's own queue is part of it, and so is the wait for a worker that starts."""
+    async with supervised() as client:
+        accepted_at = time.monotonic() - 100
+        async with aclosing(generate(client, "hello", SHORT, accepted_at=accepted_at)) as deltas:
+            (finish,) = [delta.finish async for delta in deltas if delta.finish]
+        assert 100_000 <= finish.queue_ms <= 1000 * (time.monotonic() - accepted_at)
+
+
+def test_client_is_an_engine_client() -> None:
+    """The type checker agrees, for the fake engine as well."""
+    clients: list[EngineClient] = [LlamaClient(FAKE), FakeEngineClient()]
+    healths: list[EngineHealth] = [client.health for client in clients]
+    assert ["starting", "starting"] == [health.state for health in healths]
+
+
+async def test_cancelling_the_task_cancels_the_request() -> None:
+    """A disconnected client does this; here the prefill would take 10 s."""
     async with supervised(SLOW) as client:
         await client.ready()
         task = asyncio.create_task(text(client, "x" * 2000))
@@ -232,8 +291,8 @@ async def test_cancelling_the_task_cancels_the_answer() -> None:
         assert 5 == client.health.stats.prompt_tokens_total
 
 
-async def test_32_clients_on_8_places_are_all_answered() -> None:
-    """Each with its own answer."""
+async def test_32_clients_of_a_worker_for_8_are_all_answered() -> None:
+    """Each gets its own answer."""
     async with supervised(FAKE) as client:
         prompts = [f"client {i}" for i in range(32)]
         params = SamplingParams(seed=3, temperature=0.8)
@@ -243,8 +302,8 @@ async def test_32_clients_on_8_places_are_all_answered() -> None:
         await eventually(lambda: client.health.stats.running == client.health.stats.waiting == 0)
 
 
-async def test_a_refused_request_raises_before_anything_else() -> None:
-    """With the class and the counts that the engine gave it."""
+async def test_refused_request_raises_the_error_of_the_engine() -> None:
+    """It has the class and the counts that the engine gave it."""
     async with supervised() as client:
         with pytest.raises(ContextLengthExceeded, match=r"2048.*2048"):
             await text(client, "x" * 2048)
@@ -253,8 +312,8 @@ async def test_a_refused_request_raises_before_anything_else() -> None:
             await client.detokenize([999])
 
 
-async def test_a_model_that_does_not_load_has_failed_for_good(tmp_path: Path) -> None:
-    """No restarts: it would fail again."""
+async def test_model_that_does_not_load_has_failed_for_good(tmp_path: Path) -> None:
+    """There are no restarts: it would fail again."""
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"no model")
     async with supervised(msgspec.structs.replace(FAKE, model=str(path))) as client:
@@ -266,8 +325,8 @@ async def test_a_model_that_does_not_load_has_failed_for_good(tmp_path: Path) ->
             await text(client)
 
 
-async def test_a_model_that_takes_too_long_has_failed() -> None:
-    """Told as NotReady, with what to do about it."""
+async def test_model_that_takes_too_long_to_load_has_failed() -> None:
+    """The error is NotReady, and says what to do."""
     async with supervised(load_timeout=0.001) as client:
         with pytest.raises(NotReady) as error:
             await client.ready()
@@ -275,8 +334,8 @@ async def test_a_model_that_takes_too_long_has_failed() -> None:
         assert "failed" == client.health.state
 
 
-async def test_stopping_refuses_new_requests_and_lets_running_ones_end() -> None:
-    """Within the time that is given."""
+async def test_closing_refuses_new_requests_and_drains_running_ones() -> None:
+    """Those get the time that is given."""
     async with supervised(SLOW) as client:
         params = SamplingParams(max_tokens=40, ignore_eos=True, seed=1)
         running = asyncio.create_task(text(client, params=params))
@@ -292,7 +351,7 @@ async def test_stopping_refuses_new_requests_and_lets_running_ones_end() -> None
         assert not process.is_running()
 
 
-async def test_stopping_without_patience_ends_running_requests_with_an_error() -> None:
+async def test_closing_without_drain_ends_running_requests_with_an_error() -> None:
     """None is left hanging."""
     async with supervised(SLOW) as client:
         running = asyncio.create_task(text(client, params=ENDLESS))
@@ -305,7 +364,7 @@ async def test_stopping_without_patience_ends_running_requests_with_an_error() -
         assert ("stopped", 0, None) == (client.health.state, client.active, client.health.pid)
 
 
-async def test_stopping_twice_is_once() -> None:
+async def test_client_may_be_closed_twice() -> None:
     """A second signal may come."""
     async with supervised() as client:
         await client.ready()
@@ -315,8 +374,8 @@ async def test_stopping_twice_is_once() -> None:
 
 
 @pytest.mark.parametrize("looks", [0, 1, 2, 3, 5, 20])
-async def test_stopping_while_the_worker_starts_leaves_no_process(looks: int) -> None:
-    """At whatever point of the start it comes."""
+async def test_closing_while_the_worker_starts_leaves_no_process(looks: int) -> None:
+    """It may come at any point of the start."""
     before = psutil.Process().children()
     client = LlamaClient(FAKE)
     await client.start()
@@ -329,18 +388,16 @@ async def test_stopping_while_the_worker_starts_leaves_no_process(looks: int) ->
     assert before == psutil.Process().children()
 
 
-async def test_what_the_worker_logs_comes_out_in_the_daemon(
-    caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    """Under the logger's own name: llama.cpp says there why a model does not load."""
+async def test_worker_logs_through_the_daemon(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """Records keep the logger's name: llama.cpp says there why a model does not load."""
     async with supervised(msgspec.structs.replace(FAKE, model=str(tmp_path / "none.gguf"))) as client:
         with pytest.raises(ModelLoadFailed):
             await client.ready()
     assert any(r.name == "llama.cpp" and "none.gguf" in r.getMessage() for r in caplog.records)
 
 
-async def test_a_worker_that_sends_garbage_is_replaced() -> None:
-    """Its memory may be broken. What it was asked is asked of the next one."""
+async def test_worker_that_sends_garbage_is_replaced() -> None:
+    """Its memory may be corrupt. Its requests go to the next one."""
     async with supervised(SLOW) as client:
         found, params = "", SamplingParams(max_tokens=30, seed=1, ignore_eos=True)
         async with aclosing(generate(client, "hello", params)) as deltas:
@@ -353,14 +410,14 @@ async def test_a_worker_that_sends_garbage_is_replaced() -> None:
         assert "it sent what cannot be understood" in (client.health.last_exit or "")
 
 
-async def test_a_bug_of_ours_does_not_leave_a_daemon_that_waits_for_ever(
+async def test_bug_in_the_supervisor_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It has failed, and whoever minds it sees that."""
+    """The daemon would otherwise wait for ever; the service manager sees the failure."""
     async with supervised(FAKE) as client:
         await client.ready()
 
-        async def broken(death: object) -> None:
+        async def broken(exit: object) -> None:
             raise ZeroDivisionError("a bug")
 
         monkeypatch.setattr(client._launcher, "adapt", broken)

@@ -1,4 +1,4 @@
-"""How long silence may last before it is a hang."""
+"""Silence of the engine is a hang once it exceeds a limit that its own steps set."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def silent(heartbeat: Heartbeat, ticks: int) -> Heartbeat:
     return heartbeat
 
 
-def test_who_was_not_asked_owes_no_answer() -> None:
-    """The first tick asks, and the silence is counted from there."""
+def test_silence_counts_from_the_first_ping() -> None:
+    """The first tick sends it."""
     heartbeat = Heartbeat(60.0)
     assert heartbeat.tick()
     assert (0.0, False) == (heartbeat.silence, heartbeat.hung)
@@ -20,7 +20,8 @@ def test_who_was_not_asked_owes_no_answer() -> None:
     assert heartbeat.period == heartbeat.silence
 
 
-def test_who_answers_is_asked_again() -> None:
+def test_pong_lets_the_next_tick_ping_again() -> None:
+    """The silence is over."""
     heartbeat = silent(Heartbeat(60.0), 3)
     heartbeat.on_pong()
     assert 0.0 == heartbeat.silence
@@ -28,15 +29,15 @@ def test_who_answers_is_asked_again() -> None:
 
 
 def test_silence_beyond_the_limit_is_a_hang() -> None:
-    """And it is one as long as it lasts, should the process not even die."""
+    """It is one for as long as it lasts, even if the process does not die."""
     heartbeat = silent(Heartbeat(60.0), 13)
     assert (60.0, False) == (heartbeat.silence, heartbeat.hung)
     assert silent(heartbeat, 1).hung
     assert silent(heartbeat, 100).hung
 
 
-def test_a_step_is_a_sign_of_life_and_no_answer() -> None:
-    """Where steps come, the question stays: it is answered between them."""
+def test_step_ends_the_silence_but_is_not_a_pong() -> None:
+    """The ping is answered between two steps."""
     heartbeat = silent(Heartbeat(60.0), 13)
     heartbeat.on_step(100.0)
     assert (0.0, 60.0) == (heartbeat.silence, heartbeat.limit)
@@ -44,8 +45,8 @@ def test_a_step_is_a_sign_of_life_and_no_answer() -> None:
     assert heartbeat.period == heartbeat.silence
 
 
-def test_slow_steps_make_patient() -> None:
-    """The longest that was seen counts."""
+def test_limit_grows_with_the_longest_step() -> None:
+    """A shorter step after it changes nothing."""
     heartbeat = Heartbeat(60.0)
     heartbeat.on_step(20_000.0)
     heartbeat.on_step(10.0)
@@ -54,5 +55,6 @@ def test_slow_steps_make_patient() -> None:
     assert silent(heartbeat, 2).hung
 
 
-def test_short_limits_are_looked_at_more_often() -> None:
+def test_period_is_shorter_where_the_limit_is_short() -> None:
+    """A hang is to be found in time."""
     assert (5.0, 0.25) == (Heartbeat(600.0).period, Heartbeat(1.0).period)

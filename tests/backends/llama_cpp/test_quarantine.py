@@ -1,4 +1,4 @@
-"""A request that kills every worker it comes to is found, and fails alone."""
+"""A request that crashes every worker is found, and fails alone."""
 
 from __future__ import annotations
 
@@ -47,10 +47,8 @@ async def given_up(task: asyncio.Task[str]) -> WorkerDied:
 
 
 @pytest.mark.parametrize("how", ["SIGSEGV", "SIGABRT", "SIGKILL"])
-async def test_of_many_requests_the_one_that_kills_is_failed_and_the_others_go_on(
-    how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It kills in its prompt. Four workers go, and every other answer is complete and the undisturbed one."""
+async def test_only_the_request_that_crashes_workers_fails(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four workers crash on its prompt, and every other answer is complete and undisturbed."""
     faulty(monkeypatch, poison={"token": TOKEN, "position": 0, "how": how})
     async with supervised(SLOW) as client:
         await client.ready()
@@ -65,28 +63,28 @@ async def test_of_many_requests_the_one_that_kills_is_failed_and_the_others_go_o
         assert (0, "ready") == (client.active, client.health.state)
 
 
-async def test_one_that_kills_late_is_found_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its first part is told before."""
+async def test_request_that_crashes_workers_late_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The beginning of its answer comes before the error."""
     faulty(monkeypatch, poison={"token": TOKEN, "position": 30, "how": "SIGSEGV"})
     async with supervised(SLOW) as client:
         await client.ready()
         other = asyncio.create_task(text(client, "other", PARAMS))
-        found = [""]
+        begun = [""]
 
         async def ask() -> str:
             async for delta in generate(client, f"a {POISON} in it", PARAMS):
-                found[0] += delta.text
+                begun[0] += delta.text
             return ""
 
         assert "SIGSEGV" in (await given_up(asyncio.create_task(ask()))).message
-        assert 30 - len("a x in it") + 1 == len(found[0])
+        assert 30 - len("a x in it") + 1 == len(begun[0])
         assert expected("other") == await other
         assert client.health.restarts <= 5
 
 
 @pytest.mark.slow
-async def test_one_that_hangs_every_worker_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hang is a death like any other."""
+async def test_request_that_hangs_workers_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hang counts as a crash."""
     faulty(monkeypatch, poison={"token": TOKEN, "position": 0, "how": "hang"})
     async with supervised(SLOW, hang_timeout=1.0) as client:
         await client.ready()
@@ -97,8 +95,8 @@ async def test_one_that_hangs_every_worker_is_found_too(monkeypatch: pytest.Monk
 
 
 @pytest.mark.slow
-async def test_two_that_kill_are_both_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One after the other."""
+async def test_two_requests_that_crash_workers_are_both_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is found after the other."""
     faulty(monkeypatch, poison={"token": TOKEN, "position": 0, "how": "SIGSEGV"})
     async with supervised(SLOW) as client:
         await client.ready()
@@ -110,10 +108,10 @@ async def test_two_that_kill_are_both_found(monkeypatch: pytest.MonkeyPatch) -> 
         assert 3 == len(await text(client))
 
 
-async def test_a_real_worker_is_saved_from_a_poison(
+async def test_request_that_crashes_a_real_worker_is_found(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With llama.cpp underneath."""
+    """llama.cpp is underneath."""
     faulty(monkeypatch, poison={"token": 7, "position": 0, "how": "SIGSEGV"})
     real = LlamaConfig(str(model_file), "real", ctx=256, parallel=4, cells=1280, batch=128, threads=1)
     async with supervised(real) as client:
@@ -130,8 +128,8 @@ async def test_a_real_worker_is_saved_from_a_poison(
         assert undisturbed == await other
 
 
-async def test_who_is_killed_from_outside_while_it_makes_progress_is_never_blamed() -> None:
-    """However often that happens."""
+async def test_request_that_makes_progress_is_never_blamed() -> None:
+    """Its workers are killed from outside, as often as it may be."""
     async with supervised(SLOW) as client:
         found = ""
         async for delta in generate(client, "hello", PARAMS):
@@ -142,19 +140,21 @@ async def test_who_is_killed_from_outside_while_it_makes_progress_is_never_blame
         assert 6 == client.health.restarts == client.health.resumed
 
 
-async def test_new_requests_wait_for_a_trial_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are told to come again."""
+async def test_new_request_waits_for_an_isolated_one_but_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The error says when to try again."""
     slower = msgspec.structs.replace(SLOW, model="fake:10")
     async with supervised(slower, wait=0.5) as client:
         await eventually(lambda: client.health.state == "ready")
         suspect = asyncio.create_task(text(client, "x" * 400))
         other = asyncio.create_task(text(client, "y"))
         await eventually(lambda: client.active == 2)
-        for deaths in (1, 2):
+        for crashes in (1, 2):
             await eventually(lambda: client.health.state == "ready")
             await client.tokenize([Span("the worker has read the requests before this")])
             kill(client)
-            await eventually(partial(restarted, client, deaths))
+            await eventually(partial(restarted, client, crashes))
         await eventually(lambda: client.health.state == "ready")
         with pytest.raises(NotReady, match="isolated after repeated crashes"):
             await text(client)
@@ -162,17 +162,18 @@ async def test_new_requests_wait_for_a_trial_but_not_for_ever(monkeypatch: pytes
         assert 3 == len(await other)
 
 
-# --- who is let in
+# --- admission
 
 
-def test_a_first_death_proves_nothing() -> None:
+def test_all_requests_resume_after_one_crash() -> None:
+    """One crash proves nothing."""
     quarantine, all_ = CrashQuarantine(), [any_request() for _ in range(3)]
     quarantine.on_crash(all_, "SIGSEGV")
     assert [True] * 3 == [quarantine.admit(request) for request in all_]
 
 
-def test_after_a_second_death_suspects_go_in_one_by_one_and_others_wait() -> None:
-    """In the order in which they come."""
+def test_after_two_crashes_suspects_run_one_by_one_and_others_wait() -> None:
+    """Suspects run in the order in which they come."""
     quarantine, (first, second, other) = CrashQuarantine(), [any_request() for _ in range(3)]
     quarantine.on_crash([first, second, other], "SIGSEGV")
     quarantine.release(other)
@@ -185,8 +186,8 @@ def test_after_a_second_death_suspects_go_in_one_by_one_and_others_wait() -> Non
     assert not any(request.blamed_exit for request in (first, second, other))
 
 
-def test_who_was_on_trial_in_two_deaths_is_guilty() -> None:
-    """After one of them it comes last."""
+def test_request_isolated_in_two_crashes_is_to_blame() -> None:
+    """After the first of them it is the last to be isolated again."""
     quarantine, (first, second, other) = CrashQuarantine(), [any_request() for _ in range(3)]
     for _ in range(2):
         quarantine.on_crash([first, second], "SIGSEGV")
@@ -201,8 +202,8 @@ def test_who_was_on_trial_in_two_deaths_is_guilty() -> None:
     assert quarantine.admit(second)
 
 
-def test_who_was_brought_further_in_between_is_no_suspect() -> None:
-    """However often it was there."""
+def test_request_with_progress_between_crashes_is_not_a_suspect() -> None:
+    """It does not matter how many crashes there were."""
     quarantine, request = CrashQuarantine(), any_request()
     for _ in range(10):
         quarantine.on_crash([request], "SIGSEGV")
@@ -211,16 +212,16 @@ def test_who_was_brought_further_in_between_is_no_suspect() -> None:
     assert request.blamed_exit is None
 
 
-def test_to_compute_again_what_was_produced_is_no_evidence_but_once() -> None:
-    """It takes long, so a worker may well be killed meanwhile; the next one is request to be fast."""
+def test_crash_while_replaying_is_no_evidence_the_first_time() -> None:
+    """Replaying takes long, so another kill may well come meanwhile; the next worker need not replay."""
     quarantine = CrashQuarantine()
     request = ResumableGeneration([1], SamplingParams(seed=1))
     request.message(1)
     request.note(Delta(1, 0, "a", [97, 98]))
     runs = []
-    for deaths in (1, 1, 2):
+    for crashes in (1, 1, 2):
         quarantine.on_crash([request], "SIGSEGV")
-        assert deaths == request.crashes
+        assert crashes == request.crashes
         runs += replayed(request)
     assert [[2], [], []] == runs
     assert request.blamed_exit
@@ -229,13 +230,14 @@ def test_to_compute_again_what_was_produced_is_no_evidence_but_once() -> None:
 
 
 def replayed(generation: ResumableGeneration) -> list[list[int]]:
-    """The runs of each answer."""
+    """The step sizes that each answer has to be replayed with."""
     message = generation.message(1)
     assert isinstance(message, Generate)
-    return [produced.step_sizes for produced in message.partial_answers if produced]
+    return [partial.step_sizes for partial in message.partial_answers if partial]
 
 
-def test_who_was_alone_in_two_deaths_is_guilty() -> None:
+def test_request_alone_in_two_crashes_is_to_blame() -> None:
+    """No other request can have been the cause."""
     quarantine, request = CrashQuarantine(), any_request()
     quarantine.on_crash([request], "SIGSEGV")
     assert (None, True) == (request.blamed_exit, quarantine.admit(request))
@@ -243,8 +245,8 @@ def test_who_was_alone_in_two_deaths_is_guilty() -> None:
     assert "SIGILL" == request.blamed_exit
 
 
-def test_a_suspect_that_leaves_makes_room() -> None:
-    """Its client may hang up, at the gate or on trial."""
+def test_suspect_that_ends_lets_the_next_one_run() -> None:
+    """Its client may disconnect while it waits or runs."""
     quarantine, (first, second, third) = CrashQuarantine(), [any_request() for _ in range(3)]
     for _ in range(2):
         quarantine.on_crash([first, second, third], "SIGSEGV")
@@ -254,7 +256,8 @@ def test_a_suspect_that_leaves_makes_room() -> None:
     assert quarantine.admit(third)
 
 
-async def test_whoever_waits_is_told_when_something_changes() -> None:
+async def test_crash_wakes_those_who_wait_for_a_change() -> None:
+    """Each wait is for the next change."""
     quarantine, request = CrashQuarantine(), any_request()
     waiting = asyncio.create_task(_waited(quarantine))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""One worker takes the place of another while answers are being written."""
+"""A worker is replaced by another while answers are streaming."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ async def rest(deltas: AsyncGenerator[Delta, None]) -> str:
 
 
 @pytest.mark.parametrize("beside", [True, False])
-async def test_what_runs_ends_where_it_is_and_what_comes_goes_to_the_new_one(beside: bool) -> None:
-    """The old worker is gone when all it had to do is done."""
+async def test_running_requests_end_in_the_old_worker_and_new_ones_go_to_the_new(beside: bool) -> None:
+    """The old worker is gone when its requests have ended."""
     async with supervised(SLOW) as client:
         deltas = generate(client, "hello", PARAMS)
         begun = (await anext(deltas)).text
@@ -67,8 +67,8 @@ async def test_what_runs_ends_where_it_is_and_what_comes_goes_to_the_new_one(bes
 
 
 @pytest.mark.parametrize("beside", [True, False])
-async def test_what_is_not_done_in_time_goes_on_with_the_same_model(beside: bool) -> None:
-    """Other settings are no other model."""
+async def test_what_is_not_done_in_time_resumes_if_the_model_is_the_same(beside: bool) -> None:
+    """Other settings do not make another model."""
     async with supervised(SLOW) as client:
         found, tokens, after = "", 0, 20
         replacing = None
@@ -85,10 +85,10 @@ async def test_what_is_not_done_in_time_goes_on_with_the_same_model(beside: bool
         assert expected == found
 
 
-async def test_what_is_not_done_in_time_ends_with_an_error_where_the_model_is_another(
+async def test_what_is_not_done_in_time_fails_if_the_model_is_another(
     model_file: Path,
 ) -> None:
-    """Half an answer of each would be none."""
+    """Half an answer of each would be wrong."""
     async with supervised(SLOW) as client:
         deltas = generate(client, "hello", replace(PARAMS, max_tokens=None))
         await anext(deltas)
@@ -100,8 +100,8 @@ async def test_what_is_not_done_in_time_ends_with_an_error_where_the_model_is_an
         assert "real" == (await client.ready()).name
 
 
-async def test_a_file_that_was_replaced_is_another_model(tmp_path: Path, model_file: Path) -> None:
-    """Its worker may die, and the next one finds another file under the same name."""
+async def test_file_that_was_replaced_is_another_model(tmp_path: Path, model_file: Path) -> None:
+    """The worker may die, and the next one loads another file under the same name."""
     path = tmp_path / "m.gguf"
     shutil.copy(model_file, path)
     real = LlamaConfig(str(path), "real", ctx=256, parallel=2, cells=768, batch=64)
@@ -118,8 +118,55 @@ async def test_a_file_that_was_replaced_is_another_model(tmp_path: Path, model_f
 
 
 @pytest.mark.parametrize("beside", [True, False])
+async def test_prompt_is_never_answered_by_another_model_than_it_was_made_for(beside: bool) -> None:
+    """A request that waits while the model is replaced is told so, whenever it came."""
+    async with supervised(SLOW) as client:
+        revision = (await client.ready()).revision
+        deltas = generate(client, "hello", PARAMS, revision=revision)  # which the replacement has to wait for
+        begun = (await anext(deltas)).text
+        running = asyncio.create_task(rest(deltas))
+        replacing = asyncio.create_task(client.replace(replace(FAKE, name="other"), beside=beside, drain=60))
+        requests = list[asyncio.Task[str]]()
+        while not replacing.done():
+            requests.append(asyncio.create_task(text(client, revision=revision)))
+            await asyncio.sleep(0.02)
+        requests.append(asyncio.create_task(text(client, revision=revision)))
+        new = await replacing
+        assert revision != new.revision
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, ModelReplaced)]
+        answers = [outcome for outcome in outcomes if isinstance(outcome, str)]
+        assert len(outcomes) == len(refused) + len(answers)
+        assert {3} >= {len(answer) for answer in answers}
+        assert {("model_replaced", 1)} == {(error.code, error.retry_after) for error in refused}
+        assert all("send the request again" in error.message for error in refused)
+        assert answers or not beside
+        assert EXPECTED == begun + await running
+        assert 0 == client.health.stats.prompt_tokens_total  # the new worker has generated nothing
+        assert 3 == len(await text(client, revision=new.revision))
+
+
+async def test_revision_stays_as_long_as_the_file_does(tmp_path: Path, model_file: Path) -> None:
+    """Neither a restart nor other settings change it; another file under the same name does."""
+    path = tmp_path / "m.gguf"
+    shutil.copy(model_file, path)
+    real = LlamaConfig(str(path), "real", ctx=256, parallel=2, cells=768, batch=64)
+    async with supervised(real) as client:
+        first = (await client.ready()).revision
+        assert first
+        kill(client)
+        await eventually(lambda: client.health.restarts and client.info)
+        assert first == (await client.ready()).revision
+        assert first == (await client.replace(replace(real, ctx=128), beside=True, drain=0)).revision
+        os.utime(path, (1, 1))
+        assert first != (await client.replace(real, beside=True, drain=0)).revision
+        with pytest.raises(ModelReplaced):
+            await text(client, revision=first)
+
+
+@pytest.mark.parametrize("beside", [True, False])
 @pytest.mark.parametrize("how", ["SIGSEGV", "broken"])
-async def test_if_the_new_one_fails_the_old_one_goes_on(
+async def test_if_the_new_worker_fails_the_old_one_goes_on(
     how: str, beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is lost but time."""
@@ -139,10 +186,10 @@ async def test_if_the_new_one_fails_the_old_one_goes_on(
         assert 3 == len(await text(client))
 
 
-async def test_one_that_dies_while_its_successor_loads_is_succeeded_all_the_same(
+async def test_old_worker_may_die_while_the_new_one_loads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its answers go on, with whoever is there."""
+    """Its answers resume in whichever worker is ready."""
     faulty(monkeypatch)
     async with supervised(SLOW) as client:
         deltas = generate(client, "hello", PARAMS)
@@ -156,8 +203,8 @@ async def test_one_that_dies_while_its_successor_loads_is_succeeded_all_the_same
     assert not _workers()
 
 
-async def test_replacements_come_one_after_the_other() -> None:
-    """Never more than two workers at a time, and in the end one."""
+async def test_replacements_are_made_one_after_the_other() -> None:
+    """There are never more than two workers at a time, and one in the end."""
     async with supervised(SLOW) as client:
         await client.ready()
         deltas = generate(client, "hello", PARAMS)
@@ -179,8 +226,8 @@ async def test_replacements_come_one_after_the_other() -> None:
 
 @pytest.mark.parametrize("beside", [True, False])
 @pytest.mark.parametrize("looks", [0, 1, 3, 10, 100])
-async def test_stopping_in_the_middle_of_a_replacement_leaves_no_process(beside: bool, looks: int) -> None:
-    """At whatever point."""
+async def test_closing_during_a_replacement_leaves_no_process(beside: bool, looks: int) -> None:
+    """It may come at any point."""
     async with supervised(FAKE) as client:
         await client.ready()
         replacing = asyncio.create_task(client.replace(OTHER, beside=beside, drain=60))
@@ -192,8 +239,19 @@ async def test_stopping_in_the_middle_of_a_replacement_leaves_no_process(beside:
     assert not _workers()
 
 
-async def test_whoever_gives_up_a_replacement_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And no process beside it."""
+async def test_closing_right_after_a_replacement_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old worker may take its time to end."""
+    monkeypatch.setattr("edgeinfer.backends.llama_cpp.handle.STOP_TIMEOUT", 2.0)
+    async with supervised(FAKE) as client:
+        await client.ready()
+        kill(client, signal.SIGSTOP)
+        await client.replace(OTHER, beside=True, drain=0)
+        await asyncio.sleep(0.1)
+    assert not _workers()
+
+
+async def test_cancelled_replacement_leaves_the_old_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is left beside it."""
     faulty(monkeypatch, load=[{"if": {"name": "other"}, "how": "hang"}])
     async with supervised(FAKE) as client:
         await client.ready()
@@ -208,8 +266,10 @@ async def test_whoever_gives_up_a_replacement_leaves_the_old_one(monkeypatch: py
 
 @pytest.mark.parametrize("beside", [True, False])
 @pytest.mark.parametrize("looks", [0, 1, 2, 3, 5, 10, 30, 100, 300])
-async def test_given_up_at_any_point_there_is_one_worker_and_it_is_kept(beside: bool, looks: int) -> None:
-    """Whichever that is: it answers, and is started again when it dies."""
+async def test_after_a_replacement_cancelled_at_any_point_one_worker_is_supervised(
+    beside: bool, looks: int
+) -> None:
+    """Whichever that is, it answers, and is restarted when it dies."""
     async with supervised(FAKE) as client:
         await client.ready()
         replacing = asyncio.create_task(client.replace(OTHER, beside=beside, drain=60))
@@ -226,8 +286,8 @@ async def test_given_up_at_any_point_there_is_one_worker_and_it_is_kept(beside: 
     assert not _workers()
 
 
-async def test_the_new_one_is_kept_like_the_old_one() -> None:
-    """It is restarted when it dies, as itself."""
+async def test_new_worker_is_supervised_like_the_old_one() -> None:
+    """It is restarted with its own configuration when it dies."""
     async with supervised(SLOW) as client:
         await client.ready()
         await client.replace(OTHER, beside=True, drain=0)
