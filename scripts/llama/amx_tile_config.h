@@ -6,5 +6,5 @@
 #if defined(__AMX_TILE__)
 #include <immintrin.h>
 #undef _tile_loadconfig
-#define _tile_loadconfig(p) __asm__ volatile("ldtilecfg %0" ::"m"(*(const char(*)[64])(p)))
+#define _tile_loadconfig(p) __asm__ volatile("ldtilecfg %0" ::"m"(*(const char (*)[64])(p)))
 #endif

@@ -113,7 +113,10 @@ def values_for(skill: Skill, use: Use, rng: random.Random, places: tuple[str, ..
 
 def title(rng: random.Random) -> str:
     """What somebody looks for: one to three words, invented or not."""
-    word = lambda: invented(rng) if rng.random() < 0.5 else rng.choice(TITLES)  # noqa: E731
+
+    def word() -> str:
+        return invented(rng) if rng.random() < 0.5 else rng.choice(TITLES)
+
     words = [word() for _ in range(rng.choice((1, 1, 2, 2, 3)))]
     return " ".join(words) if rng.random() < 0.5 else " ".join(w.capitalize() for w in words)
 
