@@ -1,10 +1,11 @@
-"""The direction of imports between the rooms, as docs and design draw it: down, never up."""
+"""The direction of imports between packages, as docs/structure.md draws it: down, never up."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,30 @@ import edgeinfer
 
 PACKAGE = Path(edgeinfer.__file__).parent
 LEAVES = ("errors", "settings", "log", "metrics", "notify")
+ORDER = (
+    *LEAVES,
+    "ipc",
+    "hardware",
+    "gguf",
+    "inference",
+    "store",
+    "hub",
+    "grammar",
+    "engine",
+    "backends",
+    "plan",
+    "bench",
+    "install",
+    "service",
+    "chat",
+    "serving",
+    "client",
+    "server",
+    "doctor",
+    "cli",
+)
+"""Every package, each above those that it may import."""
+
 HEAVY = ("numpy", "llama_cpp", "huggingface_hub", "torch", "transformers", "ray", "llguidance")
 
 
@@ -61,21 +86,21 @@ def ours(path: Path) -> set[str]:
     return found
 
 
-def room(module: str) -> str:
+def package(module: str) -> str:
     return module.partition(".")[0]
 
 
-def within(*rooms: str) -> list[tuple[str, Path]]:
-    return [(name, path) for name, path in sorted(modules().items()) if room(name) in rooms]
+def within(*packages: str) -> list[tuple[str, Path]]:
+    return [(name, path) for name, path in sorted(modules().items()) if package(name) in packages]
 
 
-def breaches(rooms: tuple[str, ...], allowed: tuple[str, ...]) -> list[str]:
-    """What modules of `rooms` import beyond themselves and `allowed`, which names rooms or modules."""
+def breaches(packages: tuple[str, ...], allowed: tuple[str, ...]) -> list[str]:
+    """What modules of `packages` import beyond themselves and `allowed`, which names packages or modules."""
     return [
         f"{name} imports {other}"
-        for name, path in within(*rooms)
+        for name, path in within(*packages)
         for other in sorted(ours(path))
-        if room(other) not in (*rooms, *allowed) and other not in allowed and other
+        if package(other) not in (*packages, *allowed) and other not in allowed and other
     ]
 
 
@@ -85,7 +110,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rooms", "allowed"),
+    ("packages", "allowed"),
     [
         (("ipc",), LEAVES),
         (("hardware",), (*LEAVES, "ipc")),
@@ -152,12 +177,48 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
     ],
     ids=lambda v: v[0] if len(v) == 1 else "",
 )
-def test_a_room_imports_only_what_lies_below(rooms: tuple[str, ...], allowed: tuple[str, ...]) -> None:
-    """The design's picture, room by room."""
-    assert [] == breaches(rooms, allowed)
+def test_a_package_imports_only_what_lies_below(packages: tuple[str, ...], allowed: tuple[str, ...]) -> None:
+    """The picture in docs/structure.md, package by package."""
+    assert [] == breaches(packages, allowed)
 
 
-def test_only_the_llama_room_imports_llama_cpp() -> None:
+def test_no_import_runs_up() -> None:
+    """A package imports those below it in one order, without an exception."""
+    place = {name: number for number, name in enumerate(ORDER)}
+    upwards = [
+        f"{name} imports {other}"
+        for name, path in modules().items()
+        if name not in ("", "__main__")
+        for other in ours(path) - {""}
+        if place[package(other)] > place[package(name)]
+    ]
+    assert [] == upwards
+
+
+def test_a_class_name_stands_once_in_the_package() -> None:
+    """A reader who searches for a name finds one thing."""
+    names = Counter(
+        node.name
+        for path in modules().values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [] == [name for name, count in names.items() if count > 1]
+
+
+def test_no_test_imports_from_another_test_file() -> None:
+    """What tests share lies in tests/support."""
+    tests = PACKAGE.parent / "tests"
+    imported = {
+        f"{path.relative_to(tests)} imports {name}"
+        for path in tests.rglob("*.py")
+        for name in imports(path)
+        if any(part.startswith("test_") for part in name.split(".")[1:-1]) and name.startswith("tests.")
+    }
+    assert set() == imported
+
+
+def test_only_the_binding_imports_llama_cpp() -> None:
     """One seam."""
     found = {
         name.rpartition(".")[0]
@@ -190,7 +251,7 @@ def test_only_the_child_process_imports_the_engine_and_llama_cpp() -> None:
         for name, path in modules().items()
         for other in ours(path)
         if (other in heavy or other.startswith("backends.llama_cpp.binding"))
-        and room(name) != "engine"
+        and package(name) != "engine"
         and not name.startswith("backends.llama_cpp.binding")
     }
     assert found <= {"backends.llama_cpp.worker.process", "backends.llama_cpp.worker.runtime"}

@@ -125,6 +125,19 @@ async def test_a_quiet_stream_shows_that_it_lives() -> None:
     assert connection.sent[-1]["more_body"] is False
 
 
+async def test_a_stream_that_begins_late_shows_that_it_lives() -> None:
+    """Its model may have to be loaded first."""
+
+    async def start() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(0.25)
+        return slow(0.0)
+
+    connection = Connection()
+    await EventStream(start, quiet=0.1)(SCOPE, connection.receive, connection.send)
+    assert connection.body.startswith(b": keep-alive\n\n")
+    assert connection.body.endswith(b"data: x\n\n")
+
+
 async def test_a_busy_stream_has_no_comments() -> None:
     """They are for silence."""
     connection = Connection()
