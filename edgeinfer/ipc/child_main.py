@@ -17,14 +17,14 @@ import msgspec
 from edgeinfer.ipc import framing
 
 
-class Request(Protocol):
+class ChildRequest(Protocol):
     """A struct with a time limit in seconds."""
 
     @property
     def limit(self) -> float: ...
 
 
-R = TypeVar("R", bound=Request)
+R = TypeVar("R", bound=ChildRequest)
 
 
 def confine(memory: int) -> None:

@@ -20,9 +20,9 @@ from edgeinfer.backends.llama_cpp.messages import (
     Detokenized,
     Embed,
     Embedded,
-    Message,
     Tokenize,
     Tokenized,
+    WorkerMessage,
 )
 from edgeinfer.backends.llama_cpp.supervisor import WorkerSupervisor
 from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
@@ -139,7 +139,7 @@ class LlamaClient:
     async def embed(self, inputs: list[Prompt]) -> Embeddings:
         return (await self._ask(lambda id: Embed(id, inputs), Embedded)).embeddings
 
-    async def _ask(self, make: Callable[[int], Message], kind: type[R]) -> R:
+    async def _ask(self, make: Callable[[int], WorkerMessage], kind: type[R]) -> R:
         request = InFlightRequest(make)
         try:
             while True:

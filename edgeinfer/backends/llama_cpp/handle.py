@@ -23,7 +23,6 @@ from edgeinfer.backends.llama_cpp.messages import (
     InFlight,
     Load,
     LogLine,
-    Message,
     Ping,
     Pong,
     PrefixCacheConfig,
@@ -32,6 +31,7 @@ from edgeinfer.backends.llama_cpp.messages import (
     Step,
     ToDaemon,
     Tokenized,
+    WorkerMessage,
     to_daemon,
 )
 from edgeinfer.backends.llama_cpp.quarantine import CrashQuarantine
@@ -158,7 +158,7 @@ class WorkerHandle:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    def send(self, message: Message) -> None:
+    def send(self, message: WorkerMessage) -> None:
         if self.exit is None and not self._writer.is_closing():
             self._writer.write(framing.encode(message))
 

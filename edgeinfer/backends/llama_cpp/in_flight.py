@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from edgeinfer.backends.llama_cpp.messages import Generate, Message
+from edgeinfer.backends.llama_cpp.messages import Generate, WorkerMessage
 from edgeinfer.inference.output import Delta, HeldState, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
@@ -26,7 +26,7 @@ class InFlightRequest:
         blamed_exit: how the worker exited that it is to blame for; None if it is not.
     """
 
-    def __init__(self, make: Callable[[int], Message], revision: str | None = None) -> None:
+    def __init__(self, make: Callable[[int], WorkerMessage], revision: str | None = None) -> None:
         self.message = make
         self.revision = revision
         self.submitted = False
@@ -80,7 +80,7 @@ class ResumableGeneration(InFlightRequest):
         if params.seed is None:  # every worker must draw the same numbers
             params = replace(params, seed=secrets.randbits(63))
         self._request = Generate(0, prompt, params, n, add_bos, structured)
-        self._answers: list[_Answer | None] = [_Answer() for _ in range(n)]
+        self._answers: list[_AnswerProgress | None] = [_AnswerProgress() for _ in range(n)]
         self._replaying = False  # the worker computes the tokens again in the steps of the first time
         self._hurried = False  # a worker crashed while replaying; now it has to be fast
 
@@ -115,7 +115,7 @@ class ResumableGeneration(InFlightRequest):
         else:
             answer.add(delta)
 
-    def _message(self, id: int) -> Message:
+    def _message(self, id: int) -> WorkerMessage:
         partial_answers: tuple[PartialAnswer | None, ...] = ()
         if self.has_output:
             self._replaying = self._exact and not self._hurried
@@ -124,7 +124,7 @@ class ResumableGeneration(InFlightRequest):
         return replace(self._request, id=id, partial_answers=partial_answers, waited_ms=waited_ms)
 
 
-class _Answer:
+class _AnswerProgress:
     """An answer that is not complete."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutpu
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
 
 
-class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
+class WorkerMessage(msgspec.Struct, frozen=True, tag=True, array_like=True):
     """Base: the class's name is the tag."""
 
 
@@ -30,7 +30,7 @@ class PrefixCacheConfig(msgspec.Struct, frozen=True):
     megabytes: int
 
 
-class Load(Message, frozen=True):
+class Load(WorkerMessage, frozen=True):
     """The first message a worker gets; answered by `Ready`, or by `Failed` with id 0.
 
     Attributes:
@@ -43,7 +43,7 @@ class Load(Message, frozen=True):
     prefix_cache: PrefixCacheConfig | None = None
 
 
-class Generate(Message, frozen=True):
+class Generate(WorkerMessage, frozen=True):
     """Answer `prompt`, n times.
 
     Attributes:
@@ -62,42 +62,42 @@ class Generate(Message, frozen=True):
     waited_ms: float = 0.0
 
 
-class Cancel(Message, frozen=True):
+class Cancel(WorkerMessage, frozen=True):
     """Stop all unfinished answers of a request, also inside a prefill. There is no reply."""
 
     id: int
 
 
-class Tokenize(Message, frozen=True):
+class Tokenize(WorkerMessage, frozen=True):
     id: int
     prompt: list[Span]
     add_bos: bool = False
 
 
-class Detokenize(Message, frozen=True):
+class Detokenize(WorkerMessage, frozen=True):
     id: int
     tokens: list[int]
 
 
-class Embed(Message, frozen=True):
+class Embed(WorkerMessage, frozen=True):
     """Embed each input on its own. The vectors in the reply are L2-normalised."""
 
     id: int
     inputs: list[Prompt]
 
 
-class Ping(Message, frozen=True):
+class Ping(WorkerMessage, frozen=True):
     """Answered by `Pong` from the engine's thread, between two steps."""
 
 
-class Shutdown(Message, frozen=True):
+class Shutdown(WorkerMessage, frozen=True):
     """Abandon all requests, free everything, and exit with status 0."""
 
 
 # --- worker -> daemon
 
 
-class Ready(Message, frozen=True):
+class Ready(WorkerMessage, frozen=True):
     """The model is loaded and has passed its self-test, which estimates the longest step at `step_ms`."""
 
     info: ModelInfo
@@ -105,52 +105,52 @@ class Ready(Message, frozen=True):
     step_ms: float = 0.0
 
 
-class Accepted(Message, frozen=True):
+class Accepted(WorkerMessage, frozen=True):
     """The `Generate` with this id waits in the engine: it cannot crash the worker until it is `InFlight`."""
 
     id: int
 
 
-class InFlight(Message, frozen=True):
+class InFlight(WorkerMessage, frozen=True):
     """The engine computes these requests from now on: if the worker crashes, one of them may be the cause."""
 
     ids: list[int]
 
 
-class Pong(Message, frozen=True):
+class Pong(WorkerMessage, frozen=True):
     """The engine's loop is running."""
 
 
-class Step(Message, frozen=True):
+class Step(WorkerMessage, frozen=True):
     """Everything that one engine step produced. Without deltas it still updates the stats."""
 
     deltas: list[Delta]
     stats: EngineStats
 
 
-class Failed(Message, frozen=True):
+class Failed(WorkerMessage, frozen=True):
     """Request `id` ended in an error; nothing more will come for it."""
 
     id: int
     error: ErrorData
 
 
-class Tokenized(Message, frozen=True):
+class Tokenized(WorkerMessage, frozen=True):
     id: int
     tokens: Tokens
 
 
-class Detokenized(Message, frozen=True):
+class Detokenized(WorkerMessage, frozen=True):
     id: int
     text: str
 
 
-class Embedded(Message, frozen=True):
+class Embedded(WorkerMessage, frozen=True):
     id: int
     embeddings: Embeddings
 
 
-class LogLine(Message, frozen=True):
+class LogLine(WorkerMessage, frozen=True):
     """A log record of llama.cpp or the worker; `level` is one of `logging`."""
 
     level: int

@@ -24,7 +24,6 @@ from edgeinfer.backends.llama_cpp.messages import (
     InFlight,
     Load,
     LogLine,
-    Message,
     Ping,
     Pong,
     Ready,
@@ -34,6 +33,7 @@ from edgeinfer.backends.llama_cpp.messages import (
     Tokenize,
     Tokenized,
     ToWorker,
+    WorkerMessage,
     to_daemon,
     to_worker,
 )
@@ -124,7 +124,7 @@ TO_DAEMON: list[ToDaemon] = [
 def test_every_message_is_among_the_examples() -> None:
     """So that one that is added is tested too."""
     examples = {type(message) for message in (*TO_WORKER, *TO_DAEMON)}
-    assert set(Message.__subclasses__()) == examples
+    assert set(WorkerMessage.__subclasses__()) == examples
     assert {*get_args(ToWorker), *get_args(ToDaemon)} == examples
 
 
@@ -140,8 +140,8 @@ def test_a_message_to_the_daemon_makes_a_round_trip(message: ToDaemon) -> None:
     assert message == to_daemon.decode(framing.encode(message)[framing.HEADER.size :])
 
 
-@pytest.mark.parametrize("cls", Message.__subclasses__())
-def test_a_message_is_frozen(cls: type[Message]) -> None:
+@pytest.mark.parametrize("cls", WorkerMessage.__subclasses__())
+def test_a_message_is_frozen(cls: type[WorkerMessage]) -> None:
     """Whoever holds one can rely on it."""
     assert cls.__struct_config__.frozen
 

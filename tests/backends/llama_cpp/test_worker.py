@@ -27,7 +27,6 @@ from edgeinfer.backends.llama_cpp.messages import (
     InFlight,
     Load,
     LogLine,
-    Message,
     Ping,
     Pong,
     Ready,
@@ -36,6 +35,7 @@ from edgeinfer.backends.llama_cpp.messages import (
     ToDaemon,
     Tokenize,
     Tokenized,
+    WorkerMessage,
     to_daemon,
 )
 from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime, open_runtime
@@ -69,7 +69,7 @@ class Process:
             )
         self.channel: FrameSocket[ToDaemon] = FrameSocket(self._socket, to_daemon)
 
-    def send(self, message: Message) -> None:
+    def send(self, message: WorkerMessage) -> None:
         self.channel.send(message)
 
     def receive(self, kind: type[M]) -> M:
@@ -249,7 +249,7 @@ def test_vectors_come_normalised_and_in_order(shared: Process) -> None:
     ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )
 def test_what_cannot_be_answered_is_refused_and_nothing_else(
-    shared: Process, message: Message, code: str
+    shared: Process, message: WorkerMessage, code: str
 ) -> None:
     """With one Failed for the request; the worker goes on."""
     shared.send(message)
