@@ -11,42 +11,11 @@ from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.memory import Memory, parse_meminfo
 from edgeinfer.hardware.root_files import parse_list
-from tests.support.hardware import write as write  # for other tests too
+from tests.support.hardware import CONTAINER, LAPTOP, PI4, RK3588  # for other tests too
+from tests.support.hardware import write as write
 
 GB = 1024**3
 CPU = "sys/devices/system/cpu"
-
-RK3588 = {
-    "sys/devices/system/cpu/online": "0-7\n",
-    **{f"sys/devices/system/cpu/cpu{i}/cpu_capacity": "530\n" if i < 4 else "1024\n" for i in range(8)},
-    **{
-        f"sys/devices/system/cpu/cpu{i}/cpufreq/cpuinfo_max_freq": "1800000\n" if i < 4 else "2400000\n"
-        for i in range(8)
-    },
-    **{f"sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list": f"{i}\n" for i in range(8)},
-    "proc/meminfo": "MemTotal:        8127544 kB\nMemFree:          219832 kB\nMemAvailable:    6291456 kB\n",
-}
-PI4 = {
-    "sys/devices/system/cpu/online": "0-3\n",
-    **{f"sys/devices/system/cpu/cpu{i}/cpufreq/cpuinfo_max_freq": "1800000\n" for i in range(4)},
-    **{f"sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list": f"{i}\n" for i in range(4)},
-    "proc/meminfo": "MemTotal:        3884384 kB\nMemFree:          123456 kB\nMemAvailable:    3145728 kB\n",
-}
-LAPTOP = {
-    "sys/devices/system/cpu/online": "0-7\n",
-    **{f"sys/devices/system/cpu/cpu{i}/cpufreq/cpuinfo_max_freq": "4200000\n" for i in range(8)},
-    # The second threads come after all first ones, as Intel numbers them.
-    **{
-        f"sys/devices/system/cpu/cpu{i}/topology/thread_siblings_list": f"{i % 4},{i % 4 + 4}\n"
-        for i in range(8)
-    },
-    "proc/meminfo": "MemTotal:       16318448 kB\nMemAvailable:   12582912 kB\nHugePages_Total:       3\n",
-}
-CONTAINER = LAPTOP | {
-    "sys/fs/cgroup/cpu.max": "150000 100000\n",
-    "sys/fs/cgroup/memory.max": f"{2 * GB}\n",
-    "sys/fs/cgroup/memory.current": f"{GB // 2}\n",
-}
 
 
 def test_an_rk3588_has_four_fast_cores_and_four_slow_ones(tmp_path: Path) -> None:

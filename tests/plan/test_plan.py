@@ -16,7 +16,7 @@ from edgeinfer.hardware.memory import Memory
 from edgeinfer.plan import Plan, kv_token_bytes, make_plan, plan_model
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel
-from tests.hardware.test_hardware import CONTAINER, LAPTOP, PI4, RK3588, write
+from tests.support.hardware import CONTAINER, LAPTOP, PI4, RK3588, write
 
 QWEN: dict[str, Value] = {
     "general.architecture": "qwen2",

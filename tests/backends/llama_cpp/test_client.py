@@ -15,7 +15,7 @@ import pytest
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import WorkerHandle
-from edgeinfer.backends.llama_cpp.messages import Cancel, Message
+from edgeinfer.backends.llama_cpp.messages import Cancel, WorkerMessage
 from edgeinfer.engine.fake import BOS
 from edgeinfer.errors import (
     ContextLengthExceeded,
@@ -240,7 +240,7 @@ async def test_cancel_is_sent_only_for_what_is_unfinished(monkeypatch: pytest.Mo
         worker, cancels = client.health.worker, list[Cancel]()
         assert worker is not None
 
-        def send(message: Message) -> None:
+        def send(message: WorkerMessage) -> None:
             cancels.extend([message] if isinstance(message, Cancel) else [])
             WorkerHandle.send(worker, message)
 
