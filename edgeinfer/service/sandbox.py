@@ -27,7 +27,7 @@ def read_by(service: ServiceSpec) -> list[Path]:
 def _fixed(service: ServiceSpec) -> Iterator[Path]:
     """Yield folders, and files that are only read at the start."""
     yield from service.program.folders
-    yield from service.requirements.models
+    yield from service.models
     if service.settings.store:
         yield Path(service.settings.store).absolute()
 
@@ -80,7 +80,7 @@ def mounts(service: ServiceSpec) -> list[str]:
 def _store(service: ServiceSpec) -> Iterable[Path]:
     if service.settings.store:
         yield Path(service.settings.store).absolute()
-    folders = {path.parent for path in service.requirements.models}
+    folders = {path.parent for path in service.models}
     yield from sorted(folder for folder in folders if not _below(folder, service.program.folders))
 
 

@@ -66,6 +66,14 @@ class ServiceSpec(msgspec.Struct, frozen=True):
     config: Path | None = None
     on_demand: bool = False
 
+    @property
+    def models(self) -> tuple[Path, ...]:
+        """Model files to load that are not in the store: the default model's, and those of `[models.NAME]` tables."""
+        tables = (Path(str(table.get("model", ""))) for table in self.settings.models.values())
+        return tuple(
+            dict.fromkeys((*self.requirements.models, *(path for path in tables if path.is_absolute())))
+        )
+
 
 def this_program() -> Program:
     """Return the installation that runs this code.

@@ -94,7 +94,7 @@ def service_drop_in(service: ServiceSpec, host: HostDevices, environ: Mapping[st
         "ExecStart=",
         f"ExecStart={_command(service)}",
         *(f"Environment={sandbox.word(variable)}" for variable in _environment(service, environ)),
-        *_memory(service.requirements),
+        *_memory(service.requirements, service.settings.memory_limit_mb),
         *_back_off(host),
         *devices.driver_lines(gpus),
     ]
@@ -137,8 +137,8 @@ def _environment(service: ServiceSpec, environ: Mapping[str, str]) -> Iterator[s
         yield from (f"{name}={environ[name]}" for name in HOMES if name in environ)
 
 
-def _memory(requirements: Requirements) -> Iterator[str]:
-    """Yield memory limits.
+def _memory(requirements: Requirements, memory_limit_mb: int | None) -> Iterator[str]:
+    """Yield memory limits, high enough for all models that the daemon may load on demand.
 
     The hard limit is what the machine can spare. It must not be lower, or the daemon would plan with less memory
     than the plan that this is made from.
@@ -149,8 +149,11 @@ def _memory(requirements: Requirements) -> Iterator[str]:
     limit = ram - round(min(max(ram * SYSTEM_SHARE, 128 * MB), 1024 * MB))
     if limit < 1.1 * memory:  # forced, against the plan's advice
         return
-    # Twice the plan, since a reload has two models for a moment; beyond that something leaks.
-    yield f"MemoryHigh={min(2 * memory + 512 * MB, round(0.95 * limit)) // MB}M"
+    high = round(0.95 * limit)
+    if memory_limit_mb is not None:
+        # All models, one more while a reload replaces it, and some reserve; beyond that something leaks.
+        high = min(memory_limit_mb * 10**6 + memory + 512 * MB, high)
+    yield f"MemoryHigh={high // MB}M"
     yield f"MemoryMax={limit // MB}M"
 
 

@@ -60,9 +60,9 @@ def test_every_file_has_its_place() -> None:
 @pytest.mark.parametrize(
     ("memory", "ram", "expected"),
     [
-        (500 << 20, 4 * GB, ["MemoryHigh=1512M", "MemoryMax=3891M"]),
+        (500 << 20, 4 * GB, ["MemoryHigh=3696M", "MemoryMax=3891M"]),
         (3 * GB, 4 * GB, ["MemoryHigh=3696M", "MemoryMax=3891M"]),
-        (100 << 20, 1 * GB, ["MemoryHigh=712M", "MemoryMax=896M"]),
+        (100 << 20, 1 * GB, ["MemoryHigh=851M", "MemoryMax=896M"]),
         (5 * GB, 4 * GB, []),
         (None, 4 * GB, []),
         (1 * GB, None, []),
@@ -71,9 +71,16 @@ def test_every_file_has_its_place() -> None:
 def test_memory_is_bounded_by_the_plan_and_by_what_the_machine_can_spare(
     memory: int | None, ram: int | None, expected: list[str]
 ) -> None:
-    """Twice the plan, for the moment of a reload; not at all where the plan was overruled, or is not known."""
+    """Not at all where the plan was overruled, or is not known."""
     lines = drop_in(service(requirements=Requirements(memory=memory, ram=ram)))
     assert [line for line in lines if line.startswith("Memory")] == expected
+
+
+def test_memory_is_bounded_by_the_limit_for_all_models() -> None:
+    """With one model more, for the moment of a reload."""
+    small = Requirements(memory=500 << 20, ram=4 * GB)
+    assert "MemoryHigh=1965M" in drop_in(service(requirements=small, memory_limit_mb=1000))
+    assert "MemoryHigh=3696M" in drop_in(service(requirements=small, memory_limit_mb=100_000))
 
 
 @pytest.mark.parametrize(
@@ -118,6 +125,14 @@ def test_a_program_in_a_home_is_bound_and_the_rest_of_the_home_stays_hidden() ->
         "RequiresMountsFor=/home/pi",
         "RequiresMountsFor=/srv",
     ]
+
+
+def test_models_of_tables_are_granted_too() -> None:
+    """Those that are files; the others are in the store."""
+    tables = {"a": {"model": "/home/pi/a.gguf"}, "b": {"model": "qwen3-0.6b"}, "c": {"ctx": 512}}
+    granted = drop_in(service(requirements=Requirements(models=(Path("/home/pi/m.gguf"),)), models=tables))
+    assert {"BindReadOnlyPaths=-/home/pi/m.gguf", "BindReadOnlyPaths=-/home/pi/a.gguf"} <= set(granted)
+    assert not any("qwen3" in line for line in granted)
 
 
 def test_what_is_linked_to_is_granted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
