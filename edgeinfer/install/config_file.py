@@ -1,4 +1,4 @@
-"""The configuration file as an installation leaves it: keys of ours set, everything else as the user wrote it."""
+"""Sets keys in the configuration file, and leaves everything else as the user wrote it."""
 
 from __future__ import annotations
 
@@ -16,64 +16,83 @@ else:
     import tomli as tomllib
 
 Value = str | int | float | bool | None
-"""None: the key is taken out."""
+"""None removes the key."""
 
-_HEAD = (
-    "# Settings of edgeinfer; docs/configuration.md lists them all. What is typed or in EDGEINFER_* wins.\n"
-)
+_HEAD = "# Settings of edgeinfer, listed in docs/configuration.md. Options and EDGEINFER_* variables take precedence.\n"
 
 
 def updated(text: str, values: Mapping[str, Value]) -> str:
-    """`text` (TOML) with the top-level keys of `values` set.
+    """Return `text` (TOML) with the top-level keys of `values` set.
 
-    A key that is there keeps its place and the comment behind it; a new one goes to the end, as the file
-    has no tables.
+    An existing key keeps its line and the comment after it; a new one goes before the first table.
 
     Raises:
-        SettingsError: `text` is no TOML.
+        SettingsError: `text` is not TOML, or cannot be changed line by line.
     """
     _parse(text)
-    # Not splitlines(): a value may hold what Python takes for the end of a line, and TOML does not.
+    # Not splitlines(): a value may contain characters that end a line for Python but not for TOML.
     lines = (text or _HEAD).removesuffix("\n").split("\n")
+    end = _first_table(lines)
+    top, tables = lines[:end], lines[end:]
     for key, value in values.items():
-        said = f"{key} = {_toml(value)}"
-        at = next(
-            (i for i, line in enumerate(lines) if re.match(rf'\s*"?{re.escape(key)}"?\s*=', line)), None
+        assignment = f"{key} = {_toml(value)}"
+        index = next(
+            (i for i, line in enumerate(top) if re.match(rf'\s*"?{re.escape(key)}"?\s*=', line)), None
         )
         if value is None:
-            lines = [line for i, line in enumerate(lines) if i != at]
-        elif at is None:
-            lines.append(said)
+            top = [line for i, line in enumerate(top) if i != index]
+        elif index is None:
+            top.insert(_last_value(top) if tables else len(top), assignment)
         else:
-            lines[at] = said + _comment(lines[at])
-    result = "\n".join(lines) + "\n"
-    found = _parse(result)
-    if any(found.get(key) != value for key, value in values.items()):
+            top[index] = assignment + _comment(top[index])
+    result = "\n".join(top + tables) + "\n"
+    parsed = _parse(result)
+    if any(parsed.get(key) != value for key, value in values.items()):
         raise SettingsError(
-            "the configuration file is written in a way that can't be changed line by line",
+            "the configuration file cannot be changed line by line",
             hint=f"set these by hand: {', '.join(values)}",
         )
     return result
+
+
+def _first_table(lines: list[str]) -> int:
+    """Return the number of lines before the first table."""
+    for index, line in enumerate(lines):
+        if line.lstrip().startswith("["):
+            with contextlib.suppress(tomllib.TOMLDecodeError):  # within a value of several lines
+                tomllib.loads("\n".join(lines[:index]))
+                return index
+    return len(lines)
+
+
+def _last_value(lines: list[str]) -> int:
+    """Return the number of lines up to the last one with a value; all if there is none."""
+    for index in range(len(lines), 0, -1):
+        if lines[index - 1].strip() and not lines[index - 1].lstrip().startswith("#"):
+            return index
+    return len(lines)
 
 
 def _parse(text: str) -> dict[str, object]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as e:
-        raise SettingsError(f"the configuration file is no TOML: {e}", hint="mend it, or move it away") from e
+        raise SettingsError(
+            f"the configuration file is not valid TOML: {e}", hint="fix it, or move it away"
+        ) from e
 
 
 def _toml(value: Value) -> str:
-    """A JSON scalar is a TOML one, once JSON leaves no control character and no surrogate pair."""
+    """Format a value. A JSON scalar is valid TOML if it has no control characters and no surrogate pairs."""
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return json.dumps(value)
 
 
 def _comment(line: str) -> str:
-    """What stands behind the value of a line, with the space before it."""
-    for at in (i for i, letter in enumerate(line) if letter == "#"):
+    """Return the comment of a line, with the space before it."""
+    for index in (i for i, letter in enumerate(line) if letter == "#"):
         with contextlib.suppress(tomllib.TOMLDecodeError):
-            tomllib.loads(line[:at])
-            return line[len(line[:at].rstrip()) :]
+            tomllib.loads(line[:index])
+            return line[len(line[:index].rstrip()) :]
     return ""

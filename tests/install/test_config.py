@@ -33,8 +33,36 @@ def test_a_key_can_be_taken_out() -> None:
     assert "port = 1\n" == updated('model = "x"\nport = 1\n', {"model": None})
 
 
+TABLES = """port = 1 # mine
+matrix = [
+  [1, 2],
+]
+
+# A small one.
+[models.small]
+model = "a" # not this
+ctx = 512
+"""
+
+
+def test_tables_of_models_stay_as_they_are() -> None:
+    """Keys are set above them, though the tables have keys of the same name."""
+    after = updated(TABLES, {"model": "b", "ctx": 4096, "port": 2})
+    assert after.startswith(
+        'port = 2 # mine\nmatrix = [\n  [1, 2],\n]\nmodel = "b"\nctx = 4096\n\n# A small one.\n'
+    )
+    assert {"model": "a", "ctx": 512} == tomllib.loads(after)["models"]["small"]
+    assert TABLES == updated(after, {"model": None, "ctx": None, "port": 1})
+
+
+def test_a_key_can_be_added_above_tables_alone() -> None:
+    after = updated("# mine\n[models.small]\nctx = 512\n", {"model": "b"})
+    assert {"model": "b", "models": {"small": {"ctx": 512}}} == tomllib.loads(after)
+    assert after.startswith("# mine\n")
+
+
 def test_a_file_that_is_no_toml_is_refused() -> None:
-    with pytest.raises(SettingsError, match="no TOML"):
+    with pytest.raises(SettingsError, match="not valid TOML"):
         updated("model = ", {"model": "x"})
 
 
