@@ -1,7 +1,7 @@
-"""The daemon's log: stderr, `LEVEL logger: message`, one line a record.
+"""Sets up the daemon's log: stderr, `LEVEL logger: message`, one line per record.
 
-A message may carry what a client sent, so control characters are escaped: nobody can forge a second
-line or move the reader's cursor. A traceback has more lines; each of them starts like the first.
+Messages may contain text of clients, so control characters are escaped: clients cannot forge a second line or move
+the reader's cursor. Each line of a traceback begins like the first.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ UVICORN = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
 
 
 def setup(level: str, stream: TextIO | None = None, environ: Mapping[str, str] = os.environ) -> None:
-    """Send every record of `level` and above to `stream` (stderr). Replaces what was set up before."""
+    """Send all records of `level` and above to `stream` (stderr), replacing an earlier setup."""
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LineFormatter(priorities=goes_to_the_journal(stream, environ)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for name in UVICORN:  # uvicorn brings handlers of its own unless it is told otherwise
+    for name in UVICORN:  # uvicorn has handlers of its own by default
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
@@ -33,7 +33,7 @@ def setup(level: str, stream: TextIO | None = None, environ: Mapping[str, str] =
 
 
 def goes_to_the_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether systemd's journal reads `stream`: JOURNAL_STREAM is inherited, so it must name this very file."""
+    """Tell whether systemd's journal reads `stream`: the inherited JOURNAL_STREAM must name this very file."""
     try:
         stat = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -42,7 +42,7 @@ def goes_to_the_journal(stream: TextIO, environ: Mapping[str, str] = os.environ)
 
 
 class LineFormatter(logging.Formatter):
-    """`LEVEL logger: message`, with sd-daemon(3)'s `<N>` in front where the journal reads along."""
+    """Formats `LEVEL logger: message`, with sd-daemon(3)'s `<N>` in front for the journal."""
 
     def __init__(self, *, priorities: bool = False) -> None:
         super().__init__()
@@ -61,11 +61,11 @@ class LineFormatter(logging.Formatter):
 
 
 def escape(text: str) -> str:
-    """`text` on one line and without control characters: a newline becomes a backslash and an n."""
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """Return `text` in one line without control characters: a newline becomes a backslash and an n."""
+    return CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _priority(level: int) -> int:
-    """syslog(3)'s number for a logging level."""
+    """Return syslog(3)'s number for a logging level."""
     steps = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-    return next((priority for least, priority in steps if level >= least), 7)
+    return next((priority for min_level, priority in steps if level >= min_level), 7)

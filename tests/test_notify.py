@@ -47,7 +47,7 @@ def test_a_manager_that_hangs_does_not_make_the_daemon_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reads nothing, and its queue fills up."""
-    monkeypatch.setattr("edgeinfer.notify.PATIENCE", 0.05)
+    monkeypatch.setattr("edgeinfer.notify.SEND_TIMEOUT", 0.05)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))

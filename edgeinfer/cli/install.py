@@ -204,7 +204,7 @@ def _show_changes(
     from edgeinfer.cli.service import proposal_lines
     from edgeinfer.service.install import propose
 
-    offer, file = selection.choice.option, selection.wanted
+    offer, file = selection.choice.option, selection.file
     if not offer.bundled and offer.path is None:
         source = f" {file.file} from {file.repo} at {file.revision[:12]}" if file else ""
         terminal.write(

@@ -18,7 +18,7 @@ import msgspec
 
 from edgeinfer.doctor.finding import Finding, Level
 from edgeinfer.hardware import CpuClass, LlamaBuild
-from edgeinfer.hardware.llama_build import loading
+from edgeinfer.hardware.llama_build import load_libraries
 
 CHECK = "llama.cpp"
 PACKAGE = "llama-cpp-python"
@@ -45,7 +45,7 @@ def rebuild_command() -> str:
 def try_load() -> LlamaBuild | str:
     """Load llama.cpp in a process; its build, or how that process ended."""
     try:
-        done = loading(LOAD_TIMEOUT)
+        done = load_libraries(LOAD_TIMEOUT)
     except subprocess.TimeoutExpired:
         return f"loading took more than {LOAD_TIMEOUT:g} s"
     except OSError as e:

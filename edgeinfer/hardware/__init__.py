@@ -1,4 +1,4 @@
-"""What machine this is. Probes are functions of a root directory; an unknown fact is None."""
+"""Detects the machine. Probes are functions of a root directory; an unknown fact is None."""
 
 from edgeinfer.hardware.board import Board
 from edgeinfer.hardware.cpu import CpuClass

@@ -1,4 +1,4 @@
-"""AMD's GPUs, as the amdgpu driver tells of them."""
+"""Detects AMD GPUs from what the amdgpu driver reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeinfer.hardware.pci import PciDevice, device_name
 from edgeinfer.hardware.root_files import entries, exists, label, number, read_label, read_pairs, read_text
 
 NAMES = "usr/share/libdrm/amdgpu.ids"
-"""Mesa's list of what AMD sells a chip of a revision as: "73DF, C1, AMD Radeon RX 6700 XT"."""
+"""Mesa's list of product names by chip and revision: "73DF, C1, AMD Radeon RX 6700 XT"."""
 
 APUS = {
     0x1114: "Krackan",
@@ -32,11 +32,11 @@ APUS = {
     0x1900: "Hawk Point",
     0x1901: "Hawk Point",
 }
-"""GPUs that are part of a processor, and share the RAM: device id -> the processor."""
+"""GPUs that are part of a processor and share the RAM: device id -> the processor."""
 
 
 def gpu(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
-    """On a processor the memory is what is carved out of the RAM, and what the driver may borrow beyond it."""
+    """Return an AMD GPU. One that shares the RAM has a fixed part of it, and may borrow more."""
     shared = device.device in APUS
     total, used = device.number("mem_info_vram_total"), device.number("mem_info_vram_used")
     free = max(0, total - used) if total is not None and used is not None else None
@@ -51,7 +51,7 @@ def gpu(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
 
 
 def _has_rocm(root: Path, device: PciDevice) -> bool:
-    """ROCm is installed, and the kernel offers it this GPU."""
+    """Tell whether ROCm is installed, and the kernel offers it this GPU."""
     nodes = [
         read_pairs(node / "properties", " ") for node in entries(root / "sys/class/kfd/kfd/topology/nodes")
     ]
@@ -62,14 +62,14 @@ def _has_rocm(root: Path, device: PciDevice) -> bool:
 
 
 def _name(root: Path, device: PciDevice) -> str:
-    if name := read_label(device.path / "product_name") or _sold_as(root, device):
+    if name := read_label(device.path / "product_name") or _product_name(root, device):
         return name
     if name := device_name(root, device):
         return f"AMD {name}"
     return f"AMD Radeon ({APUS.get(device.device) or device.ids})"
 
 
-def _sold_as(root: Path, device: PciDevice) -> str | None:
+def _product_name(root: Path, device: PciDevice) -> str | None:
     revision = (read_text(device.path / "revision") or "").removeprefix("0x")
     for line in (read_text(root / NAMES) or "").splitlines():
         words = [word.strip() for word in line.split(",", 2)]

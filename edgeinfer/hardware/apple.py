@@ -1,4 +1,4 @@
-"""A Mac, from what sysctl and vm_stat print."""
+"""Detects a Mac from what sysctl and vm_stat print."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ ARM_FEATURES = {
     "bf16": "hw.optional.arm.FEAT_BF16",
 }
 INTEL_FEATURES = {"avx": "AVX1.0", "avx2": "AVX2", "fma": "FMA", "f16c": "F16C", "avx512": "AVX512F"}
-"""Our word -> sysctl's."""
+"""Our name -> sysctl's."""
 
 
 def sysctl(root: Path) -> dict[str, str]:
-    """What the kernel tells by name; empty where this is no Mac."""
+    """Return the kernel's facts by name; empty if this is not a Mac."""
     if root == Path("/") and sys.platform != "darwin":
         return {}
     return pairs(output(root, "sysctl", "sysctl", "-a") or "", ": ")
@@ -36,26 +36,26 @@ def cpu_name(facts: dict[str, str]) -> str | None:
 
 
 def is_apple_silicon(facts: dict[str, str]) -> bool:
-    """M- and A-series alike: an A18 Pro sits in a MacBook too."""
+    """Tell whether the chip is Apple's, of the M or A series: there is a MacBook with an A18 Pro."""
     return (cpu_name(facts) or "").startswith("Apple ")
 
 
 def classes(facts: dict[str, str]) -> list[CpuClass]:
-    """Performance and efficiency cores. macOS doesn't tell their numbers, so these only count."""
+    """Return performance and efficiency cores. macOS does not number them, so the numbers are made up."""
     chip = cpu_name(facts)
     isa = _isa(facts)
-    found: list[CpuClass] = []
+    cores: list[CpuClass] = []
     first = 0
     for level in range(min(number(facts.get("hw.nperflevels")) or 1, 4)):
         count = number(facts.get(f"hw.perflevel{level}.physicalcpu"))
         if count and count <= 1024:
             kind = label(facts.get(f"hw.perflevel{level}.name")) or ("Performance", "Efficiency")[level > 0]
             name = f"{chip} {kind.lower()}" if chip else None
-            found.append(CpuClass(list(range(first, first + count)), None, None, name, isa))
+            cores.append(CpuClass(list(range(first, first + count)), None, None, name, isa))
             first += count
-    if not found and (count := min(number(facts.get("hw.physicalcpu")) or 0, 1024)):
-        found.append(CpuClass(list(range(count)), None, None, None, isa))
-    return found
+    if not cores and (count := min(number(facts.get("hw.physicalcpu")) or 0, 1024)):
+        cores.append(CpuClass(list(range(count)), None, None, None, isa))
+    return cores
 
 
 def _isa(facts: dict[str, str]) -> tuple[str, ...] | None:
@@ -66,14 +66,14 @@ def _isa(facts: dict[str, str]) -> tuple[str, ...] | None:
 
 
 def memory(root: Path, facts: dict[str, str]) -> Memory:
-    """macOS makes swap as it needs it, so there is no figure for it."""
+    """Return the memory, without swap, which macOS creates as needed."""
     return Memory(
         number(facts.get("hw.memsize")), parse_vm_stat(output(root, "vm_stat", "vm_stat") or ""), None
     )
 
 
 def parse_vm_stat(text: str) -> int | None:
-    """Bytes that can be had without swapping: free, speculative and inactive pages."""
+    """Return the bytes available without swapping: free, speculative and inactive pages."""
     size = re.search(r"page size of (\d{1,9}) bytes", text, re.ASCII)
     if size is None:
         return None
@@ -84,20 +84,20 @@ def parse_vm_stat(text: str) -> int | None:
 
 
 def gpus(facts: dict[str, str], ram: Memory) -> tuple[Gpu, ...]:
-    """Metal's. An Intel Mac's are not known to sysctl, and of little use to llama.cpp."""
+    """Return Metal's GPU. Those of Intel Macs are unknown to sysctl, and of little use to llama.cpp."""
     name = cpu_name(facts)
     if name is None or not is_apple_silicon(facts):
         return ()
-    most = metal_limit(ram.total, number(facts.get("iogpu.wired_limit_mb"), 1024**2))
-    free = min(most, ram.available) if most is not None and ram.available is not None else None
-    return (Gpu("apple", name, "metal", most, free, shared=True, driver="Metal"),)
+    limit = metal_limit(ram.total, number(facts.get("iogpu.wired_limit_mb"), 1024**2))
+    free = min(limit, ram.available) if limit is not None and ram.available is not None else None
+    return (Gpu("apple", name, "metal", limit, free, shared=True, driver="Metal"),)
 
 
 def metal_limit(total: int | None, wired: int | None) -> int | None:
-    """Metal's recommendedMaxWorkingSetSize, in bytes: what a GPU may use of the RAM.
+    """Return the bytes of RAM that the GPU may use: Metal's recommendedMaxWorkingSetSize.
 
-    Two thirds of it up to 32 GB, three quarters beyond, as Metal reports for 8 (5461 MiB), 16 (10922), 32 (21845)
-    and 64 GB (49152); unless the owner has set iogpu.wired_limit_mb.
+    It is two thirds of the RAM up to 32 GB, and three quarters above, as Metal reports for 8 (5461 MiB), 16 (10922),
+    32 (21845) and 64 GB (49152), unless iogpu.wired_limit_mb is set.
     """
     if wired:
         return wired
@@ -107,7 +107,7 @@ def metal_limit(total: int | None, wired: int | None) -> int | None:
 
 
 def board(facts: dict[str, str]) -> Board | None:
-    """The family is the chip: "apple-m2", "apple-a18-pro"."""
+    """Return the Mac's model. Its family is the chip: "apple-m2", "apple-a18-pro"."""
     model = label(facts.get("hw.model"))
     if model is None:
         return None

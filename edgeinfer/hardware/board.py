@@ -1,4 +1,4 @@
-"""Which board this is, from the device tree or the firmware."""
+"""Detects the board from the device tree or the firmware."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeinfer.hardware.root_files import read_label, read_strings
 DEVICE_TREES = ("proc/device-tree", "sys/firmware/devicetree/base")
 DMI = "sys/class/dmi/id"
 
-NO_NAMES = frozenset(
+PLACEHOLDERS = frozenset(
     (
         "",
         "default string",
@@ -25,13 +25,13 @@ NO_NAMES = frozenset(
         "unknown",
     )
 )
-"""What makers of x86 boards leave in a name's place."""
+"""Texts that makers of x86 boards leave in place of a name."""
 
 
 class Board(msgspec.Struct, frozen=True):
-    """What the device tree, the firmware or Apple's hw.model says.
+    """A board, as the device tree, the firmware or Apple's hw.model calls it.
 
-    `family` is our word for boards that are alike, hence as fast: "raspberry-pi-5", "rk3588",
+    `family` is our name for boards that are alike, and so equally fast: "raspberry-pi-5", "rk3588",
     "jetson-orin-nano", "apple-m2", ... None for a PC.
     """
 
@@ -41,7 +41,7 @@ class Board(msgspec.Struct, frozen=True):
 
 
 class Soc(msgspec.Struct, frozen=True):
-    """A system on a chip: the family of boards it makes, and what it has beside its CPUs."""
+    """A system on a chip: the family of its boards, and what it has in addition to CPUs."""
 
     family: str
     gpu_vendor: str
@@ -61,7 +61,7 @@ SOCS = {
     "rockchip,rk3588": Soc("rk3588", "arm", "Mali-G610", "RKNPU"),
     "rockchip,rk3588s": Soc("rk3588", "arm", "Mali-G610", "RKNPU"),
 }
-"""By the device tree's word. Vendors' kernels call an RK3588S rk3588, so the two are one family."""
+"""Name in the device tree -> chip. Vendor kernels call an RK3588S rk3588, so the two are one family."""
 
 FAMILIES = (
     ("model-zero-2", "raspberry-pi-zero-2"),
@@ -76,21 +76,23 @@ FAMILIES = (
     ("tegra186", "jetson-tx2"),
     ("tegra210", "jetson-nano"),
 )
-"""Part of a device tree's word, such as the number of NVIDIA's module, -> the family, where the chip alone does not
-tell it. The first counts."""
+"""Part of a name in the device tree, such as NVIDIA's module number, -> family, where the chip does not determine it.
+
+The first match counts.
+"""
 
 
 def board(root: Path) -> Board | None:
-    """None where neither device tree nor firmware has a name, as in most containers."""
+    """Return the board; None if neither device tree nor firmware has a name, as in most containers."""
     for tree in DEVICE_TREES:
         if model := read_label(root / tree / "model"):
             compatible = read_strings(root / tree / "compatible")
             return Board(model, compatible, family(compatible))
     for maker, name in (("sys_vendor", "product_name"), ("board_vendor", "board_name")):
         model = read_label(root / DMI / name)
-        if model and model.lower() not in NO_NAMES:
+        if model and model.lower() not in PLACEHOLDERS:
             vendor = read_label(root / DMI / maker) or ""
-            if vendor.lower() in NO_NAMES or model.startswith(vendor):
+            if vendor.lower() in PLACEHOLDERS or model.startswith(vendor):
                 return Board(model)
             return Board(f"{vendor} {model}")
     return None

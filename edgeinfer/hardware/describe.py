@@ -1,4 +1,4 @@
-"""A profile for people: one line a fact."""
+"""Describes a profile for people, one line per fact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KINDS = {"nvme": "NVMe", "ssd": "SSD", "hdd": "hard disk", "sd": "SD card", "emm
 
 
 def describe(profile: HardwareProfile) -> list[tuple[str, str]]:
-    """Label and text: each label once, but "GPU" once for each there is."""
+    """Return labels and texts. Each label occurs once, "GPU" once for each GPU."""
     board = profile.board
     build = profile.llama
     return [
@@ -34,15 +34,15 @@ def describe(profile: HardwareProfile) -> list[tuple[str, str]]:
 def _cpu(profile: HardwareProfile) -> str:
     classes = " + ".join(_class(cores, profile.cpu_name) for cores in profile.cpus) or UNKNOWN
     isa = " ".join(profile.cpus[0].isa or ()) if profile.cpus else ""
-    quota = f"at most {profile.cpu_quota:.3g} CPUs of time" if profile.cpu_quota else None
+    quota = f"limited to {profile.cpu_quota:.3g} CPUs" if profile.cpu_quota else None
     return _joined(profile.cpu_name, classes, isa, quota)
 
 
 def _class(cores: CpuClass, cpu_name: str | None) -> str:
     count = len(cores.cpus)
     name = (cores.name or "").removeprefix(cpu_name or "").strip()
-    what = f"× {name}" if name else ("core" if count == 1 else "cores")
-    return f"{count} {what}" + (f" {cores.max_mhz / 1000:.1f} GHz" if cores.max_mhz else "")
+    kind = f"× {name}" if name else ("core" if count == 1 else "cores")
+    return f"{count} {kind}" + (f" {cores.max_mhz / 1000:.1f} GHz" if cores.max_mhz else "")
 
 
 def _memory(memory: Memory) -> str:
@@ -57,7 +57,7 @@ def _memory(memory: Memory) -> str:
 def _gpu(gpu: Gpu) -> str:
     use: str = gpu.api or "not used"
     if gpu.lacks_driver:
-        use = f"not usable by the driver {gpu.driver}" if gpu.driver else "its driver is missing"
+        use = f"not usable with the driver {gpu.driver}" if gpu.driver else "its driver is missing"
     compute = f"compute {gpu.compute_capability}" if gpu.compute_capability else None
     memory = _gib(gpu.memory) if gpu.memory else None
     return _joined(gpu.name, use, compute, f"up to {memory} of the RAM" if memory and gpu.shared else memory)

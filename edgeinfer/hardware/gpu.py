@@ -1,4 +1,4 @@
-"""Graphics processors, and how llama.cpp would reach them."""
+"""Describes graphics processors."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import Literal
 import msgspec
 
 Api = Literal["cuda", "metal", "vulkan", "rocm"]
-"""How llama.cpp would reach a GPU."""
+"""APIs through which llama.cpp uses a GPU."""
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    """Attributes:
-    vendor: "nvidia", "apple", "amd", "intel", "arm" (Mali), "broadcom" (VideoCore), "qualcomm", ...
-    name: as its driver calls it, else what its ids tell.
-    api: None where llama.cpp has no use for it, or no way to it: its driver is missing.
-    memory: bytes it has, or may use of the RAM.
-    available: bytes of those that are free now.
-    shared: its memory is the machine's RAM.
-    compute_capability: of an NVIDIA card, such as "8.6".
-    driver: its version, or its name where it has no version. None where there is no driver.
+    """A graphics processor.
+
+    Attributes:
+        vendor: "nvidia", "apple", "amd", "intel", "arm" (Mali), "broadcom" (VideoCore), "qualcomm", ...
+        name: name from its driver, or else from its ids.
+        api: None if llama.cpp cannot use it, or its driver is missing.
+        memory: bytes it has, or may use of the RAM.
+        available: bytes of `memory` that are free now.
+        shared: its memory is the machine's RAM.
+        compute_capability: such as "8.6"; only NVIDIA has one.
+        driver: version of the driver, or its name if it has no version; None without a driver.
     """
 
     vendor: str
@@ -33,5 +35,5 @@ class Gpu(msgspec.Struct, frozen=True):
 
     @property
     def lacks_driver(self) -> bool:
-        """It would be of use if its maker's driver were there, or were passed into this container."""
+        """True if it could be used with its vendor's driver, or if a container were given access to it."""
         return self.api is None and self.vendor in ("nvidia", "amd", "intel")

@@ -1,4 +1,4 @@
-"""All GPUs of a Linux machine: cards with and without a driver, and those of processors and chips."""
+"""Detects all GPUs of a Linux machine: cards with and without a driver, integrated ones, and those of SoCs."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ TREE_GPUS = {
     "qcom,adreno": ("qualcomm", "Adreno"),
     "img,": ("imagination", "PowerVR"),
 }
-"""How the device tree's word for a GPU begins -> vendor and name."""
+"""Beginning of a GPU's name in the device tree -> vendor and name."""
 
 
 def gpus(root: Path, board: Board | None, ram: Memory, container: str | None) -> tuple[Gpu, ...]:
-    """All of them, those that llama.cpp can use first, the largest first."""
+    """Return all GPUs: those that llama.cpp can use first, the largest first."""
     compatible = board.compatible if board else ()
-    found = nvidia.tegra(root, compatible, ram)
-    if not any(gpu.api for gpu in found):
-        found = nvidia.cards(root, ram, container) or found
-    seen = {gpu.vendor for gpu in found}
+    gpus = nvidia.tegra(root, compatible, ram)
+    if not any(gpu.api for gpu in gpus):
+        gpus = nvidia.cards(root, ram, container) or gpus
+    seen = {gpu.vendor for gpu in gpus}
     reachable = container is None or exists(root / "dev/dri")
-    found += [
+    gpus += [
         _card(root, device, ram, reachable)
         for device in pci.devices(root)
         if device.is_display and device.vendor in VENDORS and VENDORS[device.vendor] not in seen
     ]
-    if not found:
-        found = _soc_gpu(root, compatible)
-    return tuple(sorted(found, key=lambda gpu: (gpu.api is None, gpu.shared, -(gpu.memory or 0))))
+    if not gpus:
+        gpus = _soc_gpu(root, compatible)
+    return tuple(sorted(gpus, key=lambda gpu: (gpu.api is None, gpu.shared, -(gpu.memory or 0))))
 
 
 def _card(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
@@ -63,7 +63,7 @@ def _intel(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
 
 
 def _shared_heap(total: int | None) -> int | None:
-    """What Mesa's driver for Intel lets a GPU take of the RAM: three quarters, half of 4 GB and less."""
+    """Return the RAM that Mesa's driver lets an Intel GPU take: three quarters, or half of up to 4 GB."""
     if total is None:
         return None
     return total * 3 // 4 if total > 4 * GB else total // 2
@@ -74,16 +74,17 @@ def _name(root: Path, device: PciDevice, maker: str) -> str:
     return f"{maker} {name}" if name else f"{maker} GPU ({device.ids})"
 
 
-def reached(gpu: Gpu, build: LlamaBuild | None) -> Gpu:
-    """As the installed llama.cpp would reach it: by Vulkan where it was built with that and not the maker's own."""
+def with_reachable_api(gpu: Gpu, build: LlamaBuild | None) -> Gpu:
+    """Return the GPU with the API that the installed llama.cpp was built for: Vulkan if not the vendor's own."""
     if build is None or gpu.api is None or gpu.api in build.apis or "vulkan" not in build.apis or gpu.shared:
         return gpu
     return msgspec.structs.replace(gpu, api="vulkan")
 
 
 def _soc_gpu(root: Path, compatible: tuple[str, ...]) -> list[Gpu]:
-    """Of a system on a chip. llama.cpp has no use for these: where its Vulkan runs at all (panvk, v3dv), it is
-    several times slower than the CPU beside it.
+    """Return the GPU of a system on a chip.
+
+    llama.cpp cannot make use of these: where Vulkan runs at all (panvk, v3dv), it is several times slower than the CPU.
     """
     if chip := soc(compatible):
         return [Gpu(chip.gpu_vendor, chip.gpu, shared=True)]

@@ -1,4 +1,4 @@
-"""Instruction sets and names of cores, from what /proc/cpuinfo calls them."""
+"""Reads instruction sets and names of cores from /proc/cpuinfo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLAGS: dict[str, tuple[str, ...]] = {
     "bf16": ("avx512_bf16",),
     "amx": ("amx_tile", "amx_int8"),
 }
-"""Our word -> the flags of an x86 that it takes."""
+"""Our name -> the x86 flags that it requires."""
 
 FEATURES: dict[str, tuple[str, ...]] = {
     "neon": ("asimd",),
@@ -27,7 +27,7 @@ FEATURES: dict[str, tuple[str, ...]] = {
     "sve": ("sve",),
     "bf16": ("bf16",),
 }
-"""Our word -> the features of a 64-bit ARM core that it takes."""
+"""Our name -> the features of a 64-bit ARM core that it requires."""
 
 CORES: dict[tuple[int, int], str] = {
     (0x41, 0xD03): "Cortex-A53",
@@ -72,39 +72,39 @@ CORES: dict[tuple[int, int], str] = {
     (0xC0, 0xAC3): "Ampere-1",
     (0xC0, 0xAC4): "Ampere-1a",
 }
-"""(implementer, part) of an ARM core, as Arm's and the makers' manuals give them."""
+"""(implementer, part) of an ARM core -> its name, from the manuals of Arm and the makers."""
 
-SLOW = frozenset(
+LITTLE_CORES = frozenset(
     ("Cortex-A35", "Cortex-A53", "Cortex-A55", "Cortex-A510", "Cortex-A520", "Icestorm", "Blizzard")
 )
-"""Cores that are the little ones wherever there are others."""
+"""Cores that are the slow ones wherever there are others."""
 
 
 def cpuinfo(root: Path) -> dict[int, dict[str, str]]:
-    """The fields of /proc/cpuinfo by logical CPU."""
-    found: dict[int, dict[str, str]] = {}
+    """Return the fields of /proc/cpuinfo by logical CPU."""
+    cpus: dict[int, dict[str, str]] = {}
     fields: dict[str, str] = {}
     for line in (read_text(root / "proc/cpuinfo") or "").splitlines():
         name, _, value = line.partition(":")
         name, value = name.strip(), value.strip()
         if name == "processor" and (cpu := number(value)) is not None:
-            fields = found.setdefault(cpu, {})
+            fields = cpus.setdefault(cpu, {})
         fields.setdefault(name, value)
-    return found
+    return cpus
 
 
 def model_name(fields: dict[str, str]) -> str | None:
-    """Of an x86. ARM kernels write "ARMv8 Processor rev 1 (v8l)" there, which says nothing."""
+    """Return the name of an x86 processor. ARM kernels only write "ARMv8 Processor rev 1 (v8l)" there."""
     return label(fields.get("model name")) if "flags" in fields else None
 
 
 def core_name(fields: dict[str, str]) -> str | None:
-    """Of an ARM core."""
+    """Return the name of an ARM core."""
     return CORES.get((_hex(fields.get("CPU implementer")), _hex(fields.get("CPU part"))))
 
 
 def instruction_sets(fields: dict[str, str]) -> tuple[str, ...] | None:
-    """None where nothing is said."""
+    """Return our names of a core's instruction sets; None if unknown."""
     if "flags" in fields:
         return _known(FLAGS, fields["flags"])
     return _known(FEATURES, fields["Features"]) if "Features" in fields else None

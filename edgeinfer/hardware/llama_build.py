@@ -1,4 +1,4 @@
-"""What the installed llama.cpp was built with."""
+"""Detects what the installed llama.cpp was built with."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import msgspec
 
 from edgeinfer.hardware.gpu import Api
 
-LIMIT = 60.0
-"""Seconds that asking may take: a small board needs ten to import it all from its card."""
+CACHE_FILE = "llama-libraries.json"
+LOAD_TIMEOUT = 60.0
+"""Seconds to load the libraries: a small board needs ten to read them from its SD card."""
 
 
 class LlamaBuild(msgspec.Struct, frozen=True):
@@ -30,57 +31,60 @@ class LlamaBuild(msgspec.Struct, frozen=True):
     kernels: bool = False
 
 
-class Kept(msgspec.Struct, frozen=True):
-    """What was found, and of which files."""
+class CachedBuild(msgspec.Struct, frozen=True):
+    """A build, and the library files that it was read from."""
 
     libraries: str
     build: LlamaBuild
 
 
 def llama_build(cache: Path | None = None) -> LlamaBuild | None:
-    """None where llama.cpp isn't installed or doesn't load.
+    """Return what llama.cpp was built with; None if it is not installed or does not load.
 
-    Loading it takes a second, or several on a small board, so a process of its own does it, once: the answer is
-    kept in `cache` (None: the user's own) until the libraries change.
+    Loading it takes a second, or several on a small board, so a separate process does it once, and the answer is
+    cached until the libraries change.
+
+    Args:
+        cache: directory of the cache; None is the user's own.
     """
     libraries = _libraries()
     if libraries is None:
         return None
     directory = cache or cache_directory()
     if directory is None:
-        return ask()
-    file = directory / "llama-build.json"
+        return read_build()
+    file = directory / CACHE_FILE
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        kept = msgspec.json.decode(file.read_bytes(), type=Kept)
-        if kept.libraries == libraries:
-            return kept.build
-    build = ask()
+        cached = msgspec.json.decode(file.read_bytes(), type=CachedBuild)
+        if cached.libraries == libraries:
+            return cached.build
+    build = read_build()
     if build is not None:
         with contextlib.suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(f".{os.getpid()}")
-            partial.write_bytes(msgspec.json.encode(Kept(libraries, build)))
+            partial.write_bytes(msgspec.json.encode(CachedBuild(libraries, build)))
             partial.replace(file)
     return build
 
 
-def ask() -> LlamaBuild | None:
-    """From a process that loads the libraries, and may die of it."""
+def read_build() -> LlamaBuild | None:
+    """Have another process load the libraries, which may crash it; None if it fails."""
     try:
-        done = loading(LIMIT)
+        done = load_libraries(LOAD_TIMEOUT)
         done.check_returncode()
         return msgspec.json.decode(done.stdout, type=LlamaBuild)
     except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
         return None
 
 
-def loading(limit: float) -> subprocess.CompletedProcess[bytes]:
-    """A process that loads the libraries and says what they are, once it has ended.
+def load_libraries(timeout: float) -> subprocess.CompletedProcess[bytes]:
+    """Run a process that loads the libraries and prints what they are, and return it once it has ended.
 
     Raises:
-        OSError, subprocess.TimeoutExpired: it could not be started, or took more than `limit` seconds.
+        OSError, subprocess.TimeoutExpired: it could not be started, or took more than `timeout` seconds.
     """
-    # It finds modules where we do, and not where the user happens to stand.
+    # It must find modules where this process does, not in the working directory.
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     return subprocess.run(
         [sys.executable, "-m", "edgeinfer.backends.llama_cpp.binding.build"],
@@ -88,25 +92,25 @@ def loading(limit: float) -> subprocess.CompletedProcess[bytes]:
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=limit,
+        timeout=timeout,
         check=False,
     )
 
 
 def cache_directory() -> Path | None:
-    """A service's own, else the user's; None where there is neither."""
+    """Return the service's cache directory, else the user's; None if there is neither."""
     service = Path(os.environ.get("CACHE_DIRECTORY", "").partition(":")[0])
     if service.is_absolute():
         return service
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
     try:
-        return (given if given.is_absolute() else Path.home() / ".cache") / "edgeinfer"
+        return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "edgeinfer"
     except RuntimeError:  # a user without a home
         return None
 
 
 def _libraries() -> str | None:
-    """Version, sizes and dates of the installed libraries, without loading them."""
+    """Return version, sizes and dates of the installed libraries, without loading them."""
     try:
         package = importlib.util.find_spec("llama_cpp")
         version = importlib.metadata.version("llama-cpp-python")
@@ -115,9 +119,9 @@ def _libraries() -> str | None:
     if package is None or package.origin is None:
         return None
     directory = Path(package.origin).parent / "lib"
-    found = [f"{version} {directory}"]
+    lines = [f"{version} {directory}"]
     with contextlib.suppress(OSError):
         for path in sorted(directory.iterdir()):
-            about = path.stat()
-            found.append(f"{path.name} {about.st_size} {about.st_mtime_ns}")
-    return "\n".join(found)
+            status = path.stat()
+            lines.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    return "\n".join(lines)

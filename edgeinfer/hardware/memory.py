@@ -1,4 +1,4 @@
-"""RAM, and what a cgroup leaves of it."""
+"""Detects RAM, and what a cgroup allows of it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from edgeinfer.hardware.root_files import number, read_text
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """Bytes. `available` is what can be had without swapping, within `limit` where a cgroup sets one.
+    """Memory of a machine, in bytes.
 
-    `swap` is what there is of it, used or free.
+    Attributes:
+        available: RAM available without swapping, within `limit`.
+        limit: limit of the cgroup, if it is below `total`.
+        swap: swap space, used or free.
     """
 
     total: int | None
@@ -23,27 +26,27 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 def memory(root: Path) -> Memory:
-    """The memory of the machine whose /proc and /sys are under `root`."""
+    """Return the memory of the machine whose /proc and /sys are under `root`."""
     info = parse_meminfo(read_text(root / "proc/meminfo") or "")
     limit = cgroup.memory(root)
     total, available, swap = info.get("MemTotal"), info.get("MemAvailable"), info.get("SwapTotal")
     if limit is not None and total is not None and limit >= total:
-        limit = None  # more than there is: no limit
+        limit = None  # as good as none
     if limit is not None and available is not None:
         available = min(available, max(0, limit - (cgroup.memory_used(root) or 0)))
-    most = cgroup.swap(root)
-    if swap is not None and most is not None:
-        swap = min(swap, most)
+    max_swap = cgroup.swap(root)
+    if swap is not None and max_swap is not None:
+        swap = min(swap, max_swap)
     return Memory(total, available, limit, swap)
 
 
 def parse_meminfo(text: str) -> dict[str, int]:
-    """/proc/meminfo in bytes."""
-    found = {}
+    """Parse /proc/meminfo to bytes."""
+    values = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")
         words = rest.split()
         amount = number(words[0], 1024 if words[1:] == ["kB"] else 1) if words else None
         if amount is not None:
-            found[name] = amount
-    return found
+            values[name] = amount
+    return values

@@ -1,4 +1,4 @@
-"""Neural processors. llama.cpp has no use for them, so their names are all we tell."""
+"""Detects neural processors by name. llama.cpp cannot use them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PCI_NPUS = {
 
 
 def npu(root: Path, board: Board | None) -> str | None:
-    """The names of all there are, None where there is none."""
+    """Return the names of all NPUs; None if there is none."""
     chip = soc(board.compatible) if board else None
     names = [chip.npu] if chip and chip.npu else []
     ids = [(device.vendor, device.device) for device in pci.devices(root)]

@@ -1,4 +1,4 @@
-"""NVIDIA's cards, and its Tegra chips (Jetson), whose GPU shares the RAM."""
+"""Detects NVIDIA's cards, and its Tegra chips (Jetson), whose GPU shares the RAM."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from edgeinfer.hardware.root_files import entries, exists, label, number, output
 
 QUERY = ("name", "memory.total", "memory.free", "compute_cap", "driver_version")
 OLD_QUERY = tuple(field for field in QUERY if field != "compute_cap")
-"""Drivers before 510 don't know the compute capability, and refuse the whole query."""
+"""Drivers before 510 do not know the compute capability, and reject the whole query."""
 
 MIB = 1024**2
 
 
 class Tegra(msgspec.Struct, frozen=True):
+    """The GPU of a Tegra chip."""
+
     name: str
     compute_capability: str
 
@@ -30,25 +32,25 @@ TEGRA = {
     "nvidia,tegra186": Tegra("Tegra X2", "6.2"),
     "nvidia,tegra210": Tegra("Tegra X1", "5.3"),
 }
-"""By the device tree's word for the chip."""
+"""Name of the chip in the device tree -> its GPU."""
 
 
 def cards(root: Path, ram: Memory, container: str | None) -> list[Gpu]:
-    """What the driver knows of; nothing where it is missing or broken.
+    """Return the cards that the driver knows; none if it is missing or broken.
 
-    A `container` sees the driver of its host even where it was given none of the cards.
+    A `container` sees the driver of its host even if it has access to none of the cards.
     """
     for fields in (QUERY, OLD_QUERY):
         text = output(root, "nvidia-smi", "nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv")
-        if found := parse_query(text or "", ram):
-            return found
+        if gpus := parse_query(text or "", ram):
+            return gpus
         if text is None:
             break
     return _without_smi(root) if container is None or exists(root / "dev/nvidiactl") else []
 
 
 def parse_query(text: str, ram: Memory) -> list[Gpu]:
-    """The table of nvidia-smi --query-gpu=... --format=csv. "[N/A]" in it is unknown.
+    """Parse the table of nvidia-smi --query-gpu=... --format=csv, where "[N/A]" is unknown.
 
     A GPU without memory of its own shares the machine's `ram`.
     """
@@ -77,12 +79,12 @@ def _card(row: dict[str, str], ram: Memory) -> Gpu | None:
 
 
 def _tegra_capability(name: str) -> str | None:
-    """Of "Orin (nvgpu)", say, which nvidia-smi tells next to nothing of."""
+    """Return the compute capability of a Tegra GPU by its name, such as "Orin (nvgpu)"."""
     return next((chip.compute_capability for chip in TEGRA.values() if chip.name in name.split()), None)
 
 
 def _mib(text: str | None) -> int | None:
-    """Bytes of "12288 MiB"."""
+    """Parse "12288 MiB" to bytes."""
     return number((text or "").removesuffix("MiB").strip(), MIB)
 
 
@@ -91,19 +93,19 @@ def _version(text: str | None) -> str | None:
 
 
 def _without_smi(root: Path) -> list[Gpu]:
-    """The driver is loaded, its tools are missing."""
-    said = read_text(root / "proc/driver/nvidia/version") or ""
-    version = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", said, re.ASCII)
-    found = []
+    """Return the cards from /proc, if the driver is loaded but its tools are missing."""
+    text = read_text(root / "proc/driver/nvidia/version") or ""
+    version = re.search(r"\s(\d+\.\d+(?:\.\d+)?)\s", text, re.ASCII)
+    gpus = []
     for directory in entries(root / "proc/driver/nvidia/gpus"):
-        about = pairs(read_text(directory / "information") or "", ":")
-        if name := label(about.get("Model")):
-            found.append(Gpu("nvidia", name, "cuda", driver=version.group(1) if version else "nvidia"))
-    return found
+        information = pairs(read_text(directory / "information") or "", ":")
+        if name := label(information.get("Model")):
+            gpus.append(Gpu("nvidia", name, "cuda", driver=version.group(1) if version else "nvidia"))
+    return gpus
 
 
 def tegra(root: Path, compatible: tuple[str, ...], ram: Memory) -> list[Gpu]:
-    """The GPU of a Jetson, from its device tree: nvidia-smi comes with JetPack 6, and leaves most of it out."""
+    """Return the GPU of a Jetson from its device tree: nvidia-smi exists from JetPack 6 on, and omits most of it."""
     release = parse_release(read_text(root / "etc/nv_tegra_release") or "")
     chip = next((TEGRA[word] for word in compatible if word in TEGRA), None)
     if chip is None and release is None:
@@ -123,6 +125,6 @@ def tegra(root: Path, compatible: tuple[str, ...], ram: Memory) -> list[Gpu]:
 
 
 def parse_release(text: str) -> str | None:
-    """The version of L4T: "36.4.3" of "# R36 (release), REVISION: 4.3, ..."."""
-    found = re.match(r"# R(\d{1,3}) \(release\), REVISION: (\d{1,3}(?:\.\d{1,3})*)", text, re.ASCII)
-    return f"{found.group(1)}.{found.group(2)}" if found else None
+    """Parse the version of L4T: "36.4.3" from "# R36 (release), REVISION: 4.3, ..."."""
+    match = re.match(r"# R(\d{1,3}) \(release\), REVISION: (\d{1,3}(?:\.\d{1,3})*)", text, re.ASCII)
+    return f"{match.group(1)}.{match.group(2)}" if match else None

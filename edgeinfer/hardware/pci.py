@@ -1,4 +1,4 @@
-"""Devices on the PCI bus, with or without a driver."""
+"""Lists devices on the PCI bus, with or without a driver."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ ID_FILES = ("usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids")
 
 
 class PciDevice(msgspec.Struct, frozen=True):
-    """`kind` is the class: 0x03 in its highest byte is a display. `driver` is the kernel module's name."""
+    """A device on the PCI bus.
+
+    Attributes:
+        kind: the class; 0x03 in its highest byte is a display.
+        driver: name of the kernel module.
+    """
 
     path: Path
     kind: int
@@ -24,12 +29,12 @@ class PciDevice(msgspec.Struct, frozen=True):
 
     @property
     def is_display(self) -> bool:
-        """Or computes like one: some of AMD's cards for servers are no displays."""
+        """True for displays, and for AMD's server cards that only compute."""
         return self.kind >> 16 == 0x03 or (self.vendor == AMD and self.kind >> 16 == 0x12)
 
     @property
     def bus(self) -> str:
-        """It is "0000:00" for all that is part of the processor's own complex."""
+        """The bus, which is "0000:00" for everything that is part of the processor."""
         return self.path.name.rpartition(":")[0]
 
     def number(self, name: str) -> int | None:
@@ -41,11 +46,11 @@ class PciDevice(msgspec.Struct, frozen=True):
 
 
 def devices(root: Path) -> list[PciDevice]:
-    return [found for path in entries(root / "sys/bus/pci/devices") if (found := _device(path))]
+    return [device for path in entries(root / "sys/bus/pci/devices") if (device := _device(path))]
 
 
 def _device(path: Path) -> PciDevice | None:
-    """From its uevent file, which says all at once: PCI_CLASS=30000, PCI_ID=10DE:2504, DRIVER=nvidia."""
+    """Read a device from its uevent file: PCI_CLASS=30000, PCI_ID=10DE:2504, DRIVER=nvidia."""
     event = read_pairs(path / "uevent", "=")
     vendor, _, device = event.get("PCI_ID", "").partition(":")
     ids = [_hex(text) for text in (event.get("PCI_CLASS", ""), vendor, device)]
@@ -63,7 +68,7 @@ def _hex(text: str) -> int | None:
 
 
 def device_name(root: Path, device: PciDevice) -> str | None:
-    """From the system's list of PCI ids, where there is one: "Navi 22 [Radeon RX 6700]"."""
+    """Return the name in the system's list of PCI ids, such as "Navi 22 [Radeon RX 6700]"; None if unknown."""
     text = next((text for path in ID_FILES if (text := read_text(root / path))), "")
     _, _, rest = f"\n{text}".partition(f"\n{device.vendor:04x}  ")
     for line in rest.splitlines()[1:]:

@@ -1,4 +1,4 @@
-"""The facts that the plan decides by."""
+"""Collects the facts of a machine that plans are made from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edgeinfer.hardware import apple, cgroup, cpu, system
 from edgeinfer.hardware.board import Board, board
 from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.gpu import Gpu
-from edgeinfer.hardware.graphics import gpus, reached
+from edgeinfer.hardware.graphics import gpus, with_reachable_api
 from edgeinfer.hardware.llama_build import LlamaBuild, llama_build
 from edgeinfer.hardware.memory import Memory, memory
 from edgeinfer.hardware.npu import npu
@@ -18,19 +18,20 @@ from edgeinfer.hardware.storage import Storage, storage
 from edgeinfer.hardware.system import System
 
 STORE = "/var/lib/edgeinfer"
-"""Where the system service keeps its models."""
+"""Directory of the system service's models."""
 
 
 class HardwareProfile(msgspec.Struct, frozen=True):
-    """Attributes:
-    cpus: classes of CPUs that this process may use, the fastest first; one entry per physical core.
-    cpu_quota: CPUs' worth of time that the cgroup allows, None where it is not limited.
-    memory: in bytes.
-    cpu_name: what the processor calls itself; None on most ARM boards, where the classes have names.
-    gpus: those that llama.cpp can use first.
-    npu: the name of a neural processor, which llama.cpp has no use for.
-    storage: of the place where models are kept.
-    llama: None where it is not known, as in a recorded tree: then it is taken to suit the machine.
+    """Facts of a machine.
+
+    Attributes:
+        cpus: classes of CPUs that this process may use, the fastest first; one entry per physical core.
+        cpu_quota: CPU time that the cgroup allows, in CPUs; None if it is not limited.
+        cpu_name: name of the processor; None on most ARM boards, where the classes have names.
+        gpus: all GPUs, those that llama.cpp can use first.
+        npu: name of a neural processor, which llama.cpp cannot use.
+        storage: the disk of the models.
+        llama: None if unknown, as in a recorded tree; it is then assumed to suit the machine.
     """
 
     cpus: list[CpuClass]
@@ -46,10 +47,13 @@ class HardwareProfile(msgspec.Struct, frozen=True):
 
 
 def detect(root: str | Path = "/", models: str | Path = STORE) -> HardwareProfile:
-    """The machine that `root` is the root directory of, or a record of one; `models` is where models are kept there.
+    """Detect the machine with this root directory, or a recorded one.
 
-    Of a record nothing counts but what it holds: outputs of commands lie in ROOT/commands/NAME.txt. Affinity mask
-    and installed llama.cpp are facts of the machine that this runs on alone.
+    Outputs of commands of a recorded machine are in ROOT/commands/NAME.txt. The affinity mask and the installed
+    llama.cpp are read only on the machine itself.
+
+    Args:
+        models: directory of the models.
     """
     root = Path(root)
     facts = apple.sysctl(root)
@@ -57,18 +61,18 @@ def detect(root: str | Path = "/", models: str | Path = STORE) -> HardwareProfil
 
 
 def _linux(root: Path, models: str) -> HardwareProfile:
-    ram, about, found = memory(root), system.linux(root), board(root)
+    ram, os, this_board = memory(root), system.linux(root), board(root)
     build = llama_build() if root == Path("/") else None
     return HardwareProfile(
         cpus=cpu.classes(root),
         cpu_quota=cgroup.quota(root),
         memory=ram,
         cpu_name=cpu.cpu_name(root),
-        gpus=tuple(reached(gpu, build) for gpu in gpus(root, found, ram, about.container)),
-        board=found,
-        npu=npu(root, found),
+        gpus=tuple(with_reachable_api(gpu, build) for gpu in gpus(root, this_board, ram, os.container)),
+        board=this_board,
+        npu=npu(root, this_board),
         storage=storage(root, models),
-        system=about,
+        system=os,
         llama=build,
     )
 

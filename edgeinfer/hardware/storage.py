@@ -1,4 +1,4 @@
-"""The disk that models are kept on."""
+"""Detects the disk that models are kept on."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ BLOCK = "sys/class/block"
 
 
 class Storage(msgspec.Struct, frozen=True):
-    """Where models are kept: "nvme", "ssd", "hdd", "sd", "emmc", "usb"; bytes."""
+    """A disk: its kind ("nvme", "ssd", "hdd", "sd", "emmc", "usb"), and its free bytes."""
 
     kind: str | None
     free: int | None
 
 
 def storage(root: Path, path: str) -> Storage | None:
-    """What `path` lies on, or would if it were made. None where nothing is known."""
+    """Return the disk of `path`, which need not exist yet; None if nothing is known."""
     if root == Path("/"):
         path = str(_existing(Path(path)))
     free = parse_df(output(root, "df", "df", "-Pk", path) or "")
@@ -30,22 +30,22 @@ def storage(root: Path, path: str) -> Storage | None:
 
 
 def _existing(path: Path) -> Path:
-    """The nearest directory above that is there, by its true name."""
+    """Return the nearest existing directory above, with links resolved."""
     path = next((level for level in (path, *path.parents) if exists(level)), Path("/"))
     return Path(os.path.realpath(path))
 
 
 def parse_df(text: str) -> int | None:
-    """Available bytes, from the one line below df -Pk's header: device, kB, used, available, capacity, place."""
+    """Return available bytes from the line below df -Pk's header: device, kB, used, available, capacity, mount."""
     words = text.splitlines()[-1].split() if text.strip() else []
     return number(words[3], 1024) if len(words) >= 6 else None
 
 
 def _disks(root: Path, path: str) -> list[str]:
-    """Names in sys/block of the disks below a file system: of several, as with LVM and RAID, all."""
-    found = _device(root, path)
+    """Return the names in /sys/block of the disks of a file system, which are several with LVM and RAID."""
+    device = _device(root, path)
     disks = [entry.name for entry in entries(root / "sys/block")]
-    below, seen = [found] if found else [], set()
+    below, seen = [device] if device else [], set()
     while below:
         name = below.pop()
         # A partition's name begins with its disk's: nvme0n1p2, mmcblk0p2, sda1.
@@ -57,22 +57,22 @@ def _disks(root: Path, path: str) -> list[str]:
 
 
 def _device(root: Path, path: str) -> str | None:
-    """The name in sys/class/block of the device that `path` lies on."""
+    """Return the name in /sys/class/block of the device of `path`."""
     best: tuple[int, str, str] | None = None
     for line in (read_text(root / "proc/self/mountinfo") or "").splitlines():
         before, _, after = line.partition(" - ")
-        mounted, how = before.split(), after.split()
-        if len(mounted) < 5 or len(how) < 2:
+        mount, source = before.split(), after.split()
+        if len(mount) < 5 or len(source) < 2:
             continue
-        place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), mounted[4])
-        # Of several on one place the last mount hides the others.
+        place = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal.group(1), 8)), mount[4])
+        # The last mount on a directory hides earlier ones.
         if PurePosixPath(path).is_relative_to(place) and (best is None or len(place) >= best[0]):
-            best = (len(place), mounted[2], how[1])
+            best = (len(place), mount[2], source[1])
     if best is None:
         return None
-    _, numbers, source = best
-    name = source.rpartition("/")[2]
-    # A root may be called /dev/root, a btrfs has numbers of its own, and dm-0 has a name too.
+    _, numbers, path_of_device = best
+    name = path_of_device.rpartition("/")[2]
+    # The device may be called /dev/root; a btrfs has its own numbers; dm-0 has a second name.
     for entry in entries(root / BLOCK):
         if read_text(entry / "dev") == numbers or (name and read_text(entry / "dm/name") == name):
             return entry.name
@@ -86,7 +86,7 @@ def _kind(root: Path, disk: str) -> str | None:
     if disk.startswith("mmcblk"):
         return {"SD": "sd", "MMC": "emmc"}.get(read_text(directory / "device/type") or "")
     if not disk.startswith("sd"):
-        return None  # a virtual disk says it were rotating, whatever it is
+        return None  # virtual disks always claim to rotate
     if "/usb" in os.path.realpath(directory).removeprefix(os.path.realpath(root)):
         return "usb"
     return {"0": "ssd", "1": "hdd"}.get(read_text(directory / "queue/rotational") or "")

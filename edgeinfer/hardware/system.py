@@ -1,4 +1,4 @@
-"""The operating system, and what this process runs in."""
+"""Detects the operating system, and the container that this process runs in."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from edgeinfer.hardware.root_files import exists, label, number, output, pairs, 
 
 
 class System(msgspec.Struct, frozen=True):
-    """Attributes:
-    os: "linux" or "darwin".
-    name: "Debian GNU/Linux 12 (bookworm)".
-    machine: "aarch64", "x86_64", "arm64".
-    service_manager: "systemd", "launchd".
-    container: "docker", "podman", "lxc", "systemd-nspawn", "kubernetes", ...; None where it is none.
-    page_size: bytes.
+    """The operating system.
+
+    Attributes:
+        os: "linux" or "darwin".
+        name: such as "Debian GNU/Linux 12 (bookworm)".
+        machine: "aarch64", "x86_64", "arm64".
+        service_manager: "systemd", "launchd".
+        container: "docker", "podman", "lxc", "systemd-nspawn", "kubernetes", ...; None outside of one.
+        page_size: bytes.
     """
 
     os: str | None = None
@@ -55,7 +57,7 @@ def _machine(root: Path) -> str | None:
 
 
 def container(root: Path) -> str | None:
-    """What kind of container the machine is, None where it is none."""
+    """Return the kind of container; None outside of one."""
     if exists(root / "var/run/secrets/kubernetes.io"):
         return "kubernetes"
     if exists(root / ".dockerenv"):

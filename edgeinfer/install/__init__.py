@@ -1,1 +1,1 @@
-"""From a bare machine to a service that answers: one step after the other, and back where one fails."""
+"""Chooses what `edgeinfer install` installs, and writes its configuration."""

@@ -1,4 +1,4 @@
-"""What to install: the model and quantization that suit the machine, of what the hub has or the store."""
+"""Selects the model and quantization that suit the machine, among those of the hub and the store."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgeinfer.errors import DownloadFailed, EdgeinferError
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hub.download import remote_header
 from edgeinfer.hub.endpoint import Endpoint
-from edgeinfer.hub.ensure_installed import available_files as published_offers
+from edgeinfer.hub.ensure_installed import available_files
 from edgeinfer.hub.hub_index import RemoteFile
 from edgeinfer.hub.reference import ModelReference
 from edgeinfer.plan import ModelChoice, ModelOption, choose
@@ -23,22 +23,22 @@ from edgeinfer.store.store import Store
 
 
 class Selection(msgspec.Struct, frozen=True):
-    """A choice, and the files of its model that are published; none where there is nothing to fetch."""
+    """A choice, and the published files of its model; none if there is nothing to download."""
 
     choice: ModelChoice
     published: list[RemoteFile] = []
 
     @property
     def label(self) -> str:
-        """As `--model` takes it."""
-        offer = self.choice.option
-        return offer.model if offer.bundled else offer.label
+        """The model's name as `--model` takes it."""
+        option = self.choice.option
+        return option.model if option.bundled else option.label
 
     @property
-    def wanted(self) -> RemoteFile | None:
-        """The file to fetch; None where it is here, or is made here of another."""
+    def file(self) -> RemoteFile | None:
+        """The file to download; None if it is installed, or made from another."""
         quant = self.choice.option.quant
-        return next((one for one in self.published if one.quant == quant), None)
+        return next((file for file in self.published if file.quant == quant), None)
 
 
 def select(
@@ -52,51 +52,51 @@ def select(
     quant: str | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Selection:
-    """Choose, ask the hub what it really has of the model, and plan anew with the file's own header.
+    """Choose a model, then choose again with the files that the hub really has, and the chosen file's header.
 
     Raises:
-        DoesNotFit, ModelNotFound: as `choose`.
-        DownloadFailed: the hub can't be asked, and the model is not here.
+        DoesNotFit, ModelNotFound: as for `choose`.
+        DownloadFailed: the hub cannot be reached, and the model is not installed.
     """
     model = resolve_spec(model)[0] if model else None
-    offered = model_options(model, store)
+    options = model_options(model, store)
 
-    def chosen(among: list[ModelOption]) -> ModelChoice:
-        return choose(profile, among, settings, calibration, model=model, quant=quant)
+    def choose_among(options: list[ModelOption]) -> ModelChoice:
+        return choose(profile, options, settings, calibration, model=model, quant=quant)
 
     while True:
-        choice = chosen(offered)
+        choice = choose_among(options)
         name = choice.option.model
         if choice.option.bundled:
             return Selection(choice)
         try:
-            published = published_offers(ModelReference(name=name), hub=hub)
+            published = available_files(ModelReference(name=name), hub=hub)
         except EdgeinferError as e:
-            if choice.option.path:  # it is here
+            if choice.option.path:  # it is installed
                 if isinstance(e, DownloadFailed):
-                    note(f"whether the hub has a newer one is not known: {e.message}")
+                    note(f"cannot check for a newer file on the hub: {e.message}")
                 return Selection(choice)
             raise
-        quants = {one.quant for one in published}
-        there = [o for o in offered if o.model != name or o.path or o.quant in quants]
-        if len(there) == len(offered) or quant:
+        quants = {file.quant for file in published}
+        existing = [o for o in options if o.model != name or o.path or o.quant in quants]
+        if len(existing) == len(options) or quant:
             break
-        offered = there
+        options = existing
     if hub.offline or choice.option.path:
         return Selection(choice, published)
-    return Selection(_exact(choice, offered, published, hub, chosen), published)
+    return Selection(_with_real_header(choice, options, published, hub, choose_among), published)
 
 
-def _exact(
+def _with_real_header(
     choice: ModelChoice,
-    offered: list[ModelOption],
+    options: list[ModelOption],
     published: list[RemoteFile],
     hub: Endpoint,
-    chosen: Callable[[list[ModelOption]], ModelChoice],
+    choose_among: Callable[[list[ModelOption]], ModelChoice],
 ) -> ModelChoice:
-    """The choice again, with the header that the file has, rather than the one it should have."""
-    file = next((one for one in published if one.quant == choice.option.quant), None)
+    """Choose again with the header of the published file instead of the predicted one."""
+    file = next((file for file in published if file.quant == choice.option.quant), None)
     if file is None:
         return choice
-    known = replace(choice.option, header=remote_header(file, hub=hub), size=file.size or choice.option.size)
-    return chosen([known if offer is choice.option else offer for offer in offered])
+    exact = replace(choice.option, header=remote_header(file, hub=hub), size=file.size or choice.option.size)
+    return choose_among([exact if option is choice.option else option for option in options])

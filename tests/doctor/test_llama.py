@@ -14,7 +14,7 @@ from edgeinfer.doctor import installation, llama
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.installation import PackageMetadata
 from edgeinfer.hardware import CpuClass, LlamaBuild, detect
-from edgeinfer.hardware.llama_build import ask
+from edgeinfer.hardware.llama_build import read_build
 from tests.support.paths import TREES
 
 INSTALLED = {"httpx": "0.28.1", "llama-cpp-python": "0.3.36"}
@@ -75,7 +75,7 @@ def test_a_checkout_that_was_never_set_up() -> None:
 def test_llama_cpp_loads_here_and_is_whole() -> None:
     """A real process loads it, and all its libraries have the hashes that they were installed with."""
     loaded = llama.try_load()
-    assert loaded == ask()
+    assert loaded == read_build()
     assert isinstance(loaded, LlamaBuild)
     assert llama.damaged_libraries() == []
     assert llama.check_llama(loaded, [], [], "fix")[0].level == "ok"

@@ -39,7 +39,7 @@ from tests.support.paths import TREES
             "container-2cpu-2gb",
             {
                 "Board": "unknown",
-                "CPU": "Intel(R) Xeon(R) CPU @ 2.00GHz, 4 cores, avx avx2 fma f16c avx512, at most 2 CPUs of time",
+                "CPU": "Intel(R) Xeon(R) CPU @ 2.00GHz, 4 cores, avx avx2 fma f16c avx512, limited to 2 CPUs",
                 "Memory": "31.4 GiB, limited to 2.0 GiB, 1.9 GiB available",
                 "GPU": "none found",
                 "NPU": "none found",
@@ -82,7 +82,7 @@ def test_each_gpu_has_a_line() -> None:
     assert [
         "NVIDIA GeForce RTX 3060, cuda, compute 8.6, 12.0 GiB",
         "NVIDIA GPU (10de:2504), its driver is missing",
-        "NVIDIA GPU (10de:2504), not usable by the driver nouveau",
+        "NVIDIA GPU (10de:2504), not usable with the driver nouveau",
         "VideoCore VII, not used",
     ] == text("GPU", gpus=gpus)
 

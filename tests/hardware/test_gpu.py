@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeinfer.hardware import Gpu, LlamaBuild, Memory, detect
-from edgeinfer.hardware.graphics import reached
+from edgeinfer.hardware.graphics import with_reachable_api
 from edgeinfer.hardware.nvidia import parse_query, parse_release
 from tests.support.hardware import device_tree, pci, write
 
@@ -254,4 +254,4 @@ def test_a_build_with_vulkan_reaches_any_card(apis: tuple[str, ...] | None, api:
     """Where it lacks the maker's own interface."""
     card = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB)
     build = None if apis is None else msgspec.convert({"version": "1", "apis": apis}, LlamaBuild)
-    assert api == reached(card, build).api
+    assert api == with_reachable_api(card, build).api

@@ -13,7 +13,7 @@ from edgeinfer.hardware.cpu import classes
 
 def test_the_installed_llama_cpp_is_asked() -> None:
     """Its version, and instruction sets that this machine has."""
-    build = llama_build.ask()
+    build = llama_build.read_build()
     assert build
     assert importlib.metadata.version("llama-cpp-python") == build.version
     own = classes(Path("/"))[0].isa
@@ -49,28 +49,28 @@ def test_what_llama_cpp_says_of_itself_is_read(text: str, isa: tuple[str, ...]) 
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[LlamaBuild]:
-    """The answers given by a child that is not started."""
-    given: list[LlamaBuild] = []
+def builds(monkeypatch: pytest.MonkeyPatch) -> list[LlamaBuild]:
+    """Builds that stand in for those of a process, which is not started."""
+    builds: list[LlamaBuild] = []
 
-    def answer() -> LlamaBuild:
-        given.append(LlamaBuild(f"1.{len(given)}", ("neon",), ("cuda",)))
-        return given[-1]
+    def read_build() -> LlamaBuild:
+        builds.append(LlamaBuild(f"1.{len(builds)}", ("neon",), ("cuda",)))
+        return builds[-1]
 
-    monkeypatch.setattr(llama_build, "ask", answer)
-    return given
+    monkeypatch.setattr(llama_build, "read_build", read_build)
+    return builds
 
 
-def test_the_answer_is_kept(asked: list[LlamaBuild], tmp_path: Path) -> None:
+def test_the_answer_is_kept(builds: list[LlamaBuild], tmp_path: Path) -> None:
     """Asking costs seconds on a small board."""
     first = llama_build.llama_build(tmp_path / "cache")
     assert first == llama_build.llama_build(tmp_path / "cache")
-    assert [first] == asked
-    assert ["llama-build.json"] == [path.name for path in (tmp_path / "cache").iterdir()]
+    assert [first] == builds
+    assert [llama_build.CACHE_FILE] == [path.name for path in (tmp_path / "cache").iterdir()]
 
 
 def test_other_libraries_are_asked_anew(
-    asked: list[LlamaBuild], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    builds: list[LlamaBuild], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After an upgrade, say; or when there is another version of them in front."""
     package = tmp_path / "llama_cpp"
@@ -83,23 +83,23 @@ def test_other_libraries_are_asked_anew(
     answers = [llama_build.llama_build(tmp_path / "cache") for _ in range(2)]
     library.write_bytes(b"newer")
     answers.append(llama_build.llama_build(tmp_path / "cache"))
-    assert [asked[0], asked[0], asked[1]] == answers
+    assert [builds[0], builds[0], builds[1]] == answers
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"libraries": 1}', b"\xff"])
-def test_a_broken_cache_is_passed_over(content: bytes, asked: list[LlamaBuild], tmp_path: Path) -> None:
+def test_a_broken_cache_is_passed_over(content: bytes, builds: list[LlamaBuild], tmp_path: Path) -> None:
     """And mended."""
-    (tmp_path / "llama-build.json").write_bytes(content)
-    assert asked == []
-    assert [llama_build.llama_build(tmp_path), llama_build.llama_build(tmp_path)] == [asked[0]] * 2
+    (tmp_path / llama_build.CACHE_FILE).write_bytes(content)
+    assert builds == []
+    assert [llama_build.llama_build(tmp_path), llama_build.llama_build(tmp_path)] == [builds[0]] * 2
 
 
-def test_a_cache_that_cannot_be_written_is_none(asked: list[LlamaBuild], tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_none(builds: list[LlamaBuild], tmp_path: Path) -> None:
     """A read-only system asks each time."""
     (tmp_path / "file").touch()
     for _ in range(2):
         assert llama_build.llama_build(tmp_path / "file" / "cache")
-    assert 2 == len(asked)
+    assert 2 == len(builds)
 
 
 def test_without_llama_cpp_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +124,9 @@ def test_a_service_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
     assert tmp_path / ".cache" / "edgeinfer" == llama_build.cache_directory()
 
 
-def test_a_user_without_a_home_has_no_cache(asked: list[LlamaBuild], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_home_has_no_cache(
+    builds: list[LlamaBuild], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And no folder called "~" is made."""
 
     def home() -> Path:
@@ -133,4 +135,4 @@ def test_a_user_without_a_home_has_no_cache(asked: list[LlamaBuild], monkeypatch
     monkeypatch.delenv("CACHE_DIRECTORY", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", home)
-    assert llama_build.llama_build() == asked[0]
+    assert llama_build.llama_build() == builds[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.hardware import detect
-from edgeinfer.hardware.root_files import COMMAND_LIMIT, entries, label, number, output, read_text
+from edgeinfer.hardware.root_files import COMMAND_TIMEOUT, entries, label, number, output, read_text
 from edgeinfer.hardware.system import container
 from tests.support.hardware import write
 
@@ -57,9 +57,9 @@ def test_a_command_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
     """As nvidia-smi does when a card has fallen off the bus."""
     command(tmp_path, "exec sleep 60")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr("edgeinfer.hardware.root_files.COMMAND_LIMIT", 0.2)
+    monkeypatch.setattr("edgeinfer.hardware.root_files.COMMAND_TIMEOUT", 0.2)
     assert output(Path("/"), "probe", "probe") is None
-    assert COMMAND_LIMIT > 1
+    assert COMMAND_TIMEOUT > 1
 
 
 def test_a_command_that_is_missing_says_nothing() -> None:
@@ -100,7 +100,7 @@ def test_labels_are_short_and_printable() -> None:
 
 def test_a_file_is_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And a folder listed up to one."""
-    monkeypatch.setattr("edgeinfer.hardware.root_files.MOST_BYTES", 5)
-    monkeypatch.setattr("edgeinfer.hardware.root_files.MOST_ENTRIES", 2)
+    monkeypatch.setattr("edgeinfer.hardware.root_files.MAX_BYTES", 5)
+    monkeypatch.setattr("edgeinfer.hardware.root_files.MAX_ENTRIES", 2)
     write(tmp_path, {"a": "1234567", "b": "", "c": ""})
     assert ("12345", 2) == (read_text(tmp_path / "a"), len(entries(tmp_path)))
