@@ -18,11 +18,6 @@ async def merged(streams: Sequence[Deltas], n: int) -> Deltas:
 
     The first error of any stream is raised, and ends the others. Closing this closes them all.
     """
-    if len(streams) == 1:
-        async with aclosing(streams[0]) as only:
-            async for delta in only:
-                yield delta
-        return
     queue: asyncio.Queue[Delta | Exception | None] = asyncio.Queue()
     pumps = [asyncio.create_task(_pump(s, n * at, queue)) for at, s in enumerate(streams)]
     left = len(pumps)

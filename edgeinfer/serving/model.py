@@ -245,7 +245,7 @@ class ServedModel:
         streams = [self._in_turn(caller, prompt, params, n, structured, info) for prompt in prompts]
         watch = self._services.metrics.watch(self.name)
         try:
-            async with aclosing(merged(streams, n)) as deltas:
+            async with aclosing(streams[0] if len(streams) == 1 else merged(streams, n)) as deltas:
                 async for delta in deltas:
                     watch.delta(delta.index)
                     yield delta
@@ -293,9 +293,16 @@ class ServedModel:
         The engine gets them in pieces, between which it serves others.
         """
         vectors, tokens = list[bytes](), 0
+        revision = None
         async with self.queue.take(caller):
             for piece in in_pieces(inputs):
                 client = await self._loader.client(self)
+                info = await client.ready()
+                if revision not in (None, info.revision):
+                    raise ModelReplaced(
+                        f"{self.name} was replaced before all inputs were embedded", retry_after=1
+                    )
+                revision = info.revision
                 embeddings = await client.embed(piece)
                 vectors += embeddings.vectors
                 tokens += embeddings.tokens
