@@ -54,7 +54,7 @@ async def embed(model: ModelHandle, caller: Hashable, call: EmbeddingCall) -> Em
     check_inputs(call.inputs, info, "input")
     # Documents are data: a control token written out in one is text like any other.
     inputs = [input_prompt(content, trusted=False) for content in call.inputs]
-    embeddings = await model.embed(caller, inputs)
+    embeddings = await model.embed(caller, inputs, info=info)
     vectors = embeddings.vectors
     if call.dimensions is not None:
         vectors = [cut_vector(vector, call.dimensions) for vector in vectors]

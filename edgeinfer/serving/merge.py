@@ -13,21 +13,25 @@ from edgeinfer.inference.output import Delta
 Deltas = AsyncGenerator[Delta, None]
 
 
-async def merged(streams: Sequence[Deltas], n: int) -> Deltas:
+def merge(streams: Sequence[Deltas], n: int) -> Deltas:
     """Deltas of all `streams` as they come; answer i of stream s becomes answer s * n + i.
 
     The first error of any stream is raised, and ends the others. Closing this closes them all.
     """
+    return streams[0] if len(streams) == 1 else _merge(streams, n)
+
+
+async def _merge(streams: Sequence[Deltas], n: int) -> Deltas:
     queue: asyncio.Queue[Delta | Exception | None] = asyncio.Queue()
     pumps = [asyncio.create_task(_pump(s, n * at, queue)) for at, s in enumerate(streams)]
-    left = len(pumps)
+    running = len(pumps)
     try:
-        while left:
+        while running:
             item = await queue.get()
             if isinstance(item, Exception):
                 raise item
             if item is None:
-                left -= 1
+                running -= 1
             else:
                 yield item
     finally:

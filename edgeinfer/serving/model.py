@@ -21,11 +21,11 @@ from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
-from edgeinfer.metrics import Metrics
+from edgeinfer.metrics import Metrics, Watch
 from edgeinfer.plan import Plan
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
 from edgeinfer.serving.engines import RunningEngine
-from edgeinfer.serving.merge import Deltas, merged
+from edgeinfer.serving.merge import Deltas, merge
 from edgeinfer.serving.queue import FairQueue
 from edgeinfer.settings import Settings
 
@@ -227,7 +227,7 @@ class ServedModel:
         async with self._services.compilations.take(caller):
             return await compile_format(self._services.compiler, grammar)
 
-    async def generate(
+    def generate(
         self,
         caller: Hashable,
         prompts: Sequence[Prompt],
@@ -242,15 +242,12 @@ class ServedModel:
         Raises:
             ModelReplaced: `info`, for which the prompts were made, is no longer what is loaded.
         """
-        streams = [self._in_turn(caller, prompt, params, n, structured, info) for prompt in prompts]
         watch = self._services.metrics.watch(self.name)
-        try:
-            async with aclosing(streams[0] if len(streams) == 1 else merged(streams, n)) as deltas:
-                async for delta in deltas:
-                    watch.delta(delta.index)
-                    yield delta
-        finally:
-            self.last_used = time.monotonic()
+        streams = [
+            self._in_turn(caller, prompt, params, n, structured, info, watch, first=at * n)
+            for at, prompt in enumerate(prompts)
+        ]
+        return merge(streams, n)
 
     async def _in_turn(
         self,
@@ -260,7 +257,10 @@ class ServedModel:
         n: int,
         structured: StructuredOutput,
         info: ModelInfo,
+        watch: Watch,
+        first: int,
     ) -> Deltas:
+        """Deltas of the answers to one prompt. `first`: the index of its first answer in the request."""
         async with self.queue.take(caller, n) as ticket:
             client = await self._loader.client(self)
             deltas = client.generate(
@@ -274,6 +274,7 @@ class ServedModel:
             try:
                 async with aclosing(deltas):
                     async for delta in deltas:
+                        watch.delta(first + delta.index)
                         if delta.finish:
                             ticket.done()
                         yield delta
@@ -286,23 +287,25 @@ class ServedModel:
                         "the service shuts down, and this answer was not done in time"
                     ) from None
                 raise
+            finally:
+                self.last_used = time.monotonic()
 
-    async def embed(self, caller: Hashable, inputs: Sequence[Prompt]) -> Embeddings:
+    async def embed(self, caller: Hashable, inputs: Sequence[Prompt], *, info: ModelInfo) -> Embeddings:
         """Vectors of `inputs`, once it is the caller's turn.
 
         The engine gets them in pieces, between which it serves others.
+
+        Raises:
+            ModelReplaced: `info`, for which the inputs were made, is no longer what is loaded.
         """
         vectors, tokens = list[bytes](), 0
-        revision = None
         async with self.queue.take(caller):
             for piece in in_pieces(inputs):
                 client = await self._loader.client(self)
-                info = await client.ready()
-                if revision not in (None, info.revision):
+                if (await client.ready()).revision != info.revision:
                     raise ModelReplaced(
                         f"{self.name} was replaced before all inputs were embedded", retry_after=1
                     )
-                revision = info.revision
                 embeddings = await client.embed(piece)
                 vectors += embeddings.vectors
                 tokens += embeddings.tokens

@@ -90,7 +90,8 @@ class ScriptedModel:
         finally:
             self.closed += 1
 
-    async def embed(self, caller: Hashable, inputs: Sequence[Prompt]) -> Embeddings:
+    async def embed(self, caller: Hashable, inputs: Sequence[Prompt], *, info: ModelInfo) -> Embeddings:
+        assert info is self.info
         self.callers.append(caller)
         self.prompts = inputs
         return Embeddings([b"\x00\x00\x80\x3f" * self.info.n_embd for _ in inputs], len(inputs))

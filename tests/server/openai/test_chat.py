@@ -193,11 +193,12 @@ def test_a_model_that_only_embeds_says_so() -> None:
     assert "/v1/embeddings" in error(found)["hint"]
 
 
-def test_while_the_model_loads_the_answer_is_503() -> None:
+def test_while_the_engine_is_not_ready_the_answer_is_503() -> None:
     """With the time after which to ask again."""
     supervisor = Scripted()
-    supervisor.state = "restarting"
     with serving(supervisor) as served:
+        assert served.chat().status_code == 200
+        supervisor.state = "restarting"
         found = served.chat(stream=True)
     assert (found.status_code, found.headers["retry-after"]) == (503, "7")
 
