@@ -1,1 +1,1 @@
-"""How fast this machine computes: real steps of the real engine, with models at hand or made for it."""
+"""Measures the speed of models and of this machine, with real steps of the engine."""

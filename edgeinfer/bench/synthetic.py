@@ -1,6 +1,6 @@
-"""Writes models of random weights: a few layers of a real shape, with all weights of one type, to time that type.
+"""Writes models of random weights, to time one type of weights.
 
-The shape of a layer is that of DeepSeek-R1-Distill-Qwen-1.5B (its config.json). The time of a step
+They have a few layers of the shape of DeepSeek-R1-Distill-Qwen-1.5B (its config.json). The time of a step
 depends on the bytes of the weights, not on their values, as long as these are ordinary numbers.
 """
 

@@ -105,7 +105,10 @@ def _without_smi(root: Path) -> list[Gpu]:
 
 
 def tegra(root: Path, compatible: tuple[str, ...], ram: Memory) -> list[Gpu]:
-    """Return the GPU of a Jetson from its device tree: nvidia-smi exists from JetPack 6 on, and omits most of it."""
+    """Return the GPU of a Jetson from its device tree.
+
+    nvidia-smi exists from JetPack 6 on, and omits most facts.
+    """
     release = parse_release(read_text(root / "etc/nv_tegra_release") or "")
     chip = next((TEGRA[word] for word in compatible if word in TEGRA), None)
     if chip is None and release is None:

@@ -93,7 +93,7 @@ def configurations(
 def _gpu_layers(
     base: LlamaConfig, header: Header | None, settings: Settings, budget: MemoryBudget, gpu: Gpu | None
 ) -> Iterator[int]:
-    """Yield all layers, then as many as fit with the smallest exact KV cache if that is half of them, then none."""
+    """Yield all layers; then, if more than half fit with the smallest exact KV cache, as many; then none."""
     if settings.gpu_layers is not None:
         yield settings.gpu_layers
         return

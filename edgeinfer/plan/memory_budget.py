@@ -36,7 +36,7 @@ class MemoryBudget(msgspec.Struct, frozen=True):
         return min((size for size in (self.available, self.limit) if size is not None), default=None)
 
     def excess(self, memory: MemoryEstimate) -> tuple[int, int]:
-        """Return the bytes that do not fit on the GPU, and those that do not fit in RAM or the limit.
+        """Return the bytes that exceed the GPU's memory, and those that exceed the RAM or the limit.
 
         The GPU comes first: a model that does not fit there fails to load, RAM may still be swapped.
         """

@@ -198,9 +198,9 @@ def layers_on_gpu(shape: TransformerShape, gpu_layers: int) -> int:
 
 
 def kv_token_bytes(header: Header | None, kv_type: KVType) -> int:
-    """Return the bytes of KV cache that one token takes: KV heads of all layers x (key + value) x element.
+    """Return the bytes of KV cache that one token takes.
 
-    Layers with a sliding window count in full: the plan does not rely on what they save.
+    They are KV heads of all layers x (key + value) x element. Layers with a sliding window count in full: the plan does not rely on what they save.
     """
     shape = transformer_shape(header)
     return round(sum(shape.kv_heads) * (shape.key + shape.value) * KV_BYTES[kv_type])

@@ -64,5 +64,5 @@ class RankedOption(msgspec.Struct, frozen=True):
 
     @property
     def shortage(self) -> str:
-        """What it needs and what can be used, for an option that does not fit."""
+        """Says what an option that does not fit needs, and what can be used."""
         return shortage(self.plan.memory, self.plan.budget)

@@ -21,7 +21,7 @@ WORKER = ("-m", "edgeinfer.backends.llama_cpp.worker.process")
 
 
 class HeldMemory(msgspec.Struct, frozen=True):
-    """Bytes that a worker holds for itself: they are not available now, and will be once it has ended."""
+    """Bytes that a worker holds for itself: they are not available until it has ended."""
 
     ram: int = 0
     gpu: int = 0
@@ -31,11 +31,11 @@ class HeldMemory(msgspec.Struct, frozen=True):
 
 
 class ModelMemory(msgspec.Struct, frozen=True):
-    """Memory of one model that is loaded, or is to be.
+    """Memory of one model that is loaded, or will be.
 
     Attributes:
-        predicted: what it was planned to take, with `daemon` only where that is yet to be started.
-        held: what its worker holds already; nothing before it has started.
+        predicted: memory it was planned to take, including the daemon's only if that is not running yet.
+        held: memory that its worker holds already.
     """
 
     predicted: MemoryEstimate
@@ -43,24 +43,24 @@ class ModelMemory(msgspec.Struct, frozen=True):
 
     @property
     def pending(self) -> HeldMemory:
-        """Bytes that still look available, but that the model counts on: mapped weights, what is yet to be loaded."""
+        """Bytes that look available, but belong to the model: mapped weights, and what it has yet to load."""
         ram, gpu = self.predicted.needed - self.held.ram, self.predicted.gpu - self.held.gpu
         return HeldMemory(max(0, ram), max(0, gpu))
 
 
 def model_memory(predicted: MemoryEstimate, pid: int | None) -> ModelMemory:
-    """Measure a model of a running daemon, whose worker is the process `pid`; None: it has none.
+    """Measure the worker `pid` of a running daemon's model; None if it has no worker.
 
-    A process's share of a GPU can't be measured everywhere: it is taken to be as predicted.
+    A process's share of a GPU cannot be measured everywhere, so it is taken to be as predicted.
     """
     ram = held_by(pid) if pid else 0
     return ModelMemory(replace(predicted, daemon=0), HeldMemory(ram, predicted.gpu if ram else 0))
 
 
 def held_by(pid: int) -> int:
-    """Return the bytes of RAM that a process would give back; 0 where it is gone, or not ours to look at.
+    """Return the bytes of RAM that a process would free by ending; 0 if it has ended or cannot be inspected.
 
-    Pages that are mapped from a file are not counted: they are available already.
+    Pages mapped from a file do not count, as they are available already.
     """
     import psutil
 
@@ -71,7 +71,7 @@ def held_by(pid: int) -> int:
 
 
 def worker_pids(processes: Iterable[psutil.Process] | None = None) -> list[int]:
-    """Return the process ids of the workers among `processes`; None: of all that run."""
+    """Return the process ids of the workers among `processes`; None means all that run."""
     import psutil  # doctor reports where it is missing, and imports the plan
 
     pids = []
@@ -85,7 +85,7 @@ def worker_pids(processes: Iterable[psutil.Process] | None = None) -> list[int]:
 def without_workers(profile: HardwareProfile) -> HardwareProfile:
     """Return this machine as it would be with no worker running.
 
-    For a plan that is made while the service runs, and that comes true once it is restarted.
+    It is for plans made while the service runs, which take effect when it is restarted.
     """
     return with_memory(profile, HeldMemory(sum(map(held_by, worker_pids()))))
 
@@ -115,7 +115,7 @@ def _freed(gpu: Gpu, size: int) -> Gpu:
 
 
 def _taken(gpu: Gpu, size: int) -> Gpu:
-    """A GPU that shares the RAM has no memory of its own that could be free: what it may use gets less."""
+    """Take memory from a GPU. If it shares the RAM, it may then use less of it."""
     if gpu.memory is None:
         return gpu
     if gpu.shared:

@@ -91,7 +91,7 @@ class FileTransaction:
 
 
 def write_atomically(path: Path, content: bytes, mode: int) -> None:
-    """Write a file so that at any time, even after a power failure, either the old or the new one exists."""
+    """Write a file so that even after a power failure either the old or the new one exists."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:

@@ -42,7 +42,7 @@ def not_installed() -> ServiceFailed:
 
 
 class ServiceManager(Protocol):
-    """One scope of one service manager.
+    """A service manager, for services of one scope.
 
     All methods raise ServiceFailed if they fail; `start`, `restart` and `apply` return once the model answers.
     """

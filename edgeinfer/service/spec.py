@@ -36,7 +36,7 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class Requirements(msgspec.Struct, frozen=True):
-    """What the service requires of the machine.
+    """Requirements of the service.
 
     Attributes:
         models: model files to load.
@@ -52,7 +52,7 @@ class Requirements(msgspec.Struct, frozen=True):
 
 
 class ServiceSpec(msgspec.Struct, frozen=True):
-    """What to install as a service.
+    """Description of a service to install.
 
     Attributes:
         config: the configuration file; None if the daemon finds it by itself.
@@ -79,7 +79,7 @@ def this_program() -> Program:
     """Return the installation that runs this code.
 
     Raises:
-        ServiceFailed: there is no `edgeinfer` command beside this Python.
+        ServiceFailed: there is no `edgeinfer` command next to this Python.
     """
     scripts = (Path(sys.prefix, "bin"), Path(sysconfig.get_path("scripts")))
     executable = next((path for folder in scripts if os.access(path := folder / "edgeinfer", os.X_OK)), None)

@@ -162,7 +162,7 @@ class SystemdManager:
 
     @cached_property
     def _folder(self) -> Path:
-        """Where the manager looks for units; a user's manager uses its own variables, not those of this shell."""
+        """Folder of the manager's units. A user's manager has its own variables, not those of this shell."""
         lines = self._attempt([*self._systemctl, "show-environment"]).stdout.splitlines()
         config_home = dict(line.partition("=")[::2] for line in lines if line.startswith("XDG_CONFIG_HOME="))
         return units.unit_folder(self.scope, {"HOME": self._environ.get("HOME", "/root"), **config_home})
