@@ -146,17 +146,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("chat",), (*LEAVES, "inference", "grammar.source", "ipc")),
         (
             ("serving",),
-            (
-                *LEAVES,
-                "",
-                "chat",
-                "plan",
-                "hardware",
-                "store",
-                "grammar",
-                "inference",
-                "backends",
-            ),
+            (*LEAVES, "chat", "plan", "grammar", "inference", "backends.llama_cpp.config"),
         ),
         (
             ("server",),

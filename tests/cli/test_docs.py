@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from edgeinfer import errors, settings
 from edgeinfer.inference.sampling import SamplingParams
@@ -15,7 +12,6 @@ from edgeinfer.server.openai.schemas.chat import ChatRequest
 from tests.support.cli import environment
 from tests.support.paths import ROOT
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 API = (ROOT / "docs" / "api.md").read_text()
 
 
@@ -55,10 +51,3 @@ def test_the_documented_defaults_of_sampling_are_the_real_ones() -> None:
     assert f"| `top_k`, `top_p`, `min_p` | {params.top_k}, {params.top_p:g}, {params.min_p:g} |" in API
     assert f"| `typical_p` | {params.typical_p:g} |" in API
     assert f"| `repeat_penalty`, `repeat_last_n` | {params.repeat_penalty:g}, {params.repeat_last_n} |" in API
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    """Relative ones, to files of ours."""
-    links = re.findall(r"\]\(([^):#]+)\)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []

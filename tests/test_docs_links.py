@@ -1,0 +1,94 @@
+"""Every link, path and class that the documentation names exists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+STRUCTURE = ROOT / "docs" / "structure.md"
+PACKAGE = ROOT / "edgeinfer"
+
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+FOLDERS = ("edgeinfer/", "tests/", "scripts/", "docs/", "systemd/", "requirements/", ".ci/")
+HUB_REPOS = ("edgeinfer/edgeinfer-nano-GGUF",)
+"""These look like paths."""
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text())
+
+
+def links(page: Path) -> Iterator[str]:
+    """Relative links, with the heading after #."""
+    yield from (link for link in LINK.findall(prose(page)) if "://" not in link)
+
+
+def paths(page: Path) -> Iterator[str]:
+    """Paths in backticks that begin at the root of the repository; of a command, the command itself."""
+    for code in CODE.findall(prose(page)):
+        path = code.split()[0].partition("::")[0]
+        if path.startswith(FOLDERS) and path not in HUB_REPOS:
+            yield path
+
+
+def headings(page: Path) -> set[str]:
+    """Anchors of the headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def exists_below(folder: Path, path: str) -> bool:
+    """A file or folder with this path, or whose path ends with it."""
+    return (folder / path).exists() or any(folder.rglob(path))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file_and_to_a_heading_in_it(page: Path) -> None:
+    """Links to other sites are not followed."""
+    broken = []
+    for link in links(page):
+        name, _, heading = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (heading and heading not in headings(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_path_in_backticks_exists(page: Path) -> None:
+    """A reader can open it."""
+    assert [path for path in paths(page) if not (ROOT / path).exists()] == []
+
+
+def test_the_map_of_the_code_names_modules_and_packages_that_exist() -> None:
+    """docs/structure.md writes them without `edgeinfer/`."""
+    names = [code for code in CODE.findall(prose(STRUCTURE)) if code.endswith((".py", "/"))]
+    assert len(names) > 30
+    missing = [name for name in names if not exists_below(PACKAGE, name) and not (ROOT / name).exists()]
+    assert missing == []
+
+
+def test_the_map_of_the_code_names_classes_that_exist() -> None:
+    """A renamed class is renamed there too."""
+    source = "".join(path.read_text() for path in PACKAGE.rglob("*.py"))
+    classes = set(re.findall(r"^class (\w+)", source, re.MULTILINE))
+    named = re.findall(r"`([A-Z][a-z]+[A-Za-z]*)(?:\.\w+)?`", prose(STRUCTURE))
+    assert len(named) > 20
+    assert sorted(set(named) - classes) == []
+
+
+def test_every_package_is_on_the_map_of_the_code() -> None:
+    """A new one gets a line."""
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    text = prose(STRUCTURE)
+    assert [
+        name for name in sorted(packages) if f"| `{name}/" not in text and f"` `{name}/`" not in text
+    ] == []
