@@ -1,1 +1,1 @@
-"""From chat messages to a prompt: templates rendered in a process of their own, callers' text kept harmless."""
+"""Turns messages into a prompt, and an answer's text into events. Templates run in a process of their own."""

@@ -39,12 +39,12 @@ CALL_SHAPES = list(product(("", None), (True, False)))
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """How messages have to be arranged for one template.
+    """The kinds of messages that one template renders.
 
     Attributes:
         system: it renders system messages.
         typed_content: it wants content as a list of parts, and would not render a string.
-        tools: it renders the tools it is given.
+        tools: it renders tools.
         tool_calls: it renders the calls in an assistant's message.
         tool_results: it renders `tool` messages.
         arguments_object: it wants a call's arguments as an object, not as JSON text.
@@ -101,7 +101,7 @@ def detect_capabilities(renderings: list[RenderOutcome]) -> Capabilities:
 
 
 def _score(text: str, as_object: bool) -> int:
-    """How well the template rendered the arguments; 0 is not at all, or as JSON within JSON.
+    """A score for how the template rendered the arguments; 0 is not at all, or as JSON within JSON.
 
     Writing an object beats copying JSON text: that is what the model was trained on. Python's own notation,
     however, is the sign of a template that meant to copy text.

@@ -1,4 +1,4 @@
-"""From a conversation to the prompt of one model."""
+"""Builds the prompt of one model from a conversation."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class PromptBuilder:
         return variant or builtin(self._info.control_tokens)
 
     async def capabilities(self, tools: bool = False, template: str | None = None) -> Capabilities:
-        """What the template can render. Raises TemplateError if finding out exceeds a limit."""
+        """The capabilities of the template. Raises TemplateError if detecting them exceeds a limit."""
         return (await self._profiles.get(template or self.template(tools))).capabilities
 
     async def build(

@@ -34,7 +34,7 @@ REASONING_TAGS = (
 
 
 class ReasoningFormat(msgspec.Struct, frozen=True):
-    """How one answer begins: with thoughts or without.
+    """The beginning of an answer: with thoughts or without.
 
     Attributes:
         state: "none": this model knows no tags; "open": the prompt ends within thoughts; "possible": the
@@ -93,7 +93,7 @@ class ReasoningFormat(msgspec.Struct, frozen=True):
 
 
 def detect_reasoning(source: str, prompt: str) -> ReasoningFormat:
-    """How an answer to `prompt` begins, which the template with this source rendered."""
+    """The beginning of an answer to `prompt`, which the template with this source rendered."""
     end = prompt.rstrip()
     for tags in REASONING_TAGS:
         if tags.close in source:
@@ -104,7 +104,7 @@ def detect_reasoning(source: str, prompt: str) -> ReasoningFormat:
 
 
 def detect_continued_reasoning(source: str, content: str) -> ReasoningFormat:
-    """How an answer goes on whose beginning, `content`, the caller wrote."""
+    """The continuation of an answer whose beginning, `content`, the caller wrote."""
     reasoning = detect_reasoning(source, "")
     opened, closed = content.rfind(reasoning.tags.open), content.rfind(reasoning.tags.close)
     if reasoning.state == "none" or not content:

@@ -1,4 +1,4 @@
-"""The properties of a chat template, found out once and remembered."""
+"""The properties of a chat template, detected once and remembered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_PROFILES = 16
 
 
 class TemplateProfile(NamedTuple):
-    """How messages have to be arranged for a template, and how the model behind it calls tools."""
+    """The properties of a template, and the tool format of the model behind it."""
 
     capabilities: Capabilities
     guard: TemplateGuard
@@ -38,7 +38,7 @@ class TemplateProfiles:
         self._profiles: dict[str, TemplateProfile] = {}
 
     async def get(self, source: str) -> TemplateProfile:
-        """The profile of a template. Raises TemplateError if finding it out exceeds a limit."""
+        """The profile of a template. Raises TemplateError if detecting it exceeds a limit."""
         profile = self._profiles.get(source)
         if profile is None:
             profile = await self._detect(source)
@@ -61,7 +61,7 @@ def with_tokens(context: dict[str, Any], info: ModelInfo) -> dict[str, Any]:
 
 
 def _without_foreign_tools(capabilities: Capabilities, tool_format: ToolFormat) -> Capabilities:
-    """What a template does with tools is of no use where it does not do it in our format."""
+    """The capabilities without those for tools, where the template renders them in another format."""
     if not tool_format.foreign:
         return capabilities
     return msgspec.structs.replace(capabilities, tools=False, tool_calls=False, tool_results=False)

@@ -27,13 +27,13 @@ class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
     """A chat request.
 
     Attributes:
-        tools: those that the model is told of.
-        tool_choice: those that it may call.
+        tools: those in the prompt.
+        tool_choice: those that may be called.
         response_format: the form of an answer that calls nothing.
         complete: lead an answer to a valid end within its token limit instead of cutting it.
         sampling: the values that the request has, by the names of SamplingParams.
         n: answers to generate.
-        thinking: tokens that an answer may think, or an effort; 0 is no thinking, None is without bound.
+        thinking: tokens that an answer may think, or an effort; 0 is no thinking, None is without limit.
         template_kwargs: variables for the model's template.
     """
 

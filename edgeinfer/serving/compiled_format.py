@@ -1,4 +1,4 @@
-"""The form that a request's answers are held to: compiled for the worker, and checked where that is not enough."""
+"""The compiled form of a request's answers: a grammar for the engine, and checks where that is not enough."""
 
 from __future__ import annotations
 
@@ -10,36 +10,39 @@ from edgeinfer.grammar.source import Grammar, GrammarSource
 
 
 class CompiledFormat:
-    """`grammar` is llguidance's text; None is any answer at all. `unenforced`: fields whose schemas it does not hold."""
+    """A compiled grammar.
+
+    Attributes:
+        grammar: llguidance's text; None allows any answer.
+        unenforced: the fields of the request with schemas that the grammar does not wholly enforce.
+    """
 
     def __init__(self, compiler: GrammarCompiler, grammar: str | None, unenforced: frozenset[str]) -> None:
         self.grammar = grammar
-        self._compiler = compiler
         self.unenforced = unenforced
+        self._compiler = compiler
 
     async def check(self, schema: Any, param: str, text: str) -> None:
-        """Of a finished answer, what the grammar could not see to. `param`: the field the schema came from.
+        """Check the rules of a schema that the grammar could not enforce. `param`: the schema's field.
 
         Raises:
-            SchemaViolation: the answer is JSON, but breaks a rule of the schema.
+            SchemaViolation: `text`, a complete answer, breaks one of them.
         """
         if not any(field == param or field.startswith(f"{param}.") for field in self.unenforced):
             return
-        wrong = await self._compiler.find_violation(
-            GrammarSource("checked", "json_schema", schema, param), text
-        )
-        if wrong:
+        source = GrammarSource("checked", "json_schema", schema, param)
+        if violation := await self._compiler.find_violation(source, text):
             raise SchemaViolation(
-                f"the answer breaks its schema {wrong}",
+                f"the answer breaks its schema {violation}",
                 param=param,
-                hint="this rule can only be checked on a finished answer: ask again, or leave it out",
+                hint="this rule can only be checked on a complete answer: try again, or remove the rule",
             )
 
 
 async def compile_format(compiler: GrammarCompiler, grammar: Grammar | None) -> CompiledFormat:
-    """Raises InvalidRequest for what is no valid form, or is more than this server takes on."""
+    """Compile a grammar. Raises InvalidRequest if it is invalid or too complex."""
     if grammar is None:
         return CompiledFormat(compiler, None, frozenset())
     compiled = await compiler.compile(grammar)
-    loose = frozenset(source.param for source in grammar.sources if source.name in compiled.unenforced)
-    return CompiledFormat(compiler, compiled.text, loose)
+    unenforced = frozenset(source.param for source in grammar.sources if source.name in compiled.unenforced)
+    return CompiledFormat(compiler, compiled.text, unenforced)

@@ -21,7 +21,7 @@ from edgeinfer.serving.usage import RequestUsage
 
 
 class AnswerFinish(msgspec.Struct, frozen=True):
-    """How an answer ended.
+    """The end of an answer.
 
     Attributes:
         reason: "tool_calls" is a complete answer with calls.
@@ -55,7 +55,7 @@ class CompleteAnswer(msgspec.Struct, frozen=True):
 
 
 class AnswerFormat(NamedTuple):
-    """How answers are read, and what they are held to.
+    """The format that answers are read in and held to.
 
     Attributes:
         text: the caller's schema or grammar for an answer that calls nothing.
@@ -141,7 +141,7 @@ class _Answer:
     """Reads the deltas of one answer.
 
     Attributes:
-        message: what it has said so far, None where that is not needed to check it.
+        message: its content and calls so far, None where they need no check.
     """
 
     def __init__(self, answer_format: AnswerFormat) -> None:
@@ -162,7 +162,7 @@ class _Answer:
         return AnswerDelta(delta.index, events, self._take_logprobs(delta), self._finish(delta))
 
     def _take_logprobs(self, delta: Delta) -> list[ChosenLogprob] | None:
-        """Those not given out yet. Tokens may come before the text that they complete."""
+        """Those not passed on yet. Tokens may come before the text that they complete."""
         if delta.logprobs:
             self._logprobs += delta.logprobs
         if not (self._logprobs and (delta.text or delta.finish)):

@@ -29,7 +29,7 @@ UNWRITABLE = (
 
 
 class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
-    """How a family of models writes the arguments of a call one by one.
+    """The way that a family of models writes arguments one by one.
 
     Attributes:
         key: stands before a name.
@@ -95,7 +95,7 @@ class ArgumentSyntax(msgspec.Struct, frozen=True, kw_only=True):
         return [f"{name}: @{part.name}{close}"], [part]
 
     def kind(self, schema: Any) -> Kind:
-        """How a value of this schema is written."""
+        """The way that a value of this schema is written."""
         if not isinstance(schema, dict):
             return "json"
         if self.python and schema.get("type") == "boolean" and schema.keys() <= PLAIN:

@@ -14,7 +14,7 @@ from edgeinfer.chat.tools.tool_format import ToolFormat
 class CallParser:
     """Parses what the grammar of the same format and choice describes.
 
-    An answer that was cut gives the first of the events that the whole would have given; a call whose name is
+    An answer that was cut gives the first of the events of the whole; a call whose name is
     incomplete is dropped. Text that was not held to the grammar is content where it is not a call.
     """
 

@@ -16,7 +16,7 @@ TOOL_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
 COMPOSED = frozenset(
     {"$ref", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "dependentSchemas", "const", "enum"}
 )
-"""Keywords beside which closing an object could leave it without any valid value."""
+"""Keywords with which closing an object could leave it without any valid value."""
 
 ToolMode = Literal["none", "auto", "required"]
 
@@ -117,7 +117,7 @@ def _closed(schema: Any, param: str) -> Mapping[str, Any]:
 
 
 def _describes_object(schema: Any) -> bool:
-    """Whether those keywords that we read ourselves describe an object."""
+    """Check the keywords that are read here."""
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         return False
     required = schema.get("required", [])

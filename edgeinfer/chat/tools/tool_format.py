@@ -1,4 +1,4 @@
-"""How one family of models writes tool calls: grammar, parser and history all derive from this."""
+"""The way that a family of models writes tool calls. Grammar, parser and history derive from it."""
 
 from __future__ import annotations
 

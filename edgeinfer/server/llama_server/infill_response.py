@@ -87,7 +87,7 @@ class InfillBuilder:
         return select(self._fields, msgspec.to_builtins(response)) if self._fields else response
 
     def _complete(self, response: InfillResponse, finish: Finish) -> None:
-        """Add what the engine told at the end."""
+        """Add the engine's figures."""
         usage = RequestUsage()
         usage.add(0, msgspec.structs.replace(finish, completion_tokens=self._tokens))
         response.tokens_evaluated = finish.prompt_tokens

@@ -1,1 +1,1 @@
-"""What the routes accept, one file a family. A field stands here once; SamplingParams holds its meaning."""
+"""The bodies of OpenAI's requests, one file for each route. SamplingParams documents the sampling fields."""

@@ -87,7 +87,7 @@ def _check_parts(where: str, parts: Sequence[Any]) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
         if isinstance(kind, str) and kind != "text":
             raise UnsupportedParameter(
-                f"content of type {kind!r} is not supported", param=f"{where}[{j}].type"
+                f"content of type {kind!r} is not supported: only text is", param=f"{where}[{j}].type"
             )
 
 
@@ -118,7 +118,7 @@ class ChatRequest(FormatFields, ConversationFields):
         return limits.pop() if limits else None
 
     def logprob_count(self) -> int | None:
-        """The number of alternatives to show for each token; None is no log-probabilities at all."""
+        """The number of alternatives to show for each token; None is without log-probabilities."""
         if self.top_logprobs is not None and not self.logprobs:
             raise InvalidRequest("top_logprobs requires logprobs to be true", param="top_logprobs")
         return (self.top_logprobs or 0) if self.logprobs else None

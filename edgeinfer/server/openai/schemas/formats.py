@@ -101,11 +101,11 @@ class FormatFields(SamplingFields):
             _from_gbnf(self.grammar),
             _from_schema(self.json_schema),
         ]
-        given = [source for source in sources if source]
-        if len(given) > 1:
-            first, second = given[0].param.partition(".")[0], given[1].param
+        present = [source for source in sources if source]
+        if len(present) > 1:
+            first, second = present[0].param.partition(".")[0], present[1].param
             raise InvalidRequest(f"{first} and {second} cannot be combined", param=second)
-        return given[0] if given else None
+        return present[0] if present else None
 
 
 def _from_gbnf(grammar: str | None) -> GrammarSource | None:
