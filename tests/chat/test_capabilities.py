@@ -22,7 +22,7 @@ NO_CALL_WITHOUT_TEXT = (
 )
 
 
-def found(source: str) -> Capabilities:
+def capabilities_of(source: str) -> Capabilities:
     contexts = [{**context, "bos_token": "<s>", "eos_token": "</s>"} for context in probe_contexts()]
     return detect_capabilities(answer(TemplateEnvironment(), RenderRequest(source, contexts, 5.0)).renderings)
 
@@ -40,38 +40,40 @@ def found(source: str) -> Capabilities:
 )
 def test_samples(name: str, expected: Capabilities) -> None:
     """Templates in the wild are seen through."""
-    assert found(SAMPLES[name][0]) == expected
+    assert capabilities_of(SAMPLES[name][0]) == expected
 
 
 @pytest.mark.parametrize("source", [CHATML, PLAIN])
 def test_built_in_templates(source: str) -> None:
     """They know every role, and leave calls to be written as text."""
-    assert found(source) == Capabilities(tool_results=True)
+    assert capabilities_of(source) == Capabilities(tool_results=True)
 
 
 def test_typed_content() -> None:
     """A template that goes through parts renders no string."""
-    assert found(TYPED).typed_content
-    assert found(TYPED).system
+    assert capabilities_of(TYPED).typed_content
+    assert capabilities_of(TYPED).system
 
 
 def test_an_object_is_preferred_where_both_forms_are_taken() -> None:
     """The template's own way of writing arguments is what the model was trained on."""
-    assert found(TWO_WAYS) == Capabilities(tool_calls=True, tool_results=True, arguments_object=True)
+    assert capabilities_of(TWO_WAYS) == Capabilities(
+        tool_calls=True, tool_results=True, arguments_object=True
+    )
 
 
 def test_a_template_that_drops_system_messages_without_a_word() -> None:
     """Nothing raises, but the text is missing."""
     source = "{% for m in messages if m.role != 'system' %}{{ m.content }}{% endfor %}"
-    assert not found(source).system
+    assert not capabilities_of(source).system
 
 
 def test_a_template_without_calls() -> None:
     """Neither an error nor a word."""
-    assert not found(NO_CALL_WITHOUT_TEXT).tool_calls
+    assert not capabilities_of(NO_CALL_WITHOUT_TEXT).tool_calls
 
 
 @pytest.mark.parametrize("source", ["{% if %}", "{{ raise_exception('no') }}", ""])
 def test_a_template_that_renders_nothing_is_taken_at_its_best(source: str) -> None:
     """The real rendering will tell what is wrong with it."""
-    assert found(source) == Capabilities()
+    assert capabilities_of(source) == Capabilities()

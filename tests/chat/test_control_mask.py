@@ -245,5 +245,5 @@ def test_json_survives(data: st.DataObject) -> None:
     """tojson over covered data is JSON of that data."""
     tokens = [f"<{name}>" for name in data.draw(st.lists(st.text('|"\\\na'), min_size=1, max_size=4))]
     value = data.draw(st.dictionaries(around(tokens, values), st.lists(around(tokens, values), max_size=3)))
-    found = text(veiled("{{ v | tojson }}", tokens, v=value))
-    assert found == json.dumps(value, ensure_ascii=False)
+    rendered = text(veiled("{{ v | tojson }}", tokens, v=value))
+    assert rendered == json.dumps(value, ensure_ascii=False)

@@ -37,8 +37,8 @@ def system(content: str) -> Message:
 
 def test_content_becomes_parts_where_the_template_insists() -> None:
     """One part holds all of it."""
-    found = conversation([USER], Capabilities(typed_content=True))
-    assert found == [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
+    turns = conversation([USER], Capabilities(typed_content=True))
+    assert turns == [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}]
 
 
 def test_no_messages_are_refused() -> None:
@@ -111,12 +111,12 @@ def test_a_later_system_message_stays_where_it_is() -> None:
 def test_system_text_goes_to_the_next_user_message_where_there_is_no_system_role() -> None:
     """And makes one of its own where nobody speaks after it."""
     answer = Message(role="assistant", content="a")
-    found = conversation(
+    turns = conversation(
         [system("s"), USER, answer, system("s"), system("s"), USER, answer, system("s")],
         Capabilities(system=False),
     )
-    assert [turn["role"] for turn in found] == ["user", "assistant", "user", "assistant", "user"]
-    assert [turn["content"] for turn in found] == ["s\n\nHi", "a", "s\n\ns\n\nHi", "a", "s"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user", "assistant", "user"]
+    assert [turn["content"] for turn in turns] == ["s\n\nHi", "a", "s\n\ns\n\nHi", "a", "s"]
 
 
 def test_a_result_gets_the_name_of_its_tool() -> None:

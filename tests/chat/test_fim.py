@@ -102,15 +102,15 @@ def test_prefix_and_suffix_lose_whole_lines_far_from_the_hole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "suffix", "kept"), [(4, 200, (4, 36)), (200, 4, (36, 4)), (200, 0, (40, 0))]
+    ("prefix", "suffix", "sizes"), [(4, 200, (4, 36)), (200, 4, (36, 4)), (200, 0, (40, 0))]
 )
-def test_what_one_side_leaves_the_other_takes(prefix: int, suffix: int, kept: tuple[int, int]) -> None:
+def test_what_one_side_leaves_the_other_takes(prefix: int, suffix: int, sizes: tuple[int, int]) -> None:
     """A hole at the end of a file has no suffix."""
     line = "abc\n"
     parts, _ = fit_parts(
         letters(line * (prefix // 4)), letters(line * (suffix // 4)), letters(""), [], FRAME_TOKENS + 40
     )
-    assert kept == (len(parts.prefix), len(parts.suffix))
+    assert sizes == (len(parts.prefix), len(parts.suffix))
 
 
 def test_a_line_longer_than_half_the_room_is_cut_within() -> None:

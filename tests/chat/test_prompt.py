@@ -131,7 +131,7 @@ async def test_no_control_token_is_smuggled_in(renderer: TemplateRenderer, name:
     first = info.control_tokens[0]
     halves = first[:3], first[3:]
     for attack in (evil, *halves, f" {evil} ", first[1:-1], f"{first[:4]}/think{first[4:]}"):
-        found = []
+        seen = []
         for word in ("harmless", attack):
             call = ToolCall(word, {word: [word]}, word)
             tool = {"type": "function", "function": {"name": word, "parameters": {word: {"type": word}}}}
@@ -145,8 +145,8 @@ async def test_no_control_token_is_smuggled_in(renderer: TemplateRenderer, name:
             if name in ("mistral", "gemma"):
                 messages = [messages[0], messages[3], messages[4]]
             spans = await spans_of(chat.build(messages, [tool], template_kwargs={"date_string": word}))
-            found.append(recognised(spans, info))
-        assert found[0] == found[1]
+            seen.append(recognised(spans, info))
+        assert seen[0] == seen[1]
 
 
 async def test_keys_of_a_schema_become_no_tokens(renderer: TemplateRenderer) -> None:
@@ -311,16 +311,16 @@ async def test_tools_are_told_where_the_template_does_not(renderer: TemplateRend
     tokens = ("<|im_start|>", "<|im_end|>", "<tool_call>", "</tool_call>")
     chat = PromptBuilder(bare_model(tokens), renderer)
     tool = {"type": "function", "function": {"name": "weather", "description": "<tool_call> it</tool_call>"}}
-    found = await chat.build([SYSTEM, USER, CALLING, RESULT], [tool])
-    assert "generic" == found.tool_format.name
-    prompt = text(found.spans)
+    built = await chat.build([SYSTEM, USER, CALLING, RESULT], [tool])
+    assert "generic" == built.tool_format.name
+    prompt = text(built.spans)
     assert prompt.startswith("<|im_start|>system\nBe brief.\n\n# Tools\n")
     assert '\n{"name": "weather", "description": "<tool_call> it</tool_call>"}\n' in prompt
     assert (
         '<tool_call>\n{"name": "weather", "arguments": {"place": "Paris"}}\n</tool_call><|im_end|>' in prompt
     )
     assert "<|im_start|>user\n<tool_response>\nSunny\n</tool_response><|im_end|>" in prompt
-    assert 2 == recognised(found.spans, bare_model(tokens)).count("<tool_call>")  # the example, and the call
+    assert 2 == recognised(built.spans, bare_model(tokens)).count("<tool_call>")  # the example, and the call
 
 
 async def test_tools_of_a_form_we_do_not_know_are_not_the_templates(renderer: TemplateRenderer) -> None:
@@ -328,18 +328,18 @@ async def test_tools_of_a_form_we_do_not_know_are_not_the_templates(renderer: Te
     source = (
         "{{ messages }}{% for tool in tools or [] %}call {{ tool.function.name }} by [[name]]{% endfor %}"
     )
-    found = text(await spans_of(prompter(renderer, "qwen").build([USER], [TOOL], template=source)))
-    assert "[[name]]" not in found
-    assert "<tool_call>" in found
+    prompt = text(await spans_of(prompter(renderer, "qwen").build([USER], [TOOL], template=source)))
+    assert "[[name]]" not in prompt
+    assert "<tool_call>" in prompt
 
 
 async def test_deepseek_r1_is_told_of_tools(renderer: TemplateRenderer) -> None:
     """Its template renders calls, but no tools."""
-    found = await prompter(renderer, "r1").build([SYSTEM, USER], [TOOL])
-    assert "deepseek" == found.tool_format.name
-    assert "Be brief.\n\n# Tools\n" in text(found.spans)
+    prompt = await prompter(renderer, "r1").build([SYSTEM, USER], [TOOL])
+    assert "deepseek" == prompt.tool_format.name
+    assert "Be brief.\n\n# Tools\n" in text(prompt.spans)
     assert "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>FUNCTION\n```json" in text(
-        found.spans
+        prompt.spans
     )
 
 
@@ -356,8 +356,8 @@ async def test_thinking(
     renderer: TemplateRenderer, name: str, thinking: bool | None, state: str, end: str
 ) -> None:
     """As the template has it; or off, whatever the template has."""
-    found = await prompter(renderer, name).build([USER], thinking=thinking)
-    assert (state, True) == (found.reasoning.state, text(found.spans).endswith(end))
+    prompt = await prompter(renderer, name).build([USER], thinking=thinking)
+    assert (state, True) == (prompt.reasoning.state, text(prompt.spans).endswith(end))
 
 
 QWEN3 = """\
@@ -379,15 +379,15 @@ async def test_thinking_is_turned_off(
     """By the template, or by us at its end."""
     chat = prompter(renderer, "qwen")
     assert "possible" == (await chat.build([USER], template=source)).reasoning.state
-    found = await chat.build([USER], template=source, **kwargs)
-    assert text(found.spans).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
-    assert "closed" == found.reasoning.state
+    prompt = await chat.build([USER], template=source, **kwargs)
+    assert text(prompt.spans).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    assert "closed" == prompt.reasoning.state
 
 
 async def test_without_a_generation_prompt_thinking_is_left_alone(renderer: TemplateRenderer) -> None:
     """Nothing is put at the end."""
-    found = await prompter(renderer, "r1").build([USER], add_generation_prompt=False, thinking=False)
-    assert text(found.spans).endswith("Hi")
+    prompt = await prompter(renderer, "r1").build([USER], add_generation_prompt=False, thinking=False)
+    assert text(prompt.spans).endswith("Hi")
 
 
 async def test_a_question_about_tags_opens_no_thoughts(renderer: TemplateRenderer) -> None:

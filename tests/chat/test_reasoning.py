@@ -78,9 +78,9 @@ def test_how_thoughts_are_ended_and_turned_off() -> None:
 
 def parsed(state: Any, *pieces: str) -> tuple[str, str]:
     """Thoughts and content; the same letter by letter."""
-    found = _parsed(state, *pieces)
-    assert found == _parsed(state, *"".join(pieces))
-    return found
+    events = _parsed(state, *pieces)
+    assert events == _parsed(state, *"".join(pieces))
+    return events
 
 
 def _parsed(state: Any, *pieces: str) -> tuple[str, str]:

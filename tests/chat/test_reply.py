@@ -110,5 +110,5 @@ def test_a_trigger_in_thoughts_is_none() -> None:
     text = "<think>Shall I <tool_call>?</think>No."
     assert accepts(grammar, text)
     assert not accepts(grammar, "Shall I <tool_call>?")
-    found = parse_pieces(ReplyParser(ReasoningFormat("possible"), ToolCalling(HERMES, choose(TOOLS))), text)
-    assert [["Reasoning", "Shall I <tool_call>?"], ["Content", "No."]] == found
+    events = parse_pieces(ReplyParser(ReasoningFormat("possible"), ToolCalling(HERMES, choose(TOOLS))), text)
+    assert [["Reasoning", "Shall I <tool_call>?"], ["Content", "No."]] == events

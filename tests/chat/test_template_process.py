@@ -95,8 +95,8 @@ def test_error_message_is_cut() -> None:
 def test_contexts_fail_one_by_one() -> None:
     """One failing context leaves the others' texts alone."""
     source = "{{ raise_exception('odd') if n % 2 else n }}"
-    found = answer(TemplateEnvironment(), RenderRequest(source, [{"n": 0}, {"n": 1}, {"n": 2}], 1.0))
-    assert found == RenderResponse([RenderOutcome("0"), RenderOutcome(None, "odd"), RenderOutcome("2")])
+    response = answer(TemplateEnvironment(), RenderRequest(source, [{"n": 0}, {"n": 1}, {"n": 2}], 1.0))
+    assert response == RenderResponse([RenderOutcome("0"), RenderOutcome(None, "odd"), RenderOutcome("2")])
 
 
 def test_output_limit_counts_all_contexts_together() -> None:

@@ -98,9 +98,9 @@ async def test_memory_limit_is_named(renderer: TemplateRenderer) -> None:
 async def test_concurrent_calls_get_their_own_answers(renderer: TemplateRenderer) -> None:
     """Calls take turns; one that exceeds the limit fails alone."""
     calls = [renderer.render(ENDLESS if n == 5 else "{{ n }}", {"n": n}) for n in range(12)]
-    found = await asyncio.gather(*calls, return_exceptions=True)
-    assert isinstance(found.pop(5), TemplateError)
-    assert found == [str(n) for n in range(12) if n != 5]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(results.pop(5), TemplateError)
+    assert results == [str(n) for n in range(12) if n != 5]
 
 
 @pytest.mark.parametrize("delay", [0, 0.0005, 0.002, 0.1])
@@ -153,8 +153,8 @@ async def test_close_ends_the_calls() -> None:
     calls = [asyncio.create_task(renderer.render(ENDLESS, {})) for _ in range(3)]
     await asyncio.sleep(0.05)
     await renderer.close()
-    found = await asyncio.gather(*calls, renderer.render("late", {}), return_exceptions=True)
-    assert [type(error) for error in found] == [ShuttingDown] * 4
+    errors = await asyncio.gather(*calls, renderer.render("late", {}), return_exceptions=True)
+    assert [type(error) for error in errors] == [ShuttingDown] * 4
     assert children() == []
 
 
@@ -203,5 +203,5 @@ def test_process_dies_with_the_daemon(source: str) -> None:
 def test_daemon_never_imports_the_heavy_part() -> None:
     """Neither Jinja nor numpy is loaded by anything the daemon imports from here."""
     code = "import sys, edgeinfer.chat.prompt; print({'jinja2', 'numpy'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "set()\n"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout == "set()\n"

@@ -84,9 +84,9 @@ STATES = ["none", "open", "possible", "closed"]
 def compiled(*grammars: Grammar) -> list[str]:
     async def compile_all() -> list[str]:
         compiler = GrammarCompiler(20.0)
-        found = [(await compiler.compile(grammar)).text for grammar in grammars]
+        texts = [(await compiler.compile(grammar)).text for grammar in grammars]
         await compiler.close()
-        return found
+        return texts
 
     return asyncio.run(compile_all())
 
@@ -125,37 +125,37 @@ def check(
 
 
 def cases(form: str) -> list[tuple[Any, bool, ReasoningFormat, ToolCalling]]:
-    found = []
+    combinations = []
     for choice, parallel, state in itertools.product(CHOICES, [True, False], STATES):
         calls = ToolCalling(
             TOOL_FORMATS[form],
             to_tool_choice(TOOL_CHOICE.validate_python(choice), read_tools(TOOLS), parallel=parallel),
         )
-        found.append((choice, parallel, ReasoningFormat(state, REASONING_TAGS[0]), calls))  # type: ignore[arg-type]
-    return found
+        combinations.append((choice, parallel, ReasoningFormat(state, REASONING_TAGS[0]), calls))  # type: ignore[arg-type]
+    return combinations
 
 
 def answer_all(driver: Driver, form: str, prompt: Any, seed: int) -> None:
     """Every way to choose, alone and in parallel, thinking or not, all at once."""
-    given = cases(form)
-    grammars = [reply_grammar(thinking, calls) for _, _, thinking, calls in given]
+    combinations = cases(form)
+    grammars = [reply_grammar(thinking, calls) for _, _, thinking, calls in combinations]
     assert all(grammars)
     pieces: dict[int, list[str]] = {}
-    for id, (text, (_, _, thinking, _)) in enumerate(zip(compiled(*grammars), given, strict=True)):  # type: ignore[arg-type]
+    for id, (text, (_, _, thinking, _)) in enumerate(zip(compiled(*grammars), combinations, strict=True)):  # type: ignore[arg-type]
         tags = thinking.tags
         budget = ThinkingBudget(12, thinking.state == "open", tags.open, tags.close, thinking.closing)
-        asked = StructuredOutput(text, thinking=budget)
-        driver.add(id, prompt, structured=asked, seed=seed + id, max_tokens=300, **FREE)
+        structured = StructuredOutput(text, thinking=budget)
+        driver.add(id, prompt, structured=structured, seed=seed + id, max_tokens=300, **FREE)
         pieces[id] = []
     while driver.engine.has_work:
         for delta in driver.step():
             pieces[delta.id].append(delta.text)
     driver.engine.check_integrity()
     assert not driver.failed
-    for id, (choice, parallel, thinking, calls) in enumerate(given):
+    for id, (choice, parallel, thinking, calls) in enumerate(combinations):
         check(driver.answers[id, 0], pieces[id], thinking, calls, choice, parallel)
     whole = sum(answer.finish.reason == "stop" for answer in driver.answers.values())
-    assert whole > len(given) // 2
+    assert whole > len(combinations) // 2
 
 
 @pytest.mark.parametrize("form", TOOL_FORMATS)
@@ -181,8 +181,8 @@ def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
     thinking = ReasoningFormat(state, REASONING_TAGS[0])
     calls = ToolCalling(TOOL_FORMATS["hermes"], choose(read_tools(TOOLS)))
     settings = config(ctx=512)
-    for given in (None, calls):
-        grammar = reply_grammar(thinking, given, part)
+    for calling in (None, calls):
+        grammar = reply_grammar(thinking, calling, part)
         assert grammar
         (text,) = compiled(grammar)
         driver = Driver(settings, length=10_000)
@@ -191,7 +191,7 @@ def test_a_schema_holds_beside_tools_and_after_thinking(state: Any) -> None:
             driver.add(id, f"{id}", structured=StructuredOutput(text, thinking=budget), **FREE)
         driver.run()
         for answer in driver.answers.values():
-            parser = ReplyParser(thinking, given)
+            parser = ReplyParser(thinking, calling)
             said = ParsedMessage(parser.feed(answer.text) + parser.finish())
             if not said.calls:
                 Draft202012Validator(PERSON).validate(json.loads(said.content))

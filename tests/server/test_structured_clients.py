@@ -51,26 +51,26 @@ class SetLight(BaseModel):
 @pytest.fixture(scope="module")
 def served(model_file: Path) -> Iterator[Served]:
     config = LlamaConfig(model=str(model_file), name="nano", ctx=1024, parallel=9, cells=10 * 1024)
-    with serving(LlamaClient(config, markers=MARKERS)) as found:
-        yield found
+    with serving(LlamaClient(config, markers=MARKERS)) as daemon:
+        yield daemon
 
 
 @pytest.fixture
 def client(served: Served) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as found:
-        yield found
+    with OpenAI(base_url=f"{served.url}/v1", api_key="none", max_retries=0) as openai:
+        yield openai
 
 
 def test_parse_gives_an_object_of_the_class(client: OpenAI) -> None:
     for seed in range(5):
-        found = client.chat.completions.parse(
+        completion = client.chat.completions.parse(
             model="nano",
             messages=[{"role": "user", "content": "Describe a house"}],
             response_format=House,
             temperature=1.5,
             seed=seed,
         )
-        assert isinstance(found.choices[0].message.parsed, House)
+        assert isinstance(completion.choices[0].message.parsed, House)
 
 
 def test_a_parsed_stream_ends_in_an_object_of_the_class(client: OpenAI) -> None:
@@ -91,7 +91,7 @@ def test_a_parsed_stream_ends_in_an_object_of_the_class(client: OpenAI) -> None:
     "choice", ["auto", "required", {"type": "function", "function": {"name": "SetLight"}}]
 )
 def test_pydantic_functions_are_called_with_arguments_of_their_class(client: OpenAI, choice: Any) -> None:
-    found = client.chat.completions.parse(
+    completion = client.chat.completions.parse(
         model="nano",
         messages=[{"role": "user", "content": LIGHT}],
         tools=[openai.pydantic_function_tool(SetLight)],
@@ -99,13 +99,13 @@ def test_pydantic_functions_are_called_with_arguments_of_their_class(client: Ope
         temperature=1.5,
         seed=2,
     )
-    calls = found.choices[0].message.tool_calls or []
+    calls = completion.choices[0].message.tool_calls or []
     assert calls or choice == "auto"
     assert all(isinstance(call.function.parsed_arguments, SetLight) for call in calls)
 
 
 def test_a_streamed_call_adds_up_to_the_whole_one(client: OpenAI) -> None:
-    asked: dict[str, Any] = {
+    request: dict[str, Any] = {
         "model": "nano",
         "messages": [{"role": "user", "content": LIGHT}],
         "tools": [openai.pydantic_function_tool(SetLight)],
@@ -113,8 +113,8 @@ def test_a_streamed_call_adds_up_to_the_whole_one(client: OpenAI) -> None:
         "temperature": 1.5,
         "seed": 11,
     }
-    whole = client.chat.completions.create(**asked).choices[0].message.tool_calls or []
-    with client.chat.completions.stream(**asked) as stream:
+    whole = client.chat.completions.create(**request).choices[0].message.tool_calls or []
+    with client.chat.completions.stream(**request) as stream:
         for _ in stream:
             pass
         streamed = stream.get_final_completion().choices[0].message.tool_calls or []
@@ -127,17 +127,17 @@ def test_a_streamed_call_adds_up_to_the_whole_one(client: OpenAI) -> None:
 def test_instructor_works_unchanged(served: Served, mode: instructor.Mode) -> None:
     with OpenAI(base_url=f"{served.url}/v1", api_key="none") as plain:
         client = instructor.from_openai(plain, mode=mode)
-        found = client.chat.completions.create(
+        completion = client.chat.completions.create(
             model="nano", response_model=Device, messages=[{"role": "user", "content": LIGHT}], max_retries=0
         )
-    assert isinstance(found, Device)
+    assert isinstance(completion, Device)
 
 
 async def test_pydantic_ai_works_unchanged(served: Served) -> None:
     async with AsyncOpenAI(base_url=f"{served.url}/v1", api_key="none") as plain:
         model = OpenAIChatModel("nano", provider=OpenAIProvider(openai_client=plain))
-        found = await Agent(model, output_type=Device).run(LIGHT)
-    assert isinstance(found.output, Device)
+        result = await Agent(model, output_type=Device).run(LIGHT)
+    assert isinstance(result.output, Device)
 
 
 DEEP = '{"items": ' * 3000 + "{}" + "}" * 3000
@@ -184,9 +184,9 @@ def asking_for(schema: Any) -> str:
 def test_a_pattern_that_would_be_catastrophic_elsewhere_takes_no_time(served: Served, pattern: str) -> None:
     """There is no backtracking."""
     body = asking_for({"type": "string", "pattern": pattern})
-    found = served.client.post("/v1/chat/completions", content=body, headers=JSON)
-    assert found.status_code in (200, 400)
-    assert found.elapsed.total_seconds() < 10
+    response = served.client.post("/v1/chat/completions", content=body, headers=JSON)
+    assert response.status_code in (200, 400)
+    assert response.elapsed.total_seconds() < 10
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -252,7 +252,7 @@ def test_eight_forms_at_once_are_all_kept(served: Served) -> None:
             "additionalProperties": False,
         }
         form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
-        found = served.client.post(
+        response = served.client.post(
             "/v1/chat/completions",
             json={
                 "messages": [{"role": "user", "content": "Hi"}],
@@ -260,7 +260,7 @@ def test_eight_forms_at_once_are_all_kept(served: Served) -> None:
                 "temperature": 1.5,
             },
         )
-        answer: dict[str, Any] = json.loads(found.json()["choices"][0]["message"]["content"])
+        answer: dict[str, Any] = json.loads(response.json()["choices"][0]["message"]["content"])
         return answer
 
     with ThreadPoolExecutor(8) as pool:

@@ -23,8 +23,8 @@ from tests.support.tools import read_tools
 
 
 def function(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": name} | ({} if parameters is None else {"parameters": parameters})
-    return {"type": "function", "function": found}
+    definition: dict[str, Any] = {"name": name} | ({} if parameters is None else {"parameters": parameters})
+    return {"type": "function", "function": definition}
 
 
 WEATHER = {
@@ -61,15 +61,15 @@ STATES = {
 forms = pytest.mark.parametrize("form", TOOL_FORMATS.values(), ids=list(TOOL_FORMATS))
 
 
-def asked(form: ToolFormat, choice: str, parallel: bool = True) -> ToolCalling:
+def calling(form: ToolFormat, choice: str, parallel: bool = True) -> ToolCalling:
     chosen = CHOICES[choice]
     return ToolCalling(form, msgspec.structs.replace(chosen, parallel=chosen.parallel and parallel))
 
 
 def grammar(reasoning: ReasoningFormat, calls: ToolCalling, text: GrammarSource | None = None) -> Grammar:
-    found = reply_grammar(reasoning, calls, text)
-    assert found
-    return found
+    rules = reply_grammar(reasoning, calls, text)
+    assert rules
+    return rules
 
 
 def written(form: ToolFormat, *calls: tuple[str, Any]) -> str:
@@ -83,19 +83,19 @@ def written(form: ToolFormat, *calls: tuple[str, Any]) -> str:
 @pytest.mark.parametrize("state", STATES)
 def test_random_answers(form: ToolFormat, choice: str, parallel: bool, state: Any) -> None:
     """They parse into calls that their schemas allow, as many as were asked for, however they are cut."""
-    calls, reasoning = asked(form, choice, parallel), ReasoningFormat(state)
+    calls, reasoning = calling(form, choice, parallel), ReasoningFormat(state)
     chance = random.Random(zlib.crc32(f"{form.name} {choice} {parallel} {state}".encode()))
     begin = ""
     if choice == "auto":  # random text would hardly ever come to call
         begin = STATES[state] + (f"{form.lead}So {form.trigger}" if form.trigger else form.openings[0])
     text, ended = random_answer(grammar(reasoning, calls), chance, begin)
-    found = parse_pieces(ReplyParser(reasoning, calls), [text])
+    events = parse_pieces(ReplyParser(reasoning, calls), [text])
     cuts = sorted(chance.choices(range(len(text) + 1), k=20))
     pieces = [text[i:j] for i, j in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    assert found == parse_pieces(ReplyParser(reasoning, calls), pieces)
+    assert events == parse_pieces(ReplyParser(reasoning, calls), pieces)
     if not ended:
         return
-    made = calls_in(found)
+    made = calls_in(events)
     for name, arguments in made:
         jsonschema.validate(arguments, SCHEMAS[name])
         assert name in [tool.name for tool in calls.choice.tools]
@@ -104,14 +104,14 @@ def test_random_answers(form: ToolFormat, choice: str, parallel: bool, state: An
     if choice == "auto":
         assert made
     else:
-        assert not [text for kind, text in found if kind == "Content"] or choice == "none"
+        assert not [text for kind, text in events if kind == "Content"] or choice == "none"
 
 
 @forms
 @pytest.mark.parametrize("state", STATES)
 def test_a_written_answer_is_let_through_and_heard(form: ToolFormat, state: Any) -> None:
     """Thoughts, text and calls, as the family writes them."""
-    calls, reasoning = asked(form, "auto"), ReasoningFormat(state)
+    calls, reasoning = calling(form, "auto"), ReasoningFormat(state)
     made = [("get", PARIS), ("get_time", {}), ("get", {"city": "", "rain": False})]
     made = made if form.next is not None else made[:1]
     body = written(form, *made)
@@ -119,34 +119,34 @@ def test_a_written_answer_is_let_through_and_heard(form: ToolFormat, state: Any)
         body = f"{form.lead}So:\n\n{form.write_calls(made)}"
     text = STATES[state] + body
     assert accepts(grammar(reasoning, calls), text)
-    found = parse_pieces(ReplyParser(reasoning, calls), text)
-    assert found[0][0] == ("CallBegin" if state == "none" and not form.trigger else found[0][0])
-    assert made == calls_in(found)
-    assert [form.trigger and "So:"] == ([text for kind, text in found if kind == "Content"] or [""])
-    assert (state != "none") == ("Reasoning" in [kind for kind, _ in found])
+    events = parse_pieces(ReplyParser(reasoning, calls), text)
+    assert events[0][0] == ("CallBegin" if state == "none" and not form.trigger else events[0][0])
+    assert made == calls_in(events)
+    assert [form.trigger and "So:"] == ([text for kind, text in events if kind == "Content"] or [""])
+    assert (state != "none") == ("Reasoning" in [kind for kind, _ in events])
 
 
 @forms
 def test_a_cut_answer_is_the_beginning_of_the_whole(form: ToolFormat) -> None:
     """At every place. Only what may be text still is taken for text."""
-    calls = asked(form, "auto")
+    calls = calling(form, "auto")
     made = [("get", PARIS), ("get_time", {})][: 2 if form.next is not None else 1]
     text = f"{form.lead}So:\n{form.write_calls(made)}" if form.trigger else written(form, *made)
     whole = parse_pieces(ReplyParser(None, calls), [text])
     for end in range(len(text)):
-        found = parse_pieces(ReplyParser(None, calls), [text[:end]])
-        if found and found[-1][0] == "Content":
-            assert text.startswith(form.lead + found[-1][1].rstrip())
+        events = parse_pieces(ReplyParser(None, calls), [text[:end]])
+        if events and events[-1][0] == "Content":
+            assert text.startswith(form.lead + events[-1][1].rstrip())
             continue
-        assert found[:-1] == whole[: max(0, len(found) - 1)]
-        assert not found or whole[len(found) - 1][1].startswith(found[-1][1])
+        assert events[:-1] == whole[: max(0, len(events) - 1)]
+        assert not events or whole[len(events) - 1][1].startswith(events[-1][1])
 
 
 @forms
 @pytest.mark.parametrize("choice", ["auto", "none"])
 def test_text_stays_text(form: ToolFormat, choice: str) -> None:
     """Also such as looks like markup."""
-    calls = asked(form, choice)
+    calls = calling(form, choice)
     said = 'If a < b, {"a": [1]} and >> then\n\n'
     assert accepts(grammar(ReasoningFormat(), calls), form.lead + said)
     assert [["Content", said]] == parse_pieces(ReplyParser(None, calls), form.lead + said)
@@ -156,11 +156,11 @@ def test_text_stays_text(form: ToolFormat, choice: str) -> None:
 def test_no_call_where_there_is_to_be_none(form: ToolFormat) -> None:
     """Nor one of an unknown tool where there may be one."""
     call = written(form, ("get", PARIS))
-    assert accepts(grammar(ReasoningFormat(), asked(form, "auto")), call)
-    assert not accepts(grammar(ReasoningFormat(), asked(form, "none")), call)
-    assert not accepts(grammar(ReasoningFormat(), asked(form, "auto")), written(form, ("unknown", {})))
-    assert not accepts(grammar(ReasoningFormat(), asked(form, "required")), form.lead + "Hello")
-    assert not accepts(grammar(ReasoningFormat(), asked(form, "named")), written(form, ("get_time", {})))
+    assert accepts(grammar(ReasoningFormat(), calling(form, "auto")), call)
+    assert not accepts(grammar(ReasoningFormat(), calling(form, "none")), call)
+    assert not accepts(grammar(ReasoningFormat(), calling(form, "auto")), written(form, ("unknown", {})))
+    assert not accepts(grammar(ReasoningFormat(), calling(form, "required")), form.lead + "Hello")
+    assert not accepts(grammar(ReasoningFormat(), calling(form, "named")), written(form, ("get_time", {})))
 
 
 @forms
@@ -168,22 +168,22 @@ def test_no_call_where_there_is_to_be_none(form: ToolFormat) -> None:
 def test_text_of_a_form_instead_of_calls(form: ToolFormat, state: Any) -> None:
     """A response format holds whatever is no call."""
     schema = {"type": "object", "properties": {"name": {"type": "string"}}, "additionalProperties": False}
-    found = grammar(
-        ReasoningFormat(state), asked(form, "auto"), GrammarSource("answer", "json_schema", schema, "x")
+    rules = grammar(
+        ReasoningFormat(state), calling(form, "auto"), GrammarSource("answer", "json_schema", schema, "x")
     )
     thoughts = STATES[state]
     for said in ('{"name": "x"}', "{}"):
-        assert accepts(found, thoughts + form.lead + said)
-        parser = ReplyParser(ReasoningFormat(state), asked(form, "auto"))
+        assert accepts(rules, thoughts + form.lead + said)
+        parser = ReplyParser(ReasoningFormat(state), calling(form, "auto"))
         assert ["Content", said] == parse_pieces(parser, thoughts + form.lead + said)[-1]
-    assert accepts(found, thoughts + written(form, ("get", PARIS)))
-    assert not accepts(found, thoughts + form.lead + "Hello")
+    assert accepts(rules, thoughts + written(form, ("get", PARIS)))
+    assert not accepts(rules, thoughts + form.lead + "Hello")
 
 
 @forms
 def test_what_nobody_held_to_the_grammar_is_content(form: ToolFormat) -> None:
     """Text that only begins like a call, and text after one."""
-    calls = asked(form, "auto")
+    calls = calling(form, "auto")
     if form.trigger:
         text = f"{form.lead}a {form.trigger}{form.trigger}!"
         assert [["Content", text.removeprefix(form.lead)]] == parse_pieces(ReplyParser(None, calls), text)
@@ -200,5 +200,5 @@ def test_required_call_cut_anywhere_is_never_content(form: ToolFormat, choice: s
     assert grammar
     text, _ = random_answer(grammar, random.Random(zlib.crc32(form.name.encode())))
     for size in range(len(text)):
-        found = parse_pieces(ReplyParser(ReasoningFormat(), calls), [text[:size]])
-        assert not [said for kind, said in found if kind == "Content"], text[:size]
+        events = parse_pieces(ReplyParser(ReasoningFormat(), calls), [text[:size]])
+        assert not [said for kind, said in events if kind == "Content"], text[:size]

@@ -25,8 +25,8 @@ def test_a_mode_becomes_the_tools_that_may_be_called() -> None:
 
 def test_one_tool_is_called_once() -> None:
     """It must be, and may not be twice."""
-    found = choose_one(TOOLS, "g", where="tool_choice.name")
-    assert (["g"], True, False) == ([tool.name for tool in found.tools], found.required, found.parallel)
+    choice = choose_one(TOOLS, "g", where="tool_choice.name")
+    assert (["g"], True, False) == ([tool.name for tool in choice.tools], choice.required, choice.parallel)
 
 
 def test_a_tool_that_is_not_there_is_refused_by_its_field() -> None:
@@ -58,7 +58,7 @@ def test_errors_name_the_fields_of_the_family() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("schema", "expected"),
     [
         (None, {"type": "object", "properties": {}, "additionalProperties": False}),
         ({}, {"type": "object", "properties": {}, "additionalProperties": False}),
@@ -77,6 +77,6 @@ def test_errors_name_the_fields_of_the_family() -> None:
         ),
     ],
 )
-def test_parameters_are_closed_where_that_is_safe(given: Any, expected: Any) -> None:
+def test_parameters_are_closed_where_that_is_safe(schema: Any, expected: Any) -> None:
     """A model is not to make up arguments."""
-    assert expected == function_tool({"name": "f", "parameters": given}, where="tools[0]").parameters
+    assert expected == function_tool({"name": "f", "parameters": schema}, where="tools[0]").parameters

@@ -217,17 +217,19 @@ def events(form: str, text: str, reasoning: ReasoningFormat | None = None) -> li
     return [event for char in text for event in parser.feed(char)] + parser.finish()
 
 
-def told(found: list[Event]) -> tuple[str, str, list[tuple[str, Any]]]:
+def content_of(answer_events: list[Event]) -> tuple[str, str, list[tuple[str, Any]]]:
     """Thoughts, content and calls."""
     calls = [
         (
             begin.name,
-            json.loads("".join(e.text for e in found if isinstance(e, CallArguments) and e.index == n)),
+            json.loads(
+                "".join(e.text for e in answer_events if isinstance(e, CallArguments) and e.index == n)
+            ),
         )
-        for n, begin in enumerate(e for e in found if isinstance(e, CallBegin))
+        for n, begin in enumerate(e for e in answer_events if isinstance(e, CallBegin))
     ]
-    thoughts = "".join(e.text for e in found if isinstance(e, Reasoning))
-    return thoughts, "".join(e.text for e in found if isinstance(e, Content)), calls
+    thoughts = "".join(e.text for e in answer_events if isinstance(e, Reasoning))
+    return thoughts, "".join(e.text for e in answer_events if isinstance(e, Content)), calls
 
 
 @pytest.mark.parametrize("name", EXCERPTS)
@@ -272,9 +274,9 @@ def test_a_name_overrides_the_template() -> None:
 @pytest.mark.parametrize(("form", "text", "content", "calls"), ANSWERS)
 def test_an_answer_is_read(form: str, text: str, content: str, calls: list[tuple[str, Any]]) -> None:
     """Letter by letter."""
-    assert ("", content, calls) == told(events(form, text))
+    assert ("", content, calls) == content_of(events(form, text))
     thought = events(form, f"<think>\nHm, <tool_call>?\n</think>\n\n{text}", ReasoningFormat("possible"))
-    assert ("Hm, <tool_call>?", content, calls) == told(thought)
+    assert ("Hm, <tool_call>?", content, calls) == content_of(thought)
 
 
 def test_every_form_is_read_in_an_answer() -> None:
@@ -334,9 +336,9 @@ def test_calls_and_results_are_written_as_their_family_does() -> None:
 def test_the_section_on_tools() -> None:
     """Their functions, and an example; or what the family was trained on."""
     tool = {"type": "function", "function": {"name": "f", "description": "d"}}
-    told = HERMES.section([tool])
-    assert '{"name": "f", "description": "d"}' in told
-    assert told.endswith(
+    section = HERMES.section([tool])
+    assert '{"name": "f", "description": "d"}' in section
+    assert section.endswith(
         '<tool_call>\n{"name": "FUNCTION", "arguments": {"ARGUMENT": "VALUE"}}\n</tool_call>'
     )
     assert '<|tool|>[{"name": "f", "description": "d"}]<|/tool|>' == PHI4.section([tool])

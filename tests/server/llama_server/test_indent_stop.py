@@ -18,12 +18,12 @@ class Clock:
 
 def read(lines: IndentStop, *pieces: str) -> str:
     """What comes out, to the end of the pieces or of the answer."""
-    found = ""
+    text = ""
     for piece in pieces:
-        found += lines.push(piece)
+        text += lines.push(piece)
         if lines.ended:
             break
-    return found + lines.flush()
+    return text + lines.flush()
 
 
 @pytest.mark.parametrize(

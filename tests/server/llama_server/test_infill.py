@@ -82,7 +82,7 @@ def fill(served: Served, prefix: str = "a", suffix: str = "b", **fields: Any) ->
     return served.client.post("/infill", json={"input_prefix": prefix, "input_suffix": suffix, **fields})
 
 
-def asked(**fields: Any) -> InfillRequest:
+def infill_request(**fields: Any) -> InfillRequest:
     return validate(InfillRequest, {"input_prefix": "a", "input_suffix": "b", **fields})
 
 
@@ -96,9 +96,9 @@ def span(text: str) -> Span:
 def test_an_answer_has_llama_server_s_fields() -> None:
     """Counts, timings and why it ended."""
     with serving(coder()) as served:
-        found = fill(served).json()
-    timings = found.pop("timings")
-    assert found == {
+        body = fill(served).json()
+    timings = body.pop("timings")
+    assert body == {
         "content": "Hello",
         "model": "scripted",
         "tokens_predicted": 5,
@@ -115,9 +115,9 @@ def test_an_answer_has_llama_server_s_fields() -> None:
 def test_a_stream_has_pieces_and_the_figures_in_the_last() -> None:
     """Which says `stop`; [DONE] is OpenAI's."""
     with serving(coder()) as served:
-        found = fill(served, stream=True)
-    assert "[DONE]" not in found.text
-    *pieces, last = parse(found.text)
+        response = fill(served, stream=True)
+    assert "[DONE]" not in response.text
+    *pieces, last = parse(response.text)
     assert pieces == [{"content": "Hel", "stop": False}, {"content": "lo", "stop": False}]
     assert (last["content"], last["stop"], last["stop_type"], last["tokens_predicted"]) == (
         "",
@@ -131,9 +131,9 @@ def test_llama_vim_is_answered_as_it_asks() -> None:
     """With nothing but the fields it names, where there are such."""
     supervisor = coder("    1")
     with serving(supervisor) as served:
-        found = served.client.post("/infill", json=LLAMA_VIM)
-    assert found.status_code == 200
-    answer = found.json()
+        response = served.client.post("/infill", json=LLAMA_VIM)
+    assert response.status_code == 200
+    answer = response.json()
     assert (answer["content"], answer["truncated"], answer["tokens_cached"]) == ("    1", False, 1)
     assert answer["timings/prompt_n"] == 4
     assert set(LLAMA_VIM["response_fields"]) - set(answer) == {  # type: ignore[call-overload]
@@ -147,10 +147,10 @@ def test_a_limit_of_0_reads_the_prompt_and_answers_nothing() -> None:
     supervisor = coder("x")
     with serving(supervisor) as served:
         assert served.client.post("/infill", json=WARM_UP).json() == {}
-        found = served.client.post("/infill", json={**WARM_UP, "response_fields": None}).json()
+        body = served.client.post("/infill", json={**WARM_UP, "response_fields": None}).json()
         events = parse(fill(served, n_predict=0, stream=True).text)
-    assert (found["content"], found["tokens_predicted"], found["stop_type"]) == ("", 0, "limit")
-    assert (found["tokens_evaluated"], found["timings"]["predicted_n"]) == (5, 0)
+    assert (body["content"], body["tokens_predicted"], body["stop_type"]) == ("", 0, "limit")
+    assert (body["tokens_evaluated"], body["timings"]["predicted_n"]) == (5, 0)
     assert [e["content"] for e in events] == [""]
     prompt, params, _ = supervisor.requests[0]
     assert (prompt[0], prompt[1], params.max_tokens) == (span(""), FIM.repo, 1)
@@ -179,43 +179,43 @@ def test_what_does_not_fit_is_cut_and_said_to_be() -> None:
     supervisor = coder(ctx=400)
     prefix, suffix = "before\n" * 100, "after\n" * 100
     with serving(supervisor) as served:
-        found = fill(served, prefix, suffix, input_extra=[{"text": "x"}]).json()
-    assert found["truncated"]
+        body = fill(served, prefix, suffix, input_extra=[{"text": "x"}]).json()
+    assert body["truncated"]
     prompt = list(supervisor.requests[0][0])
     assert prompt[:2] == [span(""), FIM.prefix]
     middle = prompt.index(FIM.suffix)
-    kept = [
+    sides = [
         bytes(t for t in part if isinstance(t, int)).decode()
         for part in (prompt[2:middle], prompt[middle + 1 : -1])
     ]
-    assert kept == ["before\n" * 28, "after\n" * 11]
+    assert sides == ["before\n" * 28, "after\n" * 11]
 
 
 def test_what_fits_once_it_is_counted_is_whole() -> None:
     """Bytes are but a bound."""
     supervisor = coder(ctx=400)
     with serving(supervisor) as served:
-        found = fill(served, "a" * 150, "b" * 115, n_predict=100).json()
-    assert not found["truncated"]
+        body = fill(served, "a" * 150, "b" * 115, n_predict=100).json()
+    assert not body["truncated"]
     assert [97] * 150 == list(supervisor.requests[0][0])[2:152]
 
 
 def test_a_beginning_that_does_not_fit_is_refused() -> None:
     """It is what stands at the cursor."""
     with serving(coder(ctx=400)) as served:
-        found = fill(served, prompt="x" * 1000)
-    assert found.status_code == 400
-    assert (error(found)["code"], error(found)["param"]) == ("context_length_exceeded", "prompt")
+        response = fill(served, prompt="x" * 1000)
+    assert response.status_code == 400
+    assert (error(response)["code"], error(response)["param"]) == ("context_length_exceeded", "prompt")
 
 
 @pytest.mark.parametrize("suffix", [None, "", "x"])
 def test_a_model_without_such_tokens_is_named(suffix: str | None) -> None:
     """With a hint at those that have them."""
     with serving(Scripted()) as served:
-        found = fill(served)
+        response = fill(served)
         completed = served.complete(suffix=suffix)
-    assert (found.status_code, error(found)["param"]) == (400, "model")
-    assert "Coder" in error(found)["hint"]
+    assert (response.status_code, error(response)["param"]) == (400, "model")
+    assert "Coder" in error(response)["hint"]
     assert (completed.status_code == 400) == (suffix == "x")
     if suffix:
         assert (error(completed)["code"], error(completed)["param"]) == ("unsupported_parameter", "suffix")
@@ -225,9 +225,9 @@ def test_a_completion_with_a_suffix_fills_the_hole_before_it() -> None:
     """Several prompts have it in common; their text is data, as it isn't without a suffix."""
     supervisor = coder()
     with serving(supervisor) as served:
-        found = served.complete(["<|end|>", "b"], suffix="c", echo=True).json()
+        body = served.complete(["<|end|>", "b"], suffix="c", echo=True).json()
         served.complete([[7, 8]], suffix="c")
-    assert [c["text"] for c in found["choices"]] == ["<|end|>Hello", "bHello"]
+    assert [c["text"] for c in body["choices"]] == ["<|end|>Hello", "bHello"]
     assert [prompt for prompt, _, _ in supervisor.requests] == [
         [span(""), 1, span("<|end|>"), 2, span("c"), 3],
         [span(""), 1, span("b"), 2, span("c"), 3],
@@ -240,15 +240,15 @@ def test_a_completion_with_a_suffix_fills_the_hole_before_it() -> None:
 
 def test_samplers_that_are_not_listed_are_off() -> None:
     """`infill` stands for the likeliest token."""
-    all_off = resolve_sampling(asked(samplers=[], typical_p=0.5).infill_sampling(), CODER)
+    all_off = resolve_sampling(infill_request(samplers=[], typical_p=0.5).infill_sampling(), CODER)
     assert (all_off.temperature, all_off.top_k, all_off.top_p, all_off.min_p) == (1.0, 0, 1.0, 0.0)
     assert all_off.typical_p == 1.0
-    typical = resolve_sampling(asked(samplers=["typ_p"], typical_p=0.5).infill_sampling(), CODER)
+    typical = resolve_sampling(infill_request(samplers=["typ_p"], typical_p=0.5).infill_sampling(), CODER)
     assert typical.typical_p == 0.5
-    request = asked(samplers=["top_k", "infill"], top_k=5, top_p=0.5, repeat_penalty=2.0)
+    request = infill_request(samplers=["top_k", "infill"], top_k=5, top_p=0.5, repeat_penalty=2.0)
     some = resolve_sampling(request.infill_sampling(), CODER)
     assert (some.temperature, some.top_k, some.top_p, some.repeat_penalty) == (0.0, 5, 1.0, 1.0)
-    assert resolve_sampling(asked(top_k=5).infill_sampling(), CODER).temperature == 0.6
+    assert resolve_sampling(infill_request(top_k=5).infill_sampling(), CODER).temperature == 0.6
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_samplers_that_are_not_listed_are_off() -> None:
 )
 def test_the_limit_has_two_names(fields: dict[str, int], limit: int | None) -> None:
     """llama-server's and OpenAI's."""
-    assert asked(**fields).token_limit() == limit
+    assert infill_request(**fields).token_limit() == limit
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_what_cannot_be_done_is_refused_by_name(
 ) -> None:
     """Never ignored."""
     with pytest.raises(kind) as e:
-        asked(**fields).token_limit()
+        infill_request(**fields).token_limit()
     assert e.value.param == param
 
 
@@ -289,7 +289,7 @@ def test_what_cannot_be_done_is_refused_by_name(
 def test_both_sides_of_the_hole_are_needed(field: str) -> None:
     """Empty they may be."""
     with pytest.raises(InvalidRequest, match="missing") as e:
-        asked(**{field: None})
+        infill_request(**{field: None})
     assert e.value.param == field
 
 
@@ -301,11 +301,11 @@ def test_an_answer_ended_by_its_lines_ends_the_request() -> None:
     supervisor = coder("one\n", "two\n", "three")
     supervisor.hold_each = 0.01
     with serving(supervisor) as served:
-        found = fill(served, t_max_predict_ms=1).json()
+        body = fill(served, t_max_predict_ms=1).json()
         events = parse(fill(served, n_indent=2, stream=True).text)
         assert eventually(lambda: not supervisor.running)
-    assert (found["content"], found["stop_type"], found["tokens_predicted"]) == ("one\ntwo", "limit", 8)
-    assert "timings" not in found
+    assert (body["content"], body["stop_type"], body["tokens_predicted"]) == ("one\ntwo", "limit", 8)
+    assert "timings" not in body
     assert [e["content"] for e in events] == ["one", ""]
 
 
@@ -331,10 +331,10 @@ def test_a_warm_up_leaves_the_extra_files_in_the_cache(nano: Served) -> None:
     """The next request reads what is new."""
     extra = [{"text": "light = on\n" * 5, "filename": "light.py"}]
     warm = fill(nano, "", "", input_extra=extra, n_predict=0).json()
-    found = fill(nano, "light = ", "\n", input_extra=extra, n_predict=4, ignore_eos=True).json()
+    body = fill(nano, "light = ", "\n", input_extra=extra, n_predict=4, ignore_eos=True).json()
     assert warm["content"] == ""
-    assert found["tokens_predicted"] == 4
-    assert found["tokens_cached"] >= warm["tokens_evaluated"] - 2
+    assert body["tokens_predicted"] == 4
+    assert body["tokens_cached"] >= warm["tokens_evaluated"] - 2
 
 
 def test_a_key_more_computes_a_token_more(nano: Served) -> None:
@@ -346,10 +346,10 @@ def test_a_key_more_computes_a_token_more(nano: Served) -> None:
 
 def test_a_file_beyond_the_context_is_cut_to_it(nano: Served) -> None:
     """And answered."""
-    found = fill(nano, "light = on\n" * 500, "light = off\n" * 500, prompt="fan", n_predict=20).json()
-    assert found["truncated"]
-    assert 200 < found["tokens_evaluated"] <= 236
-    assert found["tokens_predicted"] <= 20
+    body = fill(nano, "light = on\n" * 500, "light = off\n" * 500, prompt="fan", n_predict=20).json()
+    assert body["truncated"]
+    assert 200 < body["tokens_evaluated"] <= 236
+    assert body["tokens_predicted"] <= 20
 
 
 def test_an_answer_that_fills_the_context_is_truncated(nano: Served) -> None:
@@ -364,13 +364,13 @@ def test_an_answer_that_fills_the_context_is_truncated(nano: Served) -> None:
 def test_a_stopping_word_is_told(nano: Served) -> None:
     """And no part of the answer."""
     text = fill(nano, temperature=0, ignore_eos=True, n_predict=20).json()["content"]
-    found = fill(nano, temperature=0, ignore_eos=True, n_predict=20, stop=text[4:6]).json()
-    assert (found["stop_type"], found["stopping_word"]) == ("word", text[4:6])
-    assert found["content"] == text[: text.index(text[4:6])]
+    body = fill(nano, temperature=0, ignore_eos=True, n_predict=20, stop=text[4:6]).json()
+    assert (body["stop_type"], body["stopping_word"]) == ("word", text[4:6])
+    assert body["content"] == text[: text.index(text[4:6])]
 
 
 def test_a_completion_with_a_suffix_is_not_cut(nano: Served) -> None:
     """OpenAI's endpoint refuses, with the counts."""
     assert nano.complete("turn on ", suffix=" now").json()["usage"]["completion_tokens"] <= 16
-    found = nano.complete("light = on\n" * 500, suffix="x")
-    assert (found.status_code, error(found)["code"]) == (400, "context_length_exceeded")
+    response = nano.complete("light = on\n" * 500, suffix="x")
+    assert (response.status_code, error(response)["code"]) == (400, "context_length_exceeded")

@@ -22,12 +22,12 @@ def raising(exception: Exception) -> Any:
 def test_an_answer_is_openai_s_object() -> None:
     """With usage, llama-server's timings, and one choice."""
     with serving(Scripted("Hel", "lo")) as served:
-        found = served.chat().json()
-    assert found.pop("id").startswith("chatcmpl-")
-    assert found.pop("created") > 1_700_000_000
-    assert found.pop("system_fingerprint").startswith("edgeinfer-")
+        body = served.chat().json()
+    assert body.pop("id").startswith("chatcmpl-")
+    assert body.pop("created") > 1_700_000_000
+    assert body.pop("system_fingerprint").startswith("edgeinfer-")
     message = {"content": "Hello", "role": "assistant", "refusal": None}
-    assert found == {
+    assert body == {
         "object": "chat.completion",
         "model": "scripted",
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
@@ -53,10 +53,10 @@ def test_an_answer_is_openai_s_object() -> None:
 def test_a_stream_has_the_role_the_texts_and_the_end() -> None:
     """One event for each, and [DONE]; no usage that nobody asked for."""
     with serving(Scripted("Hel", "", "lo")) as served:
-        found = served.chat(stream=True)
-    assert found.headers["content-type"].startswith("text/event-stream")
-    assert found.text.endswith("data: [DONE]\n\n")
-    events = parse(found.text)
+        response = served.chat(stream=True)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.text.endswith("data: [DONE]\n\n")
+    events = parse(response.text)
     assert [e["choices"] for e in events] == [
         [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}]
         for delta, reason in [
@@ -83,14 +83,14 @@ def test_usage_comes_in_a_chunk_of_its_own_when_asked_for() -> None:
 def test_n_answers_have_n_choices_and_one_prompt() -> None:
     """The prompt is counted once, and only what its first answer found cached was saved."""
     with serving(Scripted()) as served:
-        found = served.chat(n=3).json()
+        body = served.chat(n=3).json()
         events = parse(served.chat(n=3, stream=True).text)
-    assert [(c["index"], c["message"]["content"]) for c in found["choices"]] == [
+    assert [(c["index"], c["message"]["content"]) for c in body["choices"]] == [
         (i, "Hello") for i in range(3)
     ]
-    assert found["usage"]["prompt_tokens"] == 5
-    assert found["usage"]["completion_tokens"] == 6
-    assert found["usage"]["prompt_tokens_details"] == {"cached_tokens": 1}
+    assert body["usage"]["prompt_tokens"] == 5
+    assert body["usage"]["completion_tokens"] == 6
+    assert body["usage"]["prompt_tokens_details"] == {"cached_tokens": 1}
     texts = ["", "", ""]
     for choice in (e["choices"][0] for e in events):
         texts[choice["index"]] += choice["delta"].get("content", "")
@@ -114,18 +114,18 @@ def test_the_prompt_is_the_template_s_and_user_text_is_not_trusted() -> None:
 def test_logprobs_have_openai_s_shape() -> None:
     """Token, bytes and the likeliest beside it."""
     with serving(Scripted("a", "é")) as served:
-        found = served.chat(logprobs=True, top_logprobs=2).json()["choices"][0]["logprobs"]
-    assert found["refusal"] is None
-    assert found["content"][0] == {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
-    assert found["content"][1]["bytes"] == [195, 169]
+        logprobs = served.chat(logprobs=True, top_logprobs=2).json()["choices"][0]["logprobs"]
+    assert logprobs["refusal"] is None
+    assert logprobs["content"][0] == {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
+    assert logprobs["content"][1]["bytes"] == [195, 169]
 
 
 def test_no_logprob_of_a_stream_is_lost() -> None:
     """Also of tokens whose text came later, or never."""
     with serving(Scripted("a", "", "b", "")) as served:
         events = parse(served.chat(logprobs=True, stream=True).text)
-    found = [e["choices"][0]["logprobs"] for e in events]
-    assert ["".join(t["token"] for t in f["content"]) for f in found if f] == ["a", "b"]
+    logprobs = [e["choices"][0]["logprobs"] for e in events]
+    assert ["".join(t["token"] for t in f["content"]) for f in logprobs if f] == ["a", "b"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -145,9 +145,9 @@ def test_an_error_before_the_first_token_has_its_status(
     supervisor = Scripted()
     supervisor.before_first = raising(exception)
     with serving(supervisor) as served:
-        found = served.chat(stream=stream)
-    assert (found.status_code, found.headers.get("retry-after")) == (status, retry)
-    assert error(found)["message"] == (getattr(exception, "message", None) or "internal error")
+        response = served.chat(stream=stream)
+    assert (response.status_code, response.headers.get("retry-after")) == (status, retry)
+    assert error(response)["message"] == (getattr(exception, "message", None) or "internal error")
 
 
 def test_an_error_in_the_middle_of_a_stream_is_its_last_event() -> None:
@@ -155,10 +155,10 @@ def test_an_error_in_the_middle_of_a_stream_is_its_last_event() -> None:
     supervisor = Scripted()
     supervisor.before_last = raising(WorkerDied("the worker died: SIGSEGV"))
     with serving(supervisor) as served:
-        found = served.chat(stream=True)
-    assert found.status_code == 200
-    assert parse(found.text)[-1]["error"]["code"] == "worker_died"
-    assert "[DONE]" not in found.text
+        response = served.chat(stream=True)
+    assert response.status_code == 200
+    assert parse(response.text)[-1]["error"]["code"] == "worker_died"
+    assert "[DONE]" not in response.text
 
 
 def test_an_error_in_the_middle_of_a_whole_answer_is_its_status() -> None:
@@ -173,24 +173,24 @@ def test_an_error_in_the_middle_of_a_whole_answer_is_its_status() -> None:
 def test_the_model_has_three_names(name: str | None) -> None:
     """Its own, `default`, and none."""
     with serving(Scripted()) as served:
-        found = served.chat(model=name)
-    assert (found.status_code, found.json()["model"]) == (200, "scripted")
+        response = served.chat(model=name)
+    assert (response.status_code, response.json()["model"]) == (200, "scripted")
 
 
 def test_another_model_is_404_with_what_there_is() -> None:
     """Never answered by a model that was not asked."""
     with serving(Scripted()) as served:
-        found = served.chat(model="gpt-4o")
-    assert (found.status_code, error(found)["code"]) == (404, "model_not_found")
-    assert "scripted" in error(found)["message"]
+        response = served.chat(model="gpt-4o")
+    assert (response.status_code, error(response)["code"]) == (404, "model_not_found")
+    assert "scripted" in error(response)["message"]
 
 
 def test_a_model_that_only_embeds_says_so() -> None:
     """And what it is for."""
     with serving(Scripted(info=msgspec.structs.replace(INFO, generates=False))) as served:
-        found = served.chat()
-    assert found.status_code == 400
-    assert "/v1/embeddings" in error(found)["hint"]
+        response = served.chat()
+    assert response.status_code == 400
+    assert "/v1/embeddings" in error(response)["hint"]
 
 
 def test_while_the_engine_is_not_ready_the_answer_is_503() -> None:
@@ -199,8 +199,8 @@ def test_while_the_engine_is_not_ready_the_answer_is_503() -> None:
     with serving(supervisor) as served:
         assert served.chat().status_code == 200
         supervisor.state = "restarting"
-        found = served.chat(stream=True)
-    assert (found.status_code, found.headers["retry-after"]) == (503, "7")
+        response = served.chat(stream=True)
+    assert (response.status_code, response.headers["retry-after"]) == (503, "7")
 
 
 def test_a_template_that_refuses_is_400() -> None:
@@ -209,6 +209,6 @@ def test_a_template_that_refuses_is_400() -> None:
         INFO, chat_templates={"default": "{{ raise_exception('only poems') }}" + TEMPLATE}
     )
     with serving(Scripted(info=info)) as served:
-        found = served.chat()
-    assert (found.status_code, error(found)["code"]) == (400, "template_error")
-    assert "only poems" in error(found)["message"]
+        response = served.chat()
+    assert (response.status_code, error(response)["code"]) == (400, "template_error")
+    assert "only poems" in error(response)["message"]

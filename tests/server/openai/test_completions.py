@@ -12,23 +12,23 @@ from tests.support.server import Scripted, error, parse, serving
 def test_a_completion_is_openai_s_object() -> None:
     """The text stands in the choice itself."""
     with serving(Scripted()) as served:
-        found = served.complete().json()
-    assert (found["object"], found["id"][:5]) == ("text_completion", "cmpl-")
-    assert found["choices"] == [{"index": 0, "text": "Hello", "logprobs": None, "finish_reason": "stop"}]
-    assert found["usage"]["total_tokens"] == 7
+        body = served.complete().json()
+    assert (body["object"], body["id"][:5]) == ("text_completion", "cmpl-")
+    assert body["choices"] == [{"index": 0, "text": "Hello", "logprobs": None, "finish_reason": "stop"}]
+    assert body["usage"]["total_tokens"] == 7
 
 
 def test_a_stream_of_texts_ends_with_the_reason() -> None:
     """Text and reason may share an event here."""
     with serving(Scripted()) as served:
-        found = served.complete(stream=True, stream_options={"include_usage": True})
-    *events, last = parse(found.text)
+        response = served.complete(stream=True, stream_options={"include_usage": True})
+    *events, last = parse(response.text)
     assert [(e["choices"][0]["text"], e["choices"][0]["finish_reason"]) for e in events] == [
         ("Hel", None),
         ("lo", "stop"),
     ]
     assert last["usage"]["completion_tokens"] == 2
-    assert found.text.endswith("data: [DONE]\n\n")
+    assert response.text.endswith("data: [DONE]\n\n")
 
 
 def test_the_caller_s_text_is_trusted() -> None:
@@ -44,11 +44,11 @@ def test_several_prompts_with_several_answers_are_numbered_through() -> None:
     """Answer i to prompt p is choice p * n + i; each prompt counts once."""
     supervisor = Scripted()
     with serving(supervisor) as served:
-        found = served.complete(["a", "b"], n=2).json()
+        body = served.complete(["a", "b"], n=2).json()
         events = parse(served.complete(["a", "b"], n=2, stream=True).text)
-    assert [c["index"] for c in found["choices"]] == [0, 1, 2, 3]
-    assert found["usage"]["prompt_tokens"] == 10
-    assert found["usage"]["completion_tokens"] == 8
+    assert [c["index"] for c in body["choices"]] == [0, 1, 2, 3]
+    assert body["usage"]["prompt_tokens"] == 10
+    assert body["usage"]["completion_tokens"] == 8
     assert sorted(e["choices"][0]["index"] for e in events if e["choices"][0]["finish_reason"]) == [
         0,
         1,
@@ -69,8 +69,8 @@ def test_one_prompt_that_fails_fails_all() -> None:
 
     supervisor.before_first = fail
     with serving(supervisor) as served:
-        found = served.complete(["a", "b", "c"])
-        assert found.status_code == 429
+        response = served.complete(["a", "b", "c"])
+        assert response.status_code == 429
         assert supervisor.running == 0
 
 
@@ -86,8 +86,8 @@ def test_token_prompts_go_through_as_they_are() -> None:
 def test_a_token_outside_the_vocabulary_is_400() -> None:
     """llama.cpp would abort."""
     with serving(Scripted()) as served:
-        found = served.complete([[1], [258]])
-    assert (found.status_code, error(found)["param"]) == (400, "prompt")
+        response = served.complete([[1], [258]])
+    assert (response.status_code, error(response)["param"]) == (400, "prompt")
 
 
 def test_echo_puts_the_prompt_before_the_text() -> None:
@@ -103,9 +103,9 @@ def test_echo_puts_the_prompt_before_the_text() -> None:
 def test_logprobs_are_four_lists() -> None:
     """The legacy form; offsets run on through a stream."""
     with serving(Scripted("ab", "c")) as served:
-        found = served.complete(logprobs=2).json()["choices"][0]["logprobs"]
+        logprobs = served.complete(logprobs=2).json()["choices"][0]["logprobs"]
         events = parse(served.complete(logprobs=0, stream=True).text)
-    assert found == {
+    assert logprobs == {
         "tokens": ["a", "b", "c"],
         "token_logprobs": [-0.5, -0.5, -0.5],
         "top_logprobs": [{"a": -0.5}, {"b": -0.5}, {"c": -0.5}],
@@ -119,6 +119,6 @@ def test_logprobs_are_four_lists() -> None:
 def test_offsets_count_characters_when_tokens_are_halves_of_them() -> None:
     """A token that is no character on its own is written in escapes, as OpenAI does."""
     pieces = [b"\xc3", b"\xa9", b"x"]
-    found = TextOffsets().convert([ChosenLogprob(Logprob(0, p, -1.0), []) for p in pieces], top=1)
-    assert found.text_offset == [0, 0, 1]
-    assert found.tokens == ["\\xc3", "\\xa9", "x"]
+    logprobs = TextOffsets().convert([ChosenLogprob(Logprob(0, p, -1.0), []) for p in pieces], top=1)
+    assert logprobs.text_offset == [0, 0, 1]
+    assert logprobs.tokens == ["\\xc3", "\\xa9", "x"]

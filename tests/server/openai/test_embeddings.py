@@ -15,28 +15,28 @@ from tests.support.server import Scripted, Served, error, serving
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    with serving(Scripted()) as found:
-        yield found
+    with serving(Scripted()) as daemon:
+        yield daemon
 
 
 def embed(served: Served, **fields: Any) -> Any:
     return served.client.post("/v1/embeddings", json=fields)
 
 
-@pytest.mark.parametrize(("given", "count"), [("a", 1), (["a", "b"], 2), ([1, 2], 1), ([[1], [2]], 2)])
-def test_each_input_has_a_vector(served: Served, given: object, count: int) -> None:
+@pytest.mark.parametrize(("inputs", "count"), [("a", 1), (["a", "b"], 2), ([1, 2], 1), ([[1], [2]], 2)])
+def test_each_input_has_a_vector(served: Served, inputs: object, count: int) -> None:
     """One text, several, one list of tokens, several."""
-    found = embed(served, input=given).json()
-    assert [d["index"] for d in found["data"]] == list(range(count))
-    assert found["data"][0]["embedding"] == pytest.approx([0.8, 0.6, 0, 0])
-    assert found["usage"] == {"prompt_tokens": 3 * count, "total_tokens": 3 * count}
-    assert found["model"] == "scripted"
+    body = embed(served, input=inputs).json()
+    assert [d["index"] for d in body["data"]] == list(range(count))
+    assert body["data"][0]["embedding"] == pytest.approx([0.8, 0.6, 0, 0])
+    assert body["usage"] == {"prompt_tokens": 3 * count, "total_tokens": 3 * count}
+    assert body["model"] == "scripted"
 
 
 def test_base64_is_little_endian_floats(served: Served) -> None:
     """What openai's client asks for unless told otherwise."""
-    found = embed(served, input="a", encoding_format="base64").json()["data"][0]["embedding"]
-    assert struct.unpack("<4f", base64.b64decode(found)) == pytest.approx([0.8, 0.6, 0, 0])
+    encoded = embed(served, input="a", encoding_format="base64").json()["data"][0]["embedding"]
+    assert struct.unpack("<4f", base64.b64decode(encoded)) == pytest.approx([0.8, 0.6, 0, 0])
 
 
 def test_fewer_dimensions_are_cut_and_made_length_one_again(served: Served) -> None:
@@ -60,5 +60,5 @@ def test_fewer_dimensions_are_cut_and_made_length_one_again(served: Served) -> N
 )
 def test_what_cannot_be_done_is_refused(served: Served, fields: dict[str, Any], param: str) -> None:
     """By name."""
-    found = embed(served, **fields)
-    assert (found.status_code, error(found)["param"]) == (400, param)
+    response = embed(served, **fields)
+    assert (response.status_code, error(response)["param"]) == (400, param)

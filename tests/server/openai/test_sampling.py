@@ -19,8 +19,8 @@ def chat(**fields: Any) -> ChatRequest:
 
 
 def params(**fields: Any) -> SamplingParams:
-    asked = chat(**fields)
-    return resolve_sampling(asked.sampling(asked.token_limit(), asked.logprob_count()), INFO)
+    request = chat(**fields)
+    return resolve_sampling(request.sampling(request.token_limit(), request.logprob_count()), INFO)
 
 
 def test_absent_values_come_from_the_model_file_then_from_the_defaults() -> None:
@@ -32,8 +32,8 @@ def test_absent_values_come_from_the_model_file_then_from_the_defaults() -> None
 
 
 def test_every_sampling_field_arrives() -> None:
-    """What was asked is what the sampler gets."""
-    asked: dict[str, Any] = {
+    """The sampler gets what the request says."""
+    sampling: dict[str, Any] = {
         "temperature": 1.5,
         "top_k": 5,
         "typical_p": 0.9,
@@ -53,8 +53,8 @@ def test_every_sampling_field_arrives() -> None:
         "logprobs": True,
         "top_logprobs": 3,
     }
-    expected = SamplingParams(**asked, max_tokens=9, logit_bias={65: -100.0}, stop=("a", "b"), logprobs=3)
-    assert params(**asked, **more) == expected
+    expected = SamplingParams(**sampling, max_tokens=9, logit_bias={65: -100.0}, stop=("a", "b"), logprobs=3)
+    assert params(**sampling, **more) == expected
 
 
 @pytest.mark.parametrize(

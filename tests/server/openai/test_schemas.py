@@ -85,8 +85,8 @@ def test_fields_that_ask_for_nothing_are_accepted(fields: dict[str, Any]) -> Non
 def test_null_counts_as_absent_in_every_field() -> None:
     """OpenAI's clients send null for what was not given, also in fields that have no support."""
     fields = [*ChatRequest.model_fields, *ChatRequest.unsupported, *ChatRequest.accepted]
-    asked = chat(**dict.fromkeys(set(fields) - {"messages"}))
-    assert asked == chat()
+    request = chat(**dict.fromkeys(set(fields) - {"messages"}))
+    assert request == chat()
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_a_bad_message_is_named_to_the_part(message: object, param: str) -> None
 def test_an_answer_can_be_sent_back_as_the_client_dumps_it() -> None:
     """`message.model_dump()` holds nulls for everything that was not there."""
     dumped = {"role": "assistant", "content": "Hello", "refusal": None, "tool_calls": None, "audio": None}
-    asked = validate(ChatRequest, {"messages": [*HI, dumped]})
-    assert to_messages(asked.messages)[1] == Message(role="assistant", content="Hello")
+    request = validate(ChatRequest, {"messages": [*HI, dumped]})
+    assert to_messages(request.messages)[1] == Message(role="assistant", content="Hello")
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ def test_the_worker_is_given_a_grammar_and_only_where_there_is_a_form() -> None:
 def test_every_response_format_becomes_a_grammar(format: Any, route: str) -> None:
     model = scripted("{}")
     with serving(model) as served:
-        found = getattr(served, route)(response_format=format)
-    assert found.status_code in (200, 500)
+        response = getattr(served, route)(response_format=format)
+    assert response.status_code in (200, 500)
     assert model.structured.grammar
 
 
@@ -177,12 +177,12 @@ def test_thoughts_are_no_content() -> None:
 def test_a_budget_for_thinking_goes_to_the_worker() -> None:
     model = scripted("Hm</think>4", template=THINKING)
     with serving(model) as served:
-        given = []
+        budgets = []
         for fields in ({"thinking_budget": 9}, {"reasoning_effort": "low"}, {"reasoning_effort": "max"}):
             served.chat(**fields)
-            given.append(model.structured.thinking)
+            budgets.append(model.structured.thinking)
     low = ThinkingBudget(INFO.ctx // 8, True, "<think>", "</think>", "\n</think>\n\n")
-    assert given == [msgspec.structs.replace(low, tokens=9), low, None]
+    assert budgets == [msgspec.structs.replace(low, tokens=9), low, None]
 
 
 @pytest.mark.parametrize("fields", [{"reasoning_effort": "none"}, {"thinking_budget": 0}])
@@ -225,8 +225,8 @@ def test_a_round_of_calls_and_results_goes_back_into_the_prompt() -> None:
         {"role": "tool", "tool_call_id": "call_1", "content": "12:00"},
     ]
     with serving(model) as served:
-        found = served.client.post("/v1/chat/completions", json={"messages": messages, "tools": [TOOL]})
-    assert found.status_code == 200, found.text
+        response = served.client.post("/v1/chat/completions", json={"messages": messages, "tools": [TOOL]})
+    assert response.status_code == 200, response.text
     prompt = "".join(span.text for span in model.requests[-1][0] if not isinstance(span, int))
     assert "get_time" in prompt
     assert "12:00" in prompt

@@ -61,8 +61,8 @@ def allowed(mode: str, *names: str) -> dict[str, Any]:
 )
 def test_content_becomes_a_string(message: dict[str, Any], expected: str) -> None:
     """Parts of text are joined, null is nothing, and a refusal is what was said."""
-    (found,) = read({"role": "assistant", **message})
-    assert expected == found.content
+    (translated,) = read({"role": "assistant", **message})
+    assert expected == translated.content
 
 
 def test_content_other_than_text_is_refused_by_its_place() -> None:
@@ -150,8 +150,8 @@ def test_a_call_without_a_function_is_refused(call: Any, param: str) -> None:
 )
 def test_choices(choice: Any, names: str, required: bool) -> None:
     """OpenAI's, each as the tools that may be called and whether one must be."""
-    found = choose(choice)
-    assert (names, required) == ("".join(tool.name for tool in found.tools), found.required)
+    chosen = choose(choice)
+    assert (names, required) == ("".join(tool.name for tool in chosen.tools), chosen.required)
 
 
 def test_one_call_only() -> None:
@@ -226,7 +226,7 @@ def test_a_name_means_one_tool() -> None:
 
 def test_templates_see_a_tool_as_the_caller_wrote_it() -> None:
     """Its schema is closed for the grammar only."""
-    given = function("f", description="d", parameters={"properties": {"a": {}}}, strict=True)
-    (tool,) = tools(given)
-    assert given == tool.definition
+    definition = function("f", description="d", parameters={"properties": {"a": {}}}, strict=True)
+    (tool,) = tools(definition)
+    assert definition == tool.definition
     assert "additionalProperties" in tool.parameters
