@@ -1,9 +1,9 @@
-"""A worker process with faults, which the environment variable WORKER_FAULTS describes as JSON:
+"""A worker process with faults, which the environment variable WORKER_FAULTS describes as JSON.
 
-    {"load": [{"if": {"repack": true}, "how": "SIGILL"}],     dies while it loads a model like this
-     "poison": {"token": 7, "position": 40, "how": "SIGSEGV"}} dies when a prompt with this token gets so far
+    {"load": [{"if": {"repack": true}, "how": "SIGILL"}],     crashes while it loads with such a configuration
+     "poison": {"token": 7, "position": 40, "how": "SIGSEGV"}} crashes when a prompt with this token gets so far
 
-`how` is a signal that it sends itself, "memory", "gone" or "hang". `faulty` makes a supervisor's workers such.
+`how` is a signal that it sends itself, "memory", "gone" or "hang". `faulty` gives a client such workers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VARIABLE = "WORKER_FAULTS"
 
 
 def faulty(monkeypatch: pytest.MonkeyPatch, **faults: Any) -> None:
-    """From now on workers have these faults."""
+    """Start workers with these faults from now on."""
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setattr("edgeinfer.backends.llama_cpp.spawn.MODULE", "tests.support.worker_faults")
     monkeypatch.setenv("PYTHONPATH", path.rstrip(os.pathsep))

@@ -97,7 +97,7 @@ class ResumableGeneration(InFlightRequest):
         return super().awaits_progress or self._replaying or self._hurried
 
     def on_crash(self, alone: bool) -> None:
-        if self._replaying:  # takes so long that whatever kills workers may well come again: no evidence
+        if self._replaying:  # which takes so long that a kill from outside may well come again: no evidence
             self._replaying, self._hurried = False, True
         else:
             super().on_crash(alone)

@@ -1,4 +1,4 @@
-"""A client answers whatever becomes of its workers."""
+"""The client answers every request, even if its workers crash, hang or are killed."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ async def test_client_answers_every_kind_of_request() -> None:
         assert expected == await text(client, params=params, n=3)
         assert [BOS, 97] == (await client.tokenize([Span("a")], add_bos=True)).ids
         assert "ab" == await client.detokenize([97, 98])
-        found = await client.embed([[Span("a")], [98, 99]])
-        assert (2, 3) == (len(found.vectors), found.tokens)
+        embeddings = await client.embed([[Span("a")], [98, 99]])
+        assert (2, 3) == (len(embeddings.vectors), embeddings.tokens)
 
 
 async def test_real_model_answers_every_kind_of_request(model_file: Path) -> None:
@@ -69,8 +69,8 @@ async def test_real_model_answers_every_kind_of_request(model_file: Path) -> Non
         assert await text(client, "Hello", greedy) == await text(client, "Hello", greedy)
         tokens = (await client.tokenize([Span("Hello there", False)])).ids
         assert "Hello there" == await client.detokenize(tokens)
-        found = await client.embed([[Span("Hello")], [Span("Hello")]])
-        assert [info.n_embd * 4] * 2 == [len(v) for v in found.vectors]
+        embeddings = await client.embed([[Span("Hello")], [Span("Hello")]])
+        assert [info.n_embd * 4] * 2 == [len(v) for v in embeddings.vectors]
 
 
 async def test_request_waits_for_a_worker_that_starts() -> None:
@@ -128,13 +128,13 @@ async def test_answer_without_a_seed_resumes_with_the_same_random_stream() -> No
     """The next worker continues the stream of the first one instead of beginning its own."""
     async with supervised(SLOW) as client:
         params = SamplingParams(temperature=1.0, max_tokens=30, ignore_eos=True)
-        found: list[Delta] = []
+        received: list[Delta] = []
         async with aclosing(generate(client, "hello", params)) as deltas:
             async for delta in deltas:
-                found.append(delta)
-                if len(found) == 10:
+                received.append(delta)
+                if len(received) == 10:
                     kill(client)
-        assert 30 == sum(len(delta.tokens) for delta in found)
+        assert 30 == sum(len(delta.tokens) for delta in received)
         assert 1 == client.health.resumed
 
 
@@ -192,15 +192,15 @@ async def test_worker_that_hangs_is_killed_and_replaced() -> None:
     async with supervised(SLOW, hang_timeout=1.0) as client:
         expected = plain("hello", ctx=2048, seed=1, max_tokens=40, ignore_eos=True)
         params = SamplingParams(max_tokens=40, ignore_eos=True, seed=1)
-        found = ""
+        answer = ""
         async with aclosing(generate(client, "hello", params)) as deltas:
             async for delta in deltas:
-                found += delta.text
-                if len(found) == 5:
+                answer += delta.text
+                if len(answer) == 5:
                     kill(client, signal.SIGSTOP)
                     await eventually(lambda: client.health.silence > 0)
                     assert client.health.healthy
-        assert expected == found
+        assert expected == answer
         assert "SIGKILL: it hung" in (client.health.last_exit or "")
         assert (1, 1) == (client.health.restarts, client.health.resumed)
 
@@ -296,8 +296,8 @@ async def test_32_clients_of_a_worker_for_8_are_all_answered() -> None:
     async with supervised(FAKE) as client:
         prompts = [f"client {i}" for i in range(32)]
         params = SamplingParams(seed=3, temperature=0.8)
-        found = await asyncio.gather(*(text(client, p, params) for p in prompts))
-        assert [plain(p, ctx=2048, seed=3, temperature=0.8) for p in prompts] == found
+        answers = await asyncio.gather(*(text(client, p, params) for p in prompts))
+        assert [plain(p, ctx=2048, seed=3, temperature=0.8) for p in prompts] == answers
         assert 0 == client.active
         await eventually(lambda: client.health.stats.running == client.health.stats.waiting == 0)
 
@@ -335,7 +335,7 @@ async def test_model_that_takes_too_long_to_load_has_failed() -> None:
 
 
 async def test_closing_refuses_new_requests_and_drains_running_ones() -> None:
-    """Those get the time that is given."""
+    """The drain is their time limit."""
     async with supervised(SLOW) as client:
         params = SamplingParams(max_tokens=40, ignore_eos=True, seed=1)
         running = asyncio.create_task(text(client, params=params))
@@ -399,14 +399,14 @@ async def test_worker_logs_through_the_daemon(caplog: pytest.LogCaptureFixture, 
 async def test_worker_that_sends_garbage_is_replaced() -> None:
     """Its memory may be corrupt. Its requests go to the next one."""
     async with supervised(SLOW) as client:
-        found, params = "", SamplingParams(max_tokens=30, seed=1, ignore_eos=True)
+        answer, params = "", SamplingParams(max_tokens=30, seed=1, ignore_eos=True)
         async with aclosing(generate(client, "hello", params)) as deltas:
             async for delta in deltas:
-                found += delta.text
-                if len(found) == 5 and not client.health.restarts:
+                answer += delta.text
+                if len(answer) == 5 and not client.health.restarts:
                     assert client.health.worker
                     client.health.worker._reader.feed_data(b"\xff" * 100)
-        assert plain("hello", ctx=2048, seed=1, max_tokens=30, ignore_eos=True) == found
+        assert plain("hello", ctx=2048, seed=1, max_tokens=30, ignore_eos=True) == answer
         assert "it sent what cannot be understood" in (client.health.last_exit or "")
 
 

@@ -1,3 +1,5 @@
+"""Every message between daemon and worker survives its way through a frame."""
+
 from __future__ import annotations
 
 import asyncio
@@ -121,46 +123,46 @@ TO_DAEMON: list[ToDaemon] = [
 ]
 
 
-def test_every_message_is_among_the_examples() -> None:
-    """So that one that is added is tested too."""
+def test_every_message_has_an_example() -> None:
+    """A message that is added is tested, too."""
     examples = {type(message) for message in (*TO_WORKER, *TO_DAEMON)}
     assert set(WorkerMessage.__subclasses__()) == examples
     assert {*get_args(ToWorker), *get_args(ToDaemon)} == examples
 
 
 @pytest.mark.parametrize("message", TO_WORKER, ids=lambda m: type(m).__name__)
-def test_a_message_to_the_worker_makes_a_round_trip(message: ToWorker) -> None:
-    """It comes out as it went in."""
+def test_message_to_the_worker_makes_a_round_trip(message: ToWorker) -> None:
+    """It is decoded as it was encoded."""
     assert message == to_worker.decode(framing.encode(message)[framing.HEADER.size :])
 
 
 @pytest.mark.parametrize("message", TO_DAEMON, ids=lambda m: type(m).__name__)
-def test_a_message_to_the_daemon_makes_a_round_trip(message: ToDaemon) -> None:
-    """It comes out as it went in."""
+def test_message_to_the_daemon_makes_a_round_trip(message: ToDaemon) -> None:
+    """It is decoded as it was encoded."""
     assert message == to_daemon.decode(framing.encode(message)[framing.HEADER.size :])
 
 
 @pytest.mark.parametrize("cls", WorkerMessage.__subclasses__())
-def test_a_message_is_frozen(cls: type[WorkerMessage]) -> None:
-    """Whoever holds one can rely on it."""
+def test_message_is_frozen(cls: type[WorkerMessage]) -> None:
+    """Its holders can rely on it."""
     assert cls.__struct_config__.frozen
 
 
 @pytest.mark.parametrize("message", TO_DAEMON, ids=lambda m: type(m).__name__)
-def test_a_message_for_the_other_side_is_refused(message: ToDaemon) -> None:
+def test_message_for_the_other_side_is_refused(message: ToDaemon) -> None:
     """The tag says what it is."""
     with pytest.raises(msgspec.ValidationError):
         to_worker.decode(framing.encode(message)[framing.HEADER.size :])
 
 
-def test_a_frame_begins_with_its_length() -> None:
-    """Four bytes, little-endian."""
+def test_frame_begins_with_its_length() -> None:
+    """The length has four bytes, little-endian."""
     frame = framing.encode(Cancel(1))
     assert len(frame) - 4 == int.from_bytes(frame[:4], "little")
 
 
-async def test_messages_are_read_one_after_the_other_to_the_end() -> None:
-    """None is the end of the stream."""
+async def test_messages_are_read_to_the_end_of_the_stream() -> None:
+    """None is the end."""
     stream = asyncio.StreamReader()
     stream.feed_data(b"".join(map(framing.encode, TO_DAEMON)))
     stream.feed_eof()
@@ -170,16 +172,16 @@ async def test_messages_are_read_one_after_the_other_to_the_end() -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 4, 6])
-async def test_a_frame_that_breaks_off_is_the_end(cut: int) -> None:
-    """The other end died while it wrote."""
+async def test_cut_frame_is_the_end(cut: int) -> None:
+    """The other side died while it wrote."""
     stream = asyncio.StreamReader()
     stream.feed_data(framing.encode(TO_DAEMON[0])[:cut])
     stream.feed_eof()
     assert await framing.read(stream, to_daemon) is None
 
 
-def test_the_blocking_end_reads_frames_however_they_arrive() -> None:
-    """A stream knows no borders."""
+def test_frame_socket_reads_frames_however_they_arrive() -> None:
+    """A stream has no boundaries between messages."""
     ours, theirs = socket.socketpair()
     channel = FrameSocket(theirs, to_worker)
     data = b"".join(map(framing.encode, TO_WORKER))
@@ -197,8 +199,8 @@ def test_the_blocking_end_reads_frames_however_they_arrive() -> None:
     thread.join()
 
 
-def test_the_blocking_end_sends_whole_frames_from_many_threads() -> None:
-    """They don't get mixed up."""
+def test_frame_socket_sends_whole_frames_from_many_threads() -> None:
+    """Frames are not mixed up."""
     ours, theirs = socket.socketpair()
     sender, receiver = FrameSocket(ours, to_daemon), FrameSocket(theirs, to_daemon)
     texts = [str(i) * 3000 for i in range(8)]
@@ -211,14 +213,14 @@ def test_the_blocking_end_sends_whole_frames_from_many_threads() -> None:
     with ours, theirs:
         for thread in threads:
             thread.start()
-        found = [receiver.receive() for _ in range(160)]
+        messages = [receiver.receive() for _ in range(160)]
         for thread in threads:
             thread.join()
-    assert dict.fromkeys(texts, 20) == Counter(m.text for m in found if isinstance(m, Detokenized))
+    assert dict.fromkeys(texts, 20) == Counter(m.text for m in messages if isinstance(m, Detokenized))
 
 
 @given(st.lists(st.text(), max_size=5), st.lists(st.integers(0, 2**31 - 1), max_size=20))
 def test_any_text_and_tokens_make_a_round_trip(texts: list[str], tokens: list[int]) -> None:
-    """Whatever a client writes."""
+    """A client may write any text."""
     message = Generate(1, [*(Span(t, bool(i % 2)) for i, t in enumerate(texts)), *tokens], SamplingParams())
     assert message == to_worker.decode(framing.encode(message)[framing.HEADER.size :])

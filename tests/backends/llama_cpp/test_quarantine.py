@@ -131,12 +131,12 @@ async def test_request_that_crashes_a_real_worker_is_found(
 async def test_request_that_makes_progress_is_never_blamed() -> None:
     """Its workers are killed from outside, as often as it may be."""
     async with supervised(SLOW) as client:
-        found = ""
+        answer = ""
         async for delta in generate(client, "hello", PARAMS):
-            found += delta.text
-            if len(found) % 10 == 5:
+            answer += delta.text
+            if len(answer) % 10 == 5:
                 kill(client)
-        assert expected("hello") == found
+        assert expected("hello") == answer
         assert 6 == client.health.restarts == client.health.resumed
 
 

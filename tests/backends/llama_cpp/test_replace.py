@@ -70,11 +70,11 @@ async def test_running_requests_end_in_the_old_worker_and_new_ones_go_to_the_new
 async def test_what_is_not_done_in_time_resumes_if_the_model_is_the_same(beside: bool) -> None:
     """Other settings do not make another model."""
     async with supervised(SLOW) as client:
-        found, tokens, after = "", 0, 20
+        answer, tokens, after = "", 0, 20
         replacing = None
         async with aclosing(generate(client, "hello", replace(PARAMS, max_tokens=None))) as deltas:
             async for delta in deltas:
-                found, tokens = found + delta.text, tokens + len(delta.tokens)
+                answer, tokens = answer + delta.text, tokens + len(delta.tokens)
                 if replacing is None:
                     replacing = asyncio.create_task(client.replace(OTHER, beside=beside, drain=0.0))
                 after -= client.health.resumed
@@ -82,7 +82,7 @@ async def test_what_is_not_done_in_time_resumes_if_the_model_is_the_same(beside:
                     break
         assert 1 == client.health.resumed
         expected = plain("hello", ctx=2048, seed=3, temperature=0.8, ignore_eos=True, max_tokens=tokens)
-        assert expected == found
+        assert expected == answer
 
 
 async def test_what_is_not_done_in_time_fails_if_the_model_is_another(

@@ -1,4 +1,4 @@
-"""An answer that is cut anywhere and taken up by a fresh engine goes on as if nothing had happened."""
+"""An answer that is interrupted anywhere and resumed by a fresh engine is the undisturbed one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GREEK = "αβγδε 😀 "
 
 
 class Writing(FakeBackend):
-    """Wants to write `script` over and over after the prompt, and wavers between it and small letters."""
+    """Repeats `script` after the prompt, and wavers between it and small letters."""
 
     def __init__(self, config: EngineConfig, prompt: str, script: str) -> None:
         super().__init__(config)
@@ -42,8 +42,8 @@ class Writing(FakeBackend):
         return row
 
 
-class Asking:
-    """One request, answered by as many engines as it takes; each is given up after `steps` steps."""
+class ResumedRequest:
+    """A request that is answered by several engines; each of them ends after `steps` steps."""
 
     def __init__(
         self,
@@ -58,16 +58,16 @@ class Asking:
         self.structured = structured
         self.config = config(layout, ctx=512, batch=512, parallel=4)
         self.script = script
-        given = SamplingParams(**{"seed": 7, "temperature": 0.8} | params)
-        self.generation = ResumableGeneration(encode(prompt), given, n, False, structured)
+        sampling = SamplingParams(**{"seed": 7, "temperature": 0.8} | params)
+        self.generation = ResumableGeneration(encode(prompt), sampling, n, False, structured)
         self.answers = [Answer() for _ in range(n)]
         self.deltas: list[Delta] = []
         self.engines = 0
         self.computed: list[tuple[int, int]] = []
 
-    def run(self, steps: int) -> Asking:
+    def run(self, steps: int) -> ResumedRequest:
         while self.generation.unfinished:
-            engine, told = self._engine(), len(self.deltas)
+            engine, num_deltas = self._engine(), len(self.deltas)
             for _ in range(steps):
                 for delta in engine.step():
                     self.generation.note(delta)
@@ -75,46 +75,46 @@ class Asking:
                     self.deltas.append(delta)
                 assert not engine.failures
                 engine.check_integrity()
-            if len(self.deltas) > told:
+            if len(self.deltas) > num_deltas:
                 self.generation.on_progress()
             self.generation.on_crash(alone=False)
         return self
 
     def _engine(self) -> Engine:
-        """A fresh one that has taken the request up."""
+        """A fresh engine that has accepted the request."""
         self.engines += 1
         backend = FakeBackend(self.config)
         if self.script is not None:
             backend = Writing(self.config, self.prompt, self.script)
         record(backend, self.computed)
         engine = Engine(backend, self.config, Clock())
-        asked = self.generation.message(self.engines)
-        assert isinstance(asked, Generate)
-        tokens = [token for token in asked.prompt if isinstance(token, int)]
+        message = self.generation.message(self.engines)
+        assert isinstance(message, Generate)
+        tokens = [token for token in message.prompt if isinstance(token, int)]
         grammar = self.structured.grammar
         constraint = engine.constraint_compiler.compile(grammar) if grammar else None
         engine.add(
             Request(
-                asked.id,
+                message.id,
                 tokens,
-                asked.params,
-                asked.n,
-                asked.structured,
+                message.params,
+                message.n,
+                message.structured,
                 constraint,
-                asked.partial_answers,
+                message.partial_answers,
                 0.0,
             )
         )
         return engine
 
     @property
-    def told(self) -> list[tuple[str, list[int], Any, tuple[Any, ...]]]:
-        """All that a caller sees of each answer, times left out."""
+    def visible(self) -> list[tuple[str, list[int], Any, tuple[Any, ...]]]:
+        """Everything that a caller sees of each answer, without times."""
         return [(a.text, a.tokens, a.logprobs, ending(a.finish)) for a in self.answers]
 
 
 def record(backend: FakeBackend, computed: list[tuple[int, int]]) -> None:
-    """Into `computed`: where each decode of the one sequence began, and how many tokens it had."""
+    """Record where each decode of the one sequence begins, and how many tokens it has."""
     decode = backend.decode
 
     def recorded(batch: Batch) -> DecodeStatus:
@@ -134,8 +134,8 @@ def ending(finish: Finish) -> tuple[Any, ...]:
     )
 
 
-def count(told: list[Any]) -> int:
-    return max(len(tokens) for _, tokens, _, _ in told)
+def count(visible: list[Any]) -> int:
+    return max(len(tokens) for _, tokens, _, _ in visible)
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -220,24 +220,24 @@ CASES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(("steps", "layout"), [(1, "streams"), (2, "unified"), (5, "streams")])
 @pytest.mark.parametrize("case", CASES)
-def test_whoever_is_cut_every_few_steps_gets_the_undisturbed_answer(
+def test_answer_interrupted_every_few_steps_is_the_undisturbed_one(
     case: str, steps: int, layout: str
 ) -> None:
-    """Text, tokens, log-probabilities, counts and the reason of the end, to the last of them."""
-    asked = {"prompt": "hello", **CASES[case]}
-    undisturbed = Asking(**asked, layout=layout).run(10_000)
+    """This holds for text, tokens, log-probabilities, counts and the finish reason."""
+    arguments = {"prompt": "hello", **CASES[case]}
+    undisturbed = ResumedRequest(**arguments, layout=layout).run(10_000)
     assert 1 == undisturbed.engines
-    disturbed = Asking(**asked, layout=layout)
-    assert undisturbed.told == disturbed.run(steps).told
+    disturbed = ResumedRequest(**arguments, layout=layout)
+    assert undisturbed.visible == disturbed.run(steps).visible
     assert disturbed.engines > 1 or len(undisturbed.deltas) <= steps * len(undisturbed.answers)
 
 
 @pytest.mark.parametrize("case", ["drawn", "a schema", "a long forced run", "thinking, logprobs"])
-def test_with_a_seed_tokens_are_computed_together_as_they_were(case: str) -> None:
+def test_with_a_seed_tokens_are_computed_in_the_same_steps(case: str) -> None:
     """llama.cpp multiplies one row and several in different ways, and a near tie would flip."""
-    asked = {"prompt": "hello", **CASES[case]}
-    undisturbed = Asking(**asked).run(10_000)
-    disturbed = Asking(**asked)
+    arguments = {"prompt": "hello", **CASES[case]}
+    undisturbed = ResumedRequest(**arguments).run(10_000)
+    disturbed = ResumedRequest(**arguments)
     disturbed.run(3)
     begun = [i for i, (position, _) in enumerate(disturbed.computed) if position == 0]
     lives = [disturbed.computed[a:b] for a, b in itertools.pairwise([*begun, None])]
@@ -248,27 +248,30 @@ def test_with_a_seed_tokens_are_computed_together_as_they_were(case: str) -> Non
     assert all(life[0][1] > undisturbed.computed[0][1] for life in hurried)
 
 
-def test_without_a_seed_they_are_computed_as_fast_as_it_goes() -> None:
-    """Nobody can tell."""
-    asked = Asking("hello", max_tokens=20, ignore_eos=True, seed=None)
-    asked.run(4)
-    assert (0, 5 + 4) in asked.computed
+def test_without_a_seed_tokens_are_computed_in_few_steps() -> None:
+    """No caller can tell the difference."""
+    request = ResumedRequest("hello", max_tokens=20, ignore_eos=True, seed=None)
+    request.run(4)
+    assert (0, 5 + 4) in request.computed
 
 
-def test_the_cases_are_what_they_say() -> None:
-    """Stop texts are met or missed, forms are completed, and thoughts closed."""
-    told = {name: Asking(**{"prompt": "hello", **case}).run(10_000).told for name, case in CASES.items()}
-    assert "😀 αβγδε 😀 αβγδε" == told["a stop text within reach"][0][3][4]
-    assert ("length", None) == told["a stop text never reached"][0][3][::4]
-    assert "δε 😀 αβγδε 😀 αβ" == told["logprobs held back"][0][3][4]
-    assert len({len(tokens) for _, tokens, _, _ in told["several of different length"]}) > 1
+def test_cases_are_what_they_say() -> None:
+    """Stop texts are met or missed, forms are completed, and thoughts are closed."""
+    visible = {
+        name: ResumedRequest(**{"prompt": "hello", **case}).run(10_000).visible
+        for name, case in CASES.items()
+    }
+    assert "😀 αβγδε 😀 αβγδε" == visible["a stop text within reach"][0][3][4]
+    assert ("length", None) == visible["a stop text never reached"][0][3][::4]
+    assert "δε 😀 αβγδε 😀 αβ" == visible["logprobs held back"][0][3][4]
+    assert len({len(tokens) for _, tokens, _, _ in visible["several of different length"]}) > 1
     for name in ("a schema, completed", "a schema, completed, logprobs"):
-        assert PERSON["required"] == list(json.loads(told[name][0][0]))
+        assert PERSON["required"] == list(json.loads(visible[name][0][0]))
     for name in ("a text completed in haste", "the same with logprobs"):
-        assert json.loads(told[name][0][0])
-        assert 30 < count(told[name]) <= 40
+        assert json.loads(visible[name][0][0])
+        assert 30 < count(visible[name]) <= 40
     for name in (n for n in CASES if n.startswith("thinking")):
-        assert "\n</think>\n\n" in told[name][0][0]
+        assert "\n</think>\n\n" in visible[name][0][0]
 
 
 @pytest.mark.parametrize(
@@ -280,20 +283,21 @@ def test_the_cases_are_what_they_say() -> None:
         ("a text completed in haste", "next_close_check"),
     ],
 )
-def test_what_is_in_suspense_goes_over_the_wire(case: str, field: str) -> None:
-    """In these the tokens alone would not do."""
-    deltas = Asking(**{"prompt": "hello", **CASES[case]}).run(10_000).deltas
+def test_held_state_is_sent_where_tokens_alone_would_not_do(case: str, field: str) -> None:
+    """Each field is needed in some case."""
+    deltas = ResumedRequest(**{"prompt": "hello", **CASES[case]}).run(10_000).deltas
     assert any(getattr(delta.held_state, field) for delta in deltas if delta.held_state)
 
 
-def test_nothing_more_than_the_tokens_goes_over_the_wire_where_they_tell_everything() -> None:
-    deltas = Asking("hello", max_tokens=30, ignore_eos=True, stop=("zzzz",)).run(10_000).deltas
+def test_held_state_is_not_sent_where_tokens_tell_everything() -> None:
+    """Timings come with the first delta alone."""
+    deltas = ResumedRequest("hello", max_tokens=30, ignore_eos=True, stop=("zzzz",)).run(10_000).deltas
     assert {None} == {delta.held_state for delta in deltas}
     assert [0] == [i for i, delta in enumerate(deltas) if delta.timings]
 
 
-def test_times_go_on_where_they_were() -> None:
-    """The wait and the prompt as they were, the writing up to the very end, the pause included."""
+def test_times_of_a_resumed_answer_include_those_before_the_crash() -> None:
+    """Queue and prompt times stay as they were, and the pause counts as generation."""
     clock = Clock()
     engine = Engine(FakeBackend(config()), config(), clock)
     begun = StartTimings(queue_ms=2_000.0, prompt_ms=3_000.0, cached_tokens=4)
@@ -311,7 +315,8 @@ def test_times_go_on_where_they_were() -> None:
     assert 15_000 < finish.predicted_ms < 16_000
 
 
-def test_who_waited_for_a_worker_that_died_has_waited() -> None:
+def test_time_at_a_worker_that_died_counts_as_waiting() -> None:
+    """The answer had not begun there."""
     engine = Engine(FakeBackend(config()), config(), Clock())
     params = SamplingParams(seed=1, max_tokens=1, ignore_eos=True)
     engine.add(Request(1, encode("hello"), params, waited_ms=5_000.0))
@@ -320,8 +325,8 @@ def test_who_waited_for_a_worker_that_died_has_waited() -> None:
     assert 5_000 < delta.finish.queue_ms < 6_000
 
 
-def test_a_complete_answer_is_not_written_again() -> None:
-    """Of three the others go on."""
+def test_complete_answer_is_not_generated_again() -> None:
+    """The other two of three are."""
     driver = Driver(config())
     tokens = encode("hello")
     params = SamplingParams(seed=1, max_tokens=3, ignore_eos=True)
@@ -333,7 +338,7 @@ def test_a_complete_answer_is_not_written_again() -> None:
     assert_clean(driver)
 
 
-def test_an_answer_that_no_longer_fits_is_refused() -> None:
+def test_partial_answer_that_no_longer_fits_is_refused() -> None:
     """It was begun with a larger context."""
     engine = Engine(FakeBackend(config(ctx=100)), config(ctx=100), Clock())
     written = PartialAnswer([97] * 50, StartTimings(0, 0, 0))
@@ -346,8 +351,8 @@ def test_an_answer_that_no_longer_fits_is_refused() -> None:
     assert not engine.has_work
 
 
-def test_what_was_produced_must_keep_to_the_grammar() -> None:
-    """Anything else is a bug, and told as one."""
+def test_partial_answer_must_match_its_grammar() -> None:
+    """Anything else is a bug, and reported as one."""
     engine = Engine(FakeBackend(config()), config(), Clock())
     constraint = engine.constraint_compiler.compile(grammar())
     written = PartialAnswer([97, 98], StartTimings(0, 0, 0))
@@ -356,7 +361,7 @@ def test_what_was_produced_must_keep_to_the_grammar() -> None:
     assert not engine.has_work
 
 
-def test_a_request_without_a_seed_keeps_the_one_it_was_given() -> None:
+def test_request_without_a_seed_keeps_the_one_that_was_drawn_for_it() -> None:
     """Every worker must draw the same numbers."""
     generation = ResumableGeneration([1], SamplingParams())
     first, second = generation.message(1), generation.message(2)
@@ -370,8 +375,8 @@ def test_a_request_without_a_seed_keeps_the_one_it_was_given() -> None:
     assert 5 == fixed.params.seed
 
 
-def test_a_generation_remembers_what_has_been_told() -> None:
-    """Of each answer on its own."""
+def test_generation_records_the_deltas_of_each_answer() -> None:
+    """A message asks for the rest alone."""
     generation = ResumableGeneration([1], SamplingParams(seed=1), n=3)
     assert (3, False) == (generation.unfinished, generation.has_output)
     first = generation.message(1)
@@ -388,16 +393,16 @@ def test_a_generation_remembers_what_has_been_told() -> None:
     assert (2, True) == (generation.unfinished, generation.has_output)
 
 
-def test_the_wait_counts_from_when_the_request_was_accepted() -> None:
-    """Whoever accepted it: the engine's own queue time is added to it, and nothing is added afterwards."""
+def test_wait_counts_from_when_the_request_was_accepted() -> None:
+    """The engine adds its own queue time, and nothing is added afterwards."""
     generation = ResumableGeneration([1], SamplingParams(), accepted_at=time.monotonic() - 5)
     message = generation.message(1)
     assert isinstance(message, Generate)
     assert 5_000 <= message.waited_ms < 60_000
 
 
-def test_a_row_of_the_writing_model_wavers() -> None:
-    """Else the draws would not show in the answers."""
+def test_writing_model_wavers() -> None:
+    """Otherwise the draws would not show in the answers."""
     row = Writing(config(), "", "ab")._row([97])
     assert 1.0 < np.sort(row)[-1] - np.sort(row)[-2] + 1.0 < 5.0
     assert FakeVocab.size == len(row)

@@ -1,4 +1,4 @@
-"""A model that crashes in its self-test, finds too little memory or no GPU is loaded otherwise, and it is said how."""
+"""A model that crashes in its self-test, or lacks memory or a GPU, is loaded with another configuration."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ FAILED = ModelLoadFailed("no")
 
 
 def ladder(config: LlamaConfig, step: Any) -> list[LlamaConfig]:
-    """`step` until it finds nothing any more."""
-    found = [config]
-    while less := step(found[-1]):
-        found.append(less)
-    return found[1:]
+    """Take `step` until nothing is left to change."""
+    configs = [config]
+    while less := step(configs[-1]):
+        configs.append(less)
+    return configs[1:]
 
 
-# --- what asks for less
+# --- configurations that demand less
 
 
-def test_safer_settings_leave_out_one_thing_after_the_other() -> None:
-    """What crashes on some machines: repacking, mapping, threads, the GPU."""
+def test_each_safer_configuration_leaves_out_one_more_thing() -> None:
+    """They are what crashes on some machines: repacking, mapping, threads, the GPU."""
     config = replace(FAKE, threads=4, gpu_layers=-1)
     assert [
         (False, True, 4, -1),
@@ -57,10 +57,10 @@ def test_safer_settings_leave_out_one_thing_after_the_other() -> None:
     ] == [(c.repack, c.mmap, c.threads, c.gpu_layers) for c in ladder(config, safer)]
 
 
-def test_smaller_plans_serve_fewer_at_once_then_pool_then_forget_sooner() -> None:
-    """Down to a size that would serve nobody; no plan takes more than the one before."""
+def test_smaller_configurations_reduce_parallel_then_the_layout_then_the_context() -> None:
+    """Down to a useless size, none takes more memory than the one before."""
     config = LlamaConfig("m", "m", ctx=4096, parallel=8, cells=9 * 4096)
-    found = ladder(config, smaller)
+    configs = ladder(config, smaller)
     assert [
         (4, "streams", 4096, True, 5 * 4096),
         (2, "streams", 4096, True, 3 * 4096),
@@ -70,13 +70,14 @@ def test_smaller_plans_serve_fewer_at_once_then_pool_then_forget_sooner() -> Non
         (1, "unified", 2048, False, 2048),
         (1, "unified", 1024, False, 1024),
         (1, "unified", 512, False, 512),
-    ] == [(c.parallel, c.layout, c.ctx, c.repack, c.cells) for c in found]
-    assert all(c.cells >= c.ctx for c in found)
+    ] == [(c.parallel, c.layout, c.ctx, c.repack, c.cells) for c in configs]
+    assert all(c.cells >= c.ctx for c in configs)
     pool = ladder(LlamaConfig("m", "m", ctx=2048, parallel=8, layout="unified", cells=5000), smaller)
     assert [4096, 2048, 2048, 2048] == [c.cells for c in pool[:4]]
 
 
-def test_changes_are_told_in_words() -> None:
+def test_differences_are_described_in_words() -> None:
+    """Switches are on or off."""
     assert "repack off instead of on" == differences(FAKE, replace(FAKE, repack=False))
     assert "ctx 512 instead of 2048, parallel 4 instead of 8" == differences(
         FAKE, replace(FAKE, parallel=4, ctx=512)
@@ -84,7 +85,7 @@ def test_changes_are_told_in_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "death", "expected"),
+    ("error", "exit", "expected"),
     [
         (FAILED, CRASH, safer(FAKE)),
         (FAILED, WorkerExit(-signal.SIGSEGV), safer(FAKE)),
@@ -99,22 +100,24 @@ def test_changes_are_told_in_words() -> None:
     ],
     ids=str,
 )
-def test_how_a_load_failed_says_what_to_try(
-    error: EdgeinferError, death: WorkerExit | None, expected: LlamaConfig | None
+def test_failure_decides_the_next_configuration(
+    error: EdgeinferError, exit: WorkerExit | None, expected: LlamaConfig | None
 ) -> None:
-    assert expected == LoadAttempt(FAKE).next_config(FAKE, error, death)
+    """It is safer after a crash, smaller for want of memory, and the CPU's without a GPU."""
+    assert expected == LoadAttempt(FAKE).next_config(FAKE, error, exit)
 
 
-def test_a_load_that_somebody_killed_is_repeated_but_not_for_ever() -> None:
+def test_unexplained_kill_is_retried_twice() -> None:
+    """The configuration stays the same."""
     attempt = LoadAttempt(FAKE)
     assert [FAKE, FAKE, None] == [attempt.next_config(FAKE, FAILED, KILLED) for _ in range(3)]
 
 
-# --- deaths
+# --- exits
 
 
 @pytest.mark.parametrize(
-    ("death", "words", "properties"),
+    ("exit", "words", "properties"),
     [
         (WorkerExit(1), "exit status 1", ""),
         (WorkerExit(-signal.SIGSEGV, "Fatal Python error: Segmentation fault"), "SIGSEGV: Fatal", "crashed"),
@@ -130,10 +133,11 @@ def test_a_load_that_somebody_killed_is_repeated_but_not_for_ever() -> None:
     ],
     ids=str,
 )
-def test_a_death_says_what_it_was(death: WorkerExit, words: str, properties: str) -> None:
-    assert str(death).startswith(words)
+def test_exit_describes_itself(exit: WorkerExit, words: str, properties: str) -> None:
+    """Its text names the signal and the cause, its properties what they mean."""
+    assert str(exit).startswith(words)
     of = ("crashed", "out_of_memory", "lost_gpu")
-    assert properties.split() == [name for name in of if getattr(death, name)]
+    assert properties.split() == [name for name in of if getattr(exit, name)]
 
 
 @pytest.mark.parametrize(
@@ -155,10 +159,8 @@ def test_a_death_says_what_it_was(death: WorkerExit, words: str, properties: str
     ],
     ids=str,
 )
-def test_the_kernel_says_how_often_it_killed_for_memory(
-    tmp_path: Path, files: dict[str, str], expected: int | None
-) -> None:
-    """Our group's word counts, else the system's."""
+def test_kernel_counts_kills_for_memory(tmp_path: Path, files: dict[str, str], expected: int | None) -> None:
+    """Our control group's count comes before the system's."""
     for name, content in files.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,10 +168,10 @@ def test_the_kernel_says_how_often_it_killed_for_memory(
     assert expected == oom_kills(str(tmp_path))
 
 
-# --- what is remembered
+# --- the store
 
 
-def test_what_proved_itself_is_remembered_for_this_file_alone(tmp_path: Path) -> None:
+def test_override_is_remembered_for_its_file_alone(tmp_path: Path) -> None:
     """Another file, or a new one in its place, may well do without."""
     model = tmp_path / "m.gguf"
     model.write_bytes(b"one")
@@ -190,10 +192,10 @@ def test_what_proved_itself_is_remembered_for_this_file_alone(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": {}}', '{"a": {"reason": 1}}'])
-def test_a_broken_record_is_no_reason_not_to_serve(
+def test_broken_store_is_ignored_and_written_again(
     tmp_path: Path, content: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is said, and written anew."""
+    """The log says so."""
     path = tmp_path / "fallback.json"
     path.write_text(content)
     store = SafeModeStore(path)
@@ -205,21 +207,20 @@ def test_a_broken_record_is_no_reason_not_to_serve(
     assert [path] == list(tmp_path.iterdir())
 
 
-def test_a_record_that_cannot_be_written_is_no_reason_either(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_store_that_cannot_be_written_is_no_error(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says so."""
     (tmp_path / "file").write_text("")
     SafeModeStore(tmp_path / "file" / "fallback.json").remember(FAKE, replace(FAKE, repack=False), "SIGILL")
     assert "could not be remembered" in caplog.text
 
 
-# --- for real
+# --- workers
 
 
-async def test_a_crash_in_the_self_test_is_met_with_safer_settings_for_good(
+async def test_crash_in_the_self_test_leads_to_an_override_for_good(
     tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second start knows, and does not crash at all."""
+    """The second start knows it, and does not crash at all."""
     real = LlamaConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=64, threads=1)
     faulty(
         monkeypatch,
@@ -243,10 +244,10 @@ async def test_a_crash_in_the_self_test_is_met_with_safer_settings_for_good(
         assert (0, None) == (client.health.restarts, client.health.last_exit)
 
 
-async def test_settings_that_do_not_help_are_not_kept(
+async def test_overrides_that_do_not_help_are_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model has failed, with the settings that were asked for."""
+    """The model has failed with the configuration that was wanted."""
     faulty(monkeypatch, load=[{"if": {}, "how": "SIGSEGV"}])
     async with supervised(FAKE, safe_mode=SafeModeStore(tmp_path / "f")) as client:
         with pytest.raises(ModelLoadFailed, match="SIGSEGV"):
@@ -255,8 +256,10 @@ async def test_settings_that_do_not_help_are_not_kept(
     assert {} == read_overrides(tmp_path / "f")
 
 
-async def test_too_little_memory_at_the_start_makes_a_smaller_plan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As small as it must be."""
+async def test_too_little_memory_at_the_start_leads_to_a_smaller_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It becomes as small as it must."""
     faulty(
         monkeypatch,
         load=[{"if": {"parallel": 8}, "how": "memory"}, {"if": {"parallel": 4}, "how": "SIGKILL"}],
@@ -269,25 +272,25 @@ async def test_too_little_memory_at_the_start_makes_a_smaller_plan(monkeypatch: 
         assert "ran out of memory" in client.config_changes[1]
 
 
-async def test_an_answer_survives_that_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker was killed for it: the next one has a smaller plan, and goes on."""
+async def test_answer_survives_that_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker was killed for it: the next one has a smaller configuration, and resumes the answer."""
     kills = 0
     monkeypatch.setattr("edgeinfer.backends.llama_cpp.handle.oom_kills", lambda: kills)
     async with supervised(SLOW) as client:
         params = SamplingParams(seed=1, max_tokens=30, ignore_eos=True)
-        found = ""
+        answer = ""
         async for delta in generate(client, "hello", params):
-            found += delta.text
-            if len(found) == 5:
+            answer += delta.text
+            if len(answer) == 5:
                 kills += 1
                 kill(client)
-        assert plain("hello", ctx=2048, seed=1, max_tokens=30, ignore_eos=True) == found
+        assert plain("hello", ctx=2048, seed=1, max_tokens=30, ignore_eos=True) == answer
         assert 4 == client.config.parallel
         (change,) = client.config_changes
         assert "parallel 4 instead of 8" in change
 
 
-async def test_a_worker_that_somebody_killed_keeps_its_plan() -> None:
+async def test_worker_killed_from_outside_keeps_its_configuration() -> None:
     """The kernel did not say that it was out of memory."""
     async with supervised(SLOW) as client:
         await client.ready()
@@ -296,8 +299,8 @@ async def test_a_worker_that_somebody_killed_keeps_its_plan() -> None:
         assert (SLOW, []) == (client.config, client.config_changes)
 
 
-async def test_a_worker_that_dies_of_its_gpu_is_planned_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may have gone while the machine slept."""
+async def test_worker_that_crashes_on_its_gpu_is_planned_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU may have gone while the machine slept."""
     faulty(monkeypatch, poison={"token": 7, "position": 0, "how": "gone"})
     reasons: list[str] = []
 
@@ -315,8 +318,8 @@ async def test_a_worker_that_dies_of_its_gpu_is_planned_anew(monkeypatch: pytest
         assert "parallel 3 instead of 8" in client.config_changes[0]
 
 
-async def test_no_gpu_means_the_cpu(model_file: Path) -> None:
-    """llama.cpp would say nothing; here it is said in the log and the status. Before that, the plan is asked."""
+async def test_missing_gpu_leads_to_the_cpu(model_file: Path) -> None:
+    """llama.cpp would say nothing; the log and the status do. The plan is asked before."""
     real = LlamaConfig(
         str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=1, gpu_layers=5
     )
@@ -333,7 +336,7 @@ async def test_no_gpu_means_the_cpu(model_file: Path) -> None:
 async def test_answers_are_given_up_when_no_worker_starts_any_more(
     tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model's file is gone. New requests wait and are told to come again."""
+    """The model's file is gone. New requests wait, and get an error that says when to try again."""
     path, away = tmp_path / "m.gguf", tmp_path / "away"
     shutil.copy(model_file, path)
     real = LlamaConfig(str(path), "real", ctx=256, parallel=2, cells=768, batch=64, threads=1)
@@ -356,6 +359,6 @@ async def test_answers_are_given_up_when_no_worker_starts_any_more(
         assert await text(client, "Hello", SamplingParams(max_tokens=3, ignore_eos=True))
 
 
-def test_this_machine_counts() -> None:
-    """Linux does; others need not."""
+def test_this_machine_counts_kills_for_memory() -> None:
+    """Linux does; other systems need not."""
     assert oom_kills() is not None or not os.path.exists("/proc/vmstat")  # noqa: PTH110

@@ -38,24 +38,24 @@ def store(config: LlamaConfig, folder: Path, megabytes: int = 100) -> PrefixCach
     return PrefixCacheStore(prefix_cache(folder, megabytes), config)
 
 
-def fresh(given: LlamaConfig) -> Engine:
-    return Engine(FakeBackend(given), given, Clock())
+def fresh(model_config: LlamaConfig) -> Engine:
+    return Engine(FakeBackend(model_config), model_config, Clock())
 
 
-def full(given: LlamaConfig, *prompts: str) -> Driver:
+def full(model_config: LlamaConfig, *prompts: str) -> Driver:
     """An engine that has answered these."""
-    driver = Driver(given)
+    driver = Driver(model_config)
     for id, prompt in enumerate(prompts):
         driver.add(id, prompt, max_tokens=2, ignore_eos=True)
         driver.run()
     return driver
 
 
-def saved(given: LlamaConfig, folder: Path, size: int, *prompts: str, megabytes: int = 1) -> None:
+def saved(model_config: LlamaConfig, folder: Path, size: int, *prompts: str, megabytes: int = 1) -> None:
     """Save these prompts, the last one as the most recently used, each in `size` bytes."""
-    driver = full(given, *prompts)
+    driver = full(model_config, *prompts)
     driver.engine.cache.backend.save = lambda sequence: bytes(size)  # type: ignore[method-assign]
-    store(given, folder, megabytes).save(driver.engine.cache)
+    store(model_config, folder, megabytes).save(driver.engine.cache)
 
 
 def files(folder: Path, model: str = "") -> list[Path]:
@@ -66,12 +66,12 @@ def files(folder: Path, model: str = "") -> list[Path]:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_most_recently_used_prefixes_are_loaded(layout: str, folder: Path) -> None:
     """They are in the same order of use and complete to the last cell: answers are the same."""
-    given = config(layout, ctx=512, parallel=2, cells=3 * 512)
+    model_config = config(layout, ctx=512, parallel=2, cells=3 * 512)
     prompts = [f"{i} {PROMPT}" for i in range(3)]
-    old = full(given, *prompts)
-    store(given, folder).save(old.engine.cache)
-    new = Driver(given)
-    assert store(given, folder).load(new.engine.cache) == sum(len(p) + 1 for p in prompts)
+    old = full(model_config, *prompts)
+    store(model_config, folder).save(old.engine.cache)
+    new = Driver(model_config)
+    assert store(model_config, folder).load(new.engine.cache) == sum(len(p) + 1 for p in prompts)
     new.engine.check_integrity()
     assert [s.tokens for s in old.engine.cache.resident_slots()] == [
         s.tokens for s in new.engine.cache.resident_slots()
@@ -80,7 +80,7 @@ def test_most_recently_used_prefixes_are_loaded(layout: str, folder: Path) -> No
         new.add(id, prompt, max_tokens=20, ignore_eos=True)
     new.run()
     for id, prompt in enumerate(prompts):
-        alone = full(given)
+        alone = full(model_config)
         alone.add(id, prompt, max_tokens=20, ignore_eos=True)
         assert alone.run().text == new.answers[id, 0].text
         assert new.answers[id, 0].finish.cached_tokens == len(prompt) - 1
@@ -88,8 +88,8 @@ def test_most_recently_used_prefixes_are_loaded(layout: str, folder: Path) -> No
 
 def test_no_other_user_can_read_them(folder: Path) -> None:
     """They contain what users asked."""
-    given = config(ctx=512)
-    store(given, folder).save(full(given, PROMPT).engine.cache)
+    model_config = config(ctx=512)
+    store(model_config, folder).save(full(model_config, PROMPT).engine.cache)
     assert 0o700 == stat.S_IMODE(folder.stat().st_mode)
     assert [0o700] == [stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()]
     assert [0o600] == [stat.S_IMODE(path.stat().st_mode) for path in files(folder)]
@@ -101,11 +101,11 @@ def test_directory_open_to_others_is_not_used(
     folder: Path, which: str, mode: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file that another user put there would be loaded into the worker's memory."""
-    given = config(ctx=512)
-    store(given, folder).save(full(given, PROMPT).engine.cache)
+    model_config = config(ctx=512)
+    store(model_config, folder).save(full(model_config, PROMPT).engine.cache)
     (folder if which == "root" else files(folder)[0].parent).chmod(mode)
-    assert 0 == store(given, folder).load(fresh(given).cache)
-    store(given, folder).save(full(given, PROMPT, "another " + PROMPT).engine.cache)
+    assert 0 == store(model_config, folder).load(fresh(model_config).cache)
+    store(model_config, folder).save(full(model_config, PROMPT, "another " + PROMPT).engine.cache)
     assert 1 == len(files(folder))
     assert 2 == caplog.text.count("only an own directory")
 
@@ -124,34 +124,34 @@ def test_directory_open_to_others_is_not_used(
 )
 def test_prefix_of_another_configuration_is_not_loaded(folder: Path, other: dict[str, Any]) -> None:
     """llama.cpp checks nothing."""
-    given = config(ctx=512)
-    store(given, folder).save(full(given, PROMPT).engine.cache)
-    changed = replace(given, **other)
+    model_config = config(ctx=512)
+    store(model_config, folder).save(full(model_config, PROMPT).engine.cache)
+    changed = replace(model_config, **other)
     assert 0 == store(changed, folder).load(fresh(changed).cache)
-    assert store(given, folder).load(fresh(given).cache)
+    assert store(model_config, folder).load(fresh(model_config).cache)
 
 
 def test_another_model_under_the_same_name_is_another_model(tmp_path: Path, folder: Path) -> None:
     """Size, time of change and the beginning of the file count."""
     model = tmp_path / "m.gguf"
     model.write_bytes(b"one")
-    given = config(ctx=512, model=str(model))
+    model_config = config(ctx=512, model=str(model))
     times = model.stat().st_atime_ns, model.stat().st_mtime_ns
-    store(given, folder).save(full(given, PROMPT).engine.cache)
+    store(model_config, folder).save(full(model_config, PROMPT).engine.cache)
     model.write_bytes(b"two")
     os.utime(model, ns=times)
-    assert 0 == store(given, folder).load(fresh(given).cache)
+    assert 0 == store(model_config, folder).load(fresh(model_config).cache)
     model.write_bytes(b"one")
-    assert 0 == store(given, folder).load(fresh(given).cache)
+    assert 0 == store(model_config, folder).load(fresh(model_config).cache)
     os.utime(model, ns=times)
-    assert store(given, folder).load(fresh(given).cache)
+    assert store(model_config, folder).load(fresh(model_config).cache)
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "longer", "empty", "garbage", "line"])
 def test_damaged_file_is_not_loaded(folder: Path, damage: str) -> None:
     """The disk may have been full, or the power may have failed."""
-    given = config(ctx=512)
-    store(given, folder).save(full(given, PROMPT, "another " + PROMPT).engine.cache)
+    model_config = config(ctx=512)
+    store(model_config, folder).save(full(model_config, PROMPT, "another " + PROMPT).engine.cache)
     path, _ = files(folder)
     content = path.read_bytes()
     path.write_bytes(
@@ -164,35 +164,35 @@ def test_damaged_file_is_not_loaded(folder: Path, damage: str) -> None:
             "line": content.partition(b"\n")[0],
         }[damage]
     )
-    assert len(PROMPT) + 1 == store(given, folder).load(fresh(given).cache)
+    assert len(PROMPT) + 1 == store(model_config, folder).load(fresh(model_config).cache)
 
 
 def test_no_more_is_saved_than_the_limit_allows(folder: Path) -> None:
     """The most recently used prefix comes first, and those saved before are removed."""
-    given = config(ctx=2048, parallel=2, cells=3 * 2048)
+    model_config = config(ctx=2048, parallel=2, cells=3 * 2048)
     long = "x" * 2000  # the fake saves 4 bytes a token: 8 KB
-    store(given, folder, megabytes=1).save(full(given, long, "y" + long).engine.cache)
+    store(model_config, folder, megabytes=1).save(full(model_config, long, "y" + long).engine.cache)
     assert 2 == len(files(folder))
-    saved(given, folder, 700_000, long, "y" + long)
+    saved(model_config, folder, 700_000, long, "y" + long)
     (only,) = files(folder)
     assert 700_000 < only.stat().st_size < 800_000
 
 
 def test_prefix_that_is_short_or_part_of_another_is_not_saved(folder: Path) -> None:
     """It would save no time."""
-    given = config("unified", ctx=512, parallel=2, cells=2048)
-    driver = full(given, "x" * (MIN_TOKENS - 2), PROMPT + " and more", PROMPT)
+    model_config = config("unified", ctx=512, parallel=2, cells=2048)
+    driver = full(model_config, "x" * (MIN_TOKENS - 2), PROMPT + " and more", PROMPT)
     assert 3 == len(driver.engine.cache.resident_slots())
-    store(given, folder).save(driver.engine.cache)
+    store(model_config, folder).save(driver.engine.cache)
     assert 2 == len(files(folder))
 
 
 def test_smaller_kv_cache_loads_what_it_can_hold(folder: Path) -> None:
     """These are the most recently used ones."""
-    given = config(ctx=512, parallel=3, cells=4 * 512)
+    model_config = config(ctx=512, parallel=3, cells=4 * 512)
     prompts = [f"{i} {PROMPT}" for i in range(4)]
-    store(given, folder).save(full(given, *prompts).engine.cache)
-    less = replace(given, parallel=1, cells=2 * 512)
+    store(model_config, folder).save(full(model_config, *prompts).engine.cache)
+    less = replace(model_config, parallel=1, cells=2 * 512)
     engine = fresh(less)
     assert 2 * (len(prompts[0]) + 1) == store(less, folder).load(engine.cache)
     engine.check_integrity()
@@ -203,9 +203,9 @@ def test_directory_that_cannot_be_written_is_no_error(
 ) -> None:
     """Nothing is saved, and the log says so."""
     (tmp_path / "file").write_text("")
-    given = config(ctx=512)
-    store(given, tmp_path / "file" / "x").save(full(given, PROMPT).engine.cache)
-    assert 0 == store(given, tmp_path / "file" / "x").load(fresh(given).cache)
+    model_config = config(ctx=512)
+    store(model_config, tmp_path / "file" / "x").save(full(model_config, PROMPT).engine.cache)
+    assert 0 == store(model_config, tmp_path / "file" / "x").load(fresh(model_config).cache)
     assert "cannot be saved" in caplog.text
 
 
@@ -215,18 +215,20 @@ def test_directory_that_cannot_be_written_is_no_error(
 def test_models_have_directories_of_their_own(folder: Path) -> None:
     """Each loads its own prefixes, whichever saved last."""
     one, two = (config(ctx=512, name=name, model=name) for name in ("one", "two"))
-    for given in (one, two, one):
-        store(given, folder).save(full(given, f"{given.name} {PROMPT}").engine.cache)
-    for given in (one, two):
-        assert len(f"{given.name} {PROMPT}") + 1 == store(given, folder).load(fresh(given).cache)
+    for model_config in (one, two, one):
+        store(model_config, folder).save(full(model_config, f"{model_config.name} {PROMPT}").engine.cache)
+    for model_config in (one, two):
+        assert len(f"{model_config.name} {PROMPT}") + 1 == store(model_config, folder).load(
+            fresh(model_config).cache
+        )
 
 
 def test_any_name_makes_a_directory_below_the_root(folder: Path) -> None:
     """Names that differ in characters that a file system does not take have different ones."""
     names = ["a/b", "a b", "../a", "..", "", ".", "ä" * 300, "Qwen/Qwen3-0.6B:Q4_0", "a/b"]
     for name in names:
-        given = config(ctx=512, name=name)
-        store(given, folder).save(full(given, PROMPT).engine.cache)
+        model_config = config(ctx=512, name=name)
+        store(model_config, folder).save(full(model_config, PROMPT).engine.cache)
     directories = [path.name for path in folder.iterdir()]
     assert len(set(names)) == len(directories) == len(files(folder))
     assert any(name.startswith("Qwen-Qwen3-0.6B-Q4_0-") for name in directories)

@@ -1,4 +1,4 @@
-"""The worker's thread that compiles grammars: nobody else waits for it."""
+"""The worker's thread that compiles grammars, for which nothing else waits."""
 
 from __future__ import annotations
 
@@ -44,28 +44,28 @@ class Slow:
         self.sockets = ours, theirs = socket.socketpair()
         ours.settimeout(60)
         self.channel: FrameSocket[ToDaemon] = FrameSocket(ours, to_daemon)
-        self._worker = WorkerProcess(FrameSocket(theirs, to_worker), FakeRuntime(config()))
-        self.thread = threading.Thread(target=self._worker.run)
+        self.worker = WorkerProcess(FrameSocket(theirs, to_worker), FakeRuntime(config()))
+        self.thread = threading.Thread(target=self.worker.run)
         self.thread.start()
 
-    def compile(self, grammars: ConstraintCompiler, text: str) -> Constraint:
+    def compile(self, compiler: ConstraintCompiler, text: str) -> Constraint:
         self.compiling.set()
         assert self.go.wait(60)
         self.compiled.append(text)
-        return compile_for_real(grammars, text)
+        return compile_for_real(compiler, text)
 
     def texts(self, *ids: int) -> dict[int, str]:
-        """Of these requests, once all have ended; nothing may come of others."""
-        found, left = dict.fromkeys(ids, ""), set(ids)
+        """The texts of these requests, once all have ended; nothing may come of others."""
+        texts, left = dict.fromkeys(ids, ""), set(ids)
         while left:
             message = self.channel.receive()
             if isinstance(message, Accepted | InFlight):
                 continue
             assert isinstance(message, Step), message
             for delta in message.deltas:
-                found[delta.id] += delta.text
+                texts[delta.id] += delta.text
                 left -= {delta.id} if delta.finish else set()
-        return found
+        return texts
 
 
 compile_for_real = ConstraintCompiler.compile
@@ -89,6 +89,7 @@ def formed(id: int, text: str = FORMED) -> Generate:
 
 
 def test_other_requests_go_on_while_a_grammar_is_compiled(slow: Slow) -> None:
+    """Neither the reader nor the engine waits for the compiler."""
     slow.channel.send(formed(1))
     assert slow.compiling.wait(60)
     slow.channel.send(Generate(2, [Span("hello")], SamplingParams(max_tokens=3, ignore_eos=True)))
@@ -99,7 +100,8 @@ def test_other_requests_go_on_while_a_grammar_is_compiled(slow: Slow) -> None:
     assert slow.texts(1) == {1: '"formed"'}
 
 
-def test_a_request_cancelled_while_its_grammar_is_compiled_never_runs(slow: Slow) -> None:
+def test_request_cancelled_while_its_grammar_is_compiled_never_runs(slow: Slow) -> None:
+    """A grammar that is still to be compiled is not compiled at all."""
     other = grammar(schema={"const": "other"})
     slow.channel.send(formed(1))
     assert slow.compiling.wait(60)
@@ -114,15 +116,18 @@ def test_a_request_cancelled_while_its_grammar_is_compiled_never_runs(slow: Slow
     assert other not in slow.compiled
 
 
-def test_a_grammar_that_is_none_fails_its_request(slow: Slow) -> None:
+def test_invalid_grammar_fails_its_request(slow: Slow) -> None:
+    """Nothing of the request stays."""
     slow.go.set()
     slow.channel.send(formed(1, grammar("start: @missing")))
     failed = slow.channel.receive()
     assert isinstance(failed, Failed)
     assert (failed.id, failed.error.code) == (1, "invalid_value")
+    assert not slow.worker._compiling
 
 
-def test_the_end_waits_for_what_is_being_compiled(slow: Slow) -> None:
+def test_shutdown_waits_for_the_grammar_that_is_being_compiled(slow: Slow) -> None:
+    """The compiler must not use a model that is gone."""
     slow.channel.send(formed(1))
     assert slow.compiling.wait(60)
     slow.channel.send(Shutdown())

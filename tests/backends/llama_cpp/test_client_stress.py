@@ -1,3 +1,5 @@
+"""Many clients use a real worker at once, in every way they can, and leave nothing behind."""
+
 from __future__ import annotations
 
 import asyncio
@@ -28,19 +30,19 @@ OUTCOMES = {"answered", "closed", "cancelled", "too long", "queue full"}
 
 
 class Client:
-    """Asks whatever comes into its head, one thing after the other, and often loses interest."""
+    """Sends random requests, one after the other, and often gives up on one."""
 
     def __init__(
-        self, client: LlamaClient, turns: FairQueue, words: list[int], seed: str, outcomes: Counter[str]
+        self, client: LlamaClient, fair_queue: FairQueue, words: list[int], seed: str, outcomes: Counter[str]
     ) -> None:
         self.client = client
-        self.turns = turns
+        self.fair_queue = fair_queue
         self.words = words
         self.chance = random.Random(seed)
         self.outcomes = outcomes
 
     async def run(self, end: float) -> None:
-        """Until `end`, and until everything that can happen has happened to somebody."""
+        """Send requests until `end`, and until every outcome has occurred to some client."""
         while time.monotonic() < end or self.outcomes.keys() < OUTCOMES:
             outcome = await self.ask()
             self.outcomes[outcome] += 1
@@ -49,8 +51,8 @@ class Client:
 
     async def ask(self) -> str:
         prompt, n = self.prompt(), self.chance.choice([1, 1, 2, 3])
-        most = self.chance.choice([None, None, 1, 3, 20])
-        task = asyncio.create_task(self.outcome(prompt, n, most))
+        max_deltas = self.chance.choice([None, None, 1, 3, 20])
+        task = asyncio.create_task(self.outcome(prompt, n, max_deltas))
         if self.chance.random() < 0.25:
             await asyncio.sleep(self.chance.choice([0.0, 0.001, 0.05, 0.5]))
             task.cancel()
@@ -63,13 +65,13 @@ class Client:
         return outcome
 
     def prompt(self) -> list[int]:
-        """A beginning that others have too, and words of its own: few, up to the context's end, or too many."""
+        """Make a prompt with a shared prefix; its length goes up to the context's end, or beyond it."""
         shared = self.words[: self.chance.choice([0, 40, 100, 150])]
         length = self.chance.choice([1, 20, 60, CTX - len(shared) - 1, CTX - len(shared), CTX])
         return shared + self.chance.choices(self.words, k=length)
 
-    async def outcome(self, prompt: list[int], n: int, most: int | None) -> str:
-        """What comes of a question whose answers are read to their end, or for `most` deltas."""
+    async def outcome(self, prompt: list[int], n: int, max_deltas: int | None) -> str:
+        """Read the answers to their end, or `max_deltas` of their deltas; -> what became of the request."""
         params = SamplingParams(
             temperature=self.chance.choice([0.0, 0.9]),
             max_tokens=self.chance.choice([None, 1, 10, 40]),
@@ -78,14 +80,16 @@ class Client:
         )
         deltas = self.client.generate(list(prompt), params, n=n, add_bos=False)
         try:
-            async with self.turns.take(self, n):
-                return await self.read(deltas, n, most, len(prompt))
+            async with self.fair_queue.take(self, n):
+                return await self.read(deltas, n, max_deltas, len(prompt))
         except ContextLengthExceeded:
             return "too long"
         except QueueFull:
             return "queue full"
 
-    async def read(self, deltas: AsyncGenerator[Delta, None], n: int, most: int | None, n_prompt: int) -> str:
+    async def read(
+        self, deltas: AsyncGenerator[Delta, None], n: int, max_deltas: int | None, n_prompt: int
+    ) -> str:
         tokens, finishes = [0] * n, dict[int, Finish]()
         seen = 0
         async with aclosing(deltas):
@@ -95,7 +99,7 @@ class Client:
                 if delta.finish:
                     finishes[delta.index] = delta.finish
                 seen += 1
-                if seen == most and len(finishes) < n:
+                if seen == max_deltas and len(finishes) < n:
                     return "closed"
         assert set(range(n)) == finishes.keys()
         for index, finish in finishes.items():
@@ -106,19 +110,19 @@ class Client:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-async def test_a_real_worker_survives_a_crowd_and_nothing_of_it_stays(layout: Any, model_file: Path) -> None:
-    """Shared and overlong prompts, cancellations at any moment, a queue that overflows, a pool that is short."""
+async def test_real_worker_survives_a_crowd_of_clients(layout: Any, model_file: Path) -> None:
+    """Prompts are shared or too long, cancels come at any moment, the queue overflows, and cells are short."""
     cells = (PARALLEL + 1) * CTX if layout == "streams" else CTX + 100
     config = LlamaConfig(
         str(model_file), "real", ctx=CTX, parallel=PARALLEL, layout=layout, cells=cells, batch=64, ubatch=64
     )
-    turns = FairQueue(lambda: PARALLEL, QUEUE)
+    fair_queue = FairQueue(lambda: PARALLEL, QUEUE)
     async with supervised(config) as client:
         words = (await client.tokenize([Span(SYSTEM * 8, False)])).ids
         assert len(words) >= 150
         outcomes: Counter[str] = Counter()
         end = time.monotonic() + SECONDS
-        clients = [Client(client, turns, words, f"{layout} {i}", outcomes) for i in range(CLIENTS)]
+        clients = [Client(client, fair_queue, words, f"{layout} {i}", outcomes) for i in range(CLIENTS)]
         await asyncio.gather(*(each.run(end) for each in clients))
         assert OUTCOMES == outcomes.keys()
         assert 0 == client.active

@@ -1,3 +1,5 @@
+"""The worker process, spoken to as the daemon does."""
+
 from __future__ import annotations
 
 import math
@@ -48,8 +50,8 @@ from edgeinfer.ipc.framing import FrameSocket
 from tests.support.engine import plain
 from tests.support.llama import config
 
-PATIENCE = 60.0
-"""Seconds that a reply may take before a test gives up: no bound on how fast it is, the machine may be busy."""
+TIMEOUT = 60.0
+"""Seconds after which a test gives up. It says nothing about how fast a reply is: the machine may be busy."""
 
 M = TypeVar("M", bound=ToDaemon)
 FAKE = config(ctx=2048, batch=512)
@@ -60,7 +62,7 @@ class Process:
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(TIMEOUT)
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edgeinfer.backends.llama_cpp.worker.process", str(theirs.fileno())],
@@ -88,12 +90,12 @@ class Process:
         return texts
 
     def leave(self) -> None:
-        """The daemon's end closes, as it does when the daemon dies."""
+        """Close the daemon's end of the socket, as its death does."""
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
 
     def wait(self) -> int:
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT)
 
     def close(self) -> None:
         if self.process.poll() is None:
@@ -105,9 +107,9 @@ class Process:
 @pytest.fixture
 def empty() -> Iterator[Process]:
     """A worker that has not been told what to load."""
-    started = Process()
-    yield started
-    started.close()
+    process = Process()
+    yield process
+    process.close()
 
 
 @pytest.fixture
@@ -120,12 +122,12 @@ def worker(empty: Process) -> Process:
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Process]:
-    """The same, for tests that leave nothing behind."""
-    started = Process()
-    started.send(Load(FAKE))
-    started.receive(Ready)
-    yield started
-    started.close()
+    """A worker with the fake model, for tests that leave nothing behind."""
+    process = Process()
+    process.send(Load(FAKE))
+    process.receive(Ready)
+    yield process
+    process.close()
 
 
 @pytest.fixture
@@ -137,12 +139,12 @@ def slow(empty: Process) -> Process:
 
 
 def generate(id: int, prompt: str, n: int = 1, **params: object) -> Generate:
-    given = msgspec.convert({"seed": 1000, "temperature": 0.8} | params, SamplingParams)
-    return Generate(id, [Span(prompt, False)], given, n, False)
+    sampling = msgspec.convert({"seed": 1000, "temperature": 0.8} | params, SamplingParams)
+    return Generate(id, [Span(prompt, False)], sampling, n, False)
 
 
-def test_a_worker_loads_and_says_what_it_has(empty: Process) -> None:
-    """Ready comes once the model can answer."""
+def test_worker_loads_a_model_and_describes_it(empty: Process) -> None:
+    """`Ready` comes once the model can answer."""
     empty.send(Load(FAKE))
     ready = empty.receive(Ready)
     assert ("fake", 2048, 8, 258) == (
@@ -154,8 +156,8 @@ def test_a_worker_loads_and_says_what_it_has(empty: Process) -> None:
     assert ready.load_seconds >= 0
 
 
-def test_a_worker_answers(worker: Process) -> None:
-    """As the plain loop does, several at once, each ending once."""
+def test_worker_answers_several_requests_at_once(worker: Process) -> None:
+    """Each answer is that of the plain loop, and ends once."""
     prompts = {id: f"request {id}" for id in range(1, 11)}
     for id, prompt in prompts.items():
         worker.send(generate(id, prompt))
@@ -164,7 +166,7 @@ def test_a_worker_answers(worker: Process) -> None:
 
 
 def test_each_of_n_answers_ends_once(worker: Process) -> None:
-    """And nothing comes after that: the next message belongs to the next request."""
+    """Nothing comes after that: the next message belongs to the next request."""
     worker.send(generate(1, "hello", n=4, max_tokens=5))
     finishes: list[Finish] = []
     while len(finishes) < 4:
@@ -177,25 +179,25 @@ def test_each_of_n_answers_ends_once(worker: Process) -> None:
         seen |= {d.id for d in step.deltas if d.finish}
 
 
-def test_a_prompt_is_made_of_texts_and_tokens(shared: Process) -> None:
-    """Control tokens only where a text is trusted; BOS first where the model wants one."""
+def test_prompt_consists_of_texts_and_tokens(shared: Process) -> None:
+    """Control tokens are recognised only in trusted texts; BOS comes first where the model wants one."""
     spans = [Span(CONTROL[END], True), Span(CONTROL[END], False)]
     shared.send(Tokenize(1, spans, add_bos=True))
-    found = shared.receive(Tokenized).tokens
-    assert [BOS, END, *CONTROL[END].encode()] == found.ids
-    assert CONTROL[BOS].encode() + 2 * CONTROL[END].encode() == b"".join(found.pieces)
+    tokens = shared.receive(Tokenized).tokens
+    assert [BOS, END, *CONTROL[END].encode()] == tokens.ids
+    assert CONTROL[BOS].encode() + 2 * CONTROL[END].encode() == b"".join(tokens.pieces)
     shared.send(Tokenize(2, spans))
     assert [END, *CONTROL[END].encode()] == shared.receive(Tokenized).tokens.ids
 
 
-def test_bos_is_not_put_before_one_that_is_there(shared: Process) -> None:
+def test_bos_is_not_added_twice(shared: Process) -> None:
     """Chat templates often write it themselves."""
     shared.send(Tokenize(1, [Span(CONTROL[BOS] + "a")], add_bos=True))
     assert [BOS, ord("a")] == shared.receive(Tokenized).tokens.ids
 
 
-def test_an_empty_text_before_tokens_brings_bos_before_them(worker: Process) -> None:
-    """A prompt that is tokens from the first on is left as it is."""
+def test_empty_text_before_tokens_adds_bos(worker: Process) -> None:
+    """A prompt that begins with a token gets none."""
     params = SamplingParams(max_tokens=1, ignore_eos=True)
     prompts: list[Prompt] = [[Span("", trusted=False), 97, Span("b")], [97, Span("b")]]
     counts = []
@@ -208,7 +210,7 @@ def test_an_empty_text_before_tokens_brings_bos_before_them(worker: Process) -> 
 
 
 @pytest.mark.parametrize(("add_bos", "n"), [(True, 6), (False, 5)])
-def test_a_text_to_answer_gets_a_bos_if_it_may(worker: Process, add_bos: bool, n: int) -> None:
+def test_prompt_gets_a_bos_if_add_bos_says_so(worker: Process, add_bos: bool, n: int) -> None:
     """The count of the prompt's tokens shows it."""
     worker.send(Generate(1, [Span("hello")], SamplingParams(max_tokens=1, ignore_eos=True), 1, add_bos))
     assert [] == worker.receive(Step).deltas  # it is queued
@@ -217,18 +219,18 @@ def test_a_text_to_answer_gets_a_bos_if_it_may(worker: Process, add_bos: bool, n
     assert n == delta.finish.prompt_tokens
 
 
-def test_tokens_become_text_again(shared: Process) -> None:
-    """Control tokens shown, broken characters replaced."""
+def test_tokens_are_detokenized(shared: Process) -> None:
+    """Control tokens are shown, and broken characters are replaced."""
     shared.send(Detokenize(1, [BOS, *"é".encode(), 0xFF]))
     assert CONTROL[BOS] + "é\ufffd" == shared.receive(Detokenized).text
 
 
-def test_vectors_come_normalised_and_in_order(shared: Process) -> None:
-    """Little-endian float32, with the tokens counted."""
+def test_vectors_are_normalised_and_in_order(shared: Process) -> None:
+    """They are little-endian float32, and tokens are counted."""
     shared.send(Embed(1, [[Span("aab")], [98, 98], [Span("a"), 97]]))
-    found = shared.receive(Embedded).embeddings
-    assert 7 == found.tokens
-    rows = [msgspec.convert(list(memoryview(v).cast("f")), list[float]) for v in found.vectors]
+    embeddings = shared.receive(Embedded).embeddings
+    assert 7 == embeddings.tokens
+    rows = [msgspec.convert(list(memoryview(v).cast("f")), list[float]) for v in embeddings.vectors]
     assert [258] * 3 == [len(row) for row in rows]
     assert [pytest.approx(1)] * 3 == [math.sqrt(sum(x * x for x in row)) for row in rows]
     assert [pytest.approx(2 / math.sqrt(5)), 0, pytest.approx(1)] == [row[97] for row in rows]
@@ -248,10 +250,8 @@ def test_vectors_come_normalised_and_in_order(shared: Process) -> None:
     ],
     ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )
-def test_what_cannot_be_answered_is_refused_and_nothing_else(
-    shared: Process, message: WorkerMessage, code: str
-) -> None:
-    """With one Failed for the request; the worker goes on."""
+def test_bad_request_fails_alone(shared: Process, message: WorkerMessage, code: str) -> None:
+    """It gets one `Failed`; the worker goes on."""
     shared.send(message)
     failed = shared.receive(Failed)
     assert (7, code) == (failed.id, failed.error.code)
@@ -259,8 +259,8 @@ def test_what_cannot_be_answered_is_refused_and_nothing_else(
     assert Detokenized(8, "a") == shared.receive(Detokenized)
 
 
-def test_a_request_cancelled_inside_its_prefill_stops_at_once(slow: Process) -> None:
-    """Its first chunk alone would take 2.5 s: it is never finished, and the next is served."""
+def test_request_cancelled_inside_its_prefill_stops_at_once(slow: Process) -> None:
+    """Its first chunk alone would take 2.5 s: it is never finished, and the next request is served."""
     slow.send(generate(1, "x" * 2000))
     slow.send(Tokenize(2, [Span("a")]))
     slow.receive(Tokenized)  # the reader has read the request
@@ -273,8 +273,8 @@ def test_a_request_cancelled_inside_its_prefill_stops_at_once(slow: Process) -> 
     assert 5 == step.stats.prompt_tokens_total
 
 
-def test_when_the_last_request_is_cancelled_the_figures_say_so(slow: Process) -> None:
-    """A Step without deltas comes when the engine falls idle."""
+def test_stats_follow_the_cancel_of_the_last_request(slow: Process) -> None:
+    """A `Step` without deltas comes when the engine falls idle."""
     slow.send(generate(1, "hello", ignore_eos=True))
     slow.receive(Step)
     slow.send(Cancel(1))
@@ -291,8 +291,8 @@ def test_tokenizing_does_not_wait_for_the_engine(slow: Process) -> None:
     slow.send(Cancel(1))
 
 
-def test_figures_come_with_every_step(worker: Process) -> None:
-    """Also when a request is queued; at the end they are of an idle engine."""
+def test_stats_come_with_every_step(worker: Process) -> None:
+    """They also come when a request is queued; at the end they are those of an idle engine."""
     worker.send(generate(1, "hello", max_tokens=3, ignore_eos=True))
     stats: list[EngineStats] = []
     while not stats or stats[-1].completion_tokens_total < 3:
@@ -301,8 +301,8 @@ def test_figures_come_with_every_step(worker: Process) -> None:
     assert (0, 5) == (stats[-1].running, stats[-1].prompt_tokens_total)
 
 
-def test_a_sign_of_life_comes_from_the_engine(slow: Process) -> None:
-    """Between two steps, not while one is computed; and when there is nothing to compute."""
+def test_pong_comes_from_the_engine(slow: Process) -> None:
+    """It comes between two steps, not during one, and when there is nothing to compute."""
     slow.send(Ping())
     slow.receive(Pong)
     slow.send(generate(1, "x" * 400, max_tokens=1))
@@ -313,8 +313,8 @@ def test_a_sign_of_life_comes_from_the_engine(slow: Process) -> None:
     slow.receive(Pong)
 
 
-def test_signs_of_life_come_between_inputs_to_embed(empty: Process, model_file: Path) -> None:
-    """Many take their time."""
+def test_pongs_come_between_inputs_to_embed(empty: Process, model_file: Path) -> None:
+    """Many inputs take long."""
     empty.send(Load(LlamaConfig(str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64)))
     assert empty.receive(Ready).step_ms > 0
     empty.send(Embed(1, [[5] * 20, [6], [7]]))
@@ -323,8 +323,8 @@ def test_signs_of_life_come_between_inputs_to_embed(empty: Process, model_file: 
     assert 3 == len(empty.receive(Embedded).embeddings.vectors)
 
 
-def test_a_worker_says_what_it_is_at_work_on(slow: Process) -> None:
-    """Before it is: whatever kills it is among that."""
+def test_worker_names_the_requests_in_flight(slow: Process) -> None:
+    """It does so before it computes them: a request that crashes it has been named."""
     slow.send(generate(1, "hello", max_tokens=2, ignore_eos=True))
     assert 1 == slow.receive(Accepted).id
     assert [1] == slow.receive(InFlight).ids
@@ -335,8 +335,8 @@ def test_a_worker_says_what_it_is_at_work_on(slow: Process) -> None:
         pass
 
 
-def test_who_waits_for_a_place_is_not_at_work(empty: Process) -> None:
-    """With all places taken."""
+def test_waiting_request_is_not_in_flight(empty: Process) -> None:
+    """All places are taken."""
     empty.send(Load(msgspec.structs.replace(FAKE, model="fake:5", parallel=2)))
     empty.receive(Ready)
     for id in (1, 2):
@@ -349,30 +349,30 @@ def test_who_waits_for_a_place_is_not_at_work(empty: Process) -> None:
     assert [2, 3] == empty.receive(InFlight).ids
 
 
-def test_an_answer_is_taken_up_where_it_was(worker: Process) -> None:
-    """Of what another worker produced nothing is said again."""
+def test_partial_answer_is_continued(worker: Process) -> None:
+    """No part of it is sent again."""
     whole = plain("hello", ctx=2048, temperature=0.8, max_tokens=20, ignore_eos=True)
-    asked = generate(1, "hello", max_tokens=20, ignore_eos=True)
-    produced = PartialAnswer(list(whole[:9].encode()), StartTimings(1.0, 2.0, 3))
-    worker.send(msgspec.structs.replace(asked, partial_answers=(produced,)))
+    request = generate(1, "hello", max_tokens=20, ignore_eos=True)
+    partial = PartialAnswer(list(whole[:9].encode()), StartTimings(1.0, 2.0, 3))
+    worker.send(msgspec.structs.replace(request, partial_answers=(partial,)))
     assert whole[9:] == worker.answer(1)[1]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux alone lets a process choose its CPUs")
-def test_a_worker_keeps_to_its_cpus_with_all_its_threads(empty: Process, model_file: Path) -> None:
-    """As the plan says; llama.cpp's threads are started after that."""
+def test_worker_is_pinned_to_its_cpus_with_all_threads(empty: Process, model_file: Path) -> None:
+    """llama.cpp's threads are started after that."""
     cpu = max(os.sched_getaffinity(0))
-    asked = LlamaConfig(
+    real = LlamaConfig(
         str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=2, cpus=(cpu,)
     )
-    empty.send(Load(asked))
+    empty.send(Load(real))
     empty.receive(Ready)
     threads = [int(path.name) for path in Path(f"/proc/{empty.process.pid}/task").iterdir()]
     assert len(threads) > 1
     assert [{cpu}] * len(threads) == [os.sched_getaffinity(thread) for thread in threads]
 
 
-def test_cpus_that_are_not_there_are_no_reason_not_to_work(empty: Process) -> None:
+def test_worker_works_without_the_cpus_of_its_plan(empty: Process) -> None:
     """A plan may be older than the machine."""
     empty.send(Load(msgspec.structs.replace(FAKE, cpus=(4000,))))
     if hasattr(os, "sched_setaffinity"):
@@ -380,7 +380,7 @@ def test_cpus_that_are_not_there_are_no_reason_not_to_work(empty: Process) -> No
     empty.receive(Ready)
 
 
-def test_shutdown_ends_the_process_tidily(slow: Process) -> None:
+def test_shutdown_ends_the_process(slow: Process) -> None:
     """Running requests are not finished."""
     slow.send(generate(1, "x" * 100, ignore_eos=True))
     slow.receive(Step)
@@ -388,43 +388,43 @@ def test_shutdown_ends_the_process_tidily(slow: Process) -> None:
     assert 0 == slow.wait()
 
 
-def test_an_idle_worker_ends_when_the_daemon_is_gone(worker: Process) -> None:
+def test_idle_worker_ends_with_the_daemon(worker: Process) -> None:
     """No orphan keeps a model in memory."""
     worker.leave()
     worker.wait()
 
 
-def test_a_busy_worker_ends_when_the_daemon_is_gone(slow: Process) -> None:
-    """In the middle of a prefill too."""
+def test_busy_worker_ends_with_the_daemon(slow: Process) -> None:
+    """It does so in the middle of a prefill, too."""
     slow.send(generate(1, "x" * 2000))
     slow.leave()
     slow.wait()
 
 
-def test_an_empty_worker_ends_when_the_daemon_is_gone(empty: Process) -> None:
-    """Before it was told what to load."""
+def test_worker_without_a_model_ends_with_the_daemon(empty: Process) -> None:
+    """It has not been told what to load."""
     empty.leave()
     empty.wait()
 
 
-def test_a_worker_must_be_told_what_to_load_first(empty: Process) -> None:
-    """Anything else is a bug, and ends it."""
+def test_first_message_must_be_load(empty: Process) -> None:
+    """Anything else is a bug, and ends the worker."""
     empty.send(Cancel(1))
     assert 0 != empty.wait()
 
 
-def test_a_worker_survives_ctrl_c(worker: Process) -> None:
-    """It goes to the whole group; the daemon decides."""
+def test_worker_ignores_ctrl_c(worker: Process) -> None:
+    """The signal goes to the whole group; the daemon decides."""
     worker.process.send_signal(signal.SIGINT)
     worker.send(Detokenize(1, [97]))
     assert "a" == worker.receive(Detokenized).text
 
 
 @pytest.mark.parametrize("content", [None, b"", b"GGUF\x03\x00\x00\x00", b"no model"], ids=str)
-def test_a_model_that_does_not_load_is_told_with_the_reason(
+def test_model_that_does_not_load_fails_with_the_reason(
     empty: Process, content: bytes | None, tmp_path: Path
 ) -> None:
-    """As Failed with id 0; llama.cpp's own words come as log lines too, and the process ends."""
+    """It is a `Failed` with id 0; llama.cpp's own words are logged, and the process ends."""
     path = tmp_path / "m.gguf"
     if content is not None:
         path.write_bytes(content)
@@ -439,16 +439,16 @@ def test_a_model_that_does_not_load_is_told_with_the_reason(
     assert 0 != empty.wait()
 
 
-def test_a_broken_fake_is_refused_like_any_model(empty: Process) -> None:
+def test_fake_model_with_a_bad_name_is_refused(empty: Process) -> None:
     """fake:MS wants a number."""
     empty.send(Load(msgspec.structs.replace(FAKE, model="fake:slow")))
     assert "model_load_failed" == empty.receive(Failed).error.code
 
 
-def test_a_real_model_answers_in_a_worker(empty: Process, model_file: Path) -> None:
-    """Loaded, tested, tokenizing, writing and embedding."""
-    asked = LlamaConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=128, threads=1)
-    empty.send(Load(asked))
+def test_real_model_answers_in_a_worker(empty: Process, model_file: Path) -> None:
+    """It loads, passes its self-test, tokenizes, generates and embeds."""
+    real = LlamaConfig(str(model_file), "real", ctx=256, parallel=2, cells=768, batch=128, threads=1)
+    empty.send(Load(real))
     info = empty.receive(Ready).info
     assert (True, str(model_file.resolve())) == (info.generates, info.path)
     empty.send(generate(1, "Hello", max_tokens=8, ignore_eos=True, temperature=0))
@@ -460,22 +460,22 @@ def test_a_real_model_answers_in_a_worker(empty: Process, model_file: Path) -> N
     empty.send(Detokenize(4, tokens))
     assert "Hello there" == empty.receive(Detokenized).text
     empty.send(Embed(5, [[Span("Hello")], [Span("Hello")]]))
-    found = empty.receive(Embedded).embeddings
-    assert found.vectors[0] == found.vectors[1]
-    assert info.n_embd * 4 == len(found.vectors[0])
+    first, second = empty.receive(Embedded).embeddings.vectors
+    assert first == second
+    assert info.n_embd * 4 == len(first)
     empty.send(Shutdown())
     assert 0 == empty.wait()
 
 
-def test_a_runtime_that_is_not_there_is_an_error_of_ours(llama_log: LogCapture) -> None:
-    """Whoever opens one knows what to catch."""
+def test_missing_model_file_is_an_edgeinfer_error(llama_log: LogCapture) -> None:
+    """Callers know what to catch."""
     with pytest.raises(EdgeinferError):
         open_runtime(LlamaConfig("/no/such/file.gguf", "none"))
     llama_log.install()
 
 
-def test_the_fake_runtime_describes_itself() -> None:
-    """It writes and embeds, and knows its control tokens."""
+def test_fake_runtime_describes_itself() -> None:
+    """It generates and embeds, and knows its control tokens."""
     runtime = open_runtime(FAKE)
     assert isinstance(runtime, FakeRuntime)
     assert (True, tuple(CONTROL.values())) == (runtime.info.generates, runtime.info.control_tokens)
