@@ -45,18 +45,18 @@ async def test_llama_cpp_computes_a_model_of_random(tmp_path: Path) -> None:
 @pytest.mark.slow
 async def test_a_calibration_tells_the_speed_of_a_model(tmp_path: Path) -> None:
     """That it is right can be seen on a quiet machine alone."""
-    told: list[str] = []
+    notes: list[str] = []
     profile = detect()
-    found = await calibrate(profile, told.append, size=1, types=("Q8_0", "Q4_0"))
-    assert found.cpu
-    assert {"Q8_0", "Q4_0", ""} == set(found.cpu.decode)
-    assert min(found.cpu.decode.values()) == found.cpu.decode[""] > 0
-    assert found.cpu.prefill
-    assert told
-    save(tmp_path, found)
-    assert found == load(tmp_path, profile)
+    calibration = await calibrate(profile, notes.append, size=1, types=("Q8_0", "Q4_0"))
+    assert calibration.cpu
+    assert {"Q8_0", "Q4_0", ""} == set(calibration.cpu.decode)
+    assert min(calibration.cpu.decode.values()) == calibration.cpu.decode[""] > 0
+    assert calibration.cpu.prefill
+    assert notes
+    save(tmp_path, calibration)
+    assert calibration == load(tmp_path, profile)
     write_model(path := tmp_path / "model.gguf", "Q4_0", 1)
-    speed = predict(read_header(path), 0, profile, found)
+    speed = predict(read_header(path), 0, profile, calibration)
     assert "measured on this machine" == speed.source
     assert speed.decode
     assert speed.decode > 0

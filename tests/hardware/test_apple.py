@@ -22,7 +22,7 @@ def mac(root: Path, **facts: object) -> HardwareProfile:
 
 def test_an_m1_lacks_i8mm(tmp_path: Path) -> None:
     """What sysctl does not name isn't there."""
-    found = mac(
+    profile = mac(
         tmp_path,
         machdep__cpu__brand_string="Apple M1 Pro",
         hw__optional__arm64=1,
@@ -38,14 +38,14 @@ def test_an_m1_lacks_i8mm(tmp_path: Path) -> None:
     assert [
         CpuClass(list(range(8)), None, None, "Apple M1 Pro performance", isa),
         CpuClass([8, 9], None, None, "Apple M1 Pro efficiency", isa),
-    ] == found.cpus
-    assert found.board
-    assert "apple-m1-pro" == found.board.family
+    ] == profile.cpus
+    assert profile.board
+    assert "apple-m1-pro" == profile.board.family
 
 
 def test_an_intel_mac_has_no_gpu_for_us(tmp_path: Path) -> None:
     """Nor a neural engine."""
-    found = mac(
+    profile = mac(
         tmp_path,
         machdep__cpu__brand_string="Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz",
         machdep__cpu__features="FPU VME SSE4.2 FMA AVX1.0 F16C",
@@ -54,8 +54,8 @@ def test_an_intel_mac_has_no_gpu_for_us(tmp_path: Path) -> None:
         hw__memsize=16 * GB,
         hw__model="MacBookPro15,1",
     )
-    assert [CpuClass([0, 1, 2, 3, 4, 5], None, None, None, ("avx", "avx2", "fma", "f16c"))] == found.cpus
-    assert ((), None, None) == (found.gpus, found.npu, found.board and found.board.family)
+    assert [CpuClass([0, 1, 2, 3, 4, 5], None, None, None, ("avx", "avx2", "fma", "f16c"))] == profile.cpus
+    assert ((), None, None) == (profile.gpus, profile.npu, profile.board and profile.board.family)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_the_owner_may_set_metals_share(tmp_path: Path) -> None:
 
 def test_little_is_known_of_a_mac_that_tells_little(tmp_path: Path) -> None:
     """Nothing is invented."""
-    found = mac(tmp_path, kern__ostype="Darwin")
-    assert ([], None, (), "darwin") == (found.cpus, found.memory.total, found.gpus, found.system.os)
+    profile = mac(tmp_path, kern__ostype="Darwin")
+    assert ([], None, (), "darwin") == (profile.cpus, profile.memory.total, profile.gpus, profile.system.os)
 
 
 @given(st.text(max_size=200))

@@ -20,10 +20,10 @@ CPU = "sys/devices/system/cpu"
 
 def test_an_rk3588_has_four_fast_cores_and_four_slow_ones(tmp_path: Path) -> None:
     """big.LITTLE: fastest first."""
-    found = detect(write(tmp_path, RK3588))
-    assert [CpuClass([4, 5, 6, 7], 1024, 2400), CpuClass([0, 1, 2, 3], 530, 1800)] == found.cpus
-    assert Memory(8127544 * 1024, 6 * GB, None) == found.memory
-    assert found.cpu_quota is None
+    profile = detect(write(tmp_path, RK3588))
+    assert [CpuClass([4, 5, 6, 7], 1024, 2400), CpuClass([0, 1, 2, 3], 530, 1800)] == profile.cpus
+    assert Memory(8127544 * 1024, 6 * GB, None) == profile.memory
+    assert profile.cpu_quota is None
 
 
 def mhz(cpus: dict[int, int]) -> dict[str, str]:
@@ -36,29 +36,29 @@ def mhz(cpus: dict[int, int]) -> dict[str, str]:
 def test_fast_clusters_that_were_binned_apart_are_of_a_kind(tmp_path: Path) -> None:
     """An Orange Pi 5, say, has two A76 at 2256 and two at 2304 MHz."""
     files = RK3588 | mhz({4: 2256, 5: 2256, 6: 2304, 7: 2304})
-    found = detect(write(tmp_path, files)).cpus
-    assert [[4, 5, 6, 7], [0, 1, 2, 3]] == [sorted(c.cpus) for c in found]
-    assert [2304, 1800] == [c.max_mhz for c in found]
+    cores = detect(write(tmp_path, files)).cpus
+    assert [[4, 5, 6, 7], [0, 1, 2, 3]] == [sorted(c.cpus) for c in cores]
+    assert [2304, 1800] == [c.max_mhz for c in cores]
 
 
 def test_favoured_cores_do_not_hide_the_others(tmp_path: Path) -> None:
     """Turbo Boost Max lets two of four go a little higher."""
-    found = detect(write(tmp_path, LAPTOP | mhz({1: 4400, 2: 4400}))).cpus
-    assert [[0, 1, 2, 3]] == [sorted(c.cpus) for c in found]
+    cores = detect(write(tmp_path, LAPTOP | mhz({1: 4400, 2: 4400}))).cpus
+    assert [[0, 1, 2, 3]] == [sorted(c.cpus) for c in cores]
 
 
 def test_cores_of_a_kind_may_be_ranked(tmp_path: Path) -> None:
     """Some kernels tell of an AMD's favoured cores as if they were much faster; the steps between them are small."""
     ranked = [5200, 5000, 4800, 4600, 4400, 4200, 4000, 3800]
     files = {f"{CPU}/cpu{i}/topology/thread_siblings_list": f"{i}\n" for i in range(8)}
-    found = detect(write(tmp_path, LAPTOP | mhz(dict(enumerate(ranked))) | files)).cpus
-    assert [CpuClass([0, 1, 2, 3, 4, 5, 6, 7], None, 5200)] == found
+    cores = detect(write(tmp_path, LAPTOP | mhz(dict(enumerate(ranked))) | files)).cpus
+    assert [CpuClass([0, 1, 2, 3, 4, 5, 6, 7], None, 5200)] == cores
 
 
 def test_compact_cores_are_slower_ones(tmp_path: Path) -> None:
     """A Ryzen AI 9 HX 370 has four Zen 5 and eight Zen 5c; here half of them."""
-    found = detect(write(tmp_path, LAPTOP | mhz({0: 5157, 1: 5157, 2: 3310, 3: 3310}))).cpus
-    assert [([0, 1], 5157), ([2, 3], 3310)] == [(c.cpus, c.max_mhz) for c in found]
+    cores = detect(write(tmp_path, LAPTOP | mhz({0: 5157, 1: 5157, 2: 3310, 3: 3310}))).cpus
+    assert [([0, 1], 5157), ([2, 3], 3310)] == [(c.cpus, c.max_mhz) for c in cores]
 
 
 def test_a_hybrid_processor_may_have_three_kinds(tmp_path: Path) -> None:
@@ -67,10 +67,10 @@ def test_a_hybrid_processor_may_have_three_kinds(tmp_path: Path) -> None:
         "sys/devices/cpu_core/cpus": "0,4\n",
         "sys/devices/cpu_atom/cpus": "1-3\n",
     }
-    found = detect(write(tmp_path, LAPTOP | files)).cpus
-    assert [("P-core", [0]), ("E-core", [1, 2]), ("E-core", [3])] == [(c.name, c.cpus) for c in found]
-    found = detect(write(tmp_path, {"sys/devices/cpu_lowpower/cpus": "3\n"})).cpus
-    assert [("P-core", [0]), ("E-core", [1, 2]), ("LP E-core", [3])] == [(c.name, c.cpus) for c in found]
+    cores = detect(write(tmp_path, LAPTOP | files)).cpus
+    assert [("P-core", [0]), ("E-core", [1, 2]), ("E-core", [3])] == [(c.name, c.cpus) for c in cores]
+    cores = detect(write(tmp_path, {"sys/devices/cpu_lowpower/cpus": "3\n"})).cpus
+    assert [("P-core", [0]), ("E-core", [1, 2]), ("LP E-core", [3])] == [(c.name, c.cpus) for c in cores]
 
 
 def arm(*parts: int, features: str = "fp asimd") -> dict[str, str]:
@@ -84,16 +84,16 @@ def arm(*parts: int, features: str = "fp asimd") -> dict[str, str]:
 
 def test_cores_are_told_apart_by_name_alone(tmp_path: Path) -> None:
     """A virtual machine has neither capacities nor frequencies."""
-    found = detect(write(tmp_path, arm(0xD05, 0xD05, 0xD0B))).cpus
-    assert [("Cortex-A76", [2]), ("Cortex-A55", [0, 1])] == [(c.name, c.cpus) for c in found]
+    cores = detect(write(tmp_path, arm(0xD05, 0xD05, 0xD0B))).cpus
+    assert [("Cortex-A76", [2]), ("Cortex-A55", [0, 1])] == [(c.name, c.cpus) for c in cores]
 
 
 def test_unknown_cores_have_no_name(tmp_path: Path) -> None:
     """But the instruction sets that they tell."""
-    found = detect(
+    profile = detect(
         write(tmp_path, arm(0xFFF, features="fp asimd asimdhp fphp asimddp i8mm bf16 sve sve2"))
     ).cpus
-    assert [CpuClass([0], None, None, None, ("neon", "dotprod", "fp16", "i8mm", "sve", "bf16"))] == found
+    assert [CpuClass([0], None, None, None, ("neon", "dotprod", "fp16", "i8mm", "sve", "bf16"))] == profile
 
 
 def test_a_processor_without_avx_has_none(tmp_path: Path) -> None:
@@ -101,15 +101,15 @@ def test_a_processor_without_avx_has_none(tmp_path: Path) -> None:
     text = (
         "processor\t: 0\nmodel name\t: Intel(R) Celeron(R) J4125 CPU @ 2.00GHz\nflags\t\t: fpu sse4_2 aes\n"
     )
-    found = detect(write(tmp_path, {"proc/cpuinfo": text, f"{CPU}/online": "0\n"}))
-    assert ("Intel(R) Celeron(R) J4125 CPU @ 2.00GHz", ()) == (found.cpu_name, found.cpus[0].isa)
+    profile = detect(write(tmp_path, {"proc/cpuinfo": text, f"{CPU}/online": "0\n"}))
+    assert ("Intel(R) Celeron(R) J4125 CPU @ 2.00GHz", ()) == (profile.cpu_name, profile.cpus[0].isa)
 
 
 def test_only_whole_sets_of_avx512_count(tmp_path: Path) -> None:
     """llama.cpp is compiled for five of its parts at once; a Xeon Phi has two."""
     text = "processor\t: 0\nmodel name\t: Xeon Phi\nflags\t\t: avx avx2 avx512f avx512cd\n"
-    found = detect(write(tmp_path, {"proc/cpuinfo": text, f"{CPU}/online": "0\n"}))
-    assert ("avx", "avx2") == found.cpus[0].isa
+    profile = detect(write(tmp_path, {"proc/cpuinfo": text, f"{CPU}/online": "0\n"}))
+    assert ("avx", "avx2") == profile.cpus[0].isa
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ def test_offline_cpus_do_not_count(tmp_path: Path) -> None:
 
 def test_a_cgroup_limits_cpus_and_memory(tmp_path: Path) -> None:
     """What is available is what the limit leaves."""
-    found = detect(write(tmp_path, CONTAINER))
-    assert 1.5 == found.cpu_quota
-    assert Memory(16318448 * 1024, 2 * GB - GB // 2, 2 * GB) == found.memory
+    profile = detect(write(tmp_path, CONTAINER))
+    assert 1.5 == profile.cpu_quota
+    assert Memory(16318448 * 1024, 2 * GB - GB // 2, 2 * GB) == profile.memory
 
 
 def test_cgroup_v1_limits_too(tmp_path: Path) -> None:
@@ -192,8 +192,8 @@ def test_cgroup_v1_limits_too(tmp_path: Path) -> None:
         "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{GB}\n",
         "sys/fs/cgroup/memory/memory.usage_in_bytes": "0\n",
     }
-    found = detect(write(tmp_path, LAPTOP | files))
-    assert (0.5, GB, GB) == (found.cpu_quota, found.memory.limit, found.memory.available)
+    profile = detect(write(tmp_path, LAPTOP | files))
+    assert (0.5, GB, GB) == (profile.cpu_quota, profile.memory.limit, profile.memory.available)
 
 
 def test_the_limits_of_a_systemd_service_count(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_the_limits_of_a_systemd_service_count(tmp_path: Path) -> None:
         "sys/fs/cgroup/system.slice/edgeinfer.service/cpu.max": "200000 100000\n",
         "sys/fs/cgroup/system.slice/edgeinfer.service/memory.max": f"{GB}\n",
     }
-    found = detect(write(tmp_path, files))
-    assert (2.0, GB) == (found.cpu_quota, found.memory.limit)
+    profile = detect(write(tmp_path, files))
+    assert (2.0, GB) == (profile.cpu_quota, profile.memory.limit)
 
 
 @pytest.mark.parametrize(
@@ -223,9 +223,9 @@ def test_the_limits_of_a_systemd_service_count(tmp_path: Path) -> None:
 )
 def test_a_cgroup_without_limits_is_none(files: dict[str, str], tmp_path: Path) -> None:
     """v2 says "max", v1 says -1 and a huge number."""
-    found = detect(write(tmp_path, LAPTOP | files))
-    assert (None, None) == (found.cpu_quota, found.memory.limit)
-    assert 12 * GB == found.memory.available
+    profile = detect(write(tmp_path, LAPTOP | files))
+    assert (None, None) == (profile.cpu_quota, profile.memory.limit)
+    assert 12 * GB == profile.memory.available
 
 
 def test_a_limit_that_is_used_up_leaves_nothing(tmp_path: Path) -> None:
@@ -242,17 +242,17 @@ def test_what_is_not_known_is_none(tmp_path: Path) -> None:
 def test_what_is_known_in_part_is_told_in_part(tmp_path: Path) -> None:
     """A container may hide the frequencies, an old kernel MemAvailable."""
     files = {"sys/devices/system/cpu/online": "0-1", "proc/meminfo": "MemTotal: 1024 kB\n"}
-    found = detect(write(tmp_path, files))
-    assert [CpuClass([0, 1], None, None)] == found.cpus
-    assert Memory(1024 * 1024, None, None) == found.memory
+    profile = detect(write(tmp_path, files))
+    assert [CpuClass([0, 1], None, None)] == profile.cpus
+    assert Memory(1024 * 1024, None, None) == profile.memory
 
 
 def test_this_machine_is_described() -> None:
     """Whatever it is: it has a core, and memory."""
-    found = detect()
-    assert found.cpus
-    assert found.cpus[0].cpus
-    assert found.memory.total
+    profile = detect()
+    assert profile.cpus
+    assert profile.cpus[0].cpus
+    assert profile.memory.total
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ def test_the_installed_llama_cpp_is_asked() -> None:
     build = llama_build.read_build()
     assert build
     assert importlib.metadata.version("llama-cpp-python") == build.version
-    own = classes(Path("/"))[0].isa
+    isa = classes(Path("/"))[0].isa
     assert build.isa
-    assert own is None or set(build.isa) <= set(own)
+    assert isa is None or set(build.isa) <= set(isa)
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,8 @@ def test_the_disk_below_a_file_system_is_found(
     files: dict[str, str], kind: str | None, tmp_path: Path
 ) -> None:
     """Through partitions, LVM and encryption, under whatever name it was mounted."""
-    found = storage(write(tmp_path, files), "/var/lib/edgeinfer")
-    assert kind == (found.kind if found else None)
+    model_storage = storage(write(tmp_path, files), "/var/lib/edgeinfer")
+    assert kind == (model_storage.kind if model_storage else None)
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_the_nearest_mount_counts(path: str, kind: str, tmp_path: Path) -> None:
 
 def test_this_machine_has_room(tmp_path: Path) -> None:
     """As much as Python counts, where the folder is yet to be made too."""
-    found = detect(models=tmp_path / "not" / "yet").storage
+    model_storage = detect(models=tmp_path / "not" / "yet").storage
     free = shutil.disk_usage(tmp_path).free
-    assert found
-    assert found.free == pytest.approx(free, abs=2**30)
+    assert model_storage
+    assert model_storage.free == pytest.approx(free, abs=2**30)
 
 
 @given(st.text(max_size=200))

@@ -32,11 +32,11 @@ def test_containers_are_known(files: dict[str, str], expected: str | None, tmp_p
 
 def test_this_machine_has_a_system() -> None:
     """As Python sees it."""
-    found = detect().system
+    system = detect().system
     assert (sys.platform, platform.machine(), os.sysconf("SC_PAGESIZE")) == (
-        found.os,
-        found.machine,
-        found.page_size,
+        system.os,
+        system.machine,
+        system.page_size,
     )
 
 

@@ -270,9 +270,9 @@ def test_systems_are_known(name: str, system: System) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tree_needs_nothing_but_itself(name: str) -> None:
     """No fact of the machine that looks at it; and it fits into JSON."""
-    found = seen(name)
-    assert found.llama is None
-    assert found == msgspec.json.decode(msgspec.json.encode(found), type=HardwareProfile)
+    profile = seen(name)
+    assert profile.llama is None
+    assert profile == msgspec.json.decode(msgspec.json.encode(profile), type=HardwareProfile)
 
 
 def files(root: Path) -> list[Path]:
@@ -289,10 +289,10 @@ def copy(name: str, root: Path) -> Path:
 
 def sane(root: Path) -> HardwareProfile:
     """It was detected, can be described and sent."""
-    found = detect(root)
-    assert all(text.isprintable() and len(text) < 2000 for pair in describe(found) for text in pair)
-    assert msgspec.json.encode(found)
-    return found
+    profile = detect(root)
+    assert all(text.isprintable() and len(text) < 2000 for pair in describe(profile) for text in pair)
+    assert msgspec.json.encode(profile)
+    return profile
 
 
 HOSTILE = {
@@ -334,8 +334,8 @@ def test_what_is_no_file_is_not_read(kind: str, name: str, tmp_path: Path) -> No
             os.mkfifo(path)
         else:
             path.symlink_to({"loop": str(path), "dangling": "/nowhere/at/all", "device": "/dev/zero"}[kind])
-    found = sane(tmp_path)
-    assert [] == [cpu for cores in found.cpus for cpu in cores.cpus]
+    profile = sane(tmp_path)
+    assert [] == [cpu for cores in profile.cpus for cpu in cores.cpus]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -63,30 +63,30 @@ class Board:
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
     """The mirror has one of the two quantizations that the catalogue knows."""
-    there = Store(tmp_path / "there")
+    remote = Store(tmp_path / "there")
     data = (PACKAGE_DIR / "bundled/edgeinfer-nano.gguf").read_bytes()
-    add(there, data, name="tiny", quant="Q8_0", repo="owner/tiny-GGUF", file="tiny-Q8_0.gguf")
+    add(remote, data, name="tiny", quant="Q8_0", repo="owner/tiny-GGUF", file="tiny-Q8_0.gguf")
     home = tmp_path / "home"
     (home / ".config/edgeinfer").mkdir(parents=True)
     (home / ".config/edgeinfer/models.toml").write_text(CATALOGUE)
-    with serving(mirror_app(there)) as hub:
-        found = Board(home, hub)
-        yield found
-        found.run("service", "uninstall", "--user")
+    with serving(mirror_app(remote)) as hub:
+        machine = Board(home, hub)
+        yield machine
+        machine.run("service", "uninstall", "--user")
 
 
 @pytest.mark.slow
 def test_install_ends_with_a_service_that_answers_and_can_be_run_again(board: Board) -> None:
-    code, said, told = board.install("--auto-quant")
-    assert 0 == code, told
-    assert "edgeinfer-nano" in said, "the answer of the model in its place"
-    assert "curl" in told
+    code, output, errors = board.install("--auto-quant")
+    assert 0 == code, errors
+    assert "edgeinfer-nano" in output, "the answer of the model in its place"
+    assert "curl" in errors
     assert NAME == board.serves()
     before = board.config.read_text()
     assert f'model = "{NAME}:Q8_0"' in before
-    code, _, told = board.install("--auto-quant", HF_ENDPOINT="http://127.0.0.1:9")
-    assert 0 == code, told
-    assert "not known" in told, "the hub is gone, and the model is here"
+    code, _, errors = board.install("--auto-quant", HF_ENDPOINT="http://127.0.0.1:9")
+    assert 0 == code, errors
+    assert "cannot check" in errors, "the hub is gone, and the model is here"
     assert (before, NAME) == (board.config.read_text(), board.serves())
 
 
@@ -95,9 +95,9 @@ def test_an_install_that_fails_leaves_the_old_service_running(board: Board) -> N
     assert 0 == board.install("--model", BUNDLED_MODEL)[0]
     assert BUNDLED_MODEL == board.serves()
     before = board.config.read_text()
-    code, _, told = board.install("--auto-quant", EDGEINFER_LOAD_TIMEOUT="0.001")
+    code, _, errors = board.install("--auto-quant", EDGEINFER_LOAD_TIMEOUT="0.001")
     assert 1 == code
-    assert "not loaded within" in told
+    assert "not loaded within" in errors
     assert (before, BUNDLED_MODEL) == (board.config.read_text(), board.serves())
 
 
@@ -106,31 +106,31 @@ def test_a_dry_run_shows_files_and_commands_and_changes_nothing(board: Board) ->
         return {p for p in board.home.rglob("*") if p.is_file() and ".cache" not in p.parts}
 
     before = files()
-    code, said, _ = board.install("--auto-quant", "--dry-run")
+    code, output, _ = board.install("--auto-quant", "--dry-run")
     assert 0 == code
-    assert f"$ edgeinfer pull {NAME}:Q8_0" in said
-    assert f"# {board.config} " in said
+    assert f"$ edgeinfer pull {NAME}:Q8_0" in output
+    assert f"# {board.config} " in output
     assert before == files()
 
 
 def test_what_is_not_published_is_not_chosen_and_what_is_asked_for_is_an_error(board: Board) -> None:
     assert "Q8_0" in board.install("--dry-run")[1]
-    code, _, told = board.install("--quant", "Q5_K_M")
+    code, _, errors = board.install("--quant", "Q5_K_M")
     assert 1 == code
-    assert "hint: " in told
+    assert "hint: " in errors
     assert 1 == board.install("--auto-quant", "--quant", "Q8_0")[0]
     assert not board.config.exists()
 
 
 def test_without_a_network_and_a_model_it_says_what_to_do(board: Board) -> None:
-    code, _, told = board.install("--auto-quant", "--offline")
+    code, _, errors = board.install("--auto-quant", "--offline")
     assert 1 == code
-    assert "hint: " in told
+    assert "hint: " in errors
     assert not board.config.exists()
 
 
 def test_json_of_the_service_names_the_configuration(board: Board) -> None:
     assert 0 == board.install("--no-start", "--model", BUNDLED_MODEL)[0]
-    found = json.loads(board.run("service", "install", "--user", "--dry-run", "--json")[1])
-    assert "none" == found["manager"]
-    assert [] == [file["path"] for file in found["files"] if file["new"]]
+    document = json.loads(board.run("service", "install", "--user", "--dry-run", "--json")[1])
+    assert "none" == document["manager"]
+    assert [] == [file["path"] for file in document["files"] if file["new"]]

@@ -18,13 +18,13 @@ RECORDS = sorted(path.name for path in TREES.iterdir() if path.is_dir())
 OFFERS = model_options()
 
 
-def choice(record: str) -> ModelChoice:
+def choice_for(record: str) -> ModelChoice:
     return choose(detect(TREES / record), OFFERS, Settings())
 
 
-def facts(found: ModelChoice) -> list[str]:
+def facts(choice: ModelChoice) -> list[str]:
     """The cells of a machine's row, from the model on."""
-    config, memory, speed = found.plan.config, found.plan.memory, found.plan.speed.decode
+    config, memory, speed = choice.plan.config, choice.plan.memory, choice.plan.speed.decode
     cpus = f" on CPUs {cpu_list(config.cpus)}" if config.cpus else ""
     kind = "" if config.kv_type == "f16" else f" {config.kv_type}"
     cache = {
@@ -33,14 +33,14 @@ def facts(found: ModelChoice) -> list[str]:
     }[config.layout]
     gpu = f" + {memory.gpu / 1e6:.0f}" if memory.gpu and not memory.shared else ""
     return [
-        found.option.model,
-        found.option.quant,
+        choice.option.model,
+        choice.option.quant,
         f"{config.threads}{cpus}",
         {0: "–", -1: "all"}.get(config.gpu_layers, str(config.gpu_layers)),
         f"{cache}{kind}",
         f"{memory.needed / 1e6:.0f}{gpu}",
         f"{speed:.0f}" if speed else "?",
-        "; ".join(found.reasons),
+        "; ".join(choice.reasons),
     ]
 
 
@@ -60,17 +60,17 @@ def test_every_recorded_machine_is_in_the_table() -> None:
 @pytest.mark.parametrize("record", RECORDS)
 def test_the_table_says_what_is_chosen(record: str) -> None:
     """Model, quantization, threads, layers, cache, memory, speed, and the reasons."""
-    assert facts(choice(record)) == table()[record]
+    assert facts(choice_for(record)) == table()[record]
 
 
 @pytest.mark.parametrize("record", RECORDS)
 def test_what_is_chosen_fits(record: str) -> None:
     """With room left to the system, and every choice has its reason."""
-    found = choice(record).plan
-    assert found.fits
-    assert found.memory.needed <= (found.budget.ram or 0)
-    assert found.memory.gpu <= (found.budget.gpu or 0)
-    assert all(": " in why for why in found.reasons)
+    plan = choice_for(record).plan
+    assert plan.fits
+    assert plan.memory.needed <= (plan.budget.ram or 0)
+    assert plan.memory.gpu <= (plan.budget.gpu or 0)
+    assert all(": " in why for why in plan.reasons)
 
 
 R1 = "deepseek-r1-distill-qwen-1.5b"
@@ -93,14 +93,16 @@ R1 = "deepseek-r1-distill-qwen-1.5b"
 )
 def test_a_specialist_would_choose_the_same(record: str, wanted: dict[str, Any]) -> None:
     """What the project promises for these, whatever the table says."""
-    found = choice(record)
-    has = {"model": found.option.model, "quant": found.option.quant}
-    assert wanted == {name: has[name] if name in has else getattr(found.plan.config, name) for name in wanted}
+    choice = choice_for(record)
+    has = {"model": choice.option.model, "quant": choice.option.quant}
+    assert wanted == {
+        name: has[name] if name in has else getattr(choice.plan.config, name) for name in wanted
+    }
 
 
 def test_a_hybrid_processor_computes_on_its_fast_cores() -> None:
     """Threads on slow ones would hold them up."""
     profile = detect(TREES / "intel-hybrid-laptop")
-    config = choice("intel-hybrid-laptop").plan.config
+    config = choice_for("intel-hybrid-laptop").plan.config
     assert tuple(sorted(profile.cpus[0].cpus)) == config.cpus
     assert len(profile.cpus) > 1

@@ -27,13 +27,13 @@ def planned(profile: HardwareProfile, quant: str = "Q4_K_M", **settings: Any) ->
     return plan_model(r1(quant), profile, Settings(**settings))
 
 
-def reason(found: Plan, setting: str) -> str:
-    return next((why for why in found.reasons if why.startswith(f"{setting} ")), "")
+def reason(plan: Plan, setting: str) -> str:
+    return next((why for why in plan.reasons if why.startswith(f"{setting} ")), "")
 
 
 def test_as_memory_gets_less_answers_are_given_up_then_streams_then_exactness() -> None:
     """And never the context."""
-    found = [planned(machine(gb)) for gb in (14, 4.0, 3.0, 2.8, 2.72, 2.66)]
+    plans = [planned(machine(gb)) for gb in (14, 4.0, 3.0, 2.8, 2.72, 2.66)]
     assert [
         ("streams", 8, "f16"),
         ("streams", 4, "f16"),
@@ -41,31 +41,31 @@ def test_as_memory_gets_less_answers_are_given_up_then_streams_then_exactness() 
         ("streams", 1, "f16"),
         ("unified", 2, "f16"),
         ("unified", 2, "q8_0"),
-    ] == [(p.config.layout, p.config.parallel, p.config.kv_type) for p in found]
-    assert {4096} == {p.config.ctx for p in found}
-    assert all(p.fits and p.memory.needed <= (p.budget.ram or 0) for p in found)
+    ] == [(p.config.layout, p.config.parallel, p.config.kv_type) for p in plans]
+    assert {4096} == {p.config.ctx for p in plans}
+    assert all(p.fits and p.memory.needed <= (p.budget.ram or 0) for p in plans)
 
 
 def test_a_reason_says_what_was_given_up() -> None:
     """With the numbers."""
-    found = planned(machine(2.72))
-    assert "one pool takes 117 MB" in reason(found, "layout")
-    assert "up to 117 MB" in reason(found, "parallel")
+    plan = planned(machine(2.72))
+    assert "one pool takes 117 MB" in reason(plan, "layout")
+    assert "up to 117 MB" in reason(plan, "parallel")
 
 
 def test_what_does_not_fit_is_said_and_planned_all_the_same() -> None:
     """The memory that is available now is not that of tomorrow; it is up to whoever starts it."""
-    found = planned(machine(1.5))
-    assert False is found.fits
-    assert "are needed" in reason(found, "memory")
-    assert ("unified", "q8_0") == (found.config.layout, found.config.kv_type)
+    plan = planned(machine(1.5))
+    assert False is plan.fits
+    assert "are needed" in reason(plan, "memory")
+    assert ("unified", "q8_0") == (plan.config.layout, plan.config.kv_type)
 
 
 def test_of_an_unknown_memory_nothing_is_said() -> None:
     """And the best is taken."""
-    found = planned(machine(memory=Memory(None, None, None)))
-    assert None is found.fits
-    assert ("streams", 8) == (found.config.layout, found.config.parallel)
+    plan = planned(machine(memory=Memory(None, None, None)))
+    assert None is plan.fits
+    assert ("streams", 8) == (plan.config.layout, plan.config.parallel)
 
 
 def test_copies_of_weights_are_read_and_not_mapped() -> None:
@@ -80,9 +80,9 @@ def test_the_copies_are_given_up_last() -> None:
     tied = LocalModel("llama", "/l.gguf", predicted_header(catalogue()["llama-3.2-1b"], "Q8_0"))
     needed = plan_model(tied, machine(), Settings(layout="unified", kv_type="q8_0", cells=4096)).memory.needed
     tight = machine((needed - 10**8 + 1024**3) / GB)
-    found = plan_model(tied, tight, Settings())
-    assert (False, True, True) == (found.config.repack, found.config.mmap, found.fits)
-    assert reason(found, "repack")
+    plan = plan_model(tied, tight, Settings())
+    assert (False, True, True) == (plan.config.repack, plan.config.mmap, plan.fits)
+    assert reason(plan, "repack")
 
 
 @pytest.mark.parametrize(
@@ -90,12 +90,12 @@ def test_the_copies_are_given_up_last() -> None:
 )
 def test_more_than_the_machine_has_is_refused(setting: dict[str, Any]) -> None:
     """With the numbers, and with what to do; unless it is forced."""
-    asked = {"layout": "streams"} | setting
+    settings = {"layout": "streams"} | setting
     with pytest.raises(DoesNotFit) as error:
-        planned(machine(), **asked)
+        planned(machine(), **settings)
     assert "there are 16000" in error.value.message
     assert "--force" in (error.value.hint or "")
-    assert False is planned(machine(), force=True, **asked).fits
+    assert False is planned(machine(), force=True, **settings).fits
 
 
 def test_a_model_named_by_hand_that_is_too_large_is_refused() -> None:
@@ -118,15 +118,15 @@ def test_what_was_asked_for_beside_the_model_is_to_blame_first() -> None:
 
 def test_a_model_goes_on_a_card_as_a_whole() -> None:
     """With its cache, in one pool."""
-    found = planned(machine(14, CARD), "F16")
+    plan = planned(machine(14, CARD), "F16")
     assert (-1, "unified", True, 512) == (
-        found.config.gpu_layers,
-        found.config.layout,
-        found.config.flash_attention,
-        found.config.ubatch,
+        plan.config.gpu_layers,
+        plan.config.layout,
+        plan.config.flash_attention,
+        plan.config.ubatch,
     )
-    assert 0 == found.memory.kv
-    assert "the whole model" in reason(found, "gpu_layers")
+    assert 0 == plan.memory.kv
+    assert "the whole model" in reason(plan, "gpu_layers")
 
 
 def card(gb: float) -> Gpu:
@@ -145,15 +145,15 @@ def test_a_part_goes_on_a_card_that_is_too_small() -> None:
 
 def test_where_nothing_fits_the_card_is_not_overfilled() -> None:
     """That would fail for certain; RAM may yet come free."""
-    found = planned(machine(0.2, card(2.0)), "F16")
-    assert False is found.fits
-    assert found.memory.gpu <= (found.budget.gpu or 0)
+    plan = planned(machine(0.2, card(2.0)), "F16")
+    assert False is plan.fits
+    assert plan.memory.gpu <= (plan.budget.gpu or 0)
 
 
 def test_a_card_leaves_something_to_the_desktop() -> None:
     """Half a GB."""
-    found = planned(machine(14, CARD))
-    assert 12 * GB - 512 * 1024**2 == found.budget.gpu
+    plan = planned(machine(14, CARD))
+    assert 12 * GB - 512 * 1024**2 == plan.budget.gpu
 
 
 def test_what_others_use_of_a_card_is_not_ours() -> None:
@@ -164,9 +164,9 @@ def test_what_others_use_of_a_card_is_not_ours() -> None:
 
 def test_memory_that_is_shared_counts_once() -> None:
     """On a Mac, or a Jetson, the GPU's is the RAM."""
-    found = planned(machine(14, METAL), "F16")
-    assert -1 == found.config.gpu_layers
-    assert found.memory.needed > found.memory.gpu
+    plan = planned(machine(14, METAL), "F16")
+    assert -1 == plan.config.gpu_layers
+    assert plan.memory.needed > plan.memory.gpu
     assert 0 == planned(machine(3.0, METAL), "F16").config.gpu_layers
 
 
@@ -183,18 +183,18 @@ def test_memory_that_is_shared_counts_once() -> None:
 )
 def test_some_gpus_are_of_no_use(gpu: Gpu, words: str) -> None:
     """And the plan says why."""
-    found = planned(machine(14, gpu))
-    assert 0 == found.config.gpu_layers
-    assert words in reason(found, "gpu_layers")
+    plan = planned(machine(14, gpu))
+    assert 0 == plan.config.gpu_layers
+    assert words in reason(plan, "gpu_layers")
 
 
 def test_a_gpu_is_idle_if_llama_cpp_was_built_without_it() -> None:
     """With the way to change that."""
     without = machine(14, CARD, llama=LlamaBuild("0.3.36", ("neon", "dotprod")))
-    found = planned(without)
-    assert 0 == found.config.gpu_layers
-    assert "built without cuda" in reason(found, "gpu_layers")
-    assert "scripts/setup" in reason(found, "gpu_layers")
+    plan = planned(without)
+    assert 0 == plan.config.gpu_layers
+    assert "built without cuda" in reason(plan, "gpu_layers")
+    assert "scripts/setup" in reason(plan, "gpu_layers")
     built = machine(14, CARD, llama=LlamaBuild("0.3.36", ("neon", "dotprod"), ("cuda",)))
     assert -1 == planned(built).config.gpu_layers
 
@@ -225,9 +225,9 @@ BIG_LITTLE = [CpuClass([4, 5, 6, 7], 1024, 2400), CpuClass([0, 1, 2, 3], 530, 18
 
 def test_threads_keep_to_the_fast_cores_where_there_are_slow_ones() -> None:
     """CPUs 4-7 of an RK3588."""
-    found = planned(machine(cpus=BIG_LITTLE))
-    assert (4, (4, 5, 6, 7)) == (found.config.threads, found.config.cpus)
-    assert reason(found, "cpus").startswith("cpus 4-7: ")
+    plan = planned(machine(cpus=BIG_LITTLE))
+    assert (4, (4, 5, 6, 7)) == (plan.config.threads, plan.config.cpus)
+    assert reason(plan, "cpus").startswith("cpus 4-7: ")
 
 
 def test_threads_are_not_pinned_where_all_cores_are_alike() -> None:
@@ -238,22 +238,22 @@ def test_threads_are_not_pinned_where_all_cores_are_alike() -> None:
 @pytest.mark.parametrize(("wanted", "cpus"), [(2, (4, 5, 6, 7)), (4, (4, 5, 6, 7)), (6, ()), (8, ())])
 def test_more_threads_than_fast_cores_are_not_pinned(wanted: int, cpus: tuple[int, ...]) -> None:
     """They have to share them otherwise."""
-    found = planned(machine(cpus=BIG_LITTLE), threads=wanted)
-    assert (wanted, cpus) == (found.config.threads, found.config.cpus)
+    plan = planned(machine(cpus=BIG_LITTLE), threads=wanted)
+    assert (wanted, cpus) == (plan.config.threads, plan.config.cpus)
 
 
 def test_macos_places_threads_itself() -> None:
     """It can't be told."""
-    found = planned(machine(cpus=BIG_LITTLE, system=System(os="darwin")))
-    assert (4, ()) == (found.config.threads, found.config.cpus)
+    plan = planned(machine(cpus=BIG_LITTLE, system=System(os="darwin")))
+    assert (4, ()) == (plan.config.threads, plan.config.cpus)
 
 
 def test_the_measured_number_of_threads_is_taken() -> None:
     """With the figures."""
     measured = Calibration("", "", "", threads={2: 9.0, 4: 7.0})
-    found = choose_threads(machine(), r1().header, measured)
-    assert 2 == found.count
-    assert "2: 9.0, 4: 7.0 tok/s" in found.reason
+    threads = choose_threads(machine(), r1().header, measured)
+    assert 2 == threads.count
+    assert "2: 9.0, 4: 7.0 tok/s" in threads.reason
 
 
 @pytest.mark.parametrize(

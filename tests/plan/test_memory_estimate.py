@@ -107,10 +107,10 @@ class Reported(logging.Handler):
         self.lines.append(record.getMessage())
 
     def mib(self, what: str) -> float:
-        found = [
+        sizes = [
             float(m[1]) for line in self.lines if (m := re.search(rf"{what} size = +([\d.]+) MiB", line))
         ]
-        return sum(found)
+        return sum(sizes)
 
 
 @pytest.fixture
@@ -152,23 +152,23 @@ def test_a_loaded_model_takes_what_was_estimated(
     less is a tenth of the compute buffer.
     """
     path = q4_0 if quantized else model_file
-    found = config(
+    built = config(
         **{name: getattr(how, name) for name in ("parallel", "layout", "cells", "ubatch", "flash_attention")},
         model=str(path),
         ctx=512,
         mmap=mmap,
     )
     header = read_header(path)
-    memory = estimate(header, found, instruction_sets(detect()))
-    model = LlamaModel(found, llama_log)
-    LlamaBackend(model, found).close()
+    memory = estimate(header, built, instruction_sets(detect()))
+    model = LlamaModel(built, llama_log)
+    LlamaBackend(model, built).close()
     model.close()
     assert reported.mib("KV buffer") * MIB == pytest.approx(memory.kv, rel=0.01)
     assert reported.mib("(?:CPU_REPACK|AMX) model buffer") * MIB == pytest.approx(memory.repacked, abs=20_000)
     plain = "CPU_Mapped model buffer" if mmap else "CPU model buffer"
     assert reported.mib(plain) * MIB == pytest.approx(memory.weights + memory.stale, rel=0.05)
     assert reported.mib("CPU compute buffer") * MIB == pytest.approx(
-        compute_bytes(transformer_shape(header), found)[0], rel=0.2
+        compute_bytes(transformer_shape(header), built)[0], rel=0.2
     )
 
 
@@ -180,9 +180,9 @@ def header(
     matrices += [f"blk.{i}.ffn_up.weight" for i in range(layers)]
     tensors = [Tensor(name, (256, 512), kind, 0, MB) for name in matrices]
     tensors.append(Tensor("output_norm.weight", (256,), "F32", 0, 1024))
-    own: dict[str, Value] = {"general.architecture": "qwen2", "qwen2.block_count": layers}
+    fields: dict[str, Value] = {"general.architecture": "qwen2", "qwen2.block_count": layers}
     return Header(
-        own | {f"qwen2.{k}": v for k, v in (metadata or {}).items()}, tensors, (len(matrices) + 1) * MB
+        fields | {f"qwen2.{k}": v for k, v in (metadata or {}).items()}, tensors, (len(matrices) + 1) * MB
     )
 
 
@@ -198,14 +198,17 @@ def test_repacked_weights_are_there_twice_where_the_file_is_mapped() -> None:
 
 def test_a_tied_embedding_that_is_repacked_is_there_twice_in_any_case() -> None:
     """As rows to look up, and as the output matrix."""
-    found = estimate(header("Q8_0"), config(mmap=False), ["neon", "dotprod"])
-    assert (MB + 1024, 3 * MB) == (found.weights, found.repacked)
+    memory = estimate(header("Q8_0"), config(mmap=False), ["neon", "dotprod"])
+    assert (MB + 1024, 3 * MB) == (memory.weights, memory.repacked)
 
 
 def test_without_repacking_nothing_is_copied() -> None:
     """By choice, or because the CPU has no use for it, as a Pi 4's."""
-    for found in (estimate(header(), config(repack=False), ["avx2"]), estimate(header(), config(), ["neon"])):
-        assert (3 * MB + 1024, 0, 0) == (found.weights, found.repacked, found.stale)
+    for memory in (
+        estimate(header(), config(repack=False), ["avx2"]),
+        estimate(header(), config(), ["neon"]),
+    ):
+        assert (3 * MB + 1024, 0, 0) == (memory.weights, memory.repacked, memory.stale)
 
 
 REPACKED = {
@@ -236,8 +239,8 @@ def test_each_cpu_repacks_its_own_types(isa: str) -> None:
         "F16",
         "F32",
     ]
-    found = [kind for kind in kinds if repacked_bytes(Tensor("w", (256, 512), kind, 0, MB), isa.split())]
-    assert sorted(REPACKED[isa].split()) == sorted(found)
+    repacked = [kind for kind in kinds if repacked_bytes(Tensor("w", (256, 512), kind, 0, MB), isa.split())]
+    assert sorted(REPACKED[isa].split()) == sorted(repacked)
 
 
 def test_a_matrix_of_an_odd_height_is_not_repacked() -> None:
@@ -254,7 +257,7 @@ def test_amx_adds_sums_to_some_types() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gpu_layers", "there"),
+    ("gpu_layers", "on_card"),
     [
         (0, []),
         (1, ["output.weight"]),
@@ -264,35 +267,35 @@ def test_amx_adds_sums_to_some_types() -> None:
         (99, ["output.weight", "blk.1.x", "blk.0.x"]),
     ],
 )
-def test_layers_go_on_the_gpu_from_the_last_one_on(gpu_layers: int, there: list[str]) -> None:
+def test_layers_go_on_the_gpu_from_the_last_one_on(gpu_layers: int, on_card: list[str]) -> None:
     """After the output, which counts as one; the token embedding never."""
     names = ["token_embd.weight", "output.weight", "blk.1.x", "blk.0.x"]
-    assert there == [name for name in names if on_gpu(name, 2, gpu_layers)]
+    assert on_card == [name for name in names if on_gpu(name, 2, gpu_layers)]
 
 
 def test_on_a_gpu_memory_is_the_gpus() -> None:
     """But for the token embedding; a tied one is there, too. A shared memory counts as RAM."""
     kv: dict[str, Value] = {"attention.head_count": 4, "attention.head_count_kv": 4, "embedding_length": 256}
-    found = estimate(header(metadata=kv), config(gpu_layers=-1), ["avx2"], api="cuda")
-    assert (MB, 3 * MB + 1024) == (found.weights, found.gpu_weights)
-    assert 0 == found.kv
-    assert found.gpu_kv > 0
+    memory = estimate(header(metadata=kv), config(gpu_layers=-1), ["avx2"], api="cuda")
+    assert (MB, 3 * MB + 1024) == (memory.weights, memory.gpu_weights)
+    assert 0 == memory.kv
+    assert memory.gpu_kv > 0
     shared = estimate(header(metadata=kv), config(gpu_layers=-1), ["avx2"], api="cuda", shared=True)
-    assert shared.needed == found.needed + found.gpu
+    assert shared.needed == memory.needed + memory.gpu
 
 
 def test_half_of_the_layers_on_a_gpu_take_half_of_the_cache_with_them() -> None:
     """The rest stays where its layers are."""
     kv: dict[str, Value] = {"attention.head_count": 4, "attention.head_count_kv": 4, "embedding_length": 256}
-    found = estimate(header(layers=4, tied=False, metadata=kv), config(gpu_layers=3), [], api="cuda")
-    assert found.kv == found.gpu_kv
-    assert (3 * MB, 3 * MB + 1024) == (found.weights, found.gpu_weights)
+    memory = estimate(header(layers=4, tied=False, metadata=kv), config(gpu_layers=3), [], api="cuda")
+    assert memory.kv == memory.gpu_kv
+    assert (3 * MB, 3 * MB + 1024) == (memory.weights, memory.gpu_weights)
 
 
 def test_layers_may_have_caches_of_their_own_size() -> None:
     """Some have none at all."""
-    own: dict[str, Value] = {"attention.head_count_kv": [0, 2, 4], "embedding_length": 512}
-    mixed = header(layers=3, metadata=own | {"attention.head_count": 8})
+    fields: dict[str, Value] = {"attention.head_count_kv": [0, 2, 4], "embedding_length": 512}
+    mixed = header(layers=3, metadata=fields | {"attention.head_count": 8})
     assert 6 * (64 + 64) * 2 == kv_token_bytes(mixed, "f16")
 
 
@@ -305,15 +308,15 @@ def test_a_cache_is_reserved_in_blocks_of_256() -> None:
 
 def test_an_encoder_has_no_cache() -> None:
     """It looks both ways."""
-    found = header(metadata={"attention.causal": False, "attention.head_count": 4, "embedding_length": 256})
-    assert (0, 0) == ((memory := estimate(found, config())).kv, memory.embeddings)
+    encoder = header(metadata={"attention.causal": False, "attention.head_count": 4, "embedding_length": 256})
+    assert (0, 0) == ((memory := estimate(encoder, config())).kv, memory.embeddings)
 
 
 def test_a_chat_model_says_what_embeddings_would_take() -> None:
     """A context of their own, and logits for 128 tokens, once they are asked for."""
-    found = estimate(header(metadata={"vocab_size": 1000}), config())
-    assert found.embeddings >= 2 * 128 * 1000 * 4
-    assert found.embeddings not in (found.total, found.needed)
+    memory = estimate(header(metadata={"vocab_size": 1000}), config())
+    assert memory.embeddings >= 2 * 128 * 1000 * 4
+    assert memory.embeddings not in (memory.total, memory.needed)
 
 
 def test_a_hostile_number_of_layers_takes_no_memory_here() -> None:

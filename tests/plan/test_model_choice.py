@@ -30,10 +30,12 @@ def offered(*quants: str) -> list[ModelOption]:
     return [offer(R1, quant) for quant in quants or ALL]
 
 
-def chosen(profile: HardwareProfile, given: list[ModelOption] | None = None, **options: Any) -> ModelChoice:
+def chosen(
+    profile: HardwareProfile, candidates: list[ModelOption] | None = None, **options: Any
+) -> ModelChoice:
     calibration = options.pop("calibration", None)
     names = {name: options.pop(name, None) for name in ("model", "quant")}
-    return choose(profile, given or offered(), Settings(**options), calibration, **names)
+    return choose(profile, candidates or offered(), Settings(**options), calibration, **names)
 
 
 def measured(rate: float, **others: float) -> Calibration:
@@ -48,23 +50,23 @@ def measured(rate: float, **others: float) -> Calibration:
 )
 def test_speed_beyond_fifty_tokens_a_second_is_spent_on_quality(rate: float, quant: str) -> None:
     """And not before."""
-    found = chosen(machine(), calibration=measured(rate))
-    assert quant == found.option.quant
-    assert any(why.startswith(f"quant {quant}: ") for why in found.reasons)
+    choice = chosen(machine(), calibration=measured(rate))
+    assert quant == choice.option.quant
+    assert any(why.startswith(f"quant {quant}: ") for why in choice.reasons)
 
 
 def test_the_best_that_is_fast_must_fit() -> None:
     """F16 would be fast enough, and takes 3.6 GB."""
-    found = chosen(machine(4.0), calibration=measured(200))
-    assert "Q8_0" == found.option.quant
-    assert ["does not fit"] == [c.rejection for c in found.others if c.option.quant == "F16"]
+    choice = chosen(machine(4.0), calibration=measured(200))
+    assert "Q8_0" == choice.option.quant
+    assert ["does not fit"] == [c.rejection for c in choice.others if c.option.quant == "F16"]
 
 
 def test_where_the_speed_is_not_known_four_bits_will_do() -> None:
     """And the plan says how to know it."""
-    found = chosen(machine())
-    assert "Q4_K_M" == found.option.quant
-    assert "bench --calibrate" in found.reasons[-1]
+    choice = chosen(machine())
+    assert "Q4_K_M" == choice.option.quant
+    assert "bench --calibrate" in choice.reasons[-1]
 
 
 @pytest.mark.parametrize(
@@ -84,9 +86,9 @@ def test_of_what_is_offered_the_nearest_to_four_bits_is_taken(quants: tuple[str,
 
 def test_on_amx_q4_0_is_taken() -> None:
     """Without any measurement: the types' speeds relative to each other are known."""
-    found = chosen(machine(isa="avx2 avx512 vnni amx"))
-    assert "Q4_0" == found.option.quant
-    assert "1.7 times as fast" in found.reasons[-1]
+    choice = chosen(machine(isa="avx2 avx512 vnni amx"))
+    assert "Q4_0" == choice.option.quant
+    assert "1.7 times as fast" in choice.reasons[-1]
     assert "Q4_K_M" == chosen(machine(isa="avx2 avx512 vnni")).option.quant
 
 
@@ -101,23 +103,23 @@ def test_a_measurement_decides_between_equals() -> None:
 def test_a_card_takes_f16() -> None:
     """All layers of it."""
     rtx = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB, 12 * GB, driver="580.1")
-    found = chosen(machine(14, rtx))
-    assert ("F16", -1) == (found.option.quant, found.plan.config.gpu_layers)
+    choice = chosen(machine(14, rtx))
+    assert ("F16", -1) == (choice.option.quant, choice.plan.config.gpu_layers)
 
 
 def test_a_whole_model_on_a_card_is_better_than_half_of_a_larger_file() -> None:
     """F16 would lie half in RAM, and be slow or of unknown speed."""
     rtx = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 3 * GB, 3 * GB, driver="580.1")
-    found = chosen(machine(14, rtx))
-    assert -1 == found.plan.config.gpu_layers
-    assert "Q8_0" == found.option.quant
-    assert found.plan.memory.gpu < 2.5 * GB
+    choice = chosen(machine(14, rtx))
+    assert -1 == choice.plan.config.gpu_layers
+    assert "Q8_0" == choice.option.quant
+    assert choice.plan.memory.gpu < 2.5 * GB
 
 
 def test_an_unknown_card_gets_four_bits() -> None:
     """Its speed is not known either."""
-    found = chosen(machine(14, CARD))
-    assert ("Q4_K_M", -1) == (found.option.quant, found.plan.config.gpu_layers)
+    choice = chosen(machine(14, CARD))
+    assert ("Q4_K_M", -1) == (choice.option.quant, choice.plan.config.gpu_layers)
 
 
 TWO = [*(offer(R1, quant) for quant in ALL), offer(SMALL, "Q4_0"), offer(SMALL, "Q8_0")]
@@ -125,30 +127,30 @@ TWO = [*(offer(R1, quant) for quant in ALL), offer(SMALL, "Q4_0"), offer(SMALL, 
 
 def test_what_does_not_fit_gives_way_to_a_smaller_model() -> None:
     """With the numbers."""
-    found = chosen(machine(2.4), TWO)
-    assert (SMALL, "Q4_0") == (found.option.model, found.option.quant)
-    assert found.reasons[0].startswith(f"model {SMALL}: {R1} needs 1,")
+    choice = chosen(machine(2.4), TWO)
+    assert (SMALL, "Q4_0") == (choice.option.model, choice.option.quant)
+    assert choice.reasons[0].startswith(f"model {SMALL}: {R1} needs 1,")
 
 
 def test_what_is_slower_than_one_reads_gives_way_too() -> None:
     """On a Pi 4 the flagship writes 3 tok/s."""
-    found = chosen(machine(14, board=Board("A board", (), "raspberry-pi-4")), TWO)
-    assert SMALL == found.option.model
-    assert "below reading speed" in found.reasons[0]
+    choice = chosen(machine(14, board=Board("A board", (), "raspberry-pi-4")), TWO)
+    assert SMALL == choice.option.model
+    assert "below reading speed" in choice.reasons[0]
 
 
 def test_if_all_are_slow_the_fastest_is_taken() -> None:
     """And the plan warns."""
-    found = chosen(machine(14, board=Board("A board", (), "rk3566")), TWO)
-    assert (SMALL, "Q4_0") == (found.option.model, found.option.quant)
-    assert any(why.startswith("speed low: ") for why in found.reasons)
+    choice = chosen(machine(14, board=Board("A board", (), "rk3566")), TWO)
+    assert (SMALL, "Q4_0") == (choice.option.model, choice.option.quant)
+    assert any(why.startswith("speed low: ") for why in choice.reasons)
 
 
 def test_a_model_that_is_asked_for_may_be_slow() -> None:
     """It is what was asked for."""
-    found = chosen(machine(14, board=Board("A board", (), "raspberry-pi-4")), TWO, model=R1)
-    assert (R1, "Q4_K_M") == (found.option.model, found.option.quant)
-    assert any(why.startswith("speed low: ") for why in found.reasons)
+    choice = chosen(machine(14, board=Board("A board", (), "raspberry-pi-4")), TWO, model=R1)
+    assert (R1, "Q4_K_M") == (choice.option.model, choice.option.quant)
+    assert any(why.startswith("speed low: ") for why in choice.reasons)
 
 
 def test_a_quantization_that_is_asked_for_is_taken() -> None:
@@ -156,15 +158,15 @@ def test_a_quantization_that_is_asked_for_is_taken() -> None:
     assert "Q6_K" == chosen(machine(), quant="q6_k").option.quant
 
 
-@pytest.mark.parametrize("asked", [{"model": R1}, {"model": R1, "quant": "F16"}])
-def test_what_is_asked_for_and_does_not_fit_is_refused(asked: dict[str, str]) -> None:
+@pytest.mark.parametrize("names", [{"model": R1}, {"model": R1, "quant": "F16"}])
+def test_what_is_asked_for_and_does_not_fit_is_refused(names: dict[str, str]) -> None:
     """With the numbers, and with what would fit; unless it is forced."""
     with pytest.raises(DoesNotFit) as error:
-        chosen(machine(2.4), TWO, **asked)
+        chosen(machine(2.4), TWO, **names)
     assert "can be used" in error.value.message
     assert f"{SMALL}:Q4_0" in (error.value.hint or "")
     assert "--force" in (error.value.hint or "")
-    forced = chosen(machine(2.4), TWO, force=True, **asked)
+    forced = chosen(machine(2.4), TWO, force=True, **names)
     assert (R1, False) == (forced.option.model, forced.plan.fits)
 
 
@@ -188,18 +190,18 @@ def test_what_is_not_offered_is_told() -> None:
 
 def test_where_the_memory_is_not_known_all_fits() -> None:
     """As far as one can tell."""
-    found = chosen(machine(memory=Memory(None, None, None)), TWO)
-    assert (R1, None) == (found.option.model, found.plan.fits)
+    choice = chosen(machine(memory=Memory(None, None, None)), TWO)
+    assert (R1, None) == (choice.option.model, choice.plan.fits)
 
 
 def test_the_others_say_why_they_were_not_taken() -> None:
     """Every one of them."""
-    found = chosen(machine(2.9), TWO)
+    choice = chosen(machine(2.9), TWO)
     assert {"Q4_0": "lower quality", "Q5_K_M": "slower", "F16": "does not fit"}.items() <= {
-        c.option.quant: c.rejection for c in found.others if c.option.model == R1
+        c.option.quant: c.rejection for c in choice.others if c.option.model == R1
     }.items()
-    assert len(TWO) - 1 == len(found.others)
-    assert all(c.rejection for c in found.others)
+    assert len(TWO) - 1 == len(choice.others)
+    assert all(c.rejection for c in choice.others)
 
 
 def test_the_offers_are_the_flagship_then_smaller_ones_then_the_bundled_one() -> None:
@@ -225,8 +227,8 @@ def test_offers_of_a_model_begin_with_it() -> None:
 
 def test_every_quantization_of_the_catalogue_has_its_rank() -> None:
     """Else it could not be chosen."""
-    found = {file.quant for spec in catalogue().values() for file in spec.files}
-    assert set() == found - set(QUALITY)
+    quants = {file.quant for spec in catalogue().values() for file in spec.files}
+    assert set() == quants - set(QUALITY)
 
 
 def test_the_bundled_model_is_taken_where_nothing_else_fits() -> None:

@@ -37,12 +37,12 @@ def test_what_our_own_workers_hold_counts_as_available() -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
         assert worker.stdout
         worker.stdout.readline()
-        own = held_by(worker.pid)
+        held = held_by(worker.pid)
         assert worker.pid in worker_pids()
-        found = without_workers(machine(2)).memory.available or 0
+        available = without_workers(machine(2)).memory.available or 0
         worker.communicate()
-    assert 80_000_000 < own < 120_000_000
-    assert 2 * GB + 80_000_000 < found <= 16 * GB
+    assert 80_000_000 < held < 120_000_000
+    assert 2 * GB + 80_000_000 < available <= 16 * GB
 
 
 def test_only_running_workers_count() -> None:
@@ -51,8 +51,8 @@ def test_only_running_workers_count() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "", "-m", "edgeinfer.backends.llama_cpp.worker.process"]
     ) as gone:
-        there = psutil.Process(gone.pid)
-    assert [] == worker_pids([there])
+        process = psutil.Process(gone.pid)
+    assert [] == worker_pids([process])
     assert 0 == held_by(gone.pid)
 
 
@@ -75,8 +75,8 @@ def test_the_plan_reckons_with_what_the_old_worker_will_free() -> None:
             Gpu("amd", "another"),
         ),
     )
-    found = with_memory(profile, HeldMemory(ram=200, gpu=50))
-    assert (500, [70, 5, None]) == (found.memory.available, [gpu.available for gpu in found.gpus])
+    freed = with_memory(profile, HeldMemory(ram=200, gpu=50))
+    assert (500, [70, 5, None]) == (freed.memory.available, [gpu.available for gpu in freed.gpus])
     most = with_memory(profile, HeldMemory(ram=5000, gpu=5000))
     assert (1000, 100) == (most.memory.available, most.gpus[0].available)
 

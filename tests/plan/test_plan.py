@@ -34,8 +34,8 @@ GB = 1024**3
 
 def model(**metadata: Value) -> LocalModel:
     """qwen2.5-0.5b; of `metadata` the keys are its own, with the dots as underscores of two."""
-    own = {f"qwen2.{key.replace('__', '.')}": value for key, value in metadata.items()}
-    return LocalModel("qwen", "/models/qwen.gguf", Header(QWEN | own, [], 400 * 1024**2))
+    fields = {f"qwen2.{key.replace('__', '.')}": value for key, value in metadata.items()}
+    return LocalModel("qwen", "/models/qwen.gguf", Header(QWEN | fields, [], 400 * 1024**2))
 
 
 def machine(cores: int = 4, available: int | None = 16 * GB, quota: float | None = None) -> HardwareProfile:
@@ -78,33 +78,33 @@ def test_a_quota_beyond_the_cores_changes_nothing() -> None:
 
 def test_an_unknown_machine_gets_a_careful_plan(tmp_path: Path) -> None:
     """One thread, and what was asked for."""
-    found = config(detect(tmp_path), of=model())
-    assert (1, 4096) == (found.threads, found.ctx)
+    configuration = config(detect(tmp_path), of=model())
+    assert (1, 4096) == (configuration.threads, configuration.ctx)
 
 
 def test_streams_are_taken_where_they_fit() -> None:
     """On a CPU they are the faster; one more than may run is kept."""
-    found = config(machine(available=16 * GB))
+    configuration = config(machine(available=16 * GB))
     assert ("streams", 9 * 4096, False, 128) == (
-        found.layout,
-        found.cells,
-        found.flash_attention,
-        found.ubatch,
+        configuration.layout,
+        configuration.cells,
+        configuration.flash_attention,
+        configuration.ubatch,
     )
 
 
 def test_a_pool_is_taken_where_streams_do_not_fit(tmp_path: Path) -> None:
     """A container of 2 GB; the pool fits into its share of them."""
-    found = config(detect(write(tmp_path, CONTAINER)), of=model(attention__head_count_kv=14))
-    assert ("unified", True) == (found.layout, found.flash_attention)
-    assert 4096 <= found.cells
-    assert found.cells * 7 * QWEN_TOKEN <= 1.5 * GB / 2
+    configuration = config(detect(write(tmp_path, CONTAINER)), of=model(attention__head_count_kv=14))
+    assert ("unified", True) == (configuration.layout, configuration.flash_attention)
+    assert 4096 <= configuration.cells
+    assert configuration.cells * 7 * QWEN_TOKEN <= 1.5 * GB / 2
 
 
 def test_a_pool_holds_one_context_however_little_memory_there_is() -> None:
     """Less would be of no use."""
-    found = config(machine(available=10 * 1024**2))
-    assert ("unified", 4096) == (found.layout, found.cells)
+    configuration = config(machine(available=10 * 1024**2))
+    assert ("unified", 4096) == (configuration.layout, configuration.cells)
 
 
 def test_a_longer_context_makes_a_pool_of_streams() -> None:
@@ -115,15 +115,15 @@ def test_a_longer_context_makes_a_pool_of_streams() -> None:
 
 def test_on_a_gpu_there_is_one_pool() -> None:
     """It is fastest there."""
-    found = config(gpu_layers=-1)
-    assert ("unified", -1) == (found.layout, found.gpu_layers)
+    configuration = config(gpu_layers=-1)
+    assert ("unified", -1) == (configuration.layout, configuration.gpu_layers)
 
 
 def test_the_context_is_no_longer_than_the_model_was_trained_for() -> None:
     """And the plan says so."""
-    found = planned(of=model(context_length=2048), ctx=4096)
-    assert 2048 == found.config.ctx
-    assert any("2048" in reason for reason in found.reasons)
+    plan = planned(of=model(context_length=2048), ctx=4096)
+    assert 2048 == plan.config.ctx
+    assert any("2048" in reason for reason in plan.reasons)
 
 
 def test_a_shorter_context_is_as_asked_for() -> None:
@@ -151,28 +151,28 @@ def test_a_shorter_context_is_as_asked_for() -> None:
 )
 def test_what_is_set_is_taken_as_it_is(setting: str, value: Any) -> None:
     """Every automatic choice can be overridden, and is not explained then."""
-    found = planned(**{setting: value})
-    assert value == getattr(found.config, setting)
-    assert [] == [reason for reason in found.reasons if reason.startswith(f"{setting} ")]
+    plan = planned(**{setting: value})
+    assert value == getattr(plan.config, setting)
+    assert [] == [reason for reason in plan.reasons if reason.startswith(f"{setting} ")]
 
 
 def test_every_choice_of_ours_has_a_reason() -> None:
     """One sentence each, that begins with the setting and its value."""
-    found = planned()
+    plan = planned()
     chosen = {"threads", "parallel", "layout", "flash_attention", "kv_type", "ubatch"}
-    assert chosen <= {reason.partition(" ")[0] for reason in found.reasons}
-    assert all(": " in reason for reason in found.reasons)
+    assert chosen <= {reason.partition(" ")[0] for reason in plan.reasons}
+    assert all(": " in reason for reason in plan.reasons)
 
 
 def test_a_batch_holds_a_token_of_each_running_answer() -> None:
     """Else some would never get their turn."""
-    found = config(batch=8, parallel=32)
-    assert found.batch >= 32
+    configuration = config(batch=8, parallel=32)
+    assert configuration.batch >= 32
 
 
 def test_cells_ask_for_a_pool() -> None:
     """They are its size."""
-    assert ("unified", 8192) == ((found := config(cells=8192)).layout, found.cells)
+    assert ("unified", 8192) == ((configuration := config(cells=8192)).layout, configuration.cells)
 
 
 @pytest.mark.parametrize(
@@ -203,9 +203,9 @@ def test_a_quantized_cache_goes_with_flash_attention() -> None:
 @pytest.mark.parametrize("kv_type", ["q8_0", "q4_0"])
 def test_a_quantized_cache_brings_flash_attention_with_it(layout: str, kv_type: str) -> None:
     """Whatever would be the best without it, and the plan says why."""
-    found = planned(layout=layout, kv_type=kv_type)
-    assert (kv_type, True) == (found.config.kv_type, found.config.flash_attention)
-    assert any(r.startswith("flash_attention on") and kv_type in r for r in found.reasons)
+    plan = planned(layout=layout, kv_type=kv_type)
+    assert (kv_type, True) == (plan.config.kv_type, plan.config.flash_attention)
+    assert any(r.startswith("flash_attention on") and kv_type in r for r in plan.reasons)
 
 
 @pytest.mark.parametrize("layout", ["streams", "unified"])
@@ -217,7 +217,7 @@ def test_there_are_no_more_sequences_than_llama_cpp_allows(layout: str) -> None:
 def test_counts_that_make_no_sense_are_passed_over() -> None:
     """A file may say anything."""
     broken = model(context_length=-5, block_count=-(2**62), attention__head_count=float("nan"))
-    assert (4096, "streams") == ((found := config(of=broken)).ctx, found.layout)
+    assert (4096, "streams") == ((configuration := config(of=broken)).ctx, configuration.layout)
 
 
 @pytest.mark.parametrize(
@@ -246,8 +246,8 @@ def test_a_key_length_of_its_own_counts() -> None:
 
 def test_the_fake_is_planned_without_a_file() -> None:
     """It has no header."""
-    found = make_plan(Settings(model="fake:5", ctx=256), machine()).config
-    assert ("fake:5", "fake", 256) == (found.model, found.name, found.ctx)
+    configuration = make_plan(Settings(model="fake:5", ctx=256), machine()).config
+    assert ("fake:5", "fake", 256) == (configuration.model, configuration.name, configuration.ctx)
 
 
 def test_a_tiny_model_runs_on_one_thread() -> None:
@@ -259,17 +259,17 @@ def test_a_tiny_model_runs_on_one_thread() -> None:
 
 def test_the_bundled_model_is_the_default(tmp_path: Path) -> None:
     """Nothing named, nothing installed: it runs all the same."""
-    found = make_plan(Settings(), detect(write(tmp_path, PI4)))
-    assert ("edgeinfer-nano", 1) == (found.config.name, found.config.threads)
-    assert Path(found.config.model).is_file()
-    assert found.config.ctx <= 4096
+    plan = make_plan(Settings(), detect(write(tmp_path, PI4)))
+    assert ("edgeinfer-nano", 1) == (plan.config.name, plan.config.threads)
+    assert Path(plan.config.model).is_file()
+    assert plan.config.ctx <= 4096
 
 
 def test_this_machine_has_a_plan() -> None:
     """Whatever it is."""
-    found = make_plan(Settings())
-    assert found.config.threads >= 1
-    assert found.reasons
+    plan = make_plan(Settings())
+    assert plan.config.threads >= 1
+    assert plan.reasons
 
 
 @pytest.mark.parametrize("name", ["/none.gguf", "none", "~/none.gguf", "~nosuchuser/none.gguf"])

@@ -85,9 +85,9 @@ def test_models_share_a_limit() -> None:
     assert [True, True, False] == [first.fits, second.fits, third.fits]
     assert 3000 * MB == first.budget.limit
     assert 3000 * MB - first.memory.model == second.budget.limit
-    left = 3000 * MB - first.memory.model - second.memory.model
-    assert left == third.budget.limit
-    assert f"memory_limit_mb leaves {left / MB:.0f} MB" in reason(third, "memory short")
+    remaining = 3000 * MB - first.memory.model - second.memory.model
+    assert remaining == third.budget.limit
+    assert f"memory_limit_mb leaves {remaining / MB:.0f} MB" in reason(third, "memory short")
     gpu = plan_model(r1(), machine(14, CARD), Settings(parallel=1, memory_limit_mb=3000))
     assert gpu.memory.gpu > 0
     assert gpu.memory.model == gpu.memory.ram + gpu.memory.gpu <= 3000 * MB

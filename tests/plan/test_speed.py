@@ -39,8 +39,8 @@ def header(*, tied: bool = False, metadata: dict[str, Value] | None = None) -> H
     if not tied:
         tensors.append(Tensor("output.weight", (1000, 1000), "Q6_K", 0, GB // 2))
     tensors += [Tensor(f"blk.{i}.ffn_up.weight", (1000, 500), "Q4_K", 0, GB // 2) for i in range(2)]
-    own: dict[str, Value] = {"general.architecture": "qwen2", "qwen2.block_count": 2}
-    return Header(own | (metadata or {}), tensors, 2 * GB)
+    fields: dict[str, Value] = {"general.architecture": "qwen2", "qwen2.block_count": 2}
+    return Header(fields | (metadata or {}), tensors, 2 * GB)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -84,9 +84,9 @@ def test_of_the_experts_those_are_read_that_are_used() -> None:
 )
 def test_known_machines_have_a_speed(profile: HardwareProfile, tokens: float) -> None:
     """And it says where the figure comes from."""
-    found = predict(header(), 0, profile)
-    assert tokens == pytest.approx(found.decode)
-    assert (found.source or "").startswith("known for")
+    speed = predict(header(), 0, profile)
+    assert tokens == pytest.approx(speed.decode)
+    assert (speed.source or "").startswith("known for")
 
 
 def test_of_an_unknown_machine_there_is_no_figure() -> None:
@@ -98,11 +98,11 @@ def test_of_an_unknown_machine_there_is_no_figure() -> None:
 def test_a_gpu_reads_at_a_share_of_its_peak() -> None:
     """A 3B model at Q4_K_M, 2.02 GB, wrote 123 tok/s on an RTX 3060."""
     card = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB)
-    found = predict(header(), -1, machine(), gpu=card)
-    assert 1 / (1.5 / (360 * 0.84) + 0.0015) == pytest.approx(found.decode)
-    known = gpu_bandwidth(card, machine())
-    assert known
-    assert 123 == pytest.approx(1 / (2.02e9 / known.rate + known.overhead), rel=0.05)
+    speed = predict(header(), -1, machine(), gpu=card)
+    assert 1 / (1.5 / (360 * 0.84) + 0.0015) == pytest.approx(speed.decode)
+    bandwidth = gpu_bandwidth(card, machine())
+    assert bandwidth
+    assert 123 == pytest.approx(1 / (2.02e9 / bandwidth.rate + bandwidth.overhead), rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_a_gpu_reads_at_a_share_of_its_peak() -> None:
 )
 def test_cards_are_known_by_name(name: str, family: str | None, peak: int | None) -> None:
     """A mobile one is a card of its own."""
-    found = gpu_bandwidth(Gpu("nvidia", name, "cuda", 6 * GB), machine(family))
-    assert peak == (found and pytest.approx(found.rate / 0.84 / GB))
+    bandwidth = gpu_bandwidth(Gpu("nvidia", name, "cuda", 6 * GB), machine(family))
+    assert peak == (bandwidth and pytest.approx(bandwidth.rate / 0.84 / GB))
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_cards_are_known_by_name(name: str, family: str | None, peak: int | None
 def test_where_the_gpu_shares_the_ram_the_board_is_what_is_known(board: Board, peak: int | None) -> None:
     """By its chip."""
     vendor = "apple" if board.model.startswith("Mac") else "nvidia"
-    found = gpu_bandwidth(Gpu(vendor, "GPU", "metal", GB, shared=True), machine(board=board))
-    assert peak == (found and pytest.approx(found.rate / 0.75 / GB))
+    bandwidth = gpu_bandwidth(Gpu(vendor, "GPU", "metal", GB, shared=True), machine(board=board))
+    assert peak == (bandwidth and pytest.approx(bandwidth.rate / 0.75 / GB))
 
 
 def test_amx_is_slow_with_k_quantizations() -> None:
@@ -167,9 +167,9 @@ def calibration(profile: HardwareProfile, **values: Any) -> Calibration:
 def test_a_measurement_counts_more_than_what_is_known() -> None:
     """By type of weight: 1 GB / 5 + 0.5 GB / 10, and 0.05 s."""
     profile = machine("raspberry-pi-5")
-    found = predict(header(), 0, profile, calibration(profile))
-    assert 1 / 0.3 == pytest.approx(found.decode)
-    assert "measured on this machine" == found.source
+    speed = predict(header(), 0, profile, calibration(profile))
+    assert 1 / 0.3 == pytest.approx(speed.decode)
+    assert "measured on this machine" == speed.source
 
 
 def test_a_type_that_was_not_measured_has_the_rate_of_the_rest() -> None:
@@ -193,8 +193,8 @@ def test_a_model_on_two_sides_takes_the_time_of_both() -> None:
     profile = machine()
     both = calibration(profile, gpu=Rates({"Q4_K": 50e9, "Q6_K": 50e9}))
     card = Gpu("nvidia", "Some card", "cuda", GB)
-    found = predict(header(), 2, profile, both, card)
-    assert 1 / (0.5 / 5 + 0.05 + 1 / 50) == pytest.approx(found.decode)
+    speed = predict(header(), 2, profile, both, card)
+    assert 1 / (0.5 / 5 + 0.05 + 1 / 50) == pytest.approx(speed.decode)
 
 
 @pytest.mark.parametrize(
@@ -212,9 +212,9 @@ def built(profile: HardwareProfile, version: str = "0.3.36") -> HardwareProfile:
 def test_a_measurement_is_kept(tmp_path: Path) -> None:
     """For this machine and this llama.cpp, and no other."""
     profile = built(machine("raspberry-pi-5"))
-    kept = calibration(profile, threads={4: 10.5})
-    save(tmp_path / "store", kept)
-    assert kept == load(tmp_path / "store", profile)
+    saved = calibration(profile, threads={4: 10.5})
+    save(tmp_path / "store", saved)
+    assert saved == load(tmp_path / "store", profile)
     assert None is load(tmp_path / "store", built(profile, "0.3.37"))
     assert None is load(tmp_path / "store", msgspec.structs.replace(profile, llama=None))
     assert None is load(tmp_path / "store", built(machine("raspberry-pi-5", cpu_quota=2.0)))

@@ -50,207 +50,209 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[BuiltinManager]:
+def manager(tmp_path: Path) -> Iterator[BuiltinManager]:
     """The manager of a user who has nothing yet."""
-    kept = {name: os.environ[name] for name in ("PATH",)}
-    found = BuiltinManager("user", {**kept, "HOME": str(tmp_path), "EDGEINFER_PORT": "1"})
-    yield found
-    found.stop()
+    environ = {name: os.environ[name] for name in ("PATH",)}
+    manager = BuiltinManager("user", {**environ, "HOME": str(tmp_path), "EDGEINFER_PORT": "1"})
+    yield manager
+    manager.stop()
 
 
-def log(own: BuiltinManager) -> str:
-    return own.folder.log.read_text()
+def log(manager: BuiltinManager) -> str:
+    return manager.folder.log.read_text()
 
 
-def test_a_service_is_started_and_stopped(own: BuiltinManager, tmp_path: Path) -> None:
+def test_a_service_is_started_and_stopped(manager: BuiltinManager, tmp_path: Path) -> None:
     """It goes on when whoever started it is done, and its log has the time."""
-    assert own.status().installed is False
-    given = service(scope="user", program=stub(tmp_path, 'print("hello", flush=True)' + ALIVE))
-    install(own, given)
-    status = own.status()
+    assert manager.status().installed is False
+    spec = service(scope="user", program=stub(tmp_path, 'print("hello", flush=True)' + ALIVE))
+    install(manager, spec)
+    status = manager.status()
     assert (status.installed, status.state, status.restarts) == (True, "running", 0)
     assert status.pid
     assert os.getsid(status.pid) != os.getsid(0)
-    assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} hello$", log(own), re.MULTILINE)
-    own.start()  # it runs already
-    assert own.status().pid == status.pid
-    own.restart()
-    assert own.status().pid not in (None, status.pid)
-    own.stop()
-    assert own.status().state == "stopped"
+    assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} hello$", log(manager), re.MULTILINE)
+    manager.start()  # it runs already
+    assert manager.status().pid == status.pid
+    manager.restart()
+    assert manager.status().pid not in (None, status.pid)
+    manager.stop()
+    assert manager.status().state == "stopped"
     assert not is_alive(status.pid)
-    assert own.status().pid is None
+    assert manager.status().pid is None
 
 
-def test_what_is_proposed_is_what_is_done(own: BuiltinManager, tmp_path: Path) -> None:
+def test_what_is_proposed_is_what_is_done(manager: BuiltinManager, tmp_path: Path) -> None:
     """Every file, and the command; a second time no file is new."""
-    given = service(scope="user", program=stub(tmp_path, ALIVE), config=tmp_path / "c.toml")
-    proposal = propose(own, given)
-    assert proposal.changed == [str(own.spec)]
+    spec = service(scope="user", program=stub(tmp_path, ALIVE), config=tmp_path / "c.toml")
+    proposal = propose(manager, spec)
+    assert proposal.changed == [str(manager.spec)]
     assert proposal.commands == [
-        [sys.executable, "-m", "edgeinfer.service.monitor", "--detach", str(own.spec)]
+        [sys.executable, "-m", "edgeinfer.service.monitor", "--detach", str(manager.spec)]
     ]
-    assert not own.spec.exists()
-    install(own, given)
-    assert json.loads(own.spec.read_text()) == {
+    assert not manager.spec.exists()
+    install(manager, spec)
+    assert json.loads(manager.spec.read_text()) == {
         "command": [str(tmp_path / "edgeinfer"), "serve"],
         "folder": str(tmp_path / ".local/state/edgeinfer"),
         "environment": {"EDGEINFER_CONFIG": str(tmp_path / "c.toml")},
     }
-    assert propose(own, given).changed == []
-    assert uninstall(own) == [str(own.spec)]
-    assert own.status().state == "stopped"
-    assert uninstall(own) == []
+    assert propose(manager, spec).changed == []
+    assert uninstall(manager) == [str(manager.spec)]
+    assert manager.status().state == "stopped"
+    assert uninstall(manager) == []
 
 
 def test_a_service_that_does_not_start_says_why_and_leaves_what_was_there(
-    own: BuiltinManager, tmp_path: Path
+    manager: BuiltinManager, tmp_path: Path
 ) -> None:
     """The old one is put back, and runs again."""
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
     old = service(scope="user", program=stub(tmp_path / "old", ALIVE))
-    install(own, old)
-    before = own.spec.read_text()
+    install(manager, old)
+    before = manager.spec.read_text()
     broken = service(scope="user", program=stub(tmp_path / "new", 'print("no such model")\nexit(3)\n'))
     with pytest.raises(ServiceFailed, match="missing or cannot be loaded") as e:
-        install(own, broken)
+        install(manager, broken)
     assert "no such model" in str(e.value)
-    assert own.spec.read_text() == before
-    assert own.status().state == "running"
+    assert manager.spec.read_text() == before
+    assert manager.status().state == "running"
 
 
-def test_the_first_installation_leaves_nothing_if_it_fails(own: BuiltinManager, tmp_path: Path) -> None:
+def test_the_first_installation_leaves_nothing_if_it_fails(manager: BuiltinManager, tmp_path: Path) -> None:
     """Not even a service that does not run."""
     with pytest.raises(ServiceFailed):
-        install(own, service(scope="user", program=stub(tmp_path, "exit(2)\n")))
-    assert own.status().installed is False
-    assert not own.spec.exists()
+        install(manager, service(scope="user", program=stub(tmp_path, "exit(2)\n")))
+    assert manager.status().installed is False
+    assert not manager.spec.exists()
     with pytest.raises(ServiceFailed, match="not installed"):
-        own.start()
+        manager.start()
 
 
-def test_a_program_that_is_gone_is_told(own: BuiltinManager, tmp_path: Path) -> None:
+def test_a_program_that_is_gone_is_told(manager: BuiltinManager, tmp_path: Path) -> None:
     """As after an environment was moved; it may come back with its disk."""
     program = stub(tmp_path, ALIVE)
     program.executable.unlink()
     with pytest.raises(ServiceFailed, match=r"cannot run .*: No such file"):
-        install(own, service(scope="user", program=program))
+        install(manager, service(scope="user", program=program))
 
 
 @pytest.mark.parametrize(("status", "words"), [(2, "settings"), (3, "model")])
 def test_what_another_start_would_not_help_is_not_started_again(
-    own: BuiltinManager, tmp_path: Path, status: int, words: str
+    manager: BuiltinManager, tmp_path: Path, status: int, words: str
 ) -> None:
     """The exit statuses that systemd's unit names, too."""
     program = stub(tmp_path, f"{READY}time.sleep(0.3)\nexit({status})\n")
-    install(own, service(scope="user", program=program))
-    assert eventually(lambda: own.status().state == "failed")
-    assert words in str(own.status().detail)
-    assert not own.folder.is_monitored()
+    install(manager, service(scope="user", program=program))
+    assert eventually(lambda: manager.status().state == "failed")
+    assert words in str(manager.status().detail)
+    assert not manager.folder.is_monitored()
 
 
-def test_a_daemon_that_dies_is_started_again(own: BuiltinManager, tmp_path: Path) -> None:
+def test_a_daemon_that_dies_is_started_again(manager: BuiltinManager, tmp_path: Path) -> None:
     """With the reason in the log."""
-    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
-    pid = own.status().pid
+    install(manager, service(scope="user", program=stub(tmp_path, ALIVE)))
+    pid = manager.status().pid
     assert pid
     os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: own.status().restarts == 1 and own.status().state == "running")
-    assert own.status().pid != pid
-    assert "the daemon ended: SIGKILL" in log(own)
+    assert eventually(lambda: manager.status().restarts == 1 and manager.status().state == "running")
+    assert manager.status().pid != pid
+    assert "the daemon ended: SIGKILL" in log(manager)
 
 
-def test_what_a_dead_daemon_left_running_goes_too(own: BuiltinManager, tmp_path: Path) -> None:
+def test_what_a_dead_daemon_left_running_goes_too(manager: BuiltinManager, tmp_path: Path) -> None:
     """A worker would hold its memory, and the next one needs it."""
     script = (
         READY.replace("import os", "import subprocess, os")
         + 'print(subprocess.Popen(["sleep", "1000"]).pid, flush=True)\ntime.sleep(1000)\n'
     )
-    install(own, service(scope="user", program=stub(tmp_path, script)))
-    assert eventually(lambda: re.search(r" \d+$", log(own), re.MULTILINE))
-    child = int(log(own).split()[-1])
-    pid = own.status().pid
+    install(manager, service(scope="user", program=stub(tmp_path, script)))
+    assert eventually(lambda: re.search(r" \d+$", log(manager), re.MULTILINE))
+    child = int(log(manager).split()[-1])
+    pid = manager.status().pid
     assert pid
     os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: not is_alive(child))
 
 
-def test_a_stop_while_it_waits_for_another_try_is_quick(own: BuiltinManager, tmp_path: Path) -> None:
+def test_a_stop_while_it_waits_for_another_try_is_quick(manager: BuiltinManager, tmp_path: Path) -> None:
     """No daemon is started any more."""
-    install(own, service(scope="user", program=stub(tmp_path, f"{READY}time.sleep(0.2)\nexit(1)\n")))
-    assert eventually(lambda: own.folder.read() and own.folder.read().state == "restarting")  # type: ignore[union-attr]
-    own.stop()
-    assert own.status().state == "stopped"
+    install(manager, service(scope="user", program=stub(tmp_path, f"{READY}time.sleep(0.2)\nexit(1)\n")))
+    assert eventually(lambda: manager.folder.read() and manager.folder.read().state == "restarting")  # type: ignore[union-attr]
+    manager.stop()
+    assert manager.status().state == "stopped"
 
 
-def test_a_daemon_does_not_outlive_its_monitor(own: BuiltinManager, tmp_path: Path) -> None:
+def test_a_daemon_does_not_outlive_its_monitor(manager: BuiltinManager, tmp_path: Path) -> None:
     """It would hold the port that the next one needs."""
-    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
-    told = own.folder.read()
-    assert told
-    assert told.daemon
-    daemon = told.daemon
-    os.kill(told.monitor, signal.SIGKILL)
+    install(manager, service(scope="user", program=stub(tmp_path, ALIVE)))
+    state = manager.folder.read()
+    assert state
+    assert state.daemon
+    daemon = state.daemon
+    os.kill(state.monitor, signal.SIGKILL)
     assert eventually(lambda: not is_alive(daemon))
-    assert own.status().state == "stopped"
-    own.start()
-    assert own.status().state == "running"
+    assert manager.status().state == "stopped"
+    manager.start()
+    assert manager.status().state == "running"
 
 
-def test_only_one_monitor_runs(own: BuiltinManager, tmp_path: Path) -> None:
+def test_only_one_monitor_runs(manager: BuiltinManager, tmp_path: Path) -> None:
     """However many are started."""
-    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
-    command = [sys.executable, "-m", "edgeinfer.service.monitor", str(own.spec)]
+    install(manager, service(scope="user", program=stub(tmp_path, ALIVE)))
+    command = [sys.executable, "-m", "edgeinfer.service.monitor", str(manager.spec)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "edgeinfer: another process monitor is already running\n")
-    assert own.status().state == "running"
+    assert manager.status().state == "running"
 
 
 def test_a_service_installed_under_the_monitors_earlier_name_goes_on(
-    own: BuiltinManager, tmp_path: Path
+    manager: BuiltinManager, tmp_path: Path
 ) -> None:
     """launchd starts the module that its property list names, and an upgrade stops the monitor that it replaces."""
-    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
-    own.stop()
-    subprocess.run([sys.executable, "-m", "edgeinfer.service.minder", "--detach", str(own.spec)], check=True)
-    assert eventually(lambda: own.status().state == "running")
-    monitor = own.folder.read()
+    install(manager, service(scope="user", program=stub(tmp_path, ALIVE)))
+    manager.stop()
+    subprocess.run(
+        [sys.executable, "-m", "edgeinfer.service.minder", "--detach", str(manager.spec)], check=True
+    )
+    assert eventually(lambda: manager.status().state == "running")
+    monitor = manager.folder.read()
     assert monitor
-    assert {"minder": monitor.monitor}.items() <= json.loads(own.folder.state.read_text()).items()
-    install(own, service(scope="user", program=stub(tmp_path, ALIVE)))
+    assert {"minder": monitor.monitor}.items() <= json.loads(manager.folder.state.read_text()).items()
+    install(manager, service(scope="user", program=stub(tmp_path, ALIVE)))
     assert not is_alive(monitor.monitor)
-    assert own.status().state == "running"
+    assert manager.status().state == "running"
 
 
-def test_the_shell_it_was_started_from_does_not_decide(own: BuiltinManager, tmp_path: Path) -> None:
+def test_the_shell_it_was_started_from_does_not_decide(manager: BuiltinManager, tmp_path: Path) -> None:
     """After a reboot its variables would be gone."""
     script = 'import os\nprint("PORT", os.environ.get("EDGEINFER_PORT"), flush=True)\n' + ALIVE
-    install(own, service(scope="user", program=stub(tmp_path, script)))
-    assert "PORT None" in log(own)
+    install(manager, service(scope="user", program=stub(tmp_path, script)))
+    assert "PORT None" in log(manager)
 
 
-def test_a_reload_reaches_the_daemon(own: BuiltinManager, tmp_path: Path) -> None:
+def test_a_reload_reaches_the_daemon(manager: BuiltinManager, tmp_path: Path) -> None:
     """As a SIGHUP, as from systemd."""
     script = ALIVE.replace(
         "manager.send", 'signal.signal(signal.SIGHUP, lambda *_: print("again", flush=True))\nmanager.send', 1
     )
     with pytest.raises(ServiceFailed, match="not running"):
-        own.reload()
-    install(own, service(scope="user", program=stub(tmp_path, script)))
-    own.reload()
-    assert eventually(lambda: "again" in log(own))
+        manager.reload()
+    install(manager, service(scope="user", program=stub(tmp_path, script)))
+    manager.reload()
+    assert eventually(lambda: "again" in log(manager))
 
 
-def test_nothing_promises_to_come_back_after_a_reboot(own: BuiltinManager, tmp_path: Path) -> None:
+def test_nothing_promises_to_come_back_after_a_reboot(manager: BuiltinManager, tmp_path: Path) -> None:
     """It says how that can be had."""
-    given = service(scope="user", program=stub(tmp_path, ALIVE))
-    assert "@reboot" in propose(own, given).notes[0]
-    assert own.status().enabled is None
+    spec = service(scope="user", program=stub(tmp_path, ALIVE))
+    assert "@reboot" in propose(manager, spec).notes[0]
+    assert manager.status().enabled is None
     with pytest.raises(ServiceFailed):
-        own.enable(True)
+        manager.enable(True)
     with pytest.raises(ServiceFailed, match="on demand"):
-        propose(own, service(scope="user", program=stub(tmp_path, ALIVE), on_demand=True))
+        propose(manager, service(scope="user", program=stub(tmp_path, ALIVE), on_demand=True))
 
 
 MONITOR = """
@@ -280,14 +282,14 @@ class Impatient:
 
 @pytest.fixture
 def impatient(tmp_path: Path) -> Iterator[Callable[[str], Impatient]]:
-    found: list[Impatient] = []
+    monitors: list[Impatient] = []
 
     def start(script: str) -> Impatient:
-        found.append(Impatient(tmp_path, script))
-        return found[-1]
+        monitors.append(Impatient(tmp_path, script))
+        return monitors[-1]
 
     yield start
-    for monitor in found:
+    for monitor in monitors:
         monitor.stop()
 
 
@@ -309,7 +311,7 @@ def test_a_start_may_take_long_while_the_daemon_asks_for_time(impatient: Callabl
     """As it does while its model loads. Without a word it is taken for one that hangs."""
     asks = "for _ in range(15):\n    manager.send(b'EXTEND_TIMEOUT_USEC=1000000')\n    time.sleep(0.2)\n"
     monitor = impatient(SPEAKS + asks + ALIVE)
-    assert eventually(lambda: (told := monitor.folder.read()) and told.state == "ready")
+    assert eventually(lambda: (state := monitor.folder.read()) and state.state == "ready")
     assert "SIGABRT" not in monitor.log()
     monitor.stop()
     mute = impatient(SPEAKS + "time.sleep(1000)\n")
@@ -321,7 +323,7 @@ def test_a_stop_that_takes_too_long_is_ended(impatient: Callable[[str], Impatien
     monitor = impatient(
         ALIVE.replace("manager =", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nmanager =", 1)
     )
-    assert eventually(lambda: (told := monitor.folder.read()) and told.state == "ready")
+    assert eventually(lambda: (state := monitor.folder.read()) and state.state == "ready")
     monitor.stop()
     assert "the daemon ended: SIGKILL" in monitor.log()
 
@@ -353,30 +355,30 @@ def test_a_line_without_end_is_cut(tmp_path: Path) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
 
 
 @pytest.mark.slow
-def test_the_real_daemon_is_monitored(own: BuiltinManager, tmp_path: Path) -> None:
+def test_the_real_daemon_is_monitored(manager: BuiltinManager, tmp_path: Path) -> None:
     """From the installation to an answer; it comes back when it was killed, and its worker with it."""
     import httpx
 
     port = free_port()
     config = tmp_path / "config.toml"
     config.write_text(f'model = "fake"\nport = {port}\nstore = "{tmp_path}/store"\n')
-    install(own, service(scope="user", program=this_program(), config=config))
+    install(manager, service(scope="user", program=this_program(), config=config))
     url = f"http://127.0.0.1:{port}"
     assert httpx.get(f"{url}/ready").status_code == 200
     worker = httpx.get(f"{url}/status").json()["worker_pid"]
-    pid = own.status().pid
+    pid = manager.status().pid
     assert pid
     os.kill(pid, signal.SIGKILL)
-    assert eventually(lambda: own.status().restarts == 1 and own.status().state == "running", 60)
+    assert eventually(lambda: manager.status().restarts == 1 and manager.status().state == "running", 60)
     assert httpx.post(f"{url}/v1/completions", json={"prompt": "x", "max_tokens": 2}).status_code == 200
     assert not is_alive(worker)
-    own.stop()
+    manager.stop()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/ready")
     assert not is_alive(pid)

@@ -26,12 +26,12 @@ def test_everything_is_shown_before_it_is_done(tmp_path: Path) -> None:
 def test_a_program_can_read_it_too(tmp_path: Path) -> None:
     """Every file with its text and mode."""
     done = run(tmp_path, "service", "install", "--user", "--dry-run", "--json")
-    found = json.loads(done.stdout)
-    assert found["scope"] == "user"
-    assert found["status"] is None
-    assert {"path", "mode", "text", "new"} == set(found["files"][0])
-    assert all(file["new"] for file in found["files"])
-    assert any("serve" in file["text"] for file in found["files"])
+    status = json.loads(done.stdout)
+    assert status["scope"] == "user"
+    assert status["status"] is None
+    assert {"path", "mode", "text", "new"} == set(status["files"][0])
+    assert all(file["new"] for file in status["files"])
+    assert any("serve" in file["text"] for file in status["files"])
 
 
 def test_variables_of_the_shell_are_not_the_services(tmp_path: Path) -> None:

@@ -79,4 +79,4 @@ def test_a_replaced_file_is_never_half_there(tmp_path: Path) -> None:
         write_atomically(path, b"new", 0o600)
         assert held.read() == "old"
     assert path.read_text() == "new"
-    assert [found.name for found in tmp_path.iterdir()] == ["file"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]

@@ -22,18 +22,18 @@ def test_an_agent_starts_a_monitor_at_login() -> None:
     manager = LaunchdManager("user", {"HOME": HOME})
     spec, plist = manager.files(service(scope="user", drain_timeout=60.0))
     assert plist.path == Path(HOME, "Library/LaunchAgents/edgeinfer.plist")
-    found = plistlib.loads(plist.text.encode())
-    assert found["ProgramArguments"] == [
+    content = plistlib.loads(plist.text.encode())
+    assert content["ProgramArguments"] == [
         "/opt/edgeinfer/bin/python",
         "-m",
         "edgeinfer.service.monitor",
         str(spec.path),
     ]
-    assert found["RunAtLoad"] is True
-    assert found["KeepAlive"] == {"SuccessfulExit": False}
-    assert found["ExitTimeOut"] == 90
-    assert found["Umask"] == 0o077
-    assert found["StandardErrorPath"].startswith(HOME)
+    assert content["RunAtLoad"] is True
+    assert content["KeepAlive"] == {"SuccessfulExit": False}
+    assert content["ExitTimeOut"] == 90
+    assert content["Umask"] == 0o077
+    assert content["StandardErrorPath"].startswith(HOME)
 
 
 def test_what_it_runs_is_the_same_as_without_launchd() -> None:
@@ -64,8 +64,8 @@ def test_each_machine_has_its_manager(
 ) -> None:
     """systemd only where it runs the machine: in a container it may lie about, and do nothing."""
     monkeypatch.setattr("sys.platform", platform)
-    found: ServiceManager = discovery.manager_for("user", {"HOME": HOME}, tmp_path / "absent")
-    assert found.name == name
+    manager: ServiceManager = discovery.manager_for("user", {"HOME": HOME}, tmp_path / "absent")
+    assert manager.name == name
 
 
 def test_systemd_is_used_where_it_runs_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,8 +83,8 @@ def test_the_service_that_is_there_is_the_one_meant(tmp_path: Path, monkeypatch:
     environ = {"HOME": str(tmp_path)}
     assert discovery.installed_manager(environ).scope == "user"
     monkeypatch.setattr("os.geteuid", lambda: 0)
-    found = discovery.installed_manager(environ)
-    assert found.scope == "system"
+    manager = discovery.installed_manager(environ)
+    assert manager.scope == "system"
     (spec,) = discovery.manager_for("user", environ, tmp_path / "absent").paths()
     spec.parent.mkdir(parents=True)
     spec.write_text("{}")

@@ -30,10 +30,10 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 
 
 def listening(family: int = socket.AF_INET, address: Any = ("127.0.0.1", 0)) -> socket.socket:
-    found = socket.socket(family, socket.SOCK_STREAM)
-    found.bind(address)
-    found.listen()
-    return found
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.bind(address)
+    sock.listen()
+    return sock
 
 
 def passed(sockets: list[socket.socket], *command: str, **environ: str) -> subprocess.Popen[str]:
@@ -97,10 +97,10 @@ def test_settings_follow_the_sockets() -> None:
     """Whatever they say: what protects the daemon depends on where it really listens."""
     with listening() as local, listening(address=("0.0.0.0", 0)) as everywhere:
         port = everywhere.getsockname()[1]
-        found = described(Settings(host="::1", uds="/s"), [local, everywhere])
-        assert (found.host, found.port, found.uds) == ("0.0.0.0", port, None)
+        settings = described(Settings(host="::1", uds="/s"), [local, everywhere])
+        assert (settings.host, settings.port, settings.uds) == ("0.0.0.0", port, None)
         with pytest.raises(SettingsError, match="other machines"):
-            check_exposure(found)
+            check_exposure(settings)
         assert described(Settings(), [local]).port == local.getsockname()[1]
     assert described(Settings(port=5), []) == Settings(port=5)
 
@@ -155,8 +155,8 @@ def test_the_daemon_serves_what_waited_while_it_started(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{tcp.getsockname()[1]}"
         process = passed([tcp, unix], "-m", "edgeinfer", "serve", "--model", "fake", "--port", "1", **home)
         with process:
-            asked = {"prompt": "x", "max_tokens": 2}
-            assert httpx.post(f"{url}/v1/completions", json=asked, timeout=60).status_code == 200
+            body = {"prompt": "x", "max_tokens": 2}
+            assert httpx.post(f"{url}/v1/completions", json=body, timeout=60).status_code == 200
             with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://localhost") as client:
                 assert client.get("/ready").status_code == 200
             process.send_signal(signal.SIGTERM)

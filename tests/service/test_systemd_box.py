@@ -83,9 +83,13 @@ def processes(box: Box) -> list[str]:
 
 def test_an_installation_ends_with_a_service_that_answers(booted: Box) -> None:
     """Enabled, run by a user of its own, with all its children at work in the sandbox; a second one changes nothing."""
-    said = json.loads(booted.edgeinfer("service", "install", "--json"))
-    assert (said["manager"], said["scope"], said["status"]["state"]) == ("systemd", "system", "running")
-    assert all(file["new"] for file in said["files"])
+    proposal = json.loads(booted.edgeinfer("service", "install", "--json"))
+    assert (proposal["manager"], proposal["scope"], proposal["status"]["state"]) == (
+        "systemd",
+        "system",
+        "running",
+    )
+    assert all(file["new"] for file in proposal["files"])
     assert booted.run("systemctl", "is-active", "edgeinfer").strip() == "active"
     assert booted.run("systemctl", "is-enabled", "edgeinfer").strip() == "enabled"
     code, body = booted.fetch("/v1/chat/completions", {**CHAT, "tools": TOOLS, "tool_choice": "required"})
@@ -272,8 +276,8 @@ def test_an_installation_that_fails_leaves_the_service_that_was_there(box: Box) 
 
 def test_the_first_request_starts_it(box: Box) -> None:
     """And is answered, as is one that comes after a stop."""
-    said = json.loads(box.edgeinfer("service", "install", "--on-demand", "--json"))
-    assert said["status"]["state"] == "waiting"
+    proposal = json.loads(box.edgeinfer("service", "install", "--on-demand", "--json"))
+    assert proposal["status"]["state"] == "waiting"
     assert box.show("ActiveState") == "inactive"
     assert box.fetch("/v1/chat/completions", CHAT)[0] == 200
     assert box.show("ActiveState") == "active"
@@ -325,10 +329,10 @@ def test_a_user_has_a_service_without_root(box: Box) -> None:
     box.write("/home/ada/elsewhere/edgeinfer/config.toml", "port = 11436\n")
     shell = {"XDG_CONFIG_HOME": "/home/ada/elsewhere"}  # which the manager does not know
     box.run("chown", "-R", "ada:", "/home/ada")
-    said = json.loads(box.edgeinfer("service", "install", "--json", user="ada", **shell))
-    assert (said["scope"], said["notes"], said["status"]["state"]) == ("user", [], "running")
+    proposal = json.loads(box.edgeinfer("service", "install", "--json", user="ada", **shell))
+    assert (proposal["scope"], proposal["notes"], proposal["status"]["state"]) == ("user", [], "running")
     assert box.fetch("/v1/chat/completions", CHAT, port=11436)[0] == 200
-    owner = box.run("stat", "--format=%U", f"/proc/{said['status']['pid']}").strip()
+    owner = box.run("stat", "--format=%U", f"/proc/{proposal['status']['pid']}").strip()
     assert owner == "ada"
     box.edgeinfer("service", "uninstall", user="ada")
     assert box.fetch("/health", port=11436)[0] == 0
@@ -340,7 +344,7 @@ def test_what_is_uninstalled_is_gone_but_models_and_keys(box: Box) -> None:
     box.write("/var/lib/edgeinfer/models/precious.gguf", "x")
     box.edgeinfer("service", "uninstall")
     assert box.fetch("/health")[0] == 0
-    left = box.run("find", "/etc/systemd", "/etc/sysusers.d", "/etc/tmpfiles.d", "-name", "*edgeinfer*")
-    assert left == ""
+    remaining = box.run("find", "/etc/systemd", "/etc/sysusers.d", "/etc/tmpfiles.d", "-name", "*edgeinfer*")
+    assert remaining == ""
     assert box.run("cat", "/var/lib/edgeinfer/models/precious.gguf") == "x"
     assert box.attempt("systemctl", "status", "edgeinfer").returncode == 4

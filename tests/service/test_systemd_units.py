@@ -32,8 +32,10 @@ def version() -> int:
     """systemd's; 0 where there is none."""
     if not shutil.which("systemd-analyze"):
         return 0
-    said = subprocess.run(["systemd-analyze", "--version"], capture_output=True, text=True, check=True).stdout
-    return int(said.split()[1])
+    output = subprocess.run(
+        ["systemd-analyze", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    return int(output.split()[1])
 
 
 needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd here")
@@ -48,9 +50,9 @@ class Lines(RawConfigParser):
 
 
 def section(unit: Path, name: str) -> dict[str, str]:
-    found = Lines(strict=False)
-    found.read(unit)
-    return dict(found[name])
+    system = Lines(strict=False)
+    system.read(unit)
+    return dict(system[name])
 
 
 def analyze(*arguments: str, **environ: str) -> tuple[int, str]:
@@ -64,9 +66,9 @@ def analyze(*arguments: str, **environ: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def put(folder: Path, given: dict[Path, str]) -> None:
+def put(folder: Path, files: dict[Path, str]) -> None:
     """Files below `folder`, with a program that is there."""
-    for path, text in given.items():
+    for path, text in files.items():
         inside = folder / path.name if path.suffix != ".conf" else folder / path.parent.name / path.name
         inside.parent.mkdir(exist_ok=True)
         for program in ("/usr/local/bin/edgeinfer", "%h/.local/bin/edgeinfer"):
@@ -93,11 +95,11 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_systemd_takes_the_units_without_a_word(tmp_path: Path, case: str) -> None:
     """Unknown keys, bad values, a program that is not there: all are told on stderr."""
-    given = CASES[case]
-    files = units.files(given, HostDevices(systemd=252, nodes=("/dev/nvidia0",)), {"HOME": str(tmp_path)})
+    spec = CASES[case]
+    files = units.files(spec, HostDevices(systemd=252, nodes=("/dev/nvidia0",)), {"HOME": str(tmp_path)})
     put(tmp_path, {f.path: f.text for f in files if "systemd" in f.path.parts})
-    names = ["edgeinfer.service", *(["edgeinfer.socket"] if given.on_demand else [])]
-    scope = ["--user"] if given.scope == "user" else []
+    names = ["edgeinfer.service", *(["edgeinfer.socket"] if spec.on_demand else [])]
+    scope = ["--user"] if spec.scope == "user" else []
     paths = [str(tmp_path / name) for name in names]
     assert analyze(*scope, "verify", "--man=no", *paths, XDG_RUNTIME_DIR=str(tmp_path)) == (0, "")
 
@@ -116,9 +118,9 @@ def test_the_systems_service_is_well_confined(tmp_path: Path, case: str) -> None
 @every_unit
 def test_running_answers_get_their_time_before_systemd_kills(unit: Path) -> None:
     """Up to the default drain_timeout without asking for more, and systemd's SIGTERM spares the worker."""
-    found = section(unit, "Service")
-    assert int(found["TimeoutStopSec"]) >= Settings().drain_timeout + LAST_WORDS + STOP_MARGIN
-    assert found["KillMode"] == "mixed"
+    system = section(unit, "Service")
+    assert int(system["TimeoutStopSec"]) >= Settings().drain_timeout + LAST_WORDS + STOP_MARGIN
+    assert system["KillMode"] == "mixed"
 
 
 @every_unit
@@ -145,9 +147,9 @@ def test_a_worker_that_runs_out_of_memory_does_not_end_the_service(unit: Path) -
 def test_a_service_that_dies_is_back_soon(unit: Path) -> None:
     """Not at once for ever: a crash at every start comes to an end."""
     assert float(section(unit, "Service")["RestartSec"]) <= 2
-    found = section(unit, "Unit")
-    assert found["StartLimitIntervalSec"] == "10min"
-    assert int(found["StartLimitBurst"]) >= 10
+    system = section(unit, "Unit")
+    assert system["StartLimitIntervalSec"] == "10min"
+    assert int(system["StartLimitBurst"]) >= 10
 
 
 def test_both_units_start_and_end_alike() -> None:
@@ -162,7 +164,7 @@ def test_both_units_start_and_end_alike() -> None:
 
 def test_models_are_read_and_not_written() -> None:
     """What the daemon may write is a folder of its own."""
-    found = section(SYSTEM, "Service")
-    assert found["ReadOnlyPaths"] == "/var/lib/edgeinfer"
-    assert found["ReadWritePaths"] == "/var/lib/edgeinfer/daemon"
-    assert found["StateDirectory"] == "edgeinfer edgeinfer/daemon"
+    system = section(SYSTEM, "Service")
+    assert system["ReadOnlyPaths"] == "/var/lib/edgeinfer"
+    assert system["ReadWritePaths"] == "/var/lib/edgeinfer/daemon"
+    assert system["StateDirectory"] == "edgeinfer edgeinfer/daemon"

@@ -23,9 +23,9 @@ GB = 1 << 30
 HOST = HostDevices(systemd=252)
 
 
-def drop_in(given: ServiceSpec, host: HostDevices = HOST) -> list[str]:
+def drop_in(spec: ServiceSpec, host: HostDevices = HOST) -> list[str]:
     """Its lines, without comments."""
-    text = units.service_drop_in(given, host, environ={})
+    text = units.service_drop_in(spec, host, environ={})
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
@@ -140,8 +140,8 @@ def test_what_is_linked_to_is_granted_too(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sandbox, "TEMPORARY", (tmp_path,))
     (tmp_path / "blob").write_text("")
     (tmp_path / "model.gguf").symlink_to("blob")
-    found = sandbox.lines(service(requirements=Requirements(models=(tmp_path / "model.gguf",))))
-    assert found == [f"BindReadOnlyPaths=-{tmp_path}/model.gguf", f"BindReadOnlyPaths=-{tmp_path}/blob"]
+    lines = sandbox.lines(service(requirements=Requirements(models=(tmp_path / "model.gguf",))))
+    assert lines == [f"BindReadOnlyPaths=-{tmp_path}/model.gguf", f"BindReadOnlyPaths=-{tmp_path}/blob"]
 
 
 @pytest.mark.parametrize(
@@ -214,8 +214,8 @@ def test_a_unix_socket_needs_a_folder_that_the_service_can_write_to() -> None:
 def test_the_socket_listens_where_the_settings_say(settings: dict[str, Any], expected: list[str]) -> None:
     """The unit's own address is taken back first."""
     text = units.socket_drop_in(service(on_demand=True, **settings))
-    found = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ListenStream=")]
-    assert found == ["", *expected]
+    addresses = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ListenStream=")]
+    assert addresses == ["", *expected]
     assert ("SocketUser=edgeinfer" in text) is ("uds" in settings)
 
 
@@ -269,8 +269,8 @@ def test_jetson_has_nodes_of_its_own(tmp_path: Path) -> None:
 
 def test_a_user_is_told_where_the_users_files_are() -> None:
     """The manager of a user does not know the shell's variables."""
-    given = service(scope="user", config=Path("/home/pi/c.toml"))
-    text = units.service_drop_in(given, HOST, {"XDG_DATA_HOME": "/mnt/data", "HOME": "/home/pi"})
+    spec = service(scope="user", config=Path("/home/pi/c.toml"))
+    text = units.service_drop_in(spec, HOST, {"XDG_DATA_HOME": "/mnt/data", "HOME": "/home/pi"})
     assert "Environment=EDGEINFER_CONFIG=/home/pi/c.toml" in text
     assert "Environment=XDG_DATA_HOME=/mnt/data" in text
     assert "--user edit" in text
@@ -295,10 +295,10 @@ def test_needs_are_the_plans() -> None:
 
 def test_this_program_is_found_with_all_that_it_is_loaded_from() -> None:
     """The command beside this Python; its environment, its interpreter, and a checkout."""
-    found = this_program()
-    assert found.executable == Path(sys.prefix, "bin/edgeinfer")
-    assert Path(sys.base_prefix) in found.folders
-    assert any(Path(units.__file__).is_relative_to(folder) for folder in found.folders)
+    program = this_program()
+    assert program.executable == Path(sys.prefix, "bin/edgeinfer")
+    assert Path(sys.base_prefix) in program.folders
+    assert any(Path(units.__file__).is_relative_to(folder) for folder in program.folders)
 
 
 def test_what_the_services_user_cannot_read_is_told_with_a_remedy(
@@ -309,13 +309,13 @@ def test_what_the_services_user_cannot_read_is_told_with_a_remedy(
     model, folder = tmp_path / "m.gguf", tmp_path / "store"
     model.write_text("")
     folder.mkdir()
-    given = service(requirements=Requirements(models=(model,)), store=str(folder))
+    spec = service(requirements=Requirements(models=(model,)), store=str(folder))
     model.chmod(0o644)
     folder.chmod(0o755)
-    assert access_problems(given) == []
+    assert access_problems(spec) == []
     model.chmod(0o600)
     folder.chmod(0o700)
-    assert access_problems(given) == [
+    assert access_problems(spec) == [
         f"the user edgeinfer cannot read {model}: sudo chmod a+r {model}",
         f"the user edgeinfer cannot read {folder}: sudo chmod -R a+rX {folder}",
     ]

@@ -26,20 +26,20 @@ class Engine:
 
 @pytest.fixture
 def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as found:
-        found.bind(str(tmp_path / "notify"))
-        found.setblocking(False)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(tmp_path / "notify"))
+        sock.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.delenv("WATCHDOG_PID", raising=False)
-        yield found
+        yield sock
 
 
 def heard(manager: socket.socket) -> list[str]:
-    found = []
+    messages = []
     with contextlib.suppress(BlockingIOError):
         while True:
-            found.append(manager.recv(1000).decode())
-    return found
+            messages.append(manager.recv(1000).decode())
+    return messages
 
 
 async def watch(engine: Engine, seconds: float) -> None:
@@ -53,9 +53,9 @@ async def test_a_daemon_at_work_gives_signs_of_life(
     """Three in the time that the service manager waits for one."""
     monkeypatch.setenv("WATCHDOG_USEC", "300000")
     await watch(Engine(), 0.85)
-    said = heard(manager)
-    assert set(said) == {"WATCHDOG=1"}
-    assert 3 <= len(said) <= 10
+    messages = heard(manager)
+    assert set(messages) == {"WATCHDOG=1"}
+    assert 3 <= len(messages) <= 10
 
 
 async def test_none_come_while_the_engine_hangs(
@@ -83,9 +83,9 @@ async def test_a_start_asks_for_more_time_until_it_is_done(
     engine.state = state
     task = asyncio.create_task(watchdog(engine))
     await asyncio.sleep(0.3)
-    said = heard(manager)
-    assert len(said) > 1
-    assert set(said) == {f"EXTEND_TIMEOUT_USEC={round(module.MORE_TIME * 1e6)}"}
+    messages = heard(manager)
+    assert len(messages) > 1
+    assert set(messages) == {f"EXTEND_TIMEOUT_USEC={round(module.MORE_TIME * 1e6)}"}
     engine.state = "ready"
     await asyncio.sleep(0.2)
     heard(manager)

@@ -30,13 +30,13 @@ def r1(quant: str = "Q4_K_M") -> LocalModel:
 def machine(available: float = 14, *gpus: Gpu, isa: str = "neon dotprod", **facts: Any) -> HardwareProfile:
     """Return a machine with 16 GB, of which `available` GB are free."""
     cores = [CpuClass([0, 1, 2, 3], None, None, None, tuple(isa.split()))]
-    known: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "cpus": cores,
         "cpu_quota": None,
         "memory": Memory(16 * GB, round(available * GB), None),
         "gpus": gpus,
     }
-    return HardwareProfile(**known | facts)
+    return HardwareProfile(**fields | facts)
 
 
 def offer(model: str, quant: str) -> ModelOption:

@@ -22,8 +22,8 @@ def service(
     **given: Any,
 ) -> ServiceSpec:
     """A service of a program in /opt; what is not its own is a setting."""
-    own = {name: given.pop(name) for name in ("config", "on_demand") if name in given}
-    return ServiceSpec(scope, program, Settings(**given), requirements, **own)
+    fields = {name: given.pop(name) for name in ("config", "on_demand") if name in given}
+    return ServiceSpec(scope, program, Settings(**given), requirements, **fields)
 
 
 def stub(folder: Path, script: str) -> Program:

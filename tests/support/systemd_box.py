@@ -217,8 +217,8 @@ class Box:
             if self._nspawn.poll() is not None:
                 break
             with contextlib.suppress(FileNotFoundError):
-                if found := ask():
-                    return int(found)
+                if answer := ask():
+                    return int(answer)
             time.sleep(0.1)
         console = (self._folder / "console").read_text(errors="replace")
         raise BoxError(f"the box did not come to {what}:\n{console[-3000:]}")
@@ -226,13 +226,13 @@ class Box:
 
 def _make_groups(name: str) -> Iterator[Path]:
     """A cgroup of the box's own below that of this process, in every hierarchy."""
-    own = _own_groups()
+    groups = _own_groups()
     for line in Path("/proc/mounts").read_text().splitlines():
         _, mount, kind, options, *_ = line.split()
         if kind not in ("cgroup", "cgroup2"):
             continue
         names = [""] if kind == "cgroup2" else options.split(",")
-        path = next((own[name] for name in names if name in own), None)
+        path = next((groups[name] for name in names if name in groups), None)
         if path is None:
             continue
         group = Path(mount, path.lstrip("/"), name)
@@ -245,11 +245,11 @@ def _make_groups(name: str) -> Iterator[Path]:
 
 def _own_groups() -> dict[str, str]:
     """Controller, or name=NAME, or nothing for version 2 -> path of this process's cgroup."""
-    found = {}
+    groups = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)
-        found.update(dict.fromkeys(names.split(","), path))
-    return found
+        groups.update(dict.fromkeys(names.split(","), path))
+    return groups
 
 
 def _remove_groups(groups: list[Path]) -> None:
