@@ -7,12 +7,25 @@ import sys
 from pathlib import Path
 
 from edgeinfer import errors, settings
+from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.metrics import Metrics
 from edgeinfer.server.openai.schemas.chat import ChatRequest
 from tests.support.cli import environment
 from tests.support.paths import ROOT
 
 API = (ROOT / "docs" / "api.md").read_text()
+
+
+class LoadedModel:
+    """A model whose figures /metrics shows."""
+
+    name = "model"
+    state = "ready"
+    stats = EngineStats(cells=1)
+    restarts = resumed = 0
+    load_seconds = 1.0
+    pid = None
 
 
 def test_the_generated_pages_are_up_to_date(tmp_path: Path) -> None:
@@ -51,3 +64,14 @@ def test_the_documented_defaults_of_sampling_are_the_real_ones() -> None:
     assert f"| `top_k`, `top_p`, `min_p` | {params.top_k}, {params.top_p:g}, {params.min_p:g} |" in API
     assert f"| `typical_p` | {params.typical_p:g} |" in API
     assert f"| `repeat_penalty`, `repeat_last_n` | {params.repeat_penalty:g}, {params.repeat_last_n} |" in API
+
+
+def test_every_metric_is_documented() -> None:
+    """Dashboards are made from the page."""
+    registry = Metrics(lambda: [LoadedModel()]).registry
+    names = [
+        family.name.removeprefix("edgeinfer_") + ("_total" if family.type == "counter" else "")
+        for family in registry.collect()
+    ]
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in API] == []
