@@ -42,14 +42,14 @@ SCRIPTED_MODEL = ModelInfo(
 class FakeEngineClient:
     """Implements EngineClient and EngineHealth. Every answer is `pieces`, one delta each; the last has the finish.
 
-    A token is a byte. Whatever is set here takes effect at once, also on requests that run.
+    A token is a byte. A changed attribute takes effect at once, also on requests that run.
 
     Attributes:
         model: served while the state is "ready".
         requests: prompt, params and n of each request, in order.
         structured: structured output of the last request.
         running: requests that are being answered.
-        ended: requests that were closed, in whatever way they ended.
+        ended: requests that have ended, by completion, error or cancellation.
         before_first, before_last: called before the first and the last piece of a request; may raise.
         hold_first, hold_each: seconds to wait before the first piece, and after each.
     """
