@@ -199,11 +199,13 @@ def test_no_route_changes_what_is_installed(served: Served) -> None:
         "/v1/chat/completions",
         "/v1/completions",
         "/v1/embeddings",
+        "/models/load",
+        "/models/unload",
         "/infill",
         "/tokenize",
         "/detokenize",
         "/apply-template",
     }
-    for path in ("/api/pull", "/api/delete", "/v1/models/scripted", "/models/load", "/slots/0", "/props"):
+    for path in ("/api/pull", "/api/delete", "/v1/models/scripted", "/models", "/slots/0", "/props"):
         for method in ("POST", "PUT", "PATCH", "DELETE"):
             assert served.client.request(method, path, json={}).status_code in (404, 405)
