@@ -1,3 +1,5 @@
+"""Messages to the service manager."""
+
 from __future__ import annotations
 
 import os
@@ -16,7 +18,7 @@ def _no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_outside_systemd_nothing_happens() -> None:
-    """There is nobody to tell."""
+    """There is no manager to notify."""
     assert not notify("READY=1")
 
 
@@ -28,13 +30,13 @@ def test_an_address_of_another_kind_is_left_alone(address: str, monkeypatch: pyt
 
 
 def test_a_manager_that_is_gone_is_no_reason_to_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody took it, and that is all."""
+    """notify returns False."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     assert not notify("READY=1")
 
 
 def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One datagram, the state as it is."""
+    """It gets one datagram with the state unchanged."""
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
@@ -46,7 +48,7 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_manager_that_hangs_does_not_make_the_daemon_hang(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It reads nothing, and its queue fills up."""
+    """The manager reads nothing, and its queue fills up."""
     monkeypatch.setattr("edgeinfer.notify.SEND_TIMEOUT", 0.05)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -57,7 +59,7 @@ def test_a_manager_that_hangs_does_not_make_the_daemon_hang(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract names")
 def test_systemd_is_told_under_an_abstract_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """@ stands for the NUL byte."""
+    """The @ stands for the NUL byte."""
     name = f"edgeinfer-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind("\0" + name)

@@ -44,7 +44,7 @@ async def test_llama_cpp_computes_a_model_of_random(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_calibration_tells_the_speed_of_a_model(tmp_path: Path) -> None:
-    """That it is right can be seen on a quiet machine alone."""
+    """Its accuracy can only be checked on a quiet machine."""
     notes: list[str] = []
     profile = detect()
     calibration = await calibrate(profile, notes.append, size=1, types=("Q8_0", "Q4_0"))

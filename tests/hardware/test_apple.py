@@ -1,3 +1,5 @@
+"""Detection of Macs."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -15,13 +17,13 @@ MIB = 1024**2
 
 
 def mac(root: Path, **facts: object) -> HardwareProfile:
-    """Of keys the dots are underscores of two."""
+    """A Mac with these facts; dots in their keys are written as two underscores."""
     lines = (f"{key.replace('__', '.')}: {value}\n" for key, value in facts.items())
     return detect(write(root, {"commands/sysctl.txt": "".join(lines)}))
 
 
 def test_an_m1_lacks_i8mm(tmp_path: Path) -> None:
-    """What sysctl does not name isn't there."""
+    """A feature that sysctl does not name is missing."""
     profile = mac(
         tmp_path,
         machdep__cpu__brand_string="Apple M1 Pro",
@@ -44,7 +46,7 @@ def test_an_m1_lacks_i8mm(tmp_path: Path) -> None:
 
 
 def test_an_intel_mac_has_no_gpu_for_us(tmp_path: Path) -> None:
-    """Nor a neural engine."""
+    """It has no neural engine either."""
     profile = mac(
         tmp_path,
         machdep__cpu__brand_string="Intel(R) Core(TM) i7-9750H CPU @ 2.60GHz",
@@ -63,28 +65,28 @@ def test_an_intel_mac_has_no_gpu_for_us(tmp_path: Path) -> None:
     [(8 * GB, 5461), (16 * GB, 10922), (32 * GB, 21845), (36 * GB, 27648), (64 * GB, 49152)],
 )
 def test_metal_takes_a_share_of_the_ram(total: int, mib: int) -> None:
-    """What it recommends on machines of these sizes."""
+    """These are Metal's recommendations on machines of these sizes."""
     limit = metal_limit(total, None)
     assert limit is not None
     assert mib == limit // MIB
 
 
 def test_the_owner_may_set_metals_share(tmp_path: Path) -> None:
-    """With sudo sysctl iogpu.wired_limit_mb=..."""
+    """The command is sudo sysctl iogpu.wired_limit_mb=..."""
     facts = {"machdep__cpu__brand_string": "Apple M4", "hw__memsize": 16 * GB}
     (gpu,) = mac(tmp_path, **facts, iogpu__wired_limit_mb=14336).gpus
     assert 14 * GB == gpu.memory
 
 
 def test_little_is_known_of_a_mac_that_tells_little(tmp_path: Path) -> None:
-    """Nothing is invented."""
+    """No fact is invented."""
     profile = mac(tmp_path, kern__ostype="Darwin")
     assert ([], None, (), "darwin") == (profile.cpus, profile.memory.total, profile.gpus, profile.system.os)
 
 
 @given(st.text(max_size=200))
 def test_any_text_of_vm_stat_is_survived(text: str) -> None:
-    """With a page size in front, too."""
+    """Texts with a valid page size are included."""
     assert parse_vm_stat(text) is None
     head = "Mach Virtual Memory Statistics: (page size of 16384 bytes)\n"
     assert parse_vm_stat(f"{head}Pages free: 2.\n{text}\n") is not None

@@ -1,3 +1,5 @@
+"""Detection of boards."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -40,7 +42,7 @@ from tests.support.hardware import device_tree, pci, write
     ],
 )
 def test_boards_of_a_chip_are_a_family(compatible: str, expected: str | None) -> None:
-    """Modules and keyboards are as fast as the board of the same chip."""
+    """Compute modules and keyboards are as fast as the board with the same chip."""
     assert expected == family(tuple(compatible.split()))
 
 
@@ -78,7 +80,7 @@ def dmi(**names: str) -> dict[str, str]:
 def test_a_pc_is_called_what_its_firmware_says(
     files: dict[str, str], model: str | None, tmp_path: Path
 ) -> None:
-    """Unless that says nothing; and never so that a terminal obeys it."""
+    """Placeholders are ignored, and control characters are removed."""
     board = detect(write(tmp_path, files)).board
     assert model == (board.model if board else None)
 
@@ -98,5 +100,5 @@ def test_a_pc_is_called_what_its_firmware_says(
     ],
 )
 def test_neural_processors_are_named(files: dict[str, str], npu: str | None, tmp_path: Path) -> None:
-    """By what they are on the bus or in the chip, else by their driver."""
+    """The name comes from the bus or the chip, else from the driver."""
     assert npu == detect(write(tmp_path, files)).npu

@@ -1,3 +1,5 @@
+"""Descriptions of machines for people."""
+
 from __future__ import annotations
 
 import pytest
@@ -51,7 +53,7 @@ from tests.support.paths import TREES
     ],
 )
 def test_a_machine_is_told_in_a_line_a_fact(name: str, expected: dict[str, str]) -> None:
-    """What is not known is said to be so."""
+    """Unknown facts are called unknown."""
     assert list(expected.items()) == describe(detect(TREES / name))
 
 
@@ -65,7 +67,7 @@ def text(label: str, **facts: object) -> list[str]:
 
 
 def test_each_gpu_has_a_line() -> None:
-    """With what it is good for."""
+    """The line says how the GPU can be used."""
     gpus = (
         Gpu(
             "nvidia",
@@ -88,17 +90,17 @@ def test_each_gpu_has_a_line() -> None:
 
 
 def test_one_core_is_a_core() -> None:
-    """Grammar."""
+    """One core is singular."""
     assert ["1 core 2.0 GHz"] == text("CPU", cpus=[CpuClass([0], None, 2000)])
 
 
 def test_the_build_is_told() -> None:
-    """What it can use, first GPUs."""
+    """GPU APIs come before instruction sets."""
     build = LlamaBuild("0.3.36", ("neon", "dotprod"), ("cuda",))
     assert ["0.3.36, cuda neon dotprod"] == text("llama.cpp", llama=build)
 
 
 def test_a_disk_of_a_kind_may_have_unknown_room() -> None:
-    """And the other way round."""
+    """The kind may be unknown as well."""
     assert ["NVMe"] == text("Storage", storage=Storage("nvme", None))
     assert ["unknown"] == text("Storage")

@@ -1,3 +1,5 @@
+"""Detection of GPUs."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -26,7 +28,7 @@ def found(root: Path, files: dict[str, str]) -> list[Gpu]:
 
 
 def test_several_cards_are_told() -> None:
-    """In the driver's order; detect sorts them."""
+    """They are in the driver's order; detect sorts them."""
     text = HEADER + (
         "NVIDIA GeForce GTX 1650, 4096 MiB, 3800 MiB, 7.5, 550.54.14\n"
         "NVIDIA GeForce RTX 3090, 24576 MiB, 24100 MiB, 8.6, 550.54.14\n"
@@ -37,7 +39,7 @@ def test_several_cards_are_told() -> None:
 
 
 def test_the_largest_card_comes_first(tmp_path: Path) -> None:
-    """And what shares the RAM behind it."""
+    """GPUs that share the RAM come after cards."""
     rows = "A, 4096 MiB, 4000 MiB, 7.5, 550.54\nB, 8192 MiB, 8000 MiB, 8.6, 550.54\n"
     files = {"commands/nvidia-smi.txt": HEADER + rows} | pci("0000:00:02.0", "30000", "8086:46A6", "i915")
     assert ["B", "A", "Intel GPU (8086:46a6)"] == [gpu.name for gpu in found(tmp_path, files)]
@@ -50,13 +52,13 @@ def test_what_nvidia_smi_leaves_out_is_unknown() -> None:
 
 
 def test_a_jetson_in_a_container_is_known_by_its_name() -> None:
-    """There the device tree is hidden, and nvidia-smi tells little more."""
+    """The device tree is hidden there, and nvidia-smi tells little more."""
     (gpu,) = parse_query(HEADER + "Orin (nvgpu), [N/A], [N/A], [N/A], N/A\n", RAM)
     assert ("8.7", None, True) == (gpu.compute_capability, gpu.driver, gpu.shared)
 
 
 def test_an_old_driver_does_not_know_the_compute_capability() -> None:
-    """Its answer has a column less."""
+    """Its answer has one column less."""
     (gpu,) = parse_query("name, memory.total [MiB], driver_version\nTesla K80, 11441 MiB, 470.57.02\n", RAM)
     assert Gpu("nvidia", "Tesla K80", "cuda", 11441 * MIB, None, driver="470.57.02") == gpu
 
@@ -75,13 +77,13 @@ def test_an_old_driver_does_not_know_the_compute_capability() -> None:
     ],
 )
 def test_a_driver_that_does_not_answer_has_no_card(text: str) -> None:
-    """Whatever nvidia-smi says instead."""
+    """nvidia-smi may print anything else."""
     assert [] == parse_query(text, RAM)
 
 
 @given(st.text(max_size=300))
 def test_any_answer_is_survived(text: str) -> None:
-    """Of any command of that name."""
+    """The command may be any program of that name."""
     assert all(gpu.name for gpu in parse_query(HEADER + text, RAM) + parse_query(text, RAM))
 
 
@@ -96,14 +98,14 @@ def test_the_tools_may_be_missing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("driver", [None, "nouveau"])
 def test_a_card_without_its_driver_is_seen(driver: str | None, tmp_path: Path) -> None:
-    """So that somebody can say what is missing."""
+    """The user can then be told what is missing."""
     (gpu,) = found(tmp_path, pci("0000:01:00.0", "30000", "10DE:2504", driver))
     assert Gpu("nvidia", "NVIDIA GPU (10de:2504)", driver=driver) == gpu
     assert gpu.lacks_driver
 
 
 def test_a_card_has_the_name_of_the_list_of_ids(tmp_path: Path) -> None:
-    """Where the system has one; other makers' devices of the same number are not meant."""
+    """Devices of other vendors may have the same number."""
     ids = (
         "# List of PCI ID's\n1002  Advanced Micro Devices\n\t2504  Not this one\n\n10de  NVIDIA Corporation\n"
         "\t2503  GA106 [GeForce RTX 3060]\n\t\t1462 397d  A board\n\t2504  GA106 [GeForce RTX 3060 Lite Hash Rate]\n"
@@ -113,7 +115,7 @@ def test_a_card_has_the_name_of_the_list_of_ids(tmp_path: Path) -> None:
 
 
 def test_a_container_sees_cards_that_it_was_not_given(tmp_path: Path) -> None:
-    """/sys and /proc are the host's."""
+    """It sees the host's /sys and /proc."""
     files = {
         ".dockerenv": "",
         "proc/driver/nvidia/gpus/0000:01:00.0/information": "Model: \t\t NVIDIA GeForce RTX 3060\n",
@@ -131,7 +133,7 @@ def test_a_container_sees_cards_that_it_was_not_given(tmp_path: Path) -> None:
 
 
 def test_servers_have_screens_that_are_no_gpus(tmp_path: Path) -> None:
-    """Their makers write no drivers for computing; nor is a network card one."""
+    """Their vendors have no compute drivers, and a network card is not a GPU."""
     files = pci("0000:04:00.0", "30000", "1A03:2000", "ast") | pci(
         "0000:05:00.0", "20000", "8086:1533", "igb"
     )
@@ -155,25 +157,25 @@ NODE = "sys/class/kfd/kfd/topology/nodes/1/properties"
 def test_rocm_needs_its_libraries_and_the_kernels_offer(
     files: dict[str, str], api: str, tmp_path: Path
 ) -> None:
-    """Else a card of AMD is reached by Vulkan."""
+    """Otherwise Vulkan is used for an AMD card."""
     assert [api] == [gpu.api for gpu in found(tmp_path, AMD_CARD | files)]
 
 
 def test_the_old_driver_of_amd_is_of_no_use(tmp_path: Path) -> None:
-    """It has no Vulkan."""
+    """It does not support Vulkan."""
     (gpu,) = found(tmp_path, pci("0000:0b:00.0", "30000", "1002:6810", "radeon"))
     assert (None, None, True) == (gpu.api, gpu.memory, gpu.lacks_driver)
 
 
 def test_a_card_of_intel_has_memory_of_its_own(tmp_path: Path) -> None:
-    """It is not on the bus of the processor."""
+    """A card is not on the processor's own bus."""
     place = "sys/bus/pci/devices/0000:03:00.0/tile0/physical_vram_size_bytes"
     files = pci("0000:03:00.0", "30000", "8086:E20B", "xe") | {place: f"{12 * GB}\n"}
     assert [Gpu("intel", "Intel GPU (8086:e20b)", "vulkan", 12 * GB, driver="xe")] == found(tmp_path, files)
 
 
 def test_a_small_machine_lends_half_of_its_ram_to_a_gpu_of_intel(tmp_path: Path) -> None:
-    """A larger one three quarters."""
+    """A larger machine lends three quarters."""
     files = pci("0000:00:02.0", "30000", "8086:46D1", "i915")
     assert [12 * GB] == [gpu.memory for gpu in found(tmp_path / "16", files)]
     files |= {"proc/meminfo": "MemTotal: 4194304 kB\n"}
@@ -185,7 +187,7 @@ def test_a_small_machine_lends_half_of_its_ram_to_a_gpu_of_intel(tmp_path: Path)
     [("264", "Thor", "11.0"), ("234", "Orin", "8.7"), ("194", "Xavier", "7.2"), ("210", "Tegra X1", "5.3")],
 )
 def test_a_jetson_needs_no_nvidia_smi(chip: str, name: str, capability: str, tmp_path: Path) -> None:
-    """Which before JetPack 6 was not there."""
+    """JetPack has it only from version 6 on."""
     files = device_tree("NVIDIA Jetson", "nvidia,p0000", f"nvidia,tegra{chip}") | {
         "etc/nv_tegra_release": "# R35 (release), REVISION: 4.1, GCID: 33958178, BOARD: t186ref\n"
     }
@@ -195,7 +197,7 @@ def test_a_jetson_needs_no_nvidia_smi(chip: str, name: str, capability: str, tmp
 
 
 def test_a_jetson_with_another_kernel_lacks_its_driver(tmp_path: Path) -> None:
-    """A distribution's own, say."""
+    """A distribution's own kernel has none."""
     (gpu,) = found(tmp_path, device_tree("NVIDIA Jetson", "nvidia,tegra234"))
     assert (None, None, True) == (gpu.api, gpu.driver, gpu.lacks_driver)
 
@@ -211,7 +213,7 @@ def test_a_jetson_with_another_kernel_lacks_its_driver(tmp_path: Path) -> None:
     ],
 )
 def test_the_release_of_a_jetson_is_read(text: str, version: str | None) -> None:
-    """From the comment that JetPack writes."""
+    """JetPack writes it as a comment."""
     assert version == parse_release(text)
 
 
@@ -235,7 +237,7 @@ def test_the_release_of_a_jetson_is_read(text: str, version: str | None) -> None
 def test_gpus_of_other_chips_are_seen_but_not_used(
     files: dict[str, str], gpu: Gpu | None, tmp_path: Path
 ) -> None:
-    """By the device tree's word, or the driver's."""
+    """The device tree or the driver names them."""
     assert ([gpu] if gpu else []) == found(tmp_path, files)
     assert gpu is None or not gpu.lacks_driver
 
@@ -251,7 +253,7 @@ def test_gpus_of_other_chips_are_seen_but_not_used(
     ],
 )
 def test_a_build_with_vulkan_reaches_any_card(apis: tuple[str, ...] | None, api: str) -> None:
-    """Where it lacks the maker's own interface."""
+    """It is used if the build lacks the vendor's own API."""
     card = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB)
     build = None if apis is None else msgspec.convert({"version": "1", "apis": apis}, LlamaBuild)
     assert api == with_reachable_api(card, build).api

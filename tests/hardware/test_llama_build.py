@@ -1,3 +1,5 @@
+"""The build of the installed llama.cpp."""
+
 from __future__ import annotations
 
 import importlib.metadata
@@ -12,7 +14,7 @@ from edgeinfer.hardware.cpu import classes
 
 
 def test_the_installed_llama_cpp_is_asked() -> None:
-    """Its version, and instruction sets that this machine has."""
+    """It has a version, and instruction sets that this machine has too."""
     build = llama_build.read_build()
     assert build
     assert importlib.metadata.version("llama-cpp-python") == build.version
@@ -44,13 +46,13 @@ def test_the_installed_llama_cpp_is_asked() -> None:
     ],
 )
 def test_what_llama_cpp_says_of_itself_is_read(text: str, isa: tuple[str, ...]) -> None:
-    """Each word whole: AVX is not AVX512."""
+    """Words match as a whole: AVX is not AVX512."""
     assert isa == parse_system_info(text)
 
 
 @pytest.fixture
 def builds(monkeypatch: pytest.MonkeyPatch) -> list[LlamaBuild]:
-    """Builds that stand in for those of a process, which is not started."""
+    """Builds that stand in for those that a process would read."""
     builds: list[LlamaBuild] = []
 
     def read_build() -> LlamaBuild:
@@ -62,7 +64,7 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[LlamaBuild]:
 
 
 def test_the_answer_is_kept(builds: list[LlamaBuild], tmp_path: Path) -> None:
-    """Asking costs seconds on a small board."""
+    """Loading the libraries takes seconds on a small board."""
     first = llama_build.llama_build(tmp_path / "cache")
     assert first == llama_build.llama_build(tmp_path / "cache")
     assert [first] == builds
@@ -72,7 +74,7 @@ def test_the_answer_is_kept(builds: list[LlamaBuild], tmp_path: Path) -> None:
 def test_other_libraries_are_asked_anew(
     builds: list[LlamaBuild], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After an upgrade, say; or when there is another version of them in front."""
+    """Libraries change with an upgrade, or when another version comes first."""
     package = tmp_path / "llama_cpp"
     (package / "lib").mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -88,14 +90,14 @@ def test_other_libraries_are_asked_anew(
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"libraries": 1}', b"\xff"])
 def test_a_broken_cache_is_passed_over(content: bytes, builds: list[LlamaBuild], tmp_path: Path) -> None:
-    """And mended."""
+    """It is then written again."""
     (tmp_path / llama_build.CACHE_FILE).write_bytes(content)
     assert builds == []
     assert [llama_build.llama_build(tmp_path), llama_build.llama_build(tmp_path)] == [builds[0]] * 2
 
 
 def test_a_cache_that_cannot_be_written_is_none(builds: list[LlamaBuild], tmp_path: Path) -> None:
-    """A read-only system asks each time."""
+    """A read-only system loads the libraries each time."""
     (tmp_path / "file").touch()
     for _ in range(2):
         assert llama_build.llama_build(tmp_path / "file" / "cache")
@@ -103,7 +105,7 @@ def test_a_cache_that_cannot_be_written_is_none(builds: list[LlamaBuild], tmp_pa
 
 
 def test_without_llama_cpp_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor when its libraries don't load."""
+    """Nothing is known either if its libraries do not load."""
     (tmp_path / "llama_cpp").mkdir()
     (tmp_path / "llama_cpp" / "__init__.py").write_text("raise OSError('libcuda.so.1: no such file')\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -113,7 +115,7 @@ def test_without_llama_cpp_nothing_is_known(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_service_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """systemd names it; else it is the user's."""
+    """systemd names it; otherwise it is the user's."""
     monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/edgeinfer:/var/cache/other")
     assert Path("/var/cache/edgeinfer") == llama_build.cache_directory()
     monkeypatch.delenv("CACHE_DIRECTORY")
@@ -127,7 +129,7 @@ def test_a_service_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_user_without_a_home_has_no_cache(
     builds: list[LlamaBuild], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And no folder called "~" is made."""
+    """No folder called "~" is created."""
 
     def home() -> Path:
         raise RuntimeError("Could not determine home directory.")

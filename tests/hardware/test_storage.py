@@ -1,3 +1,5 @@
+"""Detection of the disk of the models."""
+
 from __future__ import annotations
 
 import shutil
@@ -13,7 +15,7 @@ from tests.support.hardware import write
 
 
 def mounts(*lines: str) -> dict[str, str]:
-    """Lines such as "8:1 /place ext4 /dev/sda1"."""
+    """Lines of mountinfo, written as "8:1 /place ext4 /dev/sda1"."""
     words = [line.split() for line in lines]
     text = "".join(f"{i} 1 {w[0]} / {w[1]} rw shared:1 - {w[2]} {w[3]} rw\n" for i, w in enumerate(words))
     return {"proc/self/mountinfo": text}
@@ -83,7 +85,7 @@ NVME = partition("nvme0n1p2", "259:2") | disk("nvme0n1")
 def test_the_disk_below_a_file_system_is_found(
     files: dict[str, str], kind: str | None, tmp_path: Path
 ) -> None:
-    """Through partitions, LVM and encryption, under whatever name it was mounted."""
+    """It is found through partitions, LVM and encryption, and by any name of the device."""
     model_storage = storage(write(tmp_path, files), "/var/lib/edgeinfer")
     assert kind == (model_storage.kind if model_storage else None)
 
@@ -104,7 +106,7 @@ def test_the_nearest_mount_counts(path: str, kind: str, tmp_path: Path) -> None:
 
 
 def test_this_machine_has_room(tmp_path: Path) -> None:
-    """As much as Python counts, where the folder is yet to be made too."""
+    """Free space agrees with Python's, also for a folder that does not exist yet."""
     model_storage = detect(models=tmp_path / "not" / "yet").storage
     free = shutil.disk_usage(tmp_path).free
     assert model_storage
@@ -113,5 +115,5 @@ def test_this_machine_has_room(tmp_path: Path) -> None:
 
 @given(st.text(max_size=200))
 def test_any_text_of_df_is_survived(text: str) -> None:
-    """Bytes, or nothing."""
+    """The result is a number of bytes, or None."""
     assert parse_df(text) is None or parse_df(text) >= 0  # type: ignore[operator]

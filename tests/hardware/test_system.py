@@ -1,3 +1,5 @@
+"""Detection of the system, and reading of files and commands."""
+
 from __future__ import annotations
 
 import os
@@ -26,12 +28,12 @@ from tests.support.hardware import write
     ],
 )
 def test_containers_are_known(files: dict[str, str], expected: str | None, tmp_path: Path) -> None:
-    """By the marks that their makers leave."""
+    """Each kind leaves its marks."""
     assert expected == container(write(tmp_path, files))
 
 
 def test_this_machine_has_a_system() -> None:
-    """As Python sees it."""
+    """It agrees with Python's platform module."""
     system = detect().system
     assert (sys.platform, platform.machine(), os.sysconf("SC_PAGESIZE")) == (
         system.os,
@@ -47,14 +49,14 @@ def command(directory: Path, text: str) -> None:
 
 
 def test_commands_are_run_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In plain English, with nothing on standard input, whatever they exit with."""
+    """They run with English messages and empty input; their exit status does not matter."""
     command(tmp_path, 'cat; echo "$LC_ALL" "$1"; echo no >&2; exit 3')
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert "C x\n" == output(Path("/"), "probe", "probe", "x")
 
 
 def test_a_command_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As nvidia-smi does when a card has fallen off the bus."""
+    """nvidia-smi hangs if a card has fallen off the bus."""
     command(tmp_path, "exec sleep 60")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr("edgeinfer.hardware.root_files.COMMAND_TIMEOUT", 0.2)
@@ -63,12 +65,12 @@ def test_a_command_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_command_that_is_missing_says_nothing() -> None:
-    """And nobody minds."""
+    """There is no error."""
     assert output(Path("/"), "probe", "edgeinfer-no-such-command") is None
 
 
 def test_a_record_runs_no_commands(tmp_path: Path) -> None:
-    """It holds their outputs."""
+    """A recorded tree contains their outputs."""
     write(tmp_path, {"commands/uname.txt": "riscv64\n"})
     assert ("riscv64", None) == (output(tmp_path, "uname", "uname", "-m"), output(tmp_path, "df", "df"))
 
@@ -87,19 +89,19 @@ def test_a_record_runs_no_commands(tmp_path: Path) -> None:
     ],
 )
 def test_numbers_are_digits(text: str | None, expected: int | None) -> None:
-    """And of a reasonable size."""
+    """Implausibly large numbers are rejected."""
     assert expected == number(text)
 
 
 def test_labels_are_short_and_printable() -> None:
-    """Somebody prints them."""
+    """They are shown to users."""
     assert "a b" == label(" a\x00\x1b\n b\u202e ")
     assert label("\n\0") is None
     assert 120 == len(label("x" * 500) or "")
 
 
 def test_a_file_is_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And a folder listed up to one."""
+    """So is the list of a folder's entries."""
     monkeypatch.setattr("edgeinfer.hardware.root_files.MAX_BYTES", 5)
     monkeypatch.setattr("edgeinfer.hardware.root_files.MAX_ENTRIES", 2)
     write(tmp_path, {"a": "1234567", "b": "", "c": ""})

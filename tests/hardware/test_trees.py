@@ -1,4 +1,4 @@
-"""What is detected on each recorded machine: tests/hardware/trees/README.md."""
+"""Facts detected on each recorded machine, see tests/hardware/trees/README.md."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ RK3588 = [("Cortex-A76", [4, 5, 6, 7], 2400), ("Cortex-A55", [0, 1, 2, 3], 1800)
     ],
 )
 def test_cores_are_told_apart(name: str, classes: list[object], isa: tuple[str, ...]) -> None:
-    """One logical CPU for each core, the fastest class first, and what its cores can."""
+    """There is one logical CPU for each core, the fastest class first, with its instruction sets."""
     cpus = seen(name).cpus
     assert (classes, isa) == ([shape(cores) for cores in cpus], cpus[0].isa)
 
 
 def test_every_tree_is_in_the_table() -> None:
-    """A new one has to say what is to be seen in it."""
+    """A new tree must be added to the table."""
     marks = test_cores_are_told_apart.pytestmark  # type: ignore[attr-defined]
     assert sorted(case[0] for case in marks[0].args[1]) == NAMES
 
@@ -97,7 +97,7 @@ def test_every_tree_is_in_the_table() -> None:
     ],
 )
 def test_memory_is_what_can_be_had(name: str, total: int, available: int, limit: int | None) -> None:
-    """A container's page cache counts as free, a Mac's inactive pages too."""
+    """A container's page cache counts as free, and so do a Mac's inactive pages."""
     memory = seen(name).memory
     assert (total, available, limit) == (memory.total, memory.available, memory.limit)
 
@@ -107,12 +107,12 @@ def test_memory_is_what_can_be_had(name: str, total: int, available: int, limit:
     [("pi4-2gb", 524284 * 1024), ("amx-server", 0), ("container-2cpu-2gb", 0), ("m2-mac-16gb", None)],
 )
 def test_swap_is_told(name: str, swap: int | None) -> None:
-    """A Mac makes it as it needs it, so there is no figure."""
+    """A Mac creates swap as needed, so there is no figure."""
     assert swap == seen(name).memory.swap
 
 
 def test_a_container_has_its_share_of_the_time() -> None:
-    """However many CPUs it sees."""
+    """The quota counts, not the number of CPUs it sees."""
     assert 2.0 == seen("container-2cpu-2gb").cpu_quota
 
 
@@ -169,19 +169,19 @@ def test_a_container_has_its_share_of_the_time() -> None:
     ],
 )
 def test_gpus_are_found(name: str, gpus: list[Gpu]) -> None:
-    """With their memory, and how llama.cpp would reach them."""
+    """Their memory and API are known."""
     assert gpus == list(seen(name).gpus)
 
 
 def test_a_laptop_has_two_gpus() -> None:
-    """The card first, then what is part of the processor and shares the RAM."""
+    """The card comes first, then the GPU in the processor that shares the RAM."""
     first, second = seen("rtx-3060-laptop-6gb").gpus
     assert ("NVIDIA GeForce RTX 3060 Laptop GPU", 6 * GB, False) == (first.name, first.memory, first.shared)
     assert ("intel", "vulkan", True, "i915") == (second.vendor, second.api, second.shared, second.driver)
 
 
 def test_a_processor_of_amd_lends_its_gpu_ram() -> None:
-    """What is carved out of it, and as much again as the driver may borrow."""
+    """The memory is a fixed part of the RAM, and what the driver may borrow."""
     (gpu,) = seen("ryzen-laptop").gpus
     assert ("AMD Radeon (Phoenix)", "vulkan", True) == (gpu.name, gpu.api, gpu.shared)
     assert 4 * GB + 28657892 * 512 == gpu.memory
@@ -209,13 +209,13 @@ def test_a_processor_of_amd_lends_its_gpu_ram() -> None:
     ],
 )
 def test_boards_have_a_family(name: str, model: str, family: str | None) -> None:
-    """As their chip decides how fast they are."""
+    """Their chip determines how fast they are."""
     board = seen(name).board
     assert (model, family) == (board.model, board.family) if board else None
 
 
 def test_a_container_hides_its_board() -> None:
-    """Nothing is invented."""
+    """No board is invented."""
     assert seen("container-2cpu-2gb").board is None
 
 
@@ -229,7 +229,7 @@ def test_a_container_hides_its_board() -> None:
     ],
 )
 def test_neural_processors_are_named(name: str, npu: str | None) -> None:
-    """With a driver or without."""
+    """They need no driver."""
     assert npu == seen(name).npu
 
 
@@ -246,7 +246,7 @@ def test_neural_processors_are_named(name: str, npu: str | None) -> None:
     ],
 )
 def test_storage_is_of_a_kind(name: str, kind: str | None, free: int) -> None:
-    """None for a container's overlay."""
+    """A container's overlay has no kind."""
     assert Storage(kind, free) == seen(name).storage
 
 
@@ -263,13 +263,13 @@ def test_storage_is_of_a_kind(name: str, kind: str | None, free: int) -> None:
     ],
 )
 def test_systems_are_known(name: str, system: System) -> None:
-    """Their name, service manager, container and page size."""
+    """Their name, service manager, container and page size are known."""
     assert system == seen(name).system
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tree_needs_nothing_but_itself(name: str) -> None:
-    """No fact of the machine that looks at it; and it fits into JSON."""
+    """No fact of the machine that runs the test gets in, and the profile fits into JSON."""
     profile = seen(name)
     assert profile.llama is None
     assert profile == msgspec.json.decode(msgspec.json.encode(profile), type=HardwareProfile)
@@ -288,7 +288,7 @@ def copy(name: str, root: Path) -> Path:
 
 
 def sane(root: Path) -> HardwareProfile:
-    """It was detected, can be described and sent."""
+    """A profile that was detected, and can be described and sent."""
     profile = detect(root)
     assert all(text.isprintable() and len(text) < 2000 for pair in describe(profile) for text in pair)
     assert msgspec.json.encode(profile)
@@ -316,7 +316,7 @@ HOSTILE = {
 )
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_nothing_in_a_tree_can_break_detection(text: bytes, name: str, tmp_path: Path) -> None:
-    """Every file replaced by the same rubbish."""
+    """Every file is replaced by the same garbage."""
     for path in files(copy(name, tmp_path)):
         path.write_bytes(text)
     sane(tmp_path)
@@ -325,7 +325,7 @@ def test_nothing_in_a_tree_can_break_detection(text: bytes, name: str, tmp_path:
 @pytest.mark.parametrize("kind", ["directory", "pipe", "loop", "dangling", "device"])
 @pytest.mark.parametrize("name", ["rock-5b-16gb", "rtx-3060-laptop-6gb", "m2-mac-16gb"])
 def test_what_is_no_file_is_not_read(kind: str, name: str, tmp_path: Path) -> None:
-    """A pipe would block for ever, /dev/zero never end."""
+    """A pipe would block forever, and /dev/zero never end."""
     for path in files(copy(name, tmp_path)):
         path.unlink()
         if kind == "directory":
@@ -341,7 +341,7 @@ def test_what_is_no_file_is_not_read(kind: str, name: str, tmp_path: Path) -> No
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_bytes_in_any_file_are_survived(tmp_path: Path, data: st.DataObject) -> None:
-    """One file of a tree at a time, cut, replaced or with something put into it."""
+    """One file of a tree is cut, replaced, or has bytes inserted."""
     name = data.draw(st.sampled_from(["pi5-4gb", "jetson-orin-nano-8gb", "amd-gpu-desktop", "m2-mac-16gb"]))
     root = tmp_path / name
     if not root.exists():

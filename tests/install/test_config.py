@@ -1,4 +1,4 @@
-"""What an installation does to the configuration file."""
+"""The configuration file that an installation changes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ctx = 512
 
 
 def test_tables_of_models_stay_as_they_are() -> None:
-    """Keys are set above them, though the tables have keys of the same name."""
+    """Keys are set above the tables, even if these have keys of the same name."""
     after = updated(TABLES, {"model": "b", "ctx": 4096, "port": 2})
     assert after.startswith(
         'port = 2 # mine\nmatrix = [\n  [1, 2],\n]\nmodel = "b"\nctx = 4096\n\n# A small one.\n'

@@ -38,7 +38,7 @@ feed_forward = 512, vocabulary = 2048, tied = true }}
 
 
 class Board:
-    """A home, and a mirror to fetch from."""
+    """A home directory, and a mirror to download from."""
 
     def __init__(self, home: Path, hub: str) -> None:
         self.home = home
@@ -62,7 +62,7 @@ class Board:
 
 @pytest.fixture
 def board(tmp_path: Path) -> Iterator[Board]:
-    """The mirror has one of the two quantizations that the catalogue knows."""
+    """The board's mirror has one of the two quantizations that the catalogue knows."""
     remote = Store(tmp_path / "there")
     data = (PACKAGE_DIR / "bundled/edgeinfer-nano.gguf").read_bytes()
     add(remote, data, name="tiny", quant="Q8_0", repo="owner/tiny-GGUF", file="tiny-Q8_0.gguf")

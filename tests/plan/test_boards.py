@@ -1,4 +1,4 @@
-"""docs/boards.md says what is chosen on each recorded machine: it must stay true."""
+"""docs/boards.md is true for each recorded machine."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def facts(choice: ModelChoice) -> list[str]:
 
 
 def table() -> dict[str, list[str]]:
-    """Record -> the cells after the machine's name."""
+    """The cells after the machine's name, by record."""
     text = (DOCS / "boards.md").read_text()
     lines = text[text.index("| record |") :].partition("\n\n")[0].splitlines()[2:]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
@@ -53,19 +53,19 @@ def table() -> dict[str, list[str]]:
 
 
 def test_every_recorded_machine_is_in_the_table() -> None:
-    """And nothing else is."""
+    """The table has a row for each record, and no others."""
     assert RECORDS == sorted(table())
 
 
 @pytest.mark.parametrize("record", RECORDS)
 def test_the_table_says_what_is_chosen(record: str) -> None:
-    """Model, quantization, threads, layers, cache, memory, speed, and the reasons."""
+    """A row has model, quantization, threads, layers, cache, memory, speed, and the reasons."""
     assert facts(choice_for(record)) == table()[record]
 
 
 @pytest.mark.parametrize("record", RECORDS)
 def test_what_is_chosen_fits(record: str) -> None:
-    """With room left to the system, and every choice has its reason."""
+    """Each choice leaves memory to the system, and has its reasons."""
     plan = choice_for(record).plan
     assert plan.fits
     assert plan.memory.needed <= (plan.budget.ram or 0)
@@ -92,7 +92,7 @@ R1 = "deepseek-r1-distill-qwen-1.5b"
     ],
 )
 def test_a_specialist_would_choose_the_same(record: str, wanted: dict[str, Any]) -> None:
-    """What the project promises for these, whatever the table says."""
+    """These choices are promised for these machines, apart from the table."""
     choice = choice_for(record)
     has = {"model": choice.option.model, "quant": choice.option.quant}
     assert wanted == {
@@ -101,7 +101,7 @@ def test_a_specialist_would_choose_the_same(record: str, wanted: dict[str, Any])
 
 
 def test_a_hybrid_processor_computes_on_its_fast_cores() -> None:
-    """Threads on slow ones would hold them up."""
+    """Threads on slow cores would delay the others."""
     profile = detect(TREES / "intel-hybrid-laptop")
     config = choice_for("intel-hybrid-laptop").plan.config
     assert tuple(sorted(profile.cpus[0].cpus)) == config.cpus

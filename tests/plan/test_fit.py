@@ -1,4 +1,4 @@
-"""Which configuration fits: GPUs, small memories, and what is refused."""
+"""Configurations that fit: GPUs, small memories, and refusals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def reason(plan: Plan, setting: str) -> str:
 
 
 def test_as_memory_gets_less_answers_are_given_up_then_streams_then_exactness() -> None:
-    """And never the context."""
+    """The context is never given up."""
     plans = [planned(machine(gb)) for gb in (14, 4.0, 3.0, 2.8, 2.72, 2.66)]
     assert [
         ("streams", 8, "f16"),
@@ -47,14 +47,14 @@ def test_as_memory_gets_less_answers_are_given_up_then_streams_then_exactness() 
 
 
 def test_a_reason_says_what_was_given_up() -> None:
-    """With the numbers."""
+    """The reasons have the numbers."""
     plan = planned(machine(2.72))
     assert "one pool takes 117 MB" in reason(plan, "layout")
     assert "up to 117 MB" in reason(plan, "parallel")
 
 
 def test_what_does_not_fit_is_said_and_planned_all_the_same() -> None:
-    """The memory that is available now is not that of tomorrow; it is up to whoever starts it."""
+    """More memory may be available later, so the user decides."""
     plan = planned(machine(1.5))
     assert False is plan.fits
     assert "are needed" in reason(plan, "memory")
@@ -62,21 +62,21 @@ def test_what_does_not_fit_is_said_and_planned_all_the_same() -> None:
 
 
 def test_of_an_unknown_memory_nothing_is_said() -> None:
-    """And the best is taken."""
+    """If the memory is unknown, the best configuration is planned."""
     plan = planned(machine(memory=Memory(None, None, None)))
     assert None is plan.fits
     assert ("streams", 8) == (plan.config.layout, plan.config.parallel)
 
 
 def test_copies_of_weights_are_read_and_not_mapped() -> None:
-    """Else the file would lie beside them."""
+    """A mapped file would stay in memory alongside the copies."""
     assert False is planned(machine()).config.mmap
     assert reason(planned(machine()), "mmap")
     assert True is planned(machine(isa="neon")).config.mmap
 
 
 def test_the_copies_are_given_up_last() -> None:
-    """A Q8_0 whose embedding is the output matrix has its copy on ARM."""
+    """A Q8_0 whose embedding is the output matrix has a copy of it on ARM."""
     tied = LocalModel("llama", "/l.gguf", predicted_header(catalogue()["llama-3.2-1b"], "Q8_0"))
     needed = plan_model(tied, machine(), Settings(layout="unified", kv_type="q8_0", cells=4096)).memory.needed
     tight = machine((needed - 10**8 + 1024**3) / GB)
@@ -89,7 +89,7 @@ def test_the_copies_are_given_up_last() -> None:
     "setting", [{"ctx": 131072, "parallel": 8}, {"parallel": 256}, {"kv_type": "f32", "parallel": 128}]
 )
 def test_more_than_the_machine_has_is_refused(setting: dict[str, Any]) -> None:
-    """With the numbers, and with what to do; unless it is forced."""
+    """The error has the numbers and says what to do; --force overrides it."""
     settings = {"layout": "streams"} | setting
     with pytest.raises(DoesNotFit) as error:
         planned(machine(), **settings)
@@ -99,7 +99,7 @@ def test_more_than_the_machine_has_is_refused(setting: dict[str, Any]) -> None:
 
 
 def test_a_model_named_by_hand_that_is_too_large_is_refused() -> None:
-    """It would die while it loads."""
+    """Loading it would fail."""
     small = machine(0.5, memory=Memory(GB, GB // 2, None))
     with pytest.raises(DoesNotFit) as error:
         planned(small, model="/r1.gguf")
@@ -109,7 +109,7 @@ def test_a_model_named_by_hand_that_is_too_large_is_refused() -> None:
 
 
 def test_what_was_asked_for_beside_the_model_is_to_blame_first() -> None:
-    """A context that is too long, say."""
+    """The error names a context that is too long before it names the model."""
     with pytest.raises(DoesNotFit) as error:
         planned(machine(), model="/r1.gguf", ctx=131072, parallel=8, layout="streams")
     assert "ctx" == error.value.param
@@ -117,7 +117,7 @@ def test_what_was_asked_for_beside_the_model_is_to_blame_first() -> None:
 
 
 def test_a_model_goes_on_a_card_as_a_whole() -> None:
-    """With its cache, in one pool."""
+    """The card holds the KV cache too, in one pool."""
     plan = planned(machine(14, CARD), "F16")
     assert (-1, "unified", True, 512) == (
         plan.config.gpu_layers,
@@ -134,7 +134,7 @@ def card(gb: float) -> Gpu:
 
 
 def test_a_part_goes_on_a_card_that_is_too_small() -> None:
-    """If it is half of the layers at least."""
+    """The card takes part of the layers if that is at least half of them."""
     part = planned(machine(14, card(3.0)), "F16")
     assert 14 < part.config.gpu_layers <= 28
     assert part.memory.gpu <= (part.budget.gpu or 0)
@@ -144,26 +144,26 @@ def test_a_part_goes_on_a_card_that_is_too_small() -> None:
 
 
 def test_where_nothing_fits_the_card_is_not_overfilled() -> None:
-    """That would fail for certain; RAM may yet come free."""
+    """Loading would fail on the card, while RAM may become free."""
     plan = planned(machine(0.2, card(2.0)), "F16")
     assert False is plan.fits
     assert plan.memory.gpu <= (plan.budget.gpu or 0)
 
 
 def test_a_card_leaves_something_to_the_desktop() -> None:
-    """Half a GB."""
+    """The desktop keeps half a GB."""
     plan = planned(machine(14, CARD))
     assert 12 * GB - 512 * 1024**2 == plan.budget.gpu
 
 
 def test_what_others_use_of_a_card_is_not_ours() -> None:
-    """Only what is free counts."""
+    """Only the card's free memory can be used."""
     busy = Gpu("nvidia", "Some card", "cuda", 12 * GB, 1 * GB, driver="580.1")
     assert 0 == planned(machine(14, busy), "F16").config.gpu_layers
 
 
 def test_memory_that_is_shared_counts_once() -> None:
-    """On a Mac, or a Jetson, the GPU's is the RAM."""
+    """On a Mac or a Jetson the GPU's memory is the RAM."""
     plan = planned(machine(14, METAL), "F16")
     assert -1 == plan.config.gpu_layers
     assert plan.memory.needed > plan.memory.gpu
@@ -182,14 +182,14 @@ def test_memory_that_is_shared_counts_once() -> None:
     ids=lambda value: value.name if isinstance(value, Gpu) else "",
 )
 def test_some_gpus_are_of_no_use(gpu: Gpu, words: str) -> None:
-    """And the plan says why."""
+    """The plan says why a GPU is not used."""
     plan = planned(machine(14, gpu))
     assert 0 == plan.config.gpu_layers
     assert words in reason(plan, "gpu_layers")
 
 
 def test_a_gpu_is_idle_if_llama_cpp_was_built_without_it() -> None:
-    """With the way to change that."""
+    """The reason says how to change that."""
     without = machine(14, CARD, llama=LlamaBuild("0.3.36", ("neon", "dotprod")))
     plan = planned(without)
     assert 0 == plan.config.gpu_layers
@@ -200,19 +200,19 @@ def test_a_gpu_is_idle_if_llama_cpp_was_built_without_it() -> None:
 
 
 def test_the_second_gpu_is_taken_if_the_first_is_of_no_use() -> None:
-    """In the order in which they were found."""
+    """GPUs are tried in the order of the profile."""
     assert -1 == planned(machine(14, INTEL, CARD)).config.gpu_layers
 
 
 def test_layers_placed_by_hand_are_placed() -> None:
-    """On a GPU that we would not take, too; and none if none are wanted."""
+    """The settings may choose a GPU that the plan would not use, or none."""
     assert 20 == planned(machine(14, INTEL), gpu_layers=20).config.gpu_layers
     assert 0 == planned(machine(14, CARD), gpu_layers=0).config.gpu_layers
     assert "" == reason(planned(machine(14, CARD), gpu_layers=0), "gpu_layers")
 
 
 def test_layers_placed_by_hand_that_do_not_fit_are_refused() -> None:
-    """With the numbers."""
+    """The error has the numbers."""
     with pytest.raises(DoesNotFit) as error:
         planned(machine(14, card(2)), "F16", gpu_layers=-1)
     assert "gpu_layers" == error.value.param
@@ -224,32 +224,32 @@ BIG_LITTLE = [CpuClass([4, 5, 6, 7], 1024, 2400), CpuClass([0, 1, 2, 3], 530, 18
 
 
 def test_threads_keep_to_the_fast_cores_where_there_are_slow_ones() -> None:
-    """CPUs 4-7 of an RK3588."""
+    """On an RK3588 these are CPUs 4-7."""
     plan = planned(machine(cpus=BIG_LITTLE))
     assert (4, (4, 5, 6, 7)) == (plan.config.threads, plan.config.cpus)
     assert reason(plan, "cpus").startswith("cpus 4-7: ")
 
 
 def test_threads_are_not_pinned_where_all_cores_are_alike() -> None:
-    """The system knows better which one is free."""
+    """The operating system knows better which core is free."""
     assert () == planned(machine()).config.cpus
 
 
 @pytest.mark.parametrize(("wanted", "cpus"), [(2, (4, 5, 6, 7)), (4, (4, 5, 6, 7)), (6, ()), (8, ())])
 def test_more_threads_than_fast_cores_are_not_pinned(wanted: int, cpus: tuple[int, ...]) -> None:
-    """They have to share them otherwise."""
+    """They would have to share the fast cores."""
     plan = planned(machine(cpus=BIG_LITTLE), threads=wanted)
     assert (wanted, cpus) == (plan.config.threads, plan.config.cpus)
 
 
 def test_macos_places_threads_itself() -> None:
-    """It can't be told."""
+    """macOS has no way to pin threads."""
     plan = planned(machine(cpus=BIG_LITTLE, system=System(os="darwin")))
     assert (4, ()) == (plan.config.threads, plan.config.cpus)
 
 
 def test_the_measured_number_of_threads_is_taken() -> None:
-    """With the figures."""
+    """The reason has the measured figures."""
     measured = Calibration("", "", "", threads={2: 9.0, 4: 7.0})
     threads = choose_threads(machine(), r1().header, measured)
     assert 2 == threads.count
@@ -260,5 +260,5 @@ def test_the_measured_number_of_threads_is_taken() -> None:
     ("cpus", "text"), [((4, 5, 6, 7), "4-7"), ((0, 2, 4), "0,2,4"), ((0, 1, 5), "0-1,5")]
 )
 def test_cpus_are_spelled_as_taskset_does(cpus: tuple[int, ...], text: str) -> None:
-    """Runs in short."""
+    """Runs of CPUs are abbreviated."""
     assert text == cpu_list(cpus)

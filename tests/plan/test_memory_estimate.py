@@ -77,7 +77,7 @@ def pool(cells: int, parallel: int, ubatch: int, flash: bool = True) -> LlamaCon
 def test_the_compute_buffer_has_the_size_that_llama_cpp_reports(
     net: TransformerShape, how: LlamaConfig, mib: float
 ) -> None:
-    """As "sched_reserve: CPU compute buffer size" says."""
+    """llama.cpp logs it as "sched_reserve: CPU compute buffer size"."""
     assert mib * MIB == pytest.approx(compute_bytes(net, how)[0], rel=0.01)
 
 
@@ -92,7 +92,7 @@ def test_the_compute_buffer_has_the_size_that_llama_cpp_reports(
 def test_the_logits_have_the_size_that_llama_cpp_reports(
     net: TransformerShape, how: LlamaConfig, mib: float
 ) -> None:
-    """As "llama_context: CPU output buffer size" says: a row for each slot."""
+    """llama.cpp logs them as "llama_context: CPU output buffer size", with a row for each slot."""
     assert mib * MIB == pytest.approx(compute_bytes(net, how)[1], rel=0.01)
 
 
@@ -126,7 +126,7 @@ def reported(llama_log: LogCapture) -> Any:
 
 @pytest.fixture(scope="module")
 def q4_0(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled model at Q4_0, which x86 and ARM repack alike."""
+    """The bundled model at Q4_0, which x86 and ARM both repack."""
     path = tmp_path_factory.mktemp("models") / "nano-q4_0.gguf"
     params = lib.llama_model_quantize_default_params()
     params.ftype = lib.LLAMA_FTYPE_MOSTLY_Q4_0
@@ -148,8 +148,9 @@ def test_a_loaded_model_takes_what_was_estimated(
     llama_log: LogCapture,
     reported: Reported,
 ) -> None:
-    """On this machine, whatever it repacks; by llama.cpp's own words. In a model this narrow one activation more or
-    less is a tenth of the compute buffer.
+    """The estimate agrees with llama.cpp's own log on this machine, for the weights that are repacked here.
+
+    In a model this narrow one activation more or less is a tenth of the compute buffer.
     """
     path = q4_0 if quantized else model_file
     built = config(
@@ -187,7 +188,7 @@ def header(
 
 
 def test_repacked_weights_are_there_twice_where_the_file_is_mapped() -> None:
-    """And once where it is read. The token embedding stays as it is: its rows are looked up."""
+    """A file that is read is there once. The token embedding stays as it is, since its rows are looked up."""
     mapped = estimate(header(tied=False), config(mmap=True), ["avx2"])
     read = estimate(header(tied=False), config(mmap=False), ["avx2"])
     assert (MB + 1024, 3 * MB, 3 * MB) == (mapped.weights, mapped.repacked, mapped.stale)
@@ -197,13 +198,13 @@ def test_repacked_weights_are_there_twice_where_the_file_is_mapped() -> None:
 
 
 def test_a_tied_embedding_that_is_repacked_is_there_twice_in_any_case() -> None:
-    """As rows to look up, and as the output matrix."""
+    """Its rows are looked up, and a copy is the output matrix."""
     memory = estimate(header("Q8_0"), config(mmap=False), ["neon", "dotprod"])
     assert (MB + 1024, 3 * MB) == (memory.weights, memory.repacked)
 
 
 def test_without_repacking_nothing_is_copied() -> None:
-    """By choice, or because the CPU has no use for it, as a Pi 4's."""
+    """Repacking may be off, or the CPU may have no use for it, like a Pi 4's."""
     for memory in (
         estimate(header(), config(repack=False), ["avx2"]),
         estimate(header(), config(), ["neon"]),
@@ -224,7 +225,7 @@ REPACKED = {
 
 @pytest.mark.parametrize("isa", REPACKED)
 def test_each_cpu_repacks_its_own_types(isa: str) -> None:
-    """As facts of llama.cpp's sources."""
+    """The types are those in llama.cpp's sources."""
     kinds = [
         "Q2_K",
         "Q4_0",
@@ -268,13 +269,13 @@ def test_amx_adds_sums_to_some_types() -> None:
     ],
 )
 def test_layers_go_on_the_gpu_from_the_last_one_on(gpu_layers: int, on_card: list[str]) -> None:
-    """After the output, which counts as one; the token embedding never."""
+    """The output counts as one layer and goes first; the token embedding never goes."""
     names = ["token_embd.weight", "output.weight", "blk.1.x", "blk.0.x"]
     assert on_card == [name for name in names if on_gpu(name, 2, gpu_layers)]
 
 
 def test_on_a_gpu_memory_is_the_gpus() -> None:
-    """But for the token embedding; a tied one is there, too. A shared memory counts as RAM."""
+    """Only the token embedding stays in RAM; a tied one is on the GPU as well. Shared memory counts as RAM."""
     kv: dict[str, Value] = {"attention.head_count": 4, "attention.head_count_kv": 4, "embedding_length": 256}
     memory = estimate(header(metadata=kv), config(gpu_layers=-1), ["avx2"], api="cuda")
     assert (MB, 3 * MB + 1024) == (memory.weights, memory.gpu_weights)
@@ -285,7 +286,7 @@ def test_on_a_gpu_memory_is_the_gpus() -> None:
 
 
 def test_half_of_the_layers_on_a_gpu_take_half_of_the_cache_with_them() -> None:
-    """The rest stays where its layers are."""
+    """A layer's KV cache is where the layer is."""
     kv: dict[str, Value] = {"attention.head_count": 4, "attention.head_count_kv": 4, "embedding_length": 256}
     memory = estimate(header(layers=4, tied=False, metadata=kv), config(gpu_layers=3), [], api="cuda")
     assert memory.kv == memory.gpu_kv
@@ -293,32 +294,32 @@ def test_half_of_the_layers_on_a_gpu_take_half_of_the_cache_with_them() -> None:
 
 
 def test_layers_may_have_caches_of_their_own_size() -> None:
-    """Some have none at all."""
+    """Some layers have no KV cache at all."""
     fields: dict[str, Value] = {"attention.head_count_kv": [0, 2, 4], "embedding_length": 512}
     mixed = header(layers=3, metadata=fields | {"attention.head_count": 8})
     assert 6 * (64 + 64) * 2 == kv_token_bytes(mixed, "f16")
 
 
 def test_a_cache_is_reserved_in_blocks_of_256() -> None:
-    """For each stream."""
+    """The context is rounded up for each stream."""
     assert 9 * 512 == cells(config(ctx=300, parallel=8, layout="streams"))
     assert 1024 == cells(config(ctx=300, parallel=8, layout="unified", cells=1000))
     assert [0, 256, 256, 512] == [padded(n) for n in (0, 1, 256, 257)]
 
 
 def test_an_encoder_has_no_cache() -> None:
-    """It looks both ways."""
+    """Encoders attend in both directions."""
     encoder = header(metadata={"attention.causal": False, "attention.head_count": 4, "embedding_length": 256})
     assert (0, 0) == ((memory := estimate(encoder, config())).kv, memory.embeddings)
 
 
 def test_a_chat_model_says_what_embeddings_would_take() -> None:
-    """A context of their own, and logits for 128 tokens, once they are asked for."""
+    """They take a context of their own, and logits for 128 tokens."""
     memory = estimate(header(metadata={"vocab_size": 1000}), config())
     assert memory.embeddings >= 2 * 128 * 1000 * 4
     assert memory.embeddings not in (memory.total, memory.needed)
 
 
 def test_a_hostile_number_of_layers_takes_no_memory_here() -> None:
-    """Nothing is allocated for what a header merely says."""
+    """Nothing is allocated for a number that a header merely claims."""
     assert TransformerShape() == transformer_shape(header(metadata={"block_count": 2**40}))

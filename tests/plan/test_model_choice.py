@@ -1,4 +1,4 @@
-"""Which model and quantization is chosen."""
+"""The choice of model and quantization."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def chosen(
 
 
 def measured(rate: float, **others: float) -> Calibration:
-    """So many GB/s of each type, on the CPU."""
+    """A calibration of the CPU with so many GB/s of each type."""
     rates = {"": rate} | others
     return Calibration("", "", "", cpu=Rates({kind: rate * GB for kind, rate in rates.items()}))
 
@@ -49,21 +49,21 @@ def measured(rate: float, **others: float) -> Calibration:
     [(10, "Q4_K_M"), (48, "Q4_K_M"), (54, "Q4_K_M"), (60, "Q5_K_M"), (90, "Q8_0"), (200, "F16")],
 )
 def test_speed_beyond_fifty_tokens_a_second_is_spent_on_quality(rate: float, quant: str) -> None:
-    """And not before."""
+    """Below 50 tokens per second, speed comes first."""
     choice = chosen(machine(), calibration=measured(rate))
     assert quant == choice.option.quant
     assert any(why.startswith(f"quant {quant}: ") for why in choice.reasons)
 
 
 def test_the_best_that_is_fast_must_fit() -> None:
-    """F16 would be fast enough, and takes 3.6 GB."""
+    """F16 would be fast enough, but takes 3.6 GB."""
     choice = chosen(machine(4.0), calibration=measured(200))
     assert "Q8_0" == choice.option.quant
     assert ["does not fit"] == [c.rejection for c in choice.others if c.option.quant == "F16"]
 
 
 def test_where_the_speed_is_not_known_four_bits_will_do() -> None:
-    """And the plan says how to know it."""
+    """The plan says how to measure the speed."""
     choice = chosen(machine())
     assert "Q4_K_M" == choice.option.quant
     assert "bench --calibrate" in choice.reasons[-1]
@@ -80,12 +80,12 @@ def test_where_the_speed_is_not_known_four_bits_will_do() -> None:
     ],
 )
 def test_of_what_is_offered_the_nearest_to_four_bits_is_taken(quants: tuple[str, ...], quant: str) -> None:
-    """Three bits only where there is nothing else."""
+    """Three bits are chosen only if there is nothing else."""
     assert quant == chosen(machine(), offered(*quants)).option.quant
 
 
 def test_on_amx_q4_0_is_taken() -> None:
-    """Without any measurement: the types' speeds relative to each other are known."""
+    """No measurement is needed, as the relative speed of the types is known."""
     choice = chosen(machine(isa="avx2 avx512 vnni amx"))
     assert "Q4_0" == choice.option.quant
     assert "1.7 times as fast" in choice.reasons[-1]
@@ -93,7 +93,7 @@ def test_on_amx_q4_0_is_taken() -> None:
 
 
 def test_a_measurement_decides_between_equals() -> None:
-    """Whatever the CPU: a quantization that is much faster here is taken, one that is a little faster is not."""
+    """On any CPU, a quantization wins if it is much faster, but not if it is a little faster."""
     assert "Q4_0" == chosen(machine(), calibration=measured(10, Q4_0=16, Q6_K=16)).option.quant
     assert "Q4_K_M" == chosen(machine(), calibration=measured(10, Q4_0=11)).option.quant
     amx = machine(isa="avx2 avx512 vnni amx")
@@ -101,14 +101,14 @@ def test_a_measurement_decides_between_equals() -> None:
 
 
 def test_a_card_takes_f16() -> None:
-    """All layers of it."""
+    """All layers go on the card."""
     rtx = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB, 12 * GB, driver="580.1")
     choice = chosen(machine(14, rtx))
     assert ("F16", -1) == (choice.option.quant, choice.plan.config.gpu_layers)
 
 
 def test_a_whole_model_on_a_card_is_better_than_half_of_a_larger_file() -> None:
-    """F16 would lie half in RAM, and be slow or of unknown speed."""
+    """Half of F16 would be in RAM, and its speed low or unknown."""
     rtx = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 3 * GB, 3 * GB, driver="580.1")
     choice = chosen(machine(14, rtx))
     assert -1 == choice.plan.config.gpu_layers
@@ -117,7 +117,7 @@ def test_a_whole_model_on_a_card_is_better_than_half_of_a_larger_file() -> None:
 
 
 def test_an_unknown_card_gets_four_bits() -> None:
-    """Its speed is not known either."""
+    """The speed of an unknown card is unknown too."""
     choice = chosen(machine(14, CARD))
     assert ("Q4_K_M", -1) == (choice.option.quant, choice.plan.config.gpu_layers)
 
@@ -126,41 +126,41 @@ TWO = [*(offer(R1, quant) for quant in ALL), offer(SMALL, "Q4_0"), offer(SMALL, 
 
 
 def test_what_does_not_fit_gives_way_to_a_smaller_model() -> None:
-    """With the numbers."""
+    """The reason has the numbers."""
     choice = chosen(machine(2.4), TWO)
     assert (SMALL, "Q4_0") == (choice.option.model, choice.option.quant)
     assert choice.reasons[0].startswith(f"model {SMALL}: {R1} needs 1,")
 
 
 def test_what_is_slower_than_one_reads_gives_way_too() -> None:
-    """On a Pi 4 the flagship writes 3 tok/s."""
+    """On a Pi 4 the flagship generates 3 tok/s."""
     choice = chosen(machine(14, board=Board("A board", (), "raspberry-pi-4")), TWO)
     assert SMALL == choice.option.model
     assert "below reading speed" in choice.reasons[0]
 
 
 def test_if_all_are_slow_the_fastest_is_taken() -> None:
-    """And the plan warns."""
+    """The plan warns about the speed."""
     choice = chosen(machine(14, board=Board("A board", (), "rk3566")), TWO)
     assert (SMALL, "Q4_0") == (choice.option.model, choice.option.quant)
     assert any(why.startswith("speed low: ") for why in choice.reasons)
 
 
 def test_a_model_that_is_asked_for_may_be_slow() -> None:
-    """It is what was asked for."""
+    """A model that the user names is not replaced."""
     choice = chosen(machine(14, board=Board("A board", (), "raspberry-pi-4")), TWO, model=R1)
     assert (R1, "Q4_K_M") == (choice.option.model, choice.option.quant)
     assert any(why.startswith("speed low: ") for why in choice.reasons)
 
 
 def test_a_quantization_that_is_asked_for_is_taken() -> None:
-    """In any case of letters."""
+    """Its name is not case-sensitive."""
     assert "Q6_K" == chosen(machine(), quant="q6_k").option.quant
 
 
 @pytest.mark.parametrize("names", [{"model": R1}, {"model": R1, "quant": "F16"}])
 def test_what_is_asked_for_and_does_not_fit_is_refused(names: dict[str, str]) -> None:
-    """With the numbers, and with what would fit; unless it is forced."""
+    """The error has the numbers and says what would fit; --force overrides it."""
     with pytest.raises(DoesNotFit) as error:
         chosen(machine(2.4), TWO, **names)
     assert "can be used" in error.value.message
@@ -171,7 +171,7 @@ def test_what_is_asked_for_and_does_not_fit_is_refused(names: dict[str, str]) ->
 
 
 def test_nothing_fits() -> None:
-    """Then the numbers are those of the smallest."""
+    """The error has the numbers of the smallest option."""
     with pytest.raises(DoesNotFit) as error:
         chosen(machine(0.1), TWO)
     assert error.value.message.startswith(f"{SMALL}:Q4_0 needs ")
@@ -179,7 +179,7 @@ def test_nothing_fits() -> None:
 
 
 def test_what_is_not_offered_is_told() -> None:
-    """With what is."""
+    """The error names the available options."""
     with pytest.raises(ModelNotFound) as error:
         chosen(machine(), TWO, quant="Q2_K")
     assert "Q2_K" in error.value.message
@@ -189,13 +189,13 @@ def test_what_is_not_offered_is_told() -> None:
 
 
 def test_where_the_memory_is_not_known_all_fits() -> None:
-    """As far as one can tell."""
+    """Nothing is known not to fit."""
     choice = chosen(machine(memory=Memory(None, None, None)), TWO)
     assert (R1, None) == (choice.option.model, choice.plan.fits)
 
 
 def test_the_others_say_why_they_were_not_taken() -> None:
-    """Every one of them."""
+    """Every option that was not chosen has a reason."""
     choice = chosen(machine(2.9), TWO)
     assert {"Q4_0": "lower quality", "Q5_K_M": "slower", "F16": "does not fit"}.items() <= {
         c.option.quant: c.rejection for c in choice.others if c.option.model == R1
@@ -205,7 +205,7 @@ def test_the_others_say_why_they_were_not_taken() -> None:
 
 
 def test_the_offers_are_the_flagship_then_smaller_ones_then_the_bundled_one() -> None:
-    """All that the catalogue has of them."""
+    """All their quantizations in the catalogue are options."""
     names = list(dict.fromkeys(o.model for o in model_options()))
     assert FLAGSHIP == names[0]
     assert NANO == names[-1]
@@ -217,7 +217,7 @@ def test_the_offers_are_the_flagship_then_smaller_ones_then_the_bundled_one() ->
 
 
 def test_offers_of_a_model_begin_with_it() -> None:
-    """By its alias as well."""
+    """Aliases work as well."""
     assert "qwen3-1.7b" == model_options("QWEN3-1.7B")[0].model
     assert FLAGSHIP == model_options("r1-1.5b")[0].model
     assert [NANO] == [o.model for o in model_options(NANO)]
@@ -226,13 +226,13 @@ def test_offers_of_a_model_begin_with_it() -> None:
 
 
 def test_every_quantization_of_the_catalogue_has_its_rank() -> None:
-    """Else it could not be chosen."""
+    """Without a rank it could not be chosen."""
     quants = {file.quant for spec in catalogue().values() for file in spec.files}
     assert set() == quants - set(QUALITY)
 
 
 def test_the_bundled_model_is_taken_where_nothing_else_fits() -> None:
-    """And only there: a Pi Zero's memory, and a Pi 4's."""
+    """That is so with a Pi Zero's memory, but not with a Pi 4's."""
     assert (
         NANO == chosen(machine(0.3, memory=Memory(GB // 2, GB * 3 // 10, None)), model_options()).option.model
     )
@@ -249,10 +249,10 @@ def test_the_bundled_model_is_taken_where_nothing_else_fits() -> None:
     ],
 )
 def test_a_file_without_a_name_for_it_has_a_quantization_all_the_same(header: Header, name: str) -> None:
-    """As its header says, else as most of its tensors are."""
+    """The header names it, or else the type of most weights."""
     assert name == quant_name(header)
 
 
 def test_most_tensors_name_a_quantization(model_file: Path) -> None:
-    """Where the header has no word on it."""
+    """The type of most weights counts if the header names none."""
     assert "Q6_K" == quant_name(Header({}, offer(R1, "Q6_K").header.tensors, 1))

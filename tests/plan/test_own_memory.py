@@ -31,7 +31,7 @@ from tests.support.machines import CARD, GB, METAL, machine
 
 
 def test_what_our_own_workers_hold_counts_as_available() -> None:
-    """A plan made while the service runs is for the time after its restart."""
+    """A plan made while the service runs takes effect after its restart."""
     code = "import sys; block = bytearray(80_000_000); print(len(block), flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, "-m", "edgeinfer.backends.llama_cpp.worker.process"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
@@ -46,7 +46,7 @@ def test_what_our_own_workers_hold_counts_as_available() -> None:
 
 
 def test_only_running_workers_count() -> None:
-    """Not other processes, nor workers that have ended."""
+    """Other processes and workers that have ended do not count."""
     assert [] == worker_pids([psutil.Process(os.getpid())])
     with subprocess.Popen(
         [sys.executable, "-c", "", "-m", "edgeinfer.backends.llama_cpp.worker.process"]
@@ -57,14 +57,14 @@ def test_only_running_workers_count() -> None:
 
 
 def test_no_more_is_available_than_there_is() -> None:
-    """Or than is known."""
+    """Available memory never exceeds the total or the limit, and stays unknown if it is."""
     assert GB == without_workers(machine(memory=Memory(GB, GB, None))).memory.available
     assert GB // 2 == without_workers(machine(memory=Memory(GB, GB // 2, GB // 2))).memory.available
     assert None is without_workers(machine(memory=Memory(GB, None, None))).memory.available
 
 
 def test_the_plan_reckons_with_what_the_old_worker_will_free() -> None:
-    """But not beyond what there is; and a GPU's memory counts once where it is the RAM."""
+    """It never exceeds what the machine has, and memory that a GPU shares counts once."""
     profile = HardwareProfile(
         cpus=[],
         cpu_quota=None,
@@ -94,7 +94,7 @@ def test_the_plan_reckons_with_what_the_old_worker_will_free() -> None:
 def test_two_at_once_need_memory_for_both(
     needed: int, gpu: int, ram: int | None, vram: int | None, expected: bool
 ) -> None:
-    """What the old one holds is not there yet: 200 bytes, and 100 of the GPU."""
+    """The old worker still holds 200 bytes, and 100 on the GPU."""
     plan = replace(
         make_plan(Settings(model="fake")),
         memory=MemoryEstimate(needed, gpu_weights=gpu),
@@ -111,7 +111,7 @@ def test_what_a_model_counts_on_is_what_it_has_not_taken() -> None:
 
 
 def test_a_worker_is_measured_by_its_process_id() -> None:
-    """One that is gone holds nothing, on a GPU neither."""
+    """A worker that has ended holds nothing, neither in RAM nor on a GPU."""
     predicted = MemoryEstimate(1000, daemon=500, gpu_weights=70)
     here = model_memory(predicted, os.getpid())
     assert here.held.ram > 1_000_000
@@ -121,7 +121,7 @@ def test_a_worker_is_measured_by_its_process_id() -> None:
 
 
 def test_memory_that_is_taken_is_not_available() -> None:
-    """A card's and a shared one's; never less than nothing."""
+    """This holds for cards and for shared memory; the rest is never negative."""
     taken = without_memory(machine(8, CARD, METAL), HeldMemory(3 * GB, 4 * GB))
     assert 5 * GB == taken.memory.available
     assert (8 * GB, 6 * GB) == (taken.gpus[0].available, taken.gpus[1].memory)

@@ -23,7 +23,7 @@ MB = 10**6
 
 
 def loaded(model: Plan, share: float = 1.0) -> ModelMemory:
-    """Return a model that has taken a share of what it was planned to take."""
+    """Return a model that has taken a share of its planned memory."""
     held = HeldMemory(round(model.memory.ram * share), round(model.memory.gpu * share))
     return ModelMemory(replace(model.memory, daemon=0), held)
 
@@ -62,7 +62,7 @@ def test_every_model_has_a_worker_and_all_share_the_daemon() -> None:
 
 
 def test_a_model_beside_others_gets_by_with_less() -> None:
-    """It takes fewer answers at once rather than not fit."""
+    """It gives up concurrent answers before it does not fit."""
     alone = plan_model(r1(), machine(5), Settings())
     beside = plan_model(r1(), machine(5), Settings(), beside=[ModelMemory(MemoryEstimate(GB))])
     assert beside.fits
@@ -71,7 +71,7 @@ def test_a_model_beside_others_gets_by_with_less() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_what_a_loaded_model_has_taken_counts_once(share: float) -> None:
-    """Whether it is loading, has its weights mapped, or holds all of it: the same is left."""
+    """The same is left whether it is loading, has its weights mapped, or holds all of it."""
     other = plan_model(r1(), machine(8), Settings())
     taken = round(other.memory.ram * share)
     profile = machine(memory=Memory(16 * GB, 8 * GB - taken, None))
@@ -80,7 +80,7 @@ def test_what_a_loaded_model_has_taken_counts_once(share: float) -> None:
 
 
 def test_models_share_a_limit() -> None:
-    """Though the machine has more; and RAM and the GPU count together."""
+    """The limit is below the machine's memory, and covers RAM and the GPU together."""
     first, second, third = in_turn(("Q4_K_M",) * 3, 14, parallel=1, memory_limit_mb=3000)
     assert [True, True, False] == [first.fits, second.fits, third.fits]
     assert 3000 * MB == first.budget.limit
@@ -94,7 +94,7 @@ def test_models_share_a_limit() -> None:
 
 
 def test_a_limit_takes_memory_from_the_kv_cache_first() -> None:
-    """The model fits, for fewer answers at once."""
+    """The model fits with fewer concurrent answers."""
     planned = plan_model(r1(), machine(14), Settings(memory_limit_mb=1700))
     assert planned.fits
     assert planned.memory.model <= 1700 * MB
@@ -102,7 +102,7 @@ def test_a_limit_takes_memory_from_the_kv_cache_first() -> None:
 
 
 def test_a_model_that_is_larger_than_the_limit_is_refused() -> None:
-    """It could never be loaded; by force it is."""
+    """It could never be loaded, except by force."""
     with pytest.raises(DoesNotFit, match="memory_limit_mb allows 1000") as refused:
         plan_model(r1(), machine(14), Settings(memory_limit_mb=1000))
     assert "--memory-limit-mb" in str(refused.value.hint)
@@ -113,7 +113,7 @@ def test_a_model_that_is_larger_than_the_limit_is_refused() -> None:
 
 @pytest.mark.parametrize(("limit", "fits"), [(1000, True), (999, False), (None, True)])
 def test_two_at_once_keep_to_the_limit(limit: int | None, fits: bool) -> None:
-    """While one replaces the other."""
+    """Both count while one replaces the other."""
     running = ModelMemory(MemoryEstimate(400), HeldMemory(100))
     replacement = plan_model(r1(), machine(14), Settings())
     wanted = Plan(
@@ -127,7 +127,7 @@ def options(*quants: str, **settings: Any) -> ModelOptions:
 
 
 def test_a_quantization_is_chosen_for_what_is_left() -> None:
-    """The second one is coarser, the third does not fit."""
+    """The second model gets a smaller quantization, the third does not fit."""
     fast = Calibration("", "", "", cpu=Rates({"": 200 * GB}))
     choices = choose_several([options("Q8_0", "Q4_0", parallel=1) for _ in range(3)], machine(5), fast)
     assert ["Q8_0", "Q4_0"] == [choice.option.quant for choice in choices if isinstance(choice, ModelChoice)]

@@ -1,4 +1,4 @@
-"""Predicted speed: what a token reads over what the machine reads in a second."""
+"""Predicted speed: the bytes that a token reads over the machine's bandwidth."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def header(*, tied: bool = False, metadata: dict[str, Value] | None = None) -> H
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_token_reads_all_weights_but_an_embedding_of_its_own(tied: bool) -> None:
-    """Of which it takes a row; a tied one is the output matrix."""
+    """Only a row of the embedding is read, unless it is the output matrix too."""
     assert ({"Q6_K": GB // 2, "Q4_K": GB}, {}) == read_bytes(header(tied=tied), 0)
 
 
 def test_on_a_gpu_its_memory_is_read() -> None:
-    """A layer and the output matrix there, the other layer here."""
+    """One layer and the output matrix are on the GPU, the other layer is in RAM."""
     assert ({"Q4_K": GB // 2}, {"Q6_K": GB // 2, "Q4_K": GB // 2}) == read_bytes(header(), 2)
 
 
 def test_of_the_experts_those_are_read_that_are_used() -> None:
-    """Two of eight."""
+    """Two of eight experts are used."""
     mixture = Header(
         {
             "general.architecture": "moe",
@@ -83,20 +83,20 @@ def test_of_the_experts_those_are_read_that_are_used() -> None:
     ids=["Pi 4", "Pi 5", "RK3588", "N100"],
 )
 def test_known_machines_have_a_speed(profile: HardwareProfile, tokens: float) -> None:
-    """And it says where the figure comes from."""
+    """The speed says where the figure comes from."""
     speed = predict(header(), 0, profile)
     assert tokens == pytest.approx(speed.decode)
     assert (speed.source or "").startswith("known for")
 
 
 def test_of_an_unknown_machine_there_is_no_figure() -> None:
-    """Rather than a guess."""
+    """There is no figure rather than a guess."""
     assert Speed() == predict(header(), 0, machine())
     assert Speed() == predict(header(), 0, HardwareProfile([], None, Memory(None, None, None)))
 
 
 def test_a_gpu_reads_at_a_share_of_its_peak() -> None:
-    """A 3B model at Q4_K_M, 2.02 GB, wrote 123 tok/s on an RTX 3060."""
+    """An RTX 3060 generated 123 tok/s of a 3B model at Q4_K_M, 2.02 GB."""
     card = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB)
     speed = predict(header(), -1, machine(), gpu=card)
     assert 1 / (1.5 / (360 * 0.84) + 0.0015) == pytest.approx(speed.decode)
@@ -115,7 +115,7 @@ def test_a_gpu_reads_at_a_share_of_its_peak() -> None:
     ],
 )
 def test_cards_are_known_by_name(name: str, family: str | None, peak: int | None) -> None:
-    """A mobile one is a card of its own."""
+    """A mobile card has a figure of its own."""
     bandwidth = gpu_bandwidth(Gpu("nvidia", name, "cuda", 6 * GB), machine(family))
     assert peak == (bandwidth and pytest.approx(bandwidth.rate / 0.84 / GB))
 
@@ -132,7 +132,7 @@ def test_cards_are_known_by_name(name: str, family: str | None, peak: int | None
     ids=lambda value: value.model if isinstance(value, Board) else "",
 )
 def test_where_the_gpu_shares_the_ram_the_board_is_what_is_known(board: Board, peak: int | None) -> None:
-    """By its chip."""
+    """The chip determines the bandwidth."""
     vendor = "apple" if board.model.startswith("Mac") else "nvidia"
     bandwidth = gpu_bandwidth(Gpu(vendor, "GPU", "metal", GB, shared=True), machine(board=board))
     assert peak == (bandwidth and pytest.approx(bandwidth.rate / 0.75 / GB))
@@ -165,7 +165,7 @@ def calibration(profile: HardwareProfile, **values: Any) -> Calibration:
 
 
 def test_a_measurement_counts_more_than_what_is_known() -> None:
-    """By type of weight: 1 GB / 5 + 0.5 GB / 10, and 0.05 s."""
+    """Each type has its rate: 1 GB / 5 + 0.5 GB / 10, plus 0.05 s."""
     profile = machine("raspberry-pi-5")
     speed = predict(header(), 0, profile, calibration(profile))
     assert 1 / 0.3 == pytest.approx(speed.decode)
@@ -173,7 +173,7 @@ def test_a_measurement_counts_more_than_what_is_known() -> None:
 
 
 def test_a_type_that_was_not_measured_has_the_rate_of_the_rest() -> None:
-    """Where there is one; else the measurement does not help."""
+    """Without a rate for the rest the measurement does not help."""
     profile = machine("raspberry-pi-5")
     only = Rates({"Q4_K": 5e9})
     assert "known for raspberry-pi-5" == predict(header(), 0, profile, calibration(profile, cpu=only)).source
@@ -182,14 +182,14 @@ def test_a_type_that_was_not_measured_has_the_rate_of_the_rest() -> None:
 
 
 def test_prompts_are_read_as_fast_as_was_measured() -> None:
-    """1e12 weights a second, of a model that has a million in its layers."""
+    """It is 1e12 weights per second for a model with a million in its layers."""
     profile = machine()
     assert 1e6 == predict(header(), 0, profile, calibration(profile)).prefill
     assert None is predict(header(), 0, machine("raspberry-pi-5")).prefill
 
 
 def test_a_model_on_two_sides_takes_the_time_of_both() -> None:
-    """A layer here, a layer and the output there."""
+    """One layer is in RAM, another layer and the output are on the GPU."""
     profile = machine()
     both = calibration(profile, gpu=Rates({"Q4_K": 50e9, "Q6_K": 50e9}))
     card = Gpu("nvidia", "Some card", "cuda", GB)
@@ -201,7 +201,7 @@ def test_a_model_on_two_sides_takes_the_time_of_both() -> None:
     ("tried", "best"), [({}, None), ({4: 10.0, 8: 9.0}, 4), ({2: 9.8, 4: 10.0}, 2), ({1: 5.0, 2: 9.0}, 2)]
 )
 def test_of_equally_fast_numbers_of_threads_the_smaller_is_best(tried: dict[int, float], best: int) -> None:
-    """It leaves more to others."""
+    """It leaves more CPU time to others."""
     assert best == calibration(machine(), threads=tried).best_threads
 
 
@@ -210,7 +210,7 @@ def built(profile: HardwareProfile, version: str = "0.3.36") -> HardwareProfile:
 
 
 def test_a_measurement_is_kept(tmp_path: Path) -> None:
-    """For this machine and this llama.cpp, and no other."""
+    """It is valid for this machine and this llama.cpp only."""
     profile = built(machine("raspberry-pi-5"))
     saved = calibration(profile, threads={4: 10.5})
     save(tmp_path / "store", saved)
@@ -223,14 +223,14 @@ def test_a_measurement_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"machine": 3}', "\x00"])
 def test_a_broken_measurement_is_none(text: str, tmp_path: Path) -> None:
-    """It is made again, and no reason not to start."""
+    """It is ignored, and can be measured again."""
     (tmp_path / FILE).write_text(text)
     assert None is load(tmp_path, built(machine()))
     assert None is load(tmp_path / "none", built(machine()))
 
 
 def test_free_memory_is_no_mark_of_a_machine() -> None:
-    """It is another one each time, and the kernel takes a little more or less for itself."""
+    """It varies, and the kernel's own share of the total varies slightly."""
     one = machine()
     later = msgspec.structs.replace(one, memory=Memory(4 * GB + 10_000_000, GB, None))
     assert fingerprint(one) == fingerprint(later)
@@ -238,6 +238,6 @@ def test_free_memory_is_no_mark_of_a_machine() -> None:
 
 
 def test_nothing_is_known_of_most_cpus() -> None:
-    """The families that are, are few."""
+    """Only a few families are known."""
     assert None is cpu_bandwidth(machine("jetson-orin-nano"))
     assert None is cpu_bandwidth(machine(cpu_name="AMD EPYC"))

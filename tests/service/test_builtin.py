@@ -42,7 +42,7 @@ def eventually(question: Callable[[], object], seconds: float = 30.0) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """A zombie is dead: in a container nobody may come to bury it."""
+    """Tell whether a process is running; a zombie is not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -51,7 +51,7 @@ def is_alive(pid: int) -> bool:
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[BuiltinManager]:
-    """The manager of a user who has nothing yet."""
+    """The manager of a user who has no service yet."""
     environ = {name: os.environ[name] for name in ("PATH",)}
     manager = BuiltinManager("user", {**environ, "HOME": str(tmp_path), "EDGEINFER_PORT": "1"})
     yield manager
@@ -63,7 +63,7 @@ def log(manager: BuiltinManager) -> str:
 
 
 def test_a_service_is_started_and_stopped(manager: BuiltinManager, tmp_path: Path) -> None:
-    """It goes on when whoever started it is done, and its log has the time."""
+    """It outlives the command that started it, and its log has the time."""
     assert manager.status().installed is False
     spec = service(scope="user", program=stub(tmp_path, 'print("hello", flush=True)' + ALIVE))
     install(manager, spec)
@@ -83,7 +83,7 @@ def test_a_service_is_started_and_stopped(manager: BuiltinManager, tmp_path: Pat
 
 
 def test_what_is_proposed_is_what_is_done(manager: BuiltinManager, tmp_path: Path) -> None:
-    """Every file, and the command; a second time no file is new."""
+    """The proposal has every file and the command; a second time no file is new."""
     spec = service(scope="user", program=stub(tmp_path, ALIVE), config=tmp_path / "c.toml")
     proposal = propose(manager, spec)
     assert proposal.changed == [str(manager.spec)]
@@ -106,7 +106,7 @@ def test_what_is_proposed_is_what_is_done(manager: BuiltinManager, tmp_path: Pat
 def test_a_service_that_does_not_start_says_why_and_leaves_what_was_there(
     manager: BuiltinManager, tmp_path: Path
 ) -> None:
-    """The old one is put back, and runs again."""
+    """The old service is restored, and runs again."""
     (tmp_path / "old").mkdir()
     (tmp_path / "new").mkdir()
     old = service(scope="user", program=stub(tmp_path / "old", ALIVE))
@@ -121,7 +121,7 @@ def test_a_service_that_does_not_start_says_why_and_leaves_what_was_there(
 
 
 def test_the_first_installation_leaves_nothing_if_it_fails(manager: BuiltinManager, tmp_path: Path) -> None:
-    """Not even a service that does not run."""
+    """Not even a stopped service is left."""
     with pytest.raises(ServiceFailed):
         install(manager, service(scope="user", program=stub(tmp_path, "exit(2)\n")))
     assert manager.status().installed is False
@@ -131,7 +131,7 @@ def test_the_first_installation_leaves_nothing_if_it_fails(manager: BuiltinManag
 
 
 def test_a_program_that_is_gone_is_told(manager: BuiltinManager, tmp_path: Path) -> None:
-    """As after an environment was moved; it may come back with its disk."""
+    """An environment may have been moved; the program may come back with its disk."""
     program = stub(tmp_path, ALIVE)
     program.executable.unlink()
     with pytest.raises(ServiceFailed, match=r"cannot run .*: No such file"):
@@ -142,7 +142,7 @@ def test_a_program_that_is_gone_is_told(manager: BuiltinManager, tmp_path: Path)
 def test_what_another_start_would_not_help_is_not_started_again(
     manager: BuiltinManager, tmp_path: Path, status: int, words: str
 ) -> None:
-    """The exit statuses that systemd's unit names, too."""
+    """The exit statuses are those of systemd's unit."""
     program = stub(tmp_path, f"{READY}time.sleep(0.3)\nexit({status})\n")
     install(manager, service(scope="user", program=program))
     assert eventually(lambda: manager.status().state == "failed")
@@ -151,7 +151,7 @@ def test_what_another_start_would_not_help_is_not_started_again(
 
 
 def test_a_daemon_that_dies_is_started_again(manager: BuiltinManager, tmp_path: Path) -> None:
-    """With the reason in the log."""
+    """The log has the reason."""
     install(manager, service(scope="user", program=stub(tmp_path, ALIVE)))
     pid = manager.status().pid
     assert pid
@@ -162,7 +162,7 @@ def test_a_daemon_that_dies_is_started_again(manager: BuiltinManager, tmp_path: 
 
 
 def test_what_a_dead_daemon_left_running_goes_too(manager: BuiltinManager, tmp_path: Path) -> None:
-    """A worker would hold its memory, and the next one needs it."""
+    """A worker would hold memory that the next one needs."""
     script = (
         READY.replace("import os", "import subprocess, os")
         + 'print(subprocess.Popen(["sleep", "1000"]).pid, flush=True)\ntime.sleep(1000)\n'
@@ -177,7 +177,7 @@ def test_what_a_dead_daemon_left_running_goes_too(manager: BuiltinManager, tmp_p
 
 
 def test_a_stop_while_it_waits_for_another_try_is_quick(manager: BuiltinManager, tmp_path: Path) -> None:
-    """No daemon is started any more."""
+    """No further daemon is started."""
     install(manager, service(scope="user", program=stub(tmp_path, f"{READY}time.sleep(0.2)\nexit(1)\n")))
     assert eventually(lambda: manager.folder.read() and manager.folder.read().state == "restarting")  # type: ignore[union-attr]
     manager.stop()
@@ -185,7 +185,7 @@ def test_a_stop_while_it_waits_for_another_try_is_quick(manager: BuiltinManager,
 
 
 def test_a_daemon_does_not_outlive_its_monitor(manager: BuiltinManager, tmp_path: Path) -> None:
-    """It would hold the port that the next one needs."""
+    """It would hold the port that the next daemon needs."""
     install(manager, service(scope="user", program=stub(tmp_path, ALIVE)))
     state = manager.folder.read()
     assert state
@@ -199,7 +199,7 @@ def test_a_daemon_does_not_outlive_its_monitor(manager: BuiltinManager, tmp_path
 
 
 def test_only_one_monitor_runs(manager: BuiltinManager, tmp_path: Path) -> None:
-    """However many are started."""
+    """A second monitor gives up."""
     install(manager, service(scope="user", program=stub(tmp_path, ALIVE)))
     command = [sys.executable, "-m", "edgeinfer.service.monitor", str(manager.spec)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -226,14 +226,14 @@ def test_a_service_installed_under_the_monitors_earlier_name_goes_on(
 
 
 def test_the_shell_it_was_started_from_does_not_decide(manager: BuiltinManager, tmp_path: Path) -> None:
-    """After a reboot its variables would be gone."""
+    """Its variables would be gone after a reboot."""
     script = 'import os\nprint("PORT", os.environ.get("EDGEINFER_PORT"), flush=True)\n' + ALIVE
     install(manager, service(scope="user", program=stub(tmp_path, script)))
     assert "PORT None" in log(manager)
 
 
 def test_a_reload_reaches_the_daemon(manager: BuiltinManager, tmp_path: Path) -> None:
-    """As a SIGHUP, as from systemd."""
+    """It is a SIGHUP, as with systemd."""
     script = ALIVE.replace(
         "manager.send", 'signal.signal(signal.SIGHUP, lambda *_: print("again", flush=True))\nmanager.send', 1
     )
@@ -245,7 +245,7 @@ def test_a_reload_reaches_the_daemon(manager: BuiltinManager, tmp_path: Path) ->
 
 
 def test_nothing_promises_to_come_back_after_a_reboot(manager: BuiltinManager, tmp_path: Path) -> None:
-    """It says how that can be had."""
+    """A note says how to start it after a reboot."""
     spec = service(scope="user", program=stub(tmp_path, ALIVE))
     assert "@reboot" in propose(manager, spec).notes[0]
     assert manager.status().enabled is None
@@ -294,21 +294,21 @@ def impatient(tmp_path: Path) -> Iterator[Callable[[str], Impatient]]:
 
 
 def test_a_daemon_that_hangs_is_ended_and_started_again(impatient: Callable[[str], Impatient]) -> None:
-    """It was ready, and then gave no sign of life; its stack may tell where."""
+    """It was ready and then stopped responding; its stack trace tells where."""
     monitor = impatient(READY + "time.sleep(1000)\n")
     assert eventually(lambda: "SIGABRT" in monitor.log() and monitor.log().count("the daemon ended") > 1)
     assert "Fatal Python error: Aborted" in monitor.log()
 
 
 def test_one_that_does_not_die_of_it_is_killed(impatient: Callable[[str], Impatient]) -> None:
-    """Whatever it does about signals."""
+    """It may ignore signals."""
     script = READY.replace("manager =", "signal.signal(signal.SIGABRT, signal.SIG_IGN)\nmanager =", 1)
     monitor = impatient(script + "time.sleep(1000)\n")
     assert eventually(lambda: "the daemon ended: SIGKILL" in monitor.log())
 
 
 def test_a_start_may_take_long_while_the_daemon_asks_for_time(impatient: Callable[[str], Impatient]) -> None:
-    """As it does while its model loads. Without a word it is taken for one that hangs."""
+    """It asks for time while its model loads. A silent daemon counts as hung."""
     asks = "for _ in range(15):\n    manager.send(b'EXTEND_TIMEOUT_USEC=1000000')\n    time.sleep(0.2)\n"
     monitor = impatient(SPEAKS + asks + ALIVE)
     assert eventually(lambda: (state := monitor.folder.read()) and state.state == "ready")
@@ -319,7 +319,7 @@ def test_a_start_may_take_long_while_the_daemon_asks_for_time(impatient: Callabl
 
 
 def test_a_stop_that_takes_too_long_is_ended(impatient: Callable[[str], Impatient]) -> None:
-    """By a SIGKILL, after the time that the daemon asked for."""
+    """SIGKILL follows after the time that the daemon asked for."""
     monitor = impatient(
         ALIVE.replace("manager =", "signal.signal(signal.SIGTERM, signal.SIG_IGN)\nmanager =", 1)
     )
@@ -329,7 +329,7 @@ def test_a_stop_that_takes_too_long_is_ended(impatient: Callable[[str], Impatien
 
 
 def test_a_log_begins_anew_when_it_is_full(tmp_path: Path) -> None:
-    """One older one is kept; lines stay whole, whatever pieces they come in."""
+    """The previous file is kept; lines stay whole, even if they arrive in pieces."""
     log = RotatingLog(tmp_path / "log", max_bytes=300)
     for number in range(20):
         log.write(f"line {number} and".encode())
@@ -346,7 +346,7 @@ def test_a_log_begins_anew_when_it_is_full(tmp_path: Path) -> None:
 
 
 def test_a_line_without_end_is_cut(tmp_path: Path) -> None:
-    """Memory is for models."""
+    """The buffer is limited."""
     log = RotatingLog(tmp_path / "log")
     log.write(b"x" * 200_000)
     log.end()
@@ -362,7 +362,7 @@ def free_port() -> int:
 
 @pytest.mark.slow
 def test_the_real_daemon_is_monitored(manager: BuiltinManager, tmp_path: Path) -> None:
-    """From the installation to an answer; it comes back when it was killed, and its worker with it."""
+    """It answers after the installation, and comes back with a new worker after it was killed."""
     import httpx
 
     port = free_port()

@@ -1,4 +1,4 @@
-"""`edgeinfer service` and `edgeinfer logs`, on whatever service manager is here."""
+"""`edgeinfer service` and `edgeinfer logs`, under this machine's service manager."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ without_systemd = pytest.mark.skipif(BOOTED.is_dir(), reason="systemd runs this 
 
 
 def test_everything_is_shown_before_it_is_done(tmp_path: Path) -> None:
-    """For people as a script would have it; nothing is written."""
+    """It is shown in the form of a script, and nothing is written."""
     done = run(tmp_path, "service", "install", "--user", "--dry-run")
     assert done.returncode == 0, done.stderr
     assert f"# {tmp_path}/.config/" in done.stdout
@@ -24,7 +24,7 @@ def test_everything_is_shown_before_it_is_done(tmp_path: Path) -> None:
 
 
 def test_a_program_can_read_it_too(tmp_path: Path) -> None:
-    """Every file with its text and mode."""
+    """JSON has every file with its text and mode."""
     done = run(tmp_path, "service", "install", "--user", "--dry-run", "--json")
     status = json.loads(done.stdout)
     assert status["scope"] == "user"
@@ -35,7 +35,7 @@ def test_a_program_can_read_it_too(tmp_path: Path) -> None:
 
 
 def test_variables_of_the_shell_are_not_the_services(tmp_path: Path) -> None:
-    """It is told, and the configuration file counts, wherever that is."""
+    """A note says so; the configuration file counts, wherever it is."""
     config = tmp_path / "elsewhere.toml"
     config.write_text('host = "localhost"\n')
     done = run(
@@ -49,7 +49,7 @@ def test_variables_of_the_shell_are_not_the_services(tmp_path: Path) -> None:
 
 
 def test_a_service_that_is_not_there_is_no_surprise(tmp_path: Path) -> None:
-    """Its state is told, also by the exit code; what needs one says how to get it."""
+    """The exit code tells its state; commands that need a service say how to install one."""
     done = run(tmp_path, "service", "status", "--user")
     assert (done.returncode, "not installed" in done.stdout) == (1, True)
     done = run(tmp_path, "service", "status", "--user", "--json")
@@ -60,7 +60,7 @@ def test_a_service_that_is_not_there_is_no_surprise(tmp_path: Path) -> None:
 
 
 def test_a_plan_that_cannot_be_made_installs_nothing(tmp_path: Path) -> None:
-    """The reason is the plan's own."""
+    """The error is the plan's own."""
     config = tmp_path / ".config/edgeinfer/config.toml"
     config.parent.mkdir(parents=True)
     config.write_text('model = "/no/such.gguf"\n')
@@ -72,7 +72,7 @@ def test_a_plan_that_cannot_be_made_installs_nothing(tmp_path: Path) -> None:
 
 @without_systemd
 def test_the_log_is_shown(tmp_path: Path) -> None:
-    """Its last lines."""
+    """The last lines are shown."""
     log = tmp_path / ".local/state/edgeinfer/log"
     log.parent.mkdir(parents=True)
     log.write_text("".join(f"line {number}\n" for number in range(9)))

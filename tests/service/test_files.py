@@ -1,4 +1,4 @@
-"""Files that are put in place together."""
+"""Files that are written together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edgeinfer.service.file_transaction import FileTransaction, ServiceFile, wri
 
 
 def tree(folder: Path) -> dict[str, tuple[str, int]]:
-    """Every file below a folder: its text and mode."""
+    """Every file below a folder with its text and mode."""
     return {
         str(path.relative_to(folder)): (path.read_text(), stat.S_IMODE(path.stat().st_mode))
         for path in sorted(folder.rglob("*"))
@@ -21,7 +21,7 @@ def tree(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 def test_a_change_is_written_and_taken_back(tmp_path: Path) -> None:
-    """Contents, modes, and the folders that were made for it."""
+    """Contents, modes and created folders are undone."""
     (tmp_path / "old").write_text("old")
     (tmp_path / "old").chmod(0o600)
     (tmp_path / "gone").write_text("gone")
@@ -48,7 +48,7 @@ def test_a_file_that_is_there_already_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_ours_goes_with_its_last_file(tmp_path: Path) -> None:
-    """Unless somebody else has put something there; and no other folder does."""
+    """It stays if it contains something else; other folders always stay."""
     ours, others = tmp_path / "edgeinfer.service.d", tmp_path / "system"
     for folder in (ours, others):
         folder.mkdir()
@@ -64,7 +64,7 @@ def test_a_folder_of_ours_goes_with_its_last_file(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Not even a temporary file; the reason is told."""
+    """No temporary file is left, and the error has the reason."""
     (tmp_path / "folder").mkdir()
     with pytest.raises(ServiceFailed, match="cannot write"):
         FileTransaction().write(ServiceFile(tmp_path / "folder", "text"))
@@ -72,7 +72,7 @@ def test_what_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_a_replaced_file_is_never_half_there(tmp_path: Path) -> None:
-    """Whoever has it open keeps the old one; the new one comes by its name, all at once."""
+    """Readers that have it open keep the old file; the name refers to the complete new one."""
     path = tmp_path / "file"
     path.write_text("old")
     with path.open() as held:

@@ -1,4 +1,4 @@
-"""launchd's side of the service: no Mac is at hand, so its files and the commands that would be run."""
+"""The service under launchd: its files, and the commands that would be run on a Mac."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOME = "/Users/ada"
 
 
 def test_an_agent_starts_a_monitor_at_login() -> None:
-    """Restarted only if it dies: what it gives up on would fail again. Told to stop, it gets time to."""
+    """launchd restarts it only if it dies, as a final failure would repeat; a stop gets time."""
     manager = LaunchdManager("user", {"HOME": HOME})
     spec, plist = manager.files(service(scope="user", drain_timeout=60.0))
     assert plist.path == Path(HOME, "Library/LaunchAgents/edgeinfer.plist")
@@ -37,14 +37,14 @@ def test_an_agent_starts_a_monitor_at_login() -> None:
 
 
 def test_what_it_runs_is_the_same_as_without_launchd() -> None:
-    """One source for both."""
+    """Both have one source."""
     spec, _ = LaunchdManager("user", {"HOME": HOME}).files(service(scope="user"))
     assert '"/opt/edgeinfer/bin/edgeinfer"' in spec.text
     assert spec.path == Path(HOME, ".config/edgeinfer/service.json")
 
 
 def test_the_commands_are_launchctls() -> None:
-    """Shown by --dry-run before they are run."""
+    """--dry-run shows them before they are run."""
     commands = propose(LaunchdManager("user", {"HOME": HOME}), service(scope="user")).commands
     assert [command[:2] for command in commands] == [["launchctl", "enable"], ["launchctl", "bootstrap"]]
     assert commands[1][-1].endswith("LaunchAgents/edgeinfer.plist")
@@ -62,14 +62,14 @@ def test_a_mac_has_no_service_of_the_system() -> None:
 def test_each_machine_has_its_manager(
     platform: str, booted: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """systemd only where it runs the machine: in a container it may lie about, and do nothing."""
+    """systemd counts only if it runs the machine; in a container it may be installed but inactive."""
     monkeypatch.setattr("sys.platform", platform)
     manager: ServiceManager = discovery.manager_for("user", {"HOME": HOME}, tmp_path / "absent")
     assert manager.name == name
 
 
 def test_systemd_is_used_where_it_runs_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which its folder shows, as sd_booted(3) has it."""
+    """Its folder shows that, as for sd_booted(3)."""
     monkeypatch.setattr("shutil.which", lambda _: "/bin/systemctl")
     assert discovery.manager_for("system", {"HOME": HOME}, tmp_path).name == "systemd"
     monkeypatch.setattr("shutil.which", lambda _: None)
@@ -77,7 +77,7 @@ def test_systemd_is_used_where_it_runs_the_machine(tmp_path: Path, monkeypatch: 
 
 
 def test_the_service_that_is_there_is_the_one_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nobody says which: a user's own before the system's."""
+    """Without an option, a user's own service comes before the system's."""
     monkeypatch.setattr(discovery, "BOOTED", tmp_path / "absent")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     environ = {"HOME": str(tmp_path)}

@@ -58,7 +58,7 @@ def passed(sockets: list[socket.socket], *command: str, **environ: str) -> subpr
 
 
 def test_sockets_are_taken_over(tmp_path: Path) -> None:
-    """Those of the service manager, in its order, and no child gets them again."""
+    """They have the service manager's order, and children do not inherit them."""
     code = (
         "import os\nfrom edgeinfer.server.http.sockets import inherited\n"
         "for s in inherited(): print(s.getsockname(), s.get_inheritable())\n"
@@ -73,13 +73,13 @@ def test_sockets_are_taken_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("environ", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_FDS": "1"}])
 def test_sockets_of_another_process_are_not_ours(environ: dict[str, str]) -> None:
-    """Variables that were inherited along with the environment are forgotten."""
+    """Variables inherited with the environment are removed."""
     assert inherited(environ) == []
     assert not any(name.startswith("LISTEN") for name in environ)
 
 
 def test_only_listening_streams_are_of_use() -> None:
-    """A datagram socket, or Accept=yes, is somebody's mistake, and told as one."""
+    """A datagram socket, or Accept=yes, is a mistake that the error explains."""
     code = (
         "from edgeinfer.server.http.sockets import inherited\nfrom edgeinfer.errors import SettingsError\n"
         "try: inherited()\nexcept SettingsError as e: print(e.message, '|', e.hint)"
@@ -94,7 +94,7 @@ def test_only_listening_streams_are_of_use() -> None:
 
 
 def test_settings_follow_the_sockets() -> None:
-    """Whatever they say: what protects the daemon depends on where it really listens."""
+    """Protection depends on where the daemon really listens, not on its settings."""
     with listening() as local, listening(address=("0.0.0.0", 0)) as everywhere:
         port = everywhere.getsockname()[1]
         settings = described(Settings(host="::1", uds="/s"), [local, everywhere])
@@ -106,7 +106,7 @@ def test_settings_follow_the_sockets() -> None:
 
 
 def test_a_unix_socket_is_described_as_one(tmp_path: Path) -> None:
-    """With TCP beside it, it is TCP that counts: its clients are the less trusted."""
+    """If there is a TCP socket too, that one counts, as its clients are less trusted."""
     path = str(tmp_path / "s")
     with listening(socket.AF_UNIX, path) as unix, listening() as tcp:
         assert described(Settings(), [unix]).uds == path
@@ -123,7 +123,7 @@ def test_a_unix_socket_is_described_as_one(tmp_path: Path) -> None:
     ],
 )
 def test_the_exit_status_says_whether_another_start_would_help(error: SettingsError, status: int) -> None:
-    """The unit names those that it does not start again after. A taken port may be free in a moment."""
+    """The unit lists statuses without a restart. A port in use may soon be free."""
     assert exit_status(error) == status
 
 
@@ -134,7 +134,7 @@ def test_the_exit_status_says_whether_another_start_would_help(error: SettingsEr
 def test_a_daemon_that_cannot_start_says_so_by_its_exit_status(
     tmp_path: Path, arguments: list[str], status: int
 ) -> None:
-    """Before it has bound anything."""
+    """It ends before it has bound anything."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("EDGEINFER_")}
     done = subprocess.run(
         [sys.executable, "-m", "edgeinfer", "serve", "--port", "0", *arguments],
@@ -148,7 +148,7 @@ def test_a_daemon_that_cannot_start_says_so_by_its_exit_status(
 
 @pytest.mark.slow
 def test_the_daemon_serves_what_waited_while_it_started(tmp_path: Path) -> None:
-    """On TCP and on a unix socket, which is not its to remove."""
+    """It serves TCP and a unix socket, which it does not remove."""
     path = str(tmp_path / "s")
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     with listening() as tcp, listening(socket.AF_UNIX, path) as unix:

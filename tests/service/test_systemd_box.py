@@ -36,7 +36,7 @@ HOMES = ("/home", "/root")
 
 @pytest.fixture(scope="module")
 def booted() -> Iterator[Box]:
-    """A machine that has just been switched on, and knows nothing of edgeinfer."""
+    """A machine that has just booted, without edgeinfer."""
     box = Box()
     try:
         box.start()
@@ -47,14 +47,14 @@ def booted() -> Iterator[Box]:
 
 @pytest.fixture
 def box(booted: Box) -> Box:
-    """The same with edgeinfer as a service that runs."""
+    """A booted machine with edgeinfer running as a service."""
     if booted.show("ActiveState") != "active":
         booted.edgeinfer("service", "install")
     return booted
 
 
 def wait_for(box: Box, question: Callable[[], Any], seconds: float = 60.0) -> Any:
-    """Its answer, once it has one."""
+    """Wait for the answer of a request."""
     deadline = time.monotonic() + seconds
     while not (answer := question()):
         if time.monotonic() > deadline:
@@ -77,12 +77,12 @@ def status(box: Box) -> dict[str, Any]:
 
 
 def processes(box: Box) -> list[str]:
-    """Those of the service: nobody else is run by its user."""
+    """The processes of the service's user."""
     return box.attempt("pgrep", "--uid", "edgeinfer").stdout.split()
 
 
 def test_an_installation_ends_with_a_service_that_answers(booted: Box) -> None:
-    """Enabled, run by a user of its own, with all its children at work in the sandbox; a second one changes nothing."""
+    """It is enabled, runs as its own user, and its children work in the sandbox; a second one changes nothing."""
     proposal = json.loads(booted.edgeinfer("service", "install", "--json"))
     assert (proposal["manager"], proposal["scope"], proposal["status"]["state"]) == (
         "systemd",
@@ -104,14 +104,14 @@ def test_an_installation_ends_with_a_service_that_answers(booted: Box) -> None:
 
 
 def test_systemd_finds_nothing_wrong_with_it(box: Box) -> None:
-    """With what was written for this machine."""
+    """The drop-ins for this machine are included."""
     done = box.attempt("systemd-analyze", "verify", "--man=no", "edgeinfer.service")
     assert (done.returncode, done.stderr) == (0, "")
     box.run("systemd-analyze", "security", "--threshold=20", "--no-pager", "edgeinfer.service")
 
 
 def test_it_may_write_nothing_but_what_is_its_own(box: Box) -> None:
-    """Tried with its own eyes and rights: not its models, nor settings, nor program, nor anybody's home."""
+    """With its own rights, it cannot write models, settings, its program, or homes."""
     box.run("mkdir", "-p", "/home/somebody")
     box.write("/home/somebody/secret", "x")
     its = {"/var/cache/edgeinfer", "/var/lib/edgeinfer/daemon", "/var/log/edgeinfer", "/run/edgeinfer"}
@@ -128,7 +128,7 @@ true
 
 
 def test_it_is_active_only_once_it_answers(box: Box) -> None:
-    """Whoever waits for the unit can rely on it."""
+    """Other units can wait for it."""
     box.run("systemctl", "stop", "edgeinfer")
     box.run("systemctl", "start", "--no-block", "edgeinfer")
     seen = []
@@ -145,7 +145,7 @@ def test_it_is_active_only_once_it_answers(box: Box) -> None:
 
 
 def test_a_stop_leaves_nothing_running(box: Box) -> None:
-    """And is no failure."""
+    """It does not count as a failure."""
     assert len(processes(box)) > 1
     box.run("systemctl", "stop", "edgeinfer")
     assert box.attempt("systemctl", "is-active", "edgeinfer").stdout.strip() == "inactive"
@@ -157,7 +157,7 @@ def test_a_stop_leaves_nothing_running(box: Box) -> None:
 
 
 def test_a_restart_is_another_daemon_and_a_reload_the_same(box: Box) -> None:
-    """Both answer when they are done."""
+    """Both return when they are done."""
     first = daemon(box)
     box.edgeinfer("service", "restart")
     second = daemon(box)
@@ -169,7 +169,7 @@ def test_a_restart_is_another_daemon_and_a_reload_the_same(box: Box) -> None:
 
 
 def test_it_can_be_kept_from_starting_at_boot(box: Box) -> None:
-    """And be told to again."""
+    """It can be enabled again."""
     box.edgeinfer("service", "disable")
     assert json.loads(box.edgeinfer("service", "status", "--json"))["enabled"] is False
     box.edgeinfer("service", "enable")
@@ -177,7 +177,7 @@ def test_it_can_be_kept_from_starting_at_boot(box: Box) -> None:
 
 
 def test_a_killed_worker_is_the_daemons_to_replace(box: Box) -> None:
-    """systemd need not know."""
+    """systemd does not notice."""
     before, worker = daemon(box), status(box)["worker_pid"]
     box.run("kill", "-KILL", str(worker))
     wait_for(box, lambda: status(box).get("worker_pid") not in (None, worker))
@@ -186,7 +186,7 @@ def test_a_killed_worker_is_the_daemons_to_replace(box: Box) -> None:
 
 
 def test_a_worker_that_hangs_is_replaced_too(box: Box) -> None:
-    """The daemon does it, while systemd still hears from it; were it not done, systemd would end them both."""
+    """The daemon replaces it while it still responds to systemd, which would otherwise end both."""
     box.write(CONFIG, "hang_timeout = 3\n")
     try:
         box.run("systemctl", "restart", "edgeinfer")
@@ -201,7 +201,7 @@ def test_a_worker_that_hangs_is_replaced_too(box: Box) -> None:
 
 
 def test_a_killed_daemon_is_back_soon_with_a_new_worker(box: Box) -> None:
-    """And the old worker is gone."""
+    """The old worker is gone."""
     box.run("systemctl", "reset-failed", "edgeinfer")
     before, worker = daemon(box), status(box)["worker_pid"]
     box.run("kill", "-KILL", before)
@@ -211,7 +211,7 @@ def test_a_killed_daemon_is_back_soon_with_a_new_worker(box: Box) -> None:
 
 
 def test_a_daemon_that_hangs_is_ended_by_the_watchdog(box: Box) -> None:
-    """It says in the journal where it hung, and another one takes its place."""
+    """The journal says where it hung, and another one takes its place."""
     box.write("/etc/systemd/system/edgeinfer.service.d/20-trial.conf", WATCHDOG)
     box.run("systemctl", "daemon-reload")
     box.run("systemctl", "restart", "edgeinfer")
@@ -226,7 +226,7 @@ def test_a_daemon_that_hangs_is_ended_by_the_watchdog(box: Box) -> None:
 
 
 def test_the_journal_is_shown(box: Box) -> None:
-    """With its levels."""
+    """Its levels are kept."""
     lines = box.edgeinfer("logs", "-n", "500").splitlines()
     assert any("listening on http://127.0.0.1:11435" in line for line in lines)
     worst = box.run("journalctl", "--unit=edgeinfer", "--priority=err", "--no-pager", "--output=cat")
@@ -239,7 +239,7 @@ def test_the_journal_is_shown(box: Box) -> None:
     [("prot = 1\n", "2", "did you mean 'port'"), ('model = "/no/such.gguf"\n', "3", "/no/such.gguf")],
 )
 def test_what_would_fail_again_is_not_tried_again(box: Box, config: str, status: str, words: str) -> None:
-    """Wrong settings, a missing model: systemd gives up at once, and the reason is told."""
+    """systemd gives up at once on wrong settings or a missing model, and the reason is shown."""
     box.write(CONFIG, config)
     try:
         done = box.attempt(f"{sys.prefix}/bin/edgeinfer", "service", "restart")
@@ -255,7 +255,7 @@ def test_what_would_fail_again_is_not_tried_again(box: Box, config: str, status:
 
 
 def test_an_installation_that_fails_leaves_the_service_that_was_there(box: Box) -> None:
-    """It was stopped for the attempt, and runs again."""
+    """The old service was stopped for the attempt, and runs again."""
     folder = "/etc/systemd/system/edgeinfer.service.d"
     before = box.run("cat", f"{folder}/10-edgeinfer.conf")
     once = '/bin/sh -c "test ! -e /hindrance || { rm /hindrance; exit 1; }"'
@@ -275,7 +275,7 @@ def test_an_installation_that_fails_leaves_the_service_that_was_there(box: Box) 
 
 
 def test_the_first_request_starts_it(box: Box) -> None:
-    """And is answered, as is one that comes after a stop."""
+    """It is answered, and so is a request after a stop."""
     proposal = json.loads(box.edgeinfer("service", "install", "--on-demand", "--json"))
     assert proposal["status"]["state"] == "waiting"
     assert box.show("ActiveState") == "inactive"
@@ -289,7 +289,7 @@ def test_the_first_request_starts_it(box: Box) -> None:
 
 
 def test_a_model_in_a_home_is_granted_and_nothing_else_in_there(box: Box) -> None:
-    """Whatever the path is called."""
+    """The path may have special characters."""
     model = "/home/some one/50%:it's.gguf"
     box.run("mkdir", "-p", "/home/some one")
     box.run("cp", str(BUNDLED), model)
@@ -307,7 +307,7 @@ def test_a_model_in_a_home_is_granted_and_nothing_else_in_there(box: Box) -> Non
 
 
 def test_it_comes_back_after_a_reboot(box: Box) -> None:
-    """What was installed is enabled; the journal goes on."""
+    """An installed service is enabled; the journal continues."""
     box.stop()
     box.start()
     wait_for(box, lambda: is_ready(box))
@@ -316,7 +316,7 @@ def test_it_comes_back_after_a_reboot(box: Box) -> None:
 
 
 def test_a_user_has_a_service_without_root(box: Box) -> None:
-    """One who lingers, so that it needs no login; beside the system's, on another port."""
+    """The user lingers, so that no login is needed; the system's service runs on another port."""
     for folder in (Path(sys.base_prefix), *Path(sys.base_prefix).parents):
         box.run("chmod", "a+rx", str(folder))  # this machine's Python may be in a home of its own
     box.run("useradd", "--create-home", "ada")
@@ -340,7 +340,7 @@ def test_a_user_has_a_service_without_root(box: Box) -> None:
 
 
 def test_what_is_uninstalled_is_gone_but_models_and_keys(box: Box) -> None:
-    """Nothing of it is left in systemd's folders."""
+    """No file is left in systemd's folders."""
     box.write("/var/lib/edgeinfer/models/precious.gguf", "x")
     box.edgeinfer("service", "uninstall")
     assert box.fetch("/health")[0] == 0

@@ -1,4 +1,4 @@
-"""The files in `systemd/`: what systemd thinks of them, and what they promise the daemon."""
+"""The files in `systemd/`: systemd accepts them, and they keep what the daemon relies on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EXPOSURE = 20
 
 
 def version() -> int:
-    """systemd's; 0 where there is none."""
+    """The version of systemd; 0 if there is none."""
     if not shutil.which("systemd-analyze"):
         return 0
     output = subprocess.run(
@@ -43,7 +43,7 @@ every_unit = pytest.mark.parametrize("unit", [SYSTEM, USER], ids=["system", "use
 
 
 class Lines(RawConfigParser):
-    """A unit's sections. Of keys that are given more than once the last counts, which is enough here."""
+    """The sections of a unit. Of repeated keys the last counts, which is enough here."""
 
     def optionxform(self, optionstr: str) -> str:
         return optionstr  # keys keep their case
@@ -67,7 +67,7 @@ def analyze(*arguments: str, **environ: str) -> tuple[int, str]:
 
 
 def put(folder: Path, files: dict[Path, str]) -> None:
-    """Files below `folder`, with a program that is there."""
+    """Write files below `folder`, with a program that exists."""
     for path, text in files.items():
         inside = folder / path.name if path.suffix != ".conf" else folder / path.parent.name / path.name
         inside.parent.mkdir(exist_ok=True)
@@ -94,7 +94,7 @@ CASES = {
 @needs_systemd
 @pytest.mark.parametrize("case", CASES)
 def test_systemd_takes_the_units_without_a_word(tmp_path: Path, case: str) -> None:
-    """Unknown keys, bad values, a program that is not there: all are told on stderr."""
+    """It reports unknown keys, bad values and missing programs on stderr."""
     spec = CASES[case]
     files = units.files(spec, HostDevices(systemd=252, nodes=("/dev/nvidia0",)), {"HOME": str(tmp_path)})
     put(tmp_path, {f.path: f.text for f in files if "systemd" in f.path.parts})
@@ -108,7 +108,7 @@ def test_systemd_takes_the_units_without_a_word(tmp_path: Path, case: str) -> No
 @pytest.mark.skipif(version() < 250, reason="this systemd can't rate a unit that is not installed")
 @pytest.mark.parametrize("case", ["plain", "home"])
 def test_the_systems_service_is_well_confined(tmp_path: Path, case: str) -> None:
-    """As systemd measures it, for a plan that computes on the CPU."""
+    """systemd rates it, for a plan that computes on the CPU."""
     files = units.files(CASES[case], HostDevices(systemd=252), {})
     put(tmp_path, {f.path: f.text for f in files if "systemd" in f.path.parts})
     threshold = f"--threshold={EXPOSURE}"
@@ -117,7 +117,7 @@ def test_the_systems_service_is_well_confined(tmp_path: Path, case: str) -> None
 
 @every_unit
 def test_running_answers_get_their_time_before_systemd_kills(unit: Path) -> None:
-    """Up to the default drain_timeout without asking for more, and systemd's SIGTERM spares the worker."""
+    """The default drain_timeout needs no extension, and SIGTERM does not go to the worker."""
     system = section(unit, "Service")
     assert int(system["TimeoutStopSec"]) >= Settings().drain_timeout + LAST_WORDS + STOP_MARGIN
     assert system["KillMode"] == "mixed"
@@ -125,27 +125,27 @@ def test_running_answers_get_their_time_before_systemd_kills(unit: Path) -> None
 
 @every_unit
 def test_a_daemon_asks_for_time_before_it_is_up(unit: Path) -> None:
-    """So a model may load as long as load_timeout lets it, and a start that hangs ends."""
+    """A model may load as long as load_timeout, while a start that hangs is ended."""
     assert int(section(unit, "Service")["TimeoutStartSec"]) >= MORE_TIME
     assert MORE_TIME > 2 * PERIOD
 
 
 @every_unit
 def test_a_failure_that_would_come_again_is_the_last(unit: Path) -> None:
-    """systemd and the daemon mean the same by an exit status."""
+    """systemd and the daemon agree on the exit statuses."""
     statuses = section(unit, "Service")["RestartPreventExitStatus"].split()
     assert statuses == [str(WRONG_SETTINGS), str(STARTUP_FAILURE)]
 
 
 @every_unit
 def test_a_worker_that_runs_out_of_memory_does_not_end_the_service(unit: Path) -> None:
-    """systemd's default stops all of a service of which the kernel killed a part."""
+    """By default systemd stops a service if the kernel killed one of its processes."""
     assert section(unit, "Service")["OOMPolicy"] == "continue"
 
 
 @every_unit
 def test_a_service_that_dies_is_back_soon(unit: Path) -> None:
-    """Not at once for ever: a crash at every start comes to an end."""
+    """Restarts are limited, so that a crash at every start ends."""
     assert float(section(unit, "Service")["RestartSec"]) <= 2
     system = section(unit, "Unit")
     assert system["StartLimitIntervalSec"] == "10min"
@@ -153,7 +153,7 @@ def test_a_service_that_dies_is_back_soon(unit: Path) -> None:
 
 
 def test_both_units_start_and_end_alike() -> None:
-    """Only what confines them differs, and what a user has not."""
+    """They differ only in confinement, and in what users do not have."""
     same = {
         *("Type", "NotifyAccess", "TimeoutStartSec", "ExecReload", "WatchdogSec", "Environment"),
         *("TimeoutAbortSec", "Restart", "RestartSec", "TimeoutStopSec", "LimitCORE", "TasksMax", "UMask"),
@@ -163,7 +163,7 @@ def test_both_units_start_and_end_alike() -> None:
 
 
 def test_models_are_read_and_not_written() -> None:
-    """What the daemon may write is a folder of its own."""
+    """The daemon may only write to a folder of its own."""
     system = section(SYSTEM, "Service")
     assert system["ReadOnlyPaths"] == "/var/lib/edgeinfer"
     assert system["ReadWritePaths"] == "/var/lib/edgeinfer/daemon"

@@ -1,4 +1,4 @@
-"""What systemd's files say for a service, a machine and a plan."""
+"""Systemd's files for a service, a machine and a plan."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ HOST = HostDevices(systemd=252)
 
 
 def drop_in(spec: ServiceSpec, host: HostDevices = HOST) -> list[str]:
-    """Its lines, without comments."""
+    """The lines of a drop-in, without comments."""
     text = units.service_drop_in(spec, host, environ={})
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
 def test_a_service_with_nothing_special_says_only_what_to_run() -> None:
-    """Everything else stands in the unit itself."""
+    """Everything else is in the unit itself."""
     assert drop_in(service()) == ["[Service]", "ExecStart=", "ExecStart=/opt/edgeinfer/bin/edgeinfer serve"]
 
 
 def test_every_file_has_its_place() -> None:
-    """Of the system and of a user, with a socket and without; nothing that uninstall does not know."""
+    """System and user, with a socket and without, have only files that uninstall knows."""
     environ = {"HOME": "/home/pi"}
     system = {file.path for file in units.files(service(), HOST, environ)}
     assert system == {
@@ -71,13 +71,13 @@ def test_every_file_has_its_place() -> None:
 def test_memory_is_bounded_by_the_plan_and_by_what_the_machine_can_spare(
     memory: int | None, ram: int | None, expected: list[str]
 ) -> None:
-    """Not at all where the plan was overruled, or is not known."""
+    """There is no bound if the plan was overruled, or is unknown."""
     lines = drop_in(service(requirements=Requirements(memory=memory, ram=ram)))
     assert [line for line in lines if line.startswith("Memory")] == expected
 
 
 def test_memory_is_bounded_by_the_limit_for_all_models() -> None:
-    """With one model more, for the moment of a reload."""
+    """It allows one more model for the moment of a reload."""
     small = Requirements(memory=500 << 20, ram=4 * GB)
     assert "MemoryHigh=1965M" in drop_in(service(requirements=small, memory_limit_mb=1000))
     assert "MemoryHigh=3696M" in drop_in(service(requirements=small, memory_limit_mb=100_000))
@@ -87,13 +87,13 @@ def test_memory_is_bounded_by_the_limit_for_all_models() -> None:
     ("version", "backs_off"), [(None, False), (247, False), (253, False), (254, True), (257, True)]
 )
 def test_only_a_systemd_that_knows_how_to_back_off_is_told_to(version: int | None, backs_off: bool) -> None:
-    """Others would warn of unknown keys at each start."""
+    """Others would warn about unknown keys at each start."""
     lines = drop_in(service(), HostDevices(systemd=version))
     assert any(line.startswith("RestartSteps=") for line in lines) is backs_off
 
 
 def test_a_program_in_a_home_is_bound_and_the_rest_of_the_home_stays_hidden() -> None:
-    """As are models, the store, settings and keys; what is not hidden needs no grant."""
+    """Models, store, settings and keys are bound too; paths that are not hidden need no grant."""
     program = Program(
         Path("/home/pi/venv/bin/edgeinfer"),
         Path("/home/pi/venv/bin/python"),
@@ -128,7 +128,7 @@ def test_a_program_in_a_home_is_bound_and_the_rest_of_the_home_stays_hidden() ->
 
 
 def test_models_of_tables_are_granted_too() -> None:
-    """Those that are files; the others are in the store."""
+    """Those that are files are bound; the others are in the store."""
     tables = {"a": {"model": "/home/pi/a.gguf"}, "b": {"model": "qwen3-0.6b"}, "c": {"ctx": 512}}
     granted = drop_in(service(requirements=Requirements(models=(Path("/home/pi/m.gguf"),)), models=tables))
     assert {"BindReadOnlyPaths=-/home/pi/m.gguf", "BindReadOnlyPaths=-/home/pi/a.gguf"} <= set(granted)
@@ -136,7 +136,7 @@ def test_models_of_tables_are_granted_too() -> None:
 
 
 def test_what_is_linked_to_is_granted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the cache of a hub client has links."""
+    """The cache of a hub client has links."""
     monkeypatch.setattr(sandbox, "TEMPORARY", (tmp_path,))
     (tmp_path / "blob").write_text("")
     (tmp_path / "model.gguf").symlink_to("blob")
@@ -156,17 +156,17 @@ def test_what_is_linked_to_is_granted_too(tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_paths_mean_nothing_to_systemd(text: str, expected: str) -> None:
-    """Spaces, quotes, and what would be a specifier."""
+    """They may have spaces, quotes and specifiers."""
     assert sandbox.word(text) == expected
 
 
 def test_a_path_with_a_colon_is_one_path() -> None:
-    """Not a source and a destination."""
+    """The colon does not separate source and destination."""
     assert sandbox.bind_path(Path("/a:b")) == "/a\\:b"
 
 
 def test_a_path_cannot_bring_a_line_of_its_own() -> None:
-    """What no unit file can say is refused."""
+    """Characters that unit files cannot contain are refused."""
     with pytest.raises(ServiceFailed, match="control characters"):
         drop_in(service(config=Path("/home/pi/x\nUser=root/config.toml")))
 
@@ -186,14 +186,14 @@ def test_a_path_cannot_bring_a_line_of_its_own() -> None:
 def test_the_network_is_opened_for_an_address_that_others_reach(
     settings: dict[str, Any], opened: bool, waits: bool
 ) -> None:
-    """And an address must be there before it can be listened on."""
+    """The address must exist before the daemon listens on it."""
     lines = drop_in(service(**settings))
     assert ("IPAddressDeny=" in lines) is opened
     assert ("After=network-online.target" in lines) is waits
 
 
 def test_a_unix_socket_needs_a_folder_that_the_service_can_write_to() -> None:
-    """Its own, or one that is made for it; never all of /tmp, nor of a home, where nobody could find it."""
+    """It is its own folder, or one made for it; never all of /tmp or a home, which are private."""
     assert len(drop_in(service(uds="/run/edgeinfer/http.sock"))) == 3
     assert "ReadWritePaths=-/srv/sockets" in drop_in(service(uds="/srv/sockets/s"))
     for path in ("/tmp/s", "/home/pi/s", "/tmp/x/s"):
@@ -212,7 +212,7 @@ def test_a_unix_socket_needs_a_folder_that_the_service_can_write_to() -> None:
     ],
 )
 def test_the_socket_listens_where_the_settings_say(settings: dict[str, Any], expected: list[str]) -> None:
-    """The unit's own address is taken back first."""
+    """The unit's own address is reset first."""
     text = units.socket_drop_in(service(on_demand=True, **settings))
     addresses = [line.partition("=")[2] for line in text.splitlines() if line.startswith("ListenStream=")]
     assert addresses == ["", *expected]
@@ -221,14 +221,14 @@ def test_the_socket_listens_where_the_settings_say(settings: dict[str, Any], exp
 
 @pytest.mark.parametrize("settings", [{"host": "board.lan"}, {"port": 0}])
 def test_what_systemd_cannot_listen_on_is_told(settings: dict[str, Any]) -> None:
-    """A name, and a port that is yet to be chosen."""
+    """It cannot listen on a host name, or on a port that is yet to be chosen."""
     with pytest.raises(SettingsError) as e:
         units.socket_drop_in(service(on_demand=True, **settings))
     assert e.value.param in settings
 
 
 def test_a_gpu_is_granted_and_no_other_device(tmp_path: Path) -> None:
-    """Only while the plan uses one; what the driver needs beyond devices as well, also for a user."""
+    """Only a plan that uses a GPU gets it; drivers need more than devices, also in a user's service."""
     for node in ("nvidia0", "nvidiactl", "nvidia-uvm", "sda", "mali0", "kfd"):
         (tmp_path / "dev").mkdir(exist_ok=True)
         (tmp_path / "dev" / node).touch()
@@ -257,7 +257,7 @@ def test_a_gpu_is_granted_and_no_other_device(tmp_path: Path) -> None:
 
 
 def test_jetson_has_nodes_of_its_own(tmp_path: Path) -> None:
-    """Some of them in a folder."""
+    """Some nodes are in a folder."""
     for node in ("nvmap", "nvhost-ctrl", "nvgpu/igpu0/ctrl"):
         path = tmp_path / "dev" / node
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -268,7 +268,7 @@ def test_jetson_has_nodes_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_user_is_told_where_the_users_files_are() -> None:
-    """The manager of a user does not know the shell's variables."""
+    """A user's manager does not know the shell's variables."""
     spec = service(scope="user", config=Path("/home/pi/c.toml"))
     text = units.service_drop_in(spec, HOST, {"XDG_DATA_HOME": "/mnt/data", "HOME": "/home/pi"})
     assert "Environment=EDGEINFER_CONFIG=/home/pi/c.toml" in text
@@ -277,7 +277,7 @@ def test_a_user_is_told_where_the_users_files_are() -> None:
 
 
 def test_needs_are_the_plans() -> None:
-    """Its model, all memory, and the GPU only if it has layers."""
+    """They are its model, all its memory, and the GPU only if it has layers."""
     gpu = Gpu("nvidia", "RTX", api="cuda")
     profile = HardwareProfile([], None, Memory(8 * GB, None, None), gpus=(gpu, Gpu("intel", "UHD")))
     config = LlamaConfig("/srv/big.gguf", "big", gpu_layers=-1)
@@ -294,7 +294,7 @@ def test_needs_are_the_plans() -> None:
 
 
 def test_this_program_is_found_with_all_that_it_is_loaded_from() -> None:
-    """The command beside this Python; its environment, its interpreter, and a checkout."""
+    """It is the command next to this Python, with its environment, its interpreter, and a checkout."""
     program = this_program()
     assert program.executable == Path(sys.prefix, "bin/edgeinfer")
     assert Path(sys.base_prefix) in program.folders
@@ -304,7 +304,7 @@ def test_this_program_is_found_with_all_that_it_is_loaded_from() -> None:
 def test_what_the_services_user_cannot_read_is_told_with_a_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before it fails at the start."""
+    """The note comes before the start would fail."""
     monkeypatch.setattr(access_check, "TEMPORARY", (tmp_path,))
     model, folder = tmp_path / "m.gguf", tmp_path / "store"
     model.write_text("")
@@ -322,7 +322,7 @@ def test_what_the_services_user_cannot_read_is_told_with_a_remedy(
 
 
 def test_a_key_is_never_made_readable_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its owner is to be the service's user; in the service's own folders that is done without a word."""
+    """The service's user must own it; in the service's own folders the installation sees to that."""
     monkeypatch.setattr(access_check, "TEMPORARY", (tmp_path,))
     keys = tmp_path / "keys"
     keys.write_text("")

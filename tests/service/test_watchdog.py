@@ -17,7 +17,7 @@ from edgeinfer.server.watchdog import watchdog
 
 
 class Engine:
-    """What the watchdog sees of a supervisor."""
+    """A stand-in for what the watchdog watches."""
 
     def __init__(self) -> None:
         self.state = "ready"
@@ -50,7 +50,7 @@ async def watch(engine: Engine, seconds: float) -> None:
 async def test_a_daemon_at_work_gives_signs_of_life(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three in the time that the service manager waits for one."""
+    """It sends three in the time that the service manager waits for one."""
     monkeypatch.setenv("WATCHDOG_USEC", "300000")
     await watch(Engine(), 0.85)
     messages = heard(manager)
@@ -61,7 +61,7 @@ async def test_a_daemon_at_work_gives_signs_of_life(
 async def test_none_come_while_the_engine_hangs(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However well the event loop runs. They come again when it goes on."""
+    """A running event loop is not enough. They resume when the engine does."""
     monkeypatch.setenv("WATCHDOG_USEC", "300000")
     engine = Engine()
     engine.healthy = False
@@ -76,7 +76,7 @@ async def test_none_come_while_the_engine_hangs(
 async def test_a_start_asks_for_more_time_until_it_is_done(
     manager: socket.socket, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    """Also where nobody keeps a watch. So does a reload, which loads a model as well."""
+    """It does so without a watchdog too, and so does a reload, which loads a model as well."""
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     monkeypatch.setattr(module, "PERIOD", 0.05)
     engine = Engine()
@@ -109,11 +109,11 @@ async def test_a_start_asks_for_more_time_until_it_is_done(
 def test_a_watch_is_kept_over_the_process_that_is_named(
     environ: dict[str, str], seconds: float | None
 ) -> None:
-    """A child has inherited the variables, and is not meant."""
+    """A child that inherits the variables is not watched."""
     assert watchdog_seconds(environ) == seconds
 
 
 def test_more_time_is_asked_for_in_microseconds(manager: socket.socket) -> None:
-    """As sd_notify(3) has it."""
+    """sd_notify(3) requires that."""
     assert extend(1.5)
     assert heard(manager) == ["EXTEND_TIMEOUT_USEC=1500000"]

@@ -1,4 +1,4 @@
-"""Roots of machines, written for a test."""
+"""Root directories of machines, written for a test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 
 def pci(slot: str, kind: str, ids: str, driver: str | None = None) -> dict[str, str]:
-    """A device as its uevent file tells of it: class and ids in hexadecimal, "30000", "10DE:2504"."""
+    """A PCI device's uevent file, with class and ids in hexadecimal: "30000", "10DE:2504"."""
     text = f"PCI_CLASS={kind}\nPCI_ID={ids}\nPCI_SLOT_NAME={slot}\n"
     return {f"sys/bus/pci/devices/{slot}/uevent": (f"DRIVER={driver}\n" if driver else "") + text}
 

@@ -1,4 +1,4 @@
-"""For the tests of the service room."""
+"""Services for tests of the service package."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def service(
     program: Program = PROGRAM,
     **given: Any,
 ) -> ServiceSpec:
-    """A service of a program in /opt; what is not its own is a setting."""
+    """A service of a program in /opt; other keywords are settings."""
     fields = {name: given.pop(name) for name in ("config", "on_demand") if name in given}
     return ServiceSpec(scope, program, Settings(**given), requirements, **fields)
 
 
 def stub(folder: Path, script: str) -> Program:
-    """A program that does what `script`, in Python, says when it is called as `edgeinfer serve`."""
+    """A program that runs a Python script when it is called as `edgeinfer serve`."""
     executable = folder / "edgeinfer"
     executable.write_text(f"#!{sys.executable}\n{script}")
     executable.chmod(0o755)

@@ -67,11 +67,11 @@ except OSError as e:
 
 
 class BoxError(Exception):
-    """This machine can't boot a box; says what is missing."""
+    """The reason why this machine cannot boot a box."""
 
 
 class Box:
-    """Boot it with `start`, run commands in it, and `close` it in the end."""
+    """A machine that `start` boots, that runs commands, and that `close` removes."""
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="edgeinfer-box-"))
@@ -82,7 +82,7 @@ class Box:
         self._leader = 0
 
     def start(self) -> None:
-        """Boot; a second time it is the same machine after a reboot."""
+        """Boot the box; the second time it is the same machine after a reboot."""
         if self._holder is None:
             self._holder = self._hold_layers()
         self._groups = list(_make_groups(self._name))
@@ -114,7 +114,7 @@ class Box:
         self._wait_for(self._is_up, "a running system")
 
     def stop(self) -> None:
-        """As a machine that is switched off by its button."""
+        """Switch the box off by its power button."""
         if self._nspawn is None:
             return
         if self._leader and self._nspawn.poll() is None:
@@ -156,7 +156,7 @@ class Box:
         )
 
     def run(self, *command: str, user: str = "root", **environ: str) -> str:
-        """What a command in the box writes to stdout; it must succeed."""
+        """Return what a command in the box prints; it must succeed."""
         done = self.attempt(*command, user=user, **environ)
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
@@ -165,11 +165,11 @@ class Box:
         return self.run(str(Path(sys.prefix, "bin/edgeinfer")), *arguments, user=user, **environ)
 
     def show(self, name: str, unit: str = "edgeinfer.service") -> str:
-        """A property of a unit."""
+        """Return a property of a unit."""
         return self.run("systemctl", "show", "--value", f"--property={name}", unit).strip()
 
     def fetch(self, path: str, body: Any = None, port: int = 11435) -> tuple[int, str]:
-        """Status and body of an HTTP request; status 0 where nobody answers."""
+        """Return status and body of an HTTP request; status 0 if it was not answered."""
         data = [json.dumps(body)] if body is not None else []
         status, _, text = self.run(
             sys.executable, "-c", FETCH, f"http://127.0.0.1:{port}{path}", *data
@@ -177,7 +177,7 @@ class Box:
         return int(status), text
 
     def write(self, path: str, text: str) -> None:
-        """A file in the box."""
+        """Write a file in the box."""
         inside = Path(f"/proc/{self._leader}/root", path.lstrip("/"))
         inside.parent.mkdir(parents=True, exist_ok=True)
         inside.write_text(text)
@@ -200,7 +200,7 @@ class Box:
         return holder
 
     def _find_leader(self) -> int | None:
-        """The box's systemd: nspawn's child, once it has become that."""
+        """Find the box's systemd, which is a child of nspawn."""
         assert self._nspawn
         pid = self._nspawn.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -225,7 +225,7 @@ class Box:
 
 
 def _make_groups(name: str) -> Iterator[Path]:
-    """A cgroup of the box's own below that of this process, in every hierarchy."""
+    """Make a cgroup for the box below that of this process, in every hierarchy."""
     groups = _own_groups()
     for line in Path("/proc/mounts").read_text().splitlines():
         _, mount, kind, options, *_ = line.split()
@@ -244,7 +244,7 @@ def _make_groups(name: str) -> Iterator[Path]:
 
 
 def _own_groups() -> dict[str, str]:
-    """Controller, or name=NAME, or nothing for version 2 -> path of this process's cgroup."""
+    """Return this process's cgroups: controller, name=NAME, or "" for version 2 -> path."""
     groups = {}
     for line in Path("/proc/self/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)
@@ -253,7 +253,7 @@ def _own_groups() -> dict[str, str]:
 
 
 def _remove_groups(groups: list[Path]) -> None:
-    """The last processes may take a moment to go."""
+    """Remove the cgroups; the last processes may take a moment to end."""
     for group in groups:
         for _ in range(50):
             folders = [Path(folder) for folder, _, _ in os.walk(group, topdown=False)]
@@ -265,7 +265,7 @@ def _remove_groups(groups: list[Path]) -> None:
 
 
 def _elsewhere() -> list[Path]:
-    """What the tests need and the overlay lacks: other file systems, and what is covered by the box's own."""
+    """Return what the tests need and the overlay lacks: other file systems, and what the box covers."""
     needed = {path.resolve() for path in (ROOT, Path(sys.prefix), Path(sys.base_prefix))}
     device = Path("/").stat().st_dev
     covered = (Path("/tmp"), Path("/run"))
@@ -275,7 +275,7 @@ def _elsewhere() -> list[Path]:
 
 
 def _find_nspawn() -> tuple[str, str]:
-    """systemd-nspawn and the path of its libraries; downloaded, not installed, where the machine has none."""
+    """Return systemd-nspawn and the path of its libraries, downloaded if the machine has none."""
     if installed := shutil.which("systemd-nspawn"):
         return installed, ""
     release = platform.freedesktop_os_release()
