@@ -1,4 +1,4 @@
-"""A line for every change of who may use the daemon, or of what it serves."""
+"""Logs each change to keys, and to the models that are served."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _PLAIN = re.compile(r"[\w./:@+-]+", re.ASCII)
 
 
 def record(action: str, **details: object) -> None:
-    """Into the daemon's log."""
+    """Write a line to the daemon's log."""
     logger.info("%s", line(action, **details))
 
 
 def report(action: str, **details: object) -> None:
-    """Into the system's log, with who did it: for a command, which is not the daemon and may outlive it."""
+    """Write a line to the system log, with the user's name: for commands, which do not run in the daemon."""
     user = os.environ.get("SUDO_USER") or _user()
     syslog.openlog("edgeinfer", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
     syslog.syslog(syslog.LOG_NOTICE, line(action, **details, user=user))
 
 
 def line(action: str, **details: object) -> str:
-    """`key added name=laptop`; what is not plain is quoted, so that no value looks like two."""
+    """The text of a line: `key added name=laptop`. Values with special characters are quoted."""
     return " ".join([action, *(f"{name}={_quoted(str(value))}" for name, value in details.items())])
 
 

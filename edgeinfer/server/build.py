@@ -1,4 +1,4 @@
-"""The ASGI application: API families, the middlewares around them, and what starts and stops with it.
+"""Builds the ASGI application: API families, the middlewares around them, startup and shutdown.
 
 Nothing here has an effect on the process: no logging, no signals, no sockets. `run` has those.
 """
@@ -36,18 +36,18 @@ from edgeinfer.server.state import AppState
 from edgeinfer.settings import Settings
 
 FAMILIES: tuple[Callable[[], Family], ...] = (openai.family, llama_server.family, admin.family)
-"""The first one has the paths that no other claims."""
+"""The first one owns the paths that no other claims."""
 
 
 def build_app(
     state: AppState, plan: Plan | None = None, *, behind_proxy: bool = False, warm_up: bool = True
 ) -> FastAPI:
-    """The service as an ASGI application, which loads the default model as it starts.
+    """The service as an ASGI application, which begins to load the default model at startup.
 
     Args:
-        plan: how to load the default model; None: it is planned then.
+        plan: how to load the default model; None plans it at startup.
         behind_proxy: another server has checked hosts and origins, and all requests come from its address.
-        warm_up: learn the model's chat template before the first request does.
+        warm_up: probe the model's chat template before the first request needs it.
 
     Raises:
         SettingsError: the key file or a list of names in the settings is unusable.
@@ -76,7 +76,7 @@ def build_app(
 
 
 def middlewares(state: AppState, families: Families, *, behind_proxy: bool) -> list[Middleware]:
-    """What a request passes, the outermost first."""
+    """The middlewares, the outermost first."""
     settings = state.settings
     stack = [
         Middleware(FamilyMiddleware, families=families),
@@ -100,9 +100,9 @@ def middlewares(state: AppState, families: Families, *, behind_proxy: bool) -> l
 
 
 def _browser_checks(settings: Settings) -> list[Middleware]:
-    """What keeps foreign web pages out."""
+    """The middlewares that refuse foreign web pages."""
     checks = [Middleware(CORSMiddleware, allowed=parse_origins(settings.cors_origins))]
-    # A browser reaches no unix socket; beyond loopback the key protects, for the daemon cannot know its names.
+    # Browsers do not reach unix sockets. Beyond loopback keys protect: the daemon cannot know its own names there.
     hosts = parse_hosts(settings.allowed_hosts)
     if settings.uds is None and (hosts or is_loopback(settings.host)):
         checks.insert(0, Middleware(TrustedHostMiddleware, allowed=hosts))

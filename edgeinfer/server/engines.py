@@ -29,7 +29,7 @@ from edgeinfer.store.lookup import find_model, installed_model
 from edgeinfer.store.store import Store
 
 FALLBACKS = "fallback.json"
-"""File of the settings with which models survive their self-test: in the store, or where the service may write."""
+"""Name of the file with configurations that survive the self-test, in the store or the service's directory."""
 
 logger = logging.getLogger(__name__)
 
@@ -83,16 +83,16 @@ class LlamaEngines:
         return await client.replace(plan.config, beside=beside, drain=drain, switched=switched)
 
     def _replanned(self, name: str, settings: Settings) -> LlamaConfig | None:
-        """How to load a model on the machine as it is now."""
+        """A configuration for the machine as it is now; None if there is none."""
         try:
             return self.planner(name, settings)([], []).config
         except EdgeinferError as e:
-            logger.warning("there is no other plan: %s", e.message)
+            logger.warning("no new plan could be made: %s", e.message)
             return None
 
 
 class InstalledModels:
-    """Names of the models in the store, as ModelNames."""
+    """Implements ModelNames with the models in the store."""
 
     def __init__(self, settings: Settings) -> None:
         self._store = Store.of(settings)
@@ -107,13 +107,13 @@ class InstalledModels:
 
 
 def own_folder(settings: Settings) -> Path:
-    """Where the daemon may keep files of its own."""
+    """The directory where the daemon may write its own files."""
     folders = os.environ.get("STATE_DIRECTORY", "").split(":")
     return DAEMON_STATE if str(DAEMON_STATE) in folders else Store.of(settings).root
 
 
 def _prefix_cache(megabytes: int, environ: Mapping[str, str] = os.environ) -> PrefixCacheConfig | None:
-    """In the cache directory that systemd gives, else in the user's."""
+    """A prefix cache in systemd's cache directory, or else the user's; None if its size is 0."""
     if not megabytes:
         return None
     folder = environ.get("CACHE_DIRECTORY", "").partition(":")[0]

@@ -1,4 +1,4 @@
-"""/openapi.json: what the routes take and give, from the models that check and the structs that are encoded."""
+"""Builds /openapi.json from the models that check requests and the structs that responses are encoded from."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Schema = dict[str, Any]
 REF = "#/components/schemas/"
 
 ANSWER = "Answer"
-"""Before the names of structs: some have the name of a request's model."""
+"""Prefix of the names of structs: some are called like the model of a request."""
 
 ERRORS = (400, 401, 403, 404, 405, 413, 429, 431, 500, 503)
-"""Of every route: most of them come from before it."""
+"""Statuses that every route may have: most come from the middlewares."""
 
-AGAIN = {
+RETRY_AFTER_HEADER = {
     "retry-after": {"description": "Seconds to wait before the next attempt.", "schema": {"type": "string"}}
 }
 
@@ -34,10 +34,10 @@ KEYS = {
 
 
 class DocumentedApp(FastAPI):
-    """FastAPI whose /openapi.json knows the bodies that `http.body` checks, and what is answered."""
+    """FastAPI whose /openapi.json has the bodies that `http.body` checks, and the responses."""
 
     def __init__(self, families: Families, *, wants_key: bool, **options: Any) -> None:
-        """`wants_key`: every route that is not open does."""
+        """`wants_key`: every route that is not open needs a key."""
         super().__init__(**options)
         self.families = families
         self.wants_key = wants_key
@@ -79,9 +79,9 @@ def _requests(models: Sequence[type[RequestModel]]) -> Schema:
 
 
 def _properties(model: type[RequestModel], schema: Schema) -> Schema:
-    """Pydantic's properties, and what `validate` does before: null is absent, and some names are known.
+    """Pydantic's properties, with what `validate` adds: null counts as absent, and some names are accepted.
 
-    What is not supported is not named, though a value that asks for nothing is taken.
+    Unsupported fields are left out, although their harmless values are accepted.
     """
     fields = schema["properties"]
     properties = {
@@ -91,7 +91,7 @@ def _properties(model: type[RequestModel], schema: Schema) -> Schema:
     for name, same in model.synonyms.items():
         properties[name] = properties[same]
     for name in model.accepted:
-        properties[name] = {"description": "Changes nothing."}
+        properties[name] = {"description": "Has no effect."}
     return properties
 
 
@@ -110,7 +110,7 @@ def _answers(types: Sequence[Any]) -> Schema:
 
 
 def _responses(family: Family, route: Route) -> Iterator[tuple[str, Schema]]:
-    yield "200", {"description": "The answer.", "content": _content(route)}
+    yield "200", {"description": "The response.", "content": _content(route)}
     for status in ERRORS:
         kinds = [family.error_type, *([route.errors[status]] if status in route.errors else [])]
         error: Schema = {
@@ -118,7 +118,7 @@ def _responses(family: Family, route: Route) -> Iterator[tuple[str, Schema]]:
             "content": {"application/json": {"schema": _any([_schema(kind) for kind in kinds])}},
         }
         if status in (429, 503):
-            error["headers"] = AGAIN
+            error["headers"] = RETRY_AFTER_HEADER
         yield str(status), error
 
 
@@ -135,7 +135,7 @@ def _any(schemas: list[Schema]) -> Schema:
 
 
 def _schema(kind: Any) -> Schema:
-    """A reference to a struct's schema; a schema as it is."""
+    """A reference to a struct's schema; a schema is returned unchanged."""
     if isinstance(kind, dict):
         return kind
     ((schema,), _) = msgspec.json.schema_components([kind], ref_template=REF + ANSWER + "{name}")

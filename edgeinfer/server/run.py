@@ -37,7 +37,7 @@ from edgeinfer.server.build import build_app
 from edgeinfer.server.engines import InstalledModels, LlamaEngines
 from edgeinfer.server.http import connections, tls
 from edgeinfer.server.http.protocol import uvicorn_config
-from edgeinfer.server.http.sockets import address, bind, check_exposure, described, inherited
+from edgeinfer.server.http.sockets import address, bind, check_exposure, inherited_sockets, with_address
 from edgeinfer.server.http.tls import Certificate, certificate
 from edgeinfer.server.openai.errors import render_error
 from edgeinfer.server.reload import Reloader
@@ -47,21 +47,21 @@ from edgeinfer.serving.registry import default_model
 from edgeinfer.settings import Loaded
 
 WRONG_SETTINGS = 2
-"""Exit status of a daemon whose settings are at fault. Starting it again would not help."""
+"""Exit status for wrong settings. Starting the daemon again would not help."""
 
 STARTUP_FAILURE = 3
-"""The same for a model that is not there or cannot be loaded."""
+"""Exit status for a model that does not exist or cannot be loaded; a new start would not help either."""
 
-LAST_WORDS = 5
-"""Seconds beyond drain_timeout in which the cut answers may say that they were cut."""
+ERROR_TIMEOUT = 5
+"""Seconds after drain_timeout in which answers that were cut may still send their error."""
 
-LAST_GASP = 0.5
-"""The same after a second Ctrl-C."""
+FORCED_ERROR_TIMEOUT = 0.5
+"""Seconds for that after a second Ctrl-C."""
 
 STDIN = 0
 
 STOP_MARGIN = 15.0
-"""Seconds that the rest of a stop may take."""
+"""Seconds that everything else may take while the daemon stops."""
 
 logger = logging.getLogger(__name__)
 
@@ -70,10 +70,10 @@ def run(loaded: Loaded) -> int:
     """Serve until SIGTERM or SIGINT; -> the exit status.
 
     Raises:
-        SettingsError: the daemon cannot run like this.
+        SettingsError: the daemon cannot run with these settings.
     """
-    passed = inherited()
-    settings = described(loaded.settings, passed)
+    passed = inherited_sockets()
+    settings = with_address(loaded.settings, passed)
     settings = replace(settings, api_key_file=key_file(settings))
     log.setup(settings.log_level)
     check_exposure(settings)
@@ -94,7 +94,7 @@ def run(loaded: Loaded) -> int:
 
 
 def exit_status(error: EdgeinferError) -> int:
-    """Of a daemon that `error` ended before it listened; 1 where another try may succeed."""
+    """The exit status after `error` at startup; 1 means that another start may succeed."""
     match error:
         case CannotListen():
             return 1
@@ -114,7 +114,7 @@ def _config(
         max_connections=max_connections,
         lifespan="on",
         timeout_graceful_shutdown=_shutdown_timeout(drain),
-        timeout_notify=tls.LOOK_EVERY,
+        timeout_notify=tls.CHECK_INTERVAL,
         callback_notify=certificate.renew if certificate else None,
     )
     config.load()
@@ -123,11 +123,11 @@ def _config(
 
 
 def _shutdown_timeout(drain: float) -> int:
-    return math.ceil(drain) + LAST_WORDS
+    return math.ceil(drain) + ERROR_TIMEOUT
 
 
 def _is_gone(descriptor: int) -> bool:
-    """Whether a terminal was closed at the other end."""
+    """True if the terminal was closed at its other end."""
     try:
         termios.tcgetattr(descriptor)
     except termios.error:
@@ -136,7 +136,7 @@ def _is_gone(descriptor: int) -> bool:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with a model that becomes ready after the socket, and with answers that end before it does."""
+    """uvicorn, adapted: models load while it already listens, and answers end before it stops."""
 
     def __init__(
         self, app: FastAPI, reloader: Reloader | None = None, max_connections: int | None = None
@@ -149,7 +149,7 @@ class Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.Task[None] | None = None
         self._watchdog: asyncio.Task[None] | None = None
-        self._hurrying: asyncio.Task[None] | None = None
+        self._forcing: asyncio.Task[None] | None = None
         self._reloader = reloader
         self._reloads: set[asyncio.Task[None]] = set()
         self._terminal = os.isatty(STDIN)
@@ -165,28 +165,28 @@ class Server(uvicorn.Server):
         self._watchdog = asyncio.create_task(watchdog(self.state))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening, let running answers end, tell those that do not."""
+        """Stop listening, let running answers finish, and send an error to those that do not."""
         notify("STOPPING=1")
-        extend(self.state.settings.drain_timeout + LAST_WORDS + STOP_MARGIN)
+        extend(self.state.settings.drain_timeout + ERROR_TIMEOUT + STOP_MARGIN)
         for task in (self._watch, self._watchdog, *self._reloads):
             if task:
                 task.cancel()
-        # Beside uvicorn's shutdown, which waits for the connections: this is what ends their answers.
+        # At the same time as uvicorn's shutdown, which waits for connections to close: this ends their answers.
         draining = asyncio.create_task(self.state.stop())
         await super().shutdown(sockets)
         await draining
-        if self._hurrying:
-            await self._hurrying
+        if self._forcing:
+            await self._forcing
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A first signal drains; a second one does not wait for it."""
+        """Drain after the first signal, end at once after the second."""
         self.force_exit |= self.should_exit
         super().handle_exit(sig, frame)
         if self.force_exit and self._loop:
-            self._loop.call_soon_threadsafe(self._begin_to_hurry)
+            self._loop.call_soon_threadsafe(self._force_end)
 
     def handle_hangup(self, sig: int, frame: FrameType | None) -> None:
-        """Reload; but whoever closes the terminal that the daemon runs in wants it to end."""
+        """Reload, unless the terminal that the daemon runs in was closed: then end."""
         if self._terminal and _is_gone(STDIN):
             self.handle_exit(sig, frame)
         elif self._loop:
@@ -202,18 +202,18 @@ class Server(uvicorn.Server):
         await reloader.reload()
         self.config.timeout_graceful_shutdown = _shutdown_timeout(self.state.settings.drain_timeout)
 
-    def _begin_to_hurry(self) -> None:
-        self._hurrying = self._hurrying or asyncio.create_task(self._hurry())
+    def _force_end(self) -> None:
+        self._forcing = self._forcing or asyncio.create_task(self._end_connections())
 
-    async def _hurry(self) -> None:
+    async def _end_connections(self) -> None:
         await self.state.loader.kill()
-        await asyncio.sleep(LAST_GASP)
+        await asyncio.sleep(FORCED_ERROR_TIMEOUT)
         for connection in list(self.server_state.connections):
             if transport := getattr(connection, "transport", None):
-                transport.abort()  # whoever has not read the end by now will not
+                transport.abort()  # a client that has not read the error by now never will
 
     async def _announce(self) -> None:
-        """Tell the service manager once the default model answers; end the daemon if it never will."""
+        """Notify the service manager once the default model is ready; end the daemon if it cannot be loaded."""
         assert self.state.starting
         try:
             await asyncio.shield(self.state.starting)
@@ -233,7 +233,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        # uvicorn raises the signal once more when all is done: a clean stop would look like a death.
+        # uvicorn raises the signal once more at the end, which would make a clean stop look like a crash.
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,4 +1,4 @@
-"""What the routes share: settings, models, metrics."""
+"""The state that routes share: settings, models, metrics."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class ReloadState(msgspec.Struct, frozen=True):
 
     Attributes:
         number: reloads so far.
-        message: what it came to, or why it failed.
-        warnings: what else there is to know.
+        message: its outcome, or why it failed.
+        warnings: settings that need a restart, for example.
     """
 
     number: int
@@ -37,11 +37,11 @@ class ReloadState(msgspec.Struct, frozen=True):
 
 
 class AppState:
-    """One service. Requests leave no trace in it but metrics, and what was learnt about templates.
+    """One service. Requests leave nothing in it except metrics and the profiles of templates.
 
     Attributes:
         settings: those in force; a reload changes them.
-        sources: setting -> where its value came from.
+        sources: setting -> the origin of its value.
         reload: the last reload, None before the first.
         starting: loads the default model for the first time; its error is why that failed.
     """
@@ -71,7 +71,7 @@ class AppState:
         self._stopping: asyncio.Task[None] | None = None
 
     def start(self, plan: Plan | None, *, warm_up: bool) -> None:
-        """Begin to load the default model, according to `plan` if there is one."""
+        """Begin to load the default model, with `plan` if there is one."""
         self.starting = self.loader.start(self.registry.default, plan)
         if warm_up:
             self._warming = asyncio.create_task(self._warm_up(self.starting))
@@ -82,7 +82,7 @@ class AppState:
             await self.registry.default.warm_up(info)
 
     async def stop(self) -> None:
-        """Drain and end everything. However often this is called, it happens once."""
+        """Drain and end everything, once, even if it is called several times."""
         if self._stopping is None:
             self._stopping = asyncio.create_task(self._stop())
         await asyncio.shield(self._stopping)
@@ -93,7 +93,7 @@ class AppState:
         if self._warming:
             self._warming.cancel()
         served = list(self.registry.served())
-        # Without an engine no request gets its turn.
+        # Without an engine, requests that wait cannot be answered.
         queues = [model.queue.drain(drain if model.info else 0.0) for model in served]
         await asyncio.gather(*queues)
         await self.loader.close(max(0.0, end - time.monotonic()))
@@ -101,22 +101,22 @@ class AppState:
 
     @property
     def stopping(self) -> bool:
-        """What runs may end; nothing new is begun."""
+        """Requests in progress may finish; no new one is accepted."""
         return self._stopping is not None
 
     @property
     def state(self) -> str:
-        """The default model's, for the service manager."""
+        """The default model's state, or "stopped", for the service manager."""
         return "stopped" if self.stopping else self.registry.default.state
 
     @property
     def healthy(self) -> bool:
-        """Whether every engine makes progress, or is being restarted."""
+        """True if every engine makes progress, or is being restarted."""
         return all(model.client.health.healthy for model in self.loader.loaded if model.client)
 
     @property
     def reason(self) -> str | None:
-        """Why the default model does not answer, as far as that is known."""
+        """Why the default model does not answer; None if that is unknown."""
         model = self.registry.default
         error: EdgeinferError | None = model.last_error
         if model.client:

@@ -1,4 +1,4 @@
-"""The service manager's watch over the daemon: it hears that there is progress, or it kills and starts anew."""
+"""Reports progress to the service manager, which otherwise kills the daemon and starts it again."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import Protocol
 
 from edgeinfer.notify import extend, notify, watchdog_seconds
 
-PERIOD = 10.0
-"""Seconds between two signs of life at most."""
+MAX_PERIOD = 10.0
+"""Maximum seconds between two reports."""
 
-MORE_TIME = 6 * PERIOD
-"""Seconds that a start or a reload is given with each sign, counted from it."""
+EXTENSION = 6 * MAX_PERIOD
+"""Seconds by which each report extends a start or a reload."""
 
 
 class Watched(Protocol):
-    """The service."""
+    """The service, as the watchdog sees it."""
 
     @property
     def state(self) -> str: ...
 
     @property
     def healthy(self) -> bool:
-        """Whether the engine makes progress, or is being seen to."""
+        """True if every engine makes progress, or is being restarted."""
         ...
 
 
 async def watchdog(watched: Watched) -> None:
-    """Give signs of life until cancelled.
+    """Report progress until cancelled.
 
-    They come from the event loop, so it runs; they stop when the engine hangs and nobody does anything about
-    it. A model that loads is no hang: the supervisor ends that by itself, after load_timeout.
+    Reports come from the event loop, so they prove that it runs. They stop when an engine hangs and is not being
+    restarted. A model that loads does not count as a hang: its supervisor stops it after load_timeout.
     """
     interval = watchdog_seconds()
-    period = min(interval / 3, PERIOD) if interval else PERIOD
+    period = min(interval / 3, MAX_PERIOD) if interval else MAX_PERIOD
     while True:
         if watched.state in ("loading", "reloading"):
-            extend(MORE_TIME)
+            extend(EXTENSION)
         if interval and watched.healthy:
             notify("WATCHDOG=1")
         await asyncio.sleep(period)

@@ -1,4 +1,4 @@
-"""What the registry needs to know of engines: how one is planned, opened and replaced."""
+"""Protocols for planning, opening and replacing engines, which the registry depends on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RunningEngine(NamedTuple):
 
 
 def memory_of(engine: RunningEngine) -> ModelMemory:
-    """What an engine was planned to take, and holds now."""
+    """The memory that an engine was planned to take, and holds now."""
     return model_memory(engine.plan.memory, engine.client.health.pid)
 
 
@@ -40,17 +40,16 @@ class EngineFactory(Protocol):
     """Makes engines for models."""
 
     def planner(self, name: str | None, settings: Settings) -> Planner:
-        """Read the file of the model that is served as `name` (None: as its file is called), and look at the machine.
+        """Read the model's file and examine the machine; blocks. The model is served as `name` (None: its file's name).
 
-        Blocks.
 
         Raises:
-            ModelNotFound, ModelLoadFailed: the model is not there, or is not a sound file.
+            ModelNotFound, ModelLoadFailed: the model does not exist, or its file is broken.
         """
         ...
 
     def open(self, plan: Plan, settings: Settings) -> EngineClient:
-        """An engine that obeys `plan`, not yet started; `settings` are those it was planned with."""
+        """An engine for `plan`, not yet started; `settings` are those of the plan."""
         ...
 
     async def replace(
@@ -62,12 +61,12 @@ class EngineFactory(Protocol):
         drain: float,
         switched: Callable[[], None],
     ) -> ModelInfo:
-        """Let `client` continue with `plan`, without an end to its answers where that is possible.
+        """Restart the engine of `client` with `plan`, continuing its answers if that is possible.
 
-        `beside`: there is memory for both. `switched` is called when new requests begin to go the new way.
+        `beside`: there is memory for both. `switched` is called when new requests begin to go to the new engine.
 
         Raises:
-            EdgeinferError: what failed. The engine goes on as before.
+            EdgeinferError: the cause of a failure. The engine continues as before.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Which models make room for another one. Decides and does nothing else."""
+"""Decides which models are unloaded to make room for another. It does nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ M = TypeVar("M")
 def choose_evictions(idle: Sequence[M], fits: Callable[[Sequence[M]], bool]) -> list[M] | None:
     """The idle models to evict so that another fits; [] if it fits as it is, None if evicting all is not enough.
 
-    `idle` is ordered, the first to go first. None is evicted whose memory would not help.
+    The first of `idle` is evicted first. A model whose memory would not help is not evicted.
     """
     for count in range(len(idle) + 1):
         chosen = list(idle[:count])
@@ -28,10 +28,10 @@ def choose_evictions(idle: Sequence[M], fits: Callable[[Sequence[M]], bool]) -> 
 
 
 def is_adequate(plan: Plan, best: Plan) -> bool:
-    """Whether `plan`, made beside other models, is good enough compared with `best`, made without them.
+    """True if `plan`, made next to other models, is good enough compared with `best`, made without them.
 
-    It may compute half as many answers at once, and pool its KV cache; but it gives up neither context, nor
-    exactness, nor the GPU, nor repacked weights.
+    It may compute half as many answers at once, and pool its KV cache; but it must not give up context, precision of
+    the KV cache, the GPU or repacked weights.
     """
     if plan.fits is False:
         return best.fits is False

@@ -24,7 +24,7 @@ class JobQueue(Protocol):
 class ModelHandle(Protocol):
     """One model. Everything that a request does with it goes through this handle.
 
-    A `caller` is whoever requests are counted by, so that one does not keep others waiting.
+    Requests are counted for each `caller`, so that one does not keep others waiting.
     """
 
     @property
@@ -42,7 +42,7 @@ class ModelHandle(Protocol):
         ...
 
     async def text_model(self) -> ModelInfo:
-        """As `ready`. Raises InvalidRequest if the model makes embeddings only."""
+        """The loaded model, as from `ready`. Raises InvalidRequest if it only makes embeddings."""
         ...
 
     def prompt_builder(self, info: ModelInfo) -> PromptBuilder: ...

@@ -1,4 +1,4 @@
-"""Which model a request means."""
+"""Finds the model that a request names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DEFAULT = "default"
 
 
 class ModelRegistry:
-    """All models that can be asked for: the default one, those with a table in the settings, the installed ones.
+    """All models that requests can name: the default one, those with a table in the settings, the installed ones.
 
     Attributes:
-        default: what a request gets that names no model.
+        default: the model for requests that name none.
         loader: loads and unloads them.
     """
 
@@ -39,9 +39,9 @@ class ModelRegistry:
         self.configure(settings, default)
 
     def configure(self, settings: Settings, default: str) -> None:
-        """Put new settings in force; `default` is the name under which `settings.model` is served.
+        """Apply new settings; `default` is the name under which `settings.model` is served.
 
-        Models that are loaded stay as they are, see `outdated`.
+        Loaded models stay as they are, see `outdated`.
         """
         self._settings = settings
         self._names = self._find_names(settings)
@@ -55,7 +55,7 @@ class ModelRegistry:
         self.default.settings = mine
 
     def prepare(self, name: str, settings: Settings) -> ServedModel:
-        """The model that is served as `name`; a new one unless there is one."""
+        """The model that is served as `name`, created if there is none."""
         model = self._models.get(name)
         if model is None or model.retired:
             model = self._models[name] = ServedModel(name, settings, self.loader, self._services)
@@ -67,7 +67,7 @@ class ModelRegistry:
         self.default = self.loader.default = model
 
     def outdated(self) -> list[ServedModel]:
-        """Loaded models, but for the default one, whose settings have changed; they have the new ones now."""
+        """Loaded models other than the default one whose settings have changed; `settings` has been updated."""
         changed = []
         for model in list(self._models.values()):
             settings = self._settings.for_model(model.name)
@@ -77,10 +77,10 @@ class ModelRegistry:
         return [model for model in changed if model.client]
 
     def get(self, name: str | None) -> ServedModel:
-        """The model that a request means by `name`; None, "" and "default" mean the default one.
+        """The model that `name` means in a request; None, "" and "default" mean the default one.
 
         Raises:
-            ModelNotFound: no model has that name. A name is looked up, and never taken for a path.
+            ModelNotFound: no model has that name. A name is only looked up, never used as a path.
         """
         if not name or name in (DEFAULT, self.default.name):
             return self.default
@@ -98,12 +98,12 @@ class ModelRegistry:
         raise self._unknown(name)
 
     def all(self) -> list[ServedModel]:
-        """Every model that can be asked for, the default one first."""
+        """Every model that requests can name, the default one first."""
         names = [*self._settings.models, *self._names.installed()]
         return list(dict.fromkeys([self.default, *map(self.get, names)]))
 
     def served(self) -> Iterator[ServedModel]:
-        """The models that have been asked for or configured, the default one first."""
+        """The models that have been requested or configured, the default one first."""
         yield self.default
         yield from (model for model in self._models.values() if model is not self.default)
 
@@ -137,5 +137,5 @@ def default_model(settings: Settings) -> tuple[str | None, Settings]:
 
 
 def _own(settings: Settings) -> tuple[object, ...]:
-    """The part of the settings that one model is served by."""
+    """The settings that concern one model."""
     return tuple(getattr(settings, name) for name in MODEL_FIELDS)

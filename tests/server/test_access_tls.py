@@ -151,8 +151,8 @@ def test_a_running_daemon_serves_a_renewed_certificate(
     files: tuple[Path, Path], others: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It looks now and then; connections that are open stay so."""
-    assert 0 < tls.LOOK_EVERY <= 60
-    monkeypatch.setattr(tls, "LOOK_EVERY", 0)
+    assert 0 < tls.CHECK_INTERVAL <= 60
+    monkeypatch.setattr(tls, "CHECK_INTERVAL", 0)
     with serving(Scripted(), **settings(files)) as served, client(files[0], served.url) as https:
         assert https.get("/health").status_code == 200
         shutil.copy(others[0], files[0])

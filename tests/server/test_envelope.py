@@ -9,7 +9,7 @@ import pytest
 from starlette.responses import Response
 
 from edgeinfer.errors import EdgeinferError, InvalidRequest, NotReady, QueueFull, Unauthorized, all_errors
-from edgeinfer.server.http.errors import error_response, presentable
+from edgeinfer.server.http.errors import error_response, public_error
 from edgeinfer.server.http.family import SCOPE_KEY
 from edgeinfer.server.openai import family as openai
 
@@ -59,6 +59,6 @@ def test_a_401_names_its_scheme() -> None:
 
 def test_a_bug_tells_the_client_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """The log has it; the answer has not."""
-    found = presentable(ValueError("secret path"))
+    found = public_error(ValueError("secret path"))
     assert "secret" not in found.message
     assert "secret path" in caplog.text

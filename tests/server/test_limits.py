@@ -184,7 +184,7 @@ def test_limits_count_for_a_key_whichever_header_it_comes_in(tmp_path: Path) -> 
         found = [served.client.get("/v1/models", headers=headers) for headers in asked]
         assert [response.status_code for response in found] == [200] * 4 + [429] * 2
         assert error(found[-1])["code"] == "rate_limit_exceeded"
-        assert "4 requests a minute" in error(found[-1])["message"]
+        assert "4 requests per minute" in error(found[-1])["message"]
         assert int(found[-1].headers["retry-after"]) == 15
         assert served.client.get("/v1/models", headers={"x-api-key": "beta"}).status_code == 200
 

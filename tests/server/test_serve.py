@@ -90,7 +90,7 @@ def test_a_unix_socket_replaces_a_dead_one_only(tmp_path: Path) -> None:
     bind(settings)[0].close()
     path.unlink()
     path.write_text("precious")
-    with pytest.raises(SettingsError, match="no socket"):
+    with pytest.raises(SettingsError, match="not a socket"):
         bind(settings)
     assert path.read_text() == "precious"
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from edgeinfer.errors import CannotListen, ModelLoadFailed, ModelNotFound, SettingsError
-from edgeinfer.server.http.sockets import check_exposure, described, inherited
+from edgeinfer.server.http.sockets import check_exposure, inherited_sockets, with_address
 from edgeinfer.server.run import exit_status
 from edgeinfer.settings import Settings
 from tests.support.paths import ROOT
@@ -60,8 +60,8 @@ def passed(sockets: list[socket.socket], *command: str, **environ: str) -> subpr
 def test_sockets_are_taken_over(tmp_path: Path) -> None:
     """They have the service manager's order, and children do not inherit them."""
     code = (
-        "import os\nfrom edgeinfer.server.http.sockets import inherited\n"
-        "for s in inherited(): print(s.getsockname(), s.get_inheritable())\n"
+        "import os\nfrom edgeinfer.server.http.sockets import inherited_sockets\n"
+        "for s in inherited_sockets(): print(s.getsockname(), s.get_inheritable())\n"
         "print([n for n in os.environ if n.startswith('LISTEN')])"
     )
     path = str(tmp_path / "s")
@@ -74,15 +74,15 @@ def test_sockets_are_taken_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize("environ", [{}, {"LISTEN_PID": "1", "LISTEN_FDS": "1"}, {"LISTEN_FDS": "1"}])
 def test_sockets_of_another_process_are_not_ours(environ: dict[str, str]) -> None:
     """Variables inherited with the environment are removed."""
-    assert inherited(environ) == []
+    assert inherited_sockets(environ) == []
     assert not any(name.startswith("LISTEN") for name in environ)
 
 
 def test_only_listening_streams_are_of_use() -> None:
     """A datagram socket, or Accept=yes, is a mistake that the error explains."""
     code = (
-        "from edgeinfer.server.http.sockets import inherited\nfrom edgeinfer.errors import SettingsError\n"
-        "try: inherited()\nexcept SettingsError as e: print(e.message, '|', e.hint)"
+        "from edgeinfer.server.http.sockets import inherited_sockets\nfrom edgeinfer.errors import SettingsError\n"
+        "try: inherited_sockets()\nexcept SettingsError as e: print(e.message, '|', e.hint)"
     )
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
         out, _ = passed([datagrams], "-c", code).communicate(timeout=60)
@@ -90,27 +90,27 @@ def test_only_listening_streams_are_of_use() -> None:
     assert "edgeinfer.socket" in out
     with socket.socket() as idle:
         out, _ = passed([idle], "-c", code).communicate(timeout=60)
-    assert "no listening stream socket" in out
+    assert "not a listening stream socket" in out
 
 
 def test_settings_follow_the_sockets() -> None:
     """Protection depends on where the daemon really listens, not on its settings."""
     with listening() as local, listening(address=("0.0.0.0", 0)) as everywhere:
         port = everywhere.getsockname()[1]
-        settings = described(Settings(host="::1", uds="/s"), [local, everywhere])
+        settings = with_address(Settings(host="::1", uds="/s"), [local, everywhere])
         assert (settings.host, settings.port, settings.uds) == ("0.0.0.0", port, None)
         with pytest.raises(SettingsError, match="other machines"):
             check_exposure(settings)
-        assert described(Settings(), [local]).port == local.getsockname()[1]
-    assert described(Settings(port=5), []) == Settings(port=5)
+        assert with_address(Settings(), [local]).port == local.getsockname()[1]
+    assert with_address(Settings(port=5), []) == Settings(port=5)
 
 
 def test_a_unix_socket_is_described_as_one(tmp_path: Path) -> None:
     """If there is a TCP socket too, that one counts, as its clients are less trusted."""
     path = str(tmp_path / "s")
     with listening(socket.AF_UNIX, path) as unix, listening() as tcp:
-        assert described(Settings(), [unix]).uds == path
-        assert described(Settings(uds="/other"), [unix, tcp]).uds is None
+        assert with_address(Settings(), [unix]).uds == path
+        assert with_address(Settings(uds="/other"), [unix, tcp]).uds is None
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.server.run import LAST_WORDS, STARTUP_FAILURE, STOP_MARGIN, WRONG_SETTINGS
-from edgeinfer.server.watchdog import MORE_TIME, PERIOD
+from edgeinfer.server.run import ERROR_TIMEOUT, STARTUP_FAILURE, STOP_MARGIN, WRONG_SETTINGS
+from edgeinfer.server.watchdog import EXTENSION, MAX_PERIOD
 from edgeinfer.service import units
 from edgeinfer.service.devices import HostDevices
 from edgeinfer.service.spec import Program, Requirements
@@ -119,15 +119,15 @@ def test_the_systems_service_is_well_confined(tmp_path: Path, case: str) -> None
 def test_running_answers_get_their_time_before_systemd_kills(unit: Path) -> None:
     """The default drain_timeout needs no extension, and SIGTERM does not go to the worker."""
     system = section(unit, "Service")
-    assert int(system["TimeoutStopSec"]) >= Settings().drain_timeout + LAST_WORDS + STOP_MARGIN
+    assert int(system["TimeoutStopSec"]) >= Settings().drain_timeout + ERROR_TIMEOUT + STOP_MARGIN
     assert system["KillMode"] == "mixed"
 
 
 @every_unit
 def test_a_daemon_asks_for_time_before_it_is_up(unit: Path) -> None:
     """A model may load as long as load_timeout, while a start that hangs is ended."""
-    assert int(section(unit, "Service")["TimeoutStartSec"]) >= MORE_TIME
-    assert MORE_TIME > 2 * PERIOD
+    assert int(section(unit, "Service")["TimeoutStartSec"]) >= EXTENSION
+    assert EXTENSION > 2 * MAX_PERIOD
 
 
 @every_unit

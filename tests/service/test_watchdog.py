@@ -78,14 +78,14 @@ async def test_a_start_asks_for_more_time_until_it_is_done(
 ) -> None:
     """It does so without a watchdog too, and so does a reload, which loads a model as well."""
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
-    monkeypatch.setattr(module, "PERIOD", 0.05)
+    monkeypatch.setattr(module, "MAX_PERIOD", 0.05)
     engine = Engine()
     engine.state = state
     task = asyncio.create_task(watchdog(engine))
     await asyncio.sleep(0.3)
     messages = heard(manager)
     assert len(messages) > 1
-    assert set(messages) == {f"EXTEND_TIMEOUT_USEC={round(module.MORE_TIME * 1e6)}"}
+    assert set(messages) == {f"EXTEND_TIMEOUT_USEC={round(module.EXTENSION * 1e6)}"}
     engine.state = "ready"
     await asyncio.sleep(0.2)
     heard(manager)

@@ -1,4 +1,4 @@
-"""GET /docs: the API on one page, without a script and without a network. FastAPI's own needs a CDN."""
+"""GET /docs: the API on one page, without scripts or a network. FastAPI's own page needs a CDN."""
 
 from __future__ import annotations
 

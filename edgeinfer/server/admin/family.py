@@ -1,4 +1,4 @@
-"""Our own routes, for those who watch and operate the service."""
+"""Our own routes, for monitoring and operating the service."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Health(Struct):
 
 
 class Readiness(Struct):
-    """`reason` is there while there is no `model`."""
+    """The default model, or the reason why it does not answer."""
 
     status: str
     model: str | UnsetType = UNSET
@@ -32,12 +32,12 @@ class Readiness(Struct):
 
 
 async def health() -> Response:
-    """200 while the daemon lives, whatever the model does."""
+    """200 while the daemon runs, even if no model does."""
     return json_response(Health())
 
 
 async def ready(request: Request) -> Response:
-    """200 while the default model answers, or was unloaded because it was idle; else 503 with the reason."""
+    """200 while the default model answers, or is unloaded because it was idle; otherwise 503 with the reason."""
     state = state_of(request)
     model = state.registry.default
     if not state.stopping and (model.info is not None or model.state == "unloaded"):
@@ -48,7 +48,7 @@ async def ready(request: Request) -> Response:
 
 
 def _status(state: AppState) -> str:
-    """The default model's state in the words that /ready has always had."""
+    """The default model's state; /ready has always called loading "starting"."""
     return "starting" if state.state == "loading" else state.state
 
 
@@ -58,12 +58,12 @@ async def status(request: Request) -> Response:
 
 
 async def metrics(request: Request) -> Response:
-    """Prometheus' text format."""
+    """The metrics in Prometheus' text format."""
     return Response(state_of(request).metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 def describe(state: AppState) -> dict[str, Any]:
-    """The default model's state at the top level, and a row for each model that has been asked for."""
+    """The default model's state at the top level, and a row for each model that has been requested."""
     model = state.registry.default
     health = model.client.health if model.client else None
     return {
@@ -87,12 +87,12 @@ def describe(state: AppState) -> dict[str, Any]:
 
 
 def _config(model: ServedModel) -> object:
-    """How the engine runs: as planned, or as it had to be changed so that the model loads."""
+    """The engine's configuration, which may differ from the plan if the model did not load with that."""
     return model.client.config if model.client else None
 
 
 def _facts(model: ServedModel) -> dict[str, Any] | None:
-    """The model's facts, less what is long: its templates by name alone, of its control tokens the number."""
+    """The model's facts, with only the names of its templates and the number of its control tokens."""
     info = model.info
     if info is None:
         return None

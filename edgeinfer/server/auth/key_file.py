@@ -1,4 +1,4 @@
-"""The file of API keys: read by the daemon whenever it has changed, edited by `edgeinfer key`."""
+"""Reads the file of API keys again whenever it has changed; `edgeinfer key` edits it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgeinfer.server.auth.keys import Key, Keys, parse_line
 from edgeinfer.settings import Settings
 
 SYSTEM = Path("/var/lib/edgeinfer")
-"""Where the system's service keeps what is its own."""
+"""The state directory of the system service."""
 
 PARAM = "api_key_file"
 
@@ -25,9 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def default_path(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where keys are kept if no setting says so: /var/lib/edgeinfer/keys for root and the system's service,
-    else $XDG_CONFIG_HOME/edgeinfer/keys.
-    """
+    """The default file: /var/lib/edgeinfer/keys for root and the system service, else in $XDG_CONFIG_HOME/edgeinfer."""
     if os.geteuid() == 0 or str(SYSTEM) in environ.get("STATE_DIRECTORY", "").split(":"):
         return SYSTEM / "keys"
     home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config"
@@ -35,28 +33,27 @@ def default_path(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def key_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The file whose keys are asked for; None: none are.
+    """The file of the keys that requests need; None if they need none.
 
-    The usual file counts once it is there. An empty `api_key_file` says that it shall not.
+    The default file is used if it exists, unless `api_key_file` is empty.
     """
     if settings.api_key_file is not None:
         return settings.api_key_file or None
-    usual = default_path(environ)
+    path = default_path(environ)
     try:
-        usual.stat()
+        path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
-        pass  # whatever is there counts, and opening it will tell what is wrong
-    return str(usual)
+        pass  # it exists, and opening it will show the error
+    return str(path)
 
 
 class KeyFile:
-    """The keys of a file as it is now: a look at its status each time shows whether to read it again.
+    """The keys of a file, which is read again when its status has changed.
 
-    Raises SettingsError at first where it cannot be read, has a bad line, or holds no key. Later nobody is
-    left to be told but the log, and what is certain holds: a bad line is no key, and nor is anything once
-    the file is gone; while it cannot be read, its last keys stay.
+    Raises SettingsError at first if it cannot be read, has a bad line, or holds no key. Later errors go to the log: bad
+    lines are skipped, and no key is valid once the file is gone; while it cannot be read, its last keys stay valid.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,13 +62,13 @@ class KeyFile:
             self._stamp: tuple[int, ...] | None = _stamp(path)
             keys, bad = read(path)
         except (OSError, UnicodeDecodeError) as e:
-            raise SettingsError(f"{PARAM} {path}: {e}", param=PARAM, hint=_make_one(path)) from e
+            raise SettingsError(f"{PARAM} {path}: {e}", param=PARAM, hint=_key_hint(path)) from e
         if bad:
             raise SettingsError(f"{PARAM} {path}: {bad[0]}", param=PARAM)
         if not keys:
-            raise SettingsError(f"{PARAM} {path} holds no key", param=PARAM, hint=_make_one(path))
+            raise SettingsError(f"{PARAM} {path} holds no key", param=PARAM, hint=_key_hint(path))
         self._keys = Keys(keys)
-        self._told: tuple[int, ...] | None = None
+        self._reported: tuple[int, ...] | None = None
         _warn_of_readers(path)
 
     @property
@@ -85,7 +82,7 @@ class KeyFile:
         return self._keys
 
     def accept(self, presented: bytes) -> bool:
-        """Whether `presented` is one of them."""
+        """True if `presented` is one of the keys."""
         return self.keys.find(presented) is not None
 
     def _reload(self, stamp: tuple[int, ...] | None) -> None:
@@ -94,46 +91,46 @@ class KeyFile:
             try:
                 keys, bad = read(self.path)
             except (OSError, UnicodeDecodeError) as e:
-                if stamp != self._told:
-                    logger.error("%s: %s; its last keys stay in force", self.path, e)
-                self._told = stamp  # once, while the next request tries again
+                if stamp != self._reported:
+                    logger.error("%s: %s; its last keys stay valid", self.path, e)
+                self._reported = stamp  # only once, although each request tries again
                 return
             for problem in bad:
-                logger.error("%s: %s: no key", self.path, problem)
+                logger.error("%s: %s; the line is ignored", self.path, problem)
             _warn_of_readers(self.path)
         if not keys:
-            hint = _make_one(self.path)
-            logger.error("%s holds no key any more: nobody gets in; hint: %s", self.path, hint)
+            hint = _key_hint(self.path)
+            logger.error("%s holds no key any more: all requests are refused; hint: %s", self.path, hint)
         self._stamp = stamp
-        _tell(self._keys.all, keys)
+        _audit(self._keys.all, keys)
         self._keys = Keys(keys)
 
 
 def read(path: Path) -> tuple[list[Key], list[str]]:
-    """The keys in a file, and what is wrong with its other lines."""
+    """The keys in a file, and the problems of its other lines."""
     return parsed(path.read_text().splitlines())
 
 
 def parsed(lines: Sequence[str]) -> tuple[list[Key], list[str]]:
-    """The keys in a file's lines, and what is wrong with the others."""
+    """The keys in a file's lines, and the problems of the other lines."""
     parsed = [parse_line(line, number) for number, line in enumerate(lines, 1)]
     return [one for one in parsed if isinstance(one, Key)], [one for one in parsed if isinstance(one, str)]
 
 
 def without(lines: Sequence[str], name: str) -> list[str]:
-    """A file's lines less those of the keys of that name."""
+    """A file's lines, except those of keys with this name."""
     parsed = [(parse_line(line, number), line) for number, line in enumerate(lines, 1)]
     return [line for key, line in parsed if not (isinstance(key, Key) and key.name == name)]
 
 
 @contextlib.contextmanager
 def editing(path: Path) -> Iterator[list[str]]:
-    """The file's lines, to be changed; written back at the end, whole or not at all. Editors wait for each other.
+    """Lock the file and yield its lines; what the caller changes is written at the end, completely or not at all.
 
     Raises:
-        SettingsError: it cannot be read or written.
+        SettingsError: the file cannot be read or written.
     """
-    path = path.resolve()  # a link stays one
+    path = path.resolve()  # a link stays a link
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path.parent):
@@ -143,7 +140,7 @@ def editing(path: Path) -> Iterator[list[str]]:
             if lines != before:
                 _replace(path, "".join(f"{line}\n" for line in lines))
     except (OSError, UnicodeDecodeError) as e:
-        hint = "try it with sudo" if isinstance(e, PermissionError) else None
+        hint = "try again with sudo" if isinstance(e, PermissionError) else None
         raise SettingsError(f"{PARAM} {path}: {e}", param=PARAM, hint=hint) from e
 
 
@@ -160,7 +157,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Owner and mode stay; those of a new file are its folder's owner and 0600, for root may do this for a service."""
+    """Write `text` to `path`, keeping owner and mode; a new file gets its folder's owner, and mode 0600."""
     exists = path.exists()
     like = path.stat() if exists else path.parent.stat()
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -179,12 +176,12 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    # Whatever touches a file's content moves its ctime, which nobody can set back.
+    # Every change of a file's content changes its ctime, which cannot be set back.
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size
 
 
-def _make_one(path: Path) -> str:
+def _key_hint(path: Path) -> str:
     return f"edgeinfer key add NAME --api-key-file {path}"
 
 
@@ -194,8 +191,8 @@ def _warn_of_readers(path: Path) -> None:
             logger.warning("other users can read the keys in %s; hint: chmod 600 %s", path, path)
 
 
-def _tell(before: tuple[Key, ...], now: list[Key]) -> None:
-    """The audit's line for each difference."""
+def _audit(before: tuple[Key, ...], now: list[Key]) -> None:
+    """Log each difference."""
     old, new = ({key.digest: key for key in keys} for keys in (before, now))
     for digest in old.keys() | new.keys():
         if digest not in new:

@@ -1,4 +1,4 @@
-"""API keys: what one is called, what it may do, and whether somebody has one."""
+"""API keys: their names, limits and rights, and how they are checked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 HASHED = "sha256:"
-"""Begins a line with a key's digest; any other line of a key file is a key as it is."""
+"""Begins a line with a digest; any other line of a key file is a key itself."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -22,12 +22,12 @@ Limit = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key, of which only the digest is kept.
+    """A key, stored as a digest.
 
     Attributes:
         name: shown in the log and by `edgeinfer key ls`.
         digest: SHA-256 of the key. A key of ours has 256 random bits, so a slow hash would add nothing.
-        requests_per_minute, concurrent_requests: what its holder may ask; 0 is no limit, None is the setting.
+        requests_per_minute, concurrent_requests: limits for its holder; 0 is no limit, None takes the setting.
         created: a date.
         admin: it may load and unload models.
     """
@@ -40,7 +40,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     admin: bool = False
 
     def line(self) -> str:
-        """As it stands in a key file."""
+        """The key's line in a key file."""
         fields = ("requests_per_minute", "concurrent_requests", "created")
         words = [f"{field}={getattr(self, field)}" for field in fields if getattr(self, field) is not None]
         if self.admin:
@@ -58,7 +58,7 @@ def generate() -> str:
 
 
 def parse_line(line: str, number: int) -> Key | str | None:
-    """What a key file's line `number` says: None where it is blank or a comment, in words what is wrong with it."""
+    """The key in a line of a key file; None for a blank line or a comment, or the problem with the line, in words."""
     text = line.strip()
     if not text or text.startswith("#"):
         return None
@@ -70,7 +70,7 @@ def parse_line(line: str, number: int) -> Key | str | None:
     fields = dict(field.partition("=")[::2] for field in match["fields"].split())
     identity = {"name": match["name"], "digest": bytes.fromhex(match["digest"])}
     if same := fields.keys() & identity.keys():
-        return f"line {number} ({match['name']}): {same.pop()} is given twice"
+        return f"line {number} ({match['name']}): {same.pop()} occurs twice"
     try:
         return msgspec.convert({**fields, **identity}, Key, strict=False)
     except msgspec.ValidationError as e:
@@ -84,10 +84,10 @@ class Keys:
         self.all = tuple(keys)
 
     def find(self, presented: bytes) -> Key | None:
-        """The key that `presented` is. Takes the same time whichever it is, and whether it is one."""
-        wanted = digest(presented)
+        """The key that equals `presented`, or None; takes the same time for any value."""
+        presented_digest = digest(presented)
         match = None
         for key in self.all:
-            if hmac.compare_digest(wanted, key.digest):
+            if hmac.compare_digest(presented_digest, key.digest):
                 match = key
         return match

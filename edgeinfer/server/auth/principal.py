@@ -1,4 +1,4 @@
-"""Who asks: the key that came with a request, else the address it came from."""
+"""Identifies who sent a request: by its key, or else by its address."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _IN_SCOPE = "edgeinfer.caller"
 
 
 class Principal(NamedTuple):
-    """Limits and turns are counted by `id`.
+    """The sender of a request. Limits and turns are counted by `id`.
 
     Attributes:
-        id: one for each key, however often it is read anew, and for each address without one. An IPv6 host
-            may use as many addresses as it likes of its network, so these count together.
+        id: one for each key, and for each address without a key. An IPv6 host may use many addresses of its
+            network, so these count together.
         label: for the log: `laptop@192.168.1.7`, or the address alone.
     """
 
@@ -28,7 +28,7 @@ class Principal(NamedTuple):
 
 
 def principal_of(scope: Scope) -> Principal:
-    """Found once for each request."""
+    """The principal of a request, which is determined once."""
     principal = scope.get(_IN_SCOPE)
     if principal is None:
         address = _address(scope)
@@ -38,7 +38,7 @@ def principal_of(scope: Scope) -> Principal:
 
 
 def name_principal(scope: Scope, key: Key) -> None:
-    """This request came with `key`."""
+    """Record that this request came with `key`."""
     scope[_IN_SCOPE] = Principal(key.digest, f"{key.name}@{_address(scope)}", key)
 
 

@@ -1,4 +1,4 @@
-"""A request's body: JSON that says it is JSON, decoded and checked against a model."""
+"""Reads a request's body: JSON that is declared as JSON, checked against a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgeinfer.server.state import state_of
 CURL_HINT = "send the header Content-Type: application/json"
 
 MAX_DEPTH = 128
-"""Lists and objects inside each other. What comes after the parser may go down them by recursion."""
+"""Maximum nesting of lists and objects: later code may recurse into them."""
 
 TOO_DEEP = f"the JSON is nested more than {MAX_DEPTH} deep"
 
@@ -24,11 +24,11 @@ logger = logging.getLogger("edgeinfer.prompts")
 
 
 async def read(request: Request, model: type[Model]) -> Model:
-    """The body as a `model`.
+    """Read and validate the body.
 
     Raises:
-        InvalidRequest: it is not JSON, or not what `model` wants.
-        PayloadTooLarge: it is larger than the daemon takes.
+        InvalidRequest: it is not JSON, or not valid for `model`.
+        PayloadTooLarge: it is larger than the daemon accepts.
     """
     _check_type(request)
     body = await request.body()
@@ -38,12 +38,12 @@ async def read(request: Request, model: type[Model]) -> Model:
 
 
 def _check_type(request: Request) -> None:
-    # A web page may post text/plain, a form or a body without a type anywhere it likes (CSRF); for
-    # application/json its browser must ask first, and is not answered.
+    # A web page may post text/plain, a form or a body without a type to any server (CSRF). For application/json its
+    # browser must send a preflight request first, which is refused.
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise InvalidRequest(
-            f"the body's type is {kind or 'not given'}, not JSON", param="Content-Type", hint=CURL_HINT
+            f"the body's type is {kind or 'missing'}, not JSON", param="Content-Type", hint=CURL_HINT
         )
     if request.headers.get("content-encoding", "identity") != "identity":
         raise InvalidRequest("compressed bodies are not accepted", param="Content-Encoding")
@@ -62,7 +62,7 @@ def _decoded(body: bytes) -> Any:
 
 
 def _deeper(value: Any, depth: int) -> bool:
-    """Whether lists and objects lie more than `depth` deep in each other."""
+    """True if lists and objects are nested more than `depth` deep."""
     level = [value]
     for _ in range(depth):
         level = [item for container in level for item in _items(container) if isinstance(item, dict | list)]

@@ -1,4 +1,4 @@
-"""Work for a client ends when the client goes, also before the first token."""
+"""Cancels work for a client when it disconnects, even before the first token."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from starlette.types import Receive
 T = TypeVar("T")
 
 
-class ClientGone(Exception):
-    """The client closed the connection; there is nobody to answer."""
+class ClientDisconnected(Exception):
+    """The client closed the connection, so no response can be sent."""
 
 
-async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled, and has ended, when this raises or is cancelled itself.
+async def cancel_on_disconnect(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`. If this raises or is cancelled, `work` has been cancelled and has ended.
 
-    The request's body must have been read: `receive` has nothing left to give but the disconnect.
+    The request's body must have been read, so that `receive` can only return the disconnect.
 
     Raises:
-        ClientGone: the client went first.
+        ClientDisconnected: the client disconnected first.
     """
     task = asyncio.create_task(work)
-    watch = asyncio.create_task(_gone(receive))
+    watch = asyncio.create_task(_disconnected(receive))
     try:
         await asyncio.wait((task, watch), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise ClientGone
+            raise ClientDisconnected
         return task.result()
     finally:
         task.cancel()
@@ -36,6 +36,6 @@ async def until_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(task, watch, return_exceptions=True)
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""Errors as responses, in the shape of the family whose path was asked for."""
+"""Turns errors into responses, in the shape of the family that owns the path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgeinfer.errors import EdgeinferError, InvalidRequest, MethodNotAllowed, N
 from edgeinfer.server.http.family import family_of
 
 RETRY_AFTER = {429: 1, 503: 2}
-"""Seconds a client is told to wait where the error itself does not know."""
+"""Default seconds of Retry-After, for errors that do not have their own."""
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ def error_response(scope: Scope, error: EdgeinferError, headers: Mapping[str, st
     return Response(body, error.status, fields, media_type="application/json")
 
 
-def presentable(error: BaseException) -> EdgeinferError:
-    """What a client may know of an error: of a bug nothing but that it is one. The log has the rest."""
+def public_error(error: BaseException) -> EdgeinferError:
+    """The error that a client may see. A bug becomes "internal error"; the log has its details."""
     if isinstance(error, EdgeinferError):
         return error
     if isinstance(error, RecursionError):
@@ -44,11 +44,11 @@ def presentable(error: BaseException) -> EdgeinferError:
 
 async def on_error(request: Request, error: Exception) -> Response:
     """Handler for `EdgeinferError` and for `RecursionError`."""
-    return error_response(request.scope, presentable(error))
+    return error_response(request.scope, public_error(error))
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Handler for what Starlette itself raises: no such route, or not with this method."""
+    """Handler for exceptions of Starlette itself: no such route, or not with this method."""
     assert isinstance(error, HTTPException)
     return error_response(request.scope, _translated(request, error), error.headers)
 

@@ -17,15 +17,15 @@ SCOPE_KEY = "edgeinfer.family"
 
 
 class Route(msgspec.Struct, frozen=True):
-    """A route, and what /openapi.json says of it.
+    """A path with its handler, and its description in /openapi.json.
 
     Attributes:
-        body: the model of its JSON body; None takes none.
-        answers: what it answers with 200, any of them.
-        errors: status -> what it answers beside the family's own error.
-        streams: it can answer with server-sent events too.
-        media_type: of the answer.
-        is_open: it needs no key and counts against no limit: monitoring has no key, and asks often.
+        body: the model of its JSON body; None if it has no body.
+        answers: the possible responses with status 200.
+        errors: status -> a response in addition to the family's error.
+        streams: it can also respond with server-sent events.
+        media_type: of the response.
+        is_open: it needs no key and counts against no limit: monitoring has no key, and polls often.
         is_quiet: it is logged at debug level only.
     """
 
@@ -44,20 +44,20 @@ class Route(msgspec.Struct, frozen=True):
 
     @property
     def documented_path(self) -> str:
-        """The path as OpenAPI writes it, without converters."""
+        """The path in OpenAPI's syntax, without converters."""
         return re.sub(r":\w+}", "}", self.path)
 
 
 class Family(msgspec.Struct, frozen=True):
-    """Everything that the application must know of one protocol.
+    """One API protocol: its routes, its error shape and its stream format.
 
     Attributes:
         name: in metrics and docs.
-        prefixes: paths below these are the family's too, whether there is a route or not.
-        render_error: an error as the body of a response.
+        prefixes: the family owns all paths below these, even those without a route.
+        render_error: encodes an error as the body of a response.
         error_type: the struct that `render_error` encodes, for /openapi.json.
-        stream_error: an error as the last piece of a stream.
-        keep_alive: what shows that a stream lives which has nothing to say.
+        stream_error: encodes an error as the last piece of a stream.
+        keep_alive: sent in a stream that has had no event for a while.
     """
 
     name: str
@@ -81,12 +81,12 @@ class Family(msgspec.Struct, frozen=True):
         return router
 
     def owns(self, path: str) -> bool:
-        """Whether `path` belongs to this family."""
+        """True if `path` is below one of the family's prefixes."""
         return path.startswith(self.prefixes) if self.prefixes else False
 
 
 class Families:
-    """All families of one application; the first is the one that paths belong to which no other claims."""
+    """All families of one application. The first one owns the paths that no other claims."""
 
     def __init__(self, families: Sequence[Family]) -> None:
         self.all = tuple(families)
@@ -95,20 +95,21 @@ class Families:
         self.quiet_paths = frozenset(e.path for family in self.all for e in family.routes if e.is_quiet)
 
     def of(self, path: str) -> Family:
+        """The family that owns `path`."""
         if family := self._by_path.get(path):
             return family
         return next((family for family in self.all if family.owns(path)), self.all[0])
 
 
 def family_of(scope: Scope) -> Family:
-    """The family whose path a request asked for."""
+    """The family that owns the path of a request."""
     family = scope[SCOPE_KEY]
     assert isinstance(family, Family)
     return family
 
 
 def _request_body(route: Route) -> dict[str, Any] | None:
-    """What /openapi.json says of the body; `server.openapi` adds the model itself."""
+    """The body's entry in /openapi.json; `server.openapi` adds the model itself."""
     if route.body is None:
         return None
     schema = {"$ref": f"#/components/schemas/{route.body.__name__}"}

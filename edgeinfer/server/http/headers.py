@@ -1,4 +1,4 @@
-"""Headers of a request, before there is a Request."""
+"""Reads headers from a scope."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from starlette.types import Scope
 
 
 def header_values(scope: Scope, name: bytes) -> list[bytes]:
-    """All values that a request has under `name` (in lower case), in their order."""
+    """All values of the header `name` (in lower case), in order."""
     return [value for key, value in scope["headers"] if key == name]

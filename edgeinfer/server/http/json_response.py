@@ -1,4 +1,4 @@
-"""Structs as JSON responses."""
+"""Encodes structs as JSON responses."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from starlette.responses import Response
 
 
 def json_response(data: Any, status: int = 200) -> Response:
-    """A response with `data` as msgspec encodes it."""
+    """A response with `data`, encoded by msgspec."""
     return Response(msgspec.json.encode(data), status, media_type="application/json")

@@ -24,20 +24,20 @@ RenderError = Callable[[EdgeinferError], bytes]
 
 
 class TimeoutH11Protocol(H11Protocol):
-    """Closes connections that say nothing, send a head byte by byte (slowloris), go on sending after their
-    answer, or do not read it. If there are too many, the one that has been idle the longest makes room.
+    """Closes connections that are silent, send heads slowly (slowloris), keep sending, or do not read.
 
-    uvicorn itself times only the pause between two requests; BodyLimitMiddleware times bodies.
+    If there are too many, the one that has been idle longest makes room. uvicorn itself times only the pause between two
+    requests; BodyLimitMiddleware times bodies.
     """
 
     HEAD_TIMEOUT: ClassVar[float] = 20.0
-    """Seconds from a connection, or from its last answer, to the end of a request's head."""
+    """Seconds from the connection, or from its last response, to the end of a request's head."""
 
     LINGER_TIMEOUT: ClassVar[float] = 5.0
-    """Seconds for the rest of a request that was answered before its end."""
+    """Seconds for the rest of a request whose response came before its end."""
 
     STALL_TIMEOUT: ClassVar[float] = 30.0
-    """Seconds in which a reader must take MIN_PROGRESS bytes of what waits for it, else its connection is closed."""
+    """Seconds in which a reader must take MIN_PROGRESS bytes of its response. Otherwise it is disconnected."""
 
     MIN_PROGRESS: ClassVar[int] = 16384
 
@@ -52,7 +52,7 @@ class TimeoutH11Protocol(H11Protocol):
         render_error: RenderError,
         **more: Any,
     ) -> None:
-        """`idle`: of all connections of this server; `more` is uvicorn's."""
+        """`idle` is shared by all connections of the server; `more` goes to uvicorn."""
         super().__init__(*args, **more)
         self._max_connections = max_connections
         self._idle = idle
@@ -92,7 +92,7 @@ class TimeoutH11Protocol(H11Protocol):
             self._stall.cancel()
 
     def send_400_response(self, msg: str) -> None:
-        """As every error is told; uvicorn has plain text, and no other status."""
+        """Send the error in JSON, as 431 if the head is too large; uvicorn would send plain text."""
         error: InvalidRequest | HeadersTooLarge = InvalidRequest(msg)
         if getattr(sys.exc_info()[1], "error_status_hint", 400) == 431:
             error = HeadersTooLarge("the request's head is too large")
@@ -102,7 +102,7 @@ class TimeoutH11Protocol(H11Protocol):
             ("content-length", str(len(body))),
             ("connection", "close"),
         ]
-        with contextlib.suppress(h11.LocalProtocolError):  # an answer is on its way already
+        with contextlib.suppress(h11.LocalProtocolError):  # a response has begun already
             for event in (
                 h11.Response(status_code=error.status, headers=headers),
                 h11.Data(data=body),
@@ -112,8 +112,8 @@ class TimeoutH11Protocol(H11Protocol):
         self.transport.close()
 
     def _watch(self) -> None:
-        """Begin or end the wait for what the client owes us: a head, or the rest of a body nobody reads."""
-        cycle: Any = self.cycle  # None before the first request, whatever its type says
+        """Start or stop the timeout for what the client must send: a head, or the rest of an unread body."""
+        cycle: Any = self.cycle  # None before the first request, although its type does not say so
         if cycle is not None and not cycle.response_complete:
             self._idle.discard(self.transport)
             self._disarm()
@@ -128,7 +128,7 @@ class TimeoutH11Protocol(H11Protocol):
 
     def _expire(self, before: int) -> None:
         if self.transport.is_closing() and self.transport.get_write_buffer_size() >= before:
-            self.transport.abort()  # it does not take the end of its answer either
+            self.transport.abort()  # the client does not read the end of its response either
         else:
             self.transport.close()
             self._expect(self.LINGER_TIMEOUT)
@@ -142,15 +142,15 @@ class TimeoutH11Protocol(H11Protocol):
         self._stall = self.loop.call_later(self.STALL_TIMEOUT, self._judge_reader, before)
 
     def _judge_reader(self, before: int) -> None:
-        left = self.transport.get_write_buffer_size()
-        if left > before - self.MIN_PROGRESS:
+        unread = self.transport.get_write_buffer_size()
+        if unread > before - self.MIN_PROGRESS:
             self.transport.abort()
         else:
-            self._await_reader(left)
+            self._await_reader(unread)
 
 
 def _peer(transport: asyncio.Transport) -> tuple[str, int] | None:
-    """Who is at the other end of a unix socket, as "uid 1000"."""
+    """The user at the other end of a unix socket, as "uid 1000"; None for other sockets."""
     peer: Any = transport.get_extra_info("socket")
     option = getattr(socket, "SO_PEERCRED", None)  # Linux
     if option is None or peer is None or peer.family != socket.AF_UNIX:
@@ -162,9 +162,9 @@ def _peer(transport: asyncio.Transport) -> tuple[str, int] | None:
 def uvicorn_config(
     app: ASGIApp, *, render_error: RenderError, max_connections: int | None = None, **more: Any
 ) -> uvicorn.Config:
-    """How we let uvicorn serve: with this protocol, and silent, as AccessLogMiddleware writes the log.
+    """Configure uvicorn with this protocol and without its own log, which AccessLogMiddleware writes.
 
-    `render_error`: the body of an error that comes before there is a path; `max_connections`: None is the default.
+    `render_error` encodes errors that occur before there is a path. `max_connections`: None takes the default.
     """
     protocol = functools.partial(
         TimeoutH11Protocol,

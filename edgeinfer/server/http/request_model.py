@@ -1,4 +1,4 @@
-"""The ground of all request models: nothing unknown, nothing coerced, nothing ignored."""
+"""Base of all request models: unknown fields are refused, and values are not coerced."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from edgeinfer.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 
 Harmless = tuple[Any, ...]
-"""Values of an unsupported field that ask for nothing, so that a request holding one can be answered."""
+"""Values of an unsupported field that have no effect, so that a request with one can be answered."""
 
 
 class Strict(BaseModel):
-    """Strict types (true is no 1, "1" is no 1), finite numbers, and no field but the declared ones."""
+    """Accepts only declared fields, exact types (neither true nor "1" is 1) and finite numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
@@ -23,9 +23,9 @@ class Strict(BaseModel):
 class RequestModel(Strict):
     """A request's body.
 
-    An explicit null counts as absent, as OpenAI has it. `accepted` are fields that ask for nothing and are
-    dropped; `unsupported` are known fields that are refused by name, unless they hold a harmless value;
-    `synonyms` are other names of fields.
+    An explicit null counts as absent, as in OpenAI's API. `accepted` fields have no effect and are dropped;
+    `unsupported` ones are known but refused by name, unless they have a harmless value; `synonyms` are other names of
+    fields.
     """
 
     accepted: ClassVar[frozenset[str]] = frozenset()
@@ -37,7 +37,7 @@ Model = TypeVar("Model", bound=RequestModel)
 
 
 def validate(model: type[Model], raw: object) -> Model:
-    """`raw` (decoded JSON) as a `model`.
+    """Make a `model` from `raw`, which is decoded JSON.
 
     Raises:
         InvalidRequest: or one of its subclasses, with the offending field in `param`.
@@ -61,7 +61,7 @@ def _check_foreign(model: type[RequestModel], key: str, value: object) -> None:
     if key in model.accepted:
         return
     if name := model.synonyms.get(key):
-        raise InvalidRequest(f"{key!r} and {name!r} are the same parameter: give one", param=key)
+        raise InvalidRequest(f"{key!r} and {name!r} are the same parameter: use one of them", param=key)
     if key not in model.unsupported:
         hint = did_you_mean(key, [*model.model_fields, *model.synonyms, *model.unsupported])
         raise UnknownParameter(f"unknown parameter: {key!r}", param=key, hint=hint)
@@ -75,7 +75,7 @@ def did_you_mean(name: str, known: Sequence[str]) -> str | None:
 
 
 def _translated(error: ValidationError, raw: object) -> InvalidRequest:
-    """The most telling of pydantic's errors: that of the union's branch which got furthest into `raw`."""
+    """The most helpful of pydantic's errors: that of the union branch that got furthest into `raw`."""
     errors = error.errors(include_url=False, include_context=False)
     paths = [path_in(raw, e["loc"], missing=e["type"] == "missing") for e in errors]
     path, first = max(zip(paths, errors, strict=True), key=lambda pair: len(pair[0]))

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from edgeinfer.server.http.disconnect import until_gone
+from edgeinfer.server.http.disconnect import cancel_on_disconnect
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.http.sse import EventStream
 
@@ -26,7 +26,7 @@ class Building(Protocol):
 
 
 async def respond(request: Request, start: Callable[[], Awaitable[Building]], *, stream: bool) -> Response:
-    """The response of the builder that `start` makes, unless the client goes first."""
+    """The response of the builder that `start` makes, unless the client disconnects first."""
 
     async def events() -> AsyncGenerator[bytes, None]:
         return (await start()).stream()
@@ -34,4 +34,6 @@ async def respond(request: Request, start: Callable[[], Awaitable[Building]], *,
     async def build() -> Any:
         return await (await start()).build()
 
-    return EventStream(events) if stream else json_response(await until_gone(request.receive, build()))
+    return (
+        EventStream(events) if stream else json_response(await cancel_on_disconnect(request.receive, build()))
+    )

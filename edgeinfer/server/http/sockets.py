@@ -1,7 +1,7 @@
-"""Where the daemon listens: sockets bound before anything is loaded, so that a taken port is told at once.
+"""Binds the daemon's sockets before anything is loaded, so that a port in use is reported at once.
 
-Or sockets that the service manager holds (sd_listen_fds(3)): they were there before the daemon and stay after
-it, and what they are bound to counts rather than what the settings say.
+The service manager may pass sockets instead (sd_listen_fds(3)). They exist before and after the daemon, and their
+address takes precedence over the settings.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ UNIX_MODE = 0o660
 """Owner and group may connect."""
 
 FIRST_FD = 3
-"""Of the sockets that a service manager passes on."""
+"""The first descriptor that a service manager passes."""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`. A name other than localhost is taken for one that others reach."""
+    """True if only this machine can reach `host`. Of names, only localhost counts as loopback."""
     if host == "localhost":
         return True
     try:
@@ -39,22 +39,22 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(settings: Settings) -> None:
-    """Raises SettingsError where other machines could use the daemon without a key."""
+    """Raise SettingsError if other machines could use the daemon without a key."""
     if settings.uds is None and not settings.api_key_file and not is_loopback(settings.host):
         raise SettingsError(
             f"{settings.host} can be reached from other machines, and there is no key",
             param="host",
-            hint="make one: edgeinfer key add NAME",
+            hint="create one: edgeinfer key add NAME",
         )
 
 
-def inherited(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
-    """The listening sockets that the service manager passed to this process; none where it passed none.
+def inherited_sockets(environ: MutableMapping[str, str] = os.environ) -> list[socket.socket]:
+    """The listening sockets that the service manager passed to this process, if any.
 
-    What says so is taken out of `environ`: children are not meant.
+    The variables are removed from `environ`: they do not concern child processes.
 
     Raises:
-        SettingsError: something else than a listening stream socket was passed.
+        SettingsError: something other than a listening stream socket was passed.
     """
     pid, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
     environ.pop("LISTEN_FDNAMES", None)
@@ -73,15 +73,15 @@ def _inherited(fd: int) -> socket.socket:
     if sock.type != socket.SOCK_STREAM or not listens or sock.family not in families:
         sock.close()
         raise SettingsError(
-            f"descriptor {fd} from the service manager is no listening stream socket",
+            f"descriptor {fd} from the service manager is not a listening stream socket",
             hint="edgeinfer.socket needs ListenStream= and Accept=no",
         )
     sock.set_inheritable(False)
     return sock
 
 
-def described(settings: Settings, sockets: Sequence[socket.socket]) -> Settings:
-    """`settings` with the address that `sockets` have: of several the one that is reached from furthest."""
+def with_address(settings: Settings, sockets: Sequence[socket.socket]) -> Settings:
+    """`settings` with the address of `sockets`; if there are several, one that other machines can reach."""
     if not sockets:
         return settings
     addresses = [sock.getsockname() for sock in sockets if sock.family != socket.AF_UNIX]
@@ -92,11 +92,11 @@ def described(settings: Settings, sockets: Sequence[socket.socket]) -> Settings:
 
 
 def bind(settings: Settings) -> list[socket.socket]:
-    """Listening sockets. A host name may have several addresses; all get the same port.
+    """Listening sockets, one for each address of the host name, all with the same port.
 
     Raises:
-        CannotListen: the address is taken, or not one of this machine's.
-        SettingsError: it is none at all.
+        CannotListen: the address is in use, or does not belong to this machine.
+        SettingsError: it is not an address.
     """
     if settings.uds is not None:
         return [_bind_unix(Path(settings.uds))]
@@ -106,12 +106,14 @@ def bind(settings: Settings) -> list[socket.socket]:
         try:
             sockets.append(_bind_tcp(family, (address[0], port, *address[2:])))
         except OSError as e:
-            # localhost is ::1 as well, which a machine without IPv6 cannot bind; a taken port is taken.
+            # localhost is also ::1, which a machine without IPv6 cannot bind; a port in use is an error.
             if e.errno != errno.EADDRNOTAVAIL or family != socket.AF_INET6:
                 _close(sockets)
                 raise _cannot_listen(settings, e) from e
     if not sockets:
-        raise CannotListen(f"cannot listen on {settings.host}: no such address here", param="host")
+        raise CannotListen(
+            f"cannot listen on {settings.host}: this machine has no such address", param="host"
+        )
     return sockets
 
 
@@ -121,7 +123,7 @@ def _close(sockets: list[socket.socket]) -> None:
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> CannotListen:
-    hint = "is edgeinfer running already (edgeinfer status)? Else choose another --port"
+    hint = "check with edgeinfer status whether it is running already, or choose another --port"
     where = f"{settings.host}:{settings.port}"
     return CannotListen(f"cannot listen on {where}: {error.strerror or error}", param="port", hint=hint)
 
@@ -155,7 +157,7 @@ def _bind_unix(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
-        path.chmod(UNIX_MODE)  # nobody can connect before listen
+        path.chmod(UNIX_MODE)  # before listen, so that no client connects with other rights
         sock.listen(BACKLOG)
     except OSError as e:
         sock.close()
@@ -164,10 +166,10 @@ def _bind_unix(path: Path) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove a socket that a dead daemon left; never one that answers, nor a file that is no socket."""
+    """Remove the socket of a dead daemon, but neither a socket in use nor any other file."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise SettingsError(f"{path} exists and is no socket", param="uds")
+            raise SettingsError(f"{path} exists and is not a socket", param="uds")
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             try:
                 probe.connect(str(path))
@@ -178,7 +180,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def address(sock: socket.socket, *, tls: bool = False) -> str:
-    """As a client would write it."""
+    """The address in the form that clients use."""
     name = sock.getsockname()
     if sock.family == socket.AF_UNIX:
         return f"unix:{name}"

@@ -1,4 +1,4 @@
-"""A streamed response, whose status is decided by its first event."""
+"""Streams server-sent events; the first one decides the status."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from contextlib import aclosing
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from edgeinfer.server.http.disconnect import until_gone
-from edgeinfer.server.http.errors import presentable
+from edgeinfer.server.http.disconnect import cancel_on_disconnect
+from edgeinfer.server.http.errors import public_error
 from edgeinfer.server.http.family import Family, family_of
 
-QUIET = 10.0
-"""Seconds without an event after which a comment shows that the stream lives."""
+KEEP_ALIVE_INTERVAL = 10.0
+"""Seconds without an event after which a comment is sent."""
 
 HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),  # nginx would hold events back
+    (b"x-accel-buffering", b"no"),  # otherwise nginx buffers events
 ]
 
 
 class EventStream(Response):
     """Sends the events of the generator that `start` returns.
 
-    An error before the first event is raised, for an HTTP status of its own; a later one becomes an event. If the
-    first event takes long (a model that loads, a long prompt), a comment starts the response all the same.
-    The generator is closed when the client goes, which cancels what it is reading from.
+    An error before the first event is raised, so that it has its own HTTP status; a later one becomes an event. If the
+    first event takes long (a model that loads, a long prompt), a comment starts the response.
+    The generator is closed when the client disconnects, which cancels the work behind it.
     """
 
     def __init__(
-        self, start: Callable[[], Awaitable[AsyncGenerator[bytes, None]]], quiet: float = QUIET
+        self, start: Callable[[], Awaitable[AsyncGenerator[bytes, None]]], quiet: float = KEEP_ALIVE_INTERVAL
     ) -> None:
         self.start = start
         self.quiet = quiet
@@ -41,7 +41,7 @@ class EventStream(Response):
         self.status_code = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await until_gone(receive, self._stream(_Writer(send), family_of(scope)))
+        await cancel_on_disconnect(receive, self._stream(_Writer(send), family_of(scope)))
 
     async def _stream(self, writer: _Writer, family: Family) -> None:
         ticker = asyncio.create_task(self._keep_alive(writer, family.keep_alive))
@@ -52,7 +52,7 @@ class EventStream(Response):
         except Exception as e:
             if not writer.started:
                 raise
-            await writer.write(family.stream_error(presentable(e)))
+            await writer.write(family.stream_error(public_error(e)))
         finally:
             ticker.cancel()
             await asyncio.gather(ticker, return_exceptions=True)
@@ -66,7 +66,7 @@ class EventStream(Response):
 
 
 class _Writer:
-    """The ASGI side: starts the response with the first bytes, and keeps two writers apart."""
+    """Sends the response, which begins with the first bytes; only one task writes at a time."""
 
     def __init__(self, send: Send) -> None:
         self.started = False

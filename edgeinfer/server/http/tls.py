@@ -1,4 +1,4 @@
-"""TLS from files: a certificate and its key, read again when they are renewed."""
+"""Loads a TLS certificate and its key, and loads them again when the files change."""
 
 from __future__ import annotations
 
@@ -11,36 +11,34 @@ from edgeinfer.errors import SettingsError
 from edgeinfer.server.http.sockets import is_loopback
 from edgeinfer.settings import Settings
 
-LOOK_EVERY = 30
-"""Seconds after which the files may have changed."""
+CHECK_INTERVAL = 30
+"""Seconds between two checks whether the files have changed."""
 
 logger = logging.getLogger(__name__)
 
 
 def certificate(settings: Settings) -> Certificate | None:
-    """What the daemon shows its clients; None where it speaks plain HTTP, as it always does on a unix socket.
+    """The daemon's certificate; None for plain HTTP, which is always used on a unix socket.
 
     Raises:
-        SettingsError: the files are of no use.
+        SettingsError: the files cannot be used.
     """
     if settings.uds is not None:
         return None
     if settings.tls_cert is None:
         if settings.tls_key is not None:
-            raise SettingsError("tls_key is of no use without tls_cert", param="tls_key")
+            raise SettingsError("tls_key has no effect without tls_cert", param="tls_key")
         if not is_loopback(settings.host):
-            logger.warning(
-                "keys and prompts cross the network readable for all on the way; hint: set tls_cert and tls_key"
-            )
+            logger.warning("keys and prompts cross the network unencrypted; hint: set tls_cert and tls_key")
         return None
     return Certificate(Path(settings.tls_cert), Path(settings.tls_key) if settings.tls_key else None)
 
 
 class Certificate:
-    """`key` may be None: it then stands in the certificate's file.
+    """A certificate that is renewed in place. `key` is None if the certificate's file holds it.
 
     Attributes:
-        context: what listening sockets use; it stays the same when the files are read again.
+        context: used by listening sockets; it stays the same object when the files are read again.
     """
 
     def __init__(self, cert: Path, key: Path | None) -> None:
@@ -51,11 +49,11 @@ class Certificate:
         self._warn_of_readers()
 
     async def renew(self) -> None:
-        """Serve new connections with what the files hold now; with what they held, if that is of no use."""
+        """Load the files again if they have changed; if they cannot be used, the old certificate stays."""
         try:
             if (stamp := self._stamps()) == self._stamp:
                 return
-            self._load()  # apart, or a key that is still to come would spoil what is in use
+            self._load()  # into another context first: the key may not have been written yet
             self._load(self.context)
         except (OSError, SettingsError) as e:
             logger.error("the old certificate stays: %s", e)
@@ -84,4 +82,4 @@ class Certificate:
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted, and a service has nobody to ask for its password")
+    raise ValueError("the key is encrypted, and a service cannot ask for its password")

@@ -1,4 +1,4 @@
-"""The routes of llama-server that OpenAI's API does not have."""
+"""llama-server's API: infill, tokenize, detokenize, apply-template, loading of models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stops an answer where an editor wants it to end: by its lines."""
+"""Ends an answer by its lines, as editors want it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class IndentStop:
     The first line continues the prefix, so its indentation does not count; neither does that of blank lines.
 
     Attributes:
-        ended: nothing more is part of the answer.
+        ended: the answer is complete.
     """
 
     def __init__(self, indent: int, ms: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -43,12 +43,12 @@ class IndentStop:
         return text
 
     def flush(self) -> str:
-        """The rest of the answer, which ended by itself."""
+        """The held-back rest of an answer that the model ended."""
         text, self._held = self._held, ""
         return "" if self.ended else text
 
     def _late(self) -> bool:
-        """Whether time is up; it runs from the first token on."""
+        """True once the time is up, which begins with the first token."""
         if self._began is None:
             self._began = self._clock()
         return self._seconds is not None and self._clock() - self._began > self._seconds

@@ -24,7 +24,7 @@ class InfillChunk(Struct):
 
 
 class InfillResponse(Struct):
-    """The end of an answer, or a whole one. The engine's figures are absent where the answer was stopped early."""
+    """A whole answer, or the end of a streamed one. The engine's figures are absent if it was stopped early."""
 
     content: str
     model: str

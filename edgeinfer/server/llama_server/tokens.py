@@ -1,4 +1,4 @@
-"""POST /tokenize, /detokenize and /apply-template, as llama-server has them."""
+"""POST /tokenize, /detokenize and /apply-template, as in llama-server."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def apply_template(request: Request) -> Response:
 
 
 def _piece(piece: bytes) -> str | list[int]:
-    """A token's text, or its bytes where these are not whole characters."""
+    """A token's text, or its bytes if they are not whole characters."""
     try:
         return piece.decode()
     except UnicodeDecodeError:

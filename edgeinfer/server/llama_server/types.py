@@ -8,7 +8,7 @@ from msgspec import Struct
 
 
 class TokenPiece(Struct):
-    """A token and its text, or its bytes where these are not whole characters."""
+    """A token and its text, or its bytes if they are not whole characters."""
 
     id: int
     piece: str | list[int]

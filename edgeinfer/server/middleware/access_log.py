@@ -1,4 +1,4 @@
-"""The outermost middleware: request id, one log line a request, metrics, and the net under every bug."""
+"""Gives each request an id, a log line and metrics, and turns unexpected errors into responses."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.metrics import Metrics
 from edgeinfer.server.auth.principal import principal_of
-from edgeinfer.server.http.disconnect import ClientGone
-from edgeinfer.server.http.errors import error_response, presentable
+from edgeinfer.server.http.disconnect import ClientDisconnected
+from edgeinfer.server.http.errors import error_response, public_error
 
-CLIENT_GONE = 499
-"""nginx's status for "the client left before the answer"; seen in logs and metrics alone."""
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that disconnected before the response; it is only in logs and metrics."""
 
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -26,8 +26,9 @@ logger = logging.getLogger("edgeinfer.access")
 
 
 class AccessLogMiddleware:
-    """Neither bodies, nor query strings, nor headers are logged: prompts and keys stay out of the log. (A
-    key's name is in it, and the address.)
+    """Logs and counts every request, without its body, query string and headers: these may hold prompts and keys.
+
+    Instead of a key the log has its name and the client's address.
 
     A path may hold control characters; `log.LineFormatter` escapes them.
     """
@@ -62,21 +63,21 @@ class AccessLogMiddleware:
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
         try:
             await self.app(scope, receive, exchange.send)
-        except (ClientGone, ClientDisconnect):
-            exchange.status = CLIENT_GONE
+        except (ClientDisconnected, ClientDisconnect):
+            exchange.status = CLIENT_CLOSED_REQUEST
         except Exception as e:
-            error = presentable(e)
+            error = public_error(e)
             if exchange.started:
-                raise  # uvicorn cuts the connection: the only honest end that is left
+                raise  # uvicorn cuts the connection: the response cannot be completed
             await error_response(scope, error)(scope, receive, exchange.send)
 
 
 class _Exchange:
-    """One request's id, and the status it is answered with."""
+    """The id of one request, and the status of its response."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.id = scope["edgeinfer.id"] = _request_id(scope)
-        self.status = 500  # what the client sees if the application dies without a word
+        self.status = 500  # the client sees this if the application fails before it responds
         self.started = False
         self._send = send
 
@@ -99,5 +100,5 @@ def _request_id(scope: Scope) -> str:
 
 
 def _route(scope: Scope) -> str:
-    """The route's pattern. Never the path: a metric's labels must stay few."""
+    """The route's pattern, not the path: a metric must have few labels."""
     return getattr(scope.get("route"), "path", "none")

@@ -1,4 +1,4 @@
-"""The middleware that asks for an API key."""
+"""The middleware that requires an API key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edgeinfer.server.http.headers import header_values
 
 
 class AuthMiddleware:
-    """Wants one known key, in `Authorization: Bearer`, in `x-api-key`, or in both."""
+    """Requires one known key, in `Authorization: Bearer`, in `x-api-key`, or in both."""
 
     def __init__(self, app: ASGIApp, keys: KeyFile, open_paths: Collection[str]) -> None:
         self.app = app
@@ -35,16 +35,16 @@ class AuthMiddleware:
         presented = _presented(scope)
         if not presented:
             return Unauthorized("no API key given", hint="send it as Authorization: Bearer KEY")
-        if len(presented) > 2:  # each costs a look at all keys
+        if len(presented) > 2:  # each is compared with all keys
             return Unauthorized("too many API keys given", hint="send one")
         keys = self.keys.keys
-        # Each is looked at, or a second one would come in beside the first.
+        # All are checked: otherwise an invalid key could hide behind a valid one.
         matches = [keys.find(key) for key in presented]
         first = matches[0]
         if first is None or None in matches:
             return Unauthorized("unknown API key")
         if any(key != first for key in matches):
-            # Else a caller with two could choose for each request whose limits count.
+            # Otherwise a caller with two keys could choose whose limits each request counts against.
             return Unauthorized("two different API keys given", hint="send one")
         return first
 

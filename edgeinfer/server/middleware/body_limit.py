@@ -1,4 +1,4 @@
-"""How large a request's body may be, and how slow, as pure ASGI."""
+"""The middleware that limits the size of request bodies, and how slowly they may arrive."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from edgeinfer.server.http.errors import error_response
 from edgeinfer.server.http.headers import header_values
 
 MAX_PAUSE = 30.0
-"""Seconds between two pieces of a body, after which its sender is taken for a slowloris."""
+"""Seconds between two pieces of a body. A longer pause ends the request (slowloris)."""
 
 MIN_RATE = 1024
-"""Bytes per second, from MAX_PAUSE on: a sender that is slower on the whole is taken for one as well."""
+"""Bytes per second on average, after MAX_PAUSE. A slower sender is cut off too."""
 
 MAX_IN_PROGRESS = 8
-"""Times the limit that the bodies of all requests in progress may take together."""
+"""The bodies of all requests in progress may take this many times the limit of one."""
 
 
 class BodyLimitMiddleware:
-    """No body is larger than `limit` bytes, announced or in chunks, none trickles in for ever, and together they
-    do not fill the memory.
+    """Refuses bodies larger than `limit` bytes, announced or in chunks, and bodies that arrive too slowly.
+
+    All bodies in progress together are limited as well, so that they do not fill the memory.
     """
 
     def __init__(
@@ -54,12 +55,12 @@ class BodyLimitMiddleware:
 
 
 def _announced(scope: Scope) -> int:
-    # h11 has refused lengths that are no numbers, and two that differ.
+    # h11 has refused lengths that are not numbers, and two that differ.
     return max((int(v) for v in header_values(scope, b"content-length") if v.isdigit()), default=0)
 
 
 class _Body:
-    """What has come of one body."""
+    """Receives one body and counts its bytes."""
 
     def __init__(self, receive: Receive, limit: BodyLimitMiddleware) -> None:
         self.held = 0
@@ -69,7 +70,7 @@ class _Body:
         self._started = time.monotonic()
 
     async def receive(self) -> Message:
-        """The next piece. Raises PayloadTooLarge, QueueFull, or InvalidRequest where it takes too long."""
+        """The next piece. Raises PayloadTooLarge, QueueFull, or InvalidRequest if it takes too long."""
         if not self._more:
             return await self._receive()
         try:
@@ -92,4 +93,4 @@ class _Body:
         if self.held > limit.limit:
             raise limit.too_large()
         if limit.held > MAX_IN_PROGRESS * limit.limit:
-            raise QueueFull("the bodies of the requests in progress are too much together", retry_after=5)
+            raise QueueFull("the bodies of all requests in progress are too large together", retry_after=5)

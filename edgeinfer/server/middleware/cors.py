@@ -1,4 +1,4 @@
-"""Which web pages may ask: none but the daemon's own, and those of the setting `cors_origins`."""
+"""Admits requests from the daemon's own web pages and from `cors_origins`, and from no others."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _NAMES = re.compile(r"[A-Za-z0-9-]+( *, *[A-Za-z0-9-]+)*")
 
 
 class CORSMiddleware:
-    """Answers a request that names its origin, as a browser's does, if that is ours or in `allowed`.
+    """Refuses requests with an `Origin` that is neither the daemon's own nor in `allowed`.
 
-    A browser lets any page send simple requests anywhere (CSRF), and only keeps the answer from it. So a
-    foreign origin is refused, not just left without permission. What is no browser names no origin.
+    A browser lets any page send simple requests anywhere (CSRF), and only withholds the response from it. So a foreign
+    origin is refused, not just left without permission. Only browsers send an origin.
     """
 
     def __init__(self, app: ASGIApp, allowed: frozenset[str] = frozenset()) -> None:
@@ -61,7 +61,7 @@ class CORSMiddleware:
 
 
 def _is_ours(origin: str, scope: Scope) -> bool:
-    """Whether the page came from the very name and port that it now asks. TrustedHostMiddleware has judged the name."""
+    """True if the page came from the host and port that it calls; TrustedHostMiddleware has checked the name."""
     scheme, _, where = origin.lower().partition("://")
     host = b"".join(header_values(scope, b"host")).decode("latin-1").lower()
     return scheme in ("http", "https") and where == host != ""
@@ -69,14 +69,14 @@ def _is_ours(origin: str, scope: Scope) -> bool:
 
 def _foreign(origin: str) -> Forbidden:
     return Forbidden(
-        f"pages of {origin[:100]} may not use this daemon",
+        f"web pages from {origin[:100]} may not use this daemon",
         param="Origin",
-        hint="to let them: cors_origins",
+        hint="to allow them, add the origin to cors_origins",
     )
 
 
 def _preflight(scope: Scope) -> Response:
-    """A browser's question, answered before any key is asked for: it sends none."""
+    """The response to a browser's preflight request, which comes without a key."""
     requested = b",".join(header_values(scope, b"access-control-request-headers")).decode("latin-1")
     more = [name.strip().lower() for name in requested.split(",")] if _NAMES.fullmatch(requested) else []
     headers = {
@@ -90,13 +90,13 @@ def _preflight(scope: Scope) -> Response:
 
 
 def parse_origins(text: str) -> frozenset[str]:
-    """The setting `cors_origins`. Raises SettingsError."""
+    """Parse the setting `cors_origins`. Raises SettingsError."""
     origins = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
     for part in sorted(origins):
         if not _ORIGIN.fullmatch(part):
             raise SettingsError(
-                f"cors_origins: {part!r} is no origin",
+                f"cors_origins: {part!r} is not an origin",
                 param="cors_origins",
-                hint="each one by itself, with its scheme and without a path: https://app.example",
+                hint="write each with its scheme and without a path: https://app.example",
             )
     return origins

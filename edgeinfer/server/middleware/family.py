@@ -8,7 +8,7 @@ from edgeinfer.server.http.family import SCOPE_KEY, Families
 
 
 class FamilyMiddleware:
-    """Notes in the scope whose path was asked for, so that every error has that family's shape."""
+    """Records the family that owns the path in the scope, so that every error has its shape."""
 
     def __init__(self, app: ASGIApp, families: Families) -> None:
         self.app = app

@@ -1,4 +1,4 @@
-"""How much one caller may ask: requests a minute, and requests at once, as pure ASGI."""
+"""The middleware that limits each caller's requests per minute, and requests at once."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_CALLERS = 10_000
 
 
 class CallerUsage:
-    """What one caller has asked lately.
+    """The recent requests of one caller.
 
     Attributes:
         running: requests in progress.
-        due: when the last request would have come, had they come evenly (GCRA: a bucket of a minute's
-            requests that leaks all the time).
+        due: the time of the last request if they had come evenly (GCRA: a leaky bucket that holds a minute's
+            requests).
     """
 
     __slots__ = ("due", "running")
@@ -35,7 +35,7 @@ class CallerUsage:
 
 
 class RateLimitMiddleware:
-    """429 for a caller that asks more than its key, or else the settings, allow. 0 is no limit."""
+    """Responds with 429 to a caller beyond the limits of its key, or else of the settings. 0 is no limit."""
 
     def __init__(
         self,
@@ -77,11 +77,11 @@ class RateLimitMiddleware:
             usage.running -= 1
 
     def _refusal(self, usage: CallerUsage, per_minute: int, concurrent: int) -> RateLimited | None:
-        """Why this request is one too many; None where it is not, and then it counts."""
+        """The error if this request exceeds a limit; otherwise None, and the request is counted."""
         if concurrent and usage.running >= concurrent:
             return RateLimited(
-                f"{usage.running} requests of yours are in progress, and the limit is {concurrent}",
-                hint="wait for one to end",
+                f"{usage.running} of your requests are in progress, and the limit is {concurrent}",
+                hint="wait for one to finish",
                 retry_after=1,
             )
         if per_minute:
@@ -90,7 +90,7 @@ class RateLimitMiddleware:
             wait = due - now - (MINUTE - interval)
             if wait > 1e-6:
                 return RateLimited(
-                    f"more than {per_minute} requests a minute",
+                    f"more than {per_minute} requests per minute",
                     hint=f"wait {math.ceil(wait)} s",
                     retry_after=math.ceil(wait),
                 )
@@ -106,7 +106,7 @@ class RateLimitMiddleware:
         return usage
 
     def _forget(self) -> None:
-        """Those who have asked nothing lately; if these are none, the one known longest."""
+        """Drop callers without recent requests, or else the idle one that has been known longest."""
         now = self._clock()
         idle = [c for c, usage in self._usages.items() if not usage.running]
         past = [c for c in idle if self._usages[c].due <= now]

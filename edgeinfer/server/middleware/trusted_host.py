@@ -15,7 +15,7 @@ _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?"
 
 
 class TrustedHostMiddleware:
-    """Answers only to loopback's own names, and to `allowed` ones.
+    """Refuses requests whose Host is neither a loopback name nor in `allowed`.
 
     A web page whose name was made to resolve to this machine (DNS rebinding) still sends its own name.
     """
@@ -41,18 +41,18 @@ class TrustedHostMiddleware:
         return Forbidden(
             f"this daemon answers only to {names}",
             param="Host",
-            hint="to let it be asked under another name: allowed_hosts",
+            hint="to allow another name, add it to allowed_hosts",
         )
 
 
 def host_name(host: str) -> str | None:
-    """A Host header's name, in lower case, without port and without a dot at the end; None: it is no such thing."""
+    """The name in a Host header, in lower case, without port and final dot; None if the header is malformed."""
     match = _HOST.fullmatch(host)
     return match["name"].lower().removesuffix(".") if match else None
 
 
 def is_loopback_name(host: str) -> bool:
-    """Whether a Host header names this machine: localhost, 127.0.0.0/8 or [::1]; any port, a dot at the end."""
+    """True if a Host header names this machine: localhost, 127.0.0.0/8 or [::1], with any port or a final dot."""
     name = host_name(host)
     if name is None:
         return False
@@ -67,13 +67,13 @@ def is_loopback_name(host: str) -> bool:
 
 
 def parse_hosts(text: str) -> frozenset[str]:
-    """The setting `allowed_hosts`. Raises SettingsError."""
+    """Parse the setting `allowed_hosts`. Raises SettingsError."""
     hosts = frozenset(part.strip() for part in text.split(",") if part.strip())
     for part in sorted(hosts):
         if host_name(part) != part.lower().removesuffix("."):
             raise SettingsError(
-                f"allowed_hosts: {part!r} is no host name",
+                f"allowed_hosts: {part!r} is not a host name",
                 param="allowed_hosts",
-                hint="names without scheme and port: board.lan,192.168.1.5",
+                hint="write names without scheme and port: board.lan,192.168.1.5",
             )
     return frozenset(part.lower().removesuffix(".") for part in hosts)

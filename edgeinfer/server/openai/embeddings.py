@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read
-from edgeinfer.server.http.disconnect import until_gone
+from edgeinfer.server.http.disconnect import cancel_on_disconnect
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.openai.schemas.embeddings import EmbeddingsRequest
 from edgeinfer.server.openai.types import Embedding, EmbeddingList, EmbeddingUsage
@@ -20,7 +20,7 @@ from edgeinfer.serving.embedding import EmbeddingCall, EmbeddingReply, embed, to
 async def embeddings(request: Request) -> Response:
     """One vector for each input, of length 1."""
     body = await read(request, EmbeddingsRequest)
-    reply = await until_gone(request.receive, _embed(request, body))
+    reply = await cancel_on_disconnect(request.receive, _embed(request, body))
     data = [Embedding(i, _encode(vector, body)) for i, vector in enumerate(reply.vectors)]
     return json_response(EmbeddingList(data, reply.info.name, EmbeddingUsage(reply.tokens, reply.tokens)))
 

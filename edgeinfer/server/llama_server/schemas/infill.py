@@ -1,4 +1,4 @@
-"""POST /infill, as llama-server has it and editor plugins use it."""
+"""The body of POST /infill, as in llama-server and as editor plugins use it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER, SamplingField
 Step = Literal[
     "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "infill"
 ]
-"""A step of llama-server's sampling. Those that are missing here have fields of their own, which accept only "off"."""
+"""llama-server's sampling steps. Those that we lack also have request fields, which accept only "off"."""
 
 OFF: Mapping[Step, Mapping[str, float]] = {
     "penalties": {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
@@ -28,7 +28,7 @@ OFF: Mapping[Step, Mapping[str, float]] = {
 
 
 class ExtraFileParam(Strict):
-    """A file that a plugin took at `time`."""
+    """Another file of the project, read by the plugin at `time`."""
 
     text: str
     filename: str = "tmp"
@@ -53,7 +53,7 @@ class InfillRequest(SamplingFields):
         "return_progress": (False,),
         "return_tokens": (False,),
     }
-    # The slot to use and the time to read the prompt: neither changes the answer.
+    # The slot to use, and the time limit for the prompt: neither affects the answer.
     accepted: ClassVar[frozenset[str]] = SamplingFields.accepted | {"id_slot", "t_max_prompt_ms"}
 
     def token_limit(self) -> int | None:
@@ -69,13 +69,13 @@ class InfillRequest(SamplingFields):
     def infill_sampling(self) -> dict[str, Any]:
         """The values that the request has, by the names of SamplingParams.
 
-        With a limit of 0 the prompt is read all the same, and a token is generated that is not shown.
+        With a limit of 0 the prompt is still computed, and one token is generated but not returned.
         """
         limit = self.token_limit()
         return {**self.sampling(1 if limit == 0 else limit), **self._switched()}
 
     def _switched(self) -> dict[str, float]:
-        """The values that `samplers` decides. `infill` keeps to what is nearly certain: the likeliest token."""
+        """The values that follow from `samplers`. `infill` picks the most likely token."""
         if self.samplers is None:
             return {}
         off = (values for step, values in OFF.items() if step not in self.samplers)

@@ -1,4 +1,4 @@
-"""POST /models/load and /models/unload, as llama-server's router has them."""
+"""The body of POST /models/load and /models/unload."""
 
 from __future__ import annotations
 

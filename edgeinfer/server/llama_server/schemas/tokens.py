@@ -1,4 +1,4 @@
-"""POST /tokenize and /detokenize, as llama-server has them."""
+"""The bodies of POST /tokenize and /detokenize."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from edgeinfer.server.http.request_model import RequestModel
 
 MAX_LENGTH = 2**18
-"""Characters or tokens: the worker does nothing else meanwhile. A longer text can be sent in parts."""
+"""Maximum characters or tokens: the worker does nothing else meanwhile. Longer texts can be sent in parts."""
 
 
 class TokenizeRequest(RequestModel):
