@@ -38,7 +38,7 @@
     └── SettingsError                  500  invalid_settings
         └── CannotListen               500  cannot_listen
 
-A class's `code` is unique: it is what crosses the process border and what a client may match on.
+Each class has its own `code`, which crosses process boundaries, and which clients can rely on.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ import msgspec
 
 
 class ErrorData(msgspec.Struct, frozen=True):
-    """An error on its way between two processes; `revive` makes it the class it was."""
+    """An error that is sent between two processes; `revive` restores its class."""
 
     code: str
     message: str
@@ -59,7 +59,7 @@ class ErrorData(msgspec.Struct, frozen=True):
 
 
 class EdgeinferError(Exception):
-    """Base of all. `param` names the offending field, `hint` says what to do about it."""
+    """Base of all errors. `param` names the offending field, `hint` says what to do about it."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
@@ -106,13 +106,13 @@ class TemplateError(InvalidRequest):
 
 
 class UnsupportedSchema(InvalidRequest):
-    """A JSON schema that asks for what cannot be enforced, or that nothing can satisfy."""
+    """A JSON schema with rules that cannot be enforced, or that nothing can satisfy."""
 
     code = "unsupported_schema"
 
 
 class GrammarTooComplex(InvalidRequest):
-    """A schema or grammar beyond a limit of size, depth, time or memory."""
+    """A schema or grammar exceeds a limit of size, depth, time or memory."""
 
     code = "grammar_too_complex"
 
@@ -158,7 +158,7 @@ class QueueFull(EdgeinferError):
 
 
 class RateLimited(EdgeinferError):
-    """One client asks too often, or too much at once; others are served."""
+    """A client exceeds its own limit; others are served."""
 
     status = 429
     type = "rate_limit_error"
@@ -178,7 +178,7 @@ class NotReady(EdgeinferError):
 
 
 class ModelReplaced(NotReady):
-    """Another model took the place of the one that the request was prepared for."""
+    """The model that the request was prepared for has been replaced by another."""
 
     code = "model_replaced"
 
@@ -196,13 +196,13 @@ class DecodeFailed(EdgeinferError):
 
 
 class ConstraintFailed(EdgeinferError):
-    """An answer could not be kept to its grammar to the end, so there is none."""
+    """An answer could not be completed under its grammar."""
 
     code = "constraint_failed"
 
 
 class SchemaViolation(EdgeinferError):
-    """An answer is complete, and breaks a rule of its schema that could only be checked in the end."""
+    """A complete answer breaks a rule of its schema that no grammar can enforce."""
 
     code = "schema_violation"
 
@@ -212,31 +212,31 @@ class ModelLoadFailed(EdgeinferError):
 
 
 class NoGPU(ModelLoadFailed):
-    """Layers were to go on a GPU, and llama.cpp finds none: it was built without, or the GPU has gone."""
+    """llama.cpp finds no GPU for layers that belong on one: it was built without, or the GPU is gone."""
 
     code = "no_gpu"
 
 
 class DownloadFailed(EdgeinferError):
-    """A file did not come. What has come of it is kept, and the next attempt goes on from there."""
+    """A download failed. The part that has arrived is kept, and the next attempt continues from there."""
 
     code = "download_failed"
 
 
 class Offline(DownloadFailed):
-    """Something is missing, and the network is not to be used."""
+    """A file is missing, and the network must not be used."""
 
     code = "offline"
 
 
 class HashMismatch(DownloadFailed):
-    """A file's bytes are not those that were announced; they were thrown away."""
+    """A file does not match its hash, and has been deleted."""
 
     code = "hash_mismatch"
 
 
 class DiskFull(EdgeinferError):
-    """Too little room on a disk for what is to be written; the message has the numbers."""
+    """There is too little space on a disk; the message has the numbers."""
 
     code = "disk_full"
 
@@ -246,25 +246,25 @@ class QuantizeFailed(EdgeinferError):
 
 
 class StoreError(EdgeinferError):
-    """The store of models can't be changed as it was asked."""
+    """The model store cannot be changed as requested."""
 
     code = "store_error"
 
 
 class StoreBusy(StoreError):
-    """Another process is at it."""
+    """Another process is using the store."""
 
     code = "store_busy"
 
 
 class ServiceFailed(EdgeinferError):
-    """The service manager could not do what it was asked, or the service did not start."""
+    """The service manager failed, or the service did not start."""
 
     code = "service_failed"
 
 
 class DoesNotFit(EdgeinferError):
-    """A model, or what is asked of it, takes more memory than there is; the message has the numbers."""
+    """A model needs more memory than there is, with these settings; the message has the numbers."""
 
     code = "does_not_fit"
 
@@ -274,13 +274,13 @@ class SettingsError(EdgeinferError):
 
 
 class CannotListen(SettingsError):
-    """The address is taken, or not there: it may be free a moment later."""
+    """The address is in use or does not exist; a later attempt may succeed."""
 
     code = "cannot_listen"
 
 
 def all_errors() -> dict[str, type[EdgeinferError]]:
-    """Code -> class, over the whole tree."""
+    """All error classes by code."""
     by_code: dict[str, type[EdgeinferError]] = {}
     todo: list[type[EdgeinferError]] = [EdgeinferError]
     while todo:

@@ -1,4 +1,4 @@
-"""Prometheus metrics, all prefixed `edgeinfer_`. One registry for each daemon, none for the process."""
+"""Collects Prometheus metrics, all prefixed `edgeinfer_`, in a registry for each daemon."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120,
 GAPS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 
 ENGINE_COUNTERS = {
-    "prompt_tokens": "Tokens of prompts taken in.",
-    "cached_tokens": "Tokens of prompts that were still in the KV cache.",
-    "completion_tokens": "Tokens produced.",
-    "drafted_tokens": "Tokens guessed.",
-    "accepted_tokens": "Guessed tokens that were right.",
-    "forced_tokens": "Tokens that a constraint left no choice about.",
+    "prompt_tokens": "Prompt tokens computed.",
+    "cached_tokens": "Prompt tokens found in the KV cache.",
+    "completion_tokens": "Tokens generated.",
+    "drafted_tokens": "Tokens drafted.",
+    "accepted_tokens": "Drafted tokens that were accepted.",
+    "forced_tokens": "Tokens that a constraint forced.",
     "steps": "Decode calls.",
     "preemptions": "Answers interrupted because the KV cache was full.",
 }
-"""Counters by the engine's field, less its `_total`. What this engine does not count is left out."""
+"""Counters by the engine's field without `_total`. Those that an engine does not have are left out."""
 
 ENGINE_GAUGES = {
     "running": ("running", 1.0, "Answers being generated."),
     "waiting": ("queue_depth", 1.0, "Answers waiting for their turn."),
     "cells": ("kv_cells", 1.0, "Size of the KV cache in tokens."),
-    "cells_used": ("kv_cells_used", 1.0, "Of these, in use by running answers."),
-    "cells_cached": ("kv_cells_cached", 1.0, "Of these, kept for prompts that may begin alike."),
+    "cells_used": ("kv_cells_used", 1.0, "Tokens of the KV cache in use by running answers."),
+    "cells_cached": ("kv_cells_cached", 1.0, "Tokens of the KV cache kept for prompts with the same prefix."),
     "step_ms": ("step_seconds", 1e-3, "Duration of the last decode call."),
 }
 
 
 class MeasuredModel(Protocol):
-    """A model whose engine's figures are read at each scrape."""
+    """A model whose figures are read at each scrape."""
 
     name: str
 
@@ -49,7 +49,7 @@ class MeasuredModel(Protocol):
 
     @property
     def stats(self) -> object:
-        """Engine figures, with the requests that wait before they reach the engine."""
+        """The engine's figures, including requests that wait in the queue."""
         ...
 
     @property
@@ -66,10 +66,7 @@ class MeasuredModel(Protocol):
 
 
 class Metrics:
-    """What the daemon counts itself, and a reader of the engines' figures at the time of a scrape.
-
-    `models`: those in use.
-    """
+    """Counts requests, and reads the figures of `models` at each scrape."""
 
     def __init__(self, models: Callable[[], Iterable[MeasuredModel]]) -> None:
         self.registry = CollectorRegistry()
@@ -79,21 +76,21 @@ class Metrics:
         )
         self._durations = Histogram(
             "edgeinfer_request_seconds",
-            "Time to the end of the answer.",
+            "Time to the end of the response.",
             ["route"],
             buckets=SECONDS,
             registry=self.registry,
         )
         self._first = Histogram(
             "edgeinfer_time_to_first_token_seconds",
-            "From the checked request to its first token.",
+            "Time from the validated request to its first token.",
             ["model"],
             buckets=SECONDS,
             registry=self.registry,
         )
         self._gaps = Histogram(
             "edgeinfer_token_gap_seconds",
-            "Between two pieces of one answer.",
+            "Time between two pieces of one answer.",
             ["model"],
             buckets=GAPS,
             registry=self.registry,
@@ -104,7 +101,7 @@ class Metrics:
         self._durations.labels(route).observe(seconds)
 
     def watch(self, model: str) -> Watch:
-        """To be told of each delta of one request to `model`."""
+        """A watch for the deltas of one request to `model`."""
         return Watch(self._first.labels(model), self._gaps.labels(model))
 
     def text(self) -> bytes:
@@ -148,7 +145,7 @@ class _Engines(Collector):
 
 
 def _figure(field: str, factor: float = 1.0) -> Callable[[MeasuredModel], float | None]:
-    """Reads one of the engine's figures, in base units; None where this engine does not have it."""
+    """Make a reader of one figure in base units; it returns None if the engine does not have it."""
 
     def read(model: MeasuredModel) -> float | None:
         figure: float | None = getattr(model.stats, field, None)
@@ -178,7 +175,7 @@ def _filled(
     models: Sequence[MeasuredModel],
     value: Callable[[MeasuredModel], float | None],
 ) -> Iterator[Metric]:
-    """The family with a sample for each model that has the figure; nothing where none has."""
+    """The family with a sample for each model that has the figure; nothing if none has it."""
     for model in models:
         if (figure := value(model)) is not None:
             family.add_metric([model.name], figure)

@@ -1,4 +1,4 @@
-"""The seam between the service and whatever computes answers for one model.
+"""The seam between the service and an engine that computes answers for one model.
 
 `EngineClient` is all that serving/ and server/ know of an engine. backends/llama_cpp implements it with a supervised
 process, inference/fake with a script; a vLLM process or a replica in a cluster would be others.

@@ -1,4 +1,4 @@
-"""An engine that follows a script: for tests of what stands above the seam, and of clients, without a model."""
+"""A fake engine that follows a script, for tests of the service and of clients without a model."""
 
 # ruff: noqa: ARG002 (the protocol has arguments that a script does not need)
 from __future__ import annotations
@@ -15,7 +15,7 @@ from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutpu
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
 
 BOS = 256
-"""The one token that stands for no byte."""
+"""The only token that does not stand for a byte."""
 
 SCRIPTED_MODEL = ModelInfo(
     name="scripted",

@@ -1,4 +1,4 @@
-"""What every engine is told and tells of a model: prompts, tokens, embeddings and the model's own facts."""
+"""Types that every engine speaks: prompts, tokens, embeddings and facts about the model."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Prompt = Sequence[Span | int]
 
 
 class FimTokens(msgspec.Struct, frozen=True):
-    """What stands around the parts of a fill-in-the-middle prompt.
+    """The tokens around the parts of a fill-in-the-middle prompt.
 
     Attributes:
-        prefix, suffix, middle: what stands before each of these.
-        repo, file: what stands before a project's name, and before a file of it; None where there is none.
+        prefix, suffix, middle: the tokens before each of these.
+        repo, file: the tokens before a project's name, and before one of its files; None if there are none.
     """
 
     prefix: int
@@ -34,28 +34,28 @@ class FimTokens(msgspec.Struct, frozen=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
-    """What the daemon must know of a loaded model.
+    """Facts about a loaded model.
 
     Attributes:
-        name: what the API calls it.
-        path: of the GGUF file.
+        name: its name in the API.
+        path: its GGUF file.
         architecture: GGUF's `general.architecture`.
         description: llama.cpp's one-line description (type, size, quantization).
-        n_params: parameters.
+        n_params: number of parameters.
         size: bytes of the tensors.
-        vocab_size: tokens in the vocabulary.
+        vocab_size: number of tokens in the vocabulary.
         n_embd: width of an embedding.
         n_ctx_train: context the model was trained for.
         ctx: context of one sequence here.
         parallel: sequences that run at once.
-        generates: False for an encoder-only model, which can but embed.
+        generates: False for an encoder-only model, which only makes embeddings.
         add_bos: the model wants a BOS token first.
-        bos, eos: the text of these tokens, "" where there are none.
-        control_tokens: texts that become control tokens where control tokens are recognised.
+        bos, eos: the texts of these tokens, "" if there are none.
+        control_tokens: texts that become control tokens in trusted spans.
         chat_templates: name -> Jinja source; "default" is the plain one. Untrusted.
         sampling: sampling values recommended by the file (`general.sampling.*`), by SamplingParams' names.
-        fim: tokens of a fill-in-the-middle prompt, None for a model that has none.
-        revision: differs between model files, also under one name; a prompt is made for one revision.
+        fim: the tokens of a fill-in-the-middle prompt; None if the model has none.
+        revision: identifies the model file, since its name may stay the same; a prompt is made for one revision.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Takes over changed settings while requests go on: the daemon reads them again on SIGHUP."""
+"""Applies changed settings without interrupting requests; SIGHUP triggers it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ logger = logging.getLogger(__name__)
 
 
 class Reloader:
-    """Makes the daemon serve what the settings say now.
+    """Reads the settings again and applies them.
 
-    The default model's engine is replaced by one that was loaded beside it, if there is memory for both, and has
-    passed its self-test; if it fails, the old one goes on and nothing has changed. Other models whose settings have
-    changed are unloaded once they are idle, and loaded again for the next request.
+    If there is enough memory, the default model's new engine is loaded next to the old one, which it replaces after its
+    self-test. If it fails, the old one continues and nothing has changed. Other models whose settings have changed are
+    unloaded once they are idle, and loaded again for the next request.
     """
 
     def __init__(self, state: AppState, loaded: Loaded, plan: Plan) -> None:
@@ -48,12 +48,11 @@ class Reloader:
         self._turn = asyncio.Lock()
 
     async def reload(self) -> None:
-        """Reload once. The outcome is in `state.reload`. Never raises; one after the other."""
+        """Reload once; the outcome is in `state.reload`. Never raises. Several reloads run one after another."""
         async with self._turn:
             state = self._state
-            serving = (
-                state.registry.default.info is not None
-            )  # else nothing was announced that could be reloaded
+            # Before the first READY=1 the service manager does not expect RELOADING=1.
+            serving = state.registry.default.info is not None
             number = state.reload.number + 1 if state.reload else 1
             state.reload = ReloadState(number, "running")
             if serving:
@@ -96,18 +95,18 @@ class Reloader:
         return ReloadState(number, "done", outcome, warnings)
 
     async def _planned(self, wanted: Settings, old: ServedModel) -> Plan:
-        """How to load the default model once the old one is gone."""
+        """A plan for the default model, made as if the old one were unloaded."""
         planner = await asyncio.to_thread(self._state.engines.planner, *default_model(wanted))
         staying = [m.engine for m in self._state.loader.loaded if m is not old and m.engine]
         leaving = [old.engine] if old.engine else []
         return await asyncio.to_thread(planner, staying, leaving)
 
     async def _reconfigure(self, model: ServedModel, change: Change) -> None:
-        """The same model, in another way or from another file."""
+        """Load the default model with another configuration, or from another file."""
         if model.loading:
             await asyncio.wait([model.loading])
         engine = model.engine
-        if engine is None:  # unloaded while idle: the next request loads it as it is planned now
+        if engine is None:  # unloaded while idle: the next request loads it with the new plan
             self._switch(*change[:3])
             return
 
@@ -124,7 +123,7 @@ class Reloader:
         )
 
     async def _exchange(self, old: ServedModel, change: Change) -> None:
-        """Another model. The old one answers the requests that were made for it, for `drain_timeout` seconds."""
+        """Load another default model. The old one finishes its requests, for at most `drain_timeout` seconds."""
         state, drain = self._state, self._state.settings.drain_timeout
         _, wanted = default_model(self._merged(change.loaded))
         new = state.registry.prepare(change.plan.config.name, wanted)
@@ -149,12 +148,12 @@ class Reloader:
             await asyncio.shield(self._state.loader.start(model, plan))
 
     async def _refresh_others(self) -> None:
-        """Unload other models that are served differently now; the next request loads them again."""
+        """Unload other models whose settings have changed; the next request loads them again."""
         for model in self._state.registry.outdated():
             await self._state.loader.unload(model, self._state.settings.drain_timeout)
 
     def _read(self) -> Loaded:
-        """The settings as they are now; flags of the command line stay in force."""
+        """Read the settings again, except command-line options, which stay in force."""
         current = self._loaded.settings
         flags = {
             name: getattr(current, name) for name, source in self._loaded.sources.items() if source == "flag"
@@ -170,7 +169,7 @@ class Reloader:
 
     def _warnings(self, loaded: Loaded) -> list[str]:
         if names := [name for name in self._changed(loaded) if name not in RELOADED]:
-            return [f"{', '.join(names)}: in force after a restart only"]
+            return [f"{', '.join(names)}: changes take effect after a restart"]
         return []
 
     def _merged(self, loaded: Loaded) -> Settings:
@@ -188,7 +187,7 @@ class Reloader:
         state.registry.configure(state.settings, plan.config.name)
         if state.settings.log_level != level:
             log.setup(state.settings.log_level)
-        # What is not in force stays as it was, so that the next reload says so again.
+        # Settings that need a restart keep their old values here, so that the next reload mentions them again.
         reloaded = {name: getattr(loaded.settings, name) for name in RELOADED}
         current = replace(self._loaded.settings, **reloaded, models=loaded.settings.models)
         self._loaded = Loaded(current, state.sources)
@@ -196,7 +195,7 @@ class Reloader:
 
 
 class Change(NamedTuple):
-    """What a reload is about to put in force. `beside`: there is memory for the old model and the new one."""
+    """A reload in progress. `beside`: there is enough memory for the old model and the new one."""
 
     loaded: Loaded
     plan: Plan

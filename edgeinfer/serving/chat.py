@@ -33,7 +33,7 @@ class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
         complete: lead an answer to a valid end within its token limit instead of cutting it.
         sampling: the values that the request has, by the names of SamplingParams.
         n: answers to generate.
-        thinking: tokens that an answer may think, or an effort; 0 is no thinking, None is without limit.
+        thinking: tokens that an answer may think, or an effort; 0 means none, None means no limit.
         template_kwargs: variables for the model's template.
     """
 

@@ -1,4 +1,4 @@
-"""The compiled form of a request's answers: a grammar for the engine, and checks where that is not enough."""
+"""Compiles the format that answers must have: a grammar for the engine, and checks for the rest."""
 
 from __future__ import annotations
 

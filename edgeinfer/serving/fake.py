@@ -1,4 +1,4 @@
-"""Engines that follow a script, for tests of the registry and of the service without a model."""
+"""Fake engines for tests of the registry and of the service without a model."""
 
 # ruff: noqa: ARG002 (the protocols have arguments that a script does not need)
 from __future__ import annotations
@@ -18,8 +18,8 @@ class FakeEngines:
     """Implements EngineFactory and ModelNames. `clients` are the engines, by the name that requests use.
 
     Attributes:
-        sizes: bytes that a model takes; 1 where nothing else is said.
-        capacity: bytes that all loaded models may take together; None is without bound.
+        sizes: bytes that a model takes; 1 by default.
+        capacity: bytes that all loaded models may take together; None means no limit.
         opened: names of the models that were loaded, in order.
     """
 

@@ -70,7 +70,7 @@ async def start_infill(model: ModelHandle, caller: Hashable, call: InfillCall) -
 
     Raises:
         InvalidRequest: the model cannot infill, or the call is invalid.
-        ContextLengthExceeded: there is no room for `middle`.
+        ContextLengthExceeded: `middle` alone is too long.
         EdgeinferError: the model cannot be loaded, or is too busy.
     """
     info = await model.text_model()

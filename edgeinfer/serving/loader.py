@@ -1,4 +1,4 @@
-"""Loads models on demand, makes room for them, and unloads those that have been idle for long."""
+"""Loads models on demand, makes room for them, and unloads those that have been idle for too long."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from edgeinfer.serving.model import ServedModel, not_ready
 logger = logging.getLogger(__name__)
 
 MIN_RESIDENCY = 10.0
-"""Seconds that a busy model keeps its memory before it has to let another one have a turn."""
+"""Seconds that a busy model keeps its memory before another one gets its turn."""
 
 RETRY_PAUSE = 5.0
-"""Seconds after a failed load during which further requests get the same error at once."""
+"""Seconds after a failed load during which further requests get its error at once."""
 
 POLL = 0.1
-"""Seconds between two looks at an engine that is starting."""
+"""Seconds between two checks of an engine that is starting."""
 
 
 class ModelLoader:
-    """Decides what is loaded. One load at a time: each is planned with the memory that those before it left.
+    """Decides which models are loaded. One is loaded at a time, planned with the memory that is left.
 
     Idle models make room, least recently used first, the default model last. A busy model is never unloaded: once
     it has had MIN_RESIDENCY seconds it admits no more requests, finishes those it has, and then makes room.
 
     Attributes:
-        default: the model that goes last; it does not expire unless `idle_unload` says so.
+        default: the model that is evicted last; it only expires if `idle_unload` is set.
     """
 
     def __init__(self, engines: EngineFactory, load_timeout: float) -> None:
@@ -54,10 +54,10 @@ class ModelLoader:
         return tuple(self._loaded)
 
     async def client(self, model: ServedModel) -> EngineClient:
-        """The engine of `model`, which is loaded first if need be.
+        """The engine of `model`, which is loaded first if necessary.
 
         Raises:
-            NotReady: the load takes longer than it may.
+            NotReady: loading takes too long.
             EdgeinferError: why the model cannot be loaded.
         """
         deadline = time.monotonic() + self._load_timeout
@@ -84,10 +84,10 @@ class ModelLoader:
         task.result()
 
     def start(self, model: ServedModel, plan: Plan | None = None) -> asyncio.Task[None]:
-        """Begin to load `model`, unless that is under way; with a `plan` that was just made for it.
+        """Begin to load `model` unless it is being loaded, with `plan` if one has just been made.
 
         Raises:
-            EdgeinferError: it has just failed, and nothing suggests that it would not again.
+            EdgeinferError: loading has failed a moment ago, and would probably fail again.
         """
         if model.loading is None:
             if model.last_error and time.monotonic() - model.failed_at < RETRY_PAUSE:
@@ -99,9 +99,9 @@ class ModelLoader:
         return model.loading
 
     async def unload(self, model: ServedModel, patience: float = 0.0) -> bool:
-        """Unload `model` once it is idle, or after `patience` seconds whatever it does; -> whether it was loaded.
+        """Unload `model` once it is idle, or else after `patience` seconds; -> True if it was loaded.
 
-        Requests that are still running then end with an error; those that wait have it loaded again.
+        Requests that are still running then end with an error; requests that wait load it again.
         """
         model.pause()
         try:
@@ -111,7 +111,7 @@ class ModelLoader:
             model.resume()
 
     async def retire(self, model: ServedModel, drain: float) -> None:
-        """Let `model` answer the requests that it has, for `drain` seconds, then end it for good."""
+        """Let `model` finish its requests, for at most `drain` seconds, then unload it permanently."""
         await model.queue.idle(drain)
         model.retired = True
         await self._end(model)
@@ -161,11 +161,11 @@ class ModelLoader:
         model.last_error = None
 
     async def _make_room(self, model: ServedModel) -> Plan:
-        """A plan for `model`, and the memory it needs.
+        """Make a plan for `model`, and unload idle models until it fits.
 
         Raises:
             DoesNotFit: it would not fit even alone.
-            NotReady: what would have to go stays busy for too long.
+            NotReady: the models that would have to make room stay busy for too long.
         """
         planner = await asyncio.to_thread(self._engines.planner, model.name, model.settings)
         movable = [other for other in self._loaded if other is not model and not _is_pinned(other)]
@@ -180,7 +180,7 @@ class ModelLoader:
             if chosen is None:
                 await self._wait_for_room(model, movable, deadline)
                 continue
-            if any(other.busy for other in chosen):  # a request came meanwhile
+            if any(other.busy for other in chosen):  # a request has arrived meanwhile
                 continue
             for other in chosen:
                 logger.info("unloading %s to make room for %s", other.name, model.name)
@@ -214,7 +214,9 @@ class ModelLoader:
         now = time.monotonic()
         if now >= deadline:
             names = ", ".join(other.name for other in busy)
-            raise NotReady(f"there is no memory for {model.name} while {names} is busy", retry_after=5)
+            raise NotReady(
+                f"there is not enough memory for {model.name} while {names} is busy", retry_after=5
+            )
         rested = [other for other in busy if now - other.loaded_at >= MIN_RESIDENCY]
         if not rested:
             await asyncio.sleep(min(MIN_RESIDENCY / 10, deadline - now))
@@ -223,19 +225,19 @@ class ModelLoader:
         victim.pause()
         try:
             if await victim.quiet(deadline - now):
-                logger.info("unloading %s to make room for %s, which waits", victim.name, model.name)
+                logger.info("unloading %s to make room for %s, which is waiting", victim.name, model.name)
                 await self._end(victim)
         finally:
             victim.resume()
 
     def _order(self, model: ServedModel) -> tuple[bool, float]:
-        """The first in this order goes first."""
+        """Sort key: the model that is evicted first has the lowest."""
         return model is self.default, model.last_used
 
     # --- unloading
 
     def _end(self, model: ServedModel, drain: float = 0.0) -> asyncio.Future[bool]:
-        """Take the engine from `model` now, and close it; -> whether there was one, once it is closed."""
+        """Detach the engine of `model` at once, and close it; -> True if there was one, when it is closed."""
         engine = model.detach()
         if model in self._loaded:
             self._loaded.remove(model)
@@ -249,7 +251,7 @@ class ModelLoader:
             self._expiry = asyncio.create_task(self._expire())
 
     async def _expire(self) -> None:
-        """Unload what has been idle for its `keep_alive`, until nothing is left that could expire."""
+        """Unload models that have been idle for their `keep_alive`, as long as any can expire."""
         while ends := [end for model in self._loaded if (end := self._expires_at(model)) is not None]:
             await asyncio.sleep(max(POLL, min(ends) - time.monotonic()))
             for model in self.loaded:
@@ -262,11 +264,11 @@ class ModelLoader:
         seconds = self.keep_alive(model)
         if seconds is None:
             return None
-        # While it is busy its time has not begun.
+        # While it is busy, its time has not begun.
         return (time.monotonic() if model.busy else model.last_used) + max(seconds, POLL)
 
     def keep_alive(self, model: ServedModel) -> float | None:
-        """Seconds after its last request at which `model` is unloaded; None is never."""
+        """Seconds after its last request until `model` is unloaded; None means never."""
         if model is self.default:
             return model.settings.idle_unload
         return None if _is_pinned(model) else model.settings.keep_alive
@@ -277,7 +279,7 @@ def _is_pinned(model: ServedModel) -> bool:
 
 
 async def _until_ready(client: EngineClient) -> None:
-    """Raises what failed the loading."""
+    """Wait until the model is loaded. Raises the error if loading fails."""
     while not await _is_ready(client):  # noqa: ASYNC110  # ready() waits; the pause only keeps this from spinning
         await asyncio.sleep(POLL)
 
@@ -299,7 +301,7 @@ async def _close(engine: RunningEngine | None, drain: float) -> bool:
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:
-    """Requests get the error; if none waits, it is no loss."""
+    """Mark the error as retrieved: requests get it, and if none waits, it does not matter."""
     if not task.cancelled():
         with contextlib.suppress(Exception):
             task.result()

@@ -1,4 +1,4 @@
-"""Several generations as one stream of deltas."""
+"""Merges several generations into one stream of deltas."""
 
 from __future__ import annotations
 

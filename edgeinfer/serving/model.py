@@ -1,4 +1,4 @@
-"""One model that requests can ask for: its engine while it is loaded, its queue, its templates."""
+"""A model that requests can name: its queue, its templates, and its engine while it is loaded."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from edgeinfer.settings import Settings
 ModelState = Literal["unloaded", "loading", "ready", "restarting", "reloading", "failed", "stopped"]
 
 MAX_SHORT_JOBS = 128
-"""Requests to count tokens, or to compile a grammar, that may wait: these are done one by one."""
+"""Requests that may wait to have tokens counted or a grammar compiled, which is done one by one."""
 
 EMBED_PIECE = 65536
-"""Characters that the engine is given to embed at once: some tenths of a second of its time."""
+"""Characters that the engine embeds at once, in a few tenths of a second."""
 
 
 class Loading(Protocol):
     """Loads models on demand."""
 
     async def client(self, model: ServedModel) -> EngineClient:
-        """The engine of `model`, which is loaded first if need be.
+        """The engine of `model`, which is loaded first if necessary.
 
         Raises:
             EdgeinferError: why it cannot be loaded.
@@ -51,7 +51,7 @@ class Loading(Protocol):
 
 
 class Services:
-    """What all models share: the processes that render templates and compile grammars, and the metrics."""
+    """Shared by all models: the processes that render templates and compile grammars, and the metrics."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.renderer = TemplateRenderer(settings.template_timeout)
@@ -65,16 +65,15 @@ class Services:
 
 
 class ServedModel:
-    """The handle through which a request does everything: nothing is prepared for one model and run on another.
+    """Handles everything that a request does: nothing is prepared for one model and run on another.
 
     Attributes:
-        name: what requests call it and answers are signed with.
-        settings: how it is served; `settings.model` says which file or installed model it is.
+        name: its name in requests and answers.
+        settings: how it is served; `settings.model` is its file or the name of an installed model.
         engine: None while it is not loaded.
-        loading: the task that loads it, while one does.
-        last_error: why it could not be loaded the last time.
-        failed_at: when that was, by the monotonic clock.
-        loaded_at, last_used: by the same clock; 0 is never.
+        loading: the task that loads it; None while none does.
+        last_error: why the last attempt to load it failed; None if it did not.
+        failed_at, loaded_at, last_used: times by the monotonic clock; 0 means never.
         retired: another model took its place; it is not loaded again.
     """
 
@@ -95,7 +94,7 @@ class ServedModel:
         self._restarts = self._resumed = 0
         self._last_parallel = settings.parallel or 1
 
-    # --- how it is doing
+    # --- its state
 
     @property
     def client(self) -> EngineClient | None:
@@ -120,13 +119,13 @@ class ServedModel:
 
     @property
     def busy(self) -> bool:
-        """A request is at work on it, or waits for it."""
+        """A request is running, or waits for its turn."""
         queues = (self.queue, self.short_jobs)
         return any(queue.running or queue.waiting for queue in queues)
 
     @property
     def stats(self) -> EngineStats:
-        """The engine's figures; requests that wait here, before they reach it, count as waiting."""
+        """The engine's figures; requests in the queue count as waiting too."""
         stats = self.engine.client.health.stats if self.engine else EngineStats()
         return msgspec.structs.replace(stats, waiting=stats.waiting + self.queue.waiting)
 
@@ -146,7 +145,7 @@ class ServedModel:
     def pid(self) -> int | None:
         return self.engine.client.health.pid if self.engine else None
 
-    # --- what its loader does
+    # --- for its loader
 
     def attach(self, engine: RunningEngine) -> None:
         self.engine = engine
@@ -154,7 +153,7 @@ class ServedModel:
         self.loaded_at = self.last_used = time.monotonic()
 
     def detach(self) -> RunningEngine | None:
-        """The engine, which is no longer the model's."""
+        """Remove and return the engine."""
         engine, self.engine = self.engine, None
         if engine:
             self._restarts += engine.client.health.restarts
@@ -171,12 +170,12 @@ class ServedModel:
         self.short_jobs.resume()
 
     async def quiet(self, timeout: float) -> bool:
-        """Wait until nothing is running, but no longer than `timeout` seconds; -> whether that is so."""
+        """Wait until nothing is running, for at most `timeout` seconds; -> True if nothing is."""
         end = time.monotonic() + timeout
         quiet = await self.queue.quiet(timeout)
         return await self.short_jobs.quiet(max(0.0, end - time.monotonic())) and quiet
 
-    # --- what requests do
+    # --- for requests
 
     async def ready(self) -> ModelInfo:
         """The loaded model.
@@ -193,10 +192,10 @@ class ServedModel:
             except ShuttingDown:
                 if client is self.client:
                     raise
-                # It was unloaded in this very moment.
+                # It has just been unloaded.
 
     async def text_model(self) -> ModelInfo:
-        """As `ready`. Raises InvalidRequest if the model makes embeddings only."""
+        """The loaded model, as from `ready`. Raises InvalidRequest if it only makes embeddings."""
         info = await self.ready()
         if not info.generates:
             raise InvalidRequest(
@@ -205,15 +204,15 @@ class ServedModel:
         return info
 
     def prompt_builder(self, info: ModelInfo) -> PromptBuilder:
-        """Makes prompts for `info`. It learns about templates, so it is kept while the model stays."""
+        """The builder of prompts for `info`. It probes templates, so it is kept while the model stays loaded."""
         if self._prompter is None or self._prompter[0] is not info:
             tool_format = self.plan.tool_format if self.plan else None
             self._prompter = info, PromptBuilder(info, self._services.renderer, tool_format)
         return self._prompter[1]
 
     async def warm_up(self, info: ModelInfo) -> None:
-        """Start the template process and learn the template now rather than at the first request."""
-        with contextlib.suppress(EdgeinferError):  # that request will get the error
+        """Start the template process and probe the template now, rather than at the first request."""
+        with contextlib.suppress(EdgeinferError):  # the first request will get the error
             await self.prompt_builder(info).capabilities()
 
     async def compile(self, caller: Hashable, grammar: Grammar | None) -> CompiledFormat:
@@ -342,5 +341,7 @@ def in_pieces(inputs: Sequence[Prompt]) -> Iterator[list[Prompt]]:
 
 
 def not_ready(model: ServedModel) -> NotReady:
-    """What a request is answered that has waited long enough for `model`."""
-    return NotReady(f"{model.name} is not ready ({model.state})", hint="GET /ready tells when", retry_after=5)
+    """The error for a request that has waited too long for `model`."""
+    return NotReady(
+        f"{model.name} is not ready ({model.state})", hint="GET /ready shows when it is ready", retry_after=5
+    )

@@ -1,4 +1,4 @@
-"""A fair queue: each caller has a line of its own, and answers are admitted as the engine has room."""
+"""Queues answers fairly: each caller has its own line, and the shortest one is served first."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from edgeinfer.errors import EdgeinferError, InvalidRequest, QueueFull, Shutting
 
 
 class FairQueue:
-    """Keeps the engine's batch full: admits as many answers as it computes at once, and a few more.
+    """Admits as many answers as the engine computes at once, and a few more to keep its batch full.
 
-    The next ticket admitted is that of the caller with the fewest answers running; among these, of the one who was
-    admitted longest ago. So a caller with a hundred requests delays another's by an answer or two.
+    The next ticket admitted is that of the caller with the fewest running answers; among equals, of the caller that
+    was admitted longest ago. So a caller with a hundred requests delays another's by an answer or two.
 
-    `capacity` answers may wait. If there are as many, a caller with few in line gets in all the same: the one
-    with the most loses its newest.
+    `capacity` answers may wait. If the queue is full, a caller with few in line is still accepted: the caller with the
+    most loses its newest ticket.
 
     Attributes:
         running: answers that were admitted and have not ended.
         waiting: answers in line.
-        paused: nothing is admitted; what runs may end.
+        paused: nothing is admitted; running answers may finish.
     """
 
     def __init__(self, parallel: Callable[[], int], capacity: int) -> None:
@@ -47,8 +47,8 @@ class FairQueue:
         """A place in line for a request of n answers; `async with` waits until it is admitted.
 
         Raises:
-            QueueFull: there is no place.
-            InvalidRequest: there never will be one for so many.
+            QueueFull: the queue is full.
+            InvalidRequest: n is larger than the queue.
             ShuttingDown: the queue is closed.
         """
         if self._closed:
@@ -72,17 +72,17 @@ class FairQueue:
         return ticket
 
     async def drain(self, timeout: float) -> None:
-        """Admit no new request, and wait until all that are here have ended, or for `timeout` seconds."""
+        """Accept no new request, and wait until all others have ended, for at most `timeout` seconds."""
         self._closed = True
         await self.idle(timeout)
 
     async def idle(self, timeout: float) -> None:
-        """Wait until nothing is running or waiting, but no longer than `timeout` seconds."""
+        """Wait until nothing is running or waiting, for at most `timeout` seconds."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._empty.wait(), timeout)
 
     async def quiet(self, timeout: float) -> bool:
-        """Wait until nothing is running, but no longer than `timeout` seconds; -> whether that is so."""
+        """Wait until nothing is running, for at most `timeout` seconds; -> True if nothing is."""
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), timeout)
         return not self.running
@@ -112,7 +112,7 @@ class FairQueue:
             ticket.settle(None)
 
     def end(self, ticket: Ticket, n: int) -> None:
-        """n answers of a ticket have ended; or all of it, before it was admitted."""
+        """Record that n answers of a ticket have ended, or that it was withdrawn before it was admitted."""
         line = ticket.line
         if ticket in line.tickets:
             self._leave(ticket)
@@ -134,7 +134,7 @@ class FairQueue:
         self.waiting -= ticket.left
 
     def _losers(self, line: CallerLine, n: int, excess: int) -> list[Ticket] | None:
-        """Tickets that give way to n answers more in `line`, which are `excess` too many; None: none does."""
+        """Tickets to drop so that `line` can have n more answers, `excess` too many; None if it may not."""
         left = {id(other): list(other.tickets) for other in self._lines.values()}
         losers: list[Ticket] = []
         while excess > 0:
@@ -156,7 +156,7 @@ class FairQueue:
 
 
 class CallerLine:
-    """One caller's waiting tickets, its running answers, and the number of its last admission."""
+    """One caller's waiting tickets, number of running answers, and last admission."""
 
     def __init__(self) -> None:
         self.tickets: deque[Ticket] = deque()
@@ -168,9 +168,9 @@ class Ticket:
     """One request's place in the queue.
 
     Attributes:
-        left: its answers that have not ended.
-        accepted_at: when it came, by the monotonic clock.
-        admitted: when it was admitted; 0 while it waits.
+        left: answers that have not ended.
+        accepted_at: when the request arrived, by the monotonic clock.
+        admitted: when it was admitted, by the same clock; 0 while it waits.
     """
 
     def __init__(self, queue: FairQueue, line: CallerLine, n: int) -> None:
@@ -182,10 +182,10 @@ class Ticket:
         self._settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def settle(self, error: EdgeinferError | None) -> None:
-        """It is admitted, or never will be."""
+        """Admit the ticket, or end its wait with an error."""
         if error is None:
             self.admitted = time.monotonic()
-        if self._settled.done():  # its task was cancelled in this very moment
+        if self._settled.done():  # its task has just been cancelled
             return
         if error:
             self._settled.set_exception(error)
@@ -193,7 +193,7 @@ class Ticket:
             self._settled.set_result(None)
 
     def done(self) -> None:
-        """One of its answers has ended."""
+        """Record that one of the answers has ended."""
         self.left -= 1
         self._queue.end(self, 1)
 
@@ -203,7 +203,7 @@ class Ticket:
                 await self._settled
             except BaseException:
                 if self._settled.done() and not self._settled.cancelled():
-                    self._settled.exception()  # retrieved, though we were cancelled in the same moment
+                    self._settled.exception()  # mark it as retrieved, although we have been cancelled
                 self._end()
                 raise
         return self

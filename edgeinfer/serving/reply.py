@@ -178,5 +178,5 @@ class _Answer:
 
 
 def _is_complete(delta: Delta) -> bool:
-    """Whether the answer came to its own end, and was not cut."""
+    """True if the answer ended by itself, and was not cut off."""
     return delta.finish is not None and delta.finish.reason == "stop" and delta.finish.stop is None

@@ -12,7 +12,7 @@ from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.output import Delta
 
 Reply = list[Delta] | Tokenized | Detokenized | Embedded
-"""What one step brought forth for a `Generate`, or the one reply to another request."""
+"""The deltas of one step for a `Generate`, or the only reply to another request."""
 
 
 class Exchange:

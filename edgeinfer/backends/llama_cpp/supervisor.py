@@ -74,7 +74,7 @@ class WorkerSupervisor:
             return worker
         if health.last_error and (health.state == "failed" or health.failed_starts >= max_failed_starts):
             raise health.last_error
-        hint = "GET /ready tells when"
+        hint = "GET /ready shows when it is ready"
         raise NotReady(f"the model is not ready ({health.state})", hint=hint, retry_after=5)
 
     async def replace(
