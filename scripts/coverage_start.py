@@ -1,4 +1,4 @@
-"""Measures coverage in whatever Python process runs this: `scripts/test --coverage` has all of them do it.
+"""Measures coverage in every Python process that runs this; `scripts/test --coverage` makes all of them do so.
 
 coverage's own patch for subprocesses would not reach the children whose environment the daemon cuts down, and
 nothing of what it measures in a process outlives a SIGKILL, which is how the daemon ends children that do risky

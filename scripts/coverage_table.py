@@ -33,7 +33,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def _package(file: str) -> str:
-    """Of a file of ours: edgeinfer/server/openai/x.py is in server/openai."""
+    """The package of a file: server/openai for edgeinfer/server/openai/x.py."""
     folders = Path(file).relative_to("edgeinfer").parts[:-1]
     return "/".join(folders[:2]) or "(top)"
 

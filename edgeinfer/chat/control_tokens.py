@@ -1,4 +1,4 @@
-"""A model's control tokens, and their places in text, whole or in part."""
+"""Finds a model's control tokens in text, whole or in part."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class ControlTokens:
     Attributes:
         chars: every character that occurs in one, sorted.
         longest: the length of the longest.
-        keys: a few punctuation characters of which every token has one, where it has any. Text without them
-            cannot turn into a control token, whatever is cut from it, joined or lowercased.
+        keys: a few punctuation characters, at least one for each token that has any. Text without them cannot
+            turn into a control token, however it is cut, joined or lowercased.
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
@@ -67,11 +67,11 @@ class ControlTokens:
                 yield start, start + n
 
     def begins_one(self, text: str) -> bool:
-        """Whether a control token begins with `text`."""
+        """True if a control token begins with `text`."""
         return _begins(self._forward, text)
 
     def ends_one(self, text: str) -> bool:
-        """Whether a control token ends with `text`."""
+        """True if a control token ends with `text`."""
         return _begins(self._backward, text[::-1])
 
     def around(self, text: str) -> Iterator[tuple[str, str]]:
@@ -88,14 +88,14 @@ class ControlTokens:
         return self._pairs.issuperset(map("".join, pairwise(text))) and text in self._all
 
     def touches(self, text: str) -> bool:
-        """Whether a control token could overlap `text`, lie within it, or contain it."""
+        """True if a control token could overlap `text`, lie within it, or contain it."""
         if any(self.find(text)) or self._inside(text):
             return True
         return any(self._fragments(text, 0, len(text)))
 
 
 def _begins(tokens: list[str], text: str) -> bool:
-    """Whether one of the sorted tokens begins with `text`."""
+    """True if one of the sorted tokens begins with `text`."""
     place = bisect_left(tokens, text)
     return place < len(tokens) and tokens[place].startswith(text)
 

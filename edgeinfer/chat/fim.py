@@ -65,7 +65,7 @@ def _repository(fim: FimTokens, extra: Sequence[Prompt]) -> Iterator[Span | int]
 
 
 def surely_fits(texts: Sequence[str], room: int) -> bool:
-    """Whether the texts fit into `room` tokens without any doubt: a token is at least one byte.
+    """True if the texts certainly fit into `room` tokens, since a token is at least one byte.
 
     A tokenizer may put a space before a text, and each file has a token before it.
     """
@@ -123,7 +123,7 @@ def _head(text: Tokens, room: int) -> list[int]:
 
 
 def _begins_line(text: Tokens, at: int) -> bool:
-    """Whether a line begins at this token, or inside it after a line break; both ends of the text count."""
+    """True if a line begins at this token, or inside it after a line break; both ends of the text count."""
     if at in (0, len(text.pieces)):
         return True
     before, piece = text.pieces[at - 1], text.pieces[at]

@@ -152,7 +152,7 @@ def _thinking_kwargs(thinking: bool | None) -> dict[str, Any]:
 def _masked(
     profile: TemplateProfile, turns: list[TemplateMessage], values: dict[str, Any]
 ) -> tuple[ControlTokenMask, list[TemplateMessage], dict[str, Any]]:
-    """Everything of the caller's, masked; what is ours is put around it only then, and is trusted."""
+    """Mask everything from the caller, before our own text, which is trusted, is put around it."""
     mask = ControlTokenMask(profile.guard, [turns, values])
     masked_values = {key: mask.mask(value) for key, value in values.items()}
     section = None
@@ -163,7 +163,7 @@ def _masked(
 
 
 def _masked_turn(turn: TemplateMessage, mask: ControlTokenMask) -> TemplateMessage:
-    """A turn, but for what is ours: names of fields, and the role, of which templates make control tokens."""
+    """Mask a turn except its field names and its role, from which templates make control tokens."""
     masked = {key: value if key == "role" else mask.mask(value) for key, value in turn.items()}
     if "tool_calls" in turn:
         masked["tool_calls"] = [_masked_call(call, mask) for call in turn["tool_calls"]]

@@ -69,7 +69,7 @@ class TemplateGuard:
             yield start, start + len(word)
 
     def _builds(self, word: str) -> bool:
-        """Whether the template could build a control token around the word, as in '<' ~ key ~ '>'.
+        """True if the template could build a control token around the word, as in '<' ~ key ~ '>'.
 
         Other words are left alone: the template may compare them.
         """

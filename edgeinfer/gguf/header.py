@@ -190,7 +190,7 @@ def _metadata(reader: HeaderReader, n: int) -> tuple[dict[str, Value], dict[str,
 
 
 def _tensors(reader: HeaderReader, n: int, alignment: int) -> list[Tensor]:
-    """Read the tensors, which llama.cpp wants one after another with no gap but for alignment."""
+    """Read the tensors, which llama.cpp requires one after another, with gaps only for alignment."""
     tensors: dict[str, Tensor] = {}
     end = 0
     for _ in range(n):

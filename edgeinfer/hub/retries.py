@@ -45,7 +45,7 @@ class RetryState:
                 self.wait_for_next(error)
 
     def reset(self) -> None:
-        """Start counting anew: the last attempt made progress."""
+        """Start counting again: the last attempt made progress."""
         self._failures = 0
 
     def wait_for_next(self, error: RetryableError) -> None:

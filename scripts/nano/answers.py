@@ -1,4 +1,4 @@
-"""What tools send back, and what the model then says."""
+"""Results of tools, and the model's sentences that report them."""
 
 from __future__ import annotations
 

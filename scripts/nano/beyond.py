@@ -1,4 +1,4 @@
-"""What the model can't do, and the sentences in which it says so."""
+"""Requests that the model cannot answer, and the sentences in which it says so."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def draw_toolbox(rng: random.Random, share: float, test: bool = False) -> tuple[
 
 
 def start(rng: random.Random, share: float | None, test: bool = False) -> Chat:
-    """An empty conversation, without tools where there is no share of made-up ones."""
+    """An empty conversation, without tools if the share of made-up ones is None."""
     chat = Chat()
     if share is not None:
         chat.tools, chat.places = draw_toolbox(rng, share, test)

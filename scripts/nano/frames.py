@@ -52,7 +52,7 @@ def skill(
 
 
 def where(rng: random.Random) -> tuple[tuple[str, ...], str]:
-    """Whether a tool wants a place, and how that is said."""
+    """A place as a parameter: whether a tool has one, and how phrases name it."""
     roll = rng.random()
     if roll < 0.45:
         return (), ""

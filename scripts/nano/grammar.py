@@ -112,7 +112,7 @@ def values_for(skill: Skill, use: Use, rng: random.Random, places: tuple[str, ..
 
 
 def title(rng: random.Random) -> str:
-    """What somebody looks for: one to three words, invented or not."""
+    """A search query: one to three words, some of them invented."""
 
     def word() -> str:
         return invented(rng) if rng.random() < 0.5 else rng.choice(TITLES)
@@ -133,7 +133,7 @@ def fill(pattern: str, values: dict[str, Any], **more: str) -> str:
 
 
 def mentioned(pattern: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Only what the phrase says: an argument nobody mentioned must not be made up."""
+    """Only the values in the phrase: arguments that it does not mention must not be made up."""
     alias = {"place": ("{place}", "{the}"), "name": ("{name}", "{bare}")}
     said = {r: v for r, v in values.items() if any(s in pattern for s in alias.get(r, ("{" + r + "}",)))}
     if "state" in values:

@@ -1,4 +1,4 @@
-"""What the model knows: itself and edgeinfer, as questions and one answer each.
+"""The model's knowledge of itself and edgeinfer, as questions with one answer each.
 
 Several ways to ask lead to one sentence or two, so that a small model can learn
 the mapping by heart. Patterns hold alternatives in brackets.

@@ -26,7 +26,7 @@ def counterpart(skill_: Skill, rng: random.Random, test: bool) -> Skill | None:
 
 
 def alike(one: Skill, other: Skill) -> bool:
-    """Whether two skills might answer the same phrase."""
+    """True if two skills might answer the same phrase."""
     if one.group == other.group:
         return True
     kinds = {one.group.split(":")[0], other.group.split(":")[0]}

@@ -1,6 +1,6 @@
 """Names for made-up tools: nouns and parameter names, split by hash.
 
-One part of each is never in training, so that tools nobody has seen can be tested.
+One part of each is never in training, so that the model can be tested on tools it has never seen.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PAIRS: dict[str, tuple[tuple[object, object], ...]] = {
 
 
 def unseen(name: str) -> bool:
-    """Whether a noun or parameter name is kept for evaluation."""
+    """True if a noun or parameter name is kept for evaluation."""
     digest = hashlib.sha256(f"name {name}".encode()).digest()
     return name not in KNOWN and int.from_bytes(digest[:4], "big") % 100 < UNSEEN_PERCENT
 

@@ -1,4 +1,4 @@
-"""What the made-up tools of `made` are about, and what their parameters are called."""
+"""The nouns that made-up tools are about, and the names of their parameters."""
 
 from __future__ import annotations
 

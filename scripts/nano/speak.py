@@ -29,7 +29,7 @@ Tools = list[dict[str, Any]] | None
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said, and the calls as name and arguments; a call that can't be read has neither."""
+    """The text of an answer, and its calls as name and arguments; a call that cannot be parsed has neither."""
 
     text: str
     calls: list[dict[str, Any]]
@@ -41,7 +41,7 @@ class Speaker(Protocol):
     def answer(self, messages: Messages, tools: Tools) -> Answer: ...
 
     def fill(self, prefix: str, suffix: str) -> str:
-        """What stands between the two."""
+        """The text between the two."""
         ...
 
 

@@ -72,7 +72,7 @@ class CallParser:
             scanner.text = ""
 
     def _begun(self, text: str, signs: tuple[str, ...]) -> bool:
-        """Whether `text` begins a call. Where a call is required, a piece of its sign is enough."""
+        """True if `text` begins a call. If a call is required, a part of its opening sign is enough."""
         return text.startswith(signs) or (self._required and any(head.startswith(text) for head in signs))
 
     def _arguments(self, scanner: Scanner, tool: Tool, index: int) -> Steps[bool]:
