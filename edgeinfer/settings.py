@@ -1,8 +1,8 @@
-"""Every setting, declared once: the command line, the environment, the file and the docs derive from it.
+"""Declares every setting once: the command line, the environment, the file and the docs derive from it.
 
-Precedence: flags > `EDGEINFER_*` > file > default here. The file is `/etc/edgeinfer/config.toml` where it
-exists, else `$XDG_CONFIG_HOME/edgeinfer/config.toml`; `EDGEINFER_CONFIG` names another. A setting left at
-None is decided by the plan.
+Precedence: flags > `EDGEINFER_*` > file > default here. The file is `/etc/edgeinfer/config.toml` if that exists,
+otherwise `$XDG_CONFIG_HOME/edgeinfer/config.toml`; `EDGEINFER_CONFIG` names another. The plan decides settings that
+are None.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def _doc(text: str, **bounds: Any) -> Any:
 
 
 class ModelSettings(msgspec.Struct, frozen=True):
-    """How one model is served. In `Settings` they hold for every model, in `[models.NAME]` for that one."""
+    """Settings of a model. In `Settings` they apply to every model, in `[models.NAME]` to that one."""
 
     model: Annotated[
         str | None,
@@ -76,7 +76,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
 
 
 class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
-    """The daemon's settings. None: the plan decides.
+    """The daemon's settings. The plan decides those that are None.
 
     Attributes:
         models: the configuration file's `[models.NAME]` tables, by the name that requests use: fields of
@@ -168,12 +168,12 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
     models: dict[str, dict[str, Any]] = {}
 
     def for_model(self, name: str) -> Settings:
-        """Settings to serve the model that requests call `name`: what its table says, else what holds for all."""
+        """Settings for the model that requests call `name`: those of its table, then those for all models."""
         table = {field: value for field, value in self.models.get(name, {}).items() if field != ALIASES}
         return msgspec.structs.replace(self, **{"model": name, **table})
 
     def aliases(self) -> dict[str, str]:
-        """Each alias, and the name of the table that declares it."""
+        """The name of the table for each alias."""
         return {alias: name for name, table in self.models.items() for alias in table.get(ALIASES, ())}
 
 
@@ -183,28 +183,28 @@ ENV_OTHERS = frozenset({"CONFIG", "API_KEY"})
 """`EDGEINFER_*` names that are not settings: the configuration file's path, and the key that clients send."""
 
 MODELS = "models"
-"""Name of the tables that the configuration file may have for single models."""
+"""Name of the tables for single models in the configuration file."""
 
 ALIASES = "aliases"
-"""In such a table: other names under which requests may ask for the model."""
+"""Key in such a table for other names of the model."""
 
 FIELDS: dict[str, msgspec.structs.FieldInfo] = {
     f.name: f for f in msgspec.structs.fields(Settings) if f.name != MODELS
 }
-"""Settings that have a flag and a variable, by name."""
+"""Settings with a flag and a variable, by name."""
 
 MODEL_FIELDS = tuple(f.name for f in msgspec.structs.fields(ModelSettings))
 
 
 class Loaded(msgspec.Struct, frozen=True):
-    """Settings, and for each the place its value came from: "default", "file PATH", "env NAME", "flag"."""
+    """Settings, and the origin of each value: "default", "file PATH", "env NAME" or "flag"."""
 
     settings: Settings
     sources: dict[str, str]
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The configuration file in force, or None where there is none. A file named by hand must exist."""
+    """The configuration file in use; None if there is none. A file that EDGEINFER_CONFIG names must exist."""
     if named := environ.get(ENV_PREFIX + "CONFIG"):
         path = Path(named)
         if not path.is_file():
@@ -214,7 +214,7 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def user_config(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where a user's own configuration file belongs."""
+    """The path of a user's own configuration file."""
     home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config"
     return Path(home) / "edgeinfer" / "config.toml"
 
@@ -222,7 +222,7 @@ def user_config(environ: Mapping[str, str] = os.environ) -> Path:
 def variables(environ: Mapping[str, str]) -> list[str]:
     """Names of the variables that are settings, in order.
 
-    An empty one is an unset one: EnvironmentFile= and compose files can't say it otherwise.
+    An empty one counts as unset: EnvironmentFile= and compose files cannot unset one.
     """
     others = {ENV_PREFIX + name for name in ENV_OTHERS}
     return sorted(
@@ -231,10 +231,10 @@ def variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
-    """Merge flags (None: not given), environment and file.
+    """Merge flags, environment and file; flags that are None count as absent.
 
     Raises:
-        SettingsError: an unknown key or a bad value, naming where it stands.
+        SettingsError: an unknown key or an invalid value; the message says where.
     """
     values: dict[str, Any] = {}
     sources = dict.fromkeys(FIELDS, "default")
@@ -293,7 +293,7 @@ def _model_table(name: str, content: Any, path: Path) -> dict[str, Any]:
         elif key in MODEL_FIELDS:
             kind = FIELDS[key].type
         else:
-            hint = "it holds for all models: write it above the tables" if key in FIELDS else None
+            hint = "it applies to all models: write it above the tables" if key in FIELDS else None
             nearest = _nearest(key, (*MODEL_FIELDS, ALIASES))
             raise SettingsError(f"unknown setting {key!r} in {where}", param=key, hint=hint or nearest)
         try:

@@ -239,7 +239,7 @@ class ServedModel:
         """Deltas of n answers to each prompt, once it is the caller's turn; closing this cancels them all.
 
         Raises:
-            ModelReplaced: `info`, for which the prompts were made, is no longer what is loaded.
+            ModelReplaced: the loaded model is no longer `info`, for which the prompts were made.
         """
         watch = self._services.metrics.watch(self.name)
         streams = [
@@ -279,11 +279,11 @@ class ServedModel:
                         yield delta
             except (WorkerDied, ShuttingDown):
                 if client is not self.client:
-                    message = f"{self.name} was unloaded before this answer was done"
+                    message = f"{self.name} was unloaded before this answer was finished"
                     raise ModelReplaced(message, retry_after=1) from None
-                if client.health.state == "stopped":  # it did not die by itself
+                if client.health.state == "stopped":  # not a crash
                     raise ShuttingDown(
-                        "the service shuts down, and this answer was not done in time"
+                        "the service is shutting down, and this answer did not finish in time"
                     ) from None
                 raise
             finally:
@@ -292,10 +292,10 @@ class ServedModel:
     async def embed(self, caller: Hashable, inputs: Sequence[Prompt], *, info: ModelInfo) -> Embeddings:
         """Vectors of `inputs`, once it is the caller's turn.
 
-        The engine gets them in pieces, between which it serves others.
+        The engine gets them in pieces, and serves other requests in between.
 
         Raises:
-            ModelReplaced: `info`, for which the inputs were made, is no longer what is loaded.
+            ModelReplaced: the loaded model is no longer `info`, for which the inputs were made.
         """
         vectors, tokens = list[bytes](), 0
         async with self.queue.take(caller):

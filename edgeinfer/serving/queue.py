@@ -55,7 +55,7 @@ class FairQueue:
             raise ShuttingDown("the service is shutting down", retry_after=5)
         limit = self._parallel() + self._capacity
         if n > limit:
-            raise InvalidRequest(f"n is {n}, and no more than {limit} answers may wait", param="n")
+            raise InvalidRequest(f"n is {n}, but at most {limit} answers may wait", param="n")
         line = self._lines.get(caller) or CallerLine()
         losers = self._losers(line, n, self.running + self.waiting + n - limit)
         if losers is None:

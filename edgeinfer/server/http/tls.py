@@ -56,7 +56,7 @@ class Certificate:
             self._load()  # into another context first: the key may not have been written yet
             self._load(self.context)
         except (OSError, SettingsError) as e:
-            logger.error("the old certificate stays: %s", e)
+            logger.error("the old certificate stays in use: %s", e)
             return
         self._stamp = stamp
         logger.info("the certificate in %s was renewed", self._cert)
