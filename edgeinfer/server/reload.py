@@ -18,7 +18,7 @@ from edgeinfer.plan import Plan
 from edgeinfer.plan.several import fits_beside
 from edgeinfer.server import audit
 from edgeinfer.server.state import AppState, ReloadState
-from edgeinfer.serving.engines import RunningEngine, memory_of
+from edgeinfer.serving.engines import memory_of
 from edgeinfer.serving.model import ServedModel
 from edgeinfer.serving.registry import default_model
 from edgeinfer.settings import MODEL_FIELDS, Loaded, Settings
@@ -103,24 +103,15 @@ class Reloader:
 
     async def _reconfigure(self, model: ServedModel, change: Change) -> None:
         """Load the default model with another configuration, or from another file."""
-        if model.loading:
-            await asyncio.wait([model.loading])
-        engine = model.engine
-        if engine is None:  # unloaded while idle: the next request loads it with the new plan
-            self._switch(*change[:3])
-            return
-
-        def switched() -> None:
-            model.engine = RunningEngine(engine.client, change.plan)
-            self._switch(*change[:3])
-
-        await self._state.engines.replace(
-            engine.client,
+        replaced = await self._state.loader.replace(
+            model,
             change.plan,
             beside=change.beside,
             drain=self._state.settings.drain_timeout,
-            switched=switched,
+            switched=lambda: self._switch(*change[:3]),
         )
+        if not replaced:  # unloaded while idle: the next request loads it with the new plan
+            self._switch(*change[:3])
 
     async def _exchange(self, old: ServedModel, change: Change) -> None:
         """Load another default model. The old one finishes its requests, for at most `drain_timeout` seconds."""

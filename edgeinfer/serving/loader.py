@@ -43,6 +43,7 @@ class ModelLoader:
         self._load_timeout = load_timeout
         self._loaded: list[ServedModel] = []
         self._loads: set[asyncio.Task[None]] = set()
+        self._unloads: dict[ServedModel, asyncio.Task[bool]] = {}
         self._closing: set[asyncio.Task[bool]] = set()
         self._turn = asyncio.Lock()
         self._stopped = False
@@ -80,7 +81,7 @@ class ModelLoader:
         if not task.done():
             raise not_ready(model)
         if task.cancelled():
-            raise _shutting_down()
+            raise _shutting_down() if self._stopped else _unloaded(model)
         task.result()
 
     def start(self, model: ServedModel, plan: Plan | None = None) -> asyncio.Task[None]:
@@ -101,19 +102,70 @@ class ModelLoader:
     async def unload(self, model: ServedModel, patience: float = 0.0) -> bool:
         """Unload `model` once it is idle, or else after `patience` seconds; -> True if it was loaded.
 
-        Requests that are still running then end with an error; requests that wait load it again.
+        A load may finish first, as running requests may. What is not done by then ends with an error; requests
+        that wait load the model again. Unloads at the same time are one.
         """
+        if model not in self._unloads:
+            task = asyncio.create_task(self._unload(model, time.monotonic() + patience))
+            self._unloads[model] = task
+            task.add_done_callback(lambda _: self._unloads.pop(model))
+        task = self._unloads[model]
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise _shutting_down()
+        return task.result()
+
+    async def _unload(self, model: ServedModel, deadline: float) -> bool:
         model.pause()
         try:
-            await model.quiet(patience)
+            await _until_unused(model, deadline)
+            if model.replacing:
+                raise NotReady(f"{model.name} is being reloaded", retry_after=5)
+            await self._cancel_load(model)
             return await self._end(model)
         finally:
             model.resume()
+
+    async def _cancel_load(self, model: ServedModel) -> None:
+        if model.loading:
+            model.loading.cancel()
+            await asyncio.wait([model.loading])
+
+    async def replace(
+        self,
+        model: ServedModel,
+        plan: Plan,
+        *,
+        beside: bool,
+        drain: float,
+        switched: Callable[[], None],
+    ) -> bool:
+        """Let the engine of `model` continue with `plan`, see EngineFactory; -> False if it has no engine.
+
+        Nothing is loaded or evicted meanwhile.
+        """
+        async with self._turn:
+            engine = model.engine
+            if engine is None:
+                return False
+
+            def switch() -> None:
+                model.engine = RunningEngine(engine.client, plan)
+                switched()
+
+            model.replacing = True
+            try:
+                await self._engines.replace(engine.client, plan, beside=beside, drain=drain, switched=switch)
+            finally:
+                model.replacing = False
+        model.queue.admit()
+        return True
 
     async def retire(self, model: ServedModel, drain: float) -> None:
         """Let `model` finish its requests, for at most `drain` seconds, then unload it permanently."""
         await model.queue.idle(drain)
         model.retired = True
+        await self._cancel_load(model)
         await self._end(model)
 
     async def close(self, drain: float) -> None:
@@ -123,9 +175,10 @@ class ModelLoader:
             self._expiry.cancel()
         clients = [model.client for model in self._loaded if model.client]
         await asyncio.gather(*(client.aclose(drain) for client in clients), return_exceptions=True)
-        for task in self._loads:
+        tasks = [*self._loads, *self._unloads.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._loads, *self._closing, return_exceptions=True)
+        await asyncio.gather(*tasks, *self._closing, return_exceptions=True)
 
     async def kill(self) -> None:
         """End all engines at once; their requests get an error."""
@@ -148,6 +201,8 @@ class ModelLoader:
         self._watch_expiry()
 
     async def _open(self, model: ServedModel, plan: Plan) -> None:
+        if self._stopped:
+            raise _shutting_down()  # `close` ends only what it sees
         client = self._engines.open(plan, model.settings)
         model.attach(RunningEngine(client, plan))
         self._loaded.append(model)
@@ -191,7 +246,7 @@ class ModelLoader:
         return await asyncio.to_thread(self._planned, planner, leaving)
 
     def _planned(self, planner: Planner, leaving: Sequence[ServedModel]) -> Plan:
-        engines = {model: model.engine for model in self.loaded if model.engine}
+        engines = {model: engine for model in self.loaded if (engine := model.engine)}
         staying = [engine for model, engine in engines.items() if model not in leaving]
         return planner(staying, [engines[model] for model in leaving if model in engines])
 
@@ -294,10 +349,29 @@ async def _is_ready(client: EngineClient) -> bool:
     return True
 
 
+async def _until_unused(model: ServedModel, deadline: float) -> None:
+    """Wait until neither a load nor a request is at work on `model`, but no longer than until `deadline`."""
+    while (left := deadline - time.monotonic()) > 0:
+        if model.loading:
+            await asyncio.wait([model.loading], timeout=left)
+        elif model.running:
+            await model.quiet(left)
+        elif model.replacing:
+            await asyncio.sleep(min(POLL, left))
+        else:
+            return
+
+
 async def _close(engine: RunningEngine | None, drain: float) -> bool:
     if engine:
         await engine.client.aclose(drain)
     return engine is not None
+
+
+def _unloaded(model: ServedModel) -> ModelReplaced:
+    return ModelReplaced(
+        f"{model.name} was unloaded before it was ready", hint="send the request again", retry_after=1
+    )
 
 
 def _retrieve(task: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Literal, Protocol
 
@@ -72,6 +72,7 @@ class ServedModel:
         settings: how it is served; `settings.model` is its file or the name of an installed model.
         engine: None while it is not loaded.
         loading: the task that loads it; None while none does.
+        replacing: its engine is being replaced by another one; requests go on.
         last_error: why the last attempt to load it failed; None if it did not.
         failed_at, loaded_at, last_used: times by the monotonic clock; 0 means never.
         retired: another model took its place; it is not loaded again.
@@ -85,7 +86,7 @@ class ServedModel:
         self.loading: asyncio.Task[None] | None = None
         self.last_error: EdgeinferError | None = None
         self.failed_at = self.loaded_at = self.last_used = 0.0
-        self.retired = False
+        self.replacing = self.retired = False
         self.queue = FairQueue(self._parallel, settings.queue)
         self.short_jobs = FairQueue(lambda: 1, MAX_SHORT_JOBS)
         self._loader = loader
@@ -119,9 +120,13 @@ class ServedModel:
 
     @property
     def busy(self) -> bool:
-        """A request is running, or waits for its turn."""
-        queues = (self.queue, self.short_jobs)
-        return any(queue.running or queue.waiting for queue in queues)
+        """A request is running or waits for its turn, or the engine is being replaced."""
+        return self.running or self.replacing or bool(self.queue.waiting or self.short_jobs.waiting)
+
+    @property
+    def running(self) -> bool:
+        """A request is running."""
+        return bool(self.queue.running or self.short_jobs.running)
 
     @property
     def stats(self) -> EngineStats:
@@ -271,21 +276,13 @@ class ServedModel:
                 accepted_at=ticket.accepted_at,
             )
             try:
-                async with aclosing(deltas):
-                    async for delta in deltas:
-                        watch.delta(first + delta.index)
-                        if delta.finish:
-                            ticket.done()
-                        yield delta
-            except (WorkerDied, ShuttingDown):
-                if client is not self.client:
-                    message = f"{self.name} was unloaded before this answer was finished"
-                    raise ModelReplaced(message, retry_after=1) from None
-                if client.health.state == "stopped":  # not a crash
-                    raise ShuttingDown(
-                        "the service is shutting down, and this answer did not finish in time"
-                    ) from None
-                raise
+                with self._stop_explained(client):
+                    async with aclosing(deltas):
+                        async for delta in deltas:
+                            watch.delta(first + delta.index)
+                            if delta.finish:
+                                ticket.done()
+                            yield delta
             finally:
                 self.last_used = time.monotonic()
 
@@ -301,11 +298,12 @@ class ServedModel:
         async with self.queue.take(caller):
             for piece in in_pieces(inputs):
                 client = await self._loader.client(self)
-                if (await client.ready()).revision != info.revision:
-                    raise ModelReplaced(
-                        f"{self.name} was replaced before all inputs were embedded", retry_after=1
-                    )
-                embeddings = await client.embed(piece)
+                with self._stop_explained(client):
+                    if (await client.ready()).revision != info.revision:
+                        raise ModelReplaced(
+                            f"{self.name} was replaced before all inputs were embedded", retry_after=1
+                        )
+                    embeddings = await client.embed(piece)
                 vectors += embeddings.vectors
                 tokens += embeddings.tokens
         self.last_used = time.monotonic()
@@ -313,11 +311,28 @@ class ServedModel:
 
     async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
         client = await self._loader.client(self)
-        return await client.tokenize(prompt, add_bos=add_bos)
+        with self._stop_explained(client):
+            return await client.tokenize(prompt, add_bos=add_bos)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         client = await self._loader.client(self)
-        return await client.detokenize(list(tokens))
+        with self._stop_explained(client):
+            return await client.detokenize(list(tokens))
+
+    @contextlib.contextmanager
+    def _stop_explained(self, client: EngineClient) -> Generator[None, None, None]:
+        """Tell a request why its engine stopped, which the engine itself does not know."""
+        try:
+            yield
+        except (WorkerDied, ShuttingDown):
+            if client is not self.client:
+                message = f"{self.name} was unloaded before this answer was finished"
+                raise ModelReplaced(message, retry_after=1) from None
+            if client.health.state == "stopped":  # not a crash
+                raise ShuttingDown(
+                    "the service is shutting down, and this answer did not finish in time"
+                ) from None
+            raise
 
     def _parallel(self) -> int:
         """Answers that the engine computes at once; before its first start, what it was told to."""

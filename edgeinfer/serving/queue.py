@@ -25,18 +25,17 @@ class FairQueue:
     Attributes:
         running: answers that were admitted and have not ended.
         waiting: answers in line.
-        paused: nothing is admitted; running answers may finish.
     """
 
     def __init__(self, parallel: Callable[[], int], capacity: int) -> None:
         self.running = 0
         self.waiting = 0
-        self.paused = False
         self._parallel = parallel
         self._capacity = capacity
         self._lines: dict[Hashable, CallerLine] = {}
         self._admissions = 0
         self._answer_seconds = 1.0
+        self._pauses = 0
         self._closed = False
         self._empty = asyncio.Event()
         self._empty.set()
@@ -88,18 +87,18 @@ class FairQueue:
         return not self.running
 
     def pause(self) -> None:
-        """Admit nothing until `resume`."""
-        self.paused = True
+        """Admit nothing until `resume` has been called as often."""
+        self._pauses += 1
 
     def resume(self) -> None:
-        self.paused = False
+        self._pauses -= 1
         self.admit()
 
     def admit(self) -> None:
         """Admit tickets while there is room."""
         parallel = self._parallel()
         room = parallel + min(self._capacity, max(1, parallel // 2))
-        while self.waiting and self.running < room and not self.paused:
+        while self.waiting and self.running < room and not self._pauses:
             lines = (line for line in self._lines.values() if line.tickets)
             line = min(lines, key=lambda candidate: (candidate.running, candidate.last))
             ticket = line.tickets[0]

@@ -1,10 +1,9 @@
-"""Models are loaded on demand, make room for each other, and expire."""
+"""Models are loaded on demand and make room for each other."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,68 +11,11 @@ import pytest
 from msgspec.structs import replace
 
 from edgeinfer.errors import DoesNotFit, ModelLoadFailed, ModelNotFound, ModelReplaced, NotReady, ShuttingDown
-from edgeinfer.inference.fake import SCRIPTED_MODEL, FakeEngineClient
-from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.fake import FakeEngineClient
 from edgeinfer.inference.types import Span
-from edgeinfer.server.state import AppState
 from edgeinfer.serving import loader as loaders
 from edgeinfer.serving.fake import FakeEngines
-from edgeinfer.serving.model import ServedModel
-from edgeinfer.settings import Settings
-
-PARAMS = SamplingParams()
-
-
-class World:
-    """A registry of the models a, b and c, of which two fit at once; a is the default one.
-
-    Attributes:
-        clients: every engine that was opened, by model.
-        broken: models that fail to load.
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        self.clients: dict[str, list[FakeEngineClient]] = {}
-        self.broken: set[str] = set()
-        self.engines = FakeEngines({name: partial(self.client, name) for name in "abc"})
-        self.engines.capacity = 2
-        self.state = AppState(Settings(model="a", **settings), {}, self.engines, lambda _: self.engines, "a")
-        self.registry, self.loader = self.state.registry, self.state.loader
-
-    def client(self, name: str) -> FakeEngineClient:
-        engine = FakeEngineClient(name, "!", model=replace(SCRIPTED_MODEL, name=name, revision=f"{name}1"))
-        if name in self.broken:
-            engine.state, engine.last_error = "failed", ModelLoadFailed(f"{name} is broken")
-        self.clients.setdefault(name, []).append(engine)
-        return engine
-
-    def get(self, name: str) -> ServedModel:
-        return self.registry.get(name)
-
-    @property
-    def loaded(self) -> list[str]:
-        return [model.name for model in self.loader.loaded]
-
-    async def ask(self, name: str) -> str:
-        """A whole answer."""
-        model = self.get(name)
-        info = await model.ready()
-        deltas = model.generate("somebody", [[Span("Hi")]], PARAMS, info=info)
-        return "".join([delta.text async for delta in deltas])
-
-
-@asynccontextmanager
-async def world(**settings: Any) -> AsyncIterator[World]:
-    made = World(**settings)
-    try:
-        yield made
-    finally:
-        await made.state.stop()
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0.005)
+from tests.support.registry import PARAMS, settle, world
 
 
 async def test_a_model_is_loaded_when_it_is_asked_for() -> None:
@@ -170,36 +112,6 @@ async def test_a_pinned_model_makes_room_for_none() -> None:
         assert ["b", "c"] == here.loaded
 
 
-@pytest.mark.parametrize(("idle_unload", "expected"), [(None, ["a"]), (0.2, [])])
-async def test_idle_models_expire(idle_unload: float | None, expected: list[str]) -> None:
-    """The default one only if that is wanted; a busy one not."""
-    async with world(keep_alive=0.1, idle_unload=idle_unload) as here:
-        await here.ask("a")
-        await here.ask("b")
-        here.clients["b"][0].hold_first = 0.5
-        busy = asyncio.create_task(here.ask("b"))
-        await asyncio.sleep(0.3)
-        assert "b" in here.loaded
-        assert "b!" == await busy
-        await asyncio.sleep(0.6)
-        assert expected == here.loaded
-        assert "b!" == await here.ask("b")
-
-
-async def test_unloading_waits_for_answers() -> None:
-    """And the next request loads the model again."""
-    async with world() as here:
-        await here.ask("a")
-        here.clients["a"][0].hold_first = 0.2
-        busy = asyncio.create_task(here.ask("a"))
-        await settle()
-        assert await here.loader.unload(here.get("a"), 10.0)
-        assert "a!" == await busy
-        assert not await here.loader.unload(here.get("a"))
-        assert "a!" == await here.ask("a")
-        assert 2 == len(here.clients["a"])
-
-
 async def test_a_request_is_answered_by_the_model_it_was_made_for_or_told() -> None:
     """Its prompt holds another model's control tokens."""
     async with world() as here:
@@ -271,3 +183,66 @@ async def test_an_unknown_name_is_an_error() -> None:
         here.engines.clients = {k: v for k, v in here.engines.clients.items() if k != "d"}
         with pytest.raises(ModelNotFound):
             await model.ready()
+
+
+async def test_nothing_is_evicted_while_it_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although it is idle; its requests go on, and the load waits."""
+    async with world() as here:
+        await here.ask("a")
+        await here.ask("b")
+        holding = asyncio.Event()
+
+        async def hold(_engines: FakeEngines, *_: object, switched: Callable[[], None], **__: object) -> None:
+            await holding.wait()
+            switched()
+
+        monkeypatch.setattr(FakeEngines, "replace", hold)
+        model, switches = here.get("b"), list[bool]()
+        assert model.plan
+        replacing = asyncio.create_task(
+            here.loader.replace(
+                model, model.plan, beside=True, drain=1.0, switched=lambda: switches.append(True)
+            )
+        )
+        await settle()
+        third = asyncio.create_task(here.ask("c"))
+        await settle()
+        assert "b!" == await here.ask("b")
+        with pytest.raises(NotReady, match="b is being reloaded"):
+            await here.loader.unload(model, 0.1)
+        assert (["a", "b"], []) == (here.loaded, switches)
+        holding.set()
+        assert await replacing
+        assert [True] == switches
+        assert "c!" == await third
+        assert ["a", "c"] == here.loaded
+
+
+async def test_what_is_not_loaded_cannot_be_replaced() -> None:
+    """It is loaded in the new way when it is asked for."""
+    async with world() as here:
+        await here.ask("a")
+        model = here.get("a")
+        assert model.plan
+        plan = model.plan
+        await here.loader.unload(model)
+        assert not await here.loader.replace(model, plan, beside=True, drain=1.0, switched=lambda: None)
+
+
+async def test_nothing_is_loaded_after_a_stop() -> None:
+    """Neither by a load that was about to begin."""
+    async with world() as here:
+        await here.ask("a")
+        aclose = here.clients["a"][0].aclose
+
+        async def slow(drain: float = 0.0) -> None:
+            await asyncio.sleep(0.3)
+            await aclose(drain)
+
+        here.clients["a"][0].aclose = slow  # type: ignore[method-assign]
+        asking = asyncio.create_task(here.ask("b"))
+        await asyncio.sleep(0)
+        await here.loader.close(0.0)
+        with pytest.raises(ShuttingDown):
+            await asking
+        assert ["a"] == here.engines.opened
