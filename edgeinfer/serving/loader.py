@@ -13,6 +13,7 @@ from edgeinfer.inference.client import EngineClient
 from edgeinfer.plan import Plan
 from edgeinfer.serving.engines import EngineFactory, Planner, RunningEngine
 from edgeinfer.serving.eviction import choose_evictions, is_adequate
+from edgeinfer.serving.expiry import IdleExpiry
 from edgeinfer.serving.model import ServedModel, not_ready
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class ModelLoader:
 
     Attributes:
         default: the model that is evicted last; it only expires if `idle_unload` is set.
+        expiry: unloads idle models; it must be told when a keep-alive changes.
     """
 
     def __init__(self, engines: EngineFactory, load_timeout: float) -> None:
@@ -47,7 +49,7 @@ class ModelLoader:
         self._closing: set[asyncio.Task[bool]] = set()
         self._turn = asyncio.Lock()
         self._stopped = False
-        self._expiry: asyncio.Task[None] | None = None
+        self.expiry = IdleExpiry(lambda: self.loaded, self.keep_alive, self._end)
 
     @property
     def loaded(self) -> Sequence[ServedModel]:
@@ -171,8 +173,7 @@ class ModelLoader:
     async def close(self, drain: float) -> None:
         """Unload everything; running requests get `drain` seconds."""
         self._stopped = True
-        if self._expiry:
-            self._expiry.cancel()
+        self.expiry.stop()
         clients = [model.client for model in self._loaded if model.client]
         await asyncio.gather(*(client.aclose(drain) for client in clients), return_exceptions=True)
         tasks = [*self._loads, *self._unloads.values()]
@@ -198,7 +199,7 @@ class ModelLoader:
         finally:
             model.loading = None
         model.queue.admit()
-        self._watch_expiry()
+        self.expiry.update()
 
     async def _open(self, model: ServedModel, plan: Plan) -> None:
         if self._stopped:
@@ -300,27 +301,6 @@ class ModelLoader:
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         return asyncio.shield(closing)
-
-    def _watch_expiry(self) -> None:
-        if not self._stopped and (self._expiry is None or self._expiry.done()):
-            self._expiry = asyncio.create_task(self._expire())
-
-    async def _expire(self) -> None:
-        """Unload models that have been idle for their `keep_alive`, as long as any can expire."""
-        while ends := [end for model in self._loaded if (end := self._expires_at(model)) is not None]:
-            await asyncio.sleep(max(POLL, min(ends) - time.monotonic()))
-            for model in self.loaded:
-                end = self._expires_at(model)
-                if end is not None and end <= time.monotonic() and not model.busy and not model.loading:
-                    logger.info("unloading %s, which has been idle", model.name)
-                    await self._end(model)
-
-    def _expires_at(self, model: ServedModel) -> float | None:
-        seconds = self.keep_alive(model)
-        if seconds is None:
-            return None
-        # While it is busy, its time has not begun.
-        return (time.monotonic() if model.busy else model.last_used) + max(seconds, POLL)
 
     def keep_alive(self, model: ServedModel) -> float | None:
         """Seconds after its last request until `model` is unloaded; None means never."""

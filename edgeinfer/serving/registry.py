@@ -53,6 +53,7 @@ class ModelRegistry:
             del self._models[name]
         self.use(self.prepare(default, mine))
         self.default.settings = mine
+        self.loader.expiry.update()
 
     def prepare(self, name: str, settings: Settings) -> ServedModel:
         """The model that is served as `name`, created if there is none."""
@@ -67,14 +68,15 @@ class ModelRegistry:
         self.default = self.loader.default = model
 
     def outdated(self) -> list[ServedModel]:
-        """Loaded models other than the default one whose settings have changed; `settings` has been updated."""
-        changed = []
+        """Models other than the default one that are loaded in another way than the settings now say."""
+        outdated = []
         for model in list(self._models.values()):
             settings = self._settings.for_model(model.name)
-            if model is not self.default and _own(model.settings) != _own(settings):
+            if model is not self.default:
+                if _loaded_by(model.settings) != _loaded_by(settings) and (model.client or model.loading):
+                    outdated.append(model)
                 model.settings = settings
-                changed.append(model)
-        return [model for model in changed if model.client]
+        return outdated
 
     def get(self, name: str | None) -> ServedModel:
         """The model that `name` means in a request; None, "" and "default" mean the default one.
@@ -136,6 +138,6 @@ def default_model(settings: Settings) -> tuple[str | None, Settings]:
     return None, settings
 
 
-def _own(settings: Settings) -> tuple[object, ...]:
-    """The settings that concern one model."""
-    return tuple(getattr(settings, name) for name in MODEL_FIELDS)
+def _loaded_by(settings: Settings) -> tuple[object, ...]:
+    """The part of the settings that decides how a model is loaded."""
+    return tuple(getattr(settings, name) for name in MODEL_FIELDS if name != "keep_alive")

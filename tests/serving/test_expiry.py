@@ -1,0 +1,47 @@
+"""Models that have been idle for long are unloaded."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from tests.support.registry import world
+
+
+@pytest.mark.parametrize(("idle_unload", "expected"), [(None, ["a"]), (0.2, [])])
+async def test_idle_models_expire(idle_unload: float | None, expected: list[str]) -> None:
+    """The default one only if that is wanted; a busy one not."""
+    async with world(keep_alive=0.1, idle_unload=idle_unload) as here:
+        await here.ask("a")
+        await here.ask("b")
+        here.clients["b"][0].hold_first = 0.5
+        busy = asyncio.create_task(here.ask("b"))
+        await asyncio.sleep(0.3)
+        assert "b" in here.loaded
+        assert "b!" == await busy
+        await asyncio.sleep(0.6)
+        assert expected == here.loaded
+        assert "b!" == await here.ask("b")
+
+
+async def test_each_model_has_a_time_of_its_own() -> None:
+    """A short one counts although one that is longer began before it."""
+    async with world(keep_alive=300.0, models={"c": {"keep_alive": 0.0}}) as here:
+        await here.ask("b")
+        await asyncio.sleep(0.05)
+        await here.ask("c")
+        await asyncio.sleep(0.5)
+        assert ["b"] == here.loaded
+
+
+async def test_a_new_time_counts_at_once() -> None:
+    """Also for models that were to stay for ever; none is loaded again for that."""
+    async with world(keep_alive=300.0) as here:
+        await here.ask("a")
+        await here.ask("b")
+        here.registry.configure(replace(here.state.settings, keep_alive=0.1, idle_unload=0.1), "a")
+        assert [] == here.registry.outdated()
+        await asyncio.sleep(0.6)
+        assert [] == here.loaded
