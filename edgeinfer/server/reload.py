@@ -46,10 +46,18 @@ class Reloader:
         self._plan = plan
         self._file = file_identity(plan.config.model)
         self._turn = asyncio.Lock()
+        self._waiting = False
 
     async def reload(self) -> None:
-        """Reload once; the outcome is in `state.reload`. Never raises. Several reloads run one after another."""
+        """Reload once; the outcome is in `state.reload`. Never raises. Several reloads run one after another.
+
+        A call while another one waits for its turn does nothing, since that one will read the same settings.
+        """
+        if self._waiting:
+            return
+        self._waiting = True
         async with self._turn:
+            self._waiting = False
             state = self._state
             # Before the first READY=1 the service manager does not expect RELOADING=1.
             serving = state.registry.default.info is not None
@@ -118,6 +126,8 @@ class Reloader:
         state, drain = self._state, self._state.settings.drain_timeout
         _, wanted = default_model(self._merged(change.loaded))
         new = state.registry.prepare(change.plan.config.name, wanted)
+        if new.plan and new.plan.config != change.plan.config:  # loaded on demand, in another way
+            await state.loader.unload(new, drain)
         if change.beside:
             await self._load(new, change.plan)
             self._switch(*change[:3])
@@ -140,8 +150,9 @@ class Reloader:
 
     async def _refresh_others(self) -> None:
         """Unload other models whose settings have changed; the next request loads them again."""
-        for model in self._state.registry.outdated():
-            await self._state.loader.unload(model, self._state.settings.drain_timeout)
+        drain = self._state.settings.drain_timeout
+        outdated = self._state.registry.outdated()
+        await asyncio.gather(*(self._state.loader.unload(model, drain) for model in outdated))
 
     def _read(self) -> Loaded:
         """Read the settings again, except command-line options, which stay in force."""

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,82 @@ def test_reloads_come_one_after_the_other(tmp_path: Path) -> None:
             process.process.send_signal(signal.SIGHUP)
         assert eventually(lambda: status(url)["plan"]["config"]["parallel"] == 5, 30)
         assert process.end() == 0
+
+
+def test_a_signal_joins_a_reload_that_has_not_begun(tmp_path: Path) -> None:
+    """However many there are: it will read the settings of that time."""
+    with daemon(tmp_path) as process:
+        url = process.url()
+        for _ in range(12):
+            process.process.send_signal(signal.SIGHUP)
+            time.sleep(0.002)
+        write(tmp_path, parallel=3)
+        process.process.send_signal(signal.SIGHUP)
+        assert eventually(lambda: status(url)["plan"]["config"]["parallel"] == 3, 30)
+        assert eventually(lambda: status(url)["reload"]["state"] == "done", 30)
+        assert status(url)["reload"]["number"] < 6
+
+
+TABLES = """
+[models.letters]
+model = "fake:10"
+[models.words]
+model = "edgeinfer-nano"
+[models.same]
+model = "SAME"
+"""
+"""Two models whose answers cannot be mistaken for each other, and a name that stands for one or the other."""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "drain", "answered"),
+    [
+        (("letters", ""), ("words", ""), 30.0, True),
+        (("letters", ""), ("words", ""), 0.2, False),
+        (("same", "fake:10"), ("same", "edgeinfer-nano"), 30.0, False),
+    ],
+    ids=["in-time", "too-late", "same-name"],
+)
+def test_a_chat_in_line_is_answered_by_the_model_it_was_rendered_for(
+    tmp_path: Path, before: tuple[str, str], after: tuple[str, str], drain: float, answered: bool
+) -> None:
+    """Or told that it cannot be: its prompt holds that model's control tokens."""
+
+    def configure(model: str, same: str) -> None:
+        write(tmp_path, model=model, parallel=1, drain_timeout=drain)
+        with (tmp_path / "edgeinfer" / "config.toml").open("a") as file:
+            file.write(TABLES.replace("SAME", same or "fake"))
+
+    def chat(tokens: int, text: str, **fields: Any) -> httpx.Response:
+        body = {"messages": [{"role": "user", "content": text}], "max_tokens": tokens, "seed": 1, **fields}
+        return httpx.post(f"{url}/v1/chat/completions", json={"ignore_eos": True, **body}, timeout=60)
+
+    configure(*before)
+    with edgeinfer(tmp_path, "--port", "0") as process, ThreadPoolExecutor(4) as pool:
+        process.wait_for(f"READY=1\nSTATUS=serving {before[0]}")
+        url = process.url()
+        expected = content(chat(10, "Second"))
+        long = pool.submit(chat, 150, "First")
+        assert eventually(lambda: status(url)["stats"]["running"] == 1, 10)
+        in_line = [pool.submit(chat, 10, "Second") for _ in range(3)]
+        assert eventually(lambda: status(url)["models"][0]["active"] == 4, 10)
+        configure(*after)
+        process.process.send_signal(signal.SIGHUP)
+        for response in [future.result() for future in in_line]:
+            if answered or response.status_code == 200:
+                assert expected == content(response)
+            else:
+                assert (503, "model_replaced") == (response.status_code, response.json()["error"]["code"])
+        assert long.result().status_code in ((200,) if drain > 1 else (200, 503))
+        assert eventually(lambda: status(url)["reload"]["state"] == "done", 30)
+        assert after[0] == status(url)["model"]["name"]
+        assert content(chat(10, "Second")) != expected
+
+
+def content(response: httpx.Response) -> str:
+    assert response.status_code == 200, response.text
+    text: str = response.json()["choices"][0]["message"]["content"]
+    return text
 
 
 def test_a_stop_in_the_middle_of_a_reload_is_a_stop(tmp_path: Path) -> None:
