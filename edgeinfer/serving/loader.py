@@ -22,7 +22,9 @@ MIN_RESIDENCY = 10.0
 """Seconds that a busy model keeps its memory before another one gets its turn."""
 
 RETRY_PAUSE = 5.0
-"""Seconds after a failed load during which further requests get its error at once."""
+"""Seconds after a failed load during which further requests get its error at once. Each failure doubles them."""
+
+MAX_RETRY_PAUSE = 300.0
 
 POLL = 0.1
 """Seconds between two checks of an engine that is starting."""
@@ -93,7 +95,7 @@ class ModelLoader:
             EdgeinferError: loading has failed a moment ago, and would probably fail again.
         """
         if model.loading is None:
-            if model.last_error and time.monotonic() - model.failed_at < RETRY_PAUSE:
+            if model.last_error and time.monotonic() - model.failed_at < retry_pause(model.failures):
                 raise model.last_error
             model.loading = asyncio.create_task(self._load(model, plan))
             self._loads.add(model.loading)
@@ -195,6 +197,7 @@ class ModelLoader:
                     await self._open(model, plan or await self._make_room(model))
         except EdgeinferError as e:
             model.last_error, model.failed_at = e, time.monotonic()
+            model.failures += 1
             raise
         finally:
             model.loading = None
@@ -214,7 +217,7 @@ class ModelLoader:
             if not self._stopped:
                 await self._end(model)
             raise
-        model.last_error = None
+        model.last_error, model.failures = None, 0
 
     async def _make_room(self, model: ServedModel) -> Plan:
         """Make a plan for `model`, and unload idle models until it fits.
@@ -307,6 +310,11 @@ class ModelLoader:
         if model is self.default:
             return model.settings.idle_unload
         return None if _is_pinned(model) else model.settings.keep_alive
+
+
+def retry_pause(failures: int) -> float:
+    """Return the seconds to wait after failed loads in a row: each attempt may evict models that others use."""
+    return min(MAX_RETRY_PAUSE, RETRY_PAUSE * 2.0 ** min(failures - 1, 10))
 
 
 def _is_pinned(model: ServedModel) -> bool:

@@ -74,6 +74,7 @@ class ServedModel:
         loading: the task that loads it; None while none does.
         replacing: its engine is being replaced by another one; requests go on.
         last_error: why the last attempt to load it failed; None if it did not.
+        failures: failed loads in a row.
         failed_at, loaded_at, last_used: times by the monotonic clock; 0 means never.
         retired: another model took its place; it is not loaded again.
     """
@@ -85,6 +86,7 @@ class ServedModel:
         self.engine: RunningEngine | None = None
         self.loading: asyncio.Task[None] | None = None
         self.last_error: EdgeinferError | None = None
+        self.failures = 0
         self.failed_at = self.loaded_at = self.last_used = 0.0
         self.replacing = self.retired = False
         self.queue = FairQueue(self._parallel, settings.queue)

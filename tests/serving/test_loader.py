@@ -246,3 +246,9 @@ async def test_nothing_is_loaded_after_a_stop() -> None:
         with pytest.raises(ShuttingDown):
             await asking
         assert ["a"] == here.engines.opened
+
+
+def test_a_model_that_keeps_failing_is_tried_less_and_less_often() -> None:
+    """Each attempt may evict a model that others use."""
+    assert [5.0, 10.0, 20.0] == [loaders.retry_pause(failures) for failures in (1, 2, 3)]
+    assert loaders.MAX_RETRY_PAUSE == loaders.retry_pause(1000)
