@@ -137,7 +137,7 @@ def test_serve_on_a_taken_port_says_so(tmp_path: Path, port: str) -> None:
     )
     assert done.returncode == 1
     assert f"error: cannot listen on 127.0.0.1:{port}: " in done.stderr
-    assert "hint: is edgeinfer running already" in done.stderr
+    assert "hint: edgeinfer status shows whether it is already running" in done.stderr
 
 
 def test_chat_alone_starts_a_daemon_and_leaves_nothing(tmp_path: Path) -> None:

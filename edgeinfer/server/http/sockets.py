@@ -123,7 +123,7 @@ def _close(sockets: list[socket.socket]) -> None:
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> CannotListen:
-    hint = "check with edgeinfer status whether it is running already, or choose another --port"
+    hint = "edgeinfer status shows whether it is already running; otherwise choose another --port"
     where = f"{settings.host}:{settings.port}"
     return CannotListen(f"cannot listen on {where}: {error.strerror or error}", param="port", hint=hint)
 
