@@ -24,8 +24,9 @@ from edgeinfer.plan.own_memory import HeldMemory, with_memory
 from edgeinfer.plan.plan import plan_model
 from edgeinfer.serving.engines import Planner, RunningEngine, memory_of
 from edgeinfer.settings import Settings
+from edgeinfer.store.index import StoreIndex
 from edgeinfer.store.location import DAEMON_STATE
-from edgeinfer.store.lookup import find_model, installed_model
+from edgeinfer.store.lookup import find_model
 from edgeinfer.store.store import Store
 
 FALLBACKS = "fallback.json"
@@ -95,15 +96,15 @@ class InstalledModels:
     """Implements ModelNames with the models in the store."""
 
     def __init__(self, settings: Settings) -> None:
-        self._store = Store.of(settings)
+        self._index = StoreIndex(Store.of(settings))
 
     def resolve(self, name: str) -> str | None:
         model, _, quant = name.partition(":")
-        stored = installed_model(model, quant or None, self._store)
+        stored = self._index.find(model, quant or None)
         return f"{stored.name}:{stored.quant}" if stored else None
 
     def installed(self) -> Sequence[str]:
-        return [f"{stored.name}:{stored.quant}" for stored in self._store.installed()]
+        return [f"{stored.name}:{stored.quant}" for stored in self._index.installed()]
 
 
 def own_folder(settings: Settings) -> Path:

@@ -121,6 +121,11 @@ class ServedModel:
         return "failed" if self.last_error else "unloaded"
 
     @property
+    def was_used(self) -> bool:
+        """It has been loaded, or should have been."""
+        return bool(self.loading or self.loaded_at or self.failed_at)
+
+    @property
     def busy(self) -> bool:
         """A request is running or waits for its turn, or the engine is being replaced."""
         return self.running or self.replacing or bool(self.queue.waiting or self.short_jobs.waiting)

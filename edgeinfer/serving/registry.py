@@ -92,27 +92,32 @@ class ModelRegistry:
         if name in self._settings.models:
             return self._table(name)
         if full := self._names.resolve(name):
-            if full == self._default_full:
-                return self.default
-            if full in self._tables:
-                return self._table(self._tables[full])
-            return self.prepare(full, self._settings.for_model(full))
+            return self._installed(full)
         raise self._unknown(name)
 
     def all(self) -> list[ServedModel]:
         """Every model that requests can name, the default one first."""
-        names = [*self._settings.models, *self._names.installed()]
-        return list(dict.fromkeys([self.default, *map(self.get, names)]))
+        tables = map(self._table, self._settings.models)
+        installed = map(self._installed, self._names.installed())
+        return list(dict.fromkeys([self.default, *tables, *installed]))
 
     def served(self) -> Iterator[ServedModel]:
-        """The models that have been requested or configured, the default one first."""
+        """The default model, and those that have been loaded, or should have been."""
         yield self.default
-        yield from (model for model in self._models.values() if model is not self.default)
+        yield from (model for model in self._models.values() if model is not self.default and model.was_used)
 
     def _table(self, name: str) -> ServedModel:
         if name == self.default.name:
             return self.default
         return self.prepare(name, self._settings.for_model(name))
+
+    def _installed(self, full: str) -> ServedModel:
+        """The model that has a file in the store; `full` is its full name."""
+        if full == self._default_full:
+            return self.default
+        if full in self._tables:
+            return self._table(self._tables[full])
+        return self.prepare(full, self._settings.for_model(full))
 
     def _full(self, model: str) -> str:
         return self._names.resolve(model) or model

@@ -74,6 +74,13 @@ class Store:
         models = (self._read(path) for path in self._record_files())
         return sorted((m for m in models if m), key=lambda stored: (stored.added, stored.name, stored.quant))
 
+    def version(self) -> int | None:
+        """Return a number that differs once a record has been added or removed; None if there are no records."""
+        try:
+            return (self.root / "records").stat().st_mtime_ns
+        except OSError:
+            return None
+
     def find(self, name: str, quant: str | None = None) -> StoredModel | None:
         """Return the newest servable model of that name, and quantization if given, in any case."""
         models = (m for m in self.installed() if m.name.lower() == name.lower())

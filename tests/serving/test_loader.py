@@ -173,6 +173,17 @@ async def test_a_stop_ends_loads_and_engines() -> None:
         running.cancel()
 
 
+async def test_a_list_of_models_uses_none() -> None:
+    """Metrics and status have those that were loaded, or should have been."""
+    async with world() as here:
+        here.broken.add("c")
+        assert ["a", "b", "c"] == [model.name for model in here.registry.all()]
+        assert ["a"] == [model.name for model in here.registry.served()]
+        with pytest.raises(ModelLoadFailed):
+            await here.ask("c")
+        assert ["a", "c"] == [model.name for model in here.registry.served()]
+
+
 async def test_an_unknown_name_is_an_error() -> None:
     """Also of a model that is gone from the store."""
     async with world() as here:
