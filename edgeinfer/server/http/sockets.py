@@ -139,7 +139,8 @@ def _addresses(settings: Settings) -> list[tuple[int, tuple[object, ...]]]:
 
 
 def _bind_tcp(family: int, address: tuple[object, ...]) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named, asyncio turns off Nagle's algorithm: a body would wait 40 ms for the headers' ACK.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
