@@ -79,7 +79,7 @@ def _check_free(settings: Settings, address: str) -> list[Finding]:
         bound += 1
     if bound:
         return [Finding(CHECK, "ok", f"{address} is free")]
-    return [_refused(settings, address, OSError(errno.EADDRNOTAVAIL, "no such address here"))]
+    return [_refused(settings, address, OSError(errno.EADDRNOTAVAIL, "this machine has no such address"))]
 
 
 def _refused(settings: Settings, address: str, error: OSError) -> Finding:

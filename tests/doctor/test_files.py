@@ -295,7 +295,7 @@ def test_who_gets_in(tmp_path: Path) -> None:
     [plain] = access.check_access(Settings(host="0.0.0.0"), str(keys))
     assert (plain.level, plain.fix) == ("warning", "set tls_cert and tls_key")
     exposed, _ = access.check_access(Settings(host="0.0.0.0"), None)
-    assert (exposed.level, exposed.fix) == ("error", "make one: edgeinfer key add NAME")
+    assert (exposed.level, exposed.fix) == ("error", "create one: edgeinfer key add NAME")
     assert access.check_access(Settings(host="0.0.0.0", uds="/run/s"), None)[0].level == "ok"
 
 

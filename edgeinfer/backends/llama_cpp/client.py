@@ -191,7 +191,7 @@ class LlamaClient:
 
 def _replaced(request: InFlightRequest) -> ModelReplaced:
     if request.has_output:
-        return ModelReplaced("the model was replaced before this answer was done", retry_after=1)
+        return ModelReplaced("the model was replaced before this answer was finished", retry_after=1)
     return ModelReplaced(
         "the model was replaced before this answer began; send the request again", retry_after=1
     )
