@@ -99,7 +99,7 @@ def _text(*excluded: str) -> str:
 
 
 def _body(tool_format: ToolFormat, tool: Tool, n: int) -> tuple[str, list[str], list[GrammarSource]]:
-    """The rule of a call from its name to the end of its arguments, with the rules and parts it needs."""
+    """The rule of a call from its name to its last argument, with the rules and parts it needs."""
     head = literal(tool.name + tool_format.middle)
     if tool_format.argument_syntax is not None:
         rules, parts = tool_format.argument_syntax.rules(tool, n)

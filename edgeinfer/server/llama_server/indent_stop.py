@@ -10,7 +10,7 @@ BREAK = re.compile(r"\n\s*\Z")
 
 
 class IndentStop:
-    """Ends an answer before a line with too little indentation, or at the end of a line once time is up.
+    """Ends an answer before a line with too little indentation, or after a line once time is up.
 
     The first line continues the prefix, so its indentation does not count; neither does that of blank lines.
 
