@@ -35,6 +35,11 @@ class EngineHealth(Protocol):
         ...
 
     @property
+    def earlier_stats(self) -> EngineStats:
+        """Counters of the processes before this one; its own begin at zero."""
+        ...
+
+    @property
     def last_error(self) -> EdgeinferError | None:
         """Why the last attempt to load the model failed; None if it did not."""
         ...

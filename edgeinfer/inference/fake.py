@@ -69,6 +69,7 @@ class FakeEngineClient:
         self.healthy = True
         self.last_error: EdgeinferError | None = None
         self.last_exit: str | None = None
+        self.earlier_stats = EngineStats()
         self.restarts = 0
         self.resumed = 0
         self.load_seconds = 0.0

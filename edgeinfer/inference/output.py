@@ -115,3 +115,9 @@ class EngineStats(msgspec.Struct, frozen=True):
     steps_total: int = 0
     preemptions_total: int = 0
     step_ms: float = 0.0
+
+    def with_totals_of(self, earlier: EngineStats) -> EngineStats:
+        """These figures, with the counters of an earlier engine added."""
+        counters = [name for name in self.__struct_fields__ if name.endswith("_total")]
+        totals = {name: getattr(self, name) + getattr(earlier, name) for name in counters}
+        return msgspec.structs.replace(self, **totals)

@@ -94,6 +94,7 @@ class ServedModel:
         self._loader = loader
         self._services = services
         self._prompter: tuple[ModelInfo, PromptBuilder] | None = None
+        self._earlier_stats = EngineStats()
         self._restarts = self._resumed = 0
         self._last_parallel = settings.parallel or 1
 
@@ -137,8 +138,10 @@ class ServedModel:
 
     @property
     def stats(self) -> EngineStats:
-        """The engine's figures; requests in the queue count as waiting too."""
-        stats = self.engine.client.health.stats if self.engine else EngineStats()
+        """The engine's figures, and its counters since the service started; requests in the queue are waiting too."""
+        stats = (_all_stats(self.engine) if self.engine else EngineStats()).with_totals_of(
+            self._earlier_stats
+        )
         return msgspec.structs.replace(stats, waiting=stats.waiting + self.queue.waiting)
 
     @property
@@ -168,6 +171,7 @@ class ServedModel:
         """Remove and return the engine."""
         engine, self.engine = self.engine, None
         if engine:
+            self._earlier_stats = _all_stats(engine).with_totals_of(self._earlier_stats)
             self._restarts += engine.client.health.restarts
             self._resumed += engine.client.health.resumed
         return engine
@@ -346,6 +350,12 @@ class ServedModel:
         if info := self.info:
             self._last_parallel = info.parallel
         return self._last_parallel
+
+
+def _all_stats(engine: RunningEngine) -> EngineStats:
+    """An engine's figures, with the counters of its processes that have ended."""
+    health = engine.client.health
+    return health.stats.with_totals_of(health.earlier_stats)
 
 
 def in_pieces(inputs: Sequence[Prompt]) -> Iterator[list[Prompt]]:

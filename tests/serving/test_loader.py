@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from edgeinfer.errors import DoesNotFit, ModelLoadFailed, ModelNotFound, ModelReplaced, NotReady, ShuttingDown
 from edgeinfer.inference.fake import FakeEngineClient
+from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.types import Span
 from edgeinfer.serving import loader as loaders
 from edgeinfer.serving.fake import FakeEngines
@@ -171,6 +172,20 @@ async def test_a_stop_ends_loads_and_engines() -> None:
         with pytest.raises(ShuttingDown):
             await here.ask("b")
         running.cancel()
+
+
+async def test_counters_go_on_when_a_model_is_loaded_again() -> None:
+    """Otherwise what it did before would be missing from every rate; gauges begin anew."""
+    async with world() as here:
+        await here.ask("a")
+        model, client = here.get("a"), here.clients["a"][0]
+        assert (5, 7) == (model.stats.prompt_tokens_total, model.stats.cells_used)
+        client.earlier_stats = EngineStats(prompt_tokens_total=100, cells_used=50)
+        assert (105, 7) == (model.stats.prompt_tokens_total, model.stats.cells_used)
+        await here.loader.unload(model)
+        assert (105, 0) == (model.stats.prompt_tokens_total, model.stats.cells_used)
+        await here.ask("a")
+        assert (110, 7) == (model.stats.prompt_tokens_total, model.stats.cells_used)
 
 
 async def test_a_list_of_models_uses_none() -> None:

@@ -20,6 +20,7 @@ class WorkerHealth:
 
     Attributes:
         worker: the process that is supervised, alive or not.
+        earlier_stats: counters of the processes before it.
         failed_starts: workers in a row that did not become ready.
     """
 
@@ -28,13 +29,24 @@ class WorkerHealth:
 
     def __init__(self) -> None:
         self.state: EngineState = "starting"
-        self.worker: WorkerHandle | None = None
+        self.earlier_stats = EngineStats()
+        self._worker: WorkerHandle | None = None
         self.restarts = 0
         self.resumed = 0
         self.failed_starts = 0
         self.last_exit: str | None = None
         self.last_error: EdgeinferError | None = None
         self._changed = asyncio.Condition()
+
+    @property
+    def worker(self) -> WorkerHandle | None:
+        return self._worker
+
+    @worker.setter
+    def worker(self, worker: WorkerHandle) -> None:
+        if self._worker and self._worker is not worker:
+            self.earlier_stats = self._worker.stats.with_totals_of(self.earlier_stats)
+        self._worker = worker
 
     @property
     def ready_worker(self) -> WorkerHandle | None:

@@ -124,6 +124,18 @@ async def test_answer_resumes_where_its_worker_died(number: str) -> None:
             assert finish.predicted_ms > finish.prompt_ms
 
 
+async def test_counters_of_dead_workers_are_kept() -> None:
+    """A new worker counts from zero."""
+    async with supervised() as client:
+        for earlier in (0, 3, 6):
+            assert 3 == len(await text(client))
+            await eventually(lambda: client.health.stats.completion_tokens_total == 3)
+            assert earlier == client.health.earlier_stats.completion_tokens_total
+            died = pid(client)
+            kill(client)
+            await eventually(lambda died=died: client.health.pid not in (None, died))  # type: ignore[misc]
+
+
 async def test_answer_without_a_seed_resumes_with_the_same_random_stream() -> None:
     """The next worker continues the stream of the first one instead of beginning its own."""
     async with supervised(SLOW) as client:
