@@ -172,6 +172,40 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
         table = {field: value for field, value in self.models.get(name, {}).items() if field != ALIASES}
         return msgspec.structs.replace(self, **{"model": name, **table})
 
+    def default_model(self) -> tuple[str | None, Settings]:
+        """The default model's name and the settings to serve it; the name is None if its file gives it.
+
+        `model` may be the name of a table, or an alias of one.
+        """
+        name = self.aliases().get(self.model or "", self.model)
+        if name is None or name not in self.models:
+            return None, self
+        return name, self._for_default(name, self.for_model(name).model)
+
+    def for_default(self, name: str) -> Settings:
+        """Settings to serve the default model if its file gives it its `name`: there may be a table of that name.
+
+        Raises:
+            SettingsError: that table is another model's.
+        """
+        owner = name if name in self.models else self.aliases().get(name)
+        if owner is None:
+            return self
+        if owner != name or self.models[name].get("model", self.model) != self.model:
+            raise SettingsError(
+                f"both the default model and {_table(owner)} are called {name!r}",
+                param=MODELS,
+                hint=f"choose another name for the table, or write model = {_toml(owner)} above the tables",
+            )
+        return self._for_default(name, self.model)
+
+    def _for_default(self, table: str, model: str | None) -> Settings:
+        settings = msgspec.structs.replace(self.for_model(table), model=model)
+        seconds = self.models[table].get("keep_alive")
+        if seconds is None or seconds < 0:
+            return settings
+        return msgspec.structs.replace(settings, idle_unload=seconds)
+
     def aliases(self) -> dict[str, str]:
         """The name of the table for each alias."""
         return {alias: name for name, table in self.models.items() for alias in table.get(ALIASES, ())}
@@ -185,6 +219,9 @@ ENV_OTHERS = frozenset({"CONFIG", "API_KEY"})
 MODELS = "models"
 """Name of the tables for single models in the configuration file."""
 
+DEFAULT = "default"
+"""Name under which requests always get the default model."""
+
 ALIASES = "aliases"
 """Key in such a table for other names of the model."""
 
@@ -192,6 +229,9 @@ FIELDS: dict[str, msgspec.structs.FieldInfo] = {
     f.name: f for f in msgspec.structs.fields(Settings) if f.name != MODELS
 }
 """Settings with a flag and a variable, by name."""
+
+MAX_NAME = 200
+"""Characters that a table's name or an alias may have."""
 
 MODEL_FIELDS = tuple(f.name for f in msgspec.structs.fields(ModelSettings))
 
@@ -249,7 +289,8 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
             try:
                 values[key] = msgspec.convert(value, FIELDS[key].type, strict=not lax)
             except msgspec.ValidationError as e:
-                raise SettingsError(f"{where}: {key}: {e}", param=key) from e
+                hint = "write [models.NAME]" if key == "model" and isinstance(value, dict) else None
+                raise SettingsError(f"{where}: {key}: {e}", param=key, hint=hint) from e
             sources[key] = where
 
     tables: dict[str, dict[str, Any]] = {}
@@ -274,18 +315,42 @@ def _model_tables(content: Any, path: Path) -> dict[str, dict[str, Any]]:
     tables = {name: _model_table(name, table, path) for name, table in content.items()}
     owners: dict[str, str] = {}
     for name, table in tables.items():
-        for claimed in (name, *table.get(ALIASES, ())):
+        for claimed in dict.fromkeys((name, *table.get(ALIASES, ()))):
+            if problem := _name_problem(claimed):
+                raise SettingsError(
+                    f"{path}: {_table(name)}: {claimed[:100]!r} cannot be a model's name: {problem}",
+                    param=MODELS,
+                )
             if claimed in owners:
                 where = f"{_table(owners[claimed])} and {_table(name)}"
                 raise SettingsError(f"{path}: both {where} are called {claimed!r}", param=MODELS)
             owners[claimed] = name
+    for name, table in tables.items():
+        other = str(table.get("model", name))
+        owner = owners.get(other, name)
+        if owner != name and "model" in tables[owner]:
+            raise SettingsError(
+                f"{path}: {_table(name)}: model {other!r} is another table",
+                param="model",
+                hint=f"write the model of {_table(owner)}, or give that table an alias",
+            )
     return tables
+
+
+def _name_problem(name: str) -> str | None:
+    """Explain why requests cannot ask for a model by this name; None if they can."""
+    if name == DEFAULT:
+        return "it always means the default model, whose settings stand above the tables"
+    if not name or name != name.strip() or not name.isprintable():
+        return "it is empty, or has spaces around it or control characters in it"
+    return f"it has more than {MAX_NAME} characters" if len(name) > MAX_NAME else None
 
 
 def _model_table(name: str, content: Any, path: Path) -> dict[str, Any]:
     where = f"{_table(name)} of file {path}"
     if not isinstance(content, dict):
-        raise SettingsError(f"{where} is not a table", param=MODELS, hint=f"write {_table(name)}")
+        hint = f"{name} applies to all models: write it above the tables" if name in FIELDS else None
+        raise SettingsError(f"{where} is not a table", param=MODELS, hint=hint or f"write {_table(name)}")
     table = {}
     for key, value in content.items():
         if key == ALIASES:
@@ -293,9 +358,12 @@ def _model_table(name: str, content: Any, path: Path) -> dict[str, Any]:
         elif key in MODEL_FIELDS:
             kind = FIELDS[key].type
         else:
-            hint = "it applies to all models: write it above the tables" if key in FIELDS else None
-            nearest = _nearest(key, (*MODEL_FIELDS, ALIASES))
-            raise SettingsError(f"unknown setting {key!r} in {where}", param=key, hint=hint or nearest)
+            hint = _nearest(key, (*MODEL_FIELDS, ALIASES))
+            if key in FIELDS:
+                hint = "it applies to all models: write it above the tables"
+            elif isinstance(value, dict):
+                hint = f"a name with a dot needs quotes: {_table(f'{name}.{key}')}"
+            raise SettingsError(f"unknown setting {key!r} in {where}", param=key, hint=hint)
         try:
             table[key] = msgspec.convert(value, kind)
         except msgspec.ValidationError as e:
@@ -305,7 +373,12 @@ def _model_table(name: str, content: Any, path: Path) -> dict[str, Any]:
 
 def _table(name: str) -> str:
     plain = name.replace("-", "").replace("_", "").isalnum() and name.isascii()
-    return f"[models.{name}]" if plain else f"[models.{msgspec.json.encode(name).decode()}]"
+    return f"[models.{name}]" if plain else f"[models.{_toml(name[:100])}]"
+
+
+def _toml(text: str) -> str:
+    """A string as TOML writes it."""
+    return msgspec.json.encode(text).decode()
 
 
 def _read(path: Path) -> dict[str, Any]:

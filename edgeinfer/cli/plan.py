@@ -68,8 +68,9 @@ def plan(
         choices = dict(zip(model, choose_several(models, profile, calibration), strict=True))
         _print(json, several_document(profile, choices), several_lines(profile, choices, _columns()))
         raise typer.Exit(any(isinstance(choice, DoesNotFit) for choice in choices.values()))
-    name, quant, candidates = _offers(model[0] if model else loaded.model, quant, store if here else None)
-    choice = choose(profile, candidates, loaded, calibration, model=name, quant=quant)
+    own = loaded.for_model(model[0]) if model else loaded.default_model()[1]
+    name, quant, candidates = _offers(own.model, quant, store if here else None)
+    choice = choose(profile, candidates, own, calibration, model=name, quant=quant)
     _print(json, document(profile, choice), lines(profile, choice, _columns()))
 
 

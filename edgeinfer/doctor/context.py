@@ -100,7 +100,10 @@ class DoctorContext:
     @cached_property
     def plan(self) -> Plan | EdgeinferError:
         """The plan for the default model of the settings."""
-        return self.loaded if isinstance(self.loaded, SettingsError) else self._plan(self.settings)
+        if isinstance(self.loaded, SettingsError):
+            return self.loaded
+        name, settings = self.settings.default_model()
+        return self._plan(settings, is_named=name is not None)
 
     @cached_property
     def model_plans(self) -> dict[str, Plan | EdgeinferError]:
@@ -113,11 +116,12 @@ class DoctorContext:
             if not isinstance(plan, Plan) or plan.config.model != default
         }
 
-    def _plan(self, settings: Settings) -> Plan | EdgeinferError:
+    def _plan(self, settings: Settings, *, is_named: bool = True) -> Plan | EdgeinferError:
+        """Plan a model; without `is_named`, its file gives it the name by which it may have a table."""
         try:
-            return plan_model(
-                find_model(settings.model, self.store), self.profile, settings, self.calibration
-            )
+            model = find_model(settings.model, self.store)
+            own = settings if is_named else settings.for_default(model.name)
+            return plan_model(model, self.profile, own, self.calibration)
         except EdgeinferError as e:
             return e
 

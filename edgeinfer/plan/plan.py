@@ -65,7 +65,10 @@ def make_plan(
         DoesNotFit: settings ask for more than the machine has.
     """
     store = Store.of(settings)
+    name, settings = settings.default_model()
     model = find_model(settings.model, store)
+    if name is None:
+        settings = settings.for_default(model.name)
     profile = profile or detect()
     return plan_model(model, profile, settings, calibrations.load(store.root, profile), beside)
 

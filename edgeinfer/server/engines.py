@@ -45,6 +45,8 @@ class LlamaEngines:
         store = Store.of(settings)
         local = find_model(settings.model, store)
         model = replace(local, name=name or local.name)
+        if name is None:
+            settings = settings.for_default(local.name)
         profile = detect()
         calibration = load_calibration(store.root, profile)
 

@@ -20,7 +20,7 @@ from edgeinfer.server import audit
 from edgeinfer.server.state import AppState, ReloadState
 from edgeinfer.serving.engines import memory_of
 from edgeinfer.serving.model import ServedModel
-from edgeinfer.serving.registry import default_model
+from edgeinfer.serving.registry import default_settings
 from edgeinfer.settings import MODEL_FIELDS, Loaded, Settings
 
 RELOADED = frozenset({*MODEL_FIELDS, "store", "memory_limit_mb", "idle_unload", "drain_timeout", "log_level"})
@@ -104,7 +104,7 @@ class Reloader:
 
     async def _planned(self, wanted: Settings, old: ServedModel) -> Plan:
         """A plan for the default model, made as if the old one were unloaded."""
-        planner = await asyncio.to_thread(self._state.engines.planner, *default_model(wanted))
+        planner = await asyncio.to_thread(self._state.engines.planner, *wanted.default_model())
         staying = [m.engine for m in self._state.loader.loaded if m is not old and m.engine]
         leaving = [old.engine] if old.engine else []
         return await asyncio.to_thread(planner, staying, leaving)
@@ -124,8 +124,8 @@ class Reloader:
     async def _exchange(self, old: ServedModel, change: Change) -> None:
         """Load another default model. The old one finishes its requests, for at most `drain_timeout` seconds."""
         state, drain = self._state, self._state.settings.drain_timeout
-        _, wanted = default_model(self._merged(change.loaded))
-        new = state.registry.prepare(change.plan.config.name, wanted)
+        name = change.plan.config.name
+        new = state.registry.prepare(name, default_settings(self._merged(change.loaded), name))
         if new.plan and new.plan.config != change.plan.config:  # loaded on demand, in another way
             await state.loader.unload(new, drain)
         if change.beside:

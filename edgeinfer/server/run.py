@@ -43,7 +43,6 @@ from edgeinfer.server.openai.errors import render_error
 from edgeinfer.server.reload import Reloader
 from edgeinfer.server.state import AppState
 from edgeinfer.server.watchdog import watchdog
-from edgeinfer.serving.registry import default_model
 from edgeinfer.settings import Loaded
 
 WRONG_SETTINGS = 2
@@ -79,7 +78,7 @@ def run(loaded: Loaded) -> int:
     check_exposure(settings)
     max_connections = connections.raise_limit()
     engines = LlamaEngines(settings)
-    plan = engines.planner(*default_model(settings))([], [])
+    plan = engines.planner(*settings.default_model())([], [])
     sockets = passed or bind(settings)
     try:
         state = AppState(settings, loaded.sources, engines, InstalledModels, plan.config.name)

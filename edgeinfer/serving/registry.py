@@ -8,10 +8,7 @@ from edgeinfer.errors import ModelNotFound
 from edgeinfer.serving.engines import ModelNames
 from edgeinfer.serving.loader import ModelLoader
 from edgeinfer.serving.model import ServedModel, Services
-from edgeinfer.settings import MODEL_FIELDS, Settings
-
-DEFAULT = "default"
-"""The name that always means the default model."""
+from edgeinfer.settings import DEFAULT, MODEL_FIELDS, Settings
 
 
 class ModelRegistry:
@@ -47,7 +44,7 @@ class ModelRegistry:
         self._names = self._find_names(settings)
         self._aliases = settings.aliases()
         self._tables = {self._full(table.get("model", name)): name for name, table in settings.models.items()}
-        _, mine = default_model(settings)
+        mine = default_settings(settings, default)
         self._default_full = self._full(mine.model or default)
         for name in [name for name, model in self._models.items() if model.retired]:
             del self._models[name]
@@ -133,14 +130,14 @@ class ModelRegistry:
         )
 
 
-def default_model(settings: Settings) -> tuple[str | None, Settings]:
-    """The default model's name, and how it is served; the name is None where that is for its file to say.
+def default_settings(settings: Settings, name: str) -> Settings:
+    """Settings to serve the default model, whose name is `name`.
 
-    `settings.model` may name a table.
+    Raises:
+        SettingsError: another model has that name.
     """
-    if settings.model is not None and settings.model in settings.models:
-        return settings.model, settings.for_model(settings.model)
-    return None, settings
+    table, mine = settings.default_model()
+    return mine if table else mine.for_default(name)
 
 
 def _loaded_by(settings: Settings) -> tuple[object, ...]:

@@ -50,7 +50,7 @@ def find_model(name: str | None, store: Store | None = None) -> LocalModel:
         return _model(stored, catalogue().get(stored.name))
     if model.lower() == BUNDLED_MODEL and not quant:
         return _bundled()
-    if Path(name).is_file():
+    if _is_file(Path(name)):
         return _file(name)
     raise _not_installed(model, quant, store)
 
@@ -124,9 +124,16 @@ def _bundled() -> LocalModel:
 
 def _file(name: str) -> LocalModel:
     path = Path(name)
-    if not path.is_file():
+    if not _is_file(path):
         raise ModelNotFound(f"no such file: {name!r}", param="model")
     return LocalModel(path.stem, str(path.resolve()), read_header(path))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as e:  # no permission, or a name that is too long
+        raise ModelNotFound(f"{str(path)[:200]!r} cannot be read: {e.strerror}", param="model") from e
 
 
 def _not_installed(name: str, quant: str, store: Store) -> ModelNotFound:

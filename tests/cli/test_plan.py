@@ -102,6 +102,16 @@ def test_this_machine_has_a_plan(tmp_path: Path) -> None:
     assert "threads 1: " in done.stdout
 
 
+@pytest.mark.parametrize("arguments", [(), ("--model", "nano")])
+def test_a_table_of_the_configuration_is_planned_for(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Whether it is the default model or the one that is asked about."""
+    config = tmp_path / "my.toml"
+    config.write_text('model = "nano"\n[models.nano]\nmodel = "edgeinfer-nano"\nctx = 777\n')
+    done = run(tmp_path, "plan", "--json", *arguments, EDGEINFER_CONFIG=str(config))
+    planned = json.loads(done.stdout)
+    assert ("edgeinfer-nano", 777) == (planned["model"], planned["plan"]["config"]["ctx"])
+
+
 def test_the_configuration_of_this_machine_is_nothing_to_another(tmp_path: Path) -> None:
     """A record is planned for as if it were new."""
     done = run(

@@ -206,6 +206,17 @@ def test_each_model_of_the_settings_has_a_plan(tmp_path: Path) -> None:
     assert isinstance(context.model_plans["gone"], ModelNotFound)
 
 
+def test_the_default_model_may_be_a_table(tmp_path: Path) -> None:
+    """By its name there, or because its file is called like the table."""
+    config = tmp_path / "my.toml"
+    for text in ("model = 'nano'\n[models.nano]\nmodel = 'edgeinfer-nano'", "[models.edgeinfer-nano]"):
+        config.write_text(f"{text}\nctx = 777\n")
+        context = DoctorContext(environment(tmp_path, EDGEINFER_CONFIG=str(config)))
+        assert isinstance(context.plan, Plan)
+        assert 777 == context.plan.config.ctx
+        assert {} == context.model_plans
+
+
 def test_a_system_service_is_seen_as_it_sees_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By whoever is not root; a user's own is the user's."""
     environ = {"HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path), "PATH": "/bin"}

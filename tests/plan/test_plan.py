@@ -252,6 +252,20 @@ def test_the_fake_is_planned_without_a_file() -> None:
     assert ("fake:5", "fake", 256) == (configuration.model, configuration.name, configuration.ctx)
 
 
+@pytest.mark.parametrize("model", ["table", "alias"])
+def test_the_default_model_may_be_a_table(model: str) -> None:
+    """It is planned as the table says."""
+    tables = {"table": {"model": "fake:5", "ctx": 256, "aliases": ("alias",)}}
+    configuration = make_plan(Settings(model=model, models=tables), machine()).config
+    assert ("fake:5", 256) == (configuration.model, configuration.ctx)
+
+
+def test_the_default_model_may_have_a_table_of_its_name() -> None:
+    """Although the settings name no model."""
+    tables = {"edgeinfer-nano": {"ctx": 256}}
+    assert 256 == make_plan(Settings(models=tables), machine()).config.ctx
+
+
 def test_a_tiny_model_runs_on_one_thread() -> None:
     """Synchronizing threads would take longer than each operation."""
     tiny = LocalModel("tiny", "/models/tiny.gguf", Header(QWEN, [], 5_000_000))

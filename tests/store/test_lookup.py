@@ -163,3 +163,20 @@ def test_looking_a_model_up_loads_nothing_heavy() -> None:
     code = "import sys, edgeinfer.store.lookup; print([m for m in ('numpy', 'huggingface_hub', 'httpx', 'starlette') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_path_that_cannot_be_looked_at_is_no_model(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is too long, or in a directory of another user."""
+    with pytest.raises(ModelNotFound, match="cannot be read: File name too long"):
+        find_model("/" + "x" * 5000, store)
+    with pytest.raises(ModelNotFound, match="cannot be read: File name too long"):
+        find_model("x" * 5000, store)
+
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(ModelNotFound, match=r"'/private/x\.gguf' cannot be read: Permission denied"):
+        find_model("/private/x.gguf", store)
