@@ -18,9 +18,9 @@ from edgeinfer.plan import Plan
 from edgeinfer.plan.several import fits_beside
 from edgeinfer.server import audit
 from edgeinfer.server.state import AppState, ReloadState
-from edgeinfer.serving.engines import memory_of
+from edgeinfer.serving.engines import Planner, memory_of
 from edgeinfer.serving.model import ServedModel
-from edgeinfer.serving.registry import default_settings
+from edgeinfer.serving.registry import default_settings, loaded_alike
 from edgeinfer.settings import MODEL_FIELDS, Loaded, Settings
 
 RELOADED = frozenset({*MODEL_FIELDS, "store", "memory_limit_mb", "idle_unload", "drain_timeout", "log_level"})
@@ -40,7 +40,7 @@ class Reloader:
     """
 
     def __init__(self, state: AppState, loaded: Loaded, plan: Plan) -> None:
-        """`plan`: how the default model was loaded."""
+        """`plan`: how the default model was loaded, with all memory for itself."""
         self._state = state
         self._loaded = loaded
         self._plan = plan
@@ -81,33 +81,40 @@ class Reloader:
 
     async def _reload(self, number: int) -> ReloadState:
         loaded = await asyncio.to_thread(self._read)
-        old = self._state.registry.default
-        plan = await self._planned(self._merged(loaded), old)
+        wanted = self._merged(loaded).default_model()
+        planner = await asyncio.to_thread(self._state.engines.planner, *wanted)
+        best = await self._state.loader.best_plan(planner, self._state.registry.default)
         warnings = self._warnings(loaded)
         for warning in warnings:
             logger.warning("%s", warning)
-        before, file = self._plan.config, file_identity(plan.config.model)
-        if (plan.config, file) == (before, self._file):
+        before, file = self._plan.config, file_identity(best.config.model)
+        if (best.config, file) == (before, self._file):
             outcome = f"serving {before.name}, as before"
-            self._switch(loaded, plan, file)
+            self._switch(loaded, best, file)
         else:
-            if not (beside := _fits_beside(plan, old)):
-                logger.warning("%s", NO_ROOM)
-                warnings.append(NO_ROOM)
-            change = Change(loaded, plan, file, beside)
-            await (self._reconfigure if plan.config.name == old.name else self._exchange)(old, change)
+            plan = await self._change(loaded, best, file, planner, warnings)
             audit.record("reloaded", model=plan.config.name)
             what = differences(before, plan.config) or "the model's file was replaced"
             outcome = f"serving {plan.config.name}: {what}"
         await self._refresh_others()
         return ReloadState(number, "done", outcome, warnings)
 
-    async def _planned(self, wanted: Settings, old: ServedModel) -> Plan:
-        """A plan for the default model, made as if the old one were unloaded."""
-        planner = await asyncio.to_thread(self._state.engines.planner, *wanted.default_model())
-        staying = [m.engine for m in self._state.loader.loaded if m is not old and m.engine]
-        leaving = [old.engine] if old.engine else []
-        return await asyncio.to_thread(planner, staying, leaving)
+    async def _change(
+        self, loaded: Loaded, best: Plan, file: FileIdentity, planner: Planner, warnings: list[str]
+    ) -> Plan:
+        """Serve another default model, or the same one in another way; -> the plan that is in force."""
+        state, name = self._state, best.config.name
+        old = state.registry.default
+        if name == old.name and old.engine is None and not old.loading:
+            self._switch(loaded, best, file)  # unloaded while idle: the next request loads it in the new way
+            return best
+        plan = await state.loader.plan_in_place(planner, best, old)
+        if not (beside := _fits_beside(plan, old)):
+            logger.warning("%s", NO_ROOM)
+            warnings.append(NO_ROOM)
+        change = Change(loaded, best, file, plan, beside)
+        await (self._reconfigure if name == old.name else self._exchange)(old, change)
+        return plan
 
     async def _reconfigure(self, model: ServedModel, change: Change) -> None:
         """Load the default model with another configuration, or from another file."""
@@ -125,10 +132,12 @@ class Reloader:
         """Load another default model. The old one finishes its requests, for at most `drain_timeout` seconds."""
         state, drain = self._state, self._state.settings.drain_timeout
         name = change.plan.config.name
-        new = state.registry.prepare(name, default_settings(self._merged(change.loaded), name))
-        if new.plan and new.plan.config != change.plan.config:  # loaded on demand, in another way
+        wanted = default_settings(self._merged(change.loaded), name)
+        new = state.registry.prepare(name, wanted)
+        if not loaded_alike(new.settings, wanted):
             await state.loader.unload(new, drain)
-        if change.beside:
+            new.settings = wanted
+        if change.beside or new.engine:
             await self._load(new, change.plan)
             self._switch(*change[:3])
             await state.loader.retire(old, drain)
@@ -197,11 +206,18 @@ class Reloader:
 
 
 class Change(NamedTuple):
-    """A reload in progress. `beside`: there is enough memory for the old model and the new one."""
+    """A reload in progress.
+
+    Attributes:
+        best: the plan with all memory for the model, by which the next reload sees whether anything has changed.
+        plan: the plan next to busy models.
+        beside: there is enough memory for the old model and the new one.
+    """
 
     loaded: Loaded
-    plan: Plan
+    best: Plan
     file: FileIdentity
+    plan: Plan
     beside: bool
 
 

@@ -8,18 +8,15 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from edgeinfer.errors import DoesNotFit, EdgeinferError, ModelReplaced, NotReady, ShuttingDown
+from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady, ShuttingDown
 from edgeinfer.inference.client import EngineClient
 from edgeinfer.plan import Plan
 from edgeinfer.serving.engines import EngineFactory, Planner, RunningEngine
-from edgeinfer.serving.eviction import choose_evictions, is_adequate
+from edgeinfer.serving.evictor import Evictor
 from edgeinfer.serving.expiry import IdleExpiry
 from edgeinfer.serving.model import ServedModel, not_ready
 
 logger = logging.getLogger(__name__)
-
-MIN_RESIDENCY = 10.0
-"""Seconds that a busy model keeps its memory before another one gets its turn."""
 
 RETRY_PAUSE = 5.0
 """Seconds after a failed load during which further requests get its error at once. Each failure doubles them."""
@@ -32,9 +29,6 @@ POLL = 0.1
 
 class ModelLoader:
     """Decides which models are loaded. One is loaded at a time, planned with the memory that is left.
-
-    Idle models make room, least recently used first, the default model last. A busy model is never unloaded: once
-    it has had MIN_RESIDENCY seconds it admits no more requests, finishes those it has, and then makes room.
 
     Attributes:
         default: the model that is evicted last; it only expires if `idle_unload` is set.
@@ -51,6 +45,14 @@ class ModelLoader:
         self._closing: set[asyncio.Task[bool]] = set()
         self._turn = asyncio.Lock()
         self._stopped = False
+        self._evictor = Evictor(
+            engines,
+            loaded=lambda: self.loaded,
+            is_default=lambda model: model is self.default,
+            end=self._end,
+            closed=lambda: asyncio.gather(*self._closing),
+            timeout=load_timeout,
+        )
         self.expiry = IdleExpiry(lambda: self.loaded, self.keep_alive, self._end)
 
     @property
@@ -165,6 +167,19 @@ class ModelLoader:
         model.queue.admit()
         return True
 
+    async def best_plan(self, planner: Planner, replaced: ServedModel) -> Plan:
+        """The plan for a model in place of another one, as if all models had made room that can."""
+        return await self._evictor.best_plan(planner, replaced)
+
+    async def plan_in_place(self, planner: Planner, best: Plan, replaced: ServedModel) -> Plan:
+        """The plan for a model in place of another one, once idle models have made room; busy ones stay.
+
+        Raises:
+            DoesNotFit: there is not enough memory without that of busy models.
+        """
+        async with self._turn:
+            return await self._evictor.plan_in_place(planner, best, replaced)
+
     async def retire(self, model: ServedModel, drain: float) -> None:
         """Let `model` finish its requests, for at most `drain` seconds, then unload it permanently."""
         await model.queue.idle(drain)
@@ -194,7 +209,7 @@ class ModelLoader:
         try:
             async with self._turn:
                 if model.client is None:
-                    await self._open(model, plan or await self._make_room(model))
+                    await self._open(model, plan or await self._evictor.make_room(model))
         except EdgeinferError as e:
             model.last_error, model.failed_at = e, time.monotonic()
             model.failures += 1
@@ -219,88 +234,14 @@ class ModelLoader:
             raise
         model.last_error, model.failures = None, 0
 
-    async def _make_room(self, model: ServedModel) -> Plan:
-        """Make a plan for `model`, and unload idle models until it fits.
-
-        Raises:
-            DoesNotFit: it would not fit even alone.
-            NotReady: the models that would have to make room stay busy for too long.
-        """
-        planner = await asyncio.to_thread(self._engines.planner, model.name, model.settings)
-        movable = [other for other in self._loaded if other is not model and not _is_pinned(other)]
-        best = await self._plan(planner, movable)
-        if best.fits is False and movable and not model.settings.force:
-            raise DoesNotFit(f"{model.name} does not fit into this machine's memory", param="model")
-        deadline = time.monotonic() + self._load_timeout
-        while True:
-            await asyncio.gather(*self._closing)
-            idle = sorted((m for m in self._loaded if m in movable and not m.busy), key=self._order)
-            chosen = await asyncio.to_thread(choose_evictions, idle, self._fits(planner, best))
-            if chosen is None:
-                await self._wait_for_room(model, movable, deadline)
-                continue
-            if any(other.busy for other in chosen):  # a request has arrived meanwhile
-                continue
-            for other in chosen:
-                logger.info("unloading %s to make room for %s", other.name, model.name)
-            await asyncio.gather(*[self._end(other) for other in chosen])
-            return await self._plan(planner, [])
-
-    async def _plan(self, planner: Planner, leaving: Sequence[ServedModel]) -> Plan:
-        return await asyncio.to_thread(self._planned, planner, leaving)
-
-    def _planned(self, planner: Planner, leaving: Sequence[ServedModel]) -> Plan:
-        engines = {model: engine for model in self.loaded if (engine := model.engine)}
-        staying = [engine for model, engine in engines.items() if model not in leaving]
-        return planner(staying, [engines[model] for model in leaving if model in engines])
-
-    def _fits(self, planner: Planner, best: Plan) -> Callable[[Sequence[ServedModel]], bool]:
-        def fits(leaving: Sequence[ServedModel]) -> bool:
-            try:
-                return is_adequate(self._planned(planner, leaving), best)
-            except DoesNotFit:
-                return False
-
-        return fits
-
-    async def _wait_for_room(
-        self, model: ServedModel, movable: Sequence[ServedModel], deadline: float
-    ) -> None:
-        """Wait until a busy model has become idle; its new requests wait meanwhile."""
-        busy = sorted((other for other in self._loaded if other in movable and other.busy), key=self._order)
-        if not busy:
-            return  # one has just become idle
-        now = time.monotonic()
-        if now >= deadline:
-            names = ", ".join(other.name for other in busy)
-            raise NotReady(
-                f"there is not enough memory for {model.name} while {names} is busy", retry_after=5
-            )
-        rested = [other for other in busy if now - other.loaded_at >= MIN_RESIDENCY]
-        if not rested:
-            await asyncio.sleep(min(MIN_RESIDENCY / 10, deadline - now))
-            return
-        victim = min(rested, key=lambda other: other.loaded_at)
-        victim.pause()
-        try:
-            if await victim.quiet(deadline - now):
-                logger.info("unloading %s to make room for %s, which is waiting", victim.name, model.name)
-                await self._end(victim)
-        finally:
-            victim.resume()
-
-    def _order(self, model: ServedModel) -> tuple[bool, float]:
-        """Sort key: the model that is evicted first has the lowest."""
-        return model is self.default, model.last_used
-
     # --- unloading
 
-    def _end(self, model: ServedModel, drain: float = 0.0) -> asyncio.Future[bool]:
+    def _end(self, model: ServedModel) -> asyncio.Future[bool]:
         """Detach the engine of `model` at once, and close it; -> True if there was one, when it is closed."""
         engine = model.detach()
         if model in self._loaded:
             self._loaded.remove(model)
-        closing = asyncio.create_task(_close(engine, drain))
+        closing = asyncio.create_task(_close(engine))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         return asyncio.shield(closing)
@@ -309,16 +250,12 @@ class ModelLoader:
         """Seconds after its last request until `model` is unloaded; None means never."""
         if model is self.default:
             return model.settings.idle_unload
-        return None if _is_pinned(model) else model.settings.keep_alive
+        return None if model.is_pinned else model.settings.keep_alive
 
 
 def retry_pause(failures: int) -> float:
     """Return the seconds to wait after failed loads in a row: each attempt may evict models that others use."""
     return min(MAX_RETRY_PAUSE, RETRY_PAUSE * 2.0 ** min(failures - 1, 10))
-
-
-def _is_pinned(model: ServedModel) -> bool:
-    return model.settings.keep_alive < 0
 
 
 async def _until_ready(client: EngineClient) -> None:
@@ -350,9 +287,9 @@ async def _until_unused(model: ServedModel, deadline: float) -> None:
             return
 
 
-async def _close(engine: RunningEngine | None, drain: float) -> bool:
+async def _close(engine: RunningEngine | None) -> bool:
     if engine:
-        await engine.client.aclose(drain)
+        await engine.client.aclose()
     return engine is not None
 
 

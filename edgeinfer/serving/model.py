@@ -127,6 +127,11 @@ class ServedModel:
         return bool(self.loading or self.loaded_at or self.failed_at)
 
     @property
+    def is_pinned(self) -> bool:
+        """It stays loaded, and makes room for no other model."""
+        return self.settings.keep_alive < 0
+
+    @property
     def busy(self) -> bool:
         """A request is running or waits for its turn, or the engine is being replaced."""
         return self.running or self.replacing or bool(self.queue.waiting or self.short_jobs.waiting)

@@ -70,7 +70,7 @@ class ModelRegistry:
         for model in list(self._models.values()):
             settings = self._settings.for_model(model.name)
             if model is not self.default:
-                if _loaded_by(model.settings) != _loaded_by(settings) and (model.client or model.loading):
+                if not loaded_alike(model.settings, settings) and (model.client or model.loading):
                     outdated.append(model)
                 model.settings = settings
         return outdated
@@ -140,6 +140,7 @@ def default_settings(settings: Settings, name: str) -> Settings:
     return mine if table else mine.for_default(name)
 
 
-def _loaded_by(settings: Settings) -> tuple[object, ...]:
-    """The part of the settings that decides how a model is loaded."""
-    return tuple(getattr(settings, name) for name in MODEL_FIELDS if name != "keep_alive")
+def loaded_alike(settings: Settings, others: Settings) -> bool:
+    """Whether a model is loaded in the same way with both."""
+    names = (name for name in MODEL_FIELDS if name != "keep_alive")
+    return all(getattr(settings, name) == getattr(others, name) for name in names)

@@ -30,8 +30,11 @@ NAMES = ("nano", "one", "two")
 LIMIT = 200
 """Megabytes: a fake model takes 64 of them, the bundled one a little more."""
 
+TIGHT = 120
+"""Megabytes for one model at a time; next to a fake one the bundled model would only fit much smaller."""
 
-def write(tmp_path: Path, text: str = "") -> None:
+
+def write(tmp_path: Path, text: str = "", limit: int = LIMIT) -> None:
     """The configuration file."""
     folder = tmp_path / "edgeinfer"
     folder.mkdir(exist_ok=True)
@@ -40,7 +43,7 @@ model = "nano"
 store = {json.dumps(str(tmp_path / "store"))}
 ctx = 512
 parallel = 4
-memory_limit_mb = {LIMIT}
+memory_limit_mb = {limit}
 {text}
 
 [models.nano]
@@ -63,8 +66,8 @@ model = "/nowhere/model.gguf"
 
 
 @contextmanager
-def daemon(tmp_path: Path, text: str = "") -> Iterator[tuple[Process, str]]:
-    write(tmp_path, text)
+def daemon(tmp_path: Path, text: str = "", limit: int = LIMIT) -> Iterator[tuple[Process, str]]:
+    write(tmp_path, text, limit)
     with edgeinfer(tmp_path, "--port", "0") as process:
         process.wait_for("READY=1\nSTATUS=serving nano")
         yield process, process.url()
@@ -265,6 +268,34 @@ def test_a_reload_takes_over_the_tables(tmp_path: Path) -> None:
         assert 404 == complete(url, "one").status_code
         text(complete(url, "uno"))
         text(complete(url, "two"))
+
+
+def test_a_reload_counts_on_the_memory_of_idle_models(tmp_path: Path) -> None:
+    """The default model is not made smaller for their sake: nothing has changed, or they make room."""
+
+    def reload(process: Process, url: str, number: int) -> str:
+        process.process.send_signal(signal.SIGHUP)
+        done = {"number": number, "state": "done"}
+        assert eventually(lambda: done.items() <= (status(url)["reload"] or {}).items(), 30), status(url)[
+            "reload"
+        ]
+        return str(status(url)["reload"]["message"])
+
+    def status(url: str) -> dict[str, Any]:
+        return dict(httpx.get(f"{url}/status", timeout=30).json())
+
+    with daemon(tmp_path, limit=TIGHT) as (process, url):
+        before = status(url)["plan"]["config"]
+        text(complete(url, "one"))
+        path = tmp_path / "edgeinfer" / "config.toml"
+        assert "as before" in reload(process, url, 1)
+        path.write_text(path.read_text().replace("ctx = 512", "ctx = 448"))
+        assert "ctx 448 instead of 512" in reload(process, url, 2)
+        text(complete(url, "nano"))
+        after = status(url)["plan"]["config"]
+        same = ("layout", "parallel", "kv_type", "repack")
+        assert [before[name] for name in same] == [after[name] for name in same]
+        text(complete(url, "one"))
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from edgeinfer.errors import DoesNotFit, ModelLoadFailed, ModelNotFound, ModelRe
 from edgeinfer.inference.fake import FakeEngineClient
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.types import Span
+from edgeinfer.serving import evictor
 from edgeinfer.serving import loader as loaders
 from edgeinfer.serving.fake import FakeEngines
 from tests.support.registry import PARAMS, settle, world
@@ -59,7 +60,7 @@ async def test_a_busy_model_is_never_evicted() -> None:
 
 async def test_models_that_are_always_busy_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody starves: after some time a busy model finishes what it has and makes room."""
-    monkeypatch.setattr(loaders, "MIN_RESIDENCY", 0.1)
+    monkeypatch.setattr(evictor, "MIN_RESIDENCY", 0.1)
     async with world() as here:
         done: list[str] = []
 
