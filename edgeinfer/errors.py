@@ -187,6 +187,11 @@ class ShuttingDown(NotReady):
     code = "shutting_down"
 
 
+def shutting_down() -> ShuttingDown:
+    """Return the error for a request that comes while the service stops."""
+    return ShuttingDown("the service is shutting down", retry_after=5)
+
+
 class WorkerDied(EdgeinferError):
     code = "worker_died"
 

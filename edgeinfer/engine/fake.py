@@ -15,7 +15,6 @@ import numpy as np
 from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
 
-BYTES = 256
 BOS, END = 256, 257
 VOCAB_SIZE = 258
 CONTROL = {BOS: "<|begin|>", END: "<|end|>"}

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady, ShuttingDown
+from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady, shutting_down
 from edgeinfer.inference.client import EngineClient
 from edgeinfer.plan import Plan
 from edgeinfer.serving.engines import EngineFactory, Planner, RunningEngine
@@ -70,7 +70,7 @@ class ModelLoader:
         deadline = time.monotonic() + self._load_timeout
         while True:
             if self._stopped:
-                raise _shutting_down()
+                raise shutting_down()
             if model.loading is None and model.client is not None:
                 return model.client
             if model.retired:
@@ -87,7 +87,7 @@ class ModelLoader:
         if not task.done():
             raise not_ready(model)
         if task.cancelled():
-            raise _shutting_down() if self._stopped else _unloaded(model)
+            raise shutting_down() if self._stopped else _unloaded(model)
         task.result()
 
     def start(self, model: ServedModel, plan: Plan | None = None) -> asyncio.Task[None]:
@@ -118,7 +118,7 @@ class ModelLoader:
         task = self._unloads[model]
         await asyncio.wait([task])
         if task.cancelled():
-            raise _shutting_down()
+            raise shutting_down()
         return task.result()
 
     async def _unload(self, model: ServedModel, deadline: float) -> bool:
@@ -221,7 +221,7 @@ class ModelLoader:
 
     async def _open(self, model: ServedModel, plan: Plan) -> None:
         if self._stopped:
-            raise _shutting_down()  # `close` ends only what it sees
+            raise shutting_down()  # `close` ends only what it sees
         client = self._engines.open(plan, model.settings)
         model.attach(RunningEngine(client, plan))
         self._loaded.append(model)
@@ -304,7 +304,3 @@ def _retrieve(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         with contextlib.suppress(Exception):
             task.result()
-
-
-def _shutting_down() -> ShuttingDown:
-    return ShuttingDown("the service is shutting down", retry_after=5)

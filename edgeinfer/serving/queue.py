@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from types import TracebackType
 
-from edgeinfer.errors import EdgeinferError, InvalidRequest, QueueFull, ShuttingDown
+from edgeinfer.errors import EdgeinferError, InvalidRequest, QueueFull, shutting_down
 
 
 class FairQueue:
@@ -51,7 +51,7 @@ class FairQueue:
             ShuttingDown: the queue is closed.
         """
         if self._closed:
-            raise ShuttingDown("the service is shutting down", retry_after=5)
+            raise shutting_down()
         limit = self._parallel() + self._capacity
         if n > limit:
             raise InvalidRequest(f"n is {n}, but at most {limit} answers may wait", param="n")

@@ -14,7 +14,7 @@ from edgeinfer.backends.llama_cpp.handle import STOPPED, WorkerHandle
 from edgeinfer.backends.llama_cpp.health import WorkerHealth
 from edgeinfer.backends.llama_cpp.launcher import LaunchFailed, WorkerLauncher
 from edgeinfer.backends.llama_cpp.waiting import finish, wait_with_timeout
-from edgeinfer.errors import EdgeinferError, NotReady, ShuttingDown
+from edgeinfer.errors import EdgeinferError, NotReady, shutting_down
 from edgeinfer.inference.types import ModelInfo
 
 log = logging.getLogger("edgeinfer.worker")
@@ -237,10 +237,6 @@ class WorkerSupervisor:
         log.error("%s", failure.error.message)
         self.health.last_error = failure.error
         self.health.failed_starts += 1
-
-
-def shutting_down() -> ShuttingDown:
-    return ShuttingDown("the service is shutting down", retry_after=5)
 
 
 async def _drain(worker: WorkerHandle, seconds: float) -> None:
