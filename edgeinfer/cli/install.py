@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from edgeinfer.store.store import Store
 
 QUESTION = "What are you?"
+MAX_ANSWER_TOKENS = 100
+MAX_ANSWER_SECONDS = 20.0
 
 
 def install(
@@ -109,7 +111,7 @@ def install(
     if start:  # nothing serves the replaced files any more
         with suppress(StoreError):
             store.prune()
-    _report(service.settings, start=start)
+    _report(manager, service, start=start)
 
 
 def _calibration(store: Store, profile: HardwareProfile, *, measure: bool) -> Calibration | None:
@@ -215,26 +217,52 @@ def _show_changes(
     terminal.write("".join(f"{line}\n" for line in proposal_lines(proposal)))
 
 
-def _report(settings: Settings, *, start: bool) -> None:
+def _report(manager: ServiceManager, service: ServiceSpec, *, start: bool) -> None:
     """Ask the service a question, and say how to use it."""
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.chat_session import ChatOptions, ChatSession
+    from edgeinfer.cli.pasteable import as_root, pasteable
+    from edgeinfer.cli.service import say_service
+    from edgeinfer.cli.service_report import address_lines
+
+    if start:
+        _ask(service.settings)
+    terminal.say()
+    say_service(manager, service)
+    if not start:
+        command = "edgeinfer service start"
+        terminal.say(f"to start it: {pasteable(as_root(command) if manager.scope == 'system' else command)}")
+        return
+    for line in address_lines(service.settings):
+        terminal.say(line)
+
+
+def _ask(settings: Settings) -> None:
+    """Show that it answers. A long or slow answer is cut: its beginning is enough."""
+    import time
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.chat_session import AnswerPrinter
     from edgeinfer.client.http import connect, target_of
+    from edgeinfer.client.stream import AnswerStats, stream
     from edgeinfer.errors import Unauthorized
 
-    if not start:
-        terminal.say("installed; to start it: edgeinfer service start")
-        return
     target = target_of(settings, os.environ.get("EDGEINFER_API_KEY"))
-    key = ' -H "Authorization: Bearer $EDGEINFER_API_KEY"' if settings.api_key_file else ""
-    socket = f" --unix-socket {target.uds}" if target.uds else ""
+    body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": MAX_ANSWER_TOKENS}
+    printer, stats = AnswerPrinter(), AnswerStats()
+    deadline = time.monotonic() + MAX_ANSWER_SECONDS
+    terminal.say(f"> {QUESTION}")
     try:
-        terminal.say(f"> {QUESTION}")
         with connect(target) as client:
-            ChatSession(client, target, ChatOptions(), None).ask(QUESTION)
+            for chunk in stream(client, target, body, stats):
+                printer.add(chunk)
+                if time.monotonic() > deadline:
+                    break
+        printer.end()
+        if stats.finish_reason != "stop":
+            terminal.say("(and so on)")
+        terminal.show(stats.line())
     except Unauthorized:
         terminal.say("(it answers only requests with an API key)")
-    terminal.say(f"\nIt is listening at {target.url}/v1{f' on {target.uds}' if target.uds else ''}. Try:")
-    terminal.say('  edgeinfer chat "Hello"')
-    body = '{"messages": [{"role": "user", "content": "Hello"}]}'
-    terminal.say(f"  curl{socket}{key} {target.url}/v1/chat/completions --json '{body}'")
+    except KeyboardInterrupt:
+        printer.end()
+        terminal.say("(stopped)")

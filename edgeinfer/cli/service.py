@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from edgeinfer.plan import Plan
     from edgeinfer.service.install import Proposal
-    from edgeinfer.service.manager import ServiceManager, ServiceStatus
+    from edgeinfer.service.manager import ServiceManager
     from edgeinfer.service.spec import ServiceSpec
 
 User = Annotated[
@@ -67,10 +67,10 @@ def install(
         return
     if dry_run:
         terminal.write("".join(f"{line}\n" for line in proposal_lines(proposal)))
-    for note in proposal.notes:
-        terminal.say(f"note: {note}")
-    if not dry_run:
-        terminal.say(_status_line(manager.status()))
+        for note in proposal.notes:
+            terminal.say(f"note: {note}")
+    else:
+        say_service(manager, service)
 
 
 def uninstall(user: User = None, json: Json = False) -> None:
@@ -124,12 +124,13 @@ def status(user: User = None, json: Json = False) -> None:
     The exit code is 0 if the service is running or waiting for its first request, else 1.
     """
     from edgeinfer.cli import terminal
+    from edgeinfer.cli.service_report import status_text
 
     status = select_manager(user).status()
     if json:
         terminal.write_json(status)
     else:
-        terminal.write(_status_line(status) + "\n")
+        terminal.write(status_text(status) + "\n")
     if status.state not in ("running", "waiting"):
         raise typer.Exit(1)
 
@@ -138,13 +139,17 @@ def select_manager(user: bool | None, *, installed: bool = True) -> ServiceManag
     """Return the manager of the user's or the machine's service.
 
     `user` None: the manager that has the service if it must be `installed` already, else the default one.
+
+    Raises:
+        ServiceFailed: to install a second service, of another scope, must be asked for by name.
     """
     from edgeinfer.service import discovery
 
+    if user is None and installed:
+        return discovery.installed_manager()
     if user is None:
-        return (
-            discovery.installed_manager() if installed else discovery.manager_for(discovery.default_scope())
-        )
+        discovery.check_default_scope()
+        return discovery.manager_for(discovery.default_scope())
     return discovery.manager_for("user" if user else "system")
 
 
@@ -195,6 +200,17 @@ def service_spec(manager: ServiceManager, config: Path | None, plan: Plan | None
     )
 
 
+def say_service(manager: ServiceManager, service: ServiceSpec) -> None:
+    """Tell whose service this is now, how to control it, and what its owner should do."""
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.service_report import new_service_lines
+
+    for line in new_service_lines(manager.status()):
+        terminal.say(line)
+    for note in manager.notes(service):
+        terminal.say(f"note: {note}")
+
+
 def proposal_lines(proposal: Proposal) -> Iterator[str]:
     """Yield the proposal in the form of a script."""
     import shlex
@@ -228,22 +244,3 @@ def _as_json(proposal: Proposal, manager: ServiceManager, dry_run: bool) -> dict
         "notes": proposal.notes,
         "status": None if dry_run else manager.status(),
     }
-
-
-def _status_line(status: ServiceStatus) -> str:
-    """Return the state of the service in one line."""
-    manager = "built-in process monitor" if status.manager == "none" else status.manager
-    if not status.installed:
-        return f"edgeinfer is not installed as a {status.scope} service ({manager})"
-    facts = [f"edgeinfer is {status.state}", f"{manager}, {status.scope}"]
-    if status.pid:
-        facts.append(f"pid {status.pid}")
-    if status.restarts:
-        facts.append(f"{status.restarts} restart{'' if status.restarts == 1 else 's'}")
-    if status.on_demand:
-        facts.append("on demand")
-    if status.enabled is not None:
-        facts.append(
-            "starts again after a reboot" if status.enabled else "does not start again after a reboot"
-        )
-    return " · ".join(facts) + (f"\n{status.detail}" if status.detail else "")

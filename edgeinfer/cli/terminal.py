@@ -59,9 +59,11 @@ def show(text: str) -> None:
 
 def report_error(error: EdgeinferError) -> None:
     """Say what went wrong, and what to do about it."""
+    from edgeinfer.cli.pasteable import pasteable
+
     say(f"error: {error.message}")
     if error.hint:
-        say(f"hint: {error.hint}")
+        say(f"hint: {pasteable(error.hint)}")
 
 
 def replace_invalid(text: str) -> str:

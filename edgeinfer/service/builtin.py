@@ -16,6 +16,7 @@ from edgeinfer.service.command import Command, run
 from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.manager import ServiceState, ServiceStatus, not_installed
 from edgeinfer.service.monitor_state import POLL, MonitorFolder, folder_path, monitor_spec, spec_path
+from edgeinfer.service.shell_command import command_files, command_notes, command_paths
 from edgeinfer.service.spec import Scope, ServiceSpec, this_program
 
 STATES: dict[str, ServiceState] = {
@@ -46,10 +47,10 @@ class BuiltinManager:
         if service.on_demand:
             raise ServiceFailed("there is no service manager here that could start edgeinfer on demand")
         text = msgspec.json.format(msgspec.json.encode(monitor_spec(service, self._environ))).decode() + "\n"
-        return [ServiceFile(self.spec, text)]
+        return [ServiceFile(self.spec, text), *command_files(service, self._environ)]
 
     def paths(self) -> list[Path]:
-        return [self.spec]
+        return [self.spec, *command_paths(self.scope, self._environ)]
 
     def commands(self, service: ServiceSpec, *, start: bool) -> list[Command]:
         return [self._command(service.program.python)] if start else []
@@ -74,7 +75,7 @@ class BuiltinManager:
         notes = [f"nothing starts it after a reboot; add this to your crontab: @reboot {again}"]
         if self.scope == "system":
             notes.append("without a service manager it runs as root; use --user to run it as another user")
-        return notes
+        return [*notes, *command_notes(service, self._environ)]
 
     def start(self) -> None:
         self._start(this_program().python)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgeinfer.errors import ServiceFailed
 from edgeinfer.service.builtin import BuiltinManager
 from edgeinfer.service.launchd import LaunchdManager
 from edgeinfer.service.manager import ServiceManager
@@ -41,6 +43,38 @@ def installed_manager(environ: Mapping[str, str] = os.environ) -> ServiceManager
     others: tuple[Scope, ...] = () if sys.platform == "darwin" else ("user", "system")
     for scope in dict.fromkeys((default, *others)):
         manager = manager_for(scope, environ)
-        if any(path.exists() for path in manager.paths()):
+        if _exists(manager):
             return manager
     return manager_for(default, environ)
+
+
+def check_default_scope(environ: Mapping[str, str] = os.environ) -> None:
+    """Check that there is no service of another scope, beside which a second one would want the same port.
+
+    Raises:
+        ServiceFailed: there is one; the hint says how to change that one.
+    """
+    if default_scope() == "user":
+        if sys.platform != "darwin" and _exists(manager_for("system", environ)):
+            raise ServiceFailed(
+                "edgeinfer is a service of the whole machine already",
+                hint="use sudo to change that one; for one of your own beside it: --user and another port",
+            )
+    elif (name := environ.get("SUDO_USER")) and (home := _home(name)):
+        theirs = manager_for("user", {**environ, "HOME": home, "XDG_CONFIG_HOME": "", "XDG_STATE_HOME": ""})
+        if _exists(theirs):
+            raise ServiceFailed(
+                f"{name} has edgeinfer as a service already",
+                hint="leave out sudo to change that one; to have both: --system and another port",
+            )
+
+
+def _exists(manager: ServiceManager) -> bool:
+    return any(path.exists() for path in manager.paths())
+
+
+def _home(name: str) -> str | None:
+    try:
+        return pwd.getpwnam(name).pw_dir
+    except KeyError:
+        return None

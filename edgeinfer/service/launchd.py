@@ -19,6 +19,7 @@ from edgeinfer.service.builtin import BuiltinManager
 from edgeinfer.service.command import Command, attempt, run
 from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.manager import ServiceStatus, not_installed
+from edgeinfer.service.shell_command import command_notes
 from edgeinfer.service.spec import Scope, ServiceSpec
 
 LABEL = "edgeinfer"
@@ -69,8 +70,8 @@ class LaunchdManager(BuiltinManager):
         if start:
             self.folder.wait_until_ready()
 
-    def notes(self, service: ServiceSpec) -> list[str]:  # noqa: ARG002
-        return []
+    def notes(self, service: ServiceSpec) -> list[str]:
+        return command_notes(service, self._environ)
 
     def start(self) -> None:
         if not self.plist.exists():
@@ -94,7 +95,9 @@ class LaunchdManager(BuiltinManager):
         status, installed = super().status(), self.plist.exists()
         listed = attempt(["launchctl", "print-disabled", self._domain], self._environ).stdout
         disabled = re.search(rf'"{LABEL}" => (disabled|true)', listed)
-        return msgspec.structs.replace(status, installed=installed, enabled=installed and disabled is None)
+        return msgspec.structs.replace(
+            status, installed=installed, enabled=installed and disabled is None, while_logged_in=True
+        )
 
     def _load(self) -> Command:
         return ["launchctl", "bootstrap", self._domain, str(self.plist)]

@@ -21,6 +21,7 @@ class ServiceStatus(msgspec.Struct, frozen=True):
 
     Attributes:
         enabled: it starts again after a reboot; None if the manager does not control that.
+        while_logged_in: it starts when its user logs in, and ends when the user has logged out.
         pid: process id of the daemon.
         restarts: restarts since it was last started by hand.
         detail: a description of the state by the manager or the daemon.
@@ -32,6 +33,7 @@ class ServiceStatus(msgspec.Struct, frozen=True):
     state: ServiceState
     enabled: bool | None = None
     on_demand: bool = False
+    while_logged_in: bool = False
     pid: int | None = None
     restarts: int | None = None
     detail: str | None = None

@@ -19,12 +19,15 @@ from edgeinfer.service.devices import HostDevices, this_host
 from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.manager import ServiceState, ServiceStatus, not_installed
 from edgeinfer.service.monitor_state import exit_status_text
+from edgeinfer.service.shell_command import command_files, command_notes, command_paths
 from edgeinfer.service.spec import Scope, ServiceSpec
 
 SERVICE = "edgeinfer.service"
 SOCKET = "edgeinfer.socket"
 BOOTED = Path("/run/systemd/system")
 LINGER = Path("/var/lib/systemd/linger")
+ENABLE_LINGER = ["loginctl", "--no-ask-password", "enable-linger"]
+LINGER_STEP = "to run it always: sudo loginctl enable-linger {}"
 OWNER = f"{units.USER}:{units.USER}"
 LOG_LINES = 12
 """Lines of the log that the error of a failed start shows."""
@@ -54,10 +57,12 @@ class SystemdManager:
             self._environ.setdefault("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
 
     def files(self, service: ServiceSpec) -> list[ServiceFile]:
-        return units.files(service, self.host(), self._environ, self._folder)
+        files = units.files(service, self.host(), self._environ, self._folder)
+        return [*files, *command_files(service, self._environ)]
 
     def paths(self) -> list[Path]:
-        return units.paths(self.scope, self._environ, self._folder)
+        files = units.paths(self.scope, self._environ, self._folder)
+        return [*files, *command_paths(self.scope, self._environ)]
 
     def host(self) -> HostDevices:
         return this_host(self._version())
@@ -69,6 +74,8 @@ class SystemdManager:
             commands.append(["systemd-sysusers", str(units.SYSUSERS)])
             commands.append(["systemd-tmpfiles", "--create", str(units.TMPFILES)])
             commands += [["chown", "--no-dereference", OWNER, str(path)] for path in secret_files(service)]
+        elif not _lingers():
+            commands.append([*ENABLE_LINGER, _login()])
         commands.append([*self._systemctl, "daemon-reload"])
         if self._is_there(other):
             commands.append([*self._systemctl, "disable", "--now", other])
@@ -80,8 +87,8 @@ class SystemdManager:
 
     def apply(self, service: ServiceSpec, *, start: bool) -> None:
         for command in self.commands(service, start=start):
-            if "reset-failed" in command:
-                self._attempt(command)  # it fails if there is nothing to reset
+            if "reset-failed" in command or command[: len(ENABLE_LINGER)] == ENABLE_LINGER:
+                self._attempt(command)  # nothing to reset; not every machine lets users linger
             elif "restart" in command:
                 self._bring_up(command)
             else:
@@ -115,12 +122,12 @@ class SystemdManager:
             self._run([*self._systemctl, "start", SERVICE])
 
     def notes(self, service: ServiceSpec) -> list[str]:
+        notes = command_notes(service, self._environ)
         if self.scope == "system":
-            return access_problems(service)
-        name = _login()
-        if (LINGER / name).exists():
-            return []
-        return [f"it runs while {name} is logged in; to run it always: sudo loginctl enable-linger {name}"]
+            return [*access_problems(service), *notes]
+        if not _lingers():
+            notes.insert(0, f"it runs while {_login()} is logged in; {LINGER_STEP.format(_login())}")
+        return notes
 
     def start(self) -> None:
         self._bring_up([*self._systemctl, "start", self._units()[0]])
@@ -151,6 +158,7 @@ class SystemdManager:
             state=state,
             enabled=enabled.startswith("enabled") if enabled else None,
             on_demand=on_demand,
+            while_logged_in=self.scope == "user" and not _lingers(),
             pid=int(service.get("MainPID", "0")) or None,
             restarts=int(service.get("NRestarts", "0")),
             detail=_detail(service),
@@ -218,6 +226,11 @@ class SystemdManager:
 
 def _login() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
+
+
+def _lingers() -> bool:
+    """Tell whether this user's services run without a login."""
+    return (LINGER / _login()).exists()
 
 
 def _detail(properties: Mapping[str, str]) -> str | None:

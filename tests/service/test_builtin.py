@@ -86,7 +86,8 @@ def test_what_is_proposed_is_what_is_done(manager: BuiltinManager, tmp_path: Pat
     """The proposal has every file and the command; a second time no file is new."""
     spec = service(scope="user", program=stub(tmp_path, ALIVE), config=tmp_path / "c.toml")
     proposal = propose(manager, spec)
-    assert proposal.changed == [str(manager.spec)]
+    command = tmp_path / ".local/bin/edgeinfer"
+    assert proposal.changed == [str(manager.spec), str(command)]
     assert proposal.commands == [
         [sys.executable, "-m", "edgeinfer.service.monitor", "--detach", str(manager.spec)]
     ]
@@ -98,7 +99,7 @@ def test_what_is_proposed_is_what_is_done(manager: BuiltinManager, tmp_path: Pat
         "environment": {"EDGEINFER_CONFIG": str(tmp_path / "c.toml")},
     }
     assert propose(manager, spec).changed == []
-    assert uninstall(manager) == [str(manager.spec)]
+    assert uninstall(manager) == [str(manager.spec), str(command)]
     assert manager.status().state == "stopped"
     assert uninstall(manager) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import plistlib
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 
 from edgeinfer.errors import ServiceFailed
 from edgeinfer.service import discovery
+from edgeinfer.service.builtin import BuiltinManager
+from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.install import propose
 from edgeinfer.service.launchd import LaunchdManager
 from edgeinfer.service.manager import ServiceManager
+from edgeinfer.service.spec import Scope
 from tests.support.service import service
 
 HOME = "/Users/ada"
@@ -20,7 +24,7 @@ HOME = "/Users/ada"
 def test_an_agent_starts_a_monitor_at_login() -> None:
     """launchd restarts it only if it dies, as a final failure would repeat; a stop gets time."""
     manager = LaunchdManager("user", {"HOME": HOME})
-    spec, plist = manager.files(service(scope="user", drain_timeout=60.0))
+    spec, _, plist = manager.files(service(scope="user", drain_timeout=60.0))
     assert plist.path == Path(HOME, "Library/LaunchAgents/edgeinfer.plist")
     content = plistlib.loads(plist.text.encode())
     assert content["ProgramArguments"] == [
@@ -38,7 +42,7 @@ def test_an_agent_starts_a_monitor_at_login() -> None:
 
 def test_what_it_runs_is_the_same_as_without_launchd() -> None:
     """Both have one source."""
-    spec, _ = LaunchdManager("user", {"HOME": HOME}).files(service(scope="user"))
+    spec, *_ = LaunchdManager("user", {"HOME": HOME}).files(service(scope="user"))
     assert '"/opt/edgeinfer/bin/edgeinfer"' in spec.text
     assert spec.path == Path(HOME, ".config/edgeinfer/service.json")
 
@@ -85,7 +89,27 @@ def test_the_service_that_is_there_is_the_one_meant(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("os.geteuid", lambda: 0)
     manager = discovery.installed_manager(environ)
     assert manager.scope == "system"
-    (spec,) = discovery.manager_for("user", environ, tmp_path / "absent").paths()
+    spec, _ = discovery.manager_for("user", environ, tmp_path / "absent").paths()
     spec.parent.mkdir(parents=True)
     spec.write_text("{}")
     assert discovery.installed_manager(environ).scope == "user"
+
+
+@pytest.mark.parametrize(
+    ("uid", "scope", "hint"), [(1000, "system", "use sudo"), (0, "user", "leave out sudo")]
+)
+def test_a_second_service_of_another_scope_must_be_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, scope: Scope, hint: str
+) -> None:
+    """Both would want the same port."""
+    there = ServiceFile(tmp_path / "service.json", "{}")
+    theirs = BuiltinManager(scope, {"HOME": str(tmp_path)})
+    monkeypatch.setattr(theirs, "paths", lambda: [there.path])
+    monkeypatch.setattr(discovery, "manager_for", lambda *_: theirs)
+    monkeypatch.setattr("os.geteuid", lambda: uid)
+    environ = {"HOME": str(tmp_path), "SUDO_USER": getpass.getuser()}
+    discovery.check_default_scope(environ)
+    there.path.write_text(there.text)
+    with pytest.raises(ServiceFailed, match="already") as caught:
+        discovery.check_default_scope(environ)
+    assert hint in str(caught.value.hint)

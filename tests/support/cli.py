@@ -21,6 +21,9 @@ from edgeinfer.cli import main
 from tests.support.paths import ROOT
 
 EDGEINFER = [sys.executable, "-m", "edgeinfer"]
+PATH = f"{Path(sys.prefix, 'bin')}:{os.environ['PATH']}"
+"""As in an activated environment."""
+
 OWN_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -33,6 +36,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("EDGEINFER_", "XDG_"))}
     own = {
         "HOME": str(home),
+        "PATH": PATH,
         "EDGEINFER_PORT": "1",
         "EDGEINFER_STORE": str(home / "store"),
         "PYTHONPATH": str(ROOT),
