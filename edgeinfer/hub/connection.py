@@ -10,6 +10,7 @@ import contextlib
 import logging
 import re
 import ssl
+import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -23,9 +24,9 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError 
 )
 
 from edgeinfer import __version__
-from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound, Offline
+from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound, Offline, SettingsError
 from edgeinfer.hub.endpoint import Endpoint
-from edgeinfer.hub.retries import RetryableError
+from edgeinfer.hub.retries import RangeRefused, RetryableError
 from edgeinfer.log import escape
 from edgeinfer.store.progress import size_text
 
@@ -53,7 +54,7 @@ class HubConnection:
         path = f"/api/models/{repo}/revision/{percent_encoded(revision, safe='')}?blobs=true"
         with self._open(self.endpoint.url + path, {}, repo) as response:
             body = bytearray()
-            for piece in response.iter_bytes():
+            for piece in self.pieces(response):
                 body += piece
                 if len(body) > MAX_JSON_BYTES:
                     raise DownloadFailed(
@@ -77,14 +78,33 @@ class HubConnection:
                 )
             yield response
 
+    def pieces(self, response: Any) -> Iterator[bytes]:
+        """Yield the body of a response as it arrives.
+
+        Raises:
+            RetryableError: it arrives so slowly that it would never end. A timeout of the HTTP library starts again
+                with each byte.
+        """
+        policy = self.endpoint.retry_policy
+        window, received = 2 * policy.read_timeout, 0
+        end = time.monotonic() + window
+        for piece in response.iter_bytes():
+            received += len(piece)
+            yield piece
+            if time.monotonic() > end:
+                if received < policy.min_bytes:
+                    raise RetryableError(f"{_host(response)} sent only {received} bytes in {window:g} s")
+                received, end = 0, time.monotonic() + window
+
     @contextlib.contextmanager
     def _open(self, url: str, headers: dict[str, str], repo: str) -> Iterator[Any]:
         """Send a request; the session follows redirects, and sends no token to another host."""
         if self.endpoint.offline:
             raise Offline(f"{repo} is not installed, and the network is off")
         timeout = self.endpoint.retry_policy.read_timeout
+        session = _session()
         try:
-            with get_session().stream(
+            with session.stream(
                 "GET", url, headers=self._headers | headers, timeout=timeout, follow_redirects=True
             ) as response:
                 if response.status_code != 200 and response.status_code != 206:
@@ -154,10 +174,27 @@ class HubConnection:
         return DownloadFailed(f"{host} answers {status} for {repo}{details}")
 
 
+def _session() -> Any:
+    """Return the client's session, which is made with what the environment says of proxies and certificates.
+
+    Raises:
+        SettingsError: it cannot be made that way. Its library raises all kinds of errors then.
+    """
+    try:
+        return get_session()
+    except Exception as e:
+        reason = escape(str(e))[:200] or type(e).__name__
+        raise SettingsError(
+            f"the proxy or certificate settings in the environment cannot be used: {reason}",
+            hint="check ALL_PROXY, HTTPS_PROXY, HTTP_PROXY, SSL_CERT_FILE and SSLKEYLOGFILE",
+        ) from e
+
+
 def content_start(response: Any, size: int) -> int:
     """Return the position in the file at which the body starts.
 
     Raises:
+        RangeRefused: the server does not say which part of the file it is.
         RetryableError: it is not part of a file of `size` bytes, but a login page or a truncated copy.
     """
     if response.status_code == 206:
@@ -165,7 +202,7 @@ def content_start(response: Any, size: int) -> int:
             r"bytes (\d{1,19})-\d{1,19}/(\d{1,19}|\*)", response.headers.get("Content-Range", "")
         )
         if not match:
-            raise RetryableError(f"{_host(response)} does not say which part of the file it sends")
+            raise RangeRefused(f"{_host(response)} does not say which part of the file it sends")
         start, total = int(match[1]), match[2]
         if total != "*" and int(total) != size:
             raise RetryableError(

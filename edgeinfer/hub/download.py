@@ -148,7 +148,7 @@ def _read_range(connection: HubConnection, remote: RemoteFile, size: int, offset
         start = content_start(response, size)
         if start > offset:
             raise RetryableError(f"the server starts at byte {start} instead of {offset}")
-        for piece in response.iter_raw():
+        for piece in connection.pieces(response):
             data += piece
             if start + len(data) >= end:
                 break

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,12 +20,14 @@ class RetryPolicy:
 
     Attributes:
         read_timeout: a connection that brings no byte for this long is given up.
+        min_bytes: bytes that twice `read_timeout` must bring. A server that sends a byte now and then is given up.
         max_attempts: consecutive failures after which a file is given up; any progress starts a new count.
         backoff: pause before the second attempt; it doubles with each failure, up to `max_backoff`.
         max_retry_after: longest pause that a server may ask for (Retry-After).
     """
 
     read_timeout: float = 30.0
+    min_bytes: int = 1 << 16
     max_attempts: int = 8
     backoff: float = 1.0
     max_backoff: float = 30.0
@@ -64,6 +65,7 @@ def hub_endpoint(*, offline: bool = False, environ: Mapping[str, str] = os.envir
         environ.get(name, "").upper() in TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
     )
     read_timeout = _seconds("HF_HUB_DOWNLOAD_TIMEOUT", environ, RetryPolicy.read_timeout)
+    _seconds("HF_HUB_ETAG_TIMEOUT", environ, 0)  # read by the client alone, which fails on anything else
     token = None if offline else _token(url, environ)
     return Endpoint(url, token, offline, RetryPolicy(read_timeout=read_timeout))
 
@@ -97,7 +99,14 @@ def _token(url: str, environ: Mapping[str, str]) -> str | None:
     ):
         from huggingface_hub import get_token
 
-        token = get_token()
+        try:
+            token = get_token()
+        except OSError as e:  # the cache of another user
+            raise SettingsError(
+                f"the token of `hf auth login` cannot be read: {e}",
+                param="HF_TOKEN",
+                hint="set HF_TOKEN or HF_HOME",
+            ) from e
     token = (token or "").strip()
     if not token.isascii() or not token.isprintable() or " " in token:
         # Checked here, because the HTTP library would put the token into its error message.
@@ -106,12 +115,13 @@ def _token(url: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _seconds(name: str, environ: Mapping[str, str], default: float) -> float:
+    """Read a whole number, as the official client does when it is imported."""
     if not (text := environ.get(name)):
         return default
     try:
-        seconds = float(text)
+        seconds = int(text)
     except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise SettingsError(f"{name} is not a number of seconds: {text!r}", param=name)
+        seconds = 0
+    if seconds <= 0:
+        raise SettingsError(f"{name} is not a whole number of seconds: {text!r}", param=name)
     return seconds

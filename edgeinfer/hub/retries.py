@@ -24,6 +24,10 @@ class RetryableError(Exception):
         self.retry_after = retry_after
 
 
+class RangeRefused(RetryableError):
+    """The server cannot send a part of a file, or not the one that was asked for."""
+
+
 class RetryState:
     """Counts the failures of one request, and waits between its attempts."""
 

@@ -13,11 +13,17 @@ import msgspec
 from edgeinfer.errors import DiskFull, DownloadFailed, HashMismatch
 from edgeinfer.hub.connection import HubConnection, content_start
 from edgeinfer.hub.hub_index import RemoteFile
-from edgeinfer.hub.retries import RetryableError, RetryState
+from edgeinfer.hub.retries import RangeRefused, RetryableError, RetryState
 from edgeinfer.store.free_space import check_free_space, disk_full_error
 from edgeinfer.store.progress import Progress, size_text
 
 READ_BYTES = 1 << 20
+MAX_RANGE_REFUSALS = 2
+"""Refusals in a row after which a file is downloaded from its start. One may be a proxy's hiccup."""
+
+MAX_RESTARTS = 3
+"""Downloads from the start in one run, at a server that neither continues within a file nor sends it whole."""
+
 MIN_PROGRESS_BYTES = 1 << 16
 """An attempt that brings less counts as failed, so a server that sends a byte at a time does not go on for ever."""
 
@@ -82,6 +88,7 @@ class Transfer:
         """Receive the rest of the file; its hash is checked later."""
         self._read_partial(file)
         check_free_space(self._partial.parent, self._content.size - self._received)
+        refusals = restarts = 0
         retries = RetryState(self._connection.endpoint, self._progress.message)
         self._progress.begin(self._remote.file, self._content.size, self._received)
         try:
@@ -90,7 +97,12 @@ class Transfer:
                 try:
                     self._receive(file)
                 except RetryableError as error:
-                    if self._received - before >= MIN_PROGRESS_BYTES:
+                    refusals = refusals + 1 if isinstance(error, RangeRefused) else 0
+                    if refusals == MAX_RANGE_REFUSALS and self._received and restarts < MAX_RESTARTS:
+                        self._start_over(file)
+                        restarts += 1
+                        retries.reset()
+                    elif self._received - before >= MIN_PROGRESS_BYTES:
                         retries.reset()
                     retries.wait_for_next(error)
         finally:
@@ -108,6 +120,11 @@ class Transfer:
             while piece := file.read(READ_BYTES):
                 self._count(piece)
 
+    def _start_over(self, file: BinaryIO) -> None:
+        self._progress.message("the server cannot continue within a file; starting over")
+        file.truncate(0)
+        self._restart()
+
     def _restart(self) -> None:
         self._received, self._hashes = 0, _ContentHashes(self._content)
 
@@ -118,11 +135,9 @@ class Transfer:
         ) as response:
             start = content_start(response, self._content.size)
             if start == 0 and self._received:
-                self._progress.message("the server cannot continue within a file; starting over")
-                file.truncate(0)
-                self._restart()
+                self._start_over(file)
             elif start != self._received:
-                raise RetryableError(f"the server starts at byte {start} instead of {self._received}")
+                raise RangeRefused(f"the server starts at byte {start} instead of {self._received}")
             self._write(file, response)
         if self._received < self._content.size:
             raise RetryableError(
@@ -130,7 +145,7 @@ class Transfer:
             )
 
     def _write(self, file: BinaryIO, response: Any) -> None:
-        for piece in response.iter_raw():
+        for piece in self._connection.pieces(response):
             if len(piece) > self._content.size - self._received:
                 raise DownloadFailed(
                     f"{self._remote.file}: the server sends more than the {self._content.size} bytes of the file",

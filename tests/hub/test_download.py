@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from edgeinfer.errors import (
 )
 from edgeinfer.hub.download import download, remote_header
 from edgeinfer.hub.endpoint import Endpoint
+from edgeinfer.hub.hub_index import repo_files
 from edgeinfer.hub.mirror import mirror_app
 from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel
@@ -243,6 +245,87 @@ def test_a_server_without_ranges_begins_again(hub: FaultyHub, store: Store, cont
 
     hub.faults = [cut(0.5), whole]
     assert is_sound(download(offered(hub), store, hub=at(hub)), store, content)
+
+
+def content_range(text: str | None) -> Fault:
+    """A part of the file under a wrong Content-Range, or none; the whole file is sent as it is."""
+
+    def fault(handler: Handler, answer: Answer) -> None:
+        if answer.status == 206:
+            del answer.headers["Content-Range"]
+            if text is not None:
+                answer.headers["Content-Range"] = text
+        handler.send(answer)
+
+    return fault
+
+
+@pytest.mark.parametrize("text", [None, "", "bytes */4410144", "items 1-2/3", "bytes 7-/4410144"])
+def test_a_server_whose_ranges_cannot_be_used_is_asked_for_the_whole_file(
+    text: str | None, hub: FaultyHub, store: Store, content: bytes
+) -> None:
+    """Otherwise the rest could never be fetched, however often the command is run."""
+    hub.faults = [cut(0.5), *[content_range(text)] * 10]
+    seen = Notes()
+    assert is_sound(download(offered(hub), store, seen, hub=at(hub)), store, content)
+    assert [request.headers.get("range") is None for request in hub.file_requests] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert any("cannot continue within a file; starting over" in note for note in seen.notes)
+
+
+def test_a_server_that_neither_continues_nor_sends_all_is_given_up(hub: FaultyHub, store: Store) -> None:
+    hub.faults = [fault for _ in range(20) for fault in (cut(0.5), content_range(None), content_range(None))]
+    with pytest.raises(DownloadFailed, match="does not say which part of the file"):
+        download(offered(hub), store, hub=at(hub))
+    assert nothing_bad(store)
+
+
+def test_one_unusable_range_does_not_cost_what_is_here(hub: FaultyHub, store: Store, content: bytes) -> None:
+    hub.faults = [cut(0.5), content_range(None)]
+    assert is_sound(download(offered(hub), store, hub=at(hub)), store, content)
+    assert hub.file_requests[-1].headers["range"] == f"bytes={len(content) // 2}-"
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(hub: FaultyHub, store: Store) -> None:
+    """Each byte starts the read timeout again, so such a download would take for ever."""
+
+    def drip(handler: Handler, answer: Answer) -> None:
+        handler.head(answer)
+        for byte in range(1000):
+            handler.body(answer.body[byte : byte + 1])
+            time.sleep(0.1)
+
+    hub.faults = [drip] * 20
+    with pytest.raises(DownloadFailed, match=r"sent only \d+ bytes in 1 s \(tried 3 times\)"):
+        download(offered(hub), store, hub=at(hub))
+    assert nothing_bad(store)
+
+
+def test_a_listing_that_never_ends_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = server.getsockname()[1]
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client, _ = server.accept()
+                    client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+                    threading.Thread(target=spaces, args=(client,), daemon=True).start()
+
+        def spaces(client: socket.socket) -> None:
+            with client, contextlib.suppress(OSError):
+                while True:
+                    client.sendall(b" ")
+                    time.sleep(0.1)
+
+        threading.Thread(target=answer, daemon=True).start()
+        endpoint = Endpoint(f"http://127.0.0.1:{address}", retry_policy=HURRY)
+        with pytest.raises(DownloadFailed, match="sent only"):
+            repo_files(REPO, file=FILE, hub=endpoint)
 
 
 def test_a_portal_does_not_destroy_what_is_here(hub: FaultyHub, store: Store, content: bytes) -> None:
