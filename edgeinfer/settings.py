@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from edgeinfer.errors import SettingsError
+from edgeinfer.user_folders import config_folder, is_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -247,16 +248,15 @@ def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
     """The configuration file in use; None if there is none. A file that EDGEINFER_CONFIG names must exist."""
     if named := environ.get(ENV_PREFIX + "CONFIG"):
         path = Path(named)
-        if not path.is_file():
+        if not is_file(path):
             raise SettingsError(f"no such file: {path}", param=ENV_PREFIX + "CONFIG")
         return path
-    return next((p for p in (SYSTEM_CONFIG, user_config(environ)) if p.is_file()), None)
+    return next((p for p in (SYSTEM_CONFIG, user_config(environ)) if is_file(p)), None)
 
 
 def user_config(environ: Mapping[str, str] = os.environ) -> Path:
     """The path of a user's own configuration file."""
-    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config"
-    return Path(home) / "edgeinfer" / "config.toml"
+    return config_folder(environ) / "config.toml"
 
 
 def variables(environ: Mapping[str, str]) -> list[str]:
@@ -383,8 +383,10 @@ def _toml(text: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as e:
+        raise SettingsError(f"{path}: it is not UTF-8: {e.reason}", hint="save it as UTF-8") from e
+    except (OSError, tomllib.TOMLDecodeError, RecursionError) as e:
         raise SettingsError(f"{path}: {e}") from e
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgeinfer.errors import EdgeinferError
 
 
 def main() -> int:
     """Run the command line and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
     code = 1
+    _open_streams()
     try:
         code = _run()
-        sys.stdout.flush()
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # the reader of our output has left, as in `edgeinfer ... | head`
@@ -21,16 +27,48 @@ def main() -> int:
     return code
 
 
+def _open_streams() -> None:
+    """Open what a cron wrapper or a daemon has closed, in the order of the descriptors.
+
+    Python sets such a stream to None, and its descriptor would go to the next file or socket that is opened.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # it stays open
+
+
 def _run() -> int:
     from edgeinfer.cli.app import app
     from edgeinfer.cli.terminal import report_error
     from edgeinfer.errors import EdgeinferError
 
     try:
-        app(prog_name="edgeinfer")
+        try:
+            app(prog_name="edgeinfer")
+        finally:
+            sys.stdout.flush()
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 0 if e.code is None else 1
     except EdgeinferError as e:
         report_error(e)
         return 1
+    except OSError as e:
+        if (error := _translated(e)) is None:
+            raise
+        report_error(error)
+        return 1
     return 0
+
+
+def _translated(error: OSError) -> EdgeinferError | None:
+    """Return the error in words, if it is one of the machine's and none of ours: a traceback would explain nothing."""
+    from edgeinfer.errors import SettingsError
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return SettingsError(f"{error.filename or 'the output'}: {error.strerror}")
+    if error.filename is None:
+        return None
+    hint = None
+    if isinstance(error, PermissionError):
+        hint = "run this as the user that it belongs to, or set HOME and the XDG_ variables to folders of your own"
+    return SettingsError(f"{error.filename}: {error.strerror}", hint=hint)

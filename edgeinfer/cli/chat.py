@@ -93,7 +93,9 @@ def _read_json(path: Path, option: str) -> Any:
     import json
 
     try:
-        return json.loads(path.read_text())
+        return json.loads(
+            path.read_text(encoding="utf-8-sig")
+        )  # Windows editors begin with a byte order mark
     except (OSError, ValueError) as e:
         raise typer.BadParameter(f"{path}: {e}", param_hint=option) from e
 
@@ -106,7 +108,7 @@ def _question(prompt: str | None) -> str | None:
 
     if sys.stdin.isatty():
         return terminal.replace_invalid(prompt) if prompt else None
-    piped = sys.stdin.buffer.read().decode(errors="replace")
+    piped = sys.stdin.buffer.read().decode("utf-8-sig", errors="replace")
     parts = [terminal.replace_invalid(prompt or ""), piped]
     question = "\n\n".join(part for part in parts if part.strip())
     if not question:

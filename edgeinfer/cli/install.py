@@ -184,7 +184,7 @@ def _draft(
 
     path = SYSTEM_CONFIG if manager.scope == "system" else user_config()
     exists = path.is_file()
-    text = updated(path.read_text() if exists else "", values)
+    text = updated(path.read_text(encoding="utf-8-sig") if exists else "", values)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "config.toml"
         draft.write_text(text)

@@ -81,7 +81,7 @@ def ls(api_key_file: KeyFilePath = None, json: Json = False) -> None:
 
     path = _path(api_key_file)
     try:
-        keys, bad = key_file.parsed(path.read_text().splitlines())
+        keys, bad = key_file.parsed(path.read_text(encoding="utf-8-sig").splitlines())
     except FileNotFoundError:
         keys, bad = [], []
     except (OSError, UnicodeDecodeError) as e:

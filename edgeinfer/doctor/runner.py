@@ -54,6 +54,9 @@ def _run(check: Check, context: DoctorContext, results: queue.SimpleQueue[list[F
     except ImportError as e:
         text = f"a package that the check needs is missing or broken: {e}"
         findings = [Finding(check.name, "error", text, "reinstall edgeinfer with all its dependencies")]
+    except PermissionError as e:
+        text = f"{e.filename or 'a file'} may not be read by this user"
+        findings = [Finding(check.name, "error", text, "run doctor as the user that it belongs to")]
     except Exception as e:
         text = f"the check itself failed: {type(e).__name__}: {e}"
         findings = [Finding(check.name, "error", text, "report this as a bug in edgeinfer doctor")]

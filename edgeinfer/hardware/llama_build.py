@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.hardware.gpu import Api
+from edgeinfer.user_folders import cache_folder
 
 CACHE_FILE = "llama-libraries.json"
 LOAD_TIMEOUT = 60.0
@@ -51,8 +52,6 @@ def llama_build(cache: Path | None = None) -> LlamaBuild | None:
     if libraries is None:
         return None
     directory = cache or cache_directory()
-    if directory is None:
-        return read_build()
     file = directory / CACHE_FILE
     with contextlib.suppress(OSError, msgspec.DecodeError):
         cached = msgspec.json.decode(file.read_bytes(), type=CachedBuild)
@@ -97,16 +96,12 @@ def load_libraries(timeout: float) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-def cache_directory() -> Path | None:
-    """Return the service's cache directory, else the user's; None if there is neither."""
+def cache_directory() -> Path:
+    """Return the service's cache directory, else the user's."""
     service = Path(os.environ.get("CACHE_DIRECTORY", "").partition(":")[0])
     if service.is_absolute():
         return service
-    xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    try:
-        return (xdg if xdg.is_absolute() else Path.home() / ".cache") / "edgeinfer"
-    except RuntimeError:  # a user without a home
-        return None
+    return cache_folder()
 
 
 def _libraries() -> str | None:

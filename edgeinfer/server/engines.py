@@ -28,6 +28,7 @@ from edgeinfer.store.index import StoreIndex
 from edgeinfer.store.location import DAEMON_STATE
 from edgeinfer.store.lookup import find_model
 from edgeinfer.store.store import Store
+from edgeinfer.user_folders import cache_folder
 
 FALLBACKS = "fallback.json"
 """Name of the file with configurations that survive the self-test, in the store or the service's directory."""
@@ -120,5 +121,4 @@ def _prefix_cache(megabytes: int, environ: Mapping[str, str] = os.environ) -> Pr
     if not megabytes:
         return None
     folder = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
-    home = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/root")) / ".cache"
-    return PrefixCacheConfig(str(Path(folder or Path(home) / "edgeinfer") / "prefixes"), megabytes)
+    return PrefixCacheConfig(str(Path(folder or cache_folder(environ)) / "prefixes"), megabytes)

@@ -21,6 +21,7 @@ from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.manager import ServiceStatus, not_installed
 from edgeinfer.service.shell_command import command_notes
 from edgeinfer.service.spec import Scope, ServiceSpec
+from edgeinfer.user_folders import home
 
 LABEL = "edgeinfer"
 
@@ -43,7 +44,7 @@ class LaunchdManager(BuiltinManager):
                 "on macOS edgeinfer runs only as a user's service", hint="leave out sudo and --system"
             )
         super().__init__(scope, environ)
-        self.plist = Path(environ["HOME"], "Library/LaunchAgents", f"{LABEL}.plist")
+        self.plist = Path(home(environ), "Library/LaunchAgents", f"{LABEL}.plist")
         self._domain = f"gui/{os.getuid()}"
         self._target = f"{self._domain}/{LABEL}"
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from edgeinfer.errors import ServiceFailed
+from edgeinfer.user_folders import config_folder, state_folder
 
 if TYPE_CHECKING:  # the monitor runs all the time, and needs no plan
     from edgeinfer.service.spec import Scope, ServiceSpec
@@ -69,15 +70,13 @@ class MonitorState(msgspec.Struct, frozen=True):
 def spec_path(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
     if scope == "system":
         return Path("/etc/edgeinfer/service.json")
-    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config"
-    return Path(home) / "edgeinfer/service.json"
+    return config_folder(environ) / "service.json"
 
 
 def folder_path(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
     if scope == "system":
         return Path("/var/lib/edgeinfer/daemon")
-    home = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/root")) / ".local/state"
-    return Path(home) / "edgeinfer"
+    return state_folder(environ)
 
 
 def monitor_spec(service: ServiceSpec, environ: Mapping[str, str] = os.environ) -> MonitorSpec:

@@ -14,6 +14,7 @@ from edgeinfer.errors import ServiceFailed
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan import Plan
 from edgeinfer.settings import SYSTEM_CONFIG, Settings, user_config
+from edgeinfer.user_folders import home
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -96,7 +97,7 @@ def this_program() -> Program:
 
 def usual_configs(scope: Scope) -> list[Path]:
     """Return the configuration files that a service finds by itself."""
-    own = [user_config({"HOME": str(Path.home())})] if scope == "user" else []
+    own = [user_config({"HOME": str(home())})] if scope == "user" else []
     return [SYSTEM_CONFIG, *own]
 
 

@@ -21,6 +21,7 @@ from edgeinfer.service.manager import ServiceState, ServiceStatus, not_installed
 from edgeinfer.service.monitor_state import exit_status_text
 from edgeinfer.service.shell_command import command_files, command_notes, command_paths
 from edgeinfer.service.spec import Scope, ServiceSpec
+from edgeinfer.user_folders import home
 
 SERVICE = "edgeinfer.service"
 SOCKET = "edgeinfer.socket"
@@ -173,7 +174,7 @@ class SystemdManager:
         """Folder of the manager's units. A user's manager has its own variables, not those of this shell."""
         lines = self._attempt([*self._systemctl, "show-environment"]).stdout.splitlines()
         config_home = dict(line.partition("=")[::2] for line in lines if line.startswith("XDG_CONFIG_HOME="))
-        return units.unit_folder(self.scope, {"HOME": self._environ.get("HOME", "/root"), **config_home})
+        return units.unit_folder(self.scope, {"HOME": str(home(self._environ)), **config_home})
 
     def _units(self) -> list[str]:
         """Return the units of the service, the one that starts it first.

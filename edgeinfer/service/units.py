@@ -12,6 +12,7 @@ from edgeinfer.service import devices, sandbox
 from edgeinfer.service.devices import HostDevices
 from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.spec import PACKAGE, Requirements, Scope, ServiceSpec
+from edgeinfer.user_folders import config_folder
 
 USER = "edgeinfer"
 """User that runs the system service."""
@@ -45,8 +46,7 @@ def packaged(name: str) -> str:
 def unit_folder(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
     if scope == "system":
         return Path("/etc/systemd/system")
-    home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config")
-    return home / "systemd/user"
+    return config_folder(environ).parent / "systemd/user"
 
 
 def files(

@@ -17,6 +17,7 @@ from msgspec import Meta
 from edgeinfer.errors import ModelNotFound
 from edgeinfer.store.names import file_problem, name_problem, repo_problem, revision_problem
 from edgeinfer.store.toml_document import TomlDocument, nearest_hint
+from edgeinfer.user_folders import config_folder, is_file
 
 PACKAGE_DIR = Path(__file__).parent.parent
 SYSTEM_CATALOGUE = Path("/etc/edgeinfer/models.toml")
@@ -132,10 +133,9 @@ def catalogue(environ: Mapping[str, str] = os.environ) -> dict[str, ModelSpec]:
     """
     candidates = (PACKAGE_DIR / "data" / "models.toml", PACKAGE_DIR.parent / "models.toml")
     packaged = next(p for p in candidates if p.is_file())
-    home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config")
     specs = read_catalogue(packaged, {}, bundled=True)
-    for path in (SYSTEM_CATALOGUE, home / "edgeinfer" / "models.toml"):
-        if path.is_file():
+    for path in (SYSTEM_CATALOGUE, config_folder(environ) / "models.toml"):
+        if is_file(path):
             specs |= read_catalogue(path, specs)
     return specs
 

@@ -18,6 +18,7 @@ from edgeinfer.store.disk import files_below
 from edgeinfer.store.file_name import is_model_file, name_from_file, quant_from_file
 from edgeinfer.store.names import repo_problem
 from edgeinfer.store.untrusted_json import decode_json
+from edgeinfer.user_folders import cache_folder, home
 
 Source = Literal["hf", "ollama", "lmstudio", "file"]
 
@@ -75,7 +76,7 @@ def _hub_cache(environ: Mapping[str, str]) -> Path:
     """Locate the cache as huggingface_hub does."""
     if configured := environ.get("HF_HUB_CACHE"):
         return Path(configured).expanduser()
-    cache = Path(environ.get("XDG_CACHE_HOME") or _home(environ) / ".cache")
+    cache = cache_folder(environ).parent
     return Path(environ.get("HF_HOME") or cache / "huggingface").expanduser() / "hub"
 
 
@@ -117,7 +118,7 @@ def ollama_store(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
     seen: set[Path] = set()
     for root in (
         Path(configured or "/nowhere").expanduser(),
-        _home(environ) / ".ollama/models",
+        home(environ) / ".ollama/models",
         OLLAMA_SERVICE,
     ):
         for path in sorted(files_below(root / "manifests")):
@@ -156,8 +157,8 @@ def _config_quant(root: Path, layer: _OllamaLayer | None) -> str | None:
 
 def lm_studio_store(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
     """Find OWNER/REPO/FILE; the commit is not known."""
-    home = _home(environ)
-    for root in (home / ".lmstudio/models", home / ".cache/lm-studio/models"):
+    user_home = home(environ)
+    for root in (user_home / ".lmstudio/models", user_home / ".cache/lm-studio/models"):
         for path in files_below(root):
             parts = path.relative_to(root).parts
             if is_model_file(path.name) and (size := _size(path)):
@@ -197,7 +198,3 @@ def _children(directory: Path) -> list[Path]:
         return sorted(directory.iterdir())
     except OSError:
         return []
-
-
-def _home(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("HOME") or "/root")

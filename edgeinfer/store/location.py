@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgeinfer.user_folders import data_folder
+
 SYSTEM_STORE = Path("/var/lib/edgeinfer")
 DAEMON_STATE = SYSTEM_STORE / "daemon"
 """State of the system service, which may only read the store itself."""
@@ -20,8 +22,7 @@ def store_root(environ: Mapping[str, str] = os.environ) -> Path:
     state = environ.get("STATE_DIRECTORY", "").split(":")  # set by systemd; a user's service has one too
     if os.geteuid() == 0 or str(SYSTEM_STORE) in state:
         return SYSTEM_STORE
-    data = environ.get("XDG_DATA_HOME") or Path(environ.get("HOME", "/root")) / ".local/share"
-    return Path(data) / "edgeinfer"
+    return data_folder(environ)
 
 
 def absolute_path(path: str) -> Path:

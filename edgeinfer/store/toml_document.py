@@ -39,7 +39,7 @@ class TomlDocument:
                 data = file.read(MAX_BYTES + 1)
             if len(data) > MAX_BYTES:
                 raise ValueError(f"the file is longer than {MAX_BYTES} bytes")
-            self._text = data.decode()
+            self._text = data.decode("utf-8-sig")
             self.tables: dict[str, Any] = tomllib.loads(self._text)
         except OSError as e:
             raise SettingsError(f"{path}: {e.strerror}") from e

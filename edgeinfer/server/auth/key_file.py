@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from edgeinfer import user_folders
 from edgeinfer.errors import SettingsError
 from edgeinfer.server import audit
 from edgeinfer.server.auth.keys import Key, Keys, parse_line
@@ -28,8 +29,7 @@ def default_path(environ: Mapping[str, str] = os.environ) -> Path:
     """The default file: /var/lib/edgeinfer/keys for root and the system service, else in $XDG_CONFIG_HOME/edgeinfer."""
     if os.geteuid() == 0 or str(SYSTEM) in environ.get("STATE_DIRECTORY", "").split(":"):
         return SYSTEM / "keys"
-    home = environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/root")) / ".config"
-    return Path(home) / "edgeinfer" / "keys"
+    return user_folders.config_folder(environ) / "keys"
 
 
 def key_file(settings: Settings, environ: Mapping[str, str] = os.environ) -> str | None:
@@ -108,7 +108,7 @@ class KeyFile:
 
 def read(path: Path) -> tuple[list[Key], list[str]]:
     """The keys in a file, and the problems of its other lines."""
-    return parsed(path.read_text().splitlines())
+    return parsed(path.read_text(encoding="utf-8-sig").splitlines())
 
 
 def parsed(lines: Sequence[str]) -> tuple[list[Key], list[str]]:
@@ -134,7 +134,7 @@ def editing(path: Path) -> Iterator[list[str]]:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(path.parent):
-            lines = path.read_text().splitlines() if path.exists() else []
+            lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
             before = list(lines)
             yield lines
             if lines != before:
