@@ -66,7 +66,7 @@ SOCS = {
 FAMILIES = (
     ("model-zero-2", "raspberry-pi-zero-2"),
     ("p3767-0003", "jetson-orin-nano"),
-    ("p3767-0004", "jetson-orin-nano"),
+    ("p3767-0004", "jetson-orin-nano-4gb"),
     ("p3767-0005", "jetson-orin-nano"),
     ("p3767", "jetson-orin-nx"),
     ("p3701", "jetson-agx-orin"),

@@ -1,7 +1,7 @@
-"""Memory bandwidth of known machines, as reached while one answer is generated.
+"""Memory bandwidth of a machine's processors, as reached while one answer is generated.
 
-Boards: measured tokens per second, times the bytes of weights that one token reads. GPUs: the peak from the data
-sheet, times the share that llama.cpp reaches.
+What was measured comes first, then what data sheets say, then an estimate from the kind of core or the size of the
+card. An estimate is on the careful side: a speed that is not known never counts as fast.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import re
 import msgspec
 
 from edgeinfer.hardware import HardwareProfile
+from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.plan.processor_tables import CoreRate, MeasuredRate, cpu_table, find_card, gpu_table
 
 GB = 1e9
 
@@ -30,101 +32,97 @@ class Bandwidth(msgspec.Struct, frozen=True):
     source: str
 
 
-CPU_FAMILIES: dict[str, float] = {
-    "raspberry-pi-4": 3.2,  # Llama 3.2 3B Q4_K_M (2.02 GB): 1.6 tok/s on a Pi 400
-    "raspberry-pi-5": 10.0,  # the same: 4.9 tok/s; 8B (4.9 GB): 2.2
-    "rk3588": 10.0,  # four A76: Qwen3-0.6B Q4_0 25.7 tok/s, a 1B at Q4_1 13.2
-    "rk3566": 0.8,  # Llama 3.2 1B Q4_K_M (0.81 GB): 1.0 tok/s on an Orange Pi 3B
-}
-CPU_NAMES: tuple[tuple[str, float], ...] = (
-    (r"\bN(95|97|100|150)\b", 18.0),  # N150: Llama 3.2 3B Q4_K_M 9.1 tok/s
-    (r"Ryzen AI 5 340\b", 48.0),  # the same: 23.8 tok/s
-)
-
-CARD_SHARE, CARD_OVERHEAD = 0.84, 1.5e-3
-"""An RTX 3060 (360 GB/s) generates 123 tok/s of a 3B (2.02 GB) and 279 of a 1.1B (0.64 GB), both Q4_K_M."""
-
-SHARED_SHARE = 0.75
+CPU_OVERHEAD = 1e-3
+CARD_OVERHEAD = 1.5e-3
 APPLE_OVERHEAD = 2e-3
 """An M4 (120 GB/s): 41 tok/s of a 3B (2.02 GB)."""
 
 JETSON_OVERHEAD = 5e-3
 """An Orin Nano: 139 tok/s of a model of 135 M parameters, whose weights it could read six times as fast."""
 
-CARDS: tuple[tuple[str, int], ...] = (
-    (r"RTX 5090\b", 1792),
-    (r"RTX 5080\b", 960),
-    (r"RTX 5070 Ti\b", 896),
-    (r"RTX 5070\b", 672),
-    (r"RTX 50[56]0\b", 320),
-    (r"RTX 4090\b", 1008),
-    (r"RTX 4080\b", 717),
-    (r"RTX 4070 Ti\b", 504),
-    (r"RTX 4070\b", 504),
-    (r"RTX 40[56]0\b.*(Laptop|Max-Q)", 256),
-    (r"RTX 4060\b", 272),
-    (r"RTX 3090\b", 936),
-    (r"RTX 3080\b", 760),
-    (r"RTX 3070\b", 448),
-    (r"RTX 3060 Ti\b", 448),
-    (r"RTX 3060\b.*(Laptop|Max-Q)", 336),
-    (r"RTX 3060\b", 360),
-    (r"RTX 3050\b.*(Laptop|Max-Q)", 192),
-    (r"RTX 3050\b", 224),
-    (r"GTX 1660\b", 192),
-    (r"GTX 1650\b", 128),
-    (r"Tesla T4\b|\bT4\b", 320),
-    (r"\bL4\b", 300),
-    (r"RX 7900 XTX\b", 960),
-    (r"RX 7800 XT\b", 624),
-    (r"RX 6700 XT\b", 384),
-    (r"RX 6600\b", 224),
-)
-"""Pattern of a card's name -> GB/s; the smallest where cards of one name differ (12 and 8 GB, mobile ones)."""
+SHARED_SHARE = 0.75
+"""Share of the RAM's bandwidth that the GPUs of Macs and Jetsons reach."""
 
-APPLE: dict[str, int] = {
-    "m1": 68,
-    "m1-pro": 200,
-    "m1-max": 400,
-    "m2": 100,
-    "m2-pro": 200,
-    "m2-max": 400,
-    "m3": 100,
-    "m3-pro": 150,
-    "m3-max": 300,
-    "m4": 120,
-    "m4-pro": 273,
-    "m4-max": 410,
-    "a18-pro": 60,
-}
-JETSONS: dict[str, int] = {"jetson-orin-nano": 68, "jetson-orin-nx": 102, "jetson-agx-orin": 204}
-JETSON_SUPER = 102
-"""GB/s of an Orin Nano whose device tree says "Super"."""
+UNKNOWN_SHARE = 0.5
+"""Share of its memory's bandwidth that a card reaches of which nothing else is known."""
+
+UNKNOWN_APPLE = {"": 68, "pro": 150, "max": 300, "ultra": 600}
+"""GB/s of Apple's chips that are newer than the table: those of the slowest so far."""
+
+X86_MHZ, OTHER_MHZ = 2000, 1500
+"""Clock of cores that do not tell it."""
 
 
-def cpu_bandwidth(profile: HardwareProfile) -> Bandwidth | None:
-    """Return the CPU's bandwidth; None if it is unknown."""
+def cpu_bandwidth(profile: HardwareProfile, threads: int | None = None) -> Bandwidth:
+    """Return the bandwidth of the cores that compute: those of the fastest class, as far as a quota allows."""
+    cores = profile.cpus[0] if profile.cpus else CpuClass([0], None, None)
+    count = min(limit for limit in (len(cores.cpus), profile.cpu_quota, threads) if limit)
+    if measured := _measured(profile, cores):
+        rate = measured.rate * min(1.0, count / measured.cores)
+        return Bandwidth(rate * GB, 0, f"known for {measured.family or profile.cpu_name}")
+    core, kind = _estimated(profile, cores)
+    mhz = cores.max_mhz or (X86_MHZ if _is_x86(cores) else OTHER_MHZ)
+    rate = min(core.rate * count * mhz / 1000, core.max)
+    return Bandwidth(rate * GB, CPU_OVERHEAD, f"estimated for {count:g} {kind}")
+
+
+def _measured(profile: HardwareProfile, cores: CpuClass) -> MeasuredRate | None:
     family = profile.board.family if profile.board else None
-    if family in CPU_FAMILIES:
-        return Bandwidth(CPU_FAMILIES[family] * GB, 0, f"known for {family}")
-    for pattern, rate in CPU_NAMES:
-        if profile.cpu_name and re.search(pattern, profile.cpu_name):
-            return Bandwidth(rate * GB, 0, f"known for {profile.cpu_name}")
+    for row in cpu_table().measured:
+        if row.core and cores.name not in (None, row.core):
+            continue
+        if (row.family and row.family == family) or (
+            row.processor and profile.cpu_name and re.search(row.processor, profile.cpu_name)
+        ):
+            return row
     return None
 
 
+def _estimated(profile: HardwareProfile, cores: CpuClass) -> tuple[CoreRate, str]:
+    """Return the rate of a core, and what it is called."""
+    table = cpu_table()
+    if cores.name in table.cores:
+        return table.cores[cores.name], cores.name
+    isa = frozenset(cores.isa or ())
+    plain = next(row for row in table.instructions if isa.issuperset(row.isa))
+    for row in table.servers:
+        if "avx2" in isa and "amx" not in isa and re.search(row.processor, profile.cpu_name or ""):
+            return row, "cores of a server"
+    return plain, f"cores with {plain.isa[0]}" if plain.isa else "cores of an unknown kind"
+
+
+def _is_x86(cores: CpuClass) -> bool:
+    return cores.isa is not None and not {"neon", "rvv"} & set(cores.isa) and cores.name is None
+
+
 def gpu_bandwidth(gpu: Gpu, profile: HardwareProfile) -> Bandwidth | None:
-    """Return a GPU's bandwidth; None if it is unknown."""
+    """Return a GPU's bandwidth; None for one that shares the RAM and gets no more of it than the CPU."""
     family = (profile.board.family if profile.board else None) or ""
-    if gpu.vendor == "apple":
-        peak = APPLE.get(family.removeprefix("apple-"))
-        share, overhead, name = SHARED_SHARE, APPLE_OVERHEAD, gpu.name
-    elif gpu.shared:
-        peak = JETSONS.get(family)
-        if family == "jetson-orin-nano" and profile.board and "Super" in profile.board.model:
-            peak = JETSON_SUPER
-        share, overhead, name = SHARED_SHARE, JETSON_OVERHEAD, family
-    else:
-        peak = next((rate for pattern, rate in CARDS if re.search(pattern, gpu.name)), None)
-        share, overhead, name = CARD_SHARE, CARD_OVERHEAD, gpu.name
-    return Bandwidth(peak * share * GB, overhead, f"known for {name}") if peak else None
+    if gpu.vendor == "apple" and gpu.api == "metal":
+        chip = family.removeprefix("apple-")
+        if peak := gpu_table().apple.get(chip):
+            return Bandwidth(peak * SHARED_SHARE * GB, APPLE_OVERHEAD, f"known for {gpu.name}")
+        guess = UNKNOWN_APPLE.get(chip.rpartition("-")[2], UNKNOWN_APPLE[""])
+        return Bandwidth(guess * SHARED_SHARE * GB, APPLE_OVERHEAD, f"estimated for {gpu.name}")
+    if peak := _jetson_peak(family, profile):
+        return Bandwidth(peak * SHARED_SHARE * GB, JETSON_OVERHEAD, f"known for {family}")
+    gigabytes = (gpu.memory or 0) / 1024**3
+    if card := find_card(gpu.vendor, gpu.name):
+        peak = card.peak(gigabytes)
+        return Bandwidth(peak * card.series.share * GB, CARD_OVERHEAD, f"known for {gpu.name}")
+    if gpu.shared:
+        return None
+    source = f"estimated for a card with {gigabytes:.0f} GB" if gigabytes else "estimated for an unknown card"
+    return Bandwidth(_unknown_peak(gigabytes) * UNKNOWN_SHARE * GB, CARD_OVERHEAD, source)
+
+
+def _jetson_peak(family: str, profile: HardwareProfile) -> int | None:
+    is_super = profile.board is not None and "Super" in profile.board.model
+    jetson = gpu_table().jetson
+    return (jetson.get(f"{family}-super") if is_super else None) or jetson.get(family)
+
+
+def _unknown_peak(gigabytes: float) -> int:
+    """Return the GB/s of the slowest card with so much memory."""
+    table = gpu_table().unknown
+    return table[max((size for size in table if size <= gigabytes + 0.5), default=min(table))]

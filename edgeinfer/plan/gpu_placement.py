@@ -6,12 +6,16 @@ import msgspec
 
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.plan.bandwidth import cpu_bandwidth, gpu_bandwidth
 
 RESERVE = 512 * 1024**2
 """Bytes of a graphics card that are left to the desktop and other programs."""
 
 SLOW_GPUS = {"broadcom": "VideoCore", "arm": "Mali"}
 """Vendors whose Vulkan drivers run llama.cpp several times slower than the CPU, where they run it at all."""
+
+MIN_SHARED_GAIN = 1.3
+"""How much faster a GPU must read the RAM than the CPU does, since it may have to borrow it and its drivers vary."""
 
 
 class GpuPlacement(msgspec.Struct, frozen=True):
@@ -50,10 +54,21 @@ def gpu_problem(gpu: Gpu, profile: HardwareProfile) -> str | None:
             f"the installed llama.cpp was built without {gpu.api}, so the {gpu.name} is idle "
             f"(scripts/setup builds it in where the {gpu.api} toolkit is installed)"
         )
-    if gpu.shared and gpu.vendor not in ("apple", "nvidia"):
-        return f"the {gpu.name} reads the same memory as the CPU and is no faster (--gpu-layers -1 tries it)"
     if gpu.memory is None:
         return f"the memory size of the {gpu.name} is unknown (--gpu-layers -1 tries it)"
+    return _slow(gpu, profile)
+
+
+def _slow(gpu: Gpu, profile: HardwareProfile) -> str | None:
+    """Say that a GPU gains nothing, if it is not clearly faster than the CPU."""
+    bandwidth, cpu = gpu_bandwidth(gpu, profile), cpu_bandwidth(profile)
+    if gpu.shared:
+        if bandwidth is None or bandwidth.rate < MIN_SHARED_GAIN * cpu.rate:
+            return (
+                f"the {gpu.name} reads the same memory as the CPU and is no faster (--gpu-layers -1 tries it)"
+            )
+    elif bandwidth and bandwidth.rate < cpu.rate:
+        return f"the {gpu.name} reads its memory more slowly than the CPU does (--gpu-layers -1 tries it)"
     return None
 
 

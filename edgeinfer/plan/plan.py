@@ -106,7 +106,9 @@ def plan_model(
         tool_format=model.tool_format,
         memory=best.memory,
         budget=budget,
-        speed=predict(header, best.config.gpu_layers, profile, calibration, placement.gpu),
+        speed=predict(
+            header, best.config.gpu_layers, profile, calibration, placement.gpu, best.config.threads
+        ),
         fits=best.fits,
     )
 

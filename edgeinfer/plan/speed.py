@@ -1,7 +1,6 @@
 """Predicts how fast a model generates: one token reads all weights once, at the memory's bandwidth.
 
-There is no prediction for an unknown machine that was not measured. Which of two quantizations is faster is known
-even there.
+A machine that nobody has measured is estimated, on the careful side.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import msgspec
 from edgeinfer.gguf.header import Header, Tensor
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
-from edgeinfer.plan.bandwidth import cpu_bandwidth, gpu_bandwidth
+from edgeinfer.plan.bandwidth import Bandwidth, cpu_bandwidth, gpu_bandwidth
 from edgeinfer.plan.calibration import Calibration, Rates
 from edgeinfer.plan.memory_estimate import on_gpu
 from edgeinfer.plan.transformer_shape import transformer_shape
@@ -43,21 +42,26 @@ def predict(
     profile: HardwareProfile,
     calibration: Calibration | None = None,
     gpu: Gpu | None = None,
+    threads: int | None = None,
 ) -> Speed:
-    """Predict the speed of a model with `gpu_layers` on `gpu`."""
+    """Predict the speed of a model with `gpu_layers` on `gpu`, and the rest on so many `threads`."""
     if header is None or not header.tensors:
         return Speed()
     on_cpu, on_card = read_bytes(header, gpu_layers)
-    cpu, cpu_source = _time(on_cpu, calibration.cpu if calibration else None, None, profile)
-    card, card_source = _time(on_card, calibration.gpu if calibration else None, gpu, profile)
-    if cpu is None or card is None or cpu + card == 0:
+    # A GPU of which nothing is known but that it reads the same RAM is no faster than the CPU.
+    cpu_rate = cpu_bandwidth(profile, threads)
+    card_rate = (gpu and gpu_bandwidth(gpu, profile)) or cpu_rate
+    isa = instruction_sets(profile)
+    cpu, cpu_source = _time(on_cpu, calibration.cpu if calibration else None, cpu_rate, isa)
+    card, card_source = _time(on_card, calibration.gpu if calibration else None, card_rate)
+    if cpu + card == 0:
         return Speed()
     return Speed(1 / (cpu + card), _prefill(header, on_cpu, on_card, calibration), card_source or cpu_source)
 
 
 def _time(
-    read: dict[str, float], measured: Rates | None, gpu: Gpu | None, profile: HardwareProfile
-) -> tuple[float | None, str | None]:
+    read: dict[str, float], measured: Rates | None, bandwidth: Bandwidth, isa: Collection[str] = ()
+) -> tuple[float, str | None]:
     """Return the seconds that reading the weights takes, and the source of that figure."""
     if not read:
         return 0.0, None
@@ -66,11 +70,7 @@ def _time(
         if all(kind in rates or "" in rates for kind in read):
             spent = sum(size / rates.get(kind, rates.get("", 1)) for kind, size in read.items())
             return spent + measured.overhead, "measured on this machine"
-    bandwidth = gpu_bandwidth(gpu, profile) if gpu else cpu_bandwidth(profile)
-    if bandwidth is None:
-        return None, None
-    cost = sum(read.values()) if gpu else read_cost(read, instruction_sets(profile))
-    return cost / bandwidth.rate + bandwidth.overhead, bandwidth.source
+    return read_cost(read, isa) / bandwidth.rate + bandwidth.overhead, bandwidth.source
 
 
 def _prefill(

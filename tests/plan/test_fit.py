@@ -130,7 +130,7 @@ def test_a_model_goes_on_a_card_as_a_whole() -> None:
 
 
 def card(gb: float) -> Gpu:
-    return Gpu("nvidia", "Some card", "cuda", round(gb * GB), round(gb * GB), driver="580.1")
+    return Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", round(gb * GB), round(gb * GB), driver="580.1")
 
 
 def test_a_part_goes_on_a_card_that_is_too_small() -> None:

@@ -28,8 +28,9 @@ def r1(quant: str = "Q4_K_M") -> LocalModel:
 
 
 def machine(available: float = 14, *gpus: Gpu, isa: str = "neon dotprod", **facts: Any) -> HardwareProfile:
-    """Return a machine with 16 GB, of which `available` GB are free."""
-    cores = [CpuClass([0, 1, 2, 3], None, None, None, tuple(isa.split()))]
+    """Return a machine with 16 GB, of which `available` GB are free. An ARM that is no known board has four Cortex-A76."""
+    name = "Cortex-A76" if "neon" in isa and "board" not in facts else None
+    cores = [CpuClass([0, 1, 2, 3], None, 2400, name, tuple(isa.split()))]
     fields: dict[str, Any] = {
         "cpus": cores,
         "cpu_quota": None,
