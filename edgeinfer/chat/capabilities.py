@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -38,26 +38,62 @@ CALL_SHAPES = list(product(("", None), (True, False)))
 """Ways to write a message that calls tools: its empty content, and whether arguments are an object."""
 
 
+Beside = Literal["shown", "written", "apart"]
+"""The treatment of what a template may not show beside something else: leave it to the template, write calls
+into the text as the model would, or give each part a turn of its own."""
+
+
 class Capabilities(msgspec.Struct, frozen=True):
-    """The kinds of messages that one template renders.
+    """The kinds of messages that one template renders, and the orders of them that it takes.
 
     Attributes:
         system: it renders system messages.
+        later_system: it renders a system message that is not the first message.
+        lone_system: it renders a system message in a conversation without a user.
         typed_content: it wants content as a list of parts, and would not render a string.
+        empty_turns: it takes turns without any text.
+        repeats: it takes two turns of one role in a row.
+        assistant_first: it takes a conversation that the assistant begins.
+        calls_alternate: calls count as turns of the assistant, where turns must not repeat.
         tools: it renders tools.
         tool_calls: it renders the calls in an assistant's message.
         tool_results: it renders `tool` messages.
+        stray_results: it renders `tool` messages that no call precedes.
+        text_beside_calls: the treatment of text in a message that calls tools.
+        parallel_calls: the treatment of several calls in one message.
         arguments_object: it wants a call's arguments as an object, not as JSON text.
+        cut_arguments: it renders arguments that are not JSON, as text.
         null_content: it wants null, not "", as the content next to tool calls.
     """
 
     system: bool = True
+    later_system: bool = True
+    lone_system: bool = True
     typed_content: bool = False
+    empty_turns: bool = True
+    repeats: bool = True
+    assistant_first: bool = True
+    calls_alternate: bool = False
     tools: bool = False
     tool_calls: bool = False
     tool_results: bool = False
+    stray_results: bool = True
+    text_beside_calls: Beside = "shown"
+    parallel_calls: Beside = "shown"
     arguments_object: bool = True
+    cut_arguments: bool = True
     null_content: bool = False
+
+    def least(self) -> Capabilities:
+        """The least that a template of this kind of content could have: a user and an assistant who alternate."""
+        return Capabilities(
+            system=False,
+            typed_content=self.typed_content,
+            empty_turns=False,
+            repeats=False,
+            assistant_first=False,
+            calls_alternate=True,
+        )
 
 
 def probe_contexts() -> list[dict[str, Any]]:
@@ -71,8 +107,8 @@ def probe_contexts() -> list[dict[str, Any]]:
     ]
     calling = [[QUESTION]] + [[QUESTION, _call(*shape)] for shape in CALL_SHAPES]
     answered = [[QUESTION, _call(*shape), _result()] for shape in CALL_SHAPES]
-    return [_context(messages, None) for messages in plain] + [
-        _context(messages, TOOLS) for messages in calling + answered
+    return [render_context(messages, None) for messages in plain] + [
+        render_context(messages, TOOLS) for messages in calling + answered
     ]
 
 
@@ -113,7 +149,8 @@ def _score(text: str, as_object: bool) -> int:
     return 3 if as_object and f"'{ARGUMENT}':" not in text else 1
 
 
-def _context(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> dict[str, Any]:
+def render_context(messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None) -> dict[str, Any]:
+    """A context without bos_token and eos_token."""
     return {"messages": messages, "tools": tools, "documents": None, "add_generation_prompt": False}
 
 

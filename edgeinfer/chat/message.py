@@ -12,10 +12,10 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 
 class ToolCall(msgspec.Struct, frozen=True):
-    """A call that the assistant made earlier."""
+    """A call that the assistant made earlier. Arguments that are a text are no JSON object: they were cut."""
 
     name: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] | str
     id: str | None = None
 
 

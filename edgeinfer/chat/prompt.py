@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 from edgeinfer.chat.builtin_templates import builtin
 from edgeinfer.chat.capabilities import Capabilities
 from edgeinfer.chat.control_mask import ControlTokenMask, iter_texts
-from edgeinfer.chat.conversation import TemplateMessage, arrange, template_messages
+from edgeinfer.chat.conversation import TemplateMessage, template_messages
+from edgeinfer.chat.draft import Draft
 from edgeinfer.chat.message import Message
 from edgeinfer.chat.reasoning import ReasoningFormat, detect_continued_reasoning, detect_reasoning
 from edgeinfer.chat.template_profile import TemplateProfile, TemplateProfiles, with_tokens
@@ -42,7 +43,7 @@ class ChatPrompt(NamedTuple):
 class PromptBuilder:
     """Builds prompts for one loaded model.
 
-    The template is the request's, else the model's "tool_use" where there are tools, else its "default", else
+    The template is the request's, else the model's "tool_use" for tools it can tell of, else its "default", else
     a built-in: ChatML for a model with an `<|im_start|>` token, plain `User:` / `Assistant:` for any other.
 
     No text of the caller becomes a control token: where it would, it stands in an untrusted span.
@@ -54,15 +55,21 @@ class PromptBuilder:
         self._renderer = renderer
         self._profiles = TemplateProfiles(info, renderer, tool_format)
 
-    def template(self, tools: bool = False) -> str:
-        """The source that is rendered, with tools or without."""
+    async def template(self, tools: bool = False) -> str:
+        """The source that is rendered, with tools or without.
+
+        "tool_use" tells the model of tools in a way of its own. If that is none we know, the default gets the
+        tools in ours.
+        """
         templates = self._info.chat_templates
-        variant = (templates.get("tool_use") if tools else None) or templates.get("default")
-        return variant or builtin(self._info.control_tokens)
+        variant, default = templates.get("tool_use"), templates.get("default")
+        if variant and (not default or (tools and (await self._profiles.get(variant)).capabilities.tools)):
+            return variant
+        return default or builtin(self._info.control_tokens)
 
     async def capabilities(self, tools: bool = False, template: str | None = None) -> Capabilities:
         """The capabilities of the template. Raises TemplateError if detecting them exceeds a limit."""
-        return (await self._profiles.get(template or self.template(tools))).capabilities
+        return (await self._profiles.get(template or await self.template(tools))).capabilities
 
     async def build(
         self,
@@ -87,29 +94,31 @@ class PromptBuilder:
             TemplateError: the template refused, failed or exceeded a limit.
         """
         _check_reserved(template_kwargs or {})
-        source = template or self.template(bool(tools))
+        source = template or await self.template(bool(tools))
         profile = await self._profiles.get(source)
         turns = template_messages(messages, profile.tool_format)
         continues = add_generation_prompt and turns[-1]["role"] == "assistant"
-        values = {"tools": list(tools) or None, **_thinking_kwargs(thinking), **(template_kwargs or {})}
+        values = {
+            "tools": list(tools) or None,
+            "add_generation_prompt": add_generation_prompt and not continues,
+            **_thinking_kwargs(thinking),
+            **(template_kwargs or {}),
+        }
         try:
             size = sum(map(len, iter_texts([turns, values])))
             self._check_size(size)
-            mask, masked, values = await _run(size, _masked, profile, turns, values)
+            draft = await _run(size, Draft, profile, messages, turns, values, continues)
         except RecursionError:
             raise InvalidRequest("the messages or tools are nested too deeply", param="messages") from None
-        if continues:
-            _append_sentinel(masked[-1], mask.sentinel)
-        values["add_generation_prompt"] = add_generation_prompt and not continues
-        text = await self._render(source, {"messages": masked, "documents": None, **values}, mask)
+        text = await self._render(source, draft, profile)
         if continues:
             reasoning = detect_continued_reasoning(source, turns[-1]["content"])
-            text = _cut_at_sentinel(text, turns[-1], mask)
+            text = _cut_at_sentinel(text, turns[-1], draft.mask)
         else:
             reasoning = detect_reasoning(source, text)
             if add_generation_prompt and values.get("enable_thinking") is False:
                 text, reasoning = text + reasoning.skipped, reasoning.closed()
-        return ChatPrompt(await _run(len(text), mask.spans, text), reasoning, profile.tool_format)
+        return ChatPrompt(await _run(len(text), draft.mask.spans, text), reasoning, profile.tool_format)
 
     def _check_size(self, size: int) -> None:
         """Refuse early what cannot fit by far; the engine counts the tokens of the rest."""
@@ -119,12 +128,24 @@ class PromptBuilder:
                 param="messages",
             )
 
-    async def _render(self, source: str, context: dict[str, Any], mask: ControlTokenMask) -> str:
-        try:
-            return await self._renderer.render(source, with_tokens(context, self._info))
-        except TemplateError as e:
-            message = mask.unmask(e.message).replace(mask.sentinel, "")
-            raise TemplateError(message, param="messages") from None
+    async def _render(self, source: str, draft: Draft, profile: TemplateProfile) -> str:
+        """Render the conversation as the template's capabilities have it; if it refuses that or leaves something
+        out, with the least.
+        """
+        errors = []
+        for capabilities in (profile.capabilities, profile.capabilities.least()):
+            contexts = [with_tokens(context, self._info) for context in draft.contexts(capabilities)]
+            outlined, rendered = await self._renderer.render_each(source, contexts)
+            lost = None if outlined.text is None else draft.lost(outlined.text)
+            if rendered.text is not None and lost is None:
+                return rendered.text
+            message = draft.mask.unmask(rendered.error).replace(draft.mask.sentinel, "")
+            errors.append(
+                TemplateError(message, param="messages")
+                if rendered.text is None
+                else TemplateError(f"the model's chat template leaves out {lost}", param=lost)
+            )
+        raise errors[0]
 
 
 def _check_reserved(kwargs: Mapping[str, Any]) -> None:
@@ -147,47 +168,6 @@ async def _run(size: int, function: Callable[P, T], *args: P.args, **kwargs: P.k
 def _thinking_kwargs(thinking: bool | None) -> dict[str, Any]:
     """The names that templates have for it."""
     return {} if thinking is None else {"enable_thinking": thinking, "thinking": thinking}
-
-
-def _masked(
-    profile: TemplateProfile, turns: list[TemplateMessage], values: dict[str, Any]
-) -> tuple[ControlTokenMask, list[TemplateMessage], dict[str, Any]]:
-    """Mask everything from the caller, before our own text, which is trusted, is put around it."""
-    mask = ControlTokenMask(profile.guard, [turns, values])
-    masked_values = {key: mask.mask(value) for key, value in values.items()}
-    section = None
-    if masked_values["tools"] and not profile.capabilities.tools:
-        section, masked_values["tools"] = profile.tool_format.section(masked_values["tools"]), None
-    masked = [_masked_turn(turn, mask) for turn in turns]
-    return mask, arrange(masked, profile.capabilities, profile.tool_format, section), masked_values
-
-
-def _masked_turn(turn: TemplateMessage, mask: ControlTokenMask) -> TemplateMessage:
-    """Mask a turn except its field names and its role, from which templates make control tokens."""
-    masked = {key: value if key == "role" else mask.mask(value) for key, value in turn.items()}
-    if "tool_calls" in turn:
-        masked["tool_calls"] = [_masked_call(call, mask) for call in turn["tool_calls"]]
-    return masked
-
-
-def _masked_call(call: dict[str, Any], mask: ControlTokenMask) -> dict[str, Any]:
-    function = {key: mask.mask(value) for key, value in call["function"].items()}
-    return {key: mask.mask(value) for key, value in call.items()} | {"function": function}
-
-
-def _append_sentinel(turn: TemplateMessage, sentinel: str) -> None:
-    """Mark the end of the message that is to be continued."""
-    if turn.get("tool_calls"):
-        raise InvalidRequest(
-            "the last message calls tools and cannot be continued",
-            param="messages",
-            hint="add the tools' results, or leave the call out",
-        )
-    content = turn["content"]
-    if isinstance(content, list):
-        content[-1]["text"] += sentinel
-    else:
-        turn["content"] = content + sentinel
 
 
 def _cut_at_sentinel(text: str, turn: TemplateMessage, mask: ControlTokenMask) -> str:

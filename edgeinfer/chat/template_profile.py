@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import msgspec
-
-from edgeinfer.chat.capabilities import Capabilities, detect_capabilities, probe_contexts
+from edgeinfer.chat.adaptation import detection
+from edgeinfer.chat.capabilities import Capabilities
 from edgeinfer.chat.control_tokens import ControlTokens
 from edgeinfer.chat.template_guard import TemplateGuard
 from edgeinfer.chat.template_renderer import TemplateRenderer
@@ -48,20 +47,15 @@ class TemplateProfiles:
         return profile
 
     async def _detect(self, source: str) -> TemplateProfile:
-        contexts = [with_tokens(context, self._info) for context in probe_contexts()]
-        outcomes = await self._renderer.render_each(source, contexts)
         tool_format = detect_tool_format(source, self._tool_format)
-        capabilities = _without_foreign_tools(detect_capabilities(outcomes), tool_format)
-        return TemplateProfile(capabilities, TemplateGuard(self._tokens, source), tool_format)
+        steps = detection(tool_format)
+        step = next(steps)
+        while not isinstance(step, Capabilities):
+            contexts = [with_tokens(context, self._info) for context in step]
+            step = steps.send(await self._renderer.render_each(source, contexts))
+        return TemplateProfile(step, TemplateGuard(self._tokens, source), tool_format)
 
 
 def with_tokens(context: dict[str, Any], info: ModelInfo) -> dict[str, Any]:
     """A context with the model's own BOS and EOS."""
     return {**context, "bos_token": info.bos, "eos_token": info.eos}
-
-
-def _without_foreign_tools(capabilities: Capabilities, tool_format: ToolFormat) -> Capabilities:
-    """The capabilities without those for tools, where the template renders them in another format."""
-    if not tool_format.foreign:
-        return capabilities
-    return msgspec.structs.replace(capabilities, tools=False, tool_calls=False, tool_results=False)

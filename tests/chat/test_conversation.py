@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from edgeinfer.chat.arrangement import arrange
 from edgeinfer.chat.capabilities import Capabilities
-from edgeinfer.chat.conversation import arrange, template_messages
+from edgeinfer.chat.conversation import template_messages
 from edgeinfer.chat.message import Message, ToolCall
 from edgeinfer.chat.tools.tool_formats import HERMES, LFM2, MISTRAL
 from edgeinfer.errors import InvalidRequest

@@ -101,13 +101,11 @@ async def test_deepseek_r1(renderer: TemplateRenderer) -> None:
 
 
 async def test_mistral(renderer: TemplateRenderer) -> None:
-    """The template puts the system text into the last user message; what it refuses is told in its words."""
+    """The template puts the system text into the last user message, and gets turns that alternate."""
     mistral = prompter(renderer, "mistral")
     spans = await spans_of(mistral.build([SYSTEM, USER, ANSWER, USER]))
     assert text(spans) == "<s>[INST] Hi[/INST] Hello</s>[INST] Be brief.\n\nHi[/INST]"
-    with pytest.raises(TemplateError, match=r"^conversation roles must alternate") as caught:
-        await mistral.build([USER, USER])
-    assert caught.value.param == "messages"
+    assert text(await spans_of(mistral.build([USER, USER]))) == "<s>[INST] Hi\n\nHi[/INST]"
 
 
 async def test_gemma(renderer: TemplateRenderer) -> None:
@@ -166,15 +164,60 @@ async def test_names_of_a_calls_fields_are_no_callers_text(renderer: TemplateRen
     assert '{"name": "weather", "arguments": {"place": "Paris"}}' in text(spans)
 
 
+TOOL_USE = """\
+{%- for tool in tools %}[{{ tool.function.name }}]{% endfor %} {{ messages[-1].content -}}
+{#- <tool_call>{"name": #}"""
+
+
 async def test_tool_use_variant(renderer: TemplateRenderer) -> None:
     """Taken where tools are given, and only there."""
-    chat = PromptBuilder(bare_model(templates={"default": "plain", "tool_use": "tools"}), renderer)
-    assert text(await spans_of(chat.build([USER]))) == "plain"
-    assert text(await spans_of(chat.build([USER], []))) == "plain"
-    assert text(await spans_of(chat.build([USER], [TOOL]))) == "tools"
+    templates = {"default": "plain {{ messages[-1].content }}", "tool_use": TOOL_USE}
+    chat = PromptBuilder(bare_model(templates=templates), renderer)
+    assert text(await spans_of(chat.build([USER]))) == "plain Hi"
+    assert text(await spans_of(chat.build([USER], []))) == "plain Hi"
+    assert text(await spans_of(chat.build([USER], [TOOL]))) == "[weather] Hi"
     assert text(await spans_of(chat.build([USER], [TOOL], template="{{ messages[-1].content }}"))).endswith(
         "Hi"
     )
+
+
+UNKNOWN_TOOL_USE = TOOL_USE.replace("<tool_call>", "")
+PLAIN_MESSAGES = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
+
+
+@pytest.mark.parametrize("tools", [[], [TOOL]])
+async def test_a_tool_use_variant_of_unknown_form(renderer: TemplateRenderer, tools: list[Any]) -> None:
+    """It would wait for tools that we tell in our way, so the default gets them."""
+    templates = {"default": PLAIN_MESSAGES, "tool_use": UNKNOWN_TOOL_USE}
+    chat = PromptBuilder(bare_model(templates=templates), renderer)
+    prompt = text(await spans_of(chat.build([USER], tools)))
+    assert prompt.endswith("Hi\n")
+    assert bool(tools) == ('"name": "weather"' in prompt)
+    assert "[weather]" not in prompt
+
+
+async def test_a_tool_use_variant_alone(renderer: TemplateRenderer) -> None:
+    """The model has no other."""
+    chat = PromptBuilder(bare_model(templates={"tool_use": PLAIN_MESSAGES}), renderer)
+    assert "Hi\n" == text(await spans_of(chat.build([USER])))
+
+
+FUNCTIONS = """\
+{{- "answer by functools: " + functions + " on " + datetime }}
+{%- for m in messages %}{{ m.role ~ m.content }}
+{%- for c in m.tool_calls or [] %}{{ c.function.name ~ c.function.arguments | tojson }}{% endfor %}
+{%- endfor %}"""
+
+
+async def test_a_template_that_reads_functions(renderer: TemplateRenderer) -> None:
+    """Firefunction's wants the tools as JSON text, always, and the date."""
+    chat = PromptBuilder(bare_model(templates={"default": FUNCTIONS}), renderer)
+    prompt = text(await spans_of(chat.build([USER])))
+    assert prompt.startswith("answer by functools: [] on ")
+    prompt = text(await spans_of(chat.build([USER, CALLING, RESULT], [TOOL])))
+    assert '"name": "weather"' in prompt
+    assert "<tools>" not in prompt
+    assert prompt.endswith('userHiassistantweather{"place": "Paris"}toolSunny')
 
 
 async def test_built_in_chatml(renderer: TemplateRenderer) -> None:

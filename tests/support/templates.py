@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from edgeinfer.chat.adaptation import detection
+from edgeinfer.chat.capabilities import Capabilities
+from edgeinfer.chat.template_process import TemplateEnvironment, answer
+from edgeinfer.chat.template_protocol import RenderOutcome, RenderRequest
+from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.inference.types import ModelInfo
 
 QWEN_TOKENS = ("<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|object_ref_start|>", "<|repo_name|>")
@@ -149,6 +156,24 @@ GEMMA = """\
 {%- if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{%- endif %}
 """
 
+GEMMA3 = """\
+{{ bos_token }}
+{%- if messages[0]['role'] == 'system' %}
+{%- set prefix = messages[0]['content'] + '\n\n' %}{% set turns = messages[1:] %}
+{%- else %}
+{%- set prefix = '' %}{% set turns = messages %}
+{%- endif %}
+{%- for message in turns %}
+{%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+{{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}
+{%- endif %}
+{%- set role = 'model' if message['role'] == 'assistant' else message['role'] %}
+{{- '<start_of_turn>' + role + '\n' + (prefix if loop.first else '') + message['content'] | trim + '<end_of_turn>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{%- endif %}
+"""
+"""Puts the system text into the first user message."""
+
 ZEPHYR_TOKENS = ("<|system|>", "<|user|>", "<|assistant|>", "</s>")
 ZEPHYR = """\
 {% for message in messages %}
@@ -186,6 +211,7 @@ SAMPLES = {
     "r1": (R1, R1_TOKENS, "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"),
     "mistral": (MISTRAL, MISTRAL_TOKENS, "<s>", "</s>"),
     "gemma": (GEMMA, GEMMA_TOKENS, "<bos>", "<eos>"),
+    "gemma3": (GEMMA3, GEMMA_TOKENS, "<bos>", "<eos>"),
     "zephyr": (ZEPHYR, ZEPHYR_TOKENS, "", "</s>"),
     "smollm": (SMOLLM, QWEN_TOKENS, "", "<|im_end|>"),
     "coder": (CODER, CODER_TOKENS, "", "<|im_end|>"),
@@ -222,3 +248,19 @@ def bare_model(
         chat_templates=templates or {},
         sampling={},
     )
+
+
+def render_each(source: str, contexts: list[dict[str, Any]], **values: str) -> list[RenderOutcome]:
+    """Render without a process of its own."""
+    tokens = {"bos_token": "<s>", "eos_token": "</s>", **values}
+    request = RenderRequest(source, [{**context, **tokens} for context in contexts], 5.0)
+    return answer(TemplateEnvironment(), request).renderings
+
+
+def detect(source: str, tool_format: ToolFormat) -> Capabilities:
+    """The capabilities of a template."""
+    steps = detection(tool_format)
+    step = next(steps)
+    while not isinstance(step, Capabilities):
+        step = steps.send(render_each(source, step))
+    return step

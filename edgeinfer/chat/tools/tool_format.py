@@ -6,7 +6,8 @@ import hashlib
 import json
 import secrets
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -40,6 +41,7 @@ class ToolFormat(msgspec.Struct, frozen=True, kw_only=True):
         argument_syntax: how arguments are written, if not as one JSON object.
         result: precedes and follows a tool's result, for a template that renders none.
         listing: precedes and follows the tools in the system message, where the model was trained on that.
+        functions: templates read the tools as JSON text from `functions`, and the date from `datetime`.
         short_ids: ids are nine letters and digits, and templates refuse any other.
         foreign: the template renders another format, so it must not see tools, calls or results.
     """
@@ -54,6 +56,7 @@ class ToolFormat(msgspec.Struct, frozen=True, kw_only=True):
     argument_syntax: ArgumentSyntax | None = None
     result: tuple[str, str] = ("<tool_response>\n", "\n</tool_response>")
     listing: tuple[str, str] | None = None
+    functions: bool = False
     short_ids: bool = False
     foreign: bool = False
 
@@ -67,19 +70,29 @@ class ToolFormat(msgspec.Struct, frozen=True, kw_only=True):
             return id
         return hashlib.sha256(id.encode(errors="replace")).hexdigest()[:9]
 
-    def write_calls(self, calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    def write_calls(self, calls: Iterable[tuple[str, Mapping[str, Any] | str]]) -> str:
         """The calls as the model would write them."""
         written = [f"{name}{self.middle}{self.write_arguments(arguments)}" for name, arguments in calls]
         if self.next is not None:
             return self.openings[0] + self.next.join(written) + self.end
         return "\n".join(self.openings[0] + call + self.end for call in written)
 
-    def write_arguments(self, arguments: Mapping[str, Any]) -> str:
+    def write_arguments(self, arguments: Mapping[str, Any] | str) -> str:
+        """Arguments that are a text were cut, and stay as they are."""
+        if isinstance(arguments, str):
+            return arguments
         syntax = self.argument_syntax
         return syntax.write(arguments) if syntax else write_json(arguments)
 
     def write_result(self, content: str) -> str:
         return content.join(self.result)
+
+    def variables(self, tools: Sequence[Any] | None) -> dict[str, str]:
+        """Variables that templates of this format read besides Hugging Face's."""
+        if not self.functions:
+            return {}
+        today = datetime.now().astimezone().strftime("%d %B %Y")  # without the time, a prompt stays cached
+        return {"functions": write_json(tools or []), "datetime": today}
 
     def section(self, tools: Iterable[Any]) -> str:
         """The part of the system message that describes the tools, for a template that doesn't.

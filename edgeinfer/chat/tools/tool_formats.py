@@ -131,6 +131,7 @@ FUNCTOOLS = ToolFormat(
     middle='", "arguments": ',
     next='}, {"name": "',
     end="}]",
+    functions=True,
 )
 """Phi-4-mini with the template that others give it, and Firefunction."""
 

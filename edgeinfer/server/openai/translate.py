@@ -12,6 +12,7 @@ from edgeinfer.errors import InvalidRequest
 from edgeinfer.server.openai.schemas.chat import (
     ChatMessageParam,
     ChatRequest,
+    FunctionCallParam,
     RoleParam,
     TextPart,
     ToolCallParam,
@@ -69,7 +70,7 @@ def to_messages(params: Sequence[ChatMessageParam]) -> list[Message]:
     """The messages of a request.
 
     Raises:
-        InvalidRequest: a message is empty, or the arguments of a call are not a JSON object.
+        InvalidRequest: a message has neither content nor anything else to say.
     """
     return [_message(param, f"messages[{n}]") for n, param in enumerate(params)]
 
@@ -120,34 +121,47 @@ def _thinking(request: ChatRequest) -> int | Effort | None:
 
 
 def _message(param: ChatMessageParam, where: str) -> Message:
-    content = param.refusal or None if param.content is None else param.content
-    if content is None and not (param.tool_calls or param.reasoning_content):
+    if _says_nothing(param):
         raise InvalidRequest(f"{where} has no content", param=f"{where}.content")
-    calls = enumerate(param.tool_calls or ())
+    calls = [_call(call) for call in param.tool_calls or ()]
+    if param.function_call:
+        calls.append(_function_call(param.function_call))
     return Message(
         role=ROLES[param.role],
-        content=_text(content or ""),
+        content=_text((param.refusal if param.content is None else param.content) or ""),
         name=param.name,
         reasoning=param.reasoning_content,
-        tool_calls=tuple(_call(call, f"{where}.tool_calls[{n}]") for n, call in calls),
+        tool_calls=tuple(calls),
         tool_call_id=param.tool_call_id,
     )
+
+
+def _says_nothing(param: ChatMessageParam) -> bool:
+    """A null says that there is no content, which answers and results may have: an answer can have been cut."""
+    if ROLES[param.role] in ("system", "user"):
+        return param.content is None
+    has_more = param.tool_calls or param.function_call or param.reasoning_content or param.refusal
+    return "content" not in param.model_fields_set and not has_more
 
 
 def _text(content: str | Sequence[TextPart]) -> str:
     return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
 
-def _call(param: ToolCallParam, where: str) -> ToolCall:
-    arguments = _arguments(param.function.arguments, f"{where}.function.arguments")
-    return ToolCall(param.function.name, arguments, param.id)
+def _call(param: ToolCallParam) -> ToolCall:
+    return _function_call(param.function, param.id)
 
 
-def _arguments(text: str, where: str) -> dict[str, Any]:
+def _function_call(param: FunctionCallParam, id: str | None = None) -> ToolCall:
+    return ToolCall(param.name, _arguments(param.arguments), id)
+
+
+def _arguments(arguments: str | Mapping[str, Any] | None) -> Mapping[str, Any] | str:
+    """An object where it is one. Anything else stays the text it is: an answer that was cut has such calls."""
+    if not isinstance(arguments, str):
+        return arguments or {}
     try:
-        arguments = json.loads(text or "{}")  # some models leave them out
+        value = json.loads(arguments or "{}")  # some models leave them out
     except (ValueError, RecursionError):
-        arguments = None
-    if not isinstance(arguments, dict):
-        raise InvalidRequest("the arguments of a tool call must be a JSON object", param=where)
-    return arguments
+        return arguments
+    return value if isinstance(value, dict) else arguments

@@ -105,19 +105,60 @@ def test_a_call_arrives_with_its_arguments_as_an_object() -> None:
     assert (ToolCall("f", {"a": "ü"}, "1"),) == message.tool_calls
 
 
-@pytest.mark.parametrize("arguments", ["", "{}"])
-def test_no_arguments_are_an_empty_object(arguments: str) -> None:
+@pytest.mark.parametrize("arguments", ["", "{}", {}, None])
+def test_no_arguments_are_an_empty_object(arguments: Any) -> None:
     """Some models leave them out."""
     (message,) = read(calling(arguments))
     assert {} == message.tool_calls[0].arguments
 
 
-@pytest.mark.parametrize("arguments", ["{", "[1]", "1", "[" * 100_000, {"a": 1}, None])
-def test_arguments_that_are_no_object_are_refused(arguments: Any) -> None:
-    """The error names the place. OpenAI's arguments are text."""
+def test_arguments_may_be_an_object() -> None:
+    """Clients that know Ollama's API send them so."""
+    (message,) = read(calling({"a": 1}))
+    assert {"a": 1} == message.tool_calls[0].arguments
+
+
+@pytest.mark.parametrize("arguments", ["{", '{"', '{"a": "x', "[1]", "1", "no JSON", "[" * 100_000])
+def test_arguments_that_are_no_object_stay_text(arguments: str) -> None:
+    """An answer that was cut has such a call, and can be sent back."""
+    (message,) = read(calling(arguments))
+    assert arguments == message.tool_calls[0].arguments
+
+
+@pytest.mark.parametrize("arguments", [1, [1], True])
+def test_arguments_of_another_type_are_refused(arguments: Any) -> None:
+    """The error names the place."""
     with pytest.raises(InvalidRequest) as caught:
         read(USER, calling(arguments))
     assert caught.value.param == "messages[1].tool_calls[0].function.arguments"
+
+
+def test_a_function_call_of_the_older_api() -> None:
+    """A call without an id, and its result."""
+    call, result = read(
+        {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "r"},
+    )
+    assert (ToolCall("f", {}),) == call.tool_calls
+    assert ("tool", "f", None) == (result.role, result.name, result.tool_call_id)
+
+
+@pytest.mark.parametrize("role", ["assistant", "tool", "function"])
+def test_null_content_is_empty(role: str) -> None:
+    """An answer that was cut at once has none. A message that does not even say so is a mistake."""
+    (message,) = read({"role": role, "content": None})
+    assert "" == message.content
+    with pytest.raises(InvalidRequest) as caught:
+        read({"role": role})
+    assert caught.value.param == "messages[0].content"
+
+
+@pytest.mark.parametrize("role", ["system", "developer", "user"])
+def test_null_content_of_a_question_is_refused(role: str) -> None:
+    """There is nothing to answer."""
+    with pytest.raises(InvalidRequest) as caught:
+        read({"role": role, "content": None})
+    assert caught.value.param == "messages[0].content"
 
 
 @pytest.mark.parametrize(

@@ -38,8 +38,10 @@ class TextPart(Strict):
 
 
 class FunctionCallParam(Strict):
+    """A call. Other servers give its arguments as an object."""
+
     name: str
-    arguments: str
+    arguments: str | dict[str, Any] | None = None
 
 
 class ToolCallParam(Strict):
@@ -64,7 +66,7 @@ class ChatMessageParam(Strict):
     tool_call_id: str | None = None
     annotations: list[Any] | None = None
     audio: None = None
-    function_call: None = None
+    function_call: FunctionCallParam | None = None
 
 
 class ConversationFields(RequestModel):

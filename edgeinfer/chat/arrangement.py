@@ -1,0 +1,124 @@
+"""Arranges a conversation for what a chat template can render."""
+
+from __future__ import annotations
+
+from edgeinfer.chat.call_arrangement import arrange_calls
+from edgeinfer.chat.capabilities import Capabilities
+from edgeinfer.chat.conversation import TemplateMessage
+from edgeinfer.chat.tools.tool_format import ToolFormat
+
+FILLER = "…"
+"""The text of a turn that must be there and must not be empty."""
+
+BETWEEN = "\n\n"
+"""Stands between two texts that become one."""
+
+
+def arrange(
+    turns: list[TemplateMessage],
+    capabilities: Capabilities,
+    tool_format: ToolFormat,
+    tools: str | None = None,
+) -> list[TemplateMessage]:
+    """New messages, arranged for a template with these capabilities; the turns are not changed.
+
+    Every text and every call is in them, in the order of the conversation.
+
+    - Calls and results that the template would drop are written as text, see `arrange_calls`.
+    - Leading system messages become one, to which `tools`, a text, is added. Those that the template has no
+      place for become the user's.
+    - Turns of one role in a row are joined, or parted by an empty turn, where roles have to alternate.
+    - Content is a list of one part for a template that insists.
+    """
+    arranged = _one_system_message(arrange_calls(turns, capabilities, tool_format), tools)
+    arranged = _system_as_user(arranged, _kept_system_messages(arranged, capabilities))
+    if not capabilities.empty_turns:
+        arranged = [_filled(turn) for turn in arranged]
+    arranged = _in_turns(arranged, capabilities)
+    return [_typed(turn) for turn in arranged] if capabilities.typed_content else arranged
+
+
+def _one_system_message(turns: list[TemplateMessage], tools: str | None) -> list[TemplateMessage]:
+    """Many templates look for a system message at the very beginning and nowhere else."""
+    count = next((n for n, turn in enumerate(turns) if turn["role"] != "system"), len(turns))
+    texts = [turn["content"] for turn in turns[:count]] + ([tools] if tools else [])
+    if len(texts) == count <= 1:
+        return turns
+    first = turns[0] if count else {"role": "system"}
+    return [{**first, "content": BETWEEN.join(texts)}, *turns[count:]]
+
+
+def _kept_system_messages(turns: list[TemplateMessage], capabilities: Capabilities) -> int:
+    """The number of turns at the beginning whose system messages the template renders."""
+    lone = not any(turn["role"] == "user" for turn in turns)
+    if not capabilities.system or (lone and not capabilities.lone_system):
+        return 0
+    return len(turns) if capabilities.later_system else 1
+
+
+def _system_as_user(turns: list[TemplateMessage], kept: int) -> list[TemplateMessage]:
+    """Give system messages after the first turns to the user: to the next turn's head, or as a turn."""
+    arranged = turns[:kept]
+    pending: list[str] = []
+    for turn in turns[kept:]:
+        if turn["role"] == "system":
+            pending.append(turn["content"])
+            continue
+        if pending and turn["role"] == "user":
+            turn = {**turn, "content": BETWEEN.join([*pending, turn["content"]])}
+        elif pending:
+            arranged.append({"role": "user", "content": BETWEEN.join(pending)})
+        pending = []
+        arranged.append(turn)
+    if pending:
+        arranged.append({"role": "user", "content": BETWEEN.join(pending)})
+    return arranged
+
+
+def _filled(turn: TemplateMessage) -> TemplateMessage:
+    empty = not turn["content"] and turn["role"] in ("user", "assistant") and not turn.get("tool_calls")
+    return {**turn, "content": FILLER} if empty else turn
+
+
+def _in_turns(turns: list[TemplateMessage], capabilities: Capabilities) -> list[TemplateMessage]:
+    """Let user and assistant alternate, beginning with the user, as far as the template insists."""
+    empty = "" if capabilities.empty_turns else FILLER
+    arranged: list[TemplateMessage] = []
+    last = None if capabilities.assistant_first and capabilities.repeats else "assistant"
+    for turn in turns:
+        role = turn["role"]
+        if not _counts(turn, capabilities):
+            arranged.append(turn)
+        elif role != last or (arranged and capabilities.repeats):
+            arranged.append(turn)
+            last = role
+        elif arranged and _joinable(arranged[-1], turn):
+            arranged[-1] = _joined(arranged[-1], turn)
+        else:
+            other = "user" if role == "assistant" else "assistant"
+            arranged += [{"role": other, "content": empty}, turn]
+    return arranged
+
+
+def _counts(turn: TemplateMessage, capabilities: Capabilities) -> bool:
+    if turn["role"] not in ("user", "assistant"):
+        return False
+    return capabilities.calls_alternate or not turn.get("tool_calls")
+
+
+def _joinable(first: TemplateMessage, second: TemplateMessage) -> bool:
+    return first["role"] == second["role"] and not first.get("tool_calls")
+
+
+def _joined(first: TemplateMessage, second: TemplateMessage) -> TemplateMessage:
+    joined = {**first, **second}
+    for key in ("content", "reasoning_content"):
+        if key in first or key in second:
+            joined[key] = BETWEEN.join(filter(None, [first.get(key), second.get(key)]))
+    return joined
+
+
+def _typed(turn: TemplateMessage) -> TemplateMessage:
+    if turn["content"] is None:
+        return turn
+    return {**turn, "content": [{"type": "text", "text": turn["content"]}]}
