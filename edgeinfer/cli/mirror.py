@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    import uvicorn
     from starlette.types import ASGIApp
 
+    from edgeinfer.server.http.server import HTTPServer
     from edgeinfer.store.store import Store
 
 DEFAULT_PORT = 11436
-MAX_CONNECTIONS = 256
 SHUTDOWN_TIMEOUT = 5
 """Seconds that running downloads get at shutdown; clients resume where they were."""
 
@@ -42,7 +41,6 @@ def mirror(
       edgeinfer mirror --host 0.0.0.0
       HF_ENDPOINT=http://ADDRESS:11436 edgeinfer install --auto-quant    on the other machine
     """
-    import uvicorn
     from msgspec.structs import replace
 
     from edgeinfer import log, settings
@@ -60,7 +58,7 @@ def mirror(
     try:
         for line in _greeting(store, host, sockets[0].getsockname()[1], keyed=keys is not None):
             terminal.say(line)
-        uvicorn.Server(server_config(mirror_app(store, keys=keys))).run(sockets)
+        http_server(mirror_app(store, keys=keys)).run(sockets)
     finally:
         for sock in sockets:
             sock.close()
@@ -102,14 +100,10 @@ def _addresses(host: str) -> list[str]:
     return [f"[{host}]" if ":" in host else host]
 
 
-def server_config(app: ASGIApp) -> uvicorn.Config:
-    from edgeinfer.server.http.protocol import uvicorn_config
+def http_server(app: ASGIApp) -> HTTPServer:
+    from edgeinfer.server.http.server import HTTPServer
     from edgeinfer.server.openai.errors import render_error
 
-    return uvicorn_config(
-        app,
-        render_error=render_error,
-        lifespan="off",
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT,
+    return HTTPServer(
+        app, render_error=render_error, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT
     )

@@ -16,7 +16,6 @@ from collections.abc import Generator
 from pathlib import Path
 from types import FrameType
 
-import uvicorn
 from fastapi import FastAPI
 from msgspec.structs import replace
 from uvicorn.server import HANDLED_SIGNALS
@@ -36,9 +35,9 @@ from edgeinfer.server.auth.key_file import key_file
 from edgeinfer.server.build import build_app
 from edgeinfer.server.engines import InstalledModels, LlamaEngines
 from edgeinfer.server.http import connections, tls
-from edgeinfer.server.http.protocol import uvicorn_config
+from edgeinfer.server.http.server import HTTPServer
 from edgeinfer.server.http.sockets import address, bind, check_exposure, inherited_sockets, with_address
-from edgeinfer.server.http.tls import Certificate, certificate
+from edgeinfer.server.http.tls import certificate
 from edgeinfer.server.openai.errors import render_error
 from edgeinfer.server.reload import Reloader
 from edgeinfer.server.state import AppState
@@ -104,23 +103,6 @@ def exit_status(error: EdgeinferError) -> int:
     return 1
 
 
-def _config(
-    app: FastAPI, drain: float, certificate: Certificate | None, max_connections: int | None
-) -> uvicorn.Config:
-    config = uvicorn_config(
-        app,
-        render_error=render_error,
-        max_connections=max_connections,
-        lifespan="on",
-        timeout_graceful_shutdown=_shutdown_timeout(drain),
-        timeout_notify=tls.CHECK_INTERVAL,
-        callback_notify=certificate.renew if certificate else None,
-    )
-    config.load()
-    config.ssl = certificate.context if certificate else None
-    return config
-
-
 def _shutdown_timeout(drain: float) -> int:
     return math.ceil(drain) + ERROR_TIMEOUT
 
@@ -134,8 +116,8 @@ def _is_gone(descriptor: int) -> bool:
     return False
 
 
-class Server(uvicorn.Server):
-    """uvicorn, adapted: models load while it already listens, and answers end before it stops."""
+class Server(HTTPServer):
+    """The daemon's HTTP server: models load while it already listens, and answers end before it stops."""
 
     def __init__(
         self, app: FastAPI, reloader: Reloader | None = None, max_connections: int | None = None
@@ -143,7 +125,16 @@ class Server(uvicorn.Server):
         self.state: AppState = app.state.edgeinfer
         settings = self.state.settings
         self.certificate = certificate(settings)
-        super().__init__(_config(app, settings.drain_timeout, self.certificate, max_connections))
+        super().__init__(
+            app,
+            render_error=render_error,
+            max_connections=max_connections,
+            context=self.certificate.context if self.certificate else None,
+            lifespan="on",
+            timeout_graceful_shutdown=_shutdown_timeout(settings.drain_timeout),
+            timeout_notify=tls.CHECK_INTERVAL,
+            callback_notify=self.certificate.renew if self.certificate else None,
+        )
         self.status = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.Task[None] | None = None

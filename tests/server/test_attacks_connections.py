@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import resource
 import socket
@@ -12,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,56 +21,15 @@ import pytest
 from edgeinfer.inference.fake import fake_finish
 from edgeinfer.inference.output import Delta
 from edgeinfer.server.http import connections
-from edgeinfer.server.http.protocol import TimeoutH11Protocol
+from edgeinfer.server.http.protocol import TimeoutProtocol
 from tests.support.cli import environment
+from tests.support.raw_http import GET, connected, envelope, post, read_all, read_until
 from tests.support.server import Scripted, Served, eventually, serving
-
-GET = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-@contextmanager
-def connected(port: int, receive_buffer: int = 0) -> Iterator[socket.socket]:
-    with socket.socket() as sock:
-        if receive_buffer:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        sock.settimeout(20)
-        sock.connect(("127.0.0.1", port))
-        yield sock
-
-
-def post(body: object, path: str = "/v1/completions", more: str = "") -> bytes:
-    data = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{more}"
-    return f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data
-
-
-def read_all(sock: socket.socket) -> bytes:
-    """Until the other side closes, however it does."""
-    found = b""
-    with contextlib.suppress(ConnectionError):
-        while data := sock.recv(65536):
-            found += data
-    return found
-
-
-def read_until(sock: socket.socket, end: bytes) -> bytes:
-    found = b""
-    while end not in found:
-        data = sock.recv(65536)
-        assert data, f"closed after {found!r}"
-        found += data
-    return found
-
-
-def envelope(response: bytes) -> tuple[int, str]:
-    """Status and code of an error."""
-    head, _, body = response.partition(b"\r\n\r\n")
-    return int(head.split()[1]), json.loads(body)["error"]["code"]
 
 
 def test_a_head_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slowloris, also on a connection that once sent a good request; others are served meanwhile."""
-    monkeypatch.setattr(TimeoutH11Protocol, "HEAD_TIMEOUT", 0.5)
+    monkeypatch.setattr(TimeoutProtocol, "HEAD_TIMEOUT", 0.5)
     with serving(Scripted()) as served, connected(served.port) as sock:
         sock.sendall(GET)
         read_until(sock, b'"ok"}')
@@ -87,7 +45,7 @@ def test_a_head_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_slow_answer_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """The timeout ends with the head, not with the work."""
     for name in ("HEAD_TIMEOUT", "LINGER_TIMEOUT", "STALL_TIMEOUT"):
-        monkeypatch.setattr(TimeoutH11Protocol, name, 0.3)
+        monkeypatch.setattr(TimeoutProtocol, name, 0.3)
     supervisor = Scripted()
     supervisor.hold_first = 0.8
     with serving(supervisor) as served:
@@ -97,7 +55,7 @@ def test_a_slow_answer_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_goes_on_sending_after_its_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A body of bytes now and then, that nobody reads, would hold a connection for ever."""
-    monkeypatch.setattr(TimeoutH11Protocol, "LINGER_TIMEOUT", 0.3)
+    monkeypatch.setattr(TimeoutProtocol, "LINGER_TIMEOUT", 0.3)
     head = b"POST /nowhere HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n"
     with serving(Scripted()) as served, connected(served.port) as sock:
         sock.sendall(head)
@@ -147,7 +105,7 @@ def test_a_reader_that_does_not_read_is_cut_off_and_its_request_ends(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What waits for it is bounded, and the slot is free for others, who were served meanwhile."""
-    monkeypatch.setattr(TimeoutH11Protocol, "STALL_TIMEOUT", 0.5)
+    monkeypatch.setattr(TimeoutProtocol, "STALL_TIMEOUT", 0.5)
     supervisor = Flood(5000)
     with caplog.at_level(logging.INFO), serving(supervisor) as served, connected(served.port, 4096) as sock:
         sock.sendall(post({"prompt": "x", "stream": True}))
@@ -161,7 +119,7 @@ def test_a_reader_that_does_not_read_is_cut_off_and_its_request_ends(
 
 def test_a_slow_reader_that_reads_is_served_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """As over a poor connection: what matters is that it goes on."""
-    monkeypatch.setattr(TimeoutH11Protocol, "STALL_TIMEOUT", 0.5)
+    monkeypatch.setattr(TimeoutProtocol, "STALL_TIMEOUT", 0.5)
     with serving(Flood(600)) as served, connected(served.port, 65536) as sock:
         sock.sendall(post({"prompt": "x", "stream": True}, more="Connection: close\r\n"))
         got = b""
@@ -174,7 +132,7 @@ def test_a_slow_reader_that_reads_is_served_to_the_end(monkeypatch: pytest.Monke
 
 def test_answers_that_nobody_takes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of requests in one breath, and not one answer read."""
-    monkeypatch.setattr(TimeoutH11Protocol, "STALL_TIMEOUT", 0.5)
+    monkeypatch.setattr(TimeoutProtocol, "STALL_TIMEOUT", 0.5)
     with serving(Scripted()) as served, connected(served.port, 4096) as sock:
         sock.settimeout(2)
         with contextlib.suppress(OSError):

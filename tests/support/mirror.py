@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.types import ASGIApp
 
-from edgeinfer.cli.mirror import server_config
+from edgeinfer.cli.mirror import http_server
 from edgeinfer.server.http.sockets import address, bind
 from edgeinfer.settings import Settings
 from edgeinfer.store.store import Store
@@ -54,7 +53,7 @@ def add(store: Store, data: bytes, **fields: Any) -> StoredModel:
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
     """The address of `app` on a loopback port."""
-    server, sockets = uvicorn.Server(server_config(app)), bind(Settings(port=0))
+    server, sockets = http_server(app), bind(Settings(port=0))
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import resource
 import sys
+from typing import Protocol
 
 MAX_CONNECTIONS = 2048
 """Maximum number of connections; each takes about 20 KB."""
+
+READ_SIZE = 16384
+"""Bytes that are read from a connection at a time; small, so that all get their turn."""
 
 RESERVE = 128
 """Descriptors that are left for everything else."""
@@ -34,23 +37,47 @@ def raise_limit() -> int:
     return max(1, min(MAX_CONNECTIONS, descriptors - RESERVE))
 
 
-class IdleConnections:
-    """The connections without a request in progress, the one that has been idle longest first."""
+class Abortable(Protocol):
+    """A connection at any stage, from its arrival on: something that can be closed at once."""
 
-    def __init__(self) -> None:
-        self._transports: dict[asyncio.Transport, None] = {}
+    def abort(self) -> None: ...
 
-    def add(self, transport: asyncio.Transport) -> None:
-        """Add a connection, unless it is there already: a trickle of bytes does not make it less idle."""
-        self._transports.setdefault(transport)
 
-    def discard(self, transport: asyncio.Transport) -> None:
-        self._transports.pop(transport, None)
+class OpenConnections:
+    """All connections of a server: those with a request in progress, and the idle ones."""
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit or MAX_CONNECTIONS
+        self._busy: set[Abortable] = set()
+        self._idle: dict[Abortable, None] = {}
+        """The one that has been idle longest is the first."""
+        self.buffer = memoryview(bytearray(READ_SIZE))
+        """For the bytes just read from any of them."""
+
+    def admit(self, connection: Abortable) -> bool:
+        """Count a new connection, closing an idle one if there are too many; False if none is idle."""
+        if len(self._busy) + len(self._idle) >= self._limit and not self.cut():
+            return False
+        self.idle(connection)
+        return True
+
+    def idle(self, connection: Abortable) -> None:
+        """Count `connection` as idle. If it was already, it keeps its place: a trickle of bytes changes nothing."""
+        self._busy.discard(connection)
+        self._idle.setdefault(connection)
+
+    def busy(self, connection: Abortable) -> None:
+        self._idle.pop(connection, None)
+        self._busy.add(connection)
+
+    def discard(self, connection: Abortable) -> None:
+        self._idle.pop(connection, None)
+        self._busy.discard(connection)
 
     def cut(self) -> bool:
         """Close the connection that has been idle longest; False if none is idle."""
-        for transport in self._transports:
-            self.discard(transport)
-            transport.abort()
+        for connection in self._idle:
+            self.discard(connection)
+            connection.abort()
             return True
         return False

@@ -1,37 +1,38 @@
-"""uvicorn's HTTP protocol with timeouts for request heads and slow readers, and a limit of connections."""
+"""uvicorn's HTTP protocol with timeouts for heads and slow readers, and bounds on what a connection may hold."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import socket
 import struct
-import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import h11
-import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from edgeinfer.errors import EdgeinferError, HeadersTooLarge, InvalidRequest
-from edgeinfer.server.http import connections
-from edgeinfer.server.http.connections import IdleConnections
+from edgeinfer.server.http.connections import READ_SIZE, OpenConnections
+from edgeinfer.server.http.head import check_host, to_origin_form
+from edgeinfer.server.http.parse_queue import MAX_SLICE, ParseQueue
 
 RenderError = Callable[[EdgeinferError], bytes]
 
+MAX_HEAD = 16384
+"""Bytes of a request's target and headers."""
 
-class TimeoutH11Protocol(H11Protocol):
-    """Closes connections that are silent, send heads slowly (slowloris), keep sending, or do not read.
+HEAD_END = b"\r\n\r\n"
 
-    If there are too many, the one that has been idle longest makes room. uvicorn itself times only the pause between two
-    requests; BodyLimitMiddleware times bodies.
+
+class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
+    """Closes connections that send heads slowly (slowloris), keep sending after their response, or do not read.
+
+    Requests are parsed one after the other: the next waits, as bytes, for the response before it. BodyLimitMiddleware
+    times bodies.
     """
 
     HEAD_TIMEOUT: ClassVar[float] = 20.0
-    """Seconds from the connection, or from its last response, to the end of a request's head."""
+    """Seconds from the connection, or from a later request's first byte, to the end of the request's head."""
 
     LINGER_TIMEOUT: ClassVar[float] = 5.0
     """Seconds for the rest of a request whose response came before its end."""
@@ -41,46 +42,216 @@ class TimeoutH11Protocol(H11Protocol):
 
     MIN_PROGRESS: ClassVar[int] = 16384
 
-    _deadline: asyncio.TimerHandle | None = None
-    _stall: asyncio.TimerHandle | None = None
-
     def __init__(
         self,
         *args: Any,
-        max_connections: int,
-        idle: IdleConnections,
+        connections: OpenConnections,
+        parse_queue: ParseQueue,
         render_error: RenderError,
+        due: float,
         **more: Any,
     ) -> None:
-        """`idle` is shared by all connections of the server; `more` goes to uvicorn."""
+        """`connections` and `parse_queue` are those of the server; the first head is `due` at this time."""
+        self._body = bytearray()
+        # The parser calls this for every chunk; a method in Python would take ten times as long.
+        self.on_body = self._body.extend  # type: ignore[method-assign, assignment]
         super().__init__(*args, **more)
-        self._max_connections = max_connections
-        self._idle = idle
+        self._connections = connections
         self._render_error = render_error
+        self._due = due
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._parse_queue = parse_queue
+        self._unparsed = bytearray()
+        self._is_full = False
+        self._running: Any = None
+        """The request that is being answered; `cycle` is the last one parsed."""
+        self._in_head = False
+        self._in_body = False
+        self._head_size = 0
+        self._idle_bytes = 0
+        """Bytes since the parser last completed anything, such as a header."""
+        self._error: EdgeinferError | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.client = self.client or _peer(transport)
-        if len(self.connections) > self._max_connections and not self._idle.cut():
-            transport.abort()
-            return
-        self._idle.add(transport)
-        self._watch()
+        if hasattr(transport, "set_read_buffer_limits"):  # TLS: it would decrypt 256 KiB ahead
+            transport.set_read_buffer_limits(READ_SIZE)
+        self._connections.idle(transport)
+        self._expect(self._due - self.loop.time())
 
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self._connections.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._error:
+            return  # the rest of something that was refused
+        self._unparsed += self._connections.buffer[:nbytes]
+        if len(self._unparsed) >= READ_SIZE:
+            self._is_full = True
+            self.transport.pause_reading()
+        self._parse_queue.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self.transport)
+        self._unparsed.clear()
         self._disarm()
-        self._idle.discard(self.transport)
+        self._unset_keepalive_if_required()
         if self._stall is not None:
             self._stall.cancel()
+        self.pipeline.clear()
+        if self._running is not None:
+            _disconnect(self._running)
         super().connection_lost(exc)
+
+    # Parsing
+
+    def parse_slice(self) -> bool:
+        """Parse up to MAX_SLICE bytes, at most to the end of a head; True if there are more."""
+        if not self._can_parse():
+            return False
+        end = self._unparsed.find(HEAD_END, 0, MAX_SLICE)
+        data = bytes(self._unparsed[: end + len(HEAD_END) if end >= 0 else MAX_SLICE])
+        del self._unparsed[: len(data)]
+        if self._is_full and len(self._unparsed) < READ_SIZE:
+            self._is_full = False
+            self.transport.resume_reading()
+        self._idle_bytes += len(data)
+        self._feed(data)
+        if self._idle_bytes > MAX_HEAD:
+            self._refuse(HeadersTooLarge("the request's head, a chunk's or its trailer is too large"))
+        self._watch()
+        return self._can_parse()
+
+    def _can_parse(self) -> bool:
+        return bool(self._unparsed) and not self._error and not self._awaits_response()
+
+    def _awaits_response(self) -> bool:
+        return not self._in_head and not self._in_body and self._is_busy()
+
+    def _is_busy(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request, although its type does not say so
+        return cycle is not None and not cycle.response_complete
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError as e:
+            self._refuse(self._error or InvalidRequest(f"this is not a valid HTTP request: {e}"))
+        else:
+            self._pass_body_on()
+
+    def _pass_body_on(self) -> None:
+        if self._body:
+            self._idle_bytes = 0
+            super().on_body(bytes(self._body))
+            self._body.clear()
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Parse the head again without its Upgrade, such as h2c from a JDK: httptools would leave the body out."""
+        version = self.parser.get_http_version()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version.encode())]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self._unparsed[:0] = b"\r\n".join(lines) + HEAD_END + rest
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def on_message_begin(self) -> None:
+        self._unset_keepalive_if_required()
+        self._in_head = True
+        self._head_size = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_head(len(name) + len(value))
+        if self._in_head:  # not in a trailer: the request has been admitted by its head
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._fail(InvalidRequest("CONNECT is for proxies"))
+            return
+        try:
+            check_host(self.parser.get_http_version(), self.headers)
+            self.url = to_origin_form(self.url, self.headers)
+        except InvalidRequest as e:
+            self._fail(e)
+        self._in_head, self._in_body = False, True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if self._in_body:  # else it is an upgrade
+            self._pass_body_on()
+            self._in_body = False
+            super().on_message_complete()
+
+    def _count_head(self, size: int) -> None:
+        self._idle_bytes = 0
+        self._head_size += size
+        if self._head_size > MAX_HEAD:
+            self._fail(HeadersTooLarge("the request's head is too large"))
+
+    def _fail(self, error: EdgeinferError) -> None:
+        """End the parser from within one of its callbacks."""
+        self._error = error
+        raise error
+
+    # Responses
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self._error:
+            self._refuse(self._error)
+        else:
+            self._parse_queue.add(self)
         self._watch()
+
+    def _refuse(self, error: EdgeinferError) -> None:
+        """Respond to something that is not a request, after the requests before it, and close."""
+        self._error = error
+        self._unparsed.clear()
+        self._body.clear()
+        if self.transport.is_closing():
+            return
+        if self.pipeline:  # it is the body of a request that has not begun
+            self.pipeline.clear()
+            self.cycle, self._in_body = self._running, False
+        if self._is_busy():
+            if not self._in_body:
+                return  # on_response_complete comes back to this
+            _disconnect(self.cycle)
+        if not self._is_busy() or not self.cycle.response_started:
+            self._write_error(error)
+        self._in_head = self._in_body = False
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # to close at once would reset the connection before the response is read
+            self._disarm()
+            self._expect(self.LINGER_TIMEOUT)
+        else:
+            self.transport.close()
+
+    def _write_error(self, error: EdgeinferError) -> None:
+        body = self._render_error(error)
+        head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(
+            body
+        )
+        self.transport.write(STATUS_LINE[error.status] + head + body)
+
+    # Timeouts
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -91,42 +262,29 @@ class TimeoutH11Protocol(H11Protocol):
         if self._stall is not None:
             self._stall.cancel()
 
-    def send_400_response(self, msg: str) -> None:
-        """Send the error in JSON, as 431 if the head is too large; uvicorn would send plain text."""
-        error: InvalidRequest | HeadersTooLarge = InvalidRequest(msg)
-        if getattr(sys.exc_info()[1], "error_status_hint", 400) == 431:
-            error = HeadersTooLarge("the request's head is too large")
-        body = self._render_error(error)
-        headers = [
-            ("content-type", "application/json"),
-            ("content-length", str(len(body))),
-            ("connection", "close"),
-        ]
-        with contextlib.suppress(h11.LocalProtocolError):  # a response has begun already
-            for event in (
-                h11.Response(status_code=error.status, headers=headers),
-                h11.Data(data=body),
-                h11.EndOfMessage(),
-            ):
-                self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
-
     def _watch(self) -> None:
         """Start or stop the timeout for what the client must send: a head, or the rest of an unread body."""
-        cycle: Any = self.cycle  # None before the first request, although its type does not say so
-        if cycle is not None and not cycle.response_complete:
-            self._idle.discard(self.transport)
+        if self._error:
+            return
+        if self._is_busy():
+            self._connections.busy(self.transport)
             self._disarm()
             return
-        self._idle.add(self.transport)
-        if self._deadline is None:
-            answered = self.conn.their_state is h11.SEND_BODY
-            self._expect(self.LINGER_TIMEOUT if answered else self.HEAD_TIMEOUT)
+        self._connections.idle(self.transport)
+        if self._in_body:
+            self._expect(self.LINGER_TIMEOUT)
+        elif self._in_head:
+            self._expect(self.HEAD_TIMEOUT)
+        elif self.cycle is not None:
+            self._disarm()  # uvicorn closes it if the next request does not come
 
     def _expect(self, seconds: float) -> None:
-        self._deadline = self.loop.call_later(seconds, self._expire, self.transport.get_write_buffer_size())
+        if self._deadline is None:
+            before = self.transport.get_write_buffer_size()
+            self._deadline = self.loop.call_later(seconds, self._expire, before)
 
     def _expire(self, before: int) -> None:
+        self._deadline = None
         if self.transport.is_closing() and self.transport.get_write_buffer_size() >= before:
             self.transport.abort()  # the client does not read the end of its response either
         else:
@@ -149,6 +307,13 @@ class TimeoutH11Protocol(H11Protocol):
             self._await_reader(unread)
 
 
+def _disconnect(cycle: Any) -> None:
+    """Tell the request's handler that its client has gone, or might as well have."""
+    if not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
+
+
 def _peer(transport: asyncio.Transport) -> tuple[str, int] | None:
     """The user at the other end of a unix socket, as "uid 1000"; None for other sockets."""
     peer: Any = transport.get_extra_info("socket")
@@ -157,29 +322,3 @@ def _peer(transport: asyncio.Transport) -> tuple[str, int] | None:
         return None
     _pid, uid, _gid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i")))
     return f"uid {uid}", 0
-
-
-def uvicorn_config(
-    app: ASGIApp, *, render_error: RenderError, max_connections: int | None = None, **more: Any
-) -> uvicorn.Config:
-    """Configure uvicorn with this protocol and without its own log, which AccessLogMiddleware writes.
-
-    `render_error` encodes errors that occur before there is a path. `max_connections`: None takes the default.
-    """
-    protocol = functools.partial(
-        TimeoutH11Protocol,
-        max_connections=max_connections or connections.MAX_CONNECTIONS,
-        idle=IdleConnections(),
-        render_error=render_error,
-    )
-    return uvicorn.Config(
-        app,
-        http=protocol,  # type: ignore[arg-type]  # uvicorn only calls it
-        ws="none",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        **more,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import stat
+from asyncio import sslproto
 from pathlib import Path
 
 from edgeinfer.errors import SettingsError
@@ -13,6 +14,12 @@ from edgeinfer.settings import Settings
 
 CHECK_INTERVAL = 30
 """Seconds between two checks whether the files have changed."""
+
+BUFFER_SIZE = 16384
+"""Bytes that are read from a TLS connection at a time."""
+
+# asyncio has a buffer of 256 KiB for each TLS connection, even before the handshake, and no option for it.
+sslproto.SSLProtocol.max_size = BUFFER_SIZE
 
 logger = logging.getLogger(__name__)
 

@@ -55,7 +55,7 @@ class BodyLimitMiddleware:
 
 
 def _announced(scope: Scope) -> int:
-    # h11 has refused lengths that are not numbers, and two that differ.
+    # The parser has refused lengths that are not numbers, and two that differ.
     return max((int(v) for v in header_values(scope, b"content-length") if v.isdigit()), default=0)
 
 
