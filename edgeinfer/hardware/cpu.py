@@ -41,7 +41,7 @@ class CpuClass(msgspec.Struct, frozen=True):
 def classes(root: Path) -> list[CpuClass]:
     """Return the physical cores by class, fastest first, of the logical CPUs that this process may use."""
     info, kinds = cpuinfo(root), _intel_kinds(root)
-    cores = [_core(root, cpu, info.get(cpu, {}), kinds) for cpu in _physical(root)]
+    cores = [_core(root, cpu, info.get(shown, {}), kinds) for cpu, shown in _physical(root).items()]
     cores.sort(key=lambda core: (core.name or "", _rank(core)))
     groups: list[list[CpuClass]] = []
     for core in cores:
@@ -66,25 +66,38 @@ def _rank(core: CpuClass) -> tuple[int, bool, int, list[int]]:
     return (-(core.capacity or 0), core.name in SLOW_CORES, -(core.max_mhz or 0), core.cpus)
 
 
-def _physical(root: Path) -> list[int]:
-    """Return one logical CPU for each physical core."""
+def _physical(root: Path) -> dict[int, int]:
+    """Return one logical CPU for each physical core that may be used -> its number in /proc/cpuinfo."""
+    numbers = _numbers(root)
+    cores: dict[tuple[int, ...], int] = {}
+    for cpu in numbers:
+        siblings = read_text(root / CPU_DIR / f"cpu{cpu}" / "topology/thread_siblings_list")
+        cores.setdefault(tuple(parse_list(siblings)) or (cpu,), cpu)
+    shown = len(set(numbers.values()))  # lxcfs shows fewer if there is a quota
+    return {cpu: numbers[cpu] for cpu in list(cores.values())[:shown]}
+
+
+def _numbers(root: Path) -> dict[int, int]:
+    """Return the CPUs that this process may use -> their numbers in /proc/cpuinfo.
+
+    lxcfs counts a container's CPUs from 0, in /proc and in the list of those online; masks and /sys do not.
+    """
     online = parse_list(read_text(root / CPU_DIR / "online"))
     if not online and root == Path("/"):
         online = list(range(os.cpu_count() or 1))
-    if allowed := _allowed(root):
-        # lxcfs may show a container other numbers than those it may use, which are the ones that count.
-        online = [cpu for cpu in online if cpu in allowed] or (sorted(allowed) if online else [])
-    cores: dict[tuple[int, ...], int] = {}
-    for cpu in online:
-        siblings = read_text(root / CPU_DIR / f"cpu{cpu}" / "topology/thread_siblings_list")
-        cores.setdefault(tuple(parse_list(siblings)) or (cpu,), cpu)
-    return list(cores.values())
+    allowed = _allowed(root, frozenset(online))
+    if not online or not allowed or allowed.issubset(online):
+        return {cpu: cpu for cpu in online if not allowed or cpu in allowed}
+    return {cpu: online[min(i, len(online) - 1)] for i, cpu in enumerate(sorted(allowed))}
 
 
-def _allowed(root: Path) -> frozenset[int] | None:
+def _allowed(root: Path, online: frozenset[int]) -> frozenset[int] | None:
     """Return the CPUs of the affinity mask and the cpuset; None if neither is known."""
     mask, cpuset = _affinity(root), cgroup.cpus(root)
-    return (mask & cpuset or mask) if mask and cpuset else mask or cpuset
+    if mask and cpuset:
+        return mask & cpuset or mask
+    # The mask in /proc may hold all CPUs that could ever be plugged in.
+    return cpuset or (mask and (mask & online if mask > online else mask))
 
 
 def _affinity(root: Path) -> frozenset[int] | None:

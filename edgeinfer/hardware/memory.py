@@ -16,7 +16,7 @@ class Memory(msgspec.Struct, frozen=True):
     Attributes:
         available: RAM available without swapping, within `limit`.
         limit: limit of the cgroup, if it is below `total`.
-        swap: swap space, used or free.
+        swap: swap space on disks, used or free.
     """
 
     total: int | None
@@ -33,11 +33,18 @@ def memory(root: Path) -> Memory:
     if limit is not None and total is not None and limit >= total:
         limit = None  # as good as none
     if limit is not None and available is not None:
-        available = min(available, max(0, limit - (cgroup.memory_used(root) or 0)))
+        available = min(available, cgroup.memory_left(root) or 0)
     max_swap = cgroup.swap(root)
-    if swap is not None and max_swap is not None:
-        swap = min(swap, max_swap)
+    if swap is not None:
+        swap = max(0, swap - zram(read_text(root / "proc/swaps") or ""))
+        swap = min(swap, max_swap) if max_swap is not None else swap
     return Memory(total, available, limit, swap)
+
+
+def zram(text: str) -> int:
+    """Return the bytes of swap in /proc/swaps that are compressed RAM: they hold no more than the RAM they take."""
+    rows = [line.split() for line in text.splitlines()[1:]]
+    return sum(number(row[2], 1024) or 0 for row in rows if len(row) >= 3 and "/zram" in row[0])
 
 
 def parse_meminfo(text: str) -> dict[str, int]:

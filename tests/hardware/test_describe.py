@@ -42,7 +42,7 @@ from tests.support.paths import TREES
             {
                 "Board": "unknown",
                 "CPU": "Intel(R) Xeon(R) CPU @ 2.00GHz, 4 cores, avx avx2 fma f16c avx512, limited to 2 CPUs",
-                "Memory": "31.4 GiB, limited to 2.0 GiB, 1.9 GiB available",
+                "Memory": "31.4 GiB, limited to 2.0 GiB, 2.0 GiB available",
                 "GPU": "none found",
                 "NPU": "none found",
                 "Storage": "30.7 GB free",
