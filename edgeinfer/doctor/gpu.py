@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.hardware import Gpu, HardwareProfile
+from edgeinfer.plan.cuda_support import (
+    LAST_FOR_OLD,
+    MIN_COMPUTE_13,
+    compute_capability,
+    cuda_problem,
+    version,
+)
 from edgeinfer.plan.gpu_placement import choose_gpu, gpu_problem
 from edgeinfer.settings import Settings
 
@@ -47,9 +54,11 @@ def _idle(gpu: Gpu, profile: HardwareProfile, rebuild: str) -> list[Finding]:
     if gpu.lacks_driver:
         return [_without_driver(gpu, profile.system.container)]
     build = profile.llama
+    if problem := cuda_problem(gpu, profile):
+        return [Finding(CHECK, "note", problem, "edgeinfer plan shows what runs instead")]
     if build and gpu.api and gpu.api not in build.apis:
         text = f"the {gpu.name} is not used: llama.cpp was built without {gpu.api}"
-        return [Finding(CHECK, "warning", text, f"{TOOLKITS[gpu.api]}, then {rebuild}")]
+        return [Finding(CHECK, "warning", text, f"{_toolkit(gpu)}, then {rebuild}")]
     if gpu.vendor == "nvidia" and gpu.api and gpu.memory is None:
         text = f"the {gpu.name} has a driver, but nvidia-smi cannot reach it, as after a suspend or an update"
         fix = "sudo modprobe -r nvidia_uvm; sudo modprobe nvidia_uvm; or reboot"
@@ -58,6 +67,14 @@ def _idle(gpu: Gpu, profile: HardwareProfile, rebuild: str) -> list[Finding]:
     if reason is None or gpu.api is None:
         return []
     return [Finding(CHECK, "note", reason, "edgeinfer plan shows what runs instead")]
+
+
+def _toolkit(gpu: Gpu) -> str:
+    """Say what to install to build llama.cpp for a GPU."""
+    compute = compute_capability(gpu)
+    old = gpu.api == "cuda" and compute and version(compute) < version(MIN_COMPUTE_13)
+    how = TOOLKITS[gpu.api or "vulkan"]
+    return f"{how} {LAST_FOR_OLD} (later ones no longer support this card)" if old else how
 
 
 def _without_driver(gpu: Gpu, container: str | None) -> Finding:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.hardware import apple, cgroup, cpu, system
+from edgeinfer.hardware import apple, cgroup, cpu, cuda, system
 from edgeinfer.hardware.board import Board, board
 from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.gpu import Gpu
@@ -31,6 +31,7 @@ class HardwareProfile(msgspec.Struct, frozen=True):
         gpus: all GPUs, those that llama.cpp can use first.
         npu: name of a neural processor, which llama.cpp cannot use.
         storage: the disk of the models.
+        cuda: version of the CUDA toolkit, where there is a card for it; None if there is none.
         llama: None if unknown, as in a recorded tree; it is then assumed to suit the machine.
     """
 
@@ -43,6 +44,7 @@ class HardwareProfile(msgspec.Struct, frozen=True):
     npu: str | None = None
     storage: Storage | None = None
     system: System = System()
+    cuda: str | None = None
     llama: LlamaBuild | None = None
 
 
@@ -63,16 +65,19 @@ def detect(root: str | Path = "/", models: str | Path = STORE) -> HardwareProfil
 def _linux(root: Path, models: str) -> HardwareProfile:
     ram, os, this_board = memory(root), system.linux(root), board(root)
     build = llama_build() if root == Path("/") else None
+    cards = gpus(root, this_board, ram, os.container)
+    nvidia = next((gpu for gpu in cards if gpu.vendor == "nvidia"), None)
     return HardwareProfile(
         cpus=cpu.classes(root),
         cpu_quota=cgroup.quota(root),
         memory=ram,
         cpu_name=cpu.cpu_name(root),
-        gpus=tuple(with_reachable_api(gpu, build) for gpu in gpus(root, this_board, ram, os.container)),
+        gpus=tuple(with_reachable_api(gpu, build) for gpu in cards),
         board=this_board,
         npu=npu(root, this_board),
         storage=storage(root, models),
         system=os,
+        cuda=cuda.toolkit(root, nvidia.driver if nvidia.shared else None) if nvidia else None,
         llama=build,
     )
 

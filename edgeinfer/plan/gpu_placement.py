@@ -7,6 +7,7 @@ import msgspec
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.plan.bandwidth import cpu_bandwidth, gpu_bandwidth
+from edgeinfer.plan.cuda_support import cuda_problem
 
 RESERVE = 512 * 1024**2
 """Bytes of a graphics card that are left to the desktop and other programs."""
@@ -49,6 +50,8 @@ def gpu_problem(gpu: Gpu, profile: HardwareProfile) -> str | None:
     if gpu.api is None:
         driver = "" if gpu.driver or gpu.shared else ": its driver is missing"
         return f"llama.cpp cannot use the {gpu.name}{driver}"
+    if problem := cuda_problem(gpu, profile):
+        return problem
     if profile.llama and gpu.api not in profile.llama.apis:
         return (
             f"the installed llama.cpp was built without {gpu.api}, so the {gpu.name} is idle "

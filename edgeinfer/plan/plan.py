@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import DoesNotFit, SettingsError
@@ -98,6 +99,10 @@ def plan_model(
     best = fit(
         base, header, settings, budget, instruction_sets(profile), placement.gpu, daemon_runs=bool(beside)
     )
+    if best.config.gpu_layers < 0:
+        threads = choose_threads(profile, header, calibration, settings.threads, on_gpu=True)
+        config = replace(best.config, threads=threads.count, cpus=threads.cpus)
+        best = replace(best, config=config)
     if best.fits is False and not settings.force:
         _refuse(best, budget, profile, settings)
     return Plan(

@@ -15,6 +15,9 @@ from edgeinfer.plan.calibration import Calibration
 MAX_TINY_MODEL = 32_000_000
 """Bytes below which one thread is fastest: a layer takes microseconds."""
 
+MAX_BESIDE_GPU = 4
+"""Threads where the GPU has all layers: the CPU looks up embeddings, and computes the few operations it lacks."""
+
 
 class Threads(msgspec.Struct, frozen=True):
     """Number of threads and the CPUs they run on, with the plan's reasons for both.
@@ -34,9 +37,14 @@ def choose_threads(
     header: Header | None,
     calibration: Calibration | None = None,
     wanted: int | None = None,
+    *,
+    on_gpu: bool = False,
 ) -> Threads:
-    """Choose the number of threads, or only the CPUs for the `wanted` number."""
+    """Choose the number of threads, or only the CPUs for the `wanted` number; `on_gpu`: the GPU has all layers."""
     count, reason = _count(profile, header, calibration)
+    if on_gpu and count > MAX_BESIDE_GPU:
+        count = MAX_BESIDE_GPU
+        reason = f"threads {count}: the GPU computes, and leaves little to the CPU"
     count = wanted or count
     cpus = _cpus(profile, count)
     if not cpus:

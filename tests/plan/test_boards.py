@@ -74,6 +74,7 @@ def test_what_is_chosen_fits(record: str) -> None:
 
 
 R1 = "deepseek-r1-distill-qwen-1.5b"
+SMALL = "qwen3-0.6b"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,14 @@ R1 = "deepseek-r1-distill-qwen-1.5b"
         ("amx-server", {"model": R1, "quant": "Q4_0", "gpu_layers": 0}),
         ("intel-hybrid-laptop", {"model": R1, "quant": "Q4_K_M"}),
         ("pi-zero-2", {"model": "edgeinfer-nano"}),
+        ("orangepi-zero3-4gb", {"model": SMALL, "quant": "Q4_0"}),
+        ("rtx-2060-6gb", {"model": R1, "quant": "F16", "gpu_layers": -1}),
+        ("rtx-4070-laptop-8gb", {"model": R1, "quant": "F16", "gpu_layers": -1}),
+        ("strix-halo-128gb", {"model": R1, "quant": "F16", "gpu_layers": -1}),
+        ("jetson-nano-4gb", {"model": SMALL, "quant": "Q4_0", "gpu_layers": 0}),
+        ("docker-pi4-4gb", {"model": SMALL, "quant": "Q4_0", "threads": 4}),
+        ("docker-cgroup1-j4125-2gb", {"model": SMALL, "quant": "Q4_0", "threads": 2}),
+        ("incus-lxc-cfs-4of16", {"model": R1, "threads": 4, "cpus": ()}),
     ],
 )
 def test_a_specialist_would_choose_the_same(record: str, wanted: dict[str, Any]) -> None:
@@ -98,6 +107,13 @@ def test_a_specialist_would_choose_the_same(record: str, wanted: dict[str, Any])
     assert wanted == {
         name: has[name] if name in has else getattr(choice.plan.config, name) for name in wanted
     }
+
+
+def test_a_laptop_card_is_not_as_fast_as_the_desktop_card_of_its_name() -> None:
+    """An RTX 4070 of a laptop reads half as fast."""
+    speed = choice_for("rtx-4070-laptop-8gb").plan.speed.decode
+    assert speed
+    assert 55 < speed < 68
 
 
 def test_a_hybrid_processor_computes_on_its_fast_cores() -> None:
