@@ -6,6 +6,7 @@ llama.cpp (`backends/llama_cpp/binding/context.py`) is one backend, `fake.py` an
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence as Seq
 from typing import Protocol
 
 import numpy as np
@@ -78,7 +79,11 @@ class Vocab(Protocol):
         ...
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Tokens of `text`, without BOS or EOS. `special`: recognise control tokens in it."""
+        """Tokens of `text`, without BOS or EOS. `special`: recognise control tokens in it. Raises as `check` does."""
+        ...
+
+    def check(self, texts: Seq[str]) -> None:
+        """Raises InvalidRequest for texts of one request that the tokenizer cannot take together."""
         ...
 
     def detokenize(self, tokens: list[int]) -> bytes:

@@ -8,6 +8,7 @@ that makes llama.cpp abort.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -38,6 +39,9 @@ class FakeVocab:
             if separator:
                 return [*self.tokenize(head, special=True), token, *self.tokenize(tail, special=True)]
         return list(text.encode())
+
+    def check(self, texts: Sequence[str]) -> None:
+        pass
 
     def detokenize(self, tokens: list[int]) -> bytes:
         return b"".join(self.piece(t, special=True) for t in tokens)

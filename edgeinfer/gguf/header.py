@@ -19,13 +19,13 @@ from edgeinfer.gguf.checks import check_alignment, check_metadata, check_type
 from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.ggml_types import TYPES
 from edgeinfer.gguf.reader import ARRAY, FetchRange, HeaderReader, Value
+from edgeinfer.gguf.tokenizer_checks import TOKENS, check_embeddings, check_tokenizer
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 ALIGNMENT = 32
 """Bytes; the default for files without general.alignment."""
 
-TOKENS = "tokenizer.ggml.tokens"
 MAX_KEYS = 4096
 MAX_KEY_LENGTH = 256
 MAX_TENSORS = 1 << 16
@@ -162,8 +162,10 @@ def _read(reader: HeaderReader) -> Header:
         raise ValueError(f"it has {n_tensors} tensors")
     metadata, lengths = _metadata(reader, n_keys)
     check_metadata(metadata)
+    check_tokenizer(metadata, lengths, reader.short_texts, reader.longest_text)
     alignment = check_alignment(metadata.get("general.alignment", ALIGNMENT))
     tensors = _tensors(reader, n_tensors, alignment)
+    check_embeddings(metadata, {tensor.name: tensor.shape for tensor in tensors})
     return Header(metadata, tensors, reader.size, lengths)
 
 

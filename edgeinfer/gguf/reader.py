@@ -34,11 +34,19 @@ MAX_LIST_LENGTH = 512
 MAX_DISTINCT_TEXTS = 1 << 19
 """Limit for an array whose texts must differ from each other."""
 
+MAX_SHORT_TEXT = 6
+"""Bytes; tokens of single bytes are no longer, however they are spelled."""
+
 MAX_CHUNK_BYTES = 1 << 23
 
 
 class HeaderReader:
-    """Reads a header; raises ValueError for impossible values, and EOFError if the file is cut off."""
+    """Reads a header; raises ValueError for impossible values, and EOFError if the file is cut off.
+
+    Attributes:
+        short_texts: the distinct texts of up to MAX_SHORT_TEXT bytes.
+        longest_text: the size of the longest distinct text.
+    """
 
     def __init__(self, fetch: FetchRange, size: int, chunk: int) -> None:
         """Fetch `chunk` bytes first, and twice as many with each further range."""
@@ -46,6 +54,8 @@ class HeaderReader:
         self._fetch, self._chunk = fetch, chunk
         self._window, self._base, self._at = b"", 0, 0
         self._text = 0
+        self.short_texts: frozenset[bytes] = frozenset()
+        self.longest_text = 0
 
     @property
     def offset(self) -> int:
@@ -138,6 +148,8 @@ class HeaderReader:
                 seen.add(text)
                 at = end
             self.skip(at - self._at)
+        self.short_texts = frozenset(text for text in seen if len(text) <= MAX_SHORT_TEXT)
+        self.longest_text = max(map(len, seen), default=0)
 
     def _check(self, n: int) -> None:
         end = self.offset + n

@@ -34,7 +34,7 @@ def write_tiny(path: Path) -> None:
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_file_type(0)
-    tokens = [*_byte_tokens(), "ab", "abc", "<|im_start|>", "<|im_end|>"]
+    tokens = [*byte_tokens(), "ab", "abc", "<|im_start|>", "<|im_end|>"]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")
     writer.add_token_list(tokens)
@@ -70,7 +70,7 @@ def write_tiny(path: Path) -> None:
     writer.close()
 
 
-def _byte_tokens() -> list[str]:
+def byte_tokens() -> list[str]:
     """GPT-2's characters for the 256 bytes."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from functools import cached_property
 
 from edgeinfer.engine.backend import Vocab
+from edgeinfer.errors import InvalidRequest
 
 
 class TextTokenizer:
@@ -28,24 +30,30 @@ class TextTokenizer:
     def _encode_plain(self, text: str) -> list[int]:
         """Tokens without the space that some vocabularies put before the first word of any text."""
         expected = text.encode()
-        tokens = self.vocab.tokenize(text, special=False)
-        if self._bytes(tokens) == expected:
-            return tokens
-        tokens = self.vocab.tokenize("\n" + text, special=False)
-        for n in range(1, min(4, len(tokens))):
-            if self._bytes(tokens[n:]) == expected:
-                return tokens[n:]
+        with contextlib.suppress(InvalidRequest):
+            tokens = self.vocab.tokenize(text, special=False)
+            if self._bytes(tokens) == expected:
+                return tokens
+            tokens = self.vocab.tokenize("\n" + text, special=False)
+            for n in range(1, min(4, len(tokens))):
+                if self._bytes(tokens[n:]) == expected:
+                    return tokens[n:]
         return self._encode_greedily(expected)
 
     def _encode_greedily(self, data: bytes) -> list[int]:
         """The longest matching token at each position."""
-        tokens = []
-        while data:
-            n = next((n for n in range(len(data), 1, -1) if data[:n] in self._token_of), 1)
-            if data[:n] in self._token_of:
-                tokens.append(self._token_of[data[:n]])
-            data = data[n:]
+        tokens, at = [], 0
+        while at < len(data):
+            longest = min(self._longest, len(data) - at)
+            n = next((n for n in range(longest, 1, -1) if data[at : at + n] in self._token_of), 1)
+            if data[at : at + n] in self._token_of:
+                tokens.append(self._token_of[data[at : at + n]])
+            at += n
         return tokens
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._token_of))
 
     @cached_property
     def _token_of(self) -> dict[bytes, int]:

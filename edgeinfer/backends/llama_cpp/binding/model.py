@@ -9,6 +9,7 @@ from pathlib import Path
 import llama_cpp.llama_cpp as lib
 
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.binding.tokenizer_limits import TokenizerLimits
 from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ModelLoadFailed, NoGPU
@@ -47,7 +48,9 @@ class LlamaModel:
                 f"{config.model}: {log.reason}",
                 hint="check that it is a complete GGUF file of a known architecture",
             )
-        self.vocab = LlamaVocab(lib.llama_model_get_vocab(self.pointer))
+        tokenizer, pre = self.meta("tokenizer.ggml.model"), self.meta("tokenizer.ggml.pre")
+        limits = TokenizerLimits(tokenizer or "", pre or "")
+        self.vocab = LlamaVocab(lib.llama_model_get_vocab(self.pointer), limits)
         self.n_embd = int(lib.llama_model_n_embd_out(self.pointer))
         self.n_ctx_train = int(lib.llama_model_n_ctx_train(self.pointer))
 

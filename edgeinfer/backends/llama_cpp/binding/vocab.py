@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
 
+from edgeinfer.backends.llama_cpp.binding.tokenizer_limits import TokenizerLimits, check_special_tokens
 from edgeinfer.inference.types import FimTokens
 
 CONTROL_ATTRIBUTES = 1 << 3 | 1 << 0
 """LLAMA_TOKEN_ATTR_CONTROL | _UNKNOWN: tokens that llama_tokenize recognises only with parse_special."""
 
+USER_DEFINED_ATTRIBUTE = 1 << 4
+"""LLAMA_TOKEN_ATTR_USER_DEFINED: tokens that llama_tokenize recognises in any text."""
+
 
 class LlamaVocab:
     """Converts text to tokens and back. The bytes of single tokens are cached."""
 
-    def __init__(self, pointer: Any) -> None:
+    def __init__(self, pointer: Any, limits: TokenizerLimits) -> None:
         self._vocab = pointer
+        self._limits = limits
         self.size = int(lib.llama_vocab_n_tokens(pointer))
         self.bos = _token(lib.llama_vocab_bos(pointer))
         self.eos = _token(lib.llama_vocab_eos(pointer))
@@ -29,7 +35,22 @@ class LlamaVocab:
         self._pieces: dict[int, bytes] = {}
 
     def tokenize(self, text: str, *, special: bool, add_special: bool = False) -> list[int]:
-        """Tokens of `text`. `add_special`: with BOS, EOS, CLS and SEP as the model wants them around a text."""
+        """Tokens of `text`. `add_special`: with BOS, EOS, CLS and SEP as the model wants them around a text.
+
+        Raises:
+            InvalidRequest: llama.cpp would take too much stack or time for it.
+        """
+        self.check([text], special=special)
+        return self._limits.run(text, lambda: self._tokenize(text, special, add_special))
+
+    def check(self, texts: Sequence[str], *, special: bool = False) -> None:
+        """Raises InvalidRequest for texts of one request that would take too much stack or time together."""
+        self._limits.check(texts)
+        check_special_tokens(texts, self._user_defined)
+        if special:
+            check_special_tokens(texts, self._controls)
+
+    def _tokenize(self, text: str, special: bool, add_special: bool) -> list[int]:
         data = text.encode("utf-8", "surrogatepass")
         size = len(data) + 8
         while True:
@@ -77,9 +98,20 @@ class LlamaVocab:
 
     def control_tokens(self) -> tuple[str, ...]:
         """The texts that become control tokens where these are recognised."""
+        return self._controls
+
+    @cached_property
+    def _controls(self) -> tuple[str, ...]:
+        return self._texts(CONTROL_ATTRIBUTES)
+
+    @cached_property
+    def _user_defined(self) -> tuple[str, ...]:
+        return self._texts(USER_DEFINED_ATTRIBUTE)
+
+    def _texts(self, attributes: int) -> tuple[str, ...]:
         attribute = lib.llama_vocab_get_attr
-        controls = (t for t in range(self.size) if attribute(self._vocab, t) & CONTROL_ATTRIBUTES)
-        return tuple(text for t in controls if (text := self.text(t)))
+        tokens = (t for t in range(self.size) if attribute(self._vocab, t) & attributes)
+        return tuple(text for t in tokens if (text := self.text(t)))
 
     def _piece(self, token: int, *, special: bool) -> bytes:
         size = 64

@@ -165,7 +165,7 @@ class WorkerProcess:
             case Ping():
                 self._jobs.put(message)
             case Embed():
-                self._jobs.put(EmbedJob(message.id, [self._prompts.embed_tokens(i) for i in message.inputs]))
+                self._jobs.put(EmbedJob(message.id, self._prompts.embed_tokens(message.inputs)))
             case _:
                 raise InvalidRequest(f"unexpected message {type(message).__name__}")
 

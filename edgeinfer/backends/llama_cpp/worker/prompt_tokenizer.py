@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.inference.types import Prompt
+from edgeinfer.inference.types import Prompt, Span
 
 
 class PromptTokenizer:
@@ -14,8 +16,9 @@ class PromptTokenizer:
         self._runtime = runtime
 
     def tokens(self, prompt: Prompt, *, add_bos: bool) -> list[int]:
-        """Tokens to generate from. A prompt that begins with a token gets no BOS."""
+        """Tokens to generate from. A prompt that begins with a token gets no BOS. Raises InvalidRequest."""
         vocab = self._runtime.vocab
+        self._check_texts([prompt])
         tokens: list[int] = []
         for part in prompt:
             tokens += [part] if isinstance(part, int) else vocab.tokenize(part.text, special=part.trusted)
@@ -25,13 +28,23 @@ class PromptTokenizer:
             tokens.insert(0, vocab.bos)
         return tokens
 
-    def embed_tokens(self, prompt: Prompt) -> list[int]:
+    def embed_tokens(self, inputs: Sequence[Prompt]) -> list[list[int]]:
         """Tokens to embed. Raises InvalidRequest."""
+        self._check_texts(inputs)
+        return [self._embed_tokens(prompt) for prompt in inputs]
+
+    def _embed_tokens(self, prompt: Prompt) -> list[int]:
         tokens = self._runtime.embed_tokens(prompt)
         self.check(tokens)
         if not tokens:
             raise InvalidRequest("an input is empty", param="input")
         return tokens
+
+    def _check_texts(self, prompts: Iterable[Prompt]) -> None:
+        """Check texts together, since each alone may be small enough."""
+        texts = [part.text for prompt in prompts for part in prompt if isinstance(part, Span)]
+        if len(texts) > 1:
+            self._runtime.vocab.check(texts)
 
     def check(self, tokens: list[int]) -> None:
         """Raises InvalidRequest for a token that the vocabulary lacks."""

@@ -1,0 +1,87 @@
+"""Checks what llama.cpp takes for granted in a tokenizer and in embeddings: where it is wrong, requests end the process."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from edgeinfer.gguf.reader import Value
+
+TOKENS = "tokenizer.ggml.tokens"
+
+MAX_TEXT_BYTE = 0xF4
+"""The largest byte in UTF-8; 0xC0 and 0xC1 do not occur either."""
+
+TEXT_BYTES = [byte for byte in range(MAX_TEXT_BYTE + 1) if byte not in (0xC0, 0xC1)]
+
+RWKV_ESCAPES = {0x09: b"\\t", 0x0A: b"\\n", 0x0D: b"\\r"}
+
+PER_TOKEN = ("tokenizer.ggml.scores", "tokenizer.ggml.token_type")
+
+SCORED = ("llama", "t5")
+"""Tokenizers that choose between tokens by their scores."""
+
+ENDS = ("bos", "eos", "eot", "eom")
+"""Tokens without which a model does not know where to begin or end."""
+
+NO_TOKEN = 0xFFFFFFFF
+"""A way to say that there is no such token."""
+
+MAX_WORD_PIECE = 512
+"""Bytes; the tokenizer of BERT tries all lengths up to the longest token's at each place of a text."""
+
+POOLINGS = range(5)
+
+
+def check_tokenizer(
+    metadata: Mapping[str, Value], lengths: Mapping[str, int], short: Collection[bytes], longest: int
+) -> None:
+    """Raise ValueError for a tokenizer that would crash, run for ever, or lose what is said to it.
+
+    `short` has the tokens of up to 6 bytes, and `longest` the size of the longest token.
+    """
+    model, count = metadata.get("tokenizer.ggml.model"), lengths.get(TOKENS, 0)
+    if model in ("no_vocab", "none"):
+        raise ValueError("it has no tokenizer")
+    if not count:
+        return
+    if metadata.get("tokenizer.ggml.pre") == "whitespace" != model:
+        raise ValueError(f"the tokenizer {model!r} cannot split at white space")
+    for key in PER_TOKEN:
+        if lengths.get(key, count) < count:
+            raise ValueError(f"{key} has {lengths[key]} entries for {count} tokens")
+    if model in SCORED and PER_TOKEN[0] not in lengths:
+        raise ValueError(f"{PER_TOKEN[0]} is missing")
+    for name in ENDS:
+        token = metadata.get(key := f"tokenizer.ggml.{name}_token_id", 0)
+        if type(token) is not int or not (0 <= token < count or token in (NO_TOKEN, -1)):
+            raise ValueError(f"{key} is {str(token)[:20]}, but there are {count} tokens")
+    if model == "bert" and longest > MAX_WORD_PIECE:
+        raise ValueError(f"a token of its tokenizer has {longest} bytes")
+    if model in ("llama", "rwkv"):
+        spellings = _rwkv_spellings if model == "rwkv" else _spellings
+        missing = next((b for b in TEXT_BYTES if not any(text in short for text in spellings(b))), None)
+        if missing is not None:
+            raise ValueError(f"its tokenizer has no token for the byte 0x{missing:02X}")
+
+
+def check_embeddings(metadata: Mapping[str, Value], shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise ValueError if embeddings would have another size than the file says, or are pooled in an unknown way."""
+    architecture = metadata["general.architecture"]
+    length = metadata[f"{architecture}.embedding_length"]
+    said = metadata.get(f"{architecture}.embedding_length_out", length)
+    projection = shapes.get("dense_3.weight") or shapes.get("dense_2.weight")
+    actual = projection[-1] if projection else length
+    if said != actual:
+        raise ValueError(f"its embeddings have {actual} numbers, not {str(said)[:20]} as it says")
+    pooling = metadata.get(f"{architecture}.pooling_type", 0)
+    if pooling not in POOLINGS:
+        raise ValueError(f"{architecture}.pooling_type is {str(pooling)[:20]}")
+
+
+def _spellings(byte: int) -> tuple[bytes, ...]:
+    return b"<0x%02X>" % byte, bytes((byte,))
+
+
+def _rwkv_spellings(byte: int) -> tuple[bytes, ...]:
+    literal = bytes((byte,))
+    return literal, b"\\" + literal, b"\\x%02x" % byte, b"\\x%02X" % byte, RWKV_ESCAPES.get(byte, literal)
