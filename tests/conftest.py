@@ -20,6 +20,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # A store that is never there: the tests must not see what whoever runs them has installed.
 os.environ["EDGEINFER_STORE"] = f"{os.devnull}/store"
+os.environ["XDG_STATE_HOME"] = f"{os.devnull}/state"  # and leave no records of daemons
 
 # The same examples each time, and no time limit: the machine may be busy with something else.
 hypothesis.settings.register_profile(

@@ -53,7 +53,7 @@ def add(
 
     if not NAME.fullmatch(name):
         raise typer.BadParameter("use letters, digits, dots and dashes, at most 64", param_hint="NAME")
-    path = _path(api_key_file)
+    path = _path(api_key_file, "add", name)
     key = generate()
     today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     entry = Key(name, digest(key.encode()), requests_per_minute, concurrent_requests, today, admin)
@@ -67,6 +67,9 @@ def add(
         return
     terminal.write(f"{key}\n")
     terminal.say(f"Keep it: it is not shown again. Its hash is stored in {path}.")
+    if api_key_file is None and _is_open():
+        terminal.say("The running daemon still answers without a key, until it is started again.")
+        terminal.say(f"hint: {_restart_hint()}")
 
 
 def ls(api_key_file: KeyFilePath = None, json: Json = False) -> None:
@@ -79,7 +82,7 @@ def ls(api_key_file: KeyFilePath = None, json: Json = False) -> None:
     from edgeinfer.errors import SettingsError
     from edgeinfer.server.auth import key_file
 
-    path = _path(api_key_file)
+    path = _path(api_key_file, "ls")
     try:
         keys, bad = key_file.parsed(path.read_text(encoding="utf-8-sig").splitlines())
     except FileNotFoundError:
@@ -110,7 +113,7 @@ def rm(
     from edgeinfer.server import audit
     from edgeinfer.server.auth import key_file
 
-    path = _path(api_key_file)
+    path = _path(api_key_file, "rm", name)
     with key_file.editing(path) as lines:
         names = [key.name for key in key_file.parsed(lines)[0]]
         if name not in names:
@@ -140,9 +143,76 @@ def _line(key: Key) -> str:
     return f"{key.name:<16}  {', '.join(facts)}"
 
 
-def _path(path: Path | None) -> Path:
+def _path(path: Path | None, *command: str) -> Path:
+    """Return the key file: `path`, or the one that the service or this user's daemon reads.
+
+    Raises:
+        SettingsError: that would not be the one that the service on this machine reads.
+    """
     from edgeinfer import settings
     from edgeinfer.server.auth.key_file import default_path
 
-    chosen = path or settings.load().settings.api_key_file
+    loaded = settings.load()
+    if path is None and not loaded.sources["api_key_file"].startswith("env"):
+        _check_owner(*command)
+    chosen = path or loaded.settings.api_key_file
     return Path(chosen) if chosen else default_path()
+
+
+def _check_owner(*command: str) -> None:
+    """Check that the keys of this user are those of the service on this machine, if there is one.
+
+    Raises:
+        SettingsError: the service belongs to another user, who has another key file.
+    """
+    import shlex
+
+    from edgeinfer.errors import ServiceFailed, SettingsError
+    from edgeinfer.service.discovery import check_default_scope, default_scope, installed_manager
+
+    words = shlex.join(["edgeinfer", "key", *command])
+    other = f"for a daemon that reads another file: {words} --api-key-file PATH"
+    manager = installed_manager()
+    if default_scope() == "user" and manager.scope == "system":
+        raise SettingsError(
+            "the service of this machine has keys of its own, which only root can read",
+            param="api_key_file",
+            hint=f"sudo {words}; {other}",
+        )
+    if not any(file.exists() for file in manager.paths()):
+        try:
+            check_default_scope()
+        except ServiceFailed as e:
+            raise SettingsError(
+                f"{e.message}, with keys of its own",
+                param="api_key_file",
+                hint=f"without sudo: {words}; {other}",
+            ) from e
+
+
+def _is_open() -> bool:
+    """Tell whether the daemon runs and answers without a key."""
+    import httpx
+
+    from edgeinfer.client.http import connect, target_of
+    from edgeinfer.errors import EdgeinferError
+    from edgeinfer.settings import load
+
+    try:
+        target = target_of(load().settings)
+        with connect(target) as client:
+            client.headers.pop("Authorization", None)
+            return client.get("/v1/models", timeout=5.0).is_success
+    except (EdgeinferError, httpx.HTTPError):
+        return False
+
+
+def _restart_hint() -> str:
+    from edgeinfer.cli.pasteable import as_root, pasteable
+    from edgeinfer.service.discovery import installed_manager
+
+    manager = installed_manager()
+    if not manager.status().pid:
+        return "stop it, and start it again"
+    command = "edgeinfer service restart"
+    return pasteable(as_root(command) if manager.scope == "system" else command)

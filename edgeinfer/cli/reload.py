@@ -35,14 +35,45 @@ def reload(
       sudo edgeinfer reload     if the daemon is the system service
     """
     import os
+
+    from edgeinfer.client.http import own_daemon, resolve_target
+
+    # systemd names the process to reload. By now the settings may have another port.
+    main = int(os.environ.get("MAINPID", "0"))
+    target = (own_daemon(main) if main and not url else None) or resolve_target(url, api_key)
+    reload_daemon(target, json=json)
+
+
+def reload_daemon(target: Target, *, json: bool = False) -> None:
+    """Reload, and wait for the outcome.
+
+    Raises:
+        EdgeinferError: the daemon cannot be reached, or its reload failed.
+    """
+    from edgeinfer.cli import terminal
+    from edgeinfer.errors import EdgeinferError
+
+    outcome = _outcome(target)
+    if json:
+        terminal.write_json(outcome)
+    for warning in outcome.get("warnings", ()):
+        terminal.say(f"warning: {warning}")
+    if outcome.get("state") != "done":
+        raise EdgeinferError(
+            f"the reload failed and changed nothing: {outcome.get('message')}", hint=outcome.get("hint")
+        )
+    if not json:
+        terminal.write(f"{outcome.get('message')}\n")
+
+
+def _outcome(target: Target) -> dict[str, Any]:
+    import os
     import signal
     import time
 
-    from edgeinfer.cli import terminal
-    from edgeinfer.client.http import connect, get_json, resolve_target
+    from edgeinfer.client.http import connect, get_json
     from edgeinfer.errors import EdgeinferError
 
-    target = resolve_target(url, api_key)
     with connect(target) as client:
         status = get_json(client, target, "/status")
         number = _reload(status).get("number", 0)
@@ -57,16 +88,7 @@ def reload(
         while (outcome := _reload(status)).get("number", 0) <= number or outcome.get("state") == "running":
             time.sleep(POLL_INTERVAL)
             status = get_json(client, target, "/status")
-    if json:
-        terminal.write_json(outcome)
-    for warning in outcome.get("warnings", ()):
-        terminal.say(f"warning: {warning}")
-    if outcome.get("state") != "done":
-        raise EdgeinferError(
-            f"the reload failed and changed nothing: {outcome.get('message')}", hint=outcome.get("hint")
-        )
-    if not json:
-        terminal.write(f"{outcome.get('message')}\n")
+    return outcome
 
 
 def _reload(status: Any) -> dict[str, Any]:
@@ -81,12 +103,17 @@ def _daemon_pid(target: Target, status: Any) -> int:
         EdgeinferError: the daemon runs elsewhere, so this number is another process's here.
     """
     import contextlib
+    import os
 
     import psutil
 
+    from edgeinfer.daemon_record import read_records
     from edgeinfer.errors import EdgeinferError
 
     pid = status.get("pid") if isinstance(status, dict) else None
+    # In systemd's sandbox other processes are hidden. Root may signal anything, so a record is not enough for it.
+    if os.geteuid() and isinstance(pid, int) and pid in [record.pid for record in read_records()]:
+        return pid
     words: list[str] = []
     with contextlib.suppress(psutil.Error):
         words = psutil.Process(pid).cmdline() if isinstance(pid, int) and pid > 0 else []

@@ -104,8 +104,16 @@ def restart(user: User = None) -> None:
 
 
 def reload(user: User = None) -> None:
-    """Apply a changed configuration to the running service."""
-    select_manager(user).reload()
+    """Apply a changed configuration to the running service, and wait for the outcome."""
+    from edgeinfer.cli.reload import reload_daemon
+    from edgeinfer.client.http import own_daemon
+
+    manager = select_manager(user)
+    pid = manager.status().pid
+    if pid and (target := own_daemon(pid)):
+        reload_daemon(target)
+    else:
+        manager.reload()
 
 
 def enable(user: User = None) -> None:

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 from edgeinfer import settings
+from edgeinfer.daemon_record import read_records
 from edgeinfer.errors import EdgeinferError, ErrorData, ModelLoadFailed, NotReady, revive
 from edgeinfer.settings import Settings
 
@@ -69,10 +70,31 @@ def target_of(settings: Settings, api_key: str | None = None) -> Target:
     return Target(
         f"{'https' if certificate else 'http'}://{_reachable(settings.host)}:{settings.port}",
         uds=settings.uds,
-        api_key=api_key or _first_key(settings.api_key_file),
+        api_key=api_key or _first_key(settings.api_key_file) or _own_key(settings),
         load_timeout=settings.load_timeout,
         certificate=certificate,
     )
+
+
+def own_daemon(pid: int) -> Target | None:
+    """Return a daemon of this user by its process id, wherever the settings say it should listen by now."""
+    record = next((record for record in read_records() if record.pid == pid), None)
+    if record is None or not record.addresses:
+        return None
+    address = record.addresses[0]
+    if address.startswith("unix:"):
+        return Target("http://127.0.0.1", uds=address.removeprefix("unix:"), api_key=record.key)
+    url = httpx.URL(address)
+    url = url.copy_with(host=_reachable(url.host).strip("[]"))
+    certificate = settings.load().settings.tls_cert if url.scheme == "https" else None
+    return Target(str(url), api_key=record.key, certificate=certificate)
+
+
+def _own_key(settings: Settings) -> str | None:
+    """Return the key by which a daemon's own user and root get in."""
+    places = (f"unix:{settings.uds}",) if settings.uds else (f":{settings.port}",)
+    records = [record for record in read_records() if any(a.endswith(places) for a in record.addresses)]
+    return records[-1].key if records else None
 
 
 def base_url(url: str) -> str:

@@ -19,6 +19,7 @@ from edgeinfer.errors import EdgeinferError
 from edgeinfer.plan import Plan
 from edgeinfer.server.admin import family as admin
 from edgeinfer.server.auth.key_file import KeyFile
+from edgeinfer.server.auth.keys import Key
 from edgeinfer.server.http.errors import on_error, on_http_exception
 from edgeinfer.server.http.family import Families, Family
 from edgeinfer.server.http.sockets import is_loopback
@@ -40,7 +41,12 @@ FAMILIES: tuple[Callable[[], Family], ...] = (openai.family, llama_server.family
 
 
 def build_app(
-    state: AppState, plan: Plan | None = None, *, behind_proxy: bool = False, warm_up: bool = True
+    state: AppState,
+    plan: Plan | None = None,
+    *,
+    behind_proxy: bool = False,
+    warm_up: bool = True,
+    own: Key | None = None,
 ) -> FastAPI:
     """The service as an ASGI application, which begins to load the default model at startup.
 
@@ -48,6 +54,7 @@ def build_app(
         plan: how to load the default model; None plans it at startup.
         behind_proxy: another server has checked hosts and origins, and all requests come from its address.
         warm_up: probe the model's chat template before the first request needs it.
+        own: a key that is valid besides those of the key file, if there is one.
 
     Raises:
         SettingsError: the key file or a list of names in the settings is unusable.
@@ -62,7 +69,7 @@ def build_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan(state, plan, warm_up),
-        middleware=middlewares(state, families, behind_proxy=behind_proxy),
+        middleware=middlewares(state, families, behind_proxy=behind_proxy, own=own),
         exception_handlers={
             EdgeinferError: on_error,
             RecursionError: on_error,
@@ -75,7 +82,9 @@ def build_app(
     return app
 
 
-def middlewares(state: AppState, families: Families, *, behind_proxy: bool) -> list[Middleware]:
+def middlewares(
+    state: AppState, families: Families, *, behind_proxy: bool, own: Key | None = None
+) -> list[Middleware]:
     """The middlewares, the outermost first."""
     settings = state.settings
     stack = [
@@ -85,7 +94,7 @@ def middlewares(state: AppState, families: Families, *, behind_proxy: bool) -> l
     if not behind_proxy:
         stack += _browser_checks(settings)
     if settings.api_key_file:
-        keys = KeyFile(Path(settings.api_key_file))
+        keys = KeyFile(Path(settings.api_key_file), own)
         stack.append(Middleware(AuthMiddleware, keys=keys, open_paths=families.open_paths))
     if not behind_proxy:
         limits = Middleware(

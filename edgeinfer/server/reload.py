@@ -180,7 +180,9 @@ class Reloader:
 
     def _warnings(self, loaded: Loaded) -> list[str]:
         if names := [name for name in self._changed(loaded) if name not in RELOADED]:
-            return [f"{', '.join(names)}: changes take effect after a restart"]
+            *others, last = names
+            words = f"{', '.join(others)} and {last} take" if others else f"{last} takes"
+            return [f"{words} effect after a restart"]
         return []
 
     def _merged(self, loaded: Loaded) -> Settings:

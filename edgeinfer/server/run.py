@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from uvicorn.server import HANDLED_SIGNALS
 
 from edgeinfer import log
+from edgeinfer.daemon_record import recorded
 from edgeinfer.errors import (
     CannotListen,
     DoesNotFit,
@@ -31,6 +32,7 @@ from edgeinfer.errors import (
     ShuttingDown,
 )
 from edgeinfer.notify import extend, notify
+from edgeinfer.server.auth import keys
 from edgeinfer.server.auth.key_file import key_file
 from edgeinfer.server.build import build_app
 from edgeinfer.server.engines import InstalledModels, LlamaEngines
@@ -81,8 +83,11 @@ def run(loaded: Loaded) -> int:
     sockets = passed or bind(settings)
     try:
         state = AppState(settings, loaded.sources, engines, InstalledModels, plan.config.name)
-        server = Server(build_app(state, plan), Reloader(state, loaded, plan), max_connections)
-        server.run(sockets)
+        key = keys.generate() if settings.api_key_file else None
+        app = build_app(state, plan, own=keys.own_key(key) if key else None)
+        server = Server(app, Reloader(state, loaded, plan), max_connections)
+        with recorded([address(sock, tls=bool(settings.tls_cert)) for sock in sockets], key):
+            server.run(sockets)
         return server.status
     finally:
         for sock in sockets:

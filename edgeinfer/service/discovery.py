@@ -58,14 +58,14 @@ def check_default_scope(environ: Mapping[str, str] = os.environ) -> None:
         if sys.platform != "darwin" and _exists(manager_for("system", environ)):
             raise ServiceFailed(
                 "edgeinfer is a service of the whole machine already",
-                hint="use sudo to change that one; for one of your own beside it: --user and another port",
+                hint="to change that one: use sudo; for one of your own beside it: --user, and another port",
             )
     elif (name := environ.get("SUDO_USER")) and (home := _home(name)):
         theirs = manager_for("user", {**environ, "HOME": home, "XDG_CONFIG_HOME": "", "XDG_STATE_HOME": ""})
         if _exists(theirs):
             raise ServiceFailed(
                 f"{name} has edgeinfer as a service already",
-                hint="leave out sudo to change that one; to have both: --system and another port",
+                hint="to change that one: leave out sudo; to have both: --system, and another port",
             )
 
 

@@ -80,7 +80,8 @@ def folder_path(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def monitor_spec(service: ServiceSpec, environ: Mapping[str, str] = os.environ) -> MonitorSpec:
-    variables = {name: environ[name] for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME") if name in environ}
+    homes = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+    variables = {name: environ[name] for name in homes if name in environ}
     if service.config:
         variables["EDGEINFER_CONFIG"] = str(service.config)
     command = [str(service.program.executable), "serve"]

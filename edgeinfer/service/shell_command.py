@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgeinfer.service.file_transaction import ServiceFile
 from edgeinfer.service.spec import Scope, ServiceSpec
+from edgeinfer.user_folders import home
 
 SYSTEM_COMMAND = Path("/usr/local/bin/edgeinfer")
 """On the PATH of everybody, and on that of sudo."""
@@ -21,7 +22,7 @@ def command_path(scope: Scope, environ: Mapping[str, str] = os.environ) -> Path:
     """Return where a shell finds the command."""
     if scope == "system":
         return SYSTEM_COMMAND
-    return Path(environ.get("HOME", "/root"), ".local/bin/edgeinfer")
+    return home(environ) / ".local/bin/edgeinfer"
 
 
 def command_files(service: ServiceSpec, environ: Mapping[str, str] = os.environ) -> list[ServiceFile]:

@@ -140,7 +140,17 @@ class SystemdManager:
         self._bring_up([*self._systemctl, "restart", self._units()[-1]])
 
     def reload(self) -> None:
-        self._run([*self._systemctl, "reload", self._units()[-1]])
+        command, since = [*self._systemctl, "reload", self._units()[-1]], time.time()
+        done = self._attempt(command)
+        if done.returncode == 0:
+            return
+        error = failure(command, done)
+        if error.hint:  # this user may not
+            raise error
+        raise ServiceFailed(
+            f"the reload failed, and edgeinfer serves as before; its log ends with:{self._log_since(since)}",
+            hint="the whole log: edgeinfer logs",
+        )
 
     def enable(self, wanted: bool) -> None:
         self._run([*self._systemctl, "enable" if wanted else "disable", self._units()[0]])
@@ -203,12 +213,14 @@ class SystemdManager:
         properties = self._show(SERVICE)
         if properties.get("Result", "success") == "success":  # not the daemon failed, but the command
             raise failure(command, done)
-        log = self._run([*self.log(LOG_LINES, follow=False), "--output=cat", f"--since=@{since:.0f}"])
         raise ServiceFailed(
-            f"edgeinfer did not start ({_detail(properties)}); its log ends with:"
-            + "".join(f"\n  {line}" for line in log.splitlines()),
+            f"edgeinfer did not start ({_detail(properties)}); its log ends with:{self._log_since(since)}",
             hint="the whole log: edgeinfer logs",
         )
+
+    def _log_since(self, since: float) -> str:
+        log = self._run([*self.log(LOG_LINES, follow=False), "--output=cat", f"--since=@{since:.0f}"])
+        return "".join(f"\n  {line}" for line in log.splitlines())
 
     def _show(self, unit: str) -> dict[str, str]:
         done = self._attempt([*self._systemctl, "show", f"--property={PROPERTIES}", unit])

@@ -21,8 +21,8 @@ DROP_IN = "10-edgeinfer.conf"
 SYSUSERS = Path("/etc/sysusers.d/edgeinfer.conf")
 TMPFILES = Path("/etc/tmpfiles.d/edgeinfer.conf")
 
-HOMES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME")
-"""Variables that set where a user's settings and models are."""
+HOMES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
+"""Variables that set where a user's settings, models and daemons' records are."""
 
 MB = 1 << 20
 SYSTEM_SHARE = 0.05
@@ -92,7 +92,9 @@ def service_drop_in(service: ServiceSpec, host: HostDevices, environ: Mapping[st
     unit = [*sandbox.mounts(service), *devices.unit_lines(gpus), *_network_unit(service)] if system else []
     lines = [
         "ExecStart=",
-        f"ExecStart={_command(service)}",
+        f"ExecStart={_command(service, 'serve')}",
+        "ExecReload=",
+        f"ExecReload={_command(service, 'reload')}",
         *(f"Environment={sandbox.word(variable)}" for variable in _environment(service, environ)),
         *_memory(service.requirements, service.settings.memory_limit_mb),
         *_back_off(host),
@@ -125,8 +127,8 @@ def _drop_in(scope: Scope, sections: Mapping[str, list[str]]) -> str:
     return text
 
 
-def _command(service: ServiceSpec) -> str:
-    return f"{sandbox.word(str(service.program.executable))} serve"
+def _command(service: ServiceSpec, command: str) -> str:
+    return f"{sandbox.word(str(service.program.executable))} {command}"
 
 
 def _environment(service: ServiceSpec, environ: Mapping[str, str]) -> Iterator[str]:

@@ -144,7 +144,7 @@ def test_what_takes_a_restart_is_named(tmp_path: Path) -> None:
             write(tmp_path, ctx=ctx, host="127.0.0.2", queue=5)
             found = reload(tmp_path, url)
             assert 0 == found.returncode
-            assert "host, queue: changes take effect after a restart" in found.stderr
+            assert "host and queue take effect after a restart" in found.stderr
             after = status(url)
             assert ctx == after["settings"]["ctx"]["value"]
             for name in ("host", "queue", "port"):

@@ -40,6 +40,8 @@ def booted() -> Iterator[Box]:
     box = Box()
     try:
         box.start()
+        for folder in (Path(sys.base_prefix), *Path(sys.base_prefix).parents):
+            box.run("chmod", "a+rx", str(folder))  # this machine's Python may be in a home of its own
         yield box
     finally:
         box.close()
@@ -166,6 +168,47 @@ def test_a_restart_is_another_daemon_and_a_reload_the_same(box: Box) -> None:
     box.edgeinfer("service", "reload")
     wait_for(box, lambda: is_ready(box))
     assert daemon(box) == second
+
+
+def test_a_reload_that_fails_is_a_job_that_fails(box: Box) -> None:
+    """The daemon goes on, and the reason is told."""
+    before = daemon(box)
+    box.write(CONFIG, 'model = "/no/such.gguf"\nport = 11437\n')
+    try:
+        assert box.attempt("systemctl", "reload", "edgeinfer").returncode != 0
+        done = box.attempt(f"{sys.prefix}/bin/edgeinfer", "service", "reload")
+        assert done.returncode == 1
+        assert "/no/such.gguf" in done.stderr
+        assert (daemon(box), is_ready(box)) == (before, True)
+        box.write(CONFIG, "port = 11437\n")
+        box.run("systemctl", "reload", "edgeinfer")
+        assert "port takes effect after a restart" in box.run("journalctl", "--unit=edgeinfer", "--lines=9")
+    finally:
+        box.run("rm", CONFIG)
+    box.run("systemctl", "reload", "edgeinfer")
+
+
+def test_root_needs_no_key_and_others_do(box: Box) -> None:
+    """The daemon asks for keys once it is started again, which `key add` says."""
+    box.run("useradd", "--create-home", "eve")
+    done = box.attempt(f"{sys.prefix}/bin/edgeinfer", "key", "add", "laptop")
+    assert "edgeinfer service restart" in done.stderr
+    try:
+        assert box.fetch("/v1/models")[0] == 200
+        box.edgeinfer("service", "restart")
+        assert box.fetch("/v1/models")[0] == 401
+        assert "edgeinfer-nano" in box.edgeinfer("status")
+        assert box.edgeinfer("chat", "Hello")
+        box.run("systemctl", "reload", "edgeinfer")
+        eve = box.attempt(f"{sys.prefix}/bin/edgeinfer", "status", user="eve")
+        assert (eve.returncode, "API key" in eve.stderr) == (1, True)
+        for command in (["add", "hers"], ["ls"]):
+            eve = box.attempt(f"{sys.prefix}/bin/edgeinfer", "key", *command, user="eve")
+            assert (eve.returncode, eve.stdout) == (1, "")
+            assert f"sudo edgeinfer key {' '.join(command)}" in eve.stderr
+    finally:
+        box.run("rm", "/var/lib/edgeinfer/keys")
+        box.edgeinfer("service", "restart")
 
 
 def test_it_can_be_kept_from_starting_at_boot(box: Box) -> None:
@@ -317,11 +360,13 @@ def test_it_comes_back_after_a_reboot(box: Box) -> None:
 
 def test_a_user_has_a_service_without_root(box: Box) -> None:
     """The user lingers, so that no login is needed; the system's service runs on another port."""
-    for folder in (Path(sys.base_prefix), *Path(sys.base_prefix).parents):
-        box.run("chmod", "a+rx", str(folder))  # this machine's Python may be in a home of its own
     box.run("useradd", "--create-home", "ada")
     runtime = {"XDG_RUNTIME_DIR": f"/run/user/{box.run('id', '-u', 'ada').strip()}"}
     done = box.attempt(f"{sys.prefix}/bin/edgeinfer", "service", "install", user="ada")
+    assert done.returncode == 1
+    assert "whole machine already" in done.stderr
+    assert "sudo edgeinfer service install" in done.stderr
+    done = box.attempt(f"{sys.prefix}/bin/edgeinfer", "service", "install", "--user", user="ada")
     assert done.returncode == 1
     assert "enable-linger" in done.stderr
     box.run("loginctl", "enable-linger", "ada")
@@ -329,11 +374,13 @@ def test_a_user_has_a_service_without_root(box: Box) -> None:
     box.write("/home/ada/elsewhere/edgeinfer/config.toml", "port = 11436\n")
     shell = {"XDG_CONFIG_HOME": "/home/ada/elsewhere"}  # which the manager does not know
     box.run("chown", "-R", "ada:", "/home/ada")
-    proposal = json.loads(box.edgeinfer("service", "install", "--json", user="ada", **shell))
+    proposal = json.loads(box.edgeinfer("service", "install", "--user", "--json", user="ada", **shell))
     assert (proposal["scope"], proposal["notes"], proposal["status"]["state"]) == ("user", [], "running")
     assert box.fetch("/v1/chat/completions", CHAT, port=11436)[0] == 200
     owner = box.run("stat", "--format=%U", f"/proc/{proposal['status']['pid']}").strip()
     assert owner == "ada"
+    assert "outlives a logout" in box.edgeinfer("service", "status", user="ada")
+    assert box.run("/home/ada/.local/bin/edgeinfer", "--version", user="ada").startswith("edgeinfer ")
     box.edgeinfer("service", "uninstall", user="ada")
     assert box.fetch("/health", port=11436)[0] == 0
     assert is_ready(box)

@@ -72,7 +72,8 @@ def put(folder: Path, files: dict[Path, str]) -> None:
         inside = folder / path.name if path.suffix != ".conf" else folder / path.parent.name / path.name
         inside.parent.mkdir(exist_ok=True)
         for program in ("/usr/local/bin/edgeinfer", "%h/.local/bin/edgeinfer"):
-            text = text.replace(f"ExecStart={program}", f"ExecStart={sys.executable}")
+            for key in ("ExecStart", "ExecReload"):
+                text = text.replace(f"{key}={program}", f"{key}={sys.executable}")
         inside.write_text(text)
 
 
@@ -155,11 +156,13 @@ def test_a_service_that_dies_is_back_soon(unit: Path) -> None:
 def test_both_units_start_and_end_alike() -> None:
     """They differ only in confinement, and in what users do not have."""
     same = {
-        *("Type", "NotifyAccess", "TimeoutStartSec", "ExecReload", "WatchdogSec", "Environment"),
+        *("Type", "NotifyAccess", "TimeoutStartSec", "WatchdogSec", "Environment"),
         *("TimeoutAbortSec", "Restart", "RestartSec", "TimeoutStopSec", "LimitCORE", "TasksMax", "UMask"),
     }
     system, user = section(SYSTEM, "Service"), section(USER, "Service")
     assert {name: system[name] for name in same} == {name: user[name] for name in same}
+    for unit in (system, user):  # which waits for the outcome, and fails if the reload fails
+        assert unit["ExecReload"] == unit["ExecStart"].replace(" serve", " reload")
 
 
 def test_models_are_read_and_not_written() -> None:

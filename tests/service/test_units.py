@@ -31,7 +31,9 @@ def drop_in(spec: ServiceSpec, host: HostDevices = HOST) -> list[str]:
 
 def test_a_service_with_nothing_special_says_only_what_to_run() -> None:
     """Everything else is in the unit itself."""
-    assert drop_in(service()) == ["[Service]", "ExecStart=", "ExecStart=/opt/edgeinfer/bin/edgeinfer serve"]
+    program = "/opt/edgeinfer/bin/edgeinfer"
+    commands = ["ExecStart=", f"ExecStart={program} serve", "ExecReload=", f"ExecReload={program} reload"]
+    assert drop_in(service()) == ["[Service]", *commands]
 
 
 def test_every_file_has_its_place() -> None:
@@ -194,7 +196,7 @@ def test_the_network_is_opened_for_an_address_that_others_reach(
 
 def test_a_unix_socket_needs_a_folder_that_the_service_can_write_to() -> None:
     """It is its own folder, or one made for it; never all of /tmp or a home, which are private."""
-    assert len(drop_in(service(uds="/run/edgeinfer/http.sock"))) == 3
+    assert len(drop_in(service(uds="/run/edgeinfer/http.sock"))) == 5
     assert "ReadWritePaths=-/srv/sockets" in drop_in(service(uds="/srv/sockets/s"))
     for path in ("/tmp/s", "/home/pi/s", "/tmp/x/s"):
         with pytest.raises(SettingsError, match="socket") as e:

@@ -37,6 +37,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     own = {
         "HOME": str(home),
         "PATH": PATH,
+        "XDG_STATE_HOME": str(home / ".local/state"),
         "EDGEINFER_PORT": "1",
         "EDGEINFER_STORE": str(home / "store"),
         "PYTHONPATH": str(ROOT),

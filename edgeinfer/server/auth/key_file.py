@@ -54,10 +54,12 @@ class KeyFile:
 
     Raises SettingsError at first if it cannot be read, has a bad line, or holds no key. Later errors go to the log: bad
     lines are skipped, and no key is valid once the file is gone; while it cannot be read, its last keys stay valid.
+    `own` is valid besides, whatever the file says.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, own: Key | None = None) -> None:
         self.path = path
+        self._own = [own] if own else []
         try:
             self._stamp: tuple[int, ...] | None = _stamp(path)
             keys, bad = read(path)
@@ -67,7 +69,7 @@ class KeyFile:
             raise SettingsError(f"{PARAM} {path}: {bad[0]}", param=PARAM)
         if not keys:
             raise SettingsError(f"{PARAM} {path} holds no key", param=PARAM, hint=_key_hint(path))
-        self._keys = Keys(keys)
+        self._keys = Keys([*keys, *self._own])
         self._reported: tuple[int, ...] | None = None
         _warn_of_readers(path)
 
@@ -102,8 +104,8 @@ class KeyFile:
             hint = _key_hint(self.path)
             logger.error("%s holds no key any more: all requests are refused; hint: %s", self.path, hint)
         self._stamp = stamp
-        _audit(self._keys.all, keys)
-        self._keys = Keys(keys)
+        _audit(self._keys.all, [*keys, *self._own])
+        self._keys = Keys([*keys, *self._own])
 
 
 def read(path: Path) -> tuple[list[Key], list[str]]:

@@ -57,6 +57,11 @@ def generate() -> str:
     return "ei-" + secrets.token_urlsafe(32)
 
 
+def own_key(key: str) -> Key:
+    """The key of the daemon's own user and of root, who may do anything with it anyway."""
+    return Key("local", digest(key.encode()), requests_per_minute=0, concurrent_requests=0, admin=True)
+
+
 def parse_line(line: str, number: int) -> Key | str | None:
     """The key in a line of a key file; None for a blank line or a comment, or the problem with the line, in words."""
     text = line.strip()

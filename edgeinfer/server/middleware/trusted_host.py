@@ -41,7 +41,7 @@ class TrustedHostMiddleware:
         return Forbidden(
             f"this daemon answers only to {names}",
             param="Host",
-            hint="to allow another name, add it to allowed_hosts",
+            hint="to allow another name: add it to allowed_hosts, then edgeinfer service restart",
         )
 
 
