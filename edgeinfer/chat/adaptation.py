@@ -9,6 +9,7 @@ import msgspec
 
 from edgeinfer.chat.arrangement import arrange
 from edgeinfer.chat.capabilities import (
+    QUESTION,
     TOOLS,
     Capabilities,
     detect_capabilities,
@@ -53,7 +54,7 @@ ORDERS = (
     Choice("repeats", (True, False), ([USER, USER], [USER, ANSWER, ANSWER, USER])),
     Choice("assistant_first", (True, False), ([ANSWER, USER],)),
     Choice("later_system", (True, False), ([SYSTEM, USER, ANSWER, SYSTEM, USER],)),
-    Choice("lone_system", (True, False), ([SYSTEM],)),
+    Choice("userless", (True, False), ([SYSTEM],)),
     Choice("empty_turns", (True, False), ([USER, EMPTY, USER], [Message(role="user"), ANSWER, USER])),
 )
 
@@ -64,7 +65,12 @@ CALLS = (
         (False, True),
         ([USER, _calling(CALL), RESULT, ANSWER, USER], [USER, _calling(CALL), RESULT, USER]),
     ),
-    Choice("stray_results", (True, False), ([USER, ANSWER, RESULT, ANSWER, USER],)),
+    Choice(
+        "stray_results",
+        (True, False),
+        ([USER, ANSWER, RESULT, ANSWER, USER], [USER, RESULT, ANSWER, USER]),
+    ),
+    Choice("assistant_first", (True, False), ([_calling(CALL), RESULT, USER],)),
     Choice("cut_arguments", (True, False), ([USER, _calling(CUT_CALL), RESULT],)),
 )
 
@@ -87,18 +93,22 @@ def _sides(tool_format: ToolFormat) -> tuple[Choice, ...]:
 def detection(tool_format: ToolFormat) -> Detection:
     """The capabilities of a template for a model with this tool format.
 
-    Each round asks about what does not depend on the answers of the others in it. A template that takes none
-    of the values has the first: the rendering of a real conversation will tell what is wrong.
+    Each round asks about what does not depend on the others in it, and a later one never finds a better value
+    than an earlier one. A template that takes none of the values has the first: the rendering of a real
+    conversation will tell what is wrong.
     """
-    contexts = [_with_variables(context, tool_format) for context in probe_contexts()]
+    null, empty = yield [_with_variables(render_context([QUESTION], no), tool_format) for no in (None, [])]
+    tools_list = null.text is None and empty.text is not None
+    contexts = [_with_variables(c, tool_format) for c in probe_contexts([] if tools_list else None)]
     capabilities = _without_foreign_tools(detect_capabilities((yield contexts)), tool_format)
+    capabilities = msgspec.structs.replace(capabilities, tools_list=tools_list)
     for choices in (ORDERS, CALLS, _sides(tool_format)):
         if choices is not ORDERS and not capabilities.tool_calls:
             break
         tries = [
             (choice.field, value, [outline(messages) for messages in choice.conversations])
             for choice in choices
-            for value in choice.values
+            for value in choice.values[choice.values.index(getattr(capabilities, choice.field)) :]
         ]
         contexts = [
             _context(sketch, msgspec.structs.replace(capabilities, **{field: value}), tool_format)
@@ -120,7 +130,8 @@ def detection(tool_format: ToolFormat) -> Detection:
 
 def _context(sketch: Outline, capabilities: Capabilities, tool_format: ToolFormat) -> dict[str, Any]:
     turns = arrange(template_messages(sketch.messages, tool_format), capabilities, tool_format)
-    return _with_variables(render_context(turns, TOOLS if capabilities.tools else None), tool_format)
+    no_tools: list[Any] | None = [] if capabilities.tools_list else None
+    return _with_variables(render_context(turns, TOOLS if capabilities.tools else no_tools), tool_format)
 
 
 def _with_variables(context: dict[str, Any], tool_format: ToolFormat) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def arrange(
     arranged = _system_as_user(arranged, _kept_system_messages(arranged, capabilities))
     if not capabilities.empty_turns:
         arranged = [_filled(turn) for turn in arranged]
-    arranged = _in_turns(arranged, capabilities)
+    arranged = _in_turns(_with_user(arranged, capabilities), capabilities)
     return [_typed(turn) for turn in arranged] if capabilities.typed_content else arranged
 
 
@@ -51,7 +51,7 @@ def _one_system_message(turns: list[TemplateMessage], tools: str | None) -> list
 def _kept_system_messages(turns: list[TemplateMessage], capabilities: Capabilities) -> int:
     """The number of turns at the beginning whose system messages the template renders."""
     lone = not any(turn["role"] == "user" for turn in turns)
-    if not capabilities.system or (lone and not capabilities.lone_system):
+    if not capabilities.system or (lone and not capabilities.userless):
         return 0
     return len(turns) if capabilities.later_system else 1
 
@@ -80,24 +80,40 @@ def _filled(turn: TemplateMessage) -> TemplateMessage:
     return {**turn, "content": FILLER} if empty else turn
 
 
+def _with_user(turns: list[TemplateMessage], capabilities: Capabilities) -> list[TemplateMessage]:
+    """Put a user's turn at the beginning where the template misses one."""
+    start = next((n for n, turn in enumerate(turns) if turn["role"] != "system"), len(turns))
+    userless = not capabilities.userless and not any(turn["role"] == "user" for turn in turns)
+    assistant_first = not capabilities.assistant_first and [t["role"] for t in turns[start:]][:1] == [
+        "assistant"
+    ]
+    if userless or (assistant_first and (capabilities.repeats or _counts(turns[start], capabilities))):
+        return [*turns[:start], _empty("user", capabilities), *turns[start:]]
+    return turns
+
+
 def _in_turns(turns: list[TemplateMessage], capabilities: Capabilities) -> list[TemplateMessage]:
-    """Let user and assistant alternate, beginning with the user, as far as the template insists."""
-    empty = "" if capabilities.empty_turns else FILLER
+    """Let user and assistant alternate where the template insists."""
+    if capabilities.repeats:
+        return turns
     arranged: list[TemplateMessage] = []
-    last = None if capabilities.assistant_first and capabilities.repeats else "assistant"
+    last = None if capabilities.assistant_first else "assistant"
     for turn in turns:
         role = turn["role"]
         if not _counts(turn, capabilities):
             arranged.append(turn)
-        elif role != last or (arranged and capabilities.repeats):
+        elif role != last:
             arranged.append(turn)
             last = role
         elif arranged and _joinable(arranged[-1], turn):
             arranged[-1] = _joined(arranged[-1], turn)
         else:
-            other = "user" if role == "assistant" else "assistant"
-            arranged += [{"role": other, "content": empty}, turn]
+            arranged += [_empty("user" if role == "assistant" else "assistant", capabilities), turn]
     return arranged
+
+
+def _empty(role: str, capabilities: Capabilities) -> TemplateMessage:
+    return {"role": role, "content": "" if capabilities.empty_turns else FILLER}
 
 
 def _counts(turn: TemplateMessage, capabilities: Capabilities) -> bool:

@@ -106,11 +106,13 @@ def _results_as_user(
     roles to alternate.
     """
     arranged: list[TemplateMessage] = []
-    called = after_result = False
+    called: set[Any] = set()
+    after_result = False
     for turn in turns:
         if turn["role"] != "tool":
-            called = bool(turn.get("tool_calls"))
-        kept = capabilities.tool_results and (called or capabilities.stray_results)
+            called = {call.get("id") for call in turn.get("tool_calls", ())}
+        known = capabilities.stray_results or turn.get("tool_call_id") in called
+        kept = capabilities.tool_results and known
         is_result = turn["role"] == "tool" and not kept
         content = tool_format.write_result(turn["content"]) if is_result else turn["content"]
         if after_result and (is_result or turn["role"] == "user"):

@@ -49,13 +49,14 @@ class Capabilities(msgspec.Struct, frozen=True):
     Attributes:
         system: it renders system messages.
         later_system: it renders a system message that is not the first message.
-        lone_system: it renders a system message in a conversation without a user.
+        userless: it takes a conversation without a user.
         typed_content: it wants content as a list of parts, and would not render a string.
         empty_turns: it takes turns without any text.
         repeats: it takes two turns of one role in a row.
         assistant_first: it takes a conversation that the assistant begins.
         calls_alternate: calls count as turns of the assistant, where turns must not repeat.
         tools: it renders tools.
+        tools_list: it wants an empty list, not null, where there are no tools.
         tool_calls: it renders the calls in an assistant's message.
         tool_results: it renders `tool` messages.
         stray_results: it renders `tool` messages that no call precedes.
@@ -68,13 +69,14 @@ class Capabilities(msgspec.Struct, frozen=True):
 
     system: bool = True
     later_system: bool = True
-    lone_system: bool = True
+    userless: bool = True
     typed_content: bool = False
     empty_turns: bool = True
     repeats: bool = True
     assistant_first: bool = True
     calls_alternate: bool = False
     tools: bool = False
+    tools_list: bool = False
     tool_calls: bool = False
     tool_results: bool = False
     stray_results: bool = True
@@ -88,7 +90,9 @@ class Capabilities(msgspec.Struct, frozen=True):
         """The least that a template of this kind of content could have: a user and an assistant who alternate."""
         return Capabilities(
             system=False,
+            userless=False,
             typed_content=self.typed_content,
+            tools_list=self.tools_list,
             empty_turns=False,
             repeats=False,
             assistant_first=False,
@@ -96,8 +100,11 @@ class Capabilities(msgspec.Struct, frozen=True):
         )
 
 
-def probe_contexts() -> list[dict[str, Any]]:
-    """The contexts to render, each without bos_token and eos_token; `detect_capabilities` reads the outcomes."""
+def probe_contexts(no_tools: list[Any] | None) -> list[dict[str, Any]]:
+    """The contexts to render, each without bos_token and eos_token; `detect_capabilities` reads the outcomes.
+
+    `no_tools` is the value of `tools` where there are none.
+    """
     typed = {"role": "user", "content": [{"type": "text", "text": USER}]}
     plain: list[list[dict[str, Any]]] = [
         [QUESTION],
@@ -107,7 +114,7 @@ def probe_contexts() -> list[dict[str, Any]]:
     ]
     calling = [[QUESTION]] + [[QUESTION, _call(*shape)] for shape in CALL_SHAPES]
     answered = [[QUESTION, _call(*shape), _result()] for shape in CALL_SHAPES]
-    return [render_context(messages, None) for messages in plain] + [
+    return [render_context(messages, no_tools) for messages in plain] + [
         render_context(messages, TOOLS) for messages in calling + answered
     ]
 

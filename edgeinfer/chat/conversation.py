@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
@@ -17,9 +18,9 @@ TemplateMessage = dict[str, Any]
 def template_messages(messages: Sequence[Message], tool_format: ToolFormat) -> list[TemplateMessage]:
     """The messages as templates know them. Their texts are still the caller's.
 
-    A result without a name gets that of the tool it is from, calls and results without an id get one, and ids
-    take the form that the templates of `tool_format` insist on. The arguments of a call are an object, or a
-    text that is none: a call that was cut.
+    Every call and result has an id, in the form that the templates of `tool_format` insist on. A result gets
+    the name of the tool it is from, if it has none. The arguments of a call are an object, or a text that is
+    none: a call that was cut.
 
     Raises:
         InvalidRequest: there is no message.
@@ -27,24 +28,28 @@ def template_messages(messages: Sequence[Message], tool_format: ToolFormat) -> l
     if not messages:
         raise InvalidRequest("there must be at least one message", param="messages")
     turns = [_template_message(message, tool_format) for message in messages]
-    numbers = count()
+    _match_results(turns, tool_format)
+    return turns
+
+
+def _match_results(turns: list[TemplateMessage], tool_format: ToolFormat) -> None:
+    """Give ids to calls and results without one. A result of no known call is the first unanswered one's."""
+    answered = {turn.get("tool_call_id") for turn in turns if turn["role"] == "tool"}
+    new_ids = (tool_format.known_id(f"call_{n}") for n in count())
     names: dict[str, str] = {}
-    waiting: list[str] = []  # ids of calls that have no result yet
+    unanswered: deque[str] = deque()
     for turn in turns:
         for call in turn.get("tool_calls", ()):
-            call.setdefault("id", tool_format.known_id(f"call_{next(numbers)}"))
+            call.setdefault("id", next(new_ids))
             names[call["id"]] = call["function"]["name"]
-            waiting.append(call["id"])
+            if call["id"] not in answered:
+                unanswered.append(call["id"])
         if turn["role"] == "tool":
-            if "tool_call_id" not in turn:
-                turn["tool_call_id"] = (
-                    waiting[0] if waiting else tool_format.known_id(f"call_{next(numbers)}")
-                )
-            if turn["tool_call_id"] in waiting:
-                waiting.remove(turn["tool_call_id"])
-            if turn["tool_call_id"] in names:
-                turn.setdefault("name", names[turn["tool_call_id"]])
-    return turns
+            if turn.get("tool_call_id") not in names:
+                own = turn.get("tool_call_id")
+                turn["tool_call_id"] = unanswered.popleft() if unanswered else own or next(new_ids)
+            if name := names.get(turn["tool_call_id"]):
+                turn.setdefault("name", name)
 
 
 def _template_message(message: Message, tool_format: ToolFormat) -> TemplateMessage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgeinfer.chat.conversation import TemplateMessage, template_messages
 from edgeinfer.chat.message import Message
 from edgeinfer.chat.outline import outline
 from edgeinfer.chat.template_profile import TemplateProfile
+from edgeinfer.chat.tools.tool import TOOL_NAME
 from edgeinfer.errors import InvalidRequest
 
 
@@ -47,6 +49,8 @@ class Draft:
         self._values = {key: self.mask.mask(value) for key, value in values.items()}
         self._turns = [_masked_turn(turn, self.mask) for turn in turns]
         self._continues = continues
+        names = (tool.get("function", tool).get("name") for tool in self._values["tools"] or ())
+        self._tool_names = [name if re.fullmatch(TOOL_NAME, str(name)) else "" for name in names]
         self._outline = outline(messages)
         self._outline_turns = template_messages(self._outline.messages, profile.tool_format)
 
@@ -56,6 +60,8 @@ class Draft:
         tool_format, section = self._profile.tool_format, None
         if values["tools"] and not capabilities.tools:
             section, values["tools"] = tool_format.section(values["tools"]), None
+        if values["tools"] is None and capabilities.tools_list:
+            values["tools"] = []
         values |= tool_format.variables(values["tools"])
         sketched, arranged = (
             arrange(turns, capabilities, tool_format, section) for turns in (self._outline_turns, self._turns)
@@ -65,8 +71,9 @@ class Draft:
         return [{**values, "messages": sketched}, {**values, "messages": arranged}]
 
     def lost(self, rendered_outline: str) -> str | None:
-        """The first place of the conversation that is not in its rendered outline: "messages[2].content"."""
-        return self._outline.lost(rendered_outline)
+        """The first place of the request that is not in its rendered outline: "messages[2].content"."""
+        tools = (f"tools[{n}]" for n, name in enumerate(self._tool_names) if name not in rendered_outline)
+        return self._outline.lost(rendered_outline) or next(tools, None)
 
 
 def _masked_turn(turn: TemplateMessage, mask: ControlTokenMask) -> TemplateMessage:

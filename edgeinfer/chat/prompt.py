@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
+import msgspec
+
 from edgeinfer.chat.builtin_templates import builtin
 from edgeinfer.chat.capabilities import Capabilities
 from edgeinfer.chat.control_mask import ControlTokenMask, iter_texts
@@ -129,11 +131,14 @@ class PromptBuilder:
             )
 
     async def _render(self, source: str, draft: Draft, profile: TemplateProfile) -> str:
-        """Render the conversation as the template's capabilities have it; if it refuses that or leaves something
-        out, with the least.
+        """Render the conversation as the template's capabilities have it.
+
+        Where it refuses that or leaves something out, its system texts are given to the user: some templates
+        render one only if the user has the last word. The last try is a conversation that any template takes.
         """
         errors = []
-        for capabilities in (profile.capabilities, profile.capabilities.least()):
+        own = profile.capabilities
+        for capabilities in (own, msgspec.structs.replace(own, system=False), own.least()):
             contexts = [with_tokens(context, self._info) for context in draft.contexts(capabilities)]
             outlined, rendered = await self._renderer.render_each(source, contexts)
             lost = None if outlined.text is None else draft.lost(outlined.text)

@@ -111,8 +111,8 @@ def test_a_later_system_message_becomes_the_user_s(texts: list[str], expected: l
 
 def test_a_system_message_without_a_user_becomes_the_user_s() -> None:
     """Where the template keeps it for the first user message."""
-    assert ["u1"] == brief(arranged([message("s1")], lone_system=False))
-    assert ["s1", "u2"] == brief(arranged([message("s1"), message("u2")], lone_system=False))
+    assert ["u1"] == brief(arranged([message("s1")], userless=False))
+    assert ["s1", "u2"] == brief(arranged([message("s1"), message("u2")], userless=False))
 
 
 BESIDE = [message("u1"), message("anow", CALL), message("t2", call_id="1")]
@@ -150,9 +150,9 @@ def test_several_calls(way: str, expected: list[str]) -> None:
 
 def test_results_that_answer_no_call_are_kept() -> None:
     """Behind those that do."""
-    messages = [*PAIR[:2], message("t3", call_id="3"), message("t2", call_id="2")]
+    messages = [*PAIR[:2], message("t3", call_id="3"), *PAIR[2:]]
     turns = arranged(messages, **FULL, parallel_calls="apart")
-    assert ["u1", "anow(f)", "a(g)", "t2", "t3"] == brief(turns)
+    assert ["u1", "anow(f)", "t1", "a(g)", "t2", "t3"] == brief(turns)
     (result,) = arranged([message("t3", call_id="3")], **FULL, stray_results=False)
     assert {"role": "user", "content": "<tool_response>\n3\n</tool_response>"} == result
 

@@ -53,10 +53,10 @@ FULL = Capabilities(tools=True, tool_calls=True, tool_results=True)
         ),
         (
             "mistral",
-            Capabilities(later_system=False, lone_system=False, repeats=False, assistant_first=False),
+            Capabilities(later_system=False, userless=False, repeats=False, assistant_first=False),
         ),
         ("gemma", Capabilities(system=False, repeats=False, assistant_first=False)),
-        ("gemma3", Capabilities(later_system=False, lone_system=False, repeats=False, assistant_first=False)),
+        ("gemma3", Capabilities(later_system=False, userless=False, repeats=False, assistant_first=False)),
         ("zephyr", NO_TOOLS),
     ],
 )

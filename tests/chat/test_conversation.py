@@ -133,6 +133,20 @@ def test_neither_call_nor_result_needs_an_id() -> None:
     assert turns[1]["name"] == "f"
 
 
+def test_results_find_their_calls() -> None:
+    """By their ids; those with an id of no call, or with none, belong to the calls without a result, in order."""
+    calls = tuple(ToolCall(name, {}, id) for name, id in (("f", "1"), ("g", None), ("h", "3")))
+    results = [
+        Message(role="tool", content=text, tool_call_id=id)
+        for text, id in (("g", "x"), ("f", "1"), ("h", None), ("stray", "y"), ("stray", None))
+    ]
+    call, *answers = template_messages([Message(role="assistant", tool_calls=calls), *results], HERMES)
+    ids = [one["id"] for one in call["tool_calls"]]
+    assert len({*ids, answers[4]["tool_call_id"]}) == 4
+    assert [*(ids[n] for n in (1, 0, 2)), "y"] == [turn["tool_call_id"] for turn in answers[:4]]
+    assert ["g", "f", "h", None, None] == [turn.get("name") for turn in answers]
+
+
 def test_ids_take_the_form_that_templates_insist_on() -> None:
     """In calls and results alike: Mistral's refuse any but nine letters and digits."""
     _, call, answer = template_messages([USER, calling(), result("r")], MISTRAL)
