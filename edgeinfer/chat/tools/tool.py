@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -104,16 +104,31 @@ def find_tool(tools: Sequence[Tool], name: str, *, where: str) -> Tool:
 def _closed(schema: Any, param: str) -> Mapping[str, Any]:
     """The schema, closed: a model is not to make up arguments that the tool never named.
 
-    A schema that names none and doesn't say that it is complete stays open, and so does a composed one.
+    A property is named by being described, or by being required. A schema that describes none and doesn't say that
+    it is complete stays open, and so does one that closing could leave without any valid value.
     """
     if schema is None or schema == {}:
         return {"type": "object", "properties": {}, "additionalProperties": False}
     if not _describes_object(schema):
         raise InvalidRequest("a tool's parameters must be the JSON schema of an object", param=param)
-    closed = {"type": "object", **schema}
-    if "properties" in closed and "additionalProperties" not in closed and not COMPOSED & closed.keys():
-        closed["additionalProperties"] = False
-    return closed
+    open_schema: dict[str, Any] = {"type": "object", **schema}
+    if "properties" not in schema or "additionalProperties" in schema or COMPOSED & schema.keys():
+        return open_schema
+    described = schema["properties"]
+    properties = {**described, **{name: {} for name in _required(schema) if name not in described}}
+    least = schema.get("minProperties", 0)
+    if isinstance(least, int) and least > len(properties):
+        return open_schema
+    return {**open_schema, "properties": properties, "additionalProperties": False}
+
+
+def _required(schema: Mapping[str, Any]) -> Iterator[str]:
+    """The names of properties that must be there, always or beside others."""
+    yield from schema.get("required", ())
+    for keyword in ("dependentRequired", "dependencies"):
+        dependent = schema.get(keyword)
+        for names in dependent.values() if isinstance(dependent, dict) else ():
+            yield from (name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
 def _describes_object(schema: Any) -> bool:

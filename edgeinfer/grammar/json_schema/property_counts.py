@@ -45,7 +45,8 @@ def _count_free_properties(node: SchemaNode, min_optional: int, low: int, high: 
 
 
 def _require_optional(node: SchemaNode, optional: list[str], min_optional: int, is_closed: bool) -> None:
-    if comb(len(optional), min_optional) > MAX_CHOICES:
+    needs_others = not is_closed and min_optional > len(optional)
+    if needs_others or comb(len(optional), min_optional) > MAX_CHOICES:
         node.mark_unenforced("minProperties")
         return
     if not is_closed:

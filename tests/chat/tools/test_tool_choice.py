@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from edgeinfer.chat.tools.tool import choose, choose_one, distinct, find_tool, function_tool
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.grammar.compiler import GrammarCompiler
+from edgeinfer.grammar.source import Grammar, GrammarSource
+from tests.support.grammar import accepts
 from tests.support.tools import read_tools
 
 TOOLS = read_tools([{"function": {"name": name}} for name in "fgh"])
@@ -75,8 +79,54 @@ def test_errors_name_the_fields_of_the_family() -> None:
             {"properties": {"a": {}}, "anyOf": [{"required": ["a"]}]},
             {"type": "object", "properties": {"a": {}}, "anyOf": [{"required": ["a"]}]},
         ),
+        (
+            {"properties": {"a": {"type": "integer"}}, "required": ["model", "a"]},
+            {
+                "type": "object",
+                "properties": {"a": {"type": "integer"}, "model": {}},
+                "required": ["model", "a"],
+                "additionalProperties": False,
+            },
+        ),
+        (
+            {"properties": {}, "required": ["a"]},
+            {"type": "object", "properties": {"a": {}}, "required": ["a"], "additionalProperties": False},
+        ),
+        (
+            {"properties": {"a": {}}, "dependentRequired": {"a": ["b"]}},
+            {
+                "type": "object",
+                "properties": {"a": {}, "b": {}},
+                "dependentRequired": {"a": ["b"]},
+                "additionalProperties": False,
+            },
+        ),
+        (
+            {"properties": {"a": {}}, "minProperties": 2},
+            {"type": "object", "properties": {"a": {}}, "minProperties": 2},
+        ),
     ],
 )
 def test_parameters_are_closed_where_that_is_safe(schema: Any, expected: Any) -> None:
     """A model is not to make up arguments."""
     assert expected == function_tool({"name": "f", "parameters": schema}, where="tools[0]").parameters
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments"),
+    [
+        ({"properties": {"a": {"type": "integer"}}, "required": ["model"]}, {"model": 1}),
+        ({"properties": {}, "required": ["a", "b"]}, {"a": [1], "b": {"c": None}}),
+        ({"properties": {"a": {}}, "required": ["a"], "dependentRequired": {"a": ["b"]}}, {"a": 1, "b": 2}),
+        ({"properties": {"a": {}}, "required": ["a"], "dependencies": {"a": ["b"]}}, {"a": 1, "b": 2}),
+        ({"properties": {"a": {}}, "minProperties": 2}, {"a": 1, "b": 2}),
+    ],
+)
+async def test_closing_leaves_every_schema_a_value(schema: Any, arguments: dict[str, Any]) -> None:
+    """One tool of a server's forty would otherwise fail every request."""
+    tool = function_tool({"name": "f", "parameters": schema}, where="tools[0]")
+    compiler = GrammarCompiler(5.0)
+    source = GrammarSource("arguments", "json_schema", dict(tool.parameters), tool.param)
+    compiled = await compiler.compile(Grammar("start: @arguments", (source,)))
+    await compiler.close()
+    assert accepts(compiled.text, json.dumps(arguments))

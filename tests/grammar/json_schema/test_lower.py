@@ -108,6 +108,7 @@ def test_a_name_cannot_be_written_in_another_way() -> None:
         ({"properties": {"a/b": {"if": {"pattern": "a"}, "then": False}}}, ["/properties/a~1b/if"]),
         ({"oneOf": [{"pattern": "a"}, {"pattern": "b"}]}, ["/oneOf"]),
         ({"type": "object", "minProperties": 2}, ["/minProperties"]),
+        ({"type": "object", "properties": {"a": {}}, "minProperties": 2}, ["/minProperties"]),
         ({"type": "object", "patternProperties": {"^(?!x)": False, "^y": {}}}, ["/patternProperties/^(?!x)"]),
         ({"type": "object", "patternProperties": {"a": {"type": "null"}, "b": {"const": 1}}}, ["/patternProperties/b"]),
         ({"type": "object", "anyOf": [{"properties": {"a": True}}, True], "unevaluatedProperties": False}, ["/unevaluatedProperties"]),
