@@ -47,6 +47,15 @@ from typing import ClassVar
 
 import msgspec
 
+MAX_MESSAGE = 1500
+"""Characters of a message that clients are sent: a template or a grammar may have written it."""
+
+MAX_HINT = 500
+"""Characters of a hint that clients are sent."""
+
+MAX_PARAM = 400
+"""Characters of a field's name that clients are sent."""
+
 
 class ErrorData(msgspec.Struct, frozen=True):
     """An error that is sent between two processes; `revive` restores its class."""
@@ -82,6 +91,14 @@ class EdgeinferError(Exception):
     def data(self) -> ErrorData:
         return ErrorData(self.code, self.message, self.param, self.hint, self.retry_after)
 
+    def public(self) -> ErrorData:
+        """What clients are sent: nothing is long, and the hint is in the message too, since most show only that."""
+        hint = self.hint and _cut(self.hint, MAX_HINT)
+        message = _with_hint(_cut(self.message, MAX_MESSAGE), hint)
+        return ErrorData(
+            self.code, message, self.param and _cut(self.param, MAX_PARAM), hint, self.retry_after
+        )
+
 
 class InvalidRequest(EdgeinferError):
     status = 400
@@ -99,6 +116,20 @@ class UnknownParameter(InvalidRequest):
 
 class ContextLengthExceeded(InvalidRequest):
     code = "context_length_exceeded"
+
+
+def context_exceeded(ctx: int, problem: str, *, param: str | None = None) -> ContextLengthExceeded:
+    """The error for a prompt that is too long for a context of `ctx` tokens.
+
+    Its first sentence and its code in the text are what clients look for to shorten the conversation by themselves.
+    """
+    return ContextLengthExceeded(
+        f"This model's maximum context length is {ctx} tokens. However, {problem}. "
+        f"({ContextLengthExceeded.code})",
+        param=param,
+        hint=f"shorten it, or serve with a larger context if the model allows it: ctx = {max(2 * ctx, 2)} in the "
+        "configuration file, or --ctx",
+    )
 
 
 class TemplateError(InvalidRequest):
@@ -293,6 +324,22 @@ def all_errors() -> dict[str, type[EdgeinferError]]:
         by_code[cls.code] = cls
         todo.extend(cls.__subclasses__())
     return by_code
+
+
+def _with_hint(message: str, hint: str | None) -> str:
+    return f"{message} (hint: {hint})" if hint else message
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def revive_public(data: ErrorData) -> EdgeinferError:
+    """The error that `data`, from `public`, was made from."""
+    error = revive(data)
+    error.message = error.message.removesuffix(_with_hint("", error.hint))
+    error.args = (error.message,)
+    return error
 
 
 def revive(data: ErrorData) -> EdgeinferError:

@@ -5,7 +5,15 @@ import re
 import pytest
 
 from edgeinfer import errors
-from edgeinfer.errors import EdgeinferError, ErrorData, all_errors, revive
+from edgeinfer.errors import (
+    EdgeinferError,
+    ErrorData,
+    InvalidRequest,
+    all_errors,
+    context_exceeded,
+    revive,
+    revive_public,
+)
 
 
 def tree() -> list[type[EdgeinferError]]:
@@ -79,3 +87,34 @@ def test_a_code_that_nobody_knows_becomes_the_base_class() -> None:
     revived = revive(ErrorData("from_the_future", "what"))
     assert EdgeinferError is type(revived)
     assert "what" == revived.message
+
+
+def test_what_clients_are_sent_is_short_and_has_the_hint_in_the_message() -> None:
+    """Most clients show nothing else; a template may have written a megabyte."""
+    told = EdgeinferError("m" * 10**6, param="p" * 10**6, hint="do this").public()
+    assert told.message.endswith("… (hint: do this)")
+    assert told.hint == "do this"
+    assert len(told.message) < 2100
+    assert len(told.param or "") <= 400
+    assert len(EdgeinferError("x", hint="h" * 10**6).public().message) < 2100
+
+
+def test_our_own_client_shows_the_hint_once() -> None:
+    """The command line has a line of its own for it."""
+    for error in (InvalidRequest("what", param="p", hint="do this"), InvalidRequest("what")):
+        revived = revive_public(error.public())
+        assert (type(revived), str(revived), revived.hint) == (InvalidRequest, "what", error.hint)
+
+
+CONTEXT_PHRASES = ("context_length_exceeded", "This model's maximum context length is ")
+"""What LangChain looks for in an error's text; what LiteLLM, and with it aider, does."""
+
+
+def test_an_overflow_is_told_as_openai_tells_it() -> None:
+    """So that clients which shorten a conversation by themselves notice."""
+    message = context_exceeded(2048, "the prompt has 5000 tokens").public().message
+    assert message.startswith(
+        "This model's maximum context length is 2048 tokens. However, the prompt has 5000"
+    )
+    assert all(phrase in message for phrase in CONTEXT_PHRASES)
+    assert "ctx = 4096" in message

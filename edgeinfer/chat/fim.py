@@ -89,7 +89,6 @@ def fit_parts(
         raise ContextLengthExceeded(
             f"prompt has {len(middle.ids)} tokens, but there is room for {max(0, room - FRAME_TOKENS)}",
             param="prompt",
-            hint="shorten prompt or n_predict, or serve with a larger --ctx where the model allows",
         )
     for_suffix = max(left // 4, left - len(prefix.ids))
     after = _head(suffix, for_suffix)

@@ -18,7 +18,7 @@ from edgeinfer.chat.reasoning import ReasoningFormat, detect_continued_reasoning
 from edgeinfer.chat.template_profile import TemplateProfile, TemplateProfiles, with_tokens
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.chat.tools.tool_format import ToolFormat
-from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, TemplateError, UnsupportedParameter
+from edgeinfer.errors import InvalidRequest, TemplateError, UnsupportedParameter, context_exceeded
 from edgeinfer.inference.types import ModelInfo, Span
 
 P = ParamSpec("P")
@@ -125,9 +125,8 @@ class PromptBuilder:
     def _check_size(self, size: int) -> None:
         """Refuse early what cannot fit by far; the engine counts the tokens of the rest."""
         if size > self._info.ctx * MAX_TOKEN_CHARS:
-            raise ContextLengthExceeded(
-                f"the messages have {size} characters, more than a context of {self._info.ctx} tokens can hold",
-                param="messages",
+            raise context_exceeded(
+                self._info.ctx, f"the messages have {size} characters, far more than that", param="messages"
             )
 
     async def _render(self, source: str, draft: Draft, profile: TemplateProfile) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from edgeinfer import settings
 from edgeinfer.daemon_record import read_records
-from edgeinfer.errors import EdgeinferError, ErrorData, ModelLoadFailed, NotReady, revive
+from edgeinfer.errors import EdgeinferError, ErrorData, ModelLoadFailed, NotReady, revive_public
 from edgeinfer.settings import Settings
 
 API_KEY = settings.ENV_PREFIX + "API_KEY"
@@ -147,7 +147,7 @@ def raise_for_status(response: httpx.Response, target: Target) -> None:
         return
     body = response.read()
     try:
-        error = revive(msgspec.json.decode(body, type=ErrorBody).error)
+        error = revive_public(msgspec.json.decode(body, type=ErrorBody).error)
     except msgspec.DecodeError as e:
         text = body[:200].decode(errors="replace").strip()
         raise EdgeinferError(

@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from edgeinfer.client.http import JSON_HEADERS, Target, mapped_errors, raise_for_status
-from edgeinfer.errors import EdgeinferError, ErrorData, revive
+from edgeinfer.errors import EdgeinferError, ErrorData, revive_public
 
 CHAT = "/v1/chat/completions"
 
@@ -89,7 +89,7 @@ def events(blocks: Iterable[bytes]) -> Iterator[dict[str, Any]]:
                 return
             event = msgspec.json.decode(data, type=dict[str, Any])
             if "error" in event:
-                raise revive(msgspec.convert(event["error"], ErrorData))
+                raise revive_public(msgspec.convert(event["error"], ErrorData))
             yield event
 
 

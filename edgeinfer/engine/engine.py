@@ -19,7 +19,7 @@ from edgeinfer.engine.structured.constraint import ConstraintCompiler
 from edgeinfer.engine.structured.prefetch import MaskPrefetcher
 from edgeinfer.engine.structured.thinking import ThinkingTracker
 from edgeinfer.engine.structured.tokenizer import TextTokenizer
-from edgeinfer.errors import ConstraintFailed, ContextLengthExceeded, DecodeFailed, ErrorData, InvalidRequest
+from edgeinfer.errors import ConstraintFailed, DecodeFailed, ErrorData, InvalidRequest, context_exceeded
 from edgeinfer.inference.output import Delta, EngineStats, Finish, FinishReason, PartialAnswer
 
 Clock = Callable[[], float]
@@ -168,16 +168,13 @@ class Engine:
         if not n:
             raise InvalidRequest("the prompt is empty", param="prompt")
         if n >= ctx:
-            raise ContextLengthExceeded(
-                f"the prompt has {n} tokens, but the context holds {ctx}, including the answer",
-                hint="shorten the prompt, or serve with a larger --ctx if the model allows it",
-            )
+            raise context_exceeded(ctx, f"the prompt has {n} tokens, and there must be room for an answer")
         size = self.backend.vocab.size
         outputs = [partial.tokens for partial in request.partial_answers if partial]
         if any(n + len(tokens) >= ctx for tokens in outputs):
-            raise ContextLengthExceeded(
-                f"the prompt has {n} tokens and its unfinished answer up to {max(map(len, outputs))}, "
-                f"but the context now holds only {ctx}"
+            longest = max(map(len, outputs))
+            raise context_exceeded(
+                ctx, f"the prompt has {n} tokens and its unfinished answer up to {longest}"
             )
         if bad := next((t for t in chain(request.tokens, *outputs) if not 0 <= t < size), None):
             raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="prompt")

@@ -17,7 +17,7 @@ from edgeinfer.chat.fim import (
     surely_fits,
     untrusted_text,
 )
-from edgeinfer.errors import InvalidRequest
+from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, context_exceeded
 from edgeinfer.inference.types import FimTokens, ModelInfo, Prompt, Span, Tokens
 from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import check_length
@@ -95,7 +95,10 @@ async def _prompt(
         return fim_prompt(fim, FimParts(prefix, suffix, middle, extra)), False
     nearest = _nearest(call, files, room * MAX_CHARS_PER_TOKEN)
     tokens = await asyncio.gather(*(_tokens(model, text) for text in nearest))
-    parts, truncated = fit_parts(tokens[0], tokens[1], tokens[2], tokens[3:], room)
+    try:
+        parts, truncated = fit_parts(tokens[0], tokens[1], tokens[2], tokens[3:], room)
+    except ContextLengthExceeded as e:
+        raise context_exceeded(info.ctx, e.message, param=e.param) from None
     return fim_prompt(fim, parts), truncated or nearest != texts
 
 

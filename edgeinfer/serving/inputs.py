@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from edgeinfer.chat.prompt import MAX_TOKEN_CHARS
-from edgeinfer.errors import ContextLengthExceeded, InvalidRequest
+from edgeinfer.errors import InvalidRequest, context_exceeded
 from edgeinfer.inference.types import ModelInfo, Prompt, Span
 
 Input = str | Sequence[int]
@@ -22,11 +22,13 @@ def check_inputs(inputs: Iterable[Input], info: ModelInfo, param: str) -> None:
 
     Raises:
         InvalidRequest: the model does not have a token.
-        ContextLengthExceeded: a text is far longer than the context.
+        ContextLengthExceeded: a list of tokens is longer than the context, or a text far longer.
     """
     for content in inputs:
         if isinstance(content, str):
             check_length(content, info, param)
+        elif len(content) > info.ctx:
+            raise context_exceeded(info.ctx, f"a list has {len(content)} tokens", param=param)
         elif max(content) >= info.vocab_size:
             message = f"token {max(content)} is outside the vocabulary of {info.vocab_size}"
             raise InvalidRequest(message, param=param)
@@ -35,5 +37,6 @@ def check_inputs(inputs: Iterable[Input], info: ModelInfo, param: str) -> None:
 def check_length(text: str, info: ModelInfo, param: str) -> None:
     """Raises ContextLengthExceeded for a text that is far longer than the context."""
     if len(text) > info.ctx * MAX_TOKEN_CHARS:
-        message = f"a text of {len(text)} characters is more than a context of {info.ctx} tokens can hold"
-        raise ContextLengthExceeded(message, param=param)
+        raise context_exceeded(
+            info.ctx, f"a text has {len(text)} characters, far more than that", param=param
+        )

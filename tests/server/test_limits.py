@@ -250,6 +250,14 @@ TOO_LONG = "x" * (INFO.ctx * MAX_TOKEN_CHARS + 1)
         ("/v1/completions", {"prompt": TOO_LONG}, "prompt", "context_length_exceeded"),
         ("/v1/completions", {"prompt": ["x", TOO_LONG]}, "prompt", "context_length_exceeded"),
         ("/v1/chat/completions", {"messages": [{"role": "user", "content": TOO_LONG}]}, "messages", "?"),
+        ("/v1/completions", {"prompt": [1] * (INFO.ctx + 1)}, "prompt", "context_length_exceeded"),
+        (
+            "/v1/completions",
+            {"prompt": [[1], [1] * 10**6], "echo": True},
+            "prompt",
+            "context_length_exceeded",
+        ),
+        ("/v1/embeddings", {"input": [[1] * (INFO.ctx + 1)]}, "input", "context_length_exceeded"),
         ("/v1/embeddings", {"input": ["x"] * 2049}, "input", "invalid_value"),
         ("/v1/embeddings", {"input": ["x", TOO_LONG]}, "input", "context_length_exceeded"),
         ("/tokenize", {"content": "x" * (MAX_LENGTH + 1)}, "content", "invalid_value"),
@@ -266,6 +274,10 @@ def test_what_other_requests_may_hold_is_bounded(
     assert (found.status_code, error(found)["param"]) == (400, param)
     assert code in ("?", error(found)["code"])
     assert len(found.content) < 1000
+    if error(found)["code"] == "context_length_exceeded":
+        assert error(found)["message"].startswith(
+            f"This model's maximum context length is {INFO.ctx} tokens. "
+        )
 
 
 def test_the_bounds_are_within_reach(served: Served) -> None:

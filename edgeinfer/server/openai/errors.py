@@ -22,7 +22,8 @@ class ErrorEnvelope(Struct):
 
 def render_error(error: EdgeinferError) -> bytes:
     """The envelope as JSON."""
-    details = ErrorDetails(error.message, error.type, error.code, error.param, error.hint or UNSET)
+    data = error.public()
+    details = ErrorDetails(data.message, error.type, data.code, data.param, data.hint or UNSET)
     return msgspec.json.encode(ErrorEnvelope(details))
 
 

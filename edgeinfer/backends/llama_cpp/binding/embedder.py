@@ -19,7 +19,7 @@ from edgeinfer.backends.llama_cpp.binding.context import FLASH_OFF, padded
 from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, Row
-from edgeinfer.errors import ContextLengthExceeded, DecodeFailed, ModelLoadFailed
+from edgeinfer.errors import DecodeFailed, ModelLoadFailed, context_exceeded
 
 POOLING_NONE, POOLING_MEAN, POOLING_LAST = 0, 1, 3
 DECODER_CHUNK = 128
@@ -47,10 +47,7 @@ class Embedder(ABC):
         """
         for i, tokens in enumerate(inputs):
             if len(tokens) > self.max_tokens:
-                raise ContextLengthExceeded(
-                    f"input {i} has {len(tokens)} tokens, but an embedding takes at most {self.max_tokens}",
-                    param="input",
-                )
+                raise context_exceeded(self.max_tokens, f"input {i} has {len(tokens)} tokens", param="input")
         vectors = []
         for tokens in inputs:
             vectors.append(normalised(self._compute(tokens)))
