@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
 
-import msgspec
 from starlette.requests import Request
 
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.server.http.json_decoder import JsonDecoder
 from edgeinfer.server.http.request_model import Model, validate
 from edgeinfer.server.state import state_of
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 CURL_HINT = "send the header Content-Type: application/json"
 
-MAX_DEPTH = 128
-"""Maximum nesting of lists and objects: later code may recurse into them."""
+MIN_THREAD_BYTES = 65_536
+"""Size of a body that takes long enough (a few milliseconds) to be worth a thread."""
 
-TOO_DEEP = f"the JSON is nested more than {MAX_DEPTH} deep"
+_large_bodies = ThreadPoolExecutor(1, thread_name_prefix="large-body")
+"""One at a time: several threads together would keep the event loop waiting for its turn."""
 
 logger = logging.getLogger("edgeinfer.prompts")
 
@@ -30,11 +36,22 @@ async def read(request: Request, model: type[Model]) -> Model:
         InvalidRequest: it is not JSON, or not valid for `model`.
         PayloadTooLarge: it is larger than the daemon accepts.
     """
+    return await read_as(request, model, lambda body: body)
+
+
+async def read_as(request: Request, model: type[Model], translate: Callable[[Model], T]) -> T:
+    """As `read`; -> what `translate` makes of the body. A large one does not keep the event loop waiting."""
     _check_type(request)
-    body = await request.body()
+    body = b"".join([chunk async for chunk in request.stream()])  # unlike `body()`, keeps no copy
     if state_of(request).settings.log_prompts:
         logger.info("%s %s", request.scope.get("edgeinfer.id"), body.decode(errors="replace"))
-    return validate(model, _decoded(body))
+
+    def parsed() -> T:
+        return translate(validate(model, JsonDecoder().decode(body)))
+
+    if len(body) < MIN_THREAD_BYTES:
+        return parsed()
+    return await asyncio.get_running_loop().run_in_executor(_large_bodies, parsed)
 
 
 def _check_type(request: Request) -> None:
@@ -47,29 +64,3 @@ def _check_type(request: Request) -> None:
         )
     if request.headers.get("content-encoding", "identity") != "identity":
         raise InvalidRequest("compressed bodies are not accepted", param="Content-Encoding")
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        value = msgspec.json.decode(body)
-    except RecursionError:
-        raise InvalidRequest(TOO_DEEP) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        raise InvalidRequest(f"the body is not valid JSON: {e}") from None
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper(value, MAX_DEPTH):
-        raise InvalidRequest(TOO_DEEP)
-    return value
-
-
-def _deeper(value: Any, depth: int) -> bool:
-    """True if lists and objects are nested more than `depth` deep."""
-    level = [value]
-    for _ in range(depth):
-        level = [item for container in level for item in _items(container) if isinstance(item, dict | list)]
-        if not level:
-            return False
-    return True
-
-
-def _items(value: Any) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

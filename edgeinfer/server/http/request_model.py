@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from itertools import islice
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgeinfer.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
+from edgeinfer.server.http.quoting import MAX_QUOTED, quoted, shortened
+from edgeinfer.server.http.validation_errors import translated
 
 Harmless = tuple[Any, ...]
 """Values of an unsupported field that have no effect, so that a request with one can be answered."""
+
+Model = TypeVar("Model", bound="RequestModel")
+T = TypeVar("T")
+
+Items = Annotated[list[T], Field(fail_fast=True)]
+"""A list whose first wrong item ends the validation: one error is enough, and a million take gigabytes."""
 
 
 class Strict(BaseModel):
     """Accepts only declared fields, exact types (neither true nor "1" is 1) and finite numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_unknown(cls, value: Any) -> Any:
+        """Of more fields than there are, one of the first is unknown; an error for each of the rest helps nobody."""
+        most = len(cls.model_fields) + 1
+        return dict(islice(value.items(), most)) if isinstance(value, dict) and len(value) > most else value
 
 
 class RequestModel(Strict):
@@ -31,9 +47,6 @@ class RequestModel(Strict):
     accepted: ClassVar[frozenset[str]] = frozenset()
     unsupported: ClassVar[Mapping[str, Harmless]] = {}
     synonyms: ClassVar[Mapping[str, str]] = {}
-
-
-Model = TypeVar("Model", bound=RequestModel)
 
 
 def validate(model: type[Model], raw: object) -> Model:
@@ -54,7 +67,7 @@ def validate(model: type[Model], raw: object) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as e:
-        raise _translated(e, values) from e
+        raise translated(e, values) from None
 
 
 def _check_foreign(model: type[RequestModel], key: str, value: object) -> None:
@@ -64,52 +77,12 @@ def _check_foreign(model: type[RequestModel], key: str, value: object) -> None:
         raise InvalidRequest(f"{key!r} and {name!r} are the same parameter: use one of them", param=key)
     if key not in model.unsupported:
         hint = did_you_mean(key, [*model.model_fields, *model.synonyms, *model.unsupported])
-        raise UnknownParameter(f"unknown parameter: {key!r}", param=key, hint=hint)
+        raise UnknownParameter(f"unknown parameter: {quoted(key)}", param=shortened(key), hint=hint)
     if not any(type(value) is type(fine) and value == fine for fine in model.unsupported[key]):
         raise UnsupportedParameter(f"{key!r} is not supported here", param=key)
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str | None:
-    close = difflib.get_close_matches(name, known, n=1)
+    """A hint that names the nearest of the `known` names; None if none is near."""
+    close = difflib.get_close_matches(name, known, n=1) if len(name) <= MAX_QUOTED else []
     return f"did you mean {close[0]!r}?" if close else None
-
-
-def _translated(error: ValidationError, raw: object) -> InvalidRequest:
-    """The most helpful of pydantic's errors: that of the union branch that got furthest into `raw`."""
-    errors = error.errors(include_url=False, include_context=False)
-    paths = [path_in(raw, e["loc"], missing=e["type"] == "missing") for e in errors]
-    path, first = max(zip(paths, errors, strict=True), key=lambda pair: len(pair[0]))
-    param = dotted(path)
-    if first["type"] == "extra_forbidden":
-        return UnknownParameter(f"unknown parameter: {param!r}", param=param)
-    if first["type"] == "missing":
-        return InvalidRequest(f"missing parameter: {param!r}", param=param)
-    return InvalidRequest(f"{param}: {first['msg'].removeprefix('Value error, ')}", param=param or None)
-
-
-def path_in(raw: object, loc: Sequence[str | int], *, missing: bool) -> list[str | int]:
-    """`loc` without the names that pydantic adds: those of union branches and of validators.
-
-    `missing`: the last part of `loc` is a field that `raw` does not have.
-    """
-    path: list[str | int] = []
-    for at, part in enumerate(loc):
-        if isinstance(raw, dict) and isinstance(part, str):
-            if part in raw:
-                raw = raw[part]
-            elif not missing or at < len(loc) - 1:
-                continue
-        elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
-            raw = raw[part]
-        else:
-            continue
-        path.append(part)
-    return path
-
-
-def dotted(path: Sequence[str | int]) -> str:
-    """`["messages", 0, "role"]` -> `messages[0].role`."""
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Span
 from edgeinfer.server.auth.principal import principal_of
-from edgeinfer.server.http.body import read
+from edgeinfer.server.http.body import read, read_as
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from edgeinfer.server.llama_server.types import (
@@ -51,8 +51,9 @@ async def detokenize(request: Request) -> Response:
 
 async def apply_template(request: Request) -> Response:
     """The prompt that the model's template renders for a conversation."""
-    body = await read(request, ApplyTemplateRequest)
-    messages = to_messages(body.messages)
+    body, messages = await read_as(
+        request, ApplyTemplateRequest, lambda body: (body, to_messages(body.messages))
+    )
     model = registry_of(request).get(body.model)
     info = await model.ready()
     prompt = await model.prompt_builder(info).build(

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer.server.auth.principal import principal_of
-from edgeinfer.server.http.body import read
+from edgeinfer.server.http.body import read_as
 from edgeinfer.server.http.respond import respond
 from edgeinfer.server.openai.chat_response import ChatResponseBuilder
 from edgeinfer.server.openai.schemas.chat import ChatRequest
@@ -17,11 +17,11 @@ from edgeinfer.serving.chat import start_chat
 
 async def chat(request: Request) -> Response:
     """Answer a conversation."""
-    body = await read(request, ChatRequest)
+    body, call = await read_as(request, ChatRequest, lambda body: (body, chat_call(body)))
 
     async def start() -> ChatResponseBuilder:
         model = registry_of(request).get(body.model)
-        reply = await start_chat(model, principal_of(request.scope).id, chat_call(body))
+        reply = await start_chat(model, principal_of(request.scope).id, call)
         return ChatResponseBuilder(reply, include_usage=body.include_usage)
 
     return await respond(request, start, stream=body.stream)

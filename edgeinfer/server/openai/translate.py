@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edgeinfer.chat.message import Message, Role, ToolCall
 from edgeinfer.chat.tools.tool import Tool, ToolChoice, choose, choose_one, distinct, find_tool, function_tool
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.server.http.json_decoder import JsonDecoder
 from edgeinfer.server.openai.schemas.chat import (
     ChatMessageParam,
     ChatRequest,
@@ -72,7 +72,8 @@ def to_messages(params: Sequence[ChatMessageParam]) -> list[Message]:
     Raises:
         InvalidRequest: a message has neither content nor anything else to say.
     """
-    return [_message(param, f"messages[{n}]") for n, param in enumerate(params)]
+    decoder = JsonDecoder()
+    return [_message(param, f"messages[{n}]", decoder) for n, param in enumerate(params)]
 
 
 def to_tools(params: Sequence[ToolParam]) -> tuple[Tool, ...]:
@@ -81,8 +82,9 @@ def to_tools(params: Sequence[ToolParam]) -> tuple[Tool, ...]:
     Raises:
         InvalidRequest: a name or a schema cannot be used, or two tools have one name.
     """
-    functions = (param.function.model_dump(exclude_none=True) for param in params)
-    return distinct(function_tool(f, where=f"tools[{n}].function") for n, f in enumerate(functions))
+    return distinct(
+        function_tool(_function(param), where=f"tools[{n}].function") for n, param in enumerate(params)
+    )
 
 
 def to_tool_choice(
@@ -108,6 +110,13 @@ def to_tool_choice(
             return choose(tools, param or "auto", parallel=parallel)
 
 
+def _function(param: ToolParam) -> dict[str, Any]:
+    """The definition of a function, without the fields that it leaves out."""
+    function = param.function
+    values = {"name": function.name, "description": function.description, "parameters": function.parameters}
+    return {name: value for name, value in {**values, "strict": function.strict}.items() if value is not None}
+
+
 def _thinking(request: ChatRequest) -> int | Effort | None:
     if request.thinking_budget is not None:
         return request.thinking_budget
@@ -120,12 +129,12 @@ def _thinking(request: ChatRequest) -> int | Effort | None:
             return effort
 
 
-def _message(param: ChatMessageParam, where: str) -> Message:
+def _message(param: ChatMessageParam, where: str, decoder: JsonDecoder) -> Message:
     if _says_nothing(param):
         raise InvalidRequest(f"{where} has no content", param=f"{where}.content")
-    calls = [_call(call) for call in param.tool_calls or ()]
+    calls = [_call(call, decoder) for call in param.tool_calls or ()]
     if param.function_call:
-        calls.append(_function_call(param.function_call))
+        calls.append(_function_call(param.function_call, decoder))
     return Message(
         role=ROLES[param.role],
         content=_text((param.refusal if param.content is None else param.content) or ""),
@@ -148,20 +157,20 @@ def _text(content: str | Sequence[TextPart]) -> str:
     return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
 
-def _call(param: ToolCallParam) -> ToolCall:
-    return _function_call(param.function, param.id)
+def _call(param: ToolCallParam, decoder: JsonDecoder) -> ToolCall:
+    return _function_call(param.function, decoder, param.id)
 
 
-def _function_call(param: FunctionCallParam, id: str | None = None) -> ToolCall:
-    return ToolCall(param.name, _arguments(param.arguments), id)
+def _function_call(param: FunctionCallParam, decoder: JsonDecoder, id: str | None = None) -> ToolCall:
+    return ToolCall(param.name, _arguments(param.arguments, decoder), id)
 
 
-def _arguments(arguments: str | Mapping[str, Any] | None) -> Mapping[str, Any] | str:
+def _arguments(arguments: str | Mapping[str, Any] | None, decoder: JsonDecoder) -> Mapping[str, Any] | str:
     """An object where it is one. Anything else stays the text it is: an answer that was cut has such calls."""
     if not isinstance(arguments, str):
         return arguments or {}
     try:
-        value = json.loads(arguments or "{}")  # some models leave them out
-    except (ValueError, RecursionError):
+        value = decoder.decode((arguments or "{}").encode())  # some models leave them out
+    except InvalidRequest:
         return arguments
     return value if isinstance(value, dict) else arguments

@@ -8,13 +8,16 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.server.http.request_model import Harmless, Strict
+from edgeinfer.server.http.request_model import Harmless, Items, Strict
 from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER, SamplingFields
 
 Step = Literal[
     "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "infill"
 ]
 """llama-server's sampling steps. Those that we lack also have request fields, which accept only "off"."""
+
+MAX_STEPS = 64
+"""Entries of `samplers`, which may repeat themselves."""
 
 OFF: Mapping[Step, Mapping[str, float]] = {
     "penalties": {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
@@ -38,14 +41,14 @@ class ExtraFileParam(Strict):
 class InfillRequest(SamplingFields):
     input_prefix: str
     input_suffix: str
-    input_extra: list[ExtraFileParam] = Field([], max_length=1024)
+    input_extra: Items[ExtraFileParam] = Field([], max_length=1024)
     prompt: str = ""
     n: int = Field(1, ge=1, le=1)
     n_predict: int | None = Field(None, ge=-1, le=2**31 - 1)
     n_indent: int = Field(0, ge=0, le=1024)
-    t_max_predict_ms: int = Field(0, ge=-1)
-    samplers: list[Step] | None = None
-    response_fields: list[str] = Field([], max_length=128)
+    t_max_predict_ms: int = Field(0, ge=-1, le=2**31 - 1)
+    samplers: Items[Step] | None = Field(None, max_length=MAX_STEPS)
+    response_fields: Items[str] = Field([], max_length=128)
 
     unsupported: ClassVar[Mapping[str, Harmless]] = {
         **{name: fine for name, fine in LLAMA_SERVER.items() if name not in ("n_predict", "samplers")},

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edgeinfer.server.http.request_model import RequestModel
+from edgeinfer.server.http.request_model import Items, RequestModel
 
 MAX_LENGTH = 2**18
 """Maximum characters or tokens: the worker does nothing else meanwhile. Longer texts can be sent in parts."""
@@ -21,5 +21,5 @@ class TokenizeRequest(RequestModel):
 
 
 class DetokenizeRequest(RequestModel):
-    tokens: list[Annotated[int, Field(ge=0)]] = Field(max_length=MAX_LENGTH)
+    tokens: Items[Annotated[int, Field(ge=0)]] = Field(max_length=MAX_LENGTH)
     model: str | None = None

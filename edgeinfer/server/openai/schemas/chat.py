@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
-from edgeinfer.server.http.request_model import Harmless, RequestModel, Strict
+from edgeinfer.server.http.json_decoder import has_more_values
+from edgeinfer.server.http.quoting import quoted
+from edgeinfer.server.http.request_model import Harmless, Items, RequestModel, Strict
 from edgeinfer.server.openai.schemas.formats import FormatFields
 from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER, MaxTokens, SamplingFields
-from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoiceParam, ToolParams
+from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoiceParam, ToolParams, few_tool_values
 
 MAX_MESSAGES = 8192
 MAX_PARTS = 1024
 """Parts of one message's content."""
+
+MAX_VARIABLES = 4096
+"""Values in all variables for the template together: its process gets a masked copy of each."""
 
 NOT_YET: Mapping[str, Harmless] = {
     "audio": (),
@@ -58,22 +63,28 @@ class ChatMessageParam(Strict):
     """One turn. An answer of ours, as an OpenAI client dumps it, can be sent back unchanged."""
 
     role: RoleParam
-    content: str | Annotated[list[TextPart], Field(max_length=MAX_PARTS)] | None = None
+    content: str | Annotated[Items[TextPart], Field(max_length=MAX_PARTS)] | None = None
     name: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
-    tool_calls: list[ToolCallParam] | None = Field(None, max_length=MAX_TOOLS)
+    tool_calls: Items[ToolCallParam] | None = Field(None, max_length=MAX_TOOLS)
     tool_call_id: str | None = None
     annotations: list[Any] | None = None
     audio: None = None
     function_call: FunctionCallParam | None = None
 
 
+def _few_variables(variables: dict[str, Any]) -> dict[str, Any]:
+    if has_more_values(variables, MAX_VARIABLES):
+        raise ValueError(f"may hold at most {MAX_VARIABLES:,} values")
+    return variables
+
+
 class ConversationFields(RequestModel):
     """The messages, and variables for the model's template."""
 
-    messages: list[ChatMessageParam] = Field(min_length=1, max_length=MAX_MESSAGES)
-    chat_template_kwargs: dict[str, Any] | None = None
+    messages: Items[ChatMessageParam] = Field(min_length=1, max_length=MAX_MESSAGES)
+    chat_template_kwargs: Annotated[dict[str, Any], AfterValidator(_few_variables)] | None = None
 
     @field_validator("messages", mode="before")
     @classmethod
@@ -89,7 +100,7 @@ def _check_parts(where: str, parts: Sequence[Any]) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
         if isinstance(kind, str) and kind != "text":
             raise UnsupportedParameter(
-                f"content of type {kind!r} is not supported: only text is", param=f"{where}[{j}].type"
+                f"content of type {quoted(kind)} is not supported: only text is", param=f"{where}[{j}].type"
             )
 
 
@@ -128,5 +139,7 @@ class ChatRequest(FormatFields, ConversationFields):
 
 class ApplyTemplateRequest(ConversationFields):
     model: str | None = None
-    tools: list[dict[str, Any]] | None = Field(None, max_length=MAX_TOOLS)
+    tools: (
+        Annotated[Items[dict[str, Any]], Field(max_length=MAX_TOOLS), AfterValidator(few_tool_values)] | None
+    ) = None
     add_generation_prompt: bool = True

@@ -8,11 +8,15 @@ from pydantic import Field
 
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.grammar.source import GrammarSource
-from edgeinfer.server.http.request_model import Strict
+from edgeinfer.server.http.request_model import Items, Strict
 from edgeinfer.server.openai.schemas.sampling import SamplingFields
 
 ANSWER = "answer"
 """The name of the caller's source in the grammar of an answer."""
+
+
+MAX_CHOICES = 8192
+"""Texts among which an answer may be chosen."""
 
 
 class TextFormat(Strict):
@@ -51,7 +55,7 @@ class ChoiceFormat(Strict):
     """The answer is one of these texts."""
 
     type: Literal["choice"]
-    choices: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    choices: Items[Annotated[str, Field(min_length=1)]] = Field(min_length=1, max_length=MAX_CHOICES)
 
 
 class GrammarFormat(Strict):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import PlainValidator, WithJsonSchema
 
 _STRING = {"type": "string"}
 _TOKENS = {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 1}
@@ -27,13 +27,11 @@ def _as_list(value: object) -> list[Any]:
         and (all(isinstance(v, str) for v in value) or all(map(_is_tokens, value)))
     ):
         return value
-    raise ValueError(
-        "Input should be a string, a list of strings, a list of tokens or a list of lists of tokens"
-    )
+    raise ValueError("must be a string, a list of strings, a list of tokens or a list of lists of tokens")
 
 
 def _is_tokens(value: object) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(v) is int and v >= 0 for v in value)
+    return isinstance(value, list) and bool(value) and set(map(type, value)) == {int} and min(value) >= 0
 
 
-Inputs = Annotated[list[str | list[int]], BeforeValidator(_as_list), WithJsonSchema(_SCHEMA)]
+Inputs = Annotated[list[str | list[int]], PlainValidator(_as_list), WithJsonSchema(_SCHEMA)]

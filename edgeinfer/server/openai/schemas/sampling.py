@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
-from edgeinfer.server.http.request_model import Harmless, RequestModel, Strict
+from edgeinfer.server.http.request_model import Harmless, Items, RequestModel, Strict
 from edgeinfer.serving.sampling import SAMPLING_NAMES
 
 MAX_STOPS = 16
@@ -40,14 +40,22 @@ def _as_stops(value: object) -> object:
 
 def _checked_max_tokens(value: object) -> object:
     if value == 0 and value is not False:
-        raise ValueError("Input should be at least 1, or -1 for no limit")
+        raise ValueError("must be at least 1, or -1 for no limit")
+    return value
+
+
+def _checked_biases(value: object) -> object:
+    if (
+        isinstance(value, dict) and len(value) > MAX_BIASES
+    ):  # pydantic would look at each before it counts them
+        raise ValueError(f"may have at most {MAX_BIASES} entries")
     return value
 
 
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_LENGTH)]
 _STOP = {"type": "string", "minLength": 1, "maxLength": MAX_STOP_LENGTH}
 Stops = Annotated[
-    list[Stop],
+    Items[Stop],
     Field(max_length=MAX_STOPS),
     BeforeValidator(_as_stops),
     WithJsonSchema({"anyOf": [_STOP, {"type": "array", "items": _STOP, "maxItems": MAX_STOPS}]}),
@@ -55,6 +63,11 @@ Stops = Annotated[
 MaxTokens = Annotated[int, Field(ge=-1, le=2**31 - 1), BeforeValidator(_checked_max_tokens)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+Biases = Annotated[
+    dict[TokenKey, Bias],
+    BeforeValidator(_checked_biases),
+    Field(json_schema_extra={"maxProperties": MAX_BIASES}),
+]
 
 
 class StreamOptions(Strict):
@@ -79,7 +92,7 @@ class SamplingFields(RequestModel):
     repeat_last_n: int | None = Field(None, ge=-1, le=2**31 - 1)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    logit_bias: dict[TokenKey, Bias] | None = Field(None, max_length=MAX_BIASES)
+    logit_bias: Biases | None = None
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stop: Stops | None = None
     ignore_eos: bool = False

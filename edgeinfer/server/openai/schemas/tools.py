@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from edgeinfer.chat.tools.tool import TOOL_NAME
-from edgeinfer.server.http.request_model import Strict
+from edgeinfer.server.http.json_decoder import has_more_values
+from edgeinfer.server.http.request_model import Items, Strict
 
 MAX_TOOLS = 256
+MAX_TOOL_VALUES = 65_536
+"""Values in the definitions of all tools together: the template's process gets a masked copy of each."""
+
+T = TypeVar("T")
 
 FunctionName = Annotated[str, WithJsonSchema({"type": "string", "pattern": TOOL_NAME})]
 """`chat.tools.tool` checks it."""
+
+
+def few_tool_values(tools: list[T]) -> list[T]:
+    """Raises ValueError for tools that hold too many values together."""
+    definitions = [tool.function.parameters if isinstance(tool, ToolParam) else tool for tool in tools]
+    if has_more_values(definitions, MAX_TOOL_VALUES):
+        raise ValueError(f"may hold at most {MAX_TOOL_VALUES:,} values together")
+    return tools
 
 
 class FunctionDefinition(Strict):
@@ -40,7 +53,7 @@ class NamedTool(Strict):
 
 class AllowedTools(Strict):
     mode: Literal["auto", "required"]
-    tools: list[NamedTool] = Field(min_length=1, max_length=MAX_TOOLS)
+    tools: Items[NamedTool] = Field(min_length=1, max_length=MAX_TOOLS)
 
 
 class AllowedToolsChoice(Strict):
@@ -52,4 +65,4 @@ ToolChoiceParam = (
     Literal["none", "auto", "required"]
     | Annotated[NamedTool | AllowedToolsChoice, Field(discriminator="type")]
 )
-ToolParams = Annotated[list[ToolParam], Field(max_length=MAX_TOOLS)]
+ToolParams = Annotated[Items[ToolParam], Field(max_length=MAX_TOOLS), AfterValidator(few_tool_values)]
