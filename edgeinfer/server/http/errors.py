@@ -13,6 +13,8 @@ from starlette.types import Scope
 
 from edgeinfer.errors import EdgeinferError, InvalidRequest, MethodNotAllowed, NotFound, Unauthorized
 from edgeinfer.server.http.family import family_of
+from edgeinfer.server.http.quoting import shortened
+from edgeinfer.server.http.route_hints import method_hint, route_hint
 
 RETRY_AFTER = {429: 1, 503: 2}
 """Default seconds of Retry-After, for errors that do not have their own."""
@@ -53,12 +55,19 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return error_response(request.scope, _translated(request, error), error.headers)
 
 
+def _paths(request: Request) -> list[str]:
+    """The paths of all routes."""
+    return [route.path for family in request.app.families.all for route in family.routes]
+
+
 def _translated(request: Request, error: HTTPException) -> EdgeinferError:
     where = f"{request.method} {request.url.path}"
     if error.status_code == http.HTTPStatus.NOT_FOUND:
-        return NotFound(f"no such route: {where}", hint="/openapi.json lists the routes")
+        return NotFound(
+            f"no such route: {shortened(where)}", hint=route_hint(request.url.path, _paths(request))
+        )
     if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
-        return MethodNotAllowed(f"method not allowed: {where}")
+        return MethodNotAllowed(f"method not allowed: {shortened(where)}", hint=method_hint(error.headers))
     if error.status_code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return InvalidRequest(str(error.detail))
     return EdgeinferError(str(error.detail))

@@ -1,0 +1,54 @@
+"""Tells clients that call a route we lack which one does what they want."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+CHAT = "POST /v1/chat/completions (chat completions, in the settings of most clients)"
+
+INSTEAD: Mapping[str, str] = {
+    "/api/chat": CHAT,
+    "/api/embed": "POST /v1/embeddings",
+    "/api/embeddings": "POST /v1/embeddings",
+    "/api/generate": "POST /v1/chat/completions or POST /v1/completions",
+    "/api/ps": "GET /status",
+    "/api/show": "GET /v1/models",
+    "/api/tags": "GET /v1/models",
+    "/api/version": "GET /status",
+    "/completion": "POST /v1/completions",
+    "/embedding": "POST /v1/embeddings",
+    "/messages": CHAT,
+    "/props": "GET /status",
+    "/responses": CHAT,
+    "/slots": "GET /status",
+    "/v1/complete": CHAT,
+    "/v1/messages": CHAT,
+    "/v1/responses": CHAT,
+}
+"""Routes of other APIs, which may have others below them, and the routes to use in their place."""
+
+MAX_PATH = 64
+"""Characters of a path that is compared with our routes."""
+
+
+def route_hint(path: str, routes: Iterable[str]) -> str:
+    """The hint for a path that leads nowhere; `routes` are the paths that there are."""
+    path = path.lower().rstrip("/")
+    known = [route for route in routes if "{" not in route]
+    for route in known:
+        if path.endswith(route):
+            return f"use {route}"
+        if route.startswith("/v1/") and path.endswith(route.removeprefix("/v1")):
+            return f"use {route}: the base URL of a client ends with /v1"
+    for other, ours in INSTEAD.items():
+        if f"{path}/".startswith(f"{other}/"):
+            return f"this API is OpenAI's: use {ours}"
+    near = difflib.get_close_matches(path, known, n=1) if len(path) <= MAX_PATH else []
+    return f"did you mean {near[0]}?" if near else "/openapi.json lists the routes"
+
+
+def method_hint(headers: Mapping[str, str] | None) -> str | None:
+    """The hint for a route that has other methods, which the header Allow lists."""
+    allowed = (headers or {}).get("Allow")
+    return f"use {allowed}" if allowed else None

@@ -1,0 +1,54 @@
+"""A client that calls a route we lack learns which one to use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.server import Scripted, Served, error, serving
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    with serving(Scripted()) as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/v1/responses", "POST /v1/chat/completions"),
+        ("/v1/responses/resp_1/cancel", "POST /v1/chat/completions"),
+        ("/v1/messages", "POST /v1/chat/completions"),
+        ("/api/chat", "POST /v1/chat/completions"),
+        ("/api/generate", "POST /v1/completions"),
+        ("/api/tags", "GET /v1/models"),
+        ("/api/embed", "POST /v1/embeddings"),
+        ("/completion", "POST /v1/completions"),
+        ("/chat/completions", "use /v1/chat/completions: the base URL of a client ends with /v1"),
+        ("/embeddings", "use /v1/embeddings: the base URL of a client ends with /v1"),
+        ("/v1/v1/chat/completions", "use /v1/chat/completions"),
+        ("/api/v1/chat/completions", "use /v1/chat/completions"),
+        ("/v1/chat/completions/", "use /v1/chat/completions"),
+        ("/V1/Chat/Completions", "use /v1/chat/completions"),
+        ("/v1/chat/completion", "did you mean /v1/chat/completions?"),
+        ("/v1/embedding", "did you mean /v1/embeddings?"),
+        ("/tokenise", "did you mean /tokenize?"),
+        ("/nothing/like/it", "/openapi.json lists the routes"),
+        ("/" + "x" * 5000, "/openapi.json lists the routes"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_an_unknown_route_names_the_one_to_use(served: Served, path: str, hint: str) -> None:
+    """Of our API, whichever API the path is from."""
+    response = served.client.post(path, json={})
+    assert (response.status_code, error(response)["code"]) == (404, "not_found")
+    assert hint in error(response)["hint"]
+    assert len(response.content) < 1000
+
+
+def test_a_wrong_method_names_the_right_one(served: Served) -> None:
+    """A browser that is pointed at a POST route sends GET."""
+    response = served.client.get("/v1/chat/completions")
+    assert (response.status_code, error(response)["hint"]) == (405, "use POST")
