@@ -147,7 +147,8 @@ def test_an_error_before_the_first_token_has_its_status(
     with serving(supervisor) as served:
         response = served.chat(stream=stream)
     assert (response.status_code, response.headers.get("retry-after")) == (status, retry)
-    assert error(response)["message"] == (getattr(exception, "message", None) or "internal error")
+    internal = "internal error (hint: the daemon's log has the details: edgeinfer logs)"
+    assert error(response)["message"] == (getattr(exception, "message", None) or internal)
 
 
 def test_an_error_in_the_middle_of_a_stream_is_its_last_event() -> None:
