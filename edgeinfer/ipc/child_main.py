@@ -37,7 +37,7 @@ def confine(memory: int) -> None:
 
 def serve(kind: type[R], answer: Callable[[R], object], ready: object) -> None:
     """Send `ready`, then answer requests of `kind` until standard input ends, as it does with the daemon."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # sent to the whole group; the daemon still drains
     decoder = msgspec.msgpack.Decoder(kind)
     _send(ready)

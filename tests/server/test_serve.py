@@ -192,6 +192,41 @@ def test_during_a_drain_no_connection_is_accepted(tmp_path: Path) -> None:
     assert "[DONE]" in "".join(got)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group_cuts_no_answer(tmp_path: Path, number: int) -> None:
+    """Supervisors, containers and terminals send it to worker and helpers as well."""
+    with edgeinfer(tmp_path, *SLOW, "20") as process:
+        url, got, started = (
+            process.url(),
+            [list[str]() for _ in range(4)],
+            [threading.Event() for _ in range(4)],
+        )
+        clients = [
+            threading.Thread(target=stream, args=(url, 100, *each)) for each in zip(got, started, strict=True)
+        ]
+        for client in clients:
+            client.start()
+        assert all(event.wait(20) for event in started)
+        assert process.end_group(number) == 0
+        for client in clients:
+            client.join()
+    assert all("[DONE]" in "".join(texts) and "error" not in "".join(texts) for texts in got)
+    assert not any("died" in line for line in process.lines)
+
+
+def test_a_hangup_of_the_whole_group_reloads_and_cuts_no_answer(tmp_path: Path) -> None:
+    with edgeinfer(tmp_path, *SLOW, "20") as process:
+        url, got, started = process.url(), list[str](), threading.Event()
+        client = threading.Thread(target=stream, args=(url, 100, got, started))
+        client.start()
+        assert started.wait(20)
+        os.killpg(process.process.pid, signal.SIGHUP)
+        client.join()
+        assert "[DONE]" in "".join(got)
+        assert not any("died" in line for line in process.lines)
+        assert process.end() == 0
+
+
 def test_the_daemon_survives_its_worker(tmp_path: Path) -> None:
     """The stream under way is told, the next one is served by a new worker."""
     with edgeinfer(tmp_path, *SLOW, "1") as process:

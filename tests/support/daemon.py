@@ -34,6 +34,7 @@ class Process:
             env={**clean, **here, "NOTIFY_SOCKET": str(tmp_path / "notify")},
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # a group of its own, for signals to it
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
@@ -60,6 +61,11 @@ class Process:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
+        return self.process.wait(20)
+
+    def end_group(self, number: int = signal.SIGTERM) -> int:
+        """As supervisors do that know only of groups."""
+        os.killpg(self.process.pid, number)
         return self.process.wait(20)
 
     def close(self) -> None:

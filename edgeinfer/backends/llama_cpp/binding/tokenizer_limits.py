@@ -1,7 +1,7 @@
 """Keeps texts from llama.cpp's tokenizers that these would crash on, or be busy with for minutes.
 
 Most BPE tokenizers split texts with std::regex, which recurses once for each character of a match: 320 bytes of stack
-on x86. Two of the patterns also take time that grows with the square of a run, and finding control tokens
+on x86. Some of the patterns also take time that grows with the square of a run, and finding control tokens
 takes the square of their number.
 """
 
@@ -51,6 +51,7 @@ EXCEPTIONS = {"exaone-moe": r"[^\t-\r!-@[-`{-~]"}
 
 SQUARES = {
     "deepseek-llm": (re.compile(r"[^\S\r\n]{32,}"), "spaces", 1 << 25),
+    "jais-2": (re.compile(rf"[{SPACES}]{{512,}}"), "spaces", 1 << 31),
     "superbpe": (re.compile(r"[0-9]{32,}"), "digits", 1 << 23),
 }
 """Runs that take quadratic time: their pattern, their name, and the largest sum of their squares, half a second's."""

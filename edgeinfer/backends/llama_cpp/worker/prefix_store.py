@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
+from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
@@ -46,7 +47,7 @@ class SavedPrefix(msgspec.Struct, frozen=True):
 
     Attributes:
         fits: hash of everything that has to be the same for the file to be used.
-        sha256: hash of the data after the line.
+        sha256: hash of the rest of the line and of the data after it.
         tokens: the prefix.
     """
 
@@ -98,8 +99,8 @@ class PrefixCacheStore:
             data = cache.backend.save(slot.id)
             if len(data) <= budget:
                 budget -= len(data)
-                line = SavedPrefix(fits, hashlib.sha256(data).hexdigest(), tokens)
-                _write(self._directory.path_of(number), line, data)
+                line = SavedPrefix(fits, "", tokens)
+                _write(self._directory.path_of(number), replace(line, sha256=_digest(line, data)), data)
 
     def _usable(self) -> list[Path]:
         """Files for this model and configuration, most recently used first."""
@@ -116,10 +117,17 @@ def _read(path: Path) -> tuple[SavedPrefix | None, bytes]:
     """The content of a file, None if it is not what was written."""
     with path.open("rb") as file:
         saved, data = _read_line(file), file.read()
-    if saved and hashlib.sha256(data).hexdigest() == saved.sha256:
+    if saved and _digest(saved, data) == saved.sha256:
         return saved, data
     log.warning("%s is damaged, and not used", path)
     return None, b""
+
+
+def _digest(saved: SavedPrefix, data: bytes) -> str:
+    """Hash everything that is used: with other tokens, sound data would be the state of another prompt."""
+    digest = hashlib.sha256(msgspec.json.encode(replace(saved, sha256="")))
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def _read_line(file: BinaryIO) -> SavedPrefix | None:

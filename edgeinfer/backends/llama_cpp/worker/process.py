@@ -288,7 +288,8 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
 
 def main() -> int:
     faulthandler.enable()  # a native crash leaves a Python stack in the daemon's log
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the daemon decides
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # sent to the whole group; the daemon still drains
     channel = FrameSocket(socket.socket(fileno=int(sys.argv[1])), to_worker)
     root = logging.getLogger()
     root.addHandler(WorkerLogHandler(channel))

@@ -172,6 +172,7 @@ def test_a_tokenizer_that_does_not_recurse_takes_any_run(kind: str, written: Cal
     [
         ("deepseek-llm", " " * 8_000 + SMILEY),
         ("deepseek-llm", ("\u00a0" * 3_000 + SMILEY) * 4),
+        ("jais-2", " " * 50_000),
         ("superbpe", "1" * 8_000),
         ("superbpe", ("1" * 2_000 + "x") * 4),
     ],

@@ -147,13 +147,14 @@ def test_another_model_under_the_same_name_is_another_model(tmp_path: Path, fold
     assert store(model_config, folder).load(fresh(model_config).cache)
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "longer", "empty", "garbage", "line"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "longer", "empty", "garbage", "line", "token", "order"])
 def test_damaged_file_is_not_loaded(folder: Path, damage: str) -> None:
     """The disk may have been full, or the power may have failed."""
     model_config = config(ctx=512)
     store(model_config, folder).save(full(model_config, PROMPT, "another " + PROMPT).engine.cache)
     path, _ = files(folder)
     content = path.read_bytes()
+    assert b"[97,110,111," in content
     path.write_bytes(
         {
             "flip": content[:-1] + bytes([content[-1] ^ 1]),
@@ -162,6 +163,8 @@ def test_damaged_file_is_not_loaded(folder: Path, damage: str) -> None:
             "empty": b"",
             "garbage": b"\xff" * 1000,
             "line": content.partition(b"\n")[0],
+            "token": content.replace(b"[97,110,", b"[98,110,", 1),
+            "order": content.replace(b"[97,110,111,", b"[110,97,111,", 1),
         }[damage]
     )
     assert len(PROMPT) + 1 == store(model_config, folder).load(fresh(model_config).cache)
