@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,7 +37,7 @@ def plan(
     """Show which model this machine would run, how, and why.
 
     It changes nothing and uses no network. The exit code is 1 if nothing fits, or if one of several models
-    does not fit.
+    does not fit; --json prints the reason then.
 
     Examples:
       edgeinfer plan                         the best model for this machine
@@ -45,10 +46,10 @@ def plan(
       edgeinfer plan --model qwen3-1.7b --model qwen3-0.6b    two models at the same time
     """
     from edgeinfer import settings
-    from edgeinfer.cli.plan_report import document, lines
+    from edgeinfer.cli.plan_report import document, lines, refusal_document
     from edgeinfer.cli.plan_several_report import several_document, several_lines
     from edgeinfer.errors import DoesNotFit
-    from edgeinfer.hardware import detect
+    from edgeinfer.hardware import HardwareProfile, Memory, detect
     from edgeinfer.plan import calibration as calibrations
     from edgeinfer.plan import choose
     from edgeinfer.plan.own_memory import without_workers
@@ -56,10 +57,14 @@ def plan(
     from edgeinfer.store.store import Store
 
     here = root == "/"
+    if not here and not Path(root).is_dir():
+        raise typer.BadParameter(f"there is no directory {root}", param_hint="--root")
     # Another machine does not have this one's configuration.
     loaded = settings.load({"force": force or None}).settings if here else settings.Settings(force=force)
     store = Store.of(loaded)
     profile = without_workers(detect(root, store.root)) if here else detect(root)
+    if not here and profile == HardwareProfile([], None, Memory(None, None, None)):
+        raise typer.BadParameter(f"{root} has no copy of a machine's /proc and /sys", param_hint="--root")
     calibration = calibrations.load(store.root, profile) if here else None
     if model and len(model) > 1:
         if quant:
@@ -70,7 +75,13 @@ def plan(
         raise typer.Exit(any(isinstance(choice, DoesNotFit) for choice in choices.values()))
     own = loaded.for_model(model[0]) if model else loaded.default_model()[1]
     name, quant, candidates = _offers(own.model, quant, store if here else None)
-    choice = choose(profile, candidates, own, calibration, model=name, quant=quant)
+    try:
+        choice = choose(profile, candidates, own, calibration, model=name, quant=quant)
+    except DoesNotFit as e:
+        if not json:
+            raise
+        _print(json, refusal_document(profile, e), ())
+        raise typer.Exit(1) from e
     _print(json, document(profile, choice), lines(profile, choice, _columns()))
 
 

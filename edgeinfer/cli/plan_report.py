@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
+from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.describe import describe
 from edgeinfer.plan import ModelChoice, Plan, RankedOption
+from edgeinfer.plan.platform_notes import platform_notes
 from edgeinfer.plan.reasons import MB
 from edgeinfer.plan.speed import CALIBRATE, Speed
 
@@ -46,6 +48,8 @@ def lines(profile: HardwareProfile, choice: ModelChoice, width: int) -> Iterator
 def machine_lines(profile: HardwareProfile, width: int) -> Iterator[str]:
     for label, text in describe(profile):
         yield from _labelled(label, text, width)
+    for note in _notes(profile):
+        yield from _labelled("Note", note, width)
 
 
 def _labelled(label: str, text: str, width: int) -> list[str]:
@@ -102,7 +106,18 @@ def _other(other: RankedOption) -> str:
 
 def document(profile: HardwareProfile, choice: ModelChoice) -> dict[str, Any]:
     """Return the plan as data for a program."""
-    return {"machine": msgspec.to_builtins(profile), **choice_document(choice)}
+    machine = {"machine": msgspec.to_builtins(profile), "notes": _notes(profile)}
+    return {**machine, **choice_document(choice)}
+
+
+def refusal_document(profile: HardwareProfile, error: DoesNotFit) -> dict[str, Any]:
+    """Return the reason why nothing fits as data for a program."""
+    machine = {"machine": msgspec.to_builtins(profile), "notes": _notes(profile)}
+    return {**machine, "fits": False, "error": msgspec.to_builtins(error.data())}
+
+
+def _notes(profile: HardwareProfile) -> list[str]:
+    return [f"{note.text}; {note.fix}" for note in platform_notes(profile.system)]
 
 
 def choice_document(choice: ModelChoice) -> dict[str, Any]:

@@ -36,8 +36,10 @@ STORE_TIMEOUT = 3600.0
 """Seconds for reading all models; a card reads 100 GB in less."""
 
 
-def _installation(_: DoctorContext) -> list[Finding]:
-    return installation.check_installation(installation.package_metadata(), installation.installed_version)
+def _installation(context: DoctorContext) -> list[Finding]:
+    metadata = installation.package_metadata()
+    findings = installation.check_installation(metadata, installation.installed_version)
+    return findings + installation.check_platform(context.profile.system)
 
 
 def _llama(context: DoctorContext) -> list[Finding]:

@@ -13,6 +13,8 @@ import msgspec
 import edgeinfer
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.llama import PACKAGE, rebuild_command
+from edgeinfer.hardware import System
+from edgeinfer.plan.platform_notes import platform_notes
 
 CHECK = "installation"
 
@@ -87,3 +89,8 @@ def check_installation(
             CHECK, "ok", f"edgeinfer {code_version}, Python {python}, {count} package{'s' * (count != 1)}"
         )
     ]
+
+
+def check_platform(system: System) -> list[Finding]:
+    """Name what does not work on systems of unusual kinds."""
+    return [Finding(CHECK, "warning", note.text, note.fix) for note in platform_notes(system)]

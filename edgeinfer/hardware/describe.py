@@ -73,7 +73,11 @@ def _storage(storage: Storage | None) -> str:
 def _system(system: System) -> str:
     inside = f"in a container ({system.container})" if system.container else None
     pages = f"{system.page_size // 1024} KiB pages" if system.page_size else None
-    return _joined(system.name or system.os, system.machine, system.service_manager, inside, pages)
+    bits = "32-bit programs" if system.is_32_bit else None
+    libc = "musl" if system.is_musl else None
+    return _joined(
+        system.name or system.os, system.machine, bits, libc, system.service_manager, inside, pages
+    )
 
 
 def _gib(size: int | None) -> str:

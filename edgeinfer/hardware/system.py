@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import msgspec
 
-from edgeinfer.hardware.root_files import exists, label, number, output, pairs, read_label, read_text
+from edgeinfer.hardware.root_files import entries, exists, label, number, output, pairs, read_label, read_text
 
 
 class System(msgspec.Struct, frozen=True):
@@ -19,6 +21,8 @@ class System(msgspec.Struct, frozen=True):
         service_manager: "systemd", "launchd".
         container: "docker", "podman", "lxc", "systemd-nspawn", "kubernetes", ...; None outside of one.
         page_size: bytes.
+        is_32_bit: its programs are, even if the kernel is not.
+        is_musl: its C library is musl, as on Alpine.
     """
 
     os: str | None = None
@@ -27,6 +31,8 @@ class System(msgspec.Struct, frozen=True):
     service_manager: str | None = None
     container: str | None = None
     page_size: int | None = None
+    is_32_bit: bool = False
+    is_musl: bool = False
 
 
 def linux(root: Path) -> System:
@@ -38,7 +44,44 @@ def linux(root: Path) -> System:
         service_manager="systemd" if exists(root / "run/systemd/system") else None,
         container=container(root),
         page_size=number((output(root, "getconf", "getconf", "PAGESIZE") or "").strip()),
+        is_32_bit=_is_32_bit(root, _names(release)),
+        is_musl=_is_musl(root, _names(release)),
     )
+
+
+MACHINES_32_BIT = re.compile(r"armv[5-8]l|i[3-6]86", re.ASCII)
+
+MUSL_SYSTEMS = frozenset(("alpine", "postmarketos", "openwrt", "chimera"))
+
+
+def _names(release: dict[str, str]) -> frozenset[str]:
+    """Return the words that a distribution calls itself by, in lower case."""
+    text = " ".join(release.get(key, "") for key in ("ID", "ID_LIKE", "PRETTY_NAME"))
+    return frozenset(re.findall(r"[a-z]+", text.lower()))
+
+
+def _is_32_bit(root: Path, names: frozenset[str]) -> bool:
+    """Tell whether the programs are 32-bit. Raspberry Pi OS may have them above a 64-bit kernel."""
+    if root == Path("/"):
+        return sys.maxsize < 2**32
+    loaders = _loaders(root)
+    wide = any(re.search(r"64|s390x", loader) for loader in loaders)
+    return bool(
+        "raspbian" in names or (loaders and not wide) or MACHINES_32_BIT.fullmatch(_machine(root) or "")
+    )
+
+
+def _is_musl(root: Path, names: frozenset[str]) -> bool:
+    loaders = _loaders(root)
+    if loaders:
+        return all(loader.startswith("ld-musl-") for loader in loaders)
+    return not MUSL_SYSTEMS.isdisjoint(names)
+
+
+def _loaders(root: Path) -> list[str]:
+    """Return the names of the dynamic loaders, such as ld-linux-aarch64.so.1 and ld-musl-x86_64.so.1."""
+    names = [entry.name for folder in ("lib", "lib64") for entry in entries(root / folder)]
+    return [name for name in names if re.match(r"ld-(linux|musl)-?.*\.so", name)]
 
 
 def mac(root: Path, facts: dict[str, str]) -> System:

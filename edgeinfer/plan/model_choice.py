@@ -85,7 +85,7 @@ def _ranked(
 ) -> RankedOption:
     model = LocalModel(option.model, option.path or option.label, option.header, option.tool_format)
     plan = plan_model(model, profile, replace(settings, force=True), calibration, beside)
-    return RankedOption(option, plan)
+    return RankedOption(option, plan, free=profile.storage.free if profile.storage else None)
 
 
 def _matches(option: ModelOption, model: str | None, quant: str | None) -> bool:
@@ -124,7 +124,7 @@ def _why_model(chosen: RankedOption, matching: Sequence[RankedOption]) -> list[s
 
 def _rejection(ranked: RankedOption, chosen: RankedOption) -> str:
     if not ranked.fits:
-        return "does not fit"
+        return "does not fit on the disk" if ranked.plan.fits else "does not fit"
     if ranked.option.model != chosen.option.model:
         return "below reading speed" if _too_slow(ranked) else "another model"
     return "lower quality" if ranked.rank < chosen.rank else "slower"
@@ -133,6 +133,9 @@ def _rejection(ranked: RankedOption, chosen: RankedOption) -> str:
 def _does_not_fit(matching: Sequence[RankedOption], ranked: Sequence[RankedOption]) -> DoesNotFit:
     smallest = min(matching, key=lambda r: r.plan.memory.needed)
     fitting = ", ".join(r.option.label for r in ranked if r.fits) or "no available option"
+    if smallest.lacks_disk:
+        hint = f"free some space, or set EDGEINFER_STORE to another disk; {fitting} would fit"
+        return DoesNotFit(f"{smallest.option.label} {smallest.shortage}", param="model", hint=hint)
     return DoesNotFit(
         f"{smallest.option.label} {smallest.shortage}",
         param="model",

@@ -6,7 +6,8 @@ import msgspec
 
 from edgeinfer.gguf.header import Header
 from edgeinfer.plan.plan import Plan
-from edgeinfer.plan.reasons import shortage
+from edgeinfer.plan.reasons import MB, shortage
+from edgeinfer.store.free_space import RESERVED_BYTES
 
 QUALITY = (
     *("Q2_K", "Q3_K_S", "Q3_K_M", "Q3_K_L"),
@@ -41,11 +42,17 @@ class ModelOption(msgspec.Struct, frozen=True):
 
 
 class RankedOption(msgspec.Struct, frozen=True):
-    """An option with its plan. `rejection` says why it was not chosen; None for the one that was."""
+    """An option with its plan.
+
+    Attributes:
+        rejection: why it was not chosen; None for the one that was.
+        free: bytes free on the disk of the models; None if unknown.
+    """
 
     option: ModelOption
     plan: Plan
     rejection: str | None = None
+    free: int | None = None
 
     @property
     def rank(self) -> int:
@@ -59,10 +66,18 @@ class RankedOption(msgspec.Struct, frozen=True):
 
     @property
     def fits(self) -> bool:
-        """True unless it is known not to fit."""
-        return self.plan.fits is not False
+        """True unless it is known not to fit, into memory or on the disk."""
+        return self.plan.fits is not False and not self.lacks_disk
+
+    @property
+    def lacks_disk(self) -> bool:
+        """True if its file is not installed, and larger than what is free."""
+        needed = 0 if self.option.path else self.option.size + RESERVED_BYTES
+        return self.free is not None and needed > self.free
 
     @property
     def shortage(self) -> str:
         """Says what an option that does not fit needs, and what can be used."""
+        if self.plan.fits is not False and self.lacks_disk:
+            return f"takes {self.option.size / MB:,.0f} MB on the disk, only {(self.free or 0) / MB:,.0f} MB are free"
         return shortage(self.plan.memory, self.plan.budget)

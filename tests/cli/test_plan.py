@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,40 @@ def test_what_does_not_fit_is_refused_with_the_numbers(tmp_path: Path) -> None:
     forced = run(tmp_path, *arguments, "--force")
     assert 0 == forced.returncode
     assert "Fits       no\n" in forced.stdout
+
+
+def test_a_program_gets_the_reason_where_nothing_fits(tmp_path: Path) -> None:
+    """The exit code is that of the refusal."""
+    arguments = ("plan", "--root", str(TREES / "pi4-2gb"), "--model", "r1-1.5b", "--json")
+    done = run(tmp_path, *arguments)
+    assert (1, "") == (done.returncode, done.stderr)
+    refusal = json.loads(done.stdout)
+    assert (False, "does_not_fit") == (refusal["fits"], refusal["error"]["code"])
+    assert "can be used" in refusal["error"]["message"]
+    assert "raspberry-pi-4" == refusal["machine"]["board"]["family"]
+
+
+@pytest.mark.parametrize("kind", ["missing", "file", "empty"])
+def test_a_record_that_is_not_there_is_a_mistake(kind: str, tmp_path: Path) -> None:
+    """No plan is made up for it."""
+    root = tmp_path / "record"
+    if kind == "file":
+        root.touch()
+    elif kind == "empty":
+        root.mkdir()
+    done = run(tmp_path, "plan", "--root", str(root), "--json")
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "record" in done.stderr
+
+
+def test_a_system_of_an_unusual_kind_is_told(tmp_path: Path) -> None:
+    """The plan says what will not work there, before anything is installed."""
+    root = tmp_path / "record"
+    shutil.copytree(TREES / "pi4-4gb", root)
+    (root / "commands/uname.txt").write_text("armv7l\n")
+    done = run(tmp_path, "plan", "--root", str(root))
+    assert "Note       the programs of this system are 32-bit" in done.stdout
+    assert json.loads(run(tmp_path, "plan", "--root", str(root), "--json").stdout)["notes"]
 
 
 def test_a_name_that_nothing_has_is_told(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.hardware import detect
+from edgeinfer.doctor.installation import check_platform
+from edgeinfer.hardware import System, detect
 from edgeinfer.hardware.root_files import COMMAND_TIMEOUT, entries, label, number, output, read_text
 from edgeinfer.hardware.system import container
+from edgeinfer.plan.platform_notes import platform_notes
 from tests.support.hardware import write
 
 
@@ -106,3 +108,56 @@ def test_a_file_is_read_up_to_a_limit(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("edgeinfer.hardware.root_files.MAX_ENTRIES", 2)
     write(tmp_path, {"a": "1234567", "b": "", "c": ""})
     assert ("12345", 2) == (read_text(tmp_path / "a"), len(entries(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"commands/uname.txt": "armv7l\n"}, (True, False)),
+        ({"commands/uname.txt": "i686\n"}, (True, False)),
+        ({"commands/uname.txt": "aarch64\n", "lib/ld-linux-armhf.so.3": ""}, (True, False)),
+        ({"commands/uname.txt": "aarch64\n", "etc/os-release": "ID=raspbian\n"}, (True, False)),
+        (
+            {
+                "commands/uname.txt": "aarch64\n",
+                "lib/ld-linux-aarch64.so.1": "",
+                "lib/ld-linux-armhf.so.3": "",
+            },
+            (False, False),
+        ),
+        ({"commands/uname.txt": "x86_64\n", "lib64/ld-linux-x86-64.so.2": ""}, (False, False)),
+        ({"commands/uname.txt": "x86_64\n", "lib/ld-musl-x86_64.so.1": ""}, (False, True)),
+        (
+            {"commands/uname.txt": "aarch64\n", "etc/os-release": 'ID=postmarketos\nID_LIKE="alpine"\n'},
+            (False, True),
+        ),
+        ({"commands/uname.txt": "x86_64\n", "etc/os-release": "ID=debian\n"}, (False, False)),
+        ({"etc/os-release": 'PRETTY_NAME="Alpine Linux v3.22"\n'}, (False, True)),
+        ({"etc/os-release": 'PRETTY_NAME="Raspbian GNU/Linux 12 (bookworm)"\n'}, (True, False)),
+        ({"commands/uname.txt": "riscv64\n", "lib/ld-linux-riscv64-lp64d.so.1": ""}, (False, False)),
+    ],
+)
+def test_the_kind_of_programs_is_told(
+    files: dict[str, str], expected: tuple[bool, bool], tmp_path: Path
+) -> None:
+    """Whether they are 32-bit and whether musl is their C library; 64-bit systems may have both loaders."""
+    system = detect(write(tmp_path, {"proc/meminfo": "MemTotal: 4 kB\n"} | files)).system
+    assert expected == (system.is_32_bit, system.is_musl)
+
+
+@pytest.mark.parametrize(
+    ("system", "text"),
+    [
+        (System(machine="armv7l", is_32_bit=True), "32-bit"),
+        (System(machine="riscv64"), "JSON schemas, tool calls"),
+        (System(machine="x86_64", is_musl=True), "musl"),
+        (System(machine="aarch64"), None),
+    ],
+    ids=lambda value: value.machine if isinstance(value, System) else "",
+)
+def test_what_does_not_work_is_told(system: System, text: str | None) -> None:
+    """The plan and doctor have the same notes."""
+    notes = [note.text for note in platform_notes(system)]
+    assert notes == [finding.text for finding in check_platform(system)]
+    assert (text is None) is (notes == [])
+    assert all(text in note for note in notes if text)

@@ -10,7 +10,7 @@ import pytest
 
 from edgeinfer.errors import DoesNotFit, ModelNotFound
 from edgeinfer.gguf.header import Header
-from edgeinfer.hardware import HardwareProfile
+from edgeinfer.hardware import HardwareProfile, Storage
 from edgeinfer.hardware.board import Board
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
@@ -257,3 +257,26 @@ def test_a_file_without_a_name_for_it_has_a_quantization_all_the_same(header: He
 def test_most_tensors_name_a_quantization(model_file: Path) -> None:
     """The type of most weights counts if the header names none."""
     assert "Q6_K" == quant_name(Header({}, offer(R1, "Q6_K").header.tensors, 1))
+
+
+def disk(free: int | None) -> HardwareProfile:
+    return machine(storage=Storage("sd", free))
+
+
+def test_a_file_must_fit_on_the_disk() -> None:
+    """The next smaller model is taken, and the reason has the numbers."""
+    choice = chosen(disk(600 * 10**6), TWO)
+    assert (SMALL, "Q4_0") == (choice.option.model, choice.option.quant)
+    assert "on the disk, only 600 MB are free" in choice.reasons[0]
+    assert {"does not fit on the disk"} == {c.rejection for c in choice.others if c.option.model == R1}
+    for enough in (disk(20 * GB), disk(None)):
+        assert R1 == chosen(enough, TWO).option.model
+
+
+def test_a_full_disk_has_room_for_what_is_installed() -> None:
+    """Nothing is downloaded."""
+    installed = [msgspec.structs.replace(option, path="/r1.gguf") for option in offered("Q4_K_M")]
+    assert R1 == chosen(disk(0), installed).option.model
+    with pytest.raises(DoesNotFit) as error:
+        chosen(disk(0), TWO)
+    assert "EDGEINFER_STORE" in (error.value.hint or "")
