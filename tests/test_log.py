@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,3 +108,57 @@ def test_warnings_are_logged(recwarn: pytest.WarningsRecorder) -> None:
     stream = logged()
     logging.getLogger("py.warnings").warning("old")
     assert stream.getvalue() == "WARNING py.warnings: old\n"
+
+
+def test_what_is_logged_again_and_again_is_counted_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients can repeat most of what makes a line; the others are written meanwhile."""
+    clock = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    stream = logged()
+    logger = logging.getLogger("edgeinfer.x")
+    for n in range(1000):
+        logger.warning("no. %d", n)
+    logger.warning("another")
+    lines = stream.getvalue().splitlines()
+    assert (len(lines), lines[-1]) == (log.MAX_LINES[0] + 1, "WARNING edgeinfer.x: another")
+    clock += 60
+    stream.truncate(0)
+    for _ in range(61):
+        for _ in range(50):
+            logger.error("again")
+        clock += 1
+    lines = [line for line in stream.getvalue().splitlines() if "again" in line]
+    assert 60 < len(lines) < log.MAX_LINES[0] + 61 * log.MAX_LINES[1]
+    assert "ERROR edgeinfer.x: 49 more lines like the next were left out\n" in stream.getvalue()
+
+
+def test_requests_may_write_more_but_not_everything() -> None:
+    """Ten a second are all there; thousands do not fill the disk."""
+    stream = logged()
+    access = logging.getLogger("edgeinfer.access")
+    for n in range(100):
+        access.info("GET /v1/models 200 %d", n)
+    assert len(stream.getvalue().splitlines()) == 100
+    for _ in range(20_000):
+        access.info("GET /v1/models 200 %s", "x" * 50)
+    assert len(stream.getvalue()) < 2 * log.MAX_REQUEST_BYTES[0]
+    assert log.MAX_REQUEST_BYTES[1] * 60 < 1e6
+
+
+@pytest.mark.parametrize("name", ["edgeinfer.prompts", "edgeinfer.audit"])
+def test_what_was_asked_for_is_written_in_full(name: str) -> None:
+    """Prompts, and who changed what."""
+    stream = logged()
+    for n in range(100):
+        logging.getLogger(name).info("%d", n)
+    assert len(stream.getvalue().splitlines()) == 100
+
+
+def test_a_message_is_escaped_when_no_file_can_be_opened() -> None:
+    """A codec of the standard library would be one, and its lack an error in the log of the error."""
+    code = (
+        "import logging, resource; from edgeinfer import log; log.setup('info');"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3)); logging.error('a\\n\\x1b\\u2028')"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr == "ERROR root: a\\n\\x1b\\u2028\n"

@@ -1,0 +1,55 @@
+"""Every attack of the table, on a daemon and a mirror with TLS and without: others hardly notice."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.attacks.monitor import Figures, measure
+from tests.attacks.table import ATTACKS, DAEMON, MIRROR, Attack
+from tests.attacks.target import Target, started
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates"),
+]
+
+SECONDS = 6.0
+MAX_GAP = 2.0
+"""Seconds, eight times what is aimed at: this machine has other things to do. scripts/attack tells the figure."""
+
+MAX_RSS = 150.0
+MAX_LOG = 1.0
+MAX_CHAT = 10.0
+"""The same for a chat of one token."""
+
+
+@pytest.fixture(scope="module", params=[(DAEMON, False), (DAEMON, True), (MIRROR, False)], ids=str)
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    kind, tls = request.param
+    with started(tmp_path_factory.mktemp(kind), kind, tls=tls) as target:
+        yield target
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_others_hardly_notice(target: Target, attack: Attack) -> None:
+    """And the target keeps its memory and its log small."""
+    if target.kind not in attack.on:
+        pytest.skip(f"not on a {target.kind}")
+    found = measure(target, attack.name, SECONDS)
+    assert exceeded(found, attack) == [], found
+    after = measure(target, None, 1.0)
+    assert exceeded(after, attack) == [], f"afterwards: {after}"
+
+
+def exceeded(found: Figures, attack: Attack) -> list[str]:
+    bounds = {
+        "gap": MAX_GAP,
+        "new_gap": MAX_GAP,
+        "rss": MAX_RSS + 4 * attack.body,
+        "log": MAX_LOG,
+        "chat": MAX_CHAT,
+    }
+    return [name for name, bound in bounds.items() if (getattr(found, name) or 0.0) > bound]
