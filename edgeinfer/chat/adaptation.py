@@ -97,7 +97,8 @@ def detection(tool_format: ToolFormat) -> Detection:
     than an earlier one. A template that takes none of the values has the first: the rendering of a real
     conversation will tell what is wrong.
     """
-    null, empty = yield [_with_variables(render_context([QUESTION], no), tool_format) for no in (None, [])]
+    no_tools: tuple[list[Any] | None, ...] = (None, [])
+    null, empty = yield [_with_variables(render_context([QUESTION], no), tool_format) for no in no_tools]
     tools_list = null.text is None and empty.text is not None
     contexts = [_with_variables(c, tool_format) for c in probe_contexts([] if tools_list else None)]
     capabilities = _without_foreign_tools(detect_capabilities((yield contexts)), tool_format)
@@ -130,8 +131,8 @@ def detection(tool_format: ToolFormat) -> Detection:
 
 def _context(sketch: Outline, capabilities: Capabilities, tool_format: ToolFormat) -> dict[str, Any]:
     turns = arrange(template_messages(sketch.messages, tool_format), capabilities, tool_format)
-    no_tools: list[Any] | None = [] if capabilities.tools_list else None
-    return _with_variables(render_context(turns, TOOLS if capabilities.tools else no_tools), tool_format)
+    tools = TOOLS if capabilities.tools else [] if capabilities.tools_list else None
+    return _with_variables(render_context(turns, tools), tool_format)
 
 
 def _with_variables(context: dict[str, Any], tool_format: ToolFormat) -> dict[str, Any]:
@@ -142,4 +143,7 @@ def _without_foreign_tools(capabilities: Capabilities, tool_format: ToolFormat) 
     """The capabilities without those for tools, where the template renders them in another format."""
     if not tool_format.foreign:
         return capabilities
-    return msgspec.structs.replace(capabilities, tools=False, tool_calls=False, tool_results=False)
+    unknown = capabilities.tools or capabilities.tool_calls
+    return msgspec.structs.replace(
+        capabilities, unknown_calls=unknown, tools=False, tool_calls=False, tool_results=False
+    )

@@ -56,6 +56,7 @@ class Capabilities(msgspec.Struct, frozen=True):
         assistant_first: it takes a conversation that the assistant begins.
         calls_alternate: calls count as turns of the assistant, where turns must not repeat.
         tools: it renders tools.
+        unknown_calls: it renders tools or calls in a form that is not known here, so it gets none.
         tools_list: it wants an empty list, not null, where there are no tools.
         tool_calls: it renders the calls in an assistant's message.
         tool_results: it renders `tool` messages.
@@ -76,6 +77,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     assistant_first: bool = True
     calls_alternate: bool = False
     tools: bool = False
+    unknown_calls: bool = False
     tools_list: bool = False
     tool_calls: bool = False
     tool_results: bool = False

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NamedTuple
 
 from edgeinfer.chat.adaptation import detection
 from edgeinfer.chat.capabilities import Capabilities
 from edgeinfer.chat.control_tokens import ControlTokens
 from edgeinfer.chat.template_guard import TemplateGuard
+from edgeinfer.chat.template_limits import template_limits
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.chat.tools.detect import detect_tool_format
 from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.inference.types import ModelInfo
+
+logger = logging.getLogger(__name__)
 
 MAX_PROFILES = 16
 """Profiles that are remembered; a request can bring a template of its own."""
@@ -53,7 +57,20 @@ class TemplateProfiles:
         while not isinstance(step, Capabilities):
             contexts = [with_tokens(context, self._info) for context in step]
             step = steps.send(await self._renderer.render_each(source, contexts))
+        if source in self._info.chat_templates.values():
+            _log(self._info.name, step)
         return TemplateProfile(step, TemplateGuard(self._tokens, source), tool_format)
+
+
+def _log(name: str, capabilities: Capabilities) -> None:
+    if limits := template_limits(capabilities):
+        logger.info("conversations are adapted to the chat template of %s: %s", name, "; ".join(limits))
+    if capabilities.unknown_calls:
+        logger.warning(
+            "%s writes tool calls in a form that edgeinfer does not know; it is told another one, which it was not "
+            "trained on, so expect mistakes",
+            name,
+        )
 
 
 def with_tokens(context: dict[str, Any], info: ModelInfo) -> dict[str, Any]:

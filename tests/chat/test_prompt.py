@@ -196,6 +196,29 @@ async def test_a_tool_use_variant_of_unknown_form(renderer: TemplateRenderer, to
     assert "[weather]" not in prompt
 
 
+@pytest.mark.parametrize(
+    ("source", "level", "words"),
+    [
+        (UNKNOWN_TOOL_USE, "WARNING", "form that edgeinfer does not know"),
+        (SAMPLES["gemma"][0], "INFO", "no system messages; no assistant first; no two turns of one role"),
+        (PLAIN_MESSAGES, "INFO", "no tools"),
+    ],
+)
+async def test_what_a_template_cannot_do_is_said_once(
+    renderer: TemplateRenderer, caplog: pytest.LogCaptureFixture, source: str, level: str, words: str
+) -> None:
+    """When the model's own is probed, not for those that requests bring."""
+    caplog.set_level("INFO", "edgeinfer.chat")
+    chat = PromptBuilder(bare_model(templates={"default": source}), renderer)
+    for _ in range(2):
+        await chat.capabilities()
+    said = [one for one in caplog.records if words in one.getMessage() and one.levelname == level]
+    assert len(said) == 1
+    caplog.clear()
+    await chat.capabilities(template=source + " ")
+    assert not caplog.records
+
+
 async def test_a_tool_use_variant_alone(renderer: TemplateRenderer) -> None:
     """The model has no other."""
     chat = PromptBuilder(bare_model(templates={"tool_use": PLAIN_MESSAGES}), renderer)
