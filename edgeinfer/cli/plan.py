@@ -117,14 +117,15 @@ def _offers(
     from edgeinfer.plan import ModelOption
     from edgeinfer.plan.available_options import model_options, quant_name
     from edgeinfer.store.lookup import find_model, is_file_reference
+    from edgeinfer.store.model_name import split_name
 
     if not name:
         return None, quant, model_options(None, store)
     if not is_file_reference(name):
-        plain, _, own_quant = name.partition(":")
+        plain, own_quant = split_name(name)
         try:
             candidates = model_options(plain, store)
-            return candidates[0].model, quant or own_quant or None, candidates
+            return candidates[0].model, quant or own_quant, candidates
         except ModelNotFound:
             if store is None:
                 raise

@@ -8,11 +8,12 @@ from collections.abc import Callable
 import msgspec
 
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.store.model_name import split_name
 from edgeinfer.store.names import file_problem, name_problem, repo_problem, revision_problem
 
 SITE = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/", re.I)
 IN_PAGE = re.compile(r"(?P<repo>[^/]+/[^/]+)/(?:blob|resolve|tree)/(?P<revision>[^/]+)(?:/(?P<file>.+))?")
-FORMS = "NAME, NAME:QUANT, OWNER/REPO, OWNER/REPO:QUANT or OWNER/REPO/FILE.gguf"
+FORMS = "NAME, NAME:QUANT, NAME:SIZE, OWNER/REPO, OWNER/REPO:QUANT or OWNER/REPO/FILE.gguf"
 
 
 class ModelReference(msgspec.Struct, frozen=True):
@@ -35,7 +36,10 @@ def parse_reference(text: str) -> ModelReference:
         hint = f"for a file on this machine: edgeinfer models import {text}"
         raise InvalidRequest(f"{text!r} is a path, not a model on the hub", param="model", hint=hint)
     rest = SITE.sub("", text.strip(), count=1).partition("?")[0].strip("/")
-    name, _, quant = rest.partition(":")
+    name, colon, quant = rest.partition(":")
+    if "/" not in name and quant and ":" not in quant:
+        name, size_quant = split_name(rest)
+        colon, quant = ("", "") if size_quant is None else (colon, size_quant)
     reference: ModelReference
     if page := IN_PAGE.fullmatch(name):
         reference = ModelReference(repo=page["repo"], file=page["file"], revision=page["revision"])
@@ -46,7 +50,7 @@ def parse_reference(text: str) -> ModelReference:
         reference = ModelReference(repo=f"{owner}/{repo}", file="/".join(path) or None)
     if quant:
         reference = msgspec.structs.replace(reference, quant=quant.upper())
-    if problem := _problem(reference, has_colon=":" in rest):
+    if problem := _problem(reference, has_colon=bool(colon)):
         raise InvalidRequest(f"{text!r} is not a model: {problem}", param="model", hint=f"one of: {FORMS}")
     return reference
 

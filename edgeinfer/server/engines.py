@@ -27,6 +27,7 @@ from edgeinfer.settings import Settings
 from edgeinfer.store.index import StoreIndex
 from edgeinfer.store.location import DAEMON_STATE
 from edgeinfer.store.lookup import find_model
+from edgeinfer.store.model_name import split_name
 from edgeinfer.store.store import Store
 from edgeinfer.user_folders import cache_folder
 
@@ -102,8 +103,8 @@ class InstalledModels:
         self._index = StoreIndex(Store.of(settings))
 
     def resolve(self, name: str) -> str | None:
-        model, _, quant = name.partition(":")
-        stored = self._index.find(model, quant or None)
+        model, quant = split_name(name)
+        stored = self._index.find(model, quant)
         return f"{stored.name}:{stored.quant}" if stored else None
 
     def installed(self) -> Sequence[str]:

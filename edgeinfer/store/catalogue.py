@@ -141,7 +141,9 @@ def catalogue(environ: Mapping[str, str] = os.environ) -> dict[str, ModelSpec]:
 
 
 def resolve_spec(name: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ModelSpec]:
-    """Find the entry with that name or alias, in any case; return its name and the entry.
+    """Find the entry with that name or alias; return its name and the entry.
+
+    Neither case nor punctuation counts: "llama3.2" is "llama-3.2", as Ollama's library writes it.
 
     Raises:
         ModelNotFound: there is none; the hint is the most similar name.
@@ -149,10 +151,14 @@ def resolve_spec(name: str, environ: Mapping[str, str] = os.environ) -> tuple[st
     specs = catalogue(environ)
     names = {alias.lower(): model for model, spec in specs.items() for alias in spec.aliases}
     names |= {model.lower(): model for model in specs}
-    model = names.get(name.lower())
+    model = names.get(name.lower()) or {_letters(alias): names[alias] for alias in names}.get(_letters(name))
     if model is None:
         raise ModelNotFound(f"no such model: {name!r}", param="model", hint=nearest_hint(name, specs, names))
     return model, specs[model]
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def read_catalogue(

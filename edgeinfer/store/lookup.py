@@ -11,6 +11,7 @@ from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.inference.fake_model import FAKE_MODEL, is_fake_model
 from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec
 from edgeinfer.store.location import store_root
+from edgeinfer.store.model_name import split_name
 from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel, model_problem
 from edgeinfer.store.toml_document import nearest_hint
@@ -31,8 +32,8 @@ class LocalModel(msgspec.Struct, frozen=True):
 def find_model(name: str | None, store: Store | None = None) -> LocalModel:
     """Return the model that `name` stands for.
 
-    `name` may be NAME or NAME:QUANT of an installed model, in any case, or an alias of the catalogue; the bundled
-    model; the path of a GGUF file; or "fake". None stands for the chat model installed last, else the bundled one.
+    `name` may be NAME, NAME:QUANT or NAME:SIZE of an installed model, in any case, or an alias of the catalogue; the
+    bundled model; the path of a GGUF file; or "fake". None stands for the chat model installed last, else the bundled one.
 
     Raises:
         ModelNotFound: there is no such model here; the hint has a similar name, or how to get it.
@@ -45,14 +46,14 @@ def find_model(name: str | None, store: Store | None = None) -> LocalModel:
         return LocalModel(FAKE_MODEL, name, None)
     if is_file_reference(name):
         return _file(name)
-    model, _, quant = name.partition(":")
-    if stored := installed_model(model, quant or None, store):
+    model, quant = split_name(name)
+    if stored := installed_model(model, quant, store):
         return _model(stored, catalogue().get(stored.name))
     if model.lower() == BUNDLED_MODEL and not quant:
         return _bundled()
     if _is_file(Path(name)):
         return _file(name)
-    raise _not_installed(model, quant, store)
+    raise _not_installed(model, quant or "", store)
 
 
 def is_file_reference(name: str) -> bool:
@@ -67,9 +68,13 @@ def installed_model(name: str, quant: str | None, store: Store) -> StoredModel |
 
 def recorded_models(name: str, store: Store) -> list[StoredModel]:
     """List the models recorded as NAME or NAME:QUANT, oldest first, whether they can be served or not."""
-    model, _, quant = name.lower().partition(":")
-    names = (model, catalogue_name(model).lower())
-    return [s for s in store.recorded() if s.name.lower() in names and quant in ("", s.quant.lower())]
+    model, quant = split_name(name)
+    names = (model.lower(), catalogue_name(model).lower())
+    return [
+        s
+        for s in store.recorded()
+        if s.name.lower() in names and (quant is None or s.quant.lower() == quant.lower())
+    ]
 
 
 def catalogue_name(name: str) -> str:

@@ -132,7 +132,7 @@ def test_the_flagship_is_offered_in_each_size(home: dict[str, str]) -> None:
 def test_a_name_that_is_not_known_is_told_with_the_nearest(home: dict[str, str]) -> None:
     """Or with all, where none is near."""
     with pytest.raises(ModelNotFound) as error:
-        resolve_spec("qwen3:0.6b", home)
+        resolve_spec("qwen-0.6b", home)
     assert "did you mean 'qwen3-0.6b'?" == error.value.hint
     with pytest.raises(ModelNotFound) as error:
         resolve_spec("gpt", home)
