@@ -35,7 +35,9 @@ class ModelSettings(msgspec.Struct, frozen=True):
 
     model: Annotated[
         str | None,
-        _doc("Model to serve: a GGUF file or an installed model's name. If unset, the bundled model."),
+        _doc(
+            "Model to serve: a GGUF file or an installed model's name. If unset, the chat model installed last, or else the bundled one."
+        ),
     ] = None
     ctx: Annotated[int, _doc("Tokens that one conversation may hold, prompt and answer together.", ge=16)] = (
         4096

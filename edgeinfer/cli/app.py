@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeinfer.cli import key, model_loading, models, service
+from edgeinfer.cli import familiar, key, model_loading, models, service
 from edgeinfer.cli.bench import bench
 from edgeinfer.cli.chat import chat
 from edgeinfer.cli.doctor import doctor
@@ -64,6 +64,8 @@ app = typer.Typer(
 )
 for command in (serve, chat, plan, install, pull, status, reload, logs, doctor, bench, mirror):
     app.command(help=help_of(command))(command)
+for name, familiar_command in familiar.COMMANDS.items():
+    app.command(name, help=help_of(familiar_command), hidden=True)(familiar_command)
 
 
 def _group(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeinfer.cli.options import with_settings
+from edgeinfer.cli.options import with_model_settings
 
 if TYPE_CHECKING:
     from edgeinfer.plan import Plan
@@ -17,7 +17,7 @@ PROMPT_TOKENS, ANSWER_TOKENS, SHORT_PROMPT_TOKENS = 512, 128, 32
 Line = tuple[str, str]
 
 
-@with_settings
+@with_model_settings
 def bench(
     flags: dict[str, Any],
     *,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    import httpx
+
     from edgeinfer.client.http import Target
 
 
@@ -23,9 +25,12 @@ def chat(
         str | None, typer.Option(help="A model that the daemon serves, or a GGUF file to load for this chat.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(min=0, help="0 always picks the likeliest token; higher is more varied.")
+        float | None,
+        typer.Option(min=0, metavar="N", help="0 always picks the likeliest token; higher is more varied."),
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Stop after this many tokens.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Stop after this many tokens.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Random seed; repeating it repeats the answer.")] = None,
     tools: Annotated[
         Path | None,
@@ -81,7 +86,9 @@ def chat(
         options = ChatOptions(name, temperature, max_tokens, seed, tool_list, response_format)
         session = ChatSession(client, target, options, terminal.replace_invalid(system) if system else None)
         if question is None:
-            terminal.say("Type /help for a list of commands, Ctrl-D to leave.")
+            terminal.say(
+                f"{_greeting(client, target, name)}Type /help for a list of commands, Ctrl-D to leave."
+            )
             Repl(session).run()
         elif json:
             session.print_json(question)
@@ -114,6 +121,20 @@ def _question(prompt: str | None) -> str | None:
     if not question:
         raise typer.BadParameter("there is no prompt, and standard input is empty")
     return question
+
+
+def _greeting(client: httpx.Client, target: Target, name: str | None) -> str:
+    """Name the model that answers, if the server tells."""
+    from edgeinfer.client.status import get_status
+    from edgeinfer.errors import EdgeinferError
+
+    try:
+        models = get_status(client, target).models
+    except EdgeinferError:  # another program's server
+        return f"This is {name}. " if name else ""
+    default = next((model.name for model in models if model.default), None)
+    model = name or default
+    return f"This is {model}. " if model else ""
 
 
 @contextmanager

@@ -61,8 +61,15 @@ class ChatSession:
                     {"role": "assistant", "content": printer.answer},
                 ]
         if stats.finish_reason == "length":
-            terminal.say("(cut off: the answer reached --max-tokens or the end of the model's context)")
+            terminal.say(f"(cut off: {self._limit(stats)})")
         terminal.show(stats.line())
+
+    def _limit(self, stats: AnswerStats) -> str:
+        """Name the limit that an answer has reached."""
+        limit = self.options.max_tokens
+        if limit is not None and (stats.tokens is None or stats.tokens >= limit):
+            return f"the answer has {limit} tokens, as --max-tokens allows"
+        return "the conversation fills the model's context; /clear starts a new one, --ctx of serve makes it larger"
 
 
 class AnswerPrinter:

@@ -105,7 +105,10 @@ def import_(
     ] = None,
     source: Annotated[
         Source | None,
-        typer.Option("--from", help="Import all models of this program: Hugging Face, Ollama or LM Studio."),
+        typer.Option(
+            "--from",
+            help="Import all models of this program: hf (Hugging Face), ollama or lmstudio (LM Studio).",
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name for the model. Default: derived from the file.")

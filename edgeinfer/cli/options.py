@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -13,7 +13,7 @@ import typer
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
-from edgeinfer.settings import FIELDS
+from edgeinfer.settings import FIELDS, MODEL_FIELDS
 
 R = TypeVar("R")
 
@@ -62,6 +62,7 @@ def parameter(field: FieldInfo) -> inspect.Parameter:
         help=description(field),
         min=bound(field, "ge"),
         max=bound(field, "le"),
+        metavar=_metavar(field),
         show_default="decided for this machine" if is_planned(field) else True,
     )
     return inspect.Parameter(
@@ -72,15 +73,30 @@ def parameter(field: FieldInfo) -> inspect.Parameter:
     )
 
 
+def _metavar(field: FieldInfo) -> str | None:
+    """Return a word for the value; None where the choices, or the lack of a value, say it."""
+    kinds = set(union_members(bare_type(field.type)))
+    return "N" if kinds & {int, float} else "TEXT" if str in kinds else None
+
+
 def with_settings(command: Callable[..., R]) -> Callable[..., R]:
     """Give `command(flags, **own)` an option for every setting; `flags` holds those on the command line."""
+    return _with_options(command, FIELDS)
+
+
+def with_model_settings(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command, as `with_settings` does, options for the settings of a model and the store's alone."""
+    return _with_options(command, {name: FIELDS[name] for name in (*MODEL_FIELDS, "store")})
+
+
+def _with_options(command: Callable[..., R], fields: Mapping[str, FieldInfo]) -> Callable[..., R]:
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    options = [context, *own, *map(parameter, FIELDS.values())]
+    options = [context, *own, *map(parameter, fields.values())]
 
     @functools.wraps(command)
     def wrapper(context: typer.Context, **arguments: Any) -> R:
-        values = {name: arguments.pop(name) for name in FIELDS}
+        values = {name: arguments.pop(name) for name in fields}
         return command({k: v for k, v in values.items() if _on_command_line(context, k)}, **arguments)
 
     vars(wrapper).pop("__wrapped__")  # typer would read the signature of what was wrapped

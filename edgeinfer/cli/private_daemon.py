@@ -22,6 +22,9 @@ from edgeinfer.errors import EdgeinferError, ModelLoadFailed
 LOG_TAIL = 12
 """Lines of a failed daemon's log that are shown."""
 
+ERROR, HINT = "error: ", "hint: "
+"""How `report_error` begins its lines."""
+
 POLL_INTERVAL = 0.05
 """Seconds between two looks at a starting daemon."""
 
@@ -34,7 +37,7 @@ class PrivateDaemon:
     """
 
     def __init__(self, model: str | None, folder: str, log: IO[bytes]) -> None:
-        self.model = ["--model", model] if model else []
+        self.model = [model] if model else []
         self.log = log
         self.uds = f"{folder}/s"
         excluded = {
@@ -46,7 +49,7 @@ class PrivateDaemon:
             "LISTEN_FDS",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeinfer", "serve", "--private", "--uds", self.uds, *self.model],
+            [sys.executable, "-m", "edgeinfer.cli.private_serve", self.uds, *self.model],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -92,12 +95,22 @@ class PrivateDaemon:
     def _failure(self, reason: str) -> EdgeinferError:
         self.log.seek(0)
         lines = self.log.read().decode(errors="replace").rstrip().split("\n")
+        if error := _reported_error(lines):
+            return error
         tail = "".join(f"\n  {line}" for line in lines[-LOG_TAIL:])
         command = shlex.join(["edgeinfer", "serve", *self.model])
         return EdgeinferError(
             f"the daemon for this chat did not start ({reason}); its log ends with:{tail}",
             hint=f"for the whole log: {command}",
         )
+
+
+def _reported_error(lines: list[str]) -> EdgeinferError | None:
+    """Return the error in which the log ends, if it ends in one that a command has reported."""
+    hint = lines.pop().removeprefix(HINT) if lines[-1].startswith(HINT) else None
+    if not lines or not lines[-1].startswith(ERROR):
+        return None
+    return EdgeinferError(lines[-1].removeprefix(ERROR), hint=hint)
 
 
 @contextmanager

@@ -8,12 +8,21 @@ from pathlib import Path
 
 from edgeinfer.errors import EdgeinferError
 
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"
+    "\u202a-\u202e\u2066-\u2069"  # these reorder what stands beside them
+    "\u200b\u2028\u2029\u2060-\u2064\ufeff\U000e0000-\U000e007f]"  # and these are not seen
+)
+"""Characters that act on a terminal or hide text. Persian, Hebrew and emoji need U+200C to U+200F."""
 
 
 def escape_control(text: str) -> str:
-    r"""Spell out control characters (ESC becomes \x1b), except newline and tab."""
-    return CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    r"""Spell out control characters (ESC becomes \x1b, U+202E \u202e), except newline and tab."""
+    return CONTROL.sub(lambda match: _spelt(ord(match[0])), text)
+
+
+def _spelt(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def write(text: str) -> None:

@@ -36,8 +36,15 @@ class AnswerStats(msgspec.Struct):
 
     def line(self) -> str:
         parts = [f"{self.tokens} token{'' if self.tokens == 1 else 's'}" if self.tokens is not None else ""]
-        parts += [f"{self.tokens_per_second:.3g} tok/s" if self.tokens_per_second else ""]
+        parts += [f"{speed_text(self.tokens_per_second)} tok/s" if self.tokens_per_second else ""]
         return ", ".join(part for part in parts if part)
+
+
+def speed_text(speed: float) -> str:
+    """Write a number with two or three digits that count: 0.52, 9.3, 43, 1,230."""
+    if speed >= 1000:
+        return f"{round(speed, -1):,.0f}"
+    return f"{speed:.0f}" if speed >= 100 else f"{speed:.3g}"
 
 
 def complete(client: httpx.Client, target: Target, body: dict[str, Any]) -> bytes:

@@ -6,8 +6,9 @@ entries to it, and replace those of the same name.
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,9 @@ from edgeinfer.user_folders import config_folder, is_file
 
 PACKAGE_DIR = Path(__file__).parent.parent
 SYSTEM_CATALOGUE = Path("/etc/edgeinfer/models.toml")
+
+MAX_NAMES = 8
+"""Names that a hint lists."""
 
 Role = Literal["chat", "code", "embed"]
 Count = Annotated[int, Meta(ge=1, le=1 << 40)]
@@ -153,8 +157,18 @@ def resolve_spec(name: str, environ: Mapping[str, str] = os.environ) -> tuple[st
     names |= {model.lower(): model for model in specs}
     model = names.get(name.lower()) or {_letters(alias): names[alias] for alias in names}.get(_letters(name))
     if model is None:
-        raise ModelNotFound(f"no such model: {name!r}", param="model", hint=nearest_hint(name, specs, names))
+        raise ModelNotFound(f"no such model: {name[:200]!r}", param="model", hint=similar_model(name, names))
     return model, specs[model]
+
+
+def similar_model(name: str, known: Iterable[str], installed: Sequence[str] = ()) -> str:
+    """Make a hint: the model with the most similar name, or what is installed and the command that lists all."""
+    names = {_letters(other): other for other in known}
+    close = difflib.get_close_matches(_letters(name[:200]), names, n=1)
+    if close:
+        return f"did you mean {names[close[0]]!r}?"
+    present = f"installed: {', '.join(installed[:MAX_NAMES])}; " if installed else ""
+    return f"{present}for the names: edgeinfer models ls --all"
 
 
 def _letters(name: str) -> str:

@@ -7,14 +7,15 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound
+from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.inference.fake_model import FAKE_MODEL, is_fake_model
-from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec
+from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec, similar_model
 from edgeinfer.store.location import store_root
 from edgeinfer.store.model_name import split_name
+from edgeinfer.store.names import repo_problem
 from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel, model_problem
-from edgeinfer.store.toml_document import nearest_hint
 
 BUNDLED_MODEL = "edgeinfer-nano"
 
@@ -130,7 +131,8 @@ def _bundled() -> LocalModel:
 def _file(name: str) -> LocalModel:
     path = Path(name)
     if not _is_file(path):
-        raise ModelNotFound(f"no such file: {name!r}", param="model")
+        hint = None if repo_problem(name) else f"for a repository on the hub: edgeinfer pull {name}"
+        raise ModelNotFound(f"no such file: {name!r}", param="model", hint=hint)
     return LocalModel(path.stem, str(path.resolve()), read_header(path))
 
 
@@ -155,12 +157,18 @@ def _not_installed(name: str, quant: str, store: Store) -> ModelNotFound:
     if model in specs:
         reference = f"{model}:{quant.upper()}" if quant else model
         installed = f"; installed: {quants}" if quants else ""
-        return ModelNotFound(
-            f"{reference} is not installed{installed}", param="model", hint=f"edgeinfer pull {reference}"
-        )
+        hint = f"edgeinfer pull {reference}"
+        if quant and quant.upper() not in FILE_TYPES.values():
+            published = ", ".join(file.quant for file in specs[model].files)
+            hint = f"{quant} is no quantization; published: {published}"
+        return ModelNotFound(f"{reference} is not installed{installed}", param="model", hint=hint)
     if quants:
         return ModelNotFound(
             f"{model} is not installed as {quant}", param="model", hint=f"installed: {quants}"
         )
-    names = [*dict.fromkeys(stored.name for stored in store.installed()), *specs]
-    return ModelNotFound(f"no such model: {name!r}", param="model", hint=nearest_hint(name, names))
+    aliases = (alias for spec in specs.values() for alias in spec.aliases)
+    present = list(dict.fromkeys(stored.name for stored in store.installed()))
+    names = [*present, *specs, *aliases]
+    return ModelNotFound(
+        f"no such model: {name!r}", param="model", hint=similar_model(name, names, installed)
+    )

@@ -243,6 +243,18 @@ def test_on_a_terminal_control_characters_are_spelt(tmp_path: Path) -> None:
         assert t.wait() == 0
 
 
+def test_characters_that_reorder_or_hide_text_are_spelt_on_a_terminal(tmp_path: Path) -> None:
+    """But not those that a language or an emoji needs."""
+    answer = "a\u202eb\u2066c\u200bd\u2028e\ufefff\U000e0041g \u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f4bb\n"
+    with (
+        daemon(answer) as server,
+        terminal(tmp_path, "chat", "Hi", EDGEINFER_PORT=server.port, PYTHONIOENCODING="utf-8") as t,
+    ):
+        seen = t.expect("\U0001f4bb")
+    assert r"a\u202eb\u2066c\u200bd\u2028e\ufefff\U000e0041g" in seen
+    assert "\u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f4bb" in seen
+
+
 def test_into_a_pipe_the_answer_goes_as_it_is(tmp_path: Path) -> None:
     """Bytes for a program are not touched."""
     with daemon("a\x1b[2J\u2028b\x85\n") as server:

@@ -136,7 +136,7 @@ def test_a_name_that_is_not_known_is_told_with_the_nearest(home: dict[str, str])
     assert "did you mean 'qwen3-0.6b'?" == error.value.hint
     with pytest.raises(ModelNotFound) as error:
         resolve_spec("gpt", home)
-    assert "smollm3-3b" in (error.value.hint or "")
+    assert "edgeinfer models ls --all" in (error.value.hint or "")
 
 
 def test_a_users_file_adds_models(home: dict[str, str]) -> None:

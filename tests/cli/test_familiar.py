@@ -1,0 +1,151 @@
+"""Commands under the names of other programs, and names of models as they write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import daemon, run, terminal
+
+
+@pytest.mark.parametrize("command", ["list", "ls"])
+def test_models_are_listed(command: str, tmp_path: Path) -> None:
+    assert run(tmp_path, command).stdout == run(tmp_path, "models", "ls").stdout
+
+
+def test_ps_is_the_status(tmp_path: Path) -> None:
+    done = run(tmp_path, "ps")
+    assert (done.returncode, done.stderr) == (1, run(tmp_path, "status").stderr)
+    assert "no daemon answers" in done.stderr
+
+
+def test_stop_with_a_model_unloads_it(tmp_path: Path) -> None:
+    with daemon() as server:
+        done = run(tmp_path, "stop", "mine", EDGEINFER_PORT=server.port)
+    assert done.returncode == 0, done.stderr
+    assert server.requests == [{"model": "mine", "path": "/models/unload"}]
+
+
+def test_run_asks_a_model_that_is_here(tmp_path: Path) -> None:
+    with daemon("Hello") as server:
+        done = run(tmp_path, "run", "edgeinfer-nano", "Hi", EDGEINFER_PORT=server.port)
+    assert (done.returncode, done.stdout) == (0, "Hello\n")
+    assert server.requests[0]["model"] == "edgeinfer-nano"
+
+
+def test_run_gets_a_model_that_is_not_here(tmp_path: Path) -> None:
+    """Here without a network, so that the attempt is seen."""
+    done = run(tmp_path, "run", "qwen3:0.6b", "Hi", HF_HUB_OFFLINE="1")
+    assert done.returncode == 1
+    assert "the network is off" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["start", "stop", "restart", "uninstall", "rm", "show", "load", "unload"])
+def test_other_words_are_commands_with_help(command: str, tmp_path: Path) -> None:
+    done = run(tmp_path, command, "--help")
+    assert done.returncode == 0
+    assert f"Usage: edgeinfer {command}" in done.stdout
+
+
+def test_help_lists_each_thing_once(tmp_path: Path) -> None:
+    listed = run(tmp_path, "--help").stdout.partition("Commands:")[2]
+    names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert "chat" in names
+    assert not {"run", "ps", "uninstall"} & set(names)
+
+
+def test_serve_takes_the_model_as_an_argument(tmp_path: Path) -> None:
+    done = run(tmp_path, "serve", "qwen3:0.6b")
+    assert "qwen3-0.6b is not installed" in done.stderr
+    assert "hint: edgeinfer pull qwen3-0.6b" in done.stderr
+    done = run(tmp_path, "serve", "one", "--model", "two")
+    assert done.returncode == 2
+    assert "both one and --model two are given" in done.stderr
+
+
+def test_no_option_is_suggested_that_help_does_not_list(tmp_path: Path) -> None:
+    done = run(tmp_path, "serve", "--prt", "1")
+    assert done.returncode == 2
+    assert "--port" in done.stderr
+    assert "--private" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "message", "hint"),
+    [
+        ("Qwen/Qwen3-0.6B", "no such file", "for a repository on the hub: edgeinfer pull Qwen/Qwen3-0.6B"),
+        ("qwen3-0.6b:Q9_9", "qwen3-0.6b:Q9_9 is not installed", "published: Q4_0, Q8_0, F16"),
+        ("qwen9", "no such model: 'qwen9'", "did you mean 'qwen3-4b'?"),
+        ("llama3.2:2b", "no such model: 'llama3.2-2b'", "did you mean 'llama-3.2"),
+        ("xyz", "no such model: 'xyz'", "for the names: edgeinfer models ls --all"),
+    ],
+)
+def test_a_model_that_is_not_here_is_told_in_two_lines(
+    model: str, message: str, hint: str, tmp_path: Path
+) -> None:
+    for command in ("serve", "chat"):
+        words = ("--model", model, "Hi") if command == "chat" else ("--model", model)
+        done = run(tmp_path, command, *words)
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("(")]
+        assert len(lines) == 2, done.stderr
+        assert message in lines[0]
+        assert hint in lines[1]
+        assert "wrapped" not in lines[0]
+
+
+class TestConversation:
+    def test_it_begins_with_the_models_name(self, tmp_path: Path) -> None:
+        with daemon("Hello") as server:
+            server.status = {
+                "version": "0",
+                "pid": 1,
+                "models": [{"name": "mine", "state": "ready", "default": True}],
+            }
+            with terminal(tmp_path, "chat", EDGEINFER_PORT=server.port) as opened:
+                opened.expect("This is mine. Type /help")
+
+    @pytest.mark.parametrize(
+        "typed",
+        ["\x1b[200~one\ntwo\nthree\x1b[201~\r", '"""one\ntwo\nthree"""\r', '"""\none\ntwo\nthree\n"""\r'],
+        ids=["pasted", "quoted", "quotes on lines of their own"],
+    )
+    def test_several_lines_are_one_prompt(self, typed: str, tmp_path: Path) -> None:
+        with (
+            daemon("Hello") as server,
+            terminal(tmp_path, "chat", EDGEINFER_PORT=server.port, TERM="xterm") as opened,
+        ):
+            opened.expect("> ")
+            opened.send(typed)
+            opened.expect("Hello")
+        assert [message["content"] for message in server.requests[0]["messages"]] == ["one\ntwo\nthree"]
+
+    @pytest.mark.parametrize(
+        "prompt",
+        ["/tmp is full, what now?", "/etc/passwd has what in it?", "/usr and /var: which is larger?"],
+    )
+    def test_a_question_may_begin_with_a_path(self, prompt: str, tmp_path: Path) -> None:
+        with daemon("Hello") as server, terminal(tmp_path, "chat", EDGEINFER_PORT=server.port) as opened:
+            opened.expect("> ")
+            opened.send(prompt + "\r")
+            opened.expect("Hello")
+        assert server.requests[0]["messages"][0]["content"] == prompt
+
+    @pytest.mark.parametrize("prompt", ["/foo", "/sytem be brief", "/clera"])
+    def test_a_misspelt_command_is_none(self, prompt: str, tmp_path: Path) -> None:
+        with daemon("Hello") as server, terminal(tmp_path, "chat", EDGEINFER_PORT=server.port) as opened:
+            opened.expect("> ")
+            opened.send(prompt + "\r")
+            opened.expect("no such command")
+        assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [(["--max-tokens", "12"], "as --max-tokens allows"), ([], "fills the model's context")],
+)
+def test_the_limit_that_cut_an_answer_is_named(limit: list[str], message: str, tmp_path: Path) -> None:
+    with daemon("Hello") as server:
+        server.finish_reason = "length"
+        done = run(tmp_path, "chat", "Hi", *limit, EDGEINFER_PORT=server.port)
+    assert message in done.stderr
