@@ -151,6 +151,13 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
             ge=0,
         ),
     ] = 0
+    share_prefixes: Annotated[
+        bool,
+        _doc(
+            "API keys use each other's cached prefixes. It is faster, but response times then tell one key's holder "
+            "how another's prompts begin."
+        ),
+    ] = False
     drain_timeout: Annotated[
         float, _doc("Seconds that answers in progress get to finish at shutdown.", ge=0)
     ] = 20.0

@@ -106,12 +106,18 @@ class Engine:
         if id in self._prefilling:
             self.backend.abort()
 
+    def admit(self) -> None:
+        """Let waiting requests take the slots that they can have; the next step does so in any case."""
+        self.scheduler.admit(self._clock())
+
     def step(self) -> list[Delta]:
         """Compute one batch; -> what it added to each answer."""
-        self.scheduler.admit(self._clock())
+        self.admit()
         num_decoding = sum(s.decoding for s in self.scheduler.running)
         num_waiting = len(self.scheduler.waiting)
-        chunks = self.scheduler.schedule(self.config.batch, self.prefill_budget.chunk(num_decoding))
+        # With several callers each step is short, as if an answer were running: the next one to speak is near.
+        max_prefill = self.prefill_budget.chunk(num_decoding or self.scheduler.num_callers > 1)
+        chunks = self.scheduler.schedule(self.config.batch, max_prefill)
         self._totals["preemptions"] += max(0, len(self.scheduler.waiting) - num_waiting)
         if not chunks:
             return []
@@ -219,7 +225,7 @@ class Engine:
         self._num_failed_steps += 1
         may_preempt = self._num_failed_steps <= self.MAX_RETRIES + self.config.parallel
         if status is DecodeStatus.NO_SPACE and len(self.scheduler.running) > 1 and may_preempt:
-            self.scheduler.preempt(max(self.scheduler.running, key=lambda s: s.order))
+            self.scheduler.preempt_one()
             self._totals["preemptions"] += 1
         elif self._num_failed_steps > self.MAX_RETRIES:
             self._give_up(chunks)
@@ -238,6 +244,9 @@ class Engine:
         num_decoding = sum(c.sequence.decoding for c in chunks)
         num_prefill = sum(c.num_tokens for c in chunks if not c.sequence.decoding)
         self.prefill_budget.record(num_decoding, num_prefill, ms)
+        for chunk in chunks:
+            sequence = chunk.sequence
+            self.scheduler.shares.add(sequence.caller, chunk.num_tokens, prompt=not sequence.decoding)
         self._step_ms = ms
         self._totals["steps"] += 1
         self._totals["prompt"] += num_prefill

@@ -23,6 +23,7 @@ class Slot:
 
     Attributes:
         tokens: those whose cells are resident, in order.
+        domain: only prompts of the same cache domain may use them.
         reserved: tokens that a running slot was admitted with.
         promised: cells that the next step may use.
         cells: in the unified layout, the cells that hold `tokens`.
@@ -31,6 +32,7 @@ class Slot:
     def __init__(self, id: int) -> None:
         self.id = id
         self.tokens: list[int] = []
+        self.domain = ""
         self.running = False
         self.last_used = 0
         self.reserved = 0
@@ -76,8 +78,10 @@ class KVCache(ABC):
         """Cells that only idle slots hold; they can be evicted."""
 
     @abstractmethod
-    def admit(self, tokens: Seq[int]) -> Slot | None:
+    def admit(self, tokens: Seq[int], domain: str = "") -> Slot | None:
         """A running slot for a request of `tokens`, holding its longest usable prefix; None if there is no room now.
+
+        Only the prefixes of one's own domain are usable: whether one was there can be told by its time.
 
         At least one token is left to compute, because its logits are needed.
         """
@@ -117,12 +121,12 @@ class KVCache(ABC):
         """Slots that hold tokens, most recently used first."""
         return sorted((s for s in self.slots if s.tokens), key=lambda s: -s.last_used)
 
-    def restore(self, tokens: Seq[int], data: bytes) -> bool:
+    def restore(self, tokens: Seq[int], data: bytes, domain: str = "") -> bool:
         """Load the saved cells of `tokens` into an empty slot; False if there is no such slot or no room."""
         slot = next((s for s in self.slots if not s.running and not s.tokens), None)
         if slot is None:
             return False
-        self._start(slot, len(tokens))
+        self._start(slot, len(tokens), domain)
         # It evicts nothing: the resident slots were used more recently.
         fits = self.cells_used + self.cells_cached + len(tokens) <= self.cells and self.reserve(
             slot, len(tokens)
@@ -139,9 +143,9 @@ class KVCache(ABC):
     def compact(self) -> None:  # noqa: B027 -- a layout may have nothing to do
         """Move running slots to where decoding them together is fastest."""
 
-    def num_resident(self, tokens: Seq[int]) -> int:
-        """Length of the longest prefix of `tokens` that a slot holds."""
-        return self._longest_match(tokens)[1]
+    def num_resident(self, tokens: Seq[int], domain: str = "") -> int:
+        """Length of the longest prefix of `tokens` that a slot of the domain holds."""
+        return self._longest_match(tokens, domain)[1]
 
     def check_integrity(self) -> None:
         """Raise AssertionError if this record and the backend's cells differ. For idle moments and tests."""
@@ -150,9 +154,9 @@ class KVCache(ABC):
             if length != len(slot.tokens):
                 raise AssertionError(f"{slot}: the backend has {length} tokens")
 
-    def _longest_match(self, tokens: Seq[int]) -> tuple[Slot, int]:
+    def _longest_match(self, tokens: Seq[int], domain: str) -> tuple[Slot, int]:
         """The slot with the longest common prefix, and its length; of equal ones the most recently used."""
-        matches = ((s, common_prefix(s.tokens, tokens)) for s in self.slots)
+        matches = ((s, common_prefix(s.tokens, tokens) if s.domain == domain else 0) for s in self.slots)
         return max(matches, key=lambda match: (match[1], match[0].last_used))
 
     def _touch(self, slot: Slot) -> None:
@@ -164,8 +168,9 @@ class KVCache(ABC):
         idle = [s for s in self.slots if not s.running and s is not exclude]
         return sorted(idle, key=lambda s: (len(s.tokens) > 0, s.last_used))
 
-    def _start(self, slot: Slot, n_tokens: int) -> Slot:
+    def _start(self, slot: Slot, n_tokens: int, domain: str) -> Slot:
         slot.running = True
+        slot.domain = domain
         slot.reserved = n_tokens
         self._touch(slot)
         return slot

@@ -25,8 +25,8 @@ class StreamsCache(KVCache):
     def cells_cached(self) -> int:
         return sum(len(s.tokens) for s in self.slots if not s.running)
 
-    def admit(self, tokens: Seq[int]) -> Slot | None:
-        source, n = self._longest_match(tokens)
+    def admit(self, tokens: Seq[int], domain: str = "") -> Slot | None:
+        source, n = self._longest_match(tokens, domain)
         n = min(n, len(tokens) - 1)
         idle = self._idle(exclude=source)
         # An idle source is taken over in place, unless that cuts off more than it gains. It gains more where the
@@ -34,14 +34,14 @@ class StreamsCache(KVCache):
         gain = n if n >= self.MIN_COPY else 2 * n
         if not source.running and (not idle or len(source.tokens) - n <= gain):
             self.trim(source, n)
-            return self._start(source, len(tokens))
+            return self._start(source, len(tokens), domain)
         if not idle:
             return None
         target = idle[0]
         self.trim(target, 0)
         if n >= self.MIN_COPY:
             self._copy(source, target, n)
-        return self._start(target, len(tokens))
+        return self._start(target, len(tokens), domain)
 
     def reserve(self, slot: Slot, n: int) -> bool:
         return len(slot.tokens) + n <= self.ctx

@@ -31,8 +31,8 @@ class UnifiedCache(KVCache):
     def cells_cached(self) -> int:
         return self.cells - len(self._free) - self._pinned
 
-    def admit(self, tokens: Seq[int]) -> Slot | None:
-        source, n = self._longest_match(tokens)
+    def admit(self, tokens: Seq[int], domain: str = "") -> Slot | None:
+        source, n = self._longest_match(tokens, domain)
         n = min(n, len(tokens) - 1)
         if len(tokens) + 1 - n > self._num_available(source, n):
             return None
@@ -47,7 +47,7 @@ class UnifiedCache(KVCache):
         else:
             target = source
             self.trim(target, n)
-        return self._start(target, len(tokens))
+        return self._start(target, len(tokens), domain)
 
     def reserve(self, slot: Slot, n: int) -> bool:
         if len(slot.tokens) + n > self.ctx:
@@ -107,9 +107,9 @@ class UnifiedCache(KVCache):
         taken_over = int(np.count_nonzero(self._pins[source.cells[:n]] == 0))
         return self.cells - self._pinned - taken_over - promised
 
-    def _start(self, slot: Slot, n_tokens: int) -> Slot:
+    def _start(self, slot: Slot, n_tokens: int, domain: str) -> Slot:
         self._pin(slot.cells)
-        return super()._start(slot, n_tokens)
+        return super()._start(slot, n_tokens, domain)
 
     def _pin(self, cells: list[int]) -> None:
         self._pinned += int(np.count_nonzero(self._pins[cells] == 0))

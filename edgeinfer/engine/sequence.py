@@ -35,6 +35,8 @@ class Request(msgspec.Struct, frozen=True):
         constraint: at the beginning of `structured.grammar`; each answer gets a copy.
         partial_answers: empty, or what another engine has written of each answer; None marks a complete one.
         waited_ms: time that the request has already spent with that engine.
+        caller: the one who asks; callers share the engine.
+        cache_domain: only prompts of the same domain share prefixes.
     """
 
     id: int
@@ -45,6 +47,8 @@ class Request(msgspec.Struct, frozen=True):
     constraint: Constraint | None = None
     partial_answers: tuple[PartialAnswer | None, ...] = ()
     waited_ms: float = 0.0
+    caller: str = ""
+    cache_domain: str = ""
 
 
 class SequenceStatus(enum.Enum):
@@ -105,6 +109,14 @@ class Sequence:
     def __repr__(self) -> str:
         progress = f"{self.num_computed}/{len(self.tokens)}"
         return f"<Sequence {self.request.id}.{self.index} {self.status.value} {progress}>"
+
+    @property
+    def caller(self) -> str:
+        return self.request.caller
+
+    @property
+    def cache_domain(self) -> str:
+        return self.request.cache_domain
 
     @property
     def num_prompt_tokens(self) -> int:

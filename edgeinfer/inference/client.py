@@ -113,12 +113,15 @@ class EngineClient(Protocol):
         structured: StructuredOutput = UNCONSTRAINED,
         revision: str | None = None,
         accepted_at: float | None = None,
+        caller: str = "",
+        cache_domain: str = "",
     ) -> AsyncGenerator[Delta, None]:
         """Deltas of all n answers, until each has had its `finish`.
 
         Closing the generator, or cancelling the task it runs in, cancels the request. `revision` is that of the
         ModelInfo for which the prompt was made; None accepts any. `accepted_at` is when the request was accepted, by
-        the monotonic clock (None: now): the wait since then is part of `Finish.queue_ms`.
+        the monotonic clock (None: now): the wait since then is part of `Finish.queue_ms`. Callers share the engine,
+        however much each of them asks for. Only prompts of one `cache_domain` use each other's prefixes.
 
         Raises:
             ModelReplaced: the loaded model has another revision by now.
@@ -126,11 +129,23 @@ class EngineClient(Protocol):
         """
         ...
 
-    async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens: ...
+    async def tokenize(
+        self, prompt: list[Span], *, add_bos: bool = False, revision: str | None = None, caller: str = ""
+    ) -> Tokens:
+        """The tokens of a prompt. Raises ModelReplaced as `generate` does."""
+        ...
 
-    async def detokenize(self, tokens: Sequence[int]) -> str: ...
+    async def detokenize(
+        self, tokens: Sequence[int], *, revision: str | None = None, caller: str = ""
+    ) -> str:
+        """The text of tokens. Raises ModelReplaced as `generate` does."""
+        ...
 
-    async def embed(self, inputs: list[Prompt]) -> Embeddings: ...
+    async def embed(
+        self, inputs: list[Prompt], *, revision: str | None = None, caller: str = ""
+    ) -> Embeddings:
+        """A vector for each input. Raises ModelReplaced as `generate` does."""
+        ...
 
     async def aclose(self, drain: float = 0.0) -> None:
         """Refuse new requests, give running ones `drain` seconds, then end the engine. May be called again."""

@@ -120,9 +120,10 @@ class FakeEngineClient:
         structured: StructuredOutput = UNCONSTRAINED,
         revision: str | None = None,
         accepted_at: float | None = None,
+        caller: str = "",
+        cache_domain: str = "",
     ) -> AsyncGenerator[Delta, None]:
-        if revision not in (None, self.model.revision):
-            raise ModelReplaced("the model was replaced before this answer began", retry_after=1)
+        self._check_revision(revision)
         self.requests.append((prompt, params, n))
         self.structured = structured
         self.running += 1
@@ -141,15 +142,28 @@ class FakeEngineClient:
             self.running -= 1
             self.ended += 1
 
-    async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
+    async def tokenize(
+        self, prompt: list[Span], *, add_bos: bool = False, revision: str | None = None, caller: str = ""
+    ) -> Tokens:
+        self._check_revision(revision)
         ids = [BOS] * add_bos + [byte for span in prompt for byte in span.text.encode()]
         return Tokens(ids, [bytes([id]) if id < BOS else b"<s>" for id in ids])
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
+    async def detokenize(
+        self, tokens: Sequence[int], *, revision: str | None = None, caller: str = ""
+    ) -> str:
+        self._check_revision(revision)
         return bytes(tokens).decode()
 
-    async def embed(self, inputs: list[Prompt]) -> Embeddings:
+    async def embed(
+        self, inputs: list[Prompt], *, revision: str | None = None, caller: str = ""
+    ) -> Embeddings:
+        self._check_revision(revision)
         return Embeddings([struct.pack("<4f", 0.8, 0.6, 0.0, 0.0) for _ in inputs], 3 * len(inputs))
+
+    def _check_revision(self, revision: str | None) -> None:
+        if revision not in (None, self.model.revision):
+            raise ModelReplaced("the model was replaced before this answer began", retry_after=1)
 
     async def aclose(self, drain: float = 0.0) -> None:
         self.state = "stopped"

@@ -95,7 +95,14 @@ def middlewares(
         stack += _browser_checks(settings)
     if settings.api_key_file:
         keys = KeyFile(Path(settings.api_key_file), own)
-        stack.append(Middleware(AuthMiddleware, keys=keys, open_paths=families.open_paths))
+        stack.append(
+            Middleware(
+                AuthMiddleware,
+                keys=keys,
+                open_paths=families.open_paths,
+                share_prefixes=settings.share_prefixes,
+            )
+        )
     if not behind_proxy:
         limits = Middleware(
             RateLimitMiddleware,

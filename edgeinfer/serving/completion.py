@@ -67,7 +67,7 @@ async def start_completion(model: ModelHandle, caller: Hashable, call: Completio
     info = await model.text_model()
     check_inputs(call.prompts, info, "prompt")
     params = resolve_sampling(call.sampling, info)
-    echoes = await _texts(model, call.prompts) if call.echo else [""] * len(call.prompts)
+    echoes = await _texts(model, caller, info, call.prompts) if call.echo else [""] * len(call.prompts)
     prompts = [_prompt(info, prompt, call.suffix) for prompt in call.prompts]
     source = call.response_format
     grammar = Grammar(f"start: @{source.name}", (source,)) if source else None
@@ -88,8 +88,10 @@ def _prompt(info: ModelInfo, prompt: Input, suffix: str) -> Prompt:
     return fim_prompt(info.fim, parts)
 
 
-async def _texts(model: ModelHandle, prompts: Sequence[Input]) -> list[str]:
+async def _texts(
+    model: ModelHandle, caller: Hashable, info: ModelInfo, prompts: Sequence[Input]
+) -> list[str]:
     async def text(prompt: Input) -> str:
-        return prompt if isinstance(prompt, str) else await model.detokenize(prompt)
+        return prompt if isinstance(prompt, str) else await model.detokenize(caller, prompt, info=info)
 
     return await asyncio.gather(*map(text, prompts))

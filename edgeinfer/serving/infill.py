@@ -79,12 +79,12 @@ async def start_infill(model: ModelHandle, caller: Hashable, call: InfillCall) -
     params = resolve_sampling(call.sampling, info)
     room = _room(info, params.max_tokens)
     async with model.short_jobs.take(caller):
-        prompt, truncated = await _prompt(model, info, info.fim, call, room)
+        prompt, truncated = await _prompt(model, caller, info, info.fim, call, room)
     return InfillReply(info, truncated, model.generate(caller, [prompt], params, info=info))
 
 
 async def _prompt(
-    model: ModelHandle, info: ModelInfo, fim: FimTokens, call: InfillCall, room: int
+    model: ModelHandle, caller: Hashable, info: ModelInfo, fim: FimTokens, call: InfillCall, room: int
 ) -> tuple[Prompt, bool]:
     """The prompt, and whether something had to be left out of it."""
     check_length(call.middle, info, "prompt")
@@ -94,7 +94,7 @@ async def _prompt(
         prefix, suffix, middle, *extra = map(untrusted_text, texts)
         return fim_prompt(fim, FimParts(prefix, suffix, middle, extra)), False
     nearest = _nearest(call, files, room * MAX_CHARS_PER_TOKEN)
-    tokens = await asyncio.gather(*(_tokens(model, text) for text in nearest))
+    tokens = await asyncio.gather(*(_tokens(model, caller, info, text) for text in nearest))
     try:
         parts, truncated = fit_parts(tokens[0], tokens[1], tokens[2], tokens[3:], room)
     except ContextLengthExceeded as e:
@@ -117,5 +117,5 @@ def _room(info: ModelInfo, max_tokens: int | None) -> int:
     return info.ctx - max(1, quarter if max_tokens is None else min(max_tokens, quarter))
 
 
-async def _tokens(model: ModelHandle, text: str) -> Tokens:
-    return await model.tokenize([Span(text, trusted=False)])
+async def _tokens(model: ModelHandle, caller: Hashable, info: ModelInfo, text: str) -> Tokens:
+    return await model.tokenize(caller, [Span(text, trusted=False)], info=info)

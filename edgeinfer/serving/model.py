@@ -23,6 +23,7 @@ from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutpu
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
 from edgeinfer.metrics import Metrics, Watch
 from edgeinfer.plan import Plan
+from edgeinfer.serving.caller import cache_domain, engine_name
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
 from edgeinfer.serving.engines import RunningEngine
 from edgeinfer.serving.merge import Deltas, merge
@@ -290,6 +291,8 @@ class ServedModel:
                 structured=structured,
                 revision=info.revision or None,
                 accepted_at=ticket.accepted_at,
+                caller=engine_name(caller),
+                cache_domain=cache_domain(caller),
             )
             try:
                 with self._stop_explained(client):
@@ -315,25 +318,31 @@ class ServedModel:
             for piece in in_pieces(inputs):
                 client = await self._loader.client(self)
                 with self._stop_explained(client):
-                    if (await client.ready()).revision != info.revision:
-                        raise ModelReplaced(
-                            f"{self.name} was replaced before all inputs were embedded", retry_after=1
-                        )
-                    embeddings = await client.embed(piece)
+                    embeddings = await client.embed(
+                        piece, revision=info.revision or None, caller=engine_name(caller)
+                    )
                 vectors += embeddings.vectors
                 tokens += embeddings.tokens
         self.last_used = time.monotonic()
         return Embeddings(vectors, tokens)
 
-    async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
+    async def tokenize(
+        self, caller: Hashable, prompt: list[Span], *, add_bos: bool = False, info: ModelInfo
+    ) -> Tokens:
+        """The tokens of a prompt. Raises ModelReplaced as `generate` does."""
         client = await self._loader.client(self)
         with self._stop_explained(client):
-            return await client.tokenize(prompt, add_bos=add_bos)
+            return await client.tokenize(
+                prompt, add_bos=add_bos, revision=info.revision or None, caller=engine_name(caller)
+            )
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
+    async def detokenize(self, caller: Hashable, tokens: Sequence[int], *, info: ModelInfo) -> str:
+        """The text of tokens. Raises ModelReplaced as `generate` does."""
         client = await self._loader.client(self)
         with self._stop_explained(client):
-            return await client.detokenize(list(tokens))
+            return await client.detokenize(
+                list(tokens), revision=info.revision or None, caller=engine_name(caller)
+            )
 
     @contextlib.contextmanager
     def _stop_explained(self, client: EngineClient) -> Generator[None, None, None]:

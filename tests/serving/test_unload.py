@@ -117,7 +117,7 @@ async def test_what_an_unload_cuts_off_is_told_why() -> None:
 
         client.tokenize = client.embed = stopped  # type: ignore[method-assign, assignment]
         with pytest.raises(ModelReplaced, match="a was unloaded before"):
-            await model.tokenize([Span("Hi")])
+            await model.tokenize("somebody", [Span("Hi")], info=info)
         await here.ask("a")
         here.clients["a"][1].embed = stopped  # type: ignore[method-assign, assignment]
         with pytest.raises(ModelReplaced, match="a was unloaded before"):

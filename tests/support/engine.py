@@ -77,13 +77,24 @@ class Driver:
         self.failed: dict[int, str] = {}
 
     def add(
-        self, id: int, prompt: Prompt, n: int = 1, structured: StructuredOutput = UNCONSTRAINED, **params: Any
+        self,
+        id: int,
+        prompt: Prompt,
+        n: int = 1,
+        structured: StructuredOutput = UNCONSTRAINED,
+        *,
+        caller: str = "",
+        cache_domain: str = "",
+        **params: Any,
     ) -> None:
         """Queue a request, with a fixed seed unless `params` has one: no test depends on chance."""
         sampling = SamplingParams(**{"seed": 1000 + id} | params)
         compiler = self.engine.constraint_compiler
         constraint = compiler.compile(structured.grammar) if structured.grammar else None
-        self.engine.add(Request(id, encode(prompt), sampling, n, structured, constraint))
+        request = Request(
+            id, encode(prompt), sampling, n, structured, constraint, caller=caller, cache_domain=cache_domain
+        )
+        self.engine.add(request)
         self.answers |= {(id, index): Answer() for index in range(n)}
 
     def cancel(self, id: int) -> None:

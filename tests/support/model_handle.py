@@ -96,11 +96,15 @@ class ScriptedModel:
         self.prompts = inputs
         return Embeddings([b"\x00\x00\x80\x3f" * self.info.n_embd for _ in inputs], len(inputs))
 
-    async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
+    async def tokenize(
+        self, caller: Hashable, prompt: list[Span], *, add_bos: bool = False, info: ModelInfo
+    ) -> Tokens:
+        assert info is self.info
         characters = [c for span in prompt for c in span.text]
         return Tokens([ord(c) for c in characters], [c.encode() for c in characters])
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
+    async def detokenize(self, caller: Hashable, tokens: Sequence[int], *, info: ModelInfo) -> str:
+        assert info is self.info
         return "".join(map(chr, tokens))
 
 

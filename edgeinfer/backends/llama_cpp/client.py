@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.backends.llama_cpp.crash_holds import Activity
 from edgeinfer.backends.llama_cpp.exchange import Exchange
 from edgeinfer.backends.llama_cpp.handle import WorkerHandle
 from edgeinfer.backends.llama_cpp.health import WorkerHealth
@@ -22,7 +23,6 @@ from edgeinfer.backends.llama_cpp.messages import (
     Embedded,
     Tokenize,
     Tokenized,
-    WorkerMessage,
 )
 from edgeinfer.backends.llama_cpp.supervisor import WorkerSupervisor
 from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
@@ -113,8 +113,12 @@ class LlamaClient:
         structured: StructuredOutput = UNCONSTRAINED,
         revision: str | None = None,
         accepted_at: float | None = None,
+        caller: str = "",
+        cache_domain: str = "",
     ) -> AsyncGenerator[Delta, None]:
-        request = ResumableGeneration(prompt, params, n, add_bos, structured, revision, accepted_at)
+        request = ResumableGeneration(
+            prompt, params, n, add_bos, structured, revision, accepted_at, caller, cache_domain
+        )
         self._count(n)
         try:
             while request.unfinished:
@@ -126,27 +130,47 @@ class LlamaClient:
                             request.note(delta)
                             self._count(-(delta.finish is not None))
                             yield delta
+        except (asyncio.CancelledError, GeneratorExit):
+            self._quarantine.abandon(request)
+            raise
         finally:
             self._quarantine.release(request)
             self._count(-request.unfinished)
 
-    async def tokenize(self, prompt: list[Span], *, add_bos: bool = False) -> Tokens:
-        return (await self._ask(lambda id: Tokenize(id, prompt, add_bos), Tokenized)).tokens
+    async def tokenize(
+        self, prompt: list[Span], *, add_bos: bool = False, revision: str | None = None, caller: str = ""
+    ) -> Tokens:
+        request = InFlightRequest(
+            lambda id: Tokenize(id, prompt, add_bos), revision, Activity(caller, "tokenizing")
+        )
+        return (await self._ask(request, Tokenized)).tokens
 
-    async def detokenize(self, tokens: Sequence[int]) -> str:
-        return (await self._ask(lambda id: Detokenize(id, list(tokens)), Detokenized)).text
+    async def detokenize(
+        self, tokens: Sequence[int], *, revision: str | None = None, caller: str = ""
+    ) -> str:
+        request = InFlightRequest(
+            lambda id: Detokenize(id, list(tokens)), revision, Activity(caller, "detokenizing")
+        )
+        return (await self._ask(request, Detokenized)).text
 
-    async def embed(self, inputs: list[Prompt]) -> Embeddings:
-        return (await self._ask(lambda id: Embed(id, inputs), Embedded)).embeddings
+    async def embed(
+        self, inputs: list[Prompt], *, revision: str | None = None, caller: str = ""
+    ) -> Embeddings:
+        request = InFlightRequest(
+            lambda id: Embed(id, inputs, caller), revision, Activity(caller, "embedding")
+        )
+        return (await self._ask(request, Embedded)).embeddings
 
-    async def _ask(self, make: Callable[[int], WorkerMessage], kind: type[R]) -> R:
-        request = InFlightRequest(make)
+    async def _ask(self, request: InFlightRequest, kind: type[R]) -> R:
         try:
             while True:
                 with await self._submit(request) as exchange, contextlib.suppress(WorkerDied):
                     reply = await exchange.receive()
                     assert isinstance(reply, kind)
                     return reply
+        except asyncio.CancelledError:
+            self._quarantine.abandon(request)
+            raise
         finally:
             self._quarantine.release(request)
 
@@ -156,6 +180,7 @@ class LlamaClient:
         Raises:
             ModelReplaced: the worker has another model than the one that the request is for.
             WorkerDied: the request crashes workers.
+            RateLimited: its caller's requests have crashed too many.
         """
         worker = await self._place(request)
         if request.revision not in (None, worker.revision):
@@ -173,6 +198,7 @@ class LlamaClient:
                     f"this request crashes the model's process: {request.blamed_exit}",
                     hint="it would do so again; the log says more about the crash: edgeinfer logs",
                 )
+            self._quarantine.holds.check(request.activity)
             worker = await self._supervisor.ready_worker(deadline)
             if self._quarantine.admit(request):
                 return worker

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
+from edgeinfer.backends.llama_cpp.crash_holds import Activity
 from edgeinfer.backends.llama_cpp.messages import Generate, WorkerMessage
 from edgeinfer.inference.output import Delta, HeldState, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
@@ -19,6 +20,7 @@ class InFlightRequest:
     """A request. `message` makes what is sent to a worker, under the id that the request has there.
 
     Attributes:
+        activity: who does what with it.
         revision: the model that it is for; None until the first worker takes it.
         submitted: a worker has taken it, though that one may have crashed since.
         crashes: workers in a row that crashed while it was in flight, without progress in between.
@@ -26,8 +28,14 @@ class InFlightRequest:
         blamed_exit: how the worker exited that it is to blame for; None if it is not.
     """
 
-    def __init__(self, make: Callable[[int], WorkerMessage], revision: str | None = None) -> None:
+    def __init__(
+        self,
+        make: Callable[[int], WorkerMessage],
+        revision: str | None = None,
+        activity: Activity = Activity("", "this"),
+    ) -> None:
         self.message = make
+        self.activity = activity
         self.revision = revision
         self.submitted = False
         self.crashes = 0
@@ -73,13 +81,17 @@ class ResumableGeneration(InFlightRequest):
         structured: StructuredOutput = UNCONSTRAINED,
         revision: str | None = None,
         accepted_at: float | None = None,
+        caller: str = "",
+        cache_domain: str = "",
     ) -> None:
-        super().__init__(self._message, revision)
+        super().__init__(self._message, revision, Activity(caller, "generating text"))
         self._accepted_at = time.monotonic() if accepted_at is None else accepted_at
         self._exact = params.seed is not None  # a caller who gives a seed expects the same text again
         if params.seed is None:  # every worker must draw the same numbers
             params = replace(params, seed=secrets.randbits(63))
-        self._request = Generate(0, prompt, params, n, add_bos, structured)
+        self._request = Generate(
+            0, prompt, params, n, add_bos, structured, caller=caller, cache_domain=cache_domain
+        )
         self._answers: list[_AnswerProgress | None] = [_AnswerProgress() for _ in range(n)]
         self._replaying = False  # the worker computes the tokens again in the steps of the first time
         self._hurried = False  # a worker crashed while replaying; now it has to be fast

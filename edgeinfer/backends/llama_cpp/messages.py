@@ -50,6 +50,7 @@ class Generate(WorkerMessage, frozen=True):
         add_bos: put a BOS token first if the model wants one and there is none.
         partial_answers: empty, or for each answer its part that a crashed worker generated; None if it is complete.
         waited_ms: since the request was accepted.
+        caller, cache_domain: see EngineClient.generate.
     """
 
     id: int
@@ -60,6 +61,8 @@ class Generate(WorkerMessage, frozen=True):
     structured: StructuredOutput = UNCONSTRAINED
     partial_answers: tuple[PartialAnswer | None, ...] = ()
     waited_ms: float = 0.0
+    caller: str = ""
+    cache_domain: str = ""
 
 
 class Cancel(WorkerMessage, frozen=True):
@@ -84,6 +87,7 @@ class Embed(WorkerMessage, frozen=True):
 
     id: int
     inputs: list[Prompt]
+    caller: str = ""
 
 
 class Ping(WorkerMessage, frozen=True):

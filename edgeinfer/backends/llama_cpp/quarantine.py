@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 
+from edgeinfer.backends.llama_cpp.crash_holds import CrashHolds
 from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest
 
 log = logging.getLogger("edgeinfer.worker")
@@ -18,12 +19,16 @@ class CrashQuarantine:
     between is a suspect, and is isolated: no other request is admitted until it has made progress or ended. A request
     that was alone in flight, or isolated, in two such crashes is to blame. One would not do: workers are also killed
     from outside.
+
+    Attributes:
+        holds: callers with too many requests that were to blame.
     """
 
     MIN_SUSPECT_CRASHES = 2
     MIN_BLAMED_CRASHES = 2
 
     def __init__(self) -> None:
+        self.holds = CrashHolds()
         self._suspects: list[InFlightRequest] = []  # those that wait to be isolated, first come, first served
         self._isolated: InFlightRequest | None = None
         self._changed = asyncio.Event()
@@ -34,6 +39,7 @@ class CrashQuarantine:
             request.on_crash(alone=len(requests) == 1 or request is self._isolated)
             if request.solo_crashes >= self.MIN_BLAMED_CRASHES:
                 request.blamed_exit = exit
+                self.holds.add(request.activity, request.solo_crashes)
                 log.error("a request is given up: it crashes the worker (%s)", exit)
         suspects = sum(r.crashes >= self.MIN_SUSPECT_CRASHES and not r.blamed_exit for r in requests)
         if suspects:
@@ -65,6 +71,11 @@ class CrashQuarantine:
         else:
             self._isolated = None
         self._notify()
+
+    def abandon(self, request: InFlightRequest) -> None:
+        """The client has left: the crashes of its request count all the same."""
+        if request.solo_crashes and request.blamed_exit is None:
+            self.holds.add(request.activity, request.solo_crashes)
 
     async def changed(self) -> None:
         """Wait until other requests may be admitted."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from starlette.types import Scope
 
 from edgeinfer.server.auth.keys import Key
+from edgeinfer.serving.caller import Caller, opaque
 
 _IN_SCOPE = "edgeinfer.caller"
 
@@ -20,11 +21,18 @@ class Principal(NamedTuple):
         id: one for each key, and for each address without a key. An IPv6 host may use many addresses of its
             network, so these count together.
         label: for the log: `laptop@192.168.1.7`, or the address alone.
+        cache_domain: only prompts of the same domain use each other's cached prefixes. Each key has its own, since
+            the time that a prompt takes tells whether another has begun alike.
     """
 
     id: Hashable
     label: str
     key: Key | None = None
+    cache_domain: str = ""
+
+    def caller(self, cache_salt: str | None = None) -> Caller:
+        """The sender for serving. Requests with the same salt share prefixes, whichever keys they come with."""
+        return Caller(self.id, opaque("salt", cache_salt) if cache_salt else self.cache_domain)
 
 
 def principal_of(scope: Scope) -> Principal:
@@ -37,9 +45,10 @@ def principal_of(scope: Scope) -> Principal:
     return principal
 
 
-def name_principal(scope: Scope, key: Key) -> None:
-    """Record that this request came with `key`."""
-    scope[_IN_SCOPE] = Principal(key.digest, f"{key.name}@{_address(scope)}", key)
+def name_principal(scope: Scope, key: Key, *, share_prefixes: bool = False) -> None:
+    """Record that this request came with `key`. `share_prefixes`: all keys use each other's cached prefixes."""
+    domain = "" if share_prefixes else opaque("key", key.digest.hex())
+    scope[_IN_SCOPE] = Principal(key.digest, f"{key.name}@{_address(scope)}", key, domain)
 
 
 def _address(scope: Scope) -> str:

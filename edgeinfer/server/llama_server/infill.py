@@ -20,7 +20,9 @@ async def infill(request: Request) -> Response:
 
     async def start() -> InfillBuilder:
         model = registry_of(request).get(body.model)  # llama.vim sends "" where none is set
-        reply = await start_infill(model, principal_of(request.scope).id, infill_call(body))
+        reply = await start_infill(
+            model, principal_of(request.scope).caller(body.cache_salt), infill_call(body)
+        )
         return InfillBuilder(reply, body)
 
     return await respond(request, start, stream=body.stream)

@@ -26,10 +26,10 @@ async def tokenize(request: Request) -> Response:
     """The tokens of a text."""
     body = await read(request, TokenizeRequest)
     model = registry_of(request).get(body.model)
-    await model.ready()
+    info, caller = await model.ready(), principal_of(request.scope).caller()
     span = Span(body.content, body.parse_special)
-    async with model.short_jobs.take(principal_of(request.scope).id):
-        tokens = await model.tokenize([span], add_bos=body.add_special)
+    async with model.short_jobs.take(caller):
+        tokens = await model.tokenize(caller, [span], add_bos=body.add_special, info=info)
     if not body.with_pieces:
         return json_response(TokenizeResponse(tokens.ids))
     pieces = zip(tokens.ids, tokens.pieces, strict=True)
@@ -40,13 +40,13 @@ async def detokenize(request: Request) -> Response:
     """The text of tokens."""
     body = await read(request, DetokenizeRequest)
     model = registry_of(request).get(body.model)
-    info = await model.ready()
+    info, caller = await model.ready(), principal_of(request.scope).caller()
     for i, token in enumerate(body.tokens):
         if token >= info.vocab_size:
             message = f"token {token} is outside the vocabulary of {info.vocab_size}"
             raise InvalidRequest(message, param=f"tokens[{i}]")
-    async with model.short_jobs.take(principal_of(request.scope).id):
-        return json_response(DetokenizeResponse(await model.detokenize(body.tokens)))
+    async with model.short_jobs.take(caller):
+        return json_response(DetokenizeResponse(await model.detokenize(caller, body.tokens, info=info)))
 
 
 async def apply_template(request: Request) -> Response:

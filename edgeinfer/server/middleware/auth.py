@@ -17,8 +17,12 @@ from edgeinfer.server.http.headers import header_values
 class AuthMiddleware:
     """Requires one known key, in `Authorization: Bearer`, in `x-api-key`, or in both."""
 
-    def __init__(self, app: ASGIApp, keys: KeyFile, open_paths: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, keys: KeyFile, open_paths: Collection[str], share_prefixes: bool = False
+    ) -> None:
+        """`share_prefixes`: see `name_principal`."""
         self.app = app
+        self.share_prefixes = share_prefixes
         self.open_paths = open_paths
         self.keys = keys
 
@@ -28,7 +32,7 @@ class AuthMiddleware:
             if isinstance(key, EdgeinferError):
                 await error_response(scope, key)(scope, receive, send)
                 return
-            name_principal(scope, key)
+            name_principal(scope, key, share_prefixes=self.share_prefixes)
         await self.app(scope, receive, send)
 
     def _key(self, scope: Scope) -> Key | EdgeinferError:

@@ -21,7 +21,7 @@ async def chat(request: Request) -> Response:
 
     async def start() -> ChatResponseBuilder:
         model = registry_of(request).get(body.model)
-        reply = await start_chat(model, principal_of(request.scope).id, call)
+        reply = await start_chat(model, principal_of(request.scope).caller(body.cache_salt), call)
         return ChatResponseBuilder(reply, include_usage=body.include_usage)
 
     return await respond(request, start, stream=body.stream)

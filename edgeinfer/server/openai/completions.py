@@ -21,7 +21,9 @@ async def completions(request: Request) -> Response:
 
     async def start() -> CompletionResponseBuilder:
         model = registry_of(request).get(body.model)
-        reply = await start_completion(model, principal_of(request.scope).id, completion_call(body))
+        reply = await start_completion(
+            model, principal_of(request.scope).caller(body.cache_salt), completion_call(body)
+        )
         return CompletionResponseBuilder(
             reply, include_usage=body.include_usage, top_logprobs=body.logprobs or 0
         )

@@ -27,7 +27,7 @@ async def embeddings(request: Request) -> Response:
 
 async def _embed(request: Request, body: EmbeddingsRequest) -> EmbeddingReply:
     call = EmbeddingCall(inputs=body.input, dimensions=body.dimensions)
-    return await embed(registry_of(request).get(body.model), principal_of(request.scope).id, call)
+    return await embed(registry_of(request).get(body.model), principal_of(request.scope).caller(), call)
 
 
 def _encode(vector: bytes, body: EmbeddingsRequest) -> str | list[float]:

@@ -49,11 +49,13 @@ class SavedPrefix(msgspec.Struct, frozen=True):
         fits: hash of everything that has to be the same for the file to be used.
         sha256: hash of the rest of the line and of the data after it.
         tokens: the prefix.
+        domain: only prompts of this cache domain may use it.
     """
 
     fits: str
     sha256: str
     tokens: list[int]
+    domain: str = ""
 
 
 class PrefixCacheStore:
@@ -80,7 +82,8 @@ class PrefixCacheStore:
             self._directory.open()
             for path in reversed(self._usable()):
                 saved, data = _read(path)
-                if saved and len(saved.tokens) < self._config.ctx and cache.restore(saved.tokens, data):
+                fits = saved is not None and len(saved.tokens) < self._config.ctx
+                if saved and fits and cache.restore(saved.tokens, data, saved.domain):
                     total += len(saved.tokens)
                 on_file()
         except OSError as e:
@@ -88,18 +91,19 @@ class PrefixCacheStore:
         return total
 
     def _save(self, cache: KVCache, budget: int, deadline: float) -> None:
-        fits, saved = _fits(self._config), list[list[int]]()
+        fits, saved = _fits(self._config), list[tuple[str, list[int]]]()
         for number, slot in enumerate(cache.resident_slots()):
             tokens = list(slot.tokens)
             if time.monotonic() > deadline or budget <= 0:
                 break
-            if len(tokens) < MIN_TOKENS or any(other[: len(tokens)] == tokens for other in saved):
+            others = (other for domain, other in saved if domain == slot.domain)
+            if len(tokens) < MIN_TOKENS or any(other[: len(tokens)] == tokens for other in others):
                 continue
-            saved.append(tokens)
+            saved.append((slot.domain, tokens))
             data = cache.backend.save(slot.id)
             if len(data) <= budget:
                 budget -= len(data)
-                line = SavedPrefix(fits, "", tokens)
+                line = SavedPrefix(fits, "", tokens, slot.domain)
                 _write(self._directory.path_of(number), replace(line, sha256=_digest(line, data)), data)
 
     def _usable(self) -> list[Path]:

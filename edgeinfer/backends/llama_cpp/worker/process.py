@@ -180,6 +180,8 @@ class WorkerProcess:
             constraint,
             message.partial_answers,
             message.waited_ms,
+            message.caller,
+            message.cache_domain,
         )
         self._jobs.put(request)
 
@@ -242,6 +244,7 @@ class WorkerProcess:
             self._channel.send(Step([], self._engine.stats()))  # its first step may take seconds
 
     def _step(self, engine: Engine) -> None:
+        engine.admit()
         if engine.in_flight != self._in_flight:
             self._in_flight = engine.in_flight
             self._channel.send(InFlight(sorted(self._in_flight)))

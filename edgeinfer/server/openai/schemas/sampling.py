@@ -14,6 +14,7 @@ from edgeinfer.serving.sampling import SAMPLING_NAMES
 MAX_STOPS = 16
 MAX_STOP_LENGTH = 1024
 MAX_BIASES = 300
+MAX_SALT_LENGTH = 1024
 RANDOM_SEED = -1
 """llama-server's value for "any seed", which many clients send by default."""
 
@@ -96,6 +97,7 @@ class SamplingFields(RequestModel):
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stop: Stops | None = None
     ignore_eos: bool = False
+    cache_salt: str | None = Field(None, min_length=1, max_length=MAX_SALT_LENGTH)
 
     accepted: ClassVar[frozenset[str]] = frozenset(
         {"user", "metadata", "safety_identifier", "prompt_cache_key"}

@@ -18,7 +18,7 @@ from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.inference.output import Finish
 from edgeinfer.inference.sampling import SamplingParams
-from tests.support.engine import LAYOUTS, Clock, Driver
+from tests.support.engine import LAYOUTS, Clock, Driver, encode
 from tests.support.llama import config
 from tests.support.llama_client import generate, supervised
 
@@ -188,6 +188,22 @@ def test_prefix_that_is_short_or_part_of_another_is_not_saved(folder: Path) -> N
     assert 3 == len(driver.engine.cache.resident_slots())
     store(model_config, folder).save(driver.engine.cache)
     assert 2 == len(files(folder))
+
+
+def test_prefix_on_disk_belongs_to_a_domain(folder: Path) -> None:
+    """Another key's prompt is not told by its time after a restart either; each domain's own copy is saved."""
+    model_config = config("unified", ctx=512, parallel=2, cells=2048)
+    driver = Driver(model_config)
+    for id, domain in enumerate(("a", "b")):
+        driver.add(id, PROMPT, cache_domain=domain, max_tokens=2, ignore_eos=True)
+        driver.run()
+    store(model_config, folder).save(driver.engine.cache)
+    assert 2 == len(files(folder))
+    engine = fresh(model_config)
+    assert store(model_config, folder).load(engine.cache)
+    tokens = encode(PROMPT)
+    resident = [engine.cache.num_resident(tokens, domain) for domain in ("a", "b", "c", "")]
+    assert [len(tokens), len(tokens), 0, 0] == resident
 
 
 def test_smaller_kv_cache_loads_what_it_can_hold(folder: Path) -> None:
