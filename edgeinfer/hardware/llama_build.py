@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.hardware.gpu import Api
+from edgeinfer.ipc.environment import child_environment
 from edgeinfer.user_folders import cache_folder
 
 CACHE_FILE = "llama-libraries.json"
@@ -83,11 +84,9 @@ def load_libraries(timeout: float) -> subprocess.CompletedProcess[bytes]:
     Raises:
         OSError, subprocess.TimeoutExpired: it could not be started, or took more than `timeout` seconds.
     """
-    # It must find modules where this process does, not in the working directory.
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     return subprocess.run(
         [sys.executable, "-m", "edgeinfer.backends.llama_cpp.binding.build"],
-        env={**os.environ, "PYTHONPATH": path},
+        env=child_environment(llama=True),
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,

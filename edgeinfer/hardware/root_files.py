@@ -10,6 +10,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from edgeinfer.ipc.environment import child_environment
+
 MAX_BYTES = 4 * 1024**2
 """Bytes of a file that are read; the cpuinfo of 512 CPUs has one MB."""
 
@@ -119,7 +121,7 @@ def output(root: Path, name: str, *argv: str) -> str | None:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "LC_ALL": "C"},
+            env=child_environment(llama=True) | {"PATH": path, "LC_ALL": "C"},
             timeout=COMMAND_TIMEOUT,
             check=False,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import time
@@ -13,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from edgeinfer.errors import InvalidRequest, QuantizeFailed
 from edgeinfer.gguf.header import Header, read_header
-from edgeinfer.ipc.child_client import INHERITED
+from edgeinfer.ipc.environment import child_environment
 from edgeinfer.log import escape
 from edgeinfer.store.disk import sha256_of
 from edgeinfer.store.free_space import check_free_space
@@ -148,7 +147,7 @@ def _run(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=_environment(),
+        env=child_environment(llama=True),
         bufsize=0,
     ) as process:
         assert process.stdin
@@ -196,8 +195,3 @@ def _check(source: Header, result: Header, quant: str) -> None:
     same = {t.name: t.shape for t in result.tensors} == {t.name: t.shape for t in source.tensors}
     if not same or result.file_type != quant:
         raise QuantizeFailed(f"llama.cpp made something other than {quant}")
-
-
-def _environment() -> dict[str, str]:
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    return {"PYTHONPATH": path} | {name: os.environ[name] for name in INHERITED if name in os.environ}

@@ -19,15 +19,17 @@ from typing import Any
 
 import pytest
 
+from edgeinfer.backends.llama_cpp import spawn
+
 VARIABLE = "WORKER_FAULTS"
 
 
 def faulty(monkeypatch: pytest.MonkeyPatch, **faults: Any) -> None:
     """Start workers with these faults from now on."""
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    monkeypatch.setattr("edgeinfer.backends.llama_cpp.spawn.MODULE", "tests.support.worker_faults")
-    monkeypatch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
-    monkeypatch.setenv(VARIABLE, json.dumps(faults))
+    monkeypatch.setattr(spawn, "MODULE", "tests.support.worker_faults")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+    variables = {**spawn.ENVIRONMENT, VARIABLE: json.dumps(faults)}
+    monkeypatch.setattr(spawn, "ENVIRONMENT", variables)
 
 
 def die(how: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+
+from edgeinfer.ipc.environment import child_environment
 
 MODULE = "edgeinfer.backends.llama_cpp.worker.process"
 ENVIRONMENT = {
@@ -31,7 +32,7 @@ async def spawn() -> tuple[Process, socket.socket]:
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 stderr=PIPE,
-                env={**ENVIRONMENT, **os.environ},
+                env=ENVIRONMENT | child_environment(llama=True),
             )
         except BaseException:
             ours.close()
