@@ -161,6 +161,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "store",
                 "grammar",
                 "inference",
+                "ipc",
                 "backends",
             ),
         ),

@@ -9,13 +9,17 @@ Only this module imports jinja2, and the daemon never imports this module.
 
 from __future__ import annotations
 
+import codecs
+import importlib
 import json
+import pkgutil
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from types import GeneratorType
 from typing import Any, NoReturn
 
+import jinja2
 from jinja2 import Template, nodes
 from jinja2.exceptions import TemplateSyntaxError
 from jinja2.ext import Extension, loopcontrols
@@ -23,7 +27,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from edgeinfer.chat.template_protocol import MAX_OUTPUT, MEMORY, RenderOutcome, RenderRequest, RenderResponse
-from edgeinfer.ipc.child_main import confine, serve
+from edgeinfer.ipc.child_main import limit_resources, serve
 
 MAX_ERROR = 500
 """Characters of an error message that are kept: templates write their own."""
@@ -146,10 +150,22 @@ def describe(error: Exception) -> str:
     return text[:MAX_ERROR].encode(errors="replace").decode()
 
 
+def preload() -> None:
+    """Load all that templates can make Python load later, when this process may open no files."""
+    for module in pkgutil.iter_modules(jinja2.__path__, "jinja2."):
+        importlib.import_module(module.name)
+    for name in ("pprint", "textwrap", "unicodedata"):
+        importlib.import_module(name)
+    for encoding in ("ascii", "latin-1", "utf-8", "utf-16", "utf-32", "unicode_escape", "idna", "punycode"):
+        codecs.lookup(encoding)
+    strftime_now("%c")  # the time zone
+
+
 def main() -> None:
-    confine(MEMORY)
+    limit_resources(MEMORY)
     templates = TemplateEnvironment()
-    serve(RenderRequest, lambda request: answer(templates, request), ready=RenderResponse([]))
+    preload()
+    serve(RenderRequest, lambda request: answer(templates, request))
 
 
 if __name__ == "__main__":

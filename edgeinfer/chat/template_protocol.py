@@ -1,7 +1,6 @@
 """The messages between the daemon and the template process, in the frames of `ipc`.
 
-The template process sends `RenderResponse([])` once it is ready, and from then on answers each `RenderRequest`
-with one `RenderResponse`.
+The template process answers each `RenderRequest` with one `RenderResponse`.
 """
 
 from __future__ import annotations

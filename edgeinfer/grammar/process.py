@@ -6,6 +6,7 @@ The daemon never imports this module, the only way to llguidance and jsonschema.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import resource
 import traceback
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from edgeinfer.errors import EdgeinferError, GrammarTooComplex, UnsupportedParam
 from edgeinfer.grammar.limits import MAX_MEMORY, MAX_STACK, SIMPLIFY_HINT
 from edgeinfer.grammar.protocol import GrammarReply, GrammarRequest
 from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
-from edgeinfer.ipc.child_main import confine, serve
+from edgeinfer.ipc.child_main import limit_resources, serve
 
 
 class GrammarRequestHandler:
@@ -66,20 +67,25 @@ def reject_all(import_error: ImportError) -> Callable[[GrammarRequest], GrammarR
     return lambda _: GrammarReply(error=error.data())
 
 
+def preload() -> None:
+    """Load what would be imported only while answering, when this process may open no files."""
+    for name in ("_strptime", "unicodedata"):
+        importlib.import_module(name)
+
+
 def main() -> None:
     with contextlib.suppress(OSError, ValueError):
         # Less stack than any thread of the worker has: a grammar that nests too deeply must fail here.
         resource.setrlimit(resource.RLIMIT_STACK, (MAX_STACK, MAX_STACK))
-    confine(MAX_MEMORY)
+    limit_resources(MAX_MEMORY)
     try:
         from edgeinfer.grammar.check import find_violation
         from edgeinfer.grammar.to_llguidance import to_llguidance
     except ImportError as e:
-        serve(GrammarRequest, reject_all(e), ready=GrammarReply())
+        serve(GrammarRequest, reject_all(e))
     else:
-        serve(
-            GrammarRequest, GrammarRequestHandler(to_llguidance, find_violation).handle, ready=GrammarReply()
-        )
+        preload()
+        serve(GrammarRequest, GrammarRequestHandler(to_llguidance, find_violation).handle)
 
 
 if __name__ == "__main__":

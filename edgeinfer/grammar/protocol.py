@@ -1,6 +1,6 @@
 """The messages between the daemon and the grammar process, sent in the frames of `ipc`.
 
-The process sends `GrammarReply()` when it is ready, and then answers each `GrammarRequest` with one `GrammarReply`.
+The process answers each `GrammarRequest` with one `GrammarReply`.
 A source's `content` travels as JSON text, because msgpack has no integers beyond 64 bits.
 """
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
 
 from edgeinfer.errors import EdgeinferError, ShuttingDown
 from edgeinfer.ipc import framing
+from edgeinfer.ipc.child_main import ChildReady
+from edgeinfer.ipc.confinement.confinement import Confinement
+from edgeinfer.ipc.environment import child_environment
 
 START_TIMEOUT = 60.0
 """Seconds that a process may take to start: a busy board with a slow card is slow."""
 
-INHERITED = ("TZ", "LD_LIBRARY_PATH")
-"""Environment variables that a process may see. All others could hold secrets."""
+MAX_READY = 1 << 16
+"""Bytes of the message that says that a process is ready."""
 
 Reply = TypeVar("Reply")
+
+_ready: msgspec.msgpack.Decoder[ChildReady] = msgspec.msgpack.Decoder(ChildReady)
 
 
 class ChildTimeout(Exception):
@@ -37,6 +40,9 @@ class ChildClient(Generic[Reply]):
 
     Calls take turns. A call that exceeds the time limit, or crashes the process, fails alone: the next one gets a
     fresh process. A cancelled call does not disturb the others.
+
+    Attributes:
+        confinement: the layers that hold for the process; None before its first start.
     """
 
     def __init__(self, module: str, reply: type[Reply], max_frame: int, timeout: float, noun: str) -> None:
@@ -46,6 +52,7 @@ class ChildClient(Generic[Reply]):
         self._max_frame = max_frame
         self._timeout = timeout
         self._noun = noun
+        self.confinement: Confinement | None = None
         self._lock = asyncio.Lock()
         self._closed = False
         self._process: Process | None = None
@@ -105,7 +112,11 @@ class ChildClient(Generic[Reply]):
         await self._end()
         try:
             self._process = process = await _spawn(self._module)
-            await asyncio.wait_for(self._read(process), START_TIMEOUT)
+            reading = framing.read(_stdout(process), _ready, MAX_READY)
+            ready = await asyncio.wait_for(reading, START_TIMEOUT)
+            if ready is None:
+                raise EOFError("the process ended")
+            self.confinement = ready.confinement
         except (EOFError, OSError, ValueError, msgspec.MsgspecError, asyncio.TimeoutError) as e:
             await self._end()
             raise EdgeinferError(
@@ -136,14 +147,8 @@ class ChildClient(Generic[Reply]):
 
 async def _spawn(module: str) -> Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, env=_environment(), cwd="/"
+        sys.executable, "-m", module, stdin=PIPE, stdout=PIPE, env=child_environment(), cwd="/"
     )
-
-
-def _environment() -> dict[str, str]:
-    # As multiprocessing does: the child finds modules where we do, and nowhere else.
-    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    return {"PYTHONPATH": path} | {name: os.environ[name] for name in INHERITED if name in os.environ}
 
 
 def _stdout(process: Process) -> asyncio.StreamReader:

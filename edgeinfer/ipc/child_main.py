@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from edgeinfer.ipc import framing
+from edgeinfer.ipc.confinement.confinement import Confinement, confine_process
 
 
 class ChildRequest(Protocol):
@@ -27,7 +28,13 @@ class ChildRequest(Protocol):
 R = TypeVar("R", bound=ChildRequest)
 
 
-def confine(memory: int) -> None:
+class ChildReady(msgspec.Struct, frozen=True):
+    """The first message of a process, which names the layers that confine it."""
+
+    confinement: Confinement
+
+
+def limit_resources(memory: int) -> None:
     """Limit memory, and forbid core dumps, writing files and starting processes, as far as the system can."""
     limits = {"RLIMIT_AS": memory, "RLIMIT_CORE": 0, "RLIMIT_FSIZE": 0, "RLIMIT_NPROC": 0}
     for name, limit in limits.items():
@@ -35,12 +42,15 @@ def confine(memory: int) -> None:
             resource.setrlimit(getattr(resource, name), (limit, limit))
 
 
-def serve(kind: type[R], answer: Callable[[R], object], ready: object) -> None:
-    """Send `ready`, then answer requests of `kind` until standard input ends, as it does with the daemon."""
+def serve(kind: type[R], answer: Callable[[R], object]) -> None:
+    """Give up all files and the network, then answer requests until standard input ends, as it does with the daemon.
+
+    All modules must have been imported.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # sent to the whole group; the daemon still drains
     decoder = msgspec.msgpack.Decoder(kind)
-    _send(ready)
+    _send(ChildReady(confine_process()))
     while request := framing.read_blocking(sys.stdin.buffer, decoder):
         # The daemon kills us long before this alarm does; it is for the case that the daemon was killed.
         signal.setitimer(signal.ITIMER_REAL, 2 * request.limit + 1)

@@ -31,6 +31,7 @@ from edgeinfer.errors import (
     SettingsError,
     ShuttingDown,
 )
+from edgeinfer.ipc.confinement.confinement import hide_process
 from edgeinfer.notify import extend, notify
 from edgeinfer.server.auth import keys
 from edgeinfer.server.auth.key_file import key_file
@@ -72,6 +73,7 @@ def run(loaded: Loaded) -> int:
     Raises:
         SettingsError: the daemon cannot run with these settings.
     """
+    hide_process()
     passed = inherited_sockets()
     settings = with_address(loaded.settings, passed)
     settings = replace(settings, api_key_file=key_file(settings))

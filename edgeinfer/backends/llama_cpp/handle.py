@@ -44,6 +44,7 @@ from edgeinfer.gguf.file_identity import file_identity
 from edgeinfer.inference.output import Delta, EngineStats
 from edgeinfer.inference.types import ModelInfo
 from edgeinfer.ipc import framing
+from edgeinfer.ipc.confinement.confinement import Confinement
 
 log = logging.getLogger("edgeinfer.worker")
 
@@ -63,6 +64,7 @@ class WorkerHandle:
     Attributes:
         revision: identity of the model file when the worker was started.
         useful: the worker has answered something.
+        confinement: the layers that hold for it; None until it is ready.
         exit: how the process ended; None while it runs.
         idle: set while no request is in flight.
     """
@@ -81,6 +83,7 @@ class WorkerHandle:
         self.info: ModelInfo | None = None
         self.stats = EngineStats()
         self.load_seconds = 0.0
+        self.confinement: Confinement | None = None
         self.revision = file_identity(config.model).revision
         self.useful = False
         self.exit: WorkerExit | None = None
@@ -221,6 +224,7 @@ class WorkerHandle:
     def _on_ready(self, message: Ready) -> None:
         self.info = replace(message.info, revision=self.revision)
         self.load_seconds = message.load_seconds
+        self.confinement = message.confinement
         self.heartbeat.on_step(message.step_ms)
         self._pinging = asyncio.create_task(self._ping())
         self._loaded.set_result(self.info)

@@ -14,6 +14,7 @@ from edgeinfer.inference.output import Delta, EngineStats, PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.ipc.confinement.confinement import Confinement
 
 
 class WorkerMessage(msgspec.Struct, frozen=True, tag=True, array_like=True):
@@ -102,11 +103,16 @@ class Shutdown(WorkerMessage, frozen=True):
 
 
 class Ready(WorkerMessage, frozen=True):
-    """The model is loaded and has passed its self-test, which estimates the longest step at `step_ms`."""
+    """The model is loaded and has passed its self-test, which estimates the longest step at `step_ms`.
+
+    Attributes:
+        confinement: the layers that hold for the worker.
+    """
 
     info: ModelInfo
     load_seconds: float
     step_ms: float = 0.0
+    confinement: Confinement = Confinement()
 
 
 class Accepted(WorkerMessage, frozen=True):

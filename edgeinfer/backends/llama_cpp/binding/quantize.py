@@ -16,10 +16,13 @@ import os
 import re
 import sys
 import threading
+from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
 
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.ipc.confinement.confinement import confine_process
+from edgeinfer.ipc.confinement.file_access import llama_files
 
 MAX_BUFFER = 64 << 20
 """Bytes of a tensor's rows in memory at once. Without this limit an output matrix takes gigabytes."""
@@ -41,6 +44,7 @@ class SizeReader(logging.Handler):
 
 
 def main(source: str, target: str, quant: str, *options: str) -> int:
+    confine_process(llama_files(read=[source], change=[str(Path(target).absolute().parent)]))
     logger = logging.getLogger("llama.cpp")
     logger.propagate = False
     logger.setLevel(logging.DEBUG)

@@ -44,6 +44,7 @@ from edgeinfer.backends.llama_cpp.messages import (
     to_worker,
 )
 from edgeinfer.backends.llama_cpp.worker.affinity import pin_to
+from edgeinfer.backends.llama_cpp.worker.confine import confine_worker
 from edgeinfer.backends.llama_cpp.worker.prefix_store import PrefixCacheStore
 from edgeinfer.backends.llama_cpp.worker.prompt_tokenizer import PromptTokenizer
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
@@ -274,6 +275,7 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
         return 1
     started = time.monotonic()
     pin_to(load.config.cpus)
+    confinement = confine_worker(load)
     try:
         runtime = open_runtime(load.config, load.markers)
     except EdgeinferError as e:
@@ -283,7 +285,7 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
         log.exception("loading failed")
         channel.send(Failed(0, ModelLoadFailed(f"{load.config.model}: {str(e) or type(e).__name__}").data()))
         return 1
-    channel.send(Ready(runtime.info, time.monotonic() - started, runtime.step_ms))
+    channel.send(Ready(runtime.info, time.monotonic() - started, runtime.step_ms, confinement))
     WorkerProcess(channel, runtime, load.prefix_cache).run()
     runtime.close()
     return 0
