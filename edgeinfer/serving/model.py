@@ -90,7 +90,7 @@ class ServedModel:
         self.failures = 0
         self.failed_at = self.loaded_at = self.last_used = 0.0
         self.replacing = self.retired = False
-        self.queue = FairQueue(self._parallel, settings.queue)
+        self.queue = FairQueue(self._parallel, settings.queue, engine_shares=True)
         self.short_jobs = FairQueue(lambda: 1, MAX_SHORT_JOBS)
         self._loader = loader
         self._services = services

@@ -19,19 +19,23 @@ class FairQueue:
     The next ticket admitted is that of the caller with the fewest running answers; among equals, of the caller that
     was admitted longest ago. So a caller with a hundred requests delays another's by an answer or two.
 
+    An engine that shares itself between callers (`engine_shares`) also gets the first request of a caller with nothing
+    running at once, whatever others have running: it decides better who is next, since it counts tokens.
+
     `capacity` answers may wait. If the queue is full, a caller with few in line is still accepted: the caller with the
-    most loses its newest ticket.
+    most loses its newest ticket. A caller without answers gets its part of the queue even if all others are running.
 
     Attributes:
         running: answers that were admitted and have not ended.
         waiting: answers in line.
     """
 
-    def __init__(self, parallel: Callable[[], int], capacity: int) -> None:
+    def __init__(self, parallel: Callable[[], int], capacity: int, *, engine_shares: bool = False) -> None:
         self.running = 0
         self.waiting = 0
         self._parallel = parallel
         self._capacity = capacity
+        self._engine_shares = engine_shares
         self._lines: dict[Hashable, CallerLine] = {}
         self._admissions = 0
         self._answer_seconds = 1.0
@@ -58,7 +62,9 @@ class FairQueue:
         line = self._lines.get(caller) or CallerLine()
         losers = self._losers(line, n, self.running + self.waiting + n - limit)
         if losers is None:
-            raise self._full(limit)
+            if not self._has_part(line, n, limit):
+                raise self._full(limit)
+            losers = []
         for loser in losers:
             self._leave(loser)
             loser.settle(self._full(limit))
@@ -98,9 +104,11 @@ class FairQueue:
         """Admit tickets while there is room."""
         parallel = self._parallel()
         room = parallel + min(self._capacity, max(1, parallel // 2))
-        while self.waiting and self.running < room and not self._pauses:
+        while self.waiting and not self._pauses:
             lines = (line for line in self._lines.values() if line.tickets)
             line = min(lines, key=lambda candidate: (candidate.running, candidate.last))
+            if self.running >= room and (line.running or not self._engine_shares):
+                return
             ticket = line.tickets[0]
             self._leave(ticket)
             self._admissions += 1
@@ -143,6 +151,13 @@ class FairQueue:
             losers.append(longest.pop())
             excess -= losers[-1].left
         return losers
+
+    def _has_part(self, line: CallerLine, n: int, limit: int) -> bool:
+        """True if n answers are no more than the part of a caller that has none, however full the queue is."""
+        if line.running or line.tickets:
+            return False
+        fits = self._engine_shares or self.waiting + n <= self._capacity
+        return fits and n <= limit // (len(self._lines) + 1)
 
     def _full(self, limit: int) -> QueueFull:
         active = self.running + self.waiting

@@ -36,9 +36,11 @@ class Guarded:
         self.clock = Clock()
         self.go = asyncio.Event()
         self.go.set()
+        self.answers = 1
         self.guard = RateLimitMiddleware(self._app, per_minute, concurrent, {"/health", "/ready"}, self.clock)
 
-    async def _app(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+    async def _app(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        limits.count_answers(scope, self.answers)
         await self.go.wait()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -106,6 +108,33 @@ async def test_so_many_requests_at_once_and_no_more() -> None:
     assert not third.done()
     guarded.go.set()
     assert (await third)[0] == 200
+
+
+async def test_a_request_for_several_answers_counts_as_several() -> None:
+    """In a minute and at once; the next requests of the caller wait for them, another's do not."""
+    guarded = Guarded(per_minute=6, concurrent=3)
+    guarded.answers = 12
+    guarded.go.clear()
+    running = asyncio.create_task(guarded.ask())
+    await asyncio.sleep(0)
+    status, headers = await guarded.ask()
+    assert (status, headers[b"retry-after"]) == (429, b"1")
+    guarded.go.set()
+    assert (await running)[0] == 200
+    status, headers = await guarded.ask()
+    assert (status, headers[b"retry-after"]) == (429, b"70")
+    assert await guarded.statuses(1, address="10.0.0.2") == [200]
+    guarded.clock.now += 70
+    guarded.answers = 1
+    assert await guarded.statuses(2) == [200, 429]
+
+
+def test_answers_to_chats_and_prompts_count(tmp_path: Path) -> None:
+    """Over HTTP: n answers, to each prompt."""
+    with serving(Scripted(), requests_per_minute=7) as served:
+        assert served.chat(n=3).status_code == 200
+        assert served.complete(["a", "b"], n=2).status_code == 200
+        assert served.chat().status_code == 429
 
 
 async def test_each_caller_has_limits_of_its_own() -> None:

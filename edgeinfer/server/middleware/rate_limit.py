@@ -17,12 +17,14 @@ MINUTE = 60.0
 MAX_CALLERS = 10_000
 """Callers that are remembered."""
 
+_IN_SCOPE = "edgeinfer.usage"
+
 
 class CallerUsage:
     """The recent requests of one caller.
 
     Attributes:
-        running: requests in progress.
+        running: requests in progress; one for several answers counts as several.
         due: the time of the last request if they had come evenly (GCRA: a leaky bucket that holds a minute's
             requests).
     """
@@ -32,6 +34,33 @@ class CallerUsage:
     def __init__(self) -> None:
         self.running = 0
         self.due = 0.0
+
+
+class RequestUsage:
+    """What one request counts in its caller's usage."""
+
+    def __init__(self, usage: CallerUsage, interval: float) -> None:
+        """`interval`: seconds for each request that the limit per minute leaves; 0 where there is none."""
+        self._usage = usage
+        self._interval = interval
+        self._running = 1
+        usage.running += 1
+
+    def count_answers(self, answers: int) -> None:
+        more = answers - self._running
+        self._running += more
+        self._usage.running += more
+        self._usage.due += more * self._interval
+
+    def end(self) -> None:
+        self._usage.running -= self._running
+
+
+def count_answers(scope: Scope, answers: int) -> None:
+    """Let a request for several answers count as so many, against the next requests of its caller."""
+    usage = scope.get(_IN_SCOPE)
+    if isinstance(usage, RequestUsage):
+        usage.count_answers(answers)
 
 
 class RateLimitMiddleware:
@@ -70,17 +99,17 @@ class RateLimitMiddleware:
         if error := self._refusal(usage, per_minute, concurrent):
             await error_response(scope, error)(scope, receive, send)
             return
-        usage.running += 1
+        request = scope[_IN_SCOPE] = RequestUsage(usage, MINUTE / per_minute if per_minute else 0.0)
         try:
             await self.app(scope, receive, send)
         finally:
-            usage.running -= 1
+            request.end()
 
     def _refusal(self, usage: CallerUsage, per_minute: int, concurrent: int) -> RateLimited | None:
         """The error if this request exceeds a limit; otherwise None, and the request is counted."""
         if concurrent and usage.running >= concurrent:
             return RateLimited(
-                f"{usage.running} of your requests are in progress, and the limit is {concurrent}",
+                f"{usage.running} of your requests or answers are in progress, and the limit is {concurrent}",
                 hint="wait for one to finish",
                 retry_after=1,
             )

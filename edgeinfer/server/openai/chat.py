@@ -8,6 +8,7 @@ from starlette.responses import Response
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read_as
 from edgeinfer.server.http.respond import respond
+from edgeinfer.server.middleware.rate_limit import count_answers
 from edgeinfer.server.openai.chat_response import ChatResponseBuilder
 from edgeinfer.server.openai.schemas.chat import ChatRequest
 from edgeinfer.server.openai.translate import chat_call
@@ -20,6 +21,7 @@ async def chat(request: Request) -> Response:
     body, call = await read_as(request, ChatRequest, lambda body: (body, chat_call(body)))
 
     async def start() -> ChatResponseBuilder:
+        count_answers(request.scope, body.n)
         model = registry_of(request).get(body.model)
         reply = await start_chat(model, principal_of(request.scope).caller(body.cache_salt), call)
         return ChatResponseBuilder(reply, include_usage=body.include_usage)

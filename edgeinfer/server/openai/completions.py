@@ -8,6 +8,7 @@ from starlette.responses import Response
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read
 from edgeinfer.server.http.respond import respond
+from edgeinfer.server.middleware.rate_limit import count_answers
 from edgeinfer.server.openai.completion_response import CompletionResponseBuilder
 from edgeinfer.server.openai.schemas.completions import CompletionRequest
 from edgeinfer.server.openai.translate import completion_call
@@ -20,6 +21,7 @@ async def completions(request: Request) -> Response:
     body = await read(request, CompletionRequest)
 
     async def start() -> CompletionResponseBuilder:
+        count_answers(request.scope, body.n * len(body.prompt))
         model = registry_of(request).get(body.model)
         reply = await start_completion(
             model, principal_of(request.scope).caller(body.cache_salt), completion_call(body)
