@@ -14,6 +14,7 @@ from edgeinfer.chat.tools.tool import Tool, ToolChoice
 from edgeinfer.grammar.source import GrammarSource
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
 from edgeinfer.serving.handle import ModelHandle
+from edgeinfer.serving.inputs import check_num_ctx
 from edgeinfer.serving.reply import AnswerFormat, Reply
 from edgeinfer.serving.sampling import resolve_sampling
 
@@ -35,6 +36,7 @@ class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
         n: answers to generate.
         thinking: tokens that an answer may think, or an effort; 0 means none, None means no limit.
         template_kwargs: variables for the model's template.
+        num_ctx: tokens of context that the caller counts on.
     """
 
     messages: Sequence[Message]
@@ -46,6 +48,7 @@ class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
     n: int = 1
     thinking: int | Effort | None = None
     template_kwargs: Mapping[str, Any] = {}
+    num_ctx: int | None = None
 
 
 async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Reply:
@@ -56,6 +59,7 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
         EdgeinferError: the model cannot be loaded, or is too busy.
     """
     info = await model.text_model()
+    check_num_ctx(call.num_ctx, info)
     params = resolve_sampling(call.sampling, info)
     limit = _thinking_limit(call.thinking, info.ctx)
     prompt = await model.prompt_builder(info).build(

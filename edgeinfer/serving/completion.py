@@ -15,7 +15,7 @@ from edgeinfer.grammar.source import Grammar, GrammarSource
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import ModelInfo, Prompt
 from edgeinfer.serving.handle import ModelHandle
-from edgeinfer.serving.inputs import Input, check_inputs, input_prompt
+from edgeinfer.serving.inputs import Input, check_inputs, check_num_ctx, input_prompt
 from edgeinfer.serving.merge import Deltas
 from edgeinfer.serving.reply import AnswerFormat, Reply
 from edgeinfer.serving.sampling import resolve_sampling
@@ -32,6 +32,7 @@ class CompletionCall(msgspec.Struct, frozen=True, kw_only=True):
         complete: lead an answer to a valid end within its token limit instead of cutting it.
         sampling: the values that the request has, by the names of SamplingParams.
         n: answers to generate for each prompt.
+        num_ctx: tokens of context that the caller counts on.
     """
 
     prompts: Sequence[Input]
@@ -41,6 +42,7 @@ class CompletionCall(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
     sampling: Mapping[str, Any] = {}
     n: int = 1
+    num_ctx: int | None = None
 
 
 class CompletionReply(Reply):
@@ -65,6 +67,7 @@ async def start_completion(model: ModelHandle, caller: Hashable, call: Completio
         EdgeinferError: the model cannot be loaded, or is too busy.
     """
     info = await model.text_model()
+    check_num_ctx(call.num_ctx, info)
     check_inputs(call.prompts, info, "prompt")
     params = resolve_sampling(call.sampling, info)
     echoes = await _texts(model, caller, info, call.prompts) if call.echo else [""] * len(call.prompts)

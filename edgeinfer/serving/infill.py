@@ -20,7 +20,7 @@ from edgeinfer.chat.fim import (
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, context_exceeded
 from edgeinfer.inference.types import FimTokens, ModelInfo, Prompt, Span, Tokens
 from edgeinfer.serving.handle import ModelHandle
-from edgeinfer.serving.inputs import check_length
+from edgeinfer.serving.inputs import check_length, check_num_ctx
 from edgeinfer.serving.merge import Deltas
 from edgeinfer.serving.sampling import resolve_sampling
 
@@ -43,6 +43,7 @@ class InfillCall(msgspec.Struct, frozen=True, kw_only=True):
         middle: the beginning of the text in the gap.
         files: the least important first.
         sampling: the values that the request has, by the names of SamplingParams.
+        num_ctx: tokens of context that the caller counts on.
     """
 
     prefix: str
@@ -50,6 +51,7 @@ class InfillCall(msgspec.Struct, frozen=True, kw_only=True):
     middle: str = ""
     files: Sequence[ContextFile] = ()
     sampling: Mapping[str, Any] = {}
+    num_ctx: int | None = None
 
 
 class InfillReply(NamedTuple):
@@ -76,6 +78,7 @@ async def start_infill(model: ModelHandle, caller: Hashable, call: InfillCall) -
     info = await model.text_model()
     if info.fim is None:
         raise InvalidRequest(f"{info.name} has no fill-in-the-middle tokens", param="model", hint=NEEDS_FIM)
+    check_num_ctx(call.num_ctx, info)
     params = resolve_sampling(call.sampling, info)
     room = _room(info, params.max_tokens)
     async with model.short_jobs.take(caller):

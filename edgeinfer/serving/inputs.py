@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from edgeinfer.chat.prompt import MAX_TOKEN_CHARS
-from edgeinfer.errors import InvalidRequest, context_exceeded
+from edgeinfer.errors import InvalidRequest, UnsupportedParameter, context_exceeded
 from edgeinfer.inference.types import ModelInfo, Prompt, Span
 
 Input = str | Sequence[int]
@@ -39,4 +39,14 @@ def check_length(text: str, info: ModelInfo, param: str) -> None:
     if len(text) > info.ctx * MAX_TOKEN_CHARS:
         raise context_exceeded(
             info.ctx, f"a text has {len(text)} characters, far more than that", param=param
+        )
+
+
+def check_num_ctx(num_ctx: int | None, info: ModelInfo) -> None:
+    """Raises UnsupportedParameter for a caller that counts on more context than there is."""
+    if num_ctx is not None and num_ctx > info.ctx:
+        raise UnsupportedParameter(
+            f"num_ctx is {num_ctx}, and the context of {info.name} has {info.ctx} tokens",
+            param="num_ctx",
+            hint=f"ctx = {num_ctx} in the configuration file, or --ctx, makes it larger",
         )

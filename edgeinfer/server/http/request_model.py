@@ -40,13 +40,18 @@ class RequestModel(Strict):
     """A request's body.
 
     An explicit null counts as absent, as in OpenAI's API. `accepted` fields have no effect and are dropped;
-    `unsupported` ones are known but refused by name, unless they have a harmless value; `synonyms` are other names of
-    fields.
+    `unsupported` ones are known but refused by name, unless they have a harmless value, with one of the `hints`;
+    `synonyms` are other names of fields.
     """
 
     accepted: ClassVar[frozenset[str]] = frozenset()
     unsupported: ClassVar[Mapping[str, Harmless]] = {}
     synonyms: ClassVar[Mapping[str, str]] = {}
+    hints: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def adapt(cls, values: dict[str, Any]) -> None:
+        """Rewrite fields of other servers, which have a value of another form, to ours. Raises InvalidRequest."""
 
 
 def validate(model: type[Model], raw: object) -> Model:
@@ -58,6 +63,7 @@ def validate(model: type[Model], raw: object) -> Model:
     if not isinstance(raw, dict):
         raise InvalidRequest("the body must be a JSON object")
     values = {key: value for key, value in raw.items() if value is not None}
+    model.adapt(values)
     for key in [key for key in values if key not in model.model_fields]:
         value = values.pop(key)
         if (name := model.synonyms.get(key)) and name not in values:
@@ -79,7 +85,7 @@ def _check_foreign(model: type[RequestModel], key: str, value: object) -> None:
         hint = did_you_mean(key, [*model.model_fields, *model.synonyms, *model.unsupported])
         raise UnknownParameter(f"unknown parameter: {quoted(key)}", param=shortened(key), hint=hint)
     if not any(type(value) is type(fine) and value == fine for fine in model.unsupported[key]):
-        raise UnsupportedParameter(f"{key!r} is not supported here", param=key)
+        raise UnsupportedParameter(f"{key!r} is not supported here", param=key, hint=model.hints.get(key))
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str | None:

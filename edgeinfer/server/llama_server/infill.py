@@ -37,4 +37,5 @@ def infill_call(request: InfillRequest) -> InfillCall:
         middle=request.prompt,
         files=[ContextFile(file.filename, file.text) for file in request.input_extra],
         sampling=request.infill_sampling(),
+        num_ctx=request.num_ctx,
     )

@@ -47,6 +47,7 @@ def chat_call(request: ChatRequest) -> ChatCall:
         n=request.n,
         thinking=_thinking(request),
         template_kwargs=request.chat_template_kwargs or {},
+        num_ctx=request.num_ctx,
     )
 
 
@@ -63,6 +64,7 @@ def completion_call(request: CompletionRequest) -> CompletionCall:
         complete=request.complete,
         sampling=request.sampling(request.token_limit(), request.logprobs),
         n=request.n,
+        num_ctx=request.num_ctx,
     )
 
 
@@ -139,7 +141,7 @@ def _message(param: ChatMessageParam, where: str, decoder: JsonDecoder) -> Messa
         role=ROLES[param.role],
         content=_text((param.refusal if param.content is None else param.content) or ""),
         name=param.name,
-        reasoning=param.reasoning_content,
+        reasoning=param.reasoning_content or param.reasoning,
         tool_calls=tuple(calls),
         tool_call_id=param.tool_call_id,
     )
@@ -149,7 +151,9 @@ def _says_nothing(param: ChatMessageParam) -> bool:
     """A null says that there is no content, which answers and results may have: an answer can have been cut."""
     if ROLES[param.role] in ("system", "user"):
         return param.content is None
-    has_more = param.tool_calls or param.function_call or param.reasoning_content or param.refusal
+    has_more = (
+        param.tool_calls or param.function_call or param.reasoning_content or param.reasoning or param.refusal
+    )
     return "content" not in param.model_fields_set and not has_more
 
 

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.server.http.request_model import Harmless, Items, Strict
-from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER, SamplingFields
-
-Step = Literal[
-    "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "infill"
-]
-"""llama-server's sampling steps. Those that we lack also have request fields, which accept only "off"."""
-
-MAX_STEPS = 64
-"""Entries of `samplers`, which may repeat themselves."""
-
-OFF: Mapping[Step, Mapping[str, float]] = {
-    "penalties": {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
-    "top_k": {"top_k": 0},
-    "typ_p": {"typical_p": 1.0},
-    "top_p": {"top_p": 1.0},
-    "min_p": {"min_p": 0.0},
-    "temperature": {"temperature": 1.0},
-}
-"""The values that switch off a step."""
+from edgeinfer.server.http.request_model import Items, Strict
+from edgeinfer.server.openai.schemas.sampling import SamplingFields
 
 
 class ExtraFileParam(Strict):
@@ -47,17 +28,10 @@ class InfillRequest(SamplingFields):
     n_predict: int | None = Field(None, ge=-1, le=2**31 - 1)
     n_indent: int = Field(0, ge=0, le=1024)
     t_max_predict_ms: int = Field(0, ge=-1, le=2**31 - 1)
-    samplers: Items[Step] | None = Field(None, max_length=MAX_STEPS)
     response_fields: Items[str] = Field([], max_length=128)
 
-    unsupported: ClassVar[Mapping[str, Harmless]] = {
-        **{name: fine for name, fine in LLAMA_SERVER.items() if name not in ("n_predict", "samplers")},
-        "lora": ([],),
-        "return_progress": (False,),
-        "return_tokens": (False,),
-    }
-    # The slot to use, and the time limit for the prompt: neither affects the answer.
-    accepted: ClassVar[frozenset[str]] = SamplingFields.accepted | {"id_slot", "t_max_prompt_ms"}
+    # The time limit for the prompt does not affect the answer.
+    accepted: ClassVar[frozenset[str]] = SamplingFields.accepted | {"t_max_prompt_ms"}
 
     def token_limit(self) -> int | None:
         """The maximum length of an answer, which has two names; None is without limit."""
@@ -75,12 +49,4 @@ class InfillRequest(SamplingFields):
         With a limit of 0 the prompt is still computed, and one token is generated but not returned.
         """
         limit = self.token_limit()
-        return {**self.sampling(1 if limit == 0 else limit), **self._switched()}
-
-    def _switched(self) -> dict[str, float]:
-        """The values that follow from `samplers`. `infill` picks the most likely token."""
-        if self.samplers is None:
-            return {}
-        off = (values for step, values in OFF.items() if step not in self.samplers)
-        switched = {name: value for values in off for name, value in values.items()}
-        return {**switched, "temperature": 0.0} if "infill" in self.samplers else switched
+        return self.sampling(1 if limit == 0 else limit)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
 from edgeinfer.server.http.json_decoder import has_more_values
 from edgeinfer.server.http.quoting import quoted
-from edgeinfer.server.http.request_model import Harmless, Items, RequestModel, Strict
+from edgeinfer.server.http.request_model import Items, RequestModel, Strict
+from edgeinfer.server.openai.schemas.adapt import adapt_thinking
 from edgeinfer.server.openai.schemas.formats import FormatFields
-from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER, MaxTokens, SamplingFields
+from edgeinfer.server.openai.schemas.sampling import MaxTokens
 from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoiceParam, ToolParams, few_tool_values
 
 MAX_MESSAGES = 8192
@@ -22,24 +23,13 @@ MAX_PARTS = 1024
 MAX_VARIABLES = 4096
 """Values in all variables for the template together: its process gets a masked copy of each."""
 
-NOT_YET: Mapping[str, Harmless] = {
-    "audio": (),
-    "function_call": ("none", "auto"),
-    "functions": ([],),
-    "modalities": (["text"],),
-    "moderation": (),
-    "prediction": (),
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "verbosity": ("medium",),
-    "web_search_options": (),
-}
-"""OpenAI's fields that are not supported yet."""
-
 
 class TextPart(Strict):
+    """A piece of text. A mark for a provider's cache has no effect: every prefix is cached."""
+
     type: Literal["text"]
     text: str
+    cache_control: Any = None
 
 
 class FunctionCallParam(Strict):
@@ -60,12 +50,18 @@ RoleParam = Literal["system", "developer", "user", "assistant", "tool", "functio
 
 
 class ChatMessageParam(Strict):
-    """One turn. An answer of ours, as an OpenAI client dumps it, can be sent back unchanged."""
+    """One turn. An answer of ours, as an OpenAI client dumps it, can be sent back unchanged.
+
+    `reasoning` is what other servers call `reasoning_content`.
+    """
 
     role: RoleParam
     content: str | Annotated[Items[TextPart], Field(max_length=MAX_PARTS)] | None = None
     name: str | None = None
     reasoning_content: str | None = None
+    reasoning: str | None = None
+    reasoning_details: list[Any] | None = None
+    cache_control: Any = None
     refusal: str | None = None
     tool_calls: Items[ToolCallParam] | None = Field(None, max_length=MAX_TOOLS)
     tool_call_id: str | None = None
@@ -114,11 +110,10 @@ class ChatRequest(FormatFields, ConversationFields):
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
 
-    unsupported: ClassVar[Mapping[str, Harmless]] = {**LLAMA_SERVER, **NOT_YET}
-    accepted: ClassVar[frozenset[str]] = SamplingFields.accepted | {
-        "prompt_cache_options",
-        "prompt_cache_retention",
-    }
+    @classmethod
+    def adapt(cls, values: dict[str, Any]) -> None:
+        super().adapt(values)
+        adapt_thinking(values)
 
     def token_limit(self) -> int | None:
         """The maximum length of an answer, which has two names; -1 is without limit."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from edgeinfer.errors import UnsupportedParameter
-from edgeinfer.server.http.request_model import Harmless
 from edgeinfer.server.openai.schemas.formats import FormatFields
 from edgeinfer.server.openai.schemas.inputs import Inputs
-from edgeinfer.server.openai.schemas.sampling import LLAMA_SERVER
 
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's default, which this endpoint alone has."""
@@ -22,13 +19,6 @@ class CompletionRequest(FormatFields):
     suffix: str = ""
     logprobs: int | None = Field(None, ge=0, le=20)
     echo: bool = False
-
-    unsupported: ClassVar[Mapping[str, Harmless]] = {
-        **LLAMA_SERVER,
-        "best_of": (1,),
-        "store": (False,),
-        "service_tier": ("auto", "default"),
-    }
 
     def token_limit(self) -> int:
         """The maximum length of an answer; -1 is without limit."""

@@ -9,6 +9,7 @@ from pydantic import Field
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.grammar.source import GrammarSource
 from edgeinfer.server.http.request_model import Items, Strict
+from edgeinfer.server.openai.schemas.adapt import adapt_format
 from edgeinfer.server.openai.schemas.sampling import SamplingFields
 
 ANSWER = "answer"
@@ -79,6 +80,11 @@ class FormatFields(SamplingFields):
     grammar: str | None = None
     json_schema: dict[str, Any] | None = None
     length_policy: Literal["cut", "complete"] = "cut"
+
+    @classmethod
+    def adapt(cls, values: dict[str, Any]) -> None:
+        super().adapt(values)
+        adapt_format(values)
 
     @property
     def complete(self) -> bool:

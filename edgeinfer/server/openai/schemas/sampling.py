@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter
 from edgeinfer.server.http.request_model import Harmless, Items, RequestModel, Strict
+from edgeinfer.server.openai.schemas import foreign_fields
+from edgeinfer.server.openai.schemas.adapt import adapt_options
 from edgeinfer.serving.sampling import SAMPLING_NAMES
 
 MAX_STOPS = 16
@@ -18,21 +20,23 @@ MAX_SALT_LENGTH = 1024
 RANDOM_SEED = -1
 """llama-server's value for "any seed", which many clients send by default."""
 
-LLAMA_SERVER: Mapping[str, Harmless] = {
-    "cache_prompt": (True,),
-    "dry_multiplier": (0, 0.0),
-    "dynatemp_range": (0, 0.0),
-    "id_slot": (-1,),
-    "mirostat": (0,),
-    "n_keep": (0,),
-    "n_predict": (),
-    "n_probs": (0,),
-    "samplers": (),
-    "timings_per_token": (False,),
-    "top_n_sigma": (-1, -1.0),
-    "xtc_probability": (0, 0.0),
+SamplingStep = Literal[
+    "penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature", "infill"
+]
+"""llama-server's sampling steps. Those that we lack also have request fields, which accept only "off"."""
+
+MAX_STEPS = 64
+"""Entries of `samplers`, which may repeat themselves."""
+
+OFF: Mapping[SamplingStep, Mapping[str, float]] = {
+    "penalties": {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
+    "top_k": {"top_k": 0},
+    "typ_p": {"typical_p": 1.0},
+    "top_p": {"top_p": 1.0},
+    "min_p": {"min_p": 0.0},
+    "temperature": {"temperature": 1.0},
 }
-"""llama-server's fields that are not supported yet."""
+"""The values that switch off a step."""
 
 
 def _as_stops(value: object) -> object:
@@ -98,12 +102,17 @@ class SamplingFields(RequestModel):
     stop: Stops | None = None
     ignore_eos: bool = False
     cache_salt: str | None = Field(None, min_length=1, max_length=MAX_SALT_LENGTH)
+    samplers: Items[SamplingStep] | None = Field(None, max_length=MAX_STEPS)
+    num_ctx: int | None = Field(None, ge=0, le=2**31 - 1)
 
-    accepted: ClassVar[frozenset[str]] = frozenset(
-        {"user", "metadata", "safety_identifier", "prompt_cache_key"}
-    )
-    unsupported: ClassVar[Mapping[str, Harmless]] = LLAMA_SERVER
-    synonyms: ClassVar[Mapping[str, str]] = {"repetition_penalty": "repeat_penalty"}
+    accepted: ClassVar[frozenset[str]] = foreign_fields.ACCEPTED
+    unsupported: ClassVar[Mapping[str, Harmless]] = foreign_fields.UNSUPPORTED
+    synonyms: ClassVar[Mapping[str, str]] = foreign_fields.SYNONYMS
+    hints: ClassVar[Mapping[str, str]] = foreign_fields.HINTS
+
+    @classmethod
+    def adapt(cls, values: dict[str, Any]) -> None:
+        adapt_options(values)
 
     @property
     def include_usage(self) -> bool:
@@ -128,4 +137,12 @@ class SamplingFields(RequestModel):
         values["logprobs"] = logprobs
         values["max_tokens"] = None if max_tokens == -1 else max_tokens
         values["stop"] = tuple(self.stop or ())
-        return values
+        return {**values, **self._switched()}
+
+    def _switched(self) -> dict[str, float]:
+        """The values that follow from `samplers`. `infill` picks the most likely token."""
+        if self.samplers is None:
+            return {}
+        off = (values for step, values in OFF.items() if step not in self.samplers)
+        switched = {name: value for values in off for name, value in values.items()}
+        return {**switched, "temperature": 0.0} if "infill" in self.samplers else switched

@@ -40,6 +40,7 @@ class FunctionDefinition(Strict):
 class ToolParam(Strict):
     type: Literal["function"]
     function: FunctionDefinition
+    cache_control: Any = None
 
 
 class FunctionReference(Strict):
