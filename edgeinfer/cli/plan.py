@@ -52,6 +52,7 @@ def plan(
     from edgeinfer.hardware import HardwareProfile, Memory, detect
     from edgeinfer.plan import calibration as calibrations
     from edgeinfer.plan import choose
+    from edgeinfer.plan.larger_models import larger_models
     from edgeinfer.plan.own_memory import without_workers
     from edgeinfer.plan.several import choose_several
     from edgeinfer.store.store import Store
@@ -82,7 +83,9 @@ def plan(
             raise
         _print(json, refusal_document(profile, e), ())
         raise typer.Exit(1) from e
-    _print(json, document(profile, choice), lines(profile, choice, _columns()))
+    # Whoever names a model has chosen.
+    more = [] if name else larger_models(choice, profile, own, calibration, store if here else None)
+    _print(json, document(profile, choice, more), lines(profile, choice, _columns(), more))
 
 
 def _model_options(name: str, settings: Settings, store: Store | None) -> ModelOptions:

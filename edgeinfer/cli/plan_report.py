@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.describe import describe
-from edgeinfer.plan import ModelChoice, Plan, RankedOption
+from edgeinfer.plan import ModelChoice, ModelOption, Plan, RankedOption
 from edgeinfer.plan.platform_notes import platform_notes
 from edgeinfer.plan.reasons import MB
 from edgeinfer.plan.speed import CALIBRATE, Speed
@@ -21,8 +21,10 @@ AMOUNT_LABEL_WIDTH = 30
 OPTION_WIDTH = 37
 
 
-def lines(profile: HardwareProfile, choice: ModelChoice, width: int) -> Iterator[str]:
-    """Yield the plan as lines for a person, at most `width` columns wide."""
+def lines(
+    profile: HardwareProfile, choice: ModelChoice, width: int, larger: Sequence[ModelChoice] = ()
+) -> Iterator[str]:
+    """Yield the plan as lines for a person, at most `width` columns wide; `larger` would run well here too."""
     yield from machine_lines(profile, width)
     yield ""
     option, plan = choice.option, choice.plan
@@ -43,6 +45,11 @@ def lines(profile: HardwareProfile, choice: ModelChoice, width: int) -> Iterator
         yield ""
         yield f"{'alternatives':<{OPTION_WIDTH}}{'memory':>9}{'tok/s':>7}"
         yield from map(_other, others)
+    if larger:
+        yield ""
+        yield f"{'larger models, at a good speed':<{OPTION_WIDTH}}{'memory':>9}{'tok/s':>7}"
+        yield from (_option(each.option, each.plan) for each in larger)
+        yield f"to use one: edgeinfer install --model {larger[0].option.model}"
 
 
 def machine_lines(profile: HardwareProfile, width: int) -> Iterator[str]:
@@ -98,16 +105,23 @@ def memory(plan: Plan) -> list[tuple[str, int]]:
 
 
 def _other(other: RankedOption) -> str:
-    memory = other.plan.memory
+    return f"{_option(other.option, other.plan)}  {other.rejection}"
+
+
+def _option(option: ModelOption, plan: Plan) -> str:
+    memory, decode = plan.memory, plan.speed.decode
     needed = f"{(memory.needed + (0 if memory.shared else memory.gpu)) / MB:,.0f} MB"
-    speed = f"{other.speed:.1f}" if other.speed else "?"
-    return f"{other.option.label:<{OPTION_WIDTH}}{needed:>9}{speed:>7}  {other.rejection}"
+    speed = f"{decode:.1f}" if decode else "?"
+    return f"{option.label:<{OPTION_WIDTH}}{needed:>9}{speed:>7}"
 
 
-def document(profile: HardwareProfile, choice: ModelChoice) -> dict[str, Any]:
+def document(
+    profile: HardwareProfile, choice: ModelChoice, larger: Sequence[ModelChoice] = ()
+) -> dict[str, Any]:
     """Return the plan as data for a program."""
+    more = [_facts(each.option.model, each.option.quant, each.plan) for each in larger]
     machine = {"machine": msgspec.to_builtins(profile), "notes": _notes(profile)}
-    return {**machine, **choice_document(choice)}
+    return {**machine, **choice_document(choice), "larger": more}
 
 
 def refusal_document(profile: HardwareProfile, error: DoesNotFit) -> dict[str, Any]:

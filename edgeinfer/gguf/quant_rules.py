@@ -25,6 +25,10 @@ SMALLER_BLOCKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
 """Replacement types for rows that are not a multiple of 256 elements."""
 
 
+UNQUANTIZED = frozenset(("shortconv.conv.weight", "token_types.weight", "ffn_gate_inp.weight"))
+"""Matrices that stay as they are."""
+
+
 class ModelTraits(msgspec.Struct, frozen=True):
     """Describes a whole model as far as the rules depend on it.
 
@@ -44,7 +48,7 @@ class ModelTraits(msgspec.Struct, frozen=True):
 
 def tensor_type(quant: str, model: ModelTraits, name: str, shape: tuple[int, ...], index: int) -> str:
     """Return the type of a tensor; `index` counts the tensors of this name, layer by layer."""
-    if len(shape) == 1 or name in ("shortconv.conv.weight", "token_types.weight"):
+    if len(shape) == 1 or name in UNQUANTIZED:
         return "F32"
     base = BASE_TYPE[quant]
     if BY_NAME[base].block == 1:
@@ -62,7 +66,7 @@ def _wanted(quant: str, base: str, model: ModelTraits, name: str, row: int, inde
             return "Q6_K"
         if (quant == "Q4_K_S" and index < 4) or (quant == "IQ4_NL" and model.group >= 4):
             return "Q5_K"
-    if name == "ffn_down.weight":
+    if name in ("ffn_down.weight", "ffn_down_exps.weight"):
         if quant in ("Q4_K_M", "Q5_K_M") and _more_bits(index, model.layers):
             return "Q6_K"
         if quant in ("Q4_K_S", "IQ4_NL") and index < model.layers // 8:

@@ -14,6 +14,9 @@ from edgeinfer.store.store import Store
 
 FLAGSHIP = "deepseek-r1-distill-qwen-1.5b"
 
+MIN_PARAMETERS = 500_000_000
+"""Chat models with fewer understand so little that they are not taken for their speed alone."""
+
 
 def model_options(name: str | None = None, store: Store | None = None) -> list[ModelOption]:
     """Return the options of a catalogue model, of the smaller models it names, and the bundled one.
@@ -44,32 +47,37 @@ def model_options(name: str | None = None, store: Store | None = None) -> list[M
 
 def _options_of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[ModelOption]:
     if spec.file is not None:
-        path = PACKAGE_DIR / spec.file
-        header = read_header(path)
-        yield ModelOption(
-            name,
-            quant_name(header),
-            header,
-            header.size,
-            spec.licence,
-            str(path),
-            spec.tool_format,
-            bundled=True,
-        )
+        yield _bundled(name, spec, PACKAGE_DIR / spec.file)
         return
     installed: dict[str, Path] = {}
     if store is not None:
         installed = {stored.quant: stored.path for stored in store.installed() if stored.name == name}
     for quant in dict.fromkeys([*(file.quant for file in spec.files), *installed]):
-        file = spec.quant(quant)
-        if quant in installed:
-            header = read_header(installed[quant])
-            yield ModelOption(
-                name, quant, header, header.size, spec.licence, str(installed[quant]), spec.tool_format
-            )
-        elif (predicted := predicted_header(spec, quant)) is not None:
-            size = (file.size if file else None) or predicted.size
-            yield ModelOption(name, quant, predicted, size, spec.licence, None, spec.tool_format)
+        place, file = installed.get(quant), spec.quant(quant)
+        header = read_header(place) if place else predicted_header(spec, quant)
+        if header is None:
+            continue
+        published = file.size if file and not place else None
+        yield ModelOption(
+            name,
+            quant,
+            header,
+            published or header.size,
+            spec.licence,
+            str(place) if place else None,
+            spec.tool_format,
+            fallback=_is_fallback(spec),
+        )
+
+
+def _bundled(name: str, spec: ModelSpec, path: Path) -> ModelOption:
+    header = read_header(path)
+    quant, size = quant_name(header), header.size
+    return ModelOption(name, quant, header, size, spec.licence, str(path), spec.tool_format, bundled=True)
+
+
+def _is_fallback(spec: ModelSpec) -> bool:
+    return "chat" in spec.roles and (spec.parameters or MIN_PARAMETERS) < MIN_PARAMETERS
 
 
 def quant_name(header: Header) -> str:

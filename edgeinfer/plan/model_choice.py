@@ -63,7 +63,7 @@ def choose(
     if not fitting:
         raise _does_not_fit(matching, ranked)
     best: list[tuple[RankedOption, str]] = []
-    for group in _by_model([r for r in fitting if not r.option.bundled] or fitting):
+    for group in _by_model(_preferred(fitting)):
         best.append(choose_quant(group, profile))
         if model or not _too_slow(best[-1][0]):
             break
@@ -90,6 +90,12 @@ def _ranked(
 
 def _matches(option: ModelOption, model: str | None, quant: str | None) -> bool:
     return model in (None, option.model) and (quant is None or quant.upper() == option.quant.upper())
+
+
+def _preferred(fitting: list[RankedOption]) -> list[RankedOption]:
+    """Leave out the models that are only for machines where nothing else fits, unless this is one."""
+    larger = [r for r in fitting if not r.option.bundled]
+    return [r for r in larger if not r.option.fallback] or larger or fitting
 
 
 def _by_model(options: Iterable[RankedOption]) -> list[list[RankedOption]]:

@@ -25,6 +25,7 @@ class ModelOption(msgspec.Struct, frozen=True):
         size: bytes of the file.
         path: None if it is not installed yet.
         bundled: it comes with edgeinfer, as the last resort where nothing else fits.
+        fallback: it understands so little that it is taken only where no larger one fits, however slow that is.
     """
 
     model: str
@@ -35,6 +36,7 @@ class ModelOption(msgspec.Struct, frozen=True):
     path: str | None = None
     tool_format: str | None = None
     bundled: bool = False
+    fallback: bool = False
 
     @property
     def label(self) -> str:

@@ -40,6 +40,8 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         vocabulary: number of tokens.
         tied: the output matrix is the token embedding.
         window: tokens seen by a layer with a sliding window.
+        experts: number of experts of a mixture, each of them `feed_forward` wide.
+        experts_used: number of experts that a token passes through.
     """
 
     arch: str
@@ -52,6 +54,8 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vocabulary: Count
     tied: bool
     window: Count | None = None
+    experts: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    experts_used: Annotated[int, Meta(ge=1, le=4096)] | None = None
 
 
 class QuantFile(msgspec.Struct, frozen=True):

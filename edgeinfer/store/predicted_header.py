@@ -83,6 +83,9 @@ def _metadata(spec: ModelSpec, shape: Shape) -> dict[str, Value]:
         "attention.key_length": shape.head_size,
         "attention.value_length": shape.head_size,
     }
+    if shape.experts and shape.experts_used:
+        counts["expert_count"], counts["expert_used_count"] = shape.experts, shape.experts_used
+        counts["expert_feed_forward_length"] = shape.feed_forward
     if shape.window:
         counts["attention.sliding_window"] = shape.window
     return {"general.architecture": shape.arch} | {f"{shape.arch}.{k}": v for k, v in counts.items()}
@@ -116,6 +119,19 @@ def _qwen3(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
     yield from _llama(shape, kv_heads)
     yield "attn_q_norm.weight", (shape.head_size,)
     yield "attn_k_norm.weight", (shape.head_size,)
+
+
+def _qwen3moe(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    """Each layer has its experts in three tensors, and one that chooses among them."""
+    yield "attn_norm.weight", (shape.embedding,)
+    yield from _attention(shape, kv_heads)
+    yield "attn_q_norm.weight", (shape.head_size,)
+    yield "attn_k_norm.weight", (shape.head_size,)
+    yield "ffn_norm.weight", (shape.embedding,)
+    experts = shape.experts or 1
+    yield "ffn_gate_inp.weight", (shape.embedding, experts)
+    for name, (columns, rows) in _gated(shape):
+        yield name.replace(".weight", "_exps.weight"), (columns, rows, experts)
 
 
 def _gemma3(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
@@ -178,6 +194,8 @@ LAYERS = {
     "smollm3": _llama,
     "qwen2": _qwen2,
     "qwen3": _qwen3,
+    "qwen3moe": _qwen3moe,
+    "granite": _llama,
     "gemma3": _gemma3,
     "phi3": _phi3,
     "lfm2": _lfm2,

@@ -50,6 +50,17 @@ def test_a_program_gets_all_of_it(tmp_path: Path) -> None:
     assert all(other["against"] for other in plan["others"])
 
 
+def test_larger_models_are_told(tmp_path: Path) -> None:
+    """With their speed, and the command that installs one; not to somebody who names a model."""
+    arguments = ("plan", "--root", str(TREES / "strix-halo-128gb"))
+    done = run(tmp_path, *arguments)
+    assert "larger models, at a good speed" in done.stdout
+    assert "edgeinfer install --model qwen3-30b-a3b-instruct-2507\n" in done.stdout
+    larger = json.loads(run(tmp_path, *arguments, "--json").stdout)["larger"]
+    assert all(each["speed"]["decode"] >= 15 for each in larger)
+    assert "larger models" not in run(tmp_path, *arguments, "--model", "qwen3-1.7b").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "label"),
     [
