@@ -39,8 +39,9 @@ def _open_streams() -> None:
 
 def _run() -> int:
     from edgeinfer.cli.app import app
+    from edgeinfer.cli.service import point_to_service
     from edgeinfer.cli.terminal import report_error
-    from edgeinfer.errors import EdgeinferError
+    from edgeinfer.errors import EdgeinferError, NotReady
 
     try:
         try:
@@ -50,6 +51,8 @@ def _run() -> int:
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 0 if e.code is None else 1
     except EdgeinferError as e:
+        if isinstance(e, NotReady):
+            point_to_service(e)
         report_error(e)
         return 1
     except OSError as e:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeinfer.errors import EdgeinferError
     from edgeinfer.hardware import HardwareProfile
     from edgeinfer.hub.endpoint import Endpoint
-    from edgeinfer.install.selection import Selection
+    from edgeinfer.install.selection import Selection, Selector
     from edgeinfer.plan import Plan
     from edgeinfer.plan.calibration import Calibration
     from edgeinfer.service.file_transaction import ServiceFile
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
     from edgeinfer.settings import Settings
     from edgeinfer.store.store import Store
 
+WAYS_ON = (
+    "run it again with a network; or get the model from another machine's mirror: "
+    "HF_ENDPOINT=http://BOARD:11436 edgeinfer install; or from a file: edgeinfer install --model FILE.gguf; "
+    "or take the one that needs no download: edgeinfer install --model edgeinfer-nano"
+)
 QUESTION = "What are you?"
 MAX_ANSWER_TOKENS = 100
 MAX_ANSWER_SECONDS = 20.0
@@ -31,9 +39,14 @@ def install(
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option(help="A model from the catalogue. Default: DeepSeek-R1 1.5B, or one that fits."),
+        typer.Option(
+            metavar="MODEL[:QUANT]",
+            help="A model as for `edgeinfer pull`, an installed one, or a GGUF file. "
+            "Default: DeepSeek-R1 1.5B, or one that fits.",
+        ),
     ] = None,
     quant: Annotated[str | None, typer.Option(help="Quantization, such as Q8_0.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of the repository.")] = None,
     user: Annotated[
         bool | None,
         typer.Option(
@@ -68,6 +81,7 @@ def install(
     Examples:
       edgeinfer install --auto-quant               the model and quantization for this machine
       edgeinfer install --model qwen3-0.6b         another model
+      edgeinfer install --model qwen3-0.6b:Q8_0    in a quantization of your choice
       edgeinfer install --auto-quant --dry-run     see what it would do
       HF_ENDPOINT=http://board:11436 edgeinfer install --auto-quant    from another board's mirror
     """
@@ -81,7 +95,8 @@ def install(
     from edgeinfer.errors import InvalidRequest, StoreError
     from edgeinfer.hardware import detect
     from edgeinfer.hub.endpoint import hub_endpoint
-    from edgeinfer.install.selection import select
+    from edgeinfer.install.selection import Selector
+    from edgeinfer.plan.calibration import load as load_calibration
     from edgeinfer.plan.own_memory import without_workers
     from edgeinfer.service.install import install as put_in_place
     from edgeinfer.store.store import Store
@@ -98,13 +113,24 @@ def install(
     current = replace(loaded.settings, force=force)
     store, hub = Store.of(current), hub_endpoint(offline=offline)
     profile = without_workers(detect(models=store.root))
-    calibration = _calibration(store, profile, measure=calibrate and not dry_run)
-    selection = select(profile, current, calibration, store, hub, model=model, quant=quant, note=terminal.say)
+    calibration = load_calibration(store.root, profile)
+
+    def choose_with(known: Calibration | None, note: Callable[[str], None] = terminal.say) -> Selection:
+        selector = Selector(profile, current, known, store, hub, note=note)
+        return _select(selector, model, quant, revision)
+
+    if calibration is None and calibrate and not dry_run:
+        # Before half a minute of measuring: can the model be had at all?
+        _check_reachable(choose_with(None, lambda _: None), profile)
+        calibration = _measured(store, profile)
+    selection = choose_with(calibration)
     _show(selection, profile)
     values["model"] = selection.label
     if dry_run:
         _show_changes(manager, selection, values, start=start)
         return
+    if selection.problem:
+        raise _with_ways_on(selection.problem)
     _ensure_installed(selection, store, hub)
     config, service = _draft(manager, values)
     put_in_place(manager, service, start=start, beside=[config])
@@ -114,18 +140,51 @@ def install(
     _report(manager, service, start=start)
 
 
-def _calibration(store: Store, profile: HardwareProfile, *, measure: bool) -> Calibration | None:
-    """Return the calibration of this machine, measured now if there is none; None without one."""
+def _select(selector: Selector, model: str | None, quant: str | None, revision: str | None) -> Selection:
+    """Choose the model that is named, in any of the ways that other commands take, else the machine's own."""
+    from pathlib import Path
+
+    from edgeinfer.cli.pull import model_reference
+    from edgeinfer.errors import InvalidRequest
+    from edgeinfer.hub.reference import ModelReference
+    from edgeinfer.install.selection import unknown_file
+
+    if model is None:
+        if revision:
+            raise InvalidRequest("--revision needs a --model", param="revision")
+        return selector.select(ModelReference(quant=quant.upper() if quant else None))
+    path = Path(model).expanduser()
+    if path.is_file():
+        if quant or revision:
+            raise InvalidRequest("a file has its quantization and no revision", param="model")
+        return selector.select_file(path)
+    if model.startswith(("/", ".", "~")):
+        raise unknown_file(model)
+    return selector.select(model_reference(model, quant, revision))
+
+
+def _check_reachable(selection: Selection, profile: HardwareProfile) -> None:
+    """Show the plan and raise the reason if the model cannot be downloaded now."""
+    if selection.problem:
+        _show(selection, profile)
+        raise _with_ways_on(selection.problem)
+
+
+def _with_ways_on(error: EdgeinferError) -> EdgeinferError:
+    """Add ways to get a model without the hub."""
+    error.hint = WAYS_ON
+    return error
+
+
+def _measured(store: Store, profile: HardwareProfile) -> Calibration | None:
+    """Return the calibration of this machine, measured now; None if that fails."""
     import asyncio
 
     from edgeinfer.bench.calibrate import calibrate
     from edgeinfer.cli import terminal
     from edgeinfer.errors import EdgeinferError
-    from edgeinfer.plan.calibration import load, save
+    from edgeinfer.plan.calibration import save
 
-    known = load(store.root, profile)
-    if known or not measure:
-        return known
     terminal.say("measuring this machine …")
     try:
         calibration = asyncio.run(calibrate(profile, terminal.show))
@@ -206,15 +265,26 @@ def _show_changes(
     from edgeinfer.cli.service import proposal_lines
     from edgeinfer.service.install import propose
 
+    if selection.problem:
+        terminal.say(f"warning: {selection.problem.message}")
     offer, file = selection.choice.option, selection.file
     if not offer.bundled and offer.path is None:
         source = f" {file.file} from {file.repo} at {file.revision[:12]}" if file else ""
         terminal.write(
-            f"# download{source}: {offer.size / 1e6:.0f} MB\n$ edgeinfer pull {selection.label}\n\n"
+            f"# download{source}: {offer.size / 1e6:.0f} MB\n$ edgeinfer pull {_pull_name(selection)}\n\n"
         )
     config, service = _draft(manager, values, selection.choice.plan)
     proposal = propose(manager, service, start=start, beside=[config])
     terminal.write("".join(f"{line}\n" for line in proposal_lines(proposal)))
+
+
+def _pull_name(selection: Selection) -> str:
+    """Return the name by which `edgeinfer pull` knows the model, before it is installed."""
+    from edgeinfer.store.catalogue import catalogue
+
+    if selection.file and selection.choice.option.model not in catalogue():
+        return f"{selection.file.repo}:{selection.choice.option.quant}"
+    return selection.label
 
 
 def _report(manager: ServiceManager, service: ServiceSpec, *, start: bool) -> None:
@@ -225,7 +295,7 @@ def _report(manager: ServiceManager, service: ServiceSpec, *, start: bool) -> No
     from edgeinfer.cli.service_report import address_lines
 
     if start:
-        _ask(service.settings)
+        ask(service.settings)
     terminal.say()
     say_service(manager, service)
     if not start:
@@ -236,7 +306,7 @@ def _report(manager: ServiceManager, service: ServiceSpec, *, start: bool) -> No
         terminal.say(line)
 
 
-def _ask(settings: Settings) -> None:
+def ask(settings: Settings) -> None:
     """Show that it answers. A long or slow answer is cut: its beginning is enough."""
     import time
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edgeinfer.hub.endpoint import Endpoint
     from edgeinfer.hub.hub_index import RemoteFile
     from edgeinfer.hub.reference import ModelReference
-    from edgeinfer.plan import ModelOption
     from edgeinfer.settings import Settings
     from edgeinfer.store.store import Store
     from edgeinfer.store.stored_model import StoredModel
@@ -56,7 +57,7 @@ def pull(
     from edgeinfer.hub.endpoint import hub_endpoint
     from edgeinfer.store.store import Store
 
-    wanted = _reference(model, quant, revision)
+    wanted = model_reference(model, quant, revision)
     loaded = settings.load().settings
     store, hub = Store.of(loaded), hub_endpoint(offline=offline)
     try:
@@ -68,10 +69,11 @@ def pull(
         terminal.write_json(stored)
     else:
         terminal.write(f"{stored.path}\n")
-        terminal.say(f"next: edgeinfer serve --model {stored.name}:{stored.quant}")
+        for line in _next_steps(stored):
+            terminal.say(line)
 
 
-def _reference(model: str, quant: str | None, revision: str | None) -> ModelReference:
+def model_reference(model: str, quant: str | None, revision: str | None) -> ModelReference:
     import msgspec
 
     from edgeinfer.errors import InvalidRequest
@@ -133,6 +135,7 @@ def _best_quant(offered: list[RemoteFile], loaded: Settings, store: Store, hub: 
     from edgeinfer.cli import terminal
     from edgeinfer.errors import DoesNotFit
     from edgeinfer.hardware import detect
+    from edgeinfer.install.published_options import published_options, quant_names
     from edgeinfer.plan import choose
     from edgeinfer.plan.calibration import load
     from edgeinfer.plan.own_memory import without_workers
@@ -143,43 +146,30 @@ def _best_quant(offered: list[RemoteFile], loaded: Settings, store: Store, hub: 
     profile = without_workers(detect(models=store.root))
     try:
         choice = choose(
-            profile, _offers(name, offered, store, hub), loaded, load(store.root, profile), model=name
+            profile, published_options(offered, store, hub), loaded, load(store.root, profile), model=name
         )
     except DoesNotFit as e:
-        hint = f"to download one anyway: edgeinfer pull {name}:QUANT, one of {_quants(offered)}"
+        hint = f"to download one anyway: edgeinfer pull {name}:QUANT, one of {quant_names(offered)}"
         raise DoesNotFit(e.message, param=e.param, hint=hint) from e
     for reason in choice.reasons:
         terminal.say(reason)
     return choice.option.quant
 
 
-def _offers(name: str, offered: list[RemoteFile], store: Store, hub: Endpoint) -> list[ModelOption]:
-    """Return the options for the plan; read a header if the catalogue does not know the model's shape."""
-    from edgeinfer.errors import ModelNotFound
-    from edgeinfer.gguf.requantized import requantized
-    from edgeinfer.hub.download import remote_header
-    from edgeinfer.plan import ModelOption
-    from edgeinfer.plan.available_options import model_options
-    from edgeinfer.store.catalogue import catalogue
+def _next_steps(stored: StoredModel) -> Iterator[str]:
+    """Yield how to use the model: by the service if there is one, else by a daemon in this terminal."""
+    from edgeinfer.cli.pasteable import as_root, pasteable
+    from edgeinfer.service.discovery import default_scope, installed_manager
 
-    quants = {one.quant: one for one in reversed(offered)}
-    options: list[ModelOption] = []
-    if name in catalogue():
-        options = [o for o in model_options(name, store) if o.model == name and (o.path or o.quant in quants)]
-    if not options:
-        header = remote_header(min(offered, key=lambda one: one.size or 0), hub=hub)
-        known = [(quant, one, requantized(header, quant)) for quant, one in quants.items()]
-        options = [
-            ModelOption(name, quant, made, one.size or made.size) for quant, one, made in known if made
-        ]
-    if not options:
-        raise ModelNotFound(
-            f"cannot tell which quantization of {name} suits this machine",
-            param="quant",
-            hint=f"choose one: edgeinfer pull {name}:QUANT, one of {_quants(offered)}",
-        )
-    return options
-
-
-def _quants(offered: list[RemoteFile]) -> str:
-    return ", ".join(dict.fromkeys(one.quant for one in offered))
+    label = f"{stored.name}:{stored.quant}"
+    manager = installed_manager()
+    if not any(path.exists() for path in manager.paths()):
+        yield pasteable(f"next: edgeinfer serve --model {label}")
+        return
+    install = f"edgeinfer install --model {label}"
+    if manager.scope == "user":
+        yield pasteable(f"next: {install}, so that the service uses it")
+        return
+    if default_scope() == "user":
+        yield "note: the service of this machine has models of its own, and does not see this one"
+    yield f"next: {pasteable(as_root(install))}, so that the service uses it"

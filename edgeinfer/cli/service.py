@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from edgeinfer.errors import EdgeinferError
     from edgeinfer.plan import Plan
     from edgeinfer.service.install import Proposal
     from edgeinfer.service.manager import ServiceManager
@@ -159,6 +160,27 @@ def select_manager(user: bool | None, *, installed: bool = True) -> ServiceManag
         discovery.check_default_scope()
         return discovery.manager_for(discovery.default_scope())
     return discovery.manager_for("user" if user else "system")
+
+
+def point_to_service(error: EdgeinferError) -> None:
+    """Where no daemon answers although there is a service, advise to start that one instead of another."""
+    from edgeinfer.cli.pasteable import as_root
+    from edgeinfer.client.http import START_HINT
+    from edgeinfer.errors import ServiceFailed
+
+    if error.hint != START_HINT:
+        return
+    try:
+        manager = select_manager(None)
+        status = manager.status()
+    except ServiceFailed:
+        return
+    if status.installed:
+        command = (
+            "edgeinfer service start" if status.state in ("stopped", "failed") else "edgeinfer service status"
+        )
+        needs_root = manager.scope == "system" and command.endswith("start")
+        error.hint = as_root(command) if needs_root else command
 
 
 def _requested_spec(manager: ServiceManager, on_demand: bool) -> ServiceSpec:

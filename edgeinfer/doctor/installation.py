@@ -12,7 +12,7 @@ import msgspec
 
 import edgeinfer
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.doctor.llama import PACKAGE, rebuild_command
+from edgeinfer.doctor.llama import PACKAGE, rebuild_command, setup_command
 from edgeinfer.hardware import System
 from edgeinfer.plan.platform_notes import platform_notes
 
@@ -50,15 +50,22 @@ def check_installation(
     version_of: Callable[[str], str | None],
     python: str = platform.python_version(),
     code_version: str = edgeinfer.__version__,
+    setup: str | None = setup_command(),
 ) -> list[Finding]:
-    """Check Python and all required packages; `code_version` is that of the running code."""
+    """Check Python and all required packages.
+
+    Args:
+        code_version: the version of the running code.
+        setup: the command that sets up this checkout again. What a package index has under the name of edgeinfer
+            need not be this program, so no advice fetches that.
+    """
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
     pip = f"{shlex.quote(sys.executable)} -m pip install"
     if metadata is None:
         text = "edgeinfer runs without being installed, so its requirements are unknown"
-        return [Finding(CHECK, "note", text, "scripts/setup, or pip install edgeinfer")]
+        return [Finding(CHECK, "note", text, setup or "scripts/setup")]
     findings = []
     if not SpecifierSet(metadata.python).contains(python, prereleases=True):
         text = f"Python {python} does not satisfy {metadata.python}"
@@ -67,7 +74,7 @@ def check_installation(
         )
     if metadata.version != code_version:
         text = f"the code is version {code_version}, but {metadata.version} is installed"
-        findings.append(Finding(CHECK, "warning", text, f"reinstall it: {pip} --force-reinstall edgeinfer"))
+        findings.append(Finding(CHECK, "warning", text, setup or "install it again, as it was installed"))
     count = 0
     for requirement in map(Requirement, metadata.requires):
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
@@ -82,7 +89,8 @@ def check_installation(
             if version is None
             else f"{requirement.name} {version} does not satisfy {required}"
         )
-        fix = rebuild_command() if requirement.name == PACKAGE else f"{pip} {shlex.quote(required)}"
+        own = f"{pip} {shlex.quote(required)}"
+        fix = rebuild_command() if requirement.name == PACKAGE else setup or own
         findings.append(Finding(CHECK, "error", text, fix))
     return findings or [
         Finding(

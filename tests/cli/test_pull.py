@@ -15,6 +15,9 @@ from edgeinfer.errors import InvalidRequest, ModelNotFound
 from edgeinfer.hub.endpoint import Endpoint
 from edgeinfer.hub.ensure_installed import available_files, ensure_installed, model_name
 from edgeinfer.hub.reference import ModelReference, parse_reference
+from edgeinfer.service import discovery
+from edgeinfer.service.builtin import BuiltinManager
+from edgeinfer.service.spec import Scope
 from edgeinfer.store.catalogue import catalogue
 from edgeinfer.store.store import Store
 from tests.support.cli import Terminal, run
@@ -372,3 +375,35 @@ def test_obtain_takes_what_is_offered(hub: FaultyHub, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFound):
         available_files(ModelReference(repo=REPO, file="Nano-Q8_0.gguf"), hub=here)
     assert stored in store.installed()
+
+
+@pytest.mark.parametrize(
+    ("scope", "mine", "words"),
+    [
+        ("user", "user", ["next: edgeinfer install --model our-nano:Q8_0"]),
+        (
+            "system",
+            "user",
+            ["does not see this one", "next: sudo ", "edgeinfer install --model our-nano:Q8_0"],
+        ),
+    ],
+)
+def test_with_a_service_the_next_step_is_that_of_the_service(
+    hub: FaultyHub,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scope: Scope,
+    mine: Scope,
+    words: list[str],
+) -> None:
+    """Another daemon could not listen at its port; and the system's service has a store of its own."""
+    manager = BuiltinManager(scope, {"HOME": str(home)})
+    manager.spec = home / "service.json"
+    manager.spec.touch()
+    monkeypatch.setattr(discovery, "installed_manager", lambda: manager)
+    monkeypatch.setattr(discovery, "default_scope", lambda: mine)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    done = pull(home, hub, "ours:q8_0")
+    for word in words:
+        assert word in done.stderr
+    assert "edgeinfer serve" not in done.stderr

@@ -20,9 +20,11 @@ from tests.support.paths import TREES
 INSTALLED = {"httpx": "0.28.1", "llama-cpp-python": "0.3.36"}
 
 
-def packages(*requires: str, python: str = "3.11.7", version: str = "1.0") -> list[Finding]:
+def packages(
+    *requires: str, python: str = "3.11.7", version: str = "1.0", setup: str | None = None
+) -> list[Finding]:
     wanted = PackageMetadata(version, ">=3.10", requires)
-    return installation.check_installation(wanted, INSTALLED.get, python, "1.0")
+    return installation.check_installation(wanted, INSTALLED.get, python, "1.0", setup)
 
 
 def cpu(tree: str) -> list[CpuClass]:
@@ -64,6 +66,23 @@ def test_an_old_python_and_a_half_done_upgrade() -> None:
     assert packages(python="3.9.2")[0].text == "Python 3.9.2 does not satisfy >=3.10"
     [finding] = packages(version="0.9")
     assert (finding.level, finding.text) == ("warning", "the code is version 1.0, but 0.9 is installed")
+
+
+def test_no_advice_fetches_edgeinfer_from_an_index(tmp_path: Path) -> None:
+    """Another program may have the name there. A checkout is set up again, by its own script."""
+    (tmp_path / "scripts").mkdir()
+    assert llama.setup_command(tmp_path, str(tmp_path / ".venv")) is None
+    (tmp_path / "scripts/setup").touch()
+    assert llama.setup_command(tmp_path, "/usr") is None
+    setup = llama.setup_command(tmp_path, str(tmp_path / ".venv"))
+    assert setup == f"cd {tmp_path} && rm -f .venv/.setup-stamp && scripts/setup"
+    for where in (setup, None):
+        outdated, missing = packages("msgspec>=0.19", version="0.9", setup=where)
+        [unknown] = installation.check_installation(None, INSTALLED.get, setup=where)
+        for finding in (outdated, missing, unknown):
+            assert finding.fix
+            assert "edgeinfer" not in finding.fix.replace(str(tmp_path), "").split()
+            assert finding.fix == (where or finding.fix)
 
 
 def test_a_checkout_that_was_never_set_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import socket
 from collections.abc import Iterator
@@ -10,13 +11,19 @@ from pathlib import Path
 import httpx
 import pytest
 
+from edgeinfer.cli.chat_session import AnswerPrinter
 from edgeinfer.hub.mirror import mirror_app
 from edgeinfer.service.systemd import BOOTED
+from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import PACKAGE_DIR
 from edgeinfer.store.lookup import BUNDLED_MODEL
 from edgeinfer.store.store import Store
-from tests.support.cli import run
+from tests.support.cli import daemon, run
 from tests.support.mirror import add, serving
+from tests.support.paths import BUNDLED
+
+# The package's attribute of that name is the command.
+install = importlib.import_module("edgeinfer.cli.install")
 
 pytestmark = pytest.mark.skipif(
     BOOTED.is_dir(), reason="it would install a service of this machine's systemd"
@@ -134,3 +141,104 @@ def test_json_of_the_service_names_the_configuration(board: Board) -> None:
     document = json.loads(board.run("service", "install", "--user", "--dry-run", "--json")[1])
     assert "none" == document["manager"]
     assert [] == [file["path"] for file in document["files"] if file["new"]]
+
+
+@pytest.mark.parametrize(
+    ("model", "label"),
+    [
+        (f"{NAME}:Q8_0", f"{NAME}:Q8_0"),
+        (f"{NAME.upper()}:q8_0", f"{NAME}:Q8_0"),
+        ("owner/tiny-GGUF:Q8_0", "tiny:Q8_0"),
+        ("hf.co/owner/tiny-GGUF", "tiny:Q8_0"),
+        ("owner/tiny-GGUF/tiny-Q8_0.gguf", "tiny:Q8_0"),
+        (str(BUNDLED), str(BUNDLED)),
+        (BUNDLED_MODEL, BUNDLED_MODEL),
+    ],
+)
+def test_a_model_is_named_as_for_the_other_commands(board: Board, model: str, label: str) -> None:
+    if "owner/" in model:  # a repository that the catalogue does not know
+        (board.home / ".config/edgeinfer/models.toml").unlink()
+    code, output, errors = board.install("--dry-run", "--model", model)
+    assert 0 == code, errors
+    assert f'model = "{label}"' in output
+    if "owner/" in model:
+        assert "$ edgeinfer pull owner/tiny-GGUF:Q8_0" in output
+
+
+@pytest.mark.slow
+def test_a_model_of_a_repository_is_installed_and_named_later(board: Board) -> None:
+    (board.home / ".config/edgeinfer/models.toml").unlink()
+    assert 0 == board.install("--no-start", "--model", "owner/tiny-GGUF:Q8_0")[0]
+    for name in ("tiny", "tiny:Q8_0", "owner/tiny-GGUF"):
+        code, output, errors = board.install("--dry-run", "--model", name, HF_ENDPOINT="http://127.0.0.1:9")
+        assert 0 == code, errors
+        assert 'model = "tiny:Q8_0"' in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--model", "./none.gguf"), "no such file"),
+        (("--model", f"{NAME}:Q8_0", "--quant", "Q4_0"), "contradicts"),
+        (("--model", str(BUNDLED), "--quant", "Q4_0"), "a file has its quantization"),
+        (("--revision", "main"), "needs a --model"),
+        (("--model", f"{NAME}:Q9_9"), "is not available"),
+        (("--model", "tinny"), "no such model"),
+    ],
+)
+def test_a_name_that_is_none_is_told(board: Board, arguments: tuple[str, ...], words: str) -> None:
+    code, _, errors = board.install(*arguments)
+    assert (1, True) == (code, words in errors), errors
+    assert not board.config.exists()
+
+
+def test_a_revision_is_that_of_the_repository(board: Board) -> None:
+    """As the error of a wrong checksum advises."""
+    code, _, errors = board.install("--dry-run", "--model", NAME, "--revision", "0" * 40)
+    assert (1, True) == (code, "0" * 12 in errors or "revision" in errors), errors
+
+
+@pytest.mark.parametrize("arguments", [("--model", NAME), ("--auto-quant",)])
+def test_without_a_network_the_plan_comes_first_and_then_ways_on(
+    board: Board, arguments: tuple[str, ...]
+) -> None:
+    gone = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    code, output, errors = board.install(*arguments, "--dry-run", **gone)
+    assert 0 == code, errors
+    assert f'model = "{NAME}:' in output
+    assert "warning: no connection to 127.0.0.1:9" in errors
+    code, _, errors = board.run("install", "--user", *arguments, **gone)  # and nothing is measured first
+    assert 1 == code
+    plan, _, error = errors.partition("error: no connection")
+    assert f"{NAME}:" in plan
+    assert "measuring" not in errors
+    for way in ("HF_ENDPOINT=", "--model FILE.gguf", "--model edgeinfer-nano"):
+        assert way in error
+    assert not board.config.exists()
+
+
+def test_the_first_question_ends_soon(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """However long the model would go on."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(install, "MAX_ANSWER_SECONDS", 0.3)
+    with daemon("I am", endless=True) as server:
+        install.ask(Settings(port=int(server.port)))
+        assert server.client_gone.wait(30)
+    assert install.MAX_ANSWER_TOKENS == server.requests[0]["max_tokens"] <= 200
+    assert "I am" in capsys.readouterr().out
+
+
+def test_a_question_that_is_stopped_does_not_lose_what_comes_after(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C ends the answer, not the installation."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AnswerPrinter, "add", interrupt)
+    with daemon("I am") as server:
+        install.ask(Settings(port=int(server.port)))
+    assert "(stopped)" in capsys.readouterr().err

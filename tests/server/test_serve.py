@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from edgeinfer.errors import SettingsError
+from edgeinfer.server.http import sockets
 from edgeinfer.server.http.sockets import address, bind, check_exposure, is_loopback
 from edgeinfer.server.run import run
 from edgeinfer.settings import Loaded, Settings
@@ -60,11 +62,33 @@ def test_a_taken_port_is_told_before_anything_is_loaded() -> None:
     assert "edgeinfer status" in str(e.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (errno.EACCES, "1024"),
+        (errno.EADDRNOTAVAIL, "an address of this machine"),
+        (errno.EADDRINUSE, "edgeinfer status"),
+    ],
+)
+def test_each_reason_not_to_listen_has_its_own_advice(
+    monkeypatch: pytest.MonkeyPatch, code: int, words: str
+) -> None:
+    """A port of root's is not in use."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(sockets, "_bind_tcp", refuse)
+    with pytest.raises(SettingsError) as e:
+        bind(Settings(host="127.0.0.1", port=80))
+    assert words in str(e.value.hint)
+
+
 def test_all_addresses_of_a_name_get_the_same_port() -> None:
     """localhost may be two addresses."""
-    sockets = bind(Settings(host="localhost", port=0))
-    assert len({s.getsockname()[1] for s in sockets}) == 1
-    for sock in sockets:
+    bound = bind(Settings(host="localhost", port=0))
+    assert len({s.getsockname()[1] for s in bound}) == 1
+    for sock in bound:
         assert address(sock).startswith("http://")
         sock.close()
 

@@ -91,6 +91,7 @@ def test_a_path_is_a_path(store: Store, tmp_path: Path, monkeypatch: pytest.Monk
         ("xyzzy", "no such model: 'xyzzy'", "some"),
         ("/nowhere/x.gguf", "no such file: '/nowhere/x.gguf'", None),
         ("x.gguf", "no such file", None),
+        ("Qwen/Qwen3-0.6B", "no such file", "edgeinfer pull Qwen/Qwen3-0.6B"),
         ("../some", "no such file", None),
         ("some\0", "no such model: 'some\\x00'", "some"),
         ("a\nb", "no such model: 'a\\nb'", "some"),

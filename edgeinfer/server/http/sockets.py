@@ -123,7 +123,14 @@ def _close(sockets: list[socket.socket]) -> None:
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> CannotListen:
-    hint = "edgeinfer status shows whether it is already running; otherwise choose another --port"
+    hints = {
+        errno.EACCES: "only root may listen there: choose a --port of 1024 or above",
+        errno.EADDRNOTAVAIL: "--host must be an address of this machine: ip -brief address",
+    }
+    hint = hints.get(
+        error.errno or 0,
+        "edgeinfer status shows whether it is already running; otherwise choose another --port",
+    )
     where = f"{settings.host}:{settings.port}"
     return CannotListen(f"cannot listen on {where}: {error.strerror or error}", param="port", hint=hint)
 
