@@ -170,5 +170,5 @@ def _not_installed(name: str, quant: str, store: Store) -> ModelNotFound:
     present = list(dict.fromkeys(stored.name for stored in store.installed()))
     names = [*present, *specs, *aliases]
     return ModelNotFound(
-        f"no such model: {name!r}", param="model", hint=similar_model(name, names, installed)
+        f"no such model: {name!r}", param="model", hint=similar_model(name, names, present)
     )
