@@ -169,6 +169,4 @@ def _not_installed(name: str, quant: str, store: Store) -> ModelNotFound:
     aliases = (alias for spec in specs.values() for alias in spec.aliases)
     present = list(dict.fromkeys(stored.name for stored in store.installed()))
     names = [*present, *specs, *aliases]
-    return ModelNotFound(
-        f"no such model: {name!r}", param="model", hint=similar_model(name, names, present)
-    )
+    return ModelNotFound(f"no such model: {name!r}", param="model", hint=similar_model(name, names, present))
