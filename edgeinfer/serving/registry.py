@@ -78,10 +78,13 @@ class ModelRegistry:
     def get(self, name: str | None) -> ServedModel:
         """The model that `name` means in a request; None, "" and "default" mean the default one.
 
+        Case does not count where no other model is written so. The default model may be named with its quantization.
+
         Raises:
             ModelNotFound: no model has that name. A name is only looked up, never used as a path.
         """
-        if not name or name in (DEFAULT, self.default.name):
+        name = self._as_written((name or DEFAULT).strip() or DEFAULT)
+        if name in (DEFAULT, self.default.name):
             return self.default
         name = self._aliases.get(name, name)
         if name == self._settings.model:
@@ -90,6 +93,8 @@ class ModelRegistry:
             return self._table(name)
         if full := self._names.resolve(name):
             return self._installed(full)
+        if self._is_default_with_quant(name):
+            return self.default
         raise self._unknown(name)
 
     def all(self) -> list[ServedModel]:
@@ -115,6 +120,25 @@ class ModelRegistry:
         if full in self._tables:
             return self._table(self._tables[full])
         return self.prepare(full, self._settings.for_model(full))
+
+    def _as_written(self, name: str) -> str:
+        """The name of ours that differs from `name` in its case only, if there is one."""
+        ours = (
+            DEFAULT,
+            self.default.name,
+            self._settings.model or "",
+            *self._aliases,
+            *self._settings.models,
+        )
+        return name if name in ours else next((o for o in ours if o.lower() == name.lower()), name)
+
+    def _is_default_with_quant(self, name: str) -> bool:
+        base, _, quant = name.lower().rpartition(":")
+        if base != self.default.name.lower():
+            return False
+        return quant == "latest" or bool(
+            self.default.info and quant in self.default.info.description.lower().split()
+        )
 
     def _full(self, model: str) -> str:
         return self._names.resolve(model) or model

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgeinfer.errors import Forbidden, SettingsError
 from edgeinfer.server.http.errors import error_response
 from edgeinfer.server.http.headers import header_values
+from edgeinfer.server.http.quoting import shortened
 
 METHODS = "GET, HEAD, POST, OPTIONS"
 HEADERS = ("authorization", "content-type", "x-api-key", "x-request-id")
@@ -68,10 +69,12 @@ def _is_ours(origin: str, scope: Scope) -> bool:
 
 
 def _foreign(origin: str) -> Forbidden:
+    shown = shortened(origin)
+    named = f'cors_origins = "{shown}"' if _ORIGIN.fullmatch(shown) else "cors_origins"
     return Forbidden(
-        f"web pages from {origin[:100]} may not use this daemon",
+        f"web pages from {shown} may not use this daemon",
         param="Origin",
-        hint="to allow them, add the origin to cors_origins",
+        hint=f"to allow them, add {named} to the configuration file and restart the daemon",
     )
 
 
