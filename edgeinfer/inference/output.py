@@ -9,7 +9,7 @@ import msgspec
 FinishReason = Literal["stop", "length"]
 
 
-class Logprob(msgspec.Struct, frozen=True, array_like=True):
+class Logprob(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A candidate token, its bytes (not always valid UTF-8 on their own) and its log-probability."""
 
     token: int

@@ -13,6 +13,7 @@ from edgeinfer.chat.reply import ToolCalling, reply_grammar
 from edgeinfer.chat.tools.tool import Tool, ToolChoice
 from edgeinfer.grammar.source import GrammarSource
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
+from edgeinfer.serving.answer_size import check_answer_size
 from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import check_num_ctx
 from edgeinfer.serving.reply import AnswerFormat, Reply
@@ -61,6 +62,7 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
     info = await model.text_model()
     check_num_ctx(call.num_ctx, info)
     params = resolve_sampling(call.sampling, info)
+    check_answer_size(params, call.n, info)
     limit = _thinking_limit(call.thinking, info.ctx)
     prompt = await model.prompt_builder(info).build(
         call.messages,

@@ -14,6 +14,7 @@ from edgeinfer.errors import UnsupportedParameter
 from edgeinfer.grammar.source import Grammar, GrammarSource
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import ModelInfo, Prompt
+from edgeinfer.serving.answer_size import check_answer_size
 from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import Input, check_inputs, check_num_ctx, input_prompt
 from edgeinfer.serving.merge import Deltas
@@ -70,6 +71,7 @@ async def start_completion(model: ModelHandle, caller: Hashable, call: Completio
     check_num_ctx(call.num_ctx, info)
     check_inputs(call.prompts, info, "prompt")
     params = resolve_sampling(call.sampling, info)
+    check_answer_size(params, len(call.prompts) * call.n, info)
     echoes = await _texts(model, caller, info, call.prompts) if call.echo else [""] * len(call.prompts)
     prompts = [_prompt(info, prompt, call.suffix) for prompt in call.prompts]
     source = call.response_format

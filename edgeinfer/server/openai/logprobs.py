@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from edgeinfer.inference.output import ChosenLogprob, Logprob
 from edgeinfer.server.openai.types import ChatLogprobs, TextLogprobs, TokenLogprob, TopLogprob
@@ -15,7 +18,9 @@ def readable(piece: bytes) -> str:
 
 
 def chat_logprobs(logprobs: Sequence[ChosenLogprob]) -> ChatLogprobs:
-    return ChatLogprobs([_token(logprob) for logprob in logprobs])
+    """As JSON, token by token: the structs of a long answer would take several times as much memory."""
+    tokens: list[Any] = [msgspec.Raw(msgspec.json.encode(_token(logprob))) for logprob in logprobs]
+    return ChatLogprobs(tokens)
 
 
 def _token(logprob: ChosenLogprob) -> TokenLogprob:
