@@ -59,6 +59,9 @@ ERROR_TIMEOUT = 5
 FORCED_ERROR_TIMEOUT = 0.5
 """Seconds for that after a second Ctrl-C."""
 
+RELOAD_PAUSE = 1.0
+"""Seconds between two reloads."""
+
 STDIN = 0
 
 STOP_MARGIN = 15.0
@@ -148,13 +151,22 @@ class Server(HTTPServer):
         self._watchdog: asyncio.Task[None] | None = None
         self._forcing: asyncio.Task[None] | None = None
         self._reloader = reloader
-        self._reloads: set[asyncio.Task[None]] = set()
+        self._reloading: asyncio.Task[None] | None = None
+        self._wants_reload = False
         self._terminal = os.isatty(STDIN)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
-        for sock in sockets or []:
+        try:
+            self._start(sockets or [])
+        except BaseException:
+            # Such as a full disk under stderr. The event loop waits for all tasks, and those of a model take their time.
+            await self.state.loader.kill()
+            raise
+
+    def _start(self, sockets: list[socket.socket]) -> None:
+        for sock in sockets:
             where = address(sock, tls=self.certificate is not None)
             sys.stderr.write(f"edgeinfer: listening on {where}\n")
         sys.stderr.flush()
@@ -165,15 +177,28 @@ class Server(HTTPServer):
         """Stop listening, let running answers finish, and send an error to those that do not."""
         notify("STOPPING=1")
         extend(self.state.settings.drain_timeout + ERROR_TIMEOUT + STOP_MARGIN)
-        for task in (self._watch, self._watchdog, *self._reloads):
+        for task in (self._watch, self._watchdog, self._reloading):
             if task:
                 task.cancel()
         # At the same time as uvicorn's shutdown, which waits for connections to close: this ends their answers.
         draining = asyncio.create_task(self.state.stop())
+        self._tell_of_draining()
         await super().shutdown(sockets)
         await draining
         if self._forcing:
             await self._forcing
+            await (
+                self.lifespan.shutdown()
+            )  # uvicorn leaves it out then, and would log the end of its task as an error
+
+    def _tell_of_draining(self) -> None:
+        answers = sum(model.queue.running for model in self.state.registry.served())
+        if answers and not self.force_exit:
+            logger.info(
+                "stopping when %s, at the latest in %g s; a second signal (Ctrl-C) stops it at once",
+                "the running answer has ended" if answers == 1 else f"{answers} running answers have ended",
+                self.state.settings.drain_timeout,
+            )
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain after the first signal, end at once after the second."""
@@ -190,14 +215,18 @@ class Server(HTTPServer):
             self._loop.call_soon_threadsafe(self._begin_to_reload)
 
     def _begin_to_reload(self) -> None:
-        if self._reloader and not self.should_exit:
-            task = asyncio.create_task(self._reload(self._reloader))
-            self._reloads.add(task)
-            task.add_done_callback(self._reloads.discard)
+        self._wants_reload = True
+        if self._reloader and not self._reloading and not self.should_exit:
+            self._reloading = asyncio.create_task(self._reload(self._reloader))
 
     async def _reload(self, reloader: Reloader) -> None:
-        await reloader.reload()
-        self.config.timeout_graceful_shutdown = _shutdown_timeout(self.state.settings.drain_timeout)
+        """Reload until no signal has come since the last time began; hundreds of signals make few reloads."""
+        while self._wants_reload:
+            self._wants_reload = False
+            await reloader.reload()
+            self.config.timeout_graceful_shutdown = _shutdown_timeout(self.state.settings.drain_timeout)
+            await asyncio.sleep(RELOAD_PAUSE)
+        self._reloading = None
 
     def _force_end(self) -> None:
         self._forcing = self._forcing or asyncio.create_task(self._end_connections())

@@ -103,7 +103,7 @@ def started(folder: Path, kind: str, *, tls: bool, model: str = "edgeinfer-nano"
     command = [*EDGEINFER, "mirror", "--port", "0"]
     if kind == "daemon":
         keys = folder / "keys"
-        keys.write_text(f"{ATTACKER} # attacker\n{OTHER} # other\n")
+        keys.write_text(f"{ATTACKER}\n{OTHER}\n")
         keys.chmod(0o600)
         command = [*EDGEINFER, "serve", "--port", "0", "--model", model, "--api-key-file", str(keys)]
     more: dict[str, Any] = {}
@@ -116,6 +116,7 @@ def started(folder: Path, kind: str, *, tls: bool, model: str = "edgeinfer-nano"
         port = _wait_for(lambda: _port(log, kind))
         target = Target(kind, port, tls, process.pid, str(log))
         _wait_for(lambda: _is_ready(target))
+        assert kind == "mirror" or target.post("/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
         yield target
     finally:
         process.terminate()

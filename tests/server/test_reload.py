@@ -196,6 +196,17 @@ def test_a_signal_joins_a_reload_that_has_not_begun(tmp_path: Path) -> None:
         assert status(url)["reload"]["number"] < 6
 
 
+def test_hundreds_of_signals_make_few_reloads(tmp_path: Path) -> None:
+    """Also where each would be through before the next comes."""
+    with daemon(tmp_path) as process:
+        url, started = process.url(), time.monotonic()
+        for _ in range(300):
+            process.process.send_signal(signal.SIGHUP)
+            time.sleep(0.01)
+        assert eventually(lambda: status(url)["reload"]["state"] == "done", 30)
+        assert status(url)["reload"]["number"] <= time.monotonic() - started + 2
+
+
 TABLES = """
 [models.letters]
 model = "fake:10"

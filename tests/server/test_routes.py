@@ -49,6 +49,7 @@ def test_models_are_listed_and_found_by_name(served: Served) -> None:
     assert listed["data"][0]["meta"]["n_ctx"] == 4096
     assert served.client.get("/v1/models/scripted").json() == listed["data"][0]
     assert served.client.get("/v1/models/default").json()["id"] == "scripted"
+    assert served.client.get("/v1/models/").json() == listed
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "a/b", "..%2f..%2fetc", "%00"])

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from edgeinfer.errors import SettingsError
@@ -20,6 +21,7 @@ from edgeinfer.server.http import sockets
 from edgeinfer.server.http.sockets import address, bind, check_exposure, is_loopback
 from edgeinfer.server.run import run
 from edgeinfer.settings import Loaded, Settings
+from tests.support.cli import environment
 from tests.support.daemon import edgeinfer, listens, stream
 from tests.support.paths import ROOT
 from tests.support.server import Scripted, application, eventually, parse
@@ -186,9 +188,42 @@ def test_a_second_ctrl_c_ends_it_at_once(tmp_path: Path) -> None:
         process.process.send_signal(signal.SIGINT)
         process.wait_for("STOPPING=1")
         assert process.process.poll() is None
+        assert eventually(lambda: any("a second signal (Ctrl-C) stops it" in line for line in process.lines))
         assert process.end(signal.SIGINT) == 0
         client.join()
     assert "shutting_down" in "".join(got)
+    assert "ERROR" not in "".join(process.lines)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_without_requests_is_no_error_either(tmp_path: Path, number: int) -> None:
+    """Two at once, as a process manager and a terminal may send them."""
+    with edgeinfer(tmp_path, "--model", "fake", "--port", "0") as process:
+        process.url()
+        process.process.send_signal(number)
+        assert process.end(number) == 0
+        process._reader.join()
+    assert "ERROR" not in "".join(process.lines)
+    assert "running answer" not in "".join(process.lines)
+
+
+@pytest.mark.parametrize("model", ["fake", "edgeinfer-nano"])
+def test_a_log_that_cannot_be_written_at_the_start_ends_the_daemon(tmp_path: Path, model: str) -> None:
+    """With a status of failure, and nothing left behind; it does not go on without saying where it listens."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    command = [sys.executable, "-m", "edgeinfer", "serve", "--model", model, "--port", "0"]
+    with Path("/dev/full").open("w") as full:
+        environ = {**environment(tmp_path), "EDGEINFER_TEST": str(tmp_path)}
+        assert subprocess.run(command, stderr=full, env=environ, timeout=60, check=False).returncode == 1
+    assert not [p for p in psutil.process_iter() if belongs_to(p, tmp_path)]
+
+
+def belongs_to(process: psutil.Process, tmp_path: Path) -> bool:
+    try:
+        return process.environ().get("EDGEINFER_TEST") == str(tmp_path)
+    except psutil.Error:
+        return False
 
 
 def test_the_daemon_never_loads_what_belongs_to_the_worker() -> None:

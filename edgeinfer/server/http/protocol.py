@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import struct
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import httptools
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from edgeinfer.errors import EdgeinferError, HeadersTooLarge, InvalidRequest
@@ -208,7 +210,15 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, functools.partial(self._answer, app, cycle))
+
+    async def _answer(self, app: ASGIApp, cycle: Any, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the application; uvicorn would log its cancellation, when the daemon stops, as an error."""
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            _disconnect(cycle)
+            self.transport.abort()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -17,8 +17,8 @@ async def models(request: Request) -> Response:
 
 
 async def model(request: Request, id: str) -> Response:
-    """One of them."""
-    return json_response(_card(registry_of(request).get(id)))
+    """One of them; all of them if the path only ends with a slash."""
+    return json_response(_card(registry_of(request).get(id))) if id else await models(request)
 
 
 def _card(model: ServedModel) -> ModelCard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import logging
 from typing import Any
 
@@ -31,6 +32,7 @@ class LlamaBackend:
         self._streams = config.layout == "streams"
         self._abort_flag = ctypes.create_string_buffer(2)
         self._abort_callback = abort_callback()
+        model.log.is_aborting = functools.partial(_is_set, self._abort_flag)
         params = self._params(config)
         self._context = lib.llama_init_from_model(model.pointer, params)
         if not self._context:
@@ -108,6 +110,10 @@ class LlamaBackend:
         if self._context:
             lib.llama_free(self._context)
             self._context = None
+
+
+def _is_set(flag: Any) -> bool:
+    return bool(flag[0] != b"\x00")
 
 
 def abort_callback() -> Any:

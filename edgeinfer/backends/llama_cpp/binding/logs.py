@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import llama_cpp.llama_cpp as lib
@@ -17,7 +18,7 @@ class LogCapture:
     """Installs itself as llama.cpp's log callback; a process has only one.
 
     llama.cpp's INFO lines are its verbose loading report, so they are logged as DEBUG. The last errors are kept,
-    because only the log says why a load failed.
+    because only the log says why a load failed. While `is_aborting`, its errors are what was asked for.
     """
 
     _installed: ClassVar[Any] = None
@@ -25,6 +26,7 @@ class LogCapture:
 
     def __init__(self, logger: logging.Logger) -> None:
         self.errors: list[str] = []
+        self.is_aborting: Callable[[], bool] = lambda: False
         self._logger = logger
         self._text = ""
         self._level = logging.DEBUG
@@ -50,6 +52,9 @@ class LogCapture:
             self._line(line)
 
     def _line(self, line: str) -> None:
+        if self._level == logging.INFO or self.is_aborting():
+            self._logger.debug("%s", line)
+            return
         if self._level >= logging.ERROR:
             self.errors = [*self.errors[-9:], line]
-        self._logger.log(logging.DEBUG if self._level == logging.INFO else self._level, line)
+        self._logger.log(self._level, "%s", line)
