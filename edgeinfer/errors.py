@@ -223,6 +223,12 @@ def shutting_down() -> ShuttingDown:
     return ShuttingDown("the service is shutting down", retry_after=5)
 
 
+def not_finite(what: str) -> DecodeFailed:
+    """Return the error for NaN or infinity, from broken weights, a broken GPU, or a prompt that overflows."""
+    hint = "the model file may be damaged: edgeinfer models verify checks it"
+    return DecodeFailed(f"the model computed no numbers for this {what}", hint=hint)
+
+
 class WorkerDied(EdgeinferError):
     code = "worker_died"
 

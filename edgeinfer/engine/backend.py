@@ -118,6 +118,10 @@ class Backend(Protocol):
         """Drop cells; False, with nothing dropped, if the model cannot drop a part of a sequence."""
         ...
 
+    def clear(self) -> None:
+        """Drop all cells, and overwrite what is in them."""
+        ...
+
     def copy(self, source: int, target: int, end: int = -1) -> None:
         """Copy the first `end` cells of `source` to `target`, which must be empty.
 

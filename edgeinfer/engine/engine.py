@@ -19,7 +19,14 @@ from edgeinfer.engine.structured.constraint import ConstraintCompiler
 from edgeinfer.engine.structured.prefetch import MaskPrefetcher
 from edgeinfer.engine.structured.thinking import ThinkingTracker
 from edgeinfer.engine.structured.tokenizer import TextTokenizer
-from edgeinfer.errors import ConstraintFailed, DecodeFailed, ErrorData, InvalidRequest, context_exceeded
+from edgeinfer.errors import (
+    ConstraintFailed,
+    DecodeFailed,
+    EdgeinferError,
+    ErrorData,
+    InvalidRequest,
+    context_exceeded,
+)
 from edgeinfer.inference.output import Delta, EngineStats, Finish, FinishReason, PartialAnswer
 
 Clock = Callable[[], float]
@@ -56,6 +63,7 @@ class Engine:
         self._prefilling: frozenset[int] = frozenset()
         self._order = 0
         self._num_failed_steps = 0
+        self._has_bad_cells = False
         self._totals = dict.fromkeys(("prompt", "cached", "completion", "forced", "steps", "preemptions"), 0)
         self._step_ms = 0.0
 
@@ -135,12 +143,14 @@ class Engine:
             sequence = chunk.sequence
             assert sequence.slot is not None
             self.cache.commit(sequence.slot, sequence.tokens[sequence.num_computed :][: chunk.num_tokens])
-        deltas = (
+        deltas = [
             self._produce(chunk.sequence, self.backend.logits(at))
             for chunk, at in outputs
             # Another answer to its request may just have failed.
             if chunk.sequence.status is SequenceStatus.RUNNING
-        )
+        ]
+        if self._has_bad_cells:
+            self._clear_cache()
         return [delta for delta in deltas if delta]
 
     def stats(self) -> EngineStats:
@@ -232,13 +242,12 @@ class Engine:
 
     def _give_up(self, chunks: list[ScheduledChunk]) -> None:
         self._num_failed_steps = 0
-        error = DecodeFailed("the model could not compute this request", hint="see the worker's log").data()
+        error = DecodeFailed("the model could not compute this request", hint="see the worker's log")
         for id in {c.sequence.request.id for c in chunks}:
             for sequence in self._sequences.get(id, ()):
                 if sequence.slot:
                     self.cache.trim(sequence.slot, 0)
-            self.cancel(id)
-            self.failures.append((id, error))
+            self._fail(id, error)
 
     def _account(self, chunks: list[ScheduledChunk], ms: float) -> None:
         num_decoding = sum(c.sequence.decoding for c in chunks)
@@ -260,12 +269,32 @@ class Engine:
         try:
             output = self.output_processor.process(sequence, row)
         except ConstraintFailed as e:
-            self.cancel(sequence.request.id)
-            self.failures.append((sequence.request.id, e.data()))
+            self._fail(sequence.request.id, e)
+            return None
+        except DecodeFailed as e:
+            self._fail(sequence.request.id, e)
+            self._has_bad_cells = True
             return None
         self._totals["completion"] += len(output.tokens)
         self._totals["forced"] += max(0, len(output.tokens) - 1)
         return self._delta(sequence, output, is_first)
+
+    def _fail(self, id: int, error: EdgeinferError) -> None:
+        self.cancel(id)
+        self.failures.append((id, error.data()))
+
+    def _clear_cache(self) -> None:
+        """Drop all cells and their content; running answers are computed again.
+
+        NaN in a free cell would reach whatever reads the cells around it: masked, it is still NaN.
+        """
+        for sequence in sorted(self.scheduler.running, key=lambda s: s.order, reverse=True):
+            self.scheduler.preempt(sequence)
+            self._totals["preemptions"] += 1
+        for slot in self.cache.slots:
+            self.cache.trim(slot, 0)
+        self.backend.clear()
+        self._has_bad_cells = False
 
     def _delta(self, sequence: Sequence, output: StepOutput, is_first: bool) -> Delta:
         stop = sequence.detokenizer.matched_stop  # the final flush may also have met one

@@ -100,6 +100,10 @@ class FakeBackend:
         del self._shared[sequence][start:]
         return True
 
+    def clear(self) -> None:
+        for sequence in range(len(self._sequences)):
+            self.remove(sequence, 0)
+
     def copy(self, source: int, target: int, end: int = -1) -> None:
         if self._sequences[target]:
             raise ValueError(f"sequence {target} is not empty")

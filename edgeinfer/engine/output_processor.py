@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import copy
 from functools import cached_property
 from itertools import accumulate
@@ -11,7 +12,7 @@ from edgeinfer.engine.backend import Row, Vocab
 from edgeinfer.engine.logprobs import log_probabilities
 from edgeinfer.engine.sequence import Sequence
 from edgeinfer.engine.structured.completer import GrammarCompleter
-from edgeinfer.errors import ConstraintFailed
+from edgeinfer.errors import ConstraintFailed, not_finite
 from edgeinfer.inference.output import ChosenLogprob, FinishReason, Logprob, PartialAnswer
 
 
@@ -64,10 +65,16 @@ class OutputProcessor:
             sequence.logprobs.replay([self._vocab.piece(t) for t in partial.tokens], text, held)
 
     def process(self, sequence: Sequence, row: Row) -> StepOutput:
-        """Sample from `row`, which is changed, and append the result. Raises ConstraintFailed.
+        """Sample from `row`, which is changed, and append the result.
 
         With log-probabilities each token needs its own row, so forced tokens are left to the next steps.
+
+        Raises:
+            ConstraintFailed: the grammar allows no token.
+            DecodeFailed: there are logits that are no numbers, from broken weights or a broken GPU.
         """
+        if not math.isfinite(row.max()):  # NaN is the maximum of whatever it is among
+            raise not_finite("request")
         params, constraint = sequence.request.params, sequence.constraint
         raw = row.copy() if params.logprobs is not None else row
         text, sequence.forced_prefix = sequence.forced_prefix, ""

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 
-from edgeinfer.engine.backend import Batch, DecodeStatus
+from edgeinfer.engine.backend import Batch, DecodeStatus, Row
+from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
 from tests.support.engine import (
@@ -75,6 +77,58 @@ def test_what_a_failed_request_computed_is_not_trusted_again(layout: str) -> Non
     driver.run()
     assert 0 == driver.answers[2, 0].finish.cached_tokens
     assert plain(SYSTEM, seed=1002) == driver.answers[2, 0].text
+
+
+class NoNumbers(FakeBackend):
+    """Computes `value` where the last token is an exclamation mark."""
+
+    def __init__(self, config: EngineConfig, value: float) -> None:
+        super().__init__(config)
+        self._value = value
+        self._bad: set[int] = set()
+
+    def decode(self, batch: Batch) -> DecodeStatus:
+        self._bad = {i for i in range(batch.size) if batch.tokens[i] == ord("!")}
+        return super().decode(batch)
+
+    def logits(self, index: int) -> Row:
+        row = super().logits(index)
+        if index in self._bad:
+            row[3] = self._value
+        return row
+
+
+@both
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize(
+    "params", [{}, {"temperature": 0.0}, {"logprobs": 2}, {"repeat_penalty": 1.5}, {"top_k": 1}], ids=str
+)
+def test_logits_that_are_no_numbers_fail_their_request_alone(
+    layout: str, value: float, params: dict[str, Any]
+) -> None:
+    """The others go on, and nothing that was computed before is used again: it may be as bad."""
+    driver = Driver(config(layout), NoNumbers(config(layout), value))
+    driver.add(0, SYSTEM)
+    driver.run()
+    for id, prompt in enumerate(PROMPTS, 1):
+        driver.add(id, prompt, temperature=0.8)
+    driver.add(9, "a" * 20 + "!", n=2, **params)
+    driver.run()
+    assert {9: "decode_failed"} == driver.failed
+    assert all(driver.answers[id, 0].finishes for id in range(1, len(PROMPTS) + 1))
+    assert_clean(driver)
+    driver.add(10, "a" * 20 + "b")
+    driver.run()
+    assert 0 == driver.answers[10, 0].finish.cached_tokens
+
+
+@both
+def test_tokens_that_a_model_rules_out_are_no_fault(layout: str) -> None:
+    driver = Driver(config(layout), NoNumbers(config(layout), -math.inf))
+    driver.add(1, "a" * 20 + "!", logprobs=2)
+    driver.run()
+    assert {} == driver.failed
+    assert 1 == len(driver.answers[1, 0].finishes)
 
 
 @both

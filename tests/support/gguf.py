@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import random
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
 import numpy as np
+import numpy.typing as npt
 
 SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 STRING, ARRAY = 8, 9
@@ -21,8 +23,13 @@ Span = tuple[int, int]
 """Where a number lies: offset and width."""
 
 
-def write_tiny(path: Path) -> None:
-    """A model of two layers with random weights, which llama.cpp loads."""
+Weights = dict[str, npt.NDArray[np.float32]]
+
+
+def write_tiny(
+    path: Path, pre: str = "qwen2", change: Callable[[Weights], None] = lambda weights: None
+) -> None:
+    """A model of two layers with random weights, which llama.cpp loads; `change` may alter these."""
     writer = gguf.GGUFWriter(path, "qwen2")
     writer.add_name("tiny")
     writer.add_block_count(LAYERS)
@@ -36,7 +43,7 @@ def write_tiny(path: Path) -> None:
     writer.add_file_type(0)
     tokens = [*byte_tokens(), "ab", "abc", "<|im_start|>", "<|im_end|>"]
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("qwen2")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
     writer.add_token_types([1] * (len(tokens) - 2) + [3, 3])
     writer.add_token_merges(["a b", "ab c"])
@@ -62,8 +69,10 @@ def write_tiny(path: Path) -> None:
             "ffn_down.weight": (EMBEDDING, FEED_FORWARD),
         }
         shapes |= {f"blk.{layer}.{name}": shape for name, shape in of_layer.items()}
-    for name, shape in shapes.items():
-        writer.add_tensor(name, numbers.standard_normal(shape, np.float32))
+    weights = {name: numbers.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    change(weights)
+    for name, values in weights.items():
+        writer.add_tensor(name, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

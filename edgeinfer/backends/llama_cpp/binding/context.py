@@ -79,6 +79,9 @@ class LlamaBackend:
     def remove(self, sequence: int, start: int, end: int = -1) -> bool:
         return bool(lib.llama_memory_seq_rm(self._memory, sequence, start, end))
 
+    def clear(self) -> None:
+        lib.llama_memory_clear(self._memory, True)
+
     def copy(self, source: int, target: int, end: int = -1) -> None:
         # Between streams, llama.cpp aborts the process unless a whole sequence is copied.
         start = -1 if self._streams else 0

@@ -19,9 +19,9 @@ from edgeinfer.backends.llama_cpp.binding.context import FLASH_OFF, padded
 from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, Row
-from edgeinfer.errors import DecodeFailed, ModelLoadFailed, context_exceeded
+from edgeinfer.errors import DecodeFailed, ModelLoadFailed, context_exceeded, not_finite
 
-POOLING_NONE, POOLING_MEAN, POOLING_LAST = 0, 1, 3
+POOLING_NONE, POOLING_MEAN, POOLING_LAST, POOLING_RANK = 0, 1, 3, 4
 DECODER_CHUNK = 128
 """Number of tokens that a decoder reads at once."""
 
@@ -44,6 +44,7 @@ class Embedder(ABC):
 
         Raises:
             ContextLengthExceeded: an input is longer than `max_tokens`.
+            DecodeFailed: a vector could not be computed, or is not made of numbers.
         """
         for i, tokens in enumerate(inputs):
             if len(tokens) > self.max_tokens:
@@ -84,6 +85,8 @@ class Embedder(ABC):
             raise DecodeFailed(f"the embedding could not be computed (code {code})")
 
     def _row(self, pointer: Any) -> Row:
+        if not pointer:
+            raise DecodeFailed("llama.cpp computed no embedding")
         return np.ctypeslib.as_array(pointer, (self._n_embd,)).copy()
 
 
@@ -107,7 +110,7 @@ class DecoderEmbedder(Embedder):
     """Embeds with a generative model: the mean over the tokens, or the last one's vector if its file says so."""
 
     def __init__(self, model: LlamaModel, config: LlamaConfig) -> None:
-        super().__init__(model, config, DECODER_CHUNK)
+        super().__init__(model, config, min(config.ctx, DECODER_CHUNK))
 
     def _configure(self, params: Any) -> None:
         params.pooling_type = POOLING_NONE
@@ -116,8 +119,8 @@ class DecoderEmbedder(Embedder):
     def _compute(self, tokens: list[int]) -> Row:
         lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
         total = np.zeros(self._n_embd, np.float32)
-        for start in range(0, len(tokens), DECODER_CHUNK):
-            chunk = tokens[start : start + DECODER_CHUNK]
+        for start in range(0, len(tokens), self._batch.capacity):
+            chunk = tokens[start : start + self._batch.capacity]
             self._run(start, chunk)
             if self._pooling == POOLING_LAST:
                 total = self._row(lib.llama_get_embeddings_ith(self._context, len(chunk) - 1))
@@ -128,9 +131,14 @@ class DecoderEmbedder(Embedder):
 
 
 def open_embedder(model: LlamaModel, config: LlamaConfig) -> Embedder:
+    if model.pooling == POOLING_RANK:  # its output is one score, not a vector
+        raise ModelLoadFailed(f"{config.name} is a reranker; it cannot embed")
     return DecoderEmbedder(model, config) if model.has_decoder else EncoderEmbedder(model, config)
 
 
 def normalised(vector: Row) -> Row:
-    vector /= np.float32(np.linalg.norm(vector) or 1)
+    norm = np.linalg.norm(vector)
+    if not np.isfinite(norm):
+        raise not_finite("input")
+    vector /= np.float32(norm or 1)
     return vector

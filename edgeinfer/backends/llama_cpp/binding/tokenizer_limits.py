@@ -2,7 +2,7 @@
 
 Most BPE tokenizers split texts with std::regex, which recurses once for each character of a match: 320 bytes of stack
 on x86. Some of the patterns also take time that grows with the square of a run, and finding control tokens
-takes the square of their number.
+takes the square of their number. SentencePiece's does so for characters that it spells in bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -60,17 +61,23 @@ MAX_SPECIAL_TOKENS = 4096
 """Control tokens and the like that are looked for in the texts of a request, each time from their beginning."""
 
 
+MAX_COPIED_TOKENS = 1 << 32
+"""Half a second's."""
+
+
 class TokenizerLimits:
     """Knows what one tokenizer can take.
 
     Attributes:
         max_depth: characters that one match of its patterns may span; None if it does not recurse.
+        spells_in_bytes: it is SentencePiece's, which is slow at characters without a token.
     """
 
     def __init__(self, model: str, pre: str, memory: int | None = None) -> None:
         """`model` and `pre` are tokenizer.ggml.model and .pre; `memory` is that of the machine in bytes."""
         memory = _memory() if memory is None else memory
         depth = min(MAX_DEPTH, memory // MEMORY_SHARE // STACK_PER_CHARACTER)
+        self.spells_in_bytes = model == "llama"
         bpe = model in ("gpt2", "hybriddna", "whitespace")
         self.max_depth = None if not bpe or pre in ITERATIVE else max(SHALLOW, depth)
         kinds = EXCEPTIONS.get(pre), f"[^{SPACES}]", f"[{SPACES}]"
@@ -115,6 +122,23 @@ def check_special_tokens(texts: Iterable[str], special_tokens: Sequence[str]) ->
             raise InvalidRequest(
                 f"the text has {found} control tokens, more than {MAX_SPECIAL_TOKENS}",
                 hint="send tokens in place of the text",
+            )
+
+
+def check_byte_fallback(texts: Iterable[str], characters: Collection[str]) -> None:
+    """Raises InvalidRequest for texts that SentencePiece's tokenizer would spell in bytes for too long.
+
+    `characters` are those that have a token. For each of the others, llama.cpp copies all tokens so far.
+    """
+    work = 0
+    for text in texts:
+        if len(text) > MAX_SPECIAL_TOKENS:
+            rare = [(len(c.encode()), n) for c, n in Counter(text).items() if c not in characters]
+            work += sum(n for _, n in rare) * (len(text) + sum(size * n for size, n in rare))
+        if work > MAX_COPIED_TOKENS:
+            raise InvalidRequest(
+                "the text has too many characters that this model has no token for",
+                hint="send less of the text, or use another model",
             )
 
 

@@ -9,7 +9,11 @@ from typing import Any
 
 import llama_cpp.llama_cpp as lib
 
-from edgeinfer.backends.llama_cpp.binding.tokenizer_limits import TokenizerLimits, check_special_tokens
+from edgeinfer.backends.llama_cpp.binding.tokenizer_limits import (
+    TokenizerLimits,
+    check_byte_fallback,
+    check_special_tokens,
+)
 from edgeinfer.inference.types import FimTokens
 
 CONTROL_ATTRIBUTES = 1 << 3 | 1 << 0
@@ -47,6 +51,8 @@ class LlamaVocab:
         """Raises InvalidRequest for texts of one request that would take too much stack or time together."""
         self._limits.check(texts)
         check_special_tokens(texts, self._user_defined)
+        if self._limits.spells_in_bytes:
+            check_byte_fallback(texts, self._characters)
         if special:
             check_special_tokens(texts, self._controls)
 
@@ -107,6 +113,12 @@ class LlamaVocab:
     @cached_property
     def _user_defined(self) -> tuple[str, ...]:
         return self._texts(USER_DEFINED_ATTRIBUTE)
+
+    @cached_property
+    def _characters(self) -> frozenset[str]:
+        """Characters that are tokens; a space is one under another name."""
+        texts = (self.text(token) for token in range(self.size))
+        return frozenset(text for text in texts if len(text) == 1) | {" "}
 
     def _texts(self, attributes: int) -> tuple[str, ...]:
         attribute = lib.llama_vocab_get_attr

@@ -7,14 +7,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import numpy as np
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row, Vocab
 from edgeinfer.engine.fake import CONTROL, FakeBackend
-from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.errors import DecodeFailed, ModelLoadFailed
 from edgeinfer.inference.fake_model import FAKE_MODEL, fake_token_ms, is_fake_model
 from edgeinfer.inference.types import ModelInfo, Prompt, Span
+
+log = logging.getLogger("edgeinfer.worker")
+
+PROBE = Span("Ab1 ,\n  éß字한ก\u0301\U0001f600\0", trusted=False)
+"""A text that has something of every kind."""
+
+PROBE_TOKENS = 64
 
 if TYPE_CHECKING:
     from edgeinfer.backends.llama_cpp.binding.embedder import Embedder
@@ -77,6 +85,7 @@ class LlamaRuntime:
             self.backend = backend = LlamaBackend(self._model, config)
             self._closing.append(backend.close)
             self.step_ms = self_test(backend, config) * config.batch
+            self._test_embedding_briefly()
         else:
             self.step_ms = self._test_embedding() * config.ctx
 
@@ -98,13 +107,35 @@ class LlamaRuntime:
         return self._embedder.embed(inputs, between)
 
     def _test_embedding(self) -> float:
-        """Embed one input; -> milliseconds a token. Raises ModelLoadFailed if the vector is not finite."""
+        """Embed one input; -> milliseconds a token. Raises ModelLoadFailed."""
         n = min(self.config.ubatch, self.config.ctx - 1, self.info.n_ctx_train)
-        started = time.monotonic()
-        (row,) = self.embed([[self.vocab.bos or 0] * n])
-        if not np.isfinite(row).all():
-            raise ModelLoadFailed(f"{self.config.model} fails its self-test")
+        try:
+            self.embed([self.embed_tokens([PROBE])[:n]])
+            started = time.monotonic()
+            self.embed([[self.vocab.bos or 0] * n])
+        except DecodeFailed as e:
+            raise _failed(self.config, e.message) from e
         return (time.monotonic() - started) * 1e3 / n
+
+    def _test_embedding_briefly(self) -> None:
+        """Embed a few words with a model that also generates, in a context that is small and then gone.
+
+        What crashes llama.cpp must do so now. What merely fails concerns embeddings alone, whose requests will say so.
+        """
+        from edgeinfer.backends.llama_cpp.binding.embedder import open_embedder
+
+        size = min(PROBE_TOKENS, self.config.ctx)
+        try:
+            embedder = open_embedder(self._model, msgspec.structs.replace(self.config, ctx=size))
+        except ModelLoadFailed as e:
+            log.warning("%s", e.message)
+            return
+        try:
+            embedder.embed([self.embed_tokens([PROBE])[:size]])
+        except DecodeFailed as e:
+            log.warning("%s cannot embed: %s", self.config.name, e.message)
+        finally:
+            embedder.close()
 
     def close(self) -> None:
         while self._closing:  # contexts before the model they were made from
@@ -158,6 +189,13 @@ class FakeRuntime:
         pass
 
 
+def _failed(config: LlamaConfig, why: str) -> ModelLoadFailed:
+    return ModelLoadFailed(
+        f"{config.name} fails its self-test: {why}",
+        hint="the file may be damaged: edgeinfer models verify checks it",
+    )
+
+
 def self_test(backend: Backend, config: LlamaConfig) -> float:
     """Decode one token and one whole ubatch, which also warms up the code; -> milliseconds a token of the ubatch.
 
@@ -172,8 +210,10 @@ def self_test(backend: Backend, config: LlamaConfig) -> float:
         batch.clear()
         at = batch.add(0, 0, [token] * n, output=True)
         status = backend.decode(batch)
-        if status is not DecodeStatus.OK or not np.isfinite(backend.logits(at)).all():
-            raise ModelLoadFailed(f"{config.model} fails its self-test: {status.value}")
+        if status is not DecodeStatus.OK:
+            raise _failed(config, f"decoding ended with {status.value!r}")
+        if not np.isfinite(backend.logits(at).max()):
+            raise _failed(config, "its logits are no numbers")
         backend.remove(0, 0)
         ms = (time.monotonic() - started) * 1e3 / n
     return ms

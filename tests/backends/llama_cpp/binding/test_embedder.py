@@ -190,7 +190,7 @@ def test_an_input_as_long_as_the_context_is_embedded(embedder: Embedder) -> None
 def test_an_input_that_is_too_long_is_refused_with_the_counts(embedder: Embedder) -> None:
     """A long input is refused rather than silently truncated."""
     with pytest.raises(
-        ContextLengthExceeded, match=f"input 1.*{embedder.max_tokens + 1}.*{embedder.max_tokens}"
+        ContextLengthExceeded, match=f"{embedder.max_tokens} tokens.*input 1.*{embedder.max_tokens + 1}"
     ):
         embedder.embed([[5], [5] * (embedder.max_tokens + 1)])
     assert 1 == len(embedder.embed([[5]]))

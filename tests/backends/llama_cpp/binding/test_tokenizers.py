@@ -141,7 +141,7 @@ def test_every_tokenizer_survives_262_144_characters_of_anything(
         for name in COMMON:
             text = repeated(UNITS[name], (1 << 18) - 1) + SMILEY
             started = time.process_time()
-            with suppress(*[InvalidRequest] * (kind in SQUARES)):
+            with suppress(*[InvalidRequest] * (kind in (*SQUARES, "llama"))):
                 vocab.tokenize(text, special=False)
             assert time.process_time() - started < 20, name
 
@@ -205,6 +205,18 @@ def test_thousands_of_control_tokens_are_refused(kind: str, written: Callable[[s
         with pytest.raises(InvalidRequest, match="control tokens"):
             vocab.tokenize(text, special=True)
         assert vocab.tokenize(text, special=False)
+
+
+def test_characters_without_a_token_are_limited_where_they_take_quadratic_time(
+    written: Callable[[str], Path],
+) -> None:
+    """SentencePiece's tokenizer spells them in bytes."""
+    with loaded(written("llama")) as vocab:
+        assert len(vocab.tokenize(SMILEY * 20_000, special=False)) == 80_001
+        assert vocab.tokenize("a b." * 60_000, special=False)
+        for texts in ([SMILEY * 60_000], [SMILEY * 20_000] * 10):
+            with pytest.raises(InvalidRequest, match="no token for"):
+                vocab.check(texts)
 
 
 def test_an_inserted_text_that_the_tokenizer_refuses_is_spelled_out(written: Callable[[str], Path]) -> None:
