@@ -6,19 +6,20 @@ from typing import Any
 
 from edgeinfer.chat.template_protocol import MAX_FRAME, MEMORY, RenderOutcome, RenderRequest, RenderResponse
 from edgeinfer.errors import InvalidRequest, TemplateError
-from edgeinfer.ipc.child_client import ChildClient, ChildCrashed, ChildTimeout
+from edgeinfer.ipc.child_client import ChildCrashed, ChildTimeout
+from edgeinfer.ipc.child_pool import ChildPool
 from edgeinfer.ipc.framing import encode
 
 
 class TemplateRenderer:
-    """Renders untrusted Jinja sources in one child process, which starts at the first call and stays.
+    """Renders untrusted Jinja sources in child processes, the first of which starts at the first call and stays.
 
-    Calls take turns. A call that exceeds `timeout` seconds, or breaks the process, fails alone.
+    Each renders one call at a time. A call that exceeds `timeout` seconds, or breaks the process, fails alone.
     """
 
     def __init__(self, timeout: float = 5.0) -> None:
         self._timeout = timeout
-        self._child = ChildClient(
+        self._child = ChildPool(
             "edgeinfer.chat.template_process", RenderResponse, MAX_FRAME, timeout, noun="template"
         )
 
@@ -35,6 +36,7 @@ class TemplateRenderer:
         Raises:
             TemplateError: a limit was exceeded.
             InvalidRequest: a context cannot be sent.
+            NotReady: the process was killed from outside.
             ShuttingDown: the renderer was closed.
         """
         try:

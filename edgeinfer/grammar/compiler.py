@@ -12,15 +12,16 @@ from edgeinfer.errors import GrammarTooComplex, InvalidRequest, revive
 from edgeinfer.grammar.limits import MAX_COMPILED_BYTES, MAX_MEMORY, MAX_SOURCE_BYTES, SIMPLIFY_HINT
 from edgeinfer.grammar.protocol import MAX_FRAME, GrammarReply, GrammarRequest
 from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
-from edgeinfer.ipc.child_client import ChildClient, ChildCrashed, ChildTimeout
+from edgeinfer.ipc.child_client import ChildCrashed, ChildTimeout
+from edgeinfer.ipc.child_pool import ChildPool
 from edgeinfer.ipc.framing import encode
 
 
 class GrammarCompiler:
-    """Compiles callers' grammars and checks answers in one child process, which the first call starts.
+    """Compiles callers' grammars and checks answers in child processes, the first of which the first call starts.
 
     A schema is a program written by a possible attacker, and can demand more time and memory than there is. Calls
-    run one at a time; a call that exceeds `timeout` seconds or breaks the process fails alone.
+    run one at a time in each; a call that exceeds `timeout` seconds or breaks the process fails alone.
     """
 
     MAX_CACHED = 64
@@ -28,9 +29,7 @@ class GrammarCompiler:
 
     def __init__(self, timeout: float = 2.0) -> None:
         self._timeout = timeout
-        self._child = ChildClient(
-            "edgeinfer.grammar.process", GrammarReply, MAX_FRAME, timeout, noun="grammar"
-        )
+        self._child = ChildPool("edgeinfer.grammar.process", GrammarReply, MAX_FRAME, timeout, noun="grammar")
         self._cache: OrderedDict[bytes, CompiledGrammar] = OrderedDict()
 
     async def compile(self, grammar: Grammar) -> CompiledGrammar:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from typing import Generic, TypeVar
 
 import msgspec
 
-from edgeinfer.errors import EdgeinferError, ShuttingDown
+from edgeinfer.errors import EdgeinferError, NotReady, ShuttingDown
 from edgeinfer.ipc import framing
 from edgeinfer.ipc.child_main import ChildReady
 from edgeinfer.ipc.confinement.confinement import Confinement
@@ -22,6 +23,12 @@ START_TIMEOUT = 60.0
 MAX_READY = 1 << 16
 """Bytes of the message that says that a process is ready."""
 
+EXIT_TIMEOUT = 1.0
+"""Seconds in which a process that has closed its output should have ended."""
+
+KILLED = (-signal.SIGKILL, -signal.SIGTERM)
+"""Exit statuses of a process that was ended by others; a crash of its own has another signal."""
+
 Reply = TypeVar("Reply")
 
 _ready: msgspec.msgpack.Decoder[ChildReady] = msgspec.msgpack.Decoder(ChildReady)
@@ -32,14 +39,22 @@ class ChildTimeout(Exception):
 
 
 class ChildCrashed(Exception):
-    """The process died or sent what cannot be decoded; a fresh one answers the next call."""
+    """The process died twice of the same call, or sent what cannot be decoded.
+
+    `killed`: by a signal from outside, such as the kernel's where memory is short.
+    """
+
+    def __init__(self, message: str, *, killed: bool = False) -> None:
+        super().__init__(message)
+        self.killed = killed
 
 
 class ChildClient(Generic[Reply]):
     """Asks one process that runs a module of ours; it is started at the first call and kept.
 
-    Calls take turns. A call that exceeds the time limit, or crashes the process, fails alone: the next one gets a
-    fresh process. A cancelled call does not disturb the others.
+    Calls take turns. A call that exceeds the time limit fails alone, as does one that crashes two processes: the next
+    one gets a fresh process. One crash is no evidence: processes are also killed from outside. A cancelled call does
+    not disturb the others.
 
     Attributes:
         confinement: the layers that hold for the process; None before its first start.
@@ -63,6 +78,7 @@ class ChildClient(Generic[Reply]):
 
         Raises:
             ChildTimeout, ChildCrashed: the request is to blame.
+            NotReady: the process was killed from outside, twice.
             ShuttingDown: the client was closed.
             EdgeinferError: the process did not start.
         """
@@ -90,7 +106,29 @@ class ChildClient(Generic[Reply]):
         if not task.cancelled():
             task.exception()  # retrieved here, since the caller may be gone
 
+    def rest(self) -> None:
+        """End the process, which does nothing now; the next call starts another."""
+        if self._process is not None and self._running is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
     async def _exchange(self, request: bytes) -> Reply:
+        try:
+            return await self._try(request)
+        except ChildCrashed:
+            pass
+        try:
+            return await self._try(request)
+        except ChildCrashed as e:
+            if not e.killed:
+                raise
+            raise NotReady(
+                f"the {self._noun} process was killed from outside, twice",
+                hint="the machine may be short of memory; try again",
+                retry_after=1,
+            ) from e
+
+    async def _try(self, request: bytes) -> Reply:
         try:
             process = await self._started()
             return await asyncio.wait_for(self._ask(process, request), self._timeout)
@@ -98,11 +136,20 @@ class ChildClient(Generic[Reply]):
             await self._end()
             raise ChildTimeout from None
         except (EOFError, OSError, ValueError, msgspec.MsgspecError) as e:
+            status = await self._status()
             await self._end()
-            raise ChildCrashed(str(e)) from e
+            raise ChildCrashed(str(e), killed=status in KILLED) from e
         except asyncio.CancelledError:  # by close, or by the end of the loop
             await self._end()
             raise ShuttingDown(f"the {self._noun} process was closed") from None
+
+    async def _status(self) -> int | None:
+        """How the process that has failed ended; None if it goes on."""
+        if self._process is None:
+            return None
+        with contextlib.suppress(asyncio.TimeoutError):
+            return await asyncio.wait_for(self._process.wait(), EXIT_TIMEOUT)
+        return None
 
     async def _started(self) -> Process:
         """The process, running and ready."""

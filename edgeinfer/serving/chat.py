@@ -64,12 +64,13 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
     params = resolve_sampling(call.sampling, info)
     check_answer_size(params, call.n, info)
     limit = _thinking_limit(call.thinking, info.ctx)
-    prompt = await model.prompt_builder(info).build(
-        call.messages,
-        tools=[tool.definition for tool in call.tools],
-        template_kwargs=call.template_kwargs,
-        thinking=False if limit == 0 else None,
-    )
+    async with model.renderings.take(caller):
+        prompt = await model.prompt_builder(info).build(
+            call.messages,
+            tools=[tool.definition for tool in call.tools],
+            template_kwargs=call.template_kwargs,
+            thinking=False if limit == 0 else None,
+        )
     calling = ToolCalling(prompt.tool_format, call.tool_choice) if call.tools else None
     grammar = reply_grammar(prompt.reasoning, calling, call.response_format)
     compiled = await model.compile(caller, grammar)

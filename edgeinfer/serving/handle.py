@@ -32,6 +32,11 @@ class ModelHandle(Protocol):
         """Admits work that only counts tokens."""
         ...
 
+    @property
+    def renderings(self) -> JobQueue:
+        """Admits work that renders templates."""
+        ...
+
     async def ready(self) -> ModelInfo:
         """The loaded model.
 

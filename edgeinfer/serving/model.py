@@ -21,13 +21,14 @@ from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.ipc.child_pool import ChildPool
 from edgeinfer.metrics import Metrics, Watch
 from edgeinfer.plan import Plan
 from edgeinfer.serving.caller import cache_domain, engine_name
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
 from edgeinfer.serving.engines import RunningEngine
 from edgeinfer.serving.merge import Deltas, merge
-from edgeinfer.serving.queue import FairQueue
+from edgeinfer.serving.queue import FairQueue, Ticket
 from edgeinfer.settings import Settings
 
 ModelState = Literal["unloaded", "loading", "ready", "restarting", "reloading", "failed", "stopped"]
@@ -57,7 +58,9 @@ class Services:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.renderer = TemplateRenderer(settings.template_timeout)
         self.compiler = GrammarCompiler(settings.grammar_timeout)
-        self.compilations = FairQueue(lambda: 2, MAX_SHORT_JOBS)
+        # One caller keeps one of the processes busy at the most, and another one's call finds the other free.
+        self.renderings = FairQueue(lambda: ChildPool.SIZE, MAX_SHORT_JOBS, max_each=1)
+        self.compilations = FairQueue(lambda: ChildPool.SIZE, MAX_SHORT_JOBS, max_each=1)
         self.metrics = metrics
 
     async def aclose(self) -> None:
@@ -225,6 +228,11 @@ class ServedModel:
             )
         return info
 
+    @property
+    def renderings(self) -> FairQueue:
+        """Admits work that renders templates, for all models."""
+        return self._services.renderings
+
     def prompt_builder(self, info: ModelInfo) -> PromptBuilder:
         """The builder of prompts for `info`. It probes templates, so it is kept while the model stays loaded."""
         if self._prompter is None or self._prompter[0] is not info:
@@ -245,8 +253,12 @@ class ServedModel:
         """
         if grammar is None:
             return await compile_format(self._services.compiler, None)
-        async with self._services.compilations.take(caller):
-            return await compile_format(self._services.compiler, grammar)
+
+        def turn() -> Ticket:
+            return self._services.compilations.take(caller)
+
+        async with turn():
+            return await compile_format(self._services.compiler, grammar, turn)
 
     def generate(
         self,

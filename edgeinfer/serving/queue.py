@@ -30,12 +30,21 @@ class FairQueue:
         waiting: answers in line.
     """
 
-    def __init__(self, parallel: Callable[[], int], capacity: int, *, engine_shares: bool = False) -> None:
+    def __init__(
+        self,
+        parallel: Callable[[], int],
+        capacity: int,
+        *,
+        engine_shares: bool = False,
+        max_each: int | None = None,
+    ) -> None:
+        """`max_each`: what one caller may have running at the most."""
         self.running = 0
         self.waiting = 0
         self._parallel = parallel
         self._capacity = capacity
         self._engine_shares = engine_shares
+        self._max_each = max_each
         self._lines: dict[Hashable, CallerLine] = {}
         self._admissions = 0
         self._answer_seconds = 1.0
@@ -105,7 +114,9 @@ class FairQueue:
         parallel = self._parallel()
         room = parallel + min(self._capacity, max(1, parallel // 2))
         while self.waiting and not self._pauses:
-            lines = (line for line in self._lines.values() if line.tickets)
+            lines = [line for line in self._lines.values() if line.tickets and self._may_run_more(line)]
+            if not lines:
+                return
             line = min(lines, key=lambda candidate: (candidate.running, candidate.last))
             if self.running >= room and (line.running or not self._engine_shares):
                 return
@@ -151,6 +162,9 @@ class FairQueue:
             losers.append(longest.pop())
             excess -= losers[-1].left
         return losers
+
+    def _may_run_more(self, line: CallerLine) -> bool:
+        return self._max_each is None or line.running < self._max_each
 
     def _has_part(self, line: CallerLine, n: int, limit: int) -> bool:
         """True if n answers are no more than the part of a caller that has none, however full the queue is."""

@@ -145,6 +145,29 @@ async def test_the_queue_stays_bounded_however_many_callers_there_are(engine_sha
         assert r.queue.running + r.queue.waiting <= 5 * 32
 
 
+async def test_one_caller_leaves_the_other_process_to_others() -> None:
+    """However many templates it asks for, one is rendered at a time; another's begins at once."""
+    queue = FairQueue(lambda: 2, 100, max_each=1)
+    ended = asyncio.Event()
+    begun: list[str] = []
+
+    async def render(who: str) -> None:
+        async with queue.take(who):
+            begun.append(who)
+            await ended.wait()
+
+    tasks = [asyncio.create_task(render("greedy")) for _ in range(70)]
+    await settle()
+    assert begun == ["greedy"]
+    tasks.append(asyncio.create_task(render("modest")))
+    await settle()
+    assert begun == ["greedy", "modest"]
+    ended.set()
+    await asyncio.gather(*tasks)
+    assert len(begun) == 71
+    assert (queue.running, queue.waiting) == (0, 0)
+
+
 async def test_equals_take_turns() -> None:
     """Three who ask the same get the same, whoever was first."""
     async with room(3) as r:

@@ -48,6 +48,10 @@ class ScriptedModel:
     def short_jobs(self) -> ScriptedModel:
         return self
 
+    @property
+    def renderings(self) -> ScriptedModel:
+        return self
+
     @contextlib.asynccontextmanager
     async def take(self, caller: Hashable) -> AsyncIterator[None]:
         self.callers.append(caller)

@@ -56,12 +56,13 @@ async def apply_template(request: Request) -> Response:
     )
     model = registry_of(request).get(body.model)
     info = await model.ready()
-    prompt = await model.prompt_builder(info).build(
-        messages,
-        tools=body.tools or (),
-        add_generation_prompt=body.add_generation_prompt,
-        template_kwargs=body.chat_template_kwargs,
-    )
+    async with model.renderings.take(principal_of(request.scope).caller()):
+        prompt = await model.prompt_builder(info).build(
+            messages,
+            tools=body.tools or (),
+            add_generation_prompt=body.add_generation_prompt,
+            template_kwargs=body.chat_template_kwargs,
+        )
     return json_response(ApplyTemplateResponse("".join(span.text for span in prompt.spans)))
 
 
