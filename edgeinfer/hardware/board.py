@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.hardware.root_files import read_label, read_strings
+from edgeinfer.hardware.soc import soc
 
 DEVICE_TREES = ("proc/device-tree", "sys/firmware/devicetree/base")
 DMI = "sys/class/dmi/id"
@@ -39,29 +40,6 @@ class Board(msgspec.Struct, frozen=True):
     compatible: tuple[str, ...] = ()
     family: str | None = None
 
-
-class Soc(msgspec.Struct, frozen=True):
-    """A system on a chip: the family of its boards, and what it has in addition to CPUs."""
-
-    family: str
-    gpu_vendor: str
-    gpu: str
-    npu: str | None = None
-
-
-SOCS = {
-    "brcm,bcm2710": Soc("raspberry-pi-3", "broadcom", "VideoCore IV"),
-    "brcm,bcm2837": Soc("raspberry-pi-3", "broadcom", "VideoCore IV"),
-    "brcm,bcm2711": Soc("raspberry-pi-4", "broadcom", "VideoCore VI"),
-    "brcm,bcm2712": Soc("raspberry-pi-5", "broadcom", "VideoCore VII"),
-    "rockchip,rk3399": Soc("rk3399", "arm", "Mali-T860"),
-    "rockchip,rk3566": Soc("rk3566", "arm", "Mali-G52", "RKNPU"),
-    "rockchip,rk3568": Soc("rk3568", "arm", "Mali-G52", "RKNPU"),
-    "rockchip,rk3576": Soc("rk3576", "arm", "Mali-G52", "RKNPU"),
-    "rockchip,rk3588": Soc("rk3588", "arm", "Mali-G610", "RKNPU"),
-    "rockchip,rk3588s": Soc("rk3588", "arm", "Mali-G610", "RKNPU"),
-}
-"""Name in the device tree -> chip. Vendor kernels call an RK3588S rk3588, so the two are one family."""
 
 FAMILIES = (
     ("model-zero-2", "raspberry-pi-zero-2"),
@@ -104,7 +82,3 @@ def family(compatible: tuple[str, ...]) -> str | None:
             return name
     chip = soc(compatible)
     return chip.family if chip else None
-
-
-def soc(compatible: tuple[str, ...]) -> Soc | None:
-    return next((SOCS[word] for word in compatible if word in SOCS), None)

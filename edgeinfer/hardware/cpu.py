@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import msgspec
 
 from edgeinfer.hardware import cgroup
 from edgeinfer.hardware.isa import LITTLE_CORES, core_name, cpuinfo, instruction_sets, model_name
-from edgeinfer.hardware.root_files import pairs, parse_list, read_int, read_text
+from edgeinfer.hardware.root_files import entries, pairs, parse_list, read_int, read_text
 
 CPU_DIR = "sys/devices/system/cpu"
+NODES = "sys/devices/system/node"
 
 MIN_CLASS_RATIO = 0.85
 """Speed relative to the next faster core, from which on two cores are of one class."""
@@ -34,7 +36,7 @@ class CpuClass(msgspec.Struct, frozen=True):
     isa: tuple[str, ...] | None = None
     """Instruction sets that matter to llama.cpp, None where unknown.
 
-    ARM: neon dotprod fp16 i8mm sve bf16; x86: avx avx2 fma f16c avx512 vnni avx-vnni bf16 amx.
+    ARM: neon dotprod fp16 i8mm sve bf16; x86: avx avx2 fma f16c avx512 vnni avx-vnni bf16 amx; RISC-V: rv64 rvv.
     """
 
 
@@ -55,6 +57,21 @@ def classes(root: Path) -> list[CpuClass]:
 def _merged(cores: list[CpuClass]) -> CpuClass:
     """Return the class of cores that are alike, the first of which is the fastest."""
     return msgspec.structs.replace(cores[0], cpus=[cpu for core in cores for cpu in core.cpus])
+
+
+def sockets(root: Path) -> tuple[tuple[int, ...], ...]:
+    """Return the cores of each processor, one logical CPU for each; empty unless there are several with memory.
+
+    Virtual machines often pretend that each CPU is a processor, but not that it has memory of its own.
+    """
+    nodes = [entry for entry in entries(root / NODES) if re.fullmatch(r"node\d+", entry.name, re.ASCII)]
+    packages: dict[int, list[int]] = {}
+    for cpu in _physical(root):
+        package = read_int(root / CPU_DIR / f"cpu{cpu}" / "topology/physical_package_id")
+        packages.setdefault(package or 0, []).append(cpu)
+    if len(nodes) < 2 or len(packages) < 2:
+        return ()
+    return tuple(tuple(sorted(cpus)) for _, cpus in sorted(packages.items()))
 
 
 def cpu_name(root: Path) -> str | None:

@@ -7,14 +7,18 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.hardware import amd, nvidia, pci
-from edgeinfer.hardware.board import Board, soc
+from edgeinfer.hardware.board import Board
 from edgeinfer.hardware.gpu import Api, Gpu
 from edgeinfer.hardware.llama_build import LlamaBuild
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.hardware.pci import PciDevice
-from edgeinfer.hardware.root_files import entries, exists, read_strings
+from edgeinfer.hardware.root_files import MAX_NUMBER, entries, exists, read_strings, read_text
+from edgeinfer.hardware.soc import soc
 
 GB = 1024**3
+
+MIN_WINDOW = GB
+"""Windows onto a card's memory that are smaller, usually 256 MiB, do not tell its size."""
 
 VENDORS = {pci.NVIDIA: "nvidia", pci.AMD: "amd", pci.INTEL: "intel"}
 
@@ -22,6 +26,8 @@ TREE_GPUS = {
     "arm,mali-": ("arm", "Mali"),
     "qcom,adreno": ("qualcomm", "Adreno"),
     "img,": ("imagination", "PowerVR"),
+    "apple,agx": ("apple", "Apple GPU"),
+    "vivante,gc": ("vivante", "Vivante"),
 }
 """Beginning of a GPU's name in the device tree -> vendor and name."""
 
@@ -55,11 +61,27 @@ def _card(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
 def _intel(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
     shared = device.bus == "0000:00"
     api: Api | None = "vulkan" if reachable and device.driver in ("i915", "xe") else None
-    memory = _shared_heap(ram.total) if shared else device.number("tile0/physical_vram_size_bytes")
+    memory = _shared_heap(ram.total) if shared else _intel_memory(device)
     available = None
     if shared and memory is not None and ram.available is not None:
         available = min(memory, ram.available)
     return Gpu("intel", _name(root, device, "Intel"), api, memory, available, shared, driver=device.driver)
+
+
+def _intel_memory(device: PciDevice) -> int | None:
+    """Return the memory of a card: xe tells it, under i915 it is the window onto it, if that was resized.
+
+    The lines of `resource` are first address, last address and flags of each window; the third is the memory.
+    """
+    if (memory := device.number("tile0/physical_vram_size_bytes")) is not None:
+        return memory
+    windows = (read_text(device.path / "resource") or "").splitlines()
+    try:
+        first, last = (int(word, 16) for word in windows[2].split()[:2])
+    except (IndexError, ValueError):
+        return None
+    size = last - first + 1
+    return size if MIN_WINDOW <= size <= MAX_NUMBER else None
 
 
 def _shared_heap(total: int | None) -> int | None:
@@ -86,7 +108,8 @@ def _soc_gpu(root: Path, compatible: tuple[str, ...]) -> list[Gpu]:
 
     llama.cpp cannot make use of these: where Vulkan runs at all (panvk, v3dv), it is several times slower than the CPU.
     """
-    if chip := soc(compatible):
+    chip = soc(compatible)
+    if chip and chip.gpu:
         return [Gpu(chip.gpu_vendor, chip.gpu, shared=True)]
     nodes = entries(root / "proc/device-tree")
     nodes += [node for bus in nodes if bus.name.startswith("soc") for node in entries(bus)]

@@ -67,12 +67,31 @@ CORES: dict[tuple[int, int], str] = {
     (0x51, 0x001): "Oryon",
     (0x61, 0x022): "Icestorm",
     (0x61, 0x023): "Firestorm",
+    (0x61, 0x024): "Icestorm",
+    (0x61, 0x025): "Firestorm",
+    (0x61, 0x028): "Icestorm",
+    (0x61, 0x029): "Firestorm",
     (0x61, 0x032): "Blizzard",
     (0x61, 0x033): "Avalanche",
+    (0x61, 0x034): "Blizzard",
+    (0x61, 0x035): "Avalanche",
+    (0x61, 0x038): "Blizzard",
+    (0x61, 0x039): "Avalanche",
     (0xC0, 0xAC3): "Ampere-1",
     (0xC0, 0xAC4): "Ampere-1a",
 }
 """(implementer, part) of an ARM core -> its name, from the manuals of Arm and the makers."""
+
+RISCV_CORES = {
+    "sifive,u74": "SiFive U74",
+    "sifive,u74-mc": "SiFive U74",
+    "sifive,p550": "SiFive P550",
+    "eswin,p550": "SiFive P550",
+    "spacemit,x60": "SpacemiT X60",
+    "thead,c910": "T-Head C910",
+    "thead,c920": "T-Head C920",
+}
+"""Name of a RISC-V core in /proc/cpuinfo -> ours."""
 
 LITTLE_CORES = frozenset(
     ("Cortex-A35", "Cortex-A53", "Cortex-A55", "Cortex-A510", "Cortex-A520", "Icestorm", "Blizzard")
@@ -99,14 +118,24 @@ def model_name(fields: dict[str, str]) -> str | None:
 
 
 def core_name(fields: dict[str, str]) -> str | None:
-    """Return the name of an ARM core."""
+    """Return the name of an ARM or RISC-V core."""
+    if "isa" in fields:
+        return RISCV_CORES.get(fields.get("uarch", "")) or _named_riscv(fields.get("model name", ""))
     return CORES.get((_hex(fields.get("CPU implementer")), _hex(fields.get("CPU part"))))
+
+
+def _named_riscv(name: str) -> str | None:
+    """Return our name for a core by the vendor kernel's, such as "Spacemit(R) X60"."""
+    return next((core for core in RISCV_CORES.values() if core.split()[-1] in name.split()), None)
 
 
 def instruction_sets(fields: dict[str, str]) -> tuple[str, ...] | None:
     """Return our names of a core's instruction sets; None if unknown."""
     if "flags" in fields:
         return _known(FLAGS, fields["flags"])
+    if fields.get("isa", "").startswith("rv64"):
+        letters = fields["isa"].removeprefix("rv64").partition("_")[0]
+        return ("rv64", "rvv") if "v" in letters else ("rv64",)
     return _known(FEATURES, fields["Features"]) if "Features" in fields else None
 
 

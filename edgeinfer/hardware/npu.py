@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeinfer.hardware import pci
-from edgeinfer.hardware.board import Board, soc
+from edgeinfer.hardware.board import Board
 from edgeinfer.hardware.root_files import entries, label, read_pairs
+from edgeinfer.hardware.soc import soc
 
 PCI_NPUS = {
     (pci.AMD_CPU, 0x1502): "AMD XDNA",

@@ -27,6 +27,7 @@ class HardwareProfile(msgspec.Struct, frozen=True):
     Attributes:
         cpus: classes of CPUs that this process may use, the fastest first; one entry per physical core.
         cpu_quota: CPU time that the cgroup allows, in CPUs; None if it is not limited.
+        sockets: cores of each processor where there are several, each with memory of its own.
         cpu_name: name of the processor; None on most ARM boards, where the classes have names.
         gpus: all GPUs, those that llama.cpp can use first.
         npu: name of a neural processor, which llama.cpp cannot use.
@@ -45,6 +46,7 @@ class HardwareProfile(msgspec.Struct, frozen=True):
     storage: Storage | None = None
     system: System = System()
     cuda: str | None = None
+    sockets: tuple[tuple[int, ...], ...] = ()
     llama: LlamaBuild | None = None
 
 
@@ -77,6 +79,7 @@ def _linux(root: Path, models: str) -> HardwareProfile:
         npu=npu(root, this_board),
         storage=storage(root, models),
         system=os,
+        sockets=cpu.sockets(root),
         cuda=cuda.toolkit(root, nvidia.driver if nvidia.shared else None) if nvidia else None,
         llama=build,
     )

@@ -92,7 +92,7 @@ def _estimated(profile: HardwareProfile, cores: CpuClass) -> tuple[CoreRate, str
 
 
 def _is_x86(cores: CpuClass) -> bool:
-    return cores.isa is not None and not {"neon", "rvv"} & set(cores.isa) and cores.name is None
+    return cores.isa is not None and cores.name is None and not {"neon", "rv64"} & set(cores.isa)
 
 
 def gpu_bandwidth(gpu: Gpu, profile: HardwareProfile) -> Bandwidth | None:

@@ -49,6 +49,9 @@ def choose_threads(
     cpus = _cpus(profile, count)
     if not cpus:
         return Threads(count, reason)
+    if profile.sockets:
+        why = f"cpus {cpu_list(cpus)}: the memory of another processor is farther away"
+        return Threads(count, reason, cpus, why)
     others = sum(len(cores.cpus) for cores in profile.cpus[1:])
     slower = f"{others} slower ones" if others > 1 else "slower one"
     why = f"cpus {cpu_list(cpus)}: the fastest cores; waiting for the {slower} would cost more"
@@ -65,9 +68,11 @@ def _count(
     if calibration and (best := calibration.best_threads):
         tried = ", ".join(f"{n}: {rate:.1f}" for n, rate in sorted(calibration.threads.items()))
         return best, f"threads {best}: the fastest, as measured on this machine ({tried} tok/s)"
-    cores = len(profile.cpus[0].cpus)
+    cores = len(_fastest(profile))
     kind = "fastest " if len(profile.cpus) > 1 else ""
     reason = f"threads {cores}: one for each of the usable {kind}cores"
+    if profile.sockets:
+        reason = f"threads {cores}: one for each core of one processor, which is faster than several"
     if profile.cpu_quota and profile.cpu_quota < cores:
         cores = max(1, int(profile.cpu_quota))
         reason = f"threads {cores}: the control group allows {profile.cpu_quota:g} CPUs"
@@ -79,9 +84,16 @@ def _cpus(profile: HardwareProfile, count: int) -> tuple[int, ...]:
 
     macOS places threads itself.
     """
-    if len(profile.cpus) < 2 or count > len(profile.cpus[0].cpus) or profile.system.os == "darwin":
-        return ()
-    return tuple(sorted(profile.cpus[0].cpus))
+    cpus = _fastest(profile)
+    alike = len(profile.cpus) < 2 and not profile.sockets
+    return () if alike or count > len(cpus) or profile.system.os == "darwin" else cpus
+
+
+def _fastest(profile: HardwareProfile) -> tuple[int, ...]:
+    """Return the fastest class of CPUs; where there are several processors, those of the one with most of them."""
+    cpus = tuple(sorted(profile.cpus[0].cpus)) if profile.cpus else ()
+    own = [tuple(cpu for cpu in cpus if cpu in socket) for socket in profile.sockets]
+    return max(own, key=len, default=cpus)
 
 
 def cpu_list(cpus: tuple[int, ...]) -> str:
