@@ -85,6 +85,9 @@ def _spec_facts(spec: ModelSpec) -> Row:
         "context": spec.context,
         "parameters": spec.parameters,
         "tool_format": spec.tool_format,
+        "sampling": spec.defaults.sampling,
+        "sampling_without_thinking": spec.defaults.without_thinking,
+        "system_prompt": spec.defaults.system_prompt,
     }
 
 

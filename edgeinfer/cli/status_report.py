@@ -39,6 +39,10 @@ def _model(status: StatusReply) -> Iterator[str]:
     ]
     yield f"{model.get('name')} ({', '.join(fact for fact in facts if fact)})"
     yield str(model.get("path"))
+    if sampling := model.get("sampling"):
+        values = ", ".join(f"{name} {value:g}" for name, value in sampling.items())
+        advice = "" if model.get("system_prompt", True) else "; no system prompt is best"
+        yield f"recommended: {values}{advice}"
 
 
 def _models(models: list[ModelReply]) -> Iterator[str]:

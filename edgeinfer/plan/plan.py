@@ -26,6 +26,7 @@ from edgeinfer.plan.threads import choose_threads
 from edgeinfer.plan.transformer_shape import transformer_shape
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel, find_model
+from edgeinfer.store.sampling_defaults import SamplingDefaults
 from edgeinfer.store.store import Store
 
 
@@ -34,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     Attributes:
         tool_format: how the model writes tool calls, from the catalogue; None leaves it to its template.
+        defaults: what the catalogue recommends for sampling.
         memory: memory that the model will take.
         budget: memory that it may take.
         fits: the memory is within the budget; None if the machine's memory is unknown.
@@ -43,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
     config: LlamaConfig
     reasons: list[str]
     tool_format: str | None = None
+    defaults: SamplingDefaults = SamplingDefaults()
     memory: MemoryEstimate = MemoryEstimate(0)
     budget: MemoryBudget = MemoryBudget(None)
     speed: Speed = Speed()
@@ -109,6 +112,7 @@ def plan_model(
         config=best.config,
         reasons=reasons(best, budget, settings, threads, placement, header, beside),
         tool_format=model.tool_format,
+        defaults=model.defaults,
         memory=best.memory,
         budget=budget,
         speed=predict(

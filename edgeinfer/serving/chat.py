@@ -61,8 +61,7 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
     """
     info = await model.text_model()
     check_num_ctx(call.num_ctx, info)
-    params = resolve_sampling(call.sampling, info)
-    check_answer_size(params, call.n, info)
+    check_answer_size(resolve_sampling(call.sampling, info), call.n, info)
     limit = _thinking_limit(call.thinking, info.ctx)
     async with model.renderings.take(caller):
         prompt = await model.prompt_builder(info).build(
@@ -71,6 +70,8 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
             template_kwargs=call.template_kwargs,
             thinking=False if limit == 0 else None,
         )
+    thinks = prompt.reasoning.state in ("open", "possible")
+    params = resolve_sampling(call.sampling, info, model.recommended_sampling(thinks=thinks))
     calling = ToolCalling(prompt.tool_format, call.tool_choice) if call.tools else None
     grammar = reply_grammar(prompt.reasoning, calling, call.response_format)
     compiled = await model.compile(caller, grammar)

@@ -70,7 +70,7 @@ async def start_completion(model: ModelHandle, caller: Hashable, call: Completio
     info = await model.text_model()
     check_num_ctx(call.num_ctx, info)
     check_inputs(call.prompts, info, "prompt")
-    params = resolve_sampling(call.sampling, info)
+    params = resolve_sampling(call.sampling, info, model.recommended_sampling(thinks=True))
     check_answer_size(params, len(call.prompts) * call.n, info)
     echoes = await _texts(model, caller, info, call.prompts) if call.echo else [""] * len(call.prompts)
     prompts = [_prompt(info, prompt, call.suffix) for prompt in call.prompts]

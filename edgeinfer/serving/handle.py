@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -48,6 +48,10 @@ class ModelHandle(Protocol):
 
     async def text_model(self) -> ModelInfo:
         """The loaded model, as from `ready`. Raises InvalidRequest if it only makes embeddings."""
+        ...
+
+    def recommended_sampling(self, *, thinks: bool) -> Mapping[str, float]:
+        """Values that the catalogue recommends for an answer, by the names of SamplingParams."""
         ...
 
     def prompt_builder(self, info: ModelInfo) -> PromptBuilder: ...

@@ -79,7 +79,7 @@ async def start_infill(model: ModelHandle, caller: Hashable, call: InfillCall) -
     if info.fim is None:
         raise InvalidRequest(f"{info.name} has no fill-in-the-middle tokens", param="model", hint=NEEDS_FIM)
     check_num_ctx(call.num_ctx, info)
-    params = resolve_sampling(call.sampling, info)
+    params = resolve_sampling(call.sampling, info, model.recommended_sampling(thinks=True))
     room = _room(info, params.max_tokens)
     async with model.short_jobs.take(caller):
         prompt, truncated = await _prompt(model, caller, info, info.fim, call, room)

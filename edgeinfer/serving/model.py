@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Literal, Protocol
 
@@ -232,6 +232,9 @@ class ServedModel:
     def renderings(self) -> FairQueue:
         """Admits work that renders templates, for all models."""
         return self._services.renderings
+
+    def recommended_sampling(self, *, thinks: bool) -> Mapping[str, float]:
+        return self.plan.defaults.values(thinks=thinks) if self.plan else {}
 
     def prompt_builder(self, info: ModelInfo) -> PromptBuilder:
         """The builder of prompts for `info`. It probes templates, so it is kept while the model stays loaded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -16,8 +17,14 @@ SAMPLING_NAMES = frozenset(field.name for field in msgspec.structs.fields(Sampli
 WHOLE_NUMBERS = frozenset({"top_k", "repeat_last_n"})
 
 
-def resolve_sampling(values: Mapping[str, Any], info: ModelInfo) -> SamplingParams:
-    """Complete parameters. `values` are those that the request has, by the names of SamplingParams.
+def resolve_sampling(
+    values: Mapping[str, Any], info: ModelInfo, recommended: Mapping[str, float] = MappingProxyType({})
+) -> SamplingParams:
+    """Complete parameters: the request's own come first, then the file's, the catalogue's, and the defaults.
+
+    Args:
+        values: those that the request has, by the names of SamplingParams.
+        recommended: the catalogue's for this model.
 
     Raises:
         InvalidRequest: logit_bias names a token that the model does not have.
@@ -27,13 +34,13 @@ def resolve_sampling(values: Mapping[str, Any], info: ModelInfo) -> SamplingPara
             raise InvalidRequest(
                 f"token {token} is outside the vocabulary of {info.vocab_size}", param=f"logit_bias.{token}"
             )
-    return SamplingParams(**{**_recommended(info), **values})
+    return SamplingParams(**{**recommended_sampling(info, recommended), **values})
 
 
-def _recommended(info: ModelInfo) -> dict[str, Any]:
-    """The model file's own values, in the types of SamplingParams; GGUF may write a top_k of 40.0."""
+def recommended_sampling(info: ModelInfo, recommended: Mapping[str, float]) -> dict[str, Any]:
+    """Values for a request that says nothing, in the types of SamplingParams; GGUF may write a top_k of 40.0."""
     return {
         name: int(value) if name in WHOLE_NUMBERS else float(value)
-        for name, value in info.sampling.items()
+        for name, value in {**recommended, **info.sampling}.items()
         if name in SAMPLING_NAMES
     }

@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from edgeinfer.errors import ModelNotFound
 from edgeinfer.store.names import file_problem, name_problem, repo_problem, revision_problem
+from edgeinfer.store.sampling_defaults import RecommendedSampling, SamplingDefaults
 from edgeinfer.store.toml_document import TomlDocument, nearest_hint
 from edgeinfer.user_folders import config_folder, is_file
 
@@ -82,6 +83,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
     Attributes:
         context: tokens that the model was trained for.
         tool_format: how it writes tool calls, if its template does not show that.
+        defaults: what its makers recommend for sampling.
         parameters: number of parameters.
         smaller: name of the model to use if this one does not fit.
         file: path within the package; only the bundled model has one.
@@ -93,6 +95,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
     roles: list[Role]
     aliases: list[str] = []
     tool_format: str | None = None
+    defaults: SamplingDefaults = SamplingDefaults()
     parameters: int | None = None
     smaller: str | None = None
     shape: Shape | None = None
@@ -113,6 +116,9 @@ class _CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     roles: Annotated[list[Role], Meta(min_length=1)]
     aliases: list[str] = []
     tool_format: str | None = None
+    sampling: dict[str, Any] = {}
+    sampling_without_thinking: dict[str, Any] = {}
+    system_prompt: bool = True
     parameters: Count | None = None
     smaller: str | None = None
     shape: dict[str, Any] | None = None
@@ -222,6 +228,13 @@ def _spec(document: TomlDocument, name: str, table: object, bundled: bool) -> Mo
         roles=entry.roles,
         aliases=entry.aliases,
         tool_format=entry.tool_format,
+        defaults=SamplingDefaults(
+            document.struct(RecommendedSampling, entry.sampling, (name, "sampling")).values(),
+            document.struct(
+                RecommendedSampling, entry.sampling_without_thinking, (name, "sampling_without_thinking")
+            ).values(),
+            entry.system_prompt,
+        ),
         parameters=entry.parameters,
         smaller=entry.smaller,
         shape=shape,

@@ -11,9 +11,11 @@ from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.inference.fake_model import FAKE_MODEL, is_fake_model
 from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec, similar_model
+from edgeinfer.store.file_name import name_from_file
 from edgeinfer.store.location import store_root
 from edgeinfer.store.model_name import split_name
 from edgeinfer.store.names import repo_problem
+from edgeinfer.store.sampling_defaults import SamplingDefaults
 from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel, model_problem
 
@@ -28,6 +30,7 @@ class LocalModel(msgspec.Struct, frozen=True):
     header: Header | None
     tool_format: str | None = None
     quant: str | None = None
+    defaults: SamplingDefaults = SamplingDefaults()
 
 
 def find_model(name: str | None, store: Store | None = None) -> LocalModel:
@@ -118,8 +121,9 @@ def _newest_chat(store: Store) -> LocalModel | None:
 
 
 def _model(stored: StoredModel, spec: ModelSpec | None) -> LocalModel:
-    tool_format = spec.tool_format if spec else None
-    return LocalModel(stored.name, str(stored.path), read_header(stored.path), tool_format, stored.quant)
+    tool_format, defaults = (spec.tool_format, spec.defaults) if spec else (None, SamplingDefaults())
+    header = read_header(stored.path)
+    return LocalModel(stored.name, str(stored.path), header, tool_format, stored.quant, defaults)
 
 
 def _bundled() -> LocalModel:
@@ -133,7 +137,11 @@ def _file(name: str) -> LocalModel:
     if not _is_file(path):
         hint = None if repo_problem(name) else f"for a repository on the hub: edgeinfer pull {name}"
         raise ModelNotFound(f"no such file: {name!r}", param="model", hint=hint)
-    return LocalModel(path.stem, str(path.resolve()), read_header(path))
+    try:
+        defaults = resolve_spec(name_from_file(path.name))[1].defaults
+    except ModelNotFound:
+        defaults = SamplingDefaults()
+    return LocalModel(path.stem, str(path.resolve()), read_header(path), defaults=defaults)
 
 
 def _is_file(path: Path) -> bool:

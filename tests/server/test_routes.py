@@ -47,6 +47,7 @@ def test_models_are_listed_and_found_by_name(served: Served) -> None:
     listed = served.client.get("/v1/models").json()
     assert (listed["object"], [m["id"] for m in listed["data"]]) == ("list", ["scripted"])
     assert listed["data"][0]["meta"]["n_ctx"] == 4096
+    assert listed["data"][0]["meta"]["sampling"] == {"temperature": 0.6, "top_k": 20}
     assert served.client.get("/v1/models/scripted").json() == listed["data"][0]
     assert served.client.get("/v1/models/default").json()["id"] == "scripted"
     assert served.client.get("/v1/models/").json() == listed

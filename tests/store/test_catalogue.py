@@ -95,7 +95,11 @@ def test_the_example_in_the_docs_is_a_catalogue(home: dict[str, str]) -> None:
     example = catalogue(home)["my-model"]
     keys = {field.name for field in fields(ModelSpec)} - {"file"}
     assert all(getattr(example, key) for key in keys)
-    keys_in_use = {field.name for cls in (ModelSpec, QuantFile, Shape) for field in fields(cls)} - {"quant"}
+    keys_in_use = {field.name for cls in (ModelSpec, QuantFile, Shape) for field in fields(cls)} - {
+        "quant",
+        "defaults",
+    }
+    keys_in_use |= {"sampling", "sampling_without_thinking", "system_prompt"}
     assert [] == [key for key in keys_in_use if f"`{key}`" not in page]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 
 import msgspec
 
@@ -18,6 +18,7 @@ from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutpu
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
 from edgeinfer.serving.merge import Deltas
+from edgeinfer.store.sampling_defaults import SamplingDefaults
 from tests.support.templates import bare_model
 
 CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
@@ -39,6 +40,7 @@ class ScriptedModel:
         self.compiler = GrammarCompiler(10.0)
         self.callers: list[Hashable] = []
         self.closed = 0
+        self.defaults = SamplingDefaults()
 
     async def aclose(self) -> None:
         await self.renderer.close()
@@ -64,6 +66,9 @@ class ScriptedModel:
         if not self.info.generates:
             raise InvalidRequest("embeddings only", param="model")
         return self.info
+
+    def recommended_sampling(self, *, thinks: bool) -> Mapping[str, float]:
+        return self.defaults.values(thinks=thinks)
 
     def prompt_builder(self, info: ModelInfo) -> PromptBuilder:
         return PromptBuilder(info, self.renderer)

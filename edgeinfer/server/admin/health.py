@@ -17,6 +17,7 @@ from edgeinfer.server.http.errors import RETRY_AFTER
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.state import AppState, state_of
 from edgeinfer.serving.model import ServedModel
+from edgeinfer.serving.sampling import recommended_sampling
 
 
 class Health(Struct):
@@ -99,6 +100,10 @@ def _facts(model: ServedModel) -> dict[str, Any] | None:
     facts = msgspec.structs.asdict(info)
     facts["chat_templates"] = sorted(info.chat_templates)
     facts["control_tokens"] = len(info.control_tokens)
+    facts["sampling"] = recommended_sampling(info, model.recommended_sampling(thinks=True))
+    if without := model.recommended_sampling(thinks=False):
+        facts["sampling_without_thinking"] = recommended_sampling(info, without)
+    facts["system_prompt"] = model.plan.defaults.system_prompt if model.plan else True
     return facts
 
 

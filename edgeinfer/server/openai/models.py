@@ -9,6 +9,7 @@ from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.openai.types import ModelCard, ModelList, ModelMeta, ModelStatus
 from edgeinfer.server.state import registry_of
 from edgeinfer.serving.model import ServedModel
+from edgeinfer.serving.sampling import recommended_sampling
 
 
 async def models(request: Request) -> Response:
@@ -25,6 +26,12 @@ def _card(model: ServedModel) -> ModelCard:
     card = ModelCard(model.name, model.created, status=ModelStatus(model.state))
     if info := model.info:
         card.meta = ModelMeta(
-            info.vocab_size, info.ctx, info.n_ctx_train, info.n_embd, info.n_params, info.size
+            info.vocab_size,
+            info.ctx,
+            info.n_ctx_train,
+            info.n_embd,
+            info.n_params,
+            info.size,
+            recommended_sampling(info, model.recommended_sampling(thinks=True)),
         )
     return card

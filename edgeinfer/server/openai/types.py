@@ -161,12 +161,15 @@ class EmbeddingList(Struct):
 
 
 class ModelMeta(Struct):
+    """`sampling` has the values for requests that give none."""
+
     n_vocab: int
     n_ctx: int
     n_ctx_train: int
     n_embd: int
     n_params: int
     size: int
+    sampling: dict[str, float]
 
 
 class ModelStatus(Struct):

@@ -101,7 +101,7 @@ class LlamaModel:
             name=config.name,
             path=str(Path(config.model).resolve()),
             architecture=self.meta("general.architecture") or "",
-            description=buffer.value.decode("utf-8", "replace"),
+            description=buffer.value.decode("utf-8", "replace").replace(" ?B", ""),  # a size it does not know
             n_params=int(lib.llama_model_n_params(self.pointer)),
             size=int(lib.llama_model_size(self.pointer)),
             vocab_size=self.vocab.size,
