@@ -36,7 +36,7 @@ class CallerUsage:
         self.due = 0.0
 
 
-class RequestUsage:
+class CountedRequest:
     """What one request counts in its caller's usage."""
 
     def __init__(self, usage: CallerUsage, interval: float) -> None:
@@ -59,7 +59,7 @@ class RequestUsage:
 def count_answers(scope: Scope, answers: int) -> None:
     """Let a request for several answers count as so many, against the next requests of its caller."""
     usage = scope.get(_IN_SCOPE)
-    if isinstance(usage, RequestUsage):
+    if isinstance(usage, CountedRequest):
         usage.count_answers(answers)
 
 
@@ -99,7 +99,7 @@ class RateLimitMiddleware:
         if error := self._refusal(usage, per_minute, concurrent):
             await error_response(scope, error)(scope, receive, send)
             return
-        request = scope[_IN_SCOPE] = RequestUsage(usage, MINUTE / per_minute if per_minute else 0.0)
+        request = scope[_IN_SCOPE] = CountedRequest(usage, MINUTE / per_minute if per_minute else 0.0)
         try:
             await self.app(scope, receive, send)
         finally:
