@@ -17,6 +17,8 @@ class TemplateRenderer:
     Each renders one call at a time. A call that exceeds `timeout` seconds, or breaks the process, fails alone.
     """
 
+    PROCESSES = ChildPool.SIZE
+
     def __init__(self, timeout: float = 5.0) -> None:
         self._timeout = timeout
         self._child = ChildPool(

@@ -24,6 +24,8 @@ class GrammarCompiler:
     run one at a time in each; a call that exceeds `timeout` seconds or breaks the process fails alone.
     """
 
+    PROCESSES = ChildPool.SIZE
+
     MAX_CACHED = 64
     """Compiled grammars in the cache, as long as their texts total no more than MAX_COMPILED_BYTES."""
 

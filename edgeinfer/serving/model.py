@@ -21,7 +21,6 @@ from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
-from edgeinfer.ipc.child_pool import ChildPool
 from edgeinfer.metrics import Metrics, Watch
 from edgeinfer.plan import Plan
 from edgeinfer.serving.caller import cache_domain, engine_name
@@ -59,8 +58,8 @@ class Services:
         self.renderer = TemplateRenderer(settings.template_timeout)
         self.compiler = GrammarCompiler(settings.grammar_timeout)
         # One caller keeps one of the processes busy at the most, and another one's call finds the other free.
-        self.renderings = FairQueue(lambda: ChildPool.SIZE, MAX_SHORT_JOBS, max_each=1)
-        self.compilations = FairQueue(lambda: ChildPool.SIZE, MAX_SHORT_JOBS, max_each=1)
+        self.renderings = FairQueue(lambda: TemplateRenderer.PROCESSES, MAX_SHORT_JOBS, max_each=1)
+        self.compilations = FairQueue(lambda: GrammarCompiler.PROCESSES, MAX_SHORT_JOBS, max_each=1)
         self.metrics = metrics
 
     async def aclose(self) -> None:
