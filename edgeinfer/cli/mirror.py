@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-    from edgeinfer.server.http.server import HTTPServer
     from edgeinfer.store.store import Store
 
 DEFAULT_PORT = 11436
-SHUTDOWN_TIMEOUT = 5
-"""Seconds that running downloads get at shutdown; clients resume where they were."""
 
 
 def mirror(
@@ -31,6 +26,8 @@ def mirror(
         Path | None,
         typer.Option(help="File of API keys, one per line; clients send one of them as HF_TOKEN."),
     ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate for HTTPS, in PEM format.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Key of the certificate, if in another file.")] = None,
 ) -> None:
     """Serve this machine's models to other machines.
 
@@ -45,7 +42,7 @@ def mirror(
 
     from edgeinfer import log, settings
     from edgeinfer.cli import terminal
-    from edgeinfer.hub.mirror import mirror_app
+    from edgeinfer.cli.mirror_server import mirror_server
     from edgeinfer.server.auth.key_file import KeyFile
     from edgeinfer.server.http.sockets import bind
     from edgeinfer.store.store import Store
@@ -54,17 +51,21 @@ def mirror(
     log.setup("info")
     keys = KeyFile(api_key_file) if api_key_file else None
     store = Store.of(loaded)
-    sockets = bind(replace(loaded, host=host, port=port, uds=None))
+    tls = {"tls_cert": str(tls_cert) if tls_cert else None, "tls_key": str(tls_key) if tls_key else None}
+    loaded = replace(loaded, host=host, port=port, uds=None, **tls)
+    server = mirror_server(store, loaded, keys)
+    sockets = bind(loaded)
     try:
-        for line in _greeting(store, host, sockets[0].getsockname()[1], keyed=keys is not None):
+        scheme, bound = "https" if tls_cert else "http", sockets[0].getsockname()[1]
+        for line in _greeting(store, scheme, host, bound, keyed=keys is not None):
             terminal.say(line)
-        http_server(mirror_app(store, keys=keys)).run(sockets)
+        server.run(sockets)
     finally:
         for sock in sockets:
             sock.close()
 
 
-def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[str]:
+def _greeting(store: Store, scheme: str, host: str, port: int, *, keyed: bool) -> Iterator[str]:
     """Yield lines that say what is served, to whom, and how others use it."""
     from edgeinfer.server.http.sockets import is_loopback
     from edgeinfer.store.location import SYSTEM_STORE
@@ -77,7 +78,7 @@ def _greeting(store: Store, host: str, port: int, *, keyed: bool) -> Iterator[st
     yield f"edgeinfer mirror: {count}, {size}, and the bundled model; read-only, for {who}"
     token = "HF_TOKEN=KEY " if keyed else ""
     for address in _addresses(host):
-        yield f"  {token}HF_ENDPOINT=http://{address}:{port} edgeinfer install --auto-quant"
+        yield f"  {token}HF_ENDPOINT={scheme}://{address}:{port} edgeinfer install --auto-quant"
     if is_loopback(host):
         yield "only this machine can reach it; to serve the network: --host 0.0.0.0"
     if not models and store.root != SYSTEM_STORE and (SYSTEM_STORE / "records").is_dir():
@@ -98,12 +99,3 @@ def _addresses(host: str) -> list[str]:
         ]
         return addresses or ["127.0.0.1"]
     return [f"[{host}]" if ":" in host else host]
-
-
-def http_server(app: ASGIApp) -> HTTPServer:
-    from edgeinfer.server.http.server import HTTPServer
-    from edgeinfer.server.openai.errors import render_error
-
-    return HTTPServer(
-        app, render_error=render_error, lifespan="off", timeout_graceful_shutdown=SHUTDOWN_TIMEOUT
-    )

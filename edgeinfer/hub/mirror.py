@@ -10,8 +10,9 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Protocol
+from typing import BinaryIO, ClassVar, Protocol
 from urllib.parse import parse_qs
 
 import msgspec
@@ -23,6 +24,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edgeinfer.errors import EdgeinferError
 from edgeinfer.hub import repo_index
 from edgeinfer.hub.repo_index import Commits, RepoFiles
 from edgeinfer.store.store import Store
@@ -30,6 +32,12 @@ from edgeinfer.store.untrusted_json import decode_json
 
 MAIN = "main"
 MAX_BODY_BYTES = 1 << 16
+
+MIN_CHUNK, MAX_CHUNK = 1 << 13, 1 << 17
+"""Bytes of a file that are read at a time."""
+
+MAX_CHUNKS = 1 << 23
+"""Bytes that all downloads together may read at a time, unless there are more than MIN_CHUNK for each."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +56,13 @@ class NotMirrored(Exception):
         self.commit = commit
 
 
-def mirror_app(store: Store, *, keys: MirrorKeys | None = None) -> ASGIApp:
-    """Make the app; with `keys`, every request must bring one as the client's token (HF_TOKEN)."""
+def mirror_app(
+    store: Store, *, keys: MirrorKeys | None = None, guard: Callable[[ASGIApp], ASGIApp] = lambda app: app
+) -> ASGIApp:
+    """Make the app; with `keys`, every request must bring one as the client's token (HF_TOKEN).
+
+    `guard` adds checks; what it refuses is logged like other requests.
+    """
     mirror = _Mirror(store)
     repo = "/api/models/{owner}/{name}"
     starlette = Starlette(
@@ -63,10 +76,19 @@ def mirror_app(store: Store, *, keys: MirrorKeys | None = None) -> ASGIApp:
             Route(repo + "/paths-info/{revision}", mirror.paths_info, methods=["POST"]),
             Route("/{owner}/{name}/resolve/{revision}/{path:path}", mirror.resolve),
         ],
-        exception_handlers={NotMirrored: _missing, HTTPException: _http_error},
+        exception_handlers={
+            NotMirrored: _missing,
+            HTTPException: _http_error,
+            EdgeinferError: _refused,
+        },
     )
     starlette.router.redirect_slashes = False
-    return _AccessLog(starlette if keys is None else _BearerAuth(starlette, keys))
+    return _AccessLog(guard(starlette if keys is None else _BearerAuth(starlette, keys)))
+
+
+def error_body(error: EdgeinferError) -> bytes:
+    """Encode an error as the client reads it."""
+    return msgspec.json.encode({"error": error.message + (f"; hint: {error.hint}" if error.hint else "")})
 
 
 class _Mirror:
@@ -105,7 +127,8 @@ class _Mirror:
     async def paths_info(self, request: Request) -> Response:
         body = b""
         async for piece in request.stream():
-            if len(body := body + piece) > MAX_BODY_BYTES:
+            body += piece
+            if len(body) > MAX_BODY_BYTES:
                 raise HTTPException(413)
         _, _, files = await run_in_threadpool(self._commit, request)
         return JSONResponse(
@@ -117,7 +140,7 @@ class _Mirror:
         path = request.path_params["path"]
         try:
             file = files[path]
-            status = os.stat(file.path)  # noqa: PTH116  # FileResponse needs an os.stat_result
+            opened = repo_index.open_gguf(file)
         except (KeyError, OSError) as e:
             raise NotMirrored("EntryNotFound", commit) from e
         headers = {
@@ -127,13 +150,7 @@ class _Mirror:
             "X-Linked-Etag": f'"{file.sha256}"',
             "X-Content-Type-Options": "nosniff",
         }
-        return _ModelFile(
-            file.path,
-            headers=headers,
-            media_type="application/octet-stream",
-            filename=PurePosixPath(path).name,
-            stat_result=status,
-        )
+        return _ModelFile(opened, PurePosixPath(path).name, headers)
 
     def _served(self) -> dict[str, Commits]:
         return repo_index.mirrored_repos(self._store, self._bundled)
@@ -153,7 +170,28 @@ class _Mirror:
 
 
 class _ModelFile(FileResponse):
-    chunk_size = 1 << 20
+    """Sends a file that is open already, so that nothing else can take its place; many at a time take less each."""
+
+    _active: ClassVar[int] = 0
+
+    def __init__(self, file: BinaryIO, name: str, headers: dict[str, str]) -> None:
+        self._file = file
+        super().__init__(
+            f"/dev/fd/{file.fileno()}",
+            headers=headers,
+            media_type="application/octet-stream",
+            filename=name,
+            stat_result=os.fstat(file.fileno()),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        _ModelFile._active += 1
+        self.chunk_size = max(MIN_CHUNK, min(MAX_CHUNK, MAX_CHUNKS // _ModelFile._active))
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _ModelFile._active -= 1
+            self._file.close()
 
 
 def _newest(commits: Commits) -> tuple[str, RepoFiles]:
@@ -188,6 +226,12 @@ def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return _missing(request, NotMirrored("RepoNotFound"))
     return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+def _refused(_: Request, error: Exception) -> Response:
+    """Answer a body that is too large or too slow."""
+    assert isinstance(error, EdgeinferError)
+    return Response(error_body(error), error.status, media_type="application/json")
 
 
 class _BearerAuth:

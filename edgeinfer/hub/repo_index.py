@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO
 
 import msgspec
 
 from edgeinfer.store.catalogue import PACKAGE_DIR
 from edgeinfer.store.disk import sha256_of
 from edgeinfer.store.store import LOCAL_OWNER, Store
+from edgeinfer.store.stored_model import StoredModel, open_model
 
 BUNDLED_REPO = "edgeinfer/edgeinfer-nano-GGUF"
 BUNDLED_FILE = "edgeinfer-nano-Q8_0.gguf"
 MAGIC = b"GGUF"
 
 
-class MirroredFile(msgspec.Struct, frozen=True):
-    """A file that is served; `added` is in seconds since the epoch."""
-
-    path: Path
-    size: int
-    sha256: str
-    added: float
+class MirroredFile(StoredModel, frozen=True):
+    """A file that is served, with what git would say of it."""
 
     @property
     def pointer(self) -> bytes:
@@ -48,18 +46,29 @@ Commits = dict[str, RepoFiles]
 def bundled_file() -> MirroredFile:
     """Describe the bundled model's file."""
     path = PACKAGE_DIR / "bundled" / "edgeinfer-nano.gguf"
-    status = path.stat()
-    return MirroredFile(path, status.st_size, sha256_of(path), status.st_mtime)
+    status, digest = path.stat(), sha256_of(path)
+    return MirroredFile(
+        name="edgeinfer-nano",
+        quant="Q8_0",
+        path=path,
+        size=status.st_size,
+        sha256=digest,
+        repo=BUNDLED_REPO,
+        revision=digest[:40],
+        file=BUNDLED_FILE,
+        origin="import",
+        added=status.st_mtime,
+    )
 
 
 def mirrored_repos(store: Store, bundled: MirroredFile) -> dict[str, Commits]:
     """Return the commits of every repository that is served."""
-    repos: dict[str, Commits] = {BUNDLED_REPO: {bundled.sha256[:40]: {BUNDLED_FILE: bundled}}}
+    repos: dict[str, Commits] = {BUNDLED_REPO: {bundled.revision: {BUNDLED_FILE: bundled}}}
     for stored in store.installed():
-        if _is_gguf(stored.path):
+        if _is_gguf(stored):
             commits = repos.setdefault(stored.repo, {})
             files = commits[stored.revision] = commits.pop(stored.revision, {})  # now the newest
-            files[stored.file] = MirroredFile(stored.path, stored.size, stored.sha256, stored.added)
+            files[stored.file] = MirroredFile(**msgspec.structs.asdict(stored))
     return {
         repo: _one_commit(commits) if repo.startswith(LOCAL_OWNER + "/") else commits
         for repo, commits in repos.items()
@@ -73,13 +82,25 @@ def _one_commit(commits: Commits) -> Commits:
     return {_sha1(lines.encode()): joined}
 
 
-def _is_gguf(path: Path) -> bool:
-    """Tell whether a file is a model; nothing else is served, regardless of its record."""
+def open_gguf(stored: StoredModel) -> BinaryIO:
+    """Open a model's file; nothing but models is served, regardless of their records.
+
+    Raises:
+        OSError: it cannot be opened, is not the one of the record, or is not a GGUF file.
+    """
+    file = open_model(stored)
+    if os.pread(file.fileno(), len(MAGIC), 0) != MAGIC:
+        file.close()
+        raise OSError(errno.ENOEXEC, "not a GGUF file", str(stored.path))
+    return file
+
+
+def _is_gguf(stored: StoredModel) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
+        open_gguf(stored).close()
     except OSError:
         return False
+    return True
 
 
 def repo_info(repo: str, commit: str, files: RepoFiles, *, blobs: bool = False) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -48,5 +50,29 @@ def model_problem(stored: StoredModel) -> str | None:
         status = stored.path.stat() if stored.origin == "import" else stored.path.lstat()
     except OSError as e:
         return "its file is missing" if isinstance(e, FileNotFoundError) else f"its file: {e.strerror}"
-    changed = status.st_size != stored.size or stored.mtime_ns not in (None, status.st_mtime_ns)
-    return "its file has changed" if changed or not stat.S_ISREG(status.st_mode) else None
+    return None if _is_as_recorded(stored, status) else "its file has changed"
+
+
+def open_model(stored: StoredModel) -> BinaryIO:
+    """Open a model's file, and check what has been opened: its path may name another file at any time.
+
+    Raises:
+        OSError: it cannot be opened, or is not the file that the record is about.
+    """
+    links = 0 if stored.origin == "import" else os.O_NOFOLLOW
+    descriptor = os.open(
+        stored.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | links
+    )  # a FIFO would block
+    file = os.fdopen(descriptor, "rb")
+    if not _is_as_recorded(stored, os.fstat(descriptor)):
+        file.close()
+        raise OSError(errno.ESTALE, "the file has changed", str(stored.path))
+    return file
+
+
+def _is_as_recorded(stored: StoredModel, status: os.stat_result) -> bool:
+    return (
+        stat.S_ISREG(status.st_mode)
+        and status.st_size == stored.size
+        and stored.mtime_ns in (None, status.st_mtime_ns)
+    )

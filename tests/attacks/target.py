@@ -106,12 +106,11 @@ def started(folder: Path, kind: str, *, tls: bool, model: str = "edgeinfer-nano"
         keys.write_text(f"{ATTACKER}\n{OTHER}\n")
         keys.chmod(0o600)
         command = [*EDGEINFER, "serve", "--port", "0", "--model", model, "--api-key-file", str(keys)]
-    more: dict[str, Any] = {}
     if tls:
         cert, key = make_certificate(folder)
-        more = {"EDGEINFER_TLS_CERT": str(cert), "EDGEINFER_TLS_KEY": str(key)}
+        command += ["--tls-cert", str(cert), "--tls-key", str(key)]
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment(folder, **more))
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment(folder))
     try:
         port = _wait_for(lambda: _port(log, kind))
         target = Target(kind, port, tls, process.pid, str(log))

@@ -26,7 +26,9 @@ MAX_CHAT = 10.0
 """The same for a chat of one token."""
 
 
-@pytest.fixture(scope="module", params=[(DAEMON, False), (DAEMON, True), (MIRROR, False)], ids=str)
+@pytest.fixture(
+    scope="module", params=[(DAEMON, False), (DAEMON, True), (MIRROR, False), (MIRROR, True)], ids=str
+)
 def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     kind, tls = request.param
     with started(tmp_path_factory.mktemp(kind), kind, tls=tls) as target:

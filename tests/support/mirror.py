@@ -11,7 +11,8 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from edgeinfer.cli.mirror import http_server
+from edgeinfer.hub.mirror import error_body
+from edgeinfer.server.http.server import HTTPServer
 from edgeinfer.server.http.sockets import address, bind
 from edgeinfer.settings import Settings
 from edgeinfer.store.store import Store
@@ -51,9 +52,10 @@ def add(store: Store, data: bytes, **fields: Any) -> StoredModel:
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """The address of `app` on a loopback port."""
-    server, sockets = http_server(app), bind(Settings(port=0))
+def serving(app: ASGIApp | HTTPServer) -> Iterator[str]:
+    """The address of an app, or of a whole server, on a loopback port."""
+    server = app if isinstance(app, HTTPServer) else HTTPServer(app, render_error=error_body, lifespan="off")
+    sockets = bind(Settings(port=0))
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
     try:

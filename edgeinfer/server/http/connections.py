@@ -20,7 +20,7 @@ MAX_DESCRIPTORS = 65536
 """A higher limit would only make it slow to iterate over all descriptors."""
 
 
-def raise_limit() -> int:
+def raise_limit(descriptors_each: int = 1) -> int:
     """Raise the soft limit on open files; -> the number of connections that this allows.
 
     The usual soft limit of 1024 (256 on macOS) is for programs that use select(2).
@@ -34,7 +34,7 @@ def raise_limit() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
             soft = target
     descriptors = MAX_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-    return max(1, min(MAX_CONNECTIONS, descriptors - RESERVE))
+    return max(1, min(MAX_CONNECTIONS, (descriptors - RESERVE) // descriptors_each))
 
 
 class Abortable(Protocol):

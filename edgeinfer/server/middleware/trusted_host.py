@@ -11,18 +11,25 @@ from edgeinfer.errors import EdgeinferError, Forbidden, SettingsError
 from edgeinfer.server.http.errors import error_response
 from edgeinfer.server.http.headers import header_values
 
+LOCAL_DOMAINS = (".local", ".lan", ".home", ".internal", ".localdomain", ".home.arpa")
+"""Nobody can register names in these."""
+
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 class TrustedHostMiddleware:
     """Refuses requests whose Host is neither a loopback name nor in `allowed`.
 
-    A web page whose name was made to resolve to this machine (DNS rebinding) still sends its own name.
+    A web page whose name was made to resolve to this machine (DNS rebinding) still sends its own name. With
+    `local_names`, addresses and names that exist in a local network only are let in as well: no page has such a name.
     """
 
-    def __init__(self, app: ASGIApp, allowed: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, app: ASGIApp, allowed: frozenset[str] = frozenset(), *, local_names: bool = False
+    ) -> None:
         self.app = app
         self.allowed = allowed
+        self.local_names = local_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._known(header_values(scope, b"host")):
@@ -34,12 +41,17 @@ class TrustedHostMiddleware:
         if len(hosts) != 1:
             return False
         host = hosts[0].decode("latin-1")
-        return is_loopback_name(host) or host_name(host) in self.allowed
+        return (
+            is_loopback_name(host)
+            or host_name(host) in self.allowed
+            or (self.local_names and _is_local_name(host_name(host)))
+        )
 
     def _error(self) -> EdgeinferError:
-        names = ", ".join(["localhost", "127.0.0.1", "[::1]", *sorted(self.allowed)])
+        local = ["any other address", "names of the local network"] if self.local_names else []
+        names = ", ".join(["localhost", "127.0.0.1", "[::1]", *local, *sorted(self.allowed)])
         return Forbidden(
-            f"this daemon answers only to {names}",
+            f"this server answers only to {names}",
             param="Host",
             hint="to allow another name: add it to allowed_hosts, then edgeinfer service restart",
         )
@@ -49,6 +61,16 @@ def host_name(host: str) -> str | None:
     """The name in a Host header, in lower case, without port and final dot; None if the header is malformed."""
     match = _HOST.fullmatch(host)
     return match["name"].lower().removesuffix(".") if match else None
+
+
+def _is_local_name(name: str | None) -> bool:
+    if not name:
+        return False
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return "." not in name or name.endswith(LOCAL_DOMAINS)
+    return True
 
 
 def is_loopback_name(host: str) -> bool:
