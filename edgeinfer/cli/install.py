@@ -35,14 +35,16 @@ MAX_ANSWER_SECONDS = 20.0
 def install(
     auto_quant: Annotated[
         bool,
-        typer.Option("--auto-quant", help="Choose the quantization for this machine (the default)."),
+        typer.Option(
+            "--auto-quant", help="Choose model and quantization for this machine (the default at first)."
+        ),
     ] = False,
     model: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL[:QUANT]",
             help="A model as for `edgeinfer pull`, an installed one, or a GGUF file. "
-            "Default: DeepSeek-R1 1.5B, or one that fits.",
+            "Default: the configured one, else DeepSeek-R1 1.5B, or one that fits.",
         ),
     ] = None,
     quant: Annotated[str | None, typer.Option(help="Quantization, such as Q8_0.")] = None,
@@ -75,8 +77,8 @@ def install(
 ) -> None:
     """Choose a model, download it, and run it as a service.
 
-    Run it again to change the model or to upgrade the service. A failed step rolls back to the previous
-    installation.
+    Run it again to upgrade the service, which keeps its model, or to change that with --model or
+    --auto-quant. A failed step rolls back to the previous installation.
 
     Examples:
       edgeinfer install --auto-quant               the model and quantization for this machine
@@ -111,6 +113,9 @@ def install(
         if source.startswith("env")
     }
     current = replace(loaded.settings, force=force)
+    if model is None and not (auto_quant or quant or revision) and loaded.settings.model:
+        model = loaded.settings.model
+        terminal.say(f"keeping the configured model, {model}; --auto-quant chooses anew")
     store, hub = Store.of(current), hub_endpoint(offline=offline)
     profile = without_workers(detect(models=store.root))
     calibration = load_calibration(store.root, profile)

@@ -97,6 +97,17 @@ def test_install_ends_with_a_service_that_answers_and_can_be_run_again(board: Bo
     assert (before, NAME) == (board.config.read_text(), board.serves())
 
 
+def test_an_upgrade_keeps_the_configured_model(board: Board) -> None:
+    """What was chosen by name is not replaced by what the machine would choose."""
+    board.config.write_text(f'model = "{BUNDLED_MODEL}"\n')
+    code, output, errors = board.install("--dry-run")
+    assert 0 == code, errors
+    assert "keeping the configured model" in errors
+    assert f'model = "{BUNDLED_MODEL}"' in output
+    for chosen in (("--auto-quant",), ("--model", NAME), ("--quant", "Q8_0")):
+        assert f'model = "{NAME}:Q8_0"' in board.install("--dry-run", *chosen)[1]
+
+
 @pytest.mark.slow
 def test_an_install_that_fails_leaves_the_old_service_running(board: Board) -> None:
     assert 0 == board.install("--model", BUNDLED_MODEL)[0]

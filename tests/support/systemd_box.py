@@ -141,12 +141,10 @@ class Box:
         """Run a command in the box, and wait for it."""
         home = "/root" if user == "root" else f"/home/{user}"
         variables = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": home, **environ}
-        all_of_it = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
-        inside = ["nsenter", f"--target={self._leader}", *all_of_it, "--"]
         become = [] if user == "root" else ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
         words = [f"{name}={value}" for name, value in variables.items()]
         return subprocess.run(
-            [*inside, "env", "-i", *words, *become, *command],
+            [*self._inside(), "env", "-i", *words, *become, *command],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -160,6 +158,31 @@ class Box:
         done = self.attempt(*command, user=user, **environ)
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def log_in(self, user: str, script: str, *, seconds: float = 500) -> subprocess.CompletedProcess[str]:
+        """Type commands into a shell that a user has logged in to, and log out; the first failure ends it."""
+        text = f"set -e -o pipefail\n{script}\n"
+        return subprocess.run(
+            [*self._inside(), "env", "-i", f"PATH={PATH}", "su", "-", user, "-s", "/bin/bash", "-c", text],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+
+    def install_packages(self, *names: str) -> None:
+        """Install packages of the distribution, downloaded outside, whose dependencies are there."""
+        folder = _nspawn_folder() / "packages"
+        for name in names:
+            if not [*folder.glob(f"{name}_*.deb")]:
+                _download_packages(folder, name)
+        files = [path for name in names for path in folder.glob(f"{name}_*.deb")]
+        for file in files:
+            Path(f"/proc/{self._leader}/root/var/tmp", file.name).write_bytes(file.read_bytes())
+        debs = [f"/var/tmp/{file.name}" for file in files]
+        self.run("dpkg", "--install", "--force-confold", *debs, DEBIAN_FRONTEND="noninteractive")
 
     def edgeinfer(self, *arguments: str, user: str = "root", **environ: str) -> str:
         return self.run(str(Path(sys.prefix, "bin/edgeinfer")), *arguments, user=user, **environ)
@@ -181,6 +204,10 @@ class Box:
         inside = Path(f"/proc/{self._leader}/root", path.lstrip("/"))
         inside.parent.mkdir(parents=True, exist_ok=True)
         inside.write_text(text)
+
+    def _inside(self) -> list[str]:
+        namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
+        return ["nsenter", f"--target={self._leader}", *namespaces, "--"]
 
     def _hold_layers(self) -> subprocess.Popen[str]:
         layers = self._folder / "layers"
@@ -278,8 +305,7 @@ def _find_nspawn() -> tuple[str, str]:
     """Return systemd-nspawn and the path of its libraries, downloaded if the machine has none."""
     if installed := shutil.which("systemd-nspawn"):
         return installed, ""
-    release = platform.freedesktop_os_release()
-    folder = CACHE / f"{release['ID']}-{release.get('VERSION_ID', 'unknown')}-{platform.machine()}"
+    folder = _nspawn_folder()
     program = folder / "usr/bin/systemd-nspawn"
     if not program.exists():
         _download(folder)
@@ -287,19 +313,29 @@ def _find_nspawn() -> tuple[str, str]:
     return str(program), ":".join(libraries)
 
 
+def _nspawn_folder() -> Path:
+    release = platform.freedesktop_os_release()
+    return CACHE / f"{release['ID']}-{release.get('VERSION_ID', 'unknown')}-{platform.machine()}"
+
+
 def _download(folder: Path) -> None:
-    if not shutil.which("apt-get"):
-        raise BoxError("systemd-nspawn is missing: install the package systemd-container")
     with tempfile.TemporaryDirectory() as temporary:
-        fetch = ["apt-get", "download", *PACKAGES]
-        quiet = {"cwd": temporary, "capture_output": True, "text": True}
-        if subprocess.run(fetch, check=False, **quiet).returncode:  # type: ignore[call-overload]
-            subprocess.run(["apt-get", "update"], check=False, capture_output=True)
-            done = subprocess.run(fetch, check=False, **quiet)  # type: ignore[call-overload]
-            if done.returncode:
-                raise BoxError(f"systemd-nspawn can't be had: {done.stderr}")
+        _download_packages(Path(temporary), *PACKAGES)
         extracted = Path(temporary, "root")
         for package in Path(temporary).glob("*.deb"):
             subprocess.run(["dpkg-deb", "-x", package, extracted], check=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(extracted, folder, symlinks=True, dirs_exist_ok=True)
+
+
+def _download_packages(folder: Path, *names: str) -> None:
+    if not shutil.which("apt-get"):
+        raise BoxError(f"packages cannot be downloaded here: install {', '.join(names)}")
+    folder.mkdir(parents=True, exist_ok=True)
+    fetch = ["apt-get", "download", *names]
+    done = subprocess.run(fetch, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        subprocess.run(["apt-get", "update"], check=False, capture_output=True)
+        done = subprocess.run(fetch, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BoxError(f"{', '.join(names)} cannot be had: {done.stderr}")
