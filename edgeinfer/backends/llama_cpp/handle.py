@@ -38,7 +38,7 @@ from edgeinfer.backends.llama_cpp.quarantine import CrashQuarantine
 from edgeinfer.backends.llama_cpp.spawn import spawn
 from edgeinfer.backends.llama_cpp.stderr_tail import StderrTail
 from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
-from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit, oom_kills
+from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit, oom_kills, without_directories
 from edgeinfer.errors import EdgeinferError, NotReady, WorkerDied, revive
 from edgeinfer.gguf.file_identity import file_identity
 from edgeinfer.inference.output import Delta, EngineStats
@@ -213,7 +213,8 @@ class WorkerHandle:
             case Ready():
                 self._on_ready(message)
             case Failed(id=0):
-                self._fail_load(revive(message.error))
+                reason = without_directories(message.error.message, self.config.model)
+                self._fail_load(revive(replace(message.error, message=reason)))
             case Failed():
                 self._finish(message.id, revive(message.error))
             case _:

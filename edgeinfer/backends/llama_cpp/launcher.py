@@ -115,7 +115,7 @@ class WorkerLauncher:
         except OSError as e:
             raise LaunchFailed(ModelLoadFailed(f"the worker could not be started: {e}")) from e
         except WorkerDied as e:
-            raise LaunchFailed(ModelLoadFailed(f"{config.model}: {e.message}"), worker.exit) from e
+            raise LaunchFailed(ModelLoadFailed(f"{config.name}: {e.message}"), worker.exit) from e
         except EdgeinferError as e:
             raise LaunchFailed(e) from e
         finally:

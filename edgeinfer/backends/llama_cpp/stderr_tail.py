@@ -14,12 +14,20 @@ CAUSE = re.compile(r"GGML_ASSERT|GGML_ABORT|ggml_abort|what\(\):|Fatal Python er
 MAX_LINE = 4096
 """Bytes of a line that are kept."""
 
+STACK = re.compile(r"(Current thread|Thread) 0x|\s+File |Extension modules")
+
+MAX_WARNINGS = 3
+"""Lines that are logged as warnings. The rest, and stacks, are logged for debugging: a crash must not fill the log."""
+
+MAX_LINES = 1000
+
 
 class StderrTail:
-    """Logs every line, and keeps the one that says most as `cause`."""
+    """Logs the lines, and keeps the one that says most as `cause`."""
 
     def __init__(self) -> None:
         self.cause = ""
+        self._lines = 0
 
     async def read(self, stderr: asyncio.StreamReader) -> None:
         """Read until the stream ends, and so the process."""
@@ -38,4 +46,8 @@ class StderrTail:
         text = line[:MAX_LINE].decode("utf-8", "replace").rstrip()
         if not self.cause and CAUSE.search(text):
             self.cause = text
-        log.warning("stderr: %s", text)
+        if not text or self._lines >= MAX_LINES:
+            return
+        self._lines += 1
+        is_warning = self._lines <= MAX_WARNINGS and not STACK.match(text)
+        log.log(logging.WARNING if is_warning else logging.DEBUG, "stderr: %s", text)

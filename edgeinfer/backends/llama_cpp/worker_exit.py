@@ -16,6 +16,8 @@ OUT_OF_MEMORY = re.compile(
 
 GPU = re.compile(r"\b(CUDA|cuda|cu[A-Z]\w+|[Vv]ulkan|vk::|Metal|SYCL|HIP|ROCm)\b")
 
+DIRECTORIES = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+")
+
 CRASHES = frozenset({signal.SIGILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
 """Signals that native code brings upon itself."""
 
@@ -53,8 +55,17 @@ class WorkerExit(msgspec.Struct, frozen=True):
         if self.status < 0:
             with contextlib.suppress(ValueError):
                 how = signal.Signals(-self.status).name
-        why = self.kill_reason or self.cause or ("the system ran out of memory" if self.oom_killed else "")
+        why = (
+            self.kill_reason
+            or without_directories(self.cause)
+            or ("the system ran out of memory" if self.oom_killed else "")
+        )
         return f"{how}: {why}" if why else how
+
+
+def without_directories(text: str, model: str = "") -> str:
+    """Leave the names of files only, that of `model` too: where they are is none of a client's business."""
+    return DIRECTORIES.sub("", text.replace(model, Path(model).name) if model else text)
 
 
 def oom_kills(root: str = "/") -> int | None:

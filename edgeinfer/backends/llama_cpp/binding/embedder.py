@@ -37,7 +37,7 @@ class Embedder(ABC):
         self._pooling = model.pooling
         self._context = self._open(model, config)
         if not self._context:
-            raise ModelLoadFailed(f"cannot allocate an embedding context for {config.model}")
+            raise ModelLoadFailed(f"cannot allocate an embedding context for {config.name}")
 
     def embed(self, inputs: list[list[int]], on_progress: Callable[[], None] = lambda: None) -> list[Row]:
         """Vectors in the order of the inputs; `on_progress` is called after each.
@@ -113,7 +113,8 @@ class DecoderEmbedder(Embedder):
         super().__init__(model, config, min(config.ctx, DECODER_CHUNK))
 
     def _configure(self, params: Any) -> None:
-        params.pooling_type = POOLING_NONE
+        if self._pooling is not None:  # else llama.cpp pools nothing, and warns if it is told so
+            params.pooling_type = POOLING_NONE
         params.flash_attn_type = FLASH_OFF
 
     def _compute(self, tokens: list[int]) -> Row:
