@@ -22,6 +22,7 @@ class Gpu(msgspec.Struct, frozen=True):
         shared: its memory is the machine's RAM.
         compute_capability: such as "8.6"; only NVIDIA has one.
         driver: version of the driver, or its name if it has no version; None without a driver.
+        index: its number among the cards of its API, as llama.cpp counts them; None if that is not known.
     """
 
     vendor: str
@@ -32,6 +33,7 @@ class Gpu(msgspec.Struct, frozen=True):
     shared: bool = False
     compute_capability: str | None = None
     driver: str | None = None
+    index: int | None = None
 
     @property
     def lacks_driver(self) -> bool:

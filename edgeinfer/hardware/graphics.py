@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,9 @@ from edgeinfer.hardware.root_files import MAX_NUMBER, entries, exists, read_stri
 from edgeinfer.hardware.soc import soc
 
 GB = 1024**3
+
+CHOICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")
+"""Variables by which a user chooses cards, which have other numbers then."""
 
 MIN_WINDOW = GB
 """Windows onto a card's memory that are smaller, usually 256 MiB, do not tell its size."""
@@ -47,7 +51,24 @@ def gpus(root: Path, board: Board | None, ram: Memory, container: str | None) ->
     ]
     if not gpus:
         gpus = _soc_gpu(root, compatible)
+    if not (root == Path("/") and any(variable in os.environ for variable in CHOICES)):
+        gpus = _numbered(gpus)
     return tuple(sorted(gpus, key=lambda gpu: (gpu.api is None, gpu.shared, -(gpu.memory or 0))))
+
+
+def _numbered(gpus: list[Gpu]) -> list[Gpu]:
+    """Number the cards of each API in the order of the bus; a single one needs no number."""
+    by_api: dict[Api | None, list[Gpu]] = {}
+    for gpu in gpus:
+        if not gpu.shared:
+            by_api.setdefault(gpu.api, []).append(gpu)
+    numbers = {
+        id(gpu): index
+        for api, cards in by_api.items()
+        for index, gpu in enumerate(cards)
+        if api and len(cards) > 1
+    }
+    return [msgspec.structs.replace(gpu, index=numbers.get(id(gpu))) for gpu in gpus]
 
 
 def _card(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:

@@ -6,7 +6,7 @@ import msgspec
 
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
-from edgeinfer.plan.bandwidth import cpu_bandwidth, gpu_bandwidth
+from edgeinfer.plan.bandwidth import Bandwidth, cpu_bandwidth, gpu_bandwidth
 from edgeinfer.plan.cuda_support import cuda_problem
 
 RESERVE = 512 * 1024**2
@@ -25,11 +25,31 @@ class GpuPlacement(msgspec.Struct, frozen=True):
     Attributes:
         reason: why no GPU is used, if there is one.
         budget: bytes of its memory that may be taken; None if unknown.
+        cards: all cards that could share the work, the fastest first; empty unless there are several.
+        spread: they do, and `gpu` is the slowest of them.
     """
 
     gpu: Gpu | None = None
     reason: str | None = None
     budget: int | None = None
+    cards: tuple[Gpu, ...] = ()
+    spread: bool = False
+
+    @property
+    def main_gpu(self) -> int | None:
+        """The number of the only card to use; None leaves it to llama.cpp, which spreads over all it finds."""
+        return None if self.gpu is None or self.spread else self.gpu.index
+
+    @property
+    def label(self) -> str:
+        """What it is called in a reason."""
+        return f"{len(self.cards)} cards" if self.spread else self.gpu.name if self.gpu else "CPU"
+
+    def spread_out(self) -> GpuPlacement:
+        """Return the placement on all cards, each of which has buffers of its own."""
+        budgets = [gpu_budget(card) or 0 for card in self.cards]
+        budget = max(0, sum(budgets) - RESERVE * (len(budgets) - 1))
+        return GpuPlacement(self.cards[-1], None, budget, self.cards, spread=True)
 
 
 def choose_gpu(profile: HardwareProfile) -> GpuPlacement:
@@ -38,9 +58,24 @@ def choose_gpu(profile: HardwareProfile) -> GpuPlacement:
     for gpu in profile.gpus:
         problem = gpu_problem(gpu, profile)
         if problem is None:
-            return GpuPlacement(gpu, None, gpu_budget(gpu))
+            return GpuPlacement(gpu, None, gpu_budget(gpu), _cards(gpu, profile))
         problems.append(problem)
     return GpuPlacement(None, f"gpu_layers 0: {'; '.join(problems)}" if problems else None)
+
+
+def _cards(first: Gpu, profile: HardwareProfile) -> tuple[Gpu, ...]:
+    """Return the cards that llama.cpp can spread a model over, the fastest first.
+
+    It takes all of an API, so none if one of them is of no use.
+    """
+    cards = [gpu for gpu in profile.gpus if gpu.api == first.api and gpu.index is not None]
+    if len(cards) < 2 or first.index is None or any(gpu_problem(card, profile) for card in cards):
+        return ()
+    rates = {card.index: gpu_bandwidth(card, profile) for card in cards}
+    return tuple(sorted(cards, key=lambda card: -(rates[card.index] or NO_BANDWIDTH).rate))
+
+
+NO_BANDWIDTH = Bandwidth(0, 0, "")
 
 
 def gpu_problem(gpu: Gpu, profile: HardwareProfile) -> str | None:

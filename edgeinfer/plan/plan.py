@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -98,10 +99,19 @@ def plan_model(
         step_ms=settings.step_ms,
     )
     _check(base, settings)
-    budget = memory_budget(profile, placement, _limit(settings, beside))
-    best = fit(
-        base, header, settings, budget, instruction_sets(profile), placement.gpu, daemon_runs=bool(beside)
-    )
+    limit, isa = _limit(settings, beside), instruction_sets(profile)
+
+    def fitted(place: GpuPlacement) -> Fit:
+        config, budget = replace(base, main_gpu=place.main_gpu), memory_budget(profile, place, limit)
+        return fit(config, header, settings, budget, isa, place.gpu, daemon_runs=bool(beside))
+
+    best = fitted(placement)
+    if placement.cards and (best.fits is False or best.config.gpu_layers >= 0):
+        everywhere = placement.spread_out()
+        wider = fitted(everywhere)
+        if wider.fits is not False and (best.fits is False or _layers(wider) > _layers(best)):
+            placement, best = everywhere, wider
+    budget = memory_budget(profile, placement, limit)
     if best.config.gpu_layers < 0:
         threads = choose_threads(profile, header, calibration, settings.threads, on_gpu=True)
         config = replace(best.config, threads=threads.count, cpus=threads.cpus)
@@ -120,6 +130,11 @@ def plan_model(
         ),
         fits=best.fits,
     )
+
+
+def _layers(fit: Fit) -> float:
+    """Return the number of layers on the GPU, where all are more than any number."""
+    return fit.config.gpu_layers if fit.config.gpu_layers >= 0 else math.inf
 
 
 def _limit(settings: Settings, beside: Sequence[ModelMemory]) -> int | None:

@@ -61,12 +61,12 @@ def _gpu(fit: Fit, placement: GpuPlacement) -> str | None:
     layers = fit.config.gpu_layers
     if placement.gpu is None:
         return placement.reason
-    budget = f"{(placement.budget or 0) / MB:.0f} MB of the {placement.gpu.name} can be used"
+    budget = f"{(placement.budget or 0) / MB:.0f} MB of the {placement.label} can be used"
     if layers == 0:
         return f"gpu_layers 0: {budget}, too little to be worth it"
     size = f"{fit.memory.gpu / MB:.0f} MB"
     if layers < 0:
-        return f"gpu_layers -1: the whole model goes on the {placement.gpu.name}, {size}; {budget}"
+        return f"gpu_layers -1: the whole model goes on the {placement.label}, {size}; {budget}"
     return f"gpu_layers {layers}: as many as fit, {size}; {budget}"
 
 

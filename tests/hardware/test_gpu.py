@@ -257,3 +257,25 @@ def test_a_build_with_vulkan_reaches_any_card(apis: tuple[str, ...] | None, api:
     card = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "cuda", 12 * GB)
     build = None if apis is None else msgspec.convert({"version": "1", "apis": apis}, LlamaBuild)
     assert api == with_reachable_api(card, build).api
+
+
+TWO_CARDS = (
+    "name, memory.total [MiB], memory.free [MiB], compute_cap, driver_version\n"
+    "NVIDIA GeForce RTX 3060, 12288 MiB, 12000 MiB, 8.6, 580.65\n"
+    "NVIDIA GeForce RTX 3090, 24576 MiB, 24000 MiB, 8.6, 580.65\n"
+)
+
+
+def test_several_cards_have_the_numbers_of_the_bus(tmp_path: Path) -> None:
+    """The largest comes first, and keeps its number; an integrated GPU has none."""
+    files = {"commands/nvidia-smi.txt": TWO_CARDS, "dev/dri/card0": ""}
+    files |= pci("0000:00:02.0", "30000", "8086:46A6", "i915")
+    gpus = detect(write(tmp_path, files)).gpus
+    assert [("RTX 3090", 1), ("RTX 3060", 0)] == [(gpu.name[-8:], gpu.index) for gpu in gpus[:2]]
+    assert [None] == [gpu.index for gpu in gpus[2:]]
+
+
+def test_a_single_card_has_no_number(tmp_path: Path) -> None:
+    """There is nothing to choose."""
+    files = {"commands/nvidia-smi.txt": "\n".join(TWO_CARDS.splitlines()[:2])}
+    assert [None] == [gpu.index for gpu in detect(write(tmp_path, files)).gpus]

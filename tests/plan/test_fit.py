@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware import HardwareProfile
@@ -262,3 +263,49 @@ def test_the_measured_number_of_threads_is_taken() -> None:
 def test_cpus_are_spelled_as_taskset_does(cpus: tuple[int, ...], text: str) -> None:
     """Runs of CPUs are abbreviated."""
     assert text == cpu_list(cpus)
+
+
+def cards(*sizes: float, name: str = "NVIDIA GeForce RTX 3060") -> list[Gpu]:
+    """Cards with so many GB, as llama.cpp numbers them."""
+    return [
+        Gpu("nvidia", name, "cuda", round(gb * GB), round(gb * GB), driver="580.1", index=index)
+        for index, gb in enumerate(sizes)
+    ]
+
+
+def test_of_several_cards_one_takes_what_fits_on_it() -> None:
+    """llama.cpp would spread it over all of them, where it is no faster."""
+    plan = planned(machine(14, *reversed(cards(8, 12))))
+    assert (-1, 1) == (plan.config.gpu_layers, plan.config.main_gpu)
+    assert "RTX 3060" in reason(plan, "gpu_layers")
+
+
+def test_what_fits_on_no_card_is_spread_over_all() -> None:
+    """Each of them has buffers of its own."""
+    alone = planned(machine(14, *cards(3)), "F16")
+    assert 0 <= alone.config.gpu_layers
+    plan = planned(machine(14, *cards(3, 3)), "F16")
+    assert (-1, None) == (plan.config.gpu_layers, plan.config.main_gpu)
+    assert "2 cards" in reason(plan, "gpu_layers")
+    assert plan.memory.gpu <= (plan.budget.gpu or 0) <= 6 * GB - 2 * 512 * 1024**2
+    assert plan.fits
+
+
+def test_a_card_that_is_of_no_use_takes_no_part() -> None:
+    """A Kepler is found by CUDA 11, and would be given layers."""
+    old = cards(3, 3, name="Tesla K80")[1]
+    old = replace(old, compute_capability="3.7")
+    plan = planned(machine(14, *cards(3), old), "F16")
+    assert 0 == plan.config.main_gpu
+    assert 0 <= plan.config.gpu_layers
+
+
+def test_a_single_card_is_left_to_llama_cpp() -> None:
+    """There is nothing to choose."""
+    assert None is planned(machine(14, CARD)).config.main_gpu
+
+
+def test_layers_by_hand_may_be_spread_too() -> None:
+    """A model that is too large for one card is not refused if two hold it."""
+    plan = planned(machine(14, *cards(3, 3)), "F16", gpu_layers=-1)
+    assert (None, True) == (plan.config.main_gpu, plan.fits)

@@ -21,6 +21,7 @@ class LlamaConfig(EngineConfig, frozen=True):
         flash_attention: llama.cpp's fused attention.
         kv_type: element type of the KV cache.
         gpu_layers: layers placed on the GPU; -1 is all.
+        main_gpu: number of the only card that is used; None spreads layers over all of them.
         mmap: map the file rather than read it.
         repack: let llama.cpp keep a second, faster copy of quantized weights.
     """
@@ -33,5 +34,6 @@ class LlamaConfig(EngineConfig, frozen=True):
     flash_attention: bool = False
     kv_type: KVType = "f16"
     gpu_layers: int = 0
+    main_gpu: int | None = None
     mmap: bool = True
     repack: bool = True

@@ -11,6 +11,7 @@ from edgeinfer.ipc.environment import child_environment
 
 MODULE = "edgeinfer.backends.llama_cpp.worker.process"
 ENVIRONMENT = {
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi numbers cards, and so the plan
     "GGML_NO_BACKTRACE": "1",  # otherwise an abort attaches a debugger to the dying worker
     "GOMP_SPINCOUNT": "10000",  # OpenMP's barrier must not spin while another process wants the core
     "OPENBLAS_NUM_THREADS": "1",  # numpy computes little here, and llama.cpp has the cores

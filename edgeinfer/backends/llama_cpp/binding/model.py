@@ -40,6 +40,8 @@ class LlamaModel:
         self.log = log
         params = lib.llama_model_default_params()
         params.n_gpu_layers = config.gpu_layers
+        if config.main_gpu is not None:
+            params.split_mode, params.main_gpu = lib.LLAMA_SPLIT_MODE_NONE, config.main_gpu
         params.load_mode = LOAD_MMAP if config.mmap else LOAD_READ
         params.use_extra_bufts = config.repack
         self.pointer = lib.llama_model_load_from_file(str(config.model).encode(), params)
