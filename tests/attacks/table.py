@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tests.attacks import connections
+from tests.attacks import bodies, connections
 from tests.attacks.target import Target
 
 DAEMON, MIRROR = "daemon", "mirror"
@@ -38,6 +38,15 @@ ATTACKS = (
     Attack("data that is not HTTP", connections.send_nonsense),
     Attack("offers of other protocols", connections.offer_upgrades),
     Attack("requests that are cancelled", connections.cancel, on=(DAEMON,)),
+    Attack("bodies of a million values", bodies.sender(bodies.many_values), (DAEMON,), body=16),
+    Attack("as many values as allowed", bodies.sender(bodies.as_many_values_as_allowed), (DAEMON,), body=2),
+    Attack("lists of wrong values", bodies.sender(bodies.wrong_values), (DAEMON,), body=1),
+    Attack("objects of unknown names", bodies.sender(bodies.unknown_names), (DAEMON,), body=3),
+    Attack("names, values and numbers of 16 MB", bodies.sender(bodies.long_texts), (DAEMON,), body=16),
+    Attack("JSON in JSON", bodies.sender(bodies.json_in_json), (DAEMON,), body=12),
+    Attack("long conversations", bodies.sender(bodies.long_conversations), (DAEMON,), body=2),
+    Attack("many tools", bodies.sender(bodies.many_tools), (DAEMON,), body=1),
+    Attack("many answers with log-probabilities", bodies.sender(bodies.large_answers), (DAEMON,)),
 )
 """All attacks. Their names are arguments of scripts/attack."""
 

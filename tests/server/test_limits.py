@@ -282,7 +282,7 @@ TOO_LONG = "x" * (INFO.ctx * MAX_TOKEN_CHARS + 1)
         ("/v1/completions", {"prompt": [1] * (INFO.ctx + 1)}, "prompt", "context_length_exceeded"),
         (
             "/v1/completions",
-            {"prompt": [[1], [1] * 10**6], "echo": True},
+            {"prompt": [[1], [1] * 500_000], "echo": True},
             "prompt",
             "context_length_exceeded",
         ),

@@ -17,10 +17,10 @@ MAX_DEPTH = 128
 MAX_CONTAINERS = 65_536
 """Lists and objects in one request. `[],` is three bytes of text, and takes 72 in memory."""
 
-MAX_STRINGS = 262_144
+MAX_STRINGS = 131_072
 """Strings in one request, keys included."""
 
-MAX_VALUES = 1_048_576
+MAX_VALUES = 524_288
 """Values in one request. Most of so many can only be the numbers of tokens."""
 
 MAX_DIGITS = 64
