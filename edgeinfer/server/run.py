@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -91,6 +92,7 @@ def run(loaded: Loaded) -> int:
         key = keys.generate() if settings.api_key_file else None
         app = build_app(state, plan, own=keys.own_key(key) if key else None)
         server = Server(app, Reloader(state, loaded, plan), max_connections)
+        gc.freeze()  # what has been imported stays, and collections need not go through it
         with recorded([address(sock, tls=bool(settings.tls_cert)) for sock in sockets], key):
             server.run(sockets)
         return server.status
