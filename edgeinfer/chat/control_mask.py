@@ -6,10 +6,10 @@ import re
 import secrets
 from bisect import bisect_left
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
-from edgeinfer.chat.control_tokens import Range
+from edgeinfer.chat.longest_match import Range
 from edgeinfer.chat.template_guard import TemplateGuard
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Span
@@ -76,8 +76,7 @@ class ControlTokenMask:
         plain = masked.translate(self._originals)
         find = self._guard.tokens.find
         own = [start for start, _ in find(masked)]  # no token has private characters
-        broken = (range(*places) for places in find(plain))
-        hidden = sorted({n for places in broken for n in places if masked[n] != plain[n]})
+        hidden = [n for n in _places(list(find(plain))) if masked[n] != plain[n]]
         spans, done = [], 0
         for start, end in _runs(hidden, own):
             spans += [Span(plain[done:start]), Span(plain[start:end], False)]
@@ -97,11 +96,16 @@ class ControlTokenMask:
         if not ranges:
             return masked
         chars = list(masked)
-        for start, end in ranges:
-            for n in [n for n in range(start, end) if text[n] in self._soft] or range(start, end):
+        soft = [char in self._soft for char in text]
+        counts = list(accumulate(soft, initial=0))
+        hard = [(start, end) for start, end in ranges if counts[start] == counts[end]]
+        for n in _places(ranges):
+            if soft[n]:
                 chars[n] = self._stand_ins[text[n]]
-        for start, end in self._guard.tokens.find("".join(chars)):  # tokens of quotes and spaces only
-            chars[start:end] = map(self._stand_ins.__getitem__, text[start:end])
+        # White space and quotes are left to trimming and JSON, except in tokens of nothing else.
+        for places in (hard, list(self._guard.tokens.find("".join(chars)))):
+            for n in _places(places):
+                chars[n] = self._stand_ins[text[n]]
         return "".join(chars)
 
     def _unescape(self, text: str) -> str:
@@ -110,6 +114,14 @@ class ControlTokenMask:
     def _character(self, match: re.Match[str]) -> str:
         char = chr(int(match[1], 16))
         return char if ord(char) in self._originals or char == self.sentinel else match[0]
+
+
+def _places(ranges: list[Range]) -> Iterator[int]:
+    """Each place in the ranges, which may overlap, once and in order."""
+    done = 0
+    for start, end in sorted(ranges):
+        yield from range(max(start, done), end)
+        done = max(done, end)
 
 
 def _runs(places: list[int], separators: list[int]) -> list[Range]:

@@ -14,7 +14,7 @@ import importlib
 import json
 import pkgutil
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from types import GeneratorType
 from typing import Any, NoReturn
@@ -26,6 +26,8 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from edgeinfer.chat.control_tokens import ControlTokens
+from edgeinfer.chat.template_guard import inspect_source
 from edgeinfer.chat.template_protocol import MAX_OUTPUT, MEMORY, RenderOutcome, RenderRequest, RenderResponse
 from edgeinfer.ipc.child_main import limit_resources, serve
 
@@ -117,6 +119,8 @@ class TemplateEnvironment:
 
 def answer(templates: TemplateEnvironment, request: RenderRequest) -> RenderResponse:
     """The outcome of every context; an error in one does not affect the others."""
+    if request.control_tokens is not None:
+        return inspect(request.source, request.control_tokens)
     left = MAX_OUTPUT
     renderings = []
     for context in request.contexts:
@@ -124,6 +128,13 @@ def answer(templates: TemplateEnvironment, request: RenderRequest) -> RenderResp
         left -= len(rendering.text or "")
         renderings.append(rendering)
     return RenderResponse(renderings)
+
+
+def inspect(source: str, control_tokens: Iterable[str]) -> RenderResponse:
+    try:
+        return RenderResponse([], inspect_source(ControlTokens(control_tokens), source))
+    except Exception as e:
+        return RenderResponse([RenderOutcome(None, describe(e))])
 
 
 def attempt(

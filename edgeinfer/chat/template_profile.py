@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from edgeinfer.chat.template_limits import template_limits
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.chat.tools.detect import detect_tool_format
 from edgeinfer.chat.tools.tool_format import ToolFormat
+from edgeinfer.errors import InvalidRequest
+from edgeinfer.inference.model_limits import MAX_TEMPLATE
 from edgeinfer.inference.types import ModelInfo
 
 logger = logging.getLogger(__name__)
@@ -37,11 +40,16 @@ class TemplateProfiles:
         self._info = info
         self._renderer = renderer
         self._tool_format = tool_format
-        self._tokens = ControlTokens(info.control_tokens)
+        self._tokens: ControlTokens | None = None
         self._profiles: dict[str, TemplateProfile] = {}
 
     async def get(self, source: str) -> TemplateProfile:
-        """The profile of a template. Raises TemplateError if detecting it exceeds a limit."""
+        """The profile of a template.
+
+        Raises:
+            InvalidRequest: it is too long.
+            TemplateError: detecting it exceeds a limit.
+        """
         profile = self._profiles.get(source)
         if profile is None:
             profile = await self._detect(source)
@@ -51,6 +59,11 @@ class TemplateProfiles:
         return profile
 
     async def _detect(self, source: str) -> TemplateProfile:
+        if len(source) > MAX_TEMPLATE:
+            raise InvalidRequest(
+                f"the chat template has {len(source)} characters, more than {MAX_TEMPLATE}",
+                param="chat_template",
+            )
         tool_format = detect_tool_format(source, self._tool_format)
         steps = detection(tool_format)
         step = next(steps)
@@ -59,7 +72,10 @@ class TemplateProfiles:
             step = steps.send(await self._renderer.render_each(source, contexts))
         if source in self._info.chat_templates.values():
             _log(self._info.name, step)
-        return TemplateProfile(step, TemplateGuard(self._tokens, source), tool_format)
+        if self._tokens is None:  # thousands take a while
+            self._tokens = await asyncio.to_thread(ControlTokens, self._info.control_tokens)
+        findings = await self._renderer.inspect(source, self._info.control_tokens)
+        return TemplateProfile(step, TemplateGuard(self._tokens, source, findings), tool_format)
 
 
 def _log(name: str, capabilities: Capabilities) -> None:

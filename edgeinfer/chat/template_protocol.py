@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from edgeinfer.chat.template_guard import SourceFindings
+
 MAX_OUTPUT = 8 << 20
 """Characters that one `RenderRequest` may produce, all contexts together."""
 
@@ -20,11 +22,16 @@ MEMORY = 512 << 20
 
 
 class RenderRequest(msgspec.Struct, frozen=True, array_like=True):
-    """Render `source` once for each context, all within `limit` seconds."""
+    """Render `source` once for each context, all within `limit` seconds.
+
+    Attributes:
+        control_tokens: the model's, to inspect the source instead; None renders.
+    """
 
     source: str
     contexts: list[dict[str, Any]]
     limit: float
+    control_tokens: tuple[str, ...] | None = None
 
 
 class RenderOutcome(msgspec.Struct, frozen=True, array_like=True):
@@ -35,6 +42,7 @@ class RenderOutcome(msgspec.Struct, frozen=True, array_like=True):
 
 
 class RenderResponse(msgspec.Struct, frozen=True, array_like=True):
-    """The outcomes, one for each context."""
+    """The outcomes, one for each context; or what was found in the source, else one outcome with the error."""
 
     renderings: list[RenderOutcome]
+    findings: SourceFindings | None = None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from edgeinfer.chat.template_guard import SourceFindings
 from edgeinfer.chat.template_protocol import MAX_FRAME, MEMORY, RenderOutcome, RenderRequest, RenderResponse
 from edgeinfer.errors import InvalidRequest, TemplateError
 from edgeinfer.ipc.child_client import ChildCrashed, ChildTimeout
@@ -41,12 +43,27 @@ class TemplateRenderer:
             NotReady: the process was killed from outside.
             ShuttingDown: the renderer was closed.
         """
+        return (await self._ask(RenderRequest(source, contexts, self._timeout))).renderings
+
+    async def inspect(self, source: str, control_tokens: Sequence[str]) -> SourceFindings:
+        """Find what in a source matters for a model with these control tokens.
+
+        Raises:
+            TemplateError: a limit was exceeded.
+            ShuttingDown: the renderer was closed.
+        """
+        response = await self._ask(RenderRequest(source, [], self._timeout, tuple(control_tokens)))
+        if response.findings is None:
+            raise TemplateError(response.renderings[0].error)
+        return response.findings
+
+    async def _ask(self, request: RenderRequest) -> RenderResponse:
         try:
-            request = encode(RenderRequest(source, contexts, self._timeout))
+            frame = encode(request)
         except (UnicodeEncodeError, RecursionError, TypeError, OverflowError, ValueError) as e:
             raise InvalidRequest(f"the messages cannot be rendered: {e}", param="messages") from e
         try:
-            return (await self._child.ask(request)).renderings
+            return await self._child.ask(frame)
         except ChildTimeout:
             raise TemplateError(f"the chat template took longer than {self._timeout:g} seconds") from None
         except ChildCrashed as e:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeinfer.chat.control_mask import FIRST, LAST, ControlTokenMask
 from edgeinfer.chat.control_tokens import ControlTokens
-from edgeinfer.chat.template_guard import TemplateGuard
+from edgeinfer.chat.template_guard import TemplateGuard, inspect_source
 from edgeinfer.chat.template_process import TemplateEnvironment
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Span
@@ -25,7 +25,8 @@ templates = TemplateEnvironment()
 
 def veiled(source: str, tokens: tuple[str, ...] | list[str], **context: Any) -> list[Span]:
     """Render with the caller's values behind a veil."""
-    mask = ControlTokenMask(TemplateGuard(ControlTokens(tokens), source), context)
+    found = ControlTokens(tokens)
+    mask = ControlTokenMask(TemplateGuard(found, source, inspect_source(found, source)), context)
     return mask.spans(templates.render(source, {key: mask.mask(value) for key, value in context.items()}))
 
 

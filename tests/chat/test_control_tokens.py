@@ -25,7 +25,7 @@ def test_finds_the_longest_at_each_place() -> None:
 
 @given(st.lists(st.text(LETTERS, min_size=1, max_size=5), max_size=8), st.text(LETTERS, max_size=20))
 def test_finds_what_a_plain_search_finds(texts: list[str], text: str) -> None:
-    """The factored pattern means the same as trying every token at every place."""
+    """The index means the same as trying every token at every place."""
     expected = [
         (n, n + max(len(t) for t in texts if text.startswith(t, n)))
         for n in range(len(text))
@@ -66,13 +66,6 @@ def test_quotes_in_the_middle_of_a_token_are_no_fragment() -> None:
     """Gemma has one; a text that is but a quote must stay one that JSON escapes."""
     assert pieces('"', ControlTokens(['<|"|>'])) == set()
     assert pieces('|"', ControlTokens(['<|"|>'])) == {'|"'}
-
-
-def test_around_a_word() -> None:
-    """What would have to stand beside it."""
-    assert set(TOKENS.around("im_end")) == {("<|", "|>")}
-    assert set(TOKENS.around("s")) == {("</", ">"), ("<", ">"), ("<|im_", "tart|>")}
-    assert list(TOKENS.around("<s")) == []
 
 
 @pytest.mark.parametrize(

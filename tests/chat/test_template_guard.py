@@ -5,17 +5,21 @@ from __future__ import annotations
 import pytest
 
 from edgeinfer.chat.control_tokens import ControlTokens
-from edgeinfer.chat.template_guard import TemplateGuard
+from edgeinfer.chat.template_guard import TemplateGuard, inspect_source
 
 TOKENS = ControlTokens(["<s>", "</s>", "<|im_end|>", "<|user|>"])
 
 
+def guard_of(tokens: ControlTokens, source: str) -> TemplateGuard:
+    return TemplateGuard(tokens, source, inspect_source(tokens, source))
+
+
 def harmless(source: str, text: str, tokens: ControlTokens = TOKENS) -> list[str]:
-    return [part for part, safe in TemplateGuard(tokens, source).parts(text) if safe]
+    return [part for part, safe in guard_of(tokens, source).parts(text) if safe]
 
 
 def dangers(source: str, text: str) -> set[str]:
-    return {text[start:end] for start, end in TemplateGuard(TOKENS, source).dangers(text)}
+    return {text[start:end] for start, end in guard_of(TOKENS, source).dangers(text)}
 
 
 def test_markers_of_the_template_stay() -> None:
@@ -59,3 +63,17 @@ def test_words_are_harmless_elsewhere() -> None:
     """Most templates write their tokens out."""
     assert dangers("{{ '<|user|>' + message.content + '<s>' }}", "user") == set()
     assert dangers("{{ '<|user|>' + message.content + '<s>' }}", "s") == set()
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{{ '<' ~ key ~ '>' }}", ("/s", "s", "|im_end|", "|user|")),
+        ("<|{{ key }}|>", ("im_end", "user")),
+        ("{{ '<|im_%s' % key }}>", ("end|",)),
+        ("<{{ key }}", ()),
+    ],
+)
+def test_words_are_what_completes_a_token(source: str, words: tuple[str, ...]) -> None:
+    """Between what the template writes before and after."""
+    assert inspect_source(TOKENS, source).words == words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gguf
@@ -25,9 +25,16 @@ Span = tuple[int, int]
 
 Weights = dict[str, npt.NDArray[np.float32]]
 
+CONTROLS = ("<|im_start|>", "<|im_end|>")
+TEMPLATE = "{{ messages[0].content }}"
+
 
 def write_tiny(
-    path: Path, pre: str = "qwen2", change: Callable[[Weights], None] = lambda weights: None
+    path: Path,
+    pre: str = "qwen2",
+    change: Callable[[Weights], None] = lambda weights: None,
+    controls: Sequence[str] = CONTROLS,
+    template: str = TEMPLATE,
 ) -> None:
     """A model of two layers with random weights, which llama.cpp loads; `change` may alter these."""
     writer = gguf.GGUFWriter(path, "qwen2")
@@ -41,15 +48,15 @@ def write_tiny(
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_file_type(0)
-    tokens = [*byte_tokens(), "ab", "abc", "<|im_start|>", "<|im_end|>"]
+    tokens = [*byte_tokens(), "ab", "abc", *controls]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(tokens)
-    writer.add_token_types([1] * (len(tokens) - 2) + [3, 3])
+    writer.add_token_types([1] * (len(tokens) - len(controls)) + [3] * len(controls))
     writer.add_token_merges(["a b", "ab c"])
-    writer.add_bos_token_id(len(tokens) - 2)
+    writer.add_bos_token_id(len(tokens) - len(controls))
     writer.add_eos_token_id(len(tokens) - 1)
-    writer.add_chat_template("{{ messages[0].content }}")
+    writer.add_chat_template(template)
     numbers = np.random.default_rng(0)
     kv = EMBEDDING // HEADS * KV_HEADS
     shapes = {"token_embd.weight": (len(tokens), EMBEDDING), "output_norm.weight": (EMBEDDING,)}

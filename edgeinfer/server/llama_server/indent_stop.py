@@ -6,8 +6,6 @@ import re
 import time
 from collections.abc import Callable
 
-BREAK = re.compile(r"\n\s*\Z")
-
 
 class IndentStop:
     """Ends an answer before a line with too little indentation, or after a line once time is up.
@@ -38,8 +36,8 @@ class IndentStop:
         if short := self._short.search(text):
             self.ended = True
             return text[: short.start()]
-        if match := BREAK.search(text):
-            text, self._held = text[: match.start()], match.group()
+        if (start := text.find("\n", len(text.rstrip()))) >= 0:
+            text, self._held = text[:start], text[start:]
         return text
 
     def flush(self) -> str:

@@ -13,6 +13,7 @@ from edgeinfer.backends.llama_cpp.binding.tokenizer_limits import TokenizerLimit
 from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ModelLoadFailed, NoGPU
+from edgeinfer.inference.model_limits import check_control_tokens, check_template
 from edgeinfer.inference.types import ModelInfo
 
 LOAD_READ, LOAD_MMAP = 0, 1
@@ -83,7 +84,8 @@ class LlamaModel:
         for name in (None, "tool_use"):
             source = lib.llama_model_chat_template(self.pointer, name.encode() if name else None)
             if source:
-                templates[name or "default"] = source.decode("utf-8", "replace")
+                check_template(template := source.decode("utf-8", "replace"))
+                templates[name or "default"] = template
         return templates
 
     def sampling(self) -> dict[str, float]:
@@ -97,6 +99,8 @@ class LlamaModel:
         return values
 
     def info(self, config: LlamaConfig) -> ModelInfo:
+        """Raises ModelLoadFailed for a vocabulary or a template that is out of all proportion."""
+        check_control_tokens(self.vocab.control_tokens())
         buffer = ctypes.create_string_buffer(256)
         lib.llama_model_desc(self.pointer, buffer, 256)
         return ModelInfo(
