@@ -63,6 +63,8 @@ def cpu_bandwidth(profile: HardwareProfile, threads: int | None = None) -> Bandw
     core, kind = _estimated(profile, cores)
     mhz = cores.max_mhz or (X86_MHZ if _is_x86(cores) else OTHER_MHZ)
     rate = min(core.rate * count * mhz / 1000, core.max)
+    if count == 1:
+        kind = kind.replace("cores ", "core ")
     return Bandwidth(rate * GB, CPU_OVERHEAD, f"estimated for {count:g} {kind}")
 
 
