@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
+import threading
 from collections.abc import Callable, Iterable
 
 from tests.attacks.target import Target
@@ -98,3 +101,19 @@ def many_tools() -> Iterable[Post]:
 
 def large_answers() -> Iterable[Post]:
     yield CHAT, b"{" + HI[: HI.rindex(b",")] + b',"n":16,"max_tokens":200,"logprobs":true,"top_logprobs":20}'
+
+
+def send_many_at_once(target: Target) -> None:
+    """Twelve large bodies at a time."""
+    body = b"{" + HI + b',"chat_template_kwargs":{"a":"' + b"a" * (16 * MEGABYTE - 1000) + b'"}}'
+
+    def send() -> None:
+        while not target.is_over():
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                target.post(CHAT, body)
+
+    threads = [threading.Thread(target=send) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()

@@ -43,6 +43,7 @@ ATTACKS = (
     Attack("lists of wrong values", bodies.sender(bodies.wrong_values), (DAEMON,), body=1),
     Attack("objects of unknown names", bodies.sender(bodies.unknown_names), (DAEMON,), body=3),
     Attack("names, values and numbers of 16 MB", bodies.sender(bodies.long_texts), (DAEMON,), body=16),
+    Attack("large bodies at once", bodies.send_many_at_once, (DAEMON,), body=16),
     Attack("JSON in JSON", bodies.sender(bodies.json_in_json), (DAEMON,), body=12),
     Attack("long conversations", bodies.sender(bodies.long_conversations), (DAEMON,), body=2),
     Attack("many tools", bodies.sender(bodies.many_tools), (DAEMON,), body=1),

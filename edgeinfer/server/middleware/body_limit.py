@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
+from collections.abc import Hashable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.errors import EdgeinferError, InvalidRequest, PayloadTooLarge, QueueFull
+from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.errors import error_response
 from edgeinfer.server.http.headers import header_values
 
@@ -17,14 +20,15 @@ MAX_PAUSE = 30.0
 MIN_RATE = 1024
 """Bytes per second on average, after MAX_PAUSE. A slower sender is cut off too."""
 
-MAX_IN_PROGRESS = 8
-"""The bodies of all requests in progress may take this many times the limit of one."""
+MAX_IN_PROGRESS = 6
+"""The bodies of all requests in progress may take this many times the limit of one, those of one caller half of it."""
 
 
 class BodyLimitMiddleware:
     """Refuses bodies larger than `limit` bytes, announced or in chunks, and bodies that arrive too slowly.
 
-    All bodies in progress together are limited as well, so that they do not fill the memory.
+    All bodies in progress together are limited as well, so that they do not fill the memory, and those of one caller
+    more narrowly, so that it does not keep others from sending theirs.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class BodyLimitMiddleware:
         self.min_rate = min_rate
         self.held = 0
         """Bytes of the bodies of all requests in progress."""
+        self.held_by = Counter[Hashable]()
+        """The same, by caller."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,11 +50,18 @@ class BodyLimitMiddleware:
         if _announced(scope) > self.limit:
             await error_response(scope, self.too_large())(scope, receive, send)
             return
-        body = _Body(receive, self)
+        body = _Body(receive, self, principal_of(scope).id)
         try:
             await self.app(scope, body.receive, send)
         finally:
-            self.held -= body.held
+            self.count(body.caller, -body.held)
+
+    def count(self, caller: Hashable, size: int) -> None:
+        """Add to what is held."""
+        self.held += size
+        self.held_by[caller] += size
+        if not self.held_by[caller]:
+            del self.held_by[caller]
 
     def too_large(self) -> EdgeinferError:
         return PayloadTooLarge(f"the request body is larger than {self.limit} bytes")
@@ -62,7 +75,8 @@ def _announced(scope: Scope) -> int:
 class _Body:
     """Receives one body and counts its bytes."""
 
-    def __init__(self, receive: Receive, limit: BodyLimitMiddleware) -> None:
+    def __init__(self, receive: Receive, limit: BodyLimitMiddleware, caller: Hashable) -> None:
+        self.caller = caller
         self.held = 0
         self._receive = receive
         self._limit = limit
@@ -89,8 +103,11 @@ class _Body:
     def _count(self, size: int) -> None:
         limit = self._limit
         self.held += size
-        limit.held += size
+        limit.count(self.caller, size)
+        most = MAX_IN_PROGRESS * limit.limit
         if self.held > limit.limit:
             raise limit.too_large()
-        if limit.held > MAX_IN_PROGRESS * limit.limit:
+        if limit.held_by[self.caller] > most // 2:
+            raise QueueFull("the bodies of your requests in progress are too large together", retry_after=5)
+        if limit.held > most:
             raise QueueFull("the bodies of all requests in progress are too large together", retry_after=5)
