@@ -36,7 +36,10 @@ MAX_SHORT_JOBS = 128
 """Requests that may wait to have tokens counted or a grammar compiled, which is done one by one."""
 
 EMBED_PIECE = 65536
-"""Characters that the engine embeds at once, in a few tenths of a second."""
+"""Characters of an embedding request that the engine has at once; it serves others between any two of its tokens."""
+
+TOKEN_CHARS = 4
+"""Characters that a token counts as."""
 
 
 class Loading(Protocol):
@@ -390,7 +393,7 @@ def in_pieces(inputs: Sequence[Prompt]) -> Iterator[list[Prompt]]:
     """`inputs` in order, each piece of about EMBED_PIECE characters or less; a longer input goes alone."""
     piece, size = list[Prompt](), 0
     for prompt in inputs:
-        more = sum(len(part.text) if isinstance(part, Span) else 1 for part in prompt)
+        more = sum(len(part.text) if isinstance(part, Span) else TOKEN_CHARS for part in prompt)
         if piece and size + more > EMBED_PIECE:
             yield piece
             piece, size = [], 0

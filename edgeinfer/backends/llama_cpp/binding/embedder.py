@@ -8,7 +8,7 @@ vocabulary of 152k.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
@@ -46,14 +46,27 @@ class Embedder(ABC):
             ContextLengthExceeded: an input is longer than `max_tokens`.
             DecodeFailed: a vector could not be computed, or is not made of numbers.
         """
+        self.check(inputs)
+        vectors = []
+        for tokens in inputs:
+            vectors.append(_result(self.steps(tokens)))
+            on_progress()
+        return vectors
+
+    def check(self, inputs: list[list[int]]) -> None:
+        """Raises ContextLengthExceeded: an input is longer than `max_tokens`."""
         for i, tokens in enumerate(inputs):
             if len(tokens) > self.max_tokens:
                 raise context_exceeded(self.max_tokens, f"input {i} has {len(tokens)} tokens", param="input")
-        vectors = []
-        for tokens in inputs:
-            vectors.append(normalised(self._compute(tokens)))
-            on_progress()
-        return vectors
+
+    def steps(
+        self, tokens: list[int], chunk: Callable[[], int] = lambda: DECODER_CHUNK
+    ) -> Generator[None, None, Row]:
+        """Compute one vector; other work may be done at each yield, but not with this embedder.
+
+        `chunk`: tokens to compute until the next yield, where a model can stop at all.
+        """
+        return normalised((yield from self._compute(tokens, chunk)))
 
     def close(self) -> None:
         if self._context:
@@ -75,7 +88,7 @@ class Embedder(ABC):
     def _configure(self, params: Any) -> None: ...
 
     @abstractmethod
-    def _compute(self, tokens: list[int]) -> Row: ...
+    def _compute(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]: ...
 
     def _run(self, start: int, tokens: list[int]) -> None:
         self._batch.clear()
@@ -99,7 +112,8 @@ class EncoderEmbedder(Embedder):
     def _configure(self, params: Any) -> None:
         params.pooling_type = self._pooling or POOLING_MEAN
 
-    def _compute(self, tokens: list[int]) -> Row:
+    def _compute(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:  # noqa: ARG002
+        yield
         if memory := lib.llama_get_memory(self._context):
             lib.llama_memory_clear(memory, True)
         self._run(0, tokens)
@@ -117,18 +131,31 @@ class DecoderEmbedder(Embedder):
             params.pooling_type = POOLING_NONE
         params.flash_attn_type = FLASH_OFF
 
-    def _compute(self, tokens: list[int]) -> Row:
+    def _compute(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
         lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
         total = np.zeros(self._n_embd, np.float32)
-        for start in range(0, len(tokens), self._batch.capacity):
-            chunk = tokens[start : start + self._batch.capacity]
-            self._run(start, chunk)
+        start = 0
+        while start < len(tokens):
+            size = max(1, min(chunk(), self._batch.capacity, len(tokens) - start))
+            self._run(start, tokens[start : start + size])
             if self._pooling == POOLING_LAST:
-                total = self._row(lib.llama_get_embeddings_ith(self._context, len(chunk) - 1))
+                total = self._row(lib.llama_get_embeddings_ith(self._context, size - 1))
             else:
                 rows = lib.llama_get_embeddings(self._context)
-                total += np.ctypeslib.as_array(rows, (len(chunk), self._n_embd)).sum(axis=0)
+                total += np.ctypeslib.as_array(rows, (size, self._n_embd)).sum(axis=0)
+            start += size
+            if start < len(tokens):
+                yield
         return total
+
+
+def _result(steps: Generator[None, None, Row]) -> Row:
+    try:
+        while True:
+            next(steps)
+    except StopIteration as e:
+        row: Row = e.value
+        return row
 
 
 def open_embedder(model: LlamaModel, config: LlamaConfig) -> Embedder:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from edgeinfer.backends.llama_cpp.messages import (
     Accepted,
@@ -45,6 +45,7 @@ from edgeinfer.backends.llama_cpp.messages import (
 )
 from edgeinfer.backends.llama_cpp.worker.affinity import pin_to
 from edgeinfer.backends.llama_cpp.worker.confine import confine_worker
+from edgeinfer.backends.llama_cpp.worker.embed_queue import EmbedJob, EmbedQueue
 from edgeinfer.backends.llama_cpp.worker.prefix_store import PrefixCacheStore
 from edgeinfer.backends.llama_cpp.worker.prompt_tokenizer import PromptTokenizer
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
@@ -58,12 +59,11 @@ from edgeinfer.ipc.framing import FrameSocket
 log = logging.getLogger("edgeinfer.worker")
 
 
-class EmbedJob(NamedTuple):
-    """Inputs to embed for request `id`."""
+EMBED_SECONDS = 0.05
+"""Seconds of embedding until the engine's next step, or the next look at what has arrived."""
 
-    id: int
-    inputs: list[list[int]]
-
+EMBED_CHUNK = 128
+"""Tokens to embed at once while nothing else is to be done."""
 
 Job = Request | Cancel | Ping | EmbedJob | None
 """Work for the engine's thread; None ends it."""
@@ -99,7 +99,8 @@ class WorkerProcess:
         self._prompts = PromptTokenizer(runtime)
         self._grammars = ThreadPoolExecutor(1, "grammars")
         self._compiling: set[int] = set()  # constrained requests that the engine has yet to take
-        self._embed_jobs: list[EmbedJob] = []
+        self._embeds = EmbedQueue(runtime, self._send_pong)
+        self._embed_after = 0.0  # the engine has its turn until then
         self._in_flight: frozenset[int] = frozenset()  # as the daemon knows it
         self._ended = False
 
@@ -114,8 +115,8 @@ class WorkerProcess:
             self._take_jobs()
             if self._engine and self._engine.has_work:
                 self._step(self._engine)
-            if self._embed_jobs:
-                self._embed(self._embed_jobs.pop(0))
+            if self._embeds.has_work:
+                self._embed()
         self._grammars.shutdown(cancel_futures=True)  # it must not use a model that is gone
         if self._prefixes and self._engine:
             self._prefixes.save(self._engine.cache)
@@ -166,7 +167,8 @@ class WorkerProcess:
             case Ping():
                 self._jobs.put(message)
             case Embed():
-                self._jobs.put(EmbedJob(message.id, self._prompts.embed_tokens(message.inputs)))
+                inputs = self._prompts.embed_tokens(message.inputs)
+                self._jobs.put(EmbedJob(message.id, inputs, message.caller))
             case _:
                 raise InvalidRequest(f"unexpected message {type(message).__name__}")
 
@@ -202,7 +204,7 @@ class WorkerProcess:
 
     def _take_jobs(self) -> None:
         """Take all jobs that are there; wait for one if there is nothing else to do."""
-        busy = self._embed_jobs or (self._engine and self._engine.has_work)
+        busy = self._embeds.has_work or (self._engine and self._engine.has_work)
         try:
             job = self._jobs.get(block=not busy)
             while True:
@@ -218,7 +220,7 @@ class WorkerProcess:
             case Cancel():
                 if self._engine:
                     self._cancel(self._engine, job.id)
-                self._embed_jobs = [other for other in self._embed_jobs if other.id != job.id]
+                self._embeds.remove(job.id)
             case Request():
                 if job.constraint is None or job.id in self._compiling:  # else it was cancelled
                     self._add(job)
@@ -226,7 +228,10 @@ class WorkerProcess:
             case Ping():
                 self._channel.send(Pong())
             case EmbedJob():
-                self._embed_jobs.append(job)
+                try:
+                    self._embeds.add(job)
+                except EdgeinferError as e:
+                    self._channel.send(Failed(job.id, e.data()))
 
     def _cancel(self, engine: Engine, id: int) -> None:
         had_work = engine.has_work
@@ -255,13 +260,28 @@ class WorkerProcess:
         engine.failures.clear()
         self._channel.send(Step(deltas, engine.stats()))
 
-    def _embed(self, job: EmbedJob) -> None:
-        try:
-            rows = self._runtime.embed(job.inputs, self._send_pong)
-            vectors = [row.astype("<f4").tobytes() for row in rows]
+    def _embed(self) -> None:
+        """Embed for a moment, and no more of the time than the engine has for its answers."""
+        started = time.monotonic()
+        if started < self._embed_after and self._engine and self._engine.has_work:
+            return
+        while self._embeds.has_work and time.monotonic() - started < EMBED_SECONDS:
+            if job := self._embeds.step(self._embed_chunk):
+                self._send_embeddings(job)
+        now = time.monotonic()
+        self._embed_after = now + (now - started)
+
+    def _embed_chunk(self) -> int:
+        if self._engine and self._engine.has_work:
+            return min(EMBED_CHUNK, self._engine.prefill_budget.chunk(1))
+        return EMBED_CHUNK
+
+    def _send_embeddings(self, job: EmbedJob) -> None:
+        if job.error:
+            self._channel.send(Failed(job.id, job.error.data()))
+        else:
+            vectors = [row.astype("<f4").tobytes() for row in job.rows]
             self._channel.send(Embedded(job.id, Embeddings(vectors, sum(map(len, job.inputs)))))
-        except EdgeinferError as e:
-            self._channel.send(Failed(job.id, e.data()))
 
     def _send_pong(self) -> None:
         """Give the daemon a sign of life in the middle of a long job."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -50,6 +50,17 @@ class Runtime(Protocol):
 
     def embed(self, inputs: list[list[int]], between: Callable[[], None] = ...) -> list[Row]:
         """One vector an input. `between` is called now and then, since many inputs take long."""
+        ...
+
+    def check_embedding(self, inputs: list[list[int]]) -> None:
+        """Raises ContextLengthExceeded: an input is too long."""
+        ...
+
+    def embed_steps(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
+        """Compute the vector of one input, about `chunk` tokens until each yield.
+
+        Between two yields the engine may compute, but no other input may be begun before the end of this one.
+        """
         ...
 
     def close(self) -> None: ...
@@ -99,12 +110,21 @@ class LlamaRuntime:
         return tokens
 
     def embed(self, inputs: list[list[int]], between: Callable[[], None] = lambda: None) -> list[Row]:
+        return self._opened_embedder().embed(inputs, between)
+
+    def check_embedding(self, inputs: list[list[int]]) -> None:
+        self._opened_embedder().check(inputs)
+
+    def embed_steps(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
+        return self._opened_embedder().steps(tokens, chunk)
+
+    def _opened_embedder(self) -> Embedder:
         from edgeinfer.backends.llama_cpp.binding.embedder import open_embedder
 
         if self._embedder is None:
             self._embedder = open_embedder(self._model, self.config)
             self._closing.append(self._embedder.close)
-        return self._embedder.embed(inputs, between)
+        return self._embedder
 
     def _test_embedding(self) -> float:
         """Embed one input; -> milliseconds a token. Raises ModelLoadFailed."""
@@ -147,7 +167,8 @@ class FakeRuntime:
 
     def __init__(self, config: LlamaConfig) -> None:
         self.config = config
-        backend = FakeBackend(config, ms_per_token=fake_token_ms(config.model))
+        self._ms_per_token = fake_token_ms(config.model)
+        backend = FakeBackend(config, ms_per_token=self._ms_per_token)
         self.backend: Backend | None = backend
         self.vocab = backend.vocab
         self._embed = backend.embed
@@ -184,6 +205,18 @@ class FakeRuntime:
     def embed(self, inputs: list[list[int]], between: Callable[[], None] = lambda: None) -> list[Row]:
         between()
         return self._embed(inputs)
+
+    def check_embedding(self, inputs: list[list[int]]) -> None:
+        pass
+
+    def embed_steps(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
+        left = len(tokens)
+        while left > 0:
+            size = min(chunk(), left)
+            time.sleep(size * self._ms_per_token / 1e3)
+            left -= size
+            yield
+        return self._embed([tokens])[0]
 
     def close(self) -> None:
         pass

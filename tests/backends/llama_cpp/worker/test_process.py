@@ -313,6 +313,17 @@ def test_pong_comes_from_the_engine(slow: Process) -> None:
     slow.receive(Pong)
 
 
+def test_answers_go_on_between_the_chunks_of_inputs(slow: Process) -> None:
+    """The engine has as much of the time as the embeddings have."""
+    slow.send(Generate(1, [Span("x")], SamplingParams(max_tokens=1000, ignore_eos=True)))
+    slow.receive(Step)
+    slow.send(Embed(2, [[5] * 150] * 2))
+    steps = 0
+    while not isinstance(message := slow.channel.receive(), Embedded):
+        steps += isinstance(message, Step) and bool(message.deltas)
+    assert 20 <= steps
+
+
 def test_pongs_come_between_inputs_to_embed(empty: Process, model_file: Path) -> None:
     """Many inputs take long."""
     empty.send(Load(LlamaConfig(str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64)))
