@@ -182,7 +182,8 @@ def similar_model(name: str, known: Iterable[str], installed: Sequence[str] = ()
 
 
 def _letters(name: str) -> str:
-    return "".join(filter(str.isalnum, name.lower()))
+    """The point of a size counts: qwen3-0.8b is nearer to qwen3-0.6b than to qwen3-8b."""
+    return "".join(letter for letter in name.lower() if letter.isalnum() or letter == ".")
 
 
 def read_catalogue(
