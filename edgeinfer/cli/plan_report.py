@@ -69,10 +69,11 @@ def _labelled(label: str, text: str, width: int) -> list[str]:
 def _speed(speed: Speed) -> str:
     if speed.decode is None:
         return f"unknown for this machine; to measure it: {CALIBRATE}"
+    source = speed.source or ""
+    if source.startswith("estimated"):
+        source += f"; {CALIBRATE} measures it"
     prompt = f", {speed.prefill:.0f} for a prompt" if speed.prefill else ""
-    return (
-        f"about {speed.decode:.{0 if speed.decode >= 20 else 1}f} tokens per second{prompt} ({speed.source})"
-    )
+    return f"about {speed.decode:.{0 if speed.decode >= 20 else 1}f} tokens per second{prompt} ({source})"
 
 
 def memory(plan: Plan) -> list[tuple[str, int]]:

@@ -65,6 +65,7 @@ CORES: dict[tuple[int, int], str] = {
     (0x4E, 0x003): "Denver 2",
     (0x4E, 0x004): "Carmel",
     (0x51, 0x001): "Oryon",
+    (0x61, 0x000): "Apple",  # in a virtual machine on a Mac
     (0x61, 0x022): "Icestorm",
     (0x61, 0x023): "Firestorm",
     (0x61, 0x024): "Icestorm",

@@ -198,6 +198,7 @@ BOARDS: dict[str, tuple[Files, str, str, int, int]] = {
         0,
         4,
     ),
+    "Docker on a Mac": (arm("", "", 8, (0x610000, 4, None), features=V9), R1, "Q4_K_M", 0, 4),
     "two Xeons": (
         x86("Intel(R) Xeon(R) CPU E5-2680 v4 @ 2.40GHz", AVX2, 128, 28, 3300, sockets=2),
         R1,

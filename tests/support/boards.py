@@ -34,7 +34,7 @@ def _core(cpu: int, mhz: int | None, siblings: str) -> Files:
 
 
 def arm(
-    model: str, compatible: str, gigabytes: float, *clusters: tuple[int, int, int], features: str = V8
+    model: str, compatible: str, gigabytes: float, *clusters: tuple[int, int, int | None], features: str = V8
 ) -> Files:
     """A board; each cluster has the part number of its cores, their number and clock."""
     files = device_tree(model, *compatible.split()) if model else {}
