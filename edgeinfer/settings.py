@@ -39,9 +39,12 @@ class ModelSettings(msgspec.Struct, frozen=True):
             "Model to serve: a GGUF file or an installed model's name. If unset, the chat model installed last, or else the bundled one."
         ),
     ] = None
-    ctx: Annotated[int, _doc("Tokens that one conversation may hold, prompt and answer together.", ge=16)] = (
-        4096
-    )
+    ctx: Annotated[
+        Annotated[int, Meta(ge=16)] | None,
+        _doc(
+            "Tokens that one conversation may hold, prompt and answer together: 4096, or more if memory allows."
+        ),
+    ] = None
     parallel: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None, _doc("Answers generated at the same time.")
     ] = None

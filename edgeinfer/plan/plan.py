@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import DoesNotFit, SettingsError
-from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.plan import calibration as calibrations
 from edgeinfer.plan.calibration import Calibration
+from edgeinfer.plan.context import default_context, with_larger_context
 from edgeinfer.plan.fit import QUANTIZED_KV, Fit, fit
 from edgeinfer.plan.gpu_placement import GpuPlacement, choose_gpu
 from edgeinfer.plan.memory_budget import MemoryBudget, memory_budget
@@ -24,7 +24,6 @@ from edgeinfer.plan.own_memory import HeldMemory, ModelMemory, without_memory
 from edgeinfer.plan.reasons import MB, reasons
 from edgeinfer.plan.speed import Speed, instruction_sets, predict
 from edgeinfer.plan.threads import choose_threads
-from edgeinfer.plan.transformer_shape import transformer_shape
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel, find_model
 from edgeinfer.store.sampling_defaults import SamplingDefaults
@@ -93,7 +92,7 @@ def plan_model(
     base = LlamaConfig(
         model=model.path,
         name=model.name,
-        ctx=_ctx(header, settings),
+        ctx=default_context(header, settings),
         threads=threads.count,
         cpus=threads.cpus,
         step_ms=settings.step_ms,
@@ -112,6 +111,7 @@ def plan_model(
         if wider.fits is not False and (best.fits is False or _layers(wider) > _layers(best)):
             placement, best = everywhere, wider
     budget = memory_budget(profile, placement, limit)
+    best = with_larger_context(best, header, settings, budget, isa, placement.gpu, daemon_runs=bool(beside))
     if best.config.gpu_layers < 0:
         threads = choose_threads(profile, header, calibration, settings.threads, on_gpu=True)
         config = replace(best.config, threads=threads.count, cpus=threads.cpus)
@@ -153,11 +153,6 @@ def _placement(profile: HardwareProfile, settings: Settings) -> GpuPlacement:
         forced: Gpu | None = profile.gpus[0] if profile.gpus else None
         return GpuPlacement(forced)
     return placement
-
-
-def _ctx(header: Header | None, settings: Settings) -> int:
-    trained = transformer_shape(header).context
-    return min(trained, settings.ctx) if trained else settings.ctx
 
 
 def _check(base: LlamaConfig, settings: Settings) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edgeinfer.gguf.header import Header
+from edgeinfer.plan.context import DEFAULT_CONTEXT
 from edgeinfer.plan.fit import MAX_PARALLEL, Fit
 from edgeinfer.plan.gpu_placement import GpuPlacement
 from edgeinfer.plan.memory_budget import MemoryBudget
 from edgeinfer.plan.memory_estimate import MemoryEstimate, cells, kv_token_bytes
 from edgeinfer.plan.own_memory import ModelMemory
 from edgeinfer.plan.threads import Threads
+from edgeinfer.plan.transformer_shape import transformer_shape
 from edgeinfer.settings import Settings
 
 MB = 1e6
@@ -31,10 +33,7 @@ def reasons(
         ("threads", threads.reason),
         ("cpus", threads.cpus_reason),
         ("gpu_layers", _gpu(fit, placement)),
-        (
-            "ctx",
-            f"ctx {config.ctx}: the model was trained for no more" if config.ctx < settings.ctx else None,
-        ),
+        ("ctx", _ctx(fit, settings, header)),
         ("parallel", _parallel(fit, header)),
         ("kv_type", _kv_type(fit)),
         ("layout", _layout(fit, header, settings)),
@@ -68,6 +67,19 @@ def _gpu(fit: Fit, placement: GpuPlacement) -> str | None:
     if layers < 0:
         return f"gpu_layers -1: the whole model goes on the {placement.label}, {size}; {budget}"
     return f"gpu_layers {layers}: as many as fit, {size}; {budget}"
+
+
+def _ctx(fit: Fit, settings: Settings, header: Header | None) -> str | None:
+    """Explain the context, and say what the clients that need most need."""
+    ctx = fit.config.ctx
+    if settings.ctx is not None:
+        return f"ctx {ctx}: the model was trained for no more" if ctx < settings.ctx else None
+    trained = transformer_shape(header).context
+    if trained is not None and ctx >= trained:
+        return f"ctx {ctx}: all that the model was trained for"
+    cost = kv_token_bytes(header, fit.config.kv_type) * 1024 / MB
+    needs = "agents need 16384 to 32768" if ctx > DEFAULT_CONTEXT else "Open WebUI with its tools needs 8192"
+    return f"ctx {ctx}: {needs}, and 1024 more tokens take {cost:.0f} MB for each concurrent answer"
 
 
 def _parallel(fit: Fit, header: Header | None) -> str:

@@ -65,6 +65,13 @@ class LlamaEngines:
         return planned
 
     def open(self, plan: Plan, settings: Settings) -> EngineClient:
+        if settings.ctx is not None and plan.config.ctx < settings.ctx:
+            logger.warning(
+                "%s: ctx is %d, not %d: the model was trained for no more",
+                plan.config.name,
+                plan.config.ctx,
+                settings.ctx,
+            )
         return LlamaClient(
             plan.config,
             load_timeout=settings.load_timeout,

@@ -85,7 +85,7 @@ def test_options_give_values_of_the_settings_type(arguments: list[str], flags: d
         ["--ctx", "many"],
         ["--kv-type", "q3"],
         ["--contxt", "1"],
-        ["surplus"],
+        ["one", "surplus"],
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:

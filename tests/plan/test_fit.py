@@ -25,7 +25,7 @@ from tests.support.machines import CARD, GB, INTEL, MALI, METAL, VIDEOCORE, mach
 
 
 def planned(profile: HardwareProfile, quant: str = "Q4_K_M", **settings: Any) -> Plan:
-    return plan_model(r1(quant), profile, Settings(**settings))
+    return plan_model(r1(quant), profile, Settings(**{"ctx": 4096, **settings}))
 
 
 def reason(plan: Plan, setting: str) -> str:
@@ -103,10 +103,10 @@ def test_a_model_named_by_hand_that_is_too_large_is_refused() -> None:
     """Loading it would fail."""
     small = machine(0.5, memory=Memory(GB, GB // 2, None))
     with pytest.raises(DoesNotFit) as error:
-        planned(small, model="/r1.gguf")
+        planned(small, model="/r1.gguf", ctx=None)
     assert "model" == error.value.param
     assert "smaller model" in (error.value.hint or "")
-    assert False is planned(small).fits
+    assert False is planned(small, ctx=None).fits
 
 
 def test_what_was_asked_for_beside_the_model_is_to_blame_first() -> None:

@@ -47,7 +47,7 @@ def machine(cores: int = 4, available: int | None = 16 * GB, quota: float | None
 
 
 def planned(profile: HardwareProfile | None = None, *, of: LocalModel | None = None, **settings: Any) -> Plan:
-    return plan_model(of or model(), profile or machine(), Settings(**settings))
+    return plan_model(of or model(), profile or machine(), Settings(**{"ctx": 4096, **settings}))
 
 
 def config(
@@ -105,7 +105,7 @@ def test_a_pool_is_taken_where_streams_do_not_fit(tmp_path: Path) -> None:
 
 def test_a_pool_holds_one_context_however_little_memory_there_is() -> None:
     """A smaller pool would be useless."""
-    configuration = config(machine(available=10 * 1024**2))
+    configuration = config(machine(available=10 * 1024**2), ctx=None)
     assert ("unified", 4096) == (configuration.layout, configuration.cells)
 
 

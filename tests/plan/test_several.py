@@ -37,7 +37,9 @@ def in_turn(quants: Sequence[str], available: float, **settings: Any) -> list[Pl
     plans: list[Plan] = []
     loaded: list[ModelMemory] = []
     for quant in quants:
-        planned = plan_model(r1(quant), machine(available), Settings(**settings), beside=loaded)
+        planned = plan_model(
+            r1(quant), machine(available), Settings(**{"ctx": 4096, **settings}), beside=loaded
+        )
         plans.append(planned)
         if planned.fits:
             loaded.append(ModelMemory(planned.memory))
@@ -63,8 +65,8 @@ def test_every_model_has_a_worker_and_all_share_the_daemon() -> None:
 
 def test_a_model_beside_others_gets_by_with_less() -> None:
     """It gives up concurrent answers before it does not fit."""
-    alone = plan_model(r1(), machine(5), Settings())
-    beside = plan_model(r1(), machine(5), Settings(), beside=[ModelMemory(MemoryEstimate(GB))])
+    alone = plan_model(r1(), machine(5), Settings(ctx=4096))
+    beside = plan_model(r1(), machine(5), Settings(ctx=4096), beside=[ModelMemory(MemoryEstimate(GB))])
     assert beside.fits
     assert beside.config.parallel < alone.config.parallel or beside.config.layout != alone.config.layout
 
@@ -72,10 +74,10 @@ def test_a_model_beside_others_gets_by_with_less() -> None:
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_what_a_loaded_model_has_taken_counts_once(share: float) -> None:
     """The same is left whether it is loading, has its weights mapped, or holds all of it."""
-    other = plan_model(r1(), machine(8), Settings())
+    other = plan_model(r1(), machine(8), Settings(ctx=4096))
     taken = round(other.memory.ram * share)
     profile = machine(memory=Memory(16 * GB, 8 * GB - taken, None))
-    planned = plan_model(r1(), profile, Settings(), beside=[loaded(other, share)])
+    planned = plan_model(r1(), profile, Settings(ctx=4096), beside=[loaded(other, share)])
     assert 8 * GB - other.memory.ram == planned.budget.available
 
 
@@ -88,25 +90,25 @@ def test_models_share_a_limit() -> None:
     remaining = 3000 * MB - first.memory.model - second.memory.model
     assert remaining == third.budget.limit
     assert f"memory_limit_mb leaves {remaining / MB:.0f} MB" in reason(third, "memory short")
-    gpu = plan_model(r1(), machine(14, CARD), Settings(parallel=1, memory_limit_mb=3000))
+    gpu = plan_model(r1(), machine(14, CARD), Settings(ctx=4096, parallel=1, memory_limit_mb=3000))
     assert gpu.memory.gpu > 0
     assert gpu.memory.model == gpu.memory.ram + gpu.memory.gpu <= 3000 * MB
 
 
 def test_a_limit_takes_memory_from_the_kv_cache_first() -> None:
     """The model fits with fewer concurrent answers."""
-    planned = plan_model(r1(), machine(14), Settings(memory_limit_mb=1700))
+    planned = plan_model(r1(), machine(14), Settings(ctx=4096, memory_limit_mb=1700))
     assert planned.fits
     assert planned.memory.model <= 1700 * MB
-    assert plan_model(r1(), machine(14), Settings()).memory.model > 1700 * MB
+    assert plan_model(r1(), machine(14), Settings(ctx=4096)).memory.model > 1700 * MB
 
 
 def test_a_model_that_is_larger_than_the_limit_is_refused() -> None:
     """It could never be loaded, except by force."""
     with pytest.raises(DoesNotFit, match="memory_limit_mb allows 1000") as refused:
-        plan_model(r1(), machine(14), Settings(memory_limit_mb=1000))
+        plan_model(r1(), machine(14), Settings(ctx=4096, memory_limit_mb=1000))
     assert "--memory-limit-mb" in str(refused.value.hint)
-    forced = plan_model(r1(), machine(14), Settings(memory_limit_mb=1000, force=True))
+    forced = plan_model(r1(), machine(14), Settings(ctx=4096, memory_limit_mb=1000, force=True))
     assert False is forced.fits
     assert "memory_limit_mb leaves 1000" in reason(forced, "memory short")
 
@@ -115,7 +117,7 @@ def test_a_model_that_is_larger_than_the_limit_is_refused() -> None:
 def test_two_at_once_keep_to_the_limit(limit: int | None, fits: bool) -> None:
     """Both count while one replaces the other."""
     running = ModelMemory(MemoryEstimate(400), HeldMemory(100))
-    replacement = plan_model(r1(), machine(14), Settings())
+    replacement = plan_model(r1(), machine(14), Settings(ctx=4096))
     wanted = Plan(
         replacement.config, [], memory=MemoryEstimate(600), budget=MemoryBudget(ram=10_000, limit=limit)
     )
@@ -123,7 +125,9 @@ def test_two_at_once_keep_to_the_limit(limit: int | None, fits: bool) -> None:
 
 
 def options(*quants: str, **settings: Any) -> ModelOptions:
-    return ModelOptions(R1, None, [offer(R1, quant) for quant in quants], Settings(**settings))
+    return ModelOptions(
+        R1, None, [offer(R1, quant) for quant in quants], Settings(**{"ctx": 4096, **settings})
+    )
 
 
 def test_a_quantization_is_chosen_for_what_is_left() -> None:
