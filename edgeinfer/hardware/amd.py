@@ -15,6 +15,7 @@ NAMES = "usr/share/libdrm/amdgpu.ids"
 APUS = {
     0x1114: "Krackan",
     0x13C0: "Granite Ridge",
+    0x1435: "Sephiroth",
     0x150E: "Strix",
     0x1506: "Mendocino",
     0x1586: "Strix Halo",
@@ -35,9 +36,14 @@ APUS = {
 """GPUs that are part of a processor and share the RAM: device id -> the processor."""
 
 
+def is_part_of_a_processor(device: int) -> bool:
+    """Tell whether a GPU shares the RAM: AMD numbers those below 0x2000 and from 0x9000 on, and cards between."""
+    return device in APUS or device < 0x2000 or device >= 0x9000
+
+
 def gpu(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
     """Return an AMD GPU. One that shares the RAM has a fixed part of it, and may borrow more."""
-    shared = device.device in APUS
+    shared = is_part_of_a_processor(device.device)
     total, used = device.number("mem_info_vram_total"), device.number("mem_info_vram_used")
     free = max(0, total - used) if total is not None and used is not None else None
     if shared and total is not None:

@@ -21,6 +21,9 @@ GB = 1024**3
 CHOICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")
 """Variables by which a user chooses cards, which have other numbers then."""
 
+ARC = ((0x4905, 0x490C), (0x4F80, 0x4F8F), (0x5690, 0x56BF), (0xE202, 0xE22F))
+"""Device ids of Intel's cards."""
+
 MIN_WINDOW = GB
 """Windows onto a card's memory that are smaller, usually 256 MiB, do not tell its size."""
 
@@ -80,7 +83,8 @@ def _card(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
 
 
 def _intel(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
-    shared = device.bus == "0000:00"
+    # A virtual machine may have a card where the processor's own devices are.
+    shared = device.bus == "0000:00" and not any(first <= device.device <= last for first, last in ARC)
     api: Api | None = "vulkan" if reachable and device.driver in ("i915", "xe") else None
     memory = _shared_heap(ram.total) if shared else _intel_memory(device)
     available = None

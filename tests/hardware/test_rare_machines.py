@@ -11,6 +11,7 @@ from edgeinfer.hardware import CpuClass, LlamaBuild, detect
 from edgeinfer.hardware.cpu import CPU_DIR, NODES
 from edgeinfer.plan.gpu_placement import choose_gpu
 from edgeinfer.plan.threads import choose_threads
+from tests.support.boards import radeon
 from tests.support.hardware import GB, device_tree, pci, write
 
 
@@ -110,3 +111,20 @@ def test_threads_keep_to_one_processor(
     assert (threads, cpus) == (choice.count, choice.cpus)
     if cpus:
         assert "one processor" in choice.reason
+
+
+def test_an_intel_card_in_a_virtual_machine_is_a_card(tmp_path: Path) -> None:
+    """There it may be on the bus of the processor's own devices."""
+    files = pci("0000:00:10.0", "30000", "8086:56A0", "i915") | {"dev/dri/card0": ""}
+    files |= pci("0000:00:02.0", "30000", "8086:46A6", "i915")
+    assert {"8086:56a0": False, "8086:46a6": True} == {
+        gpu.name[-10:-1]: gpu.shared for gpu in detect(write(tmp_path, files)).gpus
+    }
+
+
+@pytest.mark.parametrize(
+    ("device", "shared"), [("1435", True), ("1999", True), ("98E4", True), ("73DF", False), ("7551", False)]
+)
+def test_radeons_in_processors_are_known_by_their_numbers(device: str, shared: bool, tmp_path: Path) -> None:
+    """Also those that are newer than the list of names."""
+    assert [shared] == [gpu.shared for gpu in detect(write(tmp_path, radeon(device, 1, 7))).gpus]
