@@ -230,3 +230,22 @@ def test_a_round_of_calls_and_results_goes_back_into_the_prompt() -> None:
     prompt = "".join(span.text for span in model.requests[-1][0] if not isinstance(span, int))
     assert "get_time" in prompt
     assert "12:00" in prompt
+
+
+@pytest.mark.parametrize(
+    "pieces", [CALL[:2], CALL[:3], (), ("Let me see. ", *CALL[:2]), (*CALL, "\n", *CALL[:2])]
+)
+def test_an_answer_that_was_cut_can_be_sent_back(pieces: tuple[str, ...]) -> None:
+    """Whatever was there of its calls is in the next prompt."""
+    with serving(scripted(*pieces)) as served:
+        message = served.chat(tools=[TOOL]).json()["choices"][0]["message"]
+        calls = message.get("tool_calls", [])
+        results = [{"role": "tool", "tool_call_id": call["id"], "content": "noon"} for call in calls]
+        user = {"role": "user", "content": "And?"}
+        conversation = {"messages": [user, message, *results, user], "tools": [TOOL]}
+        assert served.client.post("/v1/chat/completions", json=conversation).status_code == 200
+        prompt = served.client.post("/apply-template", json=conversation).json()["prompt"]
+    for call in calls:
+        assert call["function"]["name"] in prompt.partition("And?")[2]
+        assert call["function"]["arguments"][:8] in prompt
+    assert prompt.count("noon") == len(calls)
