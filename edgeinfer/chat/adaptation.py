@@ -77,7 +77,8 @@ CALLS = (
 
 def _sides(tool_format: ToolFormat) -> tuple[Choice, ...]:
     """Calls in text are what a model wrote itself, unless text is no place for them."""
-    values = ("shown", "written", "apart") if tool_format.trigger else ("shown", "apart", "written")
+    in_text = tool_format.trigger and not tool_format.lead
+    values = ("shown", "written", "apart") if in_text else ("shown", "apart", "written")
     beside = _calling(CALL, text="t")
     pair = _calling(CALL, OTHER_CALL)
     return (

@@ -34,8 +34,9 @@ def _one_call_each(turns: list[TemplateMessage]) -> Iterator[TemplateMessage]:
         if len(calls) < 2:
             yield from (turn, *results)
             continue
+        bare = {"role": turn["role"], "content": ""}  # what was said or thought came before the first call
         for n, call in enumerate(calls):
-            yield {**turn, "tool_calls": [call], "content": turn["content"] if n == 0 else ""}
+            yield {**(bare if n else turn), "tool_calls": [call]}
             own = next((one for one in results if one.get("tool_call_id") == call.get("id")), None)
             if own is not None:
                 results.remove(own)
@@ -79,6 +80,7 @@ def _with_calls(
     }
     if beside == "apart":
         text = {key: value for key, value in turn.items() if key != "tool_calls"}
+        arranged.pop("reasoning_content", None)
         return [text, {**arranged, "content": None if capabilities.null_content else ""}]
     return [arranged]
 

@@ -57,7 +57,9 @@ def _template_message(message: Message, tool_format: ToolFormat) -> TemplateMess
     if message.name is not None:
         turn["name"] = message.name
     if message.reasoning is not None:
-        turn["reasoning_content"] = message.reasoning
+        # gpt-oss's template has a name of its own, and does not take such a text beside content.
+        key = "thinking" if tool_format.channels and not message.content else "reasoning_content"
+        turn[key] = message.reasoning
     if message.tool_call_id is not None:
         turn["tool_call_id"] = tool_format.known_id(message.tool_call_id)
     if message.tool_calls:

@@ -14,12 +14,17 @@ State = Literal["none", "open", "possible", "closed"]
 
 
 class ReasoningTags(msgspec.Struct, frozen=True):
-    """The tags around thoughts. Models write `open_end` and `close_end` right behind them."""
+    """The tags around thoughts. Models write `open_end` and `close_end` right behind them.
+
+    Attributes:
+        sign: another text that only templates of models with these tags have.
+    """
 
     open: str
     close: str
     open_end: str = ""
     close_end: str = ""
+    sign: str = ""
 
 
 REASONING_TAGS = (
@@ -29,8 +34,11 @@ REASONING_TAGS = (
     ReasoningTags("<|channel>thought", "<channel|>", "\n"),
     ReasoningTags("<|inner_prefix|>", "<|inner_suffix|>"),
     ReasoningTags("<|START_THINKING|>", "<|END_THINKING|>"),
+    ReasoningTags(
+        "<|channel|>analysis<|message|>", "<|end|><|start|>assistant", sign="<|channel|>analysis<|message|>"
+    ),
 )
-"""Every known pair. A template that mentions the closing tag of a pair belongs to a model that may use it."""
+"""Every known pair. A template that mentions the closing tag of a pair, or its sign, belongs to a model that may use it."""
 
 
 class ReasoningFormat(msgspec.Struct, frozen=True):
@@ -96,7 +104,7 @@ def detect_reasoning(source: str, prompt: str) -> ReasoningFormat:
     """The beginning of an answer to `prompt`, which the template with this source rendered."""
     end = prompt.rstrip()
     for tags in REASONING_TAGS:
-        if tags.close in source:
+        if tags.close in source or (tags.sign and tags.sign in source):
             if end.endswith(tags.open):
                 return ReasoningFormat("open", tags)
             return ReasoningFormat("closed" if end.endswith(tags.close) else "possible", tags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from edgeinfer.chat.channels import ChannelParser
 from edgeinfer.chat.events import Event
 from edgeinfer.chat.lark import starting
 from edgeinfer.chat.reasoning import ReasoningFormat
@@ -55,6 +56,7 @@ class ReplyParser:
     def __init__(self, reasoning: ReasoningFormat | None = None, calling: ToolCalling | None = None) -> None:
         self._scanner = Scanner()
         self._reasoning = reasoning or ReasoningFormat()
+        self._channels = ChannelParser(calling) if calling and calling.tool_format.channels else None
         self._calls = CallParser(calling.tool_format, calling.choice) if calling else None
         self._steps = self._parse()
 
@@ -74,4 +76,7 @@ class ReplyParser:
 
     def _parse(self) -> Steps[None]:
         yield from self._reasoning.parse(self._scanner)
-        yield from self._calls.parse(self._scanner) if self._calls else rest(self._scanner)
+        if self._channels:
+            yield from self._channels.parse(self._scanner)
+        else:
+            yield from self._calls.parse(self._scanner) if self._calls else rest(self._scanner)

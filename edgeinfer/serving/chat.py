@@ -72,8 +72,10 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
         )
     thinks = prompt.reasoning.state in ("open", "possible")
     params = resolve_sampling(call.sampling, info, model.recommended_sampling(thinks=thinks))
-    calling = ToolCalling(prompt.tool_format, call.tool_choice) if call.tools else None
-    grammar = reply_grammar(prompt.reasoning, calling, call.response_format)
+    tool_format = prompt.tool_format
+    calling = ToolCalling(tool_format, call.tool_choice) if call.tools or tool_format.lead else None
+    enforced = calling if call.tools or call.response_format else None
+    grammar = reply_grammar(prompt.reasoning, enforced, call.response_format)
     compiled = await model.compile(caller, grammar)
     budget = _budget(prompt.reasoning, info.ctx if limit is None and call.complete else limit)
     structured = StructuredOutput(compiled.grammar, call.complete, budget)

@@ -17,6 +17,7 @@ from edgeinfer.chat.tools.tool_formats import (
     GLM,
     GLM_INLINE,
     GRANITE,
+    HARMONY,
     HERMES,
     LFM2,
     LLAMA3,
@@ -29,6 +30,7 @@ from edgeinfer.chat.tools.tool_formats import (
 from edgeinfer.errors import InvalidRequest
 
 SIGNS: tuple[tuple[ToolFormat, tuple[str, ...]], ...] = (
+    (HARMONY, ("<|channel|>commentary", "<|channel|>final<|message|>")),
     (MISTRAL_ARGS, ("[TOOL_CALLS]", "[ARGS]")),
     (MISTRAL, ("[TOOL_CALLS]",)),
     (FUNCTIONARY_V32, (">>>all",)),
@@ -62,9 +64,10 @@ MARKED = (
     "<|tool_call_start|>", "<|tool_call_end|>", "<|tools_prefix|>", "<|tools_suffix|>",
     "<TOOLCALL>", "</TOOLCALL>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]",
     "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>",
-    "<｜tool▁sep｜>",
+    "<｜tool▁sep｜>", "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>",
 )  # fmt: skip
-MARKERS = tuple(sorted({*MARKED, *(text for tags in REASONING_TAGS for text in (tags.open, tags.close))}))
+TAGS = (text for tags in REASONING_TAGS for text in (tags.open, tags.close))
+MARKERS = tuple(sorted({*MARKED, *TAGS, HARMONY.trigger}))
 """Texts of calls and thoughts that may be control tokens of a vocabulary. In an answer they are text."""
 
 

@@ -32,7 +32,7 @@ def tool_rules(tool_format: ToolFormat, choice: ToolChoice, text_rule: str | Non
     again = (
         f" ({literal(tool_format.next)} call)*" if tool_format.next is not None and choice.parallel else ""
     )
-    opened = "" if tool_format.lead else one_of(tool_format.openings) if tool_format.trigger else "OPENING"
+    opened = "" if tool_format.begun else one_of(tool_format.openings) if tool_format.trigger else "OPENING"
     if text_rule is not None and not choice.required and not tool_format.trigger:
         return _json_or_calls(tool_format, choice, text_rule)
     bodies = [_body(tool_format, tool, n) for n, tool in enumerate(choice.tools)]

@@ -35,7 +35,7 @@ class CallParser:
     def parse(self, scanner: Scanner) -> Steps[None]:
         tool_format = self._tool_format
         led = not tool_format.lead or (yield from scanner.expect(tool_format.lead)) is not None
-        if not led:
+        if not led and tool_format.begun:
             yield from self._call(scanner, self._heads, ("",))
         elif self._required or not tool_format.trigger:
             yield from self._call(scanner, self._openings, tool_format.openings)

@@ -37,7 +37,9 @@ class ToolFormat(msgspec.Struct, frozen=True, kw_only=True):
         next: None where an answer can make one call only.
         trigger: the beginning of every opening, wherever in the answer it stands; "": calls stand at the very
             beginning, and no text precedes them.
-        lead: precedes text; an answer without it begins with the first tool's name.
+        lead: precedes text.
+        begun: the prompt ends with the first call's opening; an answer without `lead` begins with a name.
+        channels: answers are messages in channels, see `channels`.
         argument_syntax: how arguments are written, if not as one JSON object.
         result: precedes and follows a tool's result, for a template that renders none.
         listing: precedes and follows the tools in the system message, where the model was trained on that.
@@ -53,6 +55,8 @@ class ToolFormat(msgspec.Struct, frozen=True, kw_only=True):
     end: str
     trigger: str = ""
     lead: str = ""
+    begun: bool = False
+    channels: bool = False
     argument_syntax: ArgumentSyntax | None = None
     result: tuple[str, str] = ("<tool_response>\n", "\n</tool_response>")
     listing: tuple[str, str] | None = None

@@ -109,6 +109,7 @@ FUNCTIONARY_V32 = ToolFormat(
     next=">>>",
     end="",
     lead="all\n",
+    begun=True,
 )
 """The prompt ends with ">>>"; the answer begins with its recipient: a tool, or all."""
 
@@ -222,3 +223,15 @@ NEMOTRON = ToolFormat(
     result=("<TOOL_RESPONSE>[", "]</TOOL_RESPONSE>"),
 )
 """Nemotron Nano 2."""
+
+HARMONY = ToolFormat(
+    name="harmony",
+    trigger="<|channel|>commentary to=functions.",
+    openings=("<|channel|>commentary to=functions.",),
+    middle=" <|constrain|>json<|message|>",
+    next=None,
+    end="",
+    lead="<|channel|>final<|message|>",
+    channels=True,
+)
+"""gpt-oss."""

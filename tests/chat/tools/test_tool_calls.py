@@ -74,7 +74,7 @@ def grammar(reasoning: ReasoningFormat, calls: ToolCalling, text: GrammarSource 
 
 def written(form: ToolFormat, *calls: tuple[str, Any]) -> str:
     """Calls as an answer has them: where the prompt ends with ">>>", the first one goes without."""
-    return form.write_calls(calls).removeprefix(form.trigger if form.lead else "")
+    return form.write_calls(calls).removeprefix(form.trigger if form.begun else "")
 
 
 @forms

@@ -9,7 +9,7 @@ import pytest
 
 from edgeinfer.chat.builtin_templates import CHATML, PLAIN
 from edgeinfer.chat.events import CallArguments, CallBegin, Content, Event, Reasoning
-from edgeinfer.chat.reasoning import ReasoningFormat
+from edgeinfer.chat.reasoning import REASONING_TAGS, ReasoningFormat
 from edgeinfer.chat.reply import ReplyParser, ToolCalling
 from edgeinfer.chat.tools.detect import MARKERS, TOOL_FORMATS, detect_tool_format
 from edgeinfer.chat.tools.tool import choose
@@ -43,6 +43,8 @@ EXCERPTS = {
     "nemotron": """{{- '<TOOLCALL>[' -}}{{- '{"name": "' + name + '", "arguments": ' -}}""",
     "apriel": r"""{{- '\n<tool_calls>[' -}} a list of JSON objects within <tool_call></tool_call>: {"name": ...}""",
     "apertus": """{%- set begin = '<|tools_prefix|>' -%}{%- set end = '<|tools_suffix|>' -%}""",
+    "harmony": """{{- "<|start|>assistant to=functions." + name + "<|channel|>commentary json<|message|>" }}
+{{- "<|start|>assistant<|channel|>final<|message|>" + message.content + "<|end|>" }}""",
     "generic": """{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}""",
 }
 
@@ -208,6 +210,20 @@ ANSWERS: list[tuple[str, str, str, list[tuple[str, Any]]]] = [
         "",
         [PARIS],
     ),
+    (
+        "harmony",
+        '<|channel|>commentary to=functions.get_weather <|constrain|>json<|message|>{"city": "Paris", "days": 2}',
+        "",
+        [PARIS],
+    ),
+    (
+        "harmony",
+        "<|channel|>commentary<|message|>I look. <|end|><|start|>assistant to=functions.get_time"
+        "<|channel|>commentary json<|message|>{}",
+        "I look.",
+        [TIME],
+    ),
+    ("harmony", "<|channel|>final<|message|>So <|it|> is.\n\n2 <| 3", "So <|it|> is.\n\n2 <| 3", []),
     ("generic", 'Well.\n<tool_call>\n{"name": "get_time", "arguments": {}}\n</tool_call>', "Well.", [TIME]),
 ]
 
@@ -275,8 +291,10 @@ def test_a_name_overrides_the_template() -> None:
 def test_an_answer_is_read(form: str, text: str, content: str, calls: list[tuple[str, Any]]) -> None:
     """Letter by letter."""
     assert ("", content, calls) == content_of(events(form, text))
-    thought = events(form, f"<think>\nHm, <tool_call>?\n</think>\n\n{text}", ReasoningFormat("possible"))
-    assert ("Hm, <tool_call>?", content, calls) == content_of(thought)
+    tags = REASONING_TAGS[-1 if TOOL_FORMATS[form].channels else 0]
+    thought = f"{tags.open}{tags.open_end}Hm, <tool_call>?{tags.open_end}{tags.close}{tags.close_end}{text}"
+    answer = events(form, thought, ReasoningFormat("possible", tags))
+    assert ("Hm, <tool_call>?", content, calls) == content_of(answer)
 
 
 def test_every_form_is_read_in_an_answer() -> None:
