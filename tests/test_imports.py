@@ -131,6 +131,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
             (
                 *LEAVES,
                 "",
+                "ipc.confinement",
                 "hardware",
                 "store",
                 "plan",

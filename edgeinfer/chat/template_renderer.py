@@ -10,6 +10,7 @@ from edgeinfer.chat.template_protocol import MAX_FRAME, MEMORY, RenderOutcome, R
 from edgeinfer.errors import InvalidRequest, TemplateError
 from edgeinfer.ipc.child_client import ChildCrashed, ChildTimeout
 from edgeinfer.ipc.child_pool import ChildPool
+from edgeinfer.ipc.confinement.confinement import Confinement
 from edgeinfer.ipc.framing import encode
 
 
@@ -70,6 +71,11 @@ class TemplateRenderer:
             raise TemplateError(
                 f"the chat template crashed its process, which may use {MEMORY >> 20} MiB of memory"
             ) from e
+
+    @property
+    def confinement(self) -> Confinement | None:
+        """The layers that hold for the processes; None before the first start."""
+        return self._child.confinement
 
     async def close(self) -> None:
         """End the process. Calls under way, waiting or yet to come raise ShuttingDown."""

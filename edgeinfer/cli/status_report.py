@@ -98,6 +98,8 @@ def _worker(status: StatusReply) -> Iterator[str]:
         facts.append(f"last exit: {status.last_exit}")
     if facts:
         yield ", ".join(facts)
+    if confinement := status.confinement.get("worker"):
+        yield f"confined by {confinement}"
     yield from (f"! not loaded as planned: {change}" for change in status.fallback)
     if status.reload and status.reload.get("state") == "failed":
         yield f"! the last reload failed and changed nothing: {status.reload.get('message')}"

@@ -66,6 +66,7 @@ class StatusReply(msgspec.Struct, frozen=True):
     settings: dict[str, SettingReply] = {}
     resumed: int = 0
     fallback: list[str] = []
+    confinement: dict[str, str | None] = {}
     reload: dict[str, Any] | None = None
     models: list[ModelReply] = []
 

@@ -11,6 +11,7 @@ from edgeinfer.doctor import (
     calibration,
     clock,
     configuration,
+    confinement,
     daemon,
     fallbacks,
     frequency,
@@ -29,6 +30,7 @@ from edgeinfer.doctor import (
 from edgeinfer.doctor.context import DoctorContext
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.runner import Check
+from edgeinfer.ipc.confinement.probe import probe_confinement
 from edgeinfer.plan import Plan
 from edgeinfer.store.location import DAEMON_STATE
 
@@ -82,6 +84,14 @@ def _permissions(context: DoctorContext) -> list[Finding]:
 
 def _access(context: DoctorContext) -> list[Finding]:
     return access.check_access(context.settings, context.key_file)
+
+
+def _confinement(context: DoctorContext) -> list[Finding]:
+    status = context.probe.status
+    running = status.confinement.get("worker") if status else None
+    return confinement.check_confinement(
+        probe_confinement(), confinement.enabled_modules(context.root), running
+    )
 
 
 def _service(context: DoctorContext) -> list[Finding]:
@@ -152,6 +162,7 @@ CHECKS = (
     Check(store.DISK, _disk),
     Check(permissions.CHECK, _permissions),
     Check(access.CHECK, _access, needs_settings=True),
+    Check(confinement.CHECK, _confinement),
     Check(service.CHECK, _service),
     Check(port.CHECK, _port, needs_settings=True),
     Check(daemon.CHECK, _daemon, needs_settings=True),

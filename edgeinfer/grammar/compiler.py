@@ -14,6 +14,7 @@ from edgeinfer.grammar.protocol import MAX_FRAME, GrammarReply, GrammarRequest
 from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource
 from edgeinfer.ipc.child_client import ChildCrashed, ChildTimeout
 from edgeinfer.ipc.child_pool import ChildPool
+from edgeinfer.ipc.confinement.confinement import Confinement
 from edgeinfer.ipc.framing import encode
 
 
@@ -72,6 +73,11 @@ class GrammarCompiler:
             GrammarRequest(self._timeout, source=_source_to_wire(source), text=text), source.param
         )
         return (await self._exchange(request, source.param, InvalidRequest)).violation
+
+    @property
+    def confinement(self) -> Confinement | None:
+        """The layers that hold for the processes; None before the first start."""
+        return self._child.confinement
 
     async def close(self) -> None:
         """End the process. Calls in progress, queued or yet to come raise ShuttingDown."""

@@ -67,6 +67,11 @@ class EngineHealth(Protocol):
         """The engine's process, None while there is none."""
         ...
 
+    @property
+    def confinement(self) -> str | None:
+        """What the process cannot reach, and by which means, in words; None while there is no process."""
+        ...
+
 
 class EngineClient(Protocol):
     """Answers requests for one model, from `start` to `aclose`."""

@@ -74,6 +74,7 @@ class FakeEngineClient:
         self.resumed = 0
         self.load_seconds = 0.0
         self.pid: int | None = None
+        self.confinement: str | None = None
 
     @property
     def health(self) -> FakeEngineClient:

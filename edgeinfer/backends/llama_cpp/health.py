@@ -66,6 +66,11 @@ class WorkerHealth:
         return self._live.pid if self._live else None
 
     @property
+    def confinement(self) -> str | None:
+        confinement = self._live.confinement if self._live else None
+        return str(confinement) if confinement else None
+
+    @property
     def silence(self) -> float:
         """Seconds for which the engine has not answered a ping."""
         return self._live.heartbeat.silence if self._live else 0.0

@@ -39,7 +39,7 @@ class Confinement(msgspec.Struct, frozen=True):
         layers = [f"Landlock {self.landlock}"] if self.landlock else []
         layers += ["seccomp"] if self.seccomp else []
         layers += ["network namespace"] if self.namespaces else []
-        return ", ".join(layers) or "not confined"
+        return "; ".join([", ".join(layers) or "not confined", *(f"no {reason}" for reason in self.missing)])
 
 
 def confine_process(files: Iterable[Access] = (), *, gpu: bool = False) -> Confinement:

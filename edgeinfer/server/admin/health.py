@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer import __version__
+from edgeinfer.inference.client import EngineHealth
 from edgeinfer.server.http.errors import RETRY_AFTER
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.state import AppState, state_of
@@ -77,6 +78,7 @@ def describe(state: AppState) -> dict[str, Any]:
         "last_exit": health.last_exit if health else None,
         "reason": None if model.info else state.reason,
         "worker_pid": model.pid,
+        "confinement": _confinement(state, health),
         "model": _facts(model),
         "stats": model.stats,
         "plan": {"config": _config(model), "reasons": model.plan.reasons if model.plan else []},
@@ -84,6 +86,16 @@ def describe(state: AppState) -> dict[str, Any]:
         "models": [_row(state, other) for other in state.registry.served()],
         "reload": state.reload,
         "settings": _settings(state),
+    }
+
+
+def _confinement(state: AppState, health: EngineHealth | None) -> dict[str, str | None]:
+    """The layers that hold for each kind of process; None for one that does not run yet."""
+    services = state.services
+    helpers = {"template": services.renderer.confinement, "grammar": services.compiler.confinement}
+    return {
+        "worker": health.confinement if health else None,
+        **{name: str(layers) if layers else None for name, layers in helpers.items()},
     }
 
 
