@@ -106,7 +106,7 @@ def _worker(status: StatusReply) -> Iterator[str]:
 
 
 def _plan(plan: PlanReply) -> Iterator[str]:
-    config = {k: v for k, v in plan.config.items() if k not in ("model", "name")}
+    config = {k: v for k, v in plan.config.items() if k not in ("model", "name") and v not in ([], None)}
     facts = [f"{name} {shown(value)}" for name, value in config.items()]
     for start in range(0, len(facts), 6):
         yield ", ".join(facts[start : start + 6])

@@ -28,6 +28,8 @@ STATUS: dict[str, Any] = {
         "description": "llama F16",
         "n_params": 3100000,
         "size": 6200000,
+        "sampling": {"temperature": 0.6, "top_k": 40},
+        "system_prompt": False,
     },
     "stats": {
         "running": 2,
@@ -42,7 +44,13 @@ STATUS: dict[str, Any] = {
         "step_ms": 12.34,
     },
     "plan": {
-        "config": {"model": "/m/nano.gguf", "ctx": 50, "flash_attention": False, "step_ms": 200.0},
+        "config": {
+            "model": "/m/nano.gguf",
+            "cpus": [],
+            "ctx": 50,
+            "flash_attention": False,
+            "step_ms": 200.0,
+        },
         "reasons": ["ctx: as told"],
     },
     "settings": {"ctx": {"value": 50, "source": "flag"}, "port": {"value": 11435, "source": "default"}},
@@ -53,6 +61,7 @@ SHOWN = """\
 edgeinfer 0.1.0 · ready · pid 7 · up 1 h 2 min
 model     nano (llama F16, 3.1 M parameters, 6.2 MB)
           /m/nano.gguf
+          recommended: temperature 0.6, top_k 40; no system prompt is best
 now       2 running, 1 waiting, 40 of 100 KV cells used, 30 cached, last step 12.3 ms
 so far    10 prompt tokens (4 from the cache), 20 generated
 worker    pid 8, 1 restart, last exit: signal 9
