@@ -13,6 +13,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.bench.load_watch import LoadWatch
 from edgeinfer.bench.measure import Throughput, open_benchmark
 from edgeinfer.bench.synthetic import layer_bytes, layer_weights, write_model
 from edgeinfer.hardware import HardwareProfile
@@ -31,6 +32,15 @@ PROMPT_TOKENS, OUTPUT_TOKENS = 256, 24
 ROUNDS = 2
 """Measurements of each model; the best counts, since other work on the machine can only slow it down."""
 
+MAX_PASSES = 3
+"""Passes over a machine that other programs use. The best figures count."""
+
+MAX_OTHERS = 0.1
+"""Share of the cores that other programs may use while a figure is taken."""
+
+MAX_RATIO = 5.0
+"""Ratio between the fastest and the slowest type of weights above which one of them must have been disturbed."""
+
 ALL_LAYERS = -1
 RAM_DISK = Path("/dev/shm")
 
@@ -48,11 +58,37 @@ class _Timing(NamedTuple):
 async def calibrate(
     profile: HardwareProfile, note: Note = lambda _: None, *, size: int = SIZE, types: Sequence[str] = TYPES
 ) -> Calibration:
-    """Measure this machine, and report progress and results to `note`. Nothing else should run meanwhile.
+    """Measure this machine, and report progress and results to `note`.
+
+    It is measured again if other programs use it meanwhile, or if the figures contradict each other. If that does not
+    help, the result is marked as disturbed.
 
     Raises:
         EdgeinferError: llama.cpp cannot load a model at all.
     """
+    watch = LoadWatch()
+    calibration = await _measured(profile, note, size=size, types=types)
+    for _ in range(MAX_PASSES - 1):
+        if not (problem := _problem(calibration, watch.others())):
+            return calibration
+        note(f"{problem}; measuring again")
+        watch = LoadWatch()
+        calibration = calibration.merged(await _measured(profile, note, size=size, types=types))
+    return replace(calibration, disturbed=_problem(calibration, watch.others()))
+
+
+def _problem(calibration: Calibration, others: float) -> str | None:
+    """Say why a measurement is not to be trusted; None if it is."""
+    if others > MAX_OTHERS:
+        return f"other programs use {others:.0%} of the processor"
+    for rates in (calibration.cpu, calibration.gpu):
+        speeds = rates.decode.values() if rates else [1.0]
+        if max(speeds) > MAX_RATIO * min(speeds):
+            return f"one type of weights is read {max(speeds) / min(speeds):.1f} times as fast as another"
+    return None
+
+
+async def _measured(profile: HardwareProfile, note: Note, *, size: int, types: Sequence[str]) -> Calibration:
     with _folder(size) as folder:
         cpu = await _Processor(folder, profile, 0, note, size).rates(types)
         gpu = None

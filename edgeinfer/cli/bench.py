@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 PROMPT_TOKENS, ANSWER_TOKENS, SHORT_PROMPT_TOKENS = 512, 128, 32
 
+MAX_DEVIATION = 1.5
+"""Ratio of the measured to the predicted speed, either way, beyond which the prediction needs a new measurement."""
+
 Line = tuple[str, str]
 
 
@@ -59,8 +62,11 @@ def _machine(settings: Settings) -> tuple[Any, list[Line]]:
 
     store = Store.of(settings)
     calibration = asyncio.run(calibrate(detect(models=store.root), terminal.show))
-    save(store.root, calibration)
     lines = []
+    if calibration.disturbed:
+        lines.append(("not kept", f"{calibration.disturbed}; run it again when the machine is quiet"))
+    else:
+        save(store.root, calibration)
     for name, rates in (("CPU", calibration.cpu), ("GPU", calibration.gpu)):
         for kind, rate in rates.decode.items() if rates else ():
             lines.append((f"{name} {kind}", f"{rate / 1e9:.1f} GB/s"))
@@ -88,6 +94,9 @@ def _model(settings: Settings) -> tuple[Any, list[Line]]:
         ),
         (f"{plan.config.parallel} answers", f"{rates['together_rate']:.1f} tok/s in total"),
     ]
+    if predicted and not 1 / MAX_DEVIATION < rates["answer_rate"] / predicted < MAX_DEVIATION:
+        advice = "measure the machine again: edgeinfer bench --calibrate"
+        lines.append(("note", f"the prediction is off by more than {MAX_DEVIATION:g} times; {advice}"))
     return {"model": plan.config.name, "predicted_rate": predicted, **rates}, lines
 
 

@@ -193,6 +193,10 @@ def _measured(store: Store, profile: HardwareProfile) -> Calibration | None:
     terminal.say("measuring this machine …")
     try:
         calibration = asyncio.run(calibrate(profile, terminal.show))
+        if calibration.disturbed:
+            terminal.say(f"the measurement is not used: {calibration.disturbed}")
+            terminal.say("later, when the machine is quiet: edgeinfer bench --calibrate")
+            return None
         save(store.root, calibration)
     except (EdgeinferError, OSError) as e:  # the plan can do without
         terminal.say(f"the machine cannot be measured: {e}")

@@ -30,6 +30,15 @@ class Rates(msgspec.Struct, frozen=True):
     overhead: float = 0.0
     prefill: float | None = None
 
+    def merged(self, other: Rates) -> Rates:
+        """Return the better of each figure: other work on a machine can only slow it down."""
+        decode = {kind: max(rate, other.decode.get(kind, 0.0)) for kind, rate in self.decode.items()}
+        measured = [rate for kind, rate in decode.items() if kind]
+        prefill = max((p for p in (self.prefill, other.prefill) if p is not None), default=None)
+        return Rates(
+            decode | ({"": min(measured)} if measured else {}), min(self.overhead, other.overhead), prefill
+        )
+
 
 class Calibration(msgspec.Struct, frozen=True):
     """Measurements, valid for the machine and the llama.cpp that they were taken with.
@@ -40,6 +49,7 @@ class Calibration(msgspec.Struct, frozen=True):
         measured: time of the measurement in UTC, as ISO 8601.
         cpu, gpu: None if not measured.
         threads: number of threads -> tokens per second.
+        disturbed: why the figures are not to be trusted; None if they are.
     """
 
     machine: str
@@ -48,6 +58,19 @@ class Calibration(msgspec.Struct, frozen=True):
     cpu: Rates | None = None
     gpu: Rates | None = None
     threads: dict[int, float] = {}
+    disturbed: str | None = None
+
+    def merged(self, other: Calibration) -> Calibration:
+        """Return the better figures of two measurements of the same machine."""
+        threads = {count: max(rate, other.threads.get(count, 0.0)) for count, rate in self.threads.items()}
+        return Calibration(
+            machine=other.machine,
+            llama=other.llama,
+            measured=other.measured,
+            cpu=_better(self.cpu, other.cpu),
+            gpu=_better(self.gpu, other.gpu),
+            threads=threads or other.threads,
+        )
 
     @property
     def best_threads(self) -> int | None:
@@ -56,6 +79,10 @@ class Calibration(msgspec.Struct, frozen=True):
             return None
         best = max(self.threads.values())
         return min(count for count, rate in self.threads.items() if rate >= 0.97 * best)
+
+
+def _better(one: Rates | None, other: Rates | None) -> Rates | None:
+    return one.merged(other) if one and other else one or other
 
 
 def fingerprint(profile: HardwareProfile) -> str:
