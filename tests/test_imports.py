@@ -131,7 +131,8 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
             (
                 *LEAVES,
                 "",
-                "ipc.confinement",
+                "ipc.confinement.confinement",
+                "ipc.confinement.probe",
                 "hardware",
                 "store",
                 "plan",
