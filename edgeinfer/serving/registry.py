@@ -10,6 +10,9 @@ from edgeinfer.serving.loader import ModelLoader
 from edgeinfer.serving.model import ServedModel, Services
 from edgeinfer.settings import DEFAULT, MODEL_FIELDS, Settings
 
+MAX_NAME = 256
+"""Characters of a name that is looked up."""
+
 
 class ModelRegistry:
     """All models that requests can name: the default one, those with a table in the settings, the installed ones.
@@ -83,7 +86,10 @@ class ModelRegistry:
         Raises:
             ModelNotFound: no model has that name. A name is only looked up, never used as a path.
         """
-        name = self._as_written((name or DEFAULT).strip() or DEFAULT)
+        name = (name or "").strip() or DEFAULT
+        if len(name) > MAX_NAME:
+            raise self._unknown(name)
+        name = self._as_written(name)
         if name in (DEFAULT, self.default.name):
             return self.default
         name = self._aliases.get(name, name)

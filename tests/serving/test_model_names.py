@@ -42,3 +42,15 @@ async def test_tables_and_aliases_are_found_in_any_case() -> None:
         assert {here.registry.get(name).name for name in ("coder", "CODER", "big-one", "Coder")} == {"Coder"}
         with pytest.raises(ModelNotFound):
             here.registry.get("coder2")
+
+
+async def test_a_name_of_a_megabyte_is_not_looked_up() -> None:
+    """Its parts would be compared with the catalogue's, on the event loop."""
+    async with world() as here:
+        resolved: list[str] = []
+        here.engines.resolve = lambda name: resolved.append(name)  # type: ignore[method-assign]
+        for name in ("x" * 10**6, "x" * 10**5 + ":" + "y" * 10**5, "a" + " " * 10**6 + "b"):
+            with pytest.raises(ModelNotFound) as e:
+                here.registry.get(name)
+            assert len(e.value.message) < 500
+        assert max(map(len, resolved), default=0) <= 256

@@ -18,7 +18,7 @@ from edgeinfer.server.llama_server.types import (
     TokenPiece,
 )
 from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest
-from edgeinfer.server.openai.translate import to_messages
+from edgeinfer.server.openai.translate import to_messages, to_tools
 from edgeinfer.server.state import registry_of
 
 
@@ -51,15 +51,17 @@ async def detokenize(request: Request) -> Response:
 
 async def apply_template(request: Request) -> Response:
     """The prompt that the model's template renders for a conversation."""
-    body, messages = await read_as(
-        request, ApplyTemplateRequest, lambda body: (body, to_messages(body.messages))
+    body, messages, tools = await read_as(
+        request,
+        ApplyTemplateRequest,
+        lambda body: (body, to_messages(body.messages), to_tools(body.tools or ())),
     )
     model = registry_of(request).get(body.model)
     info = await model.ready()
     async with model.renderings.take(principal_of(request.scope).caller()):
         prompt = await model.prompt_builder(info).build(
             messages,
-            tools=body.tools or (),
+            tools=[tool.definition for tool in tools],
             add_generation_prompt=body.add_generation_prompt,
             template_kwargs=body.chat_template_kwargs,
         )

@@ -14,7 +14,7 @@ from edgeinfer.server.http.request_model import Items, RequestModel, Strict
 from edgeinfer.server.openai.schemas.adapt import adapt_thinking
 from edgeinfer.server.openai.schemas.formats import FormatFields
 from edgeinfer.server.openai.schemas.sampling import MaxTokens
-from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoiceParam, ToolParams, few_tool_values
+from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoiceParam, ToolParams
 
 MAX_MESSAGES = 8192
 MAX_PARTS = 1024
@@ -134,7 +134,5 @@ class ChatRequest(FormatFields, ConversationFields):
 
 class ApplyTemplateRequest(ConversationFields):
     model: str | None = None
-    tools: (
-        Annotated[Items[dict[str, Any]], Field(max_length=MAX_TOOLS), AfterValidator(few_tool_values)] | None
-    ) = None
+    tools: ToolParams | None = None
     add_generation_prompt: bool = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
@@ -14,18 +14,8 @@ MAX_TOOLS = 256
 MAX_TOOL_VALUES = 65_536
 """Values in the definitions of all tools together: the template's process gets a masked copy of each."""
 
-T = TypeVar("T")
-
 FunctionName = Annotated[str, WithJsonSchema({"type": "string", "pattern": TOOL_NAME})]
 """`chat.tools.tool` checks it."""
-
-
-def few_tool_values(tools: list[T]) -> list[T]:
-    """Raises ValueError for tools that hold too many values together."""
-    definitions = [tool.function.parameters if isinstance(tool, ToolParam) else tool for tool in tools]
-    if has_more_values(definitions, MAX_TOOL_VALUES):
-        raise ValueError(f"may hold at most {MAX_TOOL_VALUES:,} values together")
-    return tools
 
 
 class FunctionDefinition(Strict):
@@ -41,6 +31,12 @@ class ToolParam(Strict):
     type: Literal["function"]
     function: FunctionDefinition
     cache_control: Any = None
+
+
+def _few_values(tools: list[ToolParam]) -> list[ToolParam]:
+    if has_more_values([tool.function.parameters or {} for tool in tools], MAX_TOOL_VALUES):
+        raise ValueError(f"may hold at most {MAX_TOOL_VALUES:,} values together")
+    return tools
 
 
 class FunctionReference(Strict):
@@ -66,4 +62,4 @@ ToolChoiceParam = (
     Literal["none", "auto", "required"]
     | Annotated[NamedTool | AllowedToolsChoice, Field(discriminator="type")]
 )
-ToolParams = Annotated[Items[ToolParam], Field(max_length=MAX_TOOLS), AfterValidator(few_tool_values)]
+ToolParams = Annotated[Items[ToolParam], Field(max_length=MAX_TOOLS), AfterValidator(_few_values)]
