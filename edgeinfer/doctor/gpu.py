@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.hardware import Gpu, HardwareProfile
+from edgeinfer.plan.bandwidth import gpu_bandwidth
 from edgeinfer.plan.cuda_support import (
     LAST_FOR_OLD,
     MIN_COMPUTE_13,
@@ -49,7 +50,7 @@ def check_gpu(profile: HardwareProfile, settings: Settings, rebuild: str) -> lis
 
 def _idle(gpu: Gpu, profile: HardwareProfile, rebuild: str) -> list[Finding]:
     """Return the problem of a GPU that is not used; none if using it would not help."""
-    if gpu.shared and gpu.vendor not in ("nvidia", "apple"):
+    if gpu.shared and gpu.vendor != "nvidia" and gpu_bandwidth(gpu, profile) is None:
         return []  # it would be no faster than the CPU
     if gpu.lacks_driver:
         return [_without_driver(gpu, profile.system.container)]

@@ -123,7 +123,9 @@ def _name(root: Path, device: PciDevice, maker: str) -> str:
 
 def with_reachable_api(gpu: Gpu, build: LlamaBuild | None) -> Gpu:
     """Return the GPU with the API that the installed llama.cpp was built for: Vulkan if not the vendor's own."""
-    if build is None or gpu.api is None or gpu.api in build.apis or "vulkan" not in build.apis or gpu.shared:
+    if build is None or gpu.api is None or gpu.api in build.apis or "vulkan" not in build.apis:
+        return gpu
+    if gpu.shared and gpu.vendor != "amd":
         return gpu
     return msgspec.structs.replace(gpu, api="vulkan")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgeinfer.hardware import HardwareProfile
-from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.hardware.gpu import Api, Gpu
 from edgeinfer.plan.bandwidth import Bandwidth, cpu_bandwidth, gpu_bandwidth
 from edgeinfer.plan.cuda_support import cuda_problem
 
@@ -14,6 +14,14 @@ RESERVE = 512 * 1024**2
 
 SLOW_GPUS = {"broadcom": "VideoCore", "arm": "Mali"}
 """Vendors whose Vulkan drivers run llama.cpp several times slower than the CPU, where they run it at all."""
+
+BUILDS: dict[Api, str] = {
+    "cuda": "scripts/setup builds it in where NVIDIA's CUDA toolkit is installed",
+    "vulkan": "scripts/setup builds it in where glslc and Vulkan's headers are installed",
+    "rocm": "CMAKE_ARGS=-DGGML_HIP=ON scripts/setup builds it in; Vulkan does as well",
+    "metal": "scripts/setup builds it in where Xcode's command line tools are installed",
+}
+"""How llama.cpp gets each API."""
 
 MIN_SHARED_GAIN = 1.3
 """How much faster a GPU must read the RAM than the CPU does, since it may have to borrow it and its drivers vary."""
@@ -88,10 +96,7 @@ def gpu_problem(gpu: Gpu, profile: HardwareProfile) -> str | None:
     if problem := cuda_problem(gpu, profile):
         return problem
     if profile.llama and gpu.api not in profile.llama.apis:
-        return (
-            f"the installed llama.cpp was built without {gpu.api}, so the {gpu.name} is idle "
-            f"(scripts/setup builds it in where the {gpu.api} toolkit is installed)"
-        )
+        return f"the installed llama.cpp was built without {gpu.api}, so the {gpu.name} is idle ({BUILDS[gpu.api]})"
     if gpu.memory is None:
         return f"the memory size of the {gpu.name} is unknown (--gpu-layers -1 tries it)"
     return _slow(gpu, profile)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edgeinfer.doctor.llama import check_instruction_sets
 from edgeinfer.hardware import CpuClass, LlamaBuild, detect
 from edgeinfer.hardware.cpu import CPU_DIR, NODES
+from edgeinfer.hardware.graphics import with_reachable_api
 from edgeinfer.plan.gpu_placement import choose_gpu
 from edgeinfer.plan.threads import choose_threads
 from tests.support.boards import radeon
@@ -128,3 +130,13 @@ def test_an_intel_card_in_a_virtual_machine_is_a_card(tmp_path: Path) -> None:
 def test_radeons_in_processors_are_known_by_their_numbers(device: str, shared: bool, tmp_path: Path) -> None:
     """Also those that are newer than the list of names."""
     assert [shared] == [gpu.shared for gpu in detect(write(tmp_path, radeon(device, 1, 7))).gpus]
+
+
+@pytest.mark.parametrize(("device", "shared"), [("1586", True), ("744C", False)])
+def test_a_build_with_vulkan_serves_a_radeon_that_has_rocm(device: str, shared: bool, tmp_path: Path) -> None:
+    """Also one that is part of a processor."""
+    (gpu,) = detect(write(tmp_path, radeon(device, 1, 60))).gpus
+    rocm = msgspec.structs.replace(gpu, api="rocm")
+    assert shared is gpu.shared
+    assert "vulkan" == with_reachable_api(rocm, LlamaBuild("1", (), ("vulkan",))).api
+    assert "rocm" == with_reachable_api(rocm, LlamaBuild("1")).api

@@ -85,7 +85,7 @@ def test_a_cuda_build_that_fails_has_a_way_back(checkout: Path) -> None:
     assert [True, False] == ["GGML_CUDA=ON" in call for call in calls if call.startswith("build")]
     assert "building with CUDA failed" in done.stderr
     assert "install" in calls
-    (log,) = (checkout.parent / "cache/edgeinfer/logs").glob("*.cuda")
+    (log,) = (checkout.parent / "cache/edgeinfer/logs").glob("*.gpu")
     assert "compute_61" in log.read_text()
 
 
