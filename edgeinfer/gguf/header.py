@@ -19,7 +19,7 @@ from edgeinfer.gguf.checks import check_alignment, check_metadata, check_type
 from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.ggml_types import TYPES
 from edgeinfer.gguf.reader import ARRAY, FetchRange, HeaderReader, Value
-from edgeinfer.gguf.tokenizer_checks import TOKENS, check_embeddings, check_tokenizer
+from edgeinfer.gguf.tokenizer_checks import TOKEN_TYPES, TOKENS, check_embeddings, check_tokenizer
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -162,7 +162,7 @@ def _read(reader: HeaderReader) -> Header:
         raise ValueError(f"it has {n_tensors} tensors")
     metadata, lengths = _metadata(reader, n_keys)
     check_metadata(metadata)
-    check_tokenizer(metadata, lengths, reader.short_texts, reader.longest_text)
+    check_tokenizer(metadata, lengths, reader)
     alignment = check_alignment(metadata.get("general.alignment", ALIGNMENT))
     tensors = _tensors(reader, n_tensors, alignment)
     check_embeddings(metadata, {tensor.name: tensor.shape for tensor in tensors})
@@ -183,7 +183,7 @@ def _metadata(reader: HeaderReader, n: int) -> tuple[dict[str, Value], dict[str,
         kind = reader.uint32()
         value: Value | None
         if kind == ARRAY:
-            lengths[key], value = reader.array(distinct=key == TOKENS)
+            lengths[key], value = reader.array(distinct=key == TOKENS, types=key == TOKEN_TYPES)
         else:
             value = reader.value(kind)
         if value is not None:

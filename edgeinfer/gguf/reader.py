@@ -46,6 +46,7 @@ class HeaderReader:
     Attributes:
         short_texts: the distinct texts of up to MAX_SHORT_TEXT bytes.
         longest_text: the size of the longest distinct text.
+        token_types: the different types of tokens.
     """
 
     def __init__(self, fetch: FetchRange, size: int, chunk: int) -> None:
@@ -56,6 +57,7 @@ class HeaderReader:
         self._text = 0
         self.short_texts: frozenset[bytes] = frozenset()
         self.longest_text = 0
+        self.token_types: frozenset[Number] = frozenset()
 
     @property
     def offset(self) -> int:
@@ -98,10 +100,11 @@ class HeaderReader:
         number: Number = form.unpack(self.take(form.size))[0]
         return number
 
-    def array(self, *, distinct: bool = False) -> tuple[int, list[Number] | None]:
+    def array(self, *, distinct: bool = False, types: bool = False) -> tuple[int, list[Number] | None]:
         """Read an array: its length, and its elements if they are a few numbers.
 
-        With `distinct`, its texts must differ up to their first zero byte, where llama.cpp ends them.
+        With `distinct`, its texts must differ up to their first zero byte, where llama.cpp ends them. With `types`, its
+        numbers become `token_types`.
         """
         kind, n = self.uint32(), self.uint64()
         if kind == STRING:
@@ -111,6 +114,9 @@ class HeaderReader:
                 self._skip_texts(n)
             return n, None
         form = _form(kind)
+        if types and n <= MAX_DISTINCT_TEXTS:
+            self.token_types = frozenset(v for (v,) in form.iter_unpack(self.take(n * form.size)))
+            return n, None
         if n > MAX_LIST_LENGTH:
             self.skip(n * form.size)
             return n, None

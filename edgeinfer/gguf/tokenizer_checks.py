@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from edgeinfer.gguf.reader import Value
+from edgeinfer.gguf.reader import HeaderReader, Value
 
 TOKENS = "tokenizer.ggml.tokens"
 
@@ -15,10 +15,16 @@ TEXT_BYTES = [byte for byte in range(MAX_TEXT_BYTE + 1) if byte not in (0xC0, 0x
 
 RWKV_ESCAPES = {0x09: b"\\t", 0x0A: b"\\n", 0x0D: b"\\r"}
 
-PER_TOKEN = ("tokenizer.ggml.scores", "tokenizer.ggml.token_type")
+TOKEN_TYPES = "tokenizer.ggml.token_type"
+BYTE_TYPE = 6
+
+PER_TOKEN = ("tokenizer.ggml.scores", TOKEN_TYPES)
 
 SCORED = ("llama", "t5")
 """Tokenizers that choose between tokens by their scores."""
+
+UNKNOWN: Mapping[Value | None, int] = {"bert": 100, "t5": 2}
+"""Tokenizers that need a token for what they do not know, and the one that llama.cpp takes if the file does not say."""
 
 ENDS = ("bos", "eos", "eot", "eom")
 """Tokens without which a model does not know where to begin or end."""
@@ -32,13 +38,8 @@ MAX_WORD_PIECE = 512
 POOLINGS = range(5)
 
 
-def check_tokenizer(
-    metadata: Mapping[str, Value], lengths: Mapping[str, int], short: Collection[bytes], longest: int
-) -> None:
-    """Raise ValueError for a tokenizer that would crash, run for ever, or lose what is said to it.
-
-    `short` has the tokens of up to 6 bytes, and `longest` the size of the longest token.
-    """
+def check_tokenizer(metadata: Mapping[str, Value], lengths: Mapping[str, int], reader: HeaderReader) -> None:
+    """Raise ValueError for a tokenizer that would crash, run for ever, or lose what is said to it."""
     model, count = metadata.get("tokenizer.ggml.model"), lengths.get(TOKENS, 0)
     if model in ("no_vocab", "none"):
         raise ValueError("it has no tokenizer")
@@ -55,11 +56,19 @@ def check_tokenizer(
         token = metadata.get(key := f"tokenizer.ggml.{name}_token_id", 0)
         if type(token) is not int or not (0 <= token < count or token in (NO_TOKEN, -1)):
             raise ValueError(f"{key} is {str(token)[:20]}, but there are {count} tokens")
-    if model == "bert" and longest > MAX_WORD_PIECE:
-        raise ValueError(f"a token of its tokenizer has {longest} bytes")
+    if model in UNKNOWN:
+        unknown = metadata.get("tokenizer.ggml.unknown_token_id"), UNKNOWN[model]
+        if not any(type(token) is int and 0 <= token < count for token in unknown):
+            raise ValueError("its tokenizer has no token for what is unknown")
+    if model == "bert" and reader.longest_text > MAX_WORD_PIECE:
+        raise ValueError(f"a token of its tokenizer has {reader.longest_text} bytes")
+    if model == "bert" and BYTE_TYPE in reader.token_types:
+        raise ValueError("its tokenizer has tokens for bytes, unlike any of its kind")
     if model in ("llama", "rwkv"):
         spellings = _rwkv_spellings if model == "rwkv" else _spellings
-        missing = next((b for b in TEXT_BYTES if not any(text in short for text in spellings(b))), None)
+        missing = next(
+            (b for b in TEXT_BYTES if not any(text in reader.short_texts for text in spellings(b))), None
+        )
         if missing is not None:
             raise ValueError(f"its tokenizer has no token for the byte 0x{missing:02X}")
 

@@ -9,6 +9,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.gguf.header import Header, read_header, read_remote_header
+from tests.support.bert import write_bert
 from tests.support.gguf import Mutator, write_tiny
+from tests.support.vocabularies import add_tokenizer
 
 CHILD = Path(__file__).parents[1] / "support" / "gguf_child.py"
 MB = 1024**2
@@ -91,12 +94,18 @@ def test_whatever_is_broken_in_a_header_the_reader_refuses_it_or_it_is_sound(
 
 @pytest.mark.slow
 def test_llama_cpp_survives_what_the_reader_accepts(tiny: bytes, model_file: Path, tmp_path: Path) -> None:
-    """It loads them and computes with them, or says why not; a process of its own, should it not survive."""
+    """It loads them, computes, embeds and tokenizes, or says why not; in a process of its own."""
     paths = []
-    for source, seed, count in ((tiny, 3, 250), (model_file.read_bytes(), 4, 50)):
+    sources = [(tiny, 3, 200), (model_file.read_bytes(), 4, 30)]
+    for kind in ("llama", "t5", "rwkv", "plamo2", "gemma4"):
+        write_tiny(tmp_path / kind, tokenizer=partial(add_tokenizer, kind=kind))
+        sources.append(((tmp_path / kind).read_bytes(), 5, 10))
+    write_bert(tmp_path / "bert")
+    sources.append(((tmp_path / "bert").read_bytes(), 7, 20))
+    for at, (source, seed, count) in enumerate(sources):
         broken = (data for data in mutants(source, seed) if data != source and accepted(data))
         for i, data in enumerate(islice(broken, count)):
-            paths.append(tmp_path / f"{seed}-{i}.gguf")
+            paths.append(tmp_path / f"{at}-{i}.gguf")
             paths[-1].write_bytes(data)
             read_header(paths[-1])  # from the disk as from memory
     done = subprocess.run(

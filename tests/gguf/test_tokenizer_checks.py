@@ -11,6 +11,7 @@ from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.gguf.header import Header, read_header
 from tests.support.gguf_bytes import ARRAY, FLOAT32, STRING, UINT32, count, entry, model, tensor, text
 
+BYTE = 6
 HEX = [b"<0x%02X>" % byte for byte in range(256)]
 ESCAPED = [b"\\x%02x" % byte for byte in range(256)]
 
@@ -25,10 +26,9 @@ def scores(number: int) -> bytes:
     return entry("tokenizer.ggml.scores", ARRAY, data)
 
 
-def types(number: int) -> bytes:
-    return entry(
-        "tokenizer.ggml.token_type", ARRAY, struct.pack(f"<IQ{number}I", UINT32, number, *[1] * number)
-    )
+def types(number: int, type: int = 1) -> bytes:
+    data = struct.pack(f"<IQ{number}I", UINT32, number, *[type] * number)
+    return entry("tokenizer.ggml.token_type", ARRAY, data)
 
 
 def kind(name: str) -> bytes:
@@ -87,6 +87,13 @@ def test_a_byte_may_be_spelled_as_a_character(file: Path) -> None:
             "eot_token_id is x",
         ),
         ((kind("bert"), texts([*HEX, b"x" * 3000])), "a token of its tokenizer has 3000 bytes"),
+        ((kind("bert"), texts(HEX), types(256, BYTE)), "tokens for bytes"),
+        ((kind("bert"), texts(HEX[:100])), "no token for what is unknown"),
+        ((kind("t5"), texts(HEX[:2]), scores(2)), "no token for what is unknown"),
+        (
+            (kind("t5"), texts(HEX[:2]), scores(2), count("tokenizer.ggml.unknown_token_id", 2)),
+            "what is unknown",
+        ),
         (
             (kind("gpt2"), entry("tokenizer.ggml.pre", STRING, text("whitespace")), texts(HEX)),
             "cannot split at white space",

@@ -35,8 +35,12 @@ def write_tiny(
     change: Callable[[Weights], None] = lambda weights: None,
     controls: Sequence[str] = CONTROLS,
     template: str = TEMPLATE,
+    tokenizer: Callable[[gguf.GGUFWriter], int] | None = None,
 ) -> None:
-    """A model of two layers with random weights, which llama.cpp loads; `change` may alter these."""
+    """A model of two layers with random weights, which llama.cpp loads; `change` may alter these.
+
+    `tokenizer` writes another one than GPT-2's, and returns its number of tokens.
+    """
     writer = gguf.GGUFWriter(path, "qwen2")
     writer.add_name("tiny")
     writer.add_block_count(LAYERS)
@@ -48,18 +52,11 @@ def write_tiny(
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_file_type(0)
-    tokens = [*byte_tokens(), "ab", "abc", *controls]
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre)
-    writer.add_token_list(tokens)
-    writer.add_token_types([1] * (len(tokens) - len(controls)) + [3] * len(controls))
-    writer.add_token_merges(["a b", "ab c"])
-    writer.add_bos_token_id(len(tokens) - len(controls))
-    writer.add_eos_token_id(len(tokens) - 1)
+    num_tokens = tokenizer(writer) if tokenizer else _add_tokenizer(writer, pre, controls)
     writer.add_chat_template(template)
     numbers = np.random.default_rng(0)
     kv = EMBEDDING // HEADS * KV_HEADS
-    shapes = {"token_embd.weight": (len(tokens), EMBEDDING), "output_norm.weight": (EMBEDDING,)}
+    shapes = {"token_embd.weight": (num_tokens, EMBEDDING), "output_norm.weight": (EMBEDDING,)}
     for layer in range(LAYERS):
         of_layer = {
             "attn_norm.weight": (EMBEDDING,),
@@ -84,6 +81,18 @@ def write_tiny(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter, pre: str, controls: Sequence[str]) -> int:
+    tokens = [*byte_tokens(), "ab", "abc", *controls]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types([1] * (len(tokens) - len(controls)) + [3] * len(controls))
+    writer.add_token_merges(["a b", "ab c"])
+    writer.add_bos_token_id(len(tokens) - len(controls))
+    writer.add_eos_token_id(len(tokens) - 1)
+    return len(tokens)
 
 
 def byte_tokens() -> list[str]:

@@ -37,6 +37,14 @@ def write_vocabulary(path: Path, kind: str) -> None:
     writer.add_feed_forward_length(64)
     writer.add_head_count(1)
     writer.add_layer_norm_rms_eps(1e-6)
+    add_tokenizer(writer, kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+
+
+def add_tokenizer(writer: gguf.GGUFWriter, kind: str) -> int:
+    """Add a tokenizer; -> how many tokens it has."""
     if kind in MODELS:
         writer.add_tokenizer_model(kind)
         tokens, types = _pieces(kind)
@@ -51,9 +59,7 @@ def write_vocabulary(path: Path, kind: str) -> None:
         writer.add_eos_token_id(0)
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.close()
+    return len(tokens)
 
 
 def _bpe(raw: bool) -> tuple[list[str], list[int]]:

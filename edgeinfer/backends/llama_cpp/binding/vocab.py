@@ -14,10 +14,14 @@ from edgeinfer.backends.llama_cpp.binding.tokenizer_limits import (
     check_byte_fallback,
     check_special_tokens,
 )
+from edgeinfer.errors import InvalidRequest, ModelLoadFailed
 from edgeinfer.inference.types import FimTokens
 
 CONTROL_ATTRIBUTES = 1 << 3 | 1 << 0
 """LLAMA_TOKEN_ATTR_CONTROL | _UNKNOWN: tokens that llama_tokenize recognises only with parse_special."""
+
+WORD_PIECE = 3
+"""LLAMA_VOCAB_TYPE_WPM."""
 
 USER_DEFINED_ATTRIBUTE = 1 << 4
 """LLAMA_TOKEN_ATTR_USER_DEFINED: tokens that llama_tokenize recognises in any text."""
@@ -33,6 +37,7 @@ class LlamaVocab:
         self.bos = _token(lib.llama_vocab_bos(pointer))
         self.eos = _token(lib.llama_vocab_eos(pointer))
         self.add_bos = bool(lib.llama_vocab_get_add_bos(pointer)) and self.bos is not None
+        self._missing = _missing_tokens(pointer)
         self.fim = _fim_tokens(pointer)
         self._ends = {self.fim.prefix, self.fim.suffix, self.fim.middle} if self.fim else set()
         self.markers: dict[str, int] = {}
@@ -43,7 +48,10 @@ class LlamaVocab:
 
         Raises:
             InvalidRequest: llama.cpp would take too much stack or time for it.
+            ModelLoadFailed: there is no such token, and llama.cpp would end the process.
         """
+        if add_special and self._missing:
+            raise ModelLoadFailed(f"the tokenizer has no {self._missing} token, which belongs around a text")
         self.check([text], special=special)
         return self._limits.run(text, lambda: self._tokenize(text, special, add_special))
 
@@ -63,8 +71,11 @@ class LlamaVocab:
             buffer = (lib.llama_token * size)()
             n = lib.llama_tokenize(self._vocab, data, len(data), buffer, size, add_special, special)
             if n >= 0:
-                return list(buffer[:n])
+                break
             size = -n
+        if -1 in (tokens := list(buffer[:n])):  # what comes of it ends llama.cpp
+            raise InvalidRequest("this model has no token for a part of the text")
+        return tokens
 
     def detokenize(self, tokens: list[int]) -> bytes:
         array = (lib.llama_token * len(tokens))(*tokens)
@@ -137,6 +148,17 @@ class LlamaVocab:
 
 def _token(token: int) -> int | None:
     return None if token < 0 else int(token)
+
+
+def _missing_tokens(pointer: Any) -> str:
+    """Names of the tokens that the model wants around a text but does not have."""
+    kind, bos, eos = lib.llama_vocab_type(pointer), lib.llama_vocab_bos(pointer), lib.llama_vocab_eos(pointer)
+    if kind == WORD_PIECE:
+        wanted = {"CLS": bos, "SEP": lib.llama_vocab_sep(pointer)}
+    else:
+        wanted = {"BOS": bos} if lib.llama_vocab_get_add_bos(pointer) else {}
+        wanted |= {"EOS": eos} if lib.llama_vocab_get_add_eos(pointer) else {}
+    return " or ".join(name for name, token in wanted.items() if token < 0)
 
 
 def _fim_tokens(pointer: Any) -> FimTokens | None:

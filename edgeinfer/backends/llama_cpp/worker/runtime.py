@@ -152,7 +152,7 @@ class LlamaRuntime:
             return
         try:
             embedder.embed([self.embed_tokens([PROBE])[:size]])
-        except DecodeFailed as e:
+        except (DecodeFailed, ModelLoadFailed) as e:
             log.warning("%s cannot embed: %s", self.config.name, e.message)
         finally:
             embedder.close()
