@@ -97,15 +97,20 @@ def _physical(root: Path) -> dict[int, int]:
 def _numbers(root: Path) -> dict[int, int]:
     """Return the CPUs that this process may use -> their numbers in /proc/cpuinfo.
 
-    lxcfs counts a container's CPUs from 0, in /proc and in the list of those online; masks and /sys do not.
+    lxcfs counts a container's CPUs from 0, in /proc and mostly in the list of those online; masks and the rest of
+    /sys do not.
     """
     online = parse_list(read_text(root / CPU_DIR / "online"))
     if not online and root == Path("/"):
         online = list(range(os.cpu_count() or 1))
-    allowed = _allowed(root, frozenset(online))
-    if not online or not allowed or allowed.issubset(online):
-        return {cpu: cpu for cpu in online if not allowed or cpu in allowed}
-    return {cpu: online[min(i, len(online) - 1)] for i, cpu in enumerate(sorted(allowed))}
+    allowed, shown = _allowed(root, frozenset(online)), sorted(cpuinfo(root))
+    if not online or not allowed:
+        return {cpu: cpu for cpu in online}
+    if not allowed.issubset(online):
+        shown = online
+    elif allowed.issubset(shown) or not shown:
+        return {cpu: cpu for cpu in online if cpu in allowed}
+    return {cpu: shown[min(i, len(shown) - 1)] for i, cpu in enumerate(sorted(allowed))}
 
 
 def _allowed(root: Path, online: frozenset[int]) -> frozenset[int] | None:

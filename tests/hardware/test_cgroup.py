@@ -151,6 +151,17 @@ def test_lxcfs_counts_cpus_from_0(mask: str, online: str, cores: list[int], tmp_
     assert [CpuClass(cores, None, None, None, ("avx", "avx2"))] == detect(write(tmp_path, files)).cpus
 
 
+def test_lxcfs_may_count_in_proc_alone(tmp_path: Path) -> None:
+    """Older ones leave /sys as it is; the instruction sets are known all the same."""
+    files = host(16) | {
+        f"{CPU}/online": "0-15\n",
+        "proc/cpuinfo": shown(0, 1, 2, 3, flags="avx avx2 amx_tile amx_int8"),
+        "sys/fs/cgroup/cpuset.cpus.effective": "2,5,9,12\n",
+    }
+    expected = CpuClass([2, 5, 9, 12], None, None, None, ("avx", "avx2", "amx"))
+    assert [expected] == detect(write(tmp_path, files)).cpus
+
+
 def test_lxcfs_shows_as_many_cpus_as_a_quota_allows(tmp_path: Path) -> None:
     """The cpuset has all 16; two cores are shown."""
     files = host(16) | {
