@@ -28,3 +28,14 @@ def check_answer_size(params: SamplingParams, answers: int, info: ModelInfo) -> 
         param="max_tokens",
         hint=f"set max_tokens to at most {most}, or ask for less at once" if most else "ask for less at once",
     )
+
+
+def check_vectors_size(count: int, size: int) -> None:
+    """Raises InvalidRequest if so many vectors of `size` bytes take too much memory together."""
+    most = MAX_ANSWER_BYTES // size
+    if count > most:
+        raise InvalidRequest(
+            f"the vectors of {count} inputs would take too much memory",
+            param="input",
+            hint=f"send at most {most} inputs at once, or ask for base64 or fewer dimensions",
+        )

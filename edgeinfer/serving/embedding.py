@@ -12,6 +12,7 @@ import msgspec
 
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import ModelInfo
+from edgeinfer.serving.answer_size import check_vectors_size
 from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import Input, check_inputs, input_prompt
 
@@ -22,10 +23,12 @@ class EmbeddingCall(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         inputs: texts in which no control token is recognised, or tokens.
         dimensions: the length to cut the vectors to; None leaves them as they are.
+        value_bytes: what a value takes in the answer.
     """
 
     inputs: Sequence[Input]
     dimensions: int | None = None
+    value_bytes: int = 4
 
 
 class EmbeddingReply(NamedTuple):
@@ -51,6 +54,7 @@ async def embed(model: ModelHandle, caller: Hashable, call: EmbeddingCall) -> Em
     info = await model.ready()
     if call.dimensions is not None and call.dimensions > info.n_embd:
         raise InvalidRequest(f"{info.name} has {info.n_embd} dimensions", param="dimensions")
+    check_vectors_size(len(call.inputs), (call.dimensions or info.n_embd) * call.value_bytes)
     check_inputs(call.inputs, info, "input")
     # Documents are data: a control token written out in one is text like any other.
     inputs = [input_prompt(content, trusted=False) for content in call.inputs]

@@ -101,6 +101,15 @@ def test_prompts_are_logged_where_that_was_asked_for(caplog: pytest.LogCaptureFi
     assert SECRET in line
 
 
+def test_a_large_body_is_not_logged_whole(caplog: pytest.LogCaptureFixture) -> None:
+    """A request would be a log of megabytes."""
+    with caplog.at_level(logging.INFO), serving(Scripted(), log_prompts=True) as served:
+        served.chat("x" * 10**6)
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "edgeinfer.prompts"]
+    assert len(line) < 70_000
+    assert line.endswith(" bytes)")
+
+
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
     """What the daemon's own log set-up writes."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.serving.answer_size import MAX_ANSWER_BYTES, check_answer_size
+from edgeinfer.serving.answer_size import check_answer_size, check_vectors_size
 from tests.support.server import INFO, Scripted, Served, error, serving
 
 
@@ -76,6 +76,12 @@ def test_both_kinds_of_answers_are_bounded(served: Served) -> None:
     assert served.chat(n=128, max_tokens=5).status_code == 200
 
 
-def test_the_bound_is_what_the_daemon_can_spare() -> None:
-    """Beside what it takes itself."""
-    assert MAX_ANSWER_BYTES < 64 << 20
+def test_vectors_are_bounded_by_their_number_and_length(served: Served) -> None:
+    """2,048 of usual length fit, in either encoding."""
+    check_vectors_size(2048, 1024 * 22)
+    check_vectors_size(2048, 4096 * 5)
+    with pytest.raises(InvalidRequest, match="2048 inputs") as e:
+        check_vectors_size(2048, 4096 * 22)
+    assert "at most 558 inputs" in (e.value.hint or "")
+    response = served.client.post("/v1/embeddings", json={"input": ["x"] * 2048})
+    assert [item["index"] for item in response.json()["data"]] == list(range(2048))

@@ -23,6 +23,9 @@ CURL_HINT = "send the header Content-Type: application/json"
 MIN_THREAD_BYTES = 65_536
 """Size of a body that takes long enough (a few milliseconds) to be worth a thread."""
 
+MAX_LOGGED = 65_536
+"""Bytes of a body that `log_prompts` logs."""
+
 _large_bodies = ThreadPoolExecutor(1, thread_name_prefix="large-body")
 """One at a time: several threads together would keep the event loop waiting for its turn."""
 
@@ -44,7 +47,7 @@ async def read_as(request: Request, model: type[Model], translate: Callable[[Mod
     _check_type(request)
     body = b"".join([chunk async for chunk in request.stream()])  # unlike `body()`, keeps no copy
     if state_of(request).settings.log_prompts:
-        logger.info("%s %s", request.scope.get("edgeinfer.id"), body.decode(errors="replace"))
+        logger.info("%s %s", request.scope.get("edgeinfer.id"), _loggable(body))
 
     def parsed() -> T:
         return translate(validate(model, JsonDecoder().decode(body)))
@@ -52,6 +55,11 @@ async def read_as(request: Request, model: type[Model], translate: Callable[[Mod
     if len(body) < MIN_THREAD_BYTES:
         return parsed()
     return await asyncio.get_running_loop().run_in_executor(_large_bodies, parsed)
+
+
+def _loggable(body: bytes) -> str:
+    text = body[:MAX_LOGGED].decode(errors="replace")
+    return text if len(body) <= MAX_LOGGED else f"{text}… ({len(body)} bytes)"
 
 
 def _check_type(request: Request) -> None:

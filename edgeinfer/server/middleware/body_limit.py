@@ -64,7 +64,8 @@ class BodyLimitMiddleware:
             del self.held_by[caller]
 
     def too_large(self) -> EdgeinferError:
-        return PayloadTooLarge(f"the request body is larger than {self.limit} bytes")
+        hint = "max_body in the configuration file sets the limit"
+        return PayloadTooLarge(f"the request body is larger than {self.limit} bytes", hint=hint)
 
 
 def _announced(scope: Scope) -> int:

@@ -118,7 +118,22 @@ def test_arguments_may_be_an_object() -> None:
     assert {"a": 1} == message.tool_calls[0].arguments
 
 
-@pytest.mark.parametrize("arguments", ["{", '{"', '{"a": "x', "[1]", "1", "no JSON", "[" * 100_000])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "{",
+        '{"',
+        '{"a": "x',
+        "[1]",
+        "1",
+        "no JSON",
+        "[" * 100_000,
+        '{"a": 1, "a": 2}',
+        '{"a": NaN}',
+        '{"a": 1' + "0" * 400 + "}",
+        '{"a": [' + "[]," * 70_000 + "[]]}",
+    ],
+)
 def test_arguments_that_are_no_object_stay_text(arguments: str) -> None:
     """An answer that was cut has such a call, and can be sent back."""
     (message,) = read(calling(arguments))
