@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from edgeinfer.ipc.confinement.landlock import landlock_version
 from tests.support.paths import BUNDLED, ROOT
 
 if sys.platform != "linux":
@@ -127,6 +128,16 @@ true
     inside = f"nsenter --target={daemon(box)} --mount setpriv {me}"
     assert set(box.run("sh", "-c", inside).split()) - set(HOMES) == its
     assert [home for home in HOMES if box.attempt("test", "-e", f"{home}/trial").returncode == 0] == []
+
+
+def test_its_children_are_confined_within_the_sandbox(box: Box) -> None:
+    """The unit allows the system calls for that; namespaces it forbids, as seccomp holds the network."""
+    assert box.fetch("/v1/chat/completions", {**CHAT, "response_format": {"type": "json_object"}})[0] == 200
+    confinement = status(box)["confinement"]
+    assert set(confinement) == {"worker", "template", "grammar"}
+    for layers in confinement.values():
+        assert layers.startswith(f"Landlock {landlock_version()}, seccomp;"), confinement
+        assert "no network namespace" in layers
 
 
 def test_it_is_active_only_once_it_answers(box: Box) -> None:

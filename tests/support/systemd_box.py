@@ -93,6 +93,8 @@ class Box:
             *(f"--directory={self._folder / 'layers/root'}", f"--machine={self._name}"),
             *("--register=no", "--keep-unit", "--link-journal=no", "--private-network"),
             "--kill-signal=SIGRTMIN+3",
+            # A machine allows them; nspawn does not by itself.
+            "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
             *(f"--bind-ro={path}" for path in _elsewhere()),
             "systemd.unit=multi-user.target",
         ]
