@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
+
 from edgeinfer.chat.call_arrangement import arrange_calls
 from edgeinfer.chat.capabilities import Capabilities
 from edgeinfer.chat.conversation import TemplateMessage
@@ -96,20 +98,20 @@ def _in_turns(turns: list[TemplateMessage], capabilities: Capabilities) -> list[
     """Let user and assistant alternate where the template insists."""
     if capabilities.repeats:
         return turns
-    arranged: list[TemplateMessage] = []
+    runs: list[list[TemplateMessage]] = []  # of turns that become one
     last = None if capabilities.assistant_first else "assistant"
     for turn in turns:
         role = turn["role"]
         if not _counts(turn, capabilities):
-            arranged.append(turn)
+            runs.append([turn])
         elif role != last:
-            arranged.append(turn)
+            runs.append([turn])
             last = role
-        elif arranged and _joinable(arranged[-1], turn):
-            arranged[-1] = _joined(arranged[-1], turn)
+        elif runs and _joinable(runs[-1][-1], turn):
+            runs[-1].append(turn)
         else:
-            arranged += [_empty("user" if role == "assistant" else "assistant", capabilities), turn]
-    return arranged
+            runs += [[_empty("user" if role == "assistant" else "assistant", capabilities)], [turn]]
+    return [_joined(run) if len(run) > 1 else run[0] for run in runs]
 
 
 def _empty(role: str, capabilities: Capabilities) -> TemplateMessage:
@@ -126,11 +128,11 @@ def _joinable(first: TemplateMessage, second: TemplateMessage) -> bool:
     return first["role"] == second["role"] and not first.get("tool_calls")
 
 
-def _joined(first: TemplateMessage, second: TemplateMessage) -> TemplateMessage:
-    joined = {**first, **second}
+def _joined(turns: list[TemplateMessage]) -> TemplateMessage:
+    joined = dict(ChainMap(*reversed(turns)))
     for key in ("content", "reasoning_content"):
-        if key in first or key in second:
-            joined[key] = BETWEEN.join(filter(None, [first.get(key), second.get(key)]))
+        if key in joined:
+            joined[key] = BETWEEN.join(filter(None, (turn.get(key) for turn in turns)))
     return joined
 
 

@@ -107,19 +107,22 @@ def _results_as_user(
     """Results that the template drops in the user's words, with what the user says next: many templates want
     roles to alternate.
     """
-    arranged: list[TemplateMessage] = []
+    runs: list[list[TemplateMessage]] = []  # of turns that become one
     called: set[Any] = set()
     after_result = False
     for turn in turns:
         if turn["role"] != "tool":
             called = {call.get("id") for call in turn.get("tool_calls", ())}
         known = capabilities.stray_results or turn.get("tool_call_id") in called
-        kept = capabilities.tool_results and known
-        is_result = turn["role"] == "tool" and not kept
-        content = tool_format.write_result(turn["content"]) if is_result else turn["content"]
+        is_result = turn["role"] == "tool" and not (capabilities.tool_results and known)
+        if is_result:
+            turn = {"role": "user", "content": tool_format.write_result(turn["content"])}
         if after_result and (is_result or turn["role"] == "user"):
-            arranged[-1]["content"] += f"\n{content}"
+            runs[-1].append(turn)
         else:
-            arranged.append({"role": "user", "content": content} if is_result else turn)
+            runs.append([turn])
         after_result = is_result
-    return arranged
+    return [
+        {**run[0], "content": "\n".join(turn["content"] for turn in run)} if len(run) > 1 else run[0]
+        for run in runs
+    ]

@@ -33,6 +33,9 @@ MAX_TOKEN_CHARS = 512
 MIN_THREAD_CHARS = 100_000
 """Text that takes long enough (a few milliseconds) to be worth a thread."""
 
+TURN_CHARS = 200
+"""Characters whose work is that of one more turn."""
+
 
 class ChatPrompt(NamedTuple):
     """A prompt, and how the answer to it has to be read."""
@@ -109,10 +112,11 @@ class PromptBuilder:
         try:
             size = sum(map(len, iter_texts([turns, values])))
             self._check_size(size)
+            size += len(turns) * TURN_CHARS
             draft = await _run(size, Draft, profile, messages, turns, values, continues)
         except RecursionError:
             raise InvalidRequest("the messages or tools are nested too deeply", param="messages") from None
-        text = await self._render(source, draft, profile)
+        text = await self._render(source, draft, profile, size)
         if continues:
             reasoning = detect_continued_reasoning(source, turns[-1]["content"])
             text = _cut_at_sentinel(text, turns[-1], draft.mask)
@@ -129,7 +133,7 @@ class PromptBuilder:
                 self._info.ctx, f"the messages have {size} characters, far more than that", param="messages"
             )
 
-    async def _render(self, source: str, draft: Draft, profile: TemplateProfile) -> str:
+    async def _render(self, source: str, draft: Draft, profile: TemplateProfile, size: int) -> str:
         """Render the conversation as the template's capabilities have it.
 
         Where it refuses that or leaves something out, its system texts are given to the user: some templates
@@ -138,7 +142,8 @@ class PromptBuilder:
         errors = []
         own = profile.capabilities
         for capabilities in (own, msgspec.structs.replace(own, system=False), own.least()):
-            contexts = [with_tokens(context, self._info) for context in draft.contexts(capabilities)]
+            drafted = await _run(size, draft.contexts, capabilities)
+            contexts = [with_tokens(context, self._info) for context in drafted]
             outlined, rendered = await self._renderer.render_each(source, contexts)
             lost = None if outlined.text is None else draft.lost(outlined.text)
             if rendered.text is not None and lost is None:

@@ -41,6 +41,10 @@ REASONING_TAGS = (
 """Every known pair. A template that mentions the closing tag of a pair, or its sign, belongs to a model that may use it."""
 
 
+THINKING_SIGNS = ("reasoning_content", "<think", "<|think")
+"""Texts in templates of models that think: the field with earlier thoughts, and tags."""
+
+
 class ReasoningFormat(msgspec.Struct, frozen=True):
     """The beginning of an answer: with thoughts or without.
 
@@ -109,6 +113,11 @@ def detect_reasoning(source: str, prompt: str) -> ReasoningFormat:
                 return ReasoningFormat("open", tags)
             return ReasoningFormat("closed" if end.endswith(tags.close) else "possible", tags)
     return ReasoningFormat()
+
+
+def has_unknown_reasoning(source: str) -> bool:
+    """True if a template is that of a model that thinks, in tags that are not known here."""
+    return detect_reasoning(source, "").state == "none" and any(sign in source for sign in THINKING_SIGNS)
 
 
 def detect_continued_reasoning(source: str, content: str) -> ReasoningFormat:

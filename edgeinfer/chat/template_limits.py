@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from edgeinfer.chat.capabilities import Capabilities
+from edgeinfer.chat.reasoning import has_unknown_reasoning
 
 LIMITS: tuple[tuple[str, Any, str], ...] = (
     ("system", False, "no system messages"),
@@ -26,17 +27,20 @@ LIMITS: tuple[tuple[str, Any, str], ...] = (
 )
 """A capability, the values that mean a limit, and the limit."""
 
+UNKNOWN_REASONING = "thoughts in a form that edgeinfer does not know"
+
 TOOLS = ("tools", "tool_calls", "tool_results")
 CALLS = ("stray_results", "text_beside_calls", "parallel_calls", "cut_arguments")
 
 
-def template_limits(capabilities: Capabilities) -> list[str]:
+def template_limits(source: str, capabilities: Capabilities) -> list[str]:
     """The kinds of messages and orders that conversations are adapted for."""
     values = msgspec.structs.asdict(capabilities)
     implied = (TOOLS if capabilities.unknown_calls else ()) + (() if capabilities.tool_calls else CALLS)
-    return [
+    limits = [
         limit
         for field, limited, limit in LIMITS
         if field not in implied
         and (values[field] in limited if isinstance(limited, tuple) else values[field] is limited)
     ]
+    return [*limits, UNKNOWN_REASONING] if has_unknown_reasoning(source) else limits

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from edgeinfer.chat.adaptation import detection
 from edgeinfer.chat.capabilities import Capabilities
 from edgeinfer.chat.control_tokens import ControlTokens
+from edgeinfer.chat.reasoning import has_unknown_reasoning
 from edgeinfer.chat.template_guard import TemplateGuard
 from edgeinfer.chat.template_limits import template_limits
 from edgeinfer.chat.template_renderer import TemplateRenderer
@@ -71,21 +72,25 @@ class TemplateProfiles:
             contexts = [with_tokens(context, self._info) for context in step]
             step = steps.send(await self._renderer.render_each(source, contexts))
         if source in self._info.chat_templates.values():
-            _log(self._info.name, step)
+            _log(self._info.name, source, step)
         if self._tokens is None:  # thousands take a while
             self._tokens = await asyncio.to_thread(ControlTokens, self._info.control_tokens)
         findings = await self._renderer.inspect(source, self._info.control_tokens)
         return TemplateProfile(step, TemplateGuard(self._tokens, source, findings), tool_format)
 
 
-def _log(name: str, capabilities: Capabilities) -> None:
-    if limits := template_limits(capabilities):
+def _log(name: str, source: str, capabilities: Capabilities) -> None:
+    if limits := template_limits(source, capabilities):
         logger.info("conversations are adapted to the chat template of %s: %s", name, "; ".join(limits))
     if capabilities.unknown_calls:
         logger.warning(
             "%s writes tool calls in a form that edgeinfer does not know; it is told another one, which it was not "
             "trained on, so expect mistakes",
             name,
+        )
+    if has_unknown_reasoning(source):
+        logger.warning(
+            "%s writes its thoughts in a form that edgeinfer does not know; they stand in its answers", name
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def brief(turns: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-STRICT = {"repeats": False, "assistant_first": False}
+STRICT: dict[str, Any] = {"repeats": False, "assistant_first": False}
 
 
 @pytest.mark.parametrize(
@@ -187,3 +188,13 @@ def test_cut_arguments_in_a_call_that_is_written() -> None:
     assert '<tool_call>\n{"name": "f", "arguments": {"a": "x}\n</tool_call>' == turn["content"]
     (turn,) = arrange(template_messages([CUT], QWEN_CODER), Capabilities(), QWEN_CODER)
     assert '{"a": "x' in turn["content"]
+
+
+@pytest.mark.parametrize("letter", ["u", "t"])
+def test_many_turns_are_joined_at_once(letter: str) -> None:
+    """One by one, they would cost minutes: each copy is longer than the one before."""
+    turns = template_messages([message(letter + "x" * 2000) for _ in range(8000)], HERMES)
+    start = time.process_time()
+    (turn,) = arrange(turns, Capabilities(**STRICT), HERMES)
+    assert len(turn["content"]) > 16_000_000
+    assert time.process_time() - start < 5

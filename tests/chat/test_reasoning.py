@@ -12,6 +12,7 @@ from edgeinfer.chat.reasoning import (
     ReasoningFormat,
     detect_continued_reasoning,
     detect_reasoning,
+    has_unknown_reasoning,
 )
 from edgeinfer.chat.reply import ReplyParser
 
@@ -120,3 +121,17 @@ def test_thoughts_stream() -> None:
     assert [Reasoning(" < b")] == parser.feed(" b\n")
     assert [] == parser.feed("</thin")
     assert [Content("c")] == parser.feed("k>\n\nc")
+
+
+@pytest.mark.parametrize(
+    ("source", "unknown"),
+    [
+        ("{{ '<think>' }}{{ '</think>' }}{{ message.reasoning_content }}", False),
+        ("{{ message.reasoning_content }}", True),
+        ("{{ '<|think|>' }}", True),
+        ("{{ message.content }}", False),
+    ],
+)
+def test_a_model_that_thinks_in_unknown_tags_is_known_as_such(source: str, unknown: bool) -> None:
+    """Its template mentions thoughts, but no tags of ours."""
+    assert unknown == has_unknown_reasoning(source)

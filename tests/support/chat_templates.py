@@ -63,7 +63,7 @@ def _fetch(requirement: str, folder: Path) -> None:
 def row(name: str, source: str) -> str:
     """The row of a template in docs/models.md."""
     tool_format = detect_tool_format(source)
-    limits = template_limits(detect(source, tool_format))
+    limits = template_limits(source, detect(source, tool_format))
     calls = "" if tool_format.foreign else f"`{tool_format.name}`"
     return f"| {name} | {calls} | {', '.join(limits)} |"
 

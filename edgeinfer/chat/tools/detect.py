@@ -21,11 +21,13 @@ from edgeinfer.chat.tools.tool_formats import (
     HERMES,
     LFM2,
     LLAMA3,
+    MINIMAX_M2,
     MISTRAL,
     MISTRAL_ARGS,
     NEMOTRON,
     PHI4,
     QWEN_CODER,
+    SEED,
 )
 from edgeinfer.errors import InvalidRequest
 
@@ -35,6 +37,8 @@ SIGNS: tuple[tuple[ToolFormat, tuple[str, ...]], ...] = (
     (MISTRAL, ("[TOOL_CALLS]",)),
     (FUNCTIONARY_V32, (">>>all",)),
     (GEMMA4, ("<|tool_call>call:",)),
+    (SEED, ("<seed:tool_call>", "<function=", "<parameter=")),
+    (MINIMAX_M2, ("<minimax:tool_call>", "<invoke name=")),
     (QWEN_CODER, ("<tool_call>", "<function=", "<parameter=")),
     (GLM_INLINE, ("<tool_call>", "</arg_key><arg_value>")),
     (GLM, ("<tool_call>", "<arg_key>")),
@@ -64,6 +68,7 @@ MARKED = (
     "<|tool_call_start|>", "<|tool_call_end|>", "<|tools_prefix|>", "<|tools_suffix|>",
     "<TOOLCALL>", "</TOOLCALL>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]",
     "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>",
+    "<seed:tool_call>", "</seed:tool_call>", "<minimax:tool_call>", "</minimax:tool_call>",
     "<｜tool▁sep｜>", "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>",
 )  # fmt: skip
 TAGS = (text for tags in REASONING_TAGS for text in (tags.open, tags.close))

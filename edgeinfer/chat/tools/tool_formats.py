@@ -235,3 +235,27 @@ HARMONY = ToolFormat(
     channels=True,
 )
 """gpt-oss."""
+
+SEED = ToolFormat(
+    name="seed",
+    trigger="<seed:tool_call>",
+    openings=("<seed:tool_call>\n<function=",),
+    middle=">\n",
+    next="</function>\n</seed:tool_call>\n<seed:tool_call>\n<function=",
+    end="</function>\n</seed:tool_call>",
+    argument_syntax=ArgumentSyntax(key="<parameter=", value=">", close="</parameter>\n", quotes=("", "")),
+)
+"""Seed-OSS."""
+
+MINIMAX_M2 = ToolFormat(
+    name="minimax-m2",
+    trigger="<minimax:tool_call>",
+    openings=('<minimax:tool_call>\n<invoke name="',),
+    middle='">\n',
+    next='</invoke>\n<invoke name="',
+    end="</invoke>\n</minimax:tool_call>",
+    argument_syntax=ArgumentSyntax(
+        key='<parameter name="', value='">', close="</parameter>\n", quotes=("", "")
+    ),
+)
+"""MiniMax M2."""

@@ -43,6 +43,8 @@ EXCERPTS = {
     "nemotron": """{{- '<TOOLCALL>[' -}}{{- '{"name": "' + name + '", "arguments": ' -}}""",
     "apriel": r"""{{- '\n<tool_calls>[' -}} a list of JSON objects within <tool_call></tool_call>: {"name": ...}""",
     "apertus": """{%- set begin = '<|tools_prefix|>' -%}{%- set end = '<|tools_suffix|>' -%}""",
+    "seed": r"""{{"<seed:tool_call>\n<function=example>\n<parameter=example_1>value</parameter>\n"}}""",
+    "minimax-m2": """{{- '<minimax:tool_call>' }}<invoke name="tool"><parameter name="key">value</parameter>""",
     "harmony": """{{- "<|start|>assistant to=functions." + name + "<|channel|>commentary json<|message|>" }}
 {{- "<|start|>assistant<|channel|>final<|message|>" + message.content + "<|end|>" }}""",
     "generic": """{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}""",
@@ -209,6 +211,22 @@ ANSWERS: list[tuple[str, str, str, list[tuple[str, Any]]]] = [
         '<|tools_prefix|>[{"get_weather": {"city": "Paris", "days": 2}}]<|tools_suffix|>',
         "",
         [PARIS],
+    ),
+    (
+        "seed",
+        "<seed:tool_call>\n<function=get_weather>\n<parameter=city>Paris</parameter>\n"
+        "<parameter=days>2</parameter>\n</function>\n</seed:tool_call>\n"
+        "<seed:tool_call>\n<function=get_time>\n</function>\n</seed:tool_call>",
+        "",
+        [PARIS, TIME],
+    ),
+    (
+        "minimax-m2",
+        'Now.\n<minimax:tool_call>\n<invoke name="get_weather">\n<parameter name="city">Paris</parameter>\n'
+        '<parameter name="days">2</parameter>\n</invoke>\n<invoke name="get_time">\n</invoke>\n'
+        "</minimax:tool_call>",
+        "Now.",
+        [PARIS, TIME],
     ),
     (
         "harmony",
