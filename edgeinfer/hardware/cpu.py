@@ -65,10 +65,11 @@ def sockets(root: Path) -> tuple[tuple[int, ...], ...]:
     Virtual machines often pretend that each CPU is a processor, but not that it has memory of its own.
     """
     nodes = [entry for entry in entries(root / NODES) if re.fullmatch(r"node\d+", entry.name, re.ASCII)]
+    near = {cpu: i for i, node in enumerate(nodes) for cpu in parse_list(read_text(node / "cpulist"))}
     packages: dict[int, list[int]] = {}
     for cpu in _physical(root):
         package = read_int(root / CPU_DIR / f"cpu{cpu}" / "topology/physical_package_id")
-        packages.setdefault(package or 0, []).append(cpu)
+        packages.setdefault(near.get(cpu, 0) if package is None else package, []).append(cpu)
     if len(nodes) < 2 or len(packages) < 2:
         return ()
     return tuple(tuple(sorted(cpus)) for _, cpus in sorted(packages.items()))

@@ -49,6 +49,9 @@ UNKNOWN_SHARE = 0.5
 UNKNOWN_APPLE = {"": 68, "pro": 150, "max": 300, "ultra": 600}
 """GB/s of Apple's chips that are newer than the table: those of the slowest so far."""
 
+UNKNOWN_TEGRA = 51
+"""GB/s of an NVIDIA GPU that shares the RAM and is not in the table: those of a Xavier NX."""
+
 X86_MHZ, OTHER_MHZ = 2000, 1500
 """Clock of cores that do not tell it."""
 
@@ -98,7 +101,7 @@ def _is_x86(cores: CpuClass) -> bool:
 
 
 def gpu_bandwidth(gpu: Gpu, profile: HardwareProfile) -> Bandwidth | None:
-    """Return a GPU's bandwidth; None for one that shares the RAM and gets no more of it than the CPU."""
+    """Return a GPU's bandwidth; None for one that shares the RAM, and is not known to get more than the CPU."""
     family = (profile.board.family if profile.board else None) or ""
     if gpu.vendor == "apple" and gpu.api == "metal":
         chip = family.removeprefix("apple-")
@@ -112,6 +115,8 @@ def gpu_bandwidth(gpu: Gpu, profile: HardwareProfile) -> Bandwidth | None:
     if card := find_card(gpu.vendor, gpu.name):
         peak = card.peak(gigabytes)
         return Bandwidth(peak * card.series.share * GB, CARD_OVERHEAD, f"known for {gpu.name}")
+    if gpu.shared and gpu.vendor == "nvidia":
+        return Bandwidth(UNKNOWN_TEGRA * SHARED_SHARE * GB, JETSON_OVERHEAD, f"estimated for {gpu.name}")
     if gpu.shared:
         return None
     source = f"estimated for a card with {gigabytes:.0f} GB" if gigabytes else "estimated for an unknown card"

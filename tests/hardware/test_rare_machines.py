@@ -11,9 +11,10 @@ from edgeinfer.doctor.llama import check_instruction_sets
 from edgeinfer.hardware import CpuClass, LlamaBuild, detect
 from edgeinfer.hardware.cpu import CPU_DIR, NODES
 from edgeinfer.hardware.graphics import with_reachable_api
+from edgeinfer.plan.bandwidth import gpu_bandwidth
 from edgeinfer.plan.gpu_placement import choose_gpu
 from edgeinfer.plan.threads import choose_threads
-from tests.support.boards import radeon
+from tests.support.boards import V8_2, arm, nvidia, radeon
 from tests.support.hardware import GB, device_tree, pci, write
 
 
@@ -140,3 +141,29 @@ def test_a_build_with_vulkan_serves_a_radeon_that_has_rocm(device: str, shared: 
     assert shared is gpu.shared
     assert "vulkan" == with_reachable_api(rocm, LlamaBuild("1", (), ("vulkan",))).api
     assert "rocm" == with_reachable_api(rocm, LlamaBuild("1")).api
+
+
+def test_nodes_of_memory_stand_for_processors_that_are_not_told(tmp_path: Path) -> None:
+    """A record may lack the numbers of the processors."""
+    files = {name: text for name, text in machine([0] * 8, 2).items() if "package" not in name}
+    files |= {f"{NODES}/node0/cpulist": "0-3\n", f"{NODES}/node1/cpulist": "4-7\n"}
+    assert (4, (0, 1, 2, 3)) == (
+        choose_threads(detect(write(tmp_path, files)), None).count,
+        choose_threads(detect(tmp_path), None).cpus,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "gigabytes", "source"),
+    [("Orin (nvgpu)", 8, "known"), ("Thor", 128, "known"), ("Next (nvgpu)", 16, "estimated")],
+)
+def test_a_jetson_in_a_container_computes_on_its_gpu(
+    name: str, gigabytes: float, source: str, tmp_path: Path
+) -> None:
+    """The device tree is hidden there, and the name of the GPU must do."""
+    files = arm("", "", gigabytes, (0xD42, 6, 1728), features=V8_2) | nvidia(name, None, "8.7")
+    placement = choose_gpu(profile := detect(write(tmp_path, files)))
+    assert placement.gpu
+    bandwidth = gpu_bandwidth(placement.gpu, profile)
+    assert bandwidth
+    assert bandwidth.source.startswith(source)

@@ -118,6 +118,8 @@ def test_no_card_in_the_table_is_slower_than_an_unknown_one_would_count() -> Non
     """Cards of the last ten years, by the sizes that the table tells apart."""
     unknown = gpu_table().unknown
     for series in gpu_table().series:
+        if series.name.startswith("Tegra"):
+            continue  # it has no memory of its own
         for name, rate in (*series.desktop.items(), *series.laptop.items()):
             for gigabytes, peak in rate.items() if isinstance(rate, dict) else []:
                 floor = unknown[max(size for size in unknown if size <= gigabytes)]
