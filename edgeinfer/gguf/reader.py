@@ -31,6 +31,12 @@ MAX_TOTAL_TEXT_BYTES = 1 << 23
 MAX_LIST_LENGTH = 512
 """Longer arrays are skipped. llama.cpp has at most this many layers."""
 
+MAX_NUMBERS = 1 << 16
+"""Limit for the elements of all arrays that are kept."""
+
+MAX_ARRAY_TEXTS = 1 << 21
+"""Limit for the texts in all arrays; the largest vocabularies have 262,144 tokens and 514,906 merges."""
+
 MAX_DISTINCT_TEXTS = 1 << 19
 """Limit for an array whose texts must differ from each other."""
 
@@ -55,6 +61,7 @@ class HeaderReader:
         self._fetch, self._chunk = fetch, chunk
         self._window, self._base, self._at = b"", 0, 0
         self._text = 0
+        self._numbers, self._array_texts = 0, 0
         self.short_texts: frozenset[bytes] = frozenset()
         self.longest_text = 0
         self.token_types: frozenset[Number] = frozenset()
@@ -108,6 +115,9 @@ class HeaderReader:
         """
         kind, n = self.uint32(), self.uint64()
         if kind == STRING:
+            self._array_texts += n
+            if self._array_texts > MAX_ARRAY_TEXTS:
+                raise ValueError(f"it has arrays of {self._array_texts} texts")
             if distinct:
                 self._distinct_texts(n)
             else:
@@ -120,6 +130,9 @@ class HeaderReader:
         if n > MAX_LIST_LENGTH:
             self.skip(n * form.size)
             return n, None
+        self._numbers += n
+        if self._numbers > MAX_NUMBERS:
+            raise ValueError(f"it has arrays of {self._numbers} numbers")
         return n, [v for (v,) in form.iter_unpack(self.take(n * form.size))]
 
     def _skip_texts(self, n: int) -> None:

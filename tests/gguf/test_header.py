@@ -417,3 +417,24 @@ def test_any_bytes_behind_the_magic_are_read_or_refused(file: Path, data: bytes)
     except ModelLoadFailed:
         return
     assert isinstance(parsed, Header)
+
+
+@pytest.mark.parametrize(
+    ("kind", "length", "data", "words"),
+    [
+        (7, 512, bytes(512), "arrays of 66048 numbers"),
+        (FLOAT64, 512, bytes(8 * 512), "arrays of 66048 numbers"),
+        (STRING, 1 << 20, b"", "arrays of 3145728 texts"),
+    ],
+    ids=("flags", "numbers", "texts"),
+)
+def test_many_arrays_are_refused_before_they_are_objects(
+    kind: int, length: int, data: bytes, words: str, file: Path
+) -> None:
+    """Each may be short, or skipped; thousands of them would take seconds."""
+    arrays = [
+        entry(f"k{n}", ARRAY, struct.pack("<IQ", kind, length) + (data or bytes(8 * length)))
+        for n in range(200 if data else 3)
+    ]
+    with pytest.raises(ModelLoadFailed, match=words):
+        read(file, header(*arrays))
