@@ -36,16 +36,17 @@ def model_options(name: str | None = None, store: Store | None = None) -> list[M
     seen: set[str] = set()
     while name not in seen:
         seen.add(name)
-        options += _options_of(name, spec, store)
+        options += options_of(name, spec, store)
         if spec.smaller is None:
             break
         name, spec = spec.smaller, specs[spec.smaller]
     if BUNDLED_MODEL not in seen and BUNDLED_MODEL in specs:
-        options += _options_of(BUNDLED_MODEL, specs[BUNDLED_MODEL], None)
+        options += options_of(BUNDLED_MODEL, specs[BUNDLED_MODEL], None)
     return options
 
 
-def _options_of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[ModelOption]:
+def options_of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[ModelOption]:
+    """Yield the options of one model, without those of smaller ones."""
     if spec.file is not None:
         yield _bundled(name, spec, PACKAGE_DIR / spec.file)
         return

@@ -6,7 +6,7 @@ import contextlib
 
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware import HardwareProfile
-from edgeinfer.plan.available_options import model_options
+from edgeinfer.plan.available_options import options_of
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.model_choice import ModelChoice, choose
 from edgeinfer.settings import Settings
@@ -37,7 +37,8 @@ def larger_models(
     found: list[ModelChoice] = []
     for _, name in reversed(larger):
         with contextlib.suppress(DoesNotFit):
-            choice = choose(profile, model_options(name, store), settings, calibration, model=name)
+            options = list(options_of(name, specs[name], store))
+            choice = choose(profile, options, settings, calibration, model=name)
             if (choice.plan.speed.decode or 0) >= GOOD_SPEED:
                 found.append(choice)
         if len(found) == MAX_SUGGESTIONS:
