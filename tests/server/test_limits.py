@@ -309,6 +309,22 @@ def test_what_other_requests_may_hold_is_bounded(
         )
 
 
+def test_what_is_heavy_but_usual_is_answered(served: Served) -> None:
+    """A long conversation with calls, a long prompt, thousands of texts to embed."""
+    call = {"type": "function", "id": "a", "function": {"name": "f", "arguments": '{"a": [1, 2]}'}}
+    turns = [
+        {"role": "user", "content": [{"type": "text", "text": "x"}]},
+        {"role": "assistant", "content": "y", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "z"},
+        {"role": "assistant", "content": "w"},
+    ]
+    body = {"messages": [*turns * 1000, USER]}
+    assert served.client.post("/v1/chat/completions", json=body).status_code == 200
+    assert served.chat("a[0], {b}: " * 100_000).status_code == 200
+    tokens = [[1, 2, 3] * 80] * 2048
+    assert served.client.post("/v1/embeddings", json={"input": tokens}).status_code == 200
+
+
 def test_the_bounds_are_within_reach(served: Served) -> None:
     """What is allowed is served, and takes no time worth telling."""
     assert served.chat(stop=["x" * 1024] * 16, logit_bias={str(n): 0 for n in range(258)}).status_code == 200

@@ -189,6 +189,17 @@ def test_errors_are_the_client_s_own_classes(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as long_stream:
         client.completions.create(model="fake", prompt="x" * 600, stream=True)
     assert long_stream.value.code == "context_length_exceeded"
+    assert "This model's maximum context length is 512 tokens. However, the prompt has 60" in str(long.value)
+
+
+def test_an_error_s_text_has_what_to_do(client: OpenAI) -> None:
+    """The client shows nothing but the message."""
+    with pytest.raises(openai.BadRequestError) as typo:
+        text(client, temprature=0.5)
+    assert "did you mean 'temperature'?" in str(typo.value)
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.responses.create(model="fake", input="Hi")
+    assert "POST /v1/chat/completions" in str(missing.value)
 
 
 def test_many_at_once_say_the_same_as_one_after_the_other(client: OpenAI, served: Served) -> None:

@@ -26,8 +26,11 @@ MIN_THREAD_BYTES = 65_536
 MAX_LOGGED = 65_536
 """Bytes of a body that `log_prompts` logs."""
 
-_large_bodies = ThreadPoolExecutor(1, thread_name_prefix="large-body")
-"""One at a time: several threads together would keep the event loop waiting for its turn."""
+HUGE_BYTES = 1 << 20
+"""Size of a body that takes so long that smaller ones do not wait for it."""
+
+_large, _huge = (ThreadPoolExecutor(1, thread_name_prefix=f"{size}-bodies") for size in ("large", "huge"))
+"""One at a time of each: more threads together would keep the event loop waiting for its turn."""
 
 logger = logging.getLogger("edgeinfer.prompts")
 
@@ -54,7 +57,8 @@ async def read_as(request: Request, model: type[Model], translate: Callable[[Mod
 
     if len(body) < MIN_THREAD_BYTES:
         return parsed()
-    return await asyncio.get_running_loop().run_in_executor(_large_bodies, parsed)
+    executor = _large if len(body) < HUGE_BYTES else _huge
+    return await asyncio.get_running_loop().run_in_executor(executor, parsed)
 
 
 def _loggable(body: bytes) -> str:
