@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import Response
 
 from edgeinfer.server.http.family import Families, Family, Route
 from edgeinfer.server.http.request_model import RequestModel
@@ -38,9 +41,24 @@ class DocumentedApp(FastAPI):
 
     def __init__(self, families: Families, *, wants_key: bool, **options: Any) -> None:
         """`wants_key`: every route that is not open needs a key."""
+        self._document = b""
+        self._making = asyncio.Lock()
         super().__init__(**options)
         self.families = families
         self.wants_key = wants_key
+
+    def setup(self) -> None:
+        assert self.openapi_url
+        self.add_route(self.openapi_url, self._send_document, include_in_schema=False)
+
+    async def _send_document(self, _request: Request) -> Response:
+        # It takes a tenth of a second to make, longer than anything may keep the event loop, and then it stays the same.
+        async with self._making:
+            self._document = self._document or await asyncio.to_thread(self._encoded)
+        return Response(self._document, media_type="application/json")
+
+    def _encoded(self) -> bytes:
+        return msgspec.json.encode(self.openapi())
 
     def openapi(self) -> Schema:
         if self.openapi_schema is None:

@@ -76,8 +76,8 @@ class _Probes:
                 client.request("GET", self._target.health)
                 client.getresponse().read()
             except (OSError, http.client.HTTPException):
-                client.close()  # the server may close an idle connection; a new one is tried, and counts
-                if self._keep:
+                client.close()  # an idle connection may be closed at any time
+                if time.monotonic() - started < 1:
                     continue
             self.worst = max(self.worst, time.monotonic() - started)
             if not self._keep:

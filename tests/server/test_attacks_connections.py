@@ -172,6 +172,25 @@ def test_half_a_request_disturbs_nobody(reset: bool, caplog: pytest.LogCaptureFi
     assert " 500 " not in caplog.text
 
 
+def test_connections_that_are_reset_with_something_unsaid_stop_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Thousands, at every moment of a connection's beginning; nothing is written about them."""
+    linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
+    with caplog.at_level(logging.INFO), serving(Scripted()) as served:
+        for n in range(2000):
+            with contextlib.suppress(ConnectionError), connected(served.port) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                sock.sendall((b"nonsense\r\n\r\n", b"\x16\x03", GET, b"", b"GET /")[n % 5])
+                if n % 3 == 0:
+                    sock.settimeout(0.002)
+                    with contextlib.suppress(TimeoutError):
+                        sock.recv(1)
+        assert httpx.get(f"{served.url}/health").status_code == 200
+    assert "Traceback" not in caplog.text
+    assert "ERROR" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
@@ -301,3 +320,31 @@ def test_a_thousand_idle_connections_leave_others_undisturbed(crowded: tuple[Ser
             assert served.complete(max_tokens=5).status_code == 200
         assert time.monotonic() - started < 30
         assert b"[DONE]" in read_until(running, b"[DONE]")
+
+
+@pytest.mark.slow
+def test_when_descriptors_run_out_others_still_get_in_and_the_log_stays_small(tmp_path: Path) -> None:
+    """As on a machine where the limit cannot be raised: the one that has been idle longest makes room."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
+    log = tmp_path / "log"
+    log.touch()
+    limit = (
+        "import resource, sys; from edgeinfer.server.http import connections; connections.RESERVE = -1000; "
+    )
+    code = limit + "from edgeinfer.cli import main; sys.exit(main())"
+    command = f"ulimit -n 100; exec {sys.executable} -c '{code}' serve --model fake --port 0 2>{log}"
+    with subprocess.Popen(["sh", "-c", command], env=environment(tmp_path)) as process, ExitStack() as stack:
+        try:
+            assert eventually(lambda: "listening on" in log.read_text(), 20)
+            port = int(log.read_text().partition("listening on ")[2].split()[0].rpartition(":")[2])
+            assert eventually(lambda: httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200, 20)
+            for _ in range(500):
+                stack.enter_context(connected(port))
+            for _ in range(10):
+                assert httpx.get(f"http://127.0.0.1:{port}/health", timeout=10).status_code == 200
+        finally:
+            process.terminate()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert log.read_text().count("cannot accept all connections") == 1
+    assert log.stat().st_size < 10_000

@@ -17,8 +17,8 @@ from edgeinfer.server.http.connections import OpenConnections
 BURST = 100
 """Connections that are accepted before anything else gets its turn."""
 
-HANDSHAKES = 4
-"""TLS handshakes that are begun before anything else gets its turn."""
+STARTS, HANDSHAKES = 16, 4
+"""Connections that are established before anything else gets its turn, without and with TLS."""
 
 PAUSE = 0.5
 """Seconds without accepting after descriptors or memory have run out."""
@@ -68,16 +68,13 @@ class Listener:
             arrival.abort()
 
     def enqueue(self, arrival: _Arrival) -> None:
-        """Establish a connection, if it uses TLS in its turn: a handshake takes a millisecond or more."""
-        if self.context is None:
-            arrival.establish()
-            return
+        """Establish a connection in its turn: it takes part of a millisecond, with TLS one or more."""
         self._waiting.append(arrival)
         if len(self._waiting) == 1:
             self._loop.call_soon(self._establish_next)
 
     def _establish_next(self) -> None:
-        for _ in range(min(HANDSHAKES, len(self._waiting))):
+        for _ in range(min(STARTS if self.context is None else HANDSHAKES, len(self._waiting))):
             self._waiting.popleft().establish()
         if self._waiting:
             self._loop.call_soon(self._establish_next)
@@ -94,7 +91,11 @@ class Listener:
             except OSError as e:
                 self._make_room(e)
                 return
-            _Arrival(sock, self)
+            sock.setblocking(False)
+            if _is_open(sock):
+                _Arrival(sock, self)
+            else:
+                sock.close()  # it has come and gone; nobody else should make room for it
 
     def _make_room(self, error: OSError) -> None:
         """Close an idle connection, or else wait: trying again at once would fail again at once."""
@@ -114,11 +115,11 @@ class _Arrival:
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._task: asyncio.Task[None] | None = None
+        self._has_transport = False
         self._due = self._loop.time() + listener.head_timeout
         if not listener.connections.admit(self):
             sock.close()
             return
-        sock.setblocking(False)
         listener.arrivals.add(self)
         self._timer = self._loop.call_at(self._due, self.abort)
         self._loop.add_reader(sock, self._begin)
@@ -126,23 +127,17 @@ class _Arrival:
     def abort(self) -> None:
         if self._task:
             self._task.cancel()
-        else:
+        if not self._has_transport:  # a task that is cancelled before it begins does not close anything
             self._loop.remove_reader(self._sock)
             self._sock.close()
             self._end()
 
     def _begin(self) -> None:
-        try:
-            says_something = self._sock.recv(1, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            says_something = b""
-        if not says_something:
+        if _is_open(self._sock):
+            self._loop.remove_reader(self._sock)
+            self._listener.enqueue(self)
+        else:
             self.abort()
-            return
-        self._loop.remove_reader(self._sock)
-        self._listener.enqueue(self)
 
     def establish(self) -> None:
         """Make a transport and a protocol for it."""
@@ -150,6 +145,7 @@ class _Arrival:
             self._task = self._loop.create_task(self._establish())
 
     async def _establish(self) -> None:
+        self._has_transport = True
         try:
             await self._loop.connect_accepted_socket(
                 lambda: self._listener.make_protocol(self._due), self._sock, **self._tls_options()
@@ -174,3 +170,15 @@ class _Arrival:
         self._timer.cancel()
         self._listener.arrivals.discard(self)
         self._listener.connections.discard(self)
+
+
+def _is_open(sock: socket.socket) -> bool:
+    """False if the other side has closed or reset the connection before its first byte."""
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return False
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK))
+    except (BlockingIOError, InterruptedError):
+        return True
+    except OSError:
+        return False

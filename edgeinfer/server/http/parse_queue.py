@@ -13,6 +13,9 @@ MAX_SLICE = 2048
 MAX_RUN = 0.002
 """Seconds of parsing before anything else in the process gets its turn."""
 
+MAX_STARTS = 4
+"""Requests whose handling begins before anything else gets its turn."""
+
 
 class Parsing(Protocol):
     """A connection with bytes to parse."""
@@ -26,25 +29,23 @@ class ParseQueue:
     """The connections of a server that have something to parse."""
 
     def __init__(self) -> None:
+        self.started = 0
+        """Requests whose handling has begun; connections count them."""
         self._waiting: OrderedDict[Parsing, None] = OrderedDict()
 
     def add(self, connection: Parsing) -> None:
-        """Parse what `connection` has: a first slice at once, unless others are waiting."""
-        if connection in self._waiting:
-            return
-        if not self._waiting and not connection.parse_slice():
-            return
-        self._waiting[connection] = None
-        if len(self._waiting) == 1:
+        """Parse what `connection` has, after the others that wait."""
+        if not self._waiting:
             asyncio.get_running_loop().call_soon(self._run)
+        self._waiting.setdefault(connection)
 
     def _run(self) -> None:
-        end = time.monotonic() + MAX_RUN
-        while self._waiting and time.monotonic() < end:
-            connection = next(iter(self._waiting))
-            if connection.parse_slice():
-                self._waiting.move_to_end(connection)
-            else:
-                del self._waiting[connection]
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._run)
+        end, enough = time.monotonic() + MAX_RUN, self.started + MAX_STARTS
+        try:
+            while self._waiting and time.monotonic() < end and self.started < enough:
+                connection, _ = self._waiting.popitem(last=False)
+                if connection.parse_slice():
+                    self._waiting[connection] = None
+        finally:  # a bug in one connection must not stop all
+            if self._waiting:
+                asyncio.get_running_loop().call_soon(self._run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import socket
 import struct
@@ -210,6 +211,7 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        self._parse_queue.started += 1
         super()._start_asgi_task(cycle, functools.partial(self._answer, app, cycle))
 
     async def _answer(self, app: ASGIApp, cycle: Any, scope: Scope, receive: Receive, send: Send) -> None:
@@ -248,7 +250,8 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self._write_error(error)
         self._in_head = self._in_body = False
         if self.transport.can_write_eof():
-            self.transport.write_eof()  # to close at once would reset the connection before the response is read
+            with contextlib.suppress(OSError):  # the other side has reset it
+                self.transport.write_eof()  # to close at once would reset it before the response is read
             self._disarm()
             self._expect(self.LINGER_TIMEOUT)
         else:

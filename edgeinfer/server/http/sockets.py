@@ -20,7 +20,10 @@ from msgspec.structs import replace
 from edgeinfer.errors import CannotListen, SettingsError
 from edgeinfer.settings import Settings
 
-BACKLOG = 1024
+BACKLOG = 4096
+"""Connections that may wait to be accepted; if there are more, clients try again after a second. The system may set a
+lower limit (net.core.somaxconn)."""
+
 UNIX_MODE = 0o660
 """Owner and group may connect."""
 
