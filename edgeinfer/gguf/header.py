@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.gguf.charsmap import CHARSMAP
 from edgeinfer.gguf.checks import check_alignment, check_metadata, check_type
 from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.ggml_types import TYPES
@@ -183,7 +184,9 @@ def _metadata(reader: HeaderReader, n: int) -> tuple[dict[str, Value], dict[str,
         kind = reader.uint32()
         value: Value | None
         if kind == ARRAY:
-            lengths[key], value = reader.array(distinct=key == TOKENS, types=key == TOKEN_TYPES)
+            lengths[key], value = reader.array(
+                distinct=key == TOKENS, types=key == TOKEN_TYPES, charsmap=key == CHARSMAP
+            )
         else:
             value = reader.value(kind)
         if value is not None:

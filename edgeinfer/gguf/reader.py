@@ -43,6 +43,8 @@ MAX_DISTINCT_TEXTS = 1 << 19
 MAX_SHORT_TEXT = 6
 """Bytes; tokens of single bytes are no longer, however they are spelled."""
 
+MAX_CHARSMAP_BYTES = 1 << 23
+
 MAX_CHUNK_BYTES = 1 << 23
 
 
@@ -53,6 +55,7 @@ class HeaderReader:
         short_texts: the distinct texts of up to MAX_SHORT_TEXT bytes.
         longest_text: the size of the longest distinct text.
         token_types: the different types of tokens.
+        charsmap: the table by which a tokenizer normalises texts.
     """
 
     def __init__(self, fetch: FetchRange, size: int, chunk: int) -> None:
@@ -65,6 +68,7 @@ class HeaderReader:
         self.short_texts: frozenset[bytes] = frozenset()
         self.longest_text = 0
         self.token_types: frozenset[Number] = frozenset()
+        self.charsmap = b""
 
     @property
     def offset(self) -> int:
@@ -107,11 +111,13 @@ class HeaderReader:
         number: Number = form.unpack(self.take(form.size))[0]
         return number
 
-    def array(self, *, distinct: bool = False, types: bool = False) -> tuple[int, list[Number] | None]:
+    def array(
+        self, *, distinct: bool = False, types: bool = False, charsmap: bool = False
+    ) -> tuple[int, list[Number] | None]:
         """Read an array: its length, and its elements if they are a few numbers.
 
         With `distinct`, its texts must differ up to their first zero byte, where llama.cpp ends them. With `types`, its
-        numbers become `token_types`.
+        numbers become `token_types`; with `charsmap`, its bytes become that.
         """
         kind, n = self.uint32(), self.uint64()
         if kind == STRING:
@@ -126,6 +132,9 @@ class HeaderReader:
         form = _form(kind)
         if types and n <= MAX_DISTINCT_TEXTS:
             self.token_types = frozenset(v for (v,) in form.iter_unpack(self.take(n * form.size)))
+            return n, None
+        if charsmap and form.size == 1 and n <= MAX_CHARSMAP_BYTES:
+            self.charsmap = self.take(n)
             return n, None
         if n > MAX_LIST_LENGTH:
             self.skip(n * form.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from edgeinfer.gguf.charsmap import CHARSMAP, check_charsmap
 from edgeinfer.gguf.reader import HeaderReader, Value
 
 TOKENS = "tokenizer.ggml.tokens"
@@ -56,6 +57,10 @@ def check_tokenizer(metadata: Mapping[str, Value], lengths: Mapping[str, int], r
         token = metadata.get(key := f"tokenizer.ggml.{name}_token_id", 0)
         if type(token) is not int or not (0 <= token < count or token in (NO_TOKEN, -1)):
             raise ValueError(f"{key} is {str(token)[:20]}, but there are {count} tokens")
+    if CHARSMAP in lengths:
+        if lengths[CHARSMAP] != len(reader.charsmap):
+            raise ValueError(f"{CHARSMAP} has {lengths[CHARSMAP]} elements")
+        check_charsmap(reader.charsmap)
     if model in UNKNOWN:
         unknown = metadata.get("tokenizer.ggml.unknown_token_id"), UNKNOWN[model]
         if not any(type(token) is int and 0 <= token < count for token in unknown):

@@ -11,7 +11,7 @@ from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.gguf.header import Header, read_header
 from tests.support.gguf_bytes import ARRAY, FLOAT32, STRING, UINT32, count, entry, model, tensor, text
 
-BYTE = 6
+BYTE, UINT8 = 6, 0
 HEX = [b"<0x%02X>" % byte for byte in range(256)]
 ESCAPED = [b"\\x%02x" % byte for byte in range(256)]
 
@@ -110,6 +110,45 @@ def test_a_tokenizer_that_cannot_work_is_refused(
 def test_a_token_may_be_said_not_to_exist(file: Path) -> None:
     """Some files say so with -1."""
     assert read(file, kind("gpt2"), texts(HEX), count("tokenizer.ggml.eos_token_id", 0xFFFFFFFF)).vocabulary
+
+
+def charsmap(data: bytes) -> bytes:
+    return entry("tokenizer.ggml.precompiled_charsmap", ARRAY, struct.pack("<IQ", UINT8, len(data)) + data)
+
+
+def table(nodes: dict[int, int], replacements: bytes = b"x\0", count: int = 512) -> bytes:
+    """A double array of so many nodes, and replacements."""
+    return struct.pack(f"<I{count}I", 4 * count, *(nodes.get(i, 0) for i in range(count))) + replacements
+
+
+def node(base: int, byte: int = 0, leaf: bool = False) -> int:
+    return base << 10 | leaf << 8 | byte
+
+
+VALUE = 1 << 31
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (table({0: node(512)}), "leads outside"),  # its root
+        (table({0: node(256), 353: node(1 << 10, 97)}), "leads outside"),  # the node after an "a"
+        (
+            table({0: node(256), 353: node(353 ^ 7, 97, leaf=True), 7: VALUE | 2}),
+            "leads outside",
+        ),  # a replacement
+        (table({}, b"x"), "cut off"),
+        (table({}, b""), "cut off"),
+        (table({})[:100], "cut off"),
+        (b"\0\0\0\0x\0", "cut off"),
+    ],
+)
+def test_a_table_of_characters_that_leads_outside_is_refused(data: bytes, problem: str, file: Path) -> None:
+    """llama.cpp throws at the text that gets there, through C, which ends the process."""
+    tokenizer = kind("t5"), texts(HEX), scores(256)
+    read(file, *tokenizer, charsmap(table({0: node(256), 353: node(353 ^ 7, 97, leaf=True), 7: VALUE | 1})))
+    with pytest.raises(ModelLoadFailed, match=problem):
+        read(file, *tokenizer, charsmap(data))
 
 
 @pytest.mark.parametrize("length", [1, 63, 65, 128, 1 << 20])
