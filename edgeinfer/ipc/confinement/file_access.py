@@ -19,10 +19,10 @@ SYSTEM = (
 """Libraries, and facts about CPUs and memory."""
 
 GPU = (
-    "/usr/share", "/usr/local/share", "/usr/local/cuda*", "/opt", "/etc/alternatives", "/etc/OpenCL", "/etc/amd*",
+    "/usr", "/opt", "/etc/alternatives", "/etc/OpenCL", "/etc/amd*",
     "/etc/drirc", "/etc/egl", "/etc/glvnd", "/etc/nvidia*", "/etc/nv_tegra_release", "/etc/rocm*", "/etc/vulkan",
-    "/run/nvidia*", "/run/opengl-driver*", "/usr/bin/nvidia-*", "/var/lib/nvidia*", "/sys", "/proc/devices",
-    "/proc/driver", "/proc/modules", "/proc/uptime",
+    "/run/nvidia*", "/run/opengl-driver*", "/var/lib/nvidia*", "/sys", "/proc/bus", "/proc/devices",
+    "/proc/driver", "/proc/modules", "/proc/sys", "/proc/uptime",
 )  # fmt: skip
 """Patterns of what graphics drivers read."""
 

@@ -137,6 +137,13 @@ async def test_worker_writes_to_its_prefix_cache_alone(
     assert results == ["done: 1", "done: None", "done: 'x'", "done: None", "EACCES", "EACCES"]
 
 
+async def test_worker_leaves_no_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would contain what users asked."""
+    assert await in_worker(monkeypatch, ["import resource\nresource.getrlimit(resource.RLIMIT_CORE)"]) == [
+        "done: (0, 0)"
+    ]
+
+
 async def test_worker_has_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread is not a process."""
     start = "import threading\nthreads = [threading.Thread(target=print) for _ in range(4)]\n"

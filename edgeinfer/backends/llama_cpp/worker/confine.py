@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from pathlib import Path
 
 from edgeinfer.backends.llama_cpp.messages import Load
@@ -12,6 +13,8 @@ from edgeinfer.ipc.confinement.file_access import llama_files
 
 def confine_worker(load: Load) -> Confinement:
     """Forbid all that this model does not need; to be called before llama.cpp starts its threads."""
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would contain prompts
     config, change = load.config, []
     if load.prefix_cache:
         change.append(load.prefix_cache.directory)
