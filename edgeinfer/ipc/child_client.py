@@ -7,7 +7,8 @@ import contextlib
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -30,6 +31,7 @@ KILLED = (-signal.SIGKILL, -signal.SIGTERM)
 """Exit statuses of a process that was ended by others; a crash of its own has another signal."""
 
 Reply = TypeVar("Reply")
+T = TypeVar("T")
 
 _ready: msgspec.msgpack.Decoder[ChildReady] = msgspec.msgpack.Decoder(ChildReady)
 
@@ -71,7 +73,7 @@ class ChildClient(Generic[Reply]):
         self._lock = asyncio.Lock()
         self._closed = False
         self._process: Process | None = None
-        self._running: asyncio.Task[Reply] | None = None
+        self._running: asyncio.Task[Any] | None = None
 
     async def ask(self, request: bytes) -> Reply:
         """The reply to a request, which is a frame.
@@ -82,15 +84,7 @@ class ChildClient(Generic[Reply]):
             ShuttingDown: the client was closed.
             EdgeinferError: the process did not start.
         """
-        await self._lock.acquire()
-        if self._closed:
-            self._lock.release()
-            raise ShuttingDown(f"the {self._noun} process was closed")
-        # From here on the exchange runs to its end even if the caller is cancelled: a reply that is left unread
-        # would be taken for the next caller's.
-        task = self._running = asyncio.create_task(self._exchange(request))
-        task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        return await self._run(lambda: self._exchange(request))
 
     async def close(self) -> None:
         """End the process. Calls that run, wait or are yet to come raise ShuttingDown."""
@@ -100,11 +94,42 @@ class ChildClient(Generic[Reply]):
             await asyncio.wait([self._running])
         await self._end()
 
-    def _finished(self, task: asyncio.Task[Reply]) -> None:
+    async def _run(self, job: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run `job` when it is its turn."""
+        await self._lock.acquire()
+        if self._closed:
+            self._lock.release()
+            raise self._shutting_down()
+        # From here on it runs to its end even if the caller is cancelled: a reply that is left unread would be taken
+        # for the next caller's.
+        task = self._running = asyncio.create_task(job())
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _shutting_down(self) -> ShuttingDown:
+        return ShuttingDown(f"the {self._noun} process was closed")
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running = None
         self._lock.release()
         if not task.cancelled():
             task.exception()  # retrieved here, since the caller may be gone
+
+    async def start(self) -> None:
+        """Start the process before there is a call for it.
+
+        Raises:
+            ShuttingDown: the client was closed.
+            EdgeinferError: the process did not start.
+        """
+        await self._run(self._start)
+
+    async def _start(self) -> None:
+        try:
+            await self._started()
+        except asyncio.CancelledError:  # by close
+            await self._end()
+            raise self._shutting_down() from None
 
     def rest(self) -> None:
         """End the process, which does nothing now; the next call starts another."""
@@ -141,7 +166,7 @@ class ChildClient(Generic[Reply]):
             raise ChildCrashed(str(e), killed=status in KILLED) from e
         except asyncio.CancelledError:  # by close, or by the end of the loop
             await self._end()
-            raise ShuttingDown(f"the {self._noun} process was closed") from None
+            raise self._shutting_down() from None
 
     async def _status(self) -> int | None:
         """How the process that has failed ended; None if it goes on."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Generic, TypeVar
+import contextlib
+from typing import Any, Generic, TypeVar
 
+from edgeinfer.errors import EdgeinferError
 from edgeinfer.ipc.child_client import ChildClient
 from edgeinfer.ipc.confinement.confinement import Confinement
 
@@ -12,10 +14,10 @@ Reply = TypeVar("Reply")
 
 
 class ChildPool(Generic[Reply]):
-    """Asks whichever process is free; one call takes as long as its process is at work on it.
+    """Asks whichever process is free first; one call takes as long as its process is at work on it.
 
-    The second process, and any further one, is only started while those before it are busy, and ends when it has been
-    idle for REST seconds.
+    The first process starts at the first call. Another one starts when a call has to wait, and takes calls once it is
+    ready. When all have been idle for REST seconds, all but one end.
     """
 
     SIZE = 2
@@ -25,22 +27,28 @@ class ChildPool(Generic[Reply]):
     def __init__(self, module: str, reply: type[Reply], max_frame: int, timeout: float, noun: str) -> None:
         """The arguments are those of ChildClient."""
         self._children = [ChildClient(module, reply, max_frame, timeout, noun=noun) for _ in range(self.SIZE)]
-        self._free = asyncio.Semaphore(self.SIZE)
-        self._busy: dict[ChildClient[Reply], asyncio.Task[Reply]] = {}
+        self._spare = self._children[1:]
+        self._idle: asyncio.LifoQueue[ChildClient[Reply]] = asyncio.LifoQueue()
+        self._idle.put_nowait(self._children[0])
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._resting: asyncio.TimerHandle | None = None
 
     @property
     def confinement(self) -> Confinement | None:
         """The layers that hold for the processes; None before the first start."""
-        return self._children[0].confinement
+        return next((child.confinement for child in self._children if child.confinement), None)
 
     async def ask(self, request: bytes) -> Reply:
         """The reply to a request, which is a frame. Raises as ChildClient does."""
-        await self._free.acquire()
-        child = next(child for child in self._children if child not in self._busy)
+        if self._idle.empty() and self._spare:
+            starting = asyncio.create_task(self._start(self._spare.pop()))
+            self._tasks.add(starting)
+            starting.add_done_callback(self._tasks.discard)
+        child = await self._idle.get()
         # A cancelled call keeps its process until that has finished with it.
-        task = self._busy[child] = asyncio.create_task(child.ask(request))
-        task.add_done_callback(lambda done: self._finished(child, done))
+        task = asyncio.create_task(child.ask(request))
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: self._release(child, task))
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -48,12 +56,17 @@ class ChildPool(Generic[Reply]):
         if self._resting:
             self._resting.cancel()
         await asyncio.gather(*(child.close() for child in self._children))
-        if self._busy:
-            await asyncio.wait(list(self._busy.values()))
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
 
-    def _finished(self, child: ChildClient[Reply], task: asyncio.Task[Reply]) -> None:
-        del self._busy[child]
-        self._free.release()
+    async def _start(self, child: ChildClient[Reply]) -> None:
+        with contextlib.suppress(EdgeinferError):  # the next call to it will get the error
+            await child.start()
+        self._idle.put_nowait(child)
+
+    def _release(self, child: ChildClient[Reply], task: asyncio.Task[Reply]) -> None:
+        self._tasks.discard(task)
+        self._idle.put_nowait(child)
         if not task.cancelled():
             task.exception()  # retrieved here, since the caller may be gone
         if self._resting:
@@ -61,6 +74,7 @@ class ChildPool(Generic[Reply]):
         self._resting = asyncio.get_running_loop().call_later(self.REST, self._rest)
 
     def _rest(self) -> None:
-        for child in self._children[1:]:
-            if child not in self._busy:
-                child.rest()
+        while self._idle.qsize() > 1:
+            child = self._idle.get_nowait()
+            child.rest()
+            self._spare.append(child)

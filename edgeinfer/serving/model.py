@@ -279,7 +279,10 @@ class ServedModel:
 
         Raises:
             ModelReplaced: the loaded model is no longer `info`, for which the prompts were made.
+            QueueFull: there are too many.
         """
+        if len(prompts) > 1:
+            self.queue.check(caller, len(prompts) * n)
         watch = self._services.metrics.watch(self.name)
         streams = [
             self._in_turn(caller, prompt, params, n, structured, info, watch, first=at * n)

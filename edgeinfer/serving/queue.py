@@ -69,11 +69,7 @@ class FairQueue:
         if n > limit:
             raise InvalidRequest(f"n is {n}, but at most {limit} answers may wait", param="n")
         line = self._lines.get(caller) or CallerLine()
-        losers = self._losers(line, n, self.running + self.waiting + n - limit)
-        if losers is None:
-            if not self._has_part(line, n, limit):
-                raise self._full(limit)
-            losers = []
+        losers = self._room_for(line, n, limit)
         for loser in losers:
             self._leave(loser)
             loser.settle(self._full(limit))
@@ -84,6 +80,10 @@ class FairQueue:
         self._empty.clear()
         self.admit()
         return ticket
+
+    def check(self, caller: Hashable, n: int) -> None:
+        """Raises QueueFull if n answers would not be accepted now, for requests that take their places one by one."""
+        self._room_for(self._lines.get(caller) or CallerLine(), n, self._parallel() + self._capacity)
 
     async def drain(self, timeout: float) -> None:
         """Accept no new request, and wait until all others have ended, for at most `timeout` seconds."""
@@ -150,6 +150,13 @@ class FairQueue:
     def _leave(self, ticket: Ticket) -> None:
         ticket.line.tickets.remove(ticket)
         self.waiting -= ticket.left
+
+    def _room_for(self, line: CallerLine, n: int, limit: int) -> list[Ticket]:
+        """Tickets to drop for n more answers of `line`. Raises QueueFull."""
+        losers = self._losers(line, n, self.running + self.waiting + n - limit)
+        if losers is None and not self._has_part(line, n, limit):
+            raise self._full(limit)
+        return losers or []
 
     def _losers(self, line: CallerLine, n: int, excess: int) -> list[Ticket] | None:
         """Tickets to drop so that `line` can have n more answers, `excess` too many; None if it may not."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tests.attacks import bodies, connections
+from tests.attacks import bodies, connections, work
 from tests.attacks.target import Target
 
 DAEMON, MIRROR = "daemon", "mirror"
@@ -47,6 +47,15 @@ ATTACKS = (
     Attack("JSON in JSON", bodies.sender(bodies.json_in_json), (DAEMON,), body=12),
     Attack("long conversations", bodies.sender(bodies.long_conversations), (DAEMON,), body=2),
     Attack("many tools", bodies.sender(bodies.many_tools), (DAEMON,), body=1),
+    Attack("many answers", work.sender(work.many_answers), (DAEMON,)),
+    Attack("many prompts", work.sender(work.many_prompts), (DAEMON,)),
+    Attack("endless answers", work.sender(work.endless_answers), (DAEMON,)),
+    Attack("long prompts", work.sender(work.long_prompts), (DAEMON,)),
+    Attack("long inputs to embed", work.sender(work.long_inputs), (DAEMON,)),
+    Attack("many inputs to embed", work.sender(work.many_inputs), (DAEMON,)),
+    Attack("long texts to tokenize", work.sender(work.long_tokenizations), (DAEMON,)),
+    Attack("long conversations to render", work.sender(work.long_templates), (DAEMON,)),
+    Attack("hard schemas", work.sender(work.hard_grammars), (DAEMON,)),
     Attack("many answers with log-probabilities", bodies.sender(bodies.large_answers), (DAEMON,)),
 )
 """All attacks. Their names are arguments of scripts/attack."""

@@ -18,6 +18,8 @@ from edgeinfer.ipc.child_pool import ChildPool
 
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 
+LONG = "{% for i in range(90000) %}{% for j in range(5) %}{% endfor %}{% endfor %}{{ n }}"
+
 
 @pytest.fixture
 async def renderer() -> AsyncIterator[TemplateRenderer]:
@@ -82,11 +84,8 @@ async def test_call_whose_process_is_killed_twice_may_be_sent_again(renderer: Te
     assert (503, 1) == (caught.value.status, caught.value.retry_after)
 
 
-async def test_short_call_does_not_wait_for_a_long_one(
-    renderer: TemplateRenderer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A second process is started for it, which ends when it has nothing to do."""
-    monkeypatch.setattr(ChildPool, "REST", 0.2)
+async def test_short_calls_do_not_wait_for_a_long_one(renderer: TemplateRenderer) -> None:
+    """A second process is started for them."""
     assert await renderer.render("{{ n }}", {"n": 0}) == "0"
     assert 1 == len(children())
     long = asyncio.create_task(renderer.render(ENDLESS, {}))
@@ -94,19 +93,26 @@ async def test_short_call_does_not_wait_for_a_long_one(
     for n in range(5):
         assert await renderer.render("{{ n }}", {"n": n}) == f"{n}"
     assert 2 == len(children())
-    await until(lambda: 1 == len(children()))
-    assert not long.done()
-    assert await renderer.render("{{ n }}", {"n": "later"}) == "later"
     await renderer.close()
     with pytest.raises(ShuttingDown):
         await long
 
 
+async def test_second_process_ends_when_it_has_had_nothing_to_do(
+    renderer: TemplateRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts again when it is needed."""
+    monkeypatch.setattr(ChildPool, "REST", 0.2)
+    for _ in range(2):
+        calls = [renderer.render(LONG, {"n": n}) for n in range(4)]
+        assert ["0", "1", "2", "3"] == await asyncio.gather(*calls)
+        await until(lambda: 1 == len(children()))
+
+
 async def test_cancelled_call_keeps_its_process_only_until_that_is_done(renderer: TemplateRenderer) -> None:
     """More calls than processes are cancelled, and the next ones are answered."""
-    source = "{% for i in range(90000) %}{% for j in range(5) %}{% endfor %}{% endfor %}{{ n }}"
     for _ in range(3):
-        calls = [asyncio.create_task(renderer.render(source, {"n": n})) for n in range(5)]
+        calls = [asyncio.create_task(renderer.render(LONG, {"n": n})) for n in range(5)]
         await asyncio.sleep(0.01)
         for call in calls:
             call.cancel()

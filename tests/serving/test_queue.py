@@ -134,6 +134,17 @@ async def test_one_whose_answers_all_run_leaves_others_their_part_of_the_queue(e
         assert len(r.running) == (13 if engine_shares else 1)
 
 
+async def test_prompts_that_do_not_all_fit_are_refused_before_any_of_them_waits() -> None:
+    """Another request for as many is refused at once, and takes nobody's place."""
+    async with room(2, 8) as r:
+        await r.ask("a", 8)
+        r.queue.check("a", 2)
+        with pytest.raises(QueueFull):
+            r.queue.check("a", 3)
+        r.queue.check("b", 3)
+        assert (r.queue.running, r.queue.waiting, r.refused) == (3, 5, [])
+
+
 @pytest.mark.parametrize("engine_shares", [False, True])
 async def test_the_queue_stays_bounded_however_many_callers_there_are(engine_shares: bool) -> None:
     """A thousand of them, with as many answers each as they get."""

@@ -28,10 +28,8 @@ class EmbedJob:
 class EmbedQueue:
     """Callers take turns by the tokens computed for each; an input that has begun is computed to its end."""
 
-    def __init__(self, runtime: Runtime, on_input: Callable[[], None] = lambda: None) -> None:
-        """`on_input` is called after each input."""
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._on_input = on_input
         self._jobs: list[EmbedJob] = []
         self._shares = CallerShares()
         self._current: tuple[EmbedJob, Generator[None, None, Row]] | None = None
@@ -52,8 +50,11 @@ class EmbedQueue:
         if self._current and self._current[0].id == id:
             self._current = None
 
-    def step(self, chunk: Callable[[], int]) -> EmbedJob | None:
-        """Compute one chunk, of about `chunk` tokens; -> the job that has ended by it, which leaves the queue."""
+    def step(self, chunk: Callable[[], int], on_input: Callable[[], None] = lambda: None) -> EmbedJob | None:
+        """Compute one chunk, of about `chunk` tokens; -> the job that has ended by it, which leaves the queue.
+
+        `on_input` is called if it was the last of an input.
+        """
         job, steps = self._current = self._current or self._next(chunk)
         try:
             next(steps)
@@ -63,7 +64,7 @@ class EmbedQueue:
         except EdgeinferError as e:
             job.error = e
         self._current = None
-        self._on_input()
+        on_input()
         if not job.ended:
             return None
         self.remove(job.id)

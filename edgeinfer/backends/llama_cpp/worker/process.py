@@ -53,11 +53,14 @@ from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
 from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelLoadFailed
-from edgeinfer.inference.types import Embeddings, Tokens
+from edgeinfer.inference.types import Embeddings, Prompt, Span, Tokens
 from edgeinfer.ipc.framing import FrameSocket
 
 log = logging.getLogger("edgeinfer.worker")
 
+
+MAX_SHORT_TEXT = 16384
+"""Characters that are tokenized in the reader's thread, in a few milliseconds; longer texts wait for one another."""
 
 EMBED_SECONDS = 0.05
 """Seconds of embedding until the engine's next step, or the next look at what has arrived."""
@@ -98,8 +101,9 @@ class WorkerProcess:
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._prompts = PromptTokenizer(runtime)
         self._grammars = ThreadPoolExecutor(1, "grammars")
-        self._compiling: set[int] = set()  # constrained requests that the engine has yet to take
-        self._embeds = EmbedQueue(runtime, self._send_pong)
+        self._long_texts = ThreadPoolExecutor(1, "long texts")
+        self._preparing: set[int] = set()  # requests that the engine has yet to take
+        self._embeds = EmbedQueue(runtime)
         self._embed_after = 0.0  # the engine has its turn until then
         self._in_flight: frozenset[int] = frozenset()  # as the daemon knows it
         self._ended = False
@@ -117,7 +121,8 @@ class WorkerProcess:
                 self._step(self._engine)
             if self._embeds.has_work:
                 self._embed()
-        self._grammars.shutdown(cancel_futures=True)  # it must not use a model that is gone
+        for thread in (self._grammars, self._long_texts):
+            thread.shutdown(cancel_futures=True)  # it must not use a model that is gone
         if self._prefixes and self._engine:
             self._prefixes.save(self._engine.cache)
 
@@ -125,7 +130,12 @@ class WorkerProcess:
 
     def _read(self) -> None:
         while (message := self._channel.receive()) is not None and not isinstance(message, Shutdown):
-            self._answer(message, self._receive)
+            if isinstance(message, Generate | Embed):
+                self._preparing.add(message.id)
+            if text_size(message) > MAX_SHORT_TEXT:
+                self._long_texts.submit(self._answer, message, self._receive)
+            else:
+                self._answer(message, self._receive)
         self._jobs.put(None)
         if message is None:  # the daemon is gone, and with it what a tidy end would be for
             os._exit(0)
@@ -134,8 +144,10 @@ class WorkerProcess:
         try:
             receive(message)
         except EdgeinferError as e:
+            self._preparing.discard(getattr(message, "id", 0))
             self._channel.send(Failed(getattr(message, "id", 0), e.data()))
         except Exception as e:
+            self._preparing.discard(getattr(message, "id", 0))
             log.exception("%s failed", type(message).__name__)
             self._channel.send(Failed(getattr(message, "id", 0), EdgeinferError(str(e)).data()))
 
@@ -149,10 +161,9 @@ class WorkerProcess:
                 if message.structured.grammar is None:
                     self._generate(message, None)
                 else:
-                    self._compiling.add(message.id)
                     self._grammars.submit(self._answer, message, self._compile)
             case Cancel():
-                self._compiling.discard(message.id)
+                self._preparing.discard(message.id)
                 self._jobs.put(message)
                 if self._engine:
                     self._engine.abort_prefill(message.id)
@@ -192,13 +203,9 @@ class WorkerProcess:
 
     def _compile(self, message: Generate) -> None:
         grammar = message.structured.grammar
-        if self._engine is None or grammar is None or message.id not in self._compiling:
+        if self._engine is None or grammar is None or message.id not in self._preparing:
             return
-        try:
-            self._generate(message, self._engine.constraint_compiler.compile(grammar))
-        except Exception:
-            self._compiling.discard(message.id)
-            raise
+        self._generate(message, self._engine.constraint_compiler.compile(grammar))
 
     # --- the engine's thread
 
@@ -222,12 +229,15 @@ class WorkerProcess:
                     self._cancel(self._engine, job.id)
                 self._embeds.remove(job.id)
             case Request():
-                if job.constraint is None or job.id in self._compiling:  # else it was cancelled
+                if job.id in self._preparing:  # else it was cancelled
                     self._add(job)
-                self._compiling.discard(job.id)
+                self._preparing.discard(job.id)
             case Ping():
                 self._channel.send(Pong())
+            case EmbedJob() if job.id not in self._preparing:
+                pass  # it was cancelled
             case EmbedJob():
+                self._preparing.discard(job.id)
                 try:
                     self._embeds.add(job)
                 except EdgeinferError as e:
@@ -266,7 +276,7 @@ class WorkerProcess:
         if started < self._embed_after and self._engine and self._engine.has_work:
             return
         while self._embeds.has_work and time.monotonic() - started < EMBED_SECONDS:
-            if job := self._embeds.step(self._embed_chunk):
+            if job := self._embeds.step(self._embed_chunk, self._send_pong):
                 self._send_embeddings(job)
         now = time.monotonic()
         self._embed_after = now + (now - started)
@@ -286,6 +296,22 @@ class WorkerProcess:
     def _send_pong(self) -> None:
         """Give the daemon a sign of life in the middle of a long job."""
         self._channel.send(Pong())
+
+
+def text_size(message: ToWorker) -> int:
+    """Characters to tokenize for a message; a token to detokenize counts as four."""
+    match message:
+        case Generate() | Tokenize():
+            return prompt_size(message.prompt)
+        case Embed():
+            return sum(map(prompt_size, message.inputs))
+        case Detokenize():
+            return 4 * len(message.tokens)
+    return 0
+
+
+def prompt_size(prompt: Prompt) -> int:
+    return sum(len(part.text) for part in prompt if isinstance(part, Span))
 
 
 def serve(channel: FrameSocket[ToWorker]) -> int:

@@ -22,7 +22,7 @@ from edgeinfer.backends.llama_cpp.messages import (
     to_daemon,
     to_worker,
 )
-from edgeinfer.backends.llama_cpp.worker.process import WorkerProcess
+from edgeinfer.backends.llama_cpp.worker.process import MAX_SHORT_TEXT, WorkerProcess
 from edgeinfer.backends.llama_cpp.worker.runtime import FakeRuntime
 from edgeinfer.engine.structured.constraint import Constraint, ConstraintCompiler
 from edgeinfer.inference.sampling import SamplingParams
@@ -116,6 +116,36 @@ def test_request_cancelled_while_its_grammar_is_compiled_never_runs(slow: Slow) 
     assert other not in slow.compiled
 
 
+def test_short_text_does_not_wait_for_long_ones(slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread tokenizes those; a request that is cancelled meanwhile never runs."""
+    slow.go.set()
+    read = threading.Event()
+    tokenize = slow.worker._runtime.vocab.tokenize
+
+    def patient(text: str, *, special: bool) -> list[int]:
+        if len(text) > MAX_SHORT_TEXT:
+            assert read.wait(60)
+            return [97]
+        return tokenize(text, special=special)
+
+    monkeypatch.setattr(slow.worker._runtime.vocab, "tokenize", patient)
+    long = Span("x" * (MAX_SHORT_TEXT + 1))
+    slow.channel.send(Tokenize(1, [long]))
+    slow.channel.send(Generate(2, [long], SamplingParams(max_tokens=1)))
+    slow.channel.send(Cancel(2))
+    slow.channel.send(Tokenize(3, [Span("ab")]))
+    first = slow.channel.receive()
+    assert isinstance(first, Tokenized)
+    assert first.id == 3
+    read.set()
+    second = slow.channel.receive()
+    assert isinstance(second, Tokenized)
+    assert second.id == 1
+    slow.channel.send(formed(4))
+    assert slow.texts(4) == {4: '"formed"'}
+    assert not slow.worker._preparing
+
+
 def test_invalid_grammar_fails_its_request(slow: Slow) -> None:
     """Nothing of the request stays."""
     slow.go.set()
@@ -123,7 +153,7 @@ def test_invalid_grammar_fails_its_request(slow: Slow) -> None:
     failed = slow.channel.receive()
     assert isinstance(failed, Failed)
     assert (failed.id, failed.error.code) == (1, "invalid_value")
-    assert not slow.worker._compiling
+    assert not slow.worker._preparing
 
 
 def test_shutdown_waits_for_the_grammar_that_is_being_compiled(slow: Slow) -> None:
