@@ -7,6 +7,7 @@ from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.chat.tools.tool_formats import (
     APERTUS,
     APRIEL,
+    COMMAND_R7B,
     DEEPSEEK,
     DEEPSEEK_V31,
     FUNCTIONARY,
@@ -21,6 +22,7 @@ from edgeinfer.chat.tools.tool_formats import (
     HERMES,
     LFM2,
     LLAMA3,
+    MINICPM,
     MINIMAX_M2,
     MISTRAL,
     MISTRAL_ARGS,
@@ -37,6 +39,8 @@ SIGNS: tuple[tuple[ToolFormat, tuple[str, ...]], ...] = (
     (MISTRAL, ("[TOOL_CALLS]",)),
     (FUNCTIONARY_V32, (">>>all",)),
     (GEMMA4, ("<|tool_call>call:",)),
+    (COMMAND_R7B, ("<|START_ACTION|>", '"tool_name"', "<|END_ACTION|>")),
+    (MINICPM, ('<function name="', '<param name="')),
     (SEED, ("<seed:tool_call>", "<function=", "<parameter=")),
     (MINIMAX_M2, ("<minimax:tool_call>", "<invoke name=")),
     (QWEN_CODER, ("<tool_call>", "<function=", "<parameter=")),
@@ -68,11 +72,13 @@ MARKED = (
     "<|tool_call_start|>", "<|tool_call_end|>", "<|tools_prefix|>", "<|tools_suffix|>",
     "<TOOLCALL>", "</TOOLCALL>", "<|python_tag|>", "[TOOL_CALLS]", "[ARGS]", "[CALL_ID]",
     "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>",
-    "<seed:tool_call>", "</seed:tool_call>", "<minimax:tool_call>", "</minimax:tool_call>",
+    "<|START_ACTION|>", "<|END_ACTION|>", "<seed:tool_call>", "</seed:tool_call>", "<minimax:tool_call>",
+    "</minimax:tool_call>",
     "<｜tool▁sep｜>", "<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>",
 )  # fmt: skip
 TAGS = (text for tags in REASONING_TAGS for text in (tags.open, tags.close))
-MARKERS = tuple(sorted({*MARKED, *TAGS, HARMONY.trigger}))
+TRIGGERS = (tool_format.trigger for tool_format in TOOL_FORMATS.values() if tool_format.trigger)
+MARKERS = tuple(sorted({*MARKED, *TAGS, *TRIGGERS}))
 """Texts of calls and thoughts that may be control tokens of a vocabulary. In an answer they are text."""
 
 

@@ -259,3 +259,26 @@ MINIMAX_M2 = ToolFormat(
     ),
 )
 """MiniMax M2."""
+
+COMMAND_R7B = ToolFormat(
+    name="command-r7b",
+    trigger="<|START_ACTION|>",
+    openings=('<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "',),
+    middle='", "parameters": ',
+    next=None,
+    end="}\n]<|END_ACTION|>",
+)
+"""Command R7B and A. One call at a time: each has a number, and a grammar of fixed texts cannot count."""
+
+MINICPM = ToolFormat(
+    name="minicpm",
+    trigger='<function name="',
+    openings=('<function name="',),
+    middle='">',
+    next='</function>\n<function name="',
+    end="</function>",
+    argument_syntax=ArgumentSyntax(
+        key='<param name="', value='">', close="</param>", quotes=("<![CDATA[", "]]>")
+    ),
+)
+"""MiniCPM 5. It may leave out the quotes of simple strings; with them, every string can be written."""

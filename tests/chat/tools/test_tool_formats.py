@@ -43,6 +43,8 @@ EXCERPTS = {
     "nemotron": """{{- '<TOOLCALL>[' -}}{{- '{"name": "' + name + '", "arguments": ' -}}""",
     "apriel": r"""{{- '\n<tool_calls>[' -}} a list of JSON objects within <tool_call></tool_call>: {"name": ...}""",
     "apertus": """{%- set begin = '<|tools_prefix|>' -%}{%- set end = '<|tools_suffix|>' -%}""",
+    "command-r7b": """<|START_ACTION|>[{"tool_call_id": "{{ id }}", "tool_name": "{{ name }}"}]<|END_ACTION|>""",
+    "minicpm": """<function name="function-name"><param name="param-name">param-value</param></function>""",
     "seed": r"""{{"<seed:tool_call>\n<function=example>\n<parameter=example_1>value</parameter>\n"}}""",
     "minimax-m2": """{{- '<minimax:tool_call>' }}<invoke name="tool"><parameter name="key">value</parameter>""",
     "harmony": """{{- "<|start|>assistant to=functions." + name + "<|channel|>commentary json<|message|>" }}
@@ -211,6 +213,20 @@ ANSWERS: list[tuple[str, str, str, list[tuple[str, Any]]]] = [
         '<|tools_prefix|>[{"get_weather": {"city": "Paris", "days": 2}}]<|tools_suffix|>',
         "",
         [PARIS],
+    ),
+    (
+        "command-r7b",
+        'I look.\n<|START_ACTION|>[\n    {"tool_call_id": "0", "tool_name": "get_weather", '
+        '"parameters": {"city": "Paris", "days": 2}}\n]<|END_ACTION|>',
+        "I look.",
+        [PARIS],
+    ),
+    (
+        "minicpm",
+        '<function name="get_weather"><param name="city"><![CDATA[Paris]]></param><param name="days">2</param>'
+        '</function>\n<function name="get_time"></function>',
+        "",
+        [PARIS, TIME],
     ),
     (
         "seed",
