@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
 
-from edgeinfer.hardware.root_files import read_label, read_strings
+from edgeinfer.hardware.isa import cpuinfo
+from edgeinfer.hardware.root_files import label, read_label, read_strings
 from edgeinfer.hardware.soc import soc
 
 DEVICE_TREES = ("proc/device-tree", "sys/firmware/devicetree/base")
@@ -60,6 +62,15 @@ The first match counts.
 """
 
 
+PIS = (
+    (r"Zero 2", "raspberry-pi-zero-2"),
+    (r"Pi 3|Module 3", "raspberry-pi-3"),
+    (r"Pi 4|Module 4", "raspberry-pi-4"),
+    (r"Pi 5|Module 5", "raspberry-pi-5"),
+)
+"""Part of a Raspberry Pi's name -> family; keyboards begin with the number of the board that is in them."""
+
+
 def board(root: Path) -> Board | None:
     """Return the board; None if neither device tree nor firmware has a name, as in most containers."""
     for tree in DEVICE_TREES:
@@ -73,7 +84,15 @@ def board(root: Path) -> Board | None:
             if vendor.lower() in PLACEHOLDERS or model.startswith(vendor):
                 return Board(model)
             return Board(f"{vendor} {model}")
-    return None
+    return _raspberry_pi(root)
+
+
+def _raspberry_pi(root: Path) -> Board | None:
+    """Return the board by what its kernel adds to /proc/cpuinfo, which Docker does not hide."""
+    model = label(next((fields["Model"] for fields in cpuinfo(root).values() if "Model" in fields), None))
+    if model is None:
+        return None
+    return Board(model, (), next((name for part, name in PIS if re.search(part, model)), None))
 
 
 def family(compatible: tuple[str, ...]) -> str | None:

@@ -73,6 +73,22 @@ def test_a_device_tree_may_be_hidden_in_one_of_two_places(tmp_path: Path) -> Non
 PI = device_tree("Raspberry Pi 5", "brcm,bcm2712")
 
 
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("Raspberry Pi 4 Model B Rev 1.4", "raspberry-pi-4"),
+        ("Raspberry Pi 400 Rev 1.0", "raspberry-pi-4"),
+        ("Raspberry Pi Compute Module 5 Rev 1.0", "raspberry-pi-5"),
+        ("Raspberry Pi Zero 2 W Rev 1.0", "raspberry-pi-zero-2"),
+        ("Some other board", None),
+    ],
+)
+def test_a_raspberry_pi_is_known_in_docker(model: str, expected: str | None, tmp_path: Path) -> None:
+    """Its kernel names it in /proc/cpuinfo, while the device tree is hidden."""
+    text = f"processor\t: 0\nCPU part\t: 0xd08\n\nRevision\t: c03114\nModel\t\t: {model}\n"
+    assert Board(model, (), expected) == detect(write(tmp_path, {"proc/cpuinfo": text})).board
+
+
 def dmi(**names: str) -> dict[str, str]:
     return {f"sys/class/dmi/id/{name}": f"{text}\n" for name, text in names.items()}
 
