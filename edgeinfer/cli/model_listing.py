@@ -9,6 +9,7 @@ from typing import Any
 
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound
 from edgeinfer.gguf.header import Header, read_header
+from edgeinfer.gguf.reader import Value
 from edgeinfer.store.catalogue import ModelSpec, catalogue
 from edgeinfer.store.external_stores import ExternalFile
 from edgeinfer.store.lookup import (
@@ -24,6 +25,9 @@ from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel, model_problem
 
 Row = dict[str, Any]
+
+MAX_TEXT = 200
+"""Characters of a text from a model file; it may have a million."""
 
 LABEL_WIDTH = 14
 """Width of the left column in the details of a model."""
@@ -129,15 +133,19 @@ def _header_facts(header: Header) -> Row:
     return {
         "size": header.size,
         "architecture": header.architecture,
-        "title": metadata.get("general.name"),
+        "title": _short(metadata.get("general.name")),
         "context": header.number("context_length"),
         "layers": header.number("block_count"),
         "embedding": header.number("embedding_length"),
         "vocabulary": header.vocabulary,
         "weights": header.by_type(),
         "chat_template": "tokenizer.chat_template" in metadata,
-        "licence_of_file": metadata.get("general.license"),
+        "licence_of_file": _short(metadata.get("general.license")),
     }
+
+
+def _short(value: Value | None) -> Value | None:
+    return value[:MAX_TEXT] if isinstance(value, str) else value
 
 
 def importable_rows(store: Store, models: Iterable[ExternalFile]) -> list[Row]:

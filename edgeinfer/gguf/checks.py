@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from edgeinfer.gguf.reader import Value
 
+MAX_ARCHITECTURE = 64
+"""Characters of its name, which errors repeat."""
+
 MAX_LAYERS = 512
 MAX_EXPERTS = 1024
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
@@ -54,6 +57,8 @@ def check_metadata(metadata: Mapping[str, Value]) -> None:
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str) or not architecture:
         raise ValueError("general.architecture is missing")
+    if len(architecture) > MAX_ARCHITECTURE:
+        raise ValueError(f"general.architecture is {_shown(architecture)}…")
     _check_split(metadata)
     of_model = {
         key.removeprefix(f"{architecture}."): value
@@ -115,7 +120,7 @@ def _check_experts(of_model: Mapping[str, Value]) -> None:
 
 def _shown(value: Value) -> str:
     """Return as much of a value as fits in a line of the log."""
-    return repr(value)[:60]
+    return repr(value[:60] if isinstance(value, str | list) else value)[:60]
 
 
 def _number(of_model: Mapping[str, Value], key: str) -> float:

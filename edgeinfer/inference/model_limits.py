@@ -21,6 +21,8 @@ MAX_CONTROL_TEXT = 1 << 20
 MAX_CONTROL_CHARACTERS = 512
 """Different characters in all together; each needs one of Unicode's private characters to stand in for it."""
 
+HINT = "no real model has that; get the file from another source"
+
 
 def check_control_tokens(texts: Collection[str]) -> None:
     """Raise ModelLoadFailed for a set that no real vocabulary has, and that would take long to search for."""
@@ -34,12 +36,14 @@ def check_control_tokens(texts: Collection[str]) -> None:
         found = f"its control tokens have {different} different characters"
     else:
         return
-    raise ModelLoadFailed(f"the model's vocabulary is not usable: {found}", param="model")
+    raise ModelLoadFailed(f"the model's vocabulary is not usable: {found}", param="model", hint=HINT)
 
 
 def check_template(source: str) -> None:
     """Raise ModelLoadFailed for a chat template that is too long."""
     if len(source) > MAX_TEMPLATE:
         raise ModelLoadFailed(
-            f"the model's chat template is not usable: it has {len(source)} characters", param="model"
+            f"the model's chat template is not usable: it has {len(source)} characters",
+            param="model",
+            hint=HINT,
         )

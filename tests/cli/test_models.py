@@ -251,3 +251,11 @@ def test_names_from_elsewhere_cannot_command_the_terminal(tmp_path: Path, store:
         t.wait()
         assert "\x1b[2J" not in t.seen
         assert "a\\x1b[2Jb" in t.seen
+
+
+def test_a_text_of_a_file_is_shown_as_far_as_it_fits(tmp_path: Path, store: Store) -> None:
+    """It may have a million characters."""
+    write_model(path := tmp_path / "long.gguf", "x" * 300_000)
+    done = run(tmp_path, "models", "show", str(path))
+    assert "x" * 200 in done.stdout
+    assert len(done.stdout) < 5000

@@ -193,6 +193,7 @@ def array(kind: int, n: int, data: bytes = b"") -> bytes:
         header(tensors=2**64 - 1),
         header(tensors=1 << 17),
         header(tensors=1),
+        raw(entry("general.architecture", STRING, text("a" * MB))),
         header(
             entry("b", STRING, text("x" * MB)), *(entry(f"c{i}", STRING, text("x" * MB)) for i in range(8))
         ),
