@@ -6,7 +6,7 @@ import msgspec
 
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Api, Gpu
-from edgeinfer.plan.bandwidth import Bandwidth, cpu_bandwidth, gpu_bandwidth
+from edgeinfer.plan.bandwidth import cpu_bandwidth, gpu_bandwidth
 from edgeinfer.plan.cuda_support import cuda_problem
 
 RESERVE = 512 * 1024**2
@@ -33,7 +33,8 @@ class GpuPlacement(msgspec.Struct, frozen=True):
     Attributes:
         reason: why no GPU is used, if there is one.
         budget: bytes of its memory that may be taken; None if unknown.
-        cards: all cards that could share the work, the fastest first; empty unless there are several.
+        cards: all cards that could share the work, the fastest first, as it is preferred; empty unless there are
+            several.
         spread: they do, and `gpu` is the slowest of them.
     """
 
@@ -53,11 +54,15 @@ class GpuPlacement(msgspec.Struct, frozen=True):
         """What it is called in a reason."""
         return f"{len(self.cards)} cards" if self.spread else self.gpu.name if self.gpu else "CPU"
 
-    def spread_out(self) -> GpuPlacement:
-        """Return the placement on all cards, each of which has buffers of its own."""
+    def others(self) -> list[GpuPlacement]:
+        """Return the other placements to try: each further card, then all of them."""
+        if not self.cards:
+            return []
+        alone = [GpuPlacement(card, None, gpu_budget(card), self.cards) for card in self.cards[1:]]
+        # Each card has buffers of its own, and the slowest decides.
         budgets = [gpu_budget(card) or 0 for card in self.cards]
         budget = max(0, sum(budgets) - RESERVE * (len(budgets) - 1))
-        return GpuPlacement(self.cards[-1], None, budget, self.cards, spread=True)
+        return [*alone, GpuPlacement(self.cards[-1], None, budget, self.cards, spread=True)]
 
 
 def choose_gpu(profile: HardwareProfile) -> GpuPlacement:
@@ -66,7 +71,9 @@ def choose_gpu(profile: HardwareProfile) -> GpuPlacement:
     for gpu in profile.gpus:
         problem = gpu_problem(gpu, profile)
         if problem is None:
-            return GpuPlacement(gpu, None, gpu_budget(gpu), _cards(gpu, profile))
+            cards = _cards(gpu, profile)
+            first = cards[0] if cards else gpu
+            return GpuPlacement(first, None, gpu_budget(first), cards)
         problems.append(problem)
     return GpuPlacement(None, f"gpu_layers 0: {'; '.join(problems)}" if problems else None)
 
@@ -79,11 +86,12 @@ def _cards(first: Gpu, profile: HardwareProfile) -> tuple[Gpu, ...]:
     cards = [gpu for gpu in profile.gpus if gpu.api == first.api and gpu.index is not None]
     if len(cards) < 2 or first.index is None or any(gpu_problem(card, profile) for card in cards):
         return ()
-    rates = {card.index: gpu_bandwidth(card, profile) for card in cards}
-    return tuple(sorted(cards, key=lambda card: -(rates[card.index] or NO_BANDWIDTH).rate))
+    return tuple(sorted(cards, key=lambda card: -_rate(card, profile)))
 
 
-NO_BANDWIDTH = Bandwidth(0, 0, "")
+def _rate(gpu: Gpu, profile: HardwareProfile) -> float:
+    bandwidth = gpu_bandwidth(gpu, profile)
+    return bandwidth.rate if bandwidth else 0.0
 
 
 def gpu_problem(gpu: Gpu, profile: HardwareProfile) -> str | None:

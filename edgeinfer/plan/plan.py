@@ -105,11 +105,11 @@ def plan_model(
         return fit(config, header, settings, budget, isa, place.gpu, daemon_runs=bool(beside))
 
     best = fitted(placement)
-    if placement.cards and (best.fits is False or best.config.gpu_layers >= 0):
-        everywhere = placement.spread_out()
-        wider = fitted(everywhere)
-        if wider.fits is not False and (best.fits is False or _layers(wider) > _layers(best)):
-            placement, best = everywhere, wider
+    for other in placement.others():
+        if best.fits is not False and best.config.gpu_layers < 0:
+            break
+        if _share(found := fitted(other)) > _share(best):
+            placement, best = other, found
     budget = memory_budget(profile, placement, limit)
     best = with_larger_context(best, header, settings, budget, isa, placement.gpu, daemon_runs=bool(beside))
     if best.config.gpu_layers < 0:
@@ -132,9 +132,10 @@ def plan_model(
     )
 
 
-def _layers(fit: Fit) -> float:
-    """Return the number of layers on the GPU, where all are more than any number."""
-    return fit.config.gpu_layers if fit.config.gpu_layers >= 0 else math.inf
+def _share(fit: Fit) -> tuple[bool, float]:
+    """Return how much of a model its GPU takes: first that it fits, then the layers, where all are the most."""
+    layers = fit.config.gpu_layers
+    return fit.fits is not False, layers if layers >= 0 else math.inf
 
 
 def _limit(settings: Settings, beside: Sequence[ModelMemory]) -> int | None:

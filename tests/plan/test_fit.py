@@ -280,6 +280,18 @@ def test_of_several_cards_one_takes_what_fits_on_it() -> None:
     assert "RTX 3060" in reason(plan, "gpu_layers")
 
 
+def test_of_several_cards_the_fastest_is_preferred() -> None:
+    """A larger one takes what does not fit on it."""
+    fast = replace(cards(4)[0], name="NVIDIA GeForce RTX 4090")
+    slow = replace(cards(12, 12)[1], name="NVIDIA GeForce RTX 3060")
+    small, large = (
+        planned(machine(14, slow, fast)),
+        planned(machine(14, slow, fast), "F16", ctx=8192, parallel=8),
+    )
+    assert (-1, 0) == (small.config.gpu_layers, small.config.main_gpu)
+    assert (-1, 1) == (large.config.gpu_layers, large.config.main_gpu)
+
+
 def test_what_fits_on_no_card_is_spread_over_all() -> None:
     """Each of them has buffers of its own."""
     alone = planned(machine(14, *cards(3)), "F16")
