@@ -15,6 +15,7 @@ from edgeinfer.chat.conversation import TemplateMessage, template_messages
 from edgeinfer.chat.draft import Draft
 from edgeinfer.chat.message import Message
 from edgeinfer.chat.reasoning import ReasoningFormat, detect_continued_reasoning, detect_reasoning
+from edgeinfer.chat.template_limits import template_limits
 from edgeinfer.chat.template_profile import TemplateProfile, TemplateProfiles, with_tokens
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.chat.tools.tool_format import ToolFormat
@@ -75,6 +76,12 @@ class PromptBuilder:
     async def capabilities(self, tools: bool = False, template: str | None = None) -> Capabilities:
         """The capabilities of the template. Raises TemplateError if detecting them exceeds a limit."""
         return (await self._profiles.get(template or await self.template(tools))).capabilities
+
+    def known_limits(self) -> list[str] | None:
+        """What the model's template cannot do by itself; None as long as it has not been probed."""
+        source = self._info.chat_templates.get("default")
+        profile = self._profiles.known(source) if source else None
+        return template_limits(source, profile.capabilities) if source and profile else None
 
     async def build(
         self,

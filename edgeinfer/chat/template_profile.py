@@ -59,6 +59,10 @@ class TemplateProfiles:
             self._profiles[source] = profile
         return profile
 
+    def known(self, source: str) -> TemplateProfile | None:
+        """The profile of a template, if it has been detected."""
+        return self._profiles.get(source)
+
     async def _detect(self, source: str) -> TemplateProfile:
         if len(source) > MAX_TEMPLATE:
             raise InvalidRequest(

@@ -43,6 +43,8 @@ def _model(status: StatusReply) -> Iterator[str]:
         values = ", ".join(f"{name} {value:g}" for name, value in sampling.items())
         advice = "" if model.get("system_prompt", True) else "; no system prompt is best"
         yield f"recommended: {values}{advice}"
+    if limits := model.get("template_limits"):
+        yield f"conversations are adapted to its chat template: {', '.join(limits)}"
 
 
 def _models(models: list[ModelReply]) -> Iterator[str]:

@@ -245,6 +245,11 @@ class ServedModel:
             self._prompter = info, PromptBuilder(info, self._services.renderer, tool_format)
         return self._prompter[1]
 
+    @property
+    def template_limits(self) -> list[str] | None:
+        """What the chat template cannot do, in words; None as long as it has not been probed."""
+        return self._prompter[1].known_limits() if self._prompter else None
+
     async def warm_up(self, info: ModelInfo) -> None:
         """Start the template process and probe the template now, rather than at the first request."""
         with contextlib.suppress(EdgeinferError):  # the first request will get the error

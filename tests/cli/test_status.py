@@ -30,6 +30,7 @@ STATUS: dict[str, Any] = {
         "size": 6200000,
         "sampling": {"temperature": 0.6, "top_k": 40},
         "system_prompt": False,
+        "template_limits": ["no tools", "no empty turns"],
     },
     "stats": {
         "running": 2,
@@ -62,6 +63,7 @@ edgeinfer 0.1.0 · ready · pid 7 · up 1 h 2 min
 model     nano (llama F16, 3.1 M parameters, 6.2 MB)
           /m/nano.gguf
           recommended: temperature 0.6, top_k 40; no system prompt is best
+          conversations are adapted to its chat template: no tools, no empty turns
 now       2 running, 1 waiting, 40 of 100 KV cells used, 30 cached, last step 12.3 ms
 so far    10 prompt tokens (4 from the cache), 20 generated
 worker    pid 8, 1 restart, last exit: signal 9

@@ -53,6 +53,14 @@ def test_models_are_listed_and_found_by_name(served: Served) -> None:
     assert served.client.get("/v1/models/").json() == listed
 
 
+def test_what_a_chat_template_cannot_do_is_shown(fresh: Served) -> None:
+    """Once it has been tried."""
+    assert "template_limits" in fresh.client.get("/v1/models").json()["data"][0]["meta"]
+    fresh.chat()
+    (card,) = fresh.client.get("/v1/models").json()["data"]
+    assert card["meta"]["template_limits"] == ["no tools", "no tool calls", "no tool results"]
+
+
 @pytest.mark.parametrize("name", ["gpt-4o", "a/b", "..%2f..%2fetc", "%00"])
 def test_another_model_is_404(served: Served, name: str) -> None:
     """Whatever stands in its name."""

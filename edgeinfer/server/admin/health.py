@@ -115,6 +115,7 @@ def _facts(model: ServedModel) -> dict[str, Any] | None:
     facts["sampling"] = recommended_sampling(info, model.recommended_sampling(thinks=True))
     if without := model.recommended_sampling(thinks=False):
         facts["sampling_without_thinking"] = recommended_sampling(info, without)
+    facts["template_limits"] = model.template_limits
     facts["system_prompt"] = model.plan.defaults.system_prompt if model.plan else True
     return facts
 

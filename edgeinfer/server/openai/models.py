@@ -33,5 +33,6 @@ def _card(model: ServedModel) -> ModelCard:
             info.n_params,
             info.size,
             recommended_sampling(info, model.recommended_sampling(thinks=True)),
+            model.template_limits,
         )
     return card

@@ -161,7 +161,7 @@ class EmbeddingList(Struct):
 
 
 class ModelMeta(Struct):
-    """`sampling` has the values for requests that give none."""
+    """`sampling` has the values for requests that give none; `template_limits` what the chat template cannot do."""
 
     n_vocab: int
     n_ctx: int
@@ -170,6 +170,7 @@ class ModelMeta(Struct):
     n_params: int
     size: int
     sampling: dict[str, float]
+    template_limits: list[str] | None = None
 
 
 class ModelStatus(Struct):
