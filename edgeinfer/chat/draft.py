@@ -67,7 +67,7 @@ class Draft:
             arrange(turns, capabilities, tool_format, section) for turns in (self._outline_turns, self._turns)
         )
         if self._continues:
-            _append_sentinel(arranged[-1], self.mask.sentinel)
+            arranged[-1] = _with_sentinel(arranged[-1], self.mask.sentinel)
         return [{**values, "messages": sketched}, {**values, "messages": arranged}]
 
     def lost(self, rendered_outline: str) -> str | None:
@@ -89,10 +89,10 @@ def _masked_call(call: dict[str, Any], mask: ControlTokenMask) -> dict[str, Any]
     return {key: mask.mask(value) for key, value in call.items()} | {"function": function}
 
 
-def _append_sentinel(turn: TemplateMessage, sentinel: str) -> None:
-    """Mark the end of the message that is to be continued."""
+def _with_sentinel(turn: TemplateMessage, sentinel: str) -> TemplateMessage:
+    """The message that is to be continued, with its end marked."""
     content = turn["content"]
     if isinstance(content, list):
-        content[-1]["text"] += sentinel
-    else:
-        turn["content"] = content + sentinel
+        *parts, last = content
+        return {**turn, "content": [*parts, {**last, "text": last["text"] + sentinel}]}
+    return {**turn, "content": content + sentinel}

@@ -159,7 +159,11 @@ class PromptBuilder:
             errors.append(
                 TemplateError(message, param="messages")
                 if rendered.text is None
-                else TemplateError(f"the model's chat template leaves out {lost}", param=lost)
+                else TemplateError(
+                    f"the model's chat template leaves out {lost}",
+                    param=lost,
+                    hint="leave it out of the request, or send the text as part of another message",
+                )
             )
         raise errors[0]
 

@@ -181,6 +181,34 @@ async def test_tool_use_variant(renderer: TemplateRenderer) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "messages", "place"),
+    [
+        ("{{ messages[-1].content }}", [USER, ANSWER, USER], "messages[0].content"),
+        (
+            "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}",
+            [USER, ANSWER, USER],
+            "messages[1].content",
+        ),
+        ("only this", [USER], "messages[0].content"),
+    ],
+)
+async def test_what_a_template_leaves_out_is_named(
+    renderer: TemplateRenderer, source: str, messages: list[Message], place: str
+) -> None:
+    """Where no order of turns helps, the request is refused."""
+    chat = PromptBuilder(bare_model(templates={"default": source}), renderer)
+    with pytest.raises(TemplateError, match="leaves out") as caught:
+        await chat.build(messages)
+    assert caught.value.param == place
+
+
+async def test_a_system_text_that_the_template_renders_too_late(renderer: TemplateRenderer) -> None:
+    """Mistral's does so only if the user has the last word: then it goes to the user from the beginning."""
+    prompt = text(await spans_of(prompter(renderer, "mistral").build([SYSTEM, USER, ANSWER])))
+    assert prompt == "<s>[INST] Be brief.\n\nHi[/INST] Hello"
+
+
 UNKNOWN_TOOL_USE = TOOL_USE.replace("<tool_call>", "")
 PLAIN_MESSAGES = "{% for m in messages %}{{ m.content }}\n{% endfor %}"
 
