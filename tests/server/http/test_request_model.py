@@ -150,6 +150,41 @@ def test_a_mistake_is_told_in_a_sentence(
     assert e.value.message == message
 
 
+WRONG: list[Any] = [
+    True, 5, -5, 1.5, 10**15, float("nan"), "", "x", "x" * 3000, [], [1], ["x"], [[]], [{}], {}, {"a": 1}, {"1": "x"},
+    {"type": "x"}, {"type": 5}, {"type": "json_schema"}, {"type": "json_schema", "json_schema": {"schema": 5}},
+    {"type": "grammar", "grammar": "x", "syntax": "y"}, {"type": "allowed_tools", "allowed_tools": {"mode": "x"}},
+    {"include_usage": 5}, [{"text": 5}], [{"role": "user", "content": [{"type": "text"}]}],
+    [{"role": "assistant", "tool_calls": [{"function": {"name": 5}}]}], [{"type": "function", "function": {"name": 5}}],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "model", [ChatRequest, CompletionRequest, EmbeddingsRequest, InfillRequest, DetokenizeRequest]
+)
+def test_no_error_has_the_words_of_a_library(model: type[RequestModel]) -> None:
+    """Whatever is wrong with whichever field."""
+    good: dict[type[RequestModel], dict[str, Any]] = {
+        ChatRequest: CHAT,
+        CompletionRequest: {"prompt": "x"},
+        EmbeddingsRequest: {"input": "x"},
+        InfillRequest: INFILL,
+        DetokenizeRequest: {"tokens": [1]},
+    }
+    told = set()
+    for field in model.model_fields:
+        for value in WRONG:
+            try:
+                validate(model, {**good[model], field: value})
+            except InvalidRequest as e:
+                told.add(e.message)
+                assert e.param is not None
+    assert len(told) >= 3
+    assert not [
+        text for text in told if "Input" in text or "should" in text or "valid" in text or "Value" in text
+    ]
+
+
 def test_no_name_is_repeated_at_length() -> None:
     """Its beginning shows which one it is."""
     with pytest.raises(UnknownParameter) as e:
