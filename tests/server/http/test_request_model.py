@@ -159,6 +159,14 @@ WRONG: list[Any] = [
 ]  # fmt: skip
 
 
+def refusal(model: type[RequestModel], body: dict[str, Any]) -> str | None:
+    try:
+        validate(model, body)
+    except InvalidRequest as e:
+        return e.message
+    return None
+
+
 @pytest.mark.parametrize(
     "model", [ChatRequest, CompletionRequest, EmbeddingsRequest, InfillRequest, DetokenizeRequest]
 )
@@ -171,14 +179,8 @@ def test_no_error_has_the_words_of_a_library(model: type[RequestModel]) -> None:
         InfillRequest: INFILL,
         DetokenizeRequest: {"tokens": [1]},
     }
-    told = set()
-    for field in model.model_fields:
-        for value in WRONG:
-            try:
-                validate(model, {**good[model], field: value})
-            except InvalidRequest as e:
-                told.add(e.message)
-                assert e.param is not None
+    bodies = [{**good[model], field: value} for field in model.model_fields for value in WRONG]
+    told = {text for body in bodies if (text := refusal(model, body))}
     assert len(told) >= 3
     assert not [
         text for text in told if "Input" in text or "should" in text or "valid" in text or "Value" in text
