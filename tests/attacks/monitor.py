@@ -13,13 +13,12 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from tests.attacks.target import OTHER, Target
+from tests.attacks.target import CHAT, OTHER, Target
 from tests.support.paths import ROOT
 
 PROBE_INTERVAL = 0.02
 CHAT_INTERVAL = 0.2
 MB = 1e6
-CHAT = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
 
 
 class Figures(msgspec.Struct):

@@ -20,6 +20,7 @@ from tests.support.cli import EDGEINFER, environment
 
 ATTACKER, OTHER = "attackers-key-0123456789", "another-callers-key-0123456789"
 START_TIMEOUT = 60.0
+CHAT = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
 CERTIFICATE = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -days 2 -subj /CN=x -nodes"
 
 
@@ -115,7 +116,7 @@ def started(folder: Path, kind: str, *, tls: bool, model: str = "edgeinfer-nano"
         port = _wait_for(lambda: _port(log, kind))
         target = Target(kind, port, tls, process.pid, str(log))
         _wait_for(lambda: _is_ready(target))
-        assert kind == "mirror" or target.post("/v1/completions", {"prompt": "x", "max_tokens": 1})[0] == 200
+        assert kind == "mirror" or target.post("/v1/chat/completions", CHAT)[0] == 200  # also a warm-up
         yield target
     finally:
         process.terminate()

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import logging
+import resource
 import shutil
 import ssl
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from edgeinfer.errors import SettingsError
-from edgeinfer.server.http import tls
+from edgeinfer.server.http import connections, tls
+from edgeinfer.server.http.protocol import TimeoutProtocol
 from edgeinfer.server.http.tls import Certificate, certificate
 from edgeinfer.settings import Settings
 from tests.support.cli import environment, run
 from tests.support.cli import serving as serving_process
+from tests.support.raw_http import connected, read_all
 from tests.support.server import Scripted, eventually, serving
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates")
@@ -67,6 +73,76 @@ def test_https_is_served_and_http_is_not(files: tuple[Path, Path]) -> None:
         with pytest.raises(httpx.TransportError):
             served.client.get("/health")
     assert Certificate(*files).context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+SILENCE = (b"", b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\x16\x03\x01\x00")
+"""Nothing, and beginnings of a handshake."""
+
+
+@pytest.mark.parametrize("said", SILENCE, ids=repr)
+def test_a_handshake_that_does_not_come_is_cut_off(
+    files: tuple[Path, Path], said: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the time that a request's head has, all together."""
+    monkeypatch.setattr(TimeoutProtocol, "HEAD_TIMEOUT", 0.5)
+    with serving(Scripted(), **settings(files)) as served, connected(served.port) as sock:
+        sock.sendall(said)
+        started = time.monotonic()
+        read_all(sock)
+        assert time.monotonic() - started < 10
+        with client(files[0], served.url) as https:
+            assert https.get("/health").status_code == 200
+
+
+def test_after_the_handshake_the_head_is_due_at_the_same_time(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second connection's worth of time would be had for a handshake otherwise."""
+    monkeypatch.setattr(TimeoutProtocol, "HEAD_TIMEOUT", 2.0)
+    context = ssl.create_default_context(cafile=files[0])
+    context.check_hostname = False
+    with serving(Scripted(), **settings(files)) as served, connected(served.port) as sock:
+        started = time.monotonic()
+        time.sleep(1)
+        with context.wrap_socket(sock) as secure:
+            assert read_all(secure) == b""
+        assert time.monotonic() - started < 2.9
+
+
+def test_silent_connections_count_before_their_handshake(
+    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is silent longest makes room, as without TLS."""
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 10)
+    with serving(Scripted(), **settings(files)) as served, ExitStack() as stack:
+        silent = [stack.enter_context(connected(served.port)) for _ in range(30)]
+        for sock in silent[::2]:
+            sock.sendall(SILENCE[1])
+        with client(files[0], served.url) as https:
+            for _ in range(3):
+                assert https.get("/health").status_code == 200
+        assert read_all(silent[0]) == b""
+
+
+@pytest.mark.slow
+def test_two_thousand_silent_connections_take_twenty_kilobytes_each(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Not the quarter of a megabyte that asyncio would have for each handshake."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= hard < 4096:
+        pytest.skip("this machine allows too few open files")
+    options = ("--tls-cert", str(files[0]), "--tls-key", str(files[1]))
+    with serving_process(tmp_path, "--port", "0", *options) as (process, address), ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        daemon = psutil.Process(process.pid)
+        before = daemon.memory_info().rss
+        for n in range(2000):
+            sock = stack.enter_context(connected(int(address.rpartition(":")[2])))
+            sock.sendall(SILENCE[n % 2])
+        assert eventually(lambda: daemon.num_fds() > 1900, 20)
+        assert daemon.memory_info().rss - before < 2000 * 20_000
 
 
 def test_certificate_and_key_may_stand_in_one_file(files: tuple[Path, Path]) -> None:
