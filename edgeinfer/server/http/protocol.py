@@ -59,6 +59,7 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         # The parser calls this for every chunk; a method in Python would take ten times as long.
         self.on_body = self._body.extend  # type: ignore[method-assign, assignment]
         super().__init__(*args, **more)
+        self.app = functools.partial(self._answer, self.app)
         self._connections = connections
         self._render_error = render_error
         self._due = due
@@ -188,7 +189,11 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         except InvalidRequest as e:
             self._fail(e)
         self._in_head, self._in_body = False, True
+        waits = self._is_busy()
         super().on_headers_complete()
+        if not waits:
+            self._running = self.cycle
+        self._parse_queue.started += 1
 
     def on_message_complete(self) -> None:
         if self._in_body:  # else it is an upgrade
@@ -209,20 +214,17 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     # Responses
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._running = cycle
-        self._parse_queue.started += 1
-        super()._start_asgi_task(cycle, functools.partial(self._answer, app, cycle))
-
-    async def _answer(self, app: ASGIApp, cycle: Any, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application; uvicorn would log its cancellation, when the daemon stops, as an error."""
         try:
             await app(scope, receive, send)
         except asyncio.CancelledError:
-            _disconnect(cycle)
+            _disconnect(self._running)
             self.transport.abort()
 
     def on_response_complete(self) -> None:
+        if self.pipeline:
+            self._running = self.pipeline[-1][0]
         super().on_response_complete()
         if self.transport.is_closing():
             return
