@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,23 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv("NOTIFY_SOCKET", path)
         assert notify("READY=1\nSTATUS=bereit für alles")
         assert "READY=1\nSTATUS=bereit für alles".encode() == manager.recv(4096)
+
+
+def test_a_busy_manager_is_told_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a thread, since the caller must not wait: it may be the event loop. Pings are not worth that."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        while notify("WATCHDOG=1"):
+            pass
+        before = threading.active_count()
+        assert not notify("WATCHDOG=1")
+        assert before == threading.active_count()
+        assert not notify("READY=1")
+        manager.settimeout(10)
+        while manager.recv(100) != b"READY=1":
+            pass
 
 
 def test_a_manager_that_hangs_does_not_make_the_daemon_hang(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from edgeinfer.notify import extend, notify, watchdog_seconds
+from edgeinfer.notify import WATCHDOG, extend, notify, watchdog_seconds
 
 MAX_PERIOD = 10.0
 """Maximum seconds between two reports."""
@@ -38,5 +38,5 @@ async def watchdog(watched: Watched) -> None:
         if watched.state in ("loading", "reloading"):
             extend(EXTENSION)
         if interval and watched.healthy:
-            notify("WATCHDOG=1")
+            notify(WATCHDOG)
         await asyncio.sleep(period)
