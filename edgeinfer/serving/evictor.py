@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from edgeinfer.errors import DoesNotFit, NotReady
 from edgeinfer.plan import Plan
@@ -18,6 +19,20 @@ logger = logging.getLogger(__name__)
 
 MIN_RESIDENCY = 10.0
 """Seconds that a busy model keeps its memory before another one gets its turn."""
+
+
+class RoomRequest(NamedTuple):
+    """A model that is to be loaded.
+
+    Attributes:
+        best: its plan as if all models had made room that can.
+        deadline: by the monotonic clock.
+    """
+
+    model: ServedModel
+    planner: Planner
+    best: Plan
+    deadline: float
 
 
 class Evictor:
@@ -44,30 +59,41 @@ class Evictor:
         self._end = end
         self._closed = closed
         self._timeout = timeout
+        self._draining = asyncio.Lock()
 
-    async def make_room(self, model: ServedModel) -> Plan:
-        """Make a plan for `model`, and unload idle models until it fits.
-
-        Raises:
-            DoesNotFit: it would not fit even alone.
-            NotReady: the models that would have to make room stay busy for too long.
-        """
+    async def request(self, model: ServedModel) -> RoomRequest:
+        """Plan `model` as if all others had made room. Raises DoesNotFit: it would not fit even alone."""
         planner = await asyncio.to_thread(self._engines.planner, model.name, model.settings)
         movable = self._movable([model])
         best = await self._plan(planner, movable)
         if best.fits is False and movable and not model.settings.force:
             raise DoesNotFit(f"{model.name} {shortage(best.memory, best.budget)}", param="model")
-        deadline = time.monotonic() + self._timeout
+        return RoomRequest(model, planner, best, time.monotonic() + self._timeout)
+
+    async def make_room(self, request: RoomRequest) -> Plan | None:
+        """Unload idle models until the model fits; -> its plan, None if busy ones would have to make room."""
         while True:
             await self._closed()
-            chosen = await self._choose(movable, self._fits(planner, best))
+            movable = self._movable([request.model])
+            chosen = await self._choose(movable, self._fits(request.planner, request.best))
             if chosen is None:
-                await self._wait_for_room(model, movable, deadline)
-                continue
+                return None
             if any(other.busy for other in chosen):  # a request has arrived meanwhile
                 continue
-            await self._evict(chosen, model.name)
-            return await self._plan(planner, [])
+            await self._evict(chosen, request.model.name)
+            return await self._plan(request.planner, [])
+
+    async def wait_for_room(self, request: RoomRequest) -> None:
+        """Wait until there may be more room; one model at a time has another one drained for it.
+
+        Raises:
+            NotReady: the models that would have to make room stay busy for too long.
+        """
+        if self._draining.locked():
+            async with self._draining:
+                return
+        async with self._draining:
+            await self._drain(request.model, self._movable([request.model]), request.deadline)
 
     async def best_plan(self, planner: Planner, replaced: ServedModel) -> Plan:
         """The plan for a model in place of another one, as if all models had made room that can."""
@@ -119,9 +145,7 @@ class Evictor:
 
         return fits
 
-    async def _wait_for_room(
-        self, model: ServedModel, movable: Sequence[ServedModel], deadline: float
-    ) -> None:
+    async def _drain(self, model: ServedModel, movable: Sequence[ServedModel], deadline: float) -> None:
         """Wait until a busy model has become idle; its new requests wait meanwhile."""
         busy = sorted((other for other in self._loaded() if other in movable and other.busy), key=self._order)
         if not busy:

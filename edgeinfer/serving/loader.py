@@ -12,7 +12,7 @@ from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady, shutting_d
 from edgeinfer.inference.client import EngineClient
 from edgeinfer.plan import Plan
 from edgeinfer.serving.engines import EngineFactory, Planner, RunningEngine
-from edgeinfer.serving.evictor import Evictor
+from edgeinfer.serving.evictor import Evictor, RoomRequest
 from edgeinfer.serving.expiry import IdleExpiry
 from edgeinfer.serving.model import ServedModel, not_ready
 
@@ -207,9 +207,7 @@ class ModelLoader:
 
     async def _load(self, model: ServedModel, plan: Plan | None) -> None:
         try:
-            async with self._turn:
-                if model.client is None:
-                    await self._open(model, plan or await self._evictor.make_room(model))
+            await self._load_in_turn(model, plan)
         except EdgeinferError as e:
             model.last_error, model.failed_at = e, time.monotonic()
             model.failures += 1
@@ -218,6 +216,22 @@ class ModelLoader:
             model.loading = None
         model.queue.admit()
         self.expiry.update()
+
+    async def _load_in_turn(self, model: ServedModel, plan: Plan | None) -> None:
+        """Load `model` once there is room. Others may be loaded while it waits for that."""
+        room: RoomRequest | None = None
+        while True:
+            async with self._turn:
+                if model.client is not None:
+                    return
+                if plan is None:
+                    room = room or await self._evictor.request(model)
+                    plan = await self._evictor.make_room(room)
+                if plan is not None:
+                    await self._open(model, plan)
+                    return
+            assert room
+            await self._evictor.wait_for_room(room)
 
     async def _open(self, model: ServedModel, plan: Plan) -> None:
         if self._stopped:

@@ -58,6 +58,25 @@ async def test_a_busy_model_is_never_evicted() -> None:
         assert ["a", "c"] == here.loaded
 
 
+async def test_a_load_that_waits_for_memory_does_not_keep_others_waiting() -> None:
+    """What fits beside the busy models is loaded meanwhile, and the one that waits gets its room afterwards."""
+    async with world() as here:
+        here.engines.capacity = 3
+        here.engines.sizes["c"] = 3
+        await here.ask("a")
+        here.clients["a"][0].hold_first = 0.3
+        busy = asyncio.create_task(here.ask("a"))
+        await settle()
+        large = asyncio.create_task(here.ask("c"))
+        await settle()
+        assert "loading" == here.get("c").state
+        assert "b!" == await here.ask("b")
+        assert not busy.done()
+        assert ["a", "b"] == here.loaded
+        assert ["a!", "c!"] == await asyncio.gather(busy, large)
+        assert ["c"] == here.loaded
+
+
 async def test_models_that_are_always_busy_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody starves: after some time a busy model finishes what it has and makes room."""
     monkeypatch.setattr(evictor, "MIN_RESIDENCY", 0.1)
