@@ -42,6 +42,7 @@ class LlamaEngines:
 
     def __init__(self, settings: Settings) -> None:
         self._safe_mode = SafeModeStore(own_folder(settings) / FALLBACKS)
+        self._open: tuple[RunningEngine, ...] = ()
 
     def planner(self, name: str | None, settings: Settings) -> Planner:
         store = Store.of(settings)
@@ -72,7 +73,7 @@ class LlamaEngines:
                 plan.config.ctx,
                 settings.ctx,
             )
-        return LlamaClient(
+        client = LlamaClient(
             plan.config,
             load_timeout=settings.load_timeout,
             hang_timeout=settings.hang_timeout,
@@ -81,6 +82,8 @@ class LlamaEngines:
             replan=lambda _: self._replanned(plan.config.name, settings),
             prefix_cache=_prefix_cache(settings.prefix_cache_mb),
         )
+        self._open = (*self._others(client), RunningEngine(client, plan))
+        return client
 
     async def replace(
         self,
@@ -92,12 +95,21 @@ class LlamaEngines:
         switched: Callable[[], None],
     ) -> ModelInfo:
         assert isinstance(client, LlamaClient)
-        return await client.replace(plan.config, beside=beside, drain=drain, switched=switched)
+        info = await client.replace(plan.config, beside=beside, drain=drain, switched=switched)
+        self._open = (*self._others(client), RunningEngine(client, plan))
+        return info
+
+    def _others(self, client: EngineClient) -> list[RunningEngine]:
+        """Engines besides `client` that have memory, or will have."""
+        gone = ("stopped", "failed")
+        return [e for e in self._open if e.client is not client and e.client.health.state not in gone]
 
     def _replanned(self, name: str, settings: Settings) -> LlamaConfig | None:
-        """A configuration for the machine as it is now; None if there is none."""
+        """A configuration for the machine as it is now, beside the other models; None if there is none."""
+        mine = next((engine.client for engine in self._open if engine.plan.config.name == name), None)
+        others = self._open if mine is None else self._others(mine)
         try:
-            return self.planner(name, settings)([], []).config
+            return self.planner(name, settings)(others, []).config
         except EdgeinferError as e:
             logger.warning("no new plan could be made: %s", e.message)
             return None

@@ -1,25 +1,51 @@
-"""What the daemon says when it opens an engine."""
+"""Engines of one daemon know of each other."""
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
+from edgeinfer.backends.llama_cpp.client import LlamaClient
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.plan import Plan
+from edgeinfer.plan.memory_estimate import MemoryEstimate
 from edgeinfer.server.engines import LlamaEngines
+from edgeinfer.serving.engines import Planner, RunningEngine
 from edgeinfer.settings import Settings
 
 
-@pytest.mark.parametrize(("ctx", "told"), [(4_000_000, True), (1024, False), (None, False)])
-def test_a_context_that_is_cut_is_told(
-    ctx: int | None, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+class Noted(LlamaEngines):
+    """Notes beside which engines a model is planned."""
+
+    beside: list[str]
+
+    def planner(self, name: str | None, settings: Settings) -> Planner:
+        def planned(staying: Sequence[RunningEngine], leaving: Sequence[RunningEngine]) -> Plan:
+            assert not leaving
+            self.beside = [engine.plan.config.name for engine in staying]
+            return plan("again")
+
+        return planned
+
+
+def plan(name: str) -> Plan:
+    return Plan(LlamaConfig(model="fake", name=name), [], memory=MemoryEstimate(1), fits=True)
+
+
+async def test_model_is_planned_again_beside_the_others(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(model="edgeinfer-nano", ctx=ctx, store=str(tmp_path))
-    engines = LlamaEngines(settings)
-    with caplog.at_level(logging.WARNING):
-        engines.open(engines.planner(None, settings)([], []), settings)
-    warned = [record.getMessage() for record in caplog.records if "ctx is" in record.getMessage()]
-    assert warned == (
-        ["edgeinfer-nano: ctx is 2048, not 4000000: the model was trained for no more"] if told else []
-    )
+    """After a crash, what the other loaded models hold is not free; those that are unloaded hold nothing."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    settings = Settings(model="fake")
+    engines = Noted(settings)
+    clients = [engines.open(plan(name), settings) for name in ("a", "b", "c")]
+    assert isinstance(clients[0], LlamaClient)
+    config = engines._replanned("a", settings)
+    assert config
+    assert config.name == "again"
+    assert engines.beside == ["b", "c"]
+    await clients[1].aclose()
+    engines._replanned("a", settings)
+    assert engines.beside == ["c"]
