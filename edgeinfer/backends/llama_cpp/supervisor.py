@@ -34,7 +34,7 @@ class WorkerSupervisor:
     """A crash after so many seconds does not count as one in a row."""
 
     MAX_FAILED_STARTS = 3
-    """Starts in a row that may fail before interrupted requests are given up."""
+    """Starts in a row that may fail before requests get the error of the last one."""
 
     def __init__(self, launcher: WorkerLauncher) -> None:
         self.health = WorkerHealth()
@@ -52,7 +52,7 @@ class WorkerSupervisor:
     async def ready_worker(self, deadline: float) -> WorkerHandle:
         """The worker that takes requests now, once there is one.
 
-        `deadline` is by the monotonic clock. If it is infinite, the wait ends after MAX_FAILED_STARTS.
+        `deadline` is by the monotonic clock. The wait also ends after MAX_FAILED_STARTS.
 
         Raises:
             NotReady: there was none in time.
@@ -60,10 +60,9 @@ class WorkerSupervisor:
             EdgeinferError: why the model cannot be loaded.
         """
         health = self.health
-        max_failed_starts = self.MAX_FAILED_STARTS if deadline == math.inf else math.inf
 
         def settled() -> bool:
-            given_up = health.state in ("failed", "stopped") or health.failed_starts >= max_failed_starts
+            given_up = health.state in ("failed", "stopped") or health.failed_starts >= self.MAX_FAILED_STARTS
             return health.ready_worker is not None or given_up
 
         while not settled() and (left := deadline - time.monotonic()) > 0:
@@ -72,7 +71,7 @@ class WorkerSupervisor:
             raise shutting_down()
         if worker := health.ready_worker:
             return worker
-        if health.last_error and (health.state == "failed" or health.failed_starts >= max_failed_starts):
+        if health.last_error and (health.state == "failed" or health.failed_starts >= self.MAX_FAILED_STARTS):
             raise health.last_error
         hint = "GET /ready shows when it is ready"
         raise NotReady(f"the model is not ready ({health.state})", hint=hint, retry_after=5)

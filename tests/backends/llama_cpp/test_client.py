@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import time
 from contextlib import aclosing
@@ -177,6 +178,22 @@ async def test_request_that_was_alone_in_two_crashes_is_given_up() -> None:
             await poison
         assert 0 == client.active
         assert 3 == len(await text(client))
+
+
+async def test_new_requests_get_the_error_of_a_model_that_is_gone(tmp_path: Path, model_file: Path) -> None:
+    """As soon as it is certain that it does not come back by itself, however long requests may wait."""
+    path = tmp_path / "gone.gguf"
+    shutil.copy(model_file, path)
+    real = LlamaConfig(str(path), "real", ctx=256, parallel=1, cells=512, batch=64, threads=1)
+    async with supervised(real, wait=1e6) as client:
+        await client.ready()
+        path.unlink()
+        kill(client)
+        with pytest.raises(EdgeinferError, match=r"gone\.gguf"):
+            await text(client)
+        shutil.copy(model_file, path)
+        await eventually(lambda: client.health.state == "ready")
+        assert await text(client)
 
 
 async def test_stderr_of_an_aborting_worker_is_logged(caplog: pytest.LogCaptureFixture) -> None:
