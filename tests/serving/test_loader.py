@@ -73,7 +73,7 @@ async def test_a_load_that_waits_for_memory_does_not_keep_others_waiting() -> No
         assert "b!" == await here.ask("b")
         assert not busy.done()
         assert ["a", "b"] == here.loaded
-        assert ["a!", "c!"] == await asyncio.gather(busy, large)
+        assert ["a!", "c!"] == await asyncio.gather(*[busy, large])
         assert ["c"] == here.loaded
 
 
