@@ -161,6 +161,10 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
             "how another's prompts begin."
         ),
     ] = False
+    confine: Annotated[
+        bool,
+        _doc("Confine models' processes. Turn it off only where a GPU's driver does not work otherwise."),
+    ] = True
     drain_timeout: Annotated[
         float, _doc("Seconds that answers in progress get to finish at shutdown.", ge=0)
     ] = 20.0

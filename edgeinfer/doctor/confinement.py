@@ -38,7 +38,9 @@ def check_confinement(
         return [Finding(CHECK, "note", text, "run model files that you do not trust on Linux")]
     found = list(_missing(layers, modules))
     if daemon is not None:
-        found.append(Finding(CHECK, "ok", f"the running worker: {daemon}"))
+        off = daemon.startswith(str(Confinement()))
+        text, fix = f"the running worker: {daemon}", "confine = true in the settings, if that is why"
+        found.append(Finding(CHECK, "warning", text, fix) if off else Finding(CHECK, "ok", text))
     return found or [Finding(CHECK, "ok", str(layers))]
 
 

@@ -81,6 +81,7 @@ class LlamaEngines:
             safe_mode=self._safe_mode,
             replan=lambda _: self._replanned(plan.config.name, settings),
             prefix_cache=_prefix_cache(settings.prefix_cache_mb),
+            confine=settings.confine,
         )
         self._open = (*self._others(client), RunningEngine(client, plan))
         return client

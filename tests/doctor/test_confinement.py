@@ -30,6 +30,14 @@ def test_layers_that_hold_are_named() -> None:
     ]
 
 
+def test_a_worker_that_is_not_confined_is_told() -> None:
+    """By a setting, or because its service's sandbox forbids it."""
+    off = str(Confinement(missing=("confinement: the setting confine is off",)))
+    [(level, text, fix)] = findings(ALL, daemon=off)
+    assert (level, "confine = true" in fix) == ("warning", True)
+    assert "the setting confine is off" in text
+
+
 @pytest.mark.parametrize(
     ("layers", "modules", "level", "text", "fix"),
     [

@@ -163,13 +163,14 @@ async def in_worker(
     model: str = "fake",
     prefix_cache: Path | None = None,
     gpu: bool = False,
+    confine: bool = True,
 ) -> list[str]:
     """What the programs do in a worker."""
     _take_over(monkeypatch, "worker", without)
     monkeypatch.setattr(spawn, "MODULE", "tests.support.intruder")
     config = LlamaConfig(model=model, name=json.dumps(list(codes)), gpu_layers=-1 if gpu else 0)
     cache = PrefixCacheConfig(str(prefix_cache), 1) if prefix_cache else None
-    worker = WorkerHandle(config, prefix_cache=cache)
+    worker = WorkerHandle(config, prefix_cache=cache, confine=confine)
     await worker.start()
     try:
         await worker.loaded(60)

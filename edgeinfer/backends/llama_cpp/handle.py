@@ -76,6 +76,8 @@ class WorkerHandle:
         hang_timeout: float = HANG_TIMEOUT,
         quarantine: CrashQuarantine | None = None,
         prefix_cache: PrefixCacheConfig | None = None,
+        *,
+        confine: bool = True,
     ) -> None:
         """`quarantine` is told which requests were in flight in a crash, and which have made progress since."""
         self.config = config
@@ -92,6 +94,7 @@ class WorkerHandle:
         self._markers = tuple(markers)
         self._quarantine = quarantine or CrashQuarantine()
         self._prefix_cache = prefix_cache
+        self._confine = confine
         self._exchanges: dict[int, Exchange] = {}
         self._unaccepted: set[int] = set()  # requests that the worker may not have read yet, or is reading
         self._computing: frozenset[int] = frozenset()  # requests that the engine may be at work on
@@ -120,7 +123,7 @@ class WorkerHandle:
         assert self._process.stderr is not None
         reading_stderr = asyncio.create_task(self._stderr.read(self._process.stderr))
         self._tasks = [reading_stderr, asyncio.create_task(self._read_messages())]
-        self.send(Load(self.config, self._markers, self._prefix_cache))
+        self.send(Load(self.config, self._markers, self._prefix_cache, self._confine))
 
     async def loaded(self, timeout: float) -> ModelInfo:
         """Wait for the model; raises the worker's error, or NotReady after `timeout` seconds."""

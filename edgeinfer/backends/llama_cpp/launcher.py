@@ -50,9 +50,11 @@ class WorkerLauncher:
         safe_mode: SafeModeStore | None = None,
         replan: Replan | None = None,
         prefix_cache: PrefixCacheConfig | None = None,
+        confine: bool = True,
     ) -> None:
         self.quarantine = CrashQuarantine()
         self._prefix_cache = prefix_cache
+        self._confine = confine
         self._markers = markers
         self._load_timeout = load_timeout
         self._hang_timeout = hang_timeout
@@ -106,7 +108,14 @@ class WorkerLauncher:
 
     async def load(self, config: LlamaConfig) -> WorkerHandle:
         """Start a worker and wait until it is ready with `config`, and no other. Raises LaunchFailed."""
-        worker = WorkerHandle(config, self._markers, self._hang_timeout, self.quarantine, self._prefix_cache)
+        worker = WorkerHandle(
+            config,
+            self._markers,
+            self._hang_timeout,
+            self.quarantine,
+            self._prefix_cache,
+            confine=self._confine,
+        )
         ready = False
         try:
             await worker.start()

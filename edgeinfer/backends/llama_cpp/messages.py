@@ -37,11 +37,13 @@ class Load(WorkerMessage, frozen=True):
     Attributes:
         markers: control tokens to be shown as text, if the model has them, since they mark tool calls or thinking.
         prefix_cache: None saves nothing.
+        confine: False leaves the worker all that the daemon's user may do.
     """
 
     config: LlamaConfig
     markers: tuple[str, ...] = ()
     prefix_cache: PrefixCacheConfig | None = None
+    confine: bool = True
 
 
 class Generate(WorkerMessage, frozen=True):

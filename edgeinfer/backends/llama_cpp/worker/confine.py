@@ -15,6 +15,8 @@ def confine_worker(load: Load) -> Confinement:
     """Forbid all that this model does not need; to be called before llama.cpp starts its threads."""
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would contain prompts
+    if not load.confine:
+        return Confinement(missing=("confinement: the setting confine is off",))
     config, change = load.config, []
     if load.prefix_cache:
         change.append(load.prefix_cache.directory)
