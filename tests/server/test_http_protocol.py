@@ -260,3 +260,24 @@ def test_an_idle_connection_outlives_that_of_a_proxy(monkeypatch: pytest.MonkeyP
         started = time.monotonic()
         assert read_all(sock) == b""
         assert time.monotonic() - started < 10
+
+
+def test_a_client_that_asks_before_it_sends_is_told_to_go_on(served: Served) -> None:
+    """As curl does with large bodies; one that is too large is refused before it comes."""
+    with connected(served.port) as sock:
+        sock.sendall(POST + b"Expect: 100-continue\r\n" + LENGTH + b"\r\n")
+        assert read_until(sock, b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+        sock.sendall(BODY)
+        assert read_until(sock, b"}").startswith(b"HTTP/1.1 200 ")
+    with connected(served.port) as sock:
+        sock.sendall(POST + b"Expect: 100-continue\r\nContent-Length: 999999999\r\n\r\n")
+        assert read_until(sock, b"}").startswith(b"HTTP/1.1 413 ")
+
+
+def test_an_old_client_gets_its_answer_and_the_end(served: Served) -> None:
+    """HTTP/1.0, and HEAD without a body."""
+    found = answer(served.port, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    assert found.endswith(b'"ok"}')
+    head = answer(served.port, b"HEAD /openapi.json HTTP/1.1\r\nHost: localhost\r\n" + CLOSE + b"\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert head.endswith(b"\r\n\r\n")
