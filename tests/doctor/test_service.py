@@ -174,9 +174,10 @@ def test_a_service_of_the_builtin_manager(tmp_path: Path, program: Program) -> N
     """Its program stands in another kind of file."""
     manager = BuiltinManager("user", {"HOME": str(tmp_path)})
     spec = service(scope="user", program=program)
-    [file] = manager.files(spec)
-    file.path.parent.mkdir(parents=True)
-    file.path.write_text(file.text)
+    for file in manager.files(spec):
+        file.path.parent.mkdir(parents=True)
+        file.path.write_text(file.text)
+        file.path.chmod(file.mode)
     assert unit.installed_program(manager.paths()) == program.executable
     assert unit.check_files(manager, spec) == []
 
