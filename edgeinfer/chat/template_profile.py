@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Any, NamedTuple
 
 from edgeinfer.chat.adaptation import detection
@@ -15,7 +16,7 @@ from edgeinfer.chat.template_limits import template_limits
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.chat.tools.detect import detect_tool_format
 from edgeinfer.chat.tools.tool_format import ToolFormat
-from edgeinfer.errors import InvalidRequest
+from edgeinfer.errors import InvalidRequest, TemplateError
 from edgeinfer.inference.model_limits import MAX_TEMPLATE
 from edgeinfer.inference.types import ModelInfo
 
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 MAX_PROFILES = 16
 """Profiles that are remembered; a request can bring a template of its own."""
+
+MAX_DETECTION = 10
+"""Seconds that trying a template may take; a real one takes hundredths, and others wait for their turn."""
 
 
 class TemplateProfile(NamedTuple):
@@ -72,7 +76,10 @@ class TemplateProfiles:
         tool_format = detect_tool_format(source, self._tool_format)
         steps = detection(tool_format)
         step = next(steps)
+        deadline = time.monotonic() + MAX_DETECTION
         while not isinstance(step, Capabilities):
+            if time.monotonic() > deadline:
+                raise TemplateError(f"trying the chat template took longer than {MAX_DETECTION} seconds")
             contexts = [with_tokens(context, self._info) for context in step]
             step = steps.send(await self._renderer.render_each(source, contexts))
         if source in self._info.chat_templates.values():

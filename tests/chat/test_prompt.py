@@ -181,6 +181,16 @@ async def test_tool_use_variant(renderer: TemplateRenderer) -> None:
     )
 
 
+async def test_a_template_that_takes_long_to_try(
+    renderer: TemplateRenderer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each rendering is within its limit, but there are many, and other models' requests wait."""
+    monkeypatch.setattr("edgeinfer.chat.template_profile.MAX_DETECTION", -1)
+    chat = PromptBuilder(bare_model(templates={"default": PLAIN_MESSAGES}), renderer)
+    with pytest.raises(TemplateError, match="took longer"):
+        await chat.build([USER])
+
+
 @pytest.mark.parametrize(
     ("source", "messages", "place"),
     [
