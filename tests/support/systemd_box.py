@@ -161,7 +161,7 @@ class Box:
         assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
 
-    def log_in(self, user: str, script: str, *, seconds: float = 500) -> subprocess.CompletedProcess[str]:
+    def log_in(self, user: str, script: str, *, seconds: float = 1200) -> subprocess.CompletedProcess[str]:
         """Type commands into a shell that a user has logged in to, and log out; the first failure ends it."""
         text = f"set -e -o pipefail\n{script}\n"
         return subprocess.run(
