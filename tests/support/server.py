@@ -50,7 +50,7 @@ def service(engine: FakeEngineClient | LlamaClient, **settings: Any) -> AppState
     """The state of a service with one model, which `engine` answers for."""
     name = engine.model.name if isinstance(engine, FakeEngineClient) else engine.config.name
     engines = FakeEngines({name: lambda: engine})
-    values = Settings(model=name, port=0, drain_timeout=1.0, **settings)
+    values = Settings(model=name, port=0, drain_timeout=1.0, **{"ctx": 4096, **settings})
     return AppState(values, {"ctx": "flag"}, engines, NoModels, name)
 
 
