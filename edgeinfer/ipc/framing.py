@@ -74,6 +74,10 @@ class FrameSocket(Generic[M]):
         with self._lock:
             self._socket.sendall(frame)
 
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
     def receive(self) -> M | None:
         """The next message, None when the other end is gone."""
         try:

@@ -41,10 +41,11 @@ class Slow:
     def __init__(self) -> None:
         self.go, self.compiling = threading.Event(), threading.Event()
         self.compiled: list[str] = []
-        self.sockets = ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair()
         ours.settimeout(60)
         self.channel: FrameSocket[ToDaemon] = FrameSocket(ours, to_daemon)
-        self.worker = WorkerProcess(FrameSocket(theirs, to_worker), FakeRuntime(config()))
+        self.other_end = FrameSocket(theirs, to_worker)
+        self.worker = WorkerProcess(self.other_end, FakeRuntime(config()))
         self.thread = threading.Thread(target=self.worker.run)
         self.thread.start()
 
@@ -80,8 +81,8 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
     worker.channel.send(Shutdown())
     worker.thread.join(60)
     assert not worker.thread.is_alive()
-    for end in worker.sockets:
-        end.close()
+    worker.channel.close()
+    worker.other_end.close()
 
 
 def formed(id: int, text: str = FORMED) -> Generate:
