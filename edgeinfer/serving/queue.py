@@ -153,6 +153,8 @@ class FairQueue:
 
     def _room_for(self, line: CallerLine, n: int, limit: int) -> list[Ticket]:
         """Tickets to drop for n more answers of `line`. Raises QueueFull."""
+        if self._engine_shares and self._has_part(line, n, limit):
+            return []  # it will not wait, so no other need make room
         losers = self._losers(line, n, self.running + self.waiting + n - limit)
         if losers is None and not self._has_part(line, n, limit):
             raise self._full(limit)

@@ -73,7 +73,9 @@ class Crowd:
             "repeat_penalty": chance.choice([1.0, 1.3]),
         }
         self.requests[id] = (prompt, params)
-        self.driver.add(id, prompt, n=chance.choice([1, 1, 1, 3]), **params)
+        caller, domain = "aaabc"[id % 5], "d" * (id % 7 == 0)
+        n = chance.choice([1, 1, 1, 3])
+        self.driver.add(id, prompt, n=n, caller=caller, cache_domain=domain, **params)
 
     def cancel(self) -> None:
         id = self.chance.randrange(len(self.requests))
