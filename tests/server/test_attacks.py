@@ -138,9 +138,16 @@ NUMBERS = {
     "thinking_budget": (-1, 2**31),
     "top_logprobs": (-1, 21),
     "n_discard": (-1, 5),
-    "n_keep": (-1, 5),
-    "n_predict": (-1, 5),
 }
+OTHER_NAMES = {"n_predict": "max_tokens", "typ_p": "typical_p"}
+"""Names of other servers; errors name our own."""
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_a_number_out_of_bounds_is_refused_under_another_name_too(served: Served, name: str) -> None:
+    for value in (-2, 2**31, 2**64):
+        found = served.chat(**{name: value})
+        assert (found.status_code, error(found)["param"]) == (400, OTHER_NAMES[name]), value
 
 
 @pytest.mark.parametrize("name", NUMBERS)
