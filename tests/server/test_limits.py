@@ -291,7 +291,12 @@ TOO_LONG = "x" * (INFO.ctx * MAX_TOKEN_CHARS + 1)
         ("/v1/embeddings", {"input": ["x", TOO_LONG]}, "input", "context_length_exceeded"),
         ("/tokenize", {"content": "x" * (MAX_LENGTH + 1)}, "content", "invalid_value"),
         ("/detokenize", {"tokens": [1] * (MAX_LENGTH + 1)}, "tokens", "invalid_value"),
-        ("/apply-template", {"messages": [USER], "tools": [{}] * 257}, "tools", "invalid_value"),
+        (
+            "/apply-template",
+            {"messages": [USER], "tools": [{"type": "function", "function": {"name": "f"}}] * 257},
+            "tools",
+            "invalid_value",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
