@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -34,6 +35,9 @@ ROUNDS = 2
 
 MAX_PASSES = 3
 """Passes over a machine that other programs use. The best figures count."""
+
+MAX_SECONDS = 60.0
+"""Time after which no further pass begins: an installation is waiting."""
 
 MAX_OTHERS = 0.1
 """Share of the cores that other programs may use while a figure is taken."""
@@ -66,11 +70,13 @@ async def calibrate(
     Raises:
         EdgeinferError: llama.cpp cannot load a model at all.
     """
-    watch = LoadWatch()
+    started, watch = time.monotonic(), LoadWatch()
     calibration = await _measured(profile, note, size=size, types=types)
     for _ in range(MAX_PASSES - 1):
         if not (problem := _problem(calibration, watch.others())):
             return calibration
+        if time.monotonic() - started > MAX_SECONDS:
+            break
         note(f"{problem}; measuring again")
         watch = LoadWatch()
         calibration = calibration.merged(await _measured(profile, note, size=size, types=types))

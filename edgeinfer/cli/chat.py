@@ -59,7 +59,7 @@ def chat(
     Examples:
       edgeinfer chat                                   have a conversation; /help lists the commands
       edgeinfer chat "Why is the sky blue?"            get one answer, then leave
-      git diff | edgeinfer chat "Review this change"   combine the prompt with standard input
+      git log -1 | edgeinfer chat "What has changed?"  combine the prompt with standard input
       edgeinfer chat --model ~/qwen3-0.6b.gguf "Hi"    use any GGUF file
       edgeinfer chat --tools tools.json "Light on"     print tool calls, one per line
     """
