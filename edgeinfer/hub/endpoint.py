@@ -13,6 +13,9 @@ PUBLIC_HUB = "https://huggingface.co"
 TRUE = ("1", "ON", "YES", "TRUE")
 """Values that count as true: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables"""
 
+TOKEN_VARIABLES = ("HF_TOKEN_PATH", "HF_HOME", "XDG_CACHE_HOME")
+"""Variables that say where the stored token is."""
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -101,12 +104,15 @@ def _token(url: str, environ: Mapping[str, str]) -> str | None:
 
         try:
             token = get_token()
-        except OSError as e:  # the cache of another user
-            raise SettingsError(
-                f"the token of `hf auth login` cannot be read: {e}",
-                param="HF_TOKEN",
-                hint="set HF_TOKEN or HF_HOME",
-            ) from e
+        except OSError as e:
+            # HOME may be left from another user, whose login this is. A folder that is named is meant.
+            named = next((name for name in TOKEN_VARIABLES if environ.get(name)), None)
+            if named or not isinstance(e, PermissionError):
+                raise SettingsError(
+                    f"the token of `hf auth login` cannot be read: {e}",
+                    param=named,
+                    hint="set HF_TOKEN or HF_HOME",
+                ) from e
     token = (token or "").strip()
     if not token.isascii() or not token.isprintable() or " " in token:
         # Checked here, because the HTTP library would put the token into its error message.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,20 @@ def test_a_kept_token_is_for_the_public_hub_alone(monkeypatch: pytest.MonkeyPatc
     assert hub_endpoint(environ={"HF_ENDPOINT": "http://board:11436"}).token is None
     assert hub_endpoint(environ={"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}).token is None
     assert hub_endpoint(offline=True, environ={"HF_TOKEN": "x"}).token is None
+
+
+def test_a_login_of_another_user_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo -u` and systemd may leave root's HOME; a folder that is named is meant to be read."""
+
+    def unreadable() -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", "/root/.cache/huggingface/token")
+
+    monkeypatch.setattr("huggingface_hub.get_token", unreadable)
+    assert hub_endpoint(environ={"HOME": "/root"}).token is None
+    for name in ("HF_HOME", "HF_TOKEN_PATH", "XDG_CACHE_HOME"):
+        with pytest.raises(SettingsError, match="cannot be read") as error:
+            hub_endpoint(environ={name: "/root/x"})
+        assert error.value.hint == "set HF_TOKEN or HF_HOME"
 
 
 @pytest.mark.parametrize(
