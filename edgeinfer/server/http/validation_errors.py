@@ -99,6 +99,8 @@ def path_in(raw: object, loc: Sequence[str | int], *, missing: bool) -> list[str
                 continue
         elif isinstance(raw, list) and isinstance(part, int) and part < len(raw):
             raw = raw[part]
+        elif missing and at == len(loc) - 1 and path:
+            path.pop()  # the branch of a union that has the name of a field, which the missing one stands beside
         else:
             continue
         path.append(part)

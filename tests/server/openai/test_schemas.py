@@ -167,6 +167,23 @@ def test_a_missing_field_is_named() -> None:
     assert e.value.param == "messages"
 
 
+@pytest.mark.parametrize(
+    ("response_format", "param"),
+    [
+        ({"type": "regex", "regex": "a+"}, "response_format.pattern"),
+        ({"type": "choice", "choice": ["a"]}, "response_format.choices"),
+        ({"type": "grammar"}, "response_format.grammar"),
+        ({"type": "json_schema"}, "response_format.json_schema"),
+        ({"type": "json_schema", "json_schema": {}}, "response_format.json_schema.schema"),
+    ],
+)
+def test_a_missing_field_of_a_form_is_named(response_format: dict[str, Any], param: str) -> None:
+    """Also where a name that was guessed is that of the form."""
+    with pytest.raises(InvalidRequest, match=f"missing parameter: '{param}'") as e:
+        chat(response_format=response_format)
+    assert e.value.param == param
+
+
 @pytest.mark.parametrize("raw", [[], "x", 5, None])
 def test_a_body_that_is_no_object_is_refused(raw: object) -> None:
     """JSON alone is not enough."""
