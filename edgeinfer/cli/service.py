@@ -96,7 +96,14 @@ def start(user: User = None) -> None:
 
 def stop(user: User = None) -> None:
     """Stop the service. Answers in progress get drain_timeout seconds to finish."""
-    select_manager(user).stop()
+    from edgeinfer.errors import ServiceFailed
+
+    manager = select_manager(user)
+    if not manager.status().installed:
+        raise ServiceFailed(
+            "edgeinfer is not installed as a service", hint="a daemon in a terminal is stopped with Ctrl-C"
+        )
+    manager.stop()
 
 
 def restart(user: User = None) -> None:

@@ -27,6 +27,15 @@ def test_stop_with_a_model_unloads_it(tmp_path: Path) -> None:
     assert server.requests == [{"model": "mine", "path": "/models/unload"}]
 
 
+@pytest.mark.parametrize("command", [["stop"], ["service", "stop", "--user"]])
+def test_stop_says_that_there_is_no_service(command: list[str], tmp_path: Path) -> None:
+    """It does not stop a daemon in a terminal, and must not look as if it had."""
+    done = run(tmp_path, *command)
+    assert done.returncode == 1
+    assert "edgeinfer is not installed as a service" in done.stderr
+    assert "hint: a daemon in a terminal is stopped with Ctrl-C" in done.stderr
+
+
 def test_run_asks_a_model_that_is_here(tmp_path: Path) -> None:
     with daemon("Hello") as server:
         done = run(tmp_path, "run", "edgeinfer-nano", "Hi", EDGEINFER_PORT=server.port)
@@ -76,7 +85,7 @@ def test_no_option_is_suggested_that_help_does_not_list(tmp_path: Path) -> None:
     [
         ("Qwen/Qwen3-0.6B", "no such file", "for a repository on the hub: edgeinfer pull Qwen/Qwen3-0.6B"),
         ("qwen3-0.6b:Q9_9", "qwen3-0.6b:Q9_9 is not installed", "published: Q4_0, Q8_0, F16"),
-        ("qwen9", "no such model: 'qwen9'", "did you mean 'qwen3-4b'?"),
+        ("qwen9", "no such model: 'qwen9'", "did you mean 'qwen3-8b'?"),
         ("llama3.2:2b", "no such model: 'llama3.2-2b'", "did you mean 'llama-3.2"),
         ("xyz", "no such model: 'xyz'", "for the names: edgeinfer models ls --all"),
     ],
