@@ -378,12 +378,13 @@ def test_a_key_opens_the_api(
     assert found.status_code == status
 
 
-def test_every_route_but_two_wants_a_key(key_file: Path) -> None:
-    """Whoever watches the daemon needs none."""
+def test_every_route_but_three_wants_a_key(key_file: Path) -> None:
+    """Monitoring needs none, and the line at / tells nothing."""
     with serving(Scripted(), api_key_file=str(key_file)) as served:
         statuses = {
             path: served.client.get(path).status_code
             for path in (
+                "/",
                 "/health",
                 "/ready",
                 "/status",
@@ -394,4 +395,4 @@ def test_every_route_but_two_wants_a_key(key_file: Path) -> None:
                 "/health/",
             )
         }
-    assert {path for path, status in statuses.items() if status != 401} == {"/health", "/ready"}
+    assert {path for path, status in statuses.items() if status != 401} == {"/", "/health", "/ready"}

@@ -203,6 +203,16 @@ def test_a_request_is_one_line_of_the_log_without_its_prompt(
     assert "secret" not in "".join(ours)
 
 
+def test_the_address_alone_says_what_is_there(served: Served) -> None:
+    """People open it in a browser first."""
+    answer = served.client.get("/")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert "edgeinfer is running" in answer.text
+    assert "/v1" in answer.text
+    assert "/docs" in answer.text
+    assert served.client.get("/anything").status_code == 404
+
+
 def test_the_documentation_needs_no_network(served: Served) -> None:
     """No script, no style sheet, no image from anywhere."""
     page = served.client.get("/docs")

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from edgeinfer.server.openapi import REF
 
@@ -17,6 +17,13 @@ STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em aut
 code,h2{font-family:ui-monospace,monospace}h2{font-size:1em;margin-top:2em}
 td{padding:.1em 1.5em .1em 0;vertical-align:top}@media(prefers-color-scheme:dark)
 {body{background:#181818;color:#ddd}}"""
+
+WELCOME = "edgeinfer is running.\nThe base URL of clients ends with /v1. The routes are listed at /docs.\n"
+
+
+async def welcome(_: Request) -> Response:
+    """A line for people who open the address in a browser."""
+    return PlainTextResponse(WELCOME)
 
 
 async def docs(request: Request) -> Response:

@@ -35,6 +35,7 @@ def family() -> Family:
                 answers=({"type": "string"},),
                 is_quiet=True,
             ),
+            Route("/", docs.welcome, GET, is_open=True, is_documented=False),
             Route("/docs", docs.docs, GET, is_documented=False),
         ),
         render_error=render_error,
