@@ -39,6 +39,9 @@ MIN_CHUNK, MAX_CHUNK = 1 << 13, 1 << 17
 MAX_CHUNKS = 1 << 23
 """Bytes that all downloads together may read at a time, unless there are more than MIN_CHUNK for each."""
 
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for it, in the log."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -279,7 +282,7 @@ class _AccessLog:
         try:
             await self.app(scope, receive, counted)
         except ClientDisconnect:
-            logger.debug("the client disconnected during %s", scope["path"][:200])
+            status = CLIENT_CLOSED_REQUEST
         finally:
             logger.info(
                 "%s %s %s %d %d bytes %.1f s",

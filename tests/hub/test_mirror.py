@@ -43,6 +43,7 @@ from edgeinfer.server.auth.key_file import KeyFile
 from edgeinfer.store.store import Store
 from tests.support.cli import EDGEINFER, environment
 from tests.support.mirror import NEW, OLD, REPO, add, model, serving, stored
+from tests.support.server import eventually
 
 FILE = "some-Q4_0.gguf"
 DATA = model("q4")
@@ -444,6 +445,22 @@ def test_a_request_is_one_line_of_the_log_without_key_or_query(
     assert re.fullmatch(rf"127\.0\.0\.1 GET /{REPO}/resolve/main/{FILE} 200 {SIZE} bytes \d+\.\d s", lines[0])
     assert "secret" not in caplog.text
     assert "query" not in caplog.text
+
+
+def test_a_client_that_leaves_is_no_error_of_the_mirror(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While it sends its body: a 500 in the log would be looked into."""
+    head = (
+        f"POST /api/models/{REPO}/paths-info/main HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n{{"
+    )
+    with caplog.at_level(logging.INFO, "edgeinfer.hub.mirror"), serving(mirror_app(store)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(head.encode())
+            threading.Event().wait(0.2)  # until the app reads the body
+        assert eventually(lambda: "paths-info/main" in caplog.text)
+    assert "paths-info/main 499 " in caplog.text
 
 
 def test_a_person_with_a_browser_sees_what_there_is(url: str) -> None:
