@@ -47,6 +47,7 @@ class TemplateProfiles:
         self._tool_format = tool_format
         self._tokens: ControlTokens | None = None
         self._profiles: dict[str, TemplateProfile] = {}
+        self._detecting = asyncio.Lock()
 
     async def get(self, source: str) -> TemplateProfile:
         """The profile of a template.
@@ -55,12 +56,15 @@ class TemplateProfiles:
             InvalidRequest: it is too long.
             TemplateError: detecting it exceeds a limit.
         """
-        profile = self._profiles.get(source)
-        if profile is None:
-            profile = await self._detect(source)
-            if len(self._profiles) >= MAX_PROFILES:
-                self._profiles.clear()
-            self._profiles[source] = profile
+        if profile := self._profiles.get(source):
+            return profile
+        async with self._detecting:  # a request may come while the model is warmed up
+            profile = self._profiles.get(source)
+            if profile is None:
+                profile = await self._detect(source)
+                if len(self._profiles) >= MAX_PROFILES:
+                    self._profiles.clear()
+                self._profiles[source] = profile
         return profile
 
     def known(self, source: str) -> TemplateProfile | None:

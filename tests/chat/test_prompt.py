@@ -248,8 +248,8 @@ async def test_what_a_template_cannot_do_is_said_once(
     """When the model's own is probed, not for those that requests bring."""
     caplog.set_level("INFO", "edgeinfer.chat")
     chat = PromptBuilder(bare_model(templates={"default": source}), renderer)
-    for _ in range(2):
-        await chat.capabilities()
+    await asyncio.gather(chat.capabilities(), chat.capabilities())
+    await chat.capabilities()
     said = [one for one in caplog.records if words in one.getMessage() and one.levelname == level]
     assert len(said) == 1
     caplog.clear()
