@@ -100,11 +100,16 @@ def _read_json(path: Path, option: str) -> Any:
     import json
 
     try:
-        return json.loads(
-            path.read_text(encoding="utf-8-sig")
-        )  # Windows editors begin with a byte order mark
-    except (OSError, ValueError) as e:
-        raise typer.BadParameter(f"{path}: {e}", param_hint=option) from e
+        return json.loads(path.read_bytes())  # in any UTF, with or without a byte order mark
+    except OSError as e:
+        problem = e.strerror or str(e)
+    except UnicodeDecodeError:
+        problem = "it is not UTF-8"
+    except RecursionError:
+        problem = "the JSON is nested too deeply"
+    except ValueError as e:
+        problem = f"it is not JSON: {e}"
+    raise typer.BadParameter(f"{path}: {problem}", param_hint=option)
 
 
 def _question(prompt: str | None) -> str | None:
@@ -115,7 +120,7 @@ def _question(prompt: str | None) -> str | None:
 
     if sys.stdin.isatty():
         return terminal.replace_invalid(prompt) if prompt else None
-    piped = sys.stdin.buffer.read().decode("utf-8-sig", errors="replace")
+    piped = terminal.decoded(sys.stdin.buffer.read())
     parts = [terminal.replace_invalid(prompt or ""), piped]
     question = "\n\n".join(part for part in parts if part.strip())
     if not question:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import sys
 from pathlib import Path
@@ -78,3 +79,9 @@ def report_error(error: EdgeinferError) -> None:
 def replace_invalid(text: str) -> str:
     """Replace the bytes in typed or piped text that are not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def decoded(piped: bytes) -> str:
+    """Decode piped text: UTF-8, or UTF-16 if it begins with the byte order mark of that."""
+    utf_16 = piped.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return piped.decode("utf-16" if utf_16 else "utf-8-sig", "replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import ssl
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,14 @@ import msgspec
 
 from edgeinfer import settings
 from edgeinfer.daemon_record import read_records
-from edgeinfer.errors import EdgeinferError, ErrorData, ModelLoadFailed, NotReady, revive_public
+from edgeinfer.errors import (
+    EdgeinferError,
+    ErrorData,
+    InvalidRequest,
+    ModelLoadFailed,
+    NotReady,
+    revive_public,
+)
 from edgeinfer.settings import Settings
 
 API_KEY = settings.ENV_PREFIX + "API_KEY"
@@ -105,6 +113,10 @@ def base_url(url: str) -> str:
 
 def connect(target: Target) -> httpx.Client:
     """Make a client that waits as long as an answer takes and never uses a proxy."""
+    if target.api_key and not (target.api_key.isascii() and target.api_key.isprintable()):
+        raise EdgeinferError(
+            "the API key has characters that are not allowed in a key", hint=f"check --api-key and {API_KEY}"
+        )
     with mapped_errors(target):
         return httpx.Client(
             base_url=target.url,
@@ -113,6 +125,19 @@ def connect(target: Target) -> httpx.Client:
             transport=httpx.HTTPTransport(uds=target.uds, verify=_verify(target), trust_env=False),
             trust_env=False,
         )
+
+
+def json_body(body: Any) -> bytes:
+    """Encode a request. Raises InvalidRequest if it has texts or numbers that JSON does not have."""
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as e:
+        raise InvalidRequest(
+            f"{e.object[e.start : e.end][:20]!a} in the request is not valid Unicode",
+            hint="check the arguments and the files that they name",
+        ) from e
+    except ValueError as e:
+        raise InvalidRequest("numbers must be finite") from e
 
 
 def _verify(target: Target) -> ssl.SSLContext | bool:
@@ -168,7 +193,7 @@ def get_json(client: httpx.Client, target: Target, path: str) -> Any:
 def post_json(client: httpx.Client, target: Target, path: str, body: Any) -> Any:
     """Return the JSON that answers `body`; waits as long as the answer takes."""
     with mapped_errors(target):
-        response = client.post(path, content=msgspec.json.encode(body), headers=JSON_HEADERS)
+        response = client.post(path, content=json_body(body), headers=JSON_HEADERS)
     return _json(response, target, path)
 
 

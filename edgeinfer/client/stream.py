@@ -9,7 +9,7 @@ from typing import Any, Literal
 import httpx
 import msgspec
 
-from edgeinfer.client.http import JSON_HEADERS, Target, mapped_errors, raise_for_status
+from edgeinfer.client.http import JSON_HEADERS, Target, json_body, mapped_errors, raise_for_status
 from edgeinfer.errors import EdgeinferError, ErrorData, revive_public
 
 CHAT = "/v1/chat/completions"
@@ -50,7 +50,7 @@ def speed_text(speed: float) -> str:
 def complete(client: httpx.Client, target: Target, body: dict[str, Any]) -> bytes:
     """Return the whole answer at once: the server's JSON, untouched."""
     with mapped_errors(target):
-        response = client.post(CHAT, content=msgspec.json.encode(body), headers=JSON_HEADERS)
+        response = client.post(CHAT, content=json_body(body), headers=JSON_HEADERS)
     raise_for_status(response, target)
     return response.content
 
@@ -62,7 +62,7 @@ def stream(
     body = {**body, "stream": True, "stream_options": {"include_usage": True}}
     with (
         mapped_errors(target),
-        client.stream("POST", CHAT, content=msgspec.json.encode(body), headers=JSON_HEADERS) as response,
+        client.stream("POST", CHAT, content=json_body(body), headers=JSON_HEADERS) as response,
     ):
         raise_for_status(response, target)
         started: float | None = None

@@ -117,6 +117,14 @@ def read_header(path: Path) -> Header:
         ModelLoadFailed: the file cannot be read, or is not a valid GGUF file.
     """
     try:
+        str(path.resolve()).encode()  # as it is told to other processes and to records
+    except UnicodeEncodeError:
+        raise ModelLoadFailed(
+            f"{str(path)!a}: the name of the file or of a folder is not UTF-8",
+            param="model",
+            hint="rename it",
+        ) from None
+    try:
         with path.open("rb", buffering=0) as file:
 
             def fetch(offset: int, n: int) -> bytes:

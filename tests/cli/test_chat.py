@@ -30,6 +30,13 @@ def test_a_pipe_is_added_to_the_prompt(tmp_path: Path) -> None:
     assert server.requests[1]["messages"][0]["content"] == "only � piped"
 
 
+def test_piped_text_may_be_utf_16(tmp_path: Path) -> None:
+    """As Windows saves it."""
+    with daemon("x") as server:
+        run(tmp_path, "chat", stdin="Grüße".encode("utf-16"), EDGEINFER_PORT=server.port)
+    assert server.requests[-1]["messages"] == [{"role": "user", "content": "Grüße"}]
+
+
 def test_nothing_to_ask_is_wrong_usage(tmp_path: Path) -> None:
     """No prompt, an empty pipe: no conversation with nobody."""
     done = run(tmp_path, "chat")

@@ -194,3 +194,67 @@ def test_a_file_in_utf_16_is_told_to_be_saved_as_utf_8(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "config.toml: it is not UTF-8" in done.stderr
     assert "hint: save it as UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_json_in_any_utf_is_read(encoding: str, tmp_path: Path) -> None:
+    """Windows saves UTF-16."""
+    (tmp_path / "schema.json").write_bytes('{"const": "grün"}'.encode(encoding))
+    command = f"chat Hi --schema {tmp_path}/schema.json --url http://127.0.0.1:1"
+    done = run(command, tmp_path, {"HOME": str(tmp_path)})
+    assert "no daemon answers at http://127.0.0.1:1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"[" * 100_000, "the JSON is nested too deeply"),
+        (b'"gr\xfcn"', "it is not UTF-8"),
+        (b"{'a': 1}", "it is not JSON: Expecting property name"),
+        (None, "Is a directory"),
+    ],
+)
+def test_a_file_that_is_no_json_is_wrong_usage(content: bytes | None, problem: str, tmp_path: Path) -> None:
+    file = tmp_path / "tools.json"
+    file.mkdir() if content is None else file.write_bytes(content)
+    done = run(f"chat Hi --tools {file} --url http://127.0.0.1:1", tmp_path, {"HOME": str(tmp_path)})
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"Error: Invalid value for --tools: {file}: {problem}")
+
+
+@pytest.mark.parametrize("key", ["ключ", "k\xe9y", "a\nb", "\udcff"])
+def test_a_key_that_is_none_is_an_error_of_two_lines(key: str, tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "EDGEINFER_API_KEY": key}
+    done = run("status --url http://127.0.0.1:1", tmp_path, environ)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: the API key has characters that are not allowed in a key",
+        "hint: check --api-key and EDGEINFER_API_KEY",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("--model \udcff", "'\\udcff' in the request is not valid Unicode"),
+        ("--schema half.json", "'\\ud800' in the request is not valid Unicode"),
+        ("--temperature inf", "numbers must be finite"),
+    ],
+)
+def test_a_request_that_cannot_be_sent_is_an_error_of_a_line(
+    option: str, problem: str, tmp_path: Path
+) -> None:
+    (tmp_path / "half.json").write_text('{"const": "\\ud800"}')
+    done = run(f"chat Hi --url http://127.0.0.1:1 {option}", tmp_path, {"HOME": str(tmp_path)})
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == f"error: {problem}"
+
+
+@pytest.mark.parametrize("command", ["serve --model {} --port 0", "models import {}"])
+def test_a_model_whose_name_is_not_utf_8_is_refused(command: str, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"gr\xfcn.gguf")
+    file.write_bytes(b"GGUF")
+    done = run(command.format(file), tmp_path, {"HOME": str(tmp_path)})
+    assert done.returncode in (1, 3)
+    assert "gr\\udcfcn.gguf': the name of the file or of a folder is not UTF-8" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -55,7 +55,7 @@ class JsonDecoder:
         except RecursionError:
             raise InvalidRequest(TOO_DEEP) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
-            raise InvalidRequest(f"the body is not valid JSON: {e}") from None
+            raise InvalidRequest(f"the body is not valid JSON: {_problem(text, str(e))}") from None
         if _walk(value) != members:
             raise _duplicate(text)
         return value
@@ -74,6 +74,26 @@ class JsonDecoder:
         if b"0" * (MAX_DIGITS + 1) in structure.translate(_SAME_DIGIT):
             raise InvalidRequest(f"a number has more than {MAX_DIGITS} digits")
         return structure.count(b":")
+
+
+def _problem(text: bytes, told: str) -> str:
+    """Say what is wrong with a document, where the library's own words would mislead."""
+    if not text.strip():
+        return "it is empty"
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return "it is not UTF-8"
+    if "out of range" in told:
+        return "a number is out of range"
+    if "truncated" not in told and "surrogate" not in told:
+        return told.removeprefix("JSON is malformed: ")
+    # Both may be said of half a surrogate pair, which Python takes.
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return "it ends too early"
+    return "a text has half of a surrogate pair (\\ud800 to \\udfff)"
 
 
 def _check(kind: str, count: int, limit: int) -> None:

@@ -73,6 +73,25 @@ def test_what_is_no_json_is_refused(text: str) -> None:
         decode(text)
 
 
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b'{"a": "b', "it ends too early"),
+        (b'{"a": "\\ud800b"}', "half of a surrogate pair"),
+        (b'{"\\udc00": 1}', "half of a surrogate pair"),
+        (b'{"a": -1e999}', "a number is out of range$"),
+        ('{"a": 1}'.encode("utf-16"), "it is not UTF-8"),
+        (b'{"a": "gr\xfc\xdfe"}', "it is not UTF-8"),
+        (b"{'a': 1}", "object keys must be strings"),
+    ],
+)
+def test_the_problem_is_named(document: bytes, problem: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"the body is not valid JSON: .*{problem}"):
+        JsonDecoder().decode(document)
+
+
 def test_bytes_that_are_no_text_are_refused() -> None:
     """JSON is UTF-8."""
     with pytest.raises(InvalidRequest, match="not valid JSON"):
