@@ -180,7 +180,7 @@ def point_to_service(error: EdgeinferError) -> None:
     try:
         manager = select_manager(None)
         status = manager.status()
-    except ServiceFailed:
+    except (ServiceFailed, OSError):  # this is advice only
         return
     if status.installed:
         command = (
