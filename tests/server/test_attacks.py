@@ -146,7 +146,8 @@ OTHER_NAMES = {"n_predict": "max_tokens", "typ_p": "typical_p"}
 @pytest.mark.parametrize("name", OTHER_NAMES)
 def test_a_number_out_of_bounds_is_refused_under_another_name_too(served: Served, name: str) -> None:
     for value in (-2, 2**31):
-        found = served.chat(**{name: value})
+        fields: dict[str, Any] = {name: value}
+        found = served.chat(**fields)
         assert (found.status_code, error(found)["param"]) == (400, OTHER_NAMES[name]), value
 
 
