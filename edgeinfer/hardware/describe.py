@@ -34,7 +34,8 @@ def describe(profile: HardwareProfile) -> list[tuple[str, str]]:
 def _cpu(profile: HardwareProfile) -> str:
     classes = " + ".join(_class(cores, profile.cpu_name) for cores in profile.cpus) or UNKNOWN
     isa = " ".join(profile.cpus[0].isa or ()) if profile.cpus else ""
-    quota = f"limited to {profile.cpu_quota:.3g} CPUs" if profile.cpu_quota else None
+    noun = "CPU" if profile.cpu_quota == 1 else "CPUs"
+    quota = f"limited to {profile.cpu_quota:.3g} {noun}" if profile.cpu_quota else None
     return _joined(profile.cpu_name, classes, isa, quota)
 
 

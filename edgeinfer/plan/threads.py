@@ -75,7 +75,8 @@ def _count(
         reason = f"threads {cores}: one for each core of one processor, which is faster than several"
     if profile.cpu_quota and profile.cpu_quota < cores:
         cores = max(1, int(profile.cpu_quota))
-        reason = f"threads {cores}: the control group allows {profile.cpu_quota:g} CPUs"
+        noun = "CPU" if profile.cpu_quota == 1 else "CPUs"
+        reason = f"threads {cores}: the control group allows {profile.cpu_quota:g} {noun}"
     return cores, reason
 
 

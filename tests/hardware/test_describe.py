@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from edgeinfer.hardware import CpuClass, Gpu, HardwareProfile, LlamaBuild, Memory, Storage, describe, detect
 from tests.support.paths import TREES
+
+
+def test_one_cpu_is_one() -> None:
+    profile = msgspec.structs.replace(detect(TREES / "pi4-4gb"), cpu_quota=1.0)
+    assert dict(describe(profile))["CPU"].endswith("limited to 1 CPU")
 
 
 @pytest.mark.parametrize(
