@@ -74,11 +74,13 @@ def _model_facts(model: ModelReply) -> Iterator[str]:
 
 def _now(stats: dict[str, Any]) -> Iterator[str]:
     if stats:
-        cells = f"{stats.get('cells_used', 0)} of {stats.get('cells', 0)} KV cells used"
+        cells = ""
+        if size := stats.get("cells"):  # 0 until the first request
+            cells = f", {stats.get('cells_used', 0)} of {size} KV cells used"
         if cached := stats.get("cells_cached"):
             cells += f", {cached} cached"
         step = f", last step {stats['step_ms']:.1f} ms" if stats.get("step_ms") else ""
-        yield f"{stats.get('running', 0)} running, {stats.get('waiting', 0)} waiting, {cells}{step}"
+        yield f"{stats.get('running', 0)} running, {stats.get('waiting', 0)} waiting{cells}{step}"
 
 
 def _so_far(stats: dict[str, Any]) -> Iterator[str]:
