@@ -118,16 +118,23 @@ class ContextLengthExceeded(InvalidRequest):
     code = "context_length_exceeded"
 
 
-def context_exceeded(ctx: int, problem: str, *, param: str | None = None) -> ContextLengthExceeded:
+def context_exceeded(
+    ctx: int, problem: str, *, tokens: int = 0, param: str | None = None
+) -> ContextLengthExceeded:
     """The error for a prompt that is too long for a context of `ctx` tokens.
+
+    `tokens`: how many the prompt has, if that is known; the context that the hint names has room for them.
 
     Its first sentence and its code in the text are what clients look for to shorten the conversation by themselves.
     """
+    larger = max(2 * ctx, 2)
+    while larger <= tokens:
+        larger *= 2
     return ContextLengthExceeded(
         f"This model's maximum context length is {ctx} tokens. However, {problem}. "
         f"({ContextLengthExceeded.code})",
         param=param,
-        hint=f"shorten it, or serve with a larger context if the model allows it: ctx = {max(2 * ctx, 2)} in the "
+        hint=f"shorten it, or serve with a larger context if the model allows it: ctx = {larger} in the "
         "configuration file, or --ctx",
     )
 

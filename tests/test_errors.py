@@ -118,3 +118,13 @@ def test_an_overflow_is_told_as_openai_tells_it() -> None:
     )
     assert all(phrase in message for phrase in CONTEXT_PHRASES)
     assert "ctx = 4096" in message
+
+
+@pytest.mark.parametrize(
+    ("ctx", "tokens", "larger"),
+    [(4096, 0, 8192), (4096, 6540, 8192), (4096, 17_455, 32_768), (4096, 8192, 16_384)],
+)
+def test_the_context_that_a_hint_names_has_room_for_the_prompt(ctx: int, tokens: int, larger: int) -> None:
+    """A client that sends forty tools would be refused again with twice the context."""
+    hint = context_exceeded(ctx, "the prompt is too long", tokens=tokens).hint
+    assert f"ctx = {larger} in the configuration file" in (hint or "")

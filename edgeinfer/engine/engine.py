@@ -184,7 +184,8 @@ class Engine:
         if not n:
             raise InvalidRequest("the prompt is empty", param="prompt")
         if n >= ctx:
-            raise context_exceeded(ctx, f"the prompt has {n} tokens, and there must be room for an answer")
+            problem = f"the prompt has {n} tokens, and there must be room for an answer"
+            raise context_exceeded(ctx, problem, tokens=n)
         size = self.backend.vocab.size
         outputs = [partial.tokens for partial in request.partial_answers if partial]
         if any(n + len(tokens) >= ctx for tokens in outputs):

@@ -28,7 +28,8 @@ def check_inputs(inputs: Iterable[Input], info: ModelInfo, param: str) -> None:
         if isinstance(content, str):
             check_length(content, info, param)
         elif len(content) > info.ctx:
-            raise context_exceeded(info.ctx, f"a list has {len(content)} tokens", param=param)
+            tokens = len(content)
+            raise context_exceeded(info.ctx, f"a list has {tokens} tokens", tokens=tokens, param=param)
         elif max(content) >= info.vocab_size:
             message = f"token {max(content)} is outside the vocabulary of {info.vocab_size}"
             raise InvalidRequest(message, param=param)

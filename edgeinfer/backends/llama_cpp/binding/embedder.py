@@ -57,7 +57,8 @@ class Embedder(ABC):
         """Raises ContextLengthExceeded: an input is longer than `max_tokens`."""
         for i, tokens in enumerate(inputs):
             if len(tokens) > self.max_tokens:
-                raise context_exceeded(self.max_tokens, f"input {i} has {len(tokens)} tokens", param="input")
+                problem = f"input {i} has {len(tokens)} tokens"
+                raise context_exceeded(self.max_tokens, problem, tokens=len(tokens), param="input")
 
     def steps(
         self, tokens: list[int], chunk: Callable[[], int] = lambda: DECODER_CHUNK
