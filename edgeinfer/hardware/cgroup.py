@@ -50,8 +50,10 @@ def memory_left(root: Path) -> int | None:
 def _memory_limits(root: Path) -> list[tuple[int, int]]:
     """Return limit and use of each group that has a limit: the tightest is not always the fullest."""
     limits = [
-        (number(read_text(group / "memory.max")), _used(group, "memory.current", ""))
+        # Beyond memory.high, systemd's MemoryHigh, processes are slowed down until they give memory back.
+        (number(read_text(group / name)), _used(group, "memory.current", ""))
         for group in groups(root)
+        for name in ("memory.max", "memory.high")
     ]
     for group in groups(root, "memory"):
         used = _used(group, "memory.usage_in_bytes", "total_")

@@ -24,6 +24,19 @@ def test_page_cache_is_free_in_version_2(kind: str, tmp_path: Path) -> None:
     assert 2 * GB - 100_000_000 == detect(write(tmp_path, LAPTOP | files)).memory.available
 
 
+@pytest.mark.parametrize(("high", "limit"), [(f"{2 * GB}", 2 * GB), ("max", 3 * GB), (f"{8 * GB}", 3 * GB)])
+def test_what_slows_a_group_down_is_a_limit(high: str, limit: int, tmp_path: Path) -> None:
+    """MemoryHigh of a unit: a model beyond it would be read from the disk again and again."""
+    files = {
+        "proc/self/cgroup": "0::/system.slice/x.service\n",
+        f"{V1}/system.slice/x.service/memory.max": f"{3 * GB}\n",
+        f"{V1}/system.slice/x.service/memory.high": f"{high}\n",
+        f"{V1}/system.slice/x.service/memory.current": f"{GB // 4}\n",
+    }
+    memory = detect(write(tmp_path, LAPTOP | files)).memory
+    assert (limit, limit - GB // 4) == (memory.limit, memory.available)
+
+
 @pytest.mark.parametrize("kind", ["total_active_file", "total_inactive_file", "inactive_file"])
 def test_page_cache_is_free_in_version_1(kind: str, tmp_path: Path) -> None:
     """The sums with the groups below count, where there are any."""
