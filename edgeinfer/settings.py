@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from edgeinfer.errors import SettingsError
 from edgeinfer.user_folders import config_folder, is_file
+from edgeinfer.value_errors import sentence
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -306,7 +307,7 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
                 values[key] = msgspec.convert(value, FIELDS[key].type, strict=not lax)
             except msgspec.ValidationError as e:
                 hint = "write [models.NAME]" if key == "model" and isinstance(value, dict) else None
-                raise SettingsError(f"{where}: {key}: {e}", param=key, hint=hint) from e
+                raise SettingsError(f"{where}: {key}: {sentence(e)}", param=key, hint=hint) from e
             sources[key] = where
 
     tables: dict[str, dict[str, Any]] = {}
@@ -383,7 +384,7 @@ def _model_table(name: str, content: Any, path: Path) -> dict[str, Any]:
         try:
             table[key] = msgspec.convert(value, kind)
         except msgspec.ValidationError as e:
-            raise SettingsError(f"{where}: {key}: {e}", param=key) from e
+            raise SettingsError(f"{where}: {key}: {sentence(e)}", param=key) from e
     return table
 
 

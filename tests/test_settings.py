@@ -88,6 +88,26 @@ def test_a_bad_value_in_the_file_is_refused(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("port = 70000", "at most 65535"),
+        ("ctx = 4", "at least 16"),
+        ('ctx = "4k"', "a whole number"),
+        ("port = true", "a whole number"),
+        ("step_ms = 2.5", "at least 10"),
+        ('step_ms = "fast"', "a number"),
+        ("confine = 1", "true or false"),
+        ('cors_origins = ["a"]', "a text in quotes"),
+        ("model = 3", "a text in quotes"),
+    ],
+)
+def test_a_bad_value_is_told_in_words(text: str, rule: str, tmp_path: Path) -> None:
+    """Not in those of a library."""
+    with pytest.raises(SettingsError, match=f": it must be {rule}$"):
+        settings.load(environ=write_config(tmp_path, text))
+
+
+@pytest.mark.parametrize(
     ("name", "value"), [("PORT", "many"), ("THREADS", "0"), ("FLASH_ATTENTION", "maybe")]
 )
 def test_a_bad_value_in_the_environment_names_the_variable(name: str, value: str, tmp_path: Path) -> None:
