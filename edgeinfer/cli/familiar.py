@@ -65,6 +65,15 @@ def stop(
         model_loading.unload(model)
 
 
+def help_(context: typer.Context) -> None:
+    """List the commands.
+
+    The same as: edgeinfer --help
+    """
+    if context.parent:
+        print(context.parent.get_help())
+
+
 COMMANDS: dict[str, Callable[..., Any]] = {
     "run": run,
     "stop": stop,
@@ -79,4 +88,5 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "load": model_loading.load,
     "unload": model_loading.unload,
     "ps": status,
+    "help": help_,
 }

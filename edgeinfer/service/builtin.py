@@ -18,6 +18,7 @@ from edgeinfer.service.manager import ServiceState, ServiceStatus, not_installed
 from edgeinfer.service.monitor_state import POLL, MonitorFolder, folder_path, monitor_spec, spec_path
 from edgeinfer.service.shell_command import command_files, command_notes, command_paths
 from edgeinfer.service.spec import Scope, ServiceSpec, this_program
+from edgeinfer.user_folders import is_file
 
 STATES: dict[str, ServiceState] = {
     "starting": "starting",
@@ -124,6 +125,8 @@ class BuiltinManager:
         )
 
     def log(self, lines: int, *, follow: bool) -> Command:
+        if not is_file(self.folder.log) and not is_file(self.spec):
+            raise not_installed()
         return ["tail", "-n", str(lines), *(["-F"] if follow else []), str(self.folder.log)]
 
     def _signal(self, number: signal.Signals) -> bool:

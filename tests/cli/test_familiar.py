@@ -57,6 +57,10 @@ def test_other_words_are_commands_with_help(command: str, tmp_path: Path) -> Non
     assert f"Usage: edgeinfer {command}" in done.stdout
 
 
+def test_help_is_a_word_too(tmp_path: Path) -> None:
+    assert run(tmp_path, "help").stdout.split() == run(tmp_path, "--help").stdout.split()
+
+
 def test_help_lists_each_thing_once(tmp_path: Path) -> None:
     listed = run(tmp_path, "--help").stdout.partition("Commands:")[2]
     names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "]

@@ -84,3 +84,11 @@ def test_the_log_is_shown(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "line 7\nline 8\n")
+
+
+@without_systemd
+def test_without_a_service_there_is_no_log(tmp_path: Path) -> None:
+    """That is said in our words, and not in those of the program that would print it."""
+    done = run(tmp_path, "logs", "--user")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("error: edgeinfer is not installed as a service")
