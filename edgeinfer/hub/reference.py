@@ -36,6 +36,9 @@ def parse_reference(text: str) -> ModelReference:
         hint = f"for a file on this machine: edgeinfer models import {text}"
         raise InvalidRequest(f"{text!r} is a path, not a model on the hub", param="model", hint=hint)
     rest = SITE.sub("", text.strip(), count=1).partition("?")[0].strip("/")
+    if "://" in rest:
+        hint = "download the file, then: edgeinfer models import FILE"
+        raise InvalidRequest(f"{text!r} is not on huggingface.co", param="model", hint=hint)
     name, colon, quant = rest.partition(":")
     if "/" not in name and quant and ":" not in quant:
         name, size_quant = split_name(rest)

@@ -60,3 +60,14 @@ def test_a_download_is_asked_for_by_the_same_names() -> None:
     assert parse_reference("hf.co/someone/Model-GGUF:Q4_K_M").quant == "Q4_K_M"
     with pytest.raises(InvalidRequest, match="followed by a quantization"):
         parse_reference("someone/model:")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://example.com/x.gguf", "http://localhost:8080/a/b", "ollama://qwen3", "https://hf.co.evil/a/b"],
+)
+def test_addresses_of_other_sites_are_told_from_names(text: str) -> None:
+    """A colon in them does not begin a quantization."""
+    with pytest.raises(InvalidRequest, match=r"is not on huggingface\.co") as e:
+        parse_reference(text)
+    assert "edgeinfer models import" in (e.value.hint or "")
