@@ -57,6 +57,20 @@ def test_keys_may_share_prefixes(tmp_path: Path) -> None:
         assert 1 + len(SECRET) == cached("bob", SECRET + "More")
 
 
+def test_a_signal_to_the_whole_group_loses_no_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker gets it too, and has yet to save what it holds."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = []
+    for _ in range(2):
+        with edgeinfer(tmp_path, "--port", "0", "--prefix-cache-mb", "20") as process:
+            body = {"prompt": SECRET * 4, "max_tokens": 1}
+            response = httpx.post(f"{process.url()}/v1/completions", json=body, timeout=60)
+            found.append(response.json()["usage"]["prompt_tokens_details"]["cached_tokens"])
+            assert process.end_group() == 0
+    assert found[0] == 0
+    assert found[1] > 50
+
+
 def test_prefixes_are_shared_without_keys(tmp_path: Path) -> None:
     """All callers are one to the cache; a salt keeps a request apart."""
     with daemon(tmp_path) as cached:
