@@ -56,6 +56,8 @@ def allowed(mode: str, *names: str) -> dict[str, Any]:
         ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "a\nb"),
         ({"content": None, "refusal": "no"}, "no"),
         ({"content": "a", "refusal": "no"}, "a"),
+        ({"content": [{"type": "refusal", "refusal": "no"}]}, "no"),
+        ({"content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "no"}]}, "a\nno"),
         ({"content": None, "reasoning_content": "Hm"}, ""),
     ],
 )
@@ -71,6 +73,16 @@ def test_content_other_than_text_is_refused_by_its_place() -> None:
     with pytest.raises(UnsupportedParameter, match="image_url") as caught:
         read(USER, {"role": "user", "content": parts})
     assert caught.value.param == "messages[1].content[1].type"
+
+
+@pytest.mark.parametrize(
+    ("role", "part", "place"),
+    [("user", {"refusal": "no"}, "type"), ("assistant", {"refusal": 5}, "text"), ("assistant", {}, "type")],
+)
+def test_only_an_assistant_refuses_and_in_words(role: str, part: dict[str, Any], place: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read(USER, {"role": role, "content": [{"type": "refusal", **part}]})
+    assert caught.value.param == f"messages[1].content[0].{place}"
 
 
 def test_roles_become_those_templates_know() -> None:

@@ -87,8 +87,18 @@ class ConversationFields(RequestModel):
     def _only_text(cls, value: Any) -> Any:
         for i, message in enumerate(value if isinstance(value, list) else []):
             content = message.get("content") if isinstance(message, dict) else None
-            _check_parts(f"messages[{i}].content", content if isinstance(content, list) else [])
+            if isinstance(content, list):
+                if message.get("role") == "assistant":
+                    content = message["content"] = [_refusal_as_text(part) for part in content]
+                _check_parts(f"messages[{i}].content", content)
         return value
+
+
+def _refusal_as_text(part: Any) -> Any:
+    """A refusal is what an assistant of OpenAI's has said."""
+    if isinstance(part, dict) and part.keys() == {"type", "refusal"} and part["type"] == "refusal":
+        return {"type": "text", "text": part["refusal"]}
+    return part
 
 
 def _check_parts(where: str, parts: Sequence[Any]) -> None:
