@@ -262,11 +262,17 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 def config_path(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The configuration file in use; None if there is none. A file that EDGEINFER_CONFIG names must exist."""
+    """The configuration file in use; None if there is none.
+
+    A file that EDGEINFER_CONFIG names must exist; /dev/null stands for none.
+    """
     if named := environ.get(ENV_PREFIX + "CONFIG"):
         path = Path(named)
+        if named == os.devnull:
+            return None
         if not is_file(path):
-            raise SettingsError(f"no such file: {path}", param=ENV_PREFIX + "CONFIG")
+            problem = "not a file" if path.exists() else "no such file"
+            raise SettingsError(f"{problem}: {path}", param=ENV_PREFIX + "CONFIG")
         return path
     return next((p for p in (SYSTEM_CONFIG, user_config(environ)) if is_file(p)), None)
 

@@ -258,3 +258,10 @@ def test_a_model_whose_name_is_not_utf_8_is_refused(command: str, tmp_path: Path
     assert done.returncode in (1, 3)
     assert "gr\\udcfcn.gguf': the name of the file or of a folder is not UTF-8" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_dev_null_stands_for_no_configuration(tmp_path: Path) -> None:
+    done = run("plan --json", tmp_path, {"HOME": str(tmp_path), "EDGEINFER_CONFIG": "/dev/null"})
+    assert done.returncode == 0, done.stderr
+    done = run("plan", tmp_path, {"HOME": str(tmp_path), "EDGEINFER_CONFIG": str(tmp_path)})
+    assert done.stderr.startswith(f"error: not a file: {tmp_path}")

@@ -399,3 +399,19 @@ def test_the_hash_is_not_the_key(path: Path) -> None:
             assert status(served, stolen) == 401
         with httpx.Client(base_url=served.url, headers={"authorization": "Bearer alpha"}) as client:
             assert client.get("/v1/models").status_code == 200
+
+
+def test_a_pipe_with_a_name_is_no_key_file(tmp_path: Path) -> None:
+    """Opening it would wait for ever for someone who writes."""
+    os.mkfifo(path := tmp_path / "keys")
+    with pytest.raises(SettingsError, match="it is a pipe, not a file"):
+        KeyFile(path)
+
+
+def test_a_key_file_that_becomes_a_pipe_keeps_its_last_keys(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text("a-key-that-somebody-wrote-by-hand\n")
+    file = KeyFile(path)
+    path.unlink()
+    os.mkfifo(path)
+    assert file.accept(b"a-key-that-somebody-wrote-by-hand")

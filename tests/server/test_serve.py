@@ -56,6 +56,12 @@ def test_other_machines_need_a_key() -> None:
     check_exposure(Settings(host="0.0.0.0", uds="socket"))
 
 
+@pytest.mark.parametrize("host", ["", "999.1.1.1", "127.0.0", "::1::", "1.2.3.4.5"])
+def test_a_host_that_is_no_address_is_said_to_be_none(host: str) -> None:
+    with pytest.raises(SettingsError, match="is not an address or name"):
+        check_exposure(Settings(host=host, api_key_file="keys"))
+
+
 def test_a_taken_port_is_told_before_anything_is_loaded() -> None:
     """With a hint: most often it is edgeinfer itself."""
     (first,) = bind(Settings(port=0))

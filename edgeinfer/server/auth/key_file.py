@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
@@ -21,6 +22,9 @@ SYSTEM = Path("/var/lib/edgeinfer")
 """The state directory of the system service."""
 
 PARAM = "api_key_file"
+
+DESCRIPTORS = ("/dev/fd/", "/proc/self/fd/")
+"""Where a shell puts the pipe of a process substitution, whose other end is there."""
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +113,14 @@ class KeyFile:
 
 
 def read(path: Path) -> tuple[list[Key], list[str]]:
-    """The keys in a file, and the problems of its other lines."""
+    """The keys in a file, and the problems of its other lines.
+
+    Raises:
+        OSError: it cannot be read. A pipe with a name is refused: opening it would wait for someone who writes.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    if stat.S_ISFIFO(path.stat().st_mode) and not str(path).startswith(DESCRIPTORS):
+        raise OSError(errno.EINVAL, "it is a pipe, not a file")
     return parsed(path.read_text(encoding="utf-8-sig").splitlines())
 
 

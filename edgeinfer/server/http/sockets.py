@@ -41,8 +41,29 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+NUMERIC = frozenset("0123456789.:")
+"""Characters of addresses; a host of these alone is no name."""
+
+
+def is_address(host: str) -> bool:
+    """Tell whether a host is an address, or may be the name of one."""
+    if not set(host) <= NUMERIC:
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def check_exposure(settings: Settings) -> None:
-    """Raise SettingsError if other machines could use the daemon without a key."""
+    """Raise SettingsError if the host is none, or if other machines could use the daemon without a key."""
+    if settings.uds is None and not is_address(settings.host):
+        raise SettingsError(
+            f"host {settings.host!r} is not an address or name of this machine",
+            param="host",
+            hint="127.0.0.1 for this machine alone, 0.0.0.0 for all",
+        )
     if settings.uds is None and not settings.api_key_file and not is_loopback(settings.host):
         raise SettingsError(
             f"{settings.host} can be reached from other machines, and there is no key",
