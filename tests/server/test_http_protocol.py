@@ -97,8 +97,8 @@ def test_a_trailer_adds_nothing_to_the_head(served: Served) -> None:
     [
         ("http://localhost/health", "localhost", 200),
         ("HTTP://LOCALHOST:80/health?x=y", "evil.example", 200),
-        ("http://localhost", "localhost", 404),
-        ("http://localhost?x", "localhost", 404),
+        ("http://localhost", "localhost", 200),
+        ("http://localhost?x", "localhost", 200),
         ("http://evil.example/health", "localhost", 403),
         ("http://localhost@evil.example/health", "localhost", 403),
         ("http://evil.example#@localhost/health", "localhost", 400),
