@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 from starlette.requests import Request
 
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.server.http.freed_memory import FreedMemory
 from edgeinfer.server.http.json_decoder import JsonDecoder
 from edgeinfer.server.http.request_model import Model, validate
 from edgeinfer.server.state import state_of
@@ -31,6 +32,8 @@ HUGE_BYTES = 1 << 20
 
 _large, _huge = (ThreadPoolExecutor(1, thread_name_prefix=f"{size}-bodies") for size in ("large", "huge"))
 """One at a time of each: more threads together would keep the event loop waiting for its turn."""
+
+_freed_memory = FreedMemory(_huge)
 
 logger = logging.getLogger("edgeinfer.prompts")
 
@@ -57,8 +60,10 @@ async def read_as(request: Request, model: type[Model], translate: Callable[[Mod
 
     if len(body) < MIN_THREAD_BYTES:
         return parsed()
-    executor = _large if len(body) < HUGE_BYTES else _huge
-    return await asyncio.get_running_loop().run_in_executor(executor, parsed)
+    if len(body) < HUGE_BYTES:
+        return await asyncio.get_running_loop().run_in_executor(_large, parsed)
+    _freed_memory.return_soon()
+    return await asyncio.get_running_loop().run_in_executor(_huge, parsed)
 
 
 def _loggable(body: bytes) -> str:
