@@ -162,7 +162,7 @@ def test_an_offer_of_another_protocol_is_passed_over(
 def test_an_upgrade_that_comes_byte_by_byte_is_understood(served: Served) -> None:
     """Wherever the reads break it off."""
     with connected(served.port) as sock:
-        for byte in POST + CLOSE.replace(b"close", b"Upgrade, close") + b"Upgrade: h2c\r\n" + LENGTH:
+        for byte in POST + CLOSE + b"Connection: Upgrade\r\nUpgrade: h2c\r\n" + LENGTH:
             sock.sendall(bytes([byte]))
         sock.sendall(b"\r\n" + BODY)
         assert b" 200 OK" in read_all(sock)
