@@ -17,7 +17,7 @@ class Activity(NamedTuple):
     """What a caller does: a caller that is held off may still do other things.
 
     Attributes:
-        caller: "" is a caller that is unknown.
+        caller: "" is a caller that is unknown, and is never held off: it may be several.
         kind: in words, such as "tokenizing".
     """
 
@@ -42,6 +42,8 @@ class CrashHolds:
 
     def add(self, activity: Activity, crashes: int) -> None:
         """Record that a request was to blame for so many crashes."""
+        if not activity.caller:
+            return
         times = [*self._recent(activity), *[self._clock()] * crashes]
         self._crashes[activity] = times[-self.MAX_CRASHES :]
         if len(self._crashes) > self.MAX_ACTIVITIES:
