@@ -33,6 +33,8 @@ def small(arch: str, embedding: int = 256, *, tied: bool = True) -> ModelSpec:
     """A model of that architecture, as small as the rules for its quantizations let it be."""
     kv_heads = [0, 2, 0, 2, 2, 0, 0, 2, 2] if arch == "lfm2" else 2
     shape = Shape(arch, 9, embedding, 8, kv_heads, 32, 256, 64, tied)
+    if arch.endswith("moe"):
+        shape = replace(shape, experts=4, experts_used=2)
     return ModelSpec(description="", licence="", context=512, roles=["chat"], shape=shape)
 
 
@@ -45,6 +47,8 @@ def write_f16(path: Path, header: Header) -> None:
             writer.add_uint32(key, value)
         elif isinstance(value, list):
             writer.add_array(key, value)
+    if arch == "granite":
+        writer.add_logit_scale(1.0)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_layer_norm_eps(1e-6)
     writer.add_uint32(f"{arch}.shortconv.l_cache", 3)
