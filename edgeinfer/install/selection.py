@@ -119,6 +119,9 @@ class Selector:
                     ModelReference(name=name, revision=reference.revision), hub=self._hub
                 )
             except EdgeinferError as e:
+                present = [o for o in options if o.model == name and o.path]
+                if present and not choice.option.path and not quant and isinstance(e, DownloadFailed):
+                    choice = self._choose(present, name)  # a better quantization cannot be had now
                 return self._unlisted(choice, e)
             quants = {file.quant for file in published}
             existing = [o for o in options if o.model != name or o.path or o.quant in quants]
