@@ -10,9 +10,9 @@ from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.config import num_slots
 from edgeinfer.gguf.header import Header
 from edgeinfer.hardware.gpu import Gpu
-from edgeinfer.plan.fit import MAX_KV_SHARE, QUANTIZED_KV, Fit
+from edgeinfer.plan.fit import MAX_KV_SHARE, QUANTIZED_KV, Fit, memory_beside
 from edgeinfer.plan.memory_budget import MemoryBudget
-from edgeinfer.plan.memory_estimate import estimate, kv_token_bytes
+from edgeinfer.plan.memory_estimate import kv_token_bytes
 from edgeinfer.plan.transformer_shape import transformer_shape
 from edgeinfer.settings import Settings
 
@@ -61,9 +61,7 @@ def with_larger_context(
     for larger in _candidates(config, settings, trained):
         if larger.cells > config.cells and larger.cells * token > max_kv:
             continue
-        memory = estimate(header, larger, isa, api=gpu.api if gpu else None, shared=bool(gpu and gpu.shared))
-        if daemon_runs:
-            memory = replace(memory, daemon=0)
+        memory = memory_beside(larger, header, isa, gpu, daemon_runs=daemon_runs)
         if not any(budget.excess(memory)):
             return Fit(larger, memory, True)
     return fit

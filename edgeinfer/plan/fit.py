@@ -57,15 +57,21 @@ def fit(
     """
     closest: Fit | None = None
     for config in configurations(base, header, settings, budget, isa, gpu):
-        memory = estimate(header, config, isa, api=gpu.api if gpu else None, shared=bool(gpu and gpu.shared))
-        if daemon_runs:
-            memory = replace(memory, daemon=0)
+        memory = memory_beside(config, header, isa, gpu, daemon_runs=daemon_runs)
         if not any(budget.excess(memory)):
             return Fit(config, memory, None if budget.ram is None else True)
         if closest is None or budget.excess(memory) < budget.excess(closest.memory):
             closest = Fit(config, memory, False)
     assert closest is not None
     return closest
+
+
+def memory_beside(
+    config: LlamaConfig, header: Header | None, isa: Collection[str], gpu: Gpu | None, *, daemon_runs: bool
+) -> MemoryEstimate:
+    """Return the memory that a configuration adds to what runs already."""
+    memory = estimate(header, config, isa, api=gpu.api if gpu else None, shared=bool(gpu and gpu.shared))
+    return replace(memory, daemon=0) if daemon_runs else memory
 
 
 def configurations(
