@@ -128,7 +128,7 @@ def _answers(types: Sequence[Any]) -> Schema:
 
 
 def _responses(family: Family, route: Route) -> Iterator[tuple[str, Schema]]:
-    yield "200", {"description": "The response.", "content": _content(route)}
+    yield "200", {"description": "The response.", "content": _content(family, route)}
     for status in ERRORS:
         kinds = [family.error_type, *([route.errors[status]] if status in route.errors else [])]
         error: Schema = {
@@ -140,11 +140,11 @@ def _responses(family: Family, route: Route) -> Iterator[tuple[str, Schema]]:
         yield str(status), error
 
 
-def _content(route: Route) -> Schema:
+def _content(family: Family, route: Route) -> Schema:
     schemas = [_schema(kind) for kind in route.answers] or [{"type": "object"}]
     content: Schema = {route.media_type: {"schema": _any(schemas)}}
     if route.streams:
-        content["text/event-stream"] = {}
+        content[family.stream_type.partition(";")[0]] = {}
     return content
 
 

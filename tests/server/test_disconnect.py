@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from starlette.types import Message
 
 from edgeinfer.errors import WorkerDied
@@ -143,6 +144,26 @@ async def test_a_busy_stream_has_no_comments() -> None:
     connection = Connection()
     await EventStream(starting(slow(*[0.02] * 10)), quiet=2.0)(SCOPE, connection.receive, connection.send)
     assert connection.body == b"data: x\n\n" * 10
+
+
+async def test_a_family_can_stream_lines_that_nothing_is_sent_between() -> None:
+    """Where the format has no comments, silence is all that can be sent; errors are lines like others."""
+
+    async def lines() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(0.2)
+        yield b"{}\n"
+        raise WorkerDied("it crashed")
+
+    family = replace(
+        openai.family(),
+        stream_type="application/x-ndjson",
+        keep_alive=b"",
+        stream_error=lambda error: error.message.encode() + b"\n",
+    )
+    connection = Connection()
+    await EventStream(starting(lines()), quiet=0.05)({SCOPE_KEY: family}, connection.receive, connection.send)
+    assert b"{}\nit crashed\n" == connection.body
+    assert (b"content-type", b"application/x-ndjson") in connection.sent[0]["headers"]
 
 
 async def test_an_error_after_a_keep_alive_is_an_event() -> None:

@@ -23,7 +23,7 @@ class Route(msgspec.Struct, frozen=True):
         body: the model of its JSON body; None if it has no body.
         answers: the possible responses with status 200.
         errors: status -> a response in addition to the family's error.
-        streams: it can also respond with server-sent events.
+        streams: it can also respond with a stream of the family's type.
         media_type: of the response.
         is_open: it needs no key and counts against no limit: monitoring has no key, and polls often.
         is_quiet: it is logged at debug level only.
@@ -57,7 +57,8 @@ class Family(msgspec.Struct, frozen=True):
         render_error: encodes an error as the body of a response.
         error_type: the struct that `render_error` encodes, for /openapi.json.
         stream_error: encodes an error as the last piece of a stream.
-        keep_alive: sent in a stream that has had no event for a while.
+        stream_type: media type of streams.
+        keep_alive: sent in a stream that has had no event for a while; empty where the format has nothing for that.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Family(msgspec.Struct, frozen=True):
     render_error: Callable[[EdgeinferError], bytes]
     error_type: Any
     stream_error: Callable[[EdgeinferError], bytes]
+    stream_type: str = "text/event-stream; charset=utf-8"
     keep_alive: bytes = b": keep-alive\n\n"
     prefixes: tuple[str, ...] = ()
 

@@ -21,7 +21,7 @@ class Building(Protocol):
         ...
 
     def stream(self) -> AsyncGenerator[bytes, None]:
-        """Server-sent events."""
+        """Events in the format of the family's streams."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Streams server-sent events; the first one decides the status."""
+"""Streams events in the format of the family, server-sent or otherwise; the first one decides the status."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from edgeinfer.server.http.errors import public_error
 from edgeinfer.server.http.family import Family, family_of
 
 KEEP_ALIVE_INTERVAL = 10.0
-"""Seconds without an event after which a comment is sent."""
+"""Seconds without an event after which a keep-alive is sent."""
 
 HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),  # otherwise nginx buffers events
 ]
@@ -28,7 +27,7 @@ class EventStream(Response):
     """Sends the events of the generator that `start` returns.
 
     An error before the first event is raised, so that it has its own HTTP status; a later one becomes an event. If the
-    first event takes long (a model that loads, a long prompt), a comment starts the response.
+    first event takes long (a model that loads, a long prompt), the family's keep-alive starts the response.
     The generator is closed when the client disconnects, which cancels the work behind it.
     """
 
@@ -41,10 +40,11 @@ class EventStream(Response):
         self.status_code = 200
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await cancel_on_disconnect(receive, self._stream(_Writer(send), family_of(scope)))
+        family = family_of(scope)
+        await cancel_on_disconnect(receive, self._stream(_Writer(send, family), family))
 
     async def _stream(self, writer: _Writer, family: Family) -> None:
-        ticker = asyncio.create_task(self._keep_alive(writer, family.keep_alive))
+        tickers = [asyncio.create_task(self._keep_alive(writer, sign))] if (sign := family.keep_alive) else []
         try:
             async with aclosing(await self.start()) as events:
                 async for event in events:
@@ -54,8 +54,9 @@ class EventStream(Response):
                 raise
             await writer.write(family.stream_error(public_error(e)))
         finally:
-            ticker.cancel()
-            await asyncio.gather(ticker, return_exceptions=True)
+            for ticker in tickers:
+                ticker.cancel()
+            await asyncio.gather(*tickers, return_exceptions=True)
         await writer.end()
 
     async def _keep_alive(self, writer: _Writer, sign: bytes) -> None:
@@ -68,8 +69,9 @@ class EventStream(Response):
 class _Writer:
     """Sends the response, which begins with the first bytes; only one task writes at a time."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, family: Family) -> None:
         self.started = False
+        self._headers = [(b"content-type", family.stream_type.encode()), *HEADERS]
         self._send = send
         self._lock = asyncio.Lock()
         self._last = time.monotonic()
@@ -82,7 +84,7 @@ class _Writer:
             self._last = time.monotonic()
             if not self.started:
                 self.started = True
-                await self._send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+                await self._send({"type": "http.response.start", "status": 200, "headers": self._headers})
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self) -> None:
