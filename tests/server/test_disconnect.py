@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -124,6 +125,27 @@ async def test_a_quiet_stream_shows_that_it_lives() -> None:
     assert after == b""
     assert [m["type"] for m in connection.sent].count("http.response.start") == 1
     assert connection.sent[-1]["more_body"] is False
+
+
+async def test_a_stream_can_have_signs_of_its_own() -> None:
+    """Some clients wait for an event, and overlook comments."""
+    connection = Connection()
+    numbers = count()
+
+    async def start() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(0.25)
+        raise WorkerDied("gone")
+
+    stream = EventStream(
+        start,
+        quiet=0.05,
+        keep_alive=lambda: b"data: %d\n\n" % next(numbers),
+        error=lambda error: b"data: %s\n\n" % error.code.encode(),
+    )
+    await stream(SCOPE, connection.receive, connection.send)
+    assert connection.body.startswith(b"data: 0\n\ndata: 1\n\n")
+    assert connection.body.endswith(b"data: worker_died\n\n")
+    assert b": keep-alive" not in connection.body
 
 
 async def test_a_stream_that_begins_late_shows_that_it_lives() -> None:

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from edgeinfer.errors import EdgeinferError
 from edgeinfer.server.http.disconnect import cancel_on_disconnect
 from edgeinfer.server.http.errors import public_error
 from edgeinfer.server.http.family import Family, family_of
@@ -32,10 +33,18 @@ class EventStream(Response):
     """
 
     def __init__(
-        self, start: Callable[[], Awaitable[AsyncGenerator[bytes, None]]], quiet: float = KEEP_ALIVE_INTERVAL
+        self,
+        start: Callable[[], Awaitable[AsyncGenerator[bytes, None]]],
+        quiet: float = KEEP_ALIVE_INTERVAL,
+        *,
+        keep_alive: Callable[[], bytes] | None = None,
+        error: Callable[[EdgeinferError], bytes] | None = None,
     ) -> None:
+        """`keep_alive` and `error` make what this stream sends instead of its family's comment and error event."""
         self.start = start
         self.quiet = quiet
+        self.keep_alive = keep_alive
+        self.error = error
         self.background = None  # FastAPI looks at these two
         self.status_code = 200
 
@@ -44,7 +53,9 @@ class EventStream(Response):
         await cancel_on_disconnect(receive, self._stream(_Writer(send, family), family))
 
     async def _stream(self, writer: _Writer, family: Family) -> None:
-        tickers = [asyncio.create_task(self._keep_alive(writer, sign))] if (sign := family.keep_alive) else []
+        sign = self.keep_alive or (lambda: family.keep_alive)
+        quiet = not (self.keep_alive or family.keep_alive)
+        tickers = [] if quiet else [asyncio.create_task(self._keep_alive(writer, sign))]
         try:
             async with aclosing(await self.start()) as events:
                 async for event in events:
@@ -52,18 +63,18 @@ class EventStream(Response):
         except Exception as e:
             if not writer.started:
                 raise
-            await writer.write(family.stream_error(public_error(e)))
+            await writer.write((self.error or family.stream_error)(public_error(e)))
         finally:
             for ticker in tickers:
                 ticker.cancel()
             await asyncio.gather(*tickers, return_exceptions=True)
         await writer.end()
 
-    async def _keep_alive(self, writer: _Writer, sign: bytes) -> None:
+    async def _keep_alive(self, writer: _Writer, keep_alive: Callable[[], bytes]) -> None:
         while True:
             await asyncio.sleep(max(self.quiet - writer.idle(), 0.01))
             if writer.idle() >= self.quiet:
-                await writer.write(sign)
+                await writer.write(keep_alive())
 
 
 class _Writer:
