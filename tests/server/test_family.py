@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,9 +14,10 @@ from starlette.responses import Response
 from edgeinfer.errors import EdgeinferError, QueueFull
 from edgeinfer.server import build
 from edgeinfer.server.http.body import read
-from edgeinfer.server.http.family import Family, Route
+from edgeinfer.server.http.family import Family, ModelsForm, Route
 from edgeinfer.server.http.request_model import RequestModel
 from edgeinfer.server.http.sse import EventStream
+from edgeinfer.serving.model import ServedModel
 from tests.support.server import Scripted, Served, application, serving
 
 
@@ -52,6 +53,14 @@ async def stream(_request: Request) -> Response:
     return EventStream(start)
 
 
+def names(request: Request, models: Sequence[ServedModel]) -> Response:
+    return Response(f"{request.query_params['limit']}: {[model.name for model in models]}")
+
+
+def name(_request: Request, model: ServedModel) -> Response:
+    return Response(model.name)
+
+
 def other() -> Family:
     return Family(
         name="other",
@@ -64,6 +73,7 @@ def other() -> Family:
         error_type=Fault,
         stream_error=lambda error: b"event: fault\ndata: " + render(error) + b"\n\n",
         prefixes=("/other/",),
+        models_form=ModelsForm(b"other-version", names, name),
     )
 
 
@@ -119,3 +129,16 @@ def test_an_error_within_a_stream_has_it_too(served: Served) -> None:
         'one\nevent: fault\ndata: {"fault":"too many greetings"}\n\n'
         == served.client.get("/other/stream").text
     )
+
+
+def test_a_family_lists_the_models_in_its_own_form_where_a_header_says_that_it_is_meant(
+    served: Served,
+) -> None:
+    """Errors included. Without that header the list is OpenAI's, and on other paths the header means nothing."""
+    get, marked = served.client.get, {"other-version": "1"}
+    assert "5: ['scripted']" == get("/v1/models?limit=5", headers=marked).text
+    assert "scripted" == get("/v1/models/default", headers=marked).text
+    assert ["fault"] == list(get("/v1/models/nothing", headers=marked).json())
+    assert ["fault"] == list(get("/v1/models", headers={**marked, "x-api-key": "wrong"}).json())
+    assert "list" == get("/v1/models").json()["object"]
+    assert ["error"] == list(get("/v1/nothing", headers=marked).json())

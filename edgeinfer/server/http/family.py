@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Scope
 
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.server.http.request_model import RequestModel
+from edgeinfer.serving.model import ServedModel
 
 SCOPE_KEY = "edgeinfer.family"
+
+MODELS_PATH = "/v1/models"
+"""The path of the models, which several protocols share."""
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -48,6 +54,22 @@ class Route(msgspec.Struct, frozen=True):
         return re.sub(r":\w+}", "}", self.path)
 
 
+class ModelsForm(msgspec.Struct, frozen=True):
+    """The form in which a family has the models that GET /v1/models lists.
+
+    Several protocols have that path. A request to it that has the header `marker` (in lower case) belongs to the
+    family with this form, errors included; every other one belongs to the family that has the route.
+
+    Attributes:
+        all: responds to /v1/models with all models; the request may ask for a part of them.
+        one: responds to /v1/models/{id}.
+    """
+
+    marker: bytes
+    all: Callable[[Request, Sequence[ServedModel]], Response]
+    one: Callable[[Request, ServedModel], Response]
+
+
 class Family(msgspec.Struct, frozen=True):
     """One API protocol: its routes, its error shape and its stream format.
 
@@ -59,6 +81,7 @@ class Family(msgspec.Struct, frozen=True):
         stream_error: encodes an error as the last piece of a stream.
         stream_type: media type of streams.
         keep_alive: sent in a stream that has had no event for a while; empty where the format has nothing for that.
+        models_form: its own form of /v1/models, which another family serves; None if it has none.
     """
 
     name: str
@@ -69,6 +92,7 @@ class Family(msgspec.Struct, frozen=True):
     stream_type: str = "text/event-stream; charset=utf-8"
     keep_alive: bytes = b": keep-alive\n\n"
     prefixes: tuple[str, ...] = ()
+    models_form: ModelsForm | None = None
 
     def router(self) -> APIRouter:
         router = APIRouter(tags=[self.name])
@@ -93,11 +117,16 @@ class Families:
     def __init__(self, families: Sequence[Family]) -> None:
         self.all = tuple(families)
         self._by_path = {e.path: family for family in self.all for e in family.routes}
+        self._by_marker = {f.models_form.marker: f for f in self.all if f.models_form}
         self.open_paths = frozenset(e.path for family in self.all for e in family.routes if e.is_open)
         self.quiet_paths = frozenset(e.path for family in self.all for e in family.routes if e.is_quiet)
 
-    def of(self, path: str) -> Family:
-        """The family that owns `path`."""
+    def of(self, path: str, headers: Iterable[tuple[bytes, bytes]] = ()) -> Family:
+        """The family that owns a request to `path`."""
+        if self._by_marker and (path == MODELS_PATH or path.startswith(f"{MODELS_PATH}/")):
+            marked = (self._by_marker[name] for name, _ in headers if name in self._by_marker)
+            if family := next(marked, None):
+                return family
         if family := self._by_path.get(path):
             return family
         return next((family for family in self.all if family.owns(path)), self.all[0])

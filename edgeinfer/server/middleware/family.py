@@ -16,5 +16,5 @@ class FamilyMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope[SCOPE_KEY] = self.families.of(scope["path"])
+            scope[SCOPE_KEY] = self.families.of(scope["path"], scope["headers"])
         await self.app(scope, receive, send)

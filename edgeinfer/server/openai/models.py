@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edgeinfer.server.http.family import family_of
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.openai.types import ModelCard, ModelList, ModelMeta, ModelStatus
 from edgeinfer.server.state import registry_of
@@ -13,13 +14,24 @@ from edgeinfer.serving.sampling import recommended_sampling
 
 
 async def models(request: Request) -> Response:
-    """The models that can be asked for, loaded or not."""
-    return json_response(ModelList([_card(model) for model in registry_of(request).all()]))
+    """The models that can be asked for, loaded or not.
+
+    The form is that of the family whose protocol the request speaks, see `ModelsForm`.
+    """
+    served = registry_of(request).all()
+    if form := family_of(request.scope).models_form:
+        return form.all(request, served)
+    return json_response(ModelList([_card(model) for model in served]))
 
 
 async def model(request: Request, id: str) -> Response:
     """One of them; all of them if the path only ends with a slash."""
-    return json_response(_card(registry_of(request).get(id))) if id else await models(request)
+    if not id:
+        return await models(request)
+    served = registry_of(request).get(id)
+    if form := family_of(request.scope).models_form:
+        return form.one(request, served)
+    return json_response(_card(served))
 
 
 def _card(model: ServedModel) -> ModelCard:
