@@ -20,6 +20,7 @@ else:
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DEPENDENCIES: list[str] = PROJECT["dependencies"]
 TOOLS: list[str] = PROJECT["optional-dependencies"]["dev"]
+CLIENTS = re.findall(r"^[a-z].*$", (ROOT / "requirements" / "clients.in").read_text(), re.MULTILINE)
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; (.+?))?(?: \\)?$", re.MULTILINE)
 
 
@@ -29,7 +30,9 @@ def pins(name: str) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "requirements"), [("base", DEPENDENCIES), ("dev", [*DEPENDENCIES, *TOOLS])], ids=["base", "dev"]
+    ("name", "requirements"),
+    [("base", DEPENDENCIES), ("dev", [*DEPENDENCIES, *TOOLS]), ("clients", CLIENTS)],
+    ids=["base", "dev", "clients"],
 )
 def test_each_requirement_is_pinned_to_a_version_that_it_allows(name: str, requirements: list[str]) -> None:
     """If this fails, run scripts/lock with the names of the packages."""
@@ -53,7 +56,7 @@ def test_llama_cpp_is_the_version_that_the_kernels_are_made_for() -> None:
     assert ("llama-cpp-python", bound, "") in pins("base")
 
 
-@pytest.mark.parametrize("name", ["base", "dev", "build"])
+@pytest.mark.parametrize("name", ["base", "dev", "build", "clients"])
 def test_no_package_index_is_named(name: str) -> None:
     """Each machine has its own."""
     assert "://" not in (ROOT / "requirements" / f"{name}.txt").read_text()
