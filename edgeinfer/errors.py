@@ -68,7 +68,10 @@ class ErrorData(msgspec.Struct, frozen=True):
 
 
 class EdgeinferError(Exception):
-    """Base of all errors. `param` names the offending field, `hint` says what to do about it."""
+    """Base of all errors. `param` names the offending field, `hint` says what to do about it.
+
+    `request_id` is the id of the request that is answered with the error, once that is known.
+    """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
@@ -87,6 +90,7 @@ class EdgeinferError(Exception):
         self.param = param
         self.hint = hint
         self.retry_after = retry_after
+        self.request_id: str | None = None
 
     def data(self) -> ErrorData:
         return ErrorData(self.code, self.message, self.param, self.hint, self.retry_after)

@@ -14,9 +14,10 @@ from starlette.responses import Response
 from edgeinfer.errors import EdgeinferError, QueueFull
 from edgeinfer.server import build
 from edgeinfer.server.http.body import read
-from edgeinfer.server.http.family import Family, ModelsForm, Route
+from edgeinfer.server.http.family import Families, Family, ModelsForm, Route
 from edgeinfer.server.http.request_model import RequestModel
 from edgeinfer.server.http.sse import EventStream
+from edgeinfer.server.openai import family as openai
 from edgeinfer.serving.model import ServedModel
 from tests.support.server import Scripted, Served, application, serving
 
@@ -142,3 +143,23 @@ def test_a_family_lists_the_models_in_its_own_form_where_a_header_says_that_it_i
     assert ["fault"] == list(get("/v1/models", headers={**marked, "x-api-key": "wrong"}).json())
     assert "list" == get("/v1/models").json()["object"]
     assert ["error"] == list(get("/v1/nothing", headers=marked).json())
+
+
+def test_the_family_with_the_longest_prefix_owns_a_path() -> None:
+    """Wherever it stands in the list. A prefix claims the path that it is without its slash, too."""
+    wide, narrow = other(), msgspec.structs.replace(other(), prefixes=("/other/own/",))
+    families = Families([openai.family(), wide, narrow])
+    owners = [families.of(path) for path in ("/other/own/x", "/other/own", "/other/owned", "/v1/x", "/x")]
+    assert [narrow, narrow, wide, families.all[0], families.all[0]] == owners
+
+
+def test_a_family_s_clients_find_the_id_of_a_request_in_their_own_header(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own = msgspec.structs.replace(other(), request_id_header="request-id")
+    monkeypatch.setattr(build, "FAMILIES", (openai.family, lambda: own))
+    with serving(Scripted()) as served:
+        sent = {"x-request-id": "abc"}
+        refused = served.client.get("/other/nothing", headers=sent)
+        assert "abc" == refused.headers["request-id"] == refused.headers["x-request-id"]
+        assert "request-id" not in served.client.get("/v1/models", headers=sent).headers

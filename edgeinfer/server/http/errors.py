@@ -30,6 +30,7 @@ def error_response(scope: Scope, error: EdgeinferError, headers: Mapping[str, st
         fields["retry-after"] = str(wait)
     if isinstance(error, Unauthorized):
         fields["www-authenticate"] = "Bearer"
+    error.request_id = scope.get("edgeinfer.id")
     body = family_of(scope).render_error(error)
     return Response(body, error.status, fields, media_type="application/json")
 

@@ -80,6 +80,7 @@ class Family(msgspec.Struct, frozen=True):
         error_type: the struct that `render_error` encodes, for /openapi.json.
         stream_error: encodes an error as the last piece of a stream.
         stream_type: media type of streams.
+        request_id_header: another header than X-Request-Id that its clients read a request's id from.
         keep_alive: sent in a stream that has had no event for a while; empty where the format has nothing for that.
         models_form: its own form of /v1/models, which another family serves; None if it has none.
     """
@@ -90,6 +91,7 @@ class Family(msgspec.Struct, frozen=True):
     error_type: Any
     stream_error: Callable[[EdgeinferError], bytes]
     stream_type: str = "text/event-stream; charset=utf-8"
+    request_id_header: str | None = None
     keep_alive: bytes = b": keep-alive\n\n"
     prefixes: tuple[str, ...] = ()
     models_form: ModelsForm | None = None
@@ -106,13 +108,16 @@ class Family(msgspec.Struct, frozen=True):
             )
         return router
 
-    def owns(self, path: str) -> bool:
-        """True if `path` is below one of the family's prefixes."""
-        return path.startswith(self.prefixes) if self.prefixes else False
+    def claim(self, path: str) -> int:
+        """How much of `path` is the longest prefix of the family's that it is, or is below; 0 if there is none."""
+        return max((len(p) for p in self.prefixes if path.startswith(p) or path == p.rstrip("/")), default=0)
 
 
 class Families:
-    """All families of one application. The first one owns the paths that no other claims."""
+    """All families of one application.
+
+    The family with the longest prefix of a path owns it, the first one owns the paths that nobody claims.
+    """
 
     def __init__(self, families: Sequence[Family]) -> None:
         self.all = tuple(families)
@@ -129,7 +134,7 @@ class Families:
                 return family
         if family := self._by_path.get(path):
             return family
-        return next((family for family in self.all if family.owns(path)), self.all[0])
+        return max(self.all, key=lambda family: family.claim(path))
 
 
 def family_of(scope: Scope) -> Family:

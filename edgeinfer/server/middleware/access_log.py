@@ -16,6 +16,7 @@ from edgeinfer.metrics import Metrics
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.disconnect import ClientDisconnected
 from edgeinfer.server.http.errors import error_response, public_error
+from edgeinfer.server.http.family import family_of
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that disconnected before the response; it is only in logs and metrics."""
@@ -80,6 +81,7 @@ class _Exchange:
         self.status = 500  # the client sees this if the application fails before it responds
         self.started = False
         self._send = send
+        self._family_header = family_of(scope).request_id_header
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -87,6 +89,8 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.id
+            if self._family_header:
+                headers[self._family_header] = self.id
             headers["x-content-type-options"] = "nosniff"
             headers["cross-origin-resource-policy"] = "same-origin"
         await self._send(message)
