@@ -154,7 +154,7 @@ class Sequence:
             return None
         queue = self.admission_time - self.arrival_time
         prompt = self.first_token_time - self.admission_time
-        return StartTimings(queue * 1e3, prompt * 1e3, self.num_cached_tokens)
+        return StartTimings(queue * 1e3, prompt * 1e3, self.num_cached_tokens, self.num_prompt_tokens)
 
     @property
     def held_state(self) -> HeldState | None:

@@ -7,15 +7,20 @@ import asyncio
 import struct
 from collections.abc import AsyncGenerator, Callable, Sequence
 
+import msgspec
+
 from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady, ShuttingDown
 from edgeinfer.inference.client import EngineState
-from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, Logprob
+from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, Logprob, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
 
 BOS = 256
 """The only token that does not stand for a byte."""
+
+PROMPT_TOKENS = 5
+"""Tokens that every prompt is said to have."""
 
 SCRIPTED_MODEL = ModelInfo(
     name="scripted",
@@ -136,8 +141,11 @@ class FakeEngineClient:
                 if is_last:
                     self.before_last()
                 for index in range(n):
-                    finish = fake_finish(number, cached=1 if index == 0 else 4) if is_last else None
-                    yield fake_delta(piece, index, params.logprobs is not None, finish)
+                    cached = 1 if index == 0 else 4
+                    finish = fake_finish(number, cached) if is_last else None
+                    delta = fake_delta(piece, index, params.logprobs is not None, finish)
+                    start = StartTimings(1.0, 10.0, cached, PROMPT_TOKENS) if number == 1 else None
+                    yield msgspec.structs.replace(delta, timings=start)
                 await asyncio.sleep(self.hold_each)
         finally:
             self.running -= 1
@@ -181,4 +189,4 @@ def fake_delta(text: str, index: int = 0, logprobs: bool = False, finish: Finish
 
 def fake_finish(tokens: int = 2, cached: int = 1) -> Finish:
     """The end of an answer of `tokens` to a prompt of five."""
-    return Finish("stop", 5, cached, tokens, None, 1.0, 10.0, 20.0)
+    return Finish("stop", PROMPT_TOKENS, cached, tokens, None, 1.0, 10.0, 20.0)

@@ -44,11 +44,12 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 class StartTimings(msgspec.Struct, frozen=True, array_like=True):
-    """An answer's time in the queue and on its prompt, and the prompt tokens it found in the KV cache."""
+    """An answer's time in the queue and on its prompt, the prompt tokens it found in the KV cache, and all of them."""
 
     queue_ms: float
     prompt_ms: float
     cached_tokens: int
+    prompt_tokens: int = 0
 
 
 class HeldState(msgspec.Struct, frozen=True, array_like=True):

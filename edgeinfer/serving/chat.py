@@ -8,11 +8,13 @@ from typing import Any, Literal
 import msgspec
 
 from edgeinfer.chat.message import Message
+from edgeinfer.chat.prompt import ChatPrompt
 from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.chat.reply import ToolCalling, reply_grammar
 from edgeinfer.chat.tools.tool import Tool, ToolChoice
 from edgeinfer.grammar.source import GrammarSource
 from edgeinfer.inference.structured_output import StructuredOutput, ThinkingBudget
+from edgeinfer.inference.types import ModelInfo
 from edgeinfer.serving.answer_size import check_answer_size
 from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import check_num_ctx
@@ -63,13 +65,7 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
     check_num_ctx(call.num_ctx, info)
     check_answer_size(resolve_sampling(call.sampling, info), call.n, info)
     limit = _thinking_limit(call.thinking, info.ctx)
-    async with model.renderings.take(caller):
-        prompt = await model.prompt_builder(info).build(
-            call.messages,
-            tools=[tool.definition for tool in call.tools],
-            template_kwargs=call.template_kwargs,
-            thinking=False if limit == 0 else None,
-        )
+    prompt = await _prompt(model, caller, call, info)
     thinks = prompt.reasoning.state in ("open", "possible")
     params = resolve_sampling(call.sampling, info, model.recommended_sampling(thinks=thinks))
     tool_format = prompt.tool_format
@@ -82,6 +78,29 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
     deltas = model.generate(caller, [prompt.spans], params, call.n, structured, info=info)
     answer_format = AnswerFormat(prompt.reasoning, calling, call.response_format, compiled)
     return Reply(info, deltas, answer_format, n=call.n)
+
+
+async def count_prompt_tokens(model: ModelHandle, caller: Hashable, call: ChatCall) -> int:
+    """The number of tokens that the call's prompt has.
+
+    Raises:
+        InvalidRequest: the prompt cannot be made; its subclasses say why.
+        EdgeinferError: the model cannot be loaded, or is too busy.
+    """
+    info = await model.text_model()
+    prompt = await _prompt(model, caller, call, info)
+    async with model.short_jobs.take(caller):
+        return len((await model.tokenize(caller, prompt.spans, add_bos=True, info=info)).ids)
+
+
+async def _prompt(model: ModelHandle, caller: Hashable, call: ChatCall, info: ModelInfo) -> ChatPrompt:
+    async with model.renderings.take(caller):
+        return await model.prompt_builder(info).build(
+            call.messages,
+            tools=[tool.definition for tool in call.tools],
+            template_kwargs=call.template_kwargs,
+            thinking=False if _thinking_limit(call.thinking, info.ctx) == 0 else None,
+        )
 
 
 def _thinking_limit(thinking: int | Effort | None, ctx: int) -> int | None:

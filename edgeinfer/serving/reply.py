@@ -13,7 +13,7 @@ from edgeinfer.chat.parsed_message import ParsedMessage, coalesce
 from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.chat.reply import ReplyParser, ToolCalling
 from edgeinfer.grammar.source import GrammarSource
-from edgeinfer.inference.output import ChosenLogprob, Delta
+from edgeinfer.inference.output import ChosenLogprob, Delta, StartTimings
 from edgeinfer.inference.types import ModelInfo
 from edgeinfer.serving.compiled_format import CompiledFormat
 from edgeinfer.serving.merge import Deltas
@@ -37,6 +37,7 @@ class AnswerDelta(msgspec.Struct, frozen=True):
 
     Attributes:
         logprobs: those of the tokens whose text is in the events, or whose text was empty.
+        start: comes with the first delta of the answer.
         finish: comes with the last delta of the answer.
     """
 
@@ -44,6 +45,7 @@ class AnswerDelta(msgspec.Struct, frozen=True):
     events: list[Event]
     logprobs: list[ChosenLogprob] | None = None
     finish: AnswerFinish | None = None
+    start: StartTimings | None = None
 
 
 class CompleteAnswer(msgspec.Struct, frozen=True):
@@ -159,7 +161,8 @@ class _Answer:
         if self.message is not None:
             self.message.add(events)
         self._calls = self._calls or any(isinstance(event, CallBegin) for event in events)
-        return AnswerDelta(delta.index, events, self._take_logprobs(delta), self._finish(delta))
+        logprobs, finish = self._take_logprobs(delta), self._finish(delta)
+        return AnswerDelta(delta.index, events, logprobs, finish, delta.timings)
 
     def _take_logprobs(self, delta: Delta) -> list[ChosenLogprob] | None:
         """Those not passed on yet. Tokens may come before the text that they complete."""
