@@ -7,6 +7,8 @@ is the newest of its commits here. What the client expects is in https://hugging
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -36,8 +38,11 @@ MAX_BODY_BYTES = 1 << 16
 MIN_CHUNK, MAX_CHUNK = 1 << 13, 1 << 17
 """Bytes of a file that are read at a time."""
 
-MAX_CHUNKS = 1 << 23
+MAX_CHUNKS = 1 << 21
 """Bytes that all downloads together may read at a time, unless there are more than MIN_CHUNK for each."""
+
+MAX_STARTS = 4
+"""Downloads that begin at the same time: each goes to threads several times, which everything else would wait for."""
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for it, in the log."""
@@ -100,6 +105,7 @@ class _Mirror:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._bundled = repo_index.bundled_file()
+        self._starts = asyncio.Semaphore(MAX_STARTS)
 
     def overview(self, _: Request) -> Response:
         """List the models as text, for browsers."""
@@ -138,7 +144,11 @@ class _Mirror:
             repo_index.path_entries(files, _paths(body, request.headers.get("content-type", "")))
         )
 
-    def resolve(self, request: Request) -> Response:
+    async def resolve(self, request: Request) -> Response:
+        async with self._starts:
+            return await run_in_threadpool(self._file, request)
+
+    def _file(self, request: Request) -> Response:
         _, commit, files = self._commit(request)
         path = request.path_params["path"]
         try:
@@ -153,7 +163,7 @@ class _Mirror:
             "X-Linked-Etag": f'"{file.sha256}"',
             "X-Content-Type-Options": "nosniff",
         }
-        return _ModelFile(opened, PurePosixPath(path).name, headers)
+        return _ModelFile(opened, PurePosixPath(path).name, headers, self._starts)
 
     def _served(self) -> dict[str, Commits]:
         return repo_index.mirrored_repos(self._store, self._bundled)
@@ -177,8 +187,10 @@ class _ModelFile(FileResponse):
 
     _active: ClassVar[int] = 0
 
-    def __init__(self, file: BinaryIO, name: str, headers: dict[str, str]) -> None:
+    def __init__(self, file: BinaryIO, name: str, headers: dict[str, str], starts: asyncio.Semaphore) -> None:
+        """`starts` limits how many begin at the same time."""
         self._file = file
+        self._starts = starts
         super().__init__(
             f"/dev/fd/{file.fileno()}",
             headers=headers,
@@ -191,10 +203,21 @@ class _ModelFile(FileResponse):
         _ModelFile._active += 1
         self.chunk_size = max(MIN_CHUNK, min(MAX_CHUNK, MAX_CHUNKS // _ModelFile._active))
         try:
-            await super().__call__(scope, receive, send)
+            await self._send_file(scope, receive, send)
         finally:
             _ModelFile._active -= 1
             self._file.close()
+
+    async def _send_file(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with contextlib.AsyncExitStack() as start:
+            await start.enter_async_context(self._starts)
+
+            async def begin(message: Message) -> None:
+                await send(message)
+                if message["type"] == "http.response.body":
+                    await start.aclose()  # from here on it goes as fast as the client reads
+
+            await super().__call__(scope, receive, begin)
 
 
 def _newest(commits: Commits) -> tuple[str, RepoFiles]:

@@ -24,6 +24,9 @@ RenderError = Callable[[EdgeinferError], bytes]
 MAX_HEAD = 16384
 """Bytes of a request's target and headers."""
 
+WRITE_SIZE = 65536
+"""Bytes of a response that wait for the client to read; with more, the rest of the response is not made yet."""
+
 HEAD_END = b"\r\n\r\n"
 
 
@@ -82,6 +85,7 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.client = self.client or _peer(transport)
         if hasattr(transport, "set_read_buffer_limits"):  # TLS: it would decrypt 256 KiB ahead
             transport.set_read_buffer_limits(READ_SIZE)
+            transport.set_write_buffer_limits(WRITE_SIZE)  # it would hold 512 KiB back
         self._connections.idle(transport)
         self._expect(self._due - self.loop.time())
 
