@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,6 +19,7 @@ from edgeinfer.gguf.charsmap import CHARSMAP
 from edgeinfer.gguf.checks import check_alignment, check_metadata, check_type
 from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.ggml_types import TYPES
+from edgeinfer.gguf.rank_head import check_rank_head, is_reranker
 from edgeinfer.gguf.reader import ARRAY, FetchRange, HeaderReader, Value
 from edgeinfer.gguf.tokenizer_checks import TOKEN_TYPES, TOKENS, check_embeddings, check_tokenizer
 
@@ -82,6 +83,11 @@ class Header(msgspec.Struct, frozen=True):
         """The quantization by general.file_type, such as "Q4_K_M"; None if it is missing or unknown."""
         number = self.metadata.get("general.file_type")
         return FILE_TYPES.get(number) if type(number) is int else None
+
+    @property
+    def reranks(self) -> bool:
+        """It scores documents for a query, and neither generates nor embeds."""
+        return is_reranker(self.metadata, self.lengths, _shapes(self.tensors))
 
     @property
     def weight_bytes(self) -> int:
@@ -174,8 +180,14 @@ def _read(reader: HeaderReader) -> Header:
     check_tokenizer(metadata, lengths, reader)
     alignment = check_alignment(metadata.get("general.alignment", ALIGNMENT))
     tensors = _tensors(reader, n_tensors, alignment)
-    check_embeddings(metadata, {tensor.name: tensor.shape for tensor in tensors})
+    shapes = _shapes(tensors)
+    check_embeddings(metadata, shapes)
+    check_rank_head(metadata, lengths, shapes)
     return Header(metadata, tensors, reader.size, lengths)
+
+
+def _shapes(tensors: Iterable[Tensor]) -> dict[str, Sequence[int]]:
+    return {tensor.name: tensor.shape for tensor in tensors}
 
 
 def _metadata(reader: HeaderReader, n: int) -> tuple[dict[str, Value], dict[str, int]]:

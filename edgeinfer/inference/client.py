@@ -13,7 +13,7 @@ from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.output import Delta, EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 
 EngineState = Literal["starting", "ready", "restarting", "reloading", "failed", "stopped"]
 
@@ -150,6 +150,26 @@ class EngineClient(Protocol):
         self, inputs: list[Prompt], *, revision: str | None = None, caller: str = ""
     ) -> Embeddings:
         """A vector for each input. Raises ModelReplaced as `generate` does."""
+        ...
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        cut: Cut = WHOLE,
+        first: int = 0,
+        revision: str | None = None,
+        caller: str = "",
+    ) -> Scores:
+        """How relevant each document is for the query; more is better, and each model has a scale of its own.
+
+        `first` is the number of the first document in errors. Raises ModelReplaced as `generate` does.
+
+        Raises:
+            InvalidRequest: the model is no reranker.
+            ContextLengthExceeded: a document and the query do not fit together.
+        """
         ...
 
     async def aclose(self, drain: float = 0.0) -> None:

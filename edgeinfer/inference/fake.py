@@ -14,7 +14,7 @@ from edgeinfer.inference.client import EngineState
 from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, Logprob, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 
 BOS = 256
 """The only token that does not stand for a byte."""
@@ -169,6 +169,22 @@ class FakeEngineClient:
     ) -> Embeddings:
         self._check_revision(revision)
         return Embeddings([struct.pack("<4f", 0.8, 0.6, 0.0, 0.0) for _ in inputs], 3 * len(inputs))
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        cut: Cut = WHOLE,
+        first: int = 0,
+        revision: str | None = None,
+        caller: str = "",
+    ) -> Scores:
+        """The share of the query's words that each document has."""
+        self._check_revision(revision)
+        words = set(query.split())
+        shares = [len(words & set(document.split())) / (len(words) or 1) for document in documents]
+        return Scores(shares, sum(len(query) + len(document) for document in documents))
 
     def _check_revision(self, revision: str | None) -> None:
         if revision not in (None, self.model.revision):

@@ -1,4 +1,4 @@
-"""Types that every engine speaks: prompts, tokens, embeddings and facts about the model."""
+"""Types that every engine speaks: prompts, tokens, embeddings, relevance scores and facts about the model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
         n_ctx_train: context the model was trained for.
         ctx: context of one sequence here.
         parallel: sequences that run at once.
-        generates: False for an encoder-only model, which only makes embeddings.
+        generates: False for an encoder-only model, which only makes embeddings, and for a reranker.
         add_bos: the model wants a BOS token first.
         bos, eos: the texts of these tokens, "" if there are none.
         control_tokens: texts that become control tokens in trusted spans.
@@ -56,6 +56,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
         sampling: sampling values recommended by the file (`general.sampling.*`), by SamplingParams' names.
         fim: the tokens of a fill-in-the-middle prompt; None if the model has none.
         revision: identifies the model file, since its name may stay the same; a prompt is made for one revision.
+        reranks: it scores documents for a query, and does nothing else.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     sampling: dict[str, float]
     fim: FimTokens | None = None
     revision: str = ""
+    reranks: bool = False
 
 
 class Tokens(msgspec.Struct, frozen=True, array_like=True):
@@ -92,3 +94,26 @@ class Embeddings(msgspec.Struct, frozen=True, array_like=True):
 
     vectors: list[bytes]
     tokens: int
+
+
+class Scores(msgspec.Struct, frozen=True, array_like=True):
+    """How relevant each document is, and how many tokens all pairs with the query had together."""
+
+    values: list[float]
+    tokens: int
+
+
+class Cut(msgspec.Struct, frozen=True, array_like=True):
+    """How documents that are too long are cut.
+
+    Attributes:
+        tokens: what is left of a document at the most; None sets no limit.
+        to_fit: cut a document that does not fit together with the query, rather than refuse it.
+    """
+
+    tokens: int | None = None
+    to_fit: bool = False
+
+
+WHOLE = Cut()
+"""Documents are never cut."""

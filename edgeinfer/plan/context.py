@@ -52,6 +52,8 @@ def with_larger_context(
     """Return `fit` with as large a context as memory allows. In a pool that costs nothing up to the pool's size."""
     config = fit.config
     trained = transformer_shape(header).context
+    if config.reranks:  # what it reads at once is a question and a passage
+        return fit
     if settings.ctx is not None or fit.fits is not True or config.kv_type in QUANTIZED_KV or not trained:
         return fit
     max_kv = MAX_EXTRA_KV

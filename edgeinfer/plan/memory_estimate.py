@@ -114,6 +114,8 @@ def estimate(
     if header is None:
         return MemoryEstimate(0, worker=WORKER, daemon=DAEMON)
     shape = transformer_shape(header)
+    if config.reranks:
+        config = _reading_pairs(config)
     kv = kv_token_bytes(header, config.kv_type) * cells(config) if shape.generates else 0
     compute, output, work = compute_bytes(shape, config)
     worker = WORKER + VOCABULARY_TOKEN * shape.vocabulary
@@ -121,9 +123,12 @@ def estimate(
     embeddings = 0
     if shape.generates:
         logits = 2 * EMBEDDED_AT_ONCE * shape.vocabulary * 4
-        embeddings = (
-            kv_token_bytes(header, "f16") * padded(min(config.ctx, shape.context or config.ctx)) + logits
-        )
+        if config.reranks:
+            output += logits
+        else:
+            embeddings = (
+                kv_token_bytes(header, "f16") * padded(min(config.ctx, shape.context or config.ctx)) + logits
+            )
     if not config.gpu_layers:
         return msgspec.structs.replace(
             weights,
@@ -145,6 +150,19 @@ def estimate(
         gpu_compute=compute + GPU_DRIVER.get(api or "", 0),
         shared=shared,
         embeddings=embeddings,
+    )
+
+
+def _reading_pairs(config: LlamaConfig) -> LlamaConfig:
+    """Return how a reranker reads: one pair at a time, in chunks if it can."""
+    return msgspec.structs.replace(
+        config,
+        parallel=1,
+        layout="unified",
+        cells=config.ctx,
+        kv_type="f16",
+        ubatch=EMBEDDED_AT_ONCE,
+        flash_attention=False,
     )
 
 

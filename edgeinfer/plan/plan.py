@@ -96,6 +96,7 @@ def plan_model(
         threads=threads.count,
         cpus=threads.cpus,
         step_ms=settings.step_ms,
+        reranks=bool(header and header.reranks),
     )
     _check(base, settings)
     limit, isa = _limit(settings, beside), instruction_sets(profile)

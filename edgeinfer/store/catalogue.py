@@ -27,7 +27,7 @@ SYSTEM_CATALOGUE = Path("/etc/edgeinfer/models.toml")
 MAX_NAMES = 8
 """Names that a hint lists."""
 
-Role = Literal["chat", "code", "embed"]
+Role = Literal["chat", "code", "embed", "rerank"]
 Count = Annotated[int, Meta(ge=1, le=1 << 40)]
 
 

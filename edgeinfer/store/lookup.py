@@ -90,7 +90,7 @@ def catalogue_name(name: str) -> str:
 
 
 def model_roles(stored: StoredModel, spec: ModelSpec | None) -> tuple[str, ...]:
-    """Return what an installed model is for: "chat", "code", "embed"; empty if neither the catalogue nor its
+    """Return what an installed model is for: "chat", "code", "embed", "rerank"; empty if neither the catalogue nor its
     header tells.
     """
     if spec:
@@ -105,6 +105,8 @@ def model_roles(stored: StoredModel, spec: ModelSpec | None) -> tuple[str, ...]:
 
 def header_roles(header: Header) -> tuple[str, ...]:
     """Return the roles that a header shows."""
+    if header.reranks:
+        return ("rerank",)
     causal = header.metadata.get(f"{header.architecture}.attention.causal", True)
     if header.number("pooling_type") or not causal:
         return ("embed",)

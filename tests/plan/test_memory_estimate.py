@@ -320,6 +320,15 @@ def test_a_chat_model_says_what_embeddings_would_take() -> None:
     assert memory.embeddings not in (memory.total, memory.needed)
 
 
+def test_a_reranker_reads_one_pair_at_a_time() -> None:
+    """It needs no cells for answers, and always the logits that a chat model needs for embeddings only."""
+    fields: dict[str, Value] = {"vocab_size": 1000, "attention.head_count": 4, "embedding_length": 256}
+    chat, reranker = (estimate(header(metadata=fields), config(ctx=512, reranks=r)) for r in (False, True))
+    assert 512 * kv_token_bytes(header(metadata=fields), "f16") == reranker.kv < chat.kv
+    assert 0 == reranker.embeddings
+    assert reranker.compute >= 2 * 128 * 1000 * 4
+
+
 def test_a_hostile_number_of_layers_takes_no_memory_here() -> None:
     """Nothing is allocated for a number that a header merely claims."""
     assert TransformerShape() == transformer_shape(header(metadata={"block_count": 2**40}))

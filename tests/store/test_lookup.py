@@ -13,6 +13,7 @@ from edgeinfer.errors import ModelLoadFailed, ModelNotFound
 from edgeinfer.gguf.header import read_header
 from edgeinfer.store.lookup import BUNDLED_MODEL, find_model, header_roles
 from edgeinfer.store.store import Store
+from tests.support.bert import write_bert
 from tests.support.models import install, write_model
 
 R1 = "deepseek-r1-distill-qwen-1.5b"
@@ -140,6 +141,8 @@ def test_a_header_shows_what_a_model_is_for(tmp_path: Path) -> None:
     assert ("embed",) == header_roles(read_header(write_model(tmp_path / "c.gguf", pooling=3)))
     assert ("embed",) == header_roles(read_header(write_model(tmp_path / "d.gguf", causal=False)))
     assert ("chat",) == header_roles(read_header(write_model(tmp_path / "e.gguf", causal=True, pooling=0)))
+    write_bert(tmp_path / "f.gguf", pooling=None, head=True)
+    assert ("rerank",) == header_roles(read_header(tmp_path / "f.gguf"))
 
 
 def test_the_fake_needs_no_file(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""A small encoder."""
+"""A small encoder, which embeds or reranks, and its network in numpy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+
+from tests.support.weights import Array, read_weights, softmax
 
 WORDS = [
     "[PAD]",
@@ -19,8 +21,13 @@ WORDS = [
 CLS, SEP, WIDTH = 2, 3, 32
 
 
-def write_bert(path: Path) -> None:
-    """An encoder-only model of two layers, with random weights and a vocabulary of a few words."""
+def write_bert(
+    path: Path, pooling: gguf.PoolingType | None = gguf.PoolingType.MEAN, *, head: bool = False
+) -> None:
+    """An encoder-only model of two layers, with random weights and a vocabulary of a few words.
+
+    With a `head` it reranks; files made from real rerankers of this kind have no `pooling`.
+    """
     chance = np.random.default_rng(5)
     writer = gguf.GGUFWriter(path, "bert")
     writer.add_context_length(64)
@@ -30,7 +37,8 @@ def write_bert(path: Path) -> None:
     writer.add_head_count(4)
     writer.add_layer_norm_eps(1e-12)
     writer.add_causal_attention(False)
-    writer.add_pooling_type(gguf.PoolingType.MEAN)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     writer.add_file_type(gguf.LlamaFileType.ALL_F32)
     writer.add_tokenizer_model("bert")
     writer.add_tokenizer_pre("default")
@@ -45,7 +53,7 @@ def write_bert(path: Path) -> None:
 
     def add(name: str, *shape: int) -> None:
         writer.add_tensor(f"{name}.weight", chance.normal(0, 0.3, shape).astype(np.float32))
-        if len(shape) == 2 and not name.startswith("blk"):
+        if len(shape) == 2 and name.startswith(("token", "position")):
             return  # an embedding
         writer.add_tensor(f"{name}.bias", chance.normal(0, 0.1, shape[:1]).astype(np.float32))
 
@@ -60,7 +68,37 @@ def write_bert(path: Path) -> None:
         add(f"blk.{i}.ffn_up", 64, WIDTH)
         add(f"blk.{i}.ffn_down", WIDTH, 64)
         add(f"blk.{i}.layer_output_norm", WIDTH)
+    if head:
+        add("cls", WIDTH, WIDTH)
+        add("cls.output", 1, WIDTH)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def bert_score(path: Path, tokens: list[int]) -> float:
+    """What the head makes of the first token's state, computed without llama.cpp."""
+    weights = read_weights(path)
+
+    def linear(x: Array, name: str) -> Array:
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    def norm(x: Array, name: str) -> Array:
+        centred = x - x.mean(-1, keepdims=True)
+        unit = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
+        return unit * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    embedded = weights["token_embd.weight"][tokens] + weights["token_types.weight"][0]
+    x = norm(embedded + weights["position_embd.weight"][: len(tokens)], "token_embd_norm")
+    for i in range(2):
+        q, k, v = (
+            linear(x, f"blk.{i}.attn_{kind}").reshape(len(tokens), 4, -1).swapaxes(0, 1) for kind in "qkv"
+        )
+        mixed = softmax(q @ k.swapaxes(1, 2) / np.sqrt(q.shape[-1])) @ v
+        attended = linear(mixed.swapaxes(0, 1).reshape(len(tokens), -1), f"blk.{i}.attn_output")
+        x = norm(x + attended, f"blk.{i}.attn_output_norm")
+        hidden = linear(x, f"blk.{i}.ffn_up")
+        gelu = hidden * (1 + np.tanh(np.sqrt(2 / np.pi) * (hidden + 0.044715 * hidden**3))) / 2
+        x = norm(x + linear(gelu, f"blk.{i}.ffn_down"), f"blk.{i}.layer_output_norm")
+    return float(linear(np.tanh(linear(x[0], "cls")), "cls.output")[0])

@@ -21,6 +21,8 @@ from edgeinfer.backends.llama_cpp.messages import (
     Detokenized,
     Embed,
     Embedded,
+    Rerank,
+    Reranked,
     Tokenize,
     Tokenized,
 )
@@ -30,9 +32,9 @@ from edgeinfer.errors import ModelReplaced, NotReady, WorkerDied
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 
-R = TypeVar("R", Tokenized, Detokenized, Embedded)
+R = TypeVar("R", Tokenized, Detokenized, Embedded, Reranked)
 
 
 class LlamaClient:
@@ -160,6 +162,23 @@ class LlamaClient:
             lambda id: Embed(id, inputs, caller), revision, Activity(caller, "embedding")
         )
         return (await self._ask(request, Embedded)).embeddings
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        cut: Cut = WHOLE,
+        first: int = 0,
+        revision: str | None = None,
+        caller: str = "",
+    ) -> Scores:
+        request = InFlightRequest(
+            lambda id: Rerank(id, query, list(documents), cut, first, caller),
+            revision,
+            Activity(caller, "reranking"),
+        )
+        return (await self._ask(request, Reranked)).scores
 
     async def _ask(self, request: InFlightRequest, kind: type[R]) -> R:
         try:

@@ -24,6 +24,7 @@ class LlamaConfig(EngineConfig, frozen=True):
         main_gpu: number of the only card that is used; None spreads layers over all of them.
         mmap: map the file rather than read it.
         repack: let llama.cpp keep a second, faster copy of quantized weights.
+        reranks: score pairs of a query and a document rather than generate or embed.
     """
 
     model: str
@@ -37,3 +38,4 @@ class LlamaConfig(EngineConfig, frozen=True):
     main_gpu: int | None = None
     mmap: bool = True
     repack: bool = True
+    reranks: bool = False

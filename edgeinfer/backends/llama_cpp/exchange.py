@@ -7,11 +7,11 @@ from collections.abc import Callable
 from types import TracebackType
 
 from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest
-from edgeinfer.backends.llama_cpp.messages import Detokenized, Embedded, Tokenized
+from edgeinfer.backends.llama_cpp.messages import OnlyReply
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.output import Delta
 
-Reply = list[Delta] | Tokenized | Detokenized | Embedded
+Reply = list[Delta] | OnlyReply
 """The deltas of one step for a `Generate`, or the only reply to another request."""
 
 

@@ -17,20 +17,20 @@ from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest
 from edgeinfer.backends.llama_cpp.messages import (
     Accepted,
     Cancel,
-    Detokenized,
     Embedded,
     Failed,
     InFlight,
     Load,
     LogLine,
+    OnlyReply,
     Ping,
     Pong,
     PrefixCacheConfig,
     Ready,
+    Reranked,
     Shutdown,
     Step,
     ToDaemon,
-    Tokenized,
     WorkerMessage,
     to_daemon,
 )
@@ -221,7 +221,7 @@ class WorkerHandle:
             case Failed():
                 self._finish(message.id, revive(message.error))
             case _:
-                if isinstance(message, Embedded):
+                if isinstance(message, Embedded | Reranked):
                     self.heartbeat.on_step()
                 self._finish(message.id, message)
 
@@ -241,7 +241,7 @@ class WorkerHandle:
             self._quarantine.release(exchange.request)
         exchange.add_deltas(deltas)
 
-    def _finish(self, id: int, reply: Tokenized | Detokenized | Embedded | EdgeinferError) -> None:
+    def _finish(self, id: int, reply: OnlyReply | EdgeinferError) -> None:
         if exchange := self._exchanges.get(id):  # else it was cancelled meanwhile
             exchange.finish(reply)
 

@@ -13,7 +13,7 @@ from edgeinfer.errors import ErrorData
 from edgeinfer.inference.output import Delta, EngineStats, PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 from edgeinfer.ipc.confinement.confinement import Confinement
 
 
@@ -93,6 +93,17 @@ class Embed(WorkerMessage, frozen=True):
     caller: str = ""
 
 
+class Rerank(WorkerMessage, frozen=True):
+    """Score each document for the query. `first` is the number of the first document in errors."""
+
+    id: int
+    query: str
+    documents: list[str]
+    cut: Cut = WHOLE
+    first: int = 0
+    caller: str = ""
+
+
 class Ping(WorkerMessage, frozen=True):
     """Answered by `Pong` from the engine's thread, between two steps."""
 
@@ -162,6 +173,11 @@ class Embedded(WorkerMessage, frozen=True):
     embeddings: Embeddings
 
 
+class Reranked(WorkerMessage, frozen=True):
+    id: int
+    scores: Scores
+
+
 class LogLine(WorkerMessage, frozen=True):
     """A log record of llama.cpp or the worker; `level` is one of `logging`."""
 
@@ -170,8 +186,11 @@ class LogLine(WorkerMessage, frozen=True):
     text: str
 
 
-ToWorker = Load | Generate | Cancel | Tokenize | Detokenize | Embed | Ping | Shutdown
-ToDaemon = Ready | Accepted | InFlight | Pong | Step | Failed | Tokenized | Detokenized | Embedded | LogLine
+ToWorker = Load | Generate | Cancel | Tokenize | Detokenize | Embed | Rerank | Ping | Shutdown
+OnlyReply = Tokenized | Detokenized | Embedded | Reranked
+"""Replies to requests that have only one."""
+
+ToDaemon = Ready | Accepted | InFlight | Pong | Step | Failed | OnlyReply | LogLine
 
 to_worker = msgspec.msgpack.Decoder(ToWorker)
 to_daemon = msgspec.msgpack.Decoder(ToDaemon)

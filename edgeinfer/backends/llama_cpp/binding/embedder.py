@@ -1,4 +1,4 @@
-"""Computes embeddings in a context of their own, where every token is an output.
+"""Computes embeddings and relevance scores in a context of their own, where every token is an output.
 
 An encoder attends in both directions, so it must read an input in one piece. A decoder reads an input in chunks,
 because llama.cpp computes logits for every output even if only embeddings are wanted: 600 KB per token for a
@@ -16,22 +16,27 @@ import numpy as np
 
 from edgeinfer.backends.llama_cpp.binding.batch import BatchView
 from edgeinfer.backends.llama_cpp.binding.context import FLASH_OFF, padded
-from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
+from edgeinfer.backends.llama_cpp.binding.model import (
+    POOLING_LAST,
+    POOLING_MEAN,
+    POOLING_NONE,
+    POOLING_RANK,
+    LlamaModel,
+)
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, Row
 from edgeinfer.errors import DecodeFailed, ModelLoadFailed, context_exceeded, not_finite
 
-POOLING_NONE, POOLING_MEAN, POOLING_LAST, POOLING_RANK = 0, 1, 3, 4
 DECODER_CHUNK = 128
 """Number of tokens that a decoder reads at once."""
 
 
 class Embedder(ABC):
-    """Computes one L2-normalised vector of shape (n_embd,) for each input. `close` frees the context."""
+    """Computes one row for each input, a vector of length 1 unless a subclass says otherwise. `close` frees the context."""
 
     def __init__(self, model: LlamaModel, config: LlamaConfig, batch: int) -> None:
         self.max_tokens = min(config.ctx, model.n_ctx_train)
-        self._n_embd = model.n_embd
+        self._width = model.n_embd
         self._batch = Batch(batch)
         self._view = BatchView(self._batch)
         self._pooling = model.pooling
@@ -67,7 +72,7 @@ class Embedder(ABC):
 
         `chunk`: tokens to compute until the next yield, where a model can stop at all.
         """
-        return normalised((yield from self._compute(tokens, chunk)))
+        return self._finished((yield from self._compute(tokens, chunk)))
 
     def close(self) -> None:
         if self._context:
@@ -85,6 +90,9 @@ class Embedder(ABC):
         self._configure(params)
         return lib.llama_init_from_model(model.pointer, params)
 
+    def _finished(self, row: Row) -> Row:
+        return normalised(row)
+
     @abstractmethod
     def _configure(self, params: Any) -> None: ...
 
@@ -101,7 +109,7 @@ class Embedder(ABC):
     def _row(self, pointer: Any) -> Row:
         if not pointer:
             raise DecodeFailed("llama.cpp computed no embedding")
-        return np.ctypeslib.as_array(pointer, (self._n_embd,)).copy()
+        return np.ctypeslib.as_array(pointer, (self._width,)).copy()
 
 
 class EncoderEmbedder(Embedder):
@@ -134,19 +142,23 @@ class DecoderEmbedder(Embedder):
 
     def _compute(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
         lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
-        total = np.zeros(self._n_embd, np.float32)
+        total = np.zeros(self._width, np.float32)
         start = 0
         while start < len(tokens):
             size = max(1, min(chunk(), self._batch.capacity, len(tokens) - start))
             self._run(start, tokens[start : start + size])
-            if self._pooling == POOLING_LAST:
-                total = self._row(lib.llama_get_embeddings_ith(self._context, size - 1))
-            else:
-                rows = lib.llama_get_embeddings(self._context)
-                total += np.ctypeslib.as_array(rows, (size, self._n_embd)).sum(axis=0)
+            total = self._pooled(total, size)
             start += size
             if start < len(tokens):
                 yield
+        return total
+
+    def _pooled(self, total: Row, size: int) -> Row:
+        """The row of the input so far, which was `total` before the last `size` tokens."""
+        if self._pooling == POOLING_LAST:
+            return self._row(lib.llama_get_embeddings_ith(self._context, size - 1))
+        rows = lib.llama_get_embeddings(self._context)
+        total += np.ctypeslib.as_array(rows, (size, self._width)).sum(axis=0)
         return total
 
 

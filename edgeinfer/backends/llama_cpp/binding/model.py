@@ -19,6 +19,9 @@ from edgeinfer.inference.types import ModelInfo
 LOAD_READ, LOAD_MMAP = 0, 1
 """llama_load_mode."""
 
+POOLING_NONE, POOLING_MEAN, POOLING_LAST, POOLING_RANK = 0, 1, 3, 4
+"""llama_pooling_type."""
+
 SAMPLING_KEYS = {
     "general.sampling.temp": ("temperature", 100),
     "general.sampling.top_k": ("top_k", 1_000_000),
@@ -64,6 +67,11 @@ class LlamaModel:
         return bool(lib.llama_model_has_decoder(self.pointer)) and causal != "false"
 
     @property
+    def n_scores(self) -> int:
+        """How many scores the head of a reranker gives."""
+        return int(lib.llama_model_n_cls_out(self.pointer))
+
+    @property
     def pooling(self) -> int | None:
         """The llama_pooling_type that the file asks for, None if it does not say."""
         value = self.meta(f"{self.meta('general.architecture')}.pooling_type")
@@ -82,11 +90,21 @@ class LlamaModel:
         """The file's Jinja templates by name; the plain one is "default"."""
         templates = {}
         for name in (None, "tool_use"):
-            source = lib.llama_model_chat_template(self.pointer, name.encode() if name else None)
-            if source:
-                check_template(template := source.decode("utf-8", "replace"))
+            if template := self._template(name):
                 templates[name or "default"] = template
         return templates
+
+    def rerank_template(self) -> str | None:
+        """The text of a pair, with {query} and {document}; None if the file has none."""
+        return self._template("rerank")
+
+    def _template(self, name: str | None) -> str | None:
+        source = lib.llama_model_chat_template(self.pointer, name.encode() if name else None)
+        if not source:
+            return None
+        template: str = source.decode("utf-8", "replace")
+        check_template(template)
+        return template
 
     def sampling(self) -> dict[str, float]:
         """The sampling values that the file recommends, without those out of range."""
@@ -101,6 +119,7 @@ class LlamaModel:
     def info(self, config: LlamaConfig) -> ModelInfo:
         """Raises ModelLoadFailed for a vocabulary or a template that is out of all proportion."""
         check_control_tokens(self.vocab.control_tokens())
+        reranks = config.reranks or self.pooling == POOLING_RANK
         buffer = ctypes.create_string_buffer(256)
         lib.llama_model_desc(self.pointer, buffer, 256)
         return ModelInfo(
@@ -115,7 +134,7 @@ class LlamaModel:
             n_ctx_train=self.n_ctx_train,
             ctx=config.ctx,
             parallel=config.parallel,
-            generates=self.has_decoder,
+            generates=self.has_decoder and not reranks,
             add_bos=self.vocab.add_bos,
             bos=self.vocab.text(self.vocab.bos),
             eos=self.vocab.text(self.vocab.eos),
@@ -123,6 +142,7 @@ class LlamaModel:
             chat_templates=self.chat_templates(),
             sampling=self.sampling(),
             fim=self.vocab.fim,
+            reranks=reranks,
         )
 
     def close(self) -> None:

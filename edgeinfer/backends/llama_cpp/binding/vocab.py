@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import llama_cpp.llama_cpp as lib
 
@@ -25,6 +25,13 @@ WORD_PIECE = 3
 
 USER_DEFINED_ATTRIBUTE = 1 << 4
 """LLAMA_TOKEN_ATTR_USER_DEFINED: tokens that llama_tokenize recognises in any text."""
+
+
+class TextEnds(NamedTuple):
+    """Tokens that belong between two texts, and after the second."""
+
+    between: list[int]
+    end: list[int]
 
 
 class LlamaVocab:
@@ -112,6 +119,20 @@ class LlamaVocab:
         if token is None:
             return ""
         return (lib.llama_vocab_get_text(self._vocab, token) or b"").decode("utf-8", "replace")
+
+    def ends(self) -> TextEnds:
+        """What the model wants between a query and a document, and after them.
+
+        Raises:
+            ModelLoadFailed: it wants a token that the vocabulary lacks.
+        """
+        sep = _token(lib.llama_vocab_sep(self._vocab))
+        eos = sep if self.eos is None else self.eos
+        end = [eos] if lib.llama_vocab_get_add_eos(self._vocab) else []
+        between = [*end, sep] if lib.llama_vocab_get_add_sep(self._vocab) else end
+        if None in between:
+            raise ModelLoadFailed("the tokenizer has no EOS or SEP token, which belongs between two texts")
+        return TextEnds([t for t in between if t is not None], [t for t in end if t is not None])
 
     def control_tokens(self) -> tuple[str, ...]:
         """The texts that become control tokens where these are recognised."""

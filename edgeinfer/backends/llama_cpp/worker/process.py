@@ -36,6 +36,8 @@ from edgeinfer.backends.llama_cpp.messages import (
     Pong,
     PrefixCacheConfig,
     Ready,
+    Rerank,
+    Reranked,
     Shutdown,
     Step,
     Tokenize,
@@ -53,7 +55,7 @@ from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
 from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelLoadFailed
-from edgeinfer.inference.types import Embeddings, Prompt, Span, Tokens
+from edgeinfer.inference.types import Embeddings, Prompt, Scores, Span, Tokens
 from edgeinfer.ipc.framing import FrameSocket
 
 log = logging.getLogger("edgeinfer.worker")
@@ -130,7 +132,7 @@ class WorkerProcess:
 
     def _read(self) -> None:
         while (message := self._channel.receive()) is not None and not isinstance(message, Shutdown):
-            if isinstance(message, Generate | Embed):
+            if isinstance(message, Generate | Embed | Rerank):
                 self._preparing.add(message.id)
             if text_size(message) > MAX_SHORT_TEXT:
                 self._long_texts.submit(self._answer, message, self._receive)
@@ -156,8 +158,7 @@ class WorkerProcess:
         match message:
             case Generate():
                 if self._engine is None:
-                    hint = "use /v1/embeddings"
-                    raise InvalidRequest("this model can only embed", param="model", hint=hint)
+                    raise InvalidRequest("this model generates no text", param="model")
                 if message.structured.grammar is None:
                     self._generate(message, None)
                 else:
@@ -178,8 +179,17 @@ class WorkerProcess:
             case Ping():
                 self._jobs.put(message)
             case Embed():
+                if self._runtime.pairs:
+                    raise InvalidRequest("this model is a reranker and cannot embed", param="model")
                 inputs = self._prompts.embed_tokens(message.inputs)
                 self._jobs.put(EmbedJob(message.id, inputs, message.caller))
+            case Rerank():
+                if self._runtime.pairs is None:
+                    raise InvalidRequest("this model is no reranker", param="model")
+                pairs = self._runtime.pairs.pairs(
+                    message.query, message.documents, message.cut, message.first
+                )
+                self._jobs.put(EmbedJob(message.id, pairs, message.caller))
             case _:
                 raise InvalidRequest(f"unexpected message {type(message).__name__}")
 
@@ -287,11 +297,14 @@ class WorkerProcess:
         return EMBED_CHUNK
 
     def _send_embeddings(self, job: EmbedJob) -> None:
+        tokens = sum(map(len, job.inputs))
         if job.error:
             self._channel.send(Failed(job.id, job.error.data()))
+        elif self._runtime.pairs:
+            self._channel.send(Reranked(job.id, Scores([float(row[0]) for row in job.rows], tokens)))
         else:
             vectors = [row.astype("<f4").tobytes() for row in job.rows]
-            self._channel.send(Embedded(job.id, Embeddings(vectors, sum(map(len, job.inputs)))))
+            self._channel.send(Embedded(job.id, Embeddings(vectors, tokens)))
 
     def _send_pong(self) -> None:
         """Give the daemon a sign of life in the middle of a long job."""
@@ -305,6 +318,8 @@ def text_size(message: ToWorker) -> int:
             return prompt_size(message.prompt)
         case Embed():
             return sum(map(prompt_size, message.inputs))
+        case Rerank():
+            return sum(len(message.query) + len(document) for document in message.documents)
         case Detokenize():
             return 4 * len(message.tokens)
     return 0

@@ -26,19 +26,22 @@ PROBE_TOKENS = 64
 
 if TYPE_CHECKING:
     from edgeinfer.backends.llama_cpp.binding.embedder import Embedder
+    from edgeinfer.backends.llama_cpp.binding.pair_tokenizer import PairTokenizer
 
 
 class Runtime(Protocol):
     """A loaded model.
 
     Attributes:
-        backend: computes logits; None for a model that can only embed.
+        backend: computes logits; None for a model that generates no text.
+        pairs: tokenizes what a reranker scores, which embeds a pair as its score; None for other models.
         step_ms: estimated time of the longest step, from the self-test.
     """
 
     config: LlamaConfig
     info: ModelInfo
     backend: Backend | None
+    pairs: PairTokenizer | None
     step_ms: float
 
     @property
@@ -90,6 +93,7 @@ class LlamaRuntime:
         self.vocab.show(markers)
         self.info = self._model.info(config)
         self.backend: Backend | None = None
+        self.pairs = self._open_pairs() if self.info.reranks else None
         self._closing: list[Callable[[], None]] = [self._model.close]
         self._embedder: Embedder | None = None
         if self.info.generates:
@@ -120,17 +124,24 @@ class LlamaRuntime:
 
     def _opened_embedder(self) -> Embedder:
         from edgeinfer.backends.llama_cpp.binding.embedder import open_embedder
+        from edgeinfer.backends.llama_cpp.binding.reranker import open_reranker
 
         if self._embedder is None:
-            self._embedder = open_embedder(self._model, self.config)
+            opened = open_reranker if self.info.reranks else open_embedder
+            self._embedder = opened(self._model, self.config)
             self._closing.append(self._embedder.close)
         return self._embedder
 
+    def _open_pairs(self) -> PairTokenizer:
+        from edgeinfer.backends.llama_cpp.binding.pair_tokenizer import open_pair_tokenizer
+
+        return open_pair_tokenizer(self._model, min(self.config.ctx, self.info.n_ctx_train))
+
     def _test_embedding(self) -> float:
-        """Embed one input; -> milliseconds a token. Raises ModelLoadFailed."""
+        """Embed one input, or score one pair; -> milliseconds a token. Raises ModelLoadFailed."""
         n = min(self.config.ubatch, self.config.ctx - 1, self.info.n_ctx_train)
         try:
-            self.embed([self.embed_tokens([PROBE])[:n]])
+            self.embed([(self.pairs.probe() if self.pairs else self.embed_tokens([PROBE]))[:n]])
             started = time.monotonic()
             self.embed([[self.vocab.bos or 0] * n])
         except DecodeFailed as e:
@@ -170,6 +181,7 @@ class FakeRuntime:
         self._ms_per_token = fake_token_ms(config.model)
         backend = FakeBackend(config, ms_per_token=self._ms_per_token)
         self.backend: Backend | None = backend
+        self.pairs: PairTokenizer | None = None
         self.vocab = backend.vocab
         self._embed = backend.embed
         self.step_ms = 0.0
