@@ -74,6 +74,12 @@ class Metrics:
         self._requests = Counter(
             "edgeinfer_requests", "Requests by route and status.", ["route", "status"], registry=self.registry
         )
+        self._ignored = Counter(
+            "edgeinfer_ignored_fields",
+            "Unknown fields of requests that were ignored.",
+            ["route"],
+            registry=self.registry,
+        )
         self._durations = Histogram(
             "edgeinfer_request_seconds",
             "Time to the end of the response.",
@@ -99,6 +105,9 @@ class Metrics:
     def request(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, str(status)).inc()
         self._durations.labels(route).observe(seconds)
+
+    def ignored(self, route: str, fields: int) -> None:
+        self._ignored.labels(route).inc(fields)
 
     def watch(self, model: str) -> Watch:
         """A watch for the deltas of one request to `model`."""

@@ -175,6 +175,10 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
         _doc("Seconds that compiling a JSON schema or grammar, or checking an answer, may take.", gt=0),
     ] = 1.5
     max_body: Annotated[int, _doc("Maximum size of a request body in bytes.", ge=1024)] = 16 * 1024 * 1024
+    strict_requests: Annotated[
+        bool,
+        _doc("Refuse requests with unknown fields. Otherwise these are ignored, and named in a header."),
+    ] = False
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _doc("Lowest severity that is logged.")
     ] = "info"

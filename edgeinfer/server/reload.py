@@ -23,7 +23,17 @@ from edgeinfer.serving.model import ServedModel
 from edgeinfer.serving.registry import default_settings, loaded_alike
 from edgeinfer.settings import MODEL_FIELDS, Loaded, Settings
 
-RELOADED = frozenset({*MODEL_FIELDS, "store", "memory_limit_mb", "idle_unload", "drain_timeout", "log_level"})
+RELOADED = frozenset(
+    {
+        *MODEL_FIELDS,
+        "store",
+        "memory_limit_mb",
+        "idle_unload",
+        "drain_timeout",
+        "log_level",
+        "strict_requests",
+    }
+)
 """Settings that take effect without a restart; those of `[models.NAME]` do too."""
 
 NO_ROOM = "there is not enough memory for the old model and the new one: requests wait until the old one is unloaded"

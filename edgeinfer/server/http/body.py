@@ -11,9 +11,12 @@ from typing import ParamSpec, TypeVar
 from starlette.requests import Request
 
 from edgeinfer.errors import InvalidRequest
+from edgeinfer.server.http.family import route_of
 from edgeinfer.server.http.freed_memory import FreedMemory
+from edgeinfer.server.http.headers import IGNORED
 from edgeinfer.server.http.json_decoder import JsonDecoder
 from edgeinfer.server.http.request_model import Model, validate
+from edgeinfer.server.http.unknown_fields import UnknownFields
 from edgeinfer.server.state import state_of
 
 P = ParamSpec("P")
@@ -55,15 +58,27 @@ async def read_as(request: Request, model: type[Model], translate: Callable[[Mod
     if state_of(request).settings.log_prompts:
         logger.info("%s %s", request.scope.get("edgeinfer.id"), _loggable(body))
 
-    def parsed() -> T:
-        return translate(validate(model, JsonDecoder().decode(body)))
+    unknown = UnknownFields(strict=state_of(request).settings.strict_requests)
 
-    if len(body) < MIN_THREAD_BYTES:
-        return parsed()
-    if len(body) < HUGE_BYTES:
-        return await asyncio.get_running_loop().run_in_executor(_large, parsed)
-    _freed_memory.return_soon()
-    return await asyncio.get_running_loop().run_in_executor(_huge, parsed)
+    def parsed() -> T:
+        return translate(validate(model, JsonDecoder().decode(body), unknown))
+
+    try:
+        if len(body) < MIN_THREAD_BYTES:
+            return parsed()
+        if len(body) < HUGE_BYTES:
+            return await asyncio.get_running_loop().run_in_executor(_large, parsed)
+        _freed_memory.return_soon()
+        return await asyncio.get_running_loop().run_in_executor(_huge, parsed)
+    finally:
+        if unknown.paths:
+            _tell(request, unknown)
+
+
+def _tell(request: Request, unknown: UnknownFields) -> None:
+    """Name what was ignored in a header of the response, and count it."""
+    request.scope[IGNORED] = unknown.header()
+    state_of(request).metrics.ignored(route_of(request.scope), unknown.count)
 
 
 def _loggable(body: bytes) -> str:

@@ -144,6 +144,11 @@ def family_of(scope: Scope) -> Family:
     return family
 
 
+def route_of(scope: Scope) -> str:
+    """The pattern of a request's path, for metrics: they must have few labels."""
+    return getattr(scope.get("route"), "path", "none")
+
+
 def _request_body(route: Route) -> dict[str, Any] | None:
     """The body's entry in /openapi.json; `server.openapi` adds the model itself."""
     if route.body is None:

@@ -1,8 +1,11 @@
-"""Reads headers from a scope."""
+"""Headers of requests and responses."""
 
 from __future__ import annotations
 
 from starlette.types import Scope
+
+IGNORED = "x-edgeinfer-ignored"
+"""Names the fields of the request that were ignored. The scope has its value under the same name."""
 
 
 def header_values(scope: Scope, name: bytes) -> list[bytes]:

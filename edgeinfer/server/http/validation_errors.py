@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from edgeinfer.errors import InvalidRequest, UnknownParameter
-from edgeinfer.server.http.quoting import dotted, quoted
+from edgeinfer.server.http.quoting import dotted, quoted, shortened
 
 KINDS = {
     "string_type": "a string",
@@ -39,20 +39,35 @@ RULES = {
 """Sentences with pydantic's details of the error."""
 
 
+UNKNOWN_FIELD = "unknown_field"
+"""The kind of error for an object with a field that is refused; the field is not in its place."""
+
+
 def translated(error: ValidationError, raw: object) -> InvalidRequest:
     """The most helpful of pydantic's errors: those of the union branch that got furthest into `raw`."""
     found = [
-        (path_in(raw, e["loc"], missing=e["type"] == "missing"), e)
+        (path_in(raw, _place(e), missing=e["type"] == "missing"), e)
         for e in error.errors(include_url=False, include_input=False)
     ]
     path = max((path for path, _ in found), key=len)
     errors = [e for other, e in found if other == path]
     first, param = errors[0], dotted(path)
-    if first["type"] == "extra_forbidden":
-        return UnknownParameter(f"unknown parameter: {quoted(param)}", param=param)
+    if first["type"] == UNKNOWN_FIELD:
+        return unknown_parameter(param, first["ctx"]["meant"])
     if first["type"] == "missing":
         return InvalidRequest(f"missing parameter: {quoted(param)}", param=param)
     return InvalidRequest(f"{param} {_rule(errors)}", param=param or None)
+
+
+def unknown_parameter(path: str, meant: str | None) -> UnknownParameter:
+    """The error for an unknown field; `meant`: the known one whose name is similar."""
+    hint = f"did you mean {meant!r}?" if meant else None
+    return UnknownParameter(f"unknown parameter: {quoted(path)}", param=shortened(path), hint=hint)
+
+
+def _place(error: ErrorDetails) -> tuple[str | int, ...]:
+    name = error["ctx"]["name"] if error["type"] == UNKNOWN_FIELD else None
+    return error["loc"] if name is None else (*error["loc"], name)
 
 
 def _rule(errors: Sequence[ErrorDetails]) -> str:

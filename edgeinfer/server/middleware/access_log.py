@@ -16,7 +16,8 @@ from edgeinfer.metrics import Metrics
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.disconnect import ClientDisconnected
 from edgeinfer.server.http.errors import error_response, public_error
-from edgeinfer.server.http.family import family_of
+from edgeinfer.server.http.family import family_of, route_of
+from edgeinfer.server.http.headers import IGNORED
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that disconnected before the response; it is only in logs and metrics."""
@@ -49,7 +50,7 @@ class AccessLogMiddleware:
             await self._answer(scope, receive, exchange)
         finally:
             seconds = time.perf_counter() - started
-            self.metrics.request(_route(scope), exchange.status, seconds)
+            self.metrics.request(route_of(scope), exchange.status, seconds)
             logger.log(
                 logging.DEBUG if scope["path"] in self.quiet_paths else logging.INFO,
                 "%s %s %d %.1f ms %s %s",
@@ -78,6 +79,7 @@ class _Exchange:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.id = scope["edgeinfer.id"] = _request_id(scope)
+        self.scope = scope
         self.status = 500  # the client sees this if the application fails before it responds
         self.started = False
         self._send = send
@@ -93,6 +95,8 @@ class _Exchange:
                 headers[self._family_header] = self.id
             headers["x-content-type-options"] = "nosniff"
             headers["cross-origin-resource-policy"] = "same-origin"
+            if ignored := self.scope.get(IGNORED):
+                headers[IGNORED] = ignored
         await self._send(message)
 
 
@@ -101,8 +105,3 @@ def _request_id(scope: Scope) -> str:
         if name == b"x-request-id" and SANE_ID.fullmatch(id := value.decode("latin-1")):
             return str(id)
     return uuid.uuid4().hex
-
-
-def _route(scope: Scope) -> str:
-    """The route's pattern, not the path: a metric must have few labels."""
-    return getattr(scope.get("route"), "path", "none")

@@ -10,12 +10,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.errors import Forbidden, SettingsError
 from edgeinfer.server.http.errors import error_response
-from edgeinfer.server.http.headers import header_values
+from edgeinfer.server.http.headers import IGNORED, header_values
 from edgeinfer.server.http.quoting import shortened
 
 METHODS = "GET, HEAD, POST, OPTIONS"
 HEADERS = ("authorization", "content-type", "x-api-key", "x-request-id")
-EXPOSED = "retry-after, x-request-id"
+EXPOSED = f"retry-after, x-request-id, {IGNORED}"
 MAX_AGE = "600"
 """Seconds that a browser may remember a permission."""
 

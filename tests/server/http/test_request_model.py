@@ -9,6 +9,7 @@ import pytest
 
 from edgeinfer.errors import InvalidRequest, UnknownParameter
 from edgeinfer.server.http.request_model import RequestModel, validate
+from edgeinfer.server.http.unknown_fields import UnknownFields
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest
 from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest, ChatRequest
@@ -59,8 +60,6 @@ HOSTILE: dict[str, tuple[type[RequestModel], dict[str, Any]]] = {
     "plain tools": (ApplyTemplateRequest, {**CHAT, "tools": [many()]}),
     "template variables": chat(chat_template_kwargs={"a": [[]] * MANY}),
     "named template variables": chat(chat_template_kwargs=many()),
-    "a long name": chat(**{"x" * MEGABYTE: 1}),
-    "a long name within": (ChatRequest, {"messages": [{**USER, "x" * MEGABYTE: 1}]}),
     "a long value": (ChatRequest, {"messages": [{"role": "x" * MEGABYTE, "content": ""}]}),
     "a long type": (ChatRequest, {"messages": [{"role": "user", "content": [{"type": "x" * MEGABYTE}]}]}),
     "a long tag": chat(response_format={"type": "x" * MEGABYTE}),
@@ -187,10 +186,14 @@ def test_no_error_has_the_words_of_a_library(model: type[RequestModel]) -> None:
     ]
 
 
-def test_no_name_is_repeated_at_length() -> None:
+@pytest.mark.parametrize("strict", [{"temprature" * 100: 1}, {"messages": [{**USER, "x" * MEGABYTE: 1}]}])
+def test_no_name_is_repeated_at_length(strict: dict[str, Any]) -> None:
     """Its beginning shows which one it is."""
     with pytest.raises(UnknownParameter) as e:
-        validate(ChatRequest, {**CHAT, "temprature" * 100: 1})
-    assert e.value.message.startswith("unknown parameter: 'tempraturetemprature")
+        validate(ChatRequest, {**CHAT, **strict}, UnknownFields(strict=True))
+    assert e.value.message.startswith(
+        ("unknown parameter: 'tempraturetemp", "unknown parameter: 'messages[0].xxx")
+    )
     assert e.value.message.endswith("…'")
+    assert len(e.value.message) < 200
     assert e.value.hint is None

@@ -268,7 +268,7 @@ def test_the_limit_has_two_names(fields: dict[str, int], limit: int | None) -> N
         ({"samplers": ["tok_k"]}, "samplers[0]", InvalidRequest),
         ({"samplers": "edkypmxt"}, "samplers", InvalidRequest),
         ({"input_extra": [{"filename": "x"}]}, "input_extra[0].text", InvalidRequest),
-        ({"input_extra": [{"text": "x", "colour": 1}]}, "input_extra[0].colour", UnknownParameter),
+        ({"input_extra": [{"text": "x", "filname": 1}]}, "input_extra[0].filname", UnknownParameter),
         ({"prompt": [1]}, "prompt", InvalidRequest),
         ({"lora": [{"id": 0, "scale": 0.5}]}, "lora", UnsupportedParameter),
         ({"cache_prompt": False}, "cache_prompt", UnsupportedParameter),

@@ -202,11 +202,17 @@ def test_a_foreign_field_that_makes_no_sense_is_refused_by_name(fields: dict[str
     assert e.value.param == param
 
 
-@pytest.mark.parametrize("fields", [{"num_thraed": 4}, {"options": {"num_thraed": 4}}, {"keepalive_": 5}])
-def test_nothing_unknown_is_ignored(fields: dict[str, Any]) -> None:
-    """In no place."""
+@pytest.mark.parametrize("fields", [{"num_ctxx": 4}, {"options": {"num_ctxx": 4}}, {"n_predcit": 5}])
+def test_a_mistyped_foreign_field_is_refused(fields: dict[str, Any]) -> None:
+    """As one of ours."""
     with pytest.raises(UnknownParameter):
         chat(**fields)
+
+
+@pytest.mark.parametrize("fields", [{"num_thraed": 4}, {"options": {"num_thraed": 4}}, {"keepalive_": 5}])
+def test_a_mistyped_field_without_effect_is_ignored_like_the_right_one(fields: dict[str, Any]) -> None:
+    """It changes nothing either way."""
+    assert chat(**fields) == chat()
 
 
 def test_fields_of_editors_and_embedders_are_known_too() -> None:

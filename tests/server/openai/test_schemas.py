@@ -34,11 +34,13 @@ def test_an_unknown_field_is_named_with_the_nearest_right_one() -> None:
     assert (e.value.param, e.value.hint) == ("temprature", "did you mean 'temperature'?")
 
 
-def test_an_unknown_field_deep_inside_is_named_by_its_path() -> None:
+def test_a_mistyped_field_deep_inside_is_named_by_its_path() -> None:
     """The path is that of the request, without pydantic's own steps."""
+    answer = {"role": "assistant", "tool_calls": [{"function": {"name": "f", "argumnets": "{}"}}]}
     with pytest.raises(UnknownParameter) as e:
-        validate(ChatRequest, {"messages": [*HI, {"role": "user", "content": "x", "colour": 1}]})
-    assert e.value.param == "messages[1].colour"
+        validate(ChatRequest, {"messages": [*HI, answer]})
+    assert e.value.param == "messages[1].tool_calls[0].function.argumnets"
+    assert e.value.hint == "did you mean 'arguments'?"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_a_missing_field_is_named() -> None:
     ("response_format", "param"),
     [
         ({"type": "regex", "regex": "a+"}, "response_format.pattern"),
-        ({"type": "choice", "choice": ["a"]}, "response_format.choices"),
+        ({"type": "choice", "texts": ["a"]}, "response_format.choices"),
         ({"type": "grammar"}, "response_format.grammar"),
         ({"type": "json_schema"}, "response_format.json_schema"),
         ({"type": "json_schema", "json_schema": {}}, "response_format.json_schema.schema"),
