@@ -35,8 +35,9 @@
     ├── QuantizeFailed                 500  quantize_failed
     ├── ServiceFailed                  500  service_failed
     ├── DoesNotFit                     500  does_not_fit
-    └── SettingsError                  500  invalid_settings
-        └── CannotListen               500  cannot_listen
+    ├── SettingsError                  500  invalid_settings
+    │   └── CannotListen               500  cannot_listen
+    └── NotImplementedHere             501  not_implemented
 
 Each class has its own `code`, which crosses process boundaries, and which clients can rely on.
 """
@@ -330,6 +331,13 @@ class CannotListen(SettingsError):
     """The address is in use or does not exist; a later attempt may succeed."""
 
     code = "cannot_listen"
+
+
+class NotImplementedHere(EdgeinferError):
+    """A route of another server's API that this one does not have."""
+
+    status = 501
+    code = "not_implemented"
 
 
 def all_errors() -> dict[str, type[EdgeinferError]]:

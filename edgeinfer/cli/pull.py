@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from edgeinfer.hub.endpoint import Endpoint
     from edgeinfer.hub.hub_index import RemoteFile
     from edgeinfer.hub.reference import ModelReference
     from edgeinfer.settings import Settings
+    from edgeinfer.store.progress import Progress
+    from edgeinfer.store.pull_events import PullEvent
     from edgeinfer.store.store import Store
     from edgeinfer.store.stored_model import StoredModel
 
@@ -39,6 +41,7 @@ def pull(
         bool, typer.Option("--offline", help="Use no network: only check whether the model is installed.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the model's record as JSON.")] = False,
+    events: Annotated[bool, typer.Option("--events", hidden=True)] = False,
 ) -> None:
     """Download a model from the hub, and print its path.
 
@@ -52,16 +55,20 @@ def pull(
       edgeinfer pull hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M
       HF_ENDPOINT=http://board:11436 edgeinfer pull qwen3-0.6b      from another machine's mirror
     """
-    from edgeinfer import settings
     from edgeinfer.cli import terminal
-    from edgeinfer.hub.endpoint import hub_endpoint
-    from edgeinfer.store.store import Store
+    from edgeinfer.cli.progress import make_progress
 
-    wanted = model_reference(model, quant, revision)
-    loaded = settings.load().settings
-    store, hub = Store.of(loaded), hub_endpoint(offline=offline)
+    if events:
+        _pull_for_program(model, quant, revision, update=update, requantize=requantize, offline=offline)
+        return
     try:
-        stored = _pull(wanted, loaded, store, hub, update=update, requantize=requantize)
+        stored = _pull(
+            model_reference(model, quant, revision),
+            make_progress(),
+            offline=offline,
+            update=update,
+            requantize=requantize,
+        )
     except KeyboardInterrupt:
         terminal.say("stopped; run the same command to resume")
         raise
@@ -71,6 +78,34 @@ def pull(
         terminal.write(f"{stored.path}\n")
         for line in _next_steps(stored):
             terminal.say(line)
+
+
+def _pull_for_program(
+    model: str, quant: str | None, revision: str | None, *, update: bool, requantize: bool, offline: bool
+) -> None:
+    """Pull, and write what happens as lines of JSON: the daemon runs this command in a process of its own."""
+    from edgeinfer.errors import EdgeinferError
+    from edgeinfer.store.pull_events import EventProgress, PullEvent
+
+    try:
+        reference, progress = model_reference(model, quant, revision), EventProgress(_write_event)
+
+        def listed(files: list[RemoteFile]) -> None:
+            progress.hashes = {file.file: file.sha256 for file in files if file.sha256}
+
+        stored = _pull(reference, progress, listed, offline=offline, update=update, requantize=requantize)
+    except EdgeinferError as e:
+        _write_event(PullEvent(error=e.data()))
+        raise typer.Exit(1) from None
+    _write_event(PullEvent(model=f"{stored.name}:{stored.quant}"))
+
+
+def _write_event(event: PullEvent) -> None:
+    import msgspec
+
+    from edgeinfer.cli import terminal
+
+    terminal.write(msgspec.json.encode(event).decode() + "\n")
 
 
 def model_reference(model: str, quant: str | None, revision: str | None) -> ModelReference:
@@ -93,46 +128,58 @@ def model_reference(model: str, quant: str | None, revision: str | None) -> Mode
 
 
 def _pull(
-    wanted: ModelReference, loaded: Settings, store: Store, hub: Endpoint, *, update: bool, requantize: bool
+    wanted: ModelReference,
+    progress: Progress,
+    listed: Callable[[list[RemoteFile]], None] = lambda _: None,
+    *,
+    offline: bool,
+    update: bool,
+    requantize: bool,
 ) -> StoredModel:
-    from edgeinfer.cli import terminal
-    from edgeinfer.cli.progress import make_progress
+    """Return the model, once it is installed. `listed` is told of the files that it may be."""
+    from edgeinfer import settings
     from edgeinfer.errors import EdgeinferError
     from edgeinfer.hardware.memory import memory
+    from edgeinfer.hub.endpoint import hub_endpoint
     from edgeinfer.hub.ensure_installed import available_files, ensure_installed, installed_model
+    from edgeinfer.store.store import Store
 
+    loaded = settings.load().settings
+    store, hub = Store.of(loaded), hub_endpoint(offline=offline)
     present = installed_model(wanted, store)
     if hub.offline and present:
         return present
     try:
         offered = available_files(wanted, hub=hub)
+        listed(offered)
     except EdgeinferError as e:
         if present is None or update:
             raise
-        terminal.say(f"the model is installed; cannot check for a newer version: {e.message}")
+        progress.message(f"the model is installed; cannot check for a newer version: {e.message}")
         return present
     # An installed model stays the choice: while it is served, another would seem to fit better.
     current = present if present and present.name == offered[0].name else None
-    quant = wanted.quant or (current.quant if current else _best_quant(offered, loaded, store, hub))
+    quant = wanted.quant or (current.quant if current else _best_quant(offered, loaded, store, hub, progress))
     before = store.find(offered[0].name, quant)
     stored = ensure_installed(
         offered,
         quant,
         store,
-        make_progress(),
+        progress,
         hub=hub,
         update=update,
         requantize=requantize,
         available=memory(Path("/")).available,
     )
     if before == stored:
-        terminal.say(f"{stored.name}:{stored.quant} is already installed")
+        progress.message(f"{stored.name}:{stored.quant} is already installed")
     return stored
 
 
-def _best_quant(offered: list[RemoteFile], loaded: Settings, store: Store, hub: Endpoint) -> str:
+def _best_quant(
+    offered: list[RemoteFile], loaded: Settings, store: Store, hub: Endpoint, progress: Progress
+) -> str:
     """Return the best quantization for this machine, of those that are published or installed."""
-    from edgeinfer.cli import terminal
     from edgeinfer.errors import DoesNotFit
     from edgeinfer.hardware import detect
     from edgeinfer.install.published_options import published_options, quant_names
@@ -152,7 +199,7 @@ def _best_quant(offered: list[RemoteFile], loaded: Settings, store: Store, hub: 
         hint = f"to download one anyway: edgeinfer pull {name}:QUANT, one of {quant_names(offered)}"
         raise DoesNotFit(e.message, param=e.param, hint=hint) from e
     for reason in choice.reasons:
-        terminal.say(reason)
+        progress.message(reason)
     return choice.option.quant
 
 

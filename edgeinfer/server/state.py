@@ -13,11 +13,14 @@ from starlette.requests import Request
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.metrics import Metrics
 from edgeinfer.plan import Plan
+from edgeinfer.server.pull_process import PullProcess
+from edgeinfer.serving.downloads import ModelDownloads
 from edgeinfer.serving.engines import EngineFactory, ModelNames
 from edgeinfer.serving.loader import ModelLoader
 from edgeinfer.serving.model import Services
 from edgeinfer.serving.registry import ModelRegistry
 from edgeinfer.settings import Settings
+from edgeinfer.store.store import Store
 
 
 class ReloadState(msgspec.Struct, frozen=True):
@@ -43,6 +46,8 @@ class AppState:
         settings: those in force; a reload changes them.
         sources: setting -> the origin of its value.
         reload: the last reload, None before the first.
+        puller: downloads models, and knows whether that is possible here.
+        downloads: those that are running.
         starting: loads the default model for the first time; its error is why that failed.
     """
 
@@ -65,6 +70,8 @@ class AppState:
         self.registry = ModelRegistry(
             settings, default, names=names, loader=self.loader, services=self.services
         )
+        self.puller = PullProcess(lambda: Store.of(self.settings))
+        self.downloads = ModelDownloads(self.puller)
         self.starting: asyncio.Task[None] | None = None
         self._started = time.monotonic()
         self._warming: asyncio.Task[None] | None = None
@@ -92,6 +99,7 @@ class AppState:
         end = time.monotonic() + drain
         if self._warming:
             self._warming.cancel()
+        await self.downloads.close()
         served = list(self.registry.served())
         # Without an engine, requests that wait cannot be answered.
         queues = [model.queue.drain(drain if model.info else 0.0) for model in served]
