@@ -95,11 +95,12 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._error:
             return  # the rest of something that was refused
+        has_sent_more = bool(self._unparsed) or self._awaits_response()
         self._unparsed += self._connections.buffer[:nbytes]
         if len(self._unparsed) >= READ_SIZE:
             self._is_full = True
             self.transport.pause_reading()
-        self._parse_queue.add(self)
+        self._parse_queue.add(self, has_sent_more=has_sent_more)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self.transport)
@@ -234,8 +235,8 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             return
         if self._error:
             self._refuse(self._error)
-        else:
-            self._parse_queue.add(self)
+        elif self._unparsed:
+            self._parse_queue.add(self, has_sent_more=True)
         self._watch()
 
     def _refuse(self, error: EdgeinferError) -> None:
