@@ -7,10 +7,9 @@ are None.
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +17,16 @@ import msgspec
 from msgspec import Meta
 
 from edgeinfer.errors import SettingsError
+from edgeinfer.model_settings import (
+    ALIASES,
+    MODELS,
+    ModelSettings,
+    doc,
+    model_tables,
+    nearest_setting,
+    table_header,
+    toml_string,
+)
 from edgeinfer.user_folders import config_folder, is_file
 from edgeinfer.value_errors import sentence
 
@@ -25,61 +34,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-
-def _doc(text: str, **bounds: Any) -> Any:
-    return Meta(description=text, **bounds)
-
-
-class ModelSettings(msgspec.Struct, frozen=True):
-    """Settings of a model. In `Settings` they apply to every model, in `[models.NAME]` to that one."""
-
-    model: Annotated[
-        str | None,
-        _doc(
-            "Model to serve: a GGUF file or an installed model's name. If unset, the chat model installed last, or else the bundled one."
-        ),
-    ] = None
-    ctx: Annotated[
-        Annotated[int, Meta(ge=16)] | None,
-        _doc(
-            "Tokens that one conversation may hold, prompt and answer together: 4096, or more if memory allows."
-        ),
-    ] = None
-    parallel: Annotated[
-        Annotated[int, Meta(ge=1, le=256)] | None, _doc("Answers generated at the same time.")
-    ] = None
-    threads: Annotated[Annotated[int, Meta(ge=1)] | None, _doc("Compute threads.")] = None
-    layout: Annotated[
-        Literal["streams", "unified"] | None,
-        _doc("KV cache layout: streams of parallel x ctx cells, or one pool shared by all."),
-    ] = None
-    cells: Annotated[Annotated[int, Meta(ge=256)] | None, _doc("Size of the unified KV pool in tokens.")] = (
-        None
-    )
-    flash_attention: Annotated[bool | None, _doc("Use llama.cpp's fused attention.")] = None
-    kv_type: Annotated[
-        Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None, _doc("Element type of the KV cache.")
-    ] = None
-    batch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Maximum prefill chunk in tokens.")] = None
-    ubatch: Annotated[Annotated[int, Meta(ge=8)] | None, _doc("Tokens that llama.cpp computes at once.")] = (
-        None
-    )
-    gpu_layers: Annotated[
-        Annotated[int, Meta(ge=-1)] | None, _doc("Layers placed on the GPU; -1 places all of them.")
-    ] = None
-    force: Annotated[bool, _doc("Run a model even if it needs more memory than there is.")] = False
-    step_ms: Annotated[
-        float, _doc("Target milliseconds for a step that also computes a prompt while answers stream.", ge=10)
-    ] = 250.0
-    keep_alive: Annotated[
-        float,
-        _doc(
-            "Seconds that a model loaded on demand stays loaded after its last answer; -1 keeps it loaded, and "
-            "it then makes room for no other.",
-            ge=-1,
-        ),
-    ] = 300.0
 
 
 class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
@@ -92,57 +46,57 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
 
     store: Annotated[
         str | None,
-        _doc(
+        doc(
             "Directory of models: /var/lib/edgeinfer for root and the service, else in the user's data directory."
         ),
     ] = None
-    host: Annotated[str, _doc("Address to listen on. Any other than loopback requires api_key_file.")] = (
+    host: Annotated[str, doc("Address to listen on. Any other than loopback requires api_key_file.")] = (
         "127.0.0.1"
     )
-    port: Annotated[int, _doc("TCP port to listen on; 0 picks a free one.", ge=0, le=65535)] = 11435
-    uds: Annotated[str | None, _doc("Listen on this unix socket instead of host and port.")] = None
+    port: Annotated[int, doc("TCP port to listen on; 0 picks a free one.", ge=0, le=65535)] = 11435
+    uds: Annotated[str | None, doc("Listen on this unix socket instead of host and port.")] = None
     api_key_file: Annotated[
         str | None,
-        _doc(
+        doc(
             "File of API keys, made by `edgeinfer key add`. Every request except /, /health and /ready must then "
             "carry one. If unset, the default file if it exists; if empty, no keys."
         ),
     ] = None
     allowed_hosts: Annotated[
         str,
-        _doc(
+        doc(
             "Comma-separated host names that a request may use besides loopback's. "
             "If empty, no others on a loopback address, and any on another."
         ),
     ] = ""
     cors_origins: Annotated[
-        str, _doc("Comma-separated origins (https://app.example) whose web pages may use the API.")
+        str, doc("Comma-separated origins (https://app.example) whose web pages may use the API.")
     ] = ""
     tls_cert: Annotated[
         str | None,
-        _doc("PEM file of a certificate and its chain; the daemon then serves HTTPS instead of HTTP."),
+        doc("PEM file of a certificate and its chain; the daemon then serves HTTPS instead of HTTP."),
     ] = None
     tls_key: Annotated[
-        str | None, _doc("PEM file of the certificate's key, if it is not in the same file.")
+        str | None, doc("PEM file of the certificate's key, if it is not in the same file.")
     ] = None
     requests_per_minute: Annotated[
-        int, _doc("Requests per minute for each key, or for each address without a key; 0 is no limit.", ge=0)
+        int, doc("Requests per minute for each key, or for each address without a key; 0 is no limit.", ge=0)
     ] = 0
     concurrent_requests: Annotated[
         int,
-        _doc("Requests in progress for each key, or for each address without a key; 0 is no limit.", ge=0),
+        doc("Requests in progress for each key, or for each address without a key; 0 is no limit.", ge=0),
     ] = 0
     queue: Annotated[
-        int, _doc("Requests that may wait for their turn; further ones get status 429.", ge=0)
+        int, doc("Requests that may wait for their turn; further ones get status 429.", ge=0)
     ] = 128
     memory_limit_mb: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        _doc("Megabytes that all loaded models may use together, including GPU memory."),
+        doc("Megabytes that all loaded models may use together, including GPU memory."),
     ] = None
-    load_timeout: Annotated[float, _doc("Seconds that a model may take to load.", gt=0)] = 600.0
+    load_timeout: Annotated[float, doc("Seconds that a model may take to load.", gt=0)] = 600.0
     hang_timeout: Annotated[
         float,
-        _doc(
+        doc(
             "Seconds without a sign of life after which a model's process is killed and restarted; longer if "
             "its steps have been slow.",
             gt=0,
@@ -150,44 +104,44 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
     ] = 60.0
     prefix_cache_mb: Annotated[
         int,
-        _doc(
+        doc(
             "Megabytes of prompts saved to disk when the daemon stops, to compute them only once; 0 saves none.",
             ge=0,
         ),
     ] = 0
     share_prefixes: Annotated[
         bool,
-        _doc(
+        doc(
             "API keys use each other's cached prefixes. It is faster, but response times then tell one key's holder "
             "how another's prompts begin."
         ),
     ] = False
     confine: Annotated[
         bool,
-        _doc("Confine models' processes. Turn it off only where a GPU's driver does not work otherwise."),
+        doc("Confine models' processes. Turn it off only where a GPU's driver does not work otherwise."),
     ] = True
     drain_timeout: Annotated[
-        float, _doc("Seconds that answers in progress get to finish at shutdown.", ge=0)
+        float, doc("Seconds that answers in progress get to finish at shutdown.", ge=0)
     ] = 20.0
-    template_timeout: Annotated[float, _doc("Seconds that a chat template may take to render.", gt=0)] = 5.0
+    template_timeout: Annotated[float, doc("Seconds that a chat template may take to render.", gt=0)] = 5.0
     grammar_timeout: Annotated[
         float,
-        _doc("Seconds that compiling a JSON schema or grammar, or checking an answer, may take.", gt=0),
+        doc("Seconds that compiling a JSON schema or grammar, or checking an answer, may take.", gt=0),
     ] = 1.5
-    max_body: Annotated[int, _doc("Maximum size of a request body in bytes.", ge=1024)] = 16 * 1024 * 1024
+    max_body: Annotated[int, doc("Maximum size of a request body in bytes.", ge=1024)] = 16 * 1024 * 1024
     strict_requests: Annotated[
         bool,
-        _doc("Refuse requests with unknown fields. Otherwise these are ignored, and named in a header."),
+        doc("Refuse requests with unknown fields. Otherwise these are ignored, and named in a header."),
     ] = False
     log_level: Annotated[
-        Literal["debug", "info", "warning", "error"], _doc("Lowest severity that is logged.")
+        Literal["debug", "info", "warning", "error"], doc("Lowest severity that is logged.")
     ] = "info"
-    log_prompts: Annotated[bool, _doc("Log request bodies, including prompts.")] = False
+    log_prompts: Annotated[bool, doc("Log request bodies, including prompts.")] = False
     idle_unload: Annotated[
         Annotated[float, Meta(ge=0)] | None,
-        _doc("Seconds without a request after which the default model is unloaded too. If unset, never."),
+        doc("Seconds without a request after which the default model is unloaded too. If unset, never."),
     ] = None
-    models: dict[str, dict[str, Any]] = {}
+    models: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
 
     def for_model(self, name: str) -> Settings:
         """Settings for the model that requests call `name`: those of its table, then those for all models."""
@@ -215,9 +169,9 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
             return self
         if owner != name or self.models[name].get("model", self.model) != self.model:
             raise SettingsError(
-                f"both the default model and {_table(owner)} are called {name!r}",
+                f"both the default model and {table_header(owner)} are called {name!r}",
                 param=MODELS,
-                hint=f"choose another name for the table, or write model = {_toml(owner)} above the tables",
+                hint=f"choose another name for the table, or write model = {toml_string(owner)} above the tables",
             )
         return self._for_default(name, self.model)
 
@@ -238,24 +192,10 @@ ENV_PREFIX = "EDGEINFER_"
 ENV_OTHERS = frozenset({"CONFIG", "API_KEY"})
 """`EDGEINFER_*` names that are not settings: the configuration file's path, and the key that clients send."""
 
-MODELS = "models"
-"""Name of the tables for single models in the configuration file."""
-
-DEFAULT = "default"
-"""Name under which requests always get the default model."""
-
-ALIASES = "aliases"
-"""Key in such a table for other names of the model."""
-
 FIELDS: dict[str, msgspec.structs.FieldInfo] = {
     f.name: f for f in msgspec.structs.fields(Settings) if f.name != MODELS
 }
 """Settings with a flag and a variable, by name."""
-
-MAX_NAME = 200
-"""Characters that a table's name or an alias may have."""
-
-MODEL_FIELDS = tuple(f.name for f in msgspec.structs.fields(ModelSettings))
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -311,7 +251,7 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
             where = source.format(key=key, KEY=key.upper())
             if key not in FIELDS:
                 raise SettingsError(
-                    f"unknown setting {key!r} in {where}", param=key, hint=_nearest(key, FIELDS)
+                    f"unknown setting {key!r} in {where}", param=key, hint=nearest_setting(key, FIELDS)
                 )
             try:
                 values[key] = msgspec.convert(value, FIELDS[key].type, strict=not lax)
@@ -323,89 +263,12 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
     tables: dict[str, dict[str, Any]] = {}
     if path := config_path(environ):
         content = _read(path)
-        tables = _model_tables(content.pop(MODELS, {}), path)
+        tables = model_tables(content.pop(MODELS, {}), path, FIELDS)
         take(content, f"file {path}", lax=False)
     entries = {name[len(ENV_PREFIX) :].lower(): environ[name] for name in variables(environ)}
     take(entries, "env EDGEINFER_{KEY}", lax=True)
     take({k: v for k, v in (flags or {}).items() if v is not None}, "flag", lax=False)
     return Loaded(Settings(**values, models=tables), sources)
-
-
-def _model_tables(content: Any, path: Path) -> dict[str, dict[str, Any]]:
-    """The `[models.NAME]` tables of a configuration file, checked field by field.
-
-    Raises:
-        SettingsError: an unknown key, a bad value, or a name that two models claim.
-    """
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path}: models is not a table", param=MODELS, hint="write [models.NAME]")
-    tables = {name: _model_table(name, table, path) for name, table in content.items()}
-    owners: dict[str, str] = {}
-    for name, table in tables.items():
-        for claimed in dict.fromkeys((name, *table.get(ALIASES, ()))):
-            if problem := _name_problem(claimed):
-                raise SettingsError(
-                    f"{path}: {_table(name)}: {claimed[:100]!r} cannot be a model's name: {problem}",
-                    param=MODELS,
-                )
-            if claimed in owners:
-                where = f"{_table(owners[claimed])} and {_table(name)}"
-                raise SettingsError(f"{path}: both {where} are called {claimed!r}", param=MODELS)
-            owners[claimed] = name
-    for name, table in tables.items():
-        other = str(table.get("model", name))
-        owner = owners.get(other, name)
-        if owner != name and "model" in tables[owner]:
-            raise SettingsError(
-                f"{path}: {_table(name)}: model {other!r} is another table",
-                param="model",
-                hint=f"write the model of {_table(owner)}, or give that table an alias",
-            )
-    return tables
-
-
-def _name_problem(name: str) -> str | None:
-    """Explain why requests cannot ask for a model by this name; None if they can."""
-    if name == DEFAULT:
-        return "it always means the default model, whose settings stand above the tables"
-    if not name or name != name.strip() or not name.isprintable():
-        return "it is empty, or has spaces around it or control characters in it"
-    return f"it has more than {MAX_NAME} characters" if len(name) > MAX_NAME else None
-
-
-def _model_table(name: str, content: Any, path: Path) -> dict[str, Any]:
-    where = f"{_table(name)} of file {path}"
-    if not isinstance(content, dict):
-        hint = f"{name} applies to all models: write it above the tables" if name in FIELDS else None
-        raise SettingsError(f"{where} is not a table", param=MODELS, hint=hint or f"write {_table(name)}")
-    table = {}
-    for key, value in content.items():
-        if key == ALIASES:
-            kind: Any = tuple[str, ...]
-        elif key in MODEL_FIELDS:
-            kind = FIELDS[key].type
-        else:
-            hint = _nearest(key, (*MODEL_FIELDS, ALIASES))
-            if key in FIELDS:
-                hint = "it applies to all models: write it above the tables"
-            elif isinstance(value, dict):
-                hint = f"a name with a dot needs quotes: {_table(f'{name}.{key}')}"
-            raise SettingsError(f"unknown setting {key!r} in {where}", param=key, hint=hint)
-        try:
-            table[key] = msgspec.convert(value, kind)
-        except msgspec.ValidationError as e:
-            raise SettingsError(f"{where}: {key}: {sentence(e)}", param=key) from e
-    return table
-
-
-def _table(name: str) -> str:
-    plain = name.replace("-", "").replace("_", "").isalnum() and name.isascii()
-    return f"[models.{name}]" if plain else f"[models.{_toml(name[:100])}]"
-
-
-def _toml(text: str) -> str:
-    """A string as TOML writes it."""
-    return msgspec.json.encode(text).decode()
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -415,9 +278,3 @@ def _read(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: it is not UTF-8: {e.reason}", hint="save it as UTF-8") from e
     except (OSError, tomllib.TOMLDecodeError, RecursionError) as e:
         raise SettingsError(f"{path}: {e}") from e
-
-
-def _nearest(key: str, names: Iterable[str]) -> str:
-    names = list(names)
-    close = difflib.get_close_matches(key, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"the settings are: {', '.join(names)}"

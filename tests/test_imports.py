@@ -14,7 +14,17 @@ import pytest
 import edgeinfer
 
 PACKAGE = Path(edgeinfer.__file__).parent
-LEAVES = ("user_folders", "value_errors", "errors", "settings", "log", "metrics", "notify", "daemon_record")
+LEAVES = (
+    "user_folders",
+    "value_errors",
+    "errors",
+    "model_settings",
+    "settings",
+    "log",
+    "metrics",
+    "notify",
+    "daemon_record",
+)
 ORDER = (
     *LEAVES,
     "ipc",

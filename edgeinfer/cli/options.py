@@ -13,7 +13,8 @@ import typer
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
-from edgeinfer.settings import FIELDS, MODEL_FIELDS
+from edgeinfer.model_settings import MODEL_FIELDS
+from edgeinfer.settings import FIELDS
 
 R = TypeVar("R")
 

@@ -13,6 +13,7 @@ from edgeinfer import log, settings
 from edgeinfer.backends.llama_cpp.safe_mode import differences
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.gguf.file_identity import FileIdentity, file_identity
+from edgeinfer.model_settings import MODEL_FIELDS
 from edgeinfer.notify import notify
 from edgeinfer.plan import Plan
 from edgeinfer.plan.several import fits_beside
@@ -21,7 +22,7 @@ from edgeinfer.server.state import AppState, ReloadState
 from edgeinfer.serving.engines import Planner, memory_of
 from edgeinfer.serving.model import ServedModel
 from edgeinfer.serving.registry import default_settings, loaded_alike
-from edgeinfer.settings import MODEL_FIELDS, Loaded, Settings
+from edgeinfer.settings import Loaded, Settings
 
 RELOADED = frozenset(
     {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from edgeinfer.errors import ModelNotFound
+from edgeinfer.model_settings import DEFAULT, MODEL_FIELDS
 from edgeinfer.serving.engines import ModelNames
 from edgeinfer.serving.loader import ModelLoader
 from edgeinfer.serving.model import ServedModel, Services
-from edgeinfer.settings import DEFAULT, MODEL_FIELDS, Settings
+from edgeinfer.settings import Settings
 
 MAX_NAME = 256
 """Characters of a name that is looked up."""
