@@ -57,6 +57,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
         fim: the tokens of a fill-in-the-middle prompt; None if the model has none.
         revision: identifies the model file, since its name may stay the same; a prompt is made for one revision.
         reranks: it scores documents for a query, and does nothing else.
+        score_shares: its scores are from 0 to 1; those of most rerankers are logits.
     """
 
     name: str
@@ -80,6 +81,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     fim: FimTokens | None = None
     revision: str = ""
     reranks: bool = False
+    score_shares: bool = False
 
 
 class Tokens(msgspec.Struct, frozen=True, array_like=True):

@@ -17,8 +17,8 @@ from edgeinfer.server.pull_process import PullProcess
 from edgeinfer.serving.downloads import ModelDownloads
 from edgeinfer.serving.engines import EngineFactory, ModelNames
 from edgeinfer.serving.loader import ModelLoader
-from edgeinfer.serving.model import Services
 from edgeinfer.serving.registry import ModelRegistry
+from edgeinfer.serving.services import Services
 from edgeinfer.settings import Settings
 from edgeinfer.store.store import Store
 

@@ -15,6 +15,7 @@ from edgeinfer.inference.types import ModelInfo
 from edgeinfer.serving.answer_size import check_vectors_size
 from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import Input, check_inputs, input_prompt
+from edgeinfer.serving.task import check_task
 
 
 class EmbeddingCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +49,11 @@ async def embed(model: ModelHandle, caller: Hashable, call: EmbeddingCall) -> Em
     """Embed the inputs.
 
     Raises:
-        InvalidRequest: an input is invalid, or the model has fewer dimensions.
+        InvalidRequest: an input is invalid, or the model has fewer dimensions or is a reranker.
         EdgeinferError: the model cannot be loaded, or is too busy.
     """
     info = await model.ready()
+    check_task(info, "embed")
     if call.dimensions is not None and call.dimensions > info.n_embd:
         raise InvalidRequest(f"{info.name} has {info.n_embd} dimensions", param="dimensions")
     check_vectors_size(len(call.inputs), (call.dimensions or info.n_embd) * call.value_bytes)

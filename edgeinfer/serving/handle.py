@@ -10,7 +10,7 @@ from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.grammar.source import Grammar
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 from edgeinfer.serving.compiled_format import CompiledFormat
 from edgeinfer.serving.merge import Deltas
 
@@ -47,7 +47,7 @@ class ModelHandle(Protocol):
         ...
 
     async def text_model(self) -> ModelInfo:
-        """The loaded model, as from `ready`. Raises InvalidRequest if it only makes embeddings."""
+        """The loaded model, as from `ready`. Raises InvalidRequest if it generates no text."""
         ...
 
     def recommended_sampling(self, *, thinks: bool) -> Mapping[str, float]:
@@ -78,6 +78,12 @@ class ModelHandle(Protocol):
 
     async def embed(self, caller: Hashable, inputs: Sequence[Prompt], *, info: ModelInfo) -> Embeddings:
         """Vectors of the inputs, once it is the caller's turn. `info` is the model they were made for."""
+        ...
+
+    async def rerank(
+        self, caller: Hashable, query: str, documents: Sequence[str], cut: Cut = WHOLE, *, info: ModelInfo
+    ) -> Scores:
+        """How relevant each document is, once it is the caller's turn. `info` is the model that is asked."""
         ...
 
     async def tokenize(

@@ -5,41 +5,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Generator, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Literal, Protocol
 
 import msgspec
 
 from edgeinfer.chat.prompt import PromptBuilder
-from edgeinfer.chat.template_renderer import TemplateRenderer
-from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelReplaced, NotReady, ShuttingDown, WorkerDied
-from edgeinfer.grammar.compiler import GrammarCompiler
+from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady, ShuttingDown, WorkerDied
 from edgeinfer.grammar.source import Grammar
 from edgeinfer.inference.client import EngineClient
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
-from edgeinfer.metrics import Metrics, Watch
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
+from edgeinfer.metrics import Watch
 from edgeinfer.plan import Plan
 from edgeinfer.serving.caller import cache_domain, engine_name
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
+from edgeinfer.serving.engine_totals import EngineTotals
 from edgeinfer.serving.engines import RunningEngine
 from edgeinfer.serving.merge import Deltas, merge
+from edgeinfer.serving.pieces import in_pieces, prompt_size
 from edgeinfer.serving.queue import FairQueue, Ticket
+from edgeinfer.serving.services import MAX_SHORT_JOBS, Services
+from edgeinfer.serving.task import check_task
 from edgeinfer.settings import Settings
 
 ModelState = Literal["unloaded", "loading", "ready", "restarting", "reloading", "failed", "stopped"]
-
-MAX_SHORT_JOBS = 128
-"""Requests that may wait to have tokens counted or a grammar compiled, which is done one by one."""
-
-EMBED_PIECE = 65536
-"""Characters of an embedding request that the engine has at once; it serves others between any two of its tokens."""
-
-TOKEN_CHARS = 4
-"""Characters that a token counts as."""
 
 
 class Loading(Protocol):
@@ -52,22 +45,6 @@ class Loading(Protocol):
             EdgeinferError: why it cannot be loaded.
         """
         ...
-
-
-class Services:
-    """Shared by all models: the processes that render templates and compile grammars, and the metrics."""
-
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self.renderer = TemplateRenderer(settings.template_timeout)
-        self.compiler = GrammarCompiler(settings.grammar_timeout)
-        # One caller keeps one of the processes busy at the most, and another one's call finds the other free.
-        self.renderings = FairQueue(lambda: TemplateRenderer.PROCESSES, MAX_SHORT_JOBS, max_each=1)
-        self.compilations = FairQueue(lambda: GrammarCompiler.PROCESSES, MAX_SHORT_JOBS, max_each=1)
-        self.metrics = metrics
-
-    async def aclose(self) -> None:
-        await self.renderer.close()
-        await self.compiler.close()
 
 
 class ServedModel:
@@ -100,8 +77,7 @@ class ServedModel:
         self._loader = loader
         self._services = services
         self._prompter: tuple[ModelInfo, PromptBuilder] | None = None
-        self._earlier_stats = EngineStats()
-        self._restarts = self._resumed = 0
+        self._totals = EngineTotals()
         self._last_parallel = settings.parallel or 1
 
     # --- its state
@@ -150,18 +126,16 @@ class ServedModel:
     @property
     def stats(self) -> EngineStats:
         """The engine's figures, and its counters since the service started; requests in the queue are waiting too."""
-        stats = (_all_stats(self.engine) if self.engine else EngineStats()).with_totals_of(
-            self._earlier_stats
-        )
+        stats = self._totals.stats(self.engine)
         return msgspec.structs.replace(stats, waiting=stats.waiting + self.queue.waiting)
 
     @property
     def restarts(self) -> int:
-        return self._restarts + (self.engine.client.health.restarts if self.engine else 0)
+        return self._totals.restarts(self.engine)
 
     @property
     def resumed(self) -> int:
-        return self._resumed + (self.engine.client.health.resumed if self.engine else 0)
+        return self._totals.resumed(self.engine)
 
     @property
     def load_seconds(self) -> float:
@@ -182,9 +156,7 @@ class ServedModel:
         """Remove and return the engine."""
         engine, self.engine = self.engine, None
         if engine:
-            self._earlier_stats = _all_stats(engine).with_totals_of(self._earlier_stats)
-            self._restarts += engine.client.health.restarts
-            self._resumed += engine.client.health.resumed
+            self._totals.add(engine)
         return engine
 
     def pause(self) -> None:
@@ -222,12 +194,9 @@ class ServedModel:
                 # It has just been unloaded.
 
     async def text_model(self) -> ModelInfo:
-        """The loaded model, as from `ready`. Raises InvalidRequest if it only makes embeddings."""
+        """The loaded model, as from `ready`. Raises InvalidRequest if it generates no text."""
         info = await self.ready()
-        if not info.generates:
-            raise InvalidRequest(
-                f"{info.name} makes embeddings, not text", param="model", hint="use POST /v1/embeddings"
-            )
+        check_task(info, "generate")
         return info
 
     @property
@@ -340,7 +309,7 @@ class ServedModel:
         """
         vectors, tokens = list[bytes](), 0
         async with self.queue.take(caller):
-            for piece in in_pieces(inputs):
+            for piece in in_pieces(inputs, prompt_size):
                 client = await self._loader.client(self)
                 with self._stop_explained(client):
                     embeddings = await client.embed(
@@ -350,6 +319,34 @@ class ServedModel:
                 tokens += embeddings.tokens
         self.last_used = time.monotonic()
         return Embeddings(vectors, tokens)
+
+    async def rerank(
+        self, caller: Hashable, query: str, documents: Sequence[str], cut: Cut = WHOLE, *, info: ModelInfo
+    ) -> Scores:
+        """How relevant each document is for the query, once it is the caller's turn.
+
+        The engine gets the documents in pieces, as in `embed`, and the query with each.
+
+        Raises:
+            ModelReplaced: the loaded model is no longer `info`.
+        """
+        values, tokens = list[float](), 0
+        async with self.queue.take(caller):
+            for piece in in_pieces(documents, lambda document: len(query) + len(document)):
+                client = await self._loader.client(self)
+                with self._stop_explained(client):
+                    scores = await client.rerank(
+                        query,
+                        piece,
+                        cut=cut,
+                        first=len(values),
+                        revision=info.revision or None,
+                        caller=engine_name(caller),
+                    )
+                values += scores.values
+                tokens += scores.tokens
+        self.last_used = time.monotonic()
+        return Scores(values, tokens)
 
     async def tokenize(
         self, caller: Hashable, prompt: list[Span], *, add_bos: bool = False, info: ModelInfo
@@ -389,26 +386,6 @@ class ServedModel:
         if info := self.info:
             self._last_parallel = info.parallel
         return self._last_parallel
-
-
-def _all_stats(engine: RunningEngine) -> EngineStats:
-    """An engine's figures, with the counters of its processes that have ended."""
-    health = engine.client.health
-    return health.stats.with_totals_of(health.earlier_stats)
-
-
-def in_pieces(inputs: Sequence[Prompt]) -> Iterator[list[Prompt]]:
-    """`inputs` in order, each piece of about EMBED_PIECE characters or less; a longer input goes alone."""
-    piece, size = list[Prompt](), 0
-    for prompt in inputs:
-        more = sum(len(part.text) if isinstance(part, Span) else TOKEN_CHARS for part in prompt)
-        if piece and size + more > EMBED_PIECE:
-            yield piece
-            piece, size = [], 0
-        piece.append(prompt)
-        size += more
-    if piece:
-        yield piece
 
 
 def not_ready(model: ServedModel) -> NotReady:

@@ -8,7 +8,8 @@ from edgeinfer.errors import ModelNotFound
 from edgeinfer.model_settings import DEFAULT, MODEL_FIELDS
 from edgeinfer.serving.engines import ModelNames
 from edgeinfer.serving.loader import ModelLoader
-from edgeinfer.serving.model import ServedModel, Services
+from edgeinfer.serving.model import ServedModel
+from edgeinfer.serving.services import Services
 from edgeinfer.settings import Settings
 
 MAX_NAME = 256

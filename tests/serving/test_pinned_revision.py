@@ -15,7 +15,8 @@ from edgeinfer.serving.chat import ChatCall, start_chat
 from edgeinfer.serving.completion import CompletionCall, start_completion
 from edgeinfer.serving.embedding import EmbeddingCall, embed
 from edgeinfer.serving.infill import InfillCall, start_infill
-from edgeinfer.serving.model import EMBED_PIECE, ServedModel
+from edgeinfer.serving.model import ServedModel
+from edgeinfer.serving.pieces import MAX_PIECE
 from tests.support.server import INFO, Scripted, service
 
 
@@ -87,7 +88,7 @@ async def test_inputs_of_one_embedding_request_are_embedded_by_one_model() -> No
     engine = Reloaded()
     engine.reload_before = 2
     async with served(engine) as model:
-        inputs = ["x" * (EMBED_PIECE // 2 + 1)] * 3
+        inputs = ["x" * (MAX_PIECE // 2 + 1)] * 3
         with pytest.raises(ModelReplaced):
             await embed(model, "me", EmbeddingCall(inputs=inputs))
         assert ["old"] == engine.computed

@@ -20,7 +20,7 @@ from edgeinfer.inference.fake import fake_delta, fake_finish
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Prompt, Span
-from edgeinfer.serving.model import EMBED_PIECE, in_pieces
+from edgeinfer.serving.pieces import MAX_PIECE, in_pieces, prompt_size
 from edgeinfer.serving.queue import FairQueue
 from tests.support.server import Scripted, application, eventually, serving
 
@@ -318,18 +318,18 @@ async def test_any_mixture_of_callers_keeps_the_books() -> None:
 
 def test_inputs_go_to_the_worker_in_pieces() -> None:
     """In order, none empty, none much larger than it should be; a long one goes alone."""
-    sizes = [10, EMBED_PIECE, 3, EMBED_PIECE - 3, 1, 5 * EMBED_PIECE, 2]
-    pieces = list(in_pieces([[Span("x" * size)] for size in sizes]))
-    assert [[len(s.text) for (s,) in piece if isinstance(s, Span)] for piece in pieces] == [
+    sizes = [10, MAX_PIECE, 3, MAX_PIECE - 3, 1, 5 * MAX_PIECE, 2]
+    pieces = list(in_pieces([[Span("x" * size)] for size in sizes], prompt_size))
+    assert [[len(s.text) for (s,) in piece] for piece in pieces] == [
         [10],
-        [EMBED_PIECE],
-        [3, EMBED_PIECE - 3],
+        [MAX_PIECE],
+        [3, MAX_PIECE - 3],
         [1],
-        [5 * EMBED_PIECE],
+        [5 * MAX_PIECE],
         [2],
     ]
-    assert list(in_pieces([])) == []
-    assert list(in_pieces([[1, 2], [3]])) == [[[1, 2], [3]]]
+    assert list(in_pieces([], prompt_size)) == []
+    assert list(in_pieces([[1, 2], [3]], prompt_size)) == [[[1, 2], [3]]]
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -82,11 +82,12 @@ def bert_score(path: Path, tokens: list[int]) -> float:
     weights = read_weights(path)
 
     def linear(x: Array, name: str) -> Array:
-        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+        product: Array = x @ weights[f"{name}.weight"].T
+        return product + weights[f"{name}.bias"]
 
     def norm(x: Array, name: str) -> Array:
         centred = x - x.mean(-1, keepdims=True)
-        unit = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
+        unit: Array = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
         return unit * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     embedded = weights["token_embd.weight"][tokens] + weights["token_types.weight"][0]

@@ -9,15 +9,15 @@ import msgspec
 
 from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.chat.template_renderer import TemplateRenderer
-from edgeinfer.errors import InvalidRequest
 from edgeinfer.grammar.compiler import GrammarCompiler
 from edgeinfer.grammar.source import Grammar
 from edgeinfer.inference.output import ChosenLogprob, Delta, Finish, Logprob
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import Embeddings, ModelInfo, Prompt, Span, Tokens
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
 from edgeinfer.serving.merge import Deltas
+from edgeinfer.serving.task import check_task
 from edgeinfer.store.sampling_defaults import SamplingDefaults
 from tests.support.templates import bare_model
 
@@ -63,8 +63,7 @@ class ScriptedModel:
         return self.info
 
     async def text_model(self) -> ModelInfo:
-        if not self.info.generates:
-            raise InvalidRequest("embeddings only", param="model")
+        check_task(self.info, "generate")
         return self.info
 
     def recommended_sampling(self, *, thinks: bool) -> Mapping[str, float]:
@@ -104,6 +103,14 @@ class ScriptedModel:
         self.callers.append(caller)
         self.prompts = inputs
         return Embeddings([b"\x00\x00\x80\x3f" * self.info.n_embd for _ in inputs], len(inputs))
+
+    async def rerank(
+        self, caller: Hashable, query: str, documents: Sequence[str], cut: Cut = WHOLE, *, info: ModelInfo
+    ) -> Scores:
+        assert info is self.info
+        self.callers.append(caller)
+        self.cut = cut
+        return Scores([float(document.count(query)) for document in documents], len(documents))
 
     async def tokenize(
         self, caller: Hashable, prompt: list[Span], *, add_bos: bool = False, info: ModelInfo

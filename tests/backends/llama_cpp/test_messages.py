@@ -29,6 +29,8 @@ from edgeinfer.backends.llama_cpp.messages import (
     Ping,
     Pong,
     Ready,
+    Rerank,
+    Reranked,
     Shutdown,
     Step,
     ToDaemon,
@@ -52,7 +54,7 @@ from edgeinfer.inference.output import (
 )
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED
-from edgeinfer.inference.types import Embeddings, FimTokens, ModelInfo, Span, Tokens
+from edgeinfer.inference.types import Cut, Embeddings, FimTokens, ModelInfo, Scores, Span, Tokens
 from edgeinfer.ipc import framing
 from edgeinfer.ipc.framing import FrameSocket
 
@@ -103,6 +105,7 @@ TO_WORKER: list[ToWorker] = [
     Cancel(3),
     Tokenize(4, [Span("a"), Span("b", False)], True),
     Detokenize(5, [1, 2**31 - 1, -1]),
+    Rerank(9, "a", ["b", "c"], Cut(5, True), 2, "caller"),
     Embed(6, [[Span("a")], [1, 2], [Span("b", False), 3]]),
     Ping(),
     Shutdown(),
@@ -118,6 +121,7 @@ TO_DAEMON: list[ToDaemon] = [
     Failed(1, ErrorData("queue_full", "m", "p", "h", 5)),
     Tokenized(1, Tokens([1, 2], [b"a", b"\xff\x00"])),
     Detokenized(2, "\ufffd😀"),
+    Reranked(4, Scores([0.5, -1.25], 12)),
     Embedded(3, Embeddings([b"\x00\x00\x80\x3f"], 17)),
     LogLine(30, "llama.cpp", "a line"),
 ]

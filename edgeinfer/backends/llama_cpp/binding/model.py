@@ -16,6 +16,9 @@ from edgeinfer.errors import ModelLoadFailed, NoGPU
 from edgeinfer.inference.model_limits import check_control_tokens, check_template
 from edgeinfer.inference.types import ModelInfo
 
+SHARES = ("qwen3", "qwen3vl")
+"""Architectures whose rerankers end in a softmax over their labels."""
+
 LOAD_READ, LOAD_MMAP = 0, 1
 """llama_load_mode."""
 
@@ -143,6 +146,7 @@ class LlamaModel:
             sampling=self.sampling(),
             fim=self.vocab.fim,
             reranks=reranks,
+            score_shares=reranks and self.meta("general.architecture") in SHARES,
         )
 
     def close(self) -> None:

@@ -1,0 +1,32 @@
+"""Counters of all the engines that a model has had: each of them begins at zero."""
+
+from __future__ import annotations
+
+from edgeinfer.inference.output import EngineStats
+from edgeinfer.serving.engines import RunningEngine
+
+
+class EngineTotals:
+    """Adds what ended engines counted to what the running one does."""
+
+    def __init__(self) -> None:
+        self._stats = EngineStats()
+        self._restarts = self._resumed = 0
+
+    def add(self, engine: RunningEngine) -> None:
+        """Count an engine that ends."""
+        self._stats = self.stats(engine)
+        self._restarts, self._resumed = self.restarts(engine), self.resumed(engine)
+
+    def stats(self, engine: RunningEngine | None) -> EngineStats:
+        """The running engine's figures, with the counters of all."""
+        if engine is None:
+            return EngineStats().with_totals_of(self._stats)
+        health = engine.client.health
+        return health.stats.with_totals_of(health.earlier_stats).with_totals_of(self._stats)
+
+    def restarts(self, engine: RunningEngine | None) -> int:
+        return self._restarts + (engine.client.health.restarts if engine else 0)
+
+    def resumed(self, engine: RunningEngine | None) -> int:
+        return self._resumed + (engine.client.health.resumed if engine else 0)
