@@ -26,7 +26,7 @@ from edgeinfer.serving.engines import Planner, RunningEngine, memory_of
 from edgeinfer.settings import Settings
 from edgeinfer.store.index import StoreIndex
 from edgeinfer.store.location import DAEMON_STATE
-from edgeinfer.store.lookup import find_model
+from edgeinfer.store.lookup import BUNDLED_MODEL, bundled_file, find_model, is_file_reference
 from edgeinfer.store.model_name import split_name
 from edgeinfer.store.store import Store
 from edgeinfer.user_folders import cache_folder
@@ -129,6 +129,14 @@ class InstalledModels:
 
     def installed(self) -> Sequence[str]:
         return [f"{stored.name}:{stored.quant}" for stored in self._index.installed()]
+
+    def file(self, name: str) -> str | None:
+        if is_file_reference(name):
+            return str(Path(name).resolve())
+        model, quant = split_name(name)
+        if stored := self._index.find(model, quant):
+            return str(stored.path)
+        return bundled_file() if model.lower() == BUNDLED_MODEL and not quant else None
 
 
 def own_folder(settings: Settings) -> Path:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.metrics import Metrics
 from edgeinfer.plan import Plan
+from edgeinfer.server.model_files import ModelFiles
 from edgeinfer.server.pull_process import PullProcess
 from edgeinfer.serving.downloads import ModelDownloads
 from edgeinfer.serving.engines import EngineFactory, ModelNames
@@ -72,6 +73,7 @@ class AppState:
         )
         self.puller = PullProcess(lambda: Store.of(self.settings))
         self.downloads = ModelDownloads(self.puller)
+        self.model_files = ModelFiles(self.registry)
         self.starting: asyncio.Task[None] | None = None
         self._started = time.monotonic()
         self._warming: asyncio.Task[None] | None = None

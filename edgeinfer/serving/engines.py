@@ -81,3 +81,7 @@ class ModelNames(Protocol):
     def installed(self) -> Sequence[str]:
         """Full names of all installed models, oldest first."""
         ...
+
+    def file(self, name: str) -> str | None:
+        """The path of the file that `name` means; None where that is unknown."""
+        ...

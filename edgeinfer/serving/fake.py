@@ -21,6 +21,7 @@ class FakeEngines:
         sizes: bytes that a model takes; 1 by default.
         capacity: bytes that all loaded models may take together; None means no limit.
         opened: names of the models that were loaded, in order.
+        files: their files; a model without one has no facts until it is loaded.
     """
 
     def __init__(self, clients: Mapping[str, Callable[[], EngineClient]]) -> None:
@@ -28,6 +29,7 @@ class FakeEngines:
         self.sizes: dict[str, int] = {}
         self.capacity: int | None = None
         self.opened: list[str] = []
+        self.files: dict[str, str] = {}
 
     def planner(self, name: str | None, settings: Settings) -> Planner:
         served = name or settings.model or next(iter(self.clients))
@@ -65,3 +67,6 @@ class FakeEngines:
 
     def installed(self) -> Sequence[str]:
         return list(self.clients)
+
+    def file(self, name: str) -> str | None:
+        return self.files.get(name)

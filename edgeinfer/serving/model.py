@@ -54,6 +54,7 @@ class ServedModel:
         name: its name in requests and answers.
         settings: how it is served; `settings.model` is its file or the name of an installed model.
         engine: None while it is not loaded.
+        last_ctx: tokens of context it had when it was loaded last; None before.
         loading: the task that loads it; None while none does.
         replacing: its engine is being replaced by another one; requests go on.
         last_error: why the last attempt to load it failed; None if it did not.
@@ -67,6 +68,7 @@ class ServedModel:
         self.settings = settings
         self.created = int(time.time())
         self.engine: RunningEngine | None = None
+        self.last_ctx: int | None = None
         self.loading: asyncio.Task[None] | None = None
         self.last_error: EdgeinferError | None = None
         self.failures = 0
@@ -156,6 +158,8 @@ class ServedModel:
         """Remove and return the engine."""
         engine, self.engine = self.engine, None
         if engine:
+            if info := engine.client.info:
+                self.last_ctx = info.ctx
             self._totals.add(engine)
         return engine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 from edgeinfer.errors import ModelNotFound
@@ -110,6 +111,20 @@ class ModelRegistry:
         tables = map(self._table, self._settings.models)
         installed = map(self._installed, self._names.installed())
         return list(dict.fromkeys([self.default, *tables, *installed]))
+
+    def aliases(self) -> dict[ServedModel, list[str]]:
+        """Other names of models, from the settings."""
+        names: dict[ServedModel, list[str]] = {}
+        for alias in self._aliases:
+            with contextlib.suppress(ModelNotFound):
+                names.setdefault(self.get(alias), []).append(alias)
+        return names
+
+    def file(self, model: ServedModel) -> str | None:
+        """The path of a model's file; None where that is unknown."""
+        if model.plan:
+            return model.plan.config.model
+        return self._names.file(model.settings.model) if model.settings.model else None
 
     def served(self) -> Iterator[ServedModel]:
         """The default model, and those that have been loaded, or should have been."""

@@ -128,10 +128,14 @@ def _model(stored: StoredModel, spec: ModelSpec | None) -> LocalModel:
     return LocalModel(stored.name, str(stored.path), header, tool_format, stored.quant, defaults)
 
 
+def bundled_file() -> str:
+    """Return the path of the bundled model's file."""
+    return str(PACKAGE_DIR / (catalogue()[BUNDLED_MODEL].file or ""))
+
+
 def _bundled() -> LocalModel:
-    spec = catalogue()[BUNDLED_MODEL]
-    path = PACKAGE_DIR / (spec.file or "")
-    return LocalModel(BUNDLED_MODEL, str(path), read_header(path), spec.tool_format)
+    path = bundled_file()
+    return LocalModel(BUNDLED_MODEL, path, read_header(Path(path)), catalogue()[BUNDLED_MODEL].tool_format)
 
 
 def _file(name: str) -> LocalModel:

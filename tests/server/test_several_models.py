@@ -95,7 +95,7 @@ def rows(url: str) -> dict[str, dict[str, Any]]:
 
 def states(url: str) -> dict[str, str]:
     listed = httpx.get(f"{url}/v1/models", timeout=30).json()["data"]
-    return {model["id"]: model["status"]["value"] for model in listed}
+    return {model["id"]: model["status"]["state"] for model in listed}
 
 
 def workers(process: Process) -> list[psutil.Process]:

@@ -65,6 +65,9 @@ class NoModels:
     def installed(self) -> Sequence[str]:
         return []
 
+    def file(self, name: str) -> str | None:
+        return None
+
 
 def application(engine: FakeEngineClient | LlamaClient, **settings: Any) -> FastAPI:
     """The app, without the warm-up: it starts a template process, which few tests need."""

@@ -8,7 +8,9 @@ from edgeinfer.server.llama_server.infill_response import InfillResponse
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.llama_server.schemas.models import ModelRequest
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
+from edgeinfer.server.openai import models as list_models
 from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
+from edgeinfer.server.openai.model_card import ModelList
 from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest
 
 SOME_FIELDS = {"type": "object", "description": "The fields that response_fields names."}
@@ -51,6 +53,7 @@ def family() -> Family:
                 answers=(types.ApplyTemplateResponse,),
                 example={"messages": [{"role": "user", "content": "Hello"}]},
             ),
+            Route("/models", list_models.models, methods=("GET",), answers=(ModelList,)),
             Route(
                 "/models/load",
                 models.load,

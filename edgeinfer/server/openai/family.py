@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeinfer.server.http.family import Family, Route
-from edgeinfer.server.openai import chat, completions, embeddings, models, types
+from edgeinfer.server.openai import chat, completions, embeddings, model_card, models, types
 from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
 from edgeinfer.server.openai.schemas.chat import ChatRequest
 from edgeinfer.server.openai.schemas.completions import CompletionRequest
@@ -37,8 +37,8 @@ def family() -> Family:
                 answers=(types.EmbeddingList,),
                 example={"input": ["one text", "another"]},
             ),
-            Route("/v1/models", models.models, methods=("GET",), answers=(types.ModelList,)),
-            Route("/v1/models/{id:path}", models.model, methods=("GET",), answers=(types.ModelCard,)),
+            Route("/v1/models", models.models, methods=("GET",), answers=(model_card.ModelList,)),
+            Route("/v1/models/{id:path}", models.model, methods=("GET",), answers=(model_card.ModelCard,)),
         ),
         render_error=render_error,
         error_type=ErrorEnvelope,

@@ -160,41 +160,6 @@ class EmbeddingList(Struct):
     object: Literal["list"] = "list"
 
 
-class ModelMeta(Struct):
-    """`sampling` has the values for requests that give none; `template_limits` what the chat template cannot do."""
-
-    n_vocab: int
-    n_ctx: int
-    n_ctx_train: int
-    n_embd: int
-    n_params: int
-    size: int
-    sampling: dict[str, float]
-    template_limits: list[str] | None = None
-
-
-class ModelStatus(Struct):
-    """llama-server's field: "unloaded", "loading", "ready" …"""
-
-    value: str
-
-
-class ModelCard(Struct):
-    """`meta` is there while the model is loaded."""
-
-    id: str
-    created: int
-    status: ModelStatus
-    object: Literal["model"] = "model"
-    owned_by: str = "edgeinfer"
-    meta: ModelMeta | UnsetType = UNSET
-
-
-class ModelList(Struct):
-    data: list[ModelCard]
-    object: Literal["list"] = "list"
-
-
 def event(data: Any) -> bytes:
     """One server-sent event."""
     return b"data: " + msgspec.json.encode(data) + b"\n\n"

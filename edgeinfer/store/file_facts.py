@@ -1,0 +1,64 @@
+"""Tells what a model file says about itself, for lists of models that are not loaded."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+
+from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.gguf.header import Header, read_header
+from edgeinfer.store.lookup import header_roles
+
+VOCAB_TYPES = {"llama": 1, "gpt2": 2, "gemma4": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 6}
+"""`tokenizer.ggml.model` -> llama.cpp's number for the kind of its vocabulary; 0 is none."""
+
+
+class FileFacts(msgspec.Struct, frozen=True):
+    """Facts about a model file, from its header.
+
+    Attributes:
+        size: bytes of the tensors.
+        file_type: the quantization, such as "Q4_K_M"; None if it is unknown.
+        template: its chat template; "" if it has none. Untrusted.
+        is_embedding: it makes embeddings, not text.
+    """
+
+    path: str
+    architecture: str
+    n_params: int
+    size: int
+    vocab_size: int
+    vocab_type: int
+    n_embd: int
+    n_ctx_train: int
+    file_type: str | None
+    template: str
+    is_embedding: bool
+
+
+def read_facts(path: str) -> FileFacts | None:
+    """The facts about the file at `path`; None if it is not a valid GGUF file."""
+    try:
+        header = read_header(Path(path))
+    except ModelLoadFailed:
+        return None
+    template = header.metadata.get("tokenizer.chat_template")
+    return FileFacts(
+        path=path,
+        architecture=header.architecture,
+        n_params=sum(math.prod(tensor.shape) for tensor in header.tensors),
+        size=header.weight_bytes,
+        vocab_size=header.vocabulary or 0,
+        vocab_type=_vocab_type(header),
+        n_embd=header.number("embedding_length") or 0,
+        n_ctx_train=header.number("context_length") or 0,
+        file_type=header.file_type,
+        template=template if isinstance(template, str) else "",
+        is_embedding="embed" in header_roles(header),
+    )
+
+
+def _vocab_type(header: Header) -> int:
+    return VOCAB_TYPES.get(str(header.metadata.get("tokenizer.ggml.model")), 0)
