@@ -152,7 +152,7 @@ def _model_table(name: str, content: Any, path: Path, settings: Collection[str])
         try:
             table[key] = msgspec.convert(value, kind)
         except msgspec.ValidationError as e:
-            raise SettingsError(f"{where}: {key}: {sentence(e)}", param=key) from e
+            raise SettingsError(f"{where}: {key}: {sentence(e, kind)}", param=key) from e
     return table
 
 

@@ -257,7 +257,9 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
                 values[key] = msgspec.convert(value, FIELDS[key].type, strict=not lax)
             except msgspec.ValidationError as e:
                 hint = "write [models.NAME]" if key == "model" and isinstance(value, dict) else None
-                raise SettingsError(f"{where}: {key}: {sentence(e)}", param=key, hint=hint) from e
+                raise SettingsError(
+                    f"{where}: {key}: {sentence(e, FIELDS[key].type)}", param=key, hint=hint
+                ) from e
             sources[key] = where
 
     tables: dict[str, dict[str, Any]] = {}

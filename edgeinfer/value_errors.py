@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -18,8 +19,10 @@ KINDS = {
 BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 
 
-def sentence(error: msgspec.ValidationError) -> str:
-    """Tell what a value must be: "it must be a whole number"."""
+def sentence(error: msgspec.ValidationError, kind: Any) -> str:
+    """Tell what a value of the type `kind` must be: "it must be a whole number"."""
+    if str(error).startswith("Invalid enum value"):
+        return f"it must be one of {', '.join(choices(kind))}"
     match = EXPECTED.match(str(error))
     if not match:
         return str(error)
@@ -28,3 +31,10 @@ def sentence(error: msgspec.ValidationError) -> str:
         return f"it must be {BOUNDS[bound]} {limit}"
     names = [KINDS.get(kind, kind) for kind in kinds.split(" | ") if kind != "null"]
     return f"it must be {' or '.join(names)}"
+
+
+def choices(kind: Any) -> tuple[str, ...]:
+    """Return the words that a type allows, which are in a `Literal` somewhere in it."""
+    if get_origin(kind) is Literal:
+        return tuple(map(str, get_args(kind)))
+    return next((found for part in get_args(kind) if (found := choices(part))), ())

@@ -99,6 +99,8 @@ def test_a_bad_value_in_the_file_is_refused(text: str, tmp_path: Path) -> None:
         ("confine = 1", "true or false"),
         ('cors_origins = ["a"]', "a text in quotes"),
         ("model = 3", "a text in quotes"),
+        ('kv_type = "q3"', "one of f32, f16, bf16, q8_0, q4_0"),
+        ('log_level = "loud"', "one of debug, info, warning, error"),
     ],
 )
 def test_a_bad_value_is_told_in_words(text: str, rule: str, tmp_path: Path) -> None:

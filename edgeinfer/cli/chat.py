@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeinfer.cli.option_values import number
+
 if TYPE_CHECKING:
     import httpx
 
@@ -26,12 +28,19 @@ def chat(
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(min=0, metavar="N", help="0 always picks the likeliest token; higher is more varied."),
+        typer.Option(
+            **number(float, ge=0),
+            help="0 always picks the likeliest token; higher is more varied.",
+        ),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Stop after this many tokens.")
+        int | None,
+        typer.Option(**number(int, ge=1), help="Stop after this many tokens."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed; repeating it repeats the answer.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(**number(int), help="Random seed; repeating it repeats the answer."),
+    ] = None,
     tools: Annotated[
         Path | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeinfer.cli.common_options import Json
+from edgeinfer.cli.option_values import number
 
 if TYPE_CHECKING:
     from edgeinfer.server.auth.keys import Key
@@ -22,11 +23,17 @@ def add(
     name: Annotated[str, typer.Argument(help="Name of the key's owner: letters, digits, dots and dashes.")],
     requests_per_minute: Annotated[
         int | None,
-        typer.Option(help="Requests per minute with this key; 0 is no limit. Default: the setting.", min=0),
+        typer.Option(
+            help="Requests per minute with this key; 0 is no limit. Default: the setting.",
+            **number(int, ge=0),
+        ),
     ] = None,
     concurrent_requests: Annotated[
         int | None,
-        typer.Option(help="Requests in progress with this key; 0 is no limit. Default: the setting.", min=0),
+        typer.Option(
+            help="Requests in progress with this key; 0 is no limit. Default: the setting.",
+            **number(int, ge=0),
+        ),
     ] = None,
     admin: Annotated[
         bool, typer.Option("--admin", help="Also allow loading and unloading models with this key.")

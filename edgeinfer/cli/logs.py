@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
+from edgeinfer.cli.option_values import number
 from edgeinfer.cli.service import User
 
 
 def logs(
-    lines: Annotated[int, typer.Option("--lines", "-n", help="Number of lines to show.", min=0)] = 50,
+    lines: Annotated[
+        int,
+        typer.Option("--lines", "-n", help="Number of lines to show.", **number(int, ge=0)),
+    ] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing new lines.")] = False,
     user: User = None,
 ) -> None:

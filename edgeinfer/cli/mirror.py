@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeinfer.cli.option_values import number
+
 if TYPE_CHECKING:
     from edgeinfer.store.store import Store
 
@@ -20,7 +22,8 @@ def mirror(
         str, typer.Option(help="Address to listen on; 0.0.0.0 serves the whole network.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(help="TCP port to listen on; 0 picks a free one.", min=0, max=65535)
+        int,
+        typer.Option(help="TCP port to listen on; 0 picks a free one.", **number(int, ge=0, le=65535)),
     ] = DEFAULT_PORT,
     api_key_file: Annotated[
         Path | None,

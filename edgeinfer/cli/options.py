@@ -13,8 +13,10 @@ import typer
 from msgspec import Meta
 from msgspec.structs import FieldInfo
 
+from edgeinfer.cli import option_values
 from edgeinfer.model_settings import MODEL_FIELDS
 from edgeinfer.settings import FIELDS
+from edgeinfer.value_errors import choices
 
 R = TypeVar("R")
 
@@ -61,9 +63,7 @@ def parameter(field: FieldInfo) -> inspect.Parameter:
     option = typer.Option(
         flag_name(field),
         help=description(field),
-        min=bound(field, "ge"),
-        max=bound(field, "le"),
-        metavar=_metavar(field),
+        **_value(field),
         show_default="decided for this machine" if is_planned(field) else True,
     )
     return inspect.Parameter(
@@ -74,10 +74,15 @@ def parameter(field: FieldInfo) -> inspect.Parameter:
     )
 
 
-def _metavar(field: FieldInfo) -> str | None:
-    """Return a word for the value; None where the choices, or the lack of a value, say it."""
-    kinds = set(union_members(bare_type(field.type)))
-    return "N" if kinds & {int, float} else "TEXT" if str in kinds else None
+def _value(field: FieldInfo) -> dict[str, Any]:
+    """Return the arguments of `typer.Option` that say what the option takes."""
+    kinds = union_members(bare_type(field.type))
+    if words := choices(field.type):
+        return option_values.choice(words)
+    for kind in (int, float):
+        if kind in kinds:
+            return option_values.number(kind, **{name: bound(field, name) for name in ("ge", "gt", "le")})
+    return {"metavar": "TEXT"} if str in kinds else {}
 
 
 def with_settings(command: Callable[..., R]) -> Callable[..., R]:

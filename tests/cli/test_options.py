@@ -96,6 +96,29 @@ def test_wrong_usage_ends_with_2(arguments: list[str], tmp_path: Path) -> None:
     assert "Try 'edgeinfer serve" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("serve --port x", "'--port': it must be a whole number from 0 to 65535, not 'x'"),
+        ("serve --port 70000", "'--port': it must be a whole number from 0 to 65535, not '70000'"),
+        ("serve --parallel 1.5", "'--parallel': it must be a whole number from 1 to 256, not '1.5'"),
+        ("serve --drain-timeout soon", "'--drain-timeout': it must be a number of at least 0, not 'soon'"),
+        ("serve --layout rows", "'--layout': it must be one of streams, unified, not 'rows'"),
+        ("chat --max-tokens all Hi", "'--max-tokens': it must be a whole number of at least 1, not 'all'"),
+        ("chat --seed 0.5 Hi", "'--seed': it must be a whole number, not '0.5'"),
+        ("logs -n few", "it must be a whole number of at least 0, not 'few'"),
+        ("mirror --port -1", "'--port': it must be a whole number from 0 to 65535, not '-1'"),
+        ("key add a --requests-per-minute no", "it must be a whole number of at least 0, not 'no'"),
+    ],
+)
+def test_a_bad_value_is_told_with_what_the_option_takes(arguments: str, words: str, tmp_path: Path) -> None:
+    """In our own words: those of typer change from version to version."""
+    done = run(tmp_path, *arguments.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[-1].startswith("Error: Invalid value for '-")
+    assert done.stderr.rstrip().endswith(words)
+
+
 def test_bounds_are_found_around_an_annotation_and_inside_of_it() -> None:
     """`int | None` cannot have bounds, its `int` can."""
     inside, around = EXAMPLES["inside"], EXAMPLES["around"]

@@ -1,0 +1,53 @@
+"""Reads values of options, and says in a sentence what an option takes: typer's words change with its version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+from msgspec import Meta
+
+MAX_SHOWN = 50
+"""Characters of a bad value that an error repeats."""
+
+KINDS = {int: "a whole number", float: "a number"}
+
+
+def number(
+    kind: type[int] | type[float],
+    *,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+) -> dict[str, Any]:
+    """Return the arguments of `typer.Option` for a number within bounds."""
+    limits: dict[str, Any] = {
+        name: limit for name, limit in (("ge", ge), ("gt", gt), ("le", le)) if limit is not None
+    }
+    parser = _parser(Annotated[kind, Meta(**limits)] if limits else kind, KINDS[kind] + _range(ge, gt, le))
+    return {"parser": parser, "metavar": "N", "min": ge, "max": le}
+
+
+def choice(words: Sequence[str]) -> dict[str, Any]:
+    """Return the arguments of `typer.Option` for one of some words."""
+    parser = _parser(Literal[tuple(words)], f"one of {', '.join(words)}")
+    return {"parser": parser, "metavar": f"<{'|'.join(words)}>"}
+
+
+def _parser(kind: Any, expected: str) -> Callable[[Any], Any]:
+    def parse(value: Any) -> Any:
+        try:
+            return msgspec.convert(value, kind, strict=False)
+        except msgspec.ValidationError:
+            raise typer.BadParameter(f"it must be {expected}, not {str(value)[:MAX_SHOWN]!r}") from None
+
+    return parse
+
+
+def _range(ge: float | None, gt: float | None, le: float | None) -> str:
+    if ge is not None and le is not None:
+        return f" from {ge:g} to {le:g}"
+    words = {"of at least": ge, "above": gt, "of at most": le}
+    return "".join(f" {word} {limit:g}" for word, limit in words.items() if limit is not None)
