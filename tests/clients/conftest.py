@@ -13,9 +13,10 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whichever test is the first waits for the libraries to be installed."""
+    """All are slow: the libraries take seconds to import, and the first test waits until they are installed."""
     for item in items:
         if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.timeout(600))
 
 

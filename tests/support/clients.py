@@ -111,7 +111,8 @@ class ClientProgram:
         return answer["value"]
 
     def close(self) -> None:
-        self.process.communicate(timeout=30)
+        self.process.kill()  # some libraries take seconds to end
+        self.process.communicate()
 
 
 StartProgram = Callable[[str], ClientProgram]

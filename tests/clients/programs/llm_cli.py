@@ -1,0 +1,59 @@
+"""The command `llm`, configured as docs/clients.md says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+MODELS = """
+- model_id: edge
+  model_name: default
+  api_base: {url}/v1
+  supports_tools: true
+  supports_schema: true
+"""
+LIGHTS = '''
+def set_light(room: str, on: bool) -> str:
+    """Switch a light on or off."""
+    return "done"
+'''
+
+
+def llm(*arguments: str) -> str:
+    environment = {**os.environ, "LLM_USER_PATH": str(Path.cwd())}
+    command = [sys.executable, "-I", "-W", "ignore", "-m", "llm", *arguments]
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout + done.stderr
+
+
+def configured(url: str) -> None:
+    Path("extra-openai-models.yaml").write_text(MODELS.format(url=url))
+
+
+def prompt(url: str, text: str, *options: str) -> str:
+    configured(url)
+    return llm("prompt", "-m", "edge", "-o", "temperature", "0", *options, text).strip()
+
+
+def schema(url: str, text: str) -> object:
+    return json.loads(prompt(url, text, "--schema", "room str, level int"))
+
+
+def tools(url: str, text: str) -> str:
+    return prompt(url, text, "--functions", LIGHTS, "--tools-debug")
+
+
+def endpoint(url: str, text: str) -> str:
+    """Without any configuration."""
+    return llm("openai", "endpoint", f"{url}/v1", text, "-m", "default", "-o", "temperature", "0").strip()
+
+
+def endpoint_models(url: str) -> str:
+    return llm("openai", "endpoint", f"{url}/v1", "--models")
