@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from edgeinfer.server.http.family import Family, Route
-from edgeinfer.server.llama_server import infill, models, tokens, types
+from edgeinfer.server.llama_server import infill, models, rerank, tokens, types
 from edgeinfer.server.llama_server.infill_response import InfillResponse
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.llama_server.schemas.models import ModelRequest
+from edgeinfer.server.llama_server.schemas.rerank import RerankRequest
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from edgeinfer.server.openai import models as list_models
 from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
 from edgeinfer.server.openai.model_card import ModelList
 from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest
+
+RERANK_PATHS = ("/rerank", "/reranking", "/v1/rerank", "/v1/reranking", "/v2/rerank")
 
 SOME_FIELDS = {"type": "object", "description": "The fields that response_fields names."}
 
@@ -31,6 +34,16 @@ def family() -> Family:
                     "n_predict": 16,
                 },
                 streams=True,
+            ),
+            *(
+                Route(
+                    path,
+                    rerank.rerank,
+                    body=RerankRequest,
+                    answers=(rerank.RerankResponse, list[rerank.RankedText]),
+                    example={"query": "What is a panda?", "documents": ["A bear.", "A city."], "top_n": 1},
+                )
+                for path in RERANK_PATHS
             ),
             Route(
                 "/tokenize",
