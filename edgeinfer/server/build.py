@@ -29,6 +29,7 @@ from edgeinfer.server.middleware.auth import AuthMiddleware
 from edgeinfer.server.middleware.body_limit import BodyLimitMiddleware
 from edgeinfer.server.middleware.cors import CORSMiddleware, parse_origins
 from edgeinfer.server.middleware.family import FamilyMiddleware
+from edgeinfer.server.middleware.head_requests import HeadRequestMiddleware
 from edgeinfer.server.middleware.rate_limit import RateLimitMiddleware
 from edgeinfer.server.middleware.trusted_host import TrustedHostMiddleware, parse_hosts
 from edgeinfer.server.openai import family as openai
@@ -38,6 +39,8 @@ from edgeinfer.settings import Settings
 
 FAMILIES: tuple[Callable[[], Family], ...] = (openai.family, llama_server.family, admin.family)
 """The first one owns the paths that no other claims."""
+
+DESCRIPTION = "HEAD is answered wherever GET is. A slash at the end of a path changes nothing."
 
 
 def build_app(
@@ -64,6 +67,7 @@ def build_app(
         families,
         wants_key=bool(state.settings.api_key_file),
         title="edgeinfer",
+        description=DESCRIPTION,
         version=__version__,
         docs_url=None,
         redoc_url=None,
@@ -111,7 +115,7 @@ def middlewares(
             open_paths=families.open_paths,
         )
         stack.append(limits)
-    stack.append(Middleware(BodyLimitMiddleware, limit=settings.max_body))
+    stack += [Middleware(BodyLimitMiddleware, limit=settings.max_body), Middleware(HeadRequestMiddleware)]
     return stack
 
 

@@ -379,10 +379,10 @@ def test_a_key_opens_the_api(
 
 
 def test_every_route_but_three_wants_a_key(key_file: Path) -> None:
-    """Monitoring needs none, and the line at / tells nothing."""
+    """Monitoring needs none, and the line at / tells nothing. A slash at the end and HEAD change nothing about that."""
     with serving(Scripted(), api_key_file=str(key_file)) as served:
         statuses = {
-            path: served.client.get(path).status_code
+            path: served.client.get(served.url + path).status_code
             for path in (
                 "/",
                 "/health",
@@ -393,6 +393,19 @@ def test_every_route_but_three_wants_a_key(key_file: Path) -> None:
                 "/openapi.json",
                 "/nowhere",
                 "/health/",
+                "/ready/",
+                "/health//",
+                "//",
+                "//health",
+                "/status/",
+                "/v1/models/",
+                "/v1/models/health/",
+                "/health/x/",
+                "/nowhere/",
+                "/openapi.json/",
             )
         }
-    assert {path for path, status in statuses.items() if status != 401} == {"/", "/health", "/ready"}
+        heads = {path: served.client.head(served.url + path).status_code for path in statuses}
+    free = {"/", "/health", "/ready", "/health/", "/ready/"}
+    assert {path for path, status in statuses.items() if status != 401} == free
+    assert heads == statuses

@@ -166,7 +166,7 @@ def test_every_metric_has_our_prefix(served: Served) -> None:
     [
         ("GET", "/nowhere", 404, "not_found"),
         ("GET", "/v1/", 404, "not_found"),
-        ("GET", "/health/", 404, "not_found"),
+        ("GET", "/health//", 404, "not_found"),
         ("GET", "/v1/completions", 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
     ],

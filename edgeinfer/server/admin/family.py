@@ -6,7 +6,7 @@ from edgeinfer.server.admin import docs, health
 from edgeinfer.server.http.family import Family, Route
 from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
 
-GET, HEAD = ("GET",), ("HEAD",)
+GET = ("GET",)
 
 
 def family() -> Family:
@@ -15,7 +15,6 @@ def family() -> Family:
         name="admin",
         routes=(
             Route("/health", health.health, GET, answers=(health.Health,), is_open=True, is_quiet=True),
-            Route("/health", health.health, HEAD, is_open=True, is_quiet=True, is_documented=False),
             Route(
                 "/ready",
                 health.ready,
@@ -25,7 +24,6 @@ def family() -> Family:
                 is_open=True,
                 is_quiet=True,
             ),
-            Route("/ready", health.ready, HEAD, is_open=True, is_quiet=True, is_documented=False),
             Route("/status", health.status, GET),
             Route(
                 "/metrics",

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from edgeinfer.errors import EdgeinferError, InvalidRequest, MethodNotAllowed, NotFound, Unauthorized
-from edgeinfer.server.http.family import family_of
+from edgeinfer.server.http.family import family_of, route_of
 from edgeinfer.server.http.quoting import shortened
 from edgeinfer.server.http.route_hints import method_hint, route_hint
 
@@ -53,7 +53,20 @@ async def on_error(request: Request, error: Exception) -> Response:
 async def on_http_exception(request: Request, error: Exception) -> Response:
     """Handler for exceptions of Starlette itself: no such route, or not with this method."""
     assert isinstance(error, HTTPException)
-    return error_response(request.scope, _translated(request, error), error.headers)
+    if error.status_code != http.HTTPStatus.METHOD_NOT_ALLOWED:
+        return error_response(request.scope, _translated(request, error), error.headers)
+    allow = {"allow": ", ".join([*_methods(request), "OPTIONS"])}
+    if request.method == "OPTIONS":
+        return Response(status_code=http.HTTPStatus.NO_CONTENT, headers=allow)
+    return error_response(request.scope, _translated(request, error), allow)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the path of a request has."""
+    path = route_of(request.scope)
+    routes = [route for family in request.app.families.all for route in family.routes if route.path == path]
+    methods = sorted({method for route in routes for method in route.methods} or {"GET"})
+    return [name for method in methods for name in ((method, "HEAD") if method == "GET" else (method,))]
 
 
 def _paths(request: Request) -> list[str]:
@@ -68,7 +81,9 @@ def _translated(request: Request, error: HTTPException) -> EdgeinferError:
             f"no such route: {shortened(where)}", hint=route_hint(request.url.path, _paths(request))
         )
     if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
-        return MethodNotAllowed(f"method not allowed: {shortened(where)}", hint=method_hint(error.headers))
+        return MethodNotAllowed(
+            f"method not allowed: {shortened(where)}", hint=method_hint(_methods(request))
+        )
     if error.status_code < http.HTTPStatus.INTERNAL_SERVER_ERROR:
         return InvalidRequest(str(error.detail))
     return EdgeinferError(str(error.detail))

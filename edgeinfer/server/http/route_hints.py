@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 
 CHAT = "POST /v1/chat/completions (chat completions, in the settings of most clients)"
@@ -34,9 +35,11 @@ MAX_PATH = 64
 
 def route_hint(path: str, routes: Iterable[str]) -> str:
     """The hint for a path that leads nowhere; `routes` are the paths that there are."""
-    path = path.lower().rstrip("/")
-    known = [route for route in routes if "{" not in route]
+    path = re.sub("/{2,}", "/", path.lower()).rstrip("/")
+    known = sorted({route for route in routes if "{" not in route and route != "/"}, key=len, reverse=True)
     for route in known:
+        if path == f"/v1{route}" and route.startswith("/v1/"):
+            return f"use {route}: the base URL of a client has one /v1 too many"
         if path.endswith(route):
             return f"use {route}"
         if route.startswith("/v1/") and path.endswith(route.removeprefix("/v1")):
@@ -48,7 +51,6 @@ def route_hint(path: str, routes: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else "/openapi.json lists the routes"
 
 
-def method_hint(headers: Mapping[str, str] | None) -> str | None:
-    """The hint for a route that has other methods, which the header Allow lists."""
-    allowed = (headers or {}).get("Allow")
-    return f"use {allowed}" if allowed else None
+def method_hint(methods: Iterable[str]) -> str:
+    """The hint for a path that has only these methods."""
+    return "use " + " or ".join(method for method in methods if method != "HEAD")

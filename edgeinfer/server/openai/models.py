@@ -27,9 +27,7 @@ async def models(request: Request) -> Response:
 
 
 async def model(request: Request, id: str) -> Response:
-    """One of them; all of them if the path only ends with a slash."""
-    if not id:
-        return await models(request)
+    """One of them."""
     state = state_of(request)
     served = state.registry.get(id)
     if form := family_of(request.scope).models_form:

@@ -28,9 +28,15 @@ def served() -> Iterator[Served]:
         ("/completion", "POST /v1/completions"),
         ("/chat/completions", "use /v1/chat/completions: the base URL of a client ends with /v1"),
         ("/embeddings", "use /v1/embeddings: the base URL of a client ends with /v1"),
-        ("/v1/v1/chat/completions", "use /v1/chat/completions"),
+        (
+            "/v1/v1/chat/completions",
+            "use /v1/chat/completions: the base URL of a client has one /v1 too many",
+        ),
+        ("//v1/chat/completions", "use /v1/chat/completions"),
+        ("/v1//chat/completions", "use /v1/chat/completions"),
+        ("/v1/v1/chat//completions/", "use /v1/chat/completions: the base URL"),
         ("/api/v1/chat/completions", "use /v1/chat/completions"),
-        ("/v1/chat/completions/", "use /v1/chat/completions"),
+        ("/v1/chat/completions//", "use /v1/chat/completions"),
         ("/V1/Chat/Completions", "use /v1/chat/completions"),
         ("/v1/chat/completion", "did you mean /v1/chat/completions?"),
         ("/v1/embedding", "did you mean /v1/embeddings?"),
@@ -42,7 +48,7 @@ def served() -> Iterator[Served]:
 )
 def test_an_unknown_route_names_the_one_to_use(served: Served, path: str, hint: str) -> None:
     """Of our API, whichever API the path is from."""
-    response = served.client.post(path, json={})
+    response = served.client.post(served.url + path, json={})
     assert (response.status_code, error(response)["code"]) == (404, "not_found")
     assert hint in error(response)["hint"]
     assert len(response.content) < 1000
