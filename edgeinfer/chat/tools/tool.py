@@ -10,7 +10,7 @@ import msgspec
 
 from edgeinfer.errors import InvalidRequest
 
-TOOL_NAME = r"^[a-zA-Z0-9_.-]{1,64}$"
+TOOL_NAME = r"^[a-zA-Z0-9_.-]{1,128}$"
 """A tool's name, as a regular expression of JSON Schema."""
 
 COMPOSED = frozenset(
@@ -62,7 +62,7 @@ def function_tool(function: Mapping[str, Any], *, where: str, schema: str = "par
     name, param, name_param = function["name"], f"{where}.{schema}", f"{where}.name"
     if not re.fullmatch(TOOL_NAME, name):
         raise InvalidRequest(
-            "a tool's name consists of up to 64 letters, digits, dots, underscores and dashes",
+            "a tool's name consists of up to 128 letters, digits, dots, underscores and dashes",
             param=name_param,
         )
     definition = {"type": "function", "function": function}
