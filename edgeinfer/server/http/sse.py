@@ -50,9 +50,10 @@ class EventStream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         family = family_of(scope)
-        await cancel_on_disconnect(receive, self._stream(_Writer(send, family), family))
+        request_id = scope.get("edgeinfer.id")
+        await cancel_on_disconnect(receive, self._stream(_Writer(send, family), family, request_id))
 
-    async def _stream(self, writer: _Writer, family: Family) -> None:
+    async def _stream(self, writer: _Writer, family: Family, request_id: str | None) -> None:
         sign = self.keep_alive or (lambda: family.keep_alive)
         quiet = not (self.keep_alive or family.keep_alive)
         tickers = [] if quiet else [asyncio.create_task(self._keep_alive(writer, sign))]
@@ -63,7 +64,9 @@ class EventStream(Response):
         except Exception as e:
             if not writer.started:
                 raise
-            await writer.write((self.error or family.stream_error)(public_error(e)))
+            error = public_error(e)
+            error.request_id = request_id
+            await writer.write((self.error or family.stream_error)(error))
         finally:
             for ticker in tickers:
                 ticker.cancel()
