@@ -18,6 +18,7 @@ from edgeinfer import __version__
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.plan import Plan
 from edgeinfer.server.admin import family as admin
+from edgeinfer.server.anthropic import family as anthropic
 from edgeinfer.server.auth.key_file import KeyFile
 from edgeinfer.server.auth.keys import Key
 from edgeinfer.server.http.errors import on_error, on_http_exception
@@ -37,7 +38,12 @@ from edgeinfer.server.openapi import DocumentedApp
 from edgeinfer.server.state import AppState
 from edgeinfer.settings import Settings
 
-FAMILIES: tuple[Callable[[], Family], ...] = (openai.family, llama_server.family, admin.family)
+FAMILIES: tuple[Callable[[], Family], ...] = (
+    openai.family,
+    anthropic.family,
+    llama_server.family,
+    admin.family,
+)
 """The first one owns the paths that no other claims."""
 
 DESCRIPTION = "HEAD is answered wherever GET is. A slash at the end of a path changes nothing."

@@ -19,12 +19,11 @@ INSTEAD: Mapping[str, str] = {
     "/api/version": "GET /status",
     "/completion": "POST /v1/completions",
     "/embedding": "POST /v1/embeddings",
-    "/messages": CHAT,
     "/props": "GET /status",
     "/responses": CHAT,
     "/slots": "GET /status",
-    "/v1/complete": CHAT,
-    "/v1/messages": CHAT,
+    "/v1/complete": "POST /v1/messages",
+    "/v1/messages/batches": "POST /v1/messages, once for each message of the batch",
     "/v1/responses": CHAT,
 }
 """Routes of other APIs, which may have others below them, and the routes to use in their place."""
@@ -46,7 +45,7 @@ def route_hint(path: str, routes: Iterable[str]) -> str:
             return f"use {route}: the base URL of a client ends with /v1"
     for other, ours in INSTEAD.items():
         if f"{path}/".startswith(f"{other}/"):
-            return f"this API is OpenAI's: use {ours}"
+            return f"use {ours}"
     near = difflib.get_close_matches(path, known, n=1) if len(path) <= MAX_PATH else []
     return f"did you mean {near[0]}?" if near else "/openapi.json lists the routes"
 

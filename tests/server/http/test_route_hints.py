@@ -20,7 +20,6 @@ def served() -> Iterator[Served]:
     [
         ("/v1/responses", "POST /v1/chat/completions"),
         ("/v1/responses/resp_1/cancel", "POST /v1/chat/completions"),
-        ("/v1/messages", "POST /v1/chat/completions"),
         ("/api/chat", "POST /v1/chat/completions"),
         ("/api/generate", "POST /v1/completions"),
         ("/api/tags", "GET /v1/models"),

@@ -1,0 +1,1 @@
+"""Anthropic's Messages API, as its SDKs and Claude Code use it."""

@@ -1,0 +1,73 @@
+"""POST /v1/messages and /v1/messages/count_tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from edgeinfer.server.anthropic.schemas.blocks import MAX_BLOCKS, Block, TextBlock, Tolerant
+from edgeinfer.server.anthropic.schemas.tools import ToolChoiceField, ToolDefinitions
+from edgeinfer.server.http.request_model import Items, RequestModel
+from edgeinfer.server.openai.schemas.chat import MAX_MESSAGES
+from edgeinfer.server.openai.schemas.sampling import MAX_STOPS, Stop
+
+
+class MessageParam(Tolerant):
+    """One turn, or a part of one: turns of one role in a row are one."""
+
+    role: Literal["user", "assistant", "system"]
+    content: str | Annotated[Items[Block], Field(max_length=MAX_BLOCKS)]
+
+
+class ThinkingConfig(Tolerant):
+    """Whether the model thinks first. Without it, it does not."""
+
+    type: Literal["enabled", "disabled", "adaptive", "between_tools"]
+    budget_tokens: int | None = Field(None, ge=1, le=2**31 - 1)
+    display: Literal["summarized", "omitted"] | None = None
+
+
+class JsonOutputFormat(Tolerant):
+    type: Literal["json_schema"]
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class OutputConfig(Tolerant):
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
+    format: JsonOutputFormat | None = None
+
+
+class PromptFields(RequestModel):
+    """What a prompt is made of. Fields that are not known have no effect."""
+
+    model: str | None = None
+    messages: Items[MessageParam] = Field(min_length=1, max_length=MAX_MESSAGES)
+    system: str | Annotated[Items[TextBlock], Field(max_length=MAX_BLOCKS)] | None = None
+    tools: ToolDefinitions | None = None
+    tool_choice: ToolChoiceField | None = None
+    thinking: ThinkingConfig | None = None
+    output_config: OutputConfig | None = None
+    output_format: JsonOutputFormat | None = None
+
+    @classmethod
+    def adapt(cls, values: dict[str, Any]) -> None:
+        for name in [name for name in values if name not in cls.model_fields]:
+            del values[name]
+
+
+class MessagesRequest(PromptFields):
+    max_tokens: int = Field(ge=1, le=2**31 - 1)
+    stream: bool = False
+    stop_sequences: Annotated[Items[Stop], Field(max_length=MAX_STOPS)] | None = None
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    top_k: int | None = Field(None, ge=0, le=2**31 - 1)
+
+    @property
+    def shows_thoughts(self) -> bool:
+        return self.thinking is None or self.thinking.display != "omitted"
+
+
+class CountTokensRequest(PromptFields):
+    """The fields of a request for an answer that its prompt depends on."""
