@@ -45,3 +45,21 @@ def llama_log() -> LogCapture:
     from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 
     return LogCapture(logging.getLogger("llama.cpp"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--alone", action="store_true", help="run only the tests that are marked alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """One of several processes leaves out what needs the machine to itself; scripts/test runs that afterwards."""
+    only = bool(config.getoption("--alone"))
+    if not only and not hasattr(config, "workerinput"):  # which pytest-xdist gives its processes
+        return
+    chosen: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        alone = item.get_closest_marker("alone") is not None
+        (chosen if alone is only else left_out).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = chosen

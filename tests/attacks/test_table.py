@@ -13,6 +13,7 @@ from tests.attacks.target import Target, started
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates"),
 ]
 

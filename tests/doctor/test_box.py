@@ -17,7 +17,7 @@ if os.geteuid() != 0:
 
 from tests.support.systemd_box import Box
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 
 DROP_IN = "/etc/systemd/system/edgeinfer.service.d/10-edgeinfer.conf"
 

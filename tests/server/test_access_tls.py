@@ -94,6 +94,7 @@ def test_a_handshake_that_does_not_come_is_cut_off(
             assert https.get("/health").status_code == 200
 
 
+@pytest.mark.alone
 def test_after_the_handshake_the_head_is_due_at_the_same_time(
     files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

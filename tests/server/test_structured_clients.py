@@ -189,6 +189,7 @@ def test_a_pattern_that_would_be_catastrophic_elsewhere_takes_no_time(served: Se
     assert response.elapsed.total_seconds() < 10
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_schemas_are_refused_in_time_while_others_stream_on(served: Served, name: str) -> None:
     done = threading.Event()

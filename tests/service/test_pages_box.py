@@ -26,7 +26,11 @@ if os.geteuid() != 0:
 
 from tests.support.systemd_box import Box
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]  # on a busy machine, measuring it takes long
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.alone,
+    pytest.mark.timeout(3600),
+]  # on a busy machine, measuring it takes long
 
 NEEDS_THE_WORLD = ("git clone", "git pull", "scripts/", "sudo git", "sudo scripts/")
 INTERACTIVE = ("edgeinfer chat  ",)

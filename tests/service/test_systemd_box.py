@@ -25,7 +25,7 @@ if os.geteuid() != 0:
 
 from tests.support.systemd_box import Box
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 
 CHAT = {"messages": [{"role": "user", "content": "Turn on the light in the kitchen"}], "max_tokens": 32}
 TOOLS = json.loads((ROOT / "docs/examples/tools.json").read_text())
