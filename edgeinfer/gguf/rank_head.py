@@ -29,11 +29,9 @@ def rank_outputs(
 def is_reranker(
     metadata: Mapping[str, Value], lengths: Mapping[str, int], tensors: Mapping[str, Sequence[int]]
 ) -> bool:
-    """The file's pooling says so; or it says nothing, as files made from BERT do, but has a head with one score."""
+    """The file's pooling says so, or it has a head with one score: most of those say nothing of their pooling."""
     pooling = metadata.get(f"{metadata.get('general.architecture')}.pooling_type")
-    if pooling is None:
-        return rank_outputs(metadata, lengths, tensors) == 1
-    return pooling == POOLING_RANK
+    return pooling == POOLING_RANK or rank_outputs(metadata, lengths, tensors) == 1
 
 
 def check_rank_head(

@@ -17,6 +17,9 @@ from edgeinfer.settings import Settings
 
 MB = 1e6
 
+OF_ANSWERS = ("parallel", "kv_type", "layout", "flash_attention", "ubatch")
+"""Choices that only concern answers in progress."""
+
 
 def reasons(
     fit: Fit,
@@ -44,6 +47,8 @@ def reasons(
         ("beside", _beside(beside)),
         ("memory", _memory(fit, budget)),
     ]
+    if config.reranks:  # it generates no answers
+        sentences = [(name, sentence) for name, sentence in sentences if name not in OF_ANSWERS]
     not_settings = ("cpus", "ctx", "mmap", "repack", "beside", "memory")
     return [
         sentence
@@ -74,6 +79,8 @@ def _ctx(fit: Fit, settings: Settings, header: Header | None) -> str | None:
     ctx = fit.config.ctx
     if settings.ctx is not None:
         return f"ctx {ctx}: the model was trained for no more" if ctx < settings.ctx else None
+    if fit.config.reranks:
+        return f"ctx {ctx}: a query and a document are read together, and have room for this many tokens"
     trained = transformer_shape(header).context
     if trained is not None and ctx >= trained:
         return f"ctx {ctx}: all that the model was trained for"

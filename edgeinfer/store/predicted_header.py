@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from edgeinfer.gguf import quant_rules
 from edgeinfer.gguf.ggml_types import row_bytes
 from edgeinfer.gguf.header import ALIGNMENT, Header, Tensor
+from edgeinfer.gguf.rank_head import POOLING_RANK
 from edgeinfer.gguf.reader import Value
 from edgeinfer.store.catalogue import ModelSpec, Shape
 
@@ -86,6 +87,8 @@ def _metadata(spec: ModelSpec, shape: Shape) -> dict[str, Value]:
     if shape.experts and shape.experts_used:
         counts["expert_count"], counts["expert_used_count"] = shape.experts, shape.experts_used
         counts["expert_feed_forward_length"] = shape.feed_forward
+    if "rerank" in spec.roles:
+        counts["pooling_type"] = POOLING_RANK
     if shape.window:
         counts["attention.sliding_window"] = shape.window
     return {"general.architecture": shape.arch} | {f"{shape.arch}.{k}": v for k, v in counts.items()}
@@ -171,6 +174,14 @@ def _nomic_bert(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
     yield from _gated(shape)
 
 
+def _jina_bert(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
+    yield from _attention(shape, kv_heads)
+    for norm in ("attn_output_norm", "layer_output_norm"):
+        yield f"{norm}.weight", (shape.embedding,)
+        yield f"{norm}.bias", (shape.embedding,)
+    yield from _gated(shape)
+
+
 def _attention(shape: Shape, kv_heads: int) -> Iterator[tuple[str, Dims]]:
     yield "attn_q.weight", (shape.embedding, shape.heads * shape.head_size)
     yield "attn_k.weight", (shape.embedding, kv_heads * shape.head_size)
@@ -200,5 +211,6 @@ LAYERS = {
     "phi3": _phi3,
     "lfm2": _lfm2,
     "nomic-bert": _nomic_bert,
+    "jina-bert-v2": _jina_bert,
 }
 """For each architecture, the tensors of a layer with a given number of KV heads."""

@@ -19,14 +19,15 @@ from tests.support.qwen3_reranker import write_qwen3_reranker
     [
         (gguf.PoolingType.RANK, True, True),
         (None, True, True),
-        (gguf.PoolingType.MEAN, True, False),
+        (gguf.PoolingType.MEAN, True, True),
+        (gguf.PoolingType.MEAN, False, False),
         (None, False, False),
     ],
 )
 def test_a_head_makes_a_reranker(
     tmp_path: Path, pooling: gguf.PoolingType | None, head: bool, reranks: bool
 ) -> None:
-    """Unless the file says that it embeds."""
+    """Whatever the file says of its pooling, or does not say."""
     write_bert(path := tmp_path / "a.gguf", pooling, head=head)
     assert reranks == read_header(path).reranks
 

@@ -309,3 +309,13 @@ def test_a_file_is_named_after_itself(tmp_path: Path, model_file: Path) -> None:
     path = tmp_path / "my-model.Q8_0.gguf"
     path.symlink_to(model_file)
     assert "my-model.Q8_0" == make_plan(Settings(model=str(path)), machine()).config.name
+
+
+def test_a_reranker_is_planned_for_pairs() -> None:
+    """It has no answers to make room for, and a longer context would only take memory."""
+    plan = planned(of=model(pooling_type=4), ctx=None)
+    assert plan.config.reranks
+    assert plan.memory.kv == QWEN_TOKEN * 4096
+    assert "ctx 4096: a query and a document are read together" in " ".join(plan.reasons)
+    assert not any(reason.startswith(("parallel", "layout", "kv_type")) for reason in plan.reasons)
+    assert not config().reranks

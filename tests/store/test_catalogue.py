@@ -64,7 +64,7 @@ def test_the_packaged_catalogue_is_sound(home: dict[str, str]) -> None:
         assert spec.parameters, name
         assert all(file.file.endswith(".gguf") and file.size != 0 for file in spec.files), name
         assert all(spec.quant(file.quant) is file for file in spec.files), name
-    assert {"chat", "code", "embed"} == {role for spec in known.values() for role in spec.roles}
+    assert {"chat", "code", "embed", "rerank"} == {role for spec in known.values() for role in spec.roles}
 
 
 def rows() -> list[str]:

@@ -187,3 +187,11 @@ def test_what_cannot_be_predicted_is_none() -> None:
     assert predicted_header(spec, "UD-Q4_K_XL") is None
     stated = replace(spec, files=[QuantFile("UD-Q4_K_XL", "a/b", "c.gguf", 5)])
     assert (5, None) == (expected_size(stated, "UD-Q4_K_XL"), expected_size(spec, "UD-Q4_K_XL"))
+
+
+def test_a_rerankers_header_says_that_it_reranks() -> None:
+    """So that it is planned as one before it is downloaded."""
+    for name in ("qwen3-reranker-0.6b", "jina-reranker-v1-tiny-en"):
+        header = predicted_header(catalogue()[name], "Q8_0")
+        assert header
+        assert header.reranks
