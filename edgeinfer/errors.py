@@ -5,6 +5,7 @@
     │   ├── UnsupportedParameter       400  unsupported_parameter
     │   ├── UnknownParameter           400  unknown_parameter
     │   ├── ContextLengthExceeded      400  context_length_exceeded
+    │   ├── PreviousResponseNotFound   400  previous_response_not_found
     │   ├── TemplateError              400  template_error
     │   ├── UnsupportedSchema          400  unsupported_schema
     │   └── GrammarTooComplex          400  grammar_too_complex
@@ -142,6 +143,12 @@ def context_exceeded(
         hint=f"shorten it, or serve with a larger context if the model allows it: ctx = {larger} in the "
         "configuration file, or --ctx",
     )
+
+
+class PreviousResponseNotFound(InvalidRequest):
+    """The response that a request continues is not stored, or not any more, or belongs to another key."""
+
+    code = "previous_response_not_found"
 
 
 class TemplateError(InvalidRequest):

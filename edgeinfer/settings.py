@@ -109,6 +109,16 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
             ge=0,
         ),
     ] = 0
+    responses_store_mb: Annotated[
+        int,
+        doc(
+            "Megabytes of responses kept on disk, so that clients of /v1/responses can continue them by id; 0 keeps none.",
+            ge=0,
+        ),
+    ] = 64
+    responses_store_hours: Annotated[
+        float, doc("Hours after its last use that a response is deleted; 0 keeps none.", ge=0)
+    ] = 168.0
     share_prefixes: Annotated[
         bool,
         doc(

@@ -35,12 +35,14 @@ from edgeinfer.server.middleware.rate_limit import RateLimitMiddleware
 from edgeinfer.server.middleware.trusted_host import TrustedHostMiddleware, parse_hosts
 from edgeinfer.server.openai import family as openai
 from edgeinfer.server.openapi import DocumentedApp
+from edgeinfer.server.responses import family as responses
 from edgeinfer.server.state import AppState
 from edgeinfer.settings import Settings
 
 FAMILIES: tuple[Callable[[], Family], ...] = (
     openai.family,
     anthropic.family,
+    responses.family,
     llama_server.family,
     admin.family,
 )

@@ -32,6 +32,8 @@ RELOADED = frozenset(
         "idle_unload",
         "drain_timeout",
         "log_level",
+        "responses_store_hours",
+        "responses_store_mb",
         "strict_requests",
     }
 )

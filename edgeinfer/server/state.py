@@ -15,6 +15,7 @@ from edgeinfer.metrics import Metrics
 from edgeinfer.plan import Plan
 from edgeinfer.server.model_files import ModelFiles
 from edgeinfer.server.pull_process import PullProcess
+from edgeinfer.server.responses.store import ResponseStore, store_folder
 from edgeinfer.serving.downloads import ModelDownloads
 from edgeinfer.serving.engines import EngineFactory, ModelNames
 from edgeinfer.serving.loader import ModelLoader
@@ -41,7 +42,7 @@ class ReloadState(msgspec.Struct, frozen=True):
 
 
 class AppState:
-    """One service. Requests leave nothing in it except metrics and the profiles of templates.
+    """One service. Requests leave nothing in it except metrics, the profiles of templates, and stored responses.
 
     Attributes:
         settings: those in force; a reload changes them.
@@ -66,6 +67,7 @@ class AppState:
         self.reload: ReloadState | None = None
         self.metrics = Metrics(lambda: self.registry.served())
         self.services = Services(settings, self.metrics)
+        self.responses = ResponseStore(store_folder(), lambda: self.settings)
         self.engines = engines
         self.loader = ModelLoader(engines, settings.load_timeout)
         self.registry = ModelRegistry(

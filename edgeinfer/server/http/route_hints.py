@@ -20,11 +20,9 @@ INSTEAD: Mapping[str, str] = {
     "/completion": "POST /v1/completions",
     "/embedding": "POST /v1/embeddings",
     "/props": "GET /status",
-    "/responses": CHAT,
     "/slots": "GET /status",
     "/v1/complete": "POST /v1/messages",
     "/v1/messages/batches": "POST /v1/messages, once for each message of the batch",
-    "/v1/responses": CHAT,
 }
 """Routes of other APIs, which may have others below them, and the routes to use in their place."""
 

@@ -18,8 +18,7 @@ def served() -> Iterator[Served]:
 @pytest.mark.parametrize(
     ("path", "hint"),
     [
-        ("/v1/responses", "POST /v1/chat/completions"),
-        ("/v1/responses/resp_1/cancel", "POST /v1/chat/completions"),
+        ("/responses", "use /v1/responses: the base URL of a client ends with /v1"),
         ("/api/chat", "POST /v1/chat/completions"),
         ("/api/generate", "POST /v1/completions"),
         ("/api/tags", "GET /v1/models"),
@@ -51,6 +50,13 @@ def test_an_unknown_route_names_the_one_to_use(served: Served, path: str, hint: 
     assert (response.status_code, error(response)["code"]) == (404, "not_found")
     assert hint in error(response)["hint"]
     assert len(response.content) < 1000
+
+
+def test_a_wrong_method_names_those_of_every_route_of_the_path(served: Served) -> None:
+    """One path may be read and deleted."""
+    response = served.client.put("/v1/responses/resp_1")
+    assert response.status_code == 405
+    assert response.headers["allow"] == "DELETE, GET, HEAD, OPTIONS"
 
 
 def test_a_wrong_method_names_the_right_one(served: Served) -> None:

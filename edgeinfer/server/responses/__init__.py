@@ -1,0 +1,1 @@
+"""OpenAI's Responses API: answers made of items, which can be stored and continued."""
