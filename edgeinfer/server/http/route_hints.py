@@ -17,10 +17,7 @@ INSTEAD: Mapping[str, str] = {
     "/api/show": "GET /v1/models",
     "/api/tags": "GET /v1/models",
     "/api/version": "GET /status",
-    "/completion": "POST /v1/completions",
     "/embedding": "POST /v1/embeddings",
-    "/props": "GET /status",
-    "/slots": "GET /status",
     "/v1/complete": "POST /v1/messages",
     "/v1/messages/batches": "POST /v1/messages, once for each message of the batch",
 }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from edgeinfer.server.admin import health
 from edgeinfer.server.http.family import Family, Route
-from edgeinfer.server.llama_server import infill, models, rerank, tokens, types
+from edgeinfer.server.llama_server import infill, lora, models, props, rerank, slots, tokens, types
+from edgeinfer.server.llama_server.errors import LlamaErrorEnvelope, render_error, stream_error
 from edgeinfer.server.llama_server.infill_response import InfillResponse
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.llama_server.schemas.models import ModelRequest
 from edgeinfer.server.llama_server.schemas.rerank import RerankRequest
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from edgeinfer.server.openai import models as list_models
-from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
 from edgeinfer.server.openai.model_card import ModelList
-from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest
+from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest, ChatRequest
 
 RERANK_PATHS = ("/rerank", "/reranking", "/v1/rerank", "/v1/reranking", "/v2/rerank")
 
@@ -66,6 +67,34 @@ def family() -> Family:
                 answers=(types.ApplyTemplateResponse,),
                 example={"messages": [{"role": "user", "content": "Hello"}]},
             ),
+            Route(
+                "/v1/chat/completions/input_tokens",
+                tokens.count_tokens,
+                body=ChatRequest,
+                answers=(types.InputTokens,),
+                example={"messages": [{"role": "user", "content": "Hello"}]},
+            ),
+            Route(
+                "/chat/completions/input_tokens",
+                tokens.count_tokens,
+                body=ChatRequest,
+                answers=(types.InputTokens,),
+                example={"messages": [{"role": "user", "content": "Hello"}]},
+            ),
+            Route("/props", props.props, methods=("GET",), answers=(props.Props,)),
+            Route("/props", props.change_props),
+            Route("/slots", slots.slots, methods=("GET",), answers=(list[slots.SlotState],)),
+            Route("/slots/{id}", slots.slot_action),
+            Route("/lora-adapters", lora.lora_adapters, methods=("GET",), answers=(list[lora.LoraAdapter],)),
+            Route("/lora-adapters", lora.set_lora_adapters),
+            Route(
+                "/v1/health",
+                health.health,
+                methods=("GET",),
+                answers=(health.Health,),
+                is_open=True,
+                is_quiet=True,
+            ),
             Route("/models", list_models.models, methods=("GET",), answers=(ModelList,)),
             Route(
                 "/models/load",
@@ -83,7 +112,7 @@ def family() -> Family:
             ),
         ),
         render_error=render_error,
-        error_type=ErrorEnvelope,
+        error_type=LlamaErrorEnvelope,
         stream_error=stream_error,
-        prefixes=("/models/",),
+        prefixes=("/models/", "/slots/"),
     )

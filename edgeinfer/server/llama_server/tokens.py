@@ -9,17 +9,20 @@ from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Span
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read, read_as
+from edgeinfer.server.http.disconnect import cancel_on_disconnect
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from edgeinfer.server.llama_server.types import (
     ApplyTemplateResponse,
     DetokenizeResponse,
+    InputTokens,
     TokenizeResponse,
     TokenPiece,
 )
-from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest
-from edgeinfer.server.openai.translate import to_messages, to_tools
+from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest, ChatRequest
+from edgeinfer.server.openai.translate import chat_call, to_messages, to_tools
 from edgeinfer.server.state import registry_of
+from edgeinfer.serving.chat import count_prompt_tokens
 
 
 async def tokenize(request: Request) -> Response:
@@ -47,6 +50,14 @@ async def detokenize(request: Request) -> Response:
             raise InvalidRequest(message, param=f"tokens[{i}]")
     async with model.short_jobs.take(caller):
         return json_response(DetokenizeResponse(await model.detokenize(caller, body.tokens, info=info)))
+
+
+async def count_tokens(request: Request) -> Response:
+    """The number of tokens in the prompt of a conversation."""
+    name, call = await read_as(request, ChatRequest, lambda body: (body.model, chat_call(body)))
+    model, caller = registry_of(request).get(name), principal_of(request.scope).caller()
+    counting = count_prompt_tokens(model, caller, call)
+    return json_response(InputTokens(await cancel_on_disconnect(request.receive, counting)))
 
 
 async def apply_template(request: Request) -> Response:

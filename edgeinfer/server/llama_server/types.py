@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec import Struct
 
@@ -20,6 +21,11 @@ class TokenizeResponse(Struct):
 
 class DetokenizeResponse(Struct):
     content: str
+
+
+class InputTokens(Struct):
+    input_tokens: int
+    object: Literal["response.input_tokens"] = "response.input_tokens"
 
 
 class ApplyTemplateResponse(Struct):

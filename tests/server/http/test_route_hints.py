@@ -23,7 +23,6 @@ def served() -> Iterator[Served]:
         ("/api/generate", "POST /v1/completions"),
         ("/api/tags", "GET /v1/models"),
         ("/api/embed", "POST /v1/embeddings"),
-        ("/completion", "POST /v1/completions"),
         ("/chat/completions", "use /v1/chat/completions: the base URL of a client ends with /v1"),
         ("/embeddings", "use /v1/embeddings: the base URL of a client ends with /v1"),
         (

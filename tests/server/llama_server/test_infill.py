@@ -205,7 +205,7 @@ def test_a_beginning_that_does_not_fit_is_refused() -> None:
     with serving(coder(ctx=400)) as served:
         response = fill(served, prompt="x" * 1000)
     assert response.status_code == 400
-    assert (error(response)["code"], error(response)["param"]) == ("context_length_exceeded", "prompt")
+    assert (error(response)["type"], error(response)["param"]) == ("exceed_context_size_error", "prompt")
 
 
 @pytest.mark.parametrize("suffix", [None, "", "x"])

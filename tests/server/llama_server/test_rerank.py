@@ -146,7 +146,7 @@ def test_a_document_that_is_too_long_is_refused_or_cut(real: Served) -> None:
     long = "blue " * 100
     fault = error(rerank(real, query="the sky", documents=["light", long]))
     assert "document 1 has 100 tokens, and 104 with the query" in fault["message"]
-    assert ("documents[1]", "context_length_exceeded") == (fault["param"], fault["code"])
+    assert ("documents[1]", "context_length_exceeded") == (fault["param"], fault["reason"])
     assert "texts[1]" == error(rerank(real, query="the sky", texts=["light", long]))["param"]
     cut = rerank(real, query="the sky", documents=[long], truncate=True).json()
     assert 64 == cut["usage"]["total_tokens"]

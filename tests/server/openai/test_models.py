@@ -4,44 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
-from edgeinfer.errors import ModelLoadFailed
-from edgeinfer.inference.fake import SCRIPTED_MODEL, FakeEngineClient
-from edgeinfer.server.build import build_app
-from edgeinfer.server.state import AppState
-from edgeinfer.serving.fake import FakeEngines
-from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import bundled_file
-from tests.support.server import Served, eventually, serving
-
-
-def engine(name: str) -> FakeEngineClient:
-    client = FakeEngineClient(model=replace(SCRIPTED_MODEL, name=name, path=f"/models/{name}.gguf"))
-    if name == "broken":
-        client.state, client.last_error = "failed", ModelLoadFailed("broken is broken")
-    return client
-
-
-def engines() -> FakeEngines:
-    made = FakeEngines({name: partial(engine, name) for name in ("first", "nano", "broken", "bad", "gone")})
-    made.files = {"nano": bundled_file(), "bad": __file__, "gone": "/nowhere/model.gguf"}
-    return made
+from tests.support.server import Served
+from tests.support.several import engines, several
 
 
 @pytest.fixture
 def served() -> Iterator[Served]:
     """Five models: one is loaded, one has a file that can be read, the others have none."""
-    models = engines()
-    settings = Settings(model="first", port=0, models={"nano": {"aliases": ["tiny", "small"]}})
-    state = AppState(settings, {}, models, lambda _: models, "first")
-    with serving(engine("first"), build_app(state, warm_up=False)) as daemon:
-        assert eventually(lambda: cards(daemon)["first"]["status"]["state"] == "ready")
+    with several(models={"nano": {"aliases": ["tiny", "small"]}}) as daemon:
         yield daemon
 
 
@@ -117,8 +93,7 @@ def test_a_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
     models = engines()
     path = tmp_path / "model.gguf"
     models.files["nano"] = str(path)
-    state = AppState(Settings(model="first", port=0), {}, models, lambda _: models, "first")
-    with serving(engine("first"), build_app(state, warm_up=False)) as daemon:
+    with several(models) as daemon:
         assert "meta" not in cards(daemon)["nano"]
         shutil.copy(bundled_file(), path)
         assert "meta" in cards(daemon)["nano"]
