@@ -8,9 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgeinfer.server.http.request_model import Items
 
-MAX_BLOCKS = 1024
-"""Blocks of one message."""
-
 SERVER_BLOCKS = (
     "server_tool_use",
     "web_search_tool_result",
@@ -51,7 +48,7 @@ SourceBlock = Annotated[TextBlock | ImageBlock, Field(discriminator="type")]
 
 class ContentSource(Tolerant):
     type: Literal["content"]
-    content: str | Annotated[Items[SourceBlock], Field(max_length=MAX_BLOCKS)]
+    content: str | Items[SourceBlock]
 
 
 class BinarySource(Tolerant):
@@ -71,7 +68,7 @@ class SearchResultBlock(Tolerant):
     type: Literal["search_result"]
     source: str
     title: str
-    content: Annotated[Items[TextBlock], Field(max_length=MAX_BLOCKS)]
+    content: Items[TextBlock]
 
 
 class ToolReferenceBlock(Tolerant):
@@ -90,7 +87,7 @@ ResultBlock = Annotated[
 class ToolResultBlock(Tolerant):
     type: Literal["tool_result"]
     tool_use_id: str
-    content: str | Annotated[Items[ResultBlock], Field(max_length=MAX_BLOCKS)] | None = None
+    content: str | Items[ResultBlock] | None = None
     is_error: bool | None = None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from edgeinfer.server.anthropic.schemas.blocks import MAX_BLOCKS, Block, TextBlock, Tolerant
+from edgeinfer.server.anthropic.schemas.blocks import Block, TextBlock, Tolerant
 from edgeinfer.server.anthropic.schemas.tools import ToolChoiceField, ToolDefinitions
 from edgeinfer.server.http.request_model import Items, RequestModel
 from edgeinfer.server.openai.schemas.chat import MAX_MESSAGES
@@ -17,7 +17,7 @@ class MessageParam(Tolerant):
     """One turn, or a part of one: turns of one role in a row are one."""
 
     role: Literal["user", "assistant", "system"]
-    content: str | Annotated[Items[Block], Field(max_length=MAX_BLOCKS)]
+    content: str | Items[Block]
 
 
 class ThinkingConfig(Tolerant):
@@ -43,7 +43,7 @@ class PromptFields(RequestModel):
 
     model: str | None = None
     messages: Items[MessageParam] = Field(min_length=1, max_length=MAX_MESSAGES)
-    system: str | Annotated[Items[TextBlock], Field(max_length=MAX_BLOCKS)] | None = None
+    system: str | Items[TextBlock] | None = None
     tools: ToolDefinitions | None = None
     tool_choice: ToolChoiceField | None = None
     thinking: ThinkingConfig | None = None
