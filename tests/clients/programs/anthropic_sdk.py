@@ -8,7 +8,7 @@ import anthropic
 from anthropic import Anthropic, AsyncAnthropic, beta_tool
 from pydantic import BaseModel
 
-SETTINGS: Any = {"model": "default", "max_tokens": 200, "temperature": 0}
+SETTINGS: Any = {"model": "default", "max_tokens": 200, "extra_body": {"temperature": 0}}
 LIGHT: Any = {
     "name": "set_light",
     "description": "Switch a light on or off.",
@@ -55,19 +55,17 @@ def beta_stream(url: str, text: str) -> Any:
 
 
 async def stream_async(url: str, text: str) -> Any:
-    async with AsyncAnthropic(base_url=url, auth_token="none", max_retries=0) as found:
-        async with found.messages.stream(**asking(text)) as stream:
-            return [
-                [text async for text in stream.text_stream],
-                (await stream.get_final_message()).model_dump(),
-            ]
+    found = AsyncAnthropic(base_url=url, auth_token="none", max_retries=0)
+    async with found, found.messages.stream(**asking(text)) as stream:
+        texts = [text async for text in stream.text_stream]
+        return [texts, (await stream.get_final_message()).model_dump()]
 
 
-def think(url: str, text: str) -> Any:
+def think(url: str, text: str, tool: Any) -> Any:
     """An answer with thoughts, whole and streamed."""
-    thinking = {"type": "enabled", "budget_tokens": 64}
-    whole = client(url).messages.create(**asking(text, thinking=thinking))
-    with client(url).messages.stream(**asking(text, thinking=thinking)) as stream:
+    fields = asking(text, thinking={"type": "enabled", "budget_tokens": 64}, tools=[tool])
+    whole = client(url).messages.create(**fields)
+    with client(url).messages.stream(**fields) as stream:
         kinds = [event.type for event in stream]
         return [whole.model_dump()["content"], stream.get_final_message().model_dump()["content"], kinds]
 
@@ -117,7 +115,7 @@ def count(url: str, text: str) -> Any:
     prompt = asking(text, tools=[LIGHT], system=[{"type": "text", "text": "Be brief."}])
     usage = client(url).messages.create(**prompt).usage
     counted = client(url).messages.count_tokens(
-        **{name: value for name, value in prompt.items() if name not in ("max_tokens", "temperature")}
+        **{name: value for name, value in prompt.items() if name not in ("max_tokens", "extra_body")}
     )
     return [counted.input_tokens, usage.input_tokens + (usage.cache_read_input_tokens or 0)]
 
@@ -131,7 +129,7 @@ def models(url: str) -> Any:
 def failure(url: str, fields: Any, stream: bool) -> Any:
     """What the client raises."""
     try:
-        client(url).messages.create(**{**asking("Hi"), **fields}, stream=stream)
+        client(url).messages.create(**asking("Hi", **fields), stream=stream)
     except anthropic.APIStatusError as error:
         return [type(error).__name__, error.status_code, error.type, bool(error.request_id), error.message]
     return None
@@ -148,5 +146,7 @@ def failure_in_stream(url: str) -> Any:
 
 def leave_stream(url: str) -> None:
     """Closes the connection in the middle of an answer."""
-    with client(url).messages.stream(**asking("Hi", max_tokens=1500, temperature=1)) as stream:
+    with client(url).messages.stream(
+        **asking("Hi", max_tokens=1500, extra_body={"temperature": 1})
+    ) as stream:
         next(iter(stream))
