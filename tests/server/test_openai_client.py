@@ -179,10 +179,8 @@ def test_errors_are_the_client_s_own_classes(client: OpenAI) -> None:
         client.chat.completions.create(model="gpt-4o", messages=HI)
     assert missing.value.code == "model_not_found"
     with pytest.raises(openai.BadRequestError) as unsupported:
-        client.chat.completions.create(
-            model="fake", messages=HI, prediction={"type": "content", "content": "x"}
-        )
-    assert (unsupported.value.code, unsupported.value.param) == ("unsupported_parameter", "prediction")
+        client.chat.completions.create(model="fake", messages=HI, audio={"format": "wav", "voice": "alloy"})
+    assert (unsupported.value.code, unsupported.value.param) == ("unsupported_parameter", "audio")
     with pytest.raises(openai.BadRequestError) as long:
         client.completions.create(model="fake", prompt="x" * 600)
     assert long.value.code == "context_length_exceeded"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +35,8 @@ TOO_DEEP = f"the JSON is nested more than {MAX_DEPTH} deep"
 
 BOM = b"\xef\xbb\xbf"
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 _SAME_DIGIT = bytes.maketrans(b"123456789", b"000000000")
 
 
@@ -55,7 +59,7 @@ class JsonDecoder:
         except RecursionError:
             raise InvalidRequest(TOO_DEEP) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as e:
-            raise InvalidRequest(f"the body is not valid JSON: {_problem(text, str(e))}") from None
+            raise _malformed(text, str(e)) from None
         if _walk(value) != members:
             raise _duplicate(text)
         return value
@@ -76,6 +80,32 @@ class JsonDecoder:
         return structure.count(b":")
 
 
+def _malformed(text: bytes, told: str) -> InvalidRequest:
+    """The error for a document that cannot be decoded."""
+    if (
+        "truncated" in told or "surrogate" in told
+    ):  # both may be said of half a surrogate pair, which Python takes
+        with contextlib.suppress(ValueError, RecursionError):
+            path, half = next(_half_characters(json.loads(text), ()))
+            param = dotted(path)
+            return InvalidRequest(
+                f"{param or 'the body'} has half of a character ({ascii(half)[1:-1]}, a surrogate without its pair)",
+                param=param or None,
+                hint="cut texts between characters, or leave the half out",
+            )
+    return InvalidRequest(f"the body is not valid JSON: {_problem(text, told)}")
+
+
+def _half_characters(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if isinstance(value, str) and (half := _SURROGATE.search(value)):
+        yield path, half[0]
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(key, str) and (half := _SURROGATE.search(key)):
+                yield path, half[0]
+            yield from _half_characters(item, (*path, key))
+
+
 def _problem(text: bytes, told: str) -> str:
     """Say what is wrong with a document, where the library's own words would mislead."""
     if not text.strip():
@@ -86,14 +116,9 @@ def _problem(text: bytes, told: str) -> str:
         return "it is not UTF-8"
     if "out of range" in told:
         return "a number is out of range"
-    if "truncated" not in told and "surrogate" not in told:
-        return told.removeprefix("JSON is malformed: ")
-    # Both may be said of half a surrogate pair, which Python takes.
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+    if "truncated" in told or "surrogate" in told:
         return "it ends too early"
-    return "a text has half of a surrogate pair (\\ud800 to \\udfff)"
+    return told.removeprefix("JSON is malformed: ")
 
 
 def _check(kind: str, count: int, limit: int) -> None:

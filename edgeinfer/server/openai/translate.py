@@ -35,6 +35,7 @@ ROLES: Mapping[RoleParam, Role] = {
 def chat_call(request: ChatRequest) -> ChatCall:
     """Raises InvalidRequest, or one of its subclasses, with the field in `param`."""
     request.check_stream()
+    request.check_continuation()
     messages, tools = to_messages(request.messages), to_tools(request.tools or ())
     request.check_format(bool(tools))
     return ChatCall(

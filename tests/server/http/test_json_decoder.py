@@ -56,8 +56,6 @@ def test_a_byte_order_mark_is_no_part_of_the_json() -> None:
         "x",
         "{",
         '{"a"',
-        '"\\ud800"',
-        '"\\udc00x"',
         "NaN",
         "[Infinity]",
         "-Infinity",
@@ -68,7 +66,7 @@ def test_a_byte_order_mark_is_no_part_of_the_json() -> None:
     ],
 )
 def test_what_is_no_json_is_refused(text: str) -> None:
-    """Halves of characters and numbers that are none included."""
+    """Numbers that are none included."""
     with pytest.raises(InvalidRequest, match="not valid JSON"):
         decode(text)
 
@@ -79,8 +77,6 @@ def test_what_is_no_json_is_refused(text: str) -> None:
         (b"", "it is empty"),
         (b" \n", "it is empty"),
         (b'{"a": "b', "it ends too early"),
-        (b'{"a": "\\ud800b"}', "half of a surrogate pair"),
-        (b'{"\\udc00": 1}', "half of a surrogate pair"),
         (b'{"a": -1e999}', "a number is out of range$"),
         ('{"a": 1}'.encode("utf-16"), "it is not UTF-8"),
         (b'{"a": "gr\xfc\xdfe"}', "it is not UTF-8"),
@@ -90,6 +86,27 @@ def test_what_is_no_json_is_refused(text: str) -> None:
 def test_the_problem_is_named(document: bytes, problem: str) -> None:
     with pytest.raises(InvalidRequest, match=f"the body is not valid JSON: .*{problem}"):
         JsonDecoder().decode(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "problem", "param"),
+    [
+        (b'"\\udc00x"', r"^the body has half of a character \(\\udc00, a surrogate without its pair\)", None),
+        (b'{"a": "\\ud800b"}', r"^a has half of a character \(\\ud800", "a"),
+        (
+            b'{"a": [{}, {"b": "\\ud83d\\ude00\\ud83d"}]}',
+            r"^a\[1\]\.b has half of a character \(\\ud83d",
+            "a[1].b",
+        ),
+        (b'{"\\udc00": 1}', r"^the body has half of a character \(\\udc00", None),
+        (b'{"a": {"\\udc00": 1}}', r"^a has half of a character \(\\udc00", "a"),
+    ],
+)
+def test_half_a_character_is_named_by_its_place(document: bytes, problem: str, param: str | None) -> None:
+    """Programs that cut texts by UTF-16 units send them."""
+    with pytest.raises(InvalidRequest, match=problem) as e:
+        JsonDecoder().decode(document)
+    assert e.value.param == param
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:

@@ -68,6 +68,8 @@ NO_EFFECT = [
     {"priority": 1, "provider": {"order": ["x"]}, "transforms": [], "usage": {"include": True}, "ttl": 300},
     {"include_reasoning": True, "reasoning": {}, "guided_decoding_backend": "xgrammar"},
     {"reasoning_budget": -1},
+    {"prediction": {"type": "content", "content": "x"}},
+    {"continue_final_message": False, "add_generation_prompt": True},
 ]
 
 
@@ -152,11 +154,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"functions": [{"name": "f"}]}, "functions"),
     ({"function_call": {"name": "f"}}, "function_call"),
     ({"verbosity": "low"}, "verbosity"),
-    ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
     ({"web_search_options": {}}, "web_search_options"),
     ({"reasoning_format": "none"}, "reasoning_format"),
     ({"xtc_probability": 0.5}, "xtc_probability"),
-    ({"add_generation_prompt": False}, "add_generation_prompt"),
     ({"include_reasoning": False}, "include_reasoning"),
     ({"extra_body": {"top_k": 1}}, "extra_body"),
     ({"chat_template": "{{ x }}"}, "chat_template"),

@@ -47,7 +47,6 @@ def test_a_mistyped_field_deep_inside_is_named_by_its_path() -> None:
     ("field", "value"),
     [
         ("functions", [{"name": "f"}]),
-        ("prediction", {"type": "content", "content": "x"}),
         ("modalities", ["text", "audio"]),
         ("audio", {"voice": "alloy"}),
         ("web_search_options", {}),

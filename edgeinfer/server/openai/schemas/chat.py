@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
@@ -19,6 +19,14 @@ from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoiceParam, To
 MAX_MESSAGES = 8192
 MAX_PARTS = 1024
 """Parts of one message's content."""
+
+INSTEAD: Mapping[str, str] = {
+    "image": "models here do not see: describe the image in words, and leave it out of the conversation",
+    "video": "models here do not see: describe the video in words, and leave it out of the conversation",
+    "audio": "models here do not hear: send the words that are spoken",
+    "file": "send the file's text as a part of type text",
+}
+"""What to do about a part that is not text, by a word in its type."""
 
 MAX_VARIABLES = 4096
 """Values in all variables for the template together: its process gets a masked copy of each."""
@@ -106,7 +114,9 @@ def _check_parts(where: str, parts: Sequence[Any]) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
         if isinstance(kind, str) and kind != "text":
             raise UnsupportedParameter(
-                f"content of type {quoted(kind)} is not supported: only text is", param=f"{where}[{j}].type"
+                f"content of type {quoted(kind)} is not supported: only text is",
+                param=f"{where}[{j}].type",
+                hint=next((hint for word, hint in INSTEAD.items() if word in kind), None),
             )
 
 
@@ -116,6 +126,8 @@ class ChatRequest(FormatFields, ConversationFields):
     parallel_tool_calls: bool = True
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     thinking_budget: int | None = Field(None, ge=0, le=2**31 - 1)
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
     max_completion_tokens: MaxTokens | None = None
     logprobs: bool = False
     top_logprobs: int | None = Field(None, ge=0, le=20)
@@ -134,6 +146,27 @@ class ChatRequest(FormatFields, ConversationFields):
                 param="max_completion_tokens",
             )
         return limits.pop() if limits else None
+
+    def check_continuation(self) -> None:
+        """Raises InvalidRequest for fields that contradict the messages: an assistant's last one is always continued."""
+        continues = self.messages[-1].role == "assistant"
+        if self.continue_final_message and not continues:
+            raise InvalidRequest(
+                "continue_final_message requires the last message to be the assistant's",
+                param="continue_final_message",
+            )
+        if self.continue_final_message is False and continues:
+            raise UnsupportedParameter(
+                "an assistant's message at the end is always continued",
+                param="continue_final_message",
+                hint="end with a user message",
+            )
+        if self.add_generation_prompt is False and not continues:
+            raise UnsupportedParameter(
+                "an answer begins with the assistant's turn",
+                param="add_generation_prompt",
+                hint="POST /v1/completions continues a text without one",
+            )
 
     def logprob_count(self) -> int | None:
         """The number of alternatives to show for each token; None is without log-probabilities."""

@@ -12,8 +12,9 @@ from edgeinfer.server.http.request_model import Harmless
 
 ACCEPTED = frozenset(
     {
-        # bookkeeping
+        # bookkeeping, and what might make an answer faster
         "metadata",
+        "prediction",
         "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
@@ -63,7 +64,6 @@ UNSUPPORTED: Mapping[str, Harmless] = {
     "functions": ([],),
     "modalities": (["text"],),
     "moderation": (),
-    "prediction": (),
     "service_tier": ("auto", "default"),
     "verbosity": ("medium",),
     "web_search_options": (),
@@ -86,9 +86,7 @@ UNSUPPORTED: Mapping[str, Harmless] = {
     "top_n_sigma": (-1, -1.0, 0, 0.0),
     "xtc_probability": (0, 0.0),
     # of vLLM and OpenRouter
-    "add_generation_prompt": (True,),
     "bad_words": ([],),
-    "continue_final_message": (True,),
     "detokenize": (True,),
     "echo": (False,),
     "extra_body": ({},),
@@ -141,7 +139,6 @@ EMBEDDING_UNSUPPORTED: Mapping[str, Harmless] = {
 """Fields of other servers' embeddings."""
 
 HINTS: Mapping[str, str] = {
-    "add_generation_prompt": "end with the assistant's message: it is continued",
     "best_of": "use n, and choose",
     "chat_template": "the model's own is used; chat_template_kwargs sets its variables",
     "echo": "POST /v1/completions can",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.grammar.source import GrammarSource
@@ -41,8 +41,25 @@ class JsonSchema(Strict):
 
 
 class JsonSchemaFormat(Strict):
+    """Clients of llama-server and of OpenAI's Responses leave out `json_schema`, and write what it holds beside `type`."""
+
     type: Literal["json_schema"]
-    json_schema: JsonSchema
+    json_schema: JsonSchema | None = None
+    name: str | None = None
+    description: str | None = None
+    schema_: dict[str, Any] | bool | None = Field(None, alias="schema")
+    strict: bool | None = None
+
+    @model_validator(mode="after")
+    def _one_schema(self) -> JsonSchemaFormat:
+        where = "response_format"
+        if self.json_schema is None and self.schema_ is None:
+            raise InvalidRequest(f"missing parameter: '{where}.json_schema'", param=f"{where}.json_schema")
+        if self.json_schema is not None and self.schema_ is not None:
+            raise InvalidRequest(
+                f"{where} has two schemas: use json_schema or schema", param=f"{where}.schema"
+            )
+        return self
 
 
 class RegexFormat(Strict):
@@ -133,6 +150,8 @@ def _from_format(form: ResponseFormat | None) -> GrammarSource | None:
             any_object = {"type": "object"}
             return GrammarSource(ANSWER, "json_schema", form.schema_ or any_object, f"{where}.schema")
         case JsonSchemaFormat():
+            if form.json_schema is None:
+                return GrammarSource(ANSWER, "json_schema", form.schema_, f"{where}.schema")
             schema = form.json_schema.schema_
             return GrammarSource(ANSWER, "json_schema", schema, f"{where}.json_schema.schema")
         case RegexFormat():
