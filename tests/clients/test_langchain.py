@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.clients import ClientProgram, StartProgram
 
-PROTOCOLS = ["openai"]
+PROTOCOLS = ["openai", "anthropic"]
 WHO = "Who are you?"
 LIGHT = "turn on the kitchen light"
 SET_LIGHT = ["set_light", {"room": "kitchen", "on": True}]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.clients import ClientProgram, StartProgram
 
-PROVIDERS = ["openai"]
+PROVIDERS = ["openai", "anthropic"]
 WHO = "Who are you?"
 LIGHT = "turn on the kitchen light"
 
