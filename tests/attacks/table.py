@@ -10,6 +10,8 @@ from tests.attacks import bodies, connections, work
 from tests.attacks.target import Target
 
 DAEMON, MIRROR = "daemon", "mirror"
+MANY = 10
+"""MB of a body that take time to encrypt."""
 
 
 class Attack(msgspec.Struct):
@@ -25,6 +27,11 @@ class Attack(msgspec.Struct):
     run: Callable[[Target], None]
     on: tuple[str, ...] = (DAEMON, MIRROR)
     body: float = 0.0
+
+    @property
+    def meets_tls(self) -> bool:
+        """Whether encryption may make a difference: it is about connections, or about many bytes."""
+        return self.run.__module__ == connections.__name__ or self.body >= MANY
 
 
 ATTACKS = (

@@ -267,7 +267,7 @@ def test_a_signal_to_the_whole_group_cuts_no_answer(tmp_path: Path, number: int)
             [threading.Event() for _ in range(4)],
         )
         clients = [
-            threading.Thread(target=stream, args=(url, 100, *each)) for each in zip(got, started, strict=True)
+            threading.Thread(target=stream, args=(url, 40, *each)) for each in zip(got, started, strict=True)
         ]
         for client in clients:
             client.start()
@@ -296,7 +296,7 @@ def test_the_daemon_survives_its_worker(tmp_path: Path) -> None:
     """The stream under way is told, the next one is served by a new worker."""
     with edgeinfer(tmp_path, *SLOW, "1") as process:
         url, got, started = process.url(), list[str](), threading.Event()
-        client = threading.Thread(target=stream, args=(url, 300, got, started))
+        client = threading.Thread(target=stream, args=(url, 100, got, started))
         client.start()
         assert started.wait(20)
         os.kill(httpx.get(f"{url}/status").json()["worker_pid"], signal.SIGKILL)
