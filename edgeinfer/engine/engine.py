@@ -143,6 +143,7 @@ class Engine:
             sequence = chunk.sequence
             assert sequence.slot is not None
             self.cache.commit(sequence.slot, sequence.tokens[sequence.num_computed :][: chunk.num_tokens])
+        progress = [self._progress(chunk.sequence) for chunk in chunks if chunk.sequence.reports_progress]
         deltas = [
             self._produce(chunk.sequence, self.backend.logits(at))
             for chunk, at in outputs
@@ -151,7 +152,7 @@ class Engine:
         ]
         if self._has_bad_cells:
             self._clear_cache()
-        return [delta for delta in deltas if delta]
+        return progress + [delta for delta in deltas if delta]
 
     def stats(self) -> EngineStats:
         totals = self._totals
@@ -279,6 +280,10 @@ class Engine:
         self._totals["completion"] += len(output.tokens)
         self._totals["forced"] += max(0, len(output.tokens) - 1)
         return self._delta(sequence, output, is_first)
+
+    def _progress(self, sequence: Sequence) -> Delta:
+        progress = sequence.prompt_progress(self._clock())
+        return Delta(sequence.request.id, sequence.index, "", progress=progress)
 
     def _fail(self, id: int, error: EdgeinferError) -> None:
         self.cancel(id)

@@ -19,7 +19,7 @@ from edgeinfer.engine.logprobs import LogprobBuffer
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.engine.structured.thinking import ThinkingTracker
-from edgeinfer.inference.output import HeldState, PartialAnswer, StartTimings
+from edgeinfer.inference.output import HeldState, PartialAnswer, PromptProgress, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 
@@ -155,6 +155,17 @@ class Sequence:
         queue = self.admission_time - self.arrival_time
         prompt = self.first_token_time - self.admission_time
         return StartTimings(queue * 1e3, prompt * 1e3, self.num_cached_tokens, self.num_prompt_tokens)
+
+    @property
+    def reports_progress(self) -> bool:
+        """The caller wants to know how far the prompt is. The answers to one prompt share it: the first one tells."""
+        asked = self.request.params.prompt_progress and self.index == 0
+        return asked and self.first_token_time is None
+
+    def prompt_progress(self, now: float) -> PromptProgress:
+        total = self.num_prompt_tokens
+        ms = (now - (self.admission_time or now)) * 1e3
+        return PromptProgress(total, self.num_cached_tokens, min(self.num_computed, total), ms)
 
     @property
     def held_state(self) -> HeldState | None:

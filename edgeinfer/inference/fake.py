@@ -11,7 +11,15 @@ import msgspec
 
 from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady, ShuttingDown
 from edgeinfer.inference.client import EngineState
-from edgeinfer.inference.output import ChosenLogprob, Delta, EngineStats, Finish, Logprob, StartTimings
+from edgeinfer.inference.output import (
+    ChosenLogprob,
+    Delta,
+    EngineStats,
+    Finish,
+    Logprob,
+    PromptProgress,
+    StartTimings,
+)
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
@@ -135,6 +143,9 @@ class FakeEngineClient:
         self.running += 1
         try:
             await asyncio.sleep(self.hold_first)
+            if params.prompt_progress:
+                for computed in (3, 5):
+                    yield Delta(1, 0, "", progress=PromptProgress(5, 1, computed, 2.5 * computed))
             self.before_first()
             for number, piece in enumerate(self.pieces, 1):
                 is_last = number == len(self.pieces)

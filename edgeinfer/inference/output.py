@@ -52,6 +52,22 @@ class StartTimings(msgspec.Struct, frozen=True, array_like=True):
     prompt_tokens: int = 0
 
 
+class PromptProgress(msgspec.Struct, frozen=True, array_like=True):
+    """How much of a prompt has been computed.
+
+    Attributes:
+        total: tokens of the prompt.
+        cached: those that were already in the KV cache.
+        computed: those in the cache now, including the cached ones.
+        ms: time since its computation began.
+    """
+
+    total: int
+    cached: int
+    computed: int
+    ms: float
+
+
 class HeldState(msgspec.Struct, frozen=True, array_like=True):
     """State of an unfinished answer that its tokens alone do not determine. An engine needs it to resume.
 
@@ -89,6 +105,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
         text: whole characters; may be "".
         timings: comes with the first delta of an answer.
         held_state: comes with each delta that leaves anything undetermined.
+        progress: comes alone, before the first token, in a request that asks for it.
     """
 
     id: int
@@ -99,6 +116,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     finish: Finish | None = None
     timings: StartTimings | None = None
     held_state: HeldState | None = None
+    progress: PromptProgress | None = None
 
 
 class EngineStats(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
         stop: texts that end the answer and are not included in it.
         ignore_eos: the model's end tokens do not end the answer.
         logprobs: None is off; k returns the chosen token's logprob and the k most likely tokens.
+        prompt_progress: report before the first token how much of the prompt has been computed.
     """
 
     max_tokens: int | None = None
@@ -46,3 +47,4 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     logprobs: int | None = None
+    prompt_progress: bool = False

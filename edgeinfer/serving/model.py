@@ -296,7 +296,8 @@ class ServedModel:
                 with self._stop_explained(client):
                     async with aclosing(deltas):
                         async for delta in deltas:
-                            watch.delta(first + delta.index)
+                            if delta.progress is None:
+                                watch.delta(first + delta.index)
                             if delta.finish:
                                 ticket.done()
                             yield delta

@@ -13,7 +13,7 @@ from edgeinfer.chat.parsed_message import ParsedMessage, coalesce
 from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.chat.reply import ReplyParser, ToolCalling
 from edgeinfer.grammar.source import GrammarSource
-from edgeinfer.inference.output import ChosenLogprob, Delta, StartTimings
+from edgeinfer.inference.output import ChosenLogprob, Delta, PromptProgress, StartTimings
 from edgeinfer.inference.types import ModelInfo
 from edgeinfer.serving.compiled_format import CompiledFormat
 from edgeinfer.serving.merge import Deltas
@@ -40,6 +40,7 @@ class AnswerDelta(msgspec.Struct, frozen=True):
         start: comes with the first delta of the answer.
         finish: comes with the last delta of the answer.
         tokens: the number of tokens that were generated.
+        progress: how much of the prompt has been computed; comes alone, in a request that asks for it.
     """
 
     index: int
@@ -48,6 +49,7 @@ class AnswerDelta(msgspec.Struct, frozen=True):
     finish: AnswerFinish | None = None
     start: StartTimings | None = None
     tokens: int = 0
+    progress: PromptProgress | None = None
 
 
 class CompleteAnswer(msgspec.Struct, frozen=True):
@@ -108,6 +110,9 @@ class Reply:
         """
         async with aclosing(self._deltas) as deltas:
             async for delta in deltas:
+                if delta.progress:
+                    yield AnswerDelta(delta.index, [], progress=delta.progress)
+                    continue
                 answer_delta = self._answers[delta.index].read(delta)
                 if delta.finish:
                     await self._end(delta)

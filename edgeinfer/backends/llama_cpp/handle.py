@@ -237,7 +237,8 @@ class WorkerHandle:
         self.useful = True
         if (exchange := self._exchanges.get(id)) is None:  # it was cancelled meanwhile
             return
-        if exchange.request.awaits_progress:
+        # A prompt that crashes workers may crash them in its middle: only tokens show that this one does not.
+        if exchange.request.awaits_progress and any(delta.progress is None for delta in deltas):
             self._quarantine.release(exchange.request)
         exchange.add_deltas(deltas)
 

@@ -122,6 +122,8 @@ class ResumableGeneration(InFlightRequest):
         """Take down a delta that goes to the caller."""
         answer = self._answers[delta.index]
         assert answer is not None, f"{delta} came after the end"
+        if delta.progress:  # a worker that resumes the request reports it again
+            return
         if delta.finish:
             self._answers[delta.index] = None
         else:

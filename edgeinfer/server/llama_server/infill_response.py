@@ -12,8 +12,8 @@ from msgspec import UNSET, Struct, UnsetType
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.server.llama_server.indent_stop import IndentStop
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
-from edgeinfer.server.openai.types import Timings, event
-from edgeinfer.server.openai.usage import timings
+from edgeinfer.server.openai.types import ProgressCounts, Timings, event
+from edgeinfer.server.openai.usage import prompt_progress, timings
 from edgeinfer.serving.infill import InfillReply
 from edgeinfer.serving.usage import RequestUsage
 
@@ -21,6 +21,7 @@ from edgeinfer.serving.usage import RequestUsage
 class InfillChunk(Struct):
     content: str
     stop: bool = False
+    prompt_progress: ProgressCounts | UnsetType = UNSET
 
 
 class InfillResponse(Struct):
@@ -63,6 +64,9 @@ class InfillBuilder:
         """Server-sent events. The last one has `stop`, and no [DONE] follows it."""
         async with aclosing(self._reply.deltas) as deltas:
             async for delta in deltas:
+                if delta.progress:
+                    yield event(InfillChunk("", prompt_progress=prompt_progress(delta.progress)))
+                    continue
                 if text := self._read(delta):
                     yield event(InfillChunk(text))
                 if self._indent_stop.ended:

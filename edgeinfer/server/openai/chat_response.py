@@ -49,6 +49,9 @@ class ChatResponseBuilder(ResponseBuilder):
             choices.append(ChatChunkChoice(index, ChatDelta(), None, delta.finish.reason))
         return [*choices]
 
+    def empty(self, index: int) -> Choice:
+        return ChatChunkChoice(index, ChatDelta("assistant"))
+
 
 def chat_delta(event: Event) -> ChatDelta:
     """The delta of a chunk for one event."""

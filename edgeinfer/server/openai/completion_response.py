@@ -40,6 +40,9 @@ class CompletionResponseBuilder(ResponseBuilder):
             choices.append(TextChoice(index, text, self._logprobs(index, delta.logprobs), reason))
         return choices
 
+    def empty(self, index: int) -> Choice:
+        return TextChoice(index, "")
+
     def _echo(self, index: int) -> str:
         return self._echoes[index // self._n]
 

@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import ClassVar, Literal
 
+from edgeinfer.inference.output import PromptProgress
 from edgeinfer.server.openai.types import DONE, Choice, Completion, event
-from edgeinfer.server.openai.usage import completion_usage, timings
+from edgeinfer.server.openai.usage import completion_usage, prompt_progress, timings
 from edgeinfer.serving.reply import AnswerDelta, CompleteAnswer, Reply
 
 Kind = Literal["chat.completion", "chat.completion.chunk", "text_completion"]
@@ -41,6 +42,10 @@ class ResponseBuilder(ABC):
         `first`: it is the first delta of its answer.
         """
 
+    @abstractmethod
+    def empty(self, index: int) -> Choice:
+        """A choice of a chunk that adds nothing to the answer."""
+
     async def build(self) -> Completion[Choice]:
         """The whole response."""
         answers = await self._reply.collect()
@@ -54,6 +59,9 @@ class ResponseBuilder(ABC):
         async with aclosing(self._reply.stream()) as deltas:
             async for delta in deltas:
                 index = delta.index
+                if delta.progress:
+                    yield self._progress(index, delta.progress)
+                    continue
                 left -= delta.finish is not None
                 if choices := self.deltas(delta, index not in begun):
                     yield self._events(choices, last=not left)
@@ -61,6 +69,11 @@ class ResponseBuilder(ABC):
         if self._include_usage:
             yield event(self._with_usage(self._completion(self.chunk_kind, [])))
         yield DONE
+
+    def _progress(self, index: int, progress: PromptProgress) -> bytes:
+        chunk = self._completion(self.chunk_kind, [self.empty(index)])
+        chunk.prompt_progress = prompt_progress(progress)
+        return event(chunk)
 
     def _events(self, choices: Sequence[Choice], last: bool) -> bytes:
         chunks = [self._completion(self.chunk_kind, [choice]) for choice in choices]

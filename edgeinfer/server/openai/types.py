@@ -38,6 +38,15 @@ class Timings(Struct):
     queue_ms: float
 
 
+class ProgressCounts(Struct):
+    """llama-server's fields: tokens of the prompt, and the time since its computation began."""
+
+    total: int
+    cache: int
+    processed: int
+    time_ms: int
+
+
 class TopLogprob(Struct):
     token: str
     logprob: float
@@ -138,6 +147,7 @@ class Completion(Struct, Generic[C]):
     system_fingerprint: str = FINGERPRINT
     usage: CompletionUsage | UnsetType | None = UNSET
     timings: Timings | UnsetType = UNSET
+    prompt_progress: ProgressCounts | UnsetType = UNSET
 
 
 class Embedding(Struct):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeinfer.server.openai.types import CompletionUsage, PromptTokensDetails, Timings
+from edgeinfer.inference import output
+from edgeinfer.server.openai.types import CompletionUsage, ProgressCounts, PromptTokensDetails, Timings
 from edgeinfer.serving.usage import RequestUsage
 
 
@@ -25,6 +26,10 @@ def timings(usage: RequestUsage) -> Timings:
         predicted_per_second=_rate(predicted_n, predicted_ms),
         queue_ms=round(usage.queue_ms, 3),
     )
+
+
+def prompt_progress(progress: output.PromptProgress) -> ProgressCounts:
+    return ProgressCounts(progress.total, progress.cached, progress.computed, round(progress.ms))
 
 
 def _rate(count: int, ms: float) -> float:

@@ -374,3 +374,11 @@ def test_a_completion_with_a_suffix_is_not_cut(nano: Served) -> None:
     assert nano.complete("turn on ", suffix=" now").json()["usage"]["completion_tokens"] <= 16
     response = nano.complete("light = on\n" * 500, suffix="x")
     assert (response.status_code, error(response)["code"]) == (400, "context_length_exceeded")
+
+
+def test_a_stream_reports_the_progress_of_its_prompt(nano: Served) -> None:
+    """To those who ask for it, up to the whole prompt."""
+    events = parse(fill(nano, stream=True, n_predict=4, return_progress=True).text)
+    reports = [event["prompt_progress"] for event in events if "prompt_progress" in event]
+    assert reports[-1]["processed"] == reports[-1]["total"] == events[-1]["tokens_evaluated"]
+    assert not any("prompt_progress" in event for event in parse(fill(nano, stream=True, n_predict=4).text))

@@ -55,7 +55,7 @@ NO_EFFECT = [
     {"verbosity": "medium"},
     {"prompt_cache_key": "k", "safety_identifier": "s", "prompt_cache_retention": "24h"},
     # llama-server's
-    {"timings_per_token": True, "return_progress": True},
+    {"timings_per_token": True, "return_progress": False},
     {"cache_prompt": True, "id_slot": 3, "n_keep": 4},
     {"reasoning_format": "auto", "parse_tool_calls": True, "min_keep": 0, "n_probs": 0},
     {"dry_multiplier": 0.0, "dry_base": 1.75, "dry_allowed_length": 2, "dry_sequence_breakers": ["\n"]},

@@ -41,7 +41,6 @@ ACCEPTED = frozenset(
         "use_mlock",
         "use_mmap",
         # more to know about the answer, which never changes it
-        "return_progress",
         "timings_per_token",
         # details of what is off
         "dry_allowed_length",

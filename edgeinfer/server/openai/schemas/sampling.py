@@ -101,6 +101,7 @@ class SamplingFields(RequestModel):
     seed: int | None = Field(None, ge=-(2**63), le=2**63 - 1)
     stop: Stops | None = None
     ignore_eos: bool = False
+    return_progress: bool = False
     cache_salt: str | None = Field(None, min_length=1, max_length=MAX_SALT_LENGTH)
     samplers: Items[SamplingStep] | None = Field(None, max_length=MAX_STEPS)
     num_ctx: int | None = Field(None, ge=0, le=2**31 - 1)
@@ -135,6 +136,7 @@ class SamplingFields(RequestModel):
             del values["seed"]
         values["logit_bias"] = {int(token): bias for token, bias in (self.logit_bias or {}).items()}
         values["logprobs"] = logprobs
+        values["prompt_progress"] = self.return_progress and self.stream
         values["max_tokens"] = None if max_tokens == -1 else max_tokens
         values["stop"] = tuple(self.stop or ())
         return {**values, **self._switched()}
