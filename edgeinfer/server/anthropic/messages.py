@@ -8,11 +8,12 @@ from starlette.responses import Response
 from edgeinfer.errors import ModelNotFound
 from edgeinfer.server.anthropic.response import MessageBuilder
 from edgeinfer.server.anthropic.schemas.messages import CountTokensRequest, MessagesRequest
-from edgeinfer.server.anthropic.translate import chat_call, prompt_call
+from edgeinfer.server.anthropic.translate import chat_call, prompt_call, skipped_tools
 from edgeinfer.server.anthropic.types import TokenCount
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read_as
 from edgeinfer.server.http.disconnect import cancel_on_disconnect
+from edgeinfer.server.http.headers import name_ignored
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.http.respond import respond
 from edgeinfer.server.state import registry_of
@@ -28,6 +29,7 @@ CLAUDE_HINT = (
 async def messages(request: Request) -> Response:
     """Answer a conversation."""
     body, call = await read_as(request, MessagesRequest, lambda body: (body, chat_call(body)))
+    name_ignored(request.scope, skipped_tools(body))
 
     async def start() -> MessageBuilder:
         model = _model(request, body.model)
@@ -40,6 +42,7 @@ async def messages(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     """The number of tokens that the prompt of a request would have."""
     body, call = await read_as(request, CountTokensRequest, lambda body: (body, prompt_call(body)))
+    name_ignored(request.scope, skipped_tools(body))
     counting = count_prompt_tokens(_model(request, body.model), principal_of(request.scope).caller(), call)
     return json_response(TokenCount(await cancel_on_disconnect(request.receive, counting)))
 

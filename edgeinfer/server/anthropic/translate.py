@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from edgeinfer.server.anthropic.schemas.tools import ToolChoiceField, ToolDefini
 from edgeinfer.server.http.quoting import quoted
 from edgeinfer.server.openai.schemas.formats import ANSWER
 from edgeinfer.serving.chat import ChatCall, Effort
+
+TYPE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 EFFORTS: Mapping[str | None, Effort] = {"low": "low", "medium": "medium", "high": "high"}
 """Efforts that limit thoughts; others do not."""
@@ -75,6 +78,16 @@ def to_tools(definitions: Sequence[ToolDefinition]) -> tuple[Tool, ...]:
             hint="describe a tool of your own, with a name, a description and an input_schema",
         )
     return distinct(_tool(definition, f"tools[{n}]") for n, definition in own)
+
+
+def skipped_tools(request: PromptFields) -> list[str]:
+    """The places of the tools that are left out, with their types, safe for a header."""
+    tools = enumerate(request.tools or ())
+    return [f"tools[{n}]{_plain(tool.type)}" for n, tool in tools if not tool.is_custom]
+
+
+def _plain(type: str | None) -> str:
+    return f" ({type})" if type and TYPE.fullmatch(type) else ""
 
 
 def _tool(definition: ToolDefinition, where: str) -> Tool:

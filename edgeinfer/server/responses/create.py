@@ -15,7 +15,7 @@ from starlette.responses import Response
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.body import read_as
 from edgeinfer.server.http.disconnect import cancel_on_disconnect
-from edgeinfer.server.http.headers import IGNORED
+from edgeinfer.server.http.headers import name_ignored
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.http.sse import EventStream
 from edgeinfer.server.responses.history import History, item_id
@@ -43,7 +43,7 @@ ID_PREFIXES = {
 async def create(request: Request) -> Response:
     """Answer a conversation of items."""
     prepared = await read_as(request, ResponsesRequest, prepare)
-    _name_ignored(request, prepared.ignored)
+    name_ignored(request.scope, prepared.ignored)
     own, call = await _conversation(request, prepared)
     writer = _writer(request, prepared, own, call)
     if not prepared.body.stream:
@@ -118,10 +118,3 @@ def _as_stored(entry: InputItem, response: str, number: int) -> dict[str, Any]:
             kind = "output_text" if item.role == "assistant" else "input_text"
             stored["content"] = [{"type": kind, "text": item.content}]
     return stored
-
-
-def _name_ignored(request: Request, ignored: Sequence[str]) -> None:
-    """Name what is ignored beside unknown fields in the header for that."""
-    named = [text for text in (request.scope.get(IGNORED), *ignored[:16]) if text]
-    if named:
-        request.scope[IGNORED] = ", ".join(named)

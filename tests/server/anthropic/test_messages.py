@@ -123,7 +123,7 @@ def test_the_model_thinks_only_when_it_is_told_to() -> None:
 
 def test_the_end_of_a_stream_says_what_the_whole_answer_cost(llama: Served) -> None:
     """Its beginning has the exact length of the prompt already."""
-    stream = events(post(llama, stream=True, max_tokens=7))
+    stream = events(post(llama, stream=True, max_tokens=7, temperature=0))
     assert [event["type"] for event in stream[:2]] == ["message_start", "content_block_start"]
     assert [event["type"] for event in stream[-3:]] == ["content_block_stop", "message_delta", "message_stop"]
     first, last = stream[0]["message"]["usage"], stream[-2]["usage"]
@@ -147,14 +147,15 @@ def test_what_is_in_the_cache_is_counted_apart(llama: Served) -> None:
 
 def test_an_answer_says_why_it_ended(llama: Served) -> None:
     """At the limit of the request, at that of the context, or at a text, which it names."""
-    cut = answer(post(llama, max_tokens=3))
-    assert (cut["stop_reason"], cut["usage"]["output_tokens"]) == ("max_tokens", 3)
-    full = answer(post(llama, "x" * 470, max_tokens=500))
-    assert full["stop_reason"] in ("model_context_window_exceeded", "end_turn")
-    letters = list("abcdefghijklmnop")
-    stopped = answer(post(llama, stop_sequences=letters, max_tokens=400))
-    assert stopped["stop_reason"] == "stop_sequence"
-    assert stopped["stop_sequence"] in letters
+    greedy: JSON = {"temperature": 0}
+    cut = answer(post(llama, max_tokens=7, **greedy))
+    assert (cut["stop_reason"], cut["usage"]["output_tokens"]) == ("max_tokens", 7)
+    full = answer(post(llama, "x" * 400, max_tokens=500, **greedy))
+    assert full["stop_reason"] == "model_context_window_exceeded"
+    said, letter = cut["content"][0]["text"][:2], cut["content"][0]["text"][2]
+    stopped = answer(post(llama, stop_sequences=["!!", letter], **greedy))
+    assert (stopped["stop_reason"], stopped["stop_sequence"]) == ("stop_sequence", letter)
+    assert stopped["content"] == [{"type": "text", "text": said}]
 
 
 def test_a_call_that_is_cut_has_what_there_is_of_its_input() -> None:

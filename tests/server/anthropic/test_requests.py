@@ -120,7 +120,7 @@ def test_fields_that_have_no_effect_here_are_taken(served: Served, engine: Scrip
     """At every level: clients send new ones before anybody has read of them."""
     mark = {"cache_control": {"type": "ephemeral", "ttl": "1h"}, "citations": None, "brand_new": 1}
     tool = {**TIME, **mark, "type": "custom", "eager_input_streaming": True, "defer_loading": True}
-    fields = {
+    fields: JSON = {
         "metadata": {"user_id": "u"},
         "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]},
         "service_tier": "auto",
@@ -133,7 +133,12 @@ def test_fields_that_have_no_effect_here_are_taken(served: Served, engine: Scrip
     messages = turns([text("Hi", **mark)], [{**USE, **mark, "caller": None}], [result(**mark)])
     expected = told(served, engine, messages=turns([text("Hi")], [USE], [result()]), tools=[TIME], system="s")
     system = [text("s", **mark)]
-    assert told(served, engine, messages=messages, tools=[tool], system=system, **fields) == expected
+    response = post(served, messages=messages, tools=[tool], system=system, **fields)
+    assert answer(response)
+    assert prompt(engine) == expected
+    ignored = response.headers["x-edgeinfer-ignored"]
+    assert all(name in ignored for name in ("brand_new", "mcp_servers", "tools[0].brand_new"))
+    assert not any(name in ignored for name in ("metadata", "cache_control", "context_management"))
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,11 @@ def test_each_choice_has_a_grammar_of_its_own(served: Served, engine: Scripted) 
 
 
 def test_tools_that_anthropic_defines_are_left_out_beside_others(served: Served, engine: Scripted) -> None:
-    """A client that can do without them goes on."""
-    message = answer(post(served, tools=[SEARCH, TIME]))
-    assert message["stop_reason"] == "tool_use"
+    """A client that can do without them goes on, and a header names them."""
+    response = post(served, tools=[TIME, SEARCH, {"type": "bad\ntype"}])
+    assert answer(response)["stop_reason"] == "tool_use"
+    ignored = response.headers["x-edgeinfer-ignored"]
+    assert ignored.endswith("tools[1] (web_search_20250305), tools[2]")
     assert "web_search" not in prompt(engine)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from edgeinfer.server.http.request_model import Items
+from edgeinfer.server.http.request_model import Items, Strict
 
 SERVER_BLOCKS = (
     "server_tool_use",
@@ -18,60 +18,72 @@ SERVER_BLOCKS = (
     "tool_search_tool_result",
     "mcp_tool_use",
     "mcp_tool_result",
+    "mcp_tool_listing",
+    "advisor_tool_result",
+    "fallback",
     "container_upload",
 )
 """What Anthropic's own servers add to a conversation."""
 
 
-class Tolerant(BaseModel):
-    """Accepts exact types and finite numbers only, but any other fields: clients send new ones before they are documented."""
+class MarkedBlock(Strict):
+    """A block that may have a mark for the cache, which has no effect: every prefix is cached."""
 
-    model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False, frozen=True)
+    cache_control: Any = None
 
 
-class TextBlock(Tolerant):
+class TextBlock(MarkedBlock):
     type: Literal["text"]
     text: str
+    citations: Any = None
 
 
-class ImageBlock(Tolerant):
+class ImageBlock(MarkedBlock):
     type: Literal["image"]
+    source: Any = None
 
 
-class TextSource(Tolerant):
+class TextSource(Strict):
     type: Literal["text"]
     data: str
+    media_type: str | None = None
 
 
 SourceBlock = Annotated[TextBlock | ImageBlock, Field(discriminator="type")]
 
 
-class ContentSource(Tolerant):
+class ContentSource(Strict):
     type: Literal["content"]
     content: str | Items[SourceBlock]
 
 
-class BinarySource(Tolerant):
+class BinarySource(Strict):
     """A file, here or elsewhere."""
 
     type: Literal["base64", "url", "file"]
+    media_type: Any = None
+    data: Any = None
+    url: Any = None
+    file_id: Any = None
 
 
-class DocumentBlock(Tolerant):
+class DocumentBlock(MarkedBlock):
     type: Literal["document"]
     source: Annotated[TextSource | ContentSource | BinarySource, Field(discriminator="type")]
     title: str | None = None
     context: str | None = None
+    citations: Any = None
 
 
-class SearchResultBlock(Tolerant):
+class SearchResultBlock(MarkedBlock):
     type: Literal["search_result"]
     source: str
     title: str
     content: Items[TextBlock]
+    citations: Any = None
 
 
-class ToolReferenceBlock(Tolerant):
+class ToolReferenceBlock(MarkedBlock):
     """A tool that a search among tools found."""
 
     type: Literal["tool_reference"]
@@ -84,40 +96,44 @@ ResultBlock = Annotated[
 ]
 
 
-class ToolResultBlock(Tolerant):
+class ToolResultBlock(MarkedBlock):
     type: Literal["tool_result"]
     tool_use_id: str
     content: str | Items[ResultBlock] | None = None
     is_error: bool | None = None
 
 
-class ToolUseBlock(Tolerant):
+class ToolUseBlock(MarkedBlock):
     type: Literal["tool_use"]
     id: str
     name: str
     input: dict[str, Any]
+    caller: Any = None
 
 
-class ThinkingBlock(Tolerant):
+class ThinkingBlock(Strict):
     type: Literal["thinking"]
     thinking: str
     signature: str | None = None
 
 
-class RedactedThinkingBlock(Tolerant):
+class RedactedThinkingBlock(Strict):
     """Thoughts that only Anthropic's servers can read."""
 
     type: Literal["redacted_thinking"]
+    data: Any = None
 
 
-class CompactionBlock(Tolerant):
+class CompactionBlock(MarkedBlock):
     """A summary of what came before."""
 
     type: Literal["compaction"]
     content: str | None = None
+    encrypted_content: Any = None
+    signature: Any = None
 
 
-class ServerBlock(Tolerant):
+class ServerBlock(Strict):
     type: Literal[SERVER_BLOCKS]  # type: ignore[valid-type]
 
 

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from edgeinfer.server.anthropic.schemas.blocks import Block, TextBlock, Tolerant
+from edgeinfer.server.anthropic.schemas.blocks import Block, TextBlock
 from edgeinfer.server.anthropic.schemas.tools import ToolChoiceField, ToolDefinitions
-from edgeinfer.server.http.request_model import Items, RequestModel
+from edgeinfer.server.http.request_model import Items, RequestModel, Strict
 from edgeinfer.server.openai.schemas.chat import MAX_MESSAGES
 from edgeinfer.server.openai.schemas.sampling import MAX_STOPS, Stop
 
+ACCEPTED = frozenset(
+    {
+        "betas",
+        "cache_control",
+        "container",
+        "context_management",
+        "diagnostics",
+        "inference_geo",
+        "metadata",
+        "service_tier",
+        "speed",
+        "user_profile_id",
+    }
+)
+"""Fields that have no effect here, or none that an answer would be wrong without."""
 
-class MessageParam(Tolerant):
+
+class MessageParam(Strict):
     """One turn, or a part of one: turns of one role in a row are one."""
 
     role: Literal["user", "assistant", "system"]
     content: str | Items[Block]
 
 
-class ThinkingConfig(Tolerant):
+class ThinkingConfig(Strict):
     """Whether the model thinks first. Without it, it does not."""
 
     type: Literal["enabled", "disabled", "adaptive", "between_tools"]
@@ -28,18 +44,22 @@ class ThinkingConfig(Tolerant):
     display: Literal["summarized", "omitted"] | None = None
 
 
-class JsonOutputFormat(Tolerant):
+class JsonOutputFormat(Strict):
     type: Literal["json_schema"]
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class OutputConfig(Tolerant):
+class OutputConfig(Strict):
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     format: JsonOutputFormat | None = None
+    task_budget: Any = None
 
 
 class PromptFields(RequestModel):
-    """What a prompt is made of. Fields that are not known have no effect."""
+    """What a prompt is made of."""
+
+    accepted: ClassVar[frozenset[str]] = ACCEPTED
+    forgiving: ClassVar[bool] = True
 
     model: str | None = None
     messages: Items[MessageParam] = Field(min_length=1, max_length=MAX_MESSAGES)
@@ -49,11 +69,6 @@ class PromptFields(RequestModel):
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
     output_format: JsonOutputFormat | None = None
-
-    @classmethod
-    def adapt(cls, values: dict[str, Any]) -> None:
-        for name in [name for name in values if name not in cls.model_fields]:
-            del values[name]
 
 
 class MessagesRequest(PromptFields):
@@ -70,4 +85,6 @@ class MessagesRequest(PromptFields):
 
 
 class CountTokensRequest(PromptFields):
-    """The fields of a request for an answer that its prompt depends on."""
+    """The fields of a request for an answer that its prompt depends on; it may have the others."""
+
+    accepted: ClassVar[frozenset[str]] = ACCEPTED | (MessagesRequest.known - PromptFields.known)

@@ -6,13 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from edgeinfer.server.anthropic.schemas.blocks import Tolerant
 from edgeinfer.server.http.json_decoder import has_more_values
-from edgeinfer.server.http.request_model import Items
+from edgeinfer.server.http.request_model import Items, Strict
 from edgeinfer.server.openai.schemas.tools import MAX_TOOL_VALUES, MAX_TOOLS
 
 
-class ToolDefinition(Tolerant):
+class ToolDefinition(Strict):
     """A tool. One with another type than "custom" is defined by Anthropic, and has no schema."""
 
     type: str | None = None
@@ -20,13 +19,17 @@ class ToolDefinition(Tolerant):
     description: str | None = None
     input_schema: dict[str, Any] | None = None
     strict: bool | None = None
+    cache_control: Any = None
+    defer_loading: Any = None
+    eager_input_streaming: Any = None
+    allowed_callers: Any = None
 
     @property
     def is_custom(self) -> bool:
         return self.type in (None, "custom")
 
 
-class ToolChoiceField(Tolerant):
+class ToolChoiceField(Strict):
     type: Literal["auto", "any", "tool", "none"]
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
