@@ -27,10 +27,17 @@ CALLING_TEMPLATE = (
     "{% for m in messages %}[{{ m.role }}]"
     "{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}"
     "{% for c in m.tool_calls or [] %}<tool_call>\n"
-    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}\n</tool_call>{% endfor %}\n'
+    '{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}\n</tool_call>{% endfor %}{{ "\\n" }}'
     "{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}"
 )
 CALLING = replace(INFO, chat_templates={"default": CALLING_TEMPLATE})
+
+THINKING_AND_CALLING = replace(
+    INFO,
+    chat_templates={
+        "default": CALLING_TEMPLATE.replace("[assistant]{% endif %}", "[assistant]<think>{% endif %}")
+    },
+)
 
 WEATHER: dict[str, Any] = {
     "type": "function",

@@ -30,6 +30,9 @@ from edgeinfer.server.state import state_of
 from edgeinfer.serving.caller import engine_name
 from edgeinfer.serving.chat import ChatCall, start_chat
 
+PROGRESS_INTERVAL = 10.0
+"""Seconds without an event after which a stream repeats `response.in_progress`."""
+
 ID_PREFIXES = {
     "reasoning": "rs",
     "function_call": "fc",
@@ -52,7 +55,7 @@ async def create(request: Request) -> Response:
     async def start() -> AsyncGenerator[bytes, None]:
         return writer.stream()
 
-    return EventStream(start, keep_alive=writer.keep_alive, error=writer.error)
+    return EventStream(start, PROGRESS_INTERVAL, keep_alive=writer.keep_alive, error=writer.error)
 
 
 def history_of(request: Request) -> History:
