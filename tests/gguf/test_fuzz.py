@@ -19,6 +19,7 @@ from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.gguf.header import Header, read_header, read_remote_header
 from tests.support.bert import write_bert
 from tests.support.gguf import Mutator, write_tiny
+from tests.support.qwen3_reranker import write_qwen3_reranker
 from tests.support.vocabularies import add_tokenizer
 
 CHILD = Path(__file__).parents[1] / "support" / "gguf_child.py"
@@ -102,6 +103,10 @@ def test_llama_cpp_survives_what_the_reader_accepts(tiny: bytes, model_file: Pat
         sources.append(((tmp_path / kind).read_bytes(), 5, 10))
     write_bert(tmp_path / "bert")
     sources.append(((tmp_path / "bert").read_bytes(), 7, 20))
+    write_bert(tmp_path / "reranker", pooling=None, head=True)
+    sources.append(((tmp_path / "reranker").read_bytes(), 8, 20))
+    write_qwen3_reranker(tmp_path / "qwen3")
+    sources.append(((tmp_path / "qwen3").read_bytes(), 9, 20))
     for at, (source, seed, count) in enumerate(sources):
         broken = (data for data in mutants(source, seed) if data != source and accepted(data))
         for i, data in enumerate(islice(broken, count)):
@@ -120,7 +125,7 @@ def test_llama_cpp_survives_what_the_reader_accepts(tiny: bytes, model_file: Pat
     lines = done.stdout.splitlines()
     assert 0 == done.returncode, f"{lines[-1:]} ended it: {done.stderr[-500:]}"
     outcomes = Counter(line.split()[0] for line in lines)
-    assert 300 == outcomes.pop("begin")
-    assert 300 == outcomes.total()
+    assert 340 == outcomes.pop("begin")
+    assert 340 == outcomes.total()
     assert {"ok", "refused"} == outcomes.keys()
     assert min(outcomes.values()) > 20

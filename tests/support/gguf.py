@@ -102,6 +102,14 @@ def byte_tokens() -> list[str]:
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
 
 
+def byte_char(byte: int) -> str:
+    """GPT-2's character for a byte."""
+    if byte in (*range(33, 127), *range(161, 173), *range(174, 256)):
+        return chr(byte)
+    others = [b for b in range(256) if not (33 <= b < 127 or 161 <= b < 173 or 174 <= b)]
+    return chr(256 + others.index(byte))
+
+
 class Spans:
     """Where the numbers of a sound header lie, and where it ends.
 

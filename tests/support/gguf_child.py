@@ -1,4 +1,4 @@
-"""Has llama.cpp load the models whose paths come on standard input, compute with them, embed and tokenize.
+"""Has llama.cpp load the models whose paths come on standard input, compute with them, embed or rerank, and tokenize.
 
 Tells of each when it begins, and how it went: "ok", another status of the decode, or "refused" and why. That a
 model ends this process is what the caller wants to know.
@@ -14,6 +14,8 @@ from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
 from edgeinfer.backends.llama_cpp.binding.embedder import open_embedder
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
+from edgeinfer.backends.llama_cpp.binding.pair_tokenizer import open_pair_tokenizer
+from edgeinfer.backends.llama_cpp.binding.reranker import open_reranker
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch
 from edgeinfer.errors import EdgeinferError
@@ -29,22 +31,41 @@ def tried(path: str, log: LogCapture) -> str:
     except EdgeinferError as e:
         return f"refused {e.message}"
     try:
+        if model.info(config).reranks:
+            return reranked(model, config)
         backend = LlamaBackend(model, config)
     except EdgeinferError as e:
         return f"refused {e.message}"
     else:
         batch = Batch(8)
-        batch.add(0, 0, model.vocab.tokenize("abc def", special=True)[:8] or [0], output=True)
+        batch.add(0, 0, tokens(model, "abc def")[:8] or [0], output=True)
         status = backend.decode(batch)
         backend.close()
         with suppress(EdgeinferError):
             embedder = open_embedder(model, config)
             embedder.embed([model.vocab.tokenize(TEXT, special=True, add_special=True)[:32] or [0]])
             embedder.close()
-        model.vocab.detokenize(model.vocab.tokenize(TEXT, special=False))
+        model.vocab.detokenize(tokens(model, TEXT))
         return status.name.lower()
     finally:
         model.close()
+
+
+def reranked(model: LlamaModel, config: LlamaConfig) -> str:
+    pairs = open_pair_tokenizer(model, config.ctx)
+    reranker = open_reranker(model, config)
+    try:
+        reranker.embed(pairs.pairs("the sky", ["is blue"]))
+    finally:
+        reranker.close()
+    return "ok"
+
+
+def tokens(model: LlamaModel, text: str) -> list[int]:
+    """The tokens of a text; none if the vocabulary cannot write it."""
+    with suppress(EdgeinferError):
+        return model.vocab.tokenize(text, special=True)
+    return []
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gguf
 
-from tests.support.gguf import byte_tokens
+from tests.support.gguf import byte_char, byte_tokens
 
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, BYTE = 1, 2, 3, 4, 6
@@ -28,8 +28,8 @@ MODELS = ("llama", "bert", "t5", "rwkv", "plamo2")
 """The values of tokenizer.ggml.model beside that of BPE."""
 
 
-def write_vocabulary(path: Path, kind: str) -> None:
-    """Write the vocabulary of one of MODELS, or of BPE with one of PRE_TYPES."""
+def write_vocabulary(path: Path, kind: str, without: bytes = b"") -> None:
+    """Write the vocabulary of one of MODELS, or of BPE with one of PRE_TYPES, perhaps `without` some bytes."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_context_length(1 << 20)
     writer.add_embedding_length(64)
@@ -37,14 +37,14 @@ def write_vocabulary(path: Path, kind: str) -> None:
     writer.add_feed_forward_length(64)
     writer.add_head_count(1)
     writer.add_layer_norm_rms_eps(1e-6)
-    add_tokenizer(writer, kind)
+    add_tokenizer(writer, kind, without)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
 
 
-def add_tokenizer(writer: gguf.GGUFWriter, kind: str) -> int:
-    """Add a tokenizer; -> how many tokens it has."""
+def add_tokenizer(writer: gguf.GGUFWriter, kind: str, without: bytes = b"") -> int:
+    """Add a tokenizer; -> how many tokens it has. A byte that it is `without` leaves an unused token."""
     if kind in MODELS:
         writer.add_tokenizer_model(kind)
         tokens, types = _pieces(kind)
@@ -53,7 +53,7 @@ def add_tokenizer(writer: gguf.GGUFWriter, kind: str) -> int:
         writer.add_tokenizer_model("whitespace" if kind == "whitespace" else "gpt2")
         writer.add_tokenizer_pre(kind)
         raw = kind in ("gemma4", "granite-embed-multi-311m", "sarvam-moe", "whitespace")
-        tokens, types = _bpe(raw)
+        tokens, types = _bpe(raw, without)
         writer.add_token_merges(["a a", "aa aa", "a b"])
         writer.add_bos_token_id(0)
         writer.add_eos_token_id(0)
@@ -62,8 +62,10 @@ def add_tokenizer(writer: gguf.GGUFWriter, kind: str) -> int:
     return len(tokens)
 
 
-def _bpe(raw: bool) -> tuple[list[str], list[int]]:
+def _bpe(raw: bool, without: bytes) -> tuple[list[str], list[int]]:
     units = [*BYTES, *map(chr, range(33, 127)), "\u2581", "\n"] if raw else byte_tokens()
+    missing = {f"<0x{byte:02X}>" if raw else byte_char(byte) for byte in without}
+    units = [f"[unused{i}]" if unit in missing else unit for i, unit in enumerate(units)]
     tokens = ["<|end|>", *units, "aa", "aaaa", "ab"]
     return tokens, [CONTROL, *[NORMAL] * (len(tokens) - 1)]
 

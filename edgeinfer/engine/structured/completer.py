@@ -9,7 +9,7 @@ import numpy as np
 from edgeinfer.engine.backend import Vocab
 from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.engine.structured.thinking import ThinkingTracker
-from edgeinfer.errors import ConstraintFailed
+from edgeinfer.errors import ConstraintFailed, InvalidRequest
 
 CLOSING_TEXTS = ('"', "}", "]", '"}', '"]', "0", "null", "false", "a")
 """Texts to try first, in this order: they close something, or are the shortest value."""
@@ -23,8 +23,9 @@ class GrammarCompleter:
 
     def __init__(self, vocab: Vocab) -> None:
         self._vocab = vocab
-        encodings = (vocab.tokenize(text, special=False) for text in CLOSING_TEXTS)
-        self._closing_tokens = [tokens[0] for tokens in encodings if len(tokens) == 1]
+        self._closing_tokens = [
+            token for text in CLOSING_TEXTS if (token := _only_token(vocab, text)) is not None
+        ]
         lengths = (len(vocab.piece(t)) or 1 << 10 for t in range(vocab.size))
         self._lengths = np.fromiter(lengths, np.int16, vocab.size)
 
@@ -62,3 +63,12 @@ class GrammarCompleter:
                 return token
         allowed = np.flatnonzero(np.unpackbits(bits, bitorder="little", count=len(self._lengths)))
         return int(allowed[self._lengths[allowed].argmin()])
+
+
+def _only_token(vocab: Vocab, text: str) -> int | None:
+    """The token of a text that has only one; None if it has several, or cannot be written."""
+    try:
+        tokens = vocab.tokenize(text, special=False)
+    except InvalidRequest:
+        return None
+    return tokens[0] if len(tokens) == 1 else None

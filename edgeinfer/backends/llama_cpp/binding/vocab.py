@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import llama_cpp.llama_cpp as lib
 
+from edgeinfer.backends.llama_cpp.binding.missing_bytes import check_lost, missing_bytes
 from edgeinfer.backends.llama_cpp.binding.tokenizer_limits import (
     TokenizerLimits,
     check_byte_fallback,
@@ -20,8 +21,8 @@ from edgeinfer.inference.types import FimTokens
 CONTROL_ATTRIBUTES = 1 << 3 | 1 << 0
 """LLAMA_TOKEN_ATTR_CONTROL | _UNKNOWN: tokens that llama_tokenize recognises only with parse_special."""
 
-WORD_PIECE = 3
-"""LLAMA_VOCAB_TYPE_WPM."""
+BYTE_PAIRS, WORD_PIECE = 2, 3
+"""LLAMA_VOCAB_TYPE_BPE, _WPM."""
 
 USER_DEFINED_ATTRIBUTE = 1 << 4
 """LLAMA_TOKEN_ATTR_USER_DEFINED: tokens that llama_tokenize recognises in any text."""
@@ -45,22 +46,27 @@ class LlamaVocab:
         self.eos = _token(lib.llama_vocab_eos(pointer))
         self.add_bos = bool(lib.llama_vocab_get_add_bos(pointer)) and self.bos is not None
         self._missing = _missing_tokens(pointer)
+        self._may_lose_text = lib.llama_vocab_type(pointer) == BYTE_PAIRS
         self.fim = _fim_tokens(pointer)
         self._ends = {self.fim.prefix, self.fim.suffix, self.fim.middle} if self.fim else set()
         self.markers: dict[str, int] = {}
         self._pieces: dict[int, bytes] = {}
+        self._control_pieces: dict[int, bytes] = {}
 
     def tokenize(self, text: str, *, special: bool, add_special: bool = False) -> list[int]:
         """Tokens of `text`. `add_special`: with BOS, EOS, CLS and SEP as the model wants them around a text.
 
         Raises:
-            InvalidRequest: llama.cpp would take too much stack or time for it.
+            InvalidRequest: llama.cpp would take too much stack or time for it, or lose a part of it.
             ModelLoadFailed: there is no such token, and llama.cpp would end the process.
         """
         if add_special and self._missing:
             raise ModelLoadFailed(f"the tokenizer has no {self._missing} token, which belongs around a text")
         self.check([text], special=special)
-        return self._limits.run(text, lambda: self._tokenize(text, special, add_special))
+        tokens = self._limits.run(text, lambda: self._tokenize(text, special, add_special))
+        if self._may_lose_text:
+            self._check_lost(text, self._without_ends(tokens) if add_special else tokens)
+        return tokens
 
     def check(self, texts: Sequence[str], *, special: bool = False) -> None:
         """Raises InvalidRequest for texts of one request that would take too much stack or time together."""
@@ -84,6 +90,25 @@ class LlamaVocab:
             raise InvalidRequest("this model has no token for a part of the text")
         return tokens
 
+    def _check_lost(self, text: str, tokens: list[int]) -> None:
+        """Raises InvalidRequest if the vocabulary lacks a byte of the text."""
+        written = b"".join([self.piece(token) or self._control_piece(token) for token in tokens])
+        if len(written) < len(text.encode("utf-8", "surrogatepass")) and self._missing_bytes:
+            check_lost(text, written, self._missing_bytes)
+
+    def _without_ends(self, tokens: list[int]) -> list[int]:
+        """Without the control tokens around a text."""
+        start, end = 0, len(tokens)
+        while start < end and not self.piece(tokens[start]):
+            start += 1
+        while start < end and not self.piece(tokens[end - 1]):
+            end -= 1
+        return tokens[start:end]
+
+    @cached_property
+    def _missing_bytes(self) -> frozenset[int]:
+        return missing_bytes(self.text(token) for token in range(self.size))
+
     def detokenize(self, tokens: list[int]) -> bytes:
         array = (lib.llama_token * len(tokens))(*tokens)
         size = 16 * len(tokens) + 16
@@ -102,10 +127,16 @@ class LlamaVocab:
             piece = self._pieces[token] = self._piece(token, special=False)
         return piece
 
+    def _control_piece(self, token: int) -> bytes:
+        piece = self._control_pieces.get(token)
+        if piece is None:
+            piece = self._control_pieces[token] = self._piece(token, special=True)
+        return piece
+
     def show(self, markers: Sequence[str]) -> None:
         """Show these control tokens as text in answers from now on; markers that are none are ignored."""
         for text in markers:
-            tokens = self.tokenize(text, special=True)
+            tokens = self._tokenize(text, special=True, add_special=False)
             if len(tokens) == 1 and not self.piece(tokens[0]) and not self.is_end(tokens[0]):
                 self.markers[text] = tokens[0]
                 self._pieces[tokens[0]] = text.encode()

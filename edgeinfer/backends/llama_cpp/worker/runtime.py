@@ -13,7 +13,7 @@ import numpy as np
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row, Vocab
 from edgeinfer.engine.fake import CONTROL, FakeBackend
-from edgeinfer.errors import DecodeFailed, ModelLoadFailed
+from edgeinfer.errors import DecodeFailed, InvalidRequest, ModelLoadFailed
 from edgeinfer.inference.fake_model import FAKE_MODEL, fake_token_ms, is_fake_model
 from edgeinfer.inference.types import ModelInfo, Prompt, Span
 
@@ -141,12 +141,18 @@ class LlamaRuntime:
         """Embed one input, or score one pair; -> milliseconds a token. Raises ModelLoadFailed."""
         n = min(self.config.ubatch, self.config.ctx - 1, self.info.n_ctx_train)
         try:
-            self.embed([(self.pairs.probe() if self.pairs else self.embed_tokens([PROBE]))[:n]])
+            self.embed([(self.pairs.probe() if self.pairs else self._probe())[:n]])
             started = time.monotonic()
             self.embed([[self.vocab.bos or 0] * n])
         except DecodeFailed as e:
             raise _failed(self.config, e.message) from e
         return (time.monotonic() - started) * 1e3 / n
+
+    def _probe(self) -> list[int]:
+        try:
+            return self.embed_tokens([PROBE])
+        except InvalidRequest:  # some vocabularies lack tokens for a part of it
+            return self.embed_tokens([Span("Ab1", trusted=False)])
 
     def _test_embedding_briefly(self) -> None:
         """Embed a few words with a model that also generates, in a context that is small and then gone.
@@ -162,7 +168,7 @@ class LlamaRuntime:
             log.warning("%s", e.message)
             return
         try:
-            embedder.embed([self.embed_tokens([PROBE])[:size]])
+            embedder.embed([self._probe()[:size]])
         except (DecodeFailed, ModelLoadFailed) as e:
             log.warning("%s cannot embed: %s", self.config.name, e.message)
         finally:
