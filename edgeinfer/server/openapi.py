@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edgeinfer.errors import NotImplementedHere
 from edgeinfer.server.http.family import Families, Family, Route
 from edgeinfer.server.http.request_model import RequestModel
 
@@ -25,6 +26,9 @@ ANSWER = "Answer"
 
 ERRORS = (400, 401, 403, 404, 405, 413, 429, 431, 500, 503)
 """Statuses that every route may have: most come from the middlewares."""
+
+REFUSED = NotImplementedHere.status
+"""The only answer of a route that has this among its errors, but for those that every route may have."""
 
 RETRY_AFTER_HEADER = {
     "retry-after": {"description": "Seconds to wait before the next attempt.", "schema": {"type": "string"}}
@@ -128,9 +132,11 @@ def _answers(types: Sequence[Any]) -> Schema:
 
 
 def _responses(family: Family, route: Route) -> Iterator[tuple[str, Schema]]:
-    yield "200", {"description": "The response.", "content": _content(family, route)}
-    for status in ERRORS:
-        kinds = [family.error_type, *([route.errors[status]] if status in route.errors else [])]
+    if REFUSED not in route.errors:
+        yield "200", {"description": "The response.", "content": _content(family, route)}
+    for status in sorted({*ERRORS, *route.errors}):
+        other = route.errors.get(status, family.error_type)
+        kinds = [family.error_type, *([] if other is family.error_type else [other])]
         error: Schema = {
             "description": http.HTTPStatus(status).phrase,
             "content": {"application/json": {"schema": _any([_schema(kind) for kind in kinds])}},

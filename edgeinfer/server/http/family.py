@@ -28,7 +28,7 @@ class Route(msgspec.Struct, frozen=True):
     Attributes:
         body: the model of its JSON body; None if it has no body.
         answers: the possible responses with status 200.
-        errors: status -> a response in addition to the family's error.
+        errors: status -> a response in addition to the family's error. With 501, it has no response with status 200.
         streams: it can also respond with a stream of the family's type.
         media_type: of the response.
         is_open: it needs no key and counts against no limit: monitoring has no key, and polls often.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgeinfer.errors import NotImplementedHere
 from edgeinfer.server.admin import health
 from edgeinfer.server.http.family import Family, Route
 from edgeinfer.server.llama_server import infill, lora, models, props, rerank, slots, tokens, types
@@ -16,6 +17,8 @@ from edgeinfer.server.openai.model_card import ModelList
 from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest, ChatRequest
 
 RERANK_PATHS = ("/rerank", "/reranking", "/v1/rerank", "/v1/reranking", "/v2/rerank")
+
+REFUSED = {NotImplementedHere.status: LlamaErrorEnvelope}
 
 SOME_FIELDS = {"type": "object", "description": "The fields that response_fields names."}
 
@@ -82,11 +85,11 @@ def family() -> Family:
                 example={"messages": [{"role": "user", "content": "Hello"}]},
             ),
             Route("/props", props.props, methods=("GET",), answers=(props.Props,)),
-            Route("/props", props.change_props),
+            Route("/props", props.change_props, errors=REFUSED),
             Route("/slots", slots.slots, methods=("GET",), answers=(list[slots.SlotState],)),
-            Route("/slots/{id}", slots.slot_action),
+            Route("/slots/{id}", slots.slot_action, errors=REFUSED),
             Route("/lora-adapters", lora.lora_adapters, methods=("GET",), answers=(list[lora.LoraAdapter],)),
-            Route("/lora-adapters", lora.set_lora_adapters),
+            Route("/lora-adapters", lora.set_lora_adapters, errors=REFUSED),
             Route(
                 "/v1/health",
                 health.health,
