@@ -14,8 +14,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence as Seq
+from typing import NamedTuple
 
 from edgeinfer.engine.backend import Backend
+
+
+class Owner(NamedTuple):
+    """Whose request the tokens in a slot are from. `session`: one of the caller's, or "" for a request by itself."""
+
+    caller: str = ""
+    session: str = ""
+
+
+NOBODY = Owner()
 
 
 class Slot:
@@ -24,6 +35,7 @@ class Slot:
     Attributes:
         tokens: those whose cells are resident, in order.
         domain: only prompts of the same cache domain may use them.
+        owner: whose request they are from.
         reserved: tokens that a running slot was admitted with.
         promised: cells that the next step may use.
         cells: in the unified layout, the cells that hold `tokens`.
@@ -33,6 +45,7 @@ class Slot:
         self.id = id
         self.tokens: list[int] = []
         self.domain = ""
+        self.owner = Owner()
         self.running = False
         self.last_used = 0
         self.reserved = 0
@@ -78,10 +91,11 @@ class KVCache(ABC):
         """Cells that only idle slots hold; they can be evicted."""
 
     @abstractmethod
-    def admit(self, tokens: Seq[int], domain: str = "") -> Slot | None:
+    def admit(self, tokens: Seq[int], domain: str = "", owner: Owner = NOBODY) -> Slot | None:
         """A running slot for a request of `tokens`, holding its longest usable prefix; None if there is no room now.
 
-        Only the prefixes of one's own domain are usable: whether one was there can be told by its time.
+        What is evicted for it was used least recently; of what is left by the owner's own requests, that of other
+        sessions comes last. Only the prefixes of one's own domain are usable: whether one was there can be told by its time.
 
         At least one token is left to compute, because its logits are needed.
         """
@@ -163,14 +177,33 @@ class KVCache(ABC):
         self._clock += 1
         slot.last_used = self._clock
 
-    def _idle(self, exclude: Slot | None = None) -> list[Slot]:
-        """Idle slots, empty ones first, then least recently used first."""
-        idle = [s for s in self.slots if not s.running and s is not exclude]
-        return sorted(idle, key=lambda s: (len(s.tokens) > 0, s.last_used))
+    def _idle(self, owner: Owner, exclude: Slot | None = None) -> list[Slot]:
+        """Idle slots in the order in which they may be evicted for a request of `owner`.
 
-    def _start(self, slot: Slot, n_tokens: int, domain: str) -> Slot:
+        Empty ones are first, then the least recently used. Among the slots of the owner's caller those of its other
+        sessions are last; the places of other callers' slots do not change by that.
+        """
+        idle = [s for s in self.slots if not s.running and s is not exclude]
+        idle.sort(key=lambda s: (len(s.tokens) > 0, s.last_used))
+        own = iter(
+            sorted((s for s in idle if _is_left_by(s, owner)), key=lambda s: is_other_session(s, owner))
+        )
+        return [next(own) if _is_left_by(s, owner) else s for s in idle]
+
+    def _start(self, slot: Slot, n_tokens: int, domain: str, owner: Owner = NOBODY) -> Slot:
         slot.running = True
         slot.domain = domain
+        slot.owner = owner
         slot.reserved = n_tokens
         self._touch(slot)
         return slot
+
+
+def _is_left_by(slot: Slot, owner: Owner) -> bool:
+    """An earlier request of the owner's caller has left tokens in the slot."""
+    return bool(slot.tokens) and slot.owner.caller == owner.caller
+
+
+def is_other_session(slot: Slot, owner: Owner) -> bool:
+    """The slot has the prefix of another session of the owner's caller."""
+    return _is_left_by(slot, owner) and slot.owner.session not in ("", owner.session)

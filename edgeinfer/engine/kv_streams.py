@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Seq
 
 from edgeinfer.engine.backend import Backend
-from edgeinfer.engine.kv_cache import KVCache, Slot
+from edgeinfer.engine.kv_cache import NOBODY, KVCache, Owner, Slot, is_other_session
 
 
 class StreamsCache(KVCache):
@@ -25,23 +25,25 @@ class StreamsCache(KVCache):
     def cells_cached(self) -> int:
         return sum(len(s.tokens) for s in self.slots if not s.running)
 
-    def admit(self, tokens: Seq[int], domain: str = "") -> Slot | None:
+    def admit(self, tokens: Seq[int], domain: str = "", owner: Owner = NOBODY) -> Slot | None:
         source, n = self._longest_match(tokens, domain)
         n = min(n, len(tokens) - 1)
-        idle = self._idle(exclude=source)
+        idle = self._idle(owner, exclude=source)
         # An idle source is taken over in place, unless that cuts off more than it gains. It gains more where the
         # alternative is to compute the prefix again.
         gain = n if n >= self.MIN_COPY else 2 * n
+        if is_other_session(source, owner):
+            gain = 0
         if not source.running and (not idle or len(source.tokens) - n <= gain):
             self.trim(source, n)
-            return self._start(source, len(tokens), domain)
+            return self._start(source, len(tokens), domain, owner)
         if not idle:
             return None
         target = idle[0]
         self.trim(target, 0)
         if n >= self.MIN_COPY:
             self._copy(source, target, n)
-        return self._start(target, len(tokens), domain)
+        return self._start(target, len(tokens), domain, owner)
 
     def reserve(self, slot: Slot, n: int) -> bool:
         return len(slot.tokens) + n <= self.ctx
@@ -69,7 +71,7 @@ class StreamsCache(KVCache):
     def _move(self, source: Slot, target: Slot) -> None:
         """Move `source` to `target`'s id; Slot objects keep their content."""
         if target.tokens:
-            spare = self._idle()[0]
+            spare = self._idle(source.owner)[0]
             if spare is not target:
                 self.trim(spare, 0)
                 self._swap_ids(target, spare)

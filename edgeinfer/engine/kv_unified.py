@@ -7,7 +7,7 @@ from collections.abc import Sequence as Seq
 import numpy as np
 
 from edgeinfer.engine.backend import Backend
-from edgeinfer.engine.kv_cache import KVCache, Slot
+from edgeinfer.engine.kv_cache import NOBODY, KVCache, Owner, Slot
 
 
 class UnifiedCache(KVCache):
@@ -31,12 +31,12 @@ class UnifiedCache(KVCache):
     def cells_cached(self) -> int:
         return self.cells - len(self._free) - self._pinned
 
-    def admit(self, tokens: Seq[int], domain: str = "") -> Slot | None:
+    def admit(self, tokens: Seq[int], domain: str = "", owner: Owner = NOBODY) -> Slot | None:
         source, n = self._longest_match(tokens, domain)
         n = min(n, len(tokens) - 1)
         if len(tokens) + 1 - n > self._num_available(source, n):
             return None
-        idle = self._idle(exclude=source)
+        idle = self._idle(owner, exclude=source)
         if idle:
             target = idle[0]
             self.trim(target, 0)
@@ -47,13 +47,13 @@ class UnifiedCache(KVCache):
         else:
             target = source
             self.trim(target, n)
-        return self._start(target, len(tokens), domain)
+        return self._start(target, len(tokens), domain, owner)
 
     def reserve(self, slot: Slot, n: int) -> bool:
         if len(slot.tokens) + n > self.ctx:
             return False
         wanted = n + sum(s.promised for s in self.slots if s is not slot)
-        idle = [s for s in self._idle() if s.tokens]
+        idle = [s for s in self._idle(slot.owner) if s.tokens]
         while len(self._free) < wanted and idle:
             self.trim(idle.pop(0), 0)
         if len(self._free) < wanted:
@@ -107,9 +107,9 @@ class UnifiedCache(KVCache):
         taken_over = int(np.count_nonzero(self._pins[source.cells[:n]] == 0))
         return self.cells - self._pinned - taken_over - promised
 
-    def _start(self, slot: Slot, n_tokens: int, domain: str) -> Slot:
+    def _start(self, slot: Slot, n_tokens: int, domain: str, owner: Owner = NOBODY) -> Slot:
         self._pin(slot.cells)
-        return super()._start(slot, n_tokens, domain)
+        return super()._start(slot, n_tokens, domain, owner)
 
     def _pin(self, cells: list[int]) -> None:
         self._pinned += int(np.count_nonzero(self._pins[cells] == 0))

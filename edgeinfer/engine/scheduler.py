@@ -103,7 +103,7 @@ class Scheduler:
     def _slot(self, sequence: Sequence) -> Slot | None:
         if len(self.running) >= self.parallel:
             return None
-        return self.cache.admit(sequence.tokens, sequence.cache_domain)
+        return self.cache.admit(sequence.tokens, sequence.cache_domain, sequence.owner)
 
     def _holder_of_too_much(self, caller: str) -> str | None:
         """The caller that has to give a slot to `caller`, which waits; None if none has."""

@@ -14,7 +14,7 @@ from bisect import bisect_right
 import msgspec
 
 from edgeinfer.engine.detokenizer import IncrementalDetokenizer
-from edgeinfer.engine.kv_cache import KVCache, Slot
+from edgeinfer.engine.kv_cache import KVCache, Owner, Slot
 from edgeinfer.engine.logprobs import LogprobBuffer
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.structured.constraint import Constraint
@@ -37,6 +37,7 @@ class Request(msgspec.Struct, frozen=True):
         waited_ms: time that the request has already spent with that engine.
         caller: the one who asks; callers share the engine.
         cache_domain: only prompts of the same domain share prefixes.
+        session: of the caller's, if any: its prefix is worth more than that of a request without one.
     """
 
     id: int
@@ -49,6 +50,7 @@ class Request(msgspec.Struct, frozen=True):
     waited_ms: float = 0.0
     caller: str = ""
     cache_domain: str = ""
+    session: str = ""
 
 
 class SequenceStatus(enum.Enum):
@@ -113,6 +115,10 @@ class Sequence:
     @property
     def caller(self) -> str:
         return self.request.caller
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.request.caller, self.request.session)
 
     @property
     def cache_domain(self) -> str:

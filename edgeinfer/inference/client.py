@@ -120,13 +120,15 @@ class EngineClient(Protocol):
         accepted_at: float | None = None,
         caller: str = "",
         cache_domain: str = "",
+        session: str = "",
     ) -> AsyncGenerator[Delta, None]:
         """Deltas of all n answers, until each has had its `finish`.
 
         Closing the generator, or cancelling the task it runs in, cancels the request. `revision` is that of the
         ModelInfo for which the prompt was made; None accepts any. `accepted_at` is when the request was accepted, by
         the monotonic clock (None: now): the wait since then is part of `Finish.queue_ms`. Callers share the engine,
-        however much each of them asks for. Only prompts of one `cache_domain` use each other's prefixes.
+        however much each of them asks for. Only prompts of one `cache_domain` use each other's prefixes. The prefix of a
+        caller's `session` is kept longer than what the caller's other requests leave.
 
         Raises:
             ModelReplaced: the loaded model has another revision by now.

@@ -136,6 +136,7 @@ class FakeEngineClient:
         accepted_at: float | None = None,
         caller: str = "",
         cache_domain: str = "",
+        session: str = "",
     ) -> AsyncGenerator[Delta, None]:
         self._check_revision(revision)
         self.requests.append((prompt, params, n))

@@ -12,13 +12,16 @@ class Caller:
     Attributes:
         id: requests with the same one share their turns.
         cache_domain: only prompts of the same domain use each other's cached prefixes.
+        session: the name that the caller has given to a conversation, or "". Its prefix is kept longer than what the
+            same caller's other requests leave.
     """
 
-    __slots__ = ("cache_domain", "id")
+    __slots__ = ("cache_domain", "id", "session")
 
-    def __init__(self, id: Hashable, cache_domain: str = "") -> None:
+    def __init__(self, id: Hashable, cache_domain: str = "", session: str = "") -> None:
         self.id = id
         self.cache_domain = cache_domain
+        self.session = session
 
     def __repr__(self) -> str:
         return f"<Caller {engine_name(self)}>"
@@ -37,6 +40,12 @@ def engine_name(caller: Hashable) -> str:
 
 def cache_domain(caller: Hashable) -> str:
     return caller.cache_domain if isinstance(caller, Caller) else ""
+
+
+def session_name(caller: Hashable) -> str:
+    """The name by which an engine tells a caller's sessions apart; it does not reveal the caller's own."""
+    session = caller.session if isinstance(caller, Caller) else ""
+    return opaque(engine_name(caller), session) if session else ""
 
 
 def opaque(*parts: str) -> str:

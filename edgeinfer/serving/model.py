@@ -21,7 +21,7 @@ from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutpu
 from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 from edgeinfer.metrics import Watch
 from edgeinfer.plan import Plan
-from edgeinfer.serving.caller import cache_domain, engine_name
+from edgeinfer.serving.caller import cache_domain, engine_name, session_name
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
 from edgeinfer.serving.engine_totals import EngineTotals
 from edgeinfer.serving.engines import RunningEngine
@@ -291,6 +291,7 @@ class ServedModel:
                 accepted_at=ticket.accepted_at,
                 caller=engine_name(caller),
                 cache_domain=cache_domain(caller),
+                session=session_name(caller),
             )
             try:
                 with self._stop_explained(client):

@@ -117,9 +117,10 @@ class LlamaClient:
         accepted_at: float | None = None,
         caller: str = "",
         cache_domain: str = "",
+        session: str = "",
     ) -> AsyncGenerator[Delta, None]:
         request = ResumableGeneration(
-            prompt, params, n, add_bos, structured, revision, accepted_at, caller, cache_domain
+            prompt, params, n, add_bos, structured, revision, accepted_at, caller, cache_domain, session
         )
         self._count(n)
         try:

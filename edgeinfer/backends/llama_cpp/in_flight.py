@@ -83,6 +83,7 @@ class ResumableGeneration(InFlightRequest):
         accepted_at: float | None = None,
         caller: str = "",
         cache_domain: str = "",
+        session: str = "",
     ) -> None:
         super().__init__(self._message, revision, Activity(caller, "generating text"))
         self._accepted_at = time.monotonic() if accepted_at is None else accepted_at
@@ -90,7 +91,15 @@ class ResumableGeneration(InFlightRequest):
         if params.seed is None:  # every worker must draw the same numbers
             params = replace(params, seed=secrets.randbits(63))
         self._request = Generate(
-            0, prompt, params, n, add_bos, structured, caller=caller, cache_domain=cache_domain
+            0,
+            prompt,
+            params,
+            n,
+            add_bos,
+            structured,
+            caller=caller,
+            cache_domain=cache_domain,
+            session=session,
         )
         self._answers: list[_AnswerProgress | None] = [_AnswerProgress() for _ in range(n)]
         self._replaying = False  # the worker computes the tokens again in the steps of the first time

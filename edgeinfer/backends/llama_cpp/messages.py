@@ -53,7 +53,7 @@ class Generate(WorkerMessage, frozen=True):
         add_bos: put a BOS token first if the model wants one and there is none.
         partial_answers: empty, or for each answer its part that a crashed worker generated; None if it is complete.
         waited_ms: since the request was accepted.
-        caller, cache_domain: see EngineClient.generate.
+        caller, cache_domain, session: see EngineClient.generate.
     """
 
     id: int
@@ -66,6 +66,7 @@ class Generate(WorkerMessage, frozen=True):
     waited_ms: float = 0.0
     caller: str = ""
     cache_domain: str = ""
+    session: str = ""
 
 
 class Cancel(WorkerMessage, frozen=True):

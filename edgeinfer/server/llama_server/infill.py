@@ -21,7 +21,9 @@ async def infill(request: Request) -> Response:
     async def start() -> InfillBuilder:
         model = registry_of(request).get(body.model)  # llama.vim sends "" where none is set
         reply = await start_infill(
-            model, principal_of(request.scope).caller(body.cache_salt), infill_call(body)
+            model,
+            principal_of(request.scope).caller(body.cache_salt, body.prompt_cache_key),
+            infill_call(body),
         )
         return InfillBuilder(reply, body)
 

@@ -59,7 +59,7 @@ class AccessLogMiddleware:
                 exchange.status,
                 seconds * 1000,
                 exchange.id,
-                principal_of(scope).label,
+                _sender(scope),
             )
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
@@ -72,6 +72,12 @@ class AccessLogMiddleware:
             if exchange.started:
                 raise  # uvicorn cuts the connection: the response cannot be completed
             await error_response(scope, error)(scope, receive, exchange.send)
+
+
+def _sender(scope: Scope) -> str:
+    """Who sent a request, and the hash of its session, if it names one."""
+    principal = principal_of(scope)
+    return f"{principal.label} session {principal.session[:12]}" if principal.session else principal.label
 
 
 class _Exchange:

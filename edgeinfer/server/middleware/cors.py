@@ -14,7 +14,7 @@ from edgeinfer.server.http.headers import IGNORED, header_values
 from edgeinfer.server.http.quoting import shortened
 
 METHODS = "GET, HEAD, POST, OPTIONS"
-HEADERS = ("authorization", "content-type", "x-api-key", "x-request-id")
+HEADERS = ("authorization", "content-type", "x-api-key", "x-request-id", "x-session-id")
 EXPOSED = f"retry-after, x-request-id, {IGNORED}"
 MAX_AGE = "600"
 """Seconds that a browser may remember a permission."""

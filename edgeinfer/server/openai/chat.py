@@ -23,7 +23,9 @@ async def chat(request: Request) -> Response:
     async def start() -> ChatResponseBuilder:
         count_answers(request.scope, body.n)
         model = registry_of(request).get(body.model)
-        reply = await start_chat(model, principal_of(request.scope).caller(body.cache_salt), call)
+        reply = await start_chat(
+            model, principal_of(request.scope).caller(body.cache_salt, body.prompt_cache_key), call
+        )
         return ChatResponseBuilder(reply, include_usage=body.include_usage)
 
     return await respond(request, start, stream=body.stream)

@@ -24,7 +24,9 @@ async def completions(request: Request) -> Response:
         count_answers(request.scope, body.n * len(body.prompt))
         model = registry_of(request).get(body.model)
         reply = await start_completion(
-            model, principal_of(request.scope).caller(body.cache_salt), completion_call(body)
+            model,
+            principal_of(request.scope).caller(body.cache_salt, body.prompt_cache_key),
+            completion_call(body),
         )
         return CompletionResponseBuilder(
             reply, include_usage=body.include_usage, top_logprobs=body.logprobs or 0

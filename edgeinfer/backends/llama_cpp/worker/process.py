@@ -206,6 +206,7 @@ class WorkerProcess:
             message.waited_ms,
             message.caller,
             message.cache_domain,
+            message.session,
         )
         self._jobs.put(request)
 

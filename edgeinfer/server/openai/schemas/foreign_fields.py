@@ -15,7 +15,6 @@ ACCEPTED = frozenset(
         # bookkeeping, and what might make an answer faster
         "metadata",
         "prediction",
-        "prompt_cache_key",
         "prompt_cache_options",
         "prompt_cache_retention",
         "safety_identifier",
@@ -123,7 +122,7 @@ SYNONYMS: Mapping[str, str] = {
 }
 """Other names of our fields."""
 
-EMBEDDING_ACCEPTED = ACCEPTED | {"truncate"}
+EMBEDDING_ACCEPTED = ACCEPTED | {"prompt_cache_key", "truncate"}
 """An input that is too long is refused, never truncated; all others are whole with any value of `truncate`."""
 
 EMBEDDING_UNSUPPORTED: Mapping[str, Harmless] = {

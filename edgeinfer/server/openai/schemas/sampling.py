@@ -103,6 +103,7 @@ class SamplingFields(RequestModel):
     ignore_eos: bool = False
     return_progress: bool = False
     cache_salt: str | None = Field(None, min_length=1, max_length=MAX_SALT_LENGTH)
+    prompt_cache_key: Any = None
     samplers: Items[SamplingStep] | None = Field(None, max_length=MAX_STEPS)
     num_ctx: int | None = Field(None, ge=0, le=2**31 - 1)
 
