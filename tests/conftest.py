@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,13 @@ def llama_log() -> LogCapture:
     from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 
     return LogCapture(logging.getLogger("llama.cpp"))
+
+
+def pytest_unconfigure() -> None:
+    """llama-cpp-python opens two files for good, of which the interpreter would warn at its end."""
+    if utils := sys.modules.get("llama_cpp._utils"):
+        utils.outnull_file.close()
+        utils.errnull_file.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
