@@ -33,6 +33,7 @@ from edgeinfer.server.middleware.family import FamilyMiddleware
 from edgeinfer.server.middleware.head_requests import HeadRequestMiddleware
 from edgeinfer.server.middleware.rate_limit import RateLimitMiddleware
 from edgeinfer.server.middleware.trusted_host import TrustedHostMiddleware, parse_hosts
+from edgeinfer.server.ollama import family as ollama
 from edgeinfer.server.openai import family as openai
 from edgeinfer.server.openapi import DocumentedApp
 from edgeinfer.server.responses import family as responses
@@ -43,6 +44,7 @@ FAMILIES: tuple[Callable[[], Family], ...] = (
     openai.family,
     anthropic.family,
     responses.family,
+    ollama.family,
     llama_server.family,
     admin.family,
 )

@@ -43,7 +43,8 @@ class ModelFiles:
     async def all_facts(self, models: Iterable[ServedModel]) -> dict[ServedModel, FileFacts]:
         """The facts about all models whose files can be read within MAX_WAIT; others are there the next time."""
         tasks = {model: asyncio.ensure_future(self.facts(model)) for model in models}
-        await asyncio.wait(tasks.values(), timeout=MAX_WAIT)
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=MAX_WAIT)
         known = {}
         for model, task in tasks.items():
             if not task.done():

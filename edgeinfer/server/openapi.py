@@ -111,7 +111,7 @@ def _properties(model: type[RequestModel], schema: Schema) -> Schema:
         for name, field in fields.items()
     }
     for name, same in model.synonyms.items():
-        properties[name] = properties[same]
+        properties[name] = _or_null(properties[same])
     for name in model.accepted:
         properties[name] = {"description": "Has no effect."}
     return properties

@@ -16,7 +16,7 @@ import msgspec
 from edgeinfer.errors import DownloadFailed, InvalidRequest, StoreError, revive
 from edgeinfer.server.http.quoting import shortened
 from edgeinfer.serving.downloads import LOG_HINT, PullProgress
-from edgeinfer.store.lookup import catalogue_name
+from edgeinfer.store.catalogue import resolve_spec
 from edgeinfer.store.model_name import split_name
 from edgeinfer.store.names import MAX_LENGTH
 from edgeinfer.store.pull_events import PullEvent
@@ -42,7 +42,9 @@ class PullProcess:
         if not name or len(name) > 2 * MAX_LENGTH or name.startswith("-") or not name.isprintable():
             raise InvalidRequest(f"{shortened(name)!r} is not the name of a model", param="model")
         model, quant = split_name(name)
-        return f"{catalogue_name(model)}:{quant or ''}".lower()
+        if "/" not in model:
+            model, _ = resolve_spec(model)  # raises ModelNotFound, which needs no process
+        return f"{model}:{quant or ''}".lower()
 
     def check(self) -> None:
         if not _is_writable(root := self._store().root):

@@ -20,6 +20,7 @@ from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import check_num_ctx
 from edgeinfer.serving.reply import AnswerFormat, Reply
 from edgeinfer.serving.sampling import resolve_sampling
+from edgeinfer.serving.truncation import longest_fitting, prompt_room
 
 Effort = Literal["minimal", "low", "medium", "high"]
 
@@ -40,6 +41,7 @@ class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
         thinking: tokens that an answer may think, or an effort; 0 means none, None means no limit.
         template_kwargs: variables for the model's template.
         num_ctx: tokens of context that the caller counts on.
+        truncate: leave out the oldest messages where the context has no room for all.
     """
 
     messages: Sequence[Message]
@@ -52,6 +54,7 @@ class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
     thinking: int | Effort | None = None
     template_kwargs: Mapping[str, Any] = {}
     num_ctx: int | None = None
+    truncate: bool = False
 
 
 async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Reply:
@@ -65,7 +68,7 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
     check_num_ctx(call.num_ctx, info)
     check_answer_size(resolve_sampling(call.sampling, info), call.n, info)
     limit = _thinking_limit(call.thinking, info.ctx)
-    prompt = await _prompt(model, caller, call, info)
+    prompt = await (_truncated if call.truncate else _prompt)(model, caller, call, info)
     thinks = prompt.reasoning.state in ("open", "possible")
     params = resolve_sampling(call.sampling, info, model.recommended_sampling(thinks=thinks))
     tool_format = prompt.tool_format
@@ -89,6 +92,29 @@ async def count_prompt_tokens(model: ModelHandle, caller: Hashable, call: ChatCa
     """
     info = await model.text_model()
     prompt = await _prompt(model, caller, call, info)
+    return await _count_tokens(model, caller, prompt, info)
+
+
+async def _truncated(model: ModelHandle, caller: Hashable, call: ChatCall, info: ModelInfo) -> ChatPrompt:
+    """The prompt of the conversation, or of as much of its end as the context has room for."""
+    room = prompt_room(info.ctx, call.sampling.get("max_tokens"))
+
+    async def attempt(messages: Sequence[Message]) -> tuple[ChatPrompt, bool]:
+        shorter = msgspec.structs.replace(call, messages=messages)
+        prompt = await _prompt(model, caller, shorter, info)
+        return prompt, await _fits(model, caller, prompt, info, room)
+
+    return await longest_fitting(call.messages, attempt)
+
+
+async def _fits(model: ModelHandle, caller: Hashable, prompt: ChatPrompt, info: ModelInfo, room: int) -> bool:
+    size = sum(len(span.text.encode("utf-8", "surrogatepass")) for span in prompt.spans)
+    return (
+        size < room or await _count_tokens(model, caller, prompt, info) <= room
+    )  # a token has a byte at least
+
+
+async def _count_tokens(model: ModelHandle, caller: Hashable, prompt: ChatPrompt, info: ModelInfo) -> int:
     async with model.short_jobs.take(caller):
         return len((await model.tokenize(caller, prompt.spans, add_bos=True, info=info)).ids)
 

@@ -44,7 +44,12 @@ class Puller(Protocol):
     """Downloads models."""
 
     def key(self, name: str) -> str:
-        """A text that all names of one model have in common. Raises InvalidRequest if it cannot be a name."""
+        """A text that all names of one model have in common.
+
+        Raises:
+            InvalidRequest: it cannot be a name.
+            ModelNotFound: there is certainly no such model.
+        """
         ...
 
     def check(self) -> None:
@@ -174,7 +179,7 @@ class ModelDownloads:
         """Begin to download a model, or join its download. `keep`: it goes on even if nobody watches it.
 
         Raises:
-            InvalidRequest: this cannot be the name of a model.
+            InvalidRequest, ModelNotFound: this is not the name of a model.
             QueueFull: too many are running.
             EdgeinferError: nothing can be downloaded here.
         """

@@ -11,11 +11,17 @@ from typing import NamedTuple
 import msgspec
 
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.inference.types import ModelInfo
+from edgeinfer.inference.types import ModelInfo, Span
 from edgeinfer.serving.answer_size import check_vectors_size
 from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import Input, check_inputs, input_prompt
 from edgeinfer.serving.task import check_task
+
+FRAME_TOKENS = 8
+"""Tokens that are reserved for those around a text, and for one that is cut in another way than it was read."""
+
+MAX_CHARS_PER_TOKEN = 64
+"""Characters that are tokenized for each token that there is room for."""
 
 
 class EmbeddingCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,11 +31,13 @@ class EmbeddingCall(msgspec.Struct, frozen=True, kw_only=True):
         inputs: texts in which no control token is recognised, or tokens.
         dimensions: the length to cut the vectors to; None leaves them as they are.
         value_bytes: what a value takes in the answer.
+        truncate: cut texts that are longer than the context.
     """
 
     inputs: Sequence[Input]
     dimensions: int | None = None
     value_bytes: int = 4
+    truncate: bool = False
 
 
 class EmbeddingReply(NamedTuple):
@@ -57,14 +65,43 @@ async def embed(model: ModelHandle, caller: Hashable, call: EmbeddingCall) -> Em
     if call.dimensions is not None and call.dimensions > info.n_embd:
         raise InvalidRequest(f"{info.name} has {info.n_embd} dimensions", param="dimensions")
     check_vectors_size(len(call.inputs), (call.dimensions or info.n_embd) * call.value_bytes)
-    check_inputs(call.inputs, info, "input")
+    texts = await _cut_texts(model, caller, info, call.inputs) if call.truncate else call.inputs
+    check_inputs(texts, info, "input")
     # Documents are data: a control token written out in one is text like any other.
-    inputs = [input_prompt(content, trusted=False) for content in call.inputs]
+    inputs = [input_prompt(content, trusted=False) for content in texts]
     embeddings = await model.embed(caller, inputs, info=info)
     vectors = embeddings.vectors
     if call.dimensions is not None:
         vectors = [cut_vector(vector, call.dimensions) for vector in vectors]
     return EmbeddingReply(info, vectors, embeddings.tokens)
+
+
+async def _cut_texts(
+    model: ModelHandle, caller: Hashable, info: ModelInfo, inputs: Sequence[Input]
+) -> Sequence[Input]:
+    """The inputs, each text as far as the context has room for it."""
+    if all(
+        not isinstance(text, str) or len(text.encode("utf-8", "surrogatepass")) <= _room(info)
+        for text in inputs
+    ):
+        return inputs  # a token has a byte at least
+    async with model.short_jobs.take(caller):
+        return [
+            await _cut_text(model, caller, info, text) if isinstance(text, str) else text for text in inputs
+        ]
+
+
+async def _cut_text(model: ModelHandle, caller: Hashable, info: ModelInfo, text: str) -> str:
+    room = _room(info)
+    text = text[: room * MAX_CHARS_PER_TOKEN]
+    tokens = await model.tokenize(caller, [Span(text, trusted=False)], info=info)
+    if len(tokens.ids) <= room:
+        return text
+    return (await model.detokenize(caller, tokens.ids[:room], info=info)).rstrip("\ufffd")
+
+
+def _room(info: ModelInfo) -> int:
+    return max(1, info.ctx - FRAME_TOKENS)
 
 
 def cut_vector(vector: bytes, dimensions: int) -> bytes:

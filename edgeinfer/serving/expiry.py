@@ -45,6 +45,11 @@ class IdleExpiry:
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
 
+    def seconds_left(self, model: ServedModel) -> float | None:
+        """Seconds until `model` expires if it is not used again; None: it does not expire."""
+        end = self._expires_at(model)
+        return None if end is None else max(0.0, end - time.monotonic())
+
     def stop(self) -> None:
         self.stopped = True
         if self._watching:

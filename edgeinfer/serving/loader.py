@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -22,6 +23,9 @@ RETRY_PAUSE = 5.0
 """Seconds after a failed load during which further requests get its error at once. Each failure doubles them."""
 
 MAX_RETRY_PAUSE = 300.0
+
+MIN_REQUESTED = 1.0
+"""Seconds that a model stays loaded after a request for which it need not stay."""
 
 POLL = 0.1
 """Seconds between two checks of an engine that is starting."""
@@ -260,8 +264,20 @@ class ModelLoader:
         closing.add_done_callback(self._closing.discard)
         return asyncio.shield(closing)
 
+    def keep(self, model: ServedModel, seconds: float) -> None:
+        """Let a loaded model stay for so many seconds after its last request, infinity is for ever.
+
+        That holds until it is unloaded. Unlike the setting, it does not keep the model from making room for others.
+        It stays for a moment in any case: the next request may be on its way to it.
+        """
+        if model.client and model.requested_keep_alive != seconds:
+            model.requested_keep_alive = max(seconds, MIN_REQUESTED)
+            self.expiry.update()
+
     def keep_alive(self, model: ServedModel) -> float | None:
         """Seconds after its last request until `model` is unloaded; None means never."""
+        if (requested := model.requested_keep_alive) is not None:
+            return None if requested == math.inf else requested
         if model is self.default:
             return model.settings.idle_unload
         return None if model.is_pinned else model.settings.keep_alive

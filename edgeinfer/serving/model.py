@@ -60,6 +60,7 @@ class ServedModel:
         last_error: why the last attempt to load it failed; None if it did not.
         failures: failed loads in a row.
         failed_at, loaded_at, last_used: times by the monotonic clock; 0 means never.
+        requested_keep_alive: seconds that it stays loaded after a request, where a caller has said so.
         retired: another model took its place; it is not loaded again.
     """
 
@@ -74,6 +75,7 @@ class ServedModel:
         self.failures = 0
         self.failed_at = self.loaded_at = self.last_used = 0.0
         self.replacing = self.retired = False
+        self.requested_keep_alive: float | None = None
         self.queue = FairQueue(self._parallel, settings.queue, engine_shares=True)
         self.short_jobs = FairQueue(lambda: 1, MAX_SHORT_JOBS)
         self._loader = loader
@@ -157,6 +159,7 @@ class ServedModel:
     def detach(self) -> RunningEngine | None:
         """Remove and return the engine."""
         engine, self.engine = self.engine, None
+        self.requested_keep_alive = None
         if engine:
             if info := engine.client.info:
                 self.last_ctx = info.ctx

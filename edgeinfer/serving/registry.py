@@ -13,6 +13,8 @@ from edgeinfer.serving.model import ServedModel
 from edgeinfer.serving.services import Services
 from edgeinfer.settings import Settings
 
+LATEST = "latest"
+
 MAX_NAME = 256
 """Characters of a name that is looked up."""
 
@@ -92,7 +94,7 @@ class ModelRegistry:
         name = (name or "").strip() or DEFAULT
         if len(name) > MAX_NAME:
             raise self._unknown(name)
-        name = self._as_written(name)
+        name = self._as_written(self._without_tag(name))
         if name in (DEFAULT, self.default.name):
             return self.default
         name = self._aliases.get(name, name)
@@ -155,13 +157,16 @@ class ModelRegistry:
         )
         return name if name in ours else next((o for o in ours if o.lower() == name.lower()), name)
 
+    def _without_tag(self, name: str) -> str:
+        """The name without the tag "latest", which Ollama's clients put behind every name without a tag."""
+        bare, _, tag = name.rpartition(":")
+        return bare if bare and tag.lower() == LATEST and name not in self._settings.models else name
+
     def _is_default_with_quant(self, name: str) -> bool:
         base, _, quant = name.lower().rpartition(":")
         if base != self.default.name.lower():
             return False
-        return quant == "latest" or bool(
-            self.default.info and quant in self.default.info.description.lower().split()
-        )
+        return bool(self.default.info and quant in self.default.info.description.lower().split())
 
     def _full(self, model: str) -> str:
         return self._names.resolve(model) or model

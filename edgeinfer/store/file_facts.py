@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,9 @@ from edgeinfer.store.lookup import header_roles
 VOCAB_TYPES = {"llama": 1, "gpt2": 2, "gemma4": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 6}
 """`tokenizer.ggml.model` -> llama.cpp's number for the kind of its vocabulary; 0 is none."""
 
+INFILL_TOKENS = ("fim_pre", "prefix")
+"""Names of the token before a prefix, today's and the older one."""
+
 
 class FileFacts(msgspec.Struct, frozen=True):
     """Facts about a model file, from its header.
@@ -23,6 +27,7 @@ class FileFacts(msgspec.Struct, frozen=True):
         file_type: the quantization, such as "Q4_K_M"; None if it is unknown.
         template: its chat template; "" if it has none. Untrusted.
         is_embedding: it makes embeddings, not text.
+        has_infill: it names tokens for filling gaps. A file without them may still have such tokens.
     """
 
     path: str
@@ -36,6 +41,7 @@ class FileFacts(msgspec.Struct, frozen=True):
     file_type: str | None
     template: str
     is_embedding: bool
+    has_infill: bool
 
 
 def read_facts(path: str) -> FileFacts | None:
@@ -57,7 +63,16 @@ def read_facts(path: str) -> FileFacts | None:
         file_type=header.file_type,
         template=template if isinstance(template, str) else "",
         is_embedding="embed" in header_roles(header),
+        has_infill=any(f"tokenizer.ggml.{name}_token_id" in header.metadata for name in INFILL_TOKENS),
     )
+
+
+def read_metadata(path: str) -> Mapping[str, object]:
+    """The metadata of the file at `path`, as far as `Header` has it; none if it is not a valid GGUF file."""
+    try:
+        return read_header(Path(path)).metadata
+    except ModelLoadFailed:
+        return {}
 
 
 def _vocab_type(header: Header) -> int:

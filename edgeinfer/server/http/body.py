@@ -1,4 +1,4 @@
-"""Reads a request's body: JSON that is declared as JSON, checked against a model."""
+"""Reads a request's body: JSON, declared as JSON where the family insists, and checked against a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 from starlette.requests import Request
 
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.server.http.family import route_of
+from edgeinfer.server.http.family import family_of, route_of
 from edgeinfer.server.http.freed_memory import FreedMemory
 from edgeinfer.server.http.headers import IGNORED
 from edgeinfer.server.http.json_decoder import JsonDecoder
@@ -88,9 +88,11 @@ def _loggable(body: bytes) -> str:
 
 def _check_type(request: Request) -> None:
     # A web page may post text/plain, a form or a body without a type to any server (CSRF). For application/json its
-    # browser must send a preflight request first, which is refused.
+    # browser must send a preflight request first, which is refused. In a family whose clients send no type, only the
+    # middlewares that check Host and Origin hold pages off.
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+    is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    if not is_json and not family_of(request.scope).any_content_type:
         raise InvalidRequest(
             f"the body's type is {kind or 'missing'}, not JSON", param="Content-Type", hint=CURL_HINT
         )

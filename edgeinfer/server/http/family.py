@@ -82,6 +82,7 @@ class Family(msgspec.Struct, frozen=True):
         stream_type: media type of streams.
         request_id_header: another header than X-Request-Id that its clients read a request's id from.
         keep_alive: sent in a stream that has had no event for a while; empty where the format has nothing for that.
+        any_content_type: bodies are read as JSON, whatever they are declared as.
         models_form: its own form of /v1/models, which another family serves; None if it has none.
     """
 
@@ -94,6 +95,7 @@ class Family(msgspec.Struct, frozen=True):
     request_id_header: str | None = None
     keep_alive: bytes = b": keep-alive\n\n"
     prefixes: tuple[str, ...] = ()
+    any_content_type: bool = False
     models_form: ModelsForm | None = None
 
     def router(self) -> APIRouter:

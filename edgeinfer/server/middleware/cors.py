@@ -13,7 +13,7 @@ from edgeinfer.server.http.errors import error_response
 from edgeinfer.server.http.headers import IGNORED, header_values
 from edgeinfer.server.http.quoting import shortened
 
-METHODS = "GET, HEAD, POST, OPTIONS"
+METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 HEADERS = ("authorization", "content-type", "x-api-key", "x-request-id", "x-session-id")
 EXPOSED = f"retry-after, x-request-id, {IGNORED}"
 MAX_AGE = "600"

@@ -33,7 +33,8 @@ class ToolParam(Strict):
     cache_control: Any = None
 
 
-def _few_values(tools: list[ToolParam]) -> list[ToolParam]:
+def few_values(tools: list[Any]) -> list[Any]:
+    """Check the size of all definitions together; each has a `function`."""
     if has_more_values([tool.function.parameters or {} for tool in tools], MAX_TOOL_VALUES):
         raise ValueError(f"may hold at most {MAX_TOOL_VALUES:,} values together")
     return tools
@@ -62,4 +63,4 @@ ToolChoiceParam = (
     Literal["none", "auto", "required"]
     | Annotated[NamedTool | AllowedToolsChoice, Field(discriminator="type")]
 )
-ToolParams = Annotated[Items[ToolParam], Field(max_length=MAX_TOOLS), AfterValidator(_few_values)]
+ToolParams = Annotated[Items[ToolParam], Field(max_length=MAX_TOOLS), AfterValidator(few_values)]
