@@ -75,7 +75,7 @@ def _model_facts(model: ModelReply) -> Iterator[str]:
 def _now(stats: dict[str, Any]) -> Iterator[str]:
     if stats:
         cells = ""
-        if size := stats.get("cells"):  # 0 until the first request
+        if size := stats.get("cells"):  # an encoder has none
             cells = f", {stats.get('cells_used', 0)} of {size} KV cells used"
         if cached := stats.get("cells_cached"):
             cells += f", {cached} cached"

@@ -115,8 +115,8 @@ def test_a_default_model_that_is_unloaded_is_no_fault(tmp_path: Path) -> None:
         assert run(tmp_path, "status", EDGEINFER_PORT=server.port).returncode == 0
 
 
-def test_an_engine_that_has_not_worked_yet_has_no_cells() -> None:
-    """It tells their number with its first step, and "0 of 0" looks like a fault."""
+def test_an_engine_without_cells_says_nothing_of_them() -> None:
+    """An encoder keeps none, and "0 of 0" looks like a fault."""
     status = StatusReply(version="0", pid=1, uptime=0, state="ready", stats={"running": 0, "cells": 0})
     assert "now       0 running, 0 waiting" in list(lines(status))
 

@@ -229,6 +229,7 @@ class WorkerHandle:
         self.info = replace(message.info, revision=self.revision)
         self.load_seconds = message.load_seconds
         self.confinement = message.confinement
+        self.stats = message.stats
         self.heartbeat.on_step(message.step_ms)
         self._pinging = asyncio.create_task(self._ping())
         self._loaded.set_result(self.info)

@@ -121,12 +121,14 @@ class Ready(WorkerMessage, frozen=True):
 
     Attributes:
         confinement: the layers that hold for the worker.
+        stats: the engine's figures before its first step.
     """
 
     info: ModelInfo
     load_seconds: float
     step_ms: float = 0.0
     confinement: Confinement = Confinement()
+    stats: EngineStats = EngineStats()
 
 
 class Accepted(WorkerMessage, frozen=True):

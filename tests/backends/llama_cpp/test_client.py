@@ -51,6 +51,7 @@ async def test_client_answers_every_kind_of_request() -> None:
     async with supervised() as client:
         assert "fake" == (await client.ready()).name
         assert "ready" == client.health.state
+        assert client.health.stats.cells > 0  # before any request
         params = SamplingParams(seed=7, temperature=0.8)
         expected = "".join(plain("hello", ctx=2048, index=i, seed=7, temperature=0.8) for i in range(3))
         assert expected == await text(client, params=params, n=3)

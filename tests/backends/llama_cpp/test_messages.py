@@ -111,7 +111,7 @@ TO_WORKER: list[ToWorker] = [
     Shutdown(),
 ]
 TO_DAEMON: list[ToDaemon] = [
-    Ready(INFO, 1.25, 2.5),
+    Ready(INFO, 1.25, 2.5, stats=EngineStats(cells=4096)),
     Accepted(2),
     InFlight([1, 2]),
     Pong(),

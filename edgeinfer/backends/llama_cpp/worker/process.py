@@ -55,6 +55,7 @@ from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
 from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelLoadFailed
+from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.types import Embeddings, Prompt, Scores, Span, Tokens
 from edgeinfer.ipc.framing import FrameSocket
 
@@ -110,12 +111,17 @@ class WorkerProcess:
         self._in_flight: frozenset[int] = frozenset()  # as the daemon knows it
         self._ended = False
 
+    @property
+    def stats(self) -> EngineStats:
+        return self._engine.stats() if self._engine else EngineStats()
+
     def run(self) -> None:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         if self._engine:
             self._grammars.submit(self._engine.constraint_compiler.load)
             if self._prefixes:
                 tokens = self._prefixes.load(self._engine.cache, self._send_pong)
+                self._channel.send(Step([], self._engine.stats()))
                 log.info("%d prompt tokens were loaded from the prefix cache", tokens)
         while not self._ended:
             self._take_jobs()
@@ -347,8 +353,10 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
         log.exception("loading failed")
         channel.send(Failed(0, ModelLoadFailed(f"{load.config.model}: {str(e) or type(e).__name__}").data()))
         return 1
-    channel.send(Ready(runtime.info, time.monotonic() - started, runtime.step_ms, confinement))
-    WorkerProcess(channel, runtime, load.prefix_cache).run()
+    process = WorkerProcess(channel, runtime, load.prefix_cache)
+    seconds = time.monotonic() - started
+    channel.send(Ready(runtime.info, seconds, runtime.step_ms, confinement, process.stats))
+    process.run()
     runtime.close()
     return 0
 
