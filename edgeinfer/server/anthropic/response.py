@@ -103,10 +103,18 @@ class MessageBuilder:
                 return "max_tokens" if cut else "model_context_window_exceeded"
 
 
-def _arguments(text: str) -> dict[str, Any]:
-    """The arguments of a call; of one that was cut, those that are there."""
+def _arguments(text: str) -> msgspec.Raw | dict[str, Any]:
+    """The arguments of a call, as the model wrote them; of one that was cut, those that are there."""
     try:
-        arguments = msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        arguments = from_json(text, allow_partial="trailing-strings") if text.strip() else {}
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        return msgspec.Raw(text.encode())
+    except (msgspec.DecodeError, RecursionError):
+        return _partial_arguments(text)
+
+
+def _partial_arguments(text: str) -> dict[str, Any]:
+    try:
+        arguments = from_json(text, allow_partial="trailing-strings")
+    except ValueError:  # there is nothing yet, or it is nested too deeply
+        return {}
     return arguments if isinstance(arguments, dict) else {}

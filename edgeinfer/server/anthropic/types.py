@@ -35,7 +35,7 @@ class ThinkingContent(Struct, tag_field="type", tag="thinking"):
 class ToolUseContent(Struct, tag_field="type", tag="tool_use"):
     id: str
     name: str
-    input: dict[str, Any]
+    input: dict[str, Any] | msgspec.Raw
 
 
 class MessageResponse(Struct, tag_field="type", tag="message"):

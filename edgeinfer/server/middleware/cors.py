@@ -15,7 +15,7 @@ from edgeinfer.server.http.quoting import shortened
 
 METHODS = "GET, HEAD, POST, DELETE, OPTIONS"
 HEADERS = ("authorization", "content-type", "x-api-key", "x-request-id", "x-session-id")
-EXPOSED = f"retry-after, x-request-id, {IGNORED}"
+EXPOSED = f"retry-after, request-id, x-request-id, {IGNORED}"
 MAX_AGE = "600"
 """Seconds that a browser may remember a permission."""
 

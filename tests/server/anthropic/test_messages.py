@@ -159,10 +159,18 @@ def test_an_answer_says_why_it_ended(llama: Served) -> None:
 
 
 def test_a_call_that_is_cut_has_what_there_is_of_its_input() -> None:
-    engine = scripted('<tool_call>\n{"name": "get_time", "arguments": {"zone": "Europe/Ber')
+    written = {
+        '{"zone": "Europe/Ber': {"zone": "Europe/Ber"},
+        '{"zone": "a\\u00': {"zone": "a"},
+        '{"zone": "a", "n": tr': {"zone": "a"},
+        '{"zone": ' + '{"a": ' * 500: {},
+        "": {},
+    }
+    engine = scripted()
     with serving(engine) as served:
-        message = answer(post(served, tools=[TIME]))
-    assert message["content"][0]["input"] == {"zone": "Europe/Ber"}
+        for text, expected in written.items():
+            engine.pieces = (f'<tool_call>\n{{"name": "get_time", "arguments": {text}',)
+            assert answer(post(served, tools=[TIME]))["content"][0]["input"] == expected
 
 
 def test_a_schema_for_the_answer_is_enforced() -> None:
