@@ -55,6 +55,12 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
     )
     port: Annotated[int, doc("TCP port to listen on; 0 picks a free one.", ge=0, le=65535)] = 11435
     uds: Annotated[str | None, doc("Listen on this unix socket instead of host and port.")] = None
+    ollama_port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)] | None,
+        doc(
+            "Listen on this TCP port of 127.0.0.1 too: with 11434, Ollama's, its clients find the daemon by themselves."
+        ),
+    ] = None
     api_key_file: Annotated[
         str | None,
         doc(

@@ -133,9 +133,11 @@ def _browser_checks(settings: Settings) -> list[Middleware]:
     """The middlewares that refuse foreign web pages."""
     checks = [Middleware(CORSMiddleware, allowed=parse_origins(settings.cors_origins))]
     # Browsers do not reach unix sockets. Beyond loopback keys protect: the daemon cannot know its own names there.
-    hosts = parse_hosts(settings.allowed_hosts)
+    hosts, port = parse_hosts(settings.allowed_hosts), settings.ollama_port
     if settings.uds is None and (hosts or is_loopback(settings.host)):
         checks.insert(0, Middleware(TrustedHostMiddleware, allowed=hosts))
+    elif port is not None:  # which is on loopback
+        checks.insert(0, Middleware(TrustedHostMiddleware, allowed=hosts, port=port))
     return checks
 
 

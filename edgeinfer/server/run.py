@@ -40,7 +40,14 @@ from edgeinfer.server.build import build_app
 from edgeinfer.server.engines import InstalledModels, LlamaEngines
 from edgeinfer.server.http import connections, tls
 from edgeinfer.server.http.server import HTTPServer
-from edgeinfer.server.http.sockets import address, bind, check_exposure, inherited_sockets, with_address
+from edgeinfer.server.http.sockets import (
+    address,
+    bind,
+    bind_ollama,
+    check_exposure,
+    inherited_sockets,
+    with_address,
+)
 from edgeinfer.server.http.tls import certificate
 from edgeinfer.server.openai.errors import render_error
 from edgeinfer.server.reload import Reloader
@@ -87,13 +94,15 @@ def run(loaded: Loaded) -> int:
     engines = LlamaEngines(settings)
     plan = engines.planner(*settings.default_model())([], [])
     sockets = passed or bind(settings)
+    addresses = [address(sock, tls=bool(settings.tls_cert)) for sock in sockets]
     try:
+        sockets = [*sockets, *bind_ollama(settings)]
         state = AppState(settings, loaded.sources, engines, InstalledModels, plan.config.name)
         key = keys.generate() if settings.api_key_file else None
         app = build_app(state, plan, own=keys.own_key(key) if key else None)
         server = Server(app, Reloader(state, loaded, plan), max_connections)
         gc.freeze()  # what has been imported stays, and collections need not go through it
-        with recorded([address(sock, tls=bool(settings.tls_cert)) for sock in sockets], key):
+        with recorded(addresses, key):
             server.run(sockets)
         return server.status
     finally:

@@ -204,12 +204,19 @@ def test_a_request_is_one_line_of_the_log_without_its_prompt(
 
 
 def test_the_address_alone_says_what_is_there(served: Served) -> None:
-    """People open it in a browser first."""
-    answer = served.client.get("/")
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
-    assert "edgeinfer is running" in answer.text
-    assert "/v1" in answer.text
-    assert "/docs" in answer.text
+    """A page for people, who open it in a browser first; for programs the line that Ollama's clients look for."""
+    page = served.client.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert all(text in page.text for text in ("edgeinfer is running", "/v1", 'href="docs"'))
+    for accept in ("*/*", "text/plain", ""):
+        answer = served.client.get("/", headers={"accept": accept})
+        assert (answer.text, answer.headers["content-type"]) == (
+            "Ollama is running",
+            "text/plain; charset=utf-8",
+        )
+    assert "edgeinfer" == served.client.get("/", headers={"accept": "application/json"}).json()["name"]
+    head = served.client.head("/")
+    assert (head.status_code, head.text) == (200, "")
     assert served.client.get("/anything").status_code == 404
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
+from edgeinfer import __version__
+from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.openapi import REF
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -18,12 +20,25 @@ code,h2{font-family:ui-monospace,monospace}h2{font-size:1em;margin-top:2em}
 td{padding:.1em 1.5em .1em 0;vertical-align:top}@media(prefers-color-scheme:dark)
 {body{background:#181818;color:#ddd}}"""
 
-WELCOME = "edgeinfer is running.\nThe base URL of clients ends with /v1. The routes are listed at /docs.\n"
+WELCOME = "edgeinfer is running. The base URL of OpenAI's clients ends with /v1."
+
+OLLAMA = "Ollama is running"
+"""The text that Ollama's clients look for. Some compare all of it."""
 
 
-async def welcome(_: Request) -> Response:
-    """A line for people who open the address in a browser."""
-    return PlainTextResponse(WELCOME)
+async def welcome(request: Request) -> Response:
+    """What is here: a page for people who open the address in a browser, and for programs the line of Ollama."""
+    accepted = request.headers.get("accept", "")
+    if "text/html" in accepted:
+        return HTMLResponse(welcome_page(), headers={"content-security-policy": POLICY, "vary": "Accept"})
+    if "application/json" in accepted:
+        return json_response({"name": "edgeinfer", "version": __version__, "docs": "/docs"})
+    return PlainTextResponse(OLLAMA, headers={"vary": "Accept"})
+
+
+def welcome_page() -> str:
+    head = f"<!doctype html><meta charset=utf-8><title>edgeinfer</title><style>{STYLE}</style>"
+    return f'{head}<h1>edgeinfer {escape(__version__)}</h1><p>{escape(WELCOME)}</p><p><a href="docs">All routes</a></p>'
 
 
 async def docs(request: Request) -> Response:

@@ -27,6 +27,10 @@ lower limit (net.core.somaxconn)."""
 UNIX_MODE = 0o660
 """Owner and group may connect."""
 
+LOOPBACK = "127.0.0.1"
+
+OLLAMA_RUNS = "Ollama is probably running: stop it (sudo systemctl stop ollama), or start without ollama_port"
+
 FIRST_FD = 3
 """The first descriptor that a service manager passes."""
 
@@ -139,6 +143,24 @@ def bind(settings: Settings) -> list[socket.socket]:
             f"cannot listen on {settings.host}: this machine has no such address", param="host"
         )
     return sockets
+
+
+def bind_ollama(settings: Settings) -> list[socket.socket]:
+    """The listening socket at `ollama_port`; none if that is not set.
+
+    Raises:
+        CannotListen: the port is in use.
+    """
+    if settings.ollama_port is None:
+        return []
+    try:
+        return [_bind_tcp(socket.AF_INET, (LOOPBACK, settings.ollama_port))]
+    except OSError as e:
+        where = f"{LOOPBACK}:{settings.ollama_port}"
+        hint = OLLAMA_RUNS if e.errno == errno.EADDRINUSE else None
+        raise CannotListen(
+            f"cannot listen on {where}: {e.strerror or e}", param="ollama_port", hint=hint
+        ) from e
 
 
 def _close(sockets: list[socket.socket]) -> None:

@@ -25,17 +25,31 @@ class TrustedHostMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, allowed: frozenset[str] = frozenset(), *, local_names: bool = False
+        self,
+        app: ASGIApp,
+        allowed: frozenset[str] = frozenset(),
+        *,
+        local_names: bool = False,
+        port: int | None = None,
     ) -> None:
+        """`port`: only requests that come in at this port are checked; None: all."""
         self.app = app
+        self.port = port
         self.allowed = allowed
         self.local_names = local_names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._known(header_values(scope, b"host")):
+        if (
+            scope["type"] == "http"
+            and self._is_checked(scope)
+            and not self._known(header_values(scope, b"host"))
+        ):
             await error_response(scope, self._error())(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+    def _is_checked(self, scope: Scope) -> bool:
+        return self.port is None or bool(scope.get("server") and scope["server"][1] == self.port)
 
     def _known(self, hosts: list[bytes]) -> bool:
         if len(hosts) != 1:
