@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgeinfer.errors import SettingsError
 from edgeinfer.server.http.sockets import is_loopback
+from edgeinfer.server.http.tls_files import unusable
 from edgeinfer.settings import Settings
 
 CHECK_INTERVAL = 30
@@ -34,7 +35,9 @@ def certificate(settings: Settings) -> Certificate | None:
         return None
     if settings.tls_cert is None:
         if settings.tls_key is not None:
-            raise SettingsError("tls_key has no effect without tls_cert", param="tls_key")
+            raise SettingsError(
+                "tls_key has no effect without tls_cert", param="tls_key", hint="give tls_cert as well"
+            )
         if not is_loopback(settings.host):
             logger.warning("keys and prompts cross the network unencrypted; hint: set tls_cert and tls_key")
         return None
@@ -73,8 +76,7 @@ class Certificate:
         try:
             loaded.load_cert_chain(self._cert, self._key, password=_no_password)
         except (OSError, ValueError) as e:  # ssl.SSLError is an OSError
-            files = f"{self._cert} and {self._key}" if self._key else str(self._cert)
-            raise SettingsError(f"tls_cert: {files}: {e}", param="tls_cert") from e
+            raise unusable(self._cert, self._key, e) from e
         return loaded
 
     def _stamps(self) -> list[tuple[int, int]]:
@@ -89,4 +91,4 @@ class Certificate:
 
 
 def _no_password() -> str:
-    raise ValueError("the key is encrypted, and a service cannot ask for its password")
+    raise ValueError("the key is encrypted")  # OpenSSL would ask a terminal
