@@ -33,7 +33,8 @@ async def messages(request: Request) -> Response:
 
     async def start() -> MessageBuilder:
         model = _model(request, body.model)
-        reply = await start_chat(model, principal_of(request.scope).caller(), call)
+        caller = principal_of(request.scope).caller(session=body.session)
+        reply = await start_chat(model, caller, call)
         return MessageBuilder(reply, max_tokens=body.max_tokens, show_thoughts=body.shows_thoughts)
 
     return await respond(request, start, stream=body.stream)

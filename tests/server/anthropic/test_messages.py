@@ -145,6 +145,18 @@ def test_what_is_in_the_cache_is_counted_apart(llama: Served) -> None:
     assert second["input_tokens"] + second["cache_read_input_tokens"] == total
 
 
+def test_a_session_stays_in_the_cache_beside_other_requests() -> None:
+    """Anthropic's field for the user names it."""
+    client = LlamaClient(LlamaConfig(model="fake", name="fake", ctx=512, parallel=2))
+    mine: JSON = {"metadata": {"user_id": "session-1"}, "max_tokens": 1}
+    with serving(client) as llama:
+        answer(post(llama, "A long conversation about the sea. " * 3, **mine))
+        for n in range(8):
+            answer(post(llama, f"{n} is a number, and this is something else.", max_tokens=1))
+        usage = answer(post(llama, "A long conversation about the sea. " * 3 + "And?", **mine))["usage"]
+    assert usage["cache_read_input_tokens"] > 100
+
+
 def test_an_answer_says_why_it_ended(llama: Served) -> None:
     """At the limit of the request, at that of the context, or at a text, which it names."""
     greedy: JSON = {"temperature": 0}

@@ -20,7 +20,6 @@ ACCEPTED = frozenset(
         "context_management",
         "diagnostics",
         "inference_geo",
-        "metadata",
         "service_tier",
         "speed",
         "user_profile_id",
@@ -78,6 +77,12 @@ class MessagesRequest(PromptFields):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     top_k: int | None = Field(None, ge=0, le=2**31 - 1)
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def session(self) -> object:
+        """What the client calls the user, with whom Claude Code names the session."""
+        return (self.metadata or {}).get("user_id")
 
     @property
     def shows_thoughts(self) -> bool:
