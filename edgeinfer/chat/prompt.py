@@ -113,6 +113,7 @@ class PromptBuilder:
         values = {
             "tools": list(tools) or None,
             "add_generation_prompt": add_generation_prompt and not continues,
+            **profile.variables,
             **_thinking_kwargs(thinking),
             **(template_kwargs or {}),
         }

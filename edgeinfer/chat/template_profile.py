@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from edgeinfer.chat.adaptation import detection
@@ -14,6 +15,7 @@ from edgeinfer.chat.reasoning import has_unknown_reasoning
 from edgeinfer.chat.template_guard import TemplateGuard
 from edgeinfer.chat.template_limits import template_limits
 from edgeinfer.chat.template_renderer import TemplateRenderer
+from edgeinfer.chat.thinking_switch import default_variables
 from edgeinfer.chat.tools.detect import detect_tool_format
 from edgeinfer.chat.tools.tool_format import ToolFormat
 from edgeinfer.errors import InvalidRequest, TemplateError
@@ -30,11 +32,15 @@ MAX_DETECTION = 10
 
 
 class TemplateProfile(NamedTuple):
-    """The properties of a template, and the tool format of the model behind it."""
+    """The properties of a template, and the tool format of the model behind it.
+
+    `variables` are given to it unless a request sets them.
+    """
 
     capabilities: Capabilities
     guard: TemplateGuard
     tool_format: ToolFormat
+    variables: Mapping[str, bool]
 
 
 class TemplateProfiles:
@@ -91,7 +97,8 @@ class TemplateProfiles:
         if self._tokens is None:  # thousands take a while
             self._tokens = await asyncio.to_thread(ControlTokens, self._info.control_tokens)
         findings = await self._renderer.inspect(source, self._info.control_tokens)
-        return TemplateProfile(step, TemplateGuard(self._tokens, source, findings), tool_format)
+        guard = TemplateGuard(self._tokens, source, findings)
+        return TemplateProfile(step, guard, tool_format, default_variables(source))
 
 
 def _log(name: str, source: str, capabilities: Capabilities) -> None:

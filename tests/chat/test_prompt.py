@@ -488,6 +488,35 @@ async def test_thinking_is_turned_off(
     assert "closed" == prompt.reasoning.state
 
 
+R1_DISTILL = """\
+{%- for message in messages %}{{- '[' + message.role + ']' + message.content }}{%- endfor %}
+{%- if add_generation_prompt %}{{- '[assistant]<think>\\n' }}
+{%- if not enable_thinking %}{{- '</think>' }}{%- endif %}{%- endif %}
+"""
+"""Says nothing of what it does where `enable_thinking` is not set."""
+
+
+@pytest.mark.parametrize(
+    ("source", "kwargs", "end"),
+    [
+        (R1_DISTILL, {}, "<think>\n"),
+        (R1_DISTILL, {"thinking": True}, "<think>\n"),
+        (R1_DISTILL, {"thinking": False}, "<think>\n</think>"),
+        (R1_DISTILL, {"template_kwargs": {"enable_thinking": False}}, "<think>\n</think>"),
+        (R1_DISTILL.replace("not enable_thinking", "not enable_thinking | default(false)"), {}, "</think>"),
+        (R1_DISTILL.replace("not enable_thinking", "not enable_thinking is defined"), {}, "</think>"),
+        ("{% set enable_thinking = enable_thinking or false %}" + R1_DISTILL, {}, "</think>"),
+    ],
+)
+async def test_a_model_thinks_if_its_template_does_not_say_otherwise(
+    renderer: TemplateRenderer, source: str, kwargs: dict[str, Any], end: str
+) -> None:
+    """As in servers that always set the variable; a template that says what it does without it has its way."""
+    prompt = await prompter(renderer, "qwen").build([USER], template=source, **kwargs)
+    assert text(prompt.spans).endswith(end)
+    assert ("closed" if end.endswith("</think>") else "open") == prompt.reasoning.state
+
+
 async def test_without_a_generation_prompt_thinking_is_left_alone(renderer: TemplateRenderer) -> None:
     """Nothing is put at the end."""
     prompt = await prompter(renderer, "r1").build([USER], add_generation_prompt=False, thinking=False)
