@@ -194,10 +194,10 @@ async def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPat
 
 def test_a_caller_is_its_key_or_its_address() -> None:
     """On a unix socket too."""
-    assert principal_of({"client": ("1.2.3.4", 5)}).label == "1.2.3.4"
-    assert principal_of({"client": None}).label == "unix"
-    assert principal_of({"client": ("uid 1000", 0)}).id == "uid 1000"
-    scope: Scope = {"client": ("1.2.3.4", 5)}
+    assert principal_of({"headers": [], "client": ("1.2.3.4", 5)}).label == "1.2.3.4"
+    assert principal_of({"headers": [], "client": None}).label == "unix"
+    assert principal_of({"headers": [], "client": ("uid 1000", 0)}).id == "uid 1000"
+    scope: Scope = {"headers": [], "client": ("1.2.3.4", 5)}
     name_principal(scope, Key("k", b"d"))
     assert (principal_of(scope).label, principal_of(scope).id) == ("k@1.2.3.4", b"d")
 

@@ -81,6 +81,7 @@ class Family(msgspec.Struct, frozen=True):
         stream_error: encodes an error as the last piece of a stream.
         stream_type: media type of streams.
         request_id_header: another header than X-Request-Id that its clients read a request's id from.
+        time_header: tells its clients the milliseconds until the response began; None if they know of none.
         keep_alive: sent in a stream that has had no event for a while; empty where the format has nothing for that.
         any_content_type: bodies are read as JSON, whatever they are declared as.
         models_form: its own form of /v1/models, which another family serves; None if it has none.
@@ -93,6 +94,7 @@ class Family(msgspec.Struct, frozen=True):
     stream_error: Callable[[EdgeinferError], bytes]
     stream_type: str = "text/event-stream; charset=utf-8"
     request_id_header: str | None = None
+    time_header: str | None = None
     keep_alive: bytes = b": keep-alive\n\n"
     prefixes: tuple[str, ...] = ()
     any_content_type: bool = False

@@ -45,11 +45,10 @@ class AccessLogMiddleware:
             await self.app(scope, receive, send)
             return
         exchange = _Exchange(scope, send)
-        started = time.perf_counter()
         try:
             await self._answer(scope, receive, exchange)
         finally:
-            seconds = time.perf_counter() - started
+            seconds = exchange.seconds()
             self.metrics.request(route_of(scope), exchange.status, seconds)
             logger.log(
                 logging.DEBUG if scope["path"] in self.quiet_paths else logging.INFO,
@@ -89,7 +88,12 @@ class _Exchange:
         self.status = 500  # the client sees this if the application fails before it responds
         self.started = False
         self._send = send
-        self._family_header = family_of(scope).request_id_header
+        self._family = family_of(scope)
+        self._began = time.perf_counter()
+
+    def seconds(self) -> float:
+        """The time since the request came."""
+        return time.perf_counter() - self._began
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -97,8 +101,10 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self.id
-            if self._family_header:
-                headers[self._family_header] = self.id
+            if id_header := self._family.request_id_header:
+                headers[id_header] = self.id
+            if time_header := self._family.time_header:
+                headers[time_header] = f"{self.seconds() * 1000:.0f}"
             headers["x-content-type-options"] = "nosniff"
             headers["cross-origin-resource-policy"] = "same-origin"
             if ignored := self.scope.get(IGNORED):

@@ -6,7 +6,8 @@ import math
 import time
 from collections.abc import Callable, Collection, Hashable
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.errors import RateLimited
 from edgeinfer.server.auth.principal import principal_of
@@ -100,8 +101,14 @@ class RateLimitMiddleware:
             await error_response(scope, error)(scope, receive, send)
             return
         request = scope[_IN_SCOPE] = CountedRequest(usage, MINUTE / per_minute if per_minute else 0.0)
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start" and per_minute:
+                MutableHeaders(scope=message).update(self._limits(usage, per_minute))
+            await send(message)
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_with_limits)
         finally:
             request.end()
 
@@ -125,6 +132,16 @@ class RateLimitMiddleware:
                 )
             usage.due = due + interval
         return None
+
+    def _limits(self, usage: CallerUsage, per_minute: int) -> dict[str, str]:
+        """Headers that tell the caller what is left, as OpenAI's do."""
+        ahead = max(0.0, usage.due - self._clock())
+        left = max(0, int((MINUTE - ahead) * per_minute / MINUTE + 1e-6))
+        return {
+            "x-ratelimit-limit-requests": str(per_minute),
+            "x-ratelimit-remaining-requests": str(left),
+            "x-ratelimit-reset-requests": f"{math.ceil(ahead)}s",
+        }
 
     def _usage(self, caller: Hashable) -> CallerUsage:
         usage = self._usages.get(caller)

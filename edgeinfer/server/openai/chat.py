@@ -10,6 +10,7 @@ from edgeinfer.server.http.body import read_as
 from edgeinfer.server.http.respond import respond
 from edgeinfer.server.middleware.rate_limit import count_answers
 from edgeinfer.server.openai.chat_response import ChatResponseBuilder
+from edgeinfer.server.openai.function_response import FunctionResponseBuilder
 from edgeinfer.server.openai.schemas.chat import ChatRequest
 from edgeinfer.server.openai.translate import chat_call
 from edgeinfer.server.state import registry_of
@@ -26,6 +27,7 @@ async def chat(request: Request) -> Response:
         reply = await start_chat(
             model, principal_of(request.scope).caller(body.cache_salt, body.prompt_cache_key), call
         )
-        return ChatResponseBuilder(reply, include_usage=body.include_usage)
+        builder = FunctionResponseBuilder if body.functions else ChatResponseBuilder
+        return builder(reply, include_usage=body.include_usage)
 
     return await respond(request, start, stream=body.stream)

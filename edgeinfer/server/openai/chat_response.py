@@ -37,10 +37,12 @@ class ChatResponseBuilder(ResponseBuilder):
         logprobs = chat_logprobs(answer.logprobs) if answer.logprobs else None
         return ChatChoice(index, message, logprobs, answer.finish.reason)
 
-    def deltas(self, delta: AnswerDelta, first: bool) -> list[Choice]:
+    def opening(self, index: int) -> list[Choice]:
+        return [ChatChunkChoice(index, ChatDelta("assistant", ""))]
+
+    def deltas(self, delta: AnswerDelta) -> list[Choice]:
         index = delta.index
-        choices = [ChatChunkChoice(index, ChatDelta("assistant", ""))] if first else []
-        choices += [ChatChunkChoice(index, chat_delta(event)) for event in delta.events]
+        choices = [ChatChunkChoice(index, chat_delta(event)) for event in delta.events]
         if delta.logprobs:
             if not delta.events:
                 choices.append(ChatChunkChoice(index, ChatDelta(content="")))

@@ -30,15 +30,17 @@ class CompletionResponseBuilder(ResponseBuilder):
         text = self._echo(index) + answer.message.content
         return TextChoice(index, text, self._logprobs(index, answer.logprobs), answer.finish.reason)
 
-    def deltas(self, delta: AnswerDelta, first: bool) -> list[Choice]:
+    def opening(self, index: int) -> list[Choice]:
+        echo = self._echo(index)
+        return [TextChoice(index, echo)] if echo else []
+
+    def deltas(self, delta: AnswerDelta) -> list[Choice]:
         index = delta.index
-        echo = self._echo(index) if first else ""
-        choices: list[Choice] = [TextChoice(index, echo)] if echo else []
         text = "".join(event.text for event in delta.events if isinstance(event, Content))
-        if text or delta.finish:
-            reason = delta.finish.reason if delta.finish else None
-            choices.append(TextChoice(index, text, self._logprobs(index, delta.logprobs), reason))
-        return choices
+        if not text and not delta.finish:
+            return []
+        reason = delta.finish.reason if delta.finish else None
+        return [TextChoice(index, text, self._logprobs(index, delta.logprobs), reason)]
 
     def empty(self, index: int) -> Choice:
         return TextChoice(index, "")

@@ -43,5 +43,6 @@ def family() -> Family:
         render_error=render_error,
         error_type=ErrorEnvelope,
         stream_error=stream_error,
+        time_header="openai-processing-ms",
         prefixes=("/v1/",),
     )

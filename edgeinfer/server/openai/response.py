@@ -36,11 +36,12 @@ class ResponseBuilder(ABC):
         """A whole choice."""
 
     @abstractmethod
-    def deltas(self, delta: AnswerDelta, first: bool) -> list[Choice]:
-        """The choices of the chunks for `delta`; the last of them has the `finish_reason`, if any.
+    def opening(self, index: int) -> list[Choice]:
+        """The choices of the chunks with which a choice begins."""
 
-        `first`: it is the first delta of its answer.
-        """
+    @abstractmethod
+    def deltas(self, delta: AnswerDelta) -> list[Choice]:
+        """The choices of the chunks for `delta`; the last of them has the `finish_reason`, if any."""
 
     @abstractmethod
     def empty(self, index: int) -> Choice:
@@ -53,19 +54,22 @@ class ResponseBuilder(ABC):
         return self._with_usage(self._completion(self.kind, choices))
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Server-sent events; those of one step together."""
-        begun: set[int] = set()
-        left = self._reply.count
+        """Server-sent events; those of one step together.
+
+        All choices begin at once, in their order: OpenAI's client numbers those it has not seen by their arrival.
+        """
+        count = left = self._reply.count
+        begun = False
         async with aclosing(self._reply.stream()) as deltas:
             async for delta in deltas:
-                index = delta.index
                 if delta.progress:
-                    yield self._progress(index, delta.progress)
+                    yield self._progress(delta.index, delta.progress)
                     continue
                 left -= delta.finish is not None
-                if choices := self.deltas(delta, index not in begun):
+                choices = [] if begun else [choice for n in range(count) for choice in self.opening(n)]
+                begun = True
+                if choices := choices + self.deltas(delta):
                     yield self._events(choices, last=not left)
-                begun.add(index)
         if self._include_usage:
             yield event(self._with_usage(self._completion(self.chunk_kind, [])))
         yield DONE

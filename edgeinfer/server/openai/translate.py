@@ -18,7 +18,14 @@ from edgeinfer.server.openai.schemas.chat import (
     ToolCallParam,
 )
 from edgeinfer.server.openai.schemas.completions import CompletionRequest
-from edgeinfer.server.openai.schemas.tools import AllowedToolsChoice, NamedTool, ToolChoiceParam, ToolParam
+from edgeinfer.server.openai.schemas.tools import (
+    AllowedToolsChoice,
+    FunctionDefinition,
+    FunctionReference,
+    NamedTool,
+    ToolChoiceParam,
+    ToolParam,
+)
 from edgeinfer.serving.chat import ChatCall, Effort
 from edgeinfer.serving.completion import CompletionCall
 
@@ -36,12 +43,14 @@ def chat_call(request: ChatRequest) -> ChatCall:
     """Raises InvalidRequest, or one of its subclasses, with the field in `param`."""
     request.check_stream()
     request.check_continuation()
-    messages, tools = to_messages(request.messages), to_tools(request.tools or ())
+    request.check_functions()
+    messages = to_messages(request.messages)
+    tools = to_functions(request.functions) if request.functions else to_tools(request.tools or ())
     request.check_format(bool(tools))
     return ChatCall(
         messages=messages,
         tools=tools,
-        tool_choice=to_tool_choice(request.tool_choice, tools, parallel=request.parallel_tool_calls),
+        tool_choice=_choice(request, tools),
         response_format=request.format_source(),
         complete=request.complete,
         sampling=request.sampling(request.token_limit(), request.logprob_count()),
@@ -86,8 +95,25 @@ def to_tools(params: Sequence[ToolParam]) -> tuple[Tool, ...]:
         InvalidRequest: a name or a schema cannot be used, or two tools have one name.
     """
     return distinct(
-        function_tool(_function(param), where=f"tools[{n}].function") for n, param in enumerate(params)
+        function_tool(_definition(param.function), where=f"tools[{n}].function")
+        for n, param in enumerate(params)
     )
+
+
+def to_functions(params: Sequence[FunctionDefinition]) -> tuple[Tool, ...]:
+    """The tools of a request in the form that OpenAI had before. Raises InvalidRequest as `to_tools` does."""
+    return distinct(
+        function_tool(_definition(param), where=f"functions[{n}]") for n, param in enumerate(params)
+    )
+
+
+def _choice(request: ChatRequest, tools: Sequence[Tool]) -> ToolChoice:
+    mode = request.function_call
+    if isinstance(mode, FunctionReference):
+        return choose_one(tools, mode.name, where="function_call.name")
+    if request.functions:
+        return choose(tools, mode or "auto", parallel=False)
+    return to_tool_choice(request.tool_choice, tools, parallel=request.parallel_tool_calls)
 
 
 def to_tool_choice(
@@ -113,9 +139,8 @@ def to_tool_choice(
             return choose(tools, param or "auto", parallel=parallel)
 
 
-def _function(param: ToolParam) -> dict[str, Any]:
+def _definition(function: FunctionDefinition) -> dict[str, Any]:
     """The definition of a function, without the fields that it leaves out."""
-    function = param.function
     values = {"name": function.name, "description": function.description, "parameters": function.parameters}
     return {name: value for name, value in {**values, "strict": function.strict}.items() if value is not None}
 

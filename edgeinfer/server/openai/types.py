@@ -99,6 +99,7 @@ class ChatMessage(Struct):
     refusal: None = None
     reasoning_content: str | UnsetType = UNSET
     tool_calls: list[ChatToolCall] | UnsetType = UNSET
+    function_call: Function | UnsetType = UNSET
 
 
 class ChatChoice(Struct):
@@ -113,6 +114,7 @@ class ChatDelta(Struct, omit_defaults=True):
     content: str | None = None
     reasoning_content: str | None = None
     tool_calls: list[ChatToolCallDelta] | None = None
+    function_call: Function | None = None
 
 
 class ChatChunkChoice(Struct):

@@ -263,7 +263,7 @@ def test_a_call_of_nothing_cannot_be_required() -> None:
         ({"type": "web_search"}, "tools[0].type"),
         (function(None), "tools[0].function.name"),
         (function("a b"), "tools[0].function.name"),
-        (function("x" * 65), "tools[0].function.name"),
+        (function("x" * 129), "tools[0].function.name"),
         (function("f\n"), "tools[0].function.name"),
         (function(""), "tools[0].function.name"),
         (function("f", parameters=[]), "tools[0].function.parameters"),

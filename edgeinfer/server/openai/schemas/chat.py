@@ -14,7 +14,13 @@ from edgeinfer.server.http.request_model import Items, RequestModel, Strict
 from edgeinfer.server.openai.schemas.adapt import adapt_thinking
 from edgeinfer.server.openai.schemas.formats import FormatFields
 from edgeinfer.server.openai.schemas.sampling import MaxTokens
-from edgeinfer.server.openai.schemas.tools import MAX_TOOLS, ToolChoiceParam, ToolParams
+from edgeinfer.server.openai.schemas.tools import (
+    MAX_TOOLS,
+    FunctionDefinition,
+    FunctionReference,
+    ToolChoiceParam,
+    ToolParams,
+)
 
 MAX_MESSAGES = 8192
 MAX_PARTS = 1024
@@ -124,6 +130,8 @@ class ChatRequest(FormatFields, ConversationFields):
     tools: ToolParams | None = None
     tool_choice: ToolChoiceParam | None = None
     parallel_tool_calls: bool = True
+    functions: Annotated[Items[FunctionDefinition], Field(max_length=MAX_TOOLS)] | None = None
+    function_call: Literal["none", "auto"] | FunctionReference | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     thinking_budget: int | None = Field(None, ge=0, le=2**31 - 1)
     continue_final_message: bool | None = None
@@ -146,6 +154,15 @@ class ChatRequest(FormatFields, ConversationFields):
                 param="max_completion_tokens",
             )
         return limits.pop() if limits else None
+
+    def check_functions(self) -> None:
+        """Raises InvalidRequest for tools in the old form beside those in today's."""
+        if self.functions and (self.tools or self.tool_choice):
+            raise InvalidRequest(
+                "functions and tools cannot be combined", param="functions", hint="use tools"
+            )
+        if self.function_call and self.tool_choice:
+            raise InvalidRequest("function_call and tool_choice cannot be combined", param="function_call")
 
     def check_continuation(self) -> None:
         """Raises InvalidRequest for fields that contradict the messages: an assistant's last one is always continued."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -19,6 +19,12 @@ class CompletionRequest(FormatFields):
     suffix: str = ""
     logprobs: int | None = Field(None, ge=0, le=20)
     echo: bool = False
+
+    @classmethod
+    def adapt(cls, values: dict[str, Any]) -> None:
+        super().adapt(values)
+        if values.get("best_of") == values.get("n", 1):  # there is nothing to choose
+            values.pop("best_of", None)
 
     def token_limit(self) -> int:
         """The maximum length of an answer; -1 is without limit."""

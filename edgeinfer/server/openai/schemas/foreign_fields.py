@@ -34,6 +34,7 @@ ACCEPTED = frozenset(
         "num_thread",
         "numa",
         "priority",
+        "service_tier",
         "provider",
         "guided_decoding_backend",
         "ttl",
@@ -58,12 +59,8 @@ UNSUPPORTED: Mapping[str, Harmless] = {
     # of OpenAI
     "audio": (),
     "best_of": (1,),
-    "function_call": ("none", "auto"),
-    "functions": ([],),
     "modalities": (["text"],),
     "moderation": (),
-    "service_tier": ("auto", "default"),
-    "verbosity": ("medium",),
     "web_search_options": (),
     # of llama-server and Ollama
     "cache_prompt": (True,),
@@ -141,8 +138,6 @@ HINTS: Mapping[str, str] = {
     "chat_template": "the model's own is used; chat_template_kwargs sets its variables",
     "echo": "POST /v1/completions can",
     "extra_body": "its fields belong into the request itself",
-    "function_call": "use tool_choice",
-    "functions": "use tools",
     "guided_whitespace_pattern": "JSON is written on one line",
     "input_type": "write the model's prefix into the input",
     "include_reasoning": "leave the field reasoning_content out of what you show",
@@ -152,7 +147,6 @@ HINTS: Mapping[str, str] = {
     "stop_token_ids": "use stop, which takes texts",
     "task": "write the model's prefix into the input",
     "tfs_z": "use typical_p or min_p",
-    "verbosity": "ask for it in a message",
     "web_search_options": "offer a tool that searches",
 }
 """What to do instead."""
