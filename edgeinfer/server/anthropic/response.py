@@ -33,7 +33,10 @@ class MessageBuilder:
     """Renders one reply."""
 
     def __init__(self, reply: Reply, *, max_tokens: int, show_thoughts: bool) -> None:
-        """Without `show_thoughts`, thinking blocks are empty, and their signature holds the thoughts."""
+        """Without `show_thoughts`, thinking blocks are empty, and their signature holds the thoughts.
+
+        With a `max_tokens` of 0 the reply, which has one token at the least, is not shown.
+        """
         self._reply = reply
         self._max_tokens = max_tokens
         self._show_thoughts = show_thoughts
@@ -43,7 +46,7 @@ class MessageBuilder:
         """The whole response."""
         (answer,) = await self._reply.collect()
         stop = self._stop(answer.finish)
-        content = list(self._content(answer))
+        content = self._content(answer) if self._max_tokens else []
         return MessageResponse(
             self._id, self._reply.info.name, content, self._usage(), stop.stop_reason, stop.stop_sequence
         )
@@ -55,7 +58,7 @@ class MessageBuilder:
         begun = False
         async with aclosing(self._reply.stream()) as deltas:
             async for delta in deltas:
-                data = blocks.write(delta.events)
+                data = blocks.write(delta.events) if self._max_tokens else b""
                 if not begun:
                     begun, data = True, self._start(delta) + data
                 if data:
@@ -66,7 +69,7 @@ class MessageBuilder:
 
     def _start(self, delta: AnswerDelta) -> bytes:
         cached, prompt = (delta.start.cached_tokens, delta.start.prompt_tokens) if delta.start else (0, 0)
-        usage = MessageUsage(prompt - cached, cached, output_tokens=1)
+        usage = MessageUsage(prompt - cached, cached, output_tokens=min(1, self._max_tokens))
         return event(MessageStart(MessageResponse(self._id, self._reply.info.name, [], usage)))
 
     def _content(self, answer: CompleteAnswer) -> list[TextContent | ThinkingContent | ToolUseContent]:
@@ -85,11 +88,12 @@ class MessageBuilder:
 
     def _usage(self) -> MessageUsage:
         usage = self._reply.usage
-        return MessageUsage(
-            usage.prompt_tokens - usage.cached_tokens, usage.cached_tokens, usage.completion_tokens
-        )
+        written = min(usage.completion_tokens, self._max_tokens)
+        return MessageUsage(usage.prompt_tokens - usage.cached_tokens, usage.cached_tokens, written)
 
     def _stop(self, finish: AnswerFinish) -> StopDetails:
+        if not self._max_tokens:
+            return StopDetails("max_tokens", None)
         return StopDetails(self._stop_reason(finish), finish.stop)
 
     def _stop_reason(self, finish: AnswerFinish) -> StopReason:

@@ -57,7 +57,7 @@ def _sampling(request: MessagesRequest) -> dict[str, Any]:
         "temperature": request.temperature,
         "top_p": request.top_p,
         "top_k": request.top_k,
-        "max_tokens": request.max_tokens,
+        "max_tokens": max(request.max_tokens, 1),  # the engine computes a prompt for the sake of a token
         "stop": tuple(request.stop_sequences or ()),
     }
     return {name: value for name, value in values.items() if value is not None}

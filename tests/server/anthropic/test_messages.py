@@ -157,6 +157,16 @@ def test_a_session_stays_in_the_cache_beside_other_requests() -> None:
     assert usage["cache_read_input_tokens"] > 100
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_request_for_no_tokens_warms_the_cache(llama: Served, stream: bool) -> None:
+    text = f"A text that is read before anybody asks, {'in a stream' if stream else 'whole'}. " * 4
+    response = post(llama, text, max_tokens=0, stream=stream)
+    warmed = accumulated(events(response)) if stream else answer(response)
+    assert (warmed["content"], warmed["stop_reason"]) == ([], "max_tokens")
+    assert warmed["usage"]["output_tokens"] == 0
+    assert answer(post(llama, text, max_tokens=1))["usage"]["cache_read_input_tokens"] > 200
+
+
 def test_an_answer_says_why_it_ended(llama: Served) -> None:
     """At the limit of the request, at that of the context, or at a text, which it names."""
     greedy: JSON = {"temperature": 0}

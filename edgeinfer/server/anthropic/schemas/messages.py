@@ -71,7 +71,9 @@ class PromptFields(RequestModel):
 
 
 class MessagesRequest(PromptFields):
-    max_tokens: int = Field(ge=1, le=2**31 - 1)
+    """A request for an answer. With a `max_tokens` of 0 its prompt is put into the cache, and nothing is answered."""
+
+    max_tokens: int = Field(ge=0, le=2**31 - 1)
     stream: bool = False
     stop_sequences: Annotated[Items[Stop], Field(max_length=MAX_STOPS)] | None = None
     temperature: float | None = Field(None, ge=0, le=2)
