@@ -1,8 +1,7 @@
-"""POST /v1/responses."""
+"""POST /v1/responses and /v1/responses/input_tokens."""
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from functools import partial
@@ -22,13 +21,13 @@ from edgeinfer.server.responses.history import History, item_id
 from edgeinfer.server.responses.response_writer import Attempt, ResponseWriter
 from edgeinfer.server.responses.schemas.items import InputItem, ItemReference, MessageItem
 from edgeinfer.server.responses.schemas.request import ResponsesRequest
-from edgeinfer.server.responses.store import StoredResponse
+from edgeinfer.server.responses.store import StoredResponse, in_store_thread
 from edgeinfer.server.responses.translate import PreparedRequest, begin_response, prepare
 from edgeinfer.server.responses.truncation import shortened
-from edgeinfer.server.responses.types import ResponseObject
+from edgeinfer.server.responses.types import InputTokens, ResponseObject
 from edgeinfer.server.state import state_of
 from edgeinfer.serving.caller import engine_name
-from edgeinfer.serving.chat import ChatCall, start_chat
+from edgeinfer.serving.chat import ChatCall, count_prompt_tokens, start_chat
 
 PROGRESS_INTERVAL = 10.0
 """Seconds without an event after which a stream repeats `response.in_progress`."""
@@ -58,6 +57,16 @@ async def create(request: Request) -> Response:
     return EventStream(start, PROGRESS_INTERVAL, keep_alive=writer.keep_alive, error=writer.error)
 
 
+async def count_input(request: Request) -> Response:
+    """The number of tokens that the prompt of a request would have."""
+    prepared = await read_as(request, ResponsesRequest, prepare)
+    name_ignored(request.scope, prepared.ignored)
+    _, call = await _conversation(request, prepared)
+    model = state_of(request).registry.get(prepared.body.model)
+    counting = count_prompt_tokens(model, principal_of(request.scope).caller(), call)
+    return json_response(InputTokens(await cancel_on_disconnect(request.receive, counting)))
+
+
 def history_of(request: Request) -> History:
     """The stored responses of the sender of a request."""
     return History(state_of(request).responses, _owner(request))
@@ -78,7 +87,7 @@ async def _conversation(request: Request, prepared: PreparedRequest) -> tuple[li
         own = history.resolved(body.items)
         return own, prepared.call([*earlier, *own])
 
-    return await asyncio.to_thread(read)
+    return await in_store_thread(read)
 
 
 def _writer(
@@ -98,7 +107,7 @@ def _writer(
 
     async def save(response: ResponseObject) -> None:
         if stores:
-            await asyncio.to_thread(store, response)
+            await in_store_thread(partial(store, response))
 
     def store(response: ResponseObject) -> None:
         whole = msgspec.json.decode(msgspec.json.encode(response))

@@ -22,6 +22,13 @@ def family() -> Family:
                 example={"input": "Hello", "max_output_tokens": 16},
                 streams=True,
             ),
+            Route(
+                "/v1/responses/input_tokens",
+                create.count_input,
+                body=ResponsesRequest,
+                answers=(types.InputTokens,),
+                example={"input": "Hello"},
+            ),
             Route(ONE, retrieve.retrieve, methods=("GET",), answers=(types.ResponseObject,)),
             Route(ONE, retrieve.delete, methods=("DELETE",), answers=(types.DeletedResponse,)),
             Route(f"{ONE}/cancel", retrieve.cancel, answers=(types.ResponseObject,)),

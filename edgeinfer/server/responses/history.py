@@ -18,6 +18,10 @@ RESPONSE_ID = re.compile(r"resp_[0-9a-f]{32}")
 ITEM_ID = re.compile(r"[a-z]{1,8}_([0-9a-f]{32})i?[0-9]{2,6}")
 """Ids of items derive from their response's, see `item_id`."""
 
+MAX_TURNS = 1024
+MAX_BYTES = 16 * 1024 * 1024
+"""Of a stored conversation: it is read whole for each response that continues it."""
+
 MAX_REFERENCED = 256
 """Responses whose items one request may refer to: each is a file to read."""
 
@@ -42,14 +46,17 @@ class History:
         """
         turns: list[list[dict[str, Any]]] = []
         previous: str | None = id
+        size = 0
         while previous:
             stored = self.load(previous)
             if stored is None:
                 raise self._not_found(id)
             turns.append([*stored.input, *stored.response["output"]])
-            if sum(map(len, turns)) > MAX_ITEMS or len(turns) > MAX_ITEMS:
+            size += self._store.size(self._owner, previous)
+            if size > MAX_BYTES or len(turns) > MAX_TURNS or sum(map(len, turns)) > MAX_ITEMS:
                 raise InvalidRequest(
-                    f"the conversation has more than {MAX_ITEMS} items",
+                    f"the stored conversation is too long: more than {MAX_TURNS} responses, {MAX_ITEMS} items "
+                    f"or {MAX_BYTES >> 20} MiB",
                     param="previous_response_id",
                     hint="begin a new one, with what still matters as input",
                 )

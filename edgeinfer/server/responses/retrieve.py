@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from edgeinfer.errors import InvalidRequest, NotFound, UnsupportedParameter
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.http.quoting import quoted
 from edgeinfer.server.responses.create import history_of
-from edgeinfer.server.responses.store import StoredResponse
+from edgeinfer.server.responses.store import StoredResponse, in_store_thread
 from edgeinfer.server.responses.types import DeletedResponse, ItemList
 
 MAX_PAGE = 100
@@ -29,7 +29,7 @@ async def retrieve(request: Request, response_id: str) -> Response:
 
 async def delete(request: Request, response_id: str) -> Response:
     """Delete a stored response. Those that continue it cannot be continued any more."""
-    if not await asyncio.to_thread(history_of(request).delete, response_id):
+    if not await in_store_thread(partial(history_of(request).delete, response_id)):
         raise _not_found(response_id)
     return json_response(DeletedResponse(response_id))
 
@@ -64,7 +64,7 @@ async def input_items(request: Request, response_id: str) -> Response:
 
 
 async def _stored(request: Request, id: str) -> StoredResponse:
-    stored = await asyncio.to_thread(history_of(request).load, id)
+    stored = await in_store_thread(partial(history_of(request).load, id))
     if stored is None:
         raise _not_found(id)
     return stored

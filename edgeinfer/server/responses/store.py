@@ -6,6 +6,7 @@ used. What is written is complete or not there: a file that is damaged neverthel
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -13,8 +14,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -28,7 +30,17 @@ BLOCK = 4096
 SUFFIX = ".json"
 TEMPORARY = ".tmp-"
 
+T = TypeVar("T")
+
+_thread = ThreadPoolExecutor(1, thread_name_prefix="responses")
+"""One is enough for one disk; more would keep the event loop waiting for its turn."""
+
 logger = logging.getLogger(__name__)
+
+
+async def in_store_thread(work: Callable[[], T]) -> T:
+    """The result of `work`, which blocks."""
+    return await asyncio.get_running_loop().run_in_executor(_thread, work)
 
 
 def store_folder() -> Path:
@@ -53,7 +65,7 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
 class ResponseStore:
     """All stored responses, up to a size and an age; what was used longest ago goes first.
 
-    Its methods block: call them in a thread. Several threads may.
+    Its methods block: call them by `in_store_thread`.
     """
 
     def __init__(self, folder: Path, settings: Callable[[], Settings]) -> None:
@@ -101,6 +113,11 @@ class ResponseStore:
                 self._sizes[name] = self._sizes.pop(name)
             return stored
         return None
+
+    def size(self, owner: str, id: str) -> int:
+        """The bytes that a response takes; 0 if there is none."""
+        with self._lock:
+            return self._sizes.get(_name(owner, id), 0)
 
     def delete(self, owner: str, id: str) -> bool:
         """Delete a response; -> whether there was one."""

@@ -132,6 +132,11 @@ class ResponseObject(Struct, kw_only=True):
     user: str | None = None
 
 
+class InputTokens(Struct):
+    input_tokens: int
+    object: Literal["response.input_tokens"] = "response.input_tokens"
+
+
 class DeletedResponse(Struct):
     id: str
     object: Literal["response"] = "response"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from openai import BadRequestError, NotFoundError, OpenAI
 from openai.types.responses import ResponseInputMessageItem, ResponseItem
 
+from edgeinfer.server.responses import history
 from tests.support.responses import THINKING, ResponsesWorld, openai_client, responding
 from tests.support.server import error
 
@@ -94,8 +96,9 @@ def test_input_items_come_in_pages(client: OpenAI) -> None:
     assert texts(ascending.data) == ["0", "1", "2", "3", "4"]
     assert len({item.id for item in ascending.data}) == 5
     for query in ("limit=0", "limit=x", "order=up", "after=msg_1"):
-        with pytest.raises(BadRequestError, match=query.partition("=")[0]):
+        with pytest.raises(BadRequestError) as raised:
             client.get(f"/responses/{made.id}/input_items?{query}", cast_to=object)
+        assert raised.value.param == query.partition("=")[0]
 
 
 def test_a_deleted_response_is_gone(client: OpenAI) -> None:
@@ -197,3 +200,42 @@ def test_a_store_that_cannot_be_written_costs_no_answer(tmp_path: Path) -> None:
         body = world.post().json()
         assert body["status"] == "completed"
         assert world.served.client.get(f"/v1/responses/{body['id']}").status_code == 404
+
+
+def test_a_conversation_that_is_too_long_to_read_is_refused(
+    client: OpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its items, its responses or its size: it is read whole each time."""
+    first = client.responses.create(model="scripted", input="One")
+    second = client.responses.create(model="scripted", input="Two", previous_response_id=first.id)
+    for limit in ("MAX_ITEMS", "MAX_TURNS", "MAX_BYTES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(history, limit, 1)
+            with pytest.raises(BadRequestError, match="begin a new one"):
+                client.responses.create(model="scripted", input="x", previous_response_id=second.id)
+
+
+def test_nothing_of_a_conversation_is_logged(
+    client: OpenAI, world: ResponsesWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not even if its file is damaged."""
+    with caplog.at_level(logging.DEBUG, logger="edgeinfer"):
+        made = client.responses.create(model="scripted", input="secret words")
+        client.responses.create(model="scripted", input="more of them", previous_response_id=made.id)
+        (file,) = world.store.glob(f"*{made.id}*")
+        file.write_text('{"input": "secret words"')
+        with pytest.raises(NotFoundError):
+            client.responses.retrieve(made.id)
+    assert "is damaged" in caplog.text
+    assert "secret" not in caplog.text
+    assert "more of them" not in caplog.text
+
+
+def test_input_tokens_are_counted(client: OpenAI, world: ResponsesWorld) -> None:
+    """Of the whole prompt, with instructions and what came before, and without an answer."""
+    made = client.responses.create(model="scripted", input="One")
+    world.engine.requests.clear()
+    counted = client.responses.input_tokens.count(model="scripted", input="Two", previous_response_id=made.id)
+    prompt = "[user]One\n[assistant]Hello\n[user]Two\n[assistant]"
+    assert counted.input_tokens == len(prompt) + 1  # letters, and the token for the beginning
+    assert not world.engine.requests

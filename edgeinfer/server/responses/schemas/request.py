@@ -20,6 +20,9 @@ MAX_METADATA = 16
 MAX_INCLUDED = 64
 
 
+Label = Annotated[str, Field(max_length=1024)]
+
+
 def _short_metadata(metadata: dict[str, str]) -> dict[str, str]:
     if len(metadata) > MAX_METADATA:
         raise ValueError(f"may have at most {MAX_METADATA} entries")
@@ -83,16 +86,16 @@ class ResponsesRequest(RequestModel):
     max_tool_calls: int | None = Field(None, ge=0)
     metadata: Annotated[dict[str, str], AfterValidator(_short_metadata)] = Field({})
     parallel_tool_calls: bool = True
-    prompt_cache_key: str | None = None
+    prompt_cache_key: Label | None = None
     reasoning: ReasoningOptions | None = None
-    safety_identifier: str | None = None
-    service_tier: str | None = None
+    safety_identifier: Label | None = None
+    service_tier: Label | None = None
     text: TextOptions | None = None
     tool_choice: ToolSelection = "auto"
     tools: OfferedTools = Field([])
     top_logprobs: int | None = Field(None, ge=0, le=20)
     truncation: Literal["auto", "disabled"] = "disabled"
-    user: str | None = None
+    user: Label | None = None
     temperature: float | None = Field(None, ge=0, le=100)
     top_p: float | None = Field(None, ge=0, le=1)
     top_k: int | None = Field(None, ge=0, le=2**31 - 1)
