@@ -38,6 +38,7 @@ from edgeinfer.server.openai import family as openai
 from edgeinfer.server.openapi import DocumentedApp
 from edgeinfer.server.responses import family as responses
 from edgeinfer.server.state import AppState
+from edgeinfer.server.web import family as web
 from edgeinfer.settings import Settings
 
 FAMILIES: tuple[Callable[[], Family], ...] = (
@@ -47,6 +48,7 @@ FAMILIES: tuple[Callable[[], Family], ...] = (
     ollama.family,
     llama_server.family,
     admin.family,
+    web.family,
 )
 """The first one owns the paths that no other claims."""
 

@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from edgeinfer import __version__
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.openapi import REF
+from edgeinfer.server.web.static_file import StaticFile
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -20,25 +21,23 @@ code,h2{font-family:ui-monospace,monospace}h2{font-size:1em;margin-top:2em}
 td{padding:.1em 1.5em .1em 0;vertical-align:top}@media(prefers-color-scheme:dark)
 {body{background:#181818;color:#ddd}}"""
 
-WELCOME = "edgeinfer is running. The base URL of OpenAI's clients ends with /v1."
+PAGE = StaticFile("index.html")
 
 OLLAMA = "Ollama is running"
 """The text that Ollama's clients look for. Some compare all of it."""
 
 
 async def welcome(request: Request) -> Response:
-    """What is here: a page for people who open the address in a browser, and for programs the line of Ollama."""
+    """What is here: the web page for people, and for programs the line of Ollama."""
     accepted = request.headers.get("accept", "")
     if "text/html" in accepted:
-        return HTMLResponse(welcome_page(), headers={"content-security-policy": POLICY, "vary": "Accept"})
-    if "application/json" in accepted:
-        return json_response({"name": "edgeinfer", "version": __version__, "docs": "/docs"})
-    return PlainTextResponse(OLLAMA, headers={"vary": "Accept"})
-
-
-def welcome_page() -> str:
-    head = f"<!doctype html><meta charset=utf-8><title>edgeinfer</title><style>{STYLE}</style>"
-    return f'{head}<h1>edgeinfer {escape(__version__)}</h1><p>{escape(WELCOME)}</p><p><a href="docs">All routes</a></p>'
+        response = PAGE.response(request)
+    elif "application/json" in accepted:
+        response = json_response({"name": "edgeinfer", "version": __version__, "docs": "/docs"})
+    else:
+        response = PlainTextResponse(OLLAMA)
+    response.headers.add_vary_header("Accept")
+    return response
 
 
 async def docs(request: Request) -> Response:

@@ -1,0 +1,94 @@
+// The models of the daemon: load, unload, download, delete.
+
+import { getJson, objects, request } from "./api.js";
+import { html, useState } from "./html.js";
+import { size } from "./words.js";
+
+export const listModels = async () => (await getJson("/v1/models")).data;
+
+/** @param rows those of /status, by name */
+export function Models({ models, rows, changed }) {
+  const [busy, setBusy] = useState("");
+  const [problem, setProblem] = useState(null);
+
+  async function act(name, what) {
+    setBusy(name);
+    setProblem(null);
+    try {
+      await what();
+    } catch (error) {
+      setProblem(error);
+    }
+    setBusy("");
+    changed();
+  }
+  const post = (path, model) => act(model, () => request(path, { method: "POST", body: { model } }));
+  const drop = (model) => {
+    if (confirm(`Delete ${model} from this machine?`)) act(model, () => request("/api/delete", { method: "DELETE", body: { model } }));
+  };
+
+  return html`
+    <section aria-labelledby="models-title">
+      <h2 id="models-title">Models</h2>
+      ${problem && html`<p class="error" role="alert">${problem.message}${problem.hint && html`<br />Hint: ${problem.hint}`}</p>`}
+      <div class="scroll">
+        <table>
+          <thead><tr><th scope="col">Model</th><th scope="col">State</th><th scope="col">Memory</th><th scope="col">Context</th><th scope="col">Actions</th></tr></thead>
+          <tbody>
+            ${models?.map((model) => {
+              const row = rows[model.id];
+              const loaded = !["unloaded", "failed"].includes(model.status.value);
+              return html`
+                <tr key=${model.id}>
+                  <th scope="row"><bdi>${model.id}</bdi></th>
+                  <td>${busy === model.id ? "…" : model.status.value}${row?.error && html`<br /><small class="error">${row.error}</small>`}</td>
+                  <td>${row?.memory && loaded ? size(row.memory) : "–"}</td>
+                  <td>${model.meta?.n_ctx ?? "–"}</td>
+                  <td><div class="row">
+                    ${loaded
+                      ? html`<button type="button" class="quiet" disabled=${busy !== ""} onClick=${() => post("/models/unload", model.id)}>Unload</button>`
+                      : html`<button type="button" class="quiet" disabled=${busy !== ""} onClick=${() => post("/models/load", model.id)}>Load</button>`}
+                    ${!row?.default && html`<button type="button" class="quiet" disabled=${busy !== ""} onClick=${() => drop(model.id)}>Delete</button>`}
+                  </div></td>
+                </tr>`;
+            })}
+          </tbody>
+        </table>
+      </div>
+      <${Download} changed=${changed} />
+    </section>
+  `;
+}
+
+function Download({ changed }) {
+  const [name, setName] = useState("");
+  const [progress, setProgress] = useState(null);
+  const [problem, setProblem] = useState(null);
+
+  async function start(event) {
+    event.preventDefault();
+    setProblem(null);
+    setProgress({ status: "starting" });
+    try {
+      const response = await request("/api/pull", { method: "POST", body: { model: name.trim() } });
+      for await (const step of objects(response)) setProgress(step);
+      setName("");
+    } catch (error) {
+      setProblem(error);
+    }
+    setProgress(null);
+    changed();
+  }
+
+  return html`
+    <form class="row" onSubmit=${start}>
+      <label>Download a model <input value=${name} placeholder="qwen3-0.6b" onInput=${(event) => setName(event.target.value)} /></label>
+      <button type="submit" disabled=${!name.trim() || progress !== null}>Download</button>
+    </form>
+    ${progress && html`
+      <p role="status">${progress.status}${progress.total ? ` · ${size(progress.completed ?? 0)} of ${size(progress.total)}` : ""}
+        ${progress.total && html`<progress aria-label="Download" max=${progress.total} value=${progress.completed ?? 0}></progress>`}
+      </p>`}
+    ${problem && html`<p class="error" role="alert">${problem.message}${problem.hint && html`<br />Hint: ${problem.hint}`}</p>`}
+  `;
+}

@@ -1,0 +1,147 @@
+"""The page in real browsers: nothing foreign is asked for, the console stays empty, and everybody can use it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from edgeinfer.server.auth.keys import Key, digest
+from tests.support.browser import run_in_browser
+from tests.support.daemon import Process, edgeinfer
+from tests.support.server import Scripted, serving
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+WORDS = 10_000
+SLOWER = 4.0
+"""Times that a frame may take at the end of a long answer, compared with its beginning; growth would be far more."""
+
+HOSTILE = """Before <script>window.hacked = 1</script> <img src=x onerror="window.hacked = 2">
+
+[a link](javascript:window.hacked=3) and [another](https://example.com/ "title")
+
+![a picture](https://example.com/picture.png) <iframe src="https://example.com"></iframe>
+
+<style>body { display: none }</style> <svg onload="window.hacked=4"><a xlink:href="javascript:window.hacked=5">x</a></svg>
+
+\u202eabc\u2066def | a | b |
+
+```html
+<script>window.hacked = 6</script>
+```
+
+"""
+SAFE = {"p", "br", "em", "strong", "code", "pre", "a", "div", "span", "button", "wbr"}
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with edgeinfer(tmp_path_factory.mktemp("daemon"), "--port", "0") as process:
+        yield process
+
+
+@pytest.fixture(params=["chromium", "firefox"])
+def browser(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def seen(browser: str, program: str, url: str, home: Path) -> dict[str, Any]:
+    found = run_in_browser(browser, program, url, home)
+    assert found.pop("foreign") == []
+    assert found.pop("errors") == []
+    return found
+
+
+def test_a_conversation(browser: str, daemon: Process, tmp_path: Path) -> None:
+    found = seen(browser, "chat", daemon.url(), tmp_path)
+    assert found["first"]
+    assert "tokens/s" in found["figures"]
+    assert "2 of 2" in found["again"]
+    assert len(found["edited"]) == 1
+    assert found["broken"] == []
+    assert found["kept"] == ["Hello"]
+    assert found["reopened"] == "What can you do?"
+
+
+def test_a_tool_tried_by_hand_and_a_schema(browser: str, daemon: Process, tmp_path: Path) -> None:
+    found = seen(browser, "tools", daemon.url(), tmp_path)
+    assert found["call"] == "Call of get_weather"
+    assert "Paris" in json.loads(found["arguments"])["city"]
+    assert found["result"] == '{"temperature": 21}'
+    assert isinstance(json.loads(found["json"])["ok"], bool)
+
+
+def test_this_machine(browser: str, daemon: Process, tmp_path: Path) -> None:
+    found = seen(browser, "machine", daemon.url(), tmp_path)
+    assert "edgeinfer-nano" in found["facts"][0]
+    assert any(reason.startswith("threads ") for reason in found["reasons"])
+    assert found["broken"] == []
+
+
+def test_a_pause_of_the_engine_is_shown_and_the_answer_goes_on(
+    browser: str, daemon: Process, tmp_path: Path
+) -> None:
+    worker = httpx.get(f"{daemon.url()}/status").json()["worker_pid"]
+    os.kill(worker, signal.SIGSTOP)
+    killer = threading.Timer(12, os.kill, (worker, signal.SIGKILL))
+    killer.start()
+    found = seen(browser, "crash", daemon.url(), tmp_path)
+    killer.join()
+    assert found["pause"].startswith("Pause of")
+    assert found["answer"]
+    assert found["left"] == 0
+
+
+def test_a_key_is_asked_for_and_kept_for_the_tab_only(browser: str, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(Key("page", digest(b"right-key-0123456789")).line() + "\n")
+    keys.chmod(0o600)
+    with serving(Scripted("Hi", " there"), api_key_file=str(keys)) as served:
+        found = run_in_browser(browser, "key", served.url, tmp_path)
+    assert found["foreign"] == []
+    assert all("401" in error for error in found["errors"])
+    assert found["broken"] == []
+    assert found["problem"] == "The daemon does not know this key."
+    assert found["answer"].strip() == "Hi there"
+    assert found["kept"] == 0
+
+
+def test_what_a_model_writes_does_no_harm(browser: str, tmp_path: Path) -> None:
+    pieces = [HOSTILE[at : at + 7] for at in range(0, len(HOSTILE), 7)]
+    with serving(Scripted(*pieces, "x" * 100_000, "\n\n", "*" * 5_000)) as served:
+        found = seen(browser, "hostile", served.url, tmp_path)
+    assert found["hacked"] is None
+    assert set(found["elements"]) <= SAFE
+    assert found["handlers"] == 0
+    assert [link for link in found["links"] if link] == ["https://example.com/"]
+    assert not found["wide"]
+    assert found["length"] > 105_000
+
+
+def test_an_answer_can_be_stopped(browser: str, tmp_path: Path) -> None:
+    engine = Scripted(*(f"word{n} " for n in range(1000)))
+    engine.hold_each = 0.02
+    with serving(engine) as served:
+        found = seen(browser, "stop", served.url, tmp_path)
+    assert found["note"] == "Stopped."
+    assert found["text"].startswith("word0 word1 ")
+    assert "word999" not in found["text"]
+
+
+def test_ten_thousand_tokens_do_not_slow_the_page(browser: str, tmp_path: Path) -> None:
+    pieces = (f"word{n}{chr(10) * 2 if n % 80 == 79 else ' '}" for n in range(WORDS))
+    engine = Scripted(*pieces)
+    engine.hold_each = 0.002
+    with serving(engine) as served:
+        found = seen(browser, "long", served.url, tmp_path)
+    assert found["words"] >= WORDS
+    assert found["late"] < SLOWER * max(found["early"], 16.0), found
