@@ -66,11 +66,11 @@ async def start_chat(model: ModelHandle, caller: Hashable, call: ChatCall) -> Re
     """
     info = await model.text_model()
     check_num_ctx(call.num_ctx, info)
-    check_answer_size(resolve_sampling(call.sampling, info), call.n, info)
     limit = _thinking_limit(call.thinking, info.ctx)
     prompt = await (_truncated if call.truncate else _prompt)(model, caller, call, info)
     thinks = prompt.reasoning.state in ("open", "possible")
     params = resolve_sampling(call.sampling, info, model.recommended_sampling(thinks=thinks))
+    check_answer_size(params, call.n, info)
     tool_format = prompt.tool_format
     calling = ToolCalling(tool_format, call.tool_choice) if call.tools or tool_format.lead else None
     enforced = calling if call.tools or call.response_format else None
