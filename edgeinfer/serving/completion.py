@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from edgeinfer.chat.fim import NEEDS_FIM, FimParts, fim_prompt, untrusted_text
 from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.errors import UnsupportedParameter
 from edgeinfer.grammar.source import Grammar, GrammarSource
+from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import ModelInfo, Prompt
 from edgeinfer.serving.answer_size import check_answer_size
@@ -51,13 +53,21 @@ class CompletionReply(Reply):
 
     Attributes:
         echoes: the text of each prompt, "" where the call has no `echo`.
+        params: what the answers are generated with.
     """
 
     def __init__(
-        self, info: ModelInfo, deltas: Deltas, answer_format: AnswerFormat, echoes: Sequence[str], n: int
+        self,
+        info: ModelInfo,
+        deltas: Deltas,
+        answer_format: AnswerFormat,
+        echoes: Sequence[str],
+        n: int,
+        params: SamplingParams,
     ) -> None:
         super().__init__(info, deltas, answer_format, prompts=len(echoes), n=n)
         self.echoes = echoes
+        self.params = params
 
 
 async def start_completion(model: ModelHandle, caller: Hashable, call: CompletionCall) -> CompletionReply:
@@ -80,7 +90,7 @@ async def start_completion(model: ModelHandle, caller: Hashable, call: Completio
     structured = StructuredOutput(compiled.grammar, call.complete)
     deltas = model.generate(caller, prompts, params, call.n, structured, info=info)
     answer_format = AnswerFormat(ReasoningFormat(), None, source, compiled)
-    return CompletionReply(info, deltas, answer_format, echoes, call.n)
+    return CompletionReply(info, deltas, answer_format, echoes, call.n, params)
 
 
 def _prompt(info: ModelInfo, prompt: Input, suffix: str) -> Prompt:
@@ -97,6 +107,17 @@ async def _texts(
     model: ModelHandle, caller: Hashable, info: ModelInfo, prompts: Sequence[Input]
 ) -> list[str]:
     async def text(prompt: Input) -> str:
-        return prompt if isinstance(prompt, str) else await model.detokenize(caller, prompt, info=info)
+        if isinstance(prompt, str):
+            return prompt
+        tokens = [part for part in prompt if isinstance(part, int)]
+        if len(tokens) == len(prompt):
+            return await model.detokenize(caller, tokens, info=info)
+        runs = itertools.groupby(prompt, type)
+        return "".join([await run_text(list(run)) for _, run in runs])
+
+    async def run_text(run: Sequence[int | str]) -> str:
+        tokens = [part for part in run if isinstance(part, int)]
+        texts = "".join(part for part in run if isinstance(part, str))
+        return await model.detokenize(caller, tokens, info=info) if tokens else texts
 
     return await asyncio.gather(*map(text, prompts))

@@ -8,13 +8,15 @@ from edgeinfer.chat.prompt import MAX_TOKEN_CHARS
 from edgeinfer.errors import InvalidRequest, UnsupportedParameter, context_exceeded
 from edgeinfer.inference.types import ModelInfo, Prompt, Span
 
-Input = str | Sequence[int]
-"""A text, or tokens."""
+Input = str | Sequence[int | str]
+"""A text, or tokens, among which there may be texts."""
 
 
 def input_prompt(content: Input, *, trusted: bool) -> Prompt:
     """The input as a prompt. `trusted`: control tokens written out in a text are recognised."""
-    return [Span(content, trusted)] if isinstance(content, str) else content
+    if isinstance(content, str):
+        return [Span(content, trusted)]
+    return [Span(part, trusted) if isinstance(part, str) else part for part in content]
 
 
 def check_inputs(inputs: Iterable[Input], info: ModelInfo, param: str) -> None:
@@ -30,9 +32,12 @@ def check_inputs(inputs: Iterable[Input], info: ModelInfo, param: str) -> None:
         elif len(content) > info.ctx:
             tokens = len(content)
             raise context_exceeded(info.ctx, f"a list has {tokens} tokens", tokens=tokens, param=param)
-        elif max(content) >= info.vocab_size:
-            message = f"token {max(content)} is outside the vocabulary of {info.vocab_size}"
-            raise InvalidRequest(message, param=param)
+        else:
+            check_length("".join(part for part in content if isinstance(part, str)), info, param)
+            highest = max((part for part in content if isinstance(part, int)), default=0)
+            if highest >= info.vocab_size:
+                message = f"token {highest} is outside the vocabulary of {info.vocab_size}"
+                raise InvalidRequest(message, param=param)
 
 
 def check_length(text: str, info: ModelInfo, param: str) -> None:

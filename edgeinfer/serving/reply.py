@@ -39,7 +39,7 @@ class AnswerDelta(msgspec.Struct, frozen=True):
         logprobs: those of the tokens whose text is in the events, or whose text was empty.
         start: comes with the first delta of the answer.
         finish: comes with the last delta of the answer.
-        tokens: the number of tokens that were generated.
+        tokens: the tokens that were generated.
         progress: how much of the prompt has been computed; comes alone, in a request that asks for it.
     """
 
@@ -48,7 +48,7 @@ class AnswerDelta(msgspec.Struct, frozen=True):
     logprobs: list[ChosenLogprob] | None = None
     finish: AnswerFinish | None = None
     start: StartTimings | None = None
-    tokens: int = 0
+    tokens: list[int] = []
     progress: PromptProgress | None = None
 
 
@@ -169,7 +169,7 @@ class _Answer:
             self.message.add(events)
         self._calls = self._calls or any(isinstance(event, CallBegin) for event in events)
         logprobs, finish = self._take_logprobs(delta), self._finish(delta)
-        return AnswerDelta(delta.index, events, logprobs, finish, delta.timings, len(delta.tokens))
+        return AnswerDelta(delta.index, events, logprobs, finish, delta.timings, delta.tokens)
 
     def _take_logprobs(self, delta: Delta) -> list[ChosenLogprob] | None:
         """Those not passed on yet. Tokens may come before the text that they complete."""

@@ -11,10 +11,16 @@ class RequestUsage:
     def __init__(self, prompts: int = 1, n: int = 1) -> None:
         self._n = n
         self._finished: list[list[Finish]] = [[] for _ in range(prompts)]
+        self._by_answer: dict[int, Finish] = {}
 
     def add(self, index: int, finish: Finish) -> None:
         """Count the answer with this index."""
         self._finished[index // self._n].append(finish)
+        self._by_answer[index] = finish
+
+    def of(self, index: int) -> Finish:
+        """The end of the answer with this index. Raises KeyError before it."""
+        return self._by_answer[index]
 
     @property
     def prompt_tokens(self) -> int:

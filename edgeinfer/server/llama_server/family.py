@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgeinfer.errors import NotImplementedHere
 from edgeinfer.server.admin import health
 from edgeinfer.server.http.family import Family, Route
-from edgeinfer.server.llama_server import infill, lora, models, props, rerank, slots, tokens, types
+from edgeinfer.server.llama_server import (
+    completion,
+    infill,
+    lora,
+    models,
+    props,
+    rerank,
+    slots,
+    tokens,
+    types,
+)
+from edgeinfer.server.llama_server.completion_response import LlamaCompletion
 from edgeinfer.server.llama_server.errors import LlamaErrorEnvelope, render_error, stream_error
 from edgeinfer.server.llama_server.infill_response import InfillResponse
+from edgeinfer.server.llama_server.schemas.completion import LlamaCompletionRequest
 from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.llama_server.schemas.models import ModelRequest
 from edgeinfer.server.llama_server.schemas.rerank import RerankRequest
@@ -27,6 +41,17 @@ def family() -> Family:
     return Family(
         name="llama_server",
         routes=(
+            *(
+                Route(
+                    path,
+                    completion.completion,
+                    body=LlamaCompletionRequest,
+                    answers=(LlamaCompletion, list[LlamaCompletion], SOME_FIELDS, list[dict[str, Any]]),
+                    example={"prompt": "Once upon a time", "n_predict": 16},
+                    streams=True,
+                )
+                for path in ("/completion", "/completions")
+            ),
             Route(
                 "/infill",
                 infill.infill,
@@ -74,14 +99,14 @@ def family() -> Family:
                 "/v1/chat/completions/input_tokens",
                 tokens.count_tokens,
                 body=ChatRequest,
-                answers=(types.InputTokens,),
+                answers=(types.ChatInputTokens,),
                 example={"messages": [{"role": "user", "content": "Hello"}]},
             ),
             Route(
                 "/chat/completions/input_tokens",
                 tokens.count_tokens,
                 body=ChatRequest,
-                answers=(types.InputTokens,),
+                answers=(types.ChatInputTokens,),
                 example={"messages": [{"role": "user", "content": "Hello"}]},
             ),
             Route("/props", props.props, methods=("GET",), answers=(props.Props,)),

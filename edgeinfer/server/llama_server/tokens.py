@@ -14,8 +14,8 @@ from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from edgeinfer.server.llama_server.types import (
     ApplyTemplateResponse,
+    ChatInputTokens,
     DetokenizeResponse,
-    InputTokens,
     TokenizeResponse,
     TokenPiece,
 )
@@ -57,7 +57,7 @@ async def count_tokens(request: Request) -> Response:
     name, call = await read_as(request, ChatRequest, lambda body: (body.model, chat_call(body)))
     model, caller = registry_of(request).get(name), principal_of(request.scope).caller()
     counting = count_prompt_tokens(model, caller, call)
-    return json_response(InputTokens(await cancel_on_disconnect(request.receive, counting)))
+    return json_response(ChatInputTokens(await cancel_on_disconnect(request.receive, counting)))
 
 
 async def apply_template(request: Request) -> Response:

@@ -23,7 +23,7 @@ class DetokenizeResponse(Struct):
     content: str
 
 
-class InputTokens(Struct):
+class ChatInputTokens(Struct):
     input_tokens: int
     object: Literal["response.input_tokens"] = "response.input_tokens"
 

@@ -20,9 +20,11 @@ def timings(usage: RequestUsage) -> Timings:
         cache_n=cached,
         prompt_n=prompt_n,
         prompt_ms=prompt_ms,
+        prompt_per_token_ms=_each(prompt_ms, prompt_n),
         prompt_per_second=_rate(prompt_n, prompt_ms),
         predicted_n=predicted_n,
         predicted_ms=predicted_ms,
+        predicted_per_token_ms=_each(predicted_ms, predicted_n),
         predicted_per_second=_rate(predicted_n, predicted_ms),
         queue_ms=round(usage.queue_ms, 3),
     )
@@ -30,6 +32,10 @@ def timings(usage: RequestUsage) -> Timings:
 
 def prompt_progress(progress: output.PromptProgress) -> ProgressCounts:
     return ProgressCounts(progress.total, progress.cached, progress.computed, round(progress.ms))
+
+
+def _each(ms: float, count: int) -> float:
+    return round(ms / count, 3) if count else 0.0
 
 
 def _rate(count: int, ms: float) -> float:

@@ -129,7 +129,7 @@ class Output:
         self._thinks = self._thinks or any(isinstance(event, Reasoning) for event in delta.events)
         self._answers = any(not isinstance(event, Reasoning) for event in delta.events)
         if not self._answers:
-            self._tokens += delta.tokens
+            self._tokens += len(delta.tokens)
         if self._thinks:
             self.reasoning_tokens = self._tokens
 
