@@ -6,17 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
-CHAT = "POST /v1/chat/completions (chat completions, in the settings of most clients)"
-
 INSTEAD: Mapping[str, str] = {
-    "/api/chat": CHAT,
-    "/api/embed": "POST /v1/embeddings",
-    "/api/embeddings": "POST /v1/embeddings",
-    "/api/generate": "POST /v1/chat/completions or POST /v1/completions",
-    "/api/ps": "GET /status",
-    "/api/show": "GET /v1/models",
-    "/api/tags": "GET /v1/models",
-    "/api/version": "GET /status",
     "/embedding": "POST /v1/embeddings",
     "/v1/complete": "POST /v1/messages",
     "/v1/messages/batches": "POST /v1/messages, once for each message of the batch",

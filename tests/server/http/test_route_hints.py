@@ -19,10 +19,6 @@ def served() -> Iterator[Served]:
     ("path", "hint"),
     [
         ("/responses", "use /v1/responses: the base URL of a client ends with /v1"),
-        ("/api/chat", "POST /v1/chat/completions"),
-        ("/api/generate", "POST /v1/completions"),
-        ("/api/tags", "GET /v1/models"),
-        ("/api/embed", "POST /v1/embeddings"),
         ("/chat/completions", "use /v1/chat/completions: the base URL of a client ends with /v1"),
         ("/embeddings", "use /v1/embeddings: the base URL of a client ends with /v1"),
         (
@@ -32,7 +28,8 @@ def served() -> Iterator[Served]:
         ("//v1/chat/completions", "use /v1/chat/completions"),
         ("/v1//chat/completions", "use /v1/chat/completions"),
         ("/v1/v1/chat//completions/", "use /v1/chat/completions: the base URL"),
-        ("/api/v1/chat/completions", "use /v1/chat/completions"),
+        ("/openai/v1/chat/completions", "use /v1/chat/completions"),
+        ("/embedding", "use POST /v1/embeddings"),
         ("/v1/chat/completions//", "use /v1/chat/completions"),
         ("/V1/Chat/Completions", "use /v1/chat/completions"),
         ("/v1/chat/completion", "did you mean /v1/chat/completions?"),
