@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -73,13 +72,14 @@ class Download:
         progress: the last step; None before the first.
         error: why it failed.
         is_kept: it goes on when nobody watches it any more.
+        is_ending: it has been cancelled, and will end in a moment.
     """
 
     def __init__(self, name: str, steps: AsyncGenerator[PullProgress, None], notify: Listener) -> None:
         self.name = name
         self.progress: PullProgress | None = None
         self.error: EdgeinferError | None = None
-        self.is_kept = False
+        self.is_kept = self.is_ending = False
         self._state: DownloadState = "running"
         self._watchers = 0
         self._notify = notify
@@ -120,6 +120,7 @@ class Download:
 
     def cancel(self) -> None:
         """End it. What has been received is kept, and the next download of the model continues there."""
+        self.is_ending = True
         self._task.cancel()
 
     async def ended(self) -> None:
@@ -166,6 +167,7 @@ class ModelDownloads:
         self.listeners: list[Listener] = []
         self._puller = puller
         self._running: dict[str, Download] = {}
+        self._ending: set[Download] = set()
         self._closed = False
 
     def running(self) -> list[Download]:
@@ -173,7 +175,7 @@ class ModelDownloads:
 
     def get(self, name: str) -> Download | None:
         """The running download of this model."""
-        return self._running.get(self._puller.key(name))
+        return self._get(self._puller.key(name))
 
     def start(self, name: str, *, keep: bool = False) -> Download:
         """Begin to download a model, or join its download. `keep`: it goes on even if nobody watches it.
@@ -184,7 +186,7 @@ class ModelDownloads:
             EdgeinferError: nothing can be downloaded here.
         """
         key = self._puller.key(name)
-        download = self._running.get(key)
+        download = self._get(key)
         if download is None:
             self._check()
             download = Download(name, self._puller.pull(name), lambda changed: self._changed(key, changed))
@@ -201,10 +203,18 @@ class ModelDownloads:
     async def close(self) -> None:
         """Cancel all downloads."""
         self._closed = True
-        running = self.running()
+        running = [*self.running(), *self._ending]
         for download in running:
             download.cancel()
         await asyncio.gather(*(download.ended() for download in running))
+
+    def _get(self, key: str) -> Download | None:
+        """The running download with this key. Nobody joins one that is ending: the next one waits for its lock."""
+        download = self._running.get(key)
+        if download is None or not download.is_ending:
+            return download
+        self._ending.add(self._running.pop(key))
+        return None
 
     def _check(self) -> None:
         if self._closed:
@@ -215,7 +225,8 @@ class ModelDownloads:
 
     def _changed(self, key: str, download: Download) -> None:
         if download.state != "running":
-            with contextlib.suppress(KeyError):
+            self._ending.discard(download)
+            if self._running.get(key) is download:
                 del self._running[key]
         for listener in self.listeners:
             listener(download)

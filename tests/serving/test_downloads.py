@@ -102,6 +102,20 @@ async def test_a_kept_download_needs_no_follower() -> None:
     assert ("cancelled", None) == (download.state, downloads.get("a"))
 
 
+async def test_nobody_joins_a_download_that_ends() -> None:
+    """Whoever comes while one is being cancelled gets a new one, and not its error."""
+    puller = ScriptedPuller(steps=1)
+    downloads = ModelDownloads(puller)
+    old = downloads.start("a", keep=True)
+    await settled()
+    old.cancel()
+    new = asyncio.create_task(follow(downloads, "a"))
+    await settled()
+    puller.step.release()
+    assert ["step 0"] == await new
+    assert (["a", "a"], "cancelled", []) == (puller.pulled, old.state, downloads.running())
+
+
 async def test_a_slow_follower_misses_steps_but_not_the_last() -> None:
     """Nothing is queued for it."""
     puller = ScriptedPuller(steps=3)
