@@ -109,8 +109,8 @@ def _closed(schema: Any, param: str) -> Mapping[str, Any]:
     """
     if schema is None or schema == {}:
         return {"type": "object", "properties": {}, "additionalProperties": False}
-    if not _describes_object(schema):
-        raise InvalidRequest("a tool's parameters must be the JSON schema of an object", param=param)
+    if error := _form_error(schema, param):
+        raise error
     open_schema: dict[str, Any] = {"type": "object", **schema}
     if "properties" not in schema or "additionalProperties" in schema or COMPOSED & schema.keys():
         return open_schema
@@ -131,10 +131,27 @@ def _required(schema: Mapping[str, Any]) -> Iterator[str]:
             yield from (name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
-def _describes_object(schema: Any) -> bool:
+def _form_error(schema: Any, param: str) -> InvalidRequest | None:
     """Check the keywords that are read here."""
-    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
-        return False
+    what = "a tool's parameters must be the JSON schema of an object"
+    if not isinstance(schema, dict):
+        return InvalidRequest(what, param=param)
+    kind = schema.get("type", "object")
+    if kind != "object":
+        is_capital = isinstance(kind, str) and kind.lower() == "object"
+        hint = '"object" is written in lower case' if is_capital else 'write "type": "object"'
+        return InvalidRequest(what, param=param, hint=hint)
     required = schema.get("required", [])
-    named = isinstance(required, list) and all(isinstance(name, str) for name in required)
-    return named and isinstance(schema.get("properties", {}), dict)
+    if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+        return InvalidRequest(
+            "the required properties of a tool must be a list of names",
+            param=param,
+            hint="leave required out where nothing is" if required is None else None,
+        )
+    if not isinstance(properties := schema.get("properties", {}), dict):
+        return InvalidRequest(
+            "the properties of a tool must be an object of schemas",
+            param=param,
+            hint="leave properties out where there are none" if properties is None else None,
+        )
+    return None

@@ -143,6 +143,27 @@ REMOVED_IN_2020 = {"dependencies", "additionalItems", "$recursiveRef"}
 """Keywords that draft 2020-12 removed. A schema that names no draft may still use them."""
 
 
+PYTHON_TYPES = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "list": "array",
+    "dict": "object",
+}
+
+
+def _form_hint(keyword: str, value: Any) -> str | None:
+    """What to write instead of a value that other programs take."""
+    if value is None:
+        return f"leave {keyword} out"
+    if keyword != "type" or not isinstance(value, str):
+        return None
+    if _is_types(value.lower()):
+        return f'write "{value.lower()}", in lower case'
+    return f'write "{PYTHON_TYPES[value]}"' if value in PYTHON_TYPES else None
+
+
 def effective_keywords(raw: dict[str, Any], path: str, draft: int | None) -> dict[str, Any]:
     """Return the keywords of `raw` that restrict values. Raises UnsupportedSchema for a malformed one.
 
@@ -156,6 +177,8 @@ def effective_keywords(raw: dict[str, Any], path: str, draft: int | None) -> dic
         if since > (draft or NEWEST) or (draft == NEWEST and keyword in REMOVED_IN_2020):
             continue
         if not is_valid(value):
-            raise schema_error(pointer(path, keyword), f"{keyword} must be {form}")
+            raise schema_error(
+                pointer(path, keyword), f"{keyword} must be {form}", _form_hint(keyword, value)
+            )
         effective[keyword] = value
     return effective

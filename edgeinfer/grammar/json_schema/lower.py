@@ -12,6 +12,7 @@ from edgeinfer.grammar.json_schema.keywords import location, pointer
 from edgeinfer.grammar.json_schema.normalizer import Normalizer
 from edgeinfer.grammar.json_schema.references import ReferenceIndex
 from edgeinfer.grammar.json_schema.strictness import make_strict
+from edgeinfer.grammar.json_schema.void import void_reason
 from edgeinfer.grammar.limits import SIMPLIFY_HINT
 from edgeinfer.grammar.matcher import NO_TEXT_MATCHES, find_dead_end, patterns_overlap
 
@@ -37,6 +38,9 @@ LIMIT_EXCEEDED = re.compile("too (large|big|many|complex)|limit|fuel|exceeded|st
 MAX_MESSAGE_LENGTH = 300
 
 
+NO_VALUE = "no value satisfies the schema"
+
+
 def lower(schema: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return an entry of llguidance's `grammars`, and JSON pointers of what it does not enforce.
 
@@ -51,7 +55,8 @@ def lower(schema: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
         culprit = find_culprit(schema, omitted)
         repair = next((keywords for words, keywords in REPAIRS.items() if words in error.message), None)
         if repair is None:
-            error.message = f"{location(culprit)}: {error.message}"
+            reason = void_reason(ReferenceIndex(schema).at(culprit)) if error.message == NO_VALUE else None
+            error.message = f"{location(culprit)}: {reason or error.message}"
             raise error
         # If that does not help, the culprit is behind a reference: then the keywords are left out everywhere.
         path = "" if any(keyword in repair for _, keyword in omitted) else culprit
@@ -86,7 +91,7 @@ def emit_satisfiable(normalizer: Normalizer) -> tuple[dict[str, Any], InvalidReq
     while True:
         schema = Emitter(normalizer, unsatisfiable).json_schema()
         if schema is None:
-            return {}, UnsupportedSchema("no value satisfies the schema")
+            return {}, UnsupportedSchema(NO_VALUE)
         entry = {"json_schema": schema}
         message = find_dead_end({"name": "schema", **entry})
         match = UNSATISFIABLE_DEFINITION.search(message or "")

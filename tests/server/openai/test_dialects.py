@@ -147,3 +147,24 @@ def test_half_a_character_is_named(served: Served) -> None:
     )
     assert (found.status_code, error(found)["param"]) == (400, "messages[0].content")
     assert "half of a character (\\ud83d" in error(found)["message"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"type": "object", "properties": {}, "required": None}, "leave required out"),
+        ({"type": "OBJECT", "properties": {}}, '"object" is written in lower case'),
+        ({"type": "string"}, 'write "type": "object"'),
+        ({"type": "object", "properties": None}, "leave properties out"),
+        ({"type": "object", "properties": {"a": {"type": "STRING"}}}, 'write "string", in lower case'),
+        ({"type": "object", "properties": {"a": False}, "required": ["a"]}, "the property 'a' is required"),
+    ],
+)  # fmt: skip
+def test_a_tool_s_schema_that_is_wrong_says_where_and_how(
+    served: Served, parameters: dict[str, Any], told: str
+) -> None:
+    """By its field, the property, and what to write."""
+    tool = {"type": "function", "function": {"name": "f", "parameters": parameters}}
+    found = served.chat(tools=[tool])
+    assert (found.status_code, error(found)["param"]) == (400, "tools[0].function.parameters")
+    assert told in error(found)["message"]
