@@ -27,6 +27,7 @@ class FileFacts(msgspec.Struct, frozen=True):
         file_type: the quantization, such as "Q4_K_M"; None if it is unknown.
         template: its chat template; "" if it has none. Untrusted.
         is_embedding: it makes embeddings, not text.
+        is_reranker: it scores documents, and does nothing else.
         has_infill: it names tokens for filling gaps. A file without them may still have such tokens.
     """
 
@@ -41,6 +42,7 @@ class FileFacts(msgspec.Struct, frozen=True):
     file_type: str | None
     template: str
     is_embedding: bool
+    is_reranker: bool
     has_infill: bool
 
 
@@ -63,6 +65,7 @@ def read_facts(path: str) -> FileFacts | None:
         file_type=header.file_type,
         template=template if isinstance(template, str) else "",
         is_embedding="embed" in header_roles(header),
+        is_reranker=header.reranks,
         has_infill=any(f"tokenizer.ggml.{name}_token_id" in header.metadata for name in INFILL_TOKENS),
     )
 

@@ -73,6 +73,8 @@ def details(model: ServedModel, facts: FileFacts | None) -> OllamaDetails:
 def capabilities(model: ServedModel, facts: FileFacts | None) -> list[str]:
     """What it can do, in Ollama's words. Tools work with every model that answers conversations."""
     info = model.info
+    if (info and info.reranks) or (facts and facts.is_reranker):
+        return ["rerank"]
     if (info and not info.generates) or (facts and facts.is_embedding):
         return ["embedding"]
     template = facts.template if facts else info.chat_templates.get("default", "") if info else ""

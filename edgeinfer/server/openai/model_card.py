@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType, field
 from edgeinfer.server.model_files import smallest_context
 from edgeinfer.serving.model import ModelState, ServedModel
 from edgeinfer.serving.sampling import recommended_sampling
+from edgeinfer.serving.task import Task, tasks
 from edgeinfer.store.file_facts import FileFacts
 
 LlamaState = Literal["unloaded", "loading", "loaded"]
@@ -23,6 +24,12 @@ LLAMA_STATES: dict[ModelState, LlamaState] = {
     "stopped": "unloaded",
 }
 """Our states in llama-server's words. A model that is being reloaded answers."""
+
+
+Capability = Literal["completion", "embedding", "rerank"]
+
+CAPABILITIES: dict[Task, Capability] = {"generate": "completion", "embed": "embedding", "rerank": "rerank"}
+"""Ollama's words, as far as it has any."""
 
 
 class ModelMeta(Struct):
@@ -69,7 +76,7 @@ class ModelStatus(Struct):
 
 
 class ModelCard(Struct):
-    """`meta` is there unless the model's file cannot be read."""
+    """`meta` and `capabilities`, what the model was made for, are there unless its file cannot be read."""
 
     id: str
     created: int
@@ -80,6 +87,7 @@ class ModelCard(Struct):
     owned_by: str = "llamacpp"  # by which clients recognise the fields that OpenAI does not have
     architecture: ModelArchitecture = field(default_factory=ModelArchitecture)
     meta: ModelMeta | UnsetType = UNSET
+    capabilities: list[Capability] | UnsetType = UNSET
 
 
 class ModelList(Struct):
@@ -92,6 +100,7 @@ def model_card(model: ServedModel, facts: FileFacts | None, aliases: list[str]) 
     card = ModelCard(model.name, model.created, model_status(model), aliases)
     if model.info or facts:
         card.meta = _meta(model, facts)
+        card.capabilities = [_capability(model, facts)]
     return card
 
 
@@ -102,6 +111,14 @@ def model_status(model: ServedModel) -> ModelStatus:
     if state == "failed":
         status.failed, status.exit_code = True, 1
     return status
+
+
+def _capability(model: ServedModel, facts: FileFacts | None) -> Capability:
+    if model.info:
+        return CAPABILITIES[tasks(model.info)[0]]
+    if facts and facts.is_reranker:
+        return "rerank"
+    return "embedding" if facts and facts.is_embedding else "completion"
 
 
 def _args(model: ServedModel) -> list[str]:

@@ -155,6 +155,11 @@ def test_a_document_that_is_too_long_is_refused_or_cut(real: Served) -> None:
     assert short["results"] == rerank(real, query="the sky", documents=["blue blue"]).json()["results"]
 
 
+def test_a_reranker_says_that_it_is_one(real: Served) -> None:
+    """Where models are listed."""
+    assert ["rerank"] == real.client.get("/v1/models/bert").json()["capabilities"]
+
+
 def test_a_real_reranker_neither_embeds_nor_generates(real: Served) -> None:
     """It is open for scores only."""
     for path, fields in (("/v1/embeddings", {"input": "a"}), ("/v1/completions", {"prompt": "a"})):

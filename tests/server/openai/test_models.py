@@ -37,6 +37,7 @@ def test_a_loaded_model_has_what_clients_look_for(served: Served) -> None:
     assert {"input_modalities": ["text"], "output_modalities": ["text"]} == card["architecture"]
     figures = {"n_ctx": 4096, "n_ctx_train": 4096, "n_params": 1, "size": 4, "n_embd": 4, "n_vocab": 258}
     assert figures.items() <= card["meta"].items()
+    assert ["completion"] == card["capabilities"]
 
 
 def test_a_model_that_is_not_loaded_has_the_figures_of_its_file(served: Served) -> None:
@@ -55,6 +56,7 @@ def test_a_model_that_is_not_loaded_has_the_figures_of_its_file(served: Served) 
         > 0
     )
     assert meta["vocab_type"] in range(1, 7)
+    assert ["completion"] == card["capabilities"]
     assert meta == served.client.get("/v1/models/nano").json()["meta"]
 
 
