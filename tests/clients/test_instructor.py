@@ -22,7 +22,7 @@ def test_an_object_of_the_class_comes_back(sdk: ClientProgram, mode: str, way: s
     assert 0 <= device["level"] <= 100
 
 
-@pytest.mark.parametrize("mode", ["TOOLS", "JSON_SCHEMA"])
+@pytest.mark.parametrize("mode", ["TOOLS", "JSON_SCHEMA", "ANTHROPIC_TOOLS"])
 def test_an_object_grows_into_the_whole_one(sdk: ClientProgram, mode: str) -> None:
     states = sdk.call("partial", mode, DEVICE)
     assert len(states) > 1

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.clients import ClientProgram, StartProgram
 
-PROVIDERS = ["openai", "anthropic"]
+PROVIDERS = ["openai", "ollama_chat", "anthropic"]
 WHO = "Who are you?"
 LIGHT = "turn on the kitchen light"
 
@@ -48,6 +48,10 @@ def test_an_unknown_model_is_not_found(litellm: ClientProgram, provider: str) ->
     assert litellm.call("unknown_model", provider) == "NotFoundError"
 
 
-@pytest.mark.parametrize("provider", ["openai"])
+@pytest.mark.parametrize("provider", ["openai", "ollama"])
 def test_texts_are_embedded(litellm: ClientProgram, provider: str) -> None:
     assert litellm.call("embedding", provider) == 2
+
+
+def test_responses_say_what_chat_completions_say(litellm: ClientProgram) -> None:
+    assert litellm.call("responses", WHO) == litellm.call("chat", "openai", WHO)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.clients import ClientProgram, StartProgram
 
+MODELS = ["edge", "edge-responses"]
 WHO = "Who are you?"
 LIGHT = "turn on the kitchen light"
 
@@ -15,20 +16,23 @@ def llm(program: StartProgram) -> ClientProgram:
     return program("llm_cli")
 
 
-def test_a_configured_model_answers_streamed_or_whole(llm: ClientProgram) -> None:
-    assert llm.call("prompt", WHO) == llm.call("prompt", WHO, "--no-stream") != ""
+@pytest.mark.parametrize("model", MODELS)
+def test_a_configured_model_answers_streamed_or_whole(llm: ClientProgram, model: str) -> None:
+    assert llm.call("prompt", model, WHO) == llm.call("prompt", model, WHO, "--no-stream") != ""
 
 
-def test_a_schema_is_kept(llm: ClientProgram) -> None:
-    assert set(llm.call("schema", "a light")) == {"room", "level"}
+@pytest.mark.parametrize("model", MODELS)
+def test_a_schema_is_kept(llm: ClientProgram, model: str) -> None:
+    assert set(llm.call("schema", model, "a light")) == {"room", "level"}
 
 
-def test_a_function_is_called_and_its_result_answered(llm: ClientProgram) -> None:
-    said = llm.call("tools", LIGHT)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_function_is_called_and_its_result_answered(llm: ClientProgram, model: str) -> None:
+    said = llm.call("tools", model, LIGHT)
     assert "Tool call: set_light({'room': 'kitchen', 'on': True})" in said
     assert "The light in the kitchen is on." in said
 
 
 def test_an_address_is_all_the_configuration_there_need_be(llm: ClientProgram) -> None:
     assert "edgeinfer-nano" in llm.call("endpoint_models")
-    assert llm.call("endpoint", WHO) == llm.call("prompt", WHO)
+    assert llm.call("endpoint", WHO) == llm.call("prompt", "edge", WHO)

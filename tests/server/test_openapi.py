@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from edgeinfer.errors import SettingsError, all_errors
@@ -18,8 +14,7 @@ from edgeinfer.server.build import FAMILIES
 from edgeinfer.server.http.family import Families
 from edgeinfer.server.llama_server.family import RERANK_PATHS
 from edgeinfer.server.openapi import ERRORS, REFUSED
-from tests.support.cli import EDGEINFER, environment
-from tests.support.server import Scripted, Served, eventually, serving
+from tests.support.server import Scripted, Served, serving
 
 ROUTES = [route for family in FAMILIES for route in family().routes if route.is_documented]
 METHODS = {route.path: route.methods[0] for route in ROUTES}
@@ -114,49 +109,3 @@ def test_keys_are_documented_where_they_are_asked_for(tmp_path: Path, document: 
         "/ready",
         "/v1/health",
     }
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A real one, with the bundled model and little context, so that no answer is long; and its log."""
-    log = tmp_path / "log"
-    options = ("--port", "0", "--ctx", "96", "--parallel", "2", "--queue", "8")
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [*EDGEINFER, "serve", *options], stderr=file, env=environment(tmp_path, EDGEINFER_MODEL="")
-        )
-    try:
-        assert eventually(lambda: "listening on" in log.read_text(), 30)
-        url = re.findall(r"listening on (\S+)", log.read_text())[0]
-        assert eventually(lambda: httpx.get(f"{url}/ready").status_code == 200, 30)
-        yield url, log
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_no_request_brings_a_server_error_or_an_undocumented_answer(
-    daemon: tuple[str, Path], tmp_path: Path
-) -> None:
-    """Schemathesis: more than a thousand requests made from the document, good and bad, the same each time.
-
-    What keeps to the document may be refused all the same, for what no schema says: that much is not checked.
-    """
-    url, log = daemon
-    options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--generation-deterministic")
-    checks = ("--exclude-checks", "positive_data_acceptance")
-    done = subprocess.run(
-        [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *options, *checks],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert httpx.get(f"{url}/ready").status_code == 200
-    answers = Counter(re.findall(r"edgeinfer\.access: [A-Z]+ (\S+) (\d+) ", log.read_text()))
-    assert sum(answers.values()) > 1000
-    assert not [answer for answer in answers if answer[1].startswith("5")]
-    assert {path for path, status in answers if status == "200"} >= set(EXAMPLES) - {"/api/delete"}

@@ -86,7 +86,7 @@ def run_tools(url: str, text: str) -> Any:
     """The helper calls functions until the model has no more calls."""
     called: list[Any] = []
 
-    @beta_tool
+    @beta_tool  # type: ignore[untyped-decorator]
     def set_light(room: str, on: bool) -> str:
         """Switch a light on or off.
 

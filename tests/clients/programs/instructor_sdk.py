@@ -1,10 +1,11 @@
-"""Instructor in the modes that it offers for OpenAI's API."""
+"""Instructor in its modes for OpenAI's and Anthropic's APIs."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 import instructor
+from anthropic import Anthropic
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel, Field
 
@@ -20,12 +21,16 @@ def asking(text: str) -> dict[str, Any]:
     return {
         "model": "default",
         "messages": [{"role": "user", "content": text}],
-        "temperature": 0,
+        "extra_body": {"temperature": 0},  # the anthropic client has no such argument any more
+        "max_tokens": 200,
         "max_retries": 0,
     }
 
 
 def client(url: str, mode: str) -> Any:
+    if mode.startswith("ANTHROPIC"):
+        plain = Anthropic(base_url=url, api_key="none")
+        return instructor.from_anthropic(plain, mode=getattr(instructor.Mode, mode))
     return instructor.from_openai(
         OpenAI(base_url=f"{url}/v1", api_key="none"), mode=getattr(instructor.Mode, mode)
     )

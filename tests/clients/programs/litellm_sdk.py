@@ -90,3 +90,10 @@ def unknown_model(url: str, provider: str) -> str:
     except Exception as error:
         return type(error).__name__
     return ""
+
+
+def responses(url: str, text: str) -> str:
+    found = litellm.responses(
+        model="openai/edgeinfer-nano", api_base=f"{url}/v1", api_key="none", input=text, temperature=0
+    )
+    return str(found.output[0].content[0].text)

@@ -14,6 +14,12 @@ MODELS = """
   api_base: {url}/v1
   supports_tools: true
   supports_schema: true
+- model_id: edge-responses
+  model_name: default
+  api_base: {url}/v1
+  responses: true
+  supports_tools: true
+  supports_schema: true
 """
 LIGHTS = '''
 def set_light(room: str, on: bool) -> str:
@@ -37,17 +43,17 @@ def configured(url: str) -> None:
     Path("extra-openai-models.yaml").write_text(MODELS.format(url=url))
 
 
-def prompt(url: str, text: str, *options: str) -> str:
+def prompt(url: str, model: str, text: str, *options: str) -> str:
     configured(url)
-    return llm("prompt", "-m", "edge", "-o", "temperature", "0", *options, text).strip()
+    return llm("prompt", "-m", model, "-o", "temperature", "0", *options, text).strip()
 
 
-def schema(url: str, text: str) -> object:
-    return json.loads(prompt(url, text, "--schema", "room str, level int"))
+def schema(url: str, model: str, text: str) -> object:
+    return json.loads(prompt(url, model, text, "--schema", "room str, level int"))
 
 
-def tools(url: str, text: str) -> str:
-    return prompt(url, text, "--functions", LIGHTS, "--tools-debug")
+def tools(url: str, model: str, text: str) -> str:
+    return prompt(url, model, text, "--functions", LIGHTS, "--tools-debug")
 
 
 def endpoint(url: str, text: str) -> str:

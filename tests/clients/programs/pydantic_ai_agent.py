@@ -1,4 +1,4 @@
-"""Agents of pydantic-ai on OpenAI's chat completions."""
+"""Agents of pydantic-ai, on both of OpenAI's protocols."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 from pydantic_ai import Agent, NativeOutput, ToolOutput
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models import Model
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 
@@ -17,23 +18,29 @@ class Device(BaseModel):
     level: int
 
 
-def agent(url: str, **options: Any) -> Agent[None, Any]:
-    model = OpenAIChatModel("default", provider=OpenAIProvider(base_url=f"{url}/v1", api_key="none"))
-    return Agent(model, model_settings={"temperature": 0}, **options)
+def model(url: str, protocol: str) -> Model:
+    provider = OpenAIProvider(base_url=f"{url}/v1", api_key="none")
+    if protocol == "responses":
+        return OpenAIResponsesModel("default", provider=provider)
+    return OpenAIChatModel("default", provider=provider)
 
 
-async def answer(url: str, text: str) -> str:
-    return str((await agent(url).run(text)).output)
+def agent(url: str, protocol: str, **options: Any) -> Agent[None, Any]:
+    return Agent(model(url, protocol), model_settings={"temperature": 0}, **options)
 
 
-async def stream(url: str, text: str) -> list[str]:
-    async with agent(url).run_stream(text) as run:
+async def answer(url: str, protocol: str, text: str) -> str:
+    return str((await agent(url, protocol).run(text)).output)
+
+
+async def stream(url: str, protocol: str, text: str) -> list[str]:
+    async with agent(url, protocol).run_stream(text) as run:
         return [piece async for piece in run.stream_text(delta=True, debounce_by=None)]
 
 
-async def tool(url: str, text: str) -> dict[str, Any]:
+async def tool(url: str, protocol: str, text: str) -> dict[str, Any]:
     """The agent calls our function and answers with what it returned."""
-    lights, calls = agent(url), []
+    lights, calls = agent(url, protocol), []
 
     @lights.tool_plain
     def set_light(room: str, on: bool) -> str:
@@ -45,8 +52,8 @@ async def tool(url: str, text: str) -> dict[str, Any]:
     return {"calls": calls, "answer": result.output, "requests": result.usage.requests}
 
 
-async def structured(url: str, way: str, text: str) -> dict[str, Any]:
+async def structured(url: str, protocol: str, way: str, text: str) -> dict[str, Any]:
     wrapped: Any = {"native": NativeOutput, "tool": ToolOutput}[way](Device)
-    output = (await agent(url, output_type=wrapped).run(text)).output
+    output = (await agent(url, protocol, output_type=wrapped).run(text)).output
     assert isinstance(output, Device)
     return output.model_dump()
