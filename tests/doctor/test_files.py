@@ -19,14 +19,11 @@ from edgeinfer.server.engines import FALLBACKS
 from edgeinfer.service import access_check
 from edgeinfer.settings import Settings, load
 from edgeinfer.store.store import Store
+from tests.support.doctor import brief
 from tests.support.models import install
 from tests.support.service import service
 
 NOT_ROOT = pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
-
-
-def brief(findings: list[Finding]) -> list[tuple[str, str]]:
-    return [(finding.level, finding.text) for finding in findings]
 
 
 class ProgressLog:
@@ -308,7 +305,7 @@ def test_keys_and_certificates_of_no_use(tmp_path: Path) -> None:
     keys.write_text("sha256:12 x\n")
     assert "line 1 should be" in access.check_access(Settings(), str(keys))[0].text
     [bad] = access.check_access(Settings(tls_cert=str(keys)), None)
-    assert (bad.level, bad.fix) == ("error", "fix tls_cert and tls_key")
+    assert (bad.level, bad.fix) == ("error", "give tls_cert a file with the line -----BEGIN CERTIFICATE-----")
 
 
 @NOT_ROOT

@@ -18,15 +18,12 @@ from edgeinfer.plan import Plan, calibration, plan_model
 from edgeinfer.plan.calibration import Calibration, fingerprint
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import find_model
+from tests.support.doctor import brief
 from tests.support.hardware import write
 from tests.support.paths import TREES
 
 GB = 10**9
 NOW = 1_800_000_000.0
-
-
-def brief(findings: list[Finding]) -> list[tuple[str, str]]:
-    return [(finding.level, finding.text) for finding in findings]
 
 
 def profile(available: int, total: int = 4 * GB, limit: int | None = None) -> HardwareProfile:

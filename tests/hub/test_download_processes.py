@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,10 @@ from tests.support.cli import EDGEINFER, environment
 from tests.support.faulty_hub import (
     REPO,
     FaultyHub,
-    serving,
     stall,
     wait_for,
 )
 from tests.support.hub import FILE, at, is_sound, nothing_bad, offered
-
-
-@pytest.fixture(scope="module")
-def content(model_file: Path) -> bytes:
-    return model_file.read_bytes()
-
-
-@pytest.fixture
-def hub(content: bytes) -> Iterator[FaultyHub]:
-    with serving(FaultyHub({FILE: content})) as hub:
-        yield hub
 
 
 def pull(home: Path, hub: FaultyHub, *before: str) -> subprocess.Popen[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
+
+from edgeinfer.gguf.header import Header, read_header
 
 MB = 1024**2
 STRING, ARRAY, UINT32 = 8, 9, 4
@@ -58,3 +61,8 @@ def model(*tensors: bytes, entries: tuple[bytes, ...] = (), data: int = 4096) ->
     """A file with these tensors, and so many bytes of data."""
     start = header(*entries, tensors=len(tensors)) + b"".join(tensors)
     return start + bytes(-len(start) % 32) + bytes(data)
+
+
+def read(path: Path, data: bytes) -> Header:
+    path.write_bytes(data)
+    return read_header(path)

@@ -18,7 +18,7 @@ from edgeinfer.settings import Settings
 from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel
 
-REPO = "owner/some-GGUF"
+REPO, FILE = "owner/some-GGUF", "some-Q4_0.gguf"
 OLD, NEW = "a" * 40, "b" * 40
 
 
@@ -37,7 +37,7 @@ def stored(data: bytes, **fields: Any) -> StoredModel:
         "sha256": hashlib.sha256(data).hexdigest(),
         "repo": REPO,
         "revision": NEW,
-        "file": "some-Q4_0.gguf",
+        "file": FILE,
         "origin": "hub",
     }
     return StoredModel(**defaults | fields)
