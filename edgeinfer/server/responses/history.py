@@ -51,7 +51,7 @@ class History:
             stored = self.load(previous)
             if stored is None:
                 raise self._not_found(id)
-            turns.append([*stored.input, *stored.response["output"]])
+            turns.append([*stored.input, *stored.output])
             size += self._store.size(self._owner, previous)
             if size > MAX_BYTES or len(turns) > MAX_TURNS or sum(map(len, turns)) > MAX_ITEMS:
                 raise InvalidRequest(
@@ -101,7 +101,7 @@ class History:
 
     def _among(self, response: str, wanted: set[str]) -> Iterator[tuple[str, InputItem]]:
         stored = self.load(response)
-        raw = [*stored.input, *stored.response["output"]] if stored else []
+        raw = [*stored.input, *stored.output] if stored else []
         there = [item for item in raw if item.get("id") in wanted]
         yield from zip([item["id"] for item in there], _checked(there), strict=True)
 

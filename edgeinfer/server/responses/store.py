@@ -61,6 +61,11 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     previous: str | None
     response: dict[str, Any]
 
+    @property
+    def output(self) -> list[dict[str, Any]]:
+        """The items of the response."""
+        return list(self.response.get("output", ()))
+
 
 class ResponseStore:
     """All stored responses, up to a size and an age; what was used longest ago goes first.

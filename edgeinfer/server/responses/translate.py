@@ -82,6 +82,8 @@ def prepare(body: ResponsesRequest) -> PreparedRequest:
     for n, entry in enumerate(body.items):
         if isinstance(entry.item, OtherItem):
             ignored.append(f"input[{n}] ({_plain(entry.item.type)})")
+    if body.stream_options and body.stream_options.include_obfuscation:
+        ignored.append("stream_options.include_obfuscation")
     return PreparedRequest(body, toolset, choice, tuple(ignored))
 
 

@@ -267,3 +267,10 @@ def test_a_client_that_leaves_ends_its_response(world: ResponsesWorld, stream: b
         connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         assert eventually(lambda: world.engine.running)
     assert eventually(lambda: not world.engine.running)
+
+
+def test_obfuscation_is_not_there_and_the_response_says_so(world: ResponsesWorld) -> None:
+    """Whoever asks for it learns that the lengths of pieces can be seen."""
+    response = world.post(stream=True, stream_options={"include_obfuscation": True})
+    assert response.headers["x-edgeinfer-ignored"] == "stream_options.include_obfuscation"
+    assert "obfuscation" not in response.text
