@@ -22,11 +22,16 @@ CLS, SEP, WIDTH = 2, 3, 32
 
 
 def write_bert(
-    path: Path, pooling: gguf.PoolingType | None = gguf.PoolingType.MEAN, *, head: bool = False
+    path: Path,
+    pooling: gguf.PoolingType | None = gguf.PoolingType.MEAN,
+    *,
+    head: bool = False,
+    spoiled: str | None = None,
 ) -> None:
     """An encoder-only model of two layers, with random weights and a vocabulary of a few words.
 
-    With a `head` it reranks; files made from real rerankers of this kind have no `pooling`.
+    With a `head` it reranks; files made from real rerankers of this kind have no `pooling`. The state of the word
+    that is `spoiled` is no number.
     """
     chance = np.random.default_rng(5)
     writer = gguf.GGUFWriter(path, "bert")
@@ -52,7 +57,10 @@ def write_bert(
     writer.add_mask_token_id(4)
 
     def add(name: str, *shape: int) -> None:
-        writer.add_tensor(f"{name}.weight", chance.normal(0, 0.3, shape).astype(np.float32))
+        values = chance.normal(0, 0.3, shape).astype(np.float32)
+        if name == "token_embd" and spoiled is not None:
+            values[WORDS.index(spoiled)] = np.nan
+        writer.add_tensor(f"{name}.weight", values)
         if len(shape) == 2 and name.startswith(("token", "position")):
             return  # an embedding
         writer.add_tensor(f"{name}.bias", chance.normal(0, 0.1, shape[:1]).astype(np.float32))
