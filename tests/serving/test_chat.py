@@ -55,7 +55,7 @@ async def test_a_call_needs_nothing_but_messages(model: ScriptedModel) -> None:
     assert (1, "m") == (reply.count, reply.info.name)
     assert [
         AnswerDelta(0, [Content("Hel")], tokens=[0]),
-        AnswerDelta(0, [Content("lo")], None, AnswerFinish("stop"), tokens=[0]),
+        AnswerDelta(0, [Content("lo")], None, AnswerFinish("stop"), tokens=[1]),
     ] == await deltas_of(reply)
     assert (5, 1, 2) == (reply.usage.prompt_tokens, reply.usage.cached_tokens, reply.usage.completion_tokens)
     assert "<|im_start|>user\nHi<|im_end|>" in prompt_text(model.prompts[0])

@@ -11,6 +11,7 @@ from edgeinfer.server.llama_server import (
     completion,
     infill,
     lora,
+    model_events,
     models,
     props,
     rerank,
@@ -124,6 +125,15 @@ def family() -> Family:
                 is_quiet=True,
             ),
             Route("/models", list_models.models, methods=("GET",), answers=(ModelList,)),
+            Route(
+                "/models",
+                models.download,
+                body=ModelRequest,
+                answers=(models.Success,),
+            ),
+            Route("/models", models.delete, methods=("DELETE",), answers=(models.Success,)),
+            # OpenAPI cannot tell of a response without an end, and tools that read it wait for one.
+            Route("/models/sse", model_events.model_events, methods=("GET",), is_documented=False),
             Route(
                 "/models/load",
                 models.load,
