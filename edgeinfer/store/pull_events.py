@@ -52,6 +52,7 @@ class EventProgress:
     def begin(self, title: str, total: int, done: int = 0) -> None:
         self._title, self._total = title, total
         self._report(done)
+        self._due = 0.0  # the first bytes are a sign of life
 
     def update(self, done: int) -> None:
         if done >= self._total or self._clock() >= self._due:
