@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeinfer.server.admin import docs, health
+from edgeinfer.server.admin import health
 from edgeinfer.server.http.family import Family, Route
 from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
 
@@ -33,8 +33,6 @@ def family() -> Family:
                 answers=({"type": "string"},),
                 is_quiet=True,
             ),
-            Route("/", docs.welcome, GET, is_open=True, is_documented=False),
-            Route("/docs", docs.docs, GET, is_documented=False),
         ),
         render_error=render_error,
         error_type=ErrorEnvelope,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +87,30 @@ def test_this_machine(browser: str, daemon: Process, tmp_path: Path) -> None:
     assert "edgeinfer-nano" in found["facts"][0]
     assert any(reason.startswith("threads ") for reason in found["reasons"])
     assert found["broken"] == []
+
+
+def test_the_api_can_be_read_and_tried(browser: str, daemon: Process, tmp_path: Path) -> None:
+    """Its examples run as they stand."""
+    found = seen(browser, "reference", daemon.url(), tmp_path)
+    assert {"OpenAI", "Anthropic", "Ollama", "llama-server"} <= set(found["families"])
+    assert found["routes"] > 40
+    assert json.loads(found["answer"])["object"] == "text_completion"
+    assert found["broken"] == []
+    shell = subprocess.run(
+        ["bash", "-c", found["examples"]["curl"]], capture_output=True, text=True, check=True
+    )
+    assert json.loads(shell.stdout)["object"] == "text_completion"
+    python = subprocess.run(
+        [sys.executable, "-c", found["examples"]["Python"]], capture_output=True, text=True, check=True
+    )
+    assert "text_completion" in python.stdout
+    node = subprocess.run(
+        ["node", "--input-type=module", "-e", found["examples"]["JavaScript"]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "text_completion" in node.stdout
 
 
 def test_a_pause_of_the_engine_is_shown_and_the_answer_goes_on(

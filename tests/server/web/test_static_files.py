@@ -45,7 +45,7 @@ def test_everything_that_the_files_refer_to_is_there(client: httpx.Client) -> No
 
 
 def test_the_policy_allows_nothing_from_elsewhere(client: httpx.Client) -> None:
-    for path in ("/", "/assets/app.js"):
+    for path in ("/", "/docs", "/assets/app.js"):
         policy = client.get(path, headers=BROWSER).headers["content-security-policy"]
         sources = {source for part in policy.split(";") for source in part.split()[1:]}
         assert sources == {"'none'", "'self'"}

@@ -28,7 +28,8 @@ export async function request(path, { method = "GET", body, headers = {}, signal
   if (body !== undefined) sent["content-type"] = "application/json";
   let response;
   try {
-    response = await fetch(path, { method, headers: sent, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+    // Relative to the page, so that it works below a path of a reverse proxy, too.
+    response = await fetch(path.replace(/^\//, ""), { method, headers: sent, signal, body: body === undefined ? undefined : JSON.stringify(body) });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The daemon does not answer. It may be starting or stopped.");

@@ -7,10 +7,13 @@ import { KeyForm } from "./key.js";
 import { Live } from "./live.js";
 import { Machine } from "./machine.js";
 import { listModels } from "./models.js";
+import { Reference } from "./reference.js";
 import { Sidebar } from "./sidebar.js";
 
-const VIEWS = { chat: "Chat", machine: "This machine" };
-const viewOf = () => (location.hash === "#machine" ? "machine" : "chat");
+const VIEWS = { chat: "Chat", machine: "This machine", api: "API" };
+
+/** The view that the address names; /docs is the API, as in other servers. */
+const viewOf = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : location.pathname.endsWith("/docs") ? "api" : "chat");
 
 function App() {
   const [wantsKey, setWantsKey] = useState(false);
@@ -41,7 +44,7 @@ function App() {
   const open = (conversation) => {
     setCurrent(conversation ?? newConversation({ ...current.settings }));
     setSidebar(false);
-    location.hash = "";
+    location.hash = "chat";
   };
 
   useEffect(() => {
@@ -58,17 +61,17 @@ function App() {
       <button type="button" class="quiet menu" aria-expanded=${sidebar} aria-label="Conversations" onClick=${() => setSidebar(!sidebar)}>☰</button>
       <h1>edgeinfer</h1>
       <nav aria-label="Views">
-        ${Object.entries(VIEWS).map(([name, label]) => html`<a key=${name} href=${`#${name === "chat" ? "" : name}`} aria-current=${view === name ? "page" : undefined}>${label}</a>`)}
-        <a href="docs">API</a>
+        ${Object.entries(VIEWS).map(([name, label]) => html`<a key=${name} href=${`./#${name}`} aria-current=${view === name ? "page" : undefined}>${label}</a>`)}
       </nav>
     </header>
     ${problem && html`<p class="error" role="alert">${problem} <button type="button" onClick=${readModels}>Try again</button></p>`}
     <div class=${`body ${view}-view ${sidebar ? "with-sidebar" : ""}`}>
       ${view === "chat" && html`<${Sidebar} conversations=${conversations} current=${current} open=${open} changed=${dropped} />`}
       <main>
+        ${view === "api" && html`<${Reference} />`}
+        ${view === "machine" && html`<${Machine} live=${live.current} models=${models} changed=${readModels} />`}
         ${view === "chat"
-          ? html`<${Chat} key=${current.id} conversation=${current} models=${models} changed=${readConversations} />`
-          : html`<${Machine} live=${live.current} models=${models} changed=${readModels} />`}
+          && html`<${Chat} key=${current.id} conversation=${current} models=${models} changed=${readConversations} />`}
       </main>
     </div>
   `;
