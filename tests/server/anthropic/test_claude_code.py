@@ -1,4 +1,4 @@
-"""Requests as Claude Code sends them."""
+"""Requests as Claude Code sends them; written after those of version 2.1.197."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADERS = {
     "prompt-caching-scope-2026-01-05,effort-2025-11-24",
     "anthropic-dangerous-direct-browser-access": "true",
     "authorization": "Bearer none",
-    "user-agent": "claude-cli/2.1.77 (external, cli)",
+    "user-agent": "claude-cli/2.1.197 (external, cli)",
     "x-app": "cli",
     "x-stainless-lang": "js",
     "x-stainless-timeout": "600",
@@ -80,8 +80,8 @@ def text(text: str, **more: Any) -> JSON:
 
 
 def request(*said: JSON, cch: str = "00000", **fields: Any) -> JSON:
-    """A turn of a session. `cch` changes with every request."""
-    billing = f"x-anthropic-billing-header: cc_version=2.1.77.{cch[:3]}; cc_entrypoint=cli; cch={cch};"
+    """A turn of a session. What stands in the billing header changes with every request."""
+    billing = f"x-anthropic-billing-header: cc_version=2.1.197.{cch[:3]}; cc_entrypoint=cli; cch={cch};"
     reminder = (
         "<system-reminder>\nAs you answer, you can use this context: # currentDate\n</system-reminder>\n"
     )
@@ -96,6 +96,7 @@ def request(*said: JSON, cch: str = "00000", **fields: Any) -> JSON:
         ],
         "messages": [
             {"role": "user", "content": [text(reminder), text("list the files", cache_control=CACHED)]},
+            {"role": "system", "content": "Available agent types for the Agent tool:\n- claude: Catch-all"},
             *said,
         ],
         "tools": [BASH, TODO],
