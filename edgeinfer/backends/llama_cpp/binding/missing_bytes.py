@@ -6,6 +6,9 @@ from collections.abc import Iterable
 
 from edgeinfer.errors import InvalidRequest
 
+SPELLED = "<0x00>"
+"""A token of vocabularies that have tokens for bytes beside their characters."""
+
 MAX_NAMED = 5
 """Characters that an error names."""
 
@@ -13,7 +16,12 @@ MAX_NAMED = 5
 def missing_bytes(tokens: Iterable[str]) -> frozenset[int]:
     """The bytes that no token of the vocabulary stands for alone; none, if it does not have GPT-2's alphabet."""
     alphabet = {char: byte for byte, char in enumerate(_alphabet())}
-    found = {alphabet[token] for token in tokens if token in alphabet}
+    found = set[int]()
+    for token in tokens:
+        if token in alphabet:
+            found.add(alphabet[token])
+        elif token == SPELLED:  # its characters stand for themselves
+            return frozenset()
     # The alphabet's own character for the space shows that it is in use.
     return frozenset(range(256)) - found if ord(" ") in found else frozenset()
 

@@ -74,4 +74,5 @@ def test_each_byte_needs_a_token_of_its_own() -> None:
     """In GPT-2's alphabet; of vocabularies that do without it nothing is known to be missing."""
     assert frozenset() == missing_bytes(byte_tokens())
     assert {0, 10} == missing_bytes([t for t in byte_tokens() if t not in ("\u0100", "\u010a")])
+    assert frozenset() == missing_bytes([*byte_tokens()[1:], "<0x00>"])
     assert frozenset() == missing_bytes(["a", "b"])
