@@ -163,6 +163,7 @@ def test_an_answer_can_be_stopped(browser: str, tmp_path: Path) -> None:
     assert "word999" not in found["text"]
 
 
+@pytest.mark.alone
 def test_ten_thousand_tokens_do_not_slow_the_page(browser: str, tmp_path: Path) -> None:
     pieces = (f"word{n}{chr(10) * 2 if n % 80 == 79 else ' '}" for n in range(WORDS))
     engine = Scripted(*pieces)
