@@ -67,7 +67,7 @@ def test_no_request_brings_a_server_error_or_an_undocumented_answer(
     url, log = daemon
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     routes = distinct(family)
-    paths = [option for route in routes for option in ("--include-path", route.documented_path)]
+    paths = [f"--include-path={path}" for path in {route.documented_path: None for route in routes}]
     options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--generation-deterministic")
     done = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *options, *paths],
