@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 from msgspec.structs import replace
 
+from edgeinfer.serving.loader import MIN_REQUESTED
 from tests.support.registry import world
 
 
@@ -45,3 +47,36 @@ async def test_a_new_time_counts_at_once() -> None:
         assert [] == here.registry.outdated()
         await asyncio.sleep(0.6)
         assert [] == here.loaded
+
+
+async def test_a_caller_can_say_how_long_a_model_stays() -> None:
+    """Until it is unloaded: then the settings count again. It makes room for others all the same."""
+    async with world(keep_alive=300.0) as here:
+        await here.ask("a")
+        await here.ask("b")
+        model = here.get("b")
+        here.loader.keep(model, math.inf)
+        assert here.loader.expiry.seconds_left(model) is None
+        assert not model.is_pinned
+        await here.ask("c")
+        assert "c" in here.loaded
+        assert "b" not in here.loaded
+        await here.ask("b")
+        left = here.loader.expiry.seconds_left(model)
+        assert left
+        assert 290 < left <= 300
+        here.loader.keep(model, 60.0)
+        left = here.loader.expiry.seconds_left(model)
+        assert left
+        assert left <= 60
+
+
+async def test_a_model_that_need_not_stay_waits_a_moment_for_the_next_request() -> None:
+    """Which may be on its way."""
+    async with world(keep_alive=300.0) as here:
+        await here.ask("b")
+        here.loader.keep(here.get("b"), 0.0)
+        await here.ask("b")
+        assert "b" in here.loaded
+        await asyncio.sleep(MIN_REQUESTED + 0.5)
+        assert "b" not in here.loaded
