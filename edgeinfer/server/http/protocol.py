@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from edgeinfer.errors import EdgeinferError, HeadersTooLarge, InvalidRequest
 from edgeinfer.server.http.connections import READ_SIZE, OpenConnections
+from edgeinfer.server.http.half_close import HalfClosedConnection
 from edgeinfer.server.http.head import check_host, to_origin_form
 from edgeinfer.server.http.parse_queue import MAX_SLICE, ParseQueue
 
@@ -79,6 +80,8 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._idle_bytes = 0
         """Bytes since the parser last completed anything, such as a header."""
         self._error: EdgeinferError | None = None
+        self._half_closed: HalfClosedConnection | None = None
+        """Set once the client has ended its side."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -102,10 +105,25 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self.transport.pause_reading()
         self._parse_queue.add(self, has_sent_more=has_sent_more)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Let a client that will send no more have the answers to what it has sent."""
+        has_tls = self.transport.get_extra_info("sslcontext") is not None  # it cannot end one side only
+        if has_tls or self._error or not (self._unparsed or self._awaits_response()):
+            return False
+        self._half_closed = HalfClosedConnection(self.transport, self._may_probe)
+        return True
+
+    def _may_probe(self) -> bool:
+        """The client waits for a response that has not begun, and takes an interim one."""
+        waits = self._awaits_response() and not self._running.response_started
+        return waits and self._running.scope["http_version"] == "1.1"
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self.transport)
         self._unparsed.clear()
         self._disarm()
+        if self._half_closed:
+            self._half_closed.close()
         self._unset_keepalive_if_required()
         if self._stall is not None:
             self._stall.cancel()
@@ -131,6 +149,8 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         if self._idle_bytes > MAX_HEAD:
             self._refuse(HeadersTooLarge("the request's head, a chunk's or its trailer is too large"))
         self._watch()
+        if self._half_closed and not self._unparsed and not self._awaits_response():
+            self.transport.close()  # the rest of this request will not come
         return self._can_parse()
 
     def _can_parse(self) -> bool:
@@ -237,6 +257,8 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self._refuse(self._error)
         elif self._unparsed:
             self._parse_queue.add(self, has_sent_more=True)
+        elif self._half_closed and not self._is_busy():
+            self.transport.close()
         self._watch()
 
     def _refuse(self, error: EdgeinferError) -> None:
