@@ -91,7 +91,7 @@ def _cancel_download(state: AppState, name: str) -> bool:
     """Cancel the download of this model; -> False if there is none."""
     try:
         running = state.downloads.get(name)
-    except InvalidRequest:  # this cannot be the name of a download
+    except (InvalidRequest, ModelNotFound):  # nothing of this name can be downloaded
         return False
     if running is None:
         return False
