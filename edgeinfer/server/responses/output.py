@@ -44,7 +44,7 @@ class Output:
 
     Attributes:
         items: those that have ended.
-        reasoning_tokens: tokens up to the first one of the answer itself, with the tags around the thoughts.
+        reasoning_tokens: tokens up to the last of the thoughts, without the tag that ends them.
     """
 
     def __init__(self, suffix: str, numbers: Iterator[int], options: OutputOptions) -> None:
@@ -55,7 +55,6 @@ class Output:
         self._numbers = numbers
         self._options = options
         self._open: OpenItem | None = None
-        self._thinks = False
         self._answers = False
         self._tokens = 0
 
@@ -126,12 +125,10 @@ class Output:
     def _count(self, delta: AnswerDelta) -> None:
         if self._answers:
             return
-        self._thinks = self._thinks or any(isinstance(event, Reasoning) for event in delta.events)
-        self._answers = any(not isinstance(event, Reasoning) for event in delta.events)
-        if not self._answers:
-            self._tokens += len(delta.tokens)
-        if self._thinks:
+        self._tokens += len(delta.tokens)
+        if any(isinstance(event, Reasoning) for event in delta.events):
             self.reasoning_tokens = self._tokens
+        self._answers = any(not isinstance(event, Reasoning) for event in delta.events)
 
 
 def _present(event: ResponseEvent | None) -> list[ResponseEvent]:

@@ -7,7 +7,7 @@ from openai import BadRequestError, NotFoundError, OpenAI
 from pydantic import BaseModel
 
 from edgeinfer.inference.output import Finish
-from tests.support.responses import THINKING, ResponsesWorld
+from tests.support.responses import THINKING, THINKING_AND_CALLING, WEATHER, ResponsesWorld, call
 from tests.support.server import error
 
 
@@ -83,12 +83,19 @@ def test_thoughts_are_an_item_of_their_own(client: OpenAI, world: ResponsesWorld
     assert thoughts.encrypted_content
     assert response.output_text == "Yes"
     assert response.usage
-    assert (
-        response.usage.output_tokens_details.reasoning_tokens == 4
-    )  # no more than there are: tokens are letters here
+    assert response.usage.output_tokens_details.reasoning_tokens == 3  # tokens are letters here
     without = client.responses.create(model="scripted", input="Hi").output[0]
     assert without.type == "reasoning"
     assert without.encrypted_content is None
+
+
+def test_the_beginning_of_a_call_is_no_thought(client: OpenAI, world: ResponsesWorld) -> None:
+    """Although nothing is told of it before its name is whole."""
+    world.engine.model = THINKING_AND_CALLING
+    world.engine.pieces = (*"hmm</think>", *call("weather", {"place": "Rome"}))
+    response = client.responses.create(model="scripted", input="Hi", tools=[WEATHER])  # type: ignore[list-item]
+    assert response.usage
+    assert response.usage.output_tokens_details.reasoning_tokens == 3
 
 
 def test_thoughts_are_a_summary_where_one_is_asked_for(client: OpenAI, world: ResponsesWorld) -> None:
