@@ -116,6 +116,12 @@ def test_thoughts_are_sent_back_and_those_that_cannot_be_read_are_passed_over(
     assert "[assistant]HmYes." in told(served, engine, messages=messages)
 
 
+def test_a_summary_of_what_was_said_is_read(served: Served, engine: Scripted) -> None:
+    """Where the client has let a server shorten the conversation."""
+    summary = {"type": "compaction", "content": "They greeted.", "encrypted_content": "abc"}
+    assert "[assistant]They greeted." in told(served, engine, messages=turns("Hi", [summary], "So?"))
+
+
 def test_fields_that_have_no_effect_here_are_taken(served: Served, engine: Scripted) -> None:
     """At every level: clients send new ones before anybody has read of them."""
     mark = {"cache_control": {"type": "ephemeral", "ttl": "1h"}, "citations": None, "brand_new": 1}
@@ -124,7 +130,7 @@ def test_fields_that_have_no_effect_here_are_taken(served: Served, engine: Scrip
         "metadata": {"user_id": "u"},
         "context_management": {"edits": [{"type": "clear_tool_uses_20250919"}]},
         "service_tier": "auto",
-        "container": None,
+        "container": {"id": "c"},
         "mcp_servers": [],
         "speed": "fast",
         "brand_new": {"a": 1},
@@ -137,7 +143,7 @@ def test_fields_that_have_no_effect_here_are_taken(served: Served, engine: Scrip
     assert answer(response)
     assert prompt(engine) == expected
     ignored = response.headers["x-edgeinfer-ignored"]
-    assert all(name in ignored for name in ("brand_new", "mcp_servers", "tools[0].brand_new"))
+    assert all(name in ignored for name in ("brand_new", "mcp_servers", "container", "tools[0].brand_new"))
     assert not any(name in ignored for name in ("metadata", "cache_control", "context_management"))
 
 
@@ -186,6 +192,9 @@ def test_a_result_in_the_assistant_s_turn_is_refused(served: Served) -> None:
         ({"thinking": {"type": "enabled"}}, "thinking.budget_tokens"),
         ({"thinking": {"type": "enabled", "budget_tokens": 100}}, "max_tokens"),
         ({"tools": [{"name": "a"}]}, "tools[0].input_schema"),
+        ({"tools": [{"input_schema": {}}]}, "tools[0].name"),
+        ({"thinking": {"type": "maybe"}}, "thinking.type"),
+        ({"system": [{"type": "image"}]}, "system[0].type"),
         ({"tools": [{"name": "a b", "input_schema": {}}]}, "tools[0].name"),
         ({"tools": [TIME, TIME]}, "tools[1].name"),
         ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "tools[0].type"),

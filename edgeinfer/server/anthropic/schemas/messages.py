@@ -16,7 +16,6 @@ ACCEPTED = frozenset(
     {
         "betas",
         "cache_control",
-        "container",
         "context_management",
         "diagnostics",
         "inference_geo",
@@ -25,7 +24,7 @@ ACCEPTED = frozenset(
         "user_profile_id",
     }
 )
-"""Fields that have no effect here, or none that an answer would be wrong without."""
+"""Fields without effect on an answer. Others, whose effect somebody could miss, are named as ignored."""
 
 
 class MessageParam(Strict):
