@@ -326,7 +326,7 @@ def ask(settings: Settings) -> None:
     from edgeinfer.cli.chat_session import AnswerPrinter
     from edgeinfer.client.http import connect, target_of
     from edgeinfer.client.stream import AnswerStats, stream
-    from edgeinfer.errors import Unauthorized
+    from edgeinfer.errors import InvalidRequest, Unauthorized
 
     target = target_of(settings, os.environ.get("EDGEINFER_API_KEY"))
     body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": MAX_ANSWER_TOKENS}
@@ -343,6 +343,10 @@ def ask(settings: Settings) -> None:
         if stats.finish_reason != "stop":
             terminal.say("(and so on)")
         terminal.show(stats.line())
+    except InvalidRequest as e:
+        if e.param != "model":
+            raise
+        terminal.say(f"({e.message})")  # it makes embeddings, or scores documents
     except Unauthorized:
         terminal.say("(it answers only requests with an API key)")
     except KeyboardInterrupt:

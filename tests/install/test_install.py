@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from edgeinfer.cli.chat_session import AnswerPrinter
 from edgeinfer.hub.mirror import mirror_app
@@ -21,6 +22,8 @@ from edgeinfer.store.store import Store
 from tests.support.cli import daemon, run
 from tests.support.mirror import add, serving
 from tests.support.paths import BUNDLED
+from tests.support.server import INFO, Scripted
+from tests.support.server import serving as served_by
 
 # The package's attribute of that name is the command.
 install = importlib.import_module("edgeinfer.cli.install")
@@ -253,3 +256,10 @@ def test_a_question_that_is_stopped_does_not_lose_what_comes_after(
     with daemon("I am") as server:
         install.ask(Settings(port=int(server.port)))
     assert "(stopped)" in capsys.readouterr().err
+
+
+def test_a_model_that_does_not_chat_says_what_it_is_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is installed all the same."""
+    with served_by(Scripted(info=replace(INFO, generates=False, reranks=True))) as served:
+        install.ask(Settings(port=httpx.URL(served.url).port or 0))
+    assert "was made to score documents, and cannot generate text" in capsys.readouterr().err
