@@ -30,19 +30,21 @@ async def longest_fitting(messages: Sequence[Message], attempt: Attempt[P]) -> P
     if whole is not None:
         return whole
     starts = [n for n, message in enumerate(messages) if n and message.role == "user"]
+    if not starts:
+        return (await attempt(messages))[0]
     best: P | None = None
-    first, last = 0, len(starts) - 1  # an end that fits is looked for among these
-    while first <= last:
-        middle = (first + last) // 2
-        prompt = await _try(_end(messages, starts[middle]), attempt)
+    fitting, failing, count = 0, len(starts) + 1, 1  # numbers of user messages
+    # Twice as many each time, so that no attempt is much longer than the context: the conversation may be.
+    while failing - fitting > 1:
+        prompt = await _try(_end(messages, starts[-count]), attempt)
         if prompt is None:
-            first = middle + 1
+            failing = count
         else:
-            best, last = prompt, middle - 1
+            best, fitting = prompt, count
+        count = min(2 * count, failing - 1) if failing > len(starts) else (fitting + failing) // 2
     if best is not None:
         return best
-    prompt, _ = await attempt(_end(messages, starts[-1]) if starts else messages)
-    return prompt
+    return (await attempt(_end(messages, starts[-1])))[0]
 
 
 async def _try(messages: Sequence[Message], attempt: Attempt[P]) -> P | None:

@@ -52,10 +52,10 @@ async def test_the_longest_end_is_kept_that_fits(roles: str, room: int, expected
 
 
 async def test_few_attempts_are_enough() -> None:
-    """A conversation of a thousand turns takes ten, and what is too long to be counted is only too long."""
+    """None of them but the first is much longer than the context. What is too long to be counted is only too long."""
     places, attempts = await kept("ua" * 500 + "u", 101, uncountable=500)
     assert list(range(900, 1001)) == places
-    assert attempts <= 12
+    assert attempts <= 16
 
 
 @pytest.mark.parametrize(

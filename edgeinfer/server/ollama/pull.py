@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -55,7 +56,7 @@ async def pull(request: Request) -> Response:
     body = await read(request, PullRequest)
 
     async def start() -> PullBuilder:
-        if _needs_no_download(state, body.model):
+        if await asyncio.to_thread(_needs_no_download, state, body.model):
             return PullBuilder(_nothing())
         audit.record("download", model=body.model, by=principal.label)
         return PullBuilder(state.downloads.follow(body.model))
