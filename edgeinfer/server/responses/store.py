@@ -13,6 +13,7 @@ import os
 import tempfile
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,6 +70,8 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
 
 class ResponseStore:
     """All stored responses, up to a size and an age; what was used longest ago goes first.
+
+    A caller that stores much makes room among its own.
 
     Its methods block: call them by `in_store_thread`.
     """
@@ -178,14 +181,24 @@ class ResponseStore:
         return None
 
     def _evict(self) -> None:
-        """Remove what is too old, and the oldest of what is too much."""
-        total = sum(self._sizes.values())
+        """Remove what is too old, and of what is too much the oldest of the owner that has the most."""
         oldest = time.time() - 3600 * self._settings().responses_store_hours
-        for name, size in list(self._sizes.items()):
-            if total <= self._limit and not self._is_older(name, oldest):
-                return
+        while self._sizes and self._is_older(next(iter(self._sizes)), oldest):
+            self._remove(next(iter(self._sizes)))
+        total = sum(self._sizes.values())
+        if total <= self._limit:
+            return
+        owned = Counter[str]()
+        names: dict[str, deque[str]] = {}
+        for name, size in self._sizes.items():
+            owned[_owner(name)] += size
+            names.setdefault(_owner(name), deque()).append(name)
+        while total > self._limit:
+            most, _ = owned.most_common(1)[0]
+            name = names[most].popleft()
+            total -= self._sizes[name]
+            owned[most] -= self._sizes[name]
             self._remove(name)
-            total -= size
 
     def _is_older(self, name: str, limit: float) -> bool:
         try:
@@ -200,6 +213,10 @@ class ResponseStore:
 
 def _name(owner: str, id: str) -> str:
     return f"{owner}.{id}{SUFFIX}"
+
+
+def _owner(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _blocks(size: int) -> int:

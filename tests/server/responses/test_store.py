@@ -58,6 +58,17 @@ def test_the_oldest_make_room(tmp_path: Path) -> None:
     assert size(tmp_path) <= MEGABYTE
 
 
+def test_who_stores_much_makes_room_among_its_own(tmp_path: Path) -> None:
+    """A caller that floods the store costs others nothing, however old theirs are."""
+    responses = store(tmp_path)
+    quarter = "x" * (MEGABYTE // 4 - BLOCK)
+    responses.save("modest", IDS[0], stored(quarter))
+    for id in IDS[1:20]:
+        responses.save("me", id, stored(quarter))
+    assert responses.load("modest", IDS[0])
+    assert [bool(responses.load("me", id)) for id in IDS[16:20]] == [False, True, True, True]
+
+
 def test_small_ones_count_as_what_they_take_on_a_disk(tmp_path: Path) -> None:
     """A block each: a flood of them fills no disk."""
     settings = Settings(responses_store_mb=1)
