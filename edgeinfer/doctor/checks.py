@@ -30,6 +30,7 @@ from edgeinfer.doctor import (
 from edgeinfer.doctor.context import DoctorContext
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.runner import Check
+from edgeinfer.hardware.thermal import cooling_devices, thermal_zones
 from edgeinfer.ipc.confinement.probe import probe_confinement
 from edgeinfer.plan import Plan
 from edgeinfer.store.location import DAEMON_STATE
@@ -123,9 +124,7 @@ def _power(context: DoctorContext) -> list[Finding]:
 
 
 def _temperature(context: DoctorContext) -> list[Finding]:
-    return thermal.check_temperature(
-        thermal.thermal_zones(context.root), thermal.cooling_devices(context.root)
-    )
+    return thermal.check_temperature(thermal_zones(context.root), cooling_devices(context.root))
 
 
 def _frequency(context: DoctorContext) -> list[Finding]:

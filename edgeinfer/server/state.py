@@ -13,6 +13,7 @@ from starlette.requests import Request
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.metrics import Metrics
 from edgeinfer.plan import Plan
+from edgeinfer.server.machine_facts import MachineFacts
 from edgeinfer.server.model_files import ModelFiles
 from edgeinfer.server.pull_process import PullProcess
 from edgeinfer.server.responses.store import ResponseStore, store_folder
@@ -48,6 +49,7 @@ class AppState:
         settings: those in force; a reload changes them.
         sources: setting -> the origin of its value.
         reload: the last reload, None before the first.
+        machine: what this machine is.
         puller: downloads models, and knows whether that is possible here.
         downloads: those that are running.
         starting: loads the default model for the first time; its error is why that failed.
@@ -73,6 +75,7 @@ class AppState:
         self.registry = ModelRegistry(
             settings, default, names=names, loader=self.loader, services=self.services
         )
+        self.machine = MachineFacts(lambda: Store.of(self.settings).root)
         self.puller = PullProcess(lambda: Store.of(self.settings))
         self.downloads = ModelDownloads(self.puller)
         self.model_files = ModelFiles(self.registry)

@@ -14,6 +14,7 @@ from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.model import Swap
 from edgeinfer.errors import EdgeinferError, ModelNotFound
 from edgeinfer.hardware import Gpu, HardwareProfile, LlamaBuild, Memory, System, detect
+from edgeinfer.hardware.thermal import cooling_devices, thermal_zones
 from edgeinfer.plan import Plan, calibration, plan_model
 from edgeinfer.plan.calibration import Calibration, fingerprint
 from edgeinfer.settings import Settings
@@ -238,7 +239,7 @@ def zone(number: int, name: str, temp: int, **trips: int) -> dict[str, str]:
 
 def hot(tmp_path: Path, files: dict[str, str]) -> list[tuple[str, str]]:
     root = write(tmp_path, files)
-    return brief(thermal.check_temperature(thermal.thermal_zones(root), thermal.cooling_devices(root)))
+    return brief(thermal.check_temperature(thermal_zones(root), cooling_devices(root)))
 
 
 @pytest.mark.parametrize(

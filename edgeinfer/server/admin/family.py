@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeinfer.server.admin import health
+from edgeinfer.server.admin import health, machine
 from edgeinfer.server.http.family import Family, Route
 from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
 
@@ -25,6 +25,7 @@ def family() -> Family:
                 is_quiet=True,
             ),
             Route("/status", health.status, GET),
+            Route("/machine", machine.machine, GET, answers=(machine.Machine,)),
             Route(
                 "/metrics",
                 health.metrics,

@@ -9,6 +9,7 @@ const MAX_SAMPLES = 150;
 export class Live {
   constructor() {
     this.status = null;
+    this.machine = null;
     this.error = null;
     this.samples = [];
     this.last = null;
@@ -16,7 +17,8 @@ export class Live {
 
   async poll() {
     try {
-      const status = await getJson("/status");
+      const [status, machine] = await Promise.all([getJson("/status"), getJson("/machine")]);
+      this.machine = machine;
       this.add(status, Date.now() / 1000);
       this.error = null;
     } catch (error) {
@@ -40,6 +42,7 @@ export class Live {
       cached: rate("cached_tokens_total"),
       running: stats.running ?? 0,
       waiting: stats.waiting ?? 0,
+      warmest: Math.max(0, ...(this.machine?.temperatures ?? []).map((zone) => zone.temperature)),
       cells: stats.cells ? (100 * (stats.cells_used ?? 0)) / stats.cells : 0,
     });
     if (this.samples.length > MAX_SAMPLES) this.samples.shift();

@@ -26,12 +26,16 @@ export function Machine({ live, models, changed }) {
     <section class="machine">
       ${live.error && html`<p class="error" role="alert">${live.error.message}</p>`}
       <${Summary} status=${status} />
+      <${Memory} memory=${live.machine.memory} />
+      <${Throttled} devices=${live.machine.throttled} />
       <div class="plots">
         <${Plot} title="Tokens" unit="per second" data=${live.series(["generated", "read"])} labels=${["generated", "read"]} />
         <${Plot} title="Requests" unit="" data=${live.series(["running", "waiting"])} labels=${["running", "waiting"]} />
         <${Plot} title="KV cache" unit="% in use" data=${live.series(["cells"])} labels=${["used"]} />
+        ${live.machine.temperatures.length > 0 && html`<${Plot} title="Temperature" unit="°C" data=${live.series(["warmest"])} labels=${["highest"]} />`}
       </div>
       <${Models} models=${models} rows=${rows} changed=${changed} />
+      <${Facts} title="This machine" facts=${live.machine.facts.map(({ name, text }) => [name, text])} />
       <${PlanOf} plan=${status.plan} />
     </section>
   `;
@@ -51,12 +55,46 @@ function Summary({ status }) {
     facts.unshift(["Model", `${model.name}: ${model.description}, ${(model.n_params / 1e6).toFixed(0)} million parameters, ${size(model.size)}`]);
     facts.splice(1, 0, ["Context", `${model.ctx} tokens, ${model.parallel} answers at once`]);
   }
+  return html`<${Facts} title="Now" facts=${facts} />`;
+}
+
+function Facts({ title, facts }) {
+  const id = title.replace(/\W/g, "-");
   return html`
-    <section aria-labelledby="now-title">
-      <h2 id="now-title">Now</h2>
-      <dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd><bdi>${String(value)}</bdi></dd></div>`)}</dl>
+    <section aria-labelledby=${id}>
+      <h2 id=${id}>${title}</h2>
+      <dl>${facts.map(([name, value], index) => html`<div key=${index}><dt>${name}</dt><dd><bdi>${String(value)}</bdi></dd></div>`)}</dl>
     </section>
   `;
+}
+
+/** A bar: what the models hold, what everything else does, what is free. */
+function Memory({ memory }) {
+  if (!memory.total || memory.available === null) return null;
+  const parts = [
+    ["models", memory.models],
+    ["daemon", memory.daemon],
+    ["other programs", Math.max(0, memory.total - memory.available - memory.models - memory.daemon)],
+    ["free", memory.available],
+  ];
+  const words = parts.map(([name, bytes]) => `${name} ${size(bytes)}`).join(", ");
+  return html`
+    <figure class="memory">
+      <figcaption>Memory of ${size(memory.total)}: ${words}</figcaption>
+      <svg viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label=${`Memory: ${words}`}>
+        ${parts.map(([name, bytes], index) => {
+          const before = parts.slice(0, index).reduce((sum, part) => sum + part[1], 0);
+          return html`<rect key=${name} class=${`part-${index + 1}`} x=${(100 * before) / memory.total} y="0" width=${(100 * bytes) / memory.total} height="4" />`;
+        })}
+      </svg>
+    </figure>
+  `;
+}
+
+function Throttled({ devices }) {
+  if (!devices.length) return null;
+  const words = devices.map((device) => `${device.name}, step ${device.state} of ${device.max_state}`).join("; ");
+  return html`<p class="error" role="status">The CPU is throttled because of heat (${words}). A heat sink or a fan helps.</p>`;
 }
 
 function PlanOf({ plan }) {
