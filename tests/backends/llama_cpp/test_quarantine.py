@@ -16,7 +16,7 @@ from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest, ResumableGen
 from edgeinfer.backends.llama_cpp.messages import Cancel, Generate
 from edgeinfer.backends.llama_cpp.quarantine import CrashQuarantine
 from edgeinfer.errors import NotReady, WorkerDied
-from edgeinfer.inference.output import Delta
+from edgeinfer.inference.output import Delta, PromptProgress
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Span
 from tests.support.engine import plain
@@ -80,6 +80,29 @@ async def test_request_that_crashes_workers_late_is_found_too(monkeypatch: pytes
         assert 30 - len("a x in it") + 1 == len(begun[0])
         assert expected("other") == await other
         assert client.health.restarts <= 5
+
+
+@pytest.mark.slow
+async def test_progress_of_a_prompt_does_not_clear_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It crashes workers in the middle of its prompt, each time after the first report."""
+    faulty(monkeypatch, poison={"token": TOKEN, "position": 700, "how": "SIGSEGV"})
+    reports: list[PromptProgress] = []
+
+    async def ask(client: LlamaClient) -> str:
+        params = msgspec.structs.replace(PARAMS, prompt_progress=True)
+        async for delta in generate(client, POISON + "x" * 1500, params):
+            assert delta.progress
+            reports.append(delta.progress)
+        return ""
+
+    async with supervised(SLOW) as client:
+        await client.ready()
+        other = asyncio.create_task(text(client, "other", PARAMS))
+        assert "SIGSEGV" in (await given_up(asyncio.create_task(ask(client)))).message
+        assert expected("other") == await other
+        assert client.health.restarts <= 5
+    assert reports
+    assert all(0 < report.computed < report.total == 1501 for report in reports)
 
 
 @pytest.mark.slow
