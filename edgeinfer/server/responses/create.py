@@ -19,7 +19,7 @@ from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.http.sse import EventStream
 from edgeinfer.server.responses.history import History, item_id
 from edgeinfer.server.responses.response_writer import Attempt, ResponseWriter
-from edgeinfer.server.responses.schemas.items import InputItem, ItemReference, MessageItem
+from edgeinfer.server.responses.schemas.items import InputItem, MessageItem
 from edgeinfer.server.responses.schemas.request import ResponsesRequest
 from edgeinfer.server.responses.store import StoredResponse, in_store_thread
 from edgeinfer.server.responses.translate import PreparedRequest, begin_response, prepare
@@ -79,8 +79,8 @@ def _owner(request: Request) -> str:
 async def _conversation(request: Request, prepared: PreparedRequest) -> tuple[list[InputItem], ChatCall]:
     """The request's own items, with stored ones for references, and the call for the whole conversation."""
     history, body = history_of(request), prepared.body
-    if not body.previous_response_id and not any(isinstance(e.item, ItemReference) for e in body.items):
-        return body.items, prepared.call(body.items)
+    if prepared.whole_call:
+        return body.items, prepared.whole_call
 
     def read() -> tuple[list[InputItem], ChatCall]:
         earlier = history.conversation(body.previous_response_id) if body.previous_response_id else []

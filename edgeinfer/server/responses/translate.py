@@ -15,7 +15,7 @@ from edgeinfer.grammar.source import GrammarSource
 from edgeinfer.server.openai.schemas.formats import ANSWER
 from edgeinfer.server.responses.conversation import to_messages
 from edgeinfer.server.responses.output import OutputOptions
-from edgeinfer.server.responses.schemas.items import InputItem, OtherItem
+from edgeinfer.server.responses.schemas.items import InputItem, ItemReference, OtherItem
 from edgeinfer.server.responses.schemas.request import (
     ENCRYPTED_THOUGHTS,
     LOGPROBS,
@@ -36,12 +36,14 @@ class PreparedRequest(msgspec.Struct, frozen=True):
 
     Attributes:
         ignored: what was left out, with its place in the request, safe for a header.
+        whole_call: the call, if the request refers to nothing that is stored.
     """
 
     body: ResponsesRequest
     toolset: Toolset
     tool_choice: ToolChoice
     ignored: tuple[str, ...]
+    whole_call: ChatCall | None = None
 
     @property
     def options(self) -> OutputOptions:
@@ -84,7 +86,10 @@ def prepare(body: ResponsesRequest) -> PreparedRequest:
             ignored.append(f"input[{n}] ({_plain(entry.item.type)})")
     if body.stream_options and body.stream_options.include_obfuscation:
         ignored.append("stream_options.include_obfuscation")
-    return PreparedRequest(body, toolset, choice, tuple(ignored))
+    prepared = PreparedRequest(body, toolset, choice, tuple(ignored))
+    if body.previous_response_id or any(isinstance(entry.item, ItemReference) for entry in body.items):
+        return prepared
+    return msgspec.structs.replace(prepared, whole_call=prepared.call(body.items))
 
 
 def begin_response(id: str, request: PreparedRequest, model: str, *, store: bool) -> ResponseObject:
