@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from edgeinfer.errors import NotImplementedHere
 from edgeinfer.server.http.family import Families, Family, Route
+from edgeinfer.server.http.headers import IGNORED
 from edgeinfer.server.http.request_model import RequestModel
 
 Schema = dict[str, Any]
@@ -32,6 +33,10 @@ REFUSED = NotImplementedHere.status
 
 RETRY_AFTER_HEADER = {
     "retry-after": {"description": "Seconds to wait before the next attempt.", "schema": {"type": "string"}}
+}
+
+IGNORED_HEADER = {
+    IGNORED: {"description": "The fields of the request that were ignored.", "schema": {"type": "string"}}
 }
 
 KEYS = {
@@ -133,7 +138,8 @@ def _answers(types: Sequence[Any]) -> Schema:
 
 def _responses(family: Family, route: Route) -> Iterator[tuple[str, Schema]]:
     if REFUSED not in route.errors:
-        yield "200", {"description": "The response.", "content": _content(family, route)}
+        headers = {"headers": IGNORED_HEADER} if route.body else {}
+        yield "200", {"description": "The response.", "content": _content(family, route), **headers}
     for status in sorted({*ERRORS, *route.errors}):
         other = route.errors.get(status, family.error_type)
         kinds = [family.error_type, *([] if other is family.error_type else [other])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 INSTEAD: Mapping[str, str] = {
     "/embedding": "POST /v1/embeddings",
@@ -12,6 +12,9 @@ INSTEAD: Mapping[str, str] = {
     "/v1/messages/batches": "POST /v1/messages, once for each message of the batch",
 }
 """Routes of other APIs, which may have others below them, and the routes to use in their place."""
+
+TYPO = 0.95
+"""Similarity of a path to a route that makes it a typing error, whatever other route it ends with."""
 
 MAX_PATH = 64
 """Characters of a path that is compared with our routes."""
@@ -21,6 +24,8 @@ def route_hint(path: str, routes: Iterable[str]) -> str:
     """The hint for a path that leads nowhere; `routes` are the paths that there are."""
     path = re.sub("/{2,}", "/", path.lower()).rstrip("/")
     known = sorted({route for route in routes if "{" not in route and route != "/"}, key=len, reverse=True)
+    if path not in known and len(path) <= MAX_PATH and (near := _nearest(path, known, TYPO)):
+        return f"did you mean {near}?"
     for route in known:
         if path == f"/v1{route}" and route.startswith("/v1/"):
             return f"use {route}: the base URL of a client has one /v1 too many"
@@ -31,8 +36,12 @@ def route_hint(path: str, routes: Iterable[str]) -> str:
     for other, ours in INSTEAD.items():
         if f"{path}/".startswith(f"{other}/"):
             return f"use {ours}"
-    near = difflib.get_close_matches(path, known, n=1) if len(path) <= MAX_PATH else []
-    return f"did you mean {near[0]}?" if near else "/openapi.json lists the routes"
+    near = _nearest(path, known) if len(path) <= MAX_PATH else None
+    return f"did you mean {near}?" if near else "/openapi.json lists the routes"
+
+
+def _nearest(path: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
+    return next(iter(difflib.get_close_matches(path, known, n=1, cutoff=cutoff)), None)
 
 
 def method_hint(methods: Iterable[str]) -> str:

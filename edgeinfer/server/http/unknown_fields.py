@@ -7,7 +7,6 @@ import functools
 import json
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from edgeinfer.errors import InvalidRequest
@@ -20,11 +19,15 @@ MAX_NAMED = 16
 """Ignored fields that a response names."""
 
 CUTOFF = 0.85
-"""Similarity from which one name is taken for another that was mistyped."""
+"""Similarity from which one name is taken for another that was mistyped, and the least ratio of their lengths.
+
+So `models` and `mode`, which other servers know, are not taken for `model`.
+"""
 
 MIN_LENGTH = 4
 """Characters that a name must have to be similar to another."""
 
+_INDEX = re.compile(r"\[\d+\]")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 
 Object = dict[str, Any]
@@ -89,9 +92,13 @@ class UnknownFields:
             raise UnknownField(name, meant)
 
     def locate(self, body: object) -> None:
-        """Set `paths`; `body` is the request."""
-        if self._found:
-            self.paths = list(islice(self._located(body), MAX_NAMED))
+        """Set `paths`; `body` is the request. Of the items of a list, the first with a field stands for all."""
+        alike: dict[str, str] = {}
+        for path in self._located(body) if self._found else ():
+            alike.setdefault(_INDEX.sub("[]", path), path)
+            if len(alike) == MAX_NAMED:
+                break
+        self.paths = list(alike.values())
 
     def header(self) -> str:
         """The paths for a header."""
