@@ -141,11 +141,13 @@ def _pull(
     from edgeinfer.errors import EdgeinferError
     from edgeinfer.hardware.memory import memory
     from edgeinfer.hub.endpoint import hub_endpoint
-    from edgeinfer.hub.ensure_installed import available_files, ensure_installed, installed_model
     from edgeinfer.store.store import Store
 
     loaded = settings.load().settings
     store, hub = Store.of(loaded), hub_endpoint(offline=offline)
+    # Not before hub_endpoint has looked at the variables with which the hub's client cannot even be imported.
+    from edgeinfer.hub.ensure_installed import available_files, ensure_installed, installed_model
+
     present = installed_model(wanted, store)
     if hub.offline and present:
         return present
