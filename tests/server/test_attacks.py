@@ -204,22 +204,24 @@ def test_a_hundred_megabytes_are_refused_without_being_kept(served: Served) -> N
     assert served.chat().status_code == 200
 
 
-def test_no_route_changes_what_is_installed(served: Served) -> None:
-    """What can be posted makes text, vectors or tokens; nothing can be put, patched or deleted."""
+def test_no_other_route_deletes(served: Served) -> None:
+    """What can be deleted is a model or a stored response; nothing can be put or patched."""
     paths = served.client.get("/openapi.json").json()["paths"]
     methods = {(method, path) for path, found in paths.items() for method in found}
-    assert {method for method, _ in methods} == {"get", "post"}
-    assert {path for method, path in methods if method == "post"} == {
-        "/v1/chat/completions",
-        "/v1/completions",
-        "/v1/embeddings",
-        "/models/load",
-        "/models/unload",
-        "/infill",
-        "/tokenize",
-        "/detokenize",
-        "/apply-template",
-    }
-    for path in ("/api/pull", "/api/delete", "/v1/models/scripted", "/models", "/slots/0", "/props"):
-        for method in ("POST", "PUT", "PATCH", "DELETE"):
+    assert {method for method, _ in methods} == {"get", "post", "delete"}
+    deleting = {path for method, path in methods if method == "delete"}
+    assert deleting == {"/api/delete", "/models", "/v1/responses/{response_id}"}
+    for path in ("/api/pull", "/v1/models/scripted", "/slots/0", "/props"):
+        for method in ("PUT", "PATCH"):
             assert served.client.request(method, path, json={}).status_code in (404, 405)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/api/pull"), ("DELETE", "/api/delete"), ("POST", "/models")]
+)
+def test_a_foreign_page_can_neither_pull_nor_delete(served: Served, method: str, path: str) -> None:
+    """Not even with a request that browsers send without asking first."""
+    for origin in ("https://evil.example", "null", "http://localhost:5173"):
+        headers = {"origin": origin, "content-type": "text/plain"}
+        found = served.client.request(method, path, content=b'{"model": "qwen3-0.6b"}', headers=headers)
+        assert found.status_code == 403
