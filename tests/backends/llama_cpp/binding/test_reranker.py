@@ -10,8 +10,10 @@ import pytest
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
 from edgeinfer.errors import ContextLengthExceeded, ModelLoadFailed
+from edgeinfer.gguf.header import read_header
 from edgeinfer.inference.types import Cut
 from tests.support.bert import CLS, SEP, WORDS, bert_score, write_bert
+from tests.support.jina_reranker import END, START, write_jina_reranker
 from tests.support.qwen3_reranker import CONTROLS, TEMPLATE, qwen3_score, write_qwen3_reranker
 
 QUERY, DOCUMENTS = "the sky", ["the sky is blue", "light", "the sky is blue blue light", ""]
@@ -158,3 +160,16 @@ def test_a_file_may_say_itself_that_it_reranks(tmp_path: Path) -> None:
     runtime = open_runtime(LlamaConfig(model=str(tmp_path / "a.gguf"), name="test", ctx=64, batch=64))
     assert runtime.info.reranks
     runtime.close()
+
+
+def test_a_head_of_one_matrix_scores_between_minus_one_and_one(tmp_path: Path) -> None:
+    """Jina's; two texts are parted by the end of one and a separator."""
+    write_jina_reranker(path := tmp_path / "jina.gguf")
+    assert read_header(path).reranks
+    with opened(path, ctx=128) as runtime:
+        q, d = (runtime.vocab.tokenize(letter, special=False)[0] for letter in "qd")
+        assert [[START, q, END, END, d, END]] == pairs(runtime, "q", "d")
+        rows = runtime.embed(pairs(runtime, "what?", "this", "that", "</s>"))
+        scores = [float(row[0]) for row in rows]
+        assert all(-1 < score < 1 for score in scores)
+        assert 3 == len(set(scores))
