@@ -27,7 +27,6 @@ from edgeinfer.server.llama_server.schemas.infill import InfillRequest
 from edgeinfer.server.llama_server.schemas.models import ModelRequest
 from edgeinfer.server.llama_server.schemas.rerank import RerankRequest
 from edgeinfer.server.llama_server.schemas.tokens import DetokenizeRequest, TokenizeRequest
-from edgeinfer.server.openai import models as list_models
 from edgeinfer.server.openai.model_card import ModelList
 from edgeinfer.server.openai.schemas.chat import ApplyTemplateRequest, ChatRequest
 
@@ -124,7 +123,7 @@ def family() -> Family:
                 is_open=True,
                 is_quiet=True,
             ),
-            Route("/models", list_models.models, methods=("GET",), answers=(ModelList,)),
+            Route("/models", models.list_models, methods=("GET",), answers=(ModelList,)),
             Route(
                 "/models",
                 models.download,

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edgeinfer.server.http.sse import EventStream
-from edgeinfer.server.openai.model_card import LLAMA_STATES, LlamaState
+from edgeinfer.server.openai.model_card import LLAMA_STATES, FileProgress, LlamaState
 from edgeinfer.server.openai.types import event
 from edgeinfer.server.state import AppState, state_of
 from edgeinfer.serving.downloads import Download
@@ -33,13 +33,6 @@ DOWNLOAD_EVENTS = {
     "failed": "download_failed",
     "cancelled": "download_failed",
 }
-
-
-class FileProgress(Struct):
-    """Bytes of a file."""
-
-    done: int
-    total: int
 
 
 class ModelEventData(Struct):
@@ -130,9 +123,14 @@ def _state_event(name: str, state: SeenState, *, failed: bool) -> ModelEvent:
 
 def _download_event(download: Download) -> ModelEvent:
     data = ModelEventData()
-    progress = download.progress
     if download.state == "running":
-        data.progress = {}
-        if progress and progress.total is not None:
-            data.progress[download.name] = FileProgress(progress.completed or 0, progress.total)
+        data.progress = download_progress(download)
     return ModelEvent(download.name, DOWNLOAD_EVENTS[download.state], data)
+
+
+def download_progress(download: Download) -> dict[str, FileProgress]:
+    """How much of a model is there; empty as long as its size is not known."""
+    progress = download.progress
+    if progress is None or progress.total is None:
+        return {}
+    return {download.name: FileProgress(progress.completed or 0, progress.total)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,13 +15,26 @@ from edgeinfer.server.auth.rights import check_admin
 from edgeinfer.server.http.body import read
 from edgeinfer.server.http.disconnect import cancel_on_disconnect
 from edgeinfer.server.http.json_response import json_response
+from edgeinfer.server.llama_server.model_events import download_progress
 from edgeinfer.server.llama_server.schemas.models import ModelRequest
+from edgeinfer.server.openai.model_card import ModelCard, ModelList, ModelStatus
+from edgeinfer.server.openai.models import model_cards
 from edgeinfer.server.removal import remove_model
 from edgeinfer.server.state import AppState, state_of
+from edgeinfer.serving.downloads import Download
 
 
 class Success(Struct):
     success: bool
+
+
+async def list_models(request: Request) -> Response:
+    """The models of GET /v1/models, and those that are being downloaded."""
+    state = state_of(request)
+    cards = await model_cards(state)
+    names = {card.id for card in cards}
+    cards += [_downloading(running) for running in state.downloads.running() if running.name not in names]
+    return json_response(ModelList(cards))
 
 
 async def load(request: Request) -> Response:
@@ -67,6 +82,11 @@ async def delete(request: Request, model: str = "") -> Response:
         return json_response(Success(True))
     _record(request, "deleted", await remove_model(state, model))
     return json_response(Success(True))
+
+
+def _downloading(running: Download) -> ModelCard:
+    status = ModelStatus("downloading", "downloading", [], progress=download_progress(running))
+    return ModelCard(running.name, int(time.time()), status, [])
 
 
 async def _name(request: Request, action: str) -> str:

@@ -12,7 +12,7 @@ from edgeinfer.serving.sampling import recommended_sampling
 from edgeinfer.serving.task import Task, tasks
 from edgeinfer.store.file_facts import FileFacts
 
-LlamaState = Literal["unloaded", "loading", "loaded"]
+LlamaState = Literal["unloaded", "loading", "loaded", "downloading"]
 
 LLAMA_STATES: dict[ModelState, LlamaState] = {
     "unloaded": "unloaded",
@@ -58,6 +58,13 @@ class ModelArchitecture(Struct):
     output_modalities: list[str] = field(default_factory=lambda: ["text"])
 
 
+class FileProgress(Struct):
+    """Bytes of a file."""
+
+    done: int
+    total: int
+
+
 class ModelStatus(Struct):
     """llama-server's field.
 
@@ -66,13 +73,15 @@ class ModelStatus(Struct):
         state: the state in ours: "unloaded", "loading", "ready", "restarting", "reloading", "failed" or "stopped".
         args: what it was loaded with, as llama-server's options.
         failed: the last attempt to load it failed.
+        progress: how much of the files is there of a model that is being downloaded; its `state` is "downloading" too.
     """
 
     value: LlamaState
-    state: ModelState
+    state: ModelState | Literal["downloading"]
     args: list[str]
     failed: bool | UnsetType = UNSET
     exit_code: int | UnsetType = UNSET
+    progress: dict[str, FileProgress] | UnsetType = UNSET
 
 
 class ModelCard(Struct):

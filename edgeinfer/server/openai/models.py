@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from edgeinfer.server.http.family import family_of
 from edgeinfer.server.http.json_response import json_response
-from edgeinfer.server.openai.model_card import ModelList, model_card
-from edgeinfer.server.state import state_of
+from edgeinfer.server.openai.model_card import ModelCard, ModelList, model_card
+from edgeinfer.server.state import AppState, state_of
 
 
 async def models(request: Request) -> Response:
@@ -17,13 +17,17 @@ async def models(request: Request) -> Response:
     The form is that of the family whose protocol the request speaks, see `ModelsForm`.
     """
     state = state_of(request)
-    served = state.registry.all()
     if form := family_of(request.scope).models_form:
-        return form.all(request, served)
+        return form.all(request, state.registry.all())
+    return json_response(ModelList(await model_cards(state)))
+
+
+async def model_cards(state: AppState) -> list[ModelCard]:
+    """The entries of all models that can be asked for."""
+    served = state.registry.all()
     facts = await state.model_files.all_facts(served)
     aliases = state.registry.aliases()
-    cards = [model_card(model, facts.get(model), aliases.get(model, [])) for model in served]
-    return json_response(ModelList(cards))
+    return [model_card(model, facts.get(model), aliases.get(model, [])) for model in served]
 
 
 async def model(request: Request, id: str) -> Response:

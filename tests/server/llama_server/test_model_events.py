@@ -125,6 +125,13 @@ def test_a_download_is_told_as_it_goes_on() -> None:
         progress = {"progress": {"some/model": {"done": 50, "total": 100}}}
         step = {"model": "some/model", "event": "download_progress", "data": progress}
         assert daemon.has(step)
+        listed = daemon.served.client.get("/models").json()["data"][-1]
+        assert ("some/model", "downloading", progress["progress"]) == (
+            listed["id"],
+            listed["status"]["value"],
+            listed["status"]["progress"],
+        )
+        assert "some/model" not in daemon.served.client.get("/v1/models").text, "nobody can ask it yet"
         daemon.puller.go.release()
         assert daemon.has(step, {"model": "some/model", "event": "download_finished", "data": {}})
 
@@ -175,11 +182,16 @@ def test_a_model_that_appears_or_goes_is_told() -> None:
 
 
 def test_a_client_that_goes_leaves_nothing_behind() -> None:
-    """Its subscription to downloads ends with it."""
+    """Its subscription to downloads ends once what is sent to it does not arrive."""
     with watched() as daemon:
         with daemon.served.client.stream("GET", "/models/sse") as response:
             assert response.headers["content-type"].startswith("text/event-stream")
             assert eventually(lambda: 2 == len(daemon.state.downloads.listeners))
+        told: list[Any] = []
+        for path, value in (("/models/load", "loaded"), ("/models/unload", "unloaded")) * 2:
+            daemon.post(path, "nano")
+            told.append(status("nano", value, **({"exit_code": 0} if value == "unloaded" else {})))
+            assert daemon.has(*told)
         assert eventually(lambda: 1 == len(daemon.state.downloads.listeners))
 
 
