@@ -169,6 +169,6 @@ def test_a_projection_decides_on_the_length_of_embeddings(file: Path) -> None:
 
 
 def test_an_unknown_pooling_is_refused(file: Path) -> None:
-    read(file, count("a.pooling_type", 4))
+    read(file, count("a.pooling_type", 3))
     with pytest.raises(ModelLoadFailed, match="pooling_type is 5"):
         read(file, count("a.pooling_type", 5))
