@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -14,6 +15,8 @@ from edgeinfer.errors import DownloadFailed, EdgeinferError, QueueFull, shutting
 
 MAX_DOWNLOADS = 4
 """Downloads at once."""
+
+REPEAT_INTERVAL = 2.0
 
 RETRY_AFTER = 30
 
@@ -94,6 +97,7 @@ class Download:
     async def watch(self) -> AsyncGenerator[PullProgress, None]:
         """Its steps from now on. Who reads slowly misses some, but never the last.
 
+        A step comes again after REPEAT_INTERVAL seconds without another: who passes it on sees whether anybody listens.
         The download is cancelled when its last watcher stops before its end, unless it `is_kept`.
 
         Raises:
@@ -110,7 +114,10 @@ class Download:
                 elif self._state != "running":
                     break
                 else:
-                    await changed.wait()
+                    with contextlib.suppress(asyncio.TimeoutError):
+                        await asyncio.wait_for(changed.wait(), REPEAT_INTERVAL)
+                        continue
+                    seen = None
         finally:
             self._watchers -= 1
             if not self._watchers and not self.is_kept:

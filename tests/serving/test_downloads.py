@@ -129,6 +129,15 @@ async def test_a_slow_follower_misses_steps_but_not_the_last() -> None:
         assert ["step 2"] == [step.status async for step in steps]
 
 
+async def test_a_step_is_repeated_while_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that passes it on learns by that whether its client is still there."""
+    monkeypatch.setattr("edgeinfer.serving.downloads.REPEAT_INTERVAL", 0.01)
+    puller = ScriptedPuller(steps=2)
+    puller.step.release()
+    async with aclosing(ModelDownloads(puller).follow("a")) as steps:
+        assert ["step 0"] * 3 == [(await anext(steps)).status for _ in range(3)]
+
+
 async def test_followers_get_the_error_of_a_download() -> None:
     """And the next attempt is a new one."""
     puller = ScriptedPuller(steps=0)

@@ -101,7 +101,7 @@ def test_a_download_ends_with_its_client_and_continues_with_the_next(
             if json.loads(line).get("completed"):
                 break
     daemon = psutil.Process(client.get("/status").json()["pid"])
-    assert eventually(lambda: not [p for p in daemon.children() if "pull" in p.cmdline()])
+    assert eventually(lambda: not [p for p in daemon.children() if "pull" in p.cmdline()], 30)
     gone.set()
     partials = [path for path in (store.root / "incoming").rglob("*.part") if path.stat().st_size]
     assert 1 == len(partials)
