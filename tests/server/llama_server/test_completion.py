@@ -231,7 +231,7 @@ def test_biases_may_be_pairs(scripted: tuple[Served, Scripted]) -> None:
     "fields",
     [
         {"id_slot": 0, "cache_prompt": False, "n_keep": -1, "n_discard": 0, "t_max_prompt_ms": 100},
-        {"samplers": ["top_k", "temperature"], "seed": -1, "stop": []},
+        {"samplers": ["top_k", "temperature"], "seed": -1, "stop": [""]},
         {"dry_multiplier": 0, "mirostat": 0, "xtc_probability": 0, "lora": [], "min_keep": 0},
     ],
     ids=str,
@@ -262,6 +262,7 @@ def test_fields_without_an_effect_are_accepted(
         ({"prompt": [1, [2]]}, "prompt"),
         ({"prompt": {"prompt_string": "x", "multimodal_data": ["aGk="]}}, "prompt"),
         ({"prompt": ["x"] * 129}, "prompt"),
+        ({"prompt": [1, *["x"] * 257]}, "prompt"),
         ({"prompt": [300]}, "prompt"),
         ({"prompt": ["x", [5000]]}, "prompt"),
     ],

@@ -14,6 +14,9 @@ from edgeinfer.serving.inputs import Input
 
 MAX_PROMPTS = 128
 
+MAX_TEXTS = 256
+"""Texts among the tokens of all prompts: to return the prompts, the tokens between them are read one run at a time."""
+
 NEVER = -100.0
 """The bias of a token that must not occur, which llama-server writes as false."""
 
@@ -24,9 +27,14 @@ _SCHEMA = {"anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1, "maxI
 
 def _as_prompts(value: object) -> list[Input]:
     """One prompt is a text, or a list of tokens, among which there may be texts; a list of texts alone is several."""
-    if isinstance(value, list) and value and not _is_mixed(value):
-        return [_as_prompt(item) for item in value]
-    return [_as_prompt(value)]
+    several = isinstance(value, list) and value and not _is_mixed(value)
+    prompts = [_as_prompt(item) for item in value] if several else [_as_prompt(value)]  # type: ignore[attr-defined]
+    if (
+        sum(isinstance(part, str) for prompt in prompts if isinstance(prompt, list) for part in prompt)
+        > MAX_TEXTS
+    ):
+        raise ValueError(f"may have at most {MAX_TEXTS} texts among tokens")
+    return prompts
 
 
 def _as_prompt(value: object) -> Input:
@@ -86,8 +94,8 @@ class LlamaCompletionRequest(FormatFields):
         super().adapt(values)
         if isinstance(biases := values.get("logit_bias"), list):
             values["logit_bias"] = dict(map(_bias, biases))
-        if values.get("stop") in ([], "", [""]):
-            del values["stop"]
+        if isinstance(stop := values.get("stop"), list):
+            values["stop"] = [text for text in stop if text != ""]
 
     @property
     def is_empty(self) -> bool:
