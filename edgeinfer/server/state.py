@@ -16,7 +16,7 @@ from edgeinfer.plan import Plan
 from edgeinfer.server.machine_facts import MachineFacts
 from edgeinfer.server.model_files import ModelFiles
 from edgeinfer.server.pull_process import PullProcess
-from edgeinfer.server.responses.store import ResponseStore, store_folder
+from edgeinfer.server.responses.store import ResponseStore, keep_tidy, store_folder
 from edgeinfer.serving.downloads import ModelDownloads
 from edgeinfer.serving.engines import EngineFactory, ModelNames
 from edgeinfer.serving.loader import ModelLoader
@@ -82,11 +82,13 @@ class AppState:
         self.starting: asyncio.Task[None] | None = None
         self._started = time.monotonic()
         self._warming: asyncio.Task[None] | None = None
+        self._tidying: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     def start(self, plan: Plan | None, *, warm_up: bool) -> None:
         """Begin to load the default model, with `plan` if there is one."""
         self.starting = self.loader.start(self.registry.default, plan)
+        self._tidying = asyncio.create_task(keep_tidy(self.responses))
         if warm_up:
             self._warming = asyncio.create_task(self._warm_up(self.starting))
 
@@ -104,8 +106,9 @@ class AppState:
     async def _stop(self) -> None:
         drain = self.settings.drain_timeout
         end = time.monotonic() + drain
-        if self._warming:
-            self._warming.cancel()
+        for task in (self._warming, self._tidying):
+            if task:
+                task.cancel()
         await self.downloads.close()
         served = list(self.registry.served())
         # Without an engine, requests that wait cannot be answered.

@@ -28,6 +28,9 @@ MEGABYTE = 1024 * 1024
 BLOCK = 4096
 """Bytes in which disks are used up."""
 
+TIDY_INTERVAL = 3600.0
+"""Seconds between two times that the store is tidied."""
+
 SUFFIX = ".json"
 TEMPORARY = ".tmp-"
 
@@ -122,6 +125,12 @@ class ResponseStore:
             return stored
         return None
 
+    def tidy(self) -> None:
+        """Remove what is too old, and what the settings leave no room for."""
+        with self._lock, contextlib.suppress(OSError):
+            self._scan()
+            self._evict()
+
     def size(self, owner: str, id: str) -> int:
         """The bytes that a response takes; 0 if there is none."""
         with self._lock:
@@ -145,9 +154,8 @@ class ResponseStore:
         """Find what an earlier run has left, once."""
         if self._scanned:
             return
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found: list[tuple[float, str, int]] = []
-        with os.scandir(self._folder) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder) as entries:
             for entry in entries:
                 if entry.name.startswith(TEMPORARY):
                     Path(entry.path).unlink(missing_ok=True)
@@ -158,6 +166,7 @@ class ResponseStore:
         self._scanned = True
 
     def _write(self, name: str, content: bytes) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=self._folder, prefix=TEMPORARY)  # mode 0600
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -209,6 +218,13 @@ class ResponseStore:
     def _remove(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)
         self._sizes.pop(name, None)
+
+
+async def keep_tidy(store: ResponseStore) -> None:
+    """Tidy the store now and every hour, also if nobody uses it."""
+    while True:
+        await in_store_thread(store.tidy)
+        await asyncio.sleep(TIDY_INTERVAL)
 
 
 def _name(owner: str, id: str) -> str:

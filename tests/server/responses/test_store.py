@@ -89,6 +89,17 @@ def test_what_has_not_been_used_for_long_goes(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_what_is_too_old_goes_without_being_asked_for(tmp_path: Path) -> None:
+    """The daemon tidies every hour. A store without a folder has nothing to tidy."""
+    responses = store(tmp_path / "responses")
+    responses.tidy()
+    assert not (tmp_path / "responses").exists()
+    responses.save("me", IDS[0], stored())
+    age(tmp_path / "responses", IDS[0], 3601)
+    responses.tidy()
+    assert not list((tmp_path / "responses").iterdir())
+
+
 def test_another_run_goes_on_with_the_files(tmp_path: Path) -> None:
     """In the order of their use; what was half written when it ended is removed."""
     earlier = store(tmp_path, mb=2)

@@ -14,7 +14,7 @@ from openai.types.responses import ResponseInputMessageItem, ResponseItem
 
 from edgeinfer.server.responses import history
 from tests.support.responses import THINKING, ResponsesWorld, openai_client, responding
-from tests.support.server import error
+from tests.support.server import error, eventually
 
 
 def test_a_response_can_be_retrieved_as_it_was(client: OpenAI) -> None:
@@ -191,6 +191,15 @@ def test_the_store_can_be_off(tmp_path: Path, settings: dict[str, float]) -> Non
         assert not world.store.exists()
         refused = world.post(previous_response_id=body["id"])
         assert "responses_store_mb" in error(refused)["message"]
+
+
+def test_what_was_stored_goes_when_the_store_is_turned_off(tmp_path: Path) -> None:
+    """At the next start, before anybody asks for it."""
+    with responding(tmp_path) as world:
+        world.post()
+        assert list(world.store.iterdir())
+    with responding(tmp_path, responses_store_mb=0) as world:
+        assert eventually(lambda: not list(world.store.iterdir()))
 
 
 def test_a_store_that_cannot_be_written_costs_no_answer(tmp_path: Path) -> None:
