@@ -75,6 +75,8 @@ def capabilities(model: ServedModel, facts: FileFacts | None) -> list[str]:
     info = model.info
     if (info and info.reranks) or (facts and facts.is_reranker):
         return ["rerank"]
+    if (info and info.reranks) or (facts and facts.is_reranker):
+        return ["rerank"]  # no word of Ollama's: nobody is to chat with it, or embed
     if (info and not info.generates) or (facts and facts.is_embedding):
         return ["embedding"]
     template = facts.template if facts else info.chat_templates.get("default", "") if info else ""

@@ -42,7 +42,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def get(url: str, path: str) -> Any:
     response = httpx.get(url + path)
-    assert 200 == response.status_code
+    assert (200, 200) == (response.status_code, httpx.head(url + path).status_code)
     return response.json()
 
 
@@ -127,6 +127,8 @@ def test_a_model_for_embeddings_says_so() -> None:
     with serving(scripted("Hi", generates=False)) as served:
         assert ["embedding"] == send(served, "/api/show").json()["capabilities"]
         assert 400 == send(served, "/api/chat", messages=HI).status_code
+    with serving(scripted("Hi", generates=False, reranks=True)) as served:
+        assert ["rerank"] == send(served, "/api/show").json()["capabilities"]
 
 
 def test_the_version_is_that_of_the_api(url: str) -> None:
