@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections import Counter
@@ -52,6 +53,7 @@ ORDER = (
 HEAVY = ("numpy", "llama_cpp", "huggingface_hub", "torch", "transformers", "ray", "llguidance")
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Every module of the package by its name within it: "engine.kv_cache"."""
     found = {}
@@ -61,12 +63,18 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@functools.cache
 def imports(path: Path, *, at_import: bool = False) -> set[str]:
     """Full names of what a file imports; `at_import`: only what is imported along with it.
 
     Imports for the type checker alone are none.
     """
-    return set(_imports(ast.parse(path.read_text()), path, at_import))
+    return set(_imports(parsed(path), path, at_import))
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def _imports(node: ast.AST, path: Path, at_import: bool) -> Iterator[str]:
@@ -83,6 +91,7 @@ def _imports(node: ast.AST, path: Path, at_import: bool) -> Iterator[str]:
             yield from _imports(child, path, at_import)
 
 
+@functools.cache
 def ours(path: Path) -> set[str]:
     """The modules of ours that a file imports, as `modules` names them."""
     known = modules()
@@ -203,7 +212,7 @@ def test_a_class_name_stands_once_in_the_package() -> None:
     names = Counter(
         node.name
         for path in modules().values()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.ClassDef)
     )
     assert [] == [name for name, count in names.items() if count > 1]
