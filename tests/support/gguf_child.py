@@ -55,7 +55,7 @@ def reranked(model: LlamaModel, config: LlamaConfig) -> str:
     pairs = open_pair_tokenizer(model, config.ctx)
     reranker = open_reranker(model, config)
     try:
-        reranker.embed(pairs.pairs("the sky", ["is blue"]))
+        reranker.embed(pairs.pairs("the sky", ["is blue", "is the light"]))
     finally:
         reranker.close()
     return "ok"

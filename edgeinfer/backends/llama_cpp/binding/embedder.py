@@ -40,6 +40,7 @@ class Embedder(ABC):
         self._batch = Batch(batch)
         self._view = BatchView(self._batch)
         self._pooling = model.pooling
+        self._held: list[int] = []  # tokens in the context that the next input may go on from
         self._context = self._open(model, config)
         if not self._context:
             raise ModelLoadFailed(f"cannot allocate an embedding context for {config.name}")
@@ -73,6 +74,10 @@ class Embedder(ABC):
         `chunk`: tokens to compute until the next yield, where a model can stop at all.
         """
         return self._finished((yield from self._compute(tokens, chunk)))
+
+    def forget(self) -> None:
+        """Reuse nothing of the inputs so far."""
+        self._held = []
 
     def close(self) -> None:
         if self._context:
@@ -141,9 +146,8 @@ class DecoderEmbedder(Embedder):
         params.flash_attn_type = FLASH_OFF
 
     def _compute(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
-        lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
         total = np.zeros(self._width, np.float32)
-        start = 0
+        start = self._begin(tokens)
         while start < len(tokens):
             size = max(1, min(chunk(), self._batch.capacity, len(tokens) - start))
             self._run(start, tokens[start : start + size])
@@ -152,6 +156,11 @@ class DecoderEmbedder(Embedder):
             if start < len(tokens):
                 yield
         return total
+
+    def _begin(self, tokens: list[int]) -> int:  # noqa: ARG002 (a mean needs all of them)
+        """Drop what the context holds; -> how many of the tokens it still has."""
+        lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
+        return 0
 
     def _pooled(self, total: Row, size: int) -> Row:
         """The row of the input so far, which was `total` before the last `size` tokens."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
@@ -30,11 +31,27 @@ class EncoderReranker(EncoderEmbedder):
 
 
 class DecoderReranker(DecoderEmbedder):
-    """Scores pairs with a model such as Qwen3-Reranker: how likely it says yes after the last token."""
+    """Scores pairs with a model such as Qwen3-Reranker: how likely it says yes after the last token.
+
+    The pairs of a request begin alike, with the query. That is read once, until `forget`.
+    """
 
     def __init__(self, model: LlamaModel, config: LlamaConfig) -> None:
         super().__init__(model, config)
         self._width = model.n_scores
+
+    def _compute(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
+        row = yield from super()._compute(tokens, chunk)
+        self._held = tokens  # not if it failed, or was given up
+        return row
+
+    def _begin(self, tokens: list[int]) -> int:
+        pairs = zip(self._held, tokens[:-1], strict=False)  # the last token's score is wanted
+        same = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(self._held), len(tokens) - 1))
+        self._held = []
+        if same and lib.llama_memory_seq_rm(lib.llama_get_memory(self._context), 0, same, -1):
+            return same
+        return super()._begin(tokens)
 
     def _configure(self, params: Any) -> None:
         params.pooling_type = POOLING_RANK

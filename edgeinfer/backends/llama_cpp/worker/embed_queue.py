@@ -33,6 +33,7 @@ class EmbedQueue:
         self._jobs: list[EmbedJob] = []
         self._shares = CallerShares()
         self._current: tuple[EmbedJob, Generator[None, None, Row]] | None = None
+        self._last_id: int | None = None
 
     @property
     def has_work(self) -> bool:
@@ -74,4 +75,7 @@ class EmbedQueue:
         job = min(self._jobs, key=lambda waiting: self._shares.work(waiting.caller))
         tokens = job.inputs[len(job.rows)]
         self._shares.add(job.caller, len(tokens), prompt=True)
+        if job.id != self._last_id:
+            self._runtime.forget_inputs()
+            self._last_id = job.id
         return job, self._runtime.embed_steps(tokens, chunk)

@@ -59,6 +59,10 @@ class Runtime(Protocol):
         """Raises ContextLengthExceeded: an input is too long."""
         ...
 
+    def forget_inputs(self) -> None:
+        """Reuse nothing of the inputs so far for those to come: how long they take would tell of them."""
+        ...
+
     def embed_steps(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
         """Compute the vector of one input, about `chunk` tokens until each yield.
 
@@ -118,6 +122,9 @@ class LlamaRuntime:
 
     def check_embedding(self, inputs: list[list[int]]) -> None:
         self._opened_embedder().check(inputs)
+
+    def forget_inputs(self) -> None:
+        self._opened_embedder().forget()
 
     def embed_steps(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
         return self._opened_embedder().steps(tokens, chunk)
@@ -225,6 +232,9 @@ class FakeRuntime:
         return self._embed(inputs)
 
     def check_embedding(self, inputs: list[list[int]]) -> None:
+        pass
+
+    def forget_inputs(self) -> None:
         pass
 
     def embed_steps(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:

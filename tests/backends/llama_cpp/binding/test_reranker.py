@@ -7,6 +7,7 @@ from pathlib import Path
 import gguf
 import pytest
 
+from edgeinfer.backends.llama_cpp.binding.reranker import DecoderReranker
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
 from edgeinfer.errors import ContextLengthExceeded, ModelLoadFailed
@@ -173,3 +174,38 @@ def test_a_head_of_one_matrix_scores_between_minus_one_and_one(tmp_path: Path) -
         scores = [float(row[0]) for row in rows]
         assert all(-1 < score < 1 for score in scores)
         assert 3 == len(set(scores))
+
+
+def test_the_pairs_of_a_request_read_the_query_once(
+    qwen3_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their scores are those of pairs that are read alone; another request begins anew, and so does what failed."""
+    read: list[int] = []
+    run = DecoderReranker._run
+
+    def count(self: DecoderReranker, start: int, tokens: list[int]) -> None:
+        read.append(len(tokens))
+        run(self, start, tokens)
+
+    monkeypatch.setattr(DecoderReranker, "_run", count)
+    with opened(qwen3_file) as runtime:
+        inputs = pairs(runtime, "why is the sky blue? " * 8, "because", "beware", "", "because")
+        alone = []
+        for tokens in inputs:
+            runtime.forget_inputs()
+            read.clear()
+            alone.append(float(runtime.embed([tokens])[0][0]))
+            assert len(tokens) == sum(read)
+        read.clear()
+        together = [float(row[0]) for row in runtime.embed(inputs)]
+        assert alone == pytest.approx(together, abs=2e-3)
+        assert [qwen3_score(qwen3_file, tokens) for tokens in inputs] == pytest.approx(together, abs=2e-3)
+        assert sum(read) < sum(map(len, inputs)) / 2
+
+        runtime.forget_inputs()
+        steps = runtime.embed_steps(inputs[0], lambda: 16)
+        next(steps)
+        steps.close()
+        read.clear()
+        assert alone[:1] == pytest.approx([float(runtime.embed(inputs[:1])[0][0])], abs=2e-3)
+        assert len(inputs[0]) == sum(read)

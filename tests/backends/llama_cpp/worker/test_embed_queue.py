@@ -22,6 +22,10 @@ class Recorded(FakeRuntime):
     def __init__(self) -> None:
         super().__init__(config())
         self.computed: list[tuple[int, int]] = []
+        self.forgotten_before: list[int] = []
+
+    def forget_inputs(self) -> None:
+        self.forgotten_before.append(len(self.computed))
 
     def embed_steps(self, tokens: list[int], chunk: Callable[[], int]) -> Generator[None, None, Row]:
         left = len(tokens)
@@ -44,6 +48,20 @@ def run(queue: EmbedQueue, steps: int = 10_000) -> list[EmbedJob]:
         if job := queue.step(lambda: CHUNK):
             ended.append(job)
     return ended
+
+
+def test_nothing_of_a_request_is_reused_for_another() -> None:
+    """How long one's inputs take tells nothing of another's."""
+    runtime = Recorded()
+    queue = EmbedQueue(runtime)
+    queue.add(EmbedJob(1, [[7], [8]], "a"))
+    queue.add(EmbedJob(2, [[9], [10]], "b"))
+    queue.add(EmbedJob(3, [[11]], "a"))
+    run(queue)
+    firsts = [first for first, _ in runtime.computed]
+    owner = {7: 1, 8: 1, 9: 2, 10: 2, 11: 3}
+    changes = [i for i, first in enumerate(firsts) if i == 0 or owner[first] != owner[firsts[i - 1]]]
+    assert changes == runtime.forgotten_before
 
 
 def test_input_is_computed_in_chunks() -> None:
