@@ -127,7 +127,10 @@ def middlewares(
             open_paths=families.open_paths,
         )
         stack.append(limits)
-    stack += [Middleware(BodyLimitMiddleware, limit=settings.max_body), Middleware(HeadRequestMiddleware)]
+    stack += [
+        Middleware(BodyLimitMiddleware, limit=settings.max_body),
+        Middleware(HeadRequestMiddleware, families=families),
+    ]
     return stack
 
 

@@ -48,6 +48,13 @@ def test_head_of_what_only_takes_post_is_no_get(served: Served) -> None:
     assert (found.status_code, found.headers["allow"], found.content) == (405, "POST, OPTIONS", b"")
 
 
+def test_a_route_that_takes_head_itself_gets_it(served: Served) -> None:
+    """It has no GET: Ollama's clients ask so whether a blob is there."""
+    post, head = (served.client.request(method, "/api/blobs/sha256:ab") for method in ("POST", "HEAD"))
+    assert head.status_code == post.status_code != 405
+    assert head.content == b""
+
+
 @pytest.mark.parametrize(
     ("path", "allow"),
     [
@@ -55,6 +62,7 @@ def test_head_of_what_only_takes_post_is_no_get(served: Served) -> None:
         ("/v1/chat/completions/", "POST, OPTIONS"),
         ("/v1/models", "GET, HEAD, OPTIONS"),
         ("/v1/models/x", "GET, HEAD, OPTIONS"),
+        ("/models", "DELETE, GET, HEAD, POST, OPTIONS"),
         ("/openapi.json", "GET, HEAD, OPTIONS"),
     ],
 )

@@ -65,8 +65,8 @@ def _methods(request: Request) -> list[str]:
     """The methods that the path of a request has."""
     path = route_of(request.scope)
     routes = [route for family in request.app.families.all for route in family.routes if route.path == path]
-    methods = sorted({method for route in routes for method in route.methods} or {"GET"})
-    return [name for method in methods for name in ((method, "HEAD") if method == "GET" else (method,))]
+    methods = {method for route in routes for method in route.methods} or {"GET"}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 
 def _paths(request: Request) -> list[str]:
