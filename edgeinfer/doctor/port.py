@@ -11,13 +11,32 @@ from pathlib import Path
 
 from edgeinfer.doctor.daemon import DaemonProbe
 from edgeinfer.doctor.finding import Finding
+from edgeinfer.errors import CannotListen
+from edgeinfer.server.http.sockets import LOOPBACK, bind_ollama
 from edgeinfer.settings import Settings
 
 CHECK = "port"
 
 
 def check_port(settings: Settings, probe: DaemonProbe) -> list[Finding]:
-    """Check that the address is the daemon's, or free."""
+    """Check that the address is the daemon's, or free, and so is Ollama's port if that is set."""
+    return [*_check_address(settings, probe), *_check_ollama_port(settings, probe)]
+
+
+def _check_ollama_port(settings: Settings, probe: DaemonProbe) -> list[Finding]:
+    if not settings.ollama_port or probe.listener in ("edgeinfer", "unknown"):
+        return []  # a daemon that runs has it, or would not have started
+    try:
+        for sock in bind_ollama(settings):
+            sock.close()
+    except CannotListen as e:
+        holder = listener(settings.ollama_port)
+        text = f"{e.message} ({holder})" if holder else e.message
+        return [Finding(CHECK, "error", text, e.hint or "change ollama_port")]
+    return [Finding(CHECK, "ok", f"{LOOPBACK}:{settings.ollama_port} is free")]
+
+
+def _check_address(settings: Settings, probe: DaemonProbe) -> list[Finding]:
     address = settings.uds or f"{settings.host}:{settings.port}"
     if probe.listener == "edgeinfer":
         return [Finding(CHECK, "ok", f"edgeinfer is listening on {address}")]

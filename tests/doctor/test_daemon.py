@@ -182,6 +182,16 @@ def test_addresses_that_cannot_be_had() -> None:
     [unknown] = port.check_port(Settings(host="no such host"), DaemonProbe("none"))
     assert unknown.level == "error"
     assert port.check_port(Settings(port=0), DaemonProbe("none"))[0].level == "note"
+
+
+def test_ollama_s_port_is_looked_at_where_it_is_wanted() -> None:
+    """Before the daemon is started, which would not start: Ollama itself may run there."""
+    with socket.create_server(("127.0.0.1", 0)) as ollama:
+        settings = Settings(port=0, ollama_port=ollama.getsockname()[1])
+        [_, taken] = port.check_port(settings, DaemonProbe("none"))
+        assert ("error", True) == (taken.level, "Ollama is probably running" in (taken.fix or ""))
+        assert 1 == len(port.check_port(settings, DaemonProbe("edgeinfer")))
+    assert ["note", "ok"] == [found.level for found in port.check_port(settings, DaemonProbe("none"))]
     assert port.check_port(Settings(), DaemonProbe("unknown")) == []
     assert port.check_port(Settings(), DaemonProbe("manager"))[0].level == "ok"
 
