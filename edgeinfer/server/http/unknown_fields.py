@@ -28,7 +28,7 @@ MIN_LENGTH = 4
 """Characters that a name must have to be similar to another."""
 
 _INDEX = re.compile(r"\[\d+\]")
-_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_.-]+")
 
 Object = dict[str, Any]
 

@@ -48,6 +48,7 @@ HOSTILE: dict[str, tuple[type[RequestModel], dict[str, Any]]] = {
     "fields of a message": (ChatRequest, {"messages": [{**USER, **many()}]}),
     "fields of messages": (ChatRequest, {"messages": [{"role": "user", "content": "x", **many()}] * 8000}),
     "fields of a format": chat(response_format={"type": "text", **many()}),
+    "fields of reasoning": chat(reasoning=many()),
     "fields of stream_options": chat(stream_options=many()),
     "fields of a tool": chat(tools=[{"type": "function", "function": {"name": "f", **many()}}]),
     "tools": chat(tools=[{}] * MANY),

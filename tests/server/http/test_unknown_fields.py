@@ -38,6 +38,7 @@ def served() -> Iterator[Served]:
          "chat_id, session_x, messages[0].id"),
         ({"response_format": {"type": "text", "hue": 1}}, "response_format.hue"),
         ({"options": {"turbo": True}}, "turbo"),
+        ({"reasoning": {"effort": "low", "mood": 1}}, "reasoning.mood"),
     ],
     ids=str,
 )  # fmt: skip

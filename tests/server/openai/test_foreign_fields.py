@@ -174,7 +174,7 @@ def test_what_would_change_the_answer_and_is_not_there_is_refused(fields: dict[s
     [
         ({"think": 5}, "think"),
         ({"enable_thinking": "yes"}, "enable_thinking"),
-        ({"reasoning": {"colour": 1}}, "reasoning.colour"),
+        ({"reasoning": {"efort": "low"}}, "reasoning.efort"),
         ({"reasoning": {"exclude": True}}, "reasoning.exclude"),
         ({"reasoning": []}, "reasoning"),
         ({"reasoning": {"effort": "low"}, "reasoning_effort": "high"}, "reasoning.effort"),

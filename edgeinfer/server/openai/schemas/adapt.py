@@ -8,6 +8,7 @@ from typing import Any
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.server.http.json_decoder import JsonDecoder
 from edgeinfer.server.http.quoting import quoted
+from edgeinfer.server.http.unknown_fields import MAX_DIFFERENT, near_miss
 
 Values = dict[str, Any]
 
@@ -18,6 +19,11 @@ FORMATS: Mapping[str, str] = {
     "guided_regex": "regex",
 }
 """vLLM's older fields, and what each is called in its `structured_outputs`."""
+
+REASONING = frozenset(
+    {"effort", "max_tokens", "budget_tokens", "enabled", "type", "exclude", "summary", "generate_summary"}
+)
+"""Fields of OpenRouter's `reasoning` and Anthropic's `thinking`."""
 
 EFFORTS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"})
 
@@ -116,6 +122,8 @@ def _put_reasoning(values: Values, wanted: object, source: str) -> None:
     if not isinstance(wanted, dict):
         _put_thinking(values, wanted, source)
         return
+    if len(wanted) > MAX_DIFFERENT:
+        raise InvalidRequest(f"{source} has more than {MAX_DIFFERENT} fields", param=source)
     for key, value in wanted.items():
         match key, value:
             case _, None:
@@ -130,5 +138,7 @@ def _put_reasoning(values: Values, wanted: object, source: str) -> None:
                 _put_thinking(values, value == "enabled", f"{source}.{key}")
             case ("type", ("auto" | "adaptive")) | ("exclude", False) | ("summary" | "generate_summary", _):
                 pass
+            case _ if key not in REASONING and not near_miss(key, REASONING):
+                values[f"{source}.{key}"] = value  # an unknown field, which is noted as all of them are
             case _:
                 raise InvalidRequest(f"{source}.{key} is not supported here", param=f"{source}.{key}")
