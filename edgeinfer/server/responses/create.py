@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,12 +18,11 @@ from edgeinfer.server.http.headers import name_ignored
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.http.sse import EventStream
 from edgeinfer.server.responses.history import History, item_id
-from edgeinfer.server.responses.response_writer import Attempt, ResponseWriter
+from edgeinfer.server.responses.response_writer import ResponseWriter
 from edgeinfer.server.responses.schemas.items import InputItem, MessageItem
 from edgeinfer.server.responses.schemas.request import ResponsesRequest
 from edgeinfer.server.responses.store import StoredResponse, in_store_thread
 from edgeinfer.server.responses.translate import PreparedRequest, begin_response, prepare
-from edgeinfer.server.responses.truncation import shortened
 from edgeinfer.server.responses.types import InputTokens, ResponseObject
 from edgeinfer.server.state import state_of
 from edgeinfer.serving.caller import engine_name
@@ -100,11 +99,6 @@ def _writer(
     stores = body.store and state.responses.enabled
     owner = _owner(request)
 
-    def attempts() -> Iterator[Attempt]:
-        yield partial(start_chat, model, caller, call)
-        for messages in shortened(call.messages) if body.truncation == "auto" else ():
-            yield partial(start_chat, model, caller, msgspec.structs.replace(call, messages=messages))
-
     async def save(response: ResponseObject) -> None:
         if stores:
             await in_store_thread(partial(store, response))
@@ -116,7 +110,7 @@ def _writer(
         state.responses.save(owner, id, stored)
 
     beginning = begin_response(id, prepared, model.name, store=stores)
-    return ResponseWriter(beginning, prepared.options, attempts(), save)
+    return ResponseWriter(beginning, prepared.options, partial(start_chat, model, caller, call), save)
 
 
 def _as_stored(entry: InputItem, response: str, number: int) -> dict[str, Any]:

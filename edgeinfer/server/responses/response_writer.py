@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from itertools import count
 
@@ -24,15 +24,12 @@ from edgeinfer.server.responses.types import (
 from edgeinfer.serving.reply import AnswerDelta, Reply
 from edgeinfer.serving.usage import RequestUsage
 
-Attempt = Callable[[], Awaitable[Reply]]
-"""Begins to answer; of several attempts, each has a shorter conversation."""
-
 
 class ResponseWriter:
     """Writes the response whose beginning is `response`.
 
     Args:
-        attempts: the next one is tried if the prompt of one does not fit.
+        start: begins the answer.
         save: stores the finished response.
     """
 
@@ -40,11 +37,11 @@ class ResponseWriter:
         self,
         response: ResponseObject,
         options: OutputOptions,
-        attempts: Iterable[Attempt],
+        start: Callable[[], Awaitable[Reply]],
         save: Callable[[ResponseObject], Awaitable[None]],
     ) -> None:
         self._response = response
-        self._attempts = attempts
+        self._start = start
         self._save = save
         self._numbers = count()
         self._output = Output(response.id.partition("_")[2], self._numbers, options)
@@ -92,19 +89,11 @@ class ResponseWriter:
         )
 
     async def _deltas(self) -> AsyncGenerator[AnswerDelta, None]:
-        too_long: ContextLengthExceeded | None = None
-        for attempt in self._attempts:
-            try:
-                reply = await attempt()
-                self._usage = reply.usage
-                async with aclosing(reply.stream()) as deltas:
-                    async for delta in deltas:
-                        yield delta
-                return
-            except ContextLengthExceeded as e:  # noqa: PERF203 (it comes before the first delta, or not at all)
-                too_long = e
-        assert too_long
-        raise too_long
+        reply = await self._start()
+        self._usage = reply.usage
+        async with aclosing(reply.stream()) as deltas:
+            async for delta in deltas:
+                yield delta
 
     def _begin(self) -> bytes:
         """The events that begin the stream, the first time."""

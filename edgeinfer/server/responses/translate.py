@@ -67,6 +67,7 @@ class PreparedRequest(msgspec.Struct, frozen=True):
             response_format=_format(body),
             sampling=_sampling(body),
             thinking=_thinking(body),
+            truncate=body.truncation == "auto",
         )
 
 

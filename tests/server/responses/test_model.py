@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from openai import OpenAI
+from openai import BadRequestError, OpenAI
 from pydantic import BaseModel
 
 from edgeinfer.backends.llama_cpp.client import LlamaClient
@@ -112,3 +112,10 @@ def test_a_conversation_that_is_too_long_is_truncated_where_that_is_allowed(clie
     )
     assert response.usage
     assert 100 < response.usage.input_tokens < 512
+    with pytest.raises(BadRequestError) as raised:
+        client.responses.create(model="nano", input=long)
+    assert raised.value.code == "context_length_exceeded"
+    events = list(client.responses.create(model="nano", input=long, stream=True))
+    assert events[-1].type == "response.failed"
+    assert events[-1].response.error
+    assert events[-1].response.error.to_dict()["code"] == "context_length_exceeded"

@@ -4,73 +4,48 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgeinfer.chat.message import Message, ToolCall
-from edgeinfer.errors import context_exceeded
-from edgeinfer.server.responses.truncation import shortened
 from tests.support.responses import ResponsesWorld
-from tests.support.server import error
+
+CTX = 4096
+"""Tokens of the model's context; each is a letter."""
 
 
-def items(count: int) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": f"<{n}>" + "x" * 100} for n in range(count)]
+def items(count: int, size: int = 300) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": f"<{n}>" + "x" * size} for n in range(count)]
 
 
-def allow(world: ResponsesWorld, characters: int) -> None:
-    """Let the engine take prompts of so many characters."""
-
-    def check() -> None:
-        if len(world.prompt()) > characters:
-            raise context_exceeded(64, "the prompt has more")
-
-    world.engine.before_first = check
+def kept(world: ResponsesWorld, count: int) -> list[int]:
+    return [n for n in range(count) if f"<{n}>" in world.prompt()]
 
 
 def test_the_oldest_items_go_until_the_rest_fits(world: ResponsesWorld) -> None:
-    """The instructions and the newest stay, and the response says how it was asked for."""
-    allow(world, 1200)
+    """The instructions and the newest stay, with room for an answer; the response says how it was asked for."""
     response = world.post(input=items(40), instructions="Be brief.", truncation="auto").json()
     assert response["status"] == "completed"
     assert response["truncation"] == "auto"
-    prompt = world.prompt()
-    assert prompt.startswith("[system]Be brief.\n")
-    kept = [n for n in range(40) if f"<{n}>" in prompt]
-    assert 3 <= len(kept) < 12
-    assert kept == list(range(kept[0], 40))
-    assert len(world.engine.requests) < 10
+    assert world.prompt().startswith("[system]Be brief.\n")
+    assert kept(world, 40) == list(range(31, 40))
+    assert len(world.prompt()) < CTX * 3 // 4
 
 
 def test_a_stream_is_truncated_in_the_same_way(world: ResponsesWorld) -> None:
     """It begins once."""
-    allow(world, 1200)
     events = world.stream(input=items(40), truncation="auto")
     assert [event["type"] for event in events].count("response.created") == 1
     assert events[-1]["type"] == "response.completed"
+    assert kept(world, 40) == list(range(31, 40))
+
+
+def test_a_stored_conversation_is_truncated_too(world: ResponsesWorld) -> None:
+    """It stays whole in the store."""
+    first = world.post(input=items(20, size=100)).json()
+    second = world.post(input=items(20), previous_response_id=first["id"], truncation="auto")
+    assert second.status_code == 200
+    stored = world.served.client.get(f"/v1/responses/{first['id']}/input_items?limit=100").json()
+    assert len(stored["data"]) == 20
 
 
 def test_without_it_nothing_is_dropped(world: ResponsesWorld) -> None:
-    """The request is refused."""
-    allow(world, 1200)
-    response = world.post(input=items(40))
-    assert (response.status_code, error(response)["code"]) == (400, "context_length_exceeded")
-    assert len(world.engine.requests) == 1
-
-
-def test_the_last_item_is_never_dropped(world: ResponsesWorld) -> None:
-    """If it does not fit, nothing does."""
-    allow(world, 10)
-    response = world.post(input=items(40), truncation="auto")
-    assert (response.status_code, error(response)["code"]) == (400, "context_length_exceeded")
-    assert "<39>" in world.prompt()
-    assert "<38>" not in world.prompt()
-
-
-def test_a_call_stays_with_its_results() -> None:
-    """A result alone says nothing."""
-    lead = Message(role="system", content="Be brief.")
-    call = Message(role="assistant", tool_calls=(ToolCall("f", {"a": "x" * 200}, "c"),))
-    result = Message(role="tool", content="y", tool_call_id="c")
-    question, last = Message(role="user", content="z" * 50), Message(role="user", content="?")
-    found = list(shortened([lead, question, call, result, last]))
-    assert found == [[lead, last]]
-    assert list(shortened([lead])) == []
-    assert list(shortened([])) == []
+    """The engine gets all of it, and says whether it is too much."""
+    world.post(input=items(40))
+    assert kept(world, 40) == list(range(40))
