@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ import pytest
 from edgeinfer.server.auth.keys import Key, digest
 from tests.support.browser import run_in_browser
 from tests.support.daemon import Process, edgeinfer
-from tests.support.server import Scripted, serving
+from tests.support.faulty_hub import REPO, FaultyHub
+from tests.support.faulty_hub import serving as serving_files
+from tests.support.server import Scripted, eventually, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -47,6 +50,7 @@ SAFE = {"p", "br", "em", "strong", "code", "pre", "a", "div", "span", "button", 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with edgeinfer(tmp_path_factory.mktemp("daemon"), "--port", "0") as process:
+        assert eventually(lambda: httpx.get(f"{process.url()}/ready").status_code == 200, 60)
         yield process
 
 
@@ -54,6 +58,25 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 def browser(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
+
+
+def crash_in_an_answer(url: str) -> None:
+    """Let the worker write a few tokens of the next answer, stop it for a while, and kill it."""
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = httpx.get(f"{url}/status").json()
+        return found
+
+    before = status()
+    worker, written = before["worker_pid"], before["stats"]["completion_tokens_total"]
+    os.kill(worker, signal.SIGSTOP)
+    assert eventually(lambda: status()["models"][0]["active"], 60)
+    while status()["stats"]["completion_tokens_total"] < written + 5:
+        os.kill(worker, signal.SIGCONT)
+        time.sleep(0.01)
+        os.kill(worker, signal.SIGSTOP)
+    time.sleep(5)
+    os.kill(worker, signal.SIGKILL)
 
 
 def seen(browser: str, program: str, url: str, home: Path) -> dict[str, Any]:
@@ -113,17 +136,30 @@ def test_the_api_can_be_read_and_tried(browser: str, daemon: Process, tmp_path: 
     assert "text_completion" in node.stdout
 
 
-def test_a_pause_of_the_engine_is_shown_and_the_answer_goes_on(
-    browser: str, daemon: Process, tmp_path: Path
-) -> None:
-    worker = httpx.get(f"{daemon.url()}/status").json()["worker_pid"]
-    os.kill(worker, signal.SIGSTOP)
-    killer = threading.Timer(12, os.kill, (worker, signal.SIGKILL))
-    killer.start()
+def test_a_crash_in_the_middle_of_an_answer_is_a_pause(browser: str, daemon: Process, tmp_path: Path) -> None:
+    crash = threading.Thread(target=crash_in_an_answer, args=(daemon.url(),))
+    crash.start()
     found = seen(browser, "crash", daemon.url(), tmp_path)
-    killer.join()
+    crash.join()
     assert found["pause"].startswith("Pause of")
-    assert found["answer"]
+    assert 0 < len(found["before"]) < len(found["answer"])
+    assert found["answer"].startswith(found["before"].strip())
+    assert found["left"] == 0
+
+
+def test_a_model_is_downloaded_and_deleted(browser: str, tmp_path: Path, model_file: Path) -> None:
+    with (
+        serving_files(FaultyHub({"Nano-Q8_0.gguf": model_file.read_bytes()})) as hub,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("HF_ENDPOINT", hub.url)
+        with edgeinfer(tmp_path, "--port", "0", "--store", str(tmp_path / "store")) as process:
+            url, name = process.url(), f"hf.co/{REPO}:Q8_0"
+            found = run_in_browser(browser, "download", url, tmp_path, model=name)
+    assert found["foreign"] == []
+    assert all("404" in error or "400" in error for error in found["errors"])
+    assert "no/such" in found["problem"]
+    assert len(found["models"]) == 2
     assert found["left"] == 0
 
 
