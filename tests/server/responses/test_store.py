@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -159,6 +160,11 @@ def test_a_file_that_somebody_removed_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "responses" / f"me.{IDS[0]}.json").unlink()
     assert responses.load("me", IDS[0]) is None
     assert responses.load("me", IDS[1])
+    shutil.rmtree(tmp_path / "responses")
+    assert responses.load("me", IDS[1]) is None
+    responses.save("me", IDS[3], stored())
+    assert responses.load("me", IDS[3])
+    assert (tmp_path / "responses").stat().st_mode & 0o777 == 0o700
 
 
 def test_several_threads_may_use_it(tmp_path: Path) -> None:
