@@ -6,6 +6,8 @@ import asyncio
 import json
 import logging
 import socket
+import struct
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from itertools import count
 from typing import Any
@@ -15,9 +17,12 @@ from msgspec.structs import replace
 from starlette.types import Message
 
 from edgeinfer.errors import WorkerDied
+from edgeinfer.inference.fake import fake_finish
+from edgeinfer.inference.output import Delta
 from edgeinfer.server.http.family import SCOPE_KEY
 from edgeinfer.server.http.sse import EventStream
 from edgeinfer.server.openai import family as openai
+from tests.support.raw_http import connected, post, read_until
 from tests.support.server import Scripted, Served, application, eventually, serving
 
 
@@ -214,3 +219,34 @@ def test_a_stream_cut_by_shutdown_ends_with_an_honest_error() -> None:
         found = served.chat(stream=True)
     assert '"code":"shutting_down"' in found.text
     assert "[DONE]" not in found.text
+
+
+class Burst(Scripted):
+    """Its answer begins, stops the event loop until `go_on`, and then has many pieces at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    async def generate(self, *_asked: Any, **_more: Any) -> AsyncGenerator[Delta, None]:
+        yield Delta(1, 0, "a", [1])
+        await asyncio.sleep(0)  # until it has been sent
+        self.go_on.wait(30)
+        for _ in range(50):
+            yield Delta(1, 0, "b", [1])
+        yield Delta(1, 0, "", [], None, fake_finish())
+
+
+def test_the_rest_of_an_answer_is_not_written_to_a_connection_that_was_reset(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """asyncio would log each try, so that whoever hangs up could fill the log."""
+    engine = Burst()
+    with caplog.at_level(logging.INFO), serving(engine) as served, connected(served.port) as sock:
+        sock.sendall(post({"prompt": "x", "stream": True}))
+        read_until(sock, b'"a"')
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()  # which resets it
+        engine.go_on.set()
+        assert eventually(lambda: "/v1/completions 499" in caplog.text)
+    assert not [record for record in caplog.records if record.name == "asyncio"]

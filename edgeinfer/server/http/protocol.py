@@ -7,11 +7,11 @@ import contextlib
 import functools
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 import httptools
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from edgeinfer.errors import EdgeinferError, HeadersTooLarge, InvalidRequest
@@ -241,10 +241,19 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     async def _answer(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the application; uvicorn would log its cancellation, when the daemon stops, as an error."""
+        cycle = self._running
+
+        def send_if_open(message: Message) -> Awaitable[None]:
+            if (
+                self.transport.is_closing()
+            ):  # `connection_lost` comes later, and asyncio logs each try until then
+                _disconnect(cycle)
+            return send(message)
+
         try:
-            await app(scope, receive, send)
+            await app(scope, receive, send_if_open)
         except asyncio.CancelledError:
-            _disconnect(self._running)
+            _disconnect(cycle)
             self.transport.abort()
 
     def on_response_complete(self) -> None:
