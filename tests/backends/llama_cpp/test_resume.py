@@ -23,12 +23,10 @@ from edgeinfer.inference.output import (
     Finish,
     HeldState,
     PartialAnswer,
-    PromptProgress,
     StartTimings,
 )
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import Span
 from tests.support.constraints import BUDGET, PERSON, THOUGHT, grammar
 from tests.support.engine import Answer, Clock, Driver, assert_clean, config, encode
 
@@ -414,13 +412,3 @@ def test_writing_model_wavers() -> None:
     row = Writing(config(), "", "ab")._row([97])
     assert 1.0 < np.sort(row)[-1] - np.sort(row)[-2] + 1.0 < 5.0
     assert FakeVocab.size == len(row)
-
-
-def test_progress_of_a_prompt_is_no_part_of_its_answer() -> None:
-    """A worker that resumes the request starts the answer, and its reports, from the beginning."""
-    generation = ResumableGeneration([Span("Hi")], SamplingParams(prompt_progress=True))
-    generation.note(Delta(1, 0, "", progress=PromptProgress(5, 0, 3, 1.0)))
-    assert not generation.has_output
-    message = generation.message(2)
-    assert isinstance(message, Generate)
-    assert (message.params.prompt_progress, message.partial_answers) == (True, ())
