@@ -108,18 +108,20 @@ def validate(model: type[Model], raw: object, unknown: UnknownFields | None = No
         unknown.note(values, model.understood, model.effective)
     except UnknownField as e:
         raise unknown_parameter(e.name, e.meant) from None
-    body = {}
+    body: dict[str, Any] = {}
+    written: dict[str, str] = {}
     for key, value in values.items():
         if key in model.known:
             body[key] = value
         elif (name := model.synonyms.get(key)) and name not in values and name not in body:
             body[name] = value
+            written[name] = key
         elif key in model.effective:
             _check_foreign(model, key, value)
     try:
         checked = model.model_validate(body, context=unknown)
     except ValidationError as e:
-        raise translated(e, body) from None
+        raise translated(e, body, written) from None
     unknown.locate(values)
     return checked
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -43,15 +43,18 @@ UNKNOWN_FIELD = "unknown_field"
 """The kind of error for an object with a field that is refused; the field is not in its place."""
 
 
-def translated(error: ValidationError, raw: object) -> InvalidRequest:
-    """The most helpful of pydantic's errors: those of the union branch that got furthest into `raw`."""
+def translated(error: ValidationError, raw: object, written: Mapping[str, str]) -> InvalidRequest:
+    """The most helpful of pydantic's errors: those of the union branch that got furthest into `raw`.
+
+    `written`: how the request calls those fields of `raw` that it calls otherwise.
+    """
     found = [
         (path_in(raw, _place(e), missing=e["type"] == "missing"), e)
         for e in error.errors(include_url=False, include_input=False)
     ]
     path = max((path for path, _ in found), key=len)
     errors = [e for other, e in found if other == path]
-    first, param = errors[0], dotted(path)
+    first, param = errors[0], dotted([*(written.get(str(field), field) for field in path[:1]), *path[1:]])
     if first["type"] == UNKNOWN_FIELD:
         return unknown_parameter(param, first["ctx"]["meant"])
     if first["type"] == "missing":

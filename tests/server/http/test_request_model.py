@@ -115,6 +115,8 @@ def test_a_wrong_body_is_refused_at_its_first_mistakes(kind: str) -> None:
         (ChatRequest, {"seed": 2**63}, "seed must be at most 9223372036854775807"),
         (ChatRequest, {"stream": "yes"}, "stream must be true or false"),
         (ChatRequest, {"model": 5}, "model must be a string"),
+        (ChatRequest, {"max_new_tokens": "x"}, "max_new_tokens must be a whole number"),
+        (ChatRequest, {"stop_sequences": ["a", ""]}, "stop_sequences[1] must not be empty"),
         (ChatRequest, {"logit_bias": []}, "logit_bias must be an object"),
         (
             ChatRequest,

@@ -254,7 +254,7 @@ def test_fields_without_an_effect_are_accepted(
         ({"logit_bias": [[1]]}, "logit_bias"),
         ({"logit_bias": [[True, 1]]}, "logit_bias"),
         ({"n_probs": 21}, "n_probs"),
-        ({"n_predict": -2}, "max_tokens"),
+        ({"n_predict": -2}, "n_predict"),
         ({"prompt": []}, "prompt"),
         ({"prompt": [[]]}, "prompt"),
         ({"prompt": [1, -1]}, "prompt"),
