@@ -41,7 +41,7 @@ def test_no_number_is_an_error_of_the_server(served: Served, route: Route, shape
     assert route.body
     for field in fields(route.body):
         for number in NUMBERS:
-            body = json.dumps({**route.example, field: MARK}, ensure_ascii=False)
+            body = json.dumps({**(route.example or {}), field: MARK}, ensure_ascii=False)
             text = body.replace(f'"{MARK}"', shape.replace(MARK, number))
             response = served.client.post(
                 route.path, content=text.encode(), headers={"content-type": "application/json"}
