@@ -46,7 +46,7 @@ async def test_a_busy_model_is_never_evicted() -> None:
         await here.ask("a")
         await here.ask("b")
         for name in "ab":
-            here.clients[name][0].hold_first = 0.2
+            here.clients[name][0].hold_first = 1.0
         busy = [asyncio.create_task(here.ask(name)) for name in "ab"]
         await settle()
         third = asyncio.create_task(here.ask("c"))
@@ -64,7 +64,7 @@ async def test_a_load_that_waits_for_memory_does_not_keep_others_waiting() -> No
         here.engines.capacity = 3
         here.engines.sizes["c"] = 3
         await here.ask("a")
-        here.clients["a"][0].hold_first = 0.3
+        here.clients["a"][0].hold_first = 1.0
         busy = asyncio.create_task(here.ask("a"))
         await settle()
         large = asyncio.create_task(here.ask("c"))
