@@ -89,6 +89,13 @@ def test_a_model_is_pulled_used_and_deleted(client: httpx.Client, hub: FaultyHub
     assert 200 == delete(client, name).status_code
 
 
+def _pulls(process: psutil.Process) -> bool:
+    try:
+        return "pull" in process.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
+
+
 def test_a_download_ends_with_its_client_and_continues_with_the_next(
     client: httpx.Client, hub: FaultyHub, store: Store
 ) -> None:
@@ -101,7 +108,7 @@ def test_a_download_ends_with_its_client_and_continues_with_the_next(
             if json.loads(line).get("completed"):
                 break
     daemon = psutil.Process(client.get("/status").json()["pid"])
-    assert eventually(lambda: not [p for p in daemon.children() if "pull" in p.cmdline()], 30)
+    assert eventually(lambda: not any(map(_pulls, daemon.children())), 30)
     gone.set()
     partials = [path for path in (store.root / "incoming").rglob("*.part") if path.stat().st_size]
     assert 1 == len(partials)
