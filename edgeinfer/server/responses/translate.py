@@ -58,8 +58,10 @@ class PreparedRequest(msgspec.Struct, frozen=True):
         """
         body = self.body
         messages = to_messages([entry.item for entry in items], body.instructions)
-        if not messages or not items:
+        if not items:
             raise InvalidRequest("missing parameter: 'input'", param="input")
+        if not messages:
+            raise InvalidRequest("input has nothing that the model can read", param="input")
         return ChatCall(
             messages=messages,
             tools=self.toolset.tools,

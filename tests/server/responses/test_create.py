@@ -169,6 +169,11 @@ def test_sampling_reaches_the_engine(world: ResponsesWorld) -> None:
         ({"prompt": {"id": "p"}}, "prompt", "instructions"),
         ({"top_logprobs": 3}, "top_logprobs", "include"),
         ({"input": []}, "input", "missing"),
+        (
+            {"input": [{"type": "compaction", "encrypted_content": "x"}]},
+            "input",
+            "nothing that the model can read",
+        ),
         ({"tool_choice": "required"}, "tool_choice", "no tools"),
         ({"tool_choice": {"type": "function", "name": "g"}}, "tool_choice.name", "no tool"),
         ({"metadata": {str(n): "" for n in range(17)}}, "metadata", "16"),
