@@ -14,6 +14,7 @@ from tempfile import TemporaryFile
 import msgspec
 
 from edgeinfer.errors import DownloadFailed, InvalidRequest, StoreError, revive
+from edgeinfer.hub.reference import parse_reference
 from edgeinfer.server.http.quoting import shortened
 from edgeinfer.serving.downloads import LOG_HINT, PullProgress
 from edgeinfer.store.catalogue import resolve_spec
@@ -41,6 +42,7 @@ class PullProcess:
         name = name.strip()
         if not name or len(name) > 2 * MAX_LENGTH or name.startswith("-") or not name.isprintable():
             raise InvalidRequest(f"{shortened(name)!r} is not the name of a model", param="model")
+        parse_reference(name)
         model, quant = split_name(name)
         if "/" not in model:
             model, _ = resolve_spec(model)  # raises ModelNotFound, which needs no process

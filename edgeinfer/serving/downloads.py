@@ -201,6 +201,10 @@ class ModelDownloads:
         download.is_kept |= keep
         return download
 
+    def check_name(self, name: str) -> None:
+        """Raises InvalidRequest or ModelNotFound if this is not the name of a model."""
+        self._puller.key(name)
+
     async def follow(self, name: str) -> AsyncGenerator[PullProgress, None]:
         """As `start`, with the steps; the download ends when the last of its followers stops."""
         async with aclosing(self.start(name).watch()) as steps:

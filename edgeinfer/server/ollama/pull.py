@@ -58,6 +58,7 @@ async def pull(request: Request) -> Response:
     async def start() -> PullBuilder:
         if await asyncio.to_thread(_needs_no_download, state, body.model):
             return PullBuilder(_nothing())
+        state.downloads.check_name(body.model)
         audit.record("download", model=body.model, by=principal.label)
         return PullBuilder(state.downloads.follow(body.model))
 
@@ -76,6 +77,8 @@ async def delete(request: Request) -> Response:
 
 def _needs_no_download(state: AppState, name: str) -> bool:
     """True for a model that is served from a file which no download made: the bundled one, for example."""
+    if not name.strip():
+        return False
     try:
         model = state.registry.get(name)
     except ModelNotFound:

@@ -160,8 +160,8 @@ def test_options_are_mapped_and_the_rest_of_them_is_ignored() -> None:
     )
 
 
-@pytest.mark.parametrize("num_predict", [-1, -2])
-def test_a_negative_number_of_tokens_is_no_limit(num_predict: int) -> None:
+@pytest.mark.parametrize("num_predict", [0, -1, -2])
+def test_a_number_of_tokens_that_is_not_positive_is_no_limit(num_predict: int) -> None:
     model = scripted("Hi")
     with serving(model) as served:
         send(served, "/api/chat", messages=HI, options={"num_predict": num_predict})

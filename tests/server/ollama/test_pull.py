@@ -126,7 +126,10 @@ def test_a_download_ends_with_its_client_and_continues_with_the_next(
         (f"hf.co/{REPO}:Q4_K_M", 404),
         ("--help", 400),
         ("/etc/passwd", 400),
-        ("https://evil.example/x.gguf", 404),
+        ("https://evil.example/x.gguf", 400),
+        ("../x", 400),
+        ("hf.co/a/b:..", 400),
+        ("  ", 400),
     ],
 )
 def test_what_cannot_be_pulled_is_said_with_a_status(client: httpx.Client, name: str, status: int) -> None:

@@ -75,7 +75,7 @@ class Options(Strict):
         if self.seed not in (None, RANDOM_SEED):
             values["seed"] = self.seed
         if self.num_predict is not None:
-            values["max_tokens"] = max(self.num_predict, 1) if self.num_predict >= 0 else None
+            values["max_tokens"] = self.num_predict if self.num_predict > 0 else None
         values["stop"] = tuple(self.stop or ())
         return values
 
