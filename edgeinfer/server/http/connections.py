@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import resource
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
+
+from edgeinfer.server.http.freed_memory import FreedMemory
 
 MAX_CONNECTIONS = 2048
 """Maximum number of connections; each takes about 20 KB."""
@@ -53,6 +56,8 @@ class OpenConnections:
         """The one that has been idle longest is the first."""
         self.buffer = memoryview(bytearray(READ_SIZE))
         """For the bytes just read from any of them."""
+        self.freed_memory = FreedMemory(ThreadPoolExecutor(1, thread_name_prefix="freed-memory"))
+        """Returns what was kept for clients that did not read it."""
 
     def admit(self, connection: Abortable) -> bool:
         """Count a new connection, closing an idle one if there are too many; False if none is idle."""

@@ -1,4 +1,4 @@
-"""Gives memory that large bodies have taken back to the system, which glibc's allocator keeps."""
+"""Gives memory back to the system that glibc's allocator keeps: what large bodies have taken, or unread responses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import ctypes
 from concurrent.futures import Executor
 
 DELAY = 0.5
-"""Seconds after a body, in which more of them may come."""
+"""Seconds in which more may become free."""
 
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """https://man7.org/linux/man-pages/man3/malloc_trim.3.html; other C libraries have none, and need none."""

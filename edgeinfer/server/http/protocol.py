@@ -19,13 +19,14 @@ from edgeinfer.server.http.connections import READ_SIZE, OpenConnections
 from edgeinfer.server.http.half_close import HalfClosedConnection
 from edgeinfer.server.http.head import check_host, to_origin_form
 from edgeinfer.server.http.parse_queue import MAX_SLICE, ParseQueue
+from edgeinfer.server.http.pieces import in_pieces
 
 RenderError = Callable[[EdgeinferError], bytes]
 
 MAX_HEAD = 16384
 """Bytes of a request's target and headers."""
 
-WRITE_SIZE = 65536
+WRITE_SIZE = 32768
 """Bytes of a response that wait for the client to read; with more, the rest of the response is not made yet."""
 
 HEAD_END = b"\r\n\r\n"
@@ -88,7 +89,7 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.client = self.client or _peer(transport)
         if hasattr(transport, "set_read_buffer_limits"):  # TLS: it would decrypt 256 KiB ahead
             transport.set_read_buffer_limits(READ_SIZE)
-            transport.set_write_buffer_limits(WRITE_SIZE)  # it would hold 512 KiB back
+        transport.set_write_buffer_limits(WRITE_SIZE)  # TLS would hold 512 KiB back
         self._connections.idle(transport)
         self._expect(self._due - self.loop.time())
 
@@ -127,6 +128,7 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self._unset_keepalive_if_required()
         if self._stall is not None:
             self._stall.cancel()
+            self._connections.freed_memory.return_soon()
         self.pipeline.clear()
         if self._running is not None:
             _disconnect(self._running)
@@ -244,14 +246,13 @@ class TimeoutProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         cycle = self._running
 
         def send_if_open(message: Message) -> Awaitable[None]:
-            if (
-                self.transport.is_closing()
-            ):  # `connection_lost` comes later, and asyncio logs each try until then
+            if self.transport.is_closing():
+                # `connection_lost` comes later, and asyncio logs each try until then.
                 _disconnect(cycle)
             return send(message)
 
         try:
-            await app(scope, receive, send_if_open)
+            await app(scope, receive, in_pieces(send_if_open))
         except asyncio.CancelledError:
             _disconnect(cycle)
             self.transport.abort()
