@@ -102,7 +102,13 @@ def test_a_tool_tried_by_hand_and_a_schema(browser: str, daemon: Process, tmp_pa
     assert found["call"] == "Call of get_weather"
     assert "Paris" in json.loads(found["arguments"])["city"]
     assert found["result"] == '{"temperature": 21}'
-    assert isinstance(json.loads(found["json"])["ok"], bool)
+    answer = json.loads(found["json"])
+    assert isinstance(answer["ok"], bool)
+    assert found["json"] == json.dumps(answer, indent=2)
+    block, original = found["copied"]
+    assert block == original
+    assert json.loads(block) == answer
+    assert found["broken"] == []
 
 
 def test_this_machine(browser: str, daemon: Process, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 
 import { marked } from "./vendor/marked.js";
 import DOMPurify from "./vendor/dompurify.js";
+import { indented, isJson } from "./json.js";
 
 const MAX_FORMATTED = 20000;
 /** Lines without a break are cut into pieces of this many characters: browsers lay out one long line slowly. */
@@ -38,21 +39,39 @@ export class StreamingMarkdown {
     this.tail = null;
     this.timer = null;
     this.fence = null;
+    this.json = false;
     this.element.replaceChildren();
   }
 
   /** Show `text`, which continues what is shown; anything else is rendered from the start. */
   update(text, complete) {
-    if (!text.startsWith(this.text)) this.clear();
+    if (!text.startsWith(this.text) || (this.json && text !== this.text)) this.clear();
     this.text = text;
+    if (this.json) return;
     if (complete) this.finish();
     else this.timer ??= setTimeout(() => this.paint(), INTERVAL);
   }
 
   finish() {
     clearTimeout(this.timer);
+    if (this.text.length <= MAX_FORMATTED && isJson(this.text)) return this.showJson();
     this.paint();
     this.settle(this.text.length);
+  }
+
+  /** An answer that is JSON as a whole was shown as text while it grew. */
+  showJson() {
+    const { text } = this;
+    this.clear();
+    this.text = text;
+    this.json = true;
+    const pre = document.createElement("pre");
+    const code = document.createElement("code");
+    code.className = "language-json";
+    code.textContent = indented(text);
+    pre.append(code);
+    this.element.append(pre);
+    codeBlock(pre, text);
   }
 
   paint() {
@@ -151,8 +170,8 @@ function unformatted(text) {
   return block;
 }
 
-/** Give a code block its language, colours and a button to copy it. */
-function codeBlock(pre) {
+/** Give a code block its language, colours and a button to copy it, or the text that it was made of. */
+function codeBlock(pre, original) {
   const code = pre.querySelector("code") ?? pre;
   const language = /language-([\w+#.-]{1,30})/.exec(code.className)?.[1] ?? "";
   code.removeAttribute("class");
@@ -160,7 +179,7 @@ function codeBlock(pre) {
   box.className = "code";
   const bar = document.createElement("div");
   bar.className = "code-bar";
-  bar.append(Object.assign(document.createElement("span"), { textContent: language || "text" }), copyButton(() => code.textContent));
+  bar.append(Object.assign(document.createElement("span"), { textContent: language || "text" }), copyButton(() => original ?? code.textContent));
   pre.replaceWith(box);
   pre.tabIndex = 0;
   pre.setAttribute("role", "region");

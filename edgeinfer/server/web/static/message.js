@@ -2,6 +2,7 @@
 
 import { pauseText } from "./answer.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
+import { indented } from "./json.js";
 import { StreamingMarkdown, copy } from "./markdown.js";
 
 const WHO = { user: "You", assistant: "Model", tool: "Result of a tool" };
@@ -88,17 +89,9 @@ function Call({ call }) {
   return html`
     <section class="call" aria-label=${`Call of ${call.name}`}>
       <h3>Call of <code>${call.name}</code></h3>
-      <pre tabindex="0" role="region" aria-label="Arguments">${pretty(call.arguments)}</pre>
+      <pre tabindex="0" role="region" aria-label="Arguments">${indented(call.arguments)}</pre>
     </section>
   `;
-}
-
-export function pretty(text) {
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return text;
-  }
 }
 
 /** Lets the user play the tools. */

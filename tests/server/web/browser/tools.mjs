@@ -1,6 +1,6 @@
 // A tool that is called, and whose result is given by hand; then an answer held to a schema.
 
-import { ask, begun, click, ended, fill, inBrowser, text, texts, there, type } from "./page.mjs";
+import { ask, begun, click, ended, fill, inBrowser, text, there, type, until, violationsEverywhere } from "./page.mjs";
 
 const TOOL = { name: "get_weather", description: "The weather in a city", parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] } };
 const SCHEMA = { type: "object", properties: { ok: { type: "boolean" } }, required: ["ok"], additionalProperties: false };
@@ -19,6 +19,16 @@ await inBrowser(async (page) => {
   await fill(page, "Tools", "");
   await fill(page, "Schema of the answer", JSON.stringify(SCHEMA));
   await ask(page, "Is it warm?");
-  const answers = await texts(page, ".message.assistant .markdown");
-  return { call, arguments: given, result, json: answers.at(-1) };
+  await there(page, ".message:last-child .hljs-literal");
+  const json = await text(page, ".message:last-child .code pre");
+  await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: { writeText: async (text) => void (window.copied = text) } }));
+  const copied = [];
+  for (const place of [".code", "footer"]) {
+    await click(page, "Copy", `.message:last-child ${place} button`);
+    await until(page, () => window.copied !== undefined);
+    copied.push(await page.evaluate(() => window.copied));
+    await page.evaluate(() => delete window.copied);
+  }
+  const broken = await violationsEverywhere(page);
+  return { call, arguments: given, result, json, copied, broken };
 });
