@@ -65,13 +65,36 @@ def stop(
         model_loading.unload(model)
 
 
-def help_(context: typer.Context) -> None:
-    """List the commands.
+def help_(
+    context: typer.Context,
+    words: Annotated[list[str] | None, typer.Argument(metavar="COMMAND", help="A command.")] = None,
+) -> None:
+    """List the commands, or explain one.
 
-    The same as: edgeinfer --help
+    The same as: edgeinfer --help, or: edgeinfer COMMAND --help
     """
     if context.parent:
-        print(context.parent.get_help())
+        context.parent.command.main([*(words or []), "--help"], prog_name=context.parent.command_path)
+
+
+def version() -> None:
+    """Print the version.
+
+    The same as: edgeinfer --version
+    """
+    from edgeinfer import __version__
+
+    print(f"edgeinfer {__version__}")
+
+
+def upgrade() -> None:
+    """Say how edgeinfer is upgraded."""
+    from edgeinfer.errors import InvalidRequest
+
+    raise InvalidRequest(
+        "edgeinfer is upgraded where it was set up, not by a command of its own",
+        hint="in its folder: git pull && scripts/setup && edgeinfer install; a model: edgeinfer pull --update MODEL",
+    )
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -84,9 +107,14 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "ls": models.ls,
     "show": models.show,
     "rm": models.rm,
+    "remove": models.rm,
+    "delete": models.rm,
     "import": models.import_,
     "load": model_loading.load,
     "unload": model_loading.unload,
     "ps": status,
     "help": help_,
+    "version": version,
+    "upgrade": upgrade,
+    "update": upgrade,
 }

@@ -58,7 +58,13 @@ def test_run_gets_a_model_that_is_not_here(tmp_path: Path) -> None:
     assert "the network is off" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["start", "stop", "restart", "uninstall", "rm", "show", "load", "unload"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("start", "stop", "restart", "uninstall", "upgrade", "update", "version"),
+        *("rm", "remove", "delete", "show", "load", "unload"),
+    ],
+)
 def test_other_words_are_commands_with_help(command: str, tmp_path: Path) -> None:
     done = run(tmp_path, command, "--help")
     assert done.returncode == 0
@@ -69,11 +75,34 @@ def test_help_is_a_word_too(tmp_path: Path) -> None:
     assert run(tmp_path, "help").stdout.split() == run(tmp_path, "--help").stdout.split()
 
 
+def test_help_explains_a_command(tmp_path: Path) -> None:
+    for words in (["pull"], ["models", "rm"]):
+        asked = run(tmp_path, "help", *words)
+        assert asked.returncode == 0
+        assert asked.stdout == run(tmp_path, *words, "--help").stdout
+    done = run(tmp_path, "help", "nothing")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "No such command 'nothing'" in done.stderr
+
+
+def test_version_is_a_word_too(tmp_path: Path) -> None:
+    assert run(tmp_path, "version").stdout == run(tmp_path, "--version").stdout
+
+
+@pytest.mark.parametrize("command", ["upgrade", "update"])
+def test_upgrade_says_how_it_is_done(command: str, tmp_path: Path) -> None:
+    """It changes nothing, and must not look as if it had."""
+    done = run(tmp_path, command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "git pull && scripts/setup &&" in done.stderr
+    assert "edgeinfer pull --update MODEL" in done.stderr
+
+
 def test_help_lists_each_thing_once(tmp_path: Path) -> None:
     listed = run(tmp_path, "--help").stdout.partition("Commands:")[2]
     names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2] != " "]
     assert "chat" in names
-    assert not {"run", "ps", "uninstall"} & set(names)
+    assert not {"run", "ps", "uninstall", "upgrade"} & set(names)
 
 
 def test_serve_takes_the_model_as_an_argument(tmp_path: Path) -> None:
