@@ -9,12 +9,19 @@ from collections.abc import Iterable, Mapping, Sequence
 INSTEAD: Mapping[str, str] = {
     "/embedding": "POST /v1/embeddings",
     "/v1/complete": "POST /v1/messages",
+    "/v1/chat": "POST /v1/chat/completions",
+    "/v1/score": "POST /v1/rerank",
+    "/redoc": "/docs",
+    "/swagger": "/docs",
     "/v1/messages/batches": "POST /v1/messages, once for each message of the batch",
 }
 """Routes of other APIs, which may have others below them, and the routes to use in their place."""
 
 TYPO = 0.95
 """Similarity of a path to a route that makes it a typing error, whatever other route it ends with."""
+
+LIKENESS = 0.79
+"""Similarity below which a route is another one: /v1/moderations is not /v1/completions."""
 
 MAX_PATH = 64
 """Characters of a path that is compared with our routes."""
@@ -40,7 +47,7 @@ def route_hint(path: str, routes: Iterable[str]) -> str:
     return f"did you mean {near}?" if near else "/openapi.json lists the routes"
 
 
-def _nearest(path: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
+def _nearest(path: str, known: Sequence[str], cutoff: float = LIKENESS) -> str | None:
     return next(iter(difflib.get_close_matches(path, known, n=1, cutoff=cutoff)), None)
 
 
