@@ -126,7 +126,7 @@ class ModelRegistry:
         """The path of a model's file; None where that is unknown."""
         if model.plan:
             return model.plan.config.model
-        return self._names.file(model.settings.model) if model.settings.model else None
+        return self._names.file(model.settings.model or model.name)
 
     def served(self) -> Iterator[ServedModel]:
         """The default model, and those that have been loaded, or should have been."""

@@ -9,6 +9,10 @@ from urllib.parse import quote
 import pytest
 
 from edgeinfer.inference.fake import FakeEngineClient
+from edgeinfer.server.build import build_app
+from edgeinfer.server.state import AppState
+from edgeinfer.settings import Settings
+from edgeinfer.store.lookup import bundled_file
 from tests.support.registry import HeldEngineClient
 from tests.support.server import TEMPLATE, Scripted, Served, eventually, serving
 from tests.support.several import engine, engines, several, state_of
@@ -64,6 +68,19 @@ def test_a_model_that_is_not_loaded_has_what_its_file_says(served: Served) -> No
     assert 0 < found["default_generation_settings"]["n_ctx"]
     assert "chat_template_caps" not in found
     assert 0 == props(served, "?model=gone")["default_generation_settings"]["n_ctx"]
+
+
+def test_a_default_model_that_no_setting_names_has_its_file_as_well() -> None:
+    """As it is with the bundled model, also after it has been unloaded."""
+    fakes = engines()
+    state = AppState(Settings(port=0, drain_timeout=1.0), {}, fakes, lambda _: fakes, "nano")
+    with serving(engine("nano"), build_app(state, warm_up=False)) as daemon:
+        assert eventually(lambda: state_of(daemon, "nano") == "ready")
+        assert 200 == daemon.client.post("/models/unload", json={"model": "default"}).status_code
+        found = props(daemon)
+    assert found["is_sleeping"]
+    assert found["model_path"] == bundled_file()
+    assert "{%" in found["chat_template"]
 
 
 def test_a_model_is_named_as_in_every_request(served: Served) -> None:
