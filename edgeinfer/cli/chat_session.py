@@ -62,6 +62,8 @@ class ChatSession:
                 ]
         if stats.finish_reason == "length":
             terminal.say(f"(cut off: {self._limit(stats)})")
+        elif not printer.answer:
+            terminal.say("(the model answered with nothing)")
         terminal.show(stats.line())
 
     def _limit(self, stats: AnswerStats) -> str:

@@ -20,6 +20,13 @@ def test_a_prompt_is_answered_once_on_stdout(tmp_path: Path) -> None:
     assert server.requests[0]["messages"] == [{"role": "user", "content": "Hi"}]
 
 
+def test_an_answer_without_a_word_is_told(tmp_path: Path) -> None:
+    """On stderr, so that a pipe gets what the model wrote: nothing."""
+    with daemon("") as server:
+        done = run(tmp_path, "chat", "Hi", EDGEINFER_PORT=server.port)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "(the model answered with nothing)\n")
+
+
 def test_a_pipe_is_added_to_the_prompt(tmp_path: Path) -> None:
     """`git diff | edgeinfer chat "Review this"`."""
     with daemon("fine\n") as server:
