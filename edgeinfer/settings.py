@@ -64,7 +64,7 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
     api_key_file: Annotated[
         str | None,
         doc(
-            "File of API keys, made by `edgeinfer key add`. Every request except /, /health and /ready must then "
+            "File of API keys, made by `edgeinfer key add`. Every request except /, /docs, /health and /ready must then "
             "carry one. If unset, the default file if it exists; if empty, no keys."
         ),
     ] = None

@@ -36,7 +36,7 @@ def add(
         ),
     ] = None,
     admin: Annotated[
-        bool, typer.Option("--admin", help="Also allow loading and unloading models with this key.")
+        bool, typer.Option("--admin", help="Also allow loading, unloading, downloading and deleting models.")
     ] = False,
     api_key_file: KeyFilePath = None,
     json: Json = False,
