@@ -42,11 +42,11 @@ def edgeinfer(
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Run language models on this machine, behind an OpenAI API on localhost.
+    """Run language models on this machine, for programs and in the browser.
 
     Start here:
       edgeinfer chat "Hello"     ask a question; needs no daemon and no network
-      edgeinfer serve            run the daemon: http://127.0.0.1:11435/v1 for any OpenAI client
+      edgeinfer serve            run the daemon: http://127.0.0.1:11435 in a browser, /v1 for OpenAI clients
       edgeinfer status           show what the daemon is doing
 
     Exit codes: 0 success, 1 failure, 2 wrong usage, 130 stopped by Ctrl-C.

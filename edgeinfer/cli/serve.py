@@ -21,7 +21,7 @@ def serve(
     bundled one.
 
     Examples:
-      edgeinfer serve                              http://127.0.0.1:11435/v1 for any OpenAI client
+      edgeinfer serve                              http://127.0.0.1:11435 in a browser, /v1 for OpenAI clients
       edgeinfer serve qwen3-0.6b                   a model that is installed
       edgeinfer serve --model ~/qwen3-0.6b.gguf    any GGUF file
       edgeinfer serve --ctx 8192 --parallel 4      longer conversations, four at a time
