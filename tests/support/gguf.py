@@ -36,6 +36,7 @@ def write_tiny(
     controls: Sequence[str] = CONTROLS,
     template: str = TEMPLATE,
     tokenizer: Callable[[gguf.GGUFWriter], int] | None = None,
+    ctx: int = 256,
 ) -> None:
     """A model of two layers with random weights, which llama.cpp loads; `change` may alter these.
 
@@ -44,7 +45,7 @@ def write_tiny(
     writer = gguf.GGUFWriter(path, "qwen2")
     writer.add_name("tiny")
     writer.add_block_count(LAYERS)
-    writer.add_context_length(256)
+    writer.add_context_length(ctx)
     writer.add_embedding_length(EMBEDDING)
     writer.add_feed_forward_length(FEED_FORWARD)
     writer.add_head_count(HEADS)
