@@ -50,9 +50,14 @@ def check_length(text: str, info: ModelInfo, param: str) -> None:
 
 def check_num_ctx(num_ctx: int | None, info: ModelInfo) -> None:
     """Raises UnsupportedParameter for a caller that counts on more context than there is."""
-    if num_ctx is not None and num_ctx > info.ctx:
-        raise UnsupportedParameter(
-            f"num_ctx is {num_ctx}, and the context of {info.name} has {info.ctx} tokens",
-            param="num_ctx",
-            hint=f"ctx = {num_ctx} in the configuration file, or --ctx, makes it larger",
-        )
+    if num_ctx is None or num_ctx <= info.ctx:
+        return
+    if num_ctx <= (info.n_ctx_train or num_ctx):
+        hint = f"ctx = {num_ctx} in the configuration file, or --ctx, makes it larger"
+    else:
+        hint = f"the model was trained for {info.n_ctx_train}: ask for no more, or for another model"
+    raise UnsupportedParameter(
+        f"num_ctx is {num_ctx}, and the context of {info.name} has {info.ctx} tokens",
+        param="num_ctx",
+        hint=hint,
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from edgeinfer.errors import InvalidRequest, UnknownParameter, UnsupportedParameter
 from edgeinfer.server.http.request_model import validate
@@ -236,21 +237,27 @@ def test_marks_for_a_provider_s_cache_are_taken() -> None:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
-    with serving(Scripted("Hello")) as found:
+    model = replace(INFO, ctx=2048)
+    with serving(Scripted("Hello", info=model)) as found:
         yield found
 
 
 @pytest.mark.parametrize("name", ["num_ctx", "n_ctx", "context_length"])
 def test_a_context_may_be_asked_for_up_to_the_one_that_there_is(served: Served, name: str) -> None:
-    """More is refused with the setting that would give it."""
+    """More is refused with the setting that would give it, or with what the model was trained for."""
     fields: dict[str, Any]
     for ask in (served.chat, served.complete):
-        fields = {name: INFO.ctx}
+        fields = {name: 2048}
         assert ask(**fields).status_code == 200
-        fields = {name: INFO.ctx + 1}
-        refused = ask(**fields)
-        assert (refused.status_code, error(refused)["param"]) == (400, "num_ctx")
-        assert f"ctx = {INFO.ctx + 1}" in error(refused)["hint"]
+        for size, hint in (
+            (2049, "ctx = 2049 in the configuration file"),
+            (INFO.n_ctx_train, "ctx = 4096"),
+            (INFO.n_ctx_train + 1, "the model was trained for 4096"),
+        ):
+            fields = {name: size}
+            refused = ask(**fields)
+            assert (refused.status_code, error(refused)["param"]) == (400, "num_ctx")
+            assert hint in error(refused)["hint"]
 
 
 def test_no_name_is_both_accepted_and_refused() -> None:
