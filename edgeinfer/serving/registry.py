@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 
 from edgeinfer.errors import ModelNotFound
 from edgeinfer.model_settings import DEFAULT, MODEL_FIELDS
@@ -86,7 +87,8 @@ class ModelRegistry:
     def get(self, name: str | None) -> ServedModel:
         """The model that `name` means in a request; None, "" and "default" mean the default one.
 
-        Case does not count where no other model is written so. The default model may be named with its quantization.
+        Case does not count where no other model is written so. The default model may be named with its quantization,
+        and by its file.
 
         Raises:
             ModelNotFound: no model has that name. A name is only looked up, never used as a path.
@@ -104,7 +106,7 @@ class ModelRegistry:
             return self._table(name)
         if full := self._names.resolve(name):
             return self._installed(full)
-        if self._is_default_with_quant(name):
+        if self._is_default_with_quant(name) or self._is_default_file(name):
             return self.default
         raise self._unknown(name)
 
@@ -167,6 +169,14 @@ class ModelRegistry:
         if base != self.default.name.lower():
             return False
         return bool(self.default.info and quant in self.default.info.description.lower().split())
+
+    def _is_default_file(self, name: str) -> bool:
+        """Whether it is the name of the default model's file, by which llama-server calls a model."""
+        files = {
+            f"{self.default.name}.gguf",
+            PurePath(self.default.info.path if self.default.info else "").name,
+        }
+        return name.lower() in {file.lower() for file in files if file}
 
     def _full(self, model: str) -> str:
         return self._names.resolve(model) or model

@@ -25,6 +25,20 @@ def test_the_default_model_answers_to_what_the_command_line_calls_it(name: str) 
 
 
 @pytest.mark.parametrize(
+    "name", ["Qwen3-0.6B-Q8_0.gguf", "qwen3-0.6b-q8_0.gguf", "Qwen3-0.6B.gguf", "qwen3-0.6b.GGUF"]
+)
+def test_the_default_model_answers_to_its_file_name(name: str) -> None:
+    """As llama-server's clients write it."""
+    info = replace(QUANTIZED, path="/models/Qwen3-0.6B-Q8_0.gguf")
+    with serving(Scripted("x", info=info)) as served:
+        assert served.chat(model="default").status_code == 200
+        assert served.chat(model=name).json()["model"] == "Qwen3-0.6B"
+        for other in ("Qwen3-0.6B-Q4_0.gguf", ".gguf", "/models/Qwen3-0.6B-Q8_0.gguf"):
+            refused = served.chat(model=other)
+            assert (refused.status_code, error(refused)["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize(
     "name", ["qwen3-0.6b:Q4_0", "qwen3-0.6b:", "qwen3-0.6b:Q8", "qwen3", ":Q8_0", "x:latest"]
 )
 def test_another_quantization_is_another_model(name: str) -> None:
