@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from edgeinfer.server.auth.keys import Key, digest
@@ -43,6 +44,16 @@ HOSTILE = """Before <script>window.hacked = 1</script> <img src=x onerror="windo
 <script>window.hacked = 6</script>
 ```
 
+"""
+TWO_MODELS = """
+model = "nano"
+ctx = 512
+
+[models.nano]
+model = "edgeinfer-nano"
+
+[models.other]
+model = "fake:5"
 """
 SAFE = {"p", "br", "em", "strong", "code", "pre", "a", "div", "span", "button", "wbr"}
 
@@ -77,6 +88,22 @@ def crash_in_an_answer(url: str) -> None:
         os.kill(worker, signal.SIGSTOP)
     time.sleep(5)
     os.kill(worker, signal.SIGKILL)
+
+
+def slow_load(process: Process) -> None:
+    """Stop the next worker that the daemon starts for a while."""
+    daemon = psutil.Process(process.process.pid)
+    before = {child.pid for child in daemon.children()}
+
+    def started() -> list[psutil.Process]:
+        children = (child for child in daemon.children() if child.pid not in before)
+        return [child for child in children if "worker" in " ".join(child.cmdline())]
+
+    assert eventually(started, 60)
+    (worker,) = started()
+    worker.suspend()
+    time.sleep(6)
+    worker.resume()
 
 
 def seen(browser: str, program: str, url: str, home: Path) -> dict[str, Any]:
@@ -151,6 +178,24 @@ def test_a_crash_in_the_middle_of_an_answer_is_a_pause(browser: str, daemon: Pro
     assert 0 < len(found["before"]) < len(found["answer"])
     assert found["answer"].startswith(found["before"].strip())
     assert found["left"] == 0
+
+
+def test_another_model_is_loaded_for_the_next_answer(browser: str, tmp_path: Path) -> None:
+    """Its state can be seen while that takes long."""
+    folder = tmp_path / "edgeinfer"
+    folder.mkdir()
+    (folder / "config.toml").write_text(TWO_MODELS)
+    with edgeinfer(tmp_path, "--port", "0") as process:
+        process.wait_for("READY=1\nSTATUS=serving nano")
+        slow = threading.Thread(target=slow_load, args=(process,))
+        slow.start()
+        found = seen(browser, "switch", process.url(), tmp_path)
+        slow.join()
+    assert found["before"] == ["default", "nano (loaded)", "other (unloaded)"]
+    assert found["pause"].endswith("the model is being loaded.")
+    assert found["models"] == ["nano", "other"]
+    assert all(found["answers"])
+    assert found["label"] == "other"
 
 
 def test_a_model_is_downloaded_and_deleted(browser: str, tmp_path: Path, model_file: Path) -> None:

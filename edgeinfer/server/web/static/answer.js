@@ -46,7 +46,7 @@ export async function generate(node, body, { signal, changed, session }) {
   const started = performance.now();
   let thinkingFrom = null;
   let lastSign = started;
-  const watcher = setInterval(() => watch(node, lastSign, changed), 500);
+  const watcher = setInterval(() => watch(node, body.model, lastSign, changed), 500);
   try {
     const response = await request("/v1/chat/completions", { method: "POST", body, signal, headers: { "x-session-id": session } });
     for await (const chunk of events(response)) {
@@ -87,16 +87,18 @@ function grow(node, delta) {
 }
 
 /** Say what the daemon is doing while no token comes: it may load, wait, read a long prompt or have lost its engine. */
-async function watch(node, lastSign, changed) {
+async function watch(node, model, lastSign, changed) {
   const seconds = (performance.now() - lastSign) / 1000;
   if (seconds < QUIET) return;
-  node.pause = { seconds, state: await engineState() };
+  node.pause = { seconds, state: await stateOf(model) };
   if (node.growing) changed();
 }
 
-async function engineState() {
+/** The state of a model, or of the default one. */
+async function stateOf(model) {
   try {
-    return (await getJson("/status")).state;
+    const status = await getJson("/status");
+    return status.models.find((row) => (model ? row.name === model : row.default))?.state ?? status.state;
   } catch {
     return "unreachable";
   }

@@ -71,7 +71,7 @@ function App() {
         ${view === "api" && html`<${Reference} />`}
         ${view === "machine" && html`<${Machine} live=${live.current} models=${models} changed=${readModels} />`}
         ${view === "chat"
-          && html`<${Chat} key=${current.id} conversation=${current} models=${models} changed=${readConversations} />`}
+          && html`<${Chat} key=${current.id} conversation=${current} models=${models} readModels=${readModels} changed=${readConversations} />`}
       </main>
     </div>
   `;

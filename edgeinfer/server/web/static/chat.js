@@ -13,8 +13,9 @@ const NEAR = 120;
  * @param conversation the one that is shown; it is changed and kept
  * @param models those of the daemon
  * @param changed called when the list of conversations should be read again
+ * @param readModels called when the models should be read again
  */
-export function Chat({ conversation, models, changed }) {
+export function Chat({ conversation, models, changed, readModels }) {
   const [version, redraw] = useReducer((n) => n + 1, 0);
   const [problem, setProblem] = useState("");
   const abort = useRef(null);
@@ -54,6 +55,7 @@ export function Chat({ conversation, models, changed }) {
     abort.current = null;
     redraw();
     keep();
+    readModels();
   }
 
   const say = (text, parent = conversation.leaf) => answer(addMessage(conversation, parent, { role: "user", content: text }).id);
@@ -94,7 +96,7 @@ export function Chat({ conversation, models, changed }) {
       </div>
       ${problem && html`<p class="error" role="alert">${problem}</p>`}
       <${Composer} key=${conversation.id} busy=${busy} send=${(text) => say(text)} stop=${() => abort.current?.abort()} />
-      <${Options} conversation=${conversation} models=${models} changed=${() => (redraw(), keep())} />
+      <${Options} conversation=${conversation} models=${models} readModels=${readModels} changed=${() => (redraw(), keep())} />
     </section>
   `;
 }

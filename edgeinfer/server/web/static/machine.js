@@ -10,8 +10,12 @@ export function Machine({ live, models, changed }) {
   const [, redraw] = useReducer((n) => n + 1, 0);
   useEffect(() => {
     let stopped = false;
+    let seen = "";
     const poll = async () => {
       if (!document.hidden) await live.poll();
+      const now = states(live.status);
+      if (now !== seen) changed();
+      seen = now;
       redraw();
       if (!stopped) timer = setTimeout(poll, INTERVAL);
     };
@@ -40,6 +44,8 @@ export function Machine({ live, models, changed }) {
     </section>
   `;
 }
+
+const states = (status) => JSON.stringify(status?.models.map((row) => [row.name, row.state]));
 
 function Summary({ status }) {
   const model = status.model;

@@ -1,6 +1,7 @@
 // The settings of a conversation: model, system prompt, sampling, thinking, tools, schema.
 
-import { html, useState } from "./html.js";
+import { html, useEffect, useState } from "./html.js";
+import { INTERVAL } from "./live.js";
 
 const SAMPLING = [
   ["temperature", "Temperature", { min: 0, max: 2, step: 0.1 }],
@@ -17,13 +18,20 @@ const TOOL = `[{"type": "function", "function": {"name": "get_weather", "descrip
 
 const SCHEMA = `{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}`;
 
-export function Options({ conversation, models, changed }) {
+export function Options({ conversation, models, readModels, changed }) {
+  const [isOpen, setOpen] = useState(false);
+  useEffect(() => {
+    if (!isOpen) return;
+    readModels();
+    const timer = setInterval(() => document.hidden || readModels(), INTERVAL);
+    return () => clearInterval(timer);
+  }, [isOpen]);
   const { settings } = conversation;
   const set = (name, value) => ((settings[name] = value), changed());
   const sampling = settings.sampling ?? {};
   const model = models?.find((one) => one.id === settings.model) ?? models?.[0];
   return html`
-    <details class="options">
+    <details class="options" onToggle=${(event) => setOpen(event.target.open)}>
       <summary>Settings of this conversation${model && html`: <bdi>${model.id}</bdi>`}</summary>
       <div class="fields">
         <label>Model

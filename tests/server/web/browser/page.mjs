@@ -34,6 +34,8 @@ export async function inBrowser(act) {
     await page.goto(`${given.url}/`, { waitUntil: "load" });
     const seen = await act(page);
     console.log(JSON.stringify({ foreign, errors, ...seen }));
+  } catch (error) {
+    throw new Error(`${error.stack}\nthe console has ${JSON.stringify(errors)}`);
   } finally {
     await browser.close();
   }
