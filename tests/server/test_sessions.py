@@ -26,20 +26,32 @@ def cached(tmp_path: Path) -> Iterator[Cached]:
     options = ("--model", "fake", "--ctx", "512", "--parallel", "2", "--layout", "streams", "--port", "0",
                "--api-key-file", str(keys))  # fmt: skip
     with edgeinfer(tmp_path, *options) as process, httpx.Client(timeout=60) as client:
-        url = f"{process.url()}/v1/completions"
 
-        def ask(prompt: str, key: str = "alice", session: str = "", **fields: Any) -> int:
-            body = {"prompt": prompt, "max_tokens": 1, **fields}
+        def ask(
+            prompt: str, key: str = "alice", session: str = "", *, as_response: bool = False, **fields: Any
+        ) -> int:
+            names = ("responses", "input", "max_output_tokens", "input_tokens_details")
+            path, text, limit, details = (
+                names if as_response else ("completions", "prompt", "max_tokens", "prompt_tokens_details")
+            )
             headers = {"x-api-key": key} | ({"x-session-id": session} if session else {})
-            response = client.post(url, json=body, headers=headers)
+            body = {text: prompt, limit: 1, **fields}
+            response = client.post(f"{process.url()}/v1/{path}", json=body, headers=headers)
             assert response.status_code == 200, response.text
-            value: int = response.json()["usage"]["prompt_tokens_details"]["cached_tokens"]
+            value: int = response.json()["usage"][details]["cached_tokens"]
             return value
 
         yield ask
 
 
-@pytest.mark.parametrize("named", [{"session": "c1"}, {"prompt_cache_key": "c1"}])
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"session": "c1"},
+        {"prompt_cache_key": "c1"},
+        {"prompt_cache_key": "c1", "as_response": True, "store": False},
+    ],
+)
 def test_a_session_is_found_again_after_many_other_requests(cached: Cached, named: dict[str, Any]) -> None:
     """Titles, tags and suggestions that a chat program asks for do not cost it the conversation."""
     cached(CHAT, **named)

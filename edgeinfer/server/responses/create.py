@@ -94,7 +94,7 @@ def _writer(
 ) -> ResponseWriter:
     state, body = state_of(request), prepared.body
     model = state.registry.get(body.model)
-    caller = principal_of(request.scope).caller(body.cache_salt)
+    caller = principal_of(request.scope).caller(body.cache_salt, body.prompt_cache_key)
     id = f"resp_{uuid.uuid4().hex}"
     stores = body.store and state.responses.enabled
     owner = _owner(request)
