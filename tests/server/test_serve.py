@@ -56,10 +56,30 @@ def test_other_machines_need_a_key() -> None:
     check_exposure(Settings(host="0.0.0.0", uds="socket"))
 
 
-@pytest.mark.parametrize("host", ["", "999.1.1.1", "127.0.0", "::1::", "1.2.3.4.5"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "999.1.1.1",
+        "127.0.0",
+        "::1::",
+        "1.2.3.4.5",
+        "localhost:80",
+        "0.0.0.0:80",
+        "http://0.0.0.0",
+        "[::1]",
+    ],
+)
 def test_a_host_that_is_no_address_is_said_to_be_none(host: str) -> None:
-    with pytest.raises(SettingsError, match="is not an address or name"):
-        check_exposure(Settings(host=host, api_key_file="keys"))
+    """Nor is one with a port or a scheme, which a key would not help."""
+    for key_file in (None, "keys"):
+        with pytest.raises(SettingsError, match="is not an address or name"):
+            check_exposure(Settings(host=host, api_key_file=key_file))
+
+
+@pytest.mark.parametrize("host", ["board.lan", "::", "fe80::1", "fe80::1%eth0", "192.168.1.2"])
+def test_an_address_or_a_name_is_a_host(host: str) -> None:
+    check_exposure(Settings(host=host, api_key_file="keys"))
 
 
 def test_a_taken_port_is_told_before_anything_is_loaded() -> None:

@@ -51,7 +51,7 @@ NUMERIC = frozenset("0123456789.:")
 
 def is_address(host: str) -> bool:
     """Tell whether a host is an address, or may be the name of one."""
-    if not set(host) <= NUMERIC:
+    if not (set(host) <= NUMERIC or set(host) & {":", "/"}):
         return True
     try:
         ipaddress.ip_address(host)
@@ -66,7 +66,7 @@ def check_exposure(settings: Settings) -> None:
         raise SettingsError(
             f"host {settings.host!r} is not an address or name of this machine",
             param="host",
-            hint="127.0.0.1 for this machine alone, 0.0.0.0 for all",
+            hint="127.0.0.1 for this machine alone, 0.0.0.0 for all; the port is a setting of its own",
         )
     if settings.uds is None and not settings.api_key_file and not is_loopback(settings.host):
         raise SettingsError(
