@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -13,13 +14,14 @@ from edgeinfer.inference.fake_model import FAKE_MODEL, is_fake_model
 from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec, similar_model
 from edgeinfer.store.file_name import name_from_file
 from edgeinfer.store.location import store_root
-from edgeinfer.store.model_name import split_name
+from edgeinfer.store.model_name import QUANT, split_name
 from edgeinfer.store.names import repo_problem
 from edgeinfer.store.sampling_defaults import SamplingDefaults
 from edgeinfer.store.store import Store
 from edgeinfer.store.stored_model import StoredModel, model_problem
 
 BUNDLED_MODEL = "edgeinfer-nano"
+HUB = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/.", re.I)
 
 
 class LocalModel(msgspec.Struct, frozen=True):
@@ -138,10 +140,16 @@ def _bundled() -> LocalModel:
     return LocalModel(BUNDLED_MODEL, path, read_header(Path(path)), catalogue()[BUNDLED_MODEL].tool_format)
 
 
+def _is_on_the_hub(name: str) -> bool:
+    repo, colon, quant = name.partition(":")
+    is_repo = repo_problem(repo) is None and (not colon or QUANT.fullmatch(quant) is not None)
+    return is_repo or HUB.match(name) is not None
+
+
 def _file(name: str) -> LocalModel:
     path = Path(name)
     if not _is_file(path):
-        hint = None if repo_problem(name) else f"for a repository on the hub: edgeinfer pull {name}"
+        hint = f"for a repository on the hub: edgeinfer pull {name}" if _is_on_the_hub(name) else None
         raise ModelNotFound(f"no such file: {name!r}", param="model", hint=hint)
     try:
         defaults = resolve_spec(name_from_file(path.name))[1].defaults

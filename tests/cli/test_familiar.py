@@ -125,6 +125,8 @@ def test_no_option_is_suggested_that_help_does_not_list(tmp_path: Path) -> None:
     ("model", "message", "hint"),
     [
         ("Qwen/Qwen3-0.6B", "no such file", "for a repository on the hub: edgeinfer pull Qwen/Qwen3-0.6B"),
+        ("a/b-GGUF:Q8_0", "no such file", "for a repository on the hub: edgeinfer pull a/b-GGUF:Q8_0"),
+        ("hf.co/a/b:Q8_0", "no such file", "for a repository on the hub: edgeinfer pull hf.co/a/b:Q8_0"),
         ("qwen3-0.6b:Q9_9", "qwen3-0.6b:Q9_9 is not installed", "published: Q4_0, Q8_0, F16"),
         ("qwen9", "no such model: 'qwen9'", "did you mean 'qwen3-8b'?"),
         ("llama3.2:2b", "no such model: 'llama3.2-2b'", "did you mean 'llama-3.2"),
