@@ -173,6 +173,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
             ("server",),
             (
                 *LEAVES,
+                "hub.reference",
                 "",
                 "serving",
                 "chat",

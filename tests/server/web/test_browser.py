@@ -24,7 +24,7 @@ from tests.support.faulty_hub import REPO, FaultyHub
 from tests.support.faulty_hub import serving as serving_files
 from tests.support.server import Scripted, eventually, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
 
 WORDS = 10_000
 SLOWER = 4.0
@@ -82,9 +82,9 @@ def crash_in_an_answer(url: str) -> None:
     worker, written = before["worker_pid"], before["stats"]["completion_tokens_total"]
     os.kill(worker, signal.SIGSTOP)
     assert eventually(lambda: status()["models"][0]["active"], 60)
-    while status()["stats"]["completion_tokens_total"] < written + 5:
+    while status()["stats"]["completion_tokens_total"] == written:
         os.kill(worker, signal.SIGCONT)
-        time.sleep(0.01)
+        time.sleep(0.005)
         os.kill(worker, signal.SIGSTOP)
     time.sleep(5)
     os.kill(worker, signal.SIGKILL)
@@ -250,7 +250,6 @@ def test_an_answer_can_be_stopped(browser: str, tmp_path: Path) -> None:
     assert "word999" not in found["text"]
 
 
-@pytest.mark.alone
 def test_ten_thousand_tokens_do_not_slow_the_page(browser: str, tmp_path: Path) -> None:
     pieces = (f"word{n}{chr(10) * 2 if n % 80 == 79 else ' '}" for n in range(WORDS))
     engine = Scripted(*pieces)
