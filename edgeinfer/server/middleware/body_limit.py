@@ -20,7 +20,7 @@ MAX_PAUSE = 30.0
 MIN_RATE = 1024
 """Bytes per second on average, after MAX_PAUSE. A slower sender is cut off too."""
 
-MAX_IN_PROGRESS = 6
+MAX_IN_PROGRESS = 4
 """The bodies of all requests in progress may take this many times the limit of one, those of one caller half of it."""
 
 
