@@ -15,7 +15,7 @@ from edgeinfer.plan import Plan
 from edgeinfer.serving.engines import EngineFactory, Planner, RunningEngine
 from edgeinfer.serving.evictor import Evictor, RoomRequest
 from edgeinfer.serving.expiry import IdleExpiry
-from edgeinfer.serving.model import ServedModel, not_ready
+from edgeinfer.serving.model import ServedModel
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class ModelLoader:
         task = self.start(model)
         await asyncio.wait([task], timeout=max(0.0, deadline - time.monotonic()))
         if not task.done():
-            raise not_ready(model)
+            raise _not_ready(model)
         if task.cancelled():
             raise shutting_down() if self._stopped else _unloaded(model)
         task.result()
@@ -334,3 +334,10 @@ def _retrieve(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
         with contextlib.suppress(Exception):
             task.result()
+
+
+def _not_ready(model: ServedModel) -> NotReady:
+    """The error for a request that has waited too long for `model`."""
+    return NotReady(
+        f"{model.name} is not ready ({model.state})", hint="GET /ready shows when it is ready", retry_after=5
+    )

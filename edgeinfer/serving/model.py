@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from edgeinfer.chat.prompt import PromptBuilder
-from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady, ShuttingDown, WorkerDied
+from edgeinfer.errors import EdgeinferError, ModelReplaced, ShuttingDown, WorkerDied
 from edgeinfer.grammar.source import Grammar
 from edgeinfer.inference.client import EngineClient
 from edgeinfer.inference.output import EngineStats
@@ -395,10 +395,3 @@ class ServedModel:
         if info := self.info:
             self._last_parallel = info.parallel
         return self._last_parallel
-
-
-def not_ready(model: ServedModel) -> NotReady:
-    """The error for a request that has waited too long for `model`."""
-    return NotReady(
-        f"{model.name} is not ready ({model.state})", hint="GET /ready shows when it is ready", retry_after=5
-    )

@@ -74,8 +74,6 @@ def capabilities(model: ServedModel, facts: FileFacts | None) -> list[str]:
     """What it can do, in Ollama's words. Tools work with every model that answers conversations."""
     info = model.info
     if (info and info.reranks) or (facts and facts.is_reranker):
-        return ["rerank"]
-    if (info and info.reranks) or (facts and facts.is_reranker):
         return ["rerank"]  # no word of Ollama's: nobody is to chat with it, or embed
     if (info and not info.generates) or (facts and facts.is_embedding):
         return ["embedding"]
