@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgeinfer.hardware.cpu import classes
 from edgeinfer.hardware.gpu import Api
 from edgeinfer.ipc.environment import child_environment
 from edgeinfer.user_folders import cache_folder
@@ -24,13 +25,15 @@ LOAD_TIMEOUT = 60.0
 class LlamaBuild(msgspec.Struct, frozen=True):
     """The installed llama.cpp: version of the package, instruction sets and GPU APIs it was built with.
 
-    `kernels`: it has our own matrix-product kernels for x86, which scripts/setup adds.
+    `kernels`: it has our own matrix-product kernels, which scripts/setup adds. `variant`: which of its libraries for
+    different CPUs it loads here, None if it was built for one kind of CPU.
     """
 
     version: str
     isa: tuple[str, ...] = ()
     apis: tuple[Api, ...] = ()
     kernels: bool = False
+    variant: str | None = None
 
 
 class CachedBuild(msgspec.Struct, frozen=True):
@@ -44,7 +47,7 @@ def llama_build(cache: Path | None = None) -> LlamaBuild | None:
     """Return what llama.cpp was built with; None if it is not installed or does not load.
 
     Loading it takes a second, or several on a small board, so a separate process does it once, and the answer is
-    cached until the libraries change.
+    cached until the libraries or the CPU change.
 
     Args:
         cache: directory of the cache; None is the user's own.
@@ -104,7 +107,7 @@ def cache_directory() -> Path:
 
 
 def _libraries() -> str | None:
-    """Return version, sizes and dates of the installed libraries, without loading them."""
+    """Return version, sizes and dates of the installed libraries, and what they choose by, without loading them."""
     try:
         package = importlib.util.find_spec("llama_cpp")
         version = importlib.metadata.version("llama-cpp-python")
@@ -112,10 +115,12 @@ def _libraries() -> str | None:
         return None
     if package is None or package.origin is None:
         return None
-    directory = Path(package.origin).parent / "lib"
+    directory = Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(package.origin).parent / "lib")
     lines = [f"{version} {directory}"]
     with contextlib.suppress(OSError):
         for path in sorted(directory.iterdir()):
             status = path.stat()
             lines.append(f"{path.name} {status.st_size} {status.st_mtime_ns}")
+    if any(line.startswith("libggml-cpu-") for line in lines):  # an SD card may move to another board
+        lines += [str(kind.isa) for kind in classes(Path("/"))]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.backends.llama_cpp.binding.build import parse_system_info
-from edgeinfer.hardware import LlamaBuild, llama_build
+from edgeinfer.hardware import CpuClass, LlamaBuild, llama_build
 from edgeinfer.hardware.cpu import classes
 
 
@@ -85,6 +85,19 @@ def test_other_libraries_are_asked_anew(
     answers = [llama_build.llama_build(tmp_path / "cache") for _ in range(2)]
     library.write_bytes(b"newer")
     answers.append(llama_build.llama_build(tmp_path / "cache"))
+    assert [builds[0], builds[0], builds[1]] == answers
+
+
+def test_libraries_that_choose_by_the_cpu_are_asked_anew_on_another(
+    builds: list[LlamaBuild], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An SD card may move to another board."""
+    (tmp_path / "libggml-cpu-armv8.0_1.so").touch()
+    monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(tmp_path))
+    answers = []
+    for isa in (("neon",), ("neon",), ("neon", "dotprod")):
+        monkeypatch.setattr(llama_build, "classes", lambda _, isa=isa: [CpuClass([0], None, None, isa=isa)])
+        answers.append(llama_build.llama_build(tmp_path / "cache"))
     assert [builds[0], builds[0], builds[1]] == answers
 
 

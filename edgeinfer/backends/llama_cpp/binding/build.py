@@ -6,9 +6,16 @@ import ctypes
 import importlib.metadata
 import json
 import sys
-from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
+
+from edgeinfer.backends.llama_cpp.binding.libraries import (
+    cpu_library,
+    has_kernels,
+    library,
+    load_backends,
+    variant,
+)
 
 ISA_NAMES = {
     "AVX": "avx",
@@ -39,9 +46,8 @@ def parse_system_info(text: str) -> tuple[str, ...]:
 
 
 def backends() -> tuple[str, ...]:
-    """Names of the backends that llama.cpp was built with, even if there is no device for them."""
-    ggml = ctypes.CDLL(str(_library("ggml")))
-    base = ctypes.CDLL(str(_library("ggml-base")))
+    """Names of the backends that llama.cpp has, even if there is no device for them."""
+    ggml, base = library("ggml"), library("ggml-base")
     ggml.ggml_backend_reg_count.restype = ctypes.c_size_t
     ggml.ggml_backend_reg_get.argtypes = [ctypes.c_size_t]
     ggml.ggml_backend_reg_get.restype = ctypes.c_void_p
@@ -51,27 +57,16 @@ def backends() -> tuple[str, ...]:
     return tuple(base.ggml_backend_reg_name(ggml.ggml_backend_reg_get(i)).decode() for i in range(count))
 
 
-def has_kernels() -> bool:
-    """True if scripts/setup has built in our own matrix-product kernels for x86."""
-    try:
-        return hasattr(ctypes.CDLL(str(_library("ggml-cpu"))), "__wrap_ggml_gemm_q4_0_8x8_q8_0")
-    except OSError:  # this build has a separate library for each kind of CPU
-        return False
-
-
-def _library(name: str) -> Path:
-    directory = Path(lib.__file__).parent / "lib"
-    suffix = "dylib" if sys.platform == "darwin" else "so"
-    return directory / f"lib{name}.{suffix}"
-
-
 def main() -> None:
+    load_backends()
     info = (lib.llama_print_system_info() or b"").decode("utf-8", "replace")
+    file = cpu_library()
     build = {
         "version": importlib.metadata.version("llama-cpp-python"),
         "isa": parse_system_info(info),
         "apis": [API_NAMES[name] for name in backends() if name in API_NAMES],
-        "kernels": has_kernels(),
+        "kernels": has_kernels(file),
+        "variant": variant(file),
     }
     sys.stdout.write(json.dumps(build) + "\n")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
 
+from edgeinfer.backends.llama_cpp.binding.libraries import load_backends
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.tokenizer_limits import TokenizerLimits
 from edgeinfer.backends.llama_cpp.binding.vocab import LlamaVocab
@@ -38,7 +39,7 @@ class LlamaModel:
     """Owns a llama_model. `close` frees it; contexts made from it must be closed first."""
 
     def __init__(self, config: LlamaConfig, log: LogCapture) -> None:
-        lib.llama_backend_init()
+        load_backends()
         if config.gpu_layers and not lib.llama_supports_gpu_offload():
             raise NoGPU(
                 f"llama.cpp finds no GPU for {config.model}",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
 
+from edgeinfer.backends.llama_cpp.binding.libraries import load_backends
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.ipc.confinement.confinement import confine_process
 from edgeinfer.ipc.confinement.file_access import llama_files
@@ -50,6 +51,7 @@ def main(source: str, target: str, quant: str, *options: str) -> int:
     logger.setLevel(logging.DEBUG)
     logger.addHandler(size := SizeReader())
     log = LogCapture(logger)
+    load_backends()
     params = lib.llama_model_quantize_default_params()
     params.ftype = file_type(quant)
     params.nthread = threads()

@@ -1,0 +1,82 @@
+"""The files of llama.cpp: where they are, and which of them computes on the CPU.
+
+A package for any machine has a library for each kind of CPU, a *variant*, and picks one when it loads. It must be told
+where they are: left to itself, llama.cpp looks in the directory of the program and in the current one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import re
+import sys
+from pathlib import Path
+
+import llama_cpp.llama_cpp as lib
+
+KERNELS = ("__wrap_ggml_gemm_q4_0_8x8_q8_0",)
+"""Functions of our own matrix-product kernels, one of which is in every CPU library that has some."""
+
+VARIANT = re.compile(r"libggml-cpu-(.+)\.so")
+
+
+class SymbolInfo(ctypes.Structure):
+    """Dl_info of <dlfcn.h>."""
+
+    _fields_ = (
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("symbol", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    )
+
+
+@functools.cache
+def load_backends() -> None:
+    """Load what computes, unless it came with llama.cpp's own library. Call it before anything that needs a model."""
+    if any(VARIANT.fullmatch(file.name) for file in directory().iterdir()):
+        load = library("ggml").ggml_backend_load_all_from_path
+        load.argtypes = [ctypes.c_char_p]
+        load.restype = None
+        load(os.fsencode(directory()))
+    lib.llama_backend_init()
+
+
+def directory() -> Path:
+    """Return the directory that llama_cpp has loaded its library from."""
+    return Path(lib._lib._name).parent
+
+
+def library(name: str) -> ctypes.CDLL:
+    """Return one of the libraries that every build has: ggml, ggml-base."""
+    return ctypes.CDLL(str(directory() / f"lib{name}.{'dylib' if sys.platform == 'darwin' else 'so'}"))
+
+
+def cpu_library() -> Path | None:
+    """Return the file that computes on the CPU, None if there is none or it cannot be told."""
+    load_backends()
+    ggml = library("ggml")
+    ggml.ggml_backend_reg_by_name.argtypes = [ctypes.c_char_p]
+    ggml.ggml_backend_reg_by_name.restype = ctypes.c_void_p
+    program = ctypes.CDLL(None)
+    program.dladdr.argtypes = [ctypes.c_void_p, ctypes.POINTER(SymbolInfo)]
+    info = SymbolInfo()
+    backend = ggml.ggml_backend_reg_by_name(b"CPU")
+    if not backend or not program.dladdr(backend, ctypes.byref(info)) or not info.file:
+        return None
+    return Path(os.fsdecode(info.file))
+
+
+def variant(file: Path | None) -> str | None:
+    """Return the name of the variant that a CPU library is, such as "haswell"; None if the build has only one."""
+    match = VARIANT.fullmatch(file.name) if file else None
+    return match[1] if match else None
+
+
+def has_kernels(file: Path | None) -> bool:
+    """Return whether our own matrix-product kernels were built into a CPU library."""
+    if file is None:
+        return False
+    loaded = ctypes.CDLL(str(file))
+    return any(hasattr(loaded, name) for name in KERNELS)
