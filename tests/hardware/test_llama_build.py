@@ -92,8 +92,10 @@ def test_libraries_that_choose_by_the_cpu_are_asked_anew_on_another(
     builds: list[LlamaBuild], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An SD card may move to another board."""
-    (tmp_path / "libggml-cpu-armv8.0_1.so").touch()
-    monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(tmp_path))
+    libraries = tmp_path / "lib"
+    libraries.mkdir()
+    (libraries / "libggml-cpu-armv8.0_1.so").touch()
+    monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(libraries))
     answers = []
     for isa in (("neon",), ("neon",), ("neon", "dotprod")):
         monkeypatch.setattr(llama_build, "classes", lambda _, isa=isa: [CpuClass([0], None, None, isa=isa)])
