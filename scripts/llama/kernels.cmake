@@ -1,27 +1,45 @@
-# Adds edgeinfer's own products to llama.cpp's library for the CPU, without a change to its source.
+# Adds edgeinfer's own products to llama.cpp's libraries for the CPU, without a change to its source.
 #
 # Given to CMake as -DCMAKE_PROJECT_ggml_INCLUDE=…, this is read where the project "ggml" begins, and waits until
-# its targets are there. The linker then sends calls of each function to our __wrap_…, which knows the original
-# as __real_….
+# its targets are there: ggml-cpu, or a ggml-cpu-… for each kind of CPU. The linker then sends calls of each
+# function to our __wrap_…, which knows the original as __real_….
+
+# Sets a variable to the targets that compute on a CPU, or to those whose compiler flags match a regular expression.
+function(edgeinfer_cpu_targets variable)
+  get_target_property(directory ggml SOURCE_DIR)
+  get_property(all DIRECTORY ${directory} PROPERTY BUILDSYSTEM_TARGETS)
+  set(found)
+  foreach(target IN LISTS all)
+    get_target_property(type ${target} TYPE)
+    get_target_property(flags ${target} COMPILE_OPTIONS)
+    if(target MATCHES "^ggml-cpu(-|$)" AND type MATCHES "(MODULE|SHARED)_LIBRARY" AND flags MATCHES "${ARGN}")
+      list(APPEND found ${target})
+    endif()
+  endforeach()
+  set(${variable} ${found} PARENT_SCOPE)
+endfunction()
+
+# Adds a source beside the calling file to all of `targets`, in place of the functions that are named.
 function(edgeinfer_add_kernel source)
-  set(source ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/${source})
-  target_sources(ggml-cpu PRIVATE ${source})
-  set_source_files_properties(
-    ${source} TARGET_DIRECTORY ggml-cpu PROPERTIES COMPILE_OPTIONS "-Wno-missing-declarations;-Wno-uninitialized;-Wno-maybe-uninitialized")
-  foreach(name IN LISTS ARGN)
-    target_link_options(ggml-cpu PRIVATE LINKER:--wrap=${name})
+  set(source ${CMAKE_CURRENT_LIST_DIR}/${source})
+  foreach(target IN LISTS targets)
+    target_sources(${target} PRIVATE ${source})
+    set_source_files_properties(
+      ${source} TARGET_DIRECTORY ${target} PROPERTIES COMPILE_OPTIONS "-Wno-missing-declarations;-Wno-uninitialized;-Wno-maybe-uninitialized")
+    foreach(name IN LISTS ARGN)
+      target_link_options(${target} PRIVATE LINKER:--wrap=${name})
+    endforeach()
   endforeach()
 endfunction()
 
 function(edgeinfer_add_kernels)
-  if(NOT TARGET ggml-cpu OR NOT CMAKE_SYSTEM_NAME STREQUAL "Linux" OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
     return()
   endif()
-  edgeinfer_add_kernel(q4_0.cpp ggml_gemm_q4_0_8x8_q8_0 ggml_gemv_q4_0_8x8_q8_0)
-  edgeinfer_add_kernel(q4_k.cpp ggml_gemm_q4_K_8x8_q8_K ggml_gemv_q4_K_8x8_q8_K)
-  edgeinfer_add_kernel(q6_k.cpp ggml_compute_forward_mul_mat_tiled)
-  if(GGML_LLAMAFILE)
-    edgeinfer_add_kernel(q8_0.cpp llamafile_sgemm)
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    include(${CMAKE_CURRENT_FUNCTION_LIST_DIR}/x86/kernels.cmake)
+  elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    include(${CMAKE_CURRENT_FUNCTION_LIST_DIR}/arm/kernels.cmake)
   endif()
 endfunction()
 

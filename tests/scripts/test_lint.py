@@ -35,8 +35,9 @@ def test_mypy_checks_every_python_script() -> None:
 
 def test_clang_format_checks_every_file_of_the_kernels() -> None:
     """The command names their endings."""
-    endings = {path.suffix for path in SCRIPTS if path.parent.name == "llama"} - {".cmake"}
+    endings = {path.suffix for path in SCRIPTS if path.parent.parent.name == "llama"} - {".cmake"}
     assert endings == {".cpp", ".h"}
     assert (
-        "--dry-run --Werror scripts/llama/*.cpp scripts/llama/*.h" in (ROOT / "scripts" / "lint").read_text()
+        "--dry-run --Werror scripts/llama/*/*.cpp scripts/llama/*/*.h"
+        in (ROOT / "scripts" / "lint").read_text()
     )

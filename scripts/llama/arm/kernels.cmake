@@ -1,0 +1,1 @@
+edgeinfer_cpu_targets(targets)
