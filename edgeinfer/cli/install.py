@@ -208,12 +208,12 @@ def _show(selection: Selection, profile: HardwareProfile) -> None:
     """Print the machine, the chosen model and the reasons."""
     from edgeinfer.cli import terminal
     from edgeinfer.hardware import describe
-    from edgeinfer.plan.platform_notes import platform_notes
+    from edgeinfer.plan.machine_notes import machine_notes
 
     for label, text in describe(profile):
         terminal.say(f"{label:<10}{text}")
-    for note in platform_notes(profile.system):
-        terminal.say(f"{'note':<10}{note.text}; {note.fix}")
+    for note in machine_notes(profile):
+        terminal.say(f"{'note':<10}{note}")
     choice = selection.choice
     speed = f", about {choice.plan.speed.decode:.0f} tok/s" if choice.plan.speed.decode else ""
     terminal.say(f"{'model':<10}{selection.label}, {choice.option.size / 1e6:.0f} MB{speed}")

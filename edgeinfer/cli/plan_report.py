@@ -12,7 +12,7 @@ from edgeinfer.errors import DoesNotFit
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.describe import describe
 from edgeinfer.plan import ModelChoice, ModelOption, Plan, RankedOption
-from edgeinfer.plan.platform_notes import platform_notes
+from edgeinfer.plan.machine_notes import machine_notes
 from edgeinfer.plan.reasons import MB
 from edgeinfer.plan.speed import CALIBRATE, Speed
 
@@ -55,7 +55,7 @@ def lines(
 def machine_lines(profile: HardwareProfile, width: int) -> Iterator[str]:
     for label, text in describe(profile):
         yield from _labelled(label, text, width)
-    for note in _notes(profile):
+    for note in machine_notes(profile):
         yield from _labelled("Note", note, width)
 
 
@@ -121,18 +121,14 @@ def document(
 ) -> dict[str, Any]:
     """Return the plan as data for a program."""
     more = [_facts(each.option.model, each.option.quant, each.plan) for each in larger]
-    machine = {"machine": msgspec.to_builtins(profile), "notes": _notes(profile)}
+    machine = {"machine": msgspec.to_builtins(profile), "notes": machine_notes(profile)}
     return {**machine, **choice_document(choice), "larger": more}
 
 
 def refusal_document(profile: HardwareProfile, error: DoesNotFit) -> dict[str, Any]:
     """Return the reason why nothing fits as data for a program."""
-    machine = {"machine": msgspec.to_builtins(profile), "notes": _notes(profile)}
+    machine = {"machine": msgspec.to_builtins(profile), "notes": machine_notes(profile)}
     return {**machine, "fits": False, "error": msgspec.to_builtins(error.data())}
-
-
-def _notes(profile: HardwareProfile) -> list[str]:
-    return [f"{note.text}; {note.fix}" for note in platform_notes(profile.system)]
 
 
 def choice_document(choice: ModelChoice) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from edgeinfer.doctor.runner import Check
 from edgeinfer.hardware.thermal import cooling_devices, thermal_zones
 from edgeinfer.ipc.confinement.probe import probe_confinement
 from edgeinfer.plan import Plan
+from edgeinfer.plan.rebuild import rebuild_command
 from edgeinfer.store.location import DAEMON_STATE
 
 STORE_TIMEOUT = 3600.0
@@ -46,8 +47,8 @@ def _installation(context: DoctorContext) -> list[Finding]:
 
 
 def _llama(context: DoctorContext) -> list[Finding]:
-    damaged = llama.damaged_libraries(fast=context.fast)
-    return llama.check_llama(llama.try_load(), damaged, context.profile.cpus, llama.rebuild_command())
+    damaged, machine = llama.damaged_libraries(fast=context.fast), context.profile
+    return llama.check_llama(llama.try_load(), damaged, machine.cpus, rebuild_command(), machine.cpu_name)
 
 
 def _configuration(context: DoctorContext) -> list[Finding]:
@@ -132,7 +133,7 @@ def _frequency(context: DoctorContext) -> list[Finding]:
 
 
 def _gpu(context: DoctorContext) -> list[Finding]:
-    return gpu.check_gpu(context.profile, context.settings, llama.rebuild_command())
+    return gpu.check_gpu(context.profile, context.settings, rebuild_command())
 
 
 def _fallbacks(context: DoctorContext) -> list[Finding]:
@@ -148,7 +149,7 @@ def _calibration(context: DoctorContext) -> list[Finding]:
 
 
 def _self_test(context: DoctorContext) -> list[Finding]:
-    return self_test.check_answer(context.bundled, llama.rebuild_command())
+    return self_test.check_answer(context.bundled, rebuild_command())
 
 
 CHECKS = (

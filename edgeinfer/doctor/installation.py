@@ -12,9 +12,9 @@ import msgspec
 
 import edgeinfer
 from edgeinfer.doctor.finding import Finding
-from edgeinfer.doctor.llama import PACKAGE, rebuild_command, setup_command
 from edgeinfer.hardware import System
 from edgeinfer.plan.platform_notes import platform_notes
+from edgeinfer.plan.rebuild import PACKAGE, rebuild_command, setup_command
 
 CHECK = "installation"
 

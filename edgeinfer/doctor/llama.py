@@ -7,7 +7,6 @@ import contextlib
 import csv
 import hashlib
 import importlib.metadata
-import shlex
 import signal
 import subprocess
 import sys
@@ -16,37 +15,16 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.doctor.finding import Finding, Level
+from edgeinfer.doctor.finding import Finding
 from edgeinfer.hardware import CpuClass, LlamaBuild
 from edgeinfer.hardware.llama_build import load_libraries
+from edgeinfer.plan.build_notes import build_note
+from edgeinfer.plan.rebuild import PACKAGE
 
 CHECK = "llama.cpp"
-PACKAGE = "llama-cpp-python"
 
 LOAD_TIMEOUT = 60.0
 """Seconds for loading; a small board needs ten to read everything from its card."""
-
-MAJOR_ISA = frozenset(("avx2", "fma", "f16c", "avx512", "amx", "dotprod", "i8mm"))
-"""Instruction sets that at least double the speed; others give a few percent."""
-
-ROOT = Path(__file__).parents[2]
-"""Root of a checkout."""
-
-
-def setup_command(root: Path = ROOT, prefix: str | None = None) -> str | None:
-    """Return the command that sets up a checkout again; None if this is not one that was set up like that."""
-    if Path(prefix or sys.prefix) == root / ".venv" and (root / "scripts/setup").is_file():
-        # Without the stamp, setup looks at what is installed.
-        return f"cd {shlex.quote(str(root))} && rm -f .venv/.setup-stamp && scripts/setup"
-    return None
-
-
-def rebuild_command() -> str:
-    """Return the command that rebuilds llama.cpp for this machine."""
-    if command := setup_command():
-        return command
-    pip = f"{shlex.quote(sys.executable)} -m pip install --force-reinstall --no-deps --no-cache-dir"
-    return f"CMAKE_ARGS=-DGGML_NATIVE=ON {pip} --no-binary {PACKAGE} {PACKAGE}"
 
 
 def try_load() -> LlamaBuild | str:
@@ -97,17 +75,23 @@ def _digest(path: Path, algorithm: str) -> str:
 
 
 def check_llama(
-    build: LlamaBuild | str, damaged: Sequence[str], cpus: Sequence[CpuClass], fix: str
+    build: LlamaBuild | str,
+    damaged: Sequence[str],
+    cpus: Sequence[CpuClass],
+    fix: str,
+    cpu_name: str | None = None,
 ) -> list[Finding]:
     """Check the libraries and their build; `fix` is the command that rebuilds them."""
     findings = [Finding(CHECK, "error", f"{text}: the installation is damaged", fix) for text in damaged]
     if isinstance(build, str):
         text = f"llama.cpp does not load: {build}"
         return [*findings, Finding(CHECK, "error", text, _load_fix(build, fix))]
-    findings += check_instruction_sets(build, cpus, fix) + check_kernels(build, cpus)
-    return findings or [
-        Finding(CHECK, "ok", f"{build.version}: {' '.join((*build.apis, *build.isa)) or 'loads'}")
-    ]
+    if note := build_note(build, cpus, cpu_name):
+        findings.append(Finding(CHECK, note.level, note.text, fix))
+    findings += check_kernels(build, cpus)
+    variant = f", variant {build.variant}" if build.variant else ""
+    sets = " ".join((*build.apis, *build.isa)) or "loads"
+    return findings or [Finding(CHECK, "ok", f"{build.version}{variant}: {sets}")]
 
 
 def check_kernels(build: LlamaBuild, cpus: Sequence[CpuClass]) -> list[Finding]:
@@ -124,28 +108,3 @@ def _load_fix(error: str, fix: str) -> str:
     if "libgomp" in error:
         return "install the OpenMP library: sudo apt install libgomp1"
     return fix
-
-
-def check_instruction_sets(build: LlamaBuild, cpus: Sequence[CpuClass], fix: str) -> list[Finding]:
-    """Compare the instruction sets of the build with those of the CPU.
-
-    The worker runs on the fastest cores, so only these count.
-    """
-    own = cpus[0].isa if cpus else None
-    if own is None or "rv64" in own:  # llama.cpp reports nothing of RISC-V
-        return []
-    if missing := [word for word in build.isa if word not in own]:
-        text = f"llama.cpp was built for {', '.join(missing)}, which this CPU lacks: it crashes with SIGILL"
-        return [Finding(CHECK, "error", text, fix)]
-    # bf16 exists on both architectures, and llama.cpp does not report that of ARM.
-    unused = [word for word in own if word not in build.isa and not (word == "bf16" and "neon" in own)]
-    if unused == ["amx"]:
-        text = "llama.cpp was built without AMX, which this CPU has: quantized models run at half speed"
-        return [Finding(CHECK, "warning", text, fix)]
-    if not unused:
-        return []
-    major = not MAJOR_ISA.isdisjoint(unused)
-    level: Level = "warning" if major else "note"
-    effect = "it is much slower than it could be" if major else "it could be faster"
-    text = f"llama.cpp was built without {', '.join(unused)}, which this CPU has: {effect}"
-    return [Finding(CHECK, level, text, fix)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeinfer.hardware.cpu import CpuClass
 from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.hardware.llama_build import LlamaBuild
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.hardware.profile import HardwareProfile
 from edgeinfer.hardware.storage import Storage
@@ -17,7 +18,6 @@ KINDS = {"nvme": "NVMe", "ssd": "SSD", "hdd": "hard disk", "sd": "SD card", "emm
 def describe(profile: HardwareProfile) -> list[tuple[str, str]]:
     """Return labels and texts. Each label occurs once, "GPU" once for each GPU."""
     board = profile.board
-    build = profile.llama
     return [
         ("Board", board.model if board else UNKNOWN),
         ("CPU", _cpu(profile)),
@@ -27,7 +27,7 @@ def describe(profile: HardwareProfile) -> list[tuple[str, str]]:
         ("NPU", f"{profile.npu}, not used" if profile.npu else "none found"),
         ("Storage", _storage(profile.storage)),
         ("System", _system(profile.system)),
-        ("llama.cpp", _joined(build.version, " ".join((*build.apis, *build.isa))) if build else UNKNOWN),
+        ("llama.cpp", _llama(profile.llama)),
     ]
 
 
@@ -79,6 +79,13 @@ def _system(system: System) -> str:
     return _joined(
         system.name or system.os, system.machine, bits, libc, system.service_manager, inside, pages
     )
+
+
+def _llama(build: LlamaBuild | None) -> str:
+    if build is None:
+        return UNKNOWN
+    variant = f"variant {build.variant}" if build.variant else None
+    return _joined(build.version, variant, " ".join((*build.apis, *build.isa)))
 
 
 def _gib(size: int | None) -> str:

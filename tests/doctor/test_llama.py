@@ -15,6 +15,7 @@ from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.installation import PackageMetadata
 from edgeinfer.hardware import CpuClass, LlamaBuild, detect
 from edgeinfer.hardware.llama_build import read_build
+from edgeinfer.plan import rebuild
 from tests.support.paths import TREES
 
 INSTALLED = {"httpx": "0.28.1", "llama-cpp-python": "0.3.36"}
@@ -58,7 +59,7 @@ def test_missing_and_old_packages_are_named() -> None:
     assert missing.fix.endswith("-m pip install 'msgspec>=0.19'")
     assert old.text == "httpx 0.28.1 does not satisfy httpx>=0.30"
     assert engine.text == "llama-cpp-python 0.3.36 does not satisfy llama-cpp-python>=0.4"
-    assert engine.fix == llama.rebuild_command()
+    assert engine.fix == rebuild.rebuild_command()
 
 
 def test_an_old_python_and_a_half_done_upgrade() -> None:
@@ -71,10 +72,10 @@ def test_an_old_python_and_a_half_done_upgrade() -> None:
 def test_no_advice_fetches_edgeinfer_from_an_index(tmp_path: Path) -> None:
     """Another program may have the name there. A checkout is set up again, by its own script."""
     (tmp_path / "scripts").mkdir()
-    assert llama.setup_command(tmp_path, str(tmp_path / ".venv")) is None
+    assert rebuild.setup_command(tmp_path, str(tmp_path / ".venv")) is None
     (tmp_path / "scripts/setup").touch()
-    assert llama.setup_command(tmp_path, "/usr") is None
-    setup = llama.setup_command(tmp_path, str(tmp_path / ".venv"))
+    assert rebuild.setup_command(tmp_path, "/usr") is None
+    setup = rebuild.setup_command(tmp_path, str(tmp_path / ".venv"))
     assert setup == f"cd {tmp_path} && rm -f .venv/.setup-stamp && scripts/setup"
     for where in (setup, None):
         outdated, missing = packages("msgspec>=0.19", version="0.9", setup=where)
@@ -153,48 +154,26 @@ def test_damaged_libraries_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [(f.level, f.fix) for f in findings] == [("error", "rebuild")] * 3
 
 
-@pytest.mark.parametrize(
-    ("tree", "isa", "level", "words"),
-    [
-        ("pi5-8gb", ("neon", "dotprod", "fp16"), None, ""),
-        ("pi5-8gb", ("neon",), "warning", "without dotprod, fp16"),
-        ("pi5-8gb", ("neon", "dotprod"), "note", "without fp16"),
-        ("pi4-4gb", ("neon",), None, ""),
-        (
-            "pi4-4gb",
-            ("neon", "dotprod"),
-            "error",
-            "built for dotprod, which this CPU lacks: it crashes with SIGILL",
-        ),
-        ("rock-5b-16gb", ("neon",), "warning", "without dotprod"),
-        ("n100-mini-pc", (), "warning", "without avx, avx2"),
-        ("n100-mini-pc", ("avx", "avx2", "fma", "f16c", "avx512"), "error", "built for avx512"),
-        ("amx-server", ("avx", "avx2", "fma", "f16c", "avx512", "vnni", "bf16"), "warning", "AMX"),
-        ("m2-mac-16gb", ("neon", "dotprod", "fp16"), "warning", "without i8mm"),
-    ],
-)
-def test_the_build_is_held_against_the_cores(
-    tree: str, isa: tuple[str, ...], level: str | None, words: str
-) -> None:
-    """Boards as they were recorded."""
-    own = cpu(tree)[0].isa or ()
-    if tree == "amx-server":
-        isa = tuple(word for word in own if word != "amx")
-    findings = llama.check_instruction_sets(build(*isa), cpu(tree), "rebuild")
-    assert [f.level for f in findings] == ([level] if level else [])
-    assert all(words in f.text and f.fix == "rebuild" for f in findings)
+def test_a_build_that_does_not_suit_the_cpu_is_a_finding() -> None:
+    """With the command that builds it again, and the name of the CPU where it has one."""
+    [finding] = llama.check_llama(build("neon", "dotprod"), [], cpu("pi4-4gb"), "rebuild")
+    assert (finding.level, finding.fix) == ("error", "rebuild")
+    assert "(Cortex-A72) lacks it" in finding.text
+    [finding] = llama.check_llama(build("neon"), [], cpu("pi5-8gb"), "rebuild")
+    assert (finding.level, finding.fix) == ("warning", "rebuild")
 
 
-def test_an_unknown_cpu_is_not_judged() -> None:
-    """Nothing is known that could be wrong."""
-    assert llama.check_instruction_sets(build("avx512"), [], "x") == []
-    assert llama.check_instruction_sets(build("avx512"), [CpuClass([0], None, None)], "x") == []
+def test_the_variant_that_runs_is_named() -> None:
+    """A package for any machine has several."""
+    chosen = msgspec.structs.replace(build("neon", "dotprod", "fp16"), variant="armv8.2_2")
+    [finding] = llama.check_llama(chosen, [], cpu("pi5-8gb"), "rebuild")
+    assert (finding.level, finding.text) == ("ok", "0.3.36, variant armv8.2_2: neon dotprod fp16")
 
 
 def test_the_rebuild_is_for_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """scripts/setup for a checkout's own, pip for any other."""
-    monkeypatch.setattr("sys.prefix", str(llama.ROOT / ".venv"))
-    assert llama.rebuild_command().endswith("&& scripts/setup")
+    monkeypatch.setattr("sys.prefix", str(rebuild.ROOT / ".venv"))
+    assert rebuild.rebuild_command().endswith("&& scripts/setup")
     monkeypatch.setattr("sys.prefix", "/opt/venv")
-    assert "-DGGML_NATIVE=ON" in llama.rebuild_command()
-    assert llama.rebuild_command().endswith("--no-binary llama-cpp-python llama-cpp-python")
+    assert "-DGGML_NATIVE=ON" in rebuild.rebuild_command()
+    assert rebuild.rebuild_command().endswith("--no-binary llama-cpp-python llama-cpp-python")

@@ -101,9 +101,11 @@ def test_one_core_is_a_core() -> None:
 
 
 def test_the_build_is_told() -> None:
-    """GPU APIs come before instruction sets."""
+    """GPU APIs come before instruction sets; of a package for any machine, the variant that runs here."""
     build = LlamaBuild("0.3.36", ("neon", "dotprod"), ("cuda",))
     assert ["0.3.36, cuda neon dotprod"] == text("llama.cpp", llama=build)
+    build = LlamaBuild("0.3.36", ("neon", "dotprod"), variant="armv8.2_1")
+    assert ["0.3.36, variant armv8.2_1, neon dotprod"] == text("llama.cpp", llama=build)
 
 
 def test_a_disk_of_a_kind_may_have_unknown_room() -> None:
