@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp
 
-from edgeinfer.hub.mirror import MAX_BODY_BYTES, MirrorKeys, error_body, mirror_app
+from edgeinfer.hub.mirror import MAX_BODY_BYTES, error_body, mirror_app
+from edgeinfer.hub.mirror_auth import MirrorKeys
+from edgeinfer.hub.wheel_folder import WheelFolder
 from edgeinfer.server.http import connections, tls
 from edgeinfer.server.http.family import Families, Family
 from edgeinfer.server.http.server import HTTPServer
@@ -26,8 +28,10 @@ FILES_PER_CONNECTION = 3
 """Descriptors that a download takes."""
 
 
-def mirror_server(store: Store, settings: Settings, keys: MirrorKeys | None = None) -> HTTPServer:
-    """A server for the mirror of `store`, which other machines may use if it listens beyond loopback.
+def mirror_server(
+    store: Store, settings: Settings, keys: MirrorKeys | None = None, wheels: WheelFolder | None = None
+) -> HTTPServer:
+    """A server for the mirror of `store` and `wheels`, for other machines too if it listens beyond loopback.
 
     Raises:
         SettingsError: the certificate or a list of names in the settings is unusable.
@@ -43,7 +47,7 @@ def mirror_server(store: Store, settings: Settings, keys: MirrorKeys | None = No
 
     cert = certificate(settings) if settings.tls_cert or settings.tls_key else None
     return HTTPServer(
-        mirror_app(store, keys=keys, guard=guard),
+        mirror_app(store, wheels=wheels, keys=keys, guard=guard),
         render_error=error_body,
         max_connections=connections.raise_limit(FILES_PER_CONNECTION),
         context=cert.context if cert else None,

@@ -3,18 +3,16 @@
 The client needs HF_ENDPOINT=http://board:11436 only. The app is read-only. Names in requests are looked up among
 those of the served files and never become paths, so there is no directory to escape from. A repository's `main`
 is the newest of its commits here. What the client expects is in https://huggingface.co/docs/hub/api and its code.
+Beside the hub it is a package index for pip, see `simple_index`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import BinaryIO, ClassVar, Protocol
 from urllib.parse import parse_qs
 
 import msgspec
@@ -22,24 +20,22 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.hub import repo_index
+from edgeinfer.hub.mirror_auth import MirrorAuth, MirrorKeys
+from edgeinfer.hub.open_file_response import OpenFileResponse
 from edgeinfer.hub.repo_index import Commits, RepoFiles
+from edgeinfer.hub.simple_index import SimpleIndex
+from edgeinfer.hub.wheel_folder import WheelFolder
 from edgeinfer.store.store import Store
 from edgeinfer.store.untrusted_json import decode_json
 
 MAIN = "main"
 MAX_BODY_BYTES = 1 << 16
-
-MIN_CHUNK, MAX_CHUNK = 1 << 13, 1 << 17
-"""Bytes of a file that are read at a time."""
-
-MAX_CHUNKS = 1 << 21
-"""Bytes that all downloads together may read at a time, unless there are more than MIN_CHUNK for each."""
 
 MAX_STARTS = 4
 """Downloads that begin at the same time: each goes to threads several times, which everything else would wait for."""
@@ -48,12 +44,6 @@ CLIENT_CLOSED_REQUEST = 499
 """nginx's status for it, in the log."""
 
 logger = logging.getLogger(__name__)
-
-
-class MirrorKeys(Protocol):
-    """Knows the keys that clients of a mirror may use."""
-
-    def accept(self, presented: bytes) -> bool: ...
 
 
 class NotMirrored(Exception):
@@ -65,13 +55,19 @@ class NotMirrored(Exception):
 
 
 def mirror_app(
-    store: Store, *, keys: MirrorKeys | None = None, guard: Callable[[ASGIApp], ASGIApp] = lambda app: app
+    store: Store,
+    *,
+    wheels: WheelFolder | None = None,
+    keys: MirrorKeys | None = None,
+    guard: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> ASGIApp:
-    """Make the app; with `keys`, every request must bring one as the client's token (HF_TOKEN).
+    """Make the app; with `keys`, every request must bring one, as the client's token or password.
 
-    `guard` adds checks; what it refuses is logged like other requests.
+    `wheels` are served to pip. `guard` adds checks; what it refuses is logged like other requests.
     """
-    mirror = _Mirror(store)
+    starts = asyncio.Semaphore(MAX_STARTS)
+    mirror = _Mirror(store, wheels, starts)
+    index = SimpleIndex(wheels, starts).routes() if wheels else []
     repo = "/api/models/{owner}/{name}"
     starlette = Starlette(
         routes=[
@@ -83,6 +79,7 @@ def mirror_app(
             Route(repo + "/tree/{revision}/{path:path}", mirror.tree),
             Route(repo + "/paths-info/{revision}", mirror.paths_info, methods=["POST"]),
             Route("/{owner}/{name}/resolve/{revision}/{path:path}", mirror.resolve),
+            *index,
         ],
         exception_handlers={
             NotMirrored: _missing,
@@ -91,7 +88,7 @@ def mirror_app(
         },
     )
     starlette.router.redirect_slashes = False
-    return _AccessLog(guard(starlette if keys is None else _BearerAuth(starlette, keys)))
+    return _AccessLog(guard(starlette if keys is None else MirrorAuth(starlette, keys)))
 
 
 def error_body(error: EdgeinferError) -> bytes:
@@ -102,19 +99,24 @@ def error_body(error: EdgeinferError) -> bytes:
 class _Mirror:
     """Implements the endpoints; each reads the records again, which takes a millisecond, so nothing is stale."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, wheels: WheelFolder | None, starts: asyncio.Semaphore) -> None:
+        """`starts` limits how many files are opened at a time."""
         self._store = store
+        self._wheels = wheels
         self._bundled = repo_index.bundled_file()
-        self._starts = asyncio.Semaphore(MAX_STARTS)
+        self._starts = starts
 
     def overview(self, _: Request) -> Response:
         """List the models as text, for browsers."""
-        lines = [
+        models = [
             f"{repo}  {path}  {file.size:,} bytes"
             for repo, commits in self._served().items()
             for path, file in _newest(commits)[1].items()
         ]
-        return PlainTextResponse("".join(f"{line}\n" for line in ["Models of this mirror:", *lines]))
+        wheels = [f"\nWheels for pip: {len(self._wheels.wheels())}, at /simple/"] if self._wheels else []
+        return PlainTextResponse(
+            "".join(f"{line}\n" for line in ["Models of this mirror:", *models, *wheels])
+        )
 
     def models(self, _: Request) -> Response:
         repos = self._served().items()
@@ -161,9 +163,8 @@ class _Mirror:
             "X-Repo-Commit": commit,
             "X-Linked-Size": str(file.size),
             "X-Linked-Etag": f'"{file.sha256}"',
-            "X-Content-Type-Options": "nosniff",
         }
-        return _ModelFile(opened, PurePosixPath(path).name, headers, self._starts)
+        return OpenFileResponse(opened, PurePosixPath(path).name, headers, self._starts)
 
     def _served(self) -> dict[str, Commits]:
         return repo_index.mirrored_repos(self._store, self._bundled)
@@ -180,44 +181,6 @@ class _Mirror:
         if revision not in commits:
             raise NotMirrored("RevisionNotFound")
         return repo, revision, commits[revision]
-
-
-class _ModelFile(FileResponse):
-    """Sends a file that is open already, so that nothing else can take its place; many at a time take less each."""
-
-    _active: ClassVar[int] = 0
-
-    def __init__(self, file: BinaryIO, name: str, headers: dict[str, str], starts: asyncio.Semaphore) -> None:
-        """`starts` limits how many begin at the same time."""
-        self._file = file
-        self._starts = starts
-        super().__init__(
-            f"/dev/fd/{file.fileno()}",
-            headers=headers,
-            media_type="application/octet-stream",
-            filename=name,
-            stat_result=os.fstat(file.fileno()),
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        _ModelFile._active += 1
-        self.chunk_size = max(MIN_CHUNK, min(MAX_CHUNK, MAX_CHUNKS // _ModelFile._active))
-        try:
-            await self._send_file(scope, receive, send)
-        finally:
-            _ModelFile._active -= 1
-            self._file.close()
-
-    async def _send_file(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with contextlib.AsyncExitStack() as start:
-            await start.enter_async_context(self._starts)
-
-            async def begin(message: Message) -> None:
-                await send(message)
-                if message["type"] == "http.response.body":
-                    await start.aclose()  # from here on it goes as fast as the client reads
-
-            await super().__call__(scope, receive, begin)
 
 
 def _newest(commits: Commits) -> tuple[str, RepoFiles]:
@@ -258,29 +221,6 @@ def _refused(_: Request, error: Exception) -> Response:
     """Answer a body that is too large or too slow."""
     assert isinstance(error, EdgeinferError)
     return Response(error_body(error), error.status, media_type="application/json")
-
-
-class _BearerAuth:
-    """Lets only requests with one of the keys through."""
-
-    def __init__(self, app: ASGIApp, keys: MirrorKeys) -> None:
-        self.app = app
-        self.keys = keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._opens(scope):
-            # Without exactly this message the client takes a 401 for a missing repository.
-            message = "Invalid credentials in Authorization header"
-            await JSONResponse({"error": message}, 401, {"X-Error-Message": message})(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-    def _opens(self, scope: Scope) -> bool:
-        values = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(values) != 1:
-            return False
-        scheme, _, key = values[0].partition(b" ")
-        return scheme.lower() == b"bearer" and self.keys.accept(key.strip())
 
 
 class _AccessLog:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from edgeinfer.cli.mirror_server import mirror_server
-from edgeinfer.hub import mirror
+from edgeinfer.hub import open_file_response
 from edgeinfer.hub.repo_index import BUNDLED_REPO
 from edgeinfer.server.auth.key_file import KeyFile
 from edgeinfer.server.http.server import HTTPServer
@@ -164,7 +164,7 @@ def test_what_is_not_the_file_of_the_record_is_not_served(
 
 def test_many_readers_that_do_not_read_take_little_memory() -> None:
     """What waits for each is less, the more there are."""
-    assert mirror.MAX_CHUNKS + 2048 * mirror.MIN_CHUNK < 32e6
+    assert open_file_response.MAX_CHUNKS + 2048 * open_file_response.MIN_CHUNK < 32e6
 
 
 def test_a_reader_sees_the_file_to_its_end_while_its_name_goes(
