@@ -17,7 +17,7 @@ import msgspec
 
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.hardware import CpuClass, LlamaBuild
-from edgeinfer.hardware.llama_build import load_libraries
+from edgeinfer.hardware.llama_build import load_libraries, read_from
 from edgeinfer.plan.build_notes import build_note
 from edgeinfer.plan.rebuild import PACKAGE
 
@@ -35,8 +35,8 @@ def try_load() -> LlamaBuild | str:
         return f"loading took more than {LOAD_TIMEOUT:g} s"
     except OSError as e:
         return f"{sys.executable}: {e.strerror}"
-    if done.returncode == 0:
-        return msgspec.json.decode(done.stdout, type=LlamaBuild)
+    with contextlib.suppress(OSError, subprocess.SubprocessError, msgspec.DecodeError):
+        return read_from(done)
     if done.returncode < 0:
         with contextlib.suppress(ValueError):
             return signal.Signals(-done.returncode).name
@@ -88,6 +88,10 @@ def check_llama(
         return [*findings, Finding(CHECK, "error", text, _load_fix(build, fix))]
     if note := build_note(build, cpus, cpu_name):
         findings.append(Finding(CHECK, note.level, note.text, fix))
+    if not build.loads:
+        text = "llama.cpp does not load: SIGILL, though this CPU has all that it was built for"
+        broken = note is None or note.level != "error"
+        return [*findings, Finding(CHECK, "error", text, fix)] if broken else findings
     findings += check_kernels(build, cpus)
     variant = f", variant {build.variant}" if build.variant else ""
     sets = " ".join((*build.apis, *build.isa)) or "loads"

@@ -6,6 +6,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,8 @@ class LlamaBuild(msgspec.Struct, frozen=True):
     """The installed llama.cpp: version of the package, instruction sets and GPU APIs it was built with.
 
     `kernels`: it has our own matrix-product kernels, which scripts/setup adds. `variant`: which of its libraries for
-    different CPUs it loads here, None if it was built for one kind of CPU.
+    different CPUs it loads here, None if it was built for one kind of CPU. `loads`: False if it crashes with SIGILL,
+    as on a CPU that lacks one of the instruction sets.
     """
 
     version: str
@@ -34,6 +36,7 @@ class LlamaBuild(msgspec.Struct, frozen=True):
     apis: tuple[Api, ...] = ()
     kernels: bool = False
     variant: str | None = None
+    loads: bool = True
 
 
 class CachedBuild(msgspec.Struct, frozen=True):
@@ -62,7 +65,7 @@ def llama_build(cache: Path | None = None) -> LlamaBuild | None:
         if cached.libraries == libraries:
             return cached.build
     build = read_build()
-    if build is not None:
+    if build is not None and build.loads:
         with contextlib.suppress(OSError):
             directory.mkdir(parents=True, exist_ok=True)
             partial = file.with_suffix(f".{os.getpid()}")
@@ -74,9 +77,7 @@ def llama_build(cache: Path | None = None) -> LlamaBuild | None:
 def read_build() -> LlamaBuild | None:
     """Have another process load the libraries, which may crash it; None if it fails."""
     try:
-        done = load_libraries(LOAD_TIMEOUT)
-        done.check_returncode()
-        return msgspec.json.decode(done.stdout, type=LlamaBuild)
+        return read_from(load_libraries(LOAD_TIMEOUT))
     except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
         return None
 
@@ -87,8 +88,24 @@ def load_libraries(timeout: float) -> subprocess.CompletedProcess[bytes]:
     Raises:
         OSError, subprocess.TimeoutExpired: it could not be started, or took more than `timeout` seconds.
     """
+    return _run("build", timeout)
+
+
+def read_from(loading: subprocess.CompletedProcess[bytes]) -> LlamaBuild:
+    """Return the build that a process has printed. If it died with SIGILL, another asks the library for the CPU alone.
+
+    Raises:
+        OSError, subprocess.SubprocessError, msgspec.DecodeError: it did not print any.
+    """
+    if loading.returncode == -signal.SIGILL:
+        loading = _run("compiled_sets", LOAD_TIMEOUT)
+    loading.check_returncode()
+    return msgspec.json.decode(loading.stdout, type=LlamaBuild)
+
+
+def _run(module: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "edgeinfer.backends.llama_cpp.binding.build"],
+        [sys.executable, "-m", f"edgeinfer.backends.llama_cpp.binding.{module}"],
         env=child_environment(llama=True),
         cwd="/",
         stdin=subprocess.DEVNULL,

@@ -12,5 +12,5 @@ def machine_notes(profile: HardwareProfile) -> list[str]:
     """Return a sentence for each restriction of the system, and for a build that does not suit the CPU."""
     notes = [f"{note.text}; {note.fix}" for note in platform_notes(profile.system)]
     if note := build_note(profile.llama, profile.cpus, profile.cpu_name):
-        notes.append(f"{note.text}; {rebuild_command()}")
+        notes.append(f"{note.text}; to build it for this machine: {rebuild_command()}")
     return notes

@@ -16,6 +16,7 @@ from edgeinfer.doctor.installation import PackageMetadata
 from edgeinfer.hardware import CpuClass, LlamaBuild, detect
 from edgeinfer.hardware.llama_build import read_build
 from edgeinfer.plan import rebuild
+from tests.support.foreign_build import FOREIGN_SET, foreign_build
 from tests.support.paths import TREES
 
 INSTALLED = {"httpx": "0.28.1", "llama-cpp-python": "0.3.36"}
@@ -111,9 +112,26 @@ def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: py
     assert error == "RuntimeError: libgomp.so.1: cannot open shared object file"
     [finding] = llama.check_llama(error, [], [], "rebuild")
     assert (finding.level, finding.fix) == ("error", "install the OpenMP library: sudo apt install libgomp1")
-    (package / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
-    assert llama.try_load() == "SIGILL"
-    assert llama.check_llama("SIGILL", [], [], "rebuild")[0].fix == "rebuild"
+    (package / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    assert llama.try_load() == "SIGSEGV"
+    assert llama.check_llama("SIGSEGV", [], [], "rebuild")[0].fix == "rebuild"
+
+
+def test_a_build_for_another_cpu_is_told_from_one_that_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both die of an illegal instruction; only the first asks for something that this CPU lacks."""
+    foreign_build(tmp_path / "lib", monkeypatch)
+    loaded = llama.try_load()
+    assert isinstance(loaded, LlamaBuild)
+    cpus = detect().cpus
+    [finding] = llama.check_llama(loaded, [], cpus, "rebuild")
+    assert (finding.level, finding.fix) == ("error", "rebuild")
+    assert f"llama.cpp was built for a CPU with {FOREIGN_SET}, and this one" in finding.text
+    broken = msgspec.structs.replace(loaded, isa=cpus[0].isa or ())
+    [finding] = llama.check_llama(broken, [], cpus, "rebuild")
+    assert (finding.level, finding.fix) == ("error", "rebuild")
+    assert "does not load: SIGILL, though this CPU has all" in finding.text
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.backends.llama_cpp.binding.build import parse_system_info
 from edgeinfer.hardware import CpuClass, LlamaBuild, llama_build
 from edgeinfer.hardware.cpu import classes
+from tests.support.foreign_build import FOREIGN_SET, foreign_build
 
 
 def test_the_installed_llama_cpp_is_asked() -> None:
@@ -23,31 +23,14 @@ def test_the_installed_llama_cpp_is_asked() -> None:
     assert isa is None or set(build.isa) <= set(isa)
 
 
-@pytest.mark.parametrize(
-    ("text", "isa"),
-    [
-        (
-            "CPU : SSE3 = 1 | AVX = 1 | AVX2 = 1 | F16C = 1 | FMA = 1 | OPENMP = 1 | ",
-            ("avx", "avx2", "fma", "f16c"),
-        ),
-        (
-            "CUDA : ARCHS = 870 | USE_GRAPHS = 1 | CPU : NEON = 1 | ARM_FMA = 1 | FP16_VA = 1 | DOTPROD = 1 | REPACK = 1 | ",
-            ("neon", "dotprod", "fp16"),
-        ),
-        (
-            "Metal : EMBED_LIBRARY = 1 | CPU : NEON = 1 | DOTPROD = 1 | MATMUL_INT8 = 1 | SVE = 0 | ",
-            ("neon", "dotprod", "i8mm"),
-        ),
-        (
-            "CPU : AVX512 = 1 | AVX512_VNNI = 1 | AVX_VNNI = 1 | AVX512_BF16 = 1 | AMX_INT8 = 1",
-            ("avx512", "vnni", "avx-vnni", "bf16", "amx"),
-        ),
-        ("", ()),
-    ],
-)
-def test_what_llama_cpp_says_of_itself_is_read(text: str, isa: tuple[str, ...]) -> None:
-    """Words match as a whole: AVX is not AVX512."""
-    assert isa == parse_system_info(text)
+def test_a_build_that_crashes_on_this_cpu_is_known_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its library for the CPU tells what it was compiled for. It is asked again: a restart may find another CPU."""
+    foreign_build(tmp_path / "lib", monkeypatch)
+    expected = LlamaBuild(importlib.metadata.version("llama-cpp-python"), (FOREIGN_SET,), loads=False)
+    assert expected == llama_build.llama_build(tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.fixture
