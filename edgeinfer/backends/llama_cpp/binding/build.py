@@ -10,8 +10,8 @@ import sys
 from edgeinfer.backends.llama_cpp.binding.compiled_sets import compiled_sets
 from edgeinfer.backends.llama_cpp.binding.libraries import (
     cpu_library,
+    ggml,
     has_kernels,
-    library,
     load_backends,
     variant,
 )
@@ -22,14 +22,16 @@ API_NAMES = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "MTL": "metal", "
 
 def backends() -> tuple[str, ...]:
     """Names of the backends that llama.cpp has, even if there is no device for them."""
-    ggml, base = library("ggml"), library("ggml-base")
-    ggml.ggml_backend_reg_count.restype = ctypes.c_size_t
-    ggml.ggml_backend_reg_get.argtypes = [ctypes.c_size_t]
-    ggml.ggml_backend_reg_get.restype = ctypes.c_void_p
-    base.ggml_backend_reg_name.argtypes = [ctypes.c_void_p]
-    base.ggml_backend_reg_name.restype = ctypes.c_char_p
-    count = ggml.ggml_backend_reg_count()
-    return tuple(base.ggml_backend_reg_name(ggml.ggml_backend_reg_get(i)).decode() for i in range(count))
+    library = ggml()
+    library.ggml_backend_reg_count.restype = ctypes.c_size_t
+    library.ggml_backend_reg_get.argtypes = [ctypes.c_size_t]
+    library.ggml_backend_reg_get.restype = ctypes.c_void_p
+    library.ggml_backend_reg_name.argtypes = [ctypes.c_void_p]
+    library.ggml_backend_reg_name.restype = ctypes.c_char_p
+    count = library.ggml_backend_reg_count()
+    return tuple(
+        library.ggml_backend_reg_name(library.ggml_backend_reg_get(i)).decode() for i in range(count)
+    )
 
 
 def main() -> None:

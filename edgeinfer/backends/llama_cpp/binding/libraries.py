@@ -10,7 +10,6 @@ import ctypes
 import functools
 import os
 import re
-import sys
 from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
@@ -36,7 +35,7 @@ class SymbolInfo(ctypes.Structure):
 def load_backends() -> None:
     """Load what computes, unless it came with llama.cpp's own library. Call it before anything that needs a model."""
     if any(VARIANT.fullmatch(file.name) for file in directory().iterdir()):
-        load = library("ggml").ggml_backend_load_all_from_path
+        load = ggml().ggml_backend_load_all_from_path
         load.argtypes = [ctypes.c_char_p]
         load.restype = None
         load(os.fsencode(directory()))
@@ -48,22 +47,26 @@ def directory() -> Path:
     return Path(lib._lib._name).parent
 
 
-def library(name: str) -> ctypes.CDLL:
-    """Return one of the libraries that every build has: ggml, ggml-base."""
-    return ctypes.CDLL(str(directory() / f"lib{name}.{'dylib' if sys.platform == 'darwin' else 'so'}"))
+def ggml() -> ctypes.CDLL:
+    """Return a library that has the functions of ggml, on which llama.cpp builds.
+
+    It is llama.cpp's own, through which the linker finds those it depends on. libggml.so in the same directory may be
+    another copy of the file that llama.cpp has loaded, and would have backends of its own.
+    """
+    library: ctypes.CDLL = lib._lib
+    return library
 
 
 def cpu_library() -> Path | None:
     """Return the file that computes on the CPU, None if there is none or it cannot be told."""
     load_backends()
-    ggml = library("ggml")
-    ggml.ggml_backend_reg_by_name.argtypes = [ctypes.c_char_p]
-    ggml.ggml_backend_reg_by_name.restype = ctypes.c_void_p
-    program = ctypes.CDLL(None)
-    program.dladdr.argtypes = [ctypes.c_void_p, ctypes.POINTER(SymbolInfo)]
+    find = ggml().ggml_backend_reg_by_name
+    find.argtypes, find.restype = [ctypes.c_char_p], ctypes.c_void_p
+    locate = ctypes.CDLL(None).dladdr
+    locate.argtypes = [ctypes.c_void_p, ctypes.POINTER(SymbolInfo)]
     info = SymbolInfo()
-    backend = ggml.ggml_backend_reg_by_name(b"CPU")
-    if not backend or not program.dladdr(backend, ctypes.byref(info)) or not info.file:
+    backend = find(b"CPU")
+    if not backend or not locate(backend, ctypes.byref(info)) or not info.file:
         return None
     return Path(os.fsdecode(info.file))
 
