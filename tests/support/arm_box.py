@@ -6,7 +6,6 @@ namespaces that take no rights of root. Nothing that happens in there reaches th
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
