@@ -30,6 +30,9 @@ WORDS = 10_000
 SLOWER = 4.0
 """Times that a frame may take at the end of a long answer, compared with its beginning; growth would be far more."""
 
+PAINTED = 1000.0
+"""Milliseconds after which the page is there on a CPU that is four times as slow as this one."""
+
 HOSTILE = """Before <script>window.hacked = 1</script> <img src=x onerror="window.hacked = 2">
 
 [a link](javascript:window.hacked=3) and [another](https://example.com/ "title")
@@ -106,8 +109,8 @@ def slow_load(process: Process) -> None:
     worker.resume()
 
 
-def seen(browser: str, program: str, url: str, home: Path) -> dict[str, Any]:
-    found = run_in_browser(browser, program, url, home)
+def seen(browser: str, program: str, url: str, home: Path, **arguments: Any) -> dict[str, Any]:
+    found = run_in_browser(browser, program, url, home, **arguments)
     assert found.pop("foreign") == []
     assert found.pop("errors") == []
     return found
@@ -169,11 +172,14 @@ def test_the_api_can_be_read_and_tried(browser: str, daemon: Process, tmp_path: 
     assert "text_completion" in node.stdout
 
 
-def test_a_crash_in_the_middle_of_an_answer_is_a_pause(browser: str, daemon: Process, tmp_path: Path) -> None:
-    crash = threading.Thread(target=crash_in_an_answer, args=(daemon.url(),))
-    crash.start()
-    found = seen(browser, "crash", daemon.url(), tmp_path)
-    crash.join()
+def test_a_crash_in_the_middle_of_an_answer_is_a_pause(browser: str, tmp_path: Path) -> None:
+    """The model takes its time, so that the crash is in the middle however busy the machine is."""
+    with edgeinfer(tmp_path, "--port", "0", "--model", "fake:20") as process:
+        assert eventually(lambda: httpx.get(f"{process.url()}/ready").status_code == 200, 60)
+        crash = threading.Thread(target=crash_in_an_answer, args=(process.url(),))
+        crash.start()
+        found = seen(browser, "crash", process.url(), tmp_path)
+        crash.join()
     assert found["pause"].startswith("Pause of")
     assert 0 < len(found["before"]) < len(found["answer"])
     assert found["answer"].startswith(found["before"].strip())
@@ -253,8 +259,15 @@ def test_an_answer_can_be_stopped(browser: str, tmp_path: Path) -> None:
 def test_ten_thousand_tokens_do_not_slow_the_page(browser: str, tmp_path: Path) -> None:
     pieces = (f"word{n}{chr(10) * 2 if n % 80 == 79 else ' '}" for n in range(WORDS))
     engine = Scripted(*pieces)
-    engine.hold_each = 0.002
+    engine.hold_each = 0.001
     with serving(engine) as served:
         found = seen(browser, "long", served.url, tmp_path)
     assert found["words"] >= WORDS
     assert found["late"] < SLOWER * max(found["early"], 16.0), found
+
+
+def test_the_page_is_there_within_a_second(daemon: Process, tmp_path: Path) -> None:
+    """Other work on this machine can only slow it down, so the best of several times counts."""
+    found = seen("chromium", "paint", daemon.url(), tmp_path, tries=5)
+    best = {name: min(time[name] for time in found["times"]) for name in ("paint", "usable")}
+    assert best["paint"] <= best["usable"] < PAINTED, found["times"]

@@ -44,6 +44,19 @@ def test_everything_that_the_files_refer_to_is_there(client: httpx.Client) -> No
             assert client.get(f"/{target}").status_code == 200, (name, target)
 
 
+def test_the_modules_of_the_first_view_are_loaded_at_once() -> None:
+    """Otherwise a browser asks for the next ones only when it has read the ones before."""
+    needed: set[str] = set()
+    left = ["app.js"]
+    while left:
+        name = left.pop()
+        needed.add(name)
+        found = re.findall(r'from ?"\./([^"]+)"', (STATIC / name).read_text())
+        left += {str(Path(name).parent / target) for target in found} - needed
+    page = (STATIC / "index.html").read_text()
+    assert set(re.findall(r'"modulepreload" href="assets/([^"]+)"', page)) == needed - {"app.js"}
+
+
 def test_the_policy_allows_nothing_from_elsewhere(client: httpx.Client) -> None:
     for path in ("/", "/docs", "/assets/app.js"):
         policy = client.get(path, headers=BROWSER).headers["content-security-policy"]

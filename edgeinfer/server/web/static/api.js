@@ -52,22 +52,28 @@ async function failure(response) {
   return new ApiError(error?.message ?? response.statusText, response.status, error?.hint ?? "");
 }
 
-/** The lines of a response, as they come. */
-async function* lines(response) {
+/** The text of a response in pieces, as they come; stopping ends the request. */
+export async function* pieces(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
   try {
     for (;;) {
       const { done, value } = await reader.read();
-      if (done) break;
-      const parts = (rest + value).split("\n");
-      rest = parts.pop();
-      yield* parts;
+      if (done) return;
+      yield value;
     }
-    if (rest) yield rest;
   } finally {
     reader.cancel().catch(() => {});
   }
+}
+
+async function* lines(response) {
+  let rest = "";
+  for await (const piece of pieces(response)) {
+    const parts = (rest + piece).split("\n");
+    rest = parts.pop();
+    yield* parts;
+  }
+  if (rest) yield rest;
 }
 
 /** The data of server-sent events, decoded; throws ApiError for an event with an error. */

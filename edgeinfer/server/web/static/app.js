@@ -2,15 +2,16 @@
 
 import { Chat } from "./chat.js";
 import { all, newConversation } from "./conversations.js";
-import { html, render, useEffect, useRef, useState } from "./html.js";
+import { html, render, useEffect, useModule, useRef, useState } from "./html.js";
 import { KeyForm } from "./key.js";
 import { Live } from "./live.js";
-import { Machine } from "./machine.js";
 import { listModels } from "./models.js";
-import { Reference } from "./reference.js";
 import { Sidebar } from "./sidebar.js";
 
 const VIEWS = { chat: "Chat", machine: "This machine", api: "API" };
+
+const loadMachine = () => import("./machine.js");
+const loadReference = () => import("./reference.js");
 
 /** The view that the address names; /docs is the API, as in other servers. */
 const viewOf = () => (location.hash.slice(1) in VIEWS ? location.hash.slice(1) : location.pathname.endsWith("/docs") ? "api" : "chat");
@@ -68,13 +69,20 @@ function App() {
     <div class=${`body ${view}-view ${sidebar ? "with-sidebar" : ""}`}>
       ${view === "chat" && html`<${Sidebar} conversations=${conversations} current=${current} open=${open} changed=${dropped} />`}
       <main>
-        ${view === "api" && html`<${Reference} />`}
-        ${view === "machine" && html`<${Machine} live=${live.current} models=${models} changed=${readModels} />`}
+        ${view === "api" && html`<${Later} load=${loadReference} name="Reference" />`}
+        ${view === "machine" && html`<${Later} load=${loadMachine} name="Machine" live=${live.current} models=${models} changed=${readModels} />`}
         ${view === "chat"
           && html`<${Chat} key=${current.id} conversation=${current} models=${models} readModels=${readModels} changed=${readConversations} />`}
       </main>
     </div>
   `;
+}
+
+/** A component of a module that the page's first view does not need. */
+function Later({ load, name, ...properties }) {
+  const { module, problem } = useModule(load);
+  if (!module) return html`<p role="status" class=${problem && "error"}>${problem ?? "…"}</p>`;
+  return html`<${module[name]} ...${properties} />`;
 }
 
 render(html`<${App} />`, document.getElementById("app"));

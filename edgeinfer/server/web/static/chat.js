@@ -3,7 +3,7 @@
 import { chatRequest, generate } from "./answer.js";
 import { addMessage, branch, save, show, siblings } from "./conversations.js";
 import { html, useEffect, useReducer, useRef, useState } from "./html.js";
-import { Message } from "./message.js";
+import { Message, loadMarkdown } from "./message.js";
 import { Options } from "./options.js";
 
 /** How near to its end, in pixels, a page follows an answer. */
@@ -22,6 +22,7 @@ export function Chat({ conversation, models, changed, readModels }) {
   const list = useRef(null);
   const follows = useRef(true);
 
+  useEffect(() => void loadMarkdown(), []);
   useEffect(() => () => abort.current?.abort(), [conversation]);
   useEffect(() => {
     if (follows.current) list.current.scrollTop = list.current.scrollHeight;

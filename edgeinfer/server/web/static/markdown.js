@@ -5,6 +5,8 @@
 
 import { marked } from "./vendor/marked.js";
 import DOMPurify from "./vendor/dompurify.js";
+import { CopyButton } from "./clipboard.js";
+import { html, render } from "./html.js";
 import { indented, isJson } from "./json.js";
 
 const MAX_FORMATTED = 20000;
@@ -179,7 +181,7 @@ function codeBlock(pre, original) {
   box.className = "code";
   const bar = document.createElement("div");
   bar.className = "code-bar";
-  bar.append(Object.assign(document.createElement("span"), { textContent: language || "text" }), copyButton(() => original ?? code.textContent));
+  render(html`<span>${language || "text"}</span><${CopyButton} text=${() => original ?? code.textContent} />`, bar);
   pre.replaceWith(box);
   pre.tabIndex = 0;
   pre.setAttribute("role", "region");
@@ -192,29 +194,5 @@ async function colour(code, language) {
   const library = await loadHighlighter();
   if (library.getLanguage(language)) {
     code.innerHTML = library.highlight(code.textContent, { language, ignoreIllegals: true }).value;
-  }
-}
-
-export function copyButton(text) {
-  const button = Object.assign(document.createElement("button"), { type: "button", className: "quiet", textContent: "Copy" });
-  button.addEventListener("click", async () => {
-    button.textContent = (await copy(text())) ? "Copied" : "Not allowed";
-    setTimeout(() => (button.textContent = "Copy"), 1500);
-  });
-  return button;
-}
-
-/** Put a text on the clipboard; plain HTTP beyond loopback has no clipboard API. */
-export async function copy(text) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const area = Object.assign(document.createElement("textarea"), { value: text, className: "offscreen" });
-    document.body.append(area);
-    area.select();
-    const copied = document.execCommand("copy");
-    area.remove();
-    return copied;
   }
 }

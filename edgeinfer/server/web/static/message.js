@@ -1,9 +1,9 @@
 // Shows one message of a conversation.
 
 import { pauseText } from "./answer.js";
-import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
+import { CopyButton } from "./clipboard.js";
+import { html, useEffect, useLayoutEffect, useModule, useRef, useState } from "./html.js";
 import { indented } from "./json.js";
-import { StreamingMarkdown, copy } from "./markdown.js";
 
 const WHO = { user: "You", assistant: "Model", tool: "Result of a tool" };
 
@@ -64,13 +64,19 @@ function Branches({ place, step }) {
   `;
 }
 
+/** The page's first view needs no Markdown, so its library comes later. */
+export const loadMarkdown = () => import("./markdown.js");
+
 function Markdown({ text, complete, version }) {
   const element = useRef(null);
   const renderer = useRef(null);
+  const { module: markdown, problem } = useModule(loadMarkdown);
   useLayoutEffect(() => {
-    renderer.current ??= new StreamingMarkdown(element.current);
+    if (!markdown) return;
+    renderer.current ??= new markdown.StreamingMarkdown(element.current);
     renderer.current.update(text, complete);
-  }, [text, complete, version]);
+  }, [markdown, text, complete, version]);
+  if (problem) return html`<div class="text" dir="auto">${text}</div>`;
   return html`<div class="markdown" ref=${element}></div>`;
 }
 
@@ -129,13 +135,4 @@ function Figures({ node }) {
   const cached = usage.prompt_tokens_details?.cached_tokens ?? 0;
   parts.push(`prompt ${usage.prompt_tokens} tokens${cached ? `, ${cached} from the cache` : ""}`);
   return html`<span class="figures">${parts.join(" · ")}</span>`;
-}
-
-export function CopyButton({ text }) {
-  const [label, setLabel] = useState("Copy");
-  const act = async () => {
-    setLabel((await copy(text())) ? "Copied" : "Not allowed");
-    setTimeout(() => setLabel("Copy"), 1500);
-  };
-  return html`<button type="button" class="quiet" onClick=${act}>${label}</button>`;
 }

@@ -3,6 +3,8 @@
 import { html, useEffect, useRef } from "./html.js";
 import uPlot from "./vendor/uplot.js";
 
+document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: "assets/vendor/uplot.css" }));
+
 const COLOURS = ["--plot-1", "--plot-2", "--plot-3"];
 
 /** @param data [times, values, …]; @param labels one for each list of values */

@@ -1,9 +1,9 @@
 // The API: every route with its fields, examples in three languages, and a field to try it.
 
-import { ApiError, getJson, key, request } from "./api.js";
+import { ApiError, getJson, key, pieces, request } from "./api.js";
+import { CopyButton } from "./clipboard.js";
 import { html, useEffect, useState } from "./html.js";
 import { example } from "./snippets.js";
-import { CopyButton } from "./message.js";
 import { FAMILIES } from "./families.js";
 
 const METHODS = ["get", "post", "delete"];
@@ -159,17 +159,11 @@ function Try({ method, path, setPath, body, setBody, takesBody }) {
 
 /** The text of a response, shown while it comes; JSON is indented. */
 async function reading(response, show) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    text += value;
+  for await (const piece of pieces(response)) {
+    text += piece;
     show(text.slice(0, MAX_SHOWN));
-    if (text.length > MAX_SHOWN) {
-      reader.cancel();
-      return `${text.slice(0, MAX_SHOWN)}\n… (more is not shown)`;
-    }
+    if (text.length > MAX_SHOWN) return `${text.slice(0, MAX_SHOWN)}\n… (more is not shown)`;
   }
   return response.headers.get("content-type")?.startsWith("application/json") ? JSON.stringify(JSON.parse(text), null, 2) : text;
 }

@@ -70,11 +70,11 @@ export async function type(page, selector, words) {
   await page.keyboard.type(words);
 }
 
-/** Put a long text into a field at once. */
-export const fill = (page, label, value) =>
+/** Change the field with this label at once. */
+export const change = (page, label, value) =>
   page.evaluate(
     ([label, value]) => {
-      const field = [...document.querySelectorAll("label")].find((one) => one.textContent.trim().startsWith(label)).querySelector("textarea");
+      const field = [...document.querySelectorAll("label")].find((one) => one.textContent.trim().startsWith(label)).querySelector("input, select, textarea");
       field.value = value;
       field.dispatchEvent(new Event("input", { bubbles: true }));
       field.dispatchEvent(new Event("change", { bubbles: true }));

@@ -1,6 +1,6 @@
 // Another model is chosen in the middle of a conversation, and loaded for its answer.
 
-import { ask, ended, inBrowser, send, text, texts, there, until } from "./page.mjs";
+import { ask, change, ended, inBrowser, send, text, texts, there, until } from "./page.mjs";
 
 await inBrowser(async (page) => {
   const choice = () => texts(page, ".options select:first-of-type option");
@@ -9,11 +9,7 @@ await inBrowser(async (page) => {
   await until(page, () => document.querySelector(".options").textContent.includes("nano (loaded)"));
   const before = await choice();
   await ask(page, "Hello");
-  await page.evaluate(() => {
-    const select = document.querySelector(".options select");
-    select.value = "other";
-    select.dispatchEvent(new Event("change", { bubbles: true }));
-  });
+  await change(page, "Model", "other");
   await send(page, "And you?");
   await there(page, ".pause");
   await until(page, () => document.querySelector(".pause")?.textContent.startsWith("Pause of"));
