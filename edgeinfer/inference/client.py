@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Literal, Protocol
 
+import msgspec
+
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.output import Delta, EngineStats
 from edgeinfer.inference.sampling import SamplingParams
@@ -16,6 +18,20 @@ from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutpu
 from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 
 EngineState = Literal["starting", "ready", "restarting", "reloading", "failed", "stopped"]
+
+
+class EngineExit(msgspec.Struct, frozen=True):
+    """A process of the engine that ended by itself, or did not become ready.
+
+    Attributes:
+        at: seconds since 1970.
+        cause: in words.
+        was_ready: it had loaded the model.
+    """
+
+    at: float
+    cause: str
+    was_ready: bool
 
 
 class EngineHealth(Protocol):
@@ -47,6 +63,16 @@ class EngineHealth(Protocol):
     @property
     def last_exit(self) -> str | None:
         """How the engine's last process ended, in words; None if none has ended by itself."""
+        ...
+
+    @property
+    def exits(self) -> Sequence[EngineExit]:
+        """The last processes that ended by themselves, the oldest first."""
+        ...
+
+    @property
+    def load_progress(self) -> float | None:
+        """The share of the model that has been read, while it is being loaded; None if that is unknown."""
         ...
 
     @property

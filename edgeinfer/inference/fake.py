@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 import msgspec
 
 from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady, ShuttingDown
-from edgeinfer.inference.client import EngineState
+from edgeinfer.inference.client import EngineExit, EngineState
 from edgeinfer.inference.output import (
     ChosenLogprob,
     Delta,
@@ -82,6 +82,8 @@ class FakeEngineClient:
         self.healthy = True
         self.last_error: EdgeinferError | None = None
         self.last_exit: str | None = None
+        self.exits: list[EngineExit] = []
+        self.load_progress: float | None = None
         self.earlier_stats = EngineStats()
         self.restarts = 0
         self.resumed = 0

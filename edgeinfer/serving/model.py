@@ -14,7 +14,7 @@ import msgspec
 from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.errors import EdgeinferError, ModelReplaced, ShuttingDown, WorkerDied
 from edgeinfer.grammar.source import Grammar
-from edgeinfer.inference.client import EngineClient
+from edgeinfer.inference.client import EngineClient, EngineExit
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
@@ -140,6 +140,16 @@ class ServedModel:
     @property
     def resumed(self) -> int:
         return self._totals.resumed(self.engine)
+
+    @property
+    def exits(self) -> Sequence[EngineExit]:
+        """The last processes of its engines that ended by themselves, the oldest first."""
+        return self._totals.exits(self.engine)
+
+    @property
+    def load_progress(self) -> float | None:
+        """The share of it that has been read, while it is being loaded; None if that is unknown."""
+        return self.engine.client.health.load_progress if self.engine else None
 
     @property
     def load_seconds(self) -> float:

@@ -55,6 +55,11 @@ class FairQueue:
         self._quiet = asyncio.Event()
         self._quiet.set()
 
+    @property
+    def callers_waiting(self) -> int:
+        """Callers with answers in line."""
+        return sum(1 for line in self._lines.values() if line.tickets)
+
     def take(self, caller: Hashable, n: int = 1) -> Ticket:
         """A place in line for a request of n answers; `async with` waits until it is admitted.
 

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.inference.client import EngineExit
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.metrics import ENGINE_COUNTERS, ENGINE_GAUGES
 from tests.support.server import Scripted, Served, error, eventually, serving
@@ -123,6 +124,24 @@ def test_status_has_everything_at_once(served: Served) -> None:
     assert found["settings"]["ctx"] == {"value": 4096, "source": "flag"}
     assert found["settings"]["host"]["source"] == "default"
     assert found["uptime"] >= 0
+
+
+def test_status_has_each_end_of_an_engine(fresh: Served, supervisor: Scripted) -> None:
+    supervisor.exits.append(EngineExit(1.5, "SIGSEGV", was_ready=True))
+    (row,) = fresh.client.get("/status").json()["models"]
+    assert row["exits"] == [{"at": 1.5, "cause": "SIGSEGV", "was_ready": True}]
+
+
+def test_a_model_that_is_being_loaded_tells_how_much_of_it_has_been_read(
+    fresh: Served, supervisor: Scripted
+) -> None:
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = fresh.client.get("/v1/models").json()["data"][0]["status"]
+        return found
+
+    assert "loaded" not in status()
+    supervisor.state, supervisor.load_progress = "starting", 0.25
+    assert (status()["state"], status()["loaded"]) == ("loading", 0.25)
 
 
 def test_metrics_count_requests_by_route_and_status(fresh: Served) -> None:

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from edgeinfer.errors import DoesNotFit, ModelLoadFailed, ModelNotFound, ModelReplaced, NotReady, ShuttingDown
+from edgeinfer.inference.client import EngineExit
 from edgeinfer.inference.fake import FakeEngineClient
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.types import Span
@@ -298,3 +299,13 @@ def test_a_model_that_keeps_failing_is_tried_less_and_less_often() -> None:
     """Each attempt may evict a model that others use."""
     assert [5.0, 10.0, 20.0] == [loaders.retry_pause(failures) for failures in (1, 2, 3)]
     assert loaders.MAX_RETRY_PAUSE == loaders.retry_pause(1000)
+
+
+async def test_the_exits_of_a_model_outlive_its_engine() -> None:
+    """And are shown in the order in which they happened."""
+    async with world() as here:
+        for cause in ("first", "second"):
+            await here.ask("b")
+            here.clients["b"][-1].exits.append(EngineExit(0.0, cause, was_ready=True))
+            await here.loader.unload(here.get("b"))
+        assert ["first", "second"] == [exit.cause for exit in here.get("b").exits]

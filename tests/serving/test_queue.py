@@ -431,7 +431,9 @@ def test_those_who_wait_are_counted(tmp_path: Path) -> None:
                     for _ in range(15)
                 ]
                 await until(lambda: app.state.edgeinfer.registry.default.queue.waiting >= 3)
-                found = (await client.get("/status")).json()["stats"]["waiting"]
+                status = (await client.get("/status")).json()
+                assert [row["callers_waiting"] for row in status["models"]] == [1]
+                found = status["stats"]["waiting"]
                 text = (await client.get("/metrics")).text
                 for task in tasks:
                     task.cancel()

@@ -21,6 +21,7 @@ from edgeinfer.backends.llama_cpp.messages import (
     Failed,
     InFlight,
     Load,
+    LoadProgress,
     LogLine,
     OnlyReply,
     Ping,
@@ -65,6 +66,7 @@ class WorkerHandle:
         revision: identity of the model file when the worker was started.
         useful: the worker has answered something.
         confinement: the layers that hold for it; None until it is ready.
+        load_progress: the share of the model that it has read; None if that is unknown, or it is ready.
         exit: how the process ended; None while it runs.
         idle: set while no request is in flight.
     """
@@ -85,6 +87,7 @@ class WorkerHandle:
         self.info: ModelInfo | None = None
         self.stats = EngineStats()
         self.load_seconds = 0.0
+        self.load_progress: float | None = None
         self.confinement: Confinement | None = None
         self.revision = file_identity(config.model).revision
         self.useful = False
@@ -213,6 +216,8 @@ class WorkerHandle:
                 self.heartbeat.on_pong()
             case LogLine():
                 logging.getLogger(message.logger).log(message.level, message.text)
+            case LoadProgress():
+                self.load_progress = message.share
             case Ready():
                 self._on_ready(message)
             case Failed(id=0):
@@ -227,7 +232,7 @@ class WorkerHandle:
 
     def _on_ready(self, message: Ready) -> None:
         self.info = replace(message.info, revision=self.revision)
-        self.load_seconds = message.load_seconds
+        self.load_seconds, self.load_progress = message.load_seconds, None
         self.confinement = message.confinement
         self.stats = message.stats
         self.heartbeat.on_step(message.step_ms)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from edgeinfer.backends.llama_cpp.handle import WorkerHandle
 from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.inference.client import EngineState
+from edgeinfer.inference.client import EngineExit, EngineState
 from edgeinfer.inference.output import EngineStats
 
 
@@ -27,7 +29,12 @@ class WorkerHealth:
     MAX_FAILED_STARTS = 5
     """After so many in a row the daemon itself may be at fault, and is no longer healthy."""
 
-    def __init__(self) -> None:
+    MAX_EXITS = 20
+    """Exits that are remembered."""
+
+    def __init__(self, load_progress: Callable[[], float | None] = lambda: None) -> None:
+        """`load_progress`: of the worker that is being started."""
+        self._load_progress = load_progress
         self.state: EngineState = "starting"
         self.earlier_stats = EngineStats()
         self._worker: WorkerHandle | None = None
@@ -36,6 +43,7 @@ class WorkerHealth:
         self.failed_starts = 0
         self.last_exit: str | None = None
         self.last_error: EdgeinferError | None = None
+        self._exits: deque[EngineExit] = deque(maxlen=self.MAX_EXITS)
         self._changed = asyncio.Condition()
 
     @property
@@ -48,6 +56,14 @@ class WorkerHealth:
             self.earlier_stats = self._worker.stats.with_totals_of(self.earlier_stats)
         self._worker = worker
 
+    def note_exit(self, cause: str, *, was_ready: bool) -> None:
+        """Remember that a worker has ended, or did not become ready."""
+        self._exits.append(EngineExit(time.time(), cause, was_ready))
+
+    @property
+    def exits(self) -> Sequence[EngineExit]:
+        return tuple(self._exits)
+
     @property
     def ready_worker(self) -> WorkerHandle | None:
         """The worker that takes requests now."""
@@ -56,6 +72,10 @@ class WorkerHealth:
     @property
     def stats(self) -> EngineStats:
         return self.worker.stats if self.worker else EngineStats()
+
+    @property
+    def load_progress(self) -> float | None:
+        return self._load_progress()
 
     @property
     def load_seconds(self) -> float:

@@ -60,7 +60,13 @@ class WorkerLauncher:
         self._hang_timeout = hang_timeout
         self._safe_mode = safe_mode or SafeModeStore()
         self._replan = replan
+        self._loading: WorkerHandle | None = None
         self.set_config(config)
+
+    @property
+    def load_progress(self) -> float | None:
+        """The share of the model that the worker which is being started has read; None if that is unknown."""
+        return self._loading.load_progress if self._loading else None
 
     def set_config(self, config: LlamaConfig) -> None:
         """From now on load the model like this, as far as that is known to work."""
@@ -117,6 +123,7 @@ class WorkerLauncher:
             confine=self._confine,
         )
         ready = False
+        self._loading = worker
         try:
             await worker.start()
             info = await worker.loaded(self._load_timeout)
@@ -128,6 +135,7 @@ class WorkerLauncher:
         except EdgeinferError as e:
             raise LaunchFailed(e) from e
         finally:
+            self._loading = None
             if not ready:
                 await finish(worker.stop())
         log.info("%s is ready after %.1f s: %s", info.name, worker.load_seconds, info.description)

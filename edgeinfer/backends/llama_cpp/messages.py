@@ -116,6 +116,12 @@ class Shutdown(WorkerMessage, frozen=True):
 # --- worker -> daemon
 
 
+class LoadProgress(WorkerMessage, frozen=True):
+    """The share of the model that has been read."""
+
+    share: float
+
+
 class Ready(WorkerMessage, frozen=True):
     """The model is loaded and has passed its self-test, which estimates the longest step at `step_ms`.
 
@@ -193,7 +199,7 @@ ToWorker = Load | Generate | Cancel | Tokenize | Detokenize | Embed | Rerank | P
 OnlyReply = Tokenized | Detokenized | Embedded | Reranked
 """Replies to requests that have only one."""
 
-ToDaemon = Ready | Accepted | InFlight | Pong | Step | Failed | OnlyReply | LogLine
+ToDaemon = LoadProgress | Ready | Accepted | InFlight | Pong | Step | Failed | OnlyReply | LogLine
 
 to_worker = msgspec.msgpack.Decoder(ToWorker)
 to_daemon = msgspec.msgpack.Decoder(ToDaemon)

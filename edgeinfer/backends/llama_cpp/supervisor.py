@@ -37,7 +37,7 @@ class WorkerSupervisor:
     """Starts in a row that may fail before requests get the error of the last one."""
 
     def __init__(self, launcher: WorkerLauncher) -> None:
-        self.health = WorkerHealth()
+        self.health = WorkerHealth(lambda: launcher.load_progress)
         self._launcher = launcher
         self._supervising: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -215,6 +215,7 @@ class WorkerSupervisor:
             exit = await worker.wait()
             hasty = 0 if worker.useful or time.monotonic() - since > self.STEADY else hasty + 1
             health.last_exit = str(exit)
+            health.note_exit(str(exit), was_ready=True)
             log.error("the worker died: %s", exit)
             await health.enter("restarting")
             await self._launcher.adapt(exit)
@@ -235,6 +236,7 @@ class WorkerSupervisor:
     def _note(self, failure: LaunchFailed) -> None:
         log.error("%s", failure.error.message)
         self.health.last_error = failure.error
+        self.health.note_exit(failure.error.message, was_ready=False)
         self.health.failed_starts += 1
 
 

@@ -130,7 +130,11 @@ def _row(state: AppState, model: ServedModel) -> dict[str, Any]:
         "memory": model.plan.memory.needed if model.plan else None,
         "pid": model.pid,
         "restarts": model.restarts,
+        "exits": model.exits,
+        "load_progress": model.load_progress,
         "active": model.queue.running + model.queue.waiting,
+        "waiting": model.queue.waiting,
+        "callers_waiting": model.queue.callers_waiting,
         "last_used": None if last_used is None else round(last_used, 1),
         "error": model.last_error.message if model.last_error else None,
     }

@@ -73,6 +73,7 @@ class ModelStatus(Struct):
         state: the state in ours: "unloaded", "loading", "ready", "restarting", "reloading", "failed" or "stopped".
         args: what it was loaded with, as llama-server's options.
         failed: the last attempt to load it failed.
+        loaded: the share of it that has been read, while it is being loaded and that is known.
         progress: how much of the files is there of a model that is being downloaded; its `state` is "downloading" too.
     """
 
@@ -81,6 +82,7 @@ class ModelStatus(Struct):
     args: list[str]
     failed: bool | UnsetType = UNSET
     exit_code: int | UnsetType = UNSET
+    loaded: float | UnsetType = UNSET
     progress: dict[str, FileProgress] | UnsetType = UNSET
 
 
@@ -119,6 +121,8 @@ def model_status(model: ServedModel) -> ModelStatus:
     status = ModelStatus(LLAMA_STATES[state], state, _args(model))
     if state == "failed":
         status.failed, status.exit_code = True, 1
+    if (loaded := model.load_progress) is not None:
+        status.loaded = loaded
     return status
 
 

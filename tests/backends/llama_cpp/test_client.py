@@ -204,6 +204,10 @@ async def test_stderr_of_an_aborting_worker_is_logged(caplog: pytest.LogCaptureF
         kill(client, signal.SIGABRT)
         await eventually(lambda: client.health.last_exit)
         assert "SIGABRT" in (client.health.last_exit or "")
+        (exit,) = client.health.exits
+        assert exit.cause == client.health.last_exit
+        assert exit.was_ready
+        assert abs(exit.at - time.time()) < 60
     assert any("Fatal Python error: Aborted" in record.getMessage() for record in caplog.records)
 
 

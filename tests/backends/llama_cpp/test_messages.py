@@ -25,6 +25,7 @@ from edgeinfer.backends.llama_cpp.messages import (
     Generate,
     InFlight,
     Load,
+    LoadProgress,
     LogLine,
     Ping,
     Pong,
@@ -111,6 +112,7 @@ TO_WORKER: list[ToWorker] = [
     Shutdown(),
 ]
 TO_DAEMON: list[ToDaemon] = [
+    LoadProgress(0.5),
     Ready(INFO, 1.25, 2.5, stats=EngineStats(cells=4096)),
     Accepted(2),
     InFlight([1, 2]),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import llama_cpp.llama_cpp as lib
 
@@ -35,10 +37,17 @@ SAMPLING_KEYS = {
 """Metadata key -> our name, and the largest value that makes sense; the smallest is 0."""
 
 
+PROGRESS_STEP = 0.01
+"""Share of a model between two reports that it is being read."""
+
+
 class LlamaModel:
     """Owns a llama_model. `close` frees it; contexts made from it must be closed first."""
 
-    def __init__(self, config: LlamaConfig, log: LogCapture) -> None:
+    def __init__(
+        self, config: LlamaConfig, log: LogCapture, progress: Callable[[float], None] = lambda _: None
+    ) -> None:
+        """`progress` is called now and then with the share of the weights that have been read."""
         load_backends()
         if config.gpu_layers and not lib.llama_supports_gpu_offload():
             raise NoGPU(
@@ -52,6 +61,7 @@ class LlamaModel:
             params.split_mode, params.main_gpu = lib.LLAMA_SPLIT_MODE_NONE, config.main_gpu
         params.load_mode = LOAD_MMAP if config.mmap else LOAD_READ
         params.use_extra_bufts = config.repack
+        params.progress_callback = reporting(progress)
         self.pointer = lib.llama_model_load_from_file(str(config.model).encode(), params)
         if not self.pointer:
             raise ModelLoadFailed(
@@ -154,3 +164,17 @@ class LlamaModel:
         if self.pointer:
             lib.llama_model_free(self.pointer)
             self.pointer = None
+
+
+def reporting(progress: Callable[[float], None]) -> Any:
+    """A llama_progress_callback that calls `progress` whenever there has been some."""
+    reported = 0.0
+
+    def report(share: float, _: object) -> bool:
+        nonlocal reported
+        if share >= reported + PROGRESS_STEP:
+            reported = share
+            progress(share)
+        return True  # go on
+
+    return lib.llama_progress_callback(report)

@@ -31,6 +31,7 @@ from edgeinfer.backends.llama_cpp.messages import (
     Generate,
     InFlight,
     Load,
+    LoadProgress,
     LogLine,
     Ping,
     Pong,
@@ -345,7 +346,7 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
     pin_to(load.config.cpus)
     confinement = confine_worker(load)
     try:
-        runtime = open_runtime(load.config, load.markers)
+        runtime = open_runtime(load.config, load.markers, lambda share: channel.send(LoadProgress(share)))
     except EdgeinferError as e:
         channel.send(Failed(0, e.data()))
         return 1

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from edgeinfer.backends.llama_cpp.binding.pair_tokenizer import PairTokenizer
 
 
+Progress = Callable[[float], None]
+
+
 class Runtime(Protocol):
     """A loaded model.
 
@@ -73,26 +76,32 @@ class Runtime(Protocol):
     def close(self) -> None: ...
 
 
-def open_runtime(config: LlamaConfig, markers: Sequence[str] = ()) -> Runtime:
+def open_runtime(
+    config: LlamaConfig, markers: Sequence[str] = (), progress: Progress = lambda _: None
+) -> Runtime:
     """Load the model that `config` names. `markers` are control tokens to be shown as text.
+
+    `progress` is called now and then with the share of the model that has been read.
 
     Raises:
         ModelLoadFailed: it cannot be loaded, or fails its self-test.
     """
-    return FakeRuntime(config) if is_fake_model(config.model) else LlamaRuntime(config, markers)
+    return FakeRuntime(config) if is_fake_model(config.model) else LlamaRuntime(config, markers, progress)
 
 
 class LlamaRuntime:
     """Runs a GGUF file with llama.cpp. The embedding context is created at its first use, since it costs memory."""
 
-    def __init__(self, config: LlamaConfig, markers: Sequence[str] = ()) -> None:
+    def __init__(
+        self, config: LlamaConfig, markers: Sequence[str] = (), progress: Progress = lambda _: None
+    ) -> None:
         from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
         from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
         from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 
         self.config = config
         self._log = LogCapture(logging.getLogger("llama.cpp"))
-        self._model = LlamaModel(config, self._log)
+        self._model = LlamaModel(config, self._log, progress)
         self.vocab = self._model.vocab
         self.vocab.show(markers)
         self.info = self._model.info(config)

@@ -33,3 +33,12 @@ def test_model_beyond_all_measure_is_refused(
     with pytest.raises(ModelLoadFailed, match=words):
         model.info(config)
     model.close()
+
+
+def test_it_tells_how_much_of_a_model_has_been_read(model_file: Path, llama_log: LogCapture) -> None:
+    config = LlamaConfig(model=str(model_file), name="nano", ctx=64, cells=64)
+    shares: list[float] = []
+    LlamaModel(config, llama_log, shares.append).close()
+    assert len(shares) > 1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
