@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeinfer.cli.common_options import Json
+from edgeinfer.cli.model_import import Source
 
 if TYPE_CHECKING:
-    from edgeinfer.store.external_stores import ExternalFile
     from edgeinfer.store.store import Store
     from edgeinfer.store.stored_model import StoredModel
 
-T = TypeVar("T")
-Source = Literal["hf", "ollama", "lmstudio"]
 Name = Annotated[
     str, typer.Argument(metavar="NAME[:QUANT]", help="Name of the model, as in `edgeinfer models ls`.")
 ]
@@ -101,7 +98,10 @@ def rm(
 def import_(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[PATH|NAME]", help="A GGUF file, or a name that this command lists."),
+        typer.Argument(
+            metavar="[PATH|NAME]",
+            help="A GGUF file, another store's folder, or a name that this command lists.",
+        ),
     ] = None,
     source: Annotated[
         Source | None,
@@ -117,31 +117,42 @@ def import_(
 ) -> None:
     """Use models that are already on this machine.
 
-    Their files are neither moved nor copied. Without a path, a name or --from, it lists the models of
-    other programs.
+    Their files are neither moved nor copied, unless the path is the folder of another store, such as a
+    bundle's: its models are copied and verified. Without a path, a name or --from, it lists the models
+    of other programs.
 
     Examples:
       edgeinfer models import                       list what can be imported
       edgeinfer models import ~/Downloads/some.gguf
       edgeinfer models import --from ollama         import all models of Ollama
+      edgeinfer models import /media/usb/store      copy all models of another store
     """
     from edgeinfer.cli import terminal
+    from edgeinfer.cli.model_import import add_model, chosen_models, copy_store, list_importable
     from edgeinfer.cli.model_listing import stored_row
     from edgeinfer.store.catalogue import catalogue
+    from edgeinfer.store.model_copy import is_store
 
     store = _store()
     if what is None and source is None:
-        _list_importable(store, json=json)
+        list_importable(store, json=json)
         return
-    chosen = _chosen(what, source)
-    if name is not None and len(chosen) > 1:
-        raise typer.BadParameter(f"it names one model, and there are {len(chosen)}", param_hint="--name")
-    imported = [stored for model in chosen if (stored := _add(store, model, name, alone=len(chosen) == 1))]
+    failed = False
+    if what is not None and source is None and is_store(folder := Path(what).expanduser()):
+        if name is not None:
+            raise typer.BadParameter("the models of a store keep their names", param_hint="--name")
+        imported = copy_store(folder, store)
+    else:
+        chosen = chosen_models(what, source)
+        if name is not None and len(chosen) > 1:
+            raise typer.BadParameter(f"it names one model, and there are {len(chosen)}", param_hint="--name")
+        imported = [s for model in chosen if (s := add_model(store, model, name, alone=len(chosen) == 1))]
+        failed = len(imported) < len(chosen)
     if json:
         terminal.write_json([stored_row(stored, catalogue().get(stored.name)) for stored in imported])
     else:
         terminal.write("".join(f"{stored.name}:{stored.quant}\n" for stored in imported))
-    if len(imported) < len(chosen):
+    if failed:
         raise typer.Exit(1)
 
 
@@ -158,12 +169,13 @@ def verify(
       edgeinfer models verify
     """
     from edgeinfer.cli import terminal
+    from edgeinfer.cli.progress import with_progress
 
     store = _store()
     damaged = False
     for stored in _matching(store, name) if name else store.recorded():
         title = f"{stored.name}:{stored.quant}"
-        problem = _with_progress(title, stored.size, functools.partial(store.verify, stored))
+        problem = with_progress(title, stored.size, functools.partial(store.verify, stored))
         damaged = damaged or problem is not None
         terminal.write(f"{title}: {problem or 'ok'}\n")
         if problem:
@@ -216,83 +228,3 @@ def _confirmed(question: str) -> bool:
         terminal.say("error: cannot ask for confirmation without a terminal\nhint: --yes")
         return False
     return typer.confirm(question, err=True)
-
-
-def _chosen(what: str | None, source: Source | None) -> list[ExternalFile]:
-    """Return the models to import."""
-    from edgeinfer.errors import ModelNotFound
-    from edgeinfer.store.imports import external_file, find_external_files
-    from edgeinfer.store.lookup import is_file_reference
-
-    if what is not None and source is None and (is_file_reference(what) or Path(what).expanduser().is_file()):
-        return [external_file(Path(what))]
-    models = find_external_files(source)
-    if what is not None:
-        name, _, quant = what.lower().partition(":")
-        models = [m for m in models if m.name.lower() == name and quant in ("", (m.quant or "").lower())]
-    if not models:
-        raise ModelNotFound(
-            f"no other program has a model {what!r}" if what else f"{source} has no models on this machine",
-            param="model",
-            hint="to list what can be imported: edgeinfer models import",
-        )
-    return models
-
-
-def _list_importable(store: Store, *, json: bool) -> None:
-    from edgeinfer.cli import terminal
-    from edgeinfer.cli.model_listing import importable_rows, importable_table
-    from edgeinfer.store.imports import find_external_files
-
-    rows = importable_rows(store, find_external_files())
-    if json:
-        terminal.write_json(rows)
-    elif rows:
-        terminal.write(importable_table(rows))
-        terminal.say("hint: edgeinfer models import NAME")
-    else:
-        terminal.say("there are no models of Hugging Face, Ollama or LM Studio on this machine")
-
-
-def _add(store: Store, model: ExternalFile, name: str | None, *, alone: bool) -> StoredModel | None:
-    """Import a model; one of several that cannot be imported is reported, and None."""
-    from edgeinfer.cli import terminal
-    from edgeinfer.errors import EdgeinferError
-    from edgeinfer.store.imports import import_file
-    from edgeinfer.store.location import SYSTEM_STORE
-
-    try:
-        stored = _with_progress(
-            str(model.path), model.size, functools.partial(import_file, store, model, name)
-        )
-    except EdgeinferError as e:
-        if alone:
-            raise
-        terminal.report_error(e)
-        return None
-    top = Path(*stored.path.parts[:2])
-    if store.root == SYSTEM_STORE and top in (Path("/home"), Path("/root")):
-        terminal.say(
-            f"warning: the system service cannot read files below {top}\nhint: move the file elsewhere, and import it there"
-        )
-    return stored
-
-
-def _with_progress(title: str, size: int, job: Callable[[Callable[[int], None]], T]) -> T:
-    """Run `job` and show how much of a file it has read, if it reads it."""
-    from edgeinfer.cli.progress import make_progress
-
-    progress, done = make_progress(), 0
-
-    def advance(n: int) -> None:
-        nonlocal done
-        if not done:
-            progress.begin(title, size)
-        done += n
-        progress.update(done)
-
-    try:
-        return job(advance)
-    finally:
-        if done:
-            progress.end()

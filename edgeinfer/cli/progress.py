@@ -7,7 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edgeinfer.cli import terminal
 from edgeinfer.cli.status_report import duration
@@ -15,6 +15,8 @@ from edgeinfer.store.progress import Progress, size_text
 
 if TYPE_CHECKING:
     import rich.progress
+
+T = TypeVar("T")
 
 LINE_INTERVAL = 5.0
 """Seconds between two lines."""
@@ -110,3 +112,21 @@ class ProgressBar:
         if self._bar:
             self._bar.stop()
             self._bar = None
+
+
+def with_progress(title: str, size: int, job: Callable[[Callable[[int], None]], T]) -> T:
+    """Run `job` and show how much of a file it has read, if it reads it."""
+    progress, done = make_progress(), 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        if not done:
+            progress.begin(title, size)
+        done += n
+        progress.update(done)
+
+    try:
+        return job(advance)
+    finally:
+        if done:
+            progress.end()
