@@ -8,22 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pages import CODE, prose
 from tests.support.paths import ROOT
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 STRUCTURE = ROOT / "docs" / "structure.md"
 PACKAGE = ROOT / "edgeinfer"
 
-FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-CODE = re.compile(r"`([^`\n]+)`")
 FOLDERS = ("edgeinfer/", "tests/", "scripts/", "docs/", "systemd/", "requirements/", ".ci/")
 HUB_REPOS = ("edgeinfer/edgeinfer-nano-GGUF",)
 """These look like paths."""
-
-
-def prose(page: Path) -> str:
-    return FENCE.sub("", page.read_text())
 
 
 def links(page: Path) -> Iterator[str]:
@@ -50,7 +45,7 @@ def exists_below(folder: Path, path: str) -> bool:
     return (folder / path).exists() or any(folder.rglob(path))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_to_a_file_and_to_a_heading_in_it(page: Path) -> None:
     """Links to other sites are not followed."""
     broken = []
@@ -62,7 +57,7 @@ def test_every_link_leads_to_a_file_and_to_a_heading_in_it(page: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_in_backticks_exists(page: Path) -> None:
     """A reader can open it."""
     assert [path for path in paths(page) if not (ROOT / path).exists()] == []

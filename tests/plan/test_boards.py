@@ -1,4 +1,4 @@
-"""docs/boards.md is true for each recorded machine."""
+"""What is chosen for each recorded machine; tests/test_board_pages.py has the pages that say so."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import pytest
 from edgeinfer.hardware import detect
 from edgeinfer.plan import ModelChoice, choose
 from edgeinfer.plan.available_options import model_options
-from edgeinfer.plan.threads import cpu_list
 from edgeinfer.settings import Settings
-from tests.support.paths import DOCS, TREES
+from tests.support.paths import TREES
 
 RECORDS = sorted(path.name for path in TREES.iterdir() if path.is_dir())
 
@@ -20,47 +19,6 @@ OFFERS = model_options()
 
 def choice_for(record: str) -> ModelChoice:
     return choose(detect(TREES / record), OFFERS, Settings())
-
-
-def facts(choice: ModelChoice) -> list[str]:
-    """The cells of a machine's row, from the model on."""
-    config, memory, speed = choice.plan.config, choice.plan.memory, choice.plan.speed.decode
-    cpus = f" on CPUs {cpu_list(config.cpus)}" if config.cpus else ""
-    kind = "" if config.kv_type == "f16" else f" {config.kv_type}"
-    cache = {
-        "streams": f"{config.parallel} × {config.ctx}",
-        "unified": f"{config.parallel} in {config.cells}",
-    }[config.layout]
-    gpu = f" + {memory.gpu / 1e6:.0f}" if memory.gpu and not memory.shared else ""
-    return [
-        choice.option.model,
-        choice.option.quant,
-        f"{config.threads}{cpus}",
-        {0: "–", -1: "all"}.get(config.gpu_layers, str(config.gpu_layers)),
-        f"{cache}{kind}",
-        f"{memory.needed / 1e6:.0f}{gpu}",
-        f"{speed:.0f}" if speed else "?",
-        "; ".join(choice.reasons),
-    ]
-
-
-def table() -> dict[str, list[str]]:
-    """The cells after the machine's name, by record."""
-    text = (DOCS / "boards.md").read_text()
-    lines = text[text.index("| record |") :].partition("\n\n")[0].splitlines()[2:]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {row[0].strip("`"): row[2:] for row in rows}
-
-
-def test_every_recorded_machine_is_in_the_table() -> None:
-    """The table has a row for each record, and no others."""
-    assert RECORDS == sorted(table())
-
-
-@pytest.mark.parametrize("record", RECORDS)
-def test_the_table_says_what_is_chosen(record: str) -> None:
-    """A row has model, quantization, threads, layers, cache, memory, speed, and the reasons."""
-    assert facts(choice_for(record)) == table()[record]
 
 
 @pytest.mark.parametrize("record", RECORDS)

@@ -1,4 +1,4 @@
-"""The commands of README.md and docs/administration.md, as they stand there, on a machine that really boots.
+"""The commands of README.md, docs/administration.md and a board's page, as they stand there, on a machine that boots.
 
 A person copies them into a login shell, logs out, and restarts the machine. Only what needs the world is left out:
 cloning the repository, and building llama.cpp from sources. Models come from a mirror on the machine itself.
@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.timeout(3600),
 ]  # on a busy machine, measuring it takes long
 
-NEEDS_THE_WORLD = ("git clone", "git pull", "scripts/", "sudo git", "sudo scripts/")
+NEEDS_THE_WORLD = ("git clone", "git pull", "scripts/", "sudo git", "sudo scripts/", "sudo apt")
 INTERACTIVE = ("edgeinfer chat  ",)
 
 STOP_DELAY = 12.0
@@ -169,6 +169,23 @@ def test_what_the_readme_says_for_later_works(box: Box, user: str) -> None:
     type_in(box, user, go + "\n".join(end))
     assert box.fetch("/health")[0] == 0
     assert box.attempt("find", "/usr/local/bin", "/home/ada/.local/bin", "-name", "edgeinfer").stdout == ""
+
+
+def test_a_board_that_was_set_up_by_its_page_answers_another_computer_with_a_key(box: Box) -> None:
+    """The page of the Raspberry Pi 5; the board has its name, and ada's browser would find it there."""
+    page = "docs/boards/raspberry-pi-5.md"
+    box.write("/etc/hosts", "127.0.0.1 localhost raspberrypi.local\n")
+    setup, network, other = blocks(page, "sh", after="Install")
+    skipped = (*NEEDS_THE_WORLD, "cd edgeinfer")
+    lines = [line for line in setup.splitlines() if not line.startswith(skipped)]
+    told = type_in(box, "ada", checkout(box, "ada") + "\n".join(lines))
+    assert told.startswith("64\n")
+    told = type_in(box, "ada", network.replace("laptop", "laptop | tee key", 1))
+    key = box.run("cat", "/home/ada/key").strip()
+    assert key in told
+    assert '"choices"' in type_in(box, "ada", other.replace("PASTE-THE-KEY-HERE", key))
+    assert "invalid_api_key" in type_in(box, "ada", other)
+    assert box.fetch("/v1/models")[0] == 401
 
 
 def test_the_page_for_administrators_works_to_its_end(box: Box) -> None:

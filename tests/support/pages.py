@@ -1,4 +1,4 @@
-"""The blocks of commands and files on a page of documentation."""
+"""What is on a page of documentation: its text, and its blocks of commands and files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import re
 from pathlib import Path
 
 from tests.support.paths import ROOT
+
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"`([^`\n]+)`")
+
+
+def prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return FENCE.sub("", page.read_text())
 
 
 def blocks(page: str, kind: str, *, after: str = "") -> list[str]:
