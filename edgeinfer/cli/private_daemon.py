@@ -7,7 +7,6 @@ import shlex
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import httpx
 
 from edgeinfer.client.http import API_KEY, Target, connect, is_ready
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed
+from edgeinfer.ipc.module_command import module_command
 
 LOG_TAIL = 12
 """Lines of a failed daemon's log that are shown."""
@@ -49,7 +49,7 @@ class PrivateDaemon:
             "LISTEN_FDS",
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgeinfer.cli.private_serve", self.uds, *self.model],
+            module_command("edgeinfer.cli.private_serve", self.uds, *self.model),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
