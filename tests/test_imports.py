@@ -44,6 +44,7 @@ ORDER = (
     "chat",
     "serving",
     "client",
+    "code",
     "server",
     "doctor",
     "cli",
@@ -145,6 +146,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("bench",), (*LEAVES, "gguf", "store", "hardware", "plan", "engine", "backends", "inference")),
         (("install",), (*LEAVES, "gguf", "hub", "store", "hardware", "plan")),
         (("client",), LEAVES),
+        (("code",), (*LEAVES, "client", "ipc", "store.catalogue")),
         (
             ("doctor",),
             (

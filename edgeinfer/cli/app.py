@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeinfer.cli import familiar, key, model_loading, models, service
+from edgeinfer.cli import code, familiar, key, model_loading, models, service
 from edgeinfer.cli.bench import bench
 from edgeinfer.cli.chat import chat
 from edgeinfer.cli.doctor import doctor
@@ -85,6 +85,21 @@ def _group(
     app.add_typer(group, name=name)
 
 
+_group(
+    "code",
+    "Ask about code, mend and complete it; without a command, talk about it.",
+    code.ask,
+    code.explain,
+    code.fix,
+    code.review,
+    code.test,
+    code.commit,
+    code.complete,
+    code.undo,
+    code.hook,
+    code.talk,
+    bare=code.talk,
+)
 _group("key", "Create, list and remove the daemon's API keys.", key.add, key.ls, key.rm)
 _group(
     "service",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -75,6 +73,7 @@ def chat(
     import sys
 
     from edgeinfer.cli import terminal
+    from edgeinfer.cli.answering_daemon import open_daemon
     from edgeinfer.cli.chat_session import ChatOptions, ChatSession
     from edgeinfer.cli.repl import Repl
     from edgeinfer.client.http import connect, resolve_target
@@ -89,7 +88,7 @@ def chat(
     response_format = {"type": "json_schema", "json_schema": json_schema} if json_schema else None
     tool_list = _read_json(tools, "--tools") if tools else None
     with (
-        _open_daemon(resolve_target(url, api_key), model) as (target, name),
+        open_daemon(resolve_target(url, api_key), model, "this chat") as (target, name),
         connect(target) as client,
     ):
         options = ChatOptions(name, temperature, max_tokens, seed, tool_list, response_format)
@@ -149,39 +148,3 @@ def _greeting(client: httpx.Client, target: Target, name: str | None) -> str:
     default = next((model.name for model in models if model.default), None)
     model = name or default
     return f"This is {model}. " if model else ""
-
-
-@contextmanager
-def _open_daemon(target: Target, model: str | None) -> Iterator[tuple[Target, str | None]]:
-    """The daemon to ask and the model's name there; starts a private one if none runs, or for a file."""
-    from edgeinfer.cli import terminal
-    from edgeinfer.cli.private_daemon import private_daemon
-
-    is_file = model is not None and Path(model).is_file()
-    if target.explicit or (not is_file and _is_running(target)):
-        yield target, model
-        return
-    terminal.show("(starting a daemon for this chat)")
-    with private_daemon(model, target.load_timeout) as private:
-        yield private, None
-
-
-def _is_running(target: Target) -> bool:
-    """Tell whether a daemon is there; waits while it loads its model."""
-    import time
-
-    from edgeinfer.cli import terminal
-    from edgeinfer.client.http import connect, is_ready
-    from edgeinfer.errors import NotReady
-
-    deadline = time.monotonic() + target.load_timeout
-    with connect(target) as client:
-        try:
-            if is_ready(client, target):
-                return True
-            terminal.show("(waiting for the daemon to load its model)")
-            while time.monotonic() < deadline and not is_ready(client, target):
-                time.sleep(0.5)
-        except NotReady:
-            return False
-    return True  # and if it is still not ready, its own answer says so best

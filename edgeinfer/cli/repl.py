@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 
 from edgeinfer.cli import terminal
@@ -48,7 +49,7 @@ class Repl:
     def _turn(self) -> bool:
         """Read one line and act on it; False after the last one."""
         try:
-            line = _read_prompt()
+            line = read_prompt()
             self.interrupted = False
             return self._handle(line)
         except EOFError:
@@ -79,21 +80,21 @@ class Repl:
             case "/system":
                 self.session.system = rest.strip() or None
                 terminal.say("(system prompt set)" if self.session.system else "(system prompt removed)")
-            case _ if _is_misspelt(command, rest):
+            case _ if is_misspelt(command, rest, COMMANDS):
                 terminal.say(f"no such command: {command} (/help lists them)")
             case _:
                 self.session.ask(line)
         return True
 
 
-def _is_misspelt(command: str, rest: str) -> bool:
+def is_misspelt(command: str, rest: str, commands: Sequence[str]) -> bool:
     """Tell a command that does not exist from a question that begins with a path, such as "/tmp is full"."""
     if not (command.startswith("/") and command[1:].isalpha()):
         return False
-    return not rest.strip() or bool(difflib.get_close_matches(command, COMMANDS, n=1, cutoff=0.7))
+    return not rest.strip() or bool(difflib.get_close_matches(command, commands, n=1, cutoff=0.7))
 
 
-def _read_prompt() -> str:
+def read_prompt() -> str:
     """Read a line, or the lines between two triple quotes."""
     text = _read_line("> ")
     if text.strip().startswith(QUOTES):

@@ -26,6 +26,11 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(flags))
 
 
+def mount(source: str, target: str, flags: int) -> None:
+    """Mount without a file system of its own: a bind, or a change of one. Raises OSError."""
+    _checked(_libc.mount(os.fsencode(source), os.fsencode(target), None, ctypes.c_ulong(flags), None))
+
+
 def _argument(value: int | ctypes.Array[ctypes.c_char] | None) -> object:
     return ctypes.c_long(value) if isinstance(value, int) else value
 

@@ -1,0 +1,316 @@
+"""`edgeinfer code`: the code assistant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeinfer.cli.common_options import ApiKey, Url
+from edgeinfer.cli.option_values import number
+
+if TYPE_CHECKING:
+    from edgeinfer.code.assistant import Assistant
+    from edgeinfer.code.code_session import CodeSession
+
+Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of the project.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="A model that the daemon serves, or a GGUF file. Default: the one that suits."),
+]
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", "-y", help="Do not ask before writing what is shown, or running what you typed."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the changes as a diff, and write nothing.")]
+IfRunning = Annotated[
+    bool, typer.Option("--if-running", help="Do nothing unless a daemon is running; for git hooks.")
+]
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE...", help="Files that it is about.")
+    ] = None,
+    model: Model = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Ask about files, about the whole project, or about what is piped in.
+
+    Examples:
+      edgeinfer code ask "Where are settings read?"            finds out from a map of the project
+      edgeinfer code ask "Is this safe with two threads?" cache.py
+      make 2>&1 | edgeinfer code ask "Why does this fail?" Makefile
+    """
+    from edgeinfer.code.question import answer_question
+
+    session = _session()
+    texts, piped = session.read(files or ()), _piped()
+    extra = ("standard input", piped) if piped.strip() else None
+    with _assistant(session, model, url, api_key) as assistant:
+        answer_question(session, assistant, question, texts, extra=extra)
+
+
+def explain(files: Files, model: Model = None, url: Url = None, api_key: ApiKey = None) -> None:
+    """Explain what some files do and how."""
+    from edgeinfer.code import prompts
+    from edgeinfer.code.question import answer_question
+
+    session = _session()
+    texts = session.read(files)
+    with _assistant(session, model, url, api_key) as assistant:
+        answer_question(session, assistant, prompts.EXPLAIN, texts)
+
+
+def fix(
+    files: Files,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="A command that fails; mend the files until it succeeds."),
+    ] = None,
+    what: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What is wrong, or what to change.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(**number(int, ge=1, le=20), help="How often to try, with the command.")
+    ] = 3,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    model: Model = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Mend or change files, after showing how.
+
+    Every change is shown as a diff first and written when you say so: all of it or none. The command is run
+    in a sandbox, without a network, where the machine has one. `edgeinfer code undo` takes a change back.
+
+    Examples:
+      edgeinfer code fix --run "pytest -q" src/cart.py       until the tests pass
+      edgeinfer code fix --what "close the file" reader.py   something that no test shows
+    """
+    from edgeinfer.code.repair import Repair
+
+    session = _session(yes=yes, dry_run=dry_run)
+    session.read_to_change(files)  # which says what cannot be, before a model is loaded
+    with _assistant(session, model, url, api_key) as assistant:
+        done = Repair(session, assistant, files, what, run).run(rounds)
+    _exit(done or dry_run)
+
+
+def review(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE...", help="Only these files.")] = None,
+    staged: Annotated[bool, typer.Option("--staged", help="Only what `git add` has staged.")] = False,
+    range: Annotated[
+        str | None, typer.Option(metavar="REVISIONS", help="What git calls a range, such as main..HEAD.")
+    ] = None,
+    if_running: IfRunning = False,
+    model: Model = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Review a change: by default, everything that is not committed yet."""
+    from edgeinfer.code.change_review import review as review_diff
+    from edgeinfer.code.change_review import reviewed_diff
+
+    session = _session()
+    diff = reviewed_diff(session.workspace, files or (), staged=staged, revisions=range)
+    with _assistant(session, model, url, api_key, if_running=if_running) as assistant:
+        review_diff(session, assistant, diff)
+
+
+def test(
+    files: Files,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Where to write the tests. Default: as the language has it."),
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    model: Model = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Write tests for some files, after showing them."""
+    from edgeinfer.code.test_writing import write_tests
+
+    session = _session(yes=yes, dry_run=dry_run)
+    with _assistant(session, model, url, api_key) as assistant:
+        done = write_tests(session, assistant, files, out)
+    _exit(done or dry_run)
+
+
+def commit(
+    print_: Annotated[bool, typer.Option("--print", help="Print the message, and commit nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Commit without asking.")] = False,
+    if_running: IfRunning = False,
+    model: Model = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Write a message for what is staged, and commit it."""
+    from edgeinfer.cli import terminal
+    from edgeinfer.code.change_review import staged_diff
+    from edgeinfer.code.commit_message import commit as commit_with
+    from edgeinfer.code.commit_message import commit_message
+    from edgeinfer.errors import EdgeinferError
+
+    session = _session(yes=yes)
+    diff = staged_diff(session.workspace)
+    if not diff.strip():
+        raise EdgeinferError("nothing is staged", hint="git add FILE")
+    with _assistant(session, model, url, api_key, if_running=if_running) as assistant:
+        message = commit_message(session, assistant, diff)
+        if print_:
+            terminal.write(message)
+            return
+        done = commit_with(session, message)
+    _exit(done)
+
+
+def complete(
+    place: Annotated[
+        str, typer.Argument(metavar="FILE:LINE[:COLUMN]", help="Where to write; both count from 1.")
+    ],
+    insert: Annotated[
+        bool, typer.Option("--insert", help="Write it into the file, after showing it.")
+    ] = False,
+    max_tokens: Annotated[
+        int, typer.Option(**number(int, ge=1, le=4096), help="Stop after this many tokens.")
+    ] = 128,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    model: Model = None,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Complete the code at a place in a file; without a column, at the end of the line.
+
+    It takes a model that was made for this, such as qwen2.5-coder-1.5b, if one is installed.
+    """
+    from edgeinfer.cli import terminal
+    from edgeinfer.code.gap import CodeGap, parse_place
+
+    session = _session(yes=yes, dry_run=dry_run)
+    gap = CodeGap(session, parse_place(place))
+    with _assistant(session, model, url, api_key, fills=True) as assistant:
+        text = gap.text(assistant, max_tokens)
+        if not (insert or dry_run):
+            terminal.write(text + ("" if text.endswith("\n") else "\n"))
+            return
+        done = gap.insert(text)
+    _exit(done or dry_run)
+
+
+def undo() -> None:
+    """Take back the last change that was made here; repeat it to take back earlier ones."""
+    from edgeinfer.cli.code_repl import undo as undo_last
+
+    undo_last(_session())
+
+
+def hook(
+    action: Annotated[str, typer.Argument(metavar="install|uninstall", help="What to do with it.")],
+) -> None:
+    """Install a git hook that begins each commit's message, or remove it.
+
+    It asks the daemon only while one is running, and keeps a hook that is there already.
+    """
+    import shutil
+    import sys
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.code.commit_hook import CommitHook
+
+    if action not in ("install", "uninstall"):
+        raise typer.BadParameter("it must be install or uninstall", param_hint="action")
+    commit_hook = CommitHook(_session().workspace)
+    if action == "install":
+        program = shutil.which("edgeinfer") or str(Path(sys.prefix, "bin/edgeinfer"))
+        terminal.say(f"wrote {commit_hook.install(program)}")
+    else:
+        terminal.say(f"removed {commit_hook.uninstall()}")
+
+
+def talk(model: Model = None, url: Url = None, api_key: ApiKey = None) -> None:
+    """Have a conversation about the project, as `edgeinfer code` without a command does.
+
+    The model can read and search files, and propose changes and commands. It sees no file outside of the project
+    and none that .gitignore hides. You see each change and each command, and say whether it may be.
+    """
+    import sys
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.code_repl import CodeRepl
+    from edgeinfer.code.conversation import Conversation
+
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("a conversation needs a terminal; for a single question: edgeinfer code ask")
+    session = _session()
+    with _assistant(session, model, url, api_key) as assistant:
+        terminal.say(
+            f"This is {assistant.model.name}, in {session.workspace.root}. Type /help for a list of commands."
+        )
+        CodeRepl(session, Conversation(session, assistant)).run()
+
+
+def _session(*, yes: bool = False, dry_run: bool = False) -> CodeSession:
+    """Open the project around the current folder."""
+    from edgeinfer.cli.code_screen import TerminalScreen
+    from edgeinfer.code.code_session import CodeSession
+    from edgeinfer.code.workspace import Workspace
+
+    return CodeSession(Workspace(Path.cwd()), TerminalScreen(dry_run=dry_run), yes=yes, dry_run=dry_run)
+
+
+@contextmanager
+def _assistant(
+    session: CodeSession,
+    model: str | None,
+    url: str | None,
+    api_key: str | None,
+    *,
+    fills: bool = False,
+    if_running: bool = False,
+) -> Iterator[Assistant]:
+    """The assistant, who speaks with the daemon; one is started if none is running."""
+    import sys
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.answering_daemon import is_running, open_daemon
+    from edgeinfer.client.http import connect, resolve_target
+    from edgeinfer.code.assistant import Assistant
+    from edgeinfer.code.code_session import UserStopped
+
+    for output in (sys.stdout, sys.stderr):
+        if hasattr(output, "reconfigure"):
+            output.reconfigure(errors="replace")  # an answer may hold what this terminal cannot show
+    wanted = resolve_target(url, api_key)
+    if if_running and not is_running(wanted):
+        terminal.say("(no daemon is running: nothing is done)")
+        raise typer.Exit
+    try:
+        with open_daemon(wanted, model, "this") as (target, name), connect(target) as client:
+            yield Assistant(client, target, session.screen, model=name, fills=fills)
+    except UserStopped:
+        terminal.say("(stopped)")
+        raise typer.Exit(1) from None
+
+
+def _piped() -> str:
+    """Return what is piped in; nothing at a keyboard."""
+    import sys
+
+    from edgeinfer.cli import terminal
+
+    return "" if sys.stdin.isatty() else terminal.decoded(sys.stdin.buffer.read())
+
+
+def _exit(done: bool) -> None:
+    if not done:
+        raise typer.Exit(1)

@@ -1,0 +1,107 @@
+"""Runs a command that the user has allowed, shows its output and keeps the end of it for the model."""
+
+from __future__ import annotations
+
+import codecs
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from edgeinfer.code.confined_command import CommandJob
+from edgeinfer.code.sandbox import Sandbox
+from edgeinfer.ipc.module_command import module_command
+
+MAX_SHOWN = 200_000
+"""Characters of a command's output that are shown; a program may print without end."""
+
+MAX_KEPT = 20_000
+"""Characters from the beginning and the end of the output, together, that the model can be given."""
+
+TIMEOUT = 600.0
+"""Seconds."""
+
+
+class CommandResult(msgspec.Struct, frozen=True):
+    """The end of a command.
+
+    Attributes:
+        output: what it wrote to stdout and stderr; the middle of a long one is left out, and says so.
+        timed_out: it was ended after `TIMEOUT`.
+    """
+
+    code: int
+    output: str
+    timed_out: bool = False
+
+    def __str__(self) -> str:
+        return f"still running after {TIMEOUT:g} s, and ended" if self.timed_out else f"exit code {self.code}"
+
+
+def run_command(
+    line: str, sandbox: Sandbox, show: Callable[[str], None], timeout: float = TIMEOUT
+) -> CommandResult:
+    """Run a shell's command line until it ends. Ctrl-C ends it and whatever it has started."""
+    with tempfile.TemporaryDirectory(prefix="edgeinfer-", ignore_cleanup_errors=True) as temporary:
+        job = CommandJob(line, sandbox, temporary)
+        process = subprocess.Popen(
+            module_command("edgeinfer.code.confined_command", msgspec.json.encode(job).decode()),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert process.stdin
+        assert process.stdout
+        stopped = threading.Event()
+
+        def stop() -> None:
+            stopped.set()
+            process.stdin.close()  # type: ignore[union-attr]
+
+        timer = threading.Timer(timeout, stop)
+        timer.start()
+        output = CommandOutput(show)
+        try:
+            decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            while block := process.stdout.read1(8192):  # type: ignore[attr-defined]
+                output.add(decoder.decode(block))
+        finally:
+            timer.cancel()
+            process.stdin.close()  # which ends what still runs
+            process.wait()
+            process.stdout.close()
+        return CommandResult(process.returncode, output.kept(), stopped.is_set())
+
+
+class CommandOutput:
+    """Shows output as it comes, and keeps its beginning and its end."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show = show
+        self._shown = 0
+        self._head = ""
+        self._tail = ""
+        self._left_out = 0
+
+    def add(self, text: str) -> None:
+        """Take the next piece."""
+        room = MAX_SHOWN - self._shown
+        if room > 0:
+            self._show(text[:room])
+            if len(text) >= room:
+                self._show("\n(more output follows, which is not shown)\n")
+        self._shown += len(text)
+        space = MAX_KEPT // 4 - len(self._head)
+        self._head, rest = self._head + text[:space], text[space:]
+        tail = self._tail + rest
+        kept = MAX_KEPT - MAX_KEPT // 4
+        self._left_out += max(0, len(tail) - kept)
+        self._tail = tail[-kept:]
+
+    def kept(self) -> str:
+        """Return the output, with a note where something is left out."""
+        note = f"\n[{self._left_out} characters left out]\n" if self._left_out else ""
+        return self._head + note + self._tail

@@ -1,0 +1,199 @@
+"""Reads a git repository without running anything that the repository brings along.
+
+A repository's configuration may name programs: a file system monitor, filters, external diffs, hooks. None is started.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from edgeinfer.errors import EdgeinferError
+
+MAX_OUTPUT = 16 << 20
+"""Bytes that are read from git: the names of some hundred thousand files, or a very large diff."""
+
+TIMEOUT = 30.0
+"""Seconds; a folder that takes longer is not a project."""
+
+INHERITED = ("PATH", "HOME", "XDG_CONFIG_HOME", "LANG", "LC_ALL", "LC_MESSAGES", "LC_CTYPE", "USER", "TMPDIR")
+
+HARMLESS = {
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.pager": "cat",
+    "core.quotePath": "false",
+}
+"""Settings that take precedence over the repository's."""
+
+RUNS_A_PROGRAM = re.compile(r"filter\..*\.(clean|smudge|process)\Z", re.I | re.S)
+
+ENVIRONMENT = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what is missing by a program of its choice
+}
+
+DIFF = (
+    "diff", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=all",
+    "--src-prefix=a/", "--dst-prefix=b/",
+)  # fmt: skip
+
+
+class Git:
+    """Runs git in one folder, which a repository need not be."""
+
+    def __init__(self, root: Path, *, is_repository: bool) -> None:
+        self.root = root
+        self.is_repository = is_repository
+        self._overrides = dict(HARMLESS)
+        if is_repository:
+            names = os.fsdecode(self._run("config", "--list", "--name-only", "-z")).split("\0")
+            for name in filter(RUNS_A_PROGRAM.match, names):
+                self._overrides |= {name: "", f"{name.rpartition('.')[0]}.required": "false"}
+
+    def files(self) -> list[str]:
+        """Return the files that git tracks, or would: those that .gitignore does not hide."""
+        return sorted(self._listed())
+
+    def shows(self, name: str) -> bool:
+        """Tell whether git tracks the file, or would if it were added."""
+        return name in self._listed(name)
+
+    def hides(self, name: str) -> bool:
+        """Tell whether a file of that name, which need not exist, would be ignored."""
+        with self._repository() as options:
+            return self._succeeds(*options, "check-ignore", "--quiet", "--", name)
+
+    def diff(self, *what: str, paths: Sequence[str] = ()) -> str:
+        """Return a diff: `--cached`, or revisions. Raises EdgeinferError with what git says of them."""
+        self._need_repository()
+        output = self._run("--literal-pathspecs", *DIFF, *what, "--", *paths)
+        return output.decode("utf-8", "replace")
+
+    def has_commits(self) -> bool:
+        """Tell whether there is something to compare with."""
+        return self._succeeds("rev-parse", "--quiet", "--verify", "HEAD")
+
+    def hooks_folder(self) -> Path:
+        """Return where the repository's hooks are, by the user's own configuration too."""
+        self._need_repository()
+        self._overrides.pop("core.hooksPath", None)
+        return self.root / os.fsdecode(self._run("rev-parse", "--git-path", "hooks")).rstrip("\n")
+
+    def _need_repository(self) -> None:
+        if not self.is_repository:
+            raise EdgeinferError(f"{self.root} is not in a git repository", hint="git init")
+
+    def _listed(self, *names: str) -> set[str]:
+        which = ("--cached", "--others") if self.is_repository else ("--others",)
+        with self._repository() as options:
+            listed = self._run(
+                "--literal-pathspecs", *options, "ls-files", "-z", *which, "--exclude-standard", "--", *names
+            )
+        return {os.fsdecode(name) for name in listed.split(b"\0") if name}
+
+    def _repository(self) -> _EmptyRepository:
+        return _EmptyRepository(None if self.is_repository else self.root)
+
+    def _succeeds(self, *arguments: str) -> bool:
+        with self._start(arguments) as process:
+            process.communicate()
+        return process.returncode == 0
+
+    def _run(self, *arguments: str) -> bytes:
+        process = self._start(arguments)
+        try:
+            with process:
+                output, error = process.communicate(timeout=TIMEOUT)
+        except subprocess.TimeoutExpired as e:
+            raise EdgeinferError(
+                f"git needs more than {TIMEOUT:g} s for {self.root}",
+                hint="change to the folder of the project",
+            ) from e
+        finally:
+            if process.poll() is None:
+                process.kill()
+        if process.returncode:
+            lines = error.decode("utf-8", "replace").strip().split("\n")
+            raise EdgeinferError(f"git {_command(arguments)}: {' '.join(lines[:3])}")
+        if len(output) > MAX_OUTPUT:
+            raise EdgeinferError(
+                f"git {_command(arguments)} says more than {MAX_OUTPUT >> 20} MB",
+                hint="name the files that matter",
+            )
+        return output
+
+    def _start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["git", "--no-pager", *arguments],
+            cwd=self.root,
+            env=_environment(self._overrides),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+
+class _EmptyRepository:
+    """Gives git a repository without content for the time of the block, so that it reads .gitignore files."""
+
+    def __init__(self, work_tree: Path | None) -> None:
+        self._work_tree = work_tree
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> tuple[str, ...]:
+        if self._work_tree is None:
+            return ()
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeinfer-")
+        command = ["git", "init", "--quiet", "--bare", "--template=", self._folder.name]
+        subprocess.run(command, env=_environment(HARMLESS), check=True, capture_output=True)
+        return (f"--git-dir={self._folder.name}", f"--work-tree={self._work_tree}")
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder:
+            self._folder.cleanup()
+
+
+def find_git(folder: Path) -> Git | None:
+    """Return git for the repository around `folder`, else for `folder`; None if git is not installed.
+
+    Raises:
+        EdgeinferError: git refuses the repository, for one that belongs to another user.
+    """
+    if shutil.which("git") is None:
+        return None
+    root = next((parent for parent in (folder, *folder.parents) if os.path.lexists(parent / ".git")), None)
+    if root is None:
+        return Git(folder, is_repository=False)
+    git = Git(root, is_repository=True)
+    top = os.fsdecode(git._run("rev-parse", "--show-toplevel")).rstrip("\n")
+    if Path(top).resolve() != root:
+        # Its configuration says that the work tree is elsewhere, where nobody has asked us to look.
+        raise EdgeinferError(
+            f"the repository in {root} has its files elsewhere, in {top}",
+            hint=f"change to that folder: cd {top}",
+        )
+    return git
+
+
+def _environment(config: Mapping[str, str]) -> dict[str, str]:
+    inherited = {name: value for name in INHERITED if (value := os.environ.get(name)) is not None}
+    return {**inherited, **ENVIRONMENT, **dict(_config_variables(config))}
+
+
+def _config_variables(config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    yield "GIT_CONFIG_COUNT", str(len(config))
+    for number, (name, value) in enumerate(config.items()):
+        yield f"GIT_CONFIG_KEY_{number}", name
+        yield f"GIT_CONFIG_VALUE_{number}", value
+
+
+def _command(arguments: Sequence[str]) -> str:
+    return next(argument for argument in arguments if not argument.startswith("-"))

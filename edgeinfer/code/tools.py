@@ -1,0 +1,158 @@
+"""The tools that the model can call in a conversation: read, search, edit and run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from edgeinfer.code.assistant import ModelCall
+from edgeinfer.code.code_session import CodeSession
+from edgeinfer.code.edit import Edit, apply_edits
+from edgeinfer.code.visible import visible
+from edgeinfer.errors import EdgeinferError
+
+MAX_HITS = 40
+MAX_LINE = 200
+MAX_LINES = 200
+"""Of a file, for one call."""
+
+MAX_RESULT = 6000
+"""Characters of a result that the model is given."""
+
+
+def _tool(name: str, about: str, required: Sequence[str], **properties: Any) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+    return {
+        "type": "function",
+        "function": {"name": name, "description": about, "parameters": schema, "strict": True},
+    }
+
+
+FILE = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 300,
+    "description": "its name, from the project's root",
+}
+
+TOOLS = [
+    _tool(
+        "read",
+        f"Show {MAX_LINES} lines of a file.",
+        ["file", "line"],
+        file=FILE,
+        line={"type": "integer", "minimum": 1, "description": "the first line to show"},
+    ),
+    _tool(
+        "search",
+        "Find the lines of all files that contain a text.",
+        ["text"],
+        text={"type": "string", "minLength": 1, "maxLength": 200},
+    ),
+    _tool(
+        "edit",
+        "Propose to replace a passage of a file. `old` must be in the file exactly once; leave it empty for a new file.",
+        ["file", "old", "new"],
+        file=FILE,
+        old={"type": "string"},
+        new={"type": "string"},
+    ),
+    _tool(
+        "run",
+        "Propose to run a shell command in the project's root, such as its tests.",
+        ["command"],
+        command={"type": "string", "minLength": 1, "maxLength": 1000},
+    ),
+]
+
+
+class Tools:
+    """Carries out calls. What they change or start is asked for first."""
+
+    def __init__(self, session: CodeSession) -> None:
+        self.session = session
+
+    def results(self, calls: Sequence[ModelCall]) -> list[str]:
+        """Return the result of each call, in words for the model. The edits of all calls are one change."""
+        edits = [call for call in calls if call.name == "edit"]
+        edited = self._edit(edits) if edits else ""
+        return [edited if call.name == "edit" else self._result(call) for call in calls]
+
+    def _result(self, call: ModelCall) -> str:
+        try:
+            arguments = json.loads(call.arguments)
+            match call.name:
+                case "read":
+                    return self._read(arguments["file"], arguments["line"])
+                case "search":
+                    return self._search(arguments["text"])
+                case "run":
+                    return self._run(arguments["command"])
+                case _:
+                    return f"there is no tool {call.name}"
+        except EdgeinferError as e:
+            self.session.screen.say(f"({e.message})")
+            return f"error: {e.message}"
+        except (ValueError, KeyError, TypeError) as e:  # of a server that does not hold to the tools
+            return f"error: the arguments are not valid: {e}"
+
+    def _read(self, path: str, line: int) -> str:
+        workspace = self.session.workspace
+        name = workspace.name_from_root(path)
+        lines = workspace.read(name).text.split("\n")
+        shown = lines[line - 1 : line - 1 + MAX_LINES]
+        last = line - 1 + len(shown)
+        self.session.screen.say(f"(reads {name}, lines {line} to {last} of {len(lines)})")
+        return _limited(f"lines {line} to {last} of {len(lines)}:\n" + "\n".join(shown))
+
+    def _search(self, text: str) -> str:
+        hits: list[str] = []
+        unread = 0
+        for name in self.session.workspace.files():
+            try:
+                content = self.session.workspace.read(name).text
+            except EdgeinferError:
+                unread += 1
+                continue
+            if text in content:
+                hits += [
+                    f"{name}:{number}: {line.strip()[:MAX_LINE]}"
+                    for number, line in enumerate(content.split("\n"), 1)
+                    if text in line
+                ]
+        skipped = f"; {unread} files are binary or too large" if unread else ""
+        self.session.screen.say(f"(searches for {visible(text)!r}: {len(hits)} lines{skipped})")
+        if not hits:
+            return "no line contains that"
+        more = f"\n… and {len(hits) - MAX_HITS} more lines" if len(hits) > MAX_HITS else ""
+        return _limited("\n".join(hits[:MAX_HITS]) + more)
+
+    def _edit(self, calls: Sequence[ModelCall]) -> str:
+        try:
+            edits = [Edit(**json.loads(call.arguments)) for call in calls]
+            changes = apply_edits(edits, self.session.existing_or_new)
+            return "written" if self.session.accept(changes) else "the owner does not want this change"
+        except EdgeinferError as e:
+            self.session.screen.say(f"({e.message})")
+            return f"error: {e.message}"
+        except (ValueError, TypeError) as e:
+            return f"error: the arguments are not valid: {e}"
+
+    def _run(self, command: str) -> str:
+        result = self.session.run(command, typed=False)
+        if result is None:
+            return "the owner does not want to run this"
+        return _limited(f"{result}\n{result.output}")
+
+
+def _limited(text: str) -> str:
+    if len(text) <= MAX_RESULT:
+        return text
+    left_out = len(text) - MAX_RESULT
+    return f"{text[: MAX_RESULT // 3]}\n[{left_out} characters left out]\n{text[-MAX_RESULT * 2 // 3 :]}"
