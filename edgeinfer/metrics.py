@@ -39,6 +39,22 @@ ENGINE_GAUGES = {
 }
 
 
+class MeasuredEngine(Protocol):
+    """The program that computes a model."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def isa(self) -> tuple[str, ...]: ...
+
+    @property
+    def variant(self) -> str | None: ...
+
+
 class MeasuredModel(Protocol):
     """A model whose figures are read at each scrape."""
 
@@ -63,6 +79,9 @@ class MeasuredModel(Protocol):
 
     @property
     def pid(self) -> int | None: ...
+
+    @property
+    def build(self) -> MeasuredEngine | None: ...
 
 
 class Metrics:
@@ -151,6 +170,7 @@ class _Engines(Collector):
         for family, value in _of_models():
             yield from _filled(family, models, value)
         yield _memory(models)
+        yield from _builds(models)
 
 
 def _figure(field: str, factor: float = 1.0) -> Callable[[MeasuredModel], float | None]:
@@ -205,3 +225,14 @@ def _memory(models: Sequence[MeasuredModel]) -> Metric:
             if pid is not None:
                 family.add_metric([process, model], psutil.Process(pid).memory_info().rss)
     return family
+
+
+def _builds(models: Sequence[MeasuredModel]) -> Iterator[Metric]:
+    labels = ["model", "engine", "version", "variant", "isa"]
+    family = GaugeMetricFamily("edgeinfer_engine_info", "1, and what computes the model.", labels=labels)
+    for model in models:
+        if build := model.build:
+            isa = " ".join(build.isa)
+            family.add_metric([model.name, build.name, build.version, build.variant or "", isa], 1)
+    if family.samples:
+        yield family

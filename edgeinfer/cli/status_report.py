@@ -102,6 +102,10 @@ def _worker(status: StatusReply) -> Iterator[str]:
         facts.append(f"last exit: {status.last_exit}")
     if facts:
         yield ", ".join(facts)
+    if engine := status.engine:
+        variant = [f"variant {engine.variant}"] if engine.variant else []
+        sets = " ".join((*engine.apis, *engine.isa))
+        yield ", ".join((f"{engine.name} {engine.version}", *variant, sets))
     if confinement := status.confinement.get("worker"):
         yield f"confined by {confinement}"
     yield from (f"! not loaded as planned: {change}" for change in status.fallback)

@@ -46,6 +46,16 @@ class ModelReply(msgspec.Struct, frozen=True):
     error: str | None = None
 
 
+class EngineReply(msgspec.Struct, frozen=True):
+    """The library that computes the default model."""
+
+    name: str
+    version: str
+    isa: list[str] = []
+    apis: list[str] = []
+    variant: str | None = None
+
+
 class StatusReply(msgspec.Struct, frozen=True):
     """The daemon's report on itself. A daemon of another version may say less, or more.
 
@@ -67,6 +77,7 @@ class StatusReply(msgspec.Struct, frozen=True):
     resumed: int = 0
     fallback: list[str] = []
     confinement: dict[str, str | None] = {}
+    engine: EngineReply | None = None
     reload: dict[str, Any] | None = None
     models: list[ModelReply] = []
 

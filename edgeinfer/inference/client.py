@@ -15,7 +15,17 @@ from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.output import Delta, EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
+from edgeinfer.inference.types import (
+    WHOLE,
+    Cut,
+    Embeddings,
+    EngineBuild,
+    ModelInfo,
+    Prompt,
+    Scores,
+    Span,
+    Tokens,
+)
 
 EngineState = Literal["starting", "ready", "restarting", "reloading", "failed", "stopped"]
 
@@ -96,6 +106,11 @@ class EngineHealth(Protocol):
     @property
     def confinement(self) -> str | None:
         """What the process cannot reach, and by which means, in words; None while there is no process."""
+        ...
+
+    @property
+    def build(self) -> EngineBuild | None:
+        """The program that computes; None while it does not run, or if it has nothing to tell."""
         ...
 
 

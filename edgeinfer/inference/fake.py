@@ -22,7 +22,17 @@ from edgeinfer.inference.output import (
 )
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
+from edgeinfer.inference.types import (
+    WHOLE,
+    Cut,
+    Embeddings,
+    EngineBuild,
+    ModelInfo,
+    Prompt,
+    Scores,
+    Span,
+    Tokens,
+)
 
 BOS = 256
 """The only token that does not stand for a byte."""
@@ -90,6 +100,7 @@ class FakeEngineClient:
         self.load_seconds = 0.0
         self.pid: int | None = None
         self.confinement: str | None = None
+        self.build: EngineBuild | None = None
 
     @property
     def health(self) -> FakeEngineClient:

@@ -33,6 +33,29 @@ class FimTokens(msgspec.Struct, frozen=True):
     file: int | None = None
 
 
+class EngineBuild(msgspec.Struct, frozen=True):
+    """The program that computes, and what it makes use of on this machine.
+
+    Attributes:
+        isa: instruction sets of the CPU.
+        apis: interfaces of GPUs, "cuda" or "vulkan".
+        kernels: it has matrix-product kernels of ours.
+        variant: which of its libraries for different CPUs it has loaded; None if it has one for all.
+    """
+
+    version: str
+    isa: tuple[str, ...] = ()
+    apis: tuple[str, ...] = ()
+    kernels: bool = False
+    variant: str | None = None
+    name: str = "llama.cpp"
+
+    def __str__(self) -> str:
+        variant = f"variant {self.variant}" if self.variant else ""
+        sets = " ".join((*self.apis, *self.isa))
+        return ", ".join(part for part in (f"{self.name} {self.version}", variant, sets) if part)
+
+
 class ModelInfo(msgspec.Struct, frozen=True):
     """Facts about a loaded model.
 

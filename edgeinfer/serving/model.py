@@ -18,7 +18,17 @@ from edgeinfer.inference.client import EngineClient, EngineExit
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
+from edgeinfer.inference.types import (
+    WHOLE,
+    Cut,
+    Embeddings,
+    EngineBuild,
+    ModelInfo,
+    Prompt,
+    Scores,
+    Span,
+    Tokens,
+)
 from edgeinfer.metrics import Watch
 from edgeinfer.plan import Plan
 from edgeinfer.serving.caller import cache_domain, engine_name, session_name
@@ -154,6 +164,10 @@ class ServedModel:
     @property
     def load_seconds(self) -> float:
         return self.engine.client.health.load_seconds if self.engine else 0.0
+
+    @property
+    def build(self) -> EngineBuild | None:
+        return self.engine.client.health.build if self.engine else None
 
     @property
     def pid(self) -> int | None:

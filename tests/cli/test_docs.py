@@ -9,6 +9,7 @@ from pathlib import Path
 from edgeinfer import errors, settings
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
+from edgeinfer.inference.types import EngineBuild
 from edgeinfer.metrics import Metrics
 from edgeinfer.server.openai.schemas.chat import ChatRequest
 from tests.support.cli import environment
@@ -26,6 +27,7 @@ class LoadedModel:
     restarts = resumed = 0
     load_seconds = 1.0
     pid = None
+    build = EngineBuild("0.3.36")
 
 
 def test_the_generated_pages_are_up_to_date(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ STATUS: dict[str, Any] = {
     "last_exit": "signal 9",
     "reason": None,
     "worker_pid": 8,
+    "engine": {"name": "llama.cpp", "version": "0.3.36", "isa": ["neon", "dotprod"], "variant": "armv8.2_1"},
     "confinement": {"worker": "Landlock 7, seccomp", "template": None},
     "model": {
         "name": "nano",
@@ -67,6 +68,7 @@ model     nano (llama F16, 3.1 M parameters, 6.2 MB)
 now       2 running, 1 waiting, 40 of 100 KV cells used, 30 cached, last step 12.3 ms
 so far    10 prompt tokens (4 from the cache), 20 generated
 worker    pid 8, 1 restart, last exit: signal 9
+          llama.cpp 0.3.36, variant armv8.2_1, neon dotprod
           confined by Landlock 7, seccomp
 plan      ctx 50, flash_attention off, step_ms 200
           - ctx: as told

@@ -43,7 +43,7 @@ from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit, oom_kills, with
 from edgeinfer.errors import EdgeinferError, NotReady, WorkerDied, revive
 from edgeinfer.gguf.file_identity import file_identity
 from edgeinfer.inference.output import Delta, EngineStats
-from edgeinfer.inference.types import ModelInfo
+from edgeinfer.inference.types import EngineBuild, ModelInfo
 from edgeinfer.ipc import framing
 from edgeinfer.ipc.confinement.confinement import Confinement
 
@@ -67,6 +67,7 @@ class WorkerHandle:
         useful: the worker has answered something.
         confinement: the layers that hold for it; None until it is ready.
         load_progress: the share of the model that it has read; None if that is unknown, or it is ready.
+        build: the library that computes; None until it is ready, or if it runs the fake model.
         exit: how the process ended; None while it runs.
         idle: set while no request is in flight.
     """
@@ -89,6 +90,7 @@ class WorkerHandle:
         self.load_seconds = 0.0
         self.load_progress: float | None = None
         self.confinement: Confinement | None = None
+        self.build: EngineBuild | None = None
         self.revision = file_identity(config.model).revision
         self.useful = False
         self.exit: WorkerExit | None = None
@@ -234,6 +236,7 @@ class WorkerHandle:
         self.info = replace(message.info, revision=self.revision)
         self.load_seconds, self.load_progress = message.load_seconds, None
         self.confinement = message.confinement
+        self.build = message.build
         self.stats = message.stats
         self.heartbeat.on_step(message.step_ms)
         self._pinging = asyncio.create_task(self._ping())

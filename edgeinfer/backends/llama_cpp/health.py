@@ -12,6 +12,7 @@ from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.client import EngineExit, EngineState
 from edgeinfer.inference.output import EngineStats
+from edgeinfer.inference.types import EngineBuild
 
 
 class WorkerHealth:
@@ -89,6 +90,10 @@ class WorkerHealth:
     def confinement(self) -> str | None:
         confinement = self._live.confinement if self._live else None
         return str(confinement) if confinement else None
+
+    @property
+    def build(self) -> EngineBuild | None:
+        return self._live.build if self._live else None
 
     @property
     def silence(self) -> float:

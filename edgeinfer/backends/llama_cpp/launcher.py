@@ -139,6 +139,8 @@ class WorkerLauncher:
             if not ready:
                 await finish(worker.stop())
         log.info("%s is ready after %.1f s: %s", info.name, worker.load_seconds, info.description)
+        if worker.build:
+            log.info("%s is computed by %s", info.name, worker.build)
         return worker
 
     async def _next_config(self, attempt: LoadAttempt, failure: LaunchFailed) -> LlamaConfig | None:

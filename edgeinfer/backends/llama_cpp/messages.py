@@ -13,7 +13,17 @@ from edgeinfer.errors import ErrorData
 from edgeinfer.inference.output import Delta, EngineStats, PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
+from edgeinfer.inference.types import (
+    WHOLE,
+    Cut,
+    Embeddings,
+    EngineBuild,
+    ModelInfo,
+    Prompt,
+    Scores,
+    Span,
+    Tokens,
+)
 from edgeinfer.ipc.confinement.confinement import Confinement
 
 
@@ -128,6 +138,7 @@ class Ready(WorkerMessage, frozen=True):
     Attributes:
         confinement: the layers that hold for the worker.
         stats: the engine's figures before its first step.
+        build: the library that computes; None for the fake model.
     """
 
     info: ModelInfo
@@ -135,6 +146,7 @@ class Ready(WorkerMessage, frozen=True):
     step_ms: float = 0.0
     confinement: Confinement = Confinement()
     stats: EngineStats = EngineStats()
+    build: EngineBuild | None = None
 
 
 class Accepted(WorkerMessage, frozen=True):

@@ -79,6 +79,7 @@ def describe(state: AppState) -> dict[str, Any]:
         "reason": None if model.info else state.reason,
         "worker_pid": model.pid,
         "confinement": _confinement(state, health),
+        "engine": model.build,
         "model": _facts(model),
         "stats": model.stats,
         "plan": {"config": _config(model), "reasons": model.plan.reasons if model.plan else []},

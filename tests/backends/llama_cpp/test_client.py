@@ -13,6 +13,7 @@ import msgspec
 import psutil
 import pytest
 
+from edgeinfer.backends.llama_cpp.binding.build import engine_build
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import WorkerHandle
@@ -67,6 +68,7 @@ async def test_real_model_answers_every_kind_of_request(model_file: Path) -> Non
     async with supervised(real) as client:
         info = await client.ready()
         assert info.generates
+        assert engine_build() == client.health.build
         greedy = SamplingParams(temperature=0.0, max_tokens=8, ignore_eos=True)
         assert await text(client, "Hello", greedy) == await text(client, "Hello", greedy)
         tokens = (await client.tokenize([Span("Hello there", False)])).ids

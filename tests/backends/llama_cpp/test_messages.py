@@ -55,7 +55,7 @@ from edgeinfer.inference.output import (
 )
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED
-from edgeinfer.inference.types import Cut, Embeddings, FimTokens, ModelInfo, Scores, Span, Tokens
+from edgeinfer.inference.types import Cut, Embeddings, EngineBuild, FimTokens, ModelInfo, Scores, Span, Tokens
 from edgeinfer.ipc import framing
 from edgeinfer.ipc.framing import FrameSocket
 
@@ -111,9 +111,10 @@ TO_WORKER: list[ToWorker] = [
     Ping(),
     Shutdown(),
 ]
+BUILD = EngineBuild("0.3.36", ("neon",), ("cuda",), True, "armv8.0_1")
 TO_DAEMON: list[ToDaemon] = [
     LoadProgress(0.5),
-    Ready(INFO, 1.25, 2.5, stats=EngineStats(cells=4096)),
+    Ready(INFO, 1.25, 2.5, stats=EngineStats(cells=4096), build=BUILD),
     Accepted(2),
     InFlight([1, 2]),
     Pong(),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import importlib.metadata
-import json
 import sys
+
+import msgspec
 
 from edgeinfer.backends.llama_cpp.binding.compiled_sets import compiled_sets
 from edgeinfer.backends.llama_cpp.binding.libraries import (
@@ -15,6 +16,7 @@ from edgeinfer.backends.llama_cpp.binding.libraries import (
     load_backends,
     variant,
 )
+from edgeinfer.inference.types import EngineBuild
 
 API_NAMES = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "MTL": "metal", "Vulkan": "vulkan"}
 """Name of a ggml backend -> our name of its API."""
@@ -34,17 +36,21 @@ def backends() -> tuple[str, ...]:
     )
 
 
-def main() -> None:
+def engine_build() -> EngineBuild:
+    """Load what computes, and return what it is."""
     load_backends()
     file = cpu_library()
-    build = {
-        "version": importlib.metadata.version("llama-cpp-python"),
-        "isa": compiled_sets(file),
-        "apis": [API_NAMES[name] for name in backends() if name in API_NAMES],
-        "kernels": has_kernels(file),
-        "variant": variant(file),
-    }
-    sys.stdout.write(json.dumps(build) + "\n")
+    return EngineBuild(
+        version=importlib.metadata.version("llama-cpp-python"),
+        isa=compiled_sets(file),
+        apis=tuple(API_NAMES[name] for name in backends() if name in API_NAMES),
+        kernels=has_kernels(file),
+        variant=variant(file),
+    )
+
+
+def main() -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(engine_build()) + b"\n")
 
 
 if __name__ == "__main__":

@@ -356,7 +356,7 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
         return 1
     process = WorkerProcess(channel, runtime, load.prefix_cache)
     seconds = time.monotonic() - started
-    channel.send(Ready(runtime.info, seconds, runtime.step_ms, confinement, process.stats))
+    channel.send(Ready(runtime.info, seconds, runtime.step_ms, confinement, process.stats, runtime.build))
     process.run()
     runtime.close()
     return 0

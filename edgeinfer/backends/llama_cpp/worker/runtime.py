@@ -15,7 +15,7 @@ from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row, Vocab
 from edgeinfer.engine.fake import CONTROL, FakeBackend
 from edgeinfer.errors import DecodeFailed, InvalidRequest, ModelLoadFailed
 from edgeinfer.inference.fake_model import FAKE_MODEL, fake_token_ms, is_fake_model
-from edgeinfer.inference.types import ModelInfo, Prompt, Span
+from edgeinfer.inference.types import EngineBuild, ModelInfo, Prompt, Span
 
 log = logging.getLogger("edgeinfer.worker")
 
@@ -39,6 +39,7 @@ class Runtime(Protocol):
         backend: computes logits; None for a model that generates no text.
         pairs: tokenizes what a reranker scores, which embeds a pair as its score; None for other models.
         step_ms: estimated time of the longest step, from the self-test.
+        build: the library that computes; None for the fake model.
     """
 
     config: LlamaConfig
@@ -46,6 +47,7 @@ class Runtime(Protocol):
     backend: Backend | None
     pairs: PairTokenizer | None
     step_ms: float
+    build: EngineBuild | None
 
     @property
     def vocab(self) -> Vocab: ...
@@ -95,6 +97,7 @@ class LlamaRuntime:
     def __init__(
         self, config: LlamaConfig, markers: Sequence[str] = (), progress: Progress = lambda _: None
     ) -> None:
+        from edgeinfer.backends.llama_cpp.binding.build import engine_build
         from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
         from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
         from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
@@ -105,6 +108,7 @@ class LlamaRuntime:
         self.vocab = self._model.vocab
         self.vocab.show(markers)
         self.info = self._model.info(config)
+        self.build: EngineBuild | None = engine_build()
         self.backend: Backend | None = None
         self.pairs = self._open_pairs() if self.info.reranks else None
         self._closing: list[Callable[[], None]] = [self._model.close]
@@ -207,6 +211,7 @@ class FakeRuntime:
         self.vocab = backend.vocab
         self._embed = backend.embed
         self.step_ms = 0.0
+        self.build: EngineBuild | None = None
         self.info = ModelInfo(
             name=config.name,
             path=config.model,
