@@ -33,6 +33,7 @@ from edgeinfer.doctor.runner import Check
 from edgeinfer.hardware.thermal import cooling_devices, thermal_zones
 from edgeinfer.ipc.confinement.probe import probe_confinement
 from edgeinfer.plan import Plan
+from edgeinfer.plan.build_notes import unsuitable
 from edgeinfer.plan.rebuild import rebuild_command
 from edgeinfer.store.location import DAEMON_STATE
 
@@ -149,7 +150,10 @@ def _calibration(context: DoctorContext) -> list[Finding]:
 
 
 def _self_test(context: DoctorContext) -> list[Finding]:
-    return self_test.check_answer(context.bundled, rebuild_command())
+    machine, text = context.profile, None
+    if machine.llama:
+        text = unsuitable(machine.llama, machine.cpus, machine.cpu_name)
+    return self_test.check_answer(context.bundled, rebuild_command(), unsuitable=text)
 
 
 CHECKS = (

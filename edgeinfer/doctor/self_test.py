@@ -18,11 +18,20 @@ ANSWER_TIMEOUT = 120.0
 PROMPT_TOKENS, ANSWER_TOKENS = 16, 16
 
 
-def check_answer(config: LlamaConfig, fix: str, timeout: float = ANSWER_TIMEOUT) -> list[Finding]:
-    """Check that the bundled model answers; `fix` is the command that rebuilds llama.cpp."""
+def check_answer(
+    config: LlamaConfig, fix: str, timeout: float = ANSWER_TIMEOUT, unsuitable: str | None = None
+) -> list[Finding]:
+    """Check that the bundled model answers.
+
+    Args:
+        fix: the command that rebuilds llama.cpp.
+        unsuitable: what is known to be wrong with its build, and explains a crash.
+    """
     try:
         rate = asyncio.run(asyncio.wait_for(_rate(config), timeout))
     except EdgeinferError as e:
+        if unsuitable:
+            return [Finding(CHECK, "error", f"the bundled model does not answer: {unsuitable}", fix)]
         return [from_error(CHECK, e, fix)]
     except asyncio.TimeoutError:
         text = f"the bundled model did not answer within {timeout:g} s"

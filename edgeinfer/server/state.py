@@ -134,13 +134,14 @@ class AppState:
 
     @property
     def reason(self) -> str | None:
-        """Why the default model does not answer; None if that is unknown."""
+        """Why the default model does not answer, and what to do about it; None if that is unknown."""
         model = self.registry.default
         error: EdgeinferError | None = model.last_error
         if model.client:
             error = model.client.health.last_error or error
-            return error.message if error else model.client.health.last_exit
-        return error.message if error else None
+        if error:
+            return error.public().message
+        return model.client.health.last_exit if model.client else None
 
     def uptime(self) -> float:
         return time.monotonic() - self._started

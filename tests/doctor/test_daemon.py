@@ -226,10 +226,12 @@ def test_the_bundled_model_answers(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_answer(tmp_path: Path) -> None:
-    """It cannot be loaded, or takes too long."""
+    """It cannot be loaded, or takes too long. What is known to be wrong with the build explains it better."""
     config = replace(DoctorContext(environment(tmp_path)).bundled, model=str(tmp_path / "none.gguf"))
     [finding] = self_test.check_answer(config, "rebuild")
     assert finding.level == "error"
+    [known] = self_test.check_answer(config, "rebuild", unsuitable="llama.cpp was built for another CPU")
+    assert known.text == "the bundled model does not answer: llama.cpp was built for another CPU"
     [slow] = self_test.check_answer(config, "rebuild", timeout=0.01)
     assert (slow.level, slow.text) == ("error", "the bundled model did not answer within 0.01 s")
 

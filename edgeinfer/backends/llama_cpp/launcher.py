@@ -21,13 +21,18 @@ Replan = Callable[[str], LlamaConfig | None]
 """Plans again for the machine as it is now, for the reason given. None changes nothing. It may block."""
 
 
-class LaunchFailed(Exception):
-    """A worker did not become ready. `exit` is None where it had to be stopped."""
+Diagnosis = Callable[[WorkerExit], EdgeinferError | None]
+"""Returns why no worker can work, if that is what an exit shows. It may block."""
 
-    def __init__(self, error: EdgeinferError, exit: WorkerExit | None = None) -> None:
+
+class LaunchFailed(Exception):
+    """A worker did not become ready. `exit` is None where it had to be stopped; `final`: no other would either."""
+
+    def __init__(self, error: EdgeinferError, exit: WorkerExit | None = None, *, final: bool = False) -> None:
         super().__init__(error.message)
         self.error = error
         self.exit = exit
+        self.final = final
         self.reason = str(exit or error.message)
 
 
@@ -51,6 +56,7 @@ class WorkerLauncher:
         replan: Replan | None = None,
         prefix_cache: PrefixCacheConfig | None = None,
         confine: bool = True,
+        diagnose: Diagnosis | None = None,
     ) -> None:
         self.quarantine = CrashQuarantine()
         self._prefix_cache = prefix_cache
@@ -61,6 +67,7 @@ class WorkerLauncher:
         self._safe_mode = safe_mode or SafeModeStore()
         self._replan = replan
         self._loading: WorkerHandle | None = None
+        self._diagnose = diagnose
         self.set_config(config)
 
     @property
@@ -81,7 +88,13 @@ class WorkerLauncher:
         return override.applied(config) if override else config
 
     async def adapt(self, exit: WorkerExit) -> None:
-        """Change the configuration if the exit of a worker that was ready calls for it."""
+        """Change the configuration if the exit of a worker that was ready calls for it.
+
+        Raises:
+            LaunchFailed: the exit shows that no worker can work.
+        """
+        if error := await self._diagnosis(exit):
+            raise LaunchFailed(error, exit, final=True)
         config = smaller(self.config) if exit.out_of_memory else None
         if exit.lost_gpu and config is None:
             config = await self._planned(str(exit))
@@ -131,6 +144,8 @@ class WorkerLauncher:
         except OSError as e:
             raise LaunchFailed(ModelLoadFailed(f"the worker could not be started: {e}")) from e
         except WorkerDied as e:
+            if worker.exit and (error := await self._diagnosis(worker.exit)):
+                raise LaunchFailed(error, worker.exit, final=True) from e
             raise LaunchFailed(ModelLoadFailed(f"{config.name}: {e.message}"), worker.exit) from e
         except EdgeinferError as e:
             raise LaunchFailed(e) from e
@@ -143,8 +158,13 @@ class WorkerLauncher:
             log.info("%s is computed by %s", info.name, worker.build)
         return worker
 
+    async def _diagnosis(self, exit: WorkerExit) -> EdgeinferError | None:
+        return await asyncio.to_thread(self._diagnose, exit) if self._diagnose else None
+
     async def _next_config(self, attempt: LoadAttempt, failure: LaunchFailed) -> LlamaConfig | None:
         """The configuration to try after a failure; None gives up."""
+        if failure.final:
+            return None
         no_gpu = isinstance(failure.error, NoGPU)
         if no_gpu and (planned := await self._replan_once(attempt, failure.reason)):
             return planned

@@ -23,8 +23,9 @@ log = logging.getLogger("edgeinfer.worker")
 class WorkerSupervisor:
     """Has a worker whenever one can be had; `health` tells its state.
 
-    A model that fails to load at the start is `failed` for good. Later a crashed worker is always restarted, since
-    what worked once may work again; the delay grows while workers crash without having answered anything.
+    A model that fails to load at the start is `failed` for good. Later a crashed worker is restarted, since what worked
+    once may work again, unless its exit shows that none can; the delay grows while workers crash without having
+    answered anything.
     """
 
     DELAYS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -187,22 +188,19 @@ class WorkerSupervisor:
         self._supervising = asyncio.create_task(self._fail_loudly(supervision))
 
     async def _fail_loudly(self, supervision: Coroutine[Any, Any, None]) -> None:
-        """Turn a bug here into the state "failed": otherwise the daemon would wait for ever, unnoticed."""
+        """Enter the state "failed" if no worker can be had; after a bug here too, else the daemon would wait for ever."""
         try:
             await supervision
+        except LaunchFailed as e:
+            self._note(e)
+            await self.health.enter("failed")
         except Exception as e:
             log.exception("the worker is no longer supervised")
             self.health.last_error = EdgeinferError(f"internal error: {e}")
             await self.health.enter("failed")
 
     async def _start_first(self) -> None:
-        try:
-            worker = await self._launcher.launch(first=True)
-        except LaunchFailed as e:
-            self._note(e)
-            await self.health.enter("failed")
-        else:
-            await self._supervise(worker)
+        await self._supervise(await self._launcher.launch(first=True))
 
     async def _supervise(self, worker: WorkerHandle) -> None:
         """Look after a worker that is ready, and its successors, until cancelled."""
@@ -230,6 +228,8 @@ class WorkerSupervisor:
             try:
                 return await self._launcher.launch(first=False)
             except LaunchFailed as e:
+                if e.final:
+                    raise
                 self._note(e)
             hasty += 1
 
