@@ -10,6 +10,7 @@ from edgeinfer.cli.options import with_model_settings
 
 if TYPE_CHECKING:
     from edgeinfer.plan import Plan
+    from edgeinfer.plan.benchmarks import BenchmarkResult
     from edgeinfer.settings import Settings
 
 PROMPT_TOKENS, ANSWER_TOKENS, SHORT_PROMPT_TOKENS = 512, 128, 32
@@ -76,9 +77,11 @@ def _machine(settings: Settings) -> tuple[Any, list[Line]]:
 
 def _model(settings: Settings) -> tuple[Any, list[Line]]:
     import asyncio
+    from datetime import datetime, timezone
 
     from edgeinfer.cli import terminal
     from edgeinfer.plan import make_plan
+    from edgeinfer.plan.benchmarks import BenchmarkResult
 
     plan = make_plan(settings)
     terminal.show(
@@ -97,7 +100,27 @@ def _model(settings: Settings) -> tuple[Any, list[Line]]:
     if predicted and not 1 / MAX_DEVIATION < rates["answer_rate"] / predicted < MAX_DEVIATION:
         advice = "measure the machine again: edgeinfer bench --calibrate"
         lines.append(("note", f"the prediction is off by more than {MAX_DEVIATION:g} times; {advice}"))
-    return {"model": plan.config.name, "predicted_rate": predicted, **rates}, lines
+    result = BenchmarkResult(
+        plan.config.name,
+        datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        plan.config.parallel,
+        **rates,
+        predicted_rate=predicted,
+    )
+    lines += _kept(settings, result)
+    return result, lines
+
+
+def _kept(settings: Settings, result: BenchmarkResult) -> list[Line]:
+    """Keep a result for the web page; -> why that is not possible."""
+    from edgeinfer.plan.benchmarks import save_result
+    from edgeinfer.store.store import Store
+
+    try:
+        save_result(Store.of(settings).root, result)
+    except OSError as e:
+        return [("not kept", f"{e.filename}: {e.strerror}; the web page will not show this result")]
+    return []
 
 
 async def _measure(plan: Plan) -> dict[str, float]:

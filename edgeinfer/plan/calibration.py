@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
 
 from edgeinfer.hardware import HardwareProfile
+from edgeinfer.plan.json_file import write_json
 
 FILE = "calibration.json"
 GIB = 1 << 30
@@ -111,12 +110,5 @@ def load(directory: Path, profile: HardwareProfile) -> Calibration | None:
 
 
 def save(directory: Path, calibration: Calibration) -> None:
-    """Write the calibration to `directory`, atomically."""
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / f"{FILE}.{os.getpid()}"
-    try:
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(calibration)) + b"\n")
-        partial.replace(directory / FILE)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    """Write the calibration to `directory`. Raises OSError."""
+    write_json(directory / FILE, calibration)

@@ -13,6 +13,7 @@ from edgeinfer.bench.measure import open_benchmark
 from edgeinfer.bench.synthetic import layer_bytes, layer_weights, write_model
 from edgeinfer.gguf.header import read_header
 from edgeinfer.hardware import detect
+from edgeinfer.plan.benchmarks import load_results
 from edgeinfer.plan.calibration import load, save
 from edgeinfer.plan.speed import predict
 from tests.support.cli import run
@@ -71,3 +72,5 @@ def test_bench_measures_the_bundled_model(tmp_path: Path) -> None:
     figures = json.loads(run(tmp_path, "bench", "--json").stdout)
     assert "edgeinfer-nano" == figures["model"]
     assert min(figures[f"{what}_rate"] for what in ("prompt", "answer", "together")) > 0
+    store = tmp_path / "store"
+    assert [result.model for result in load_results(store)] == ["edgeinfer-nano"]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
-from edgeinfer.hardware import detect
+from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.describe import describe
+from edgeinfer.plan import calibration
+from edgeinfer.plan.benchmarks import BenchmarkResult, load_results, save_result
+from edgeinfer.plan.calibration import Calibration, Rates, fingerprint
 from tests.support.server import Scripted, Served, serving
 
 
@@ -38,3 +42,27 @@ def test_temperatures_have_the_degrees_of_the_sensors(served: Served) -> None:
     assert all(-50 < zone["temperature"] < 150 for zone in found["temperatures"])
     assert all(device["state"] > 0 for device in found["throttled"])
     assert found["load"] >= 0
+
+
+def test_it_has_what_bench_has_measured(tmp_path: Path) -> None:
+    """Of each model the last result, the newest first; a damaged file is none."""
+    profile = detect(models=tmp_path)
+    for hour, rate in enumerate([5.0, 6.0, 7.0]):
+        name = "b" if hour == 1 else "a"
+        save_result(tmp_path, BenchmarkResult(name, f"2026-01-01T0{hour}:00:00", 2, 10.0, rate, 2 * rate))
+    rates = Rates({"Q4_0": 9e9, "": 9e9})
+    calibration.save(tmp_path, Calibration(fingerprint(profile), installed(profile), "2026-01-01", rates))
+    with serving(Scripted(), store=str(tmp_path)) as served:
+        found = served.client.get("/machine").json()
+    assert [(one["model"], one["answer_rate"]) for one in found["benchmarks"]] == [("a", 7.0), ("b", 6.0)]
+    assert found["calibration"]["cpu"]["decode"]["Q4_0"] == 9e9
+    (tmp_path / "benchmarks.json").write_text("[")
+    assert load_results(tmp_path) == []
+    with serving(Scripted(), store=str(tmp_path / "elsewhere")) as served:
+        found = served.client.get("/machine").json()
+    assert (found["benchmarks"], found["calibration"]) == ([], None)
+
+
+def installed(profile: HardwareProfile) -> str:
+    assert profile.llama
+    return profile.llama.version

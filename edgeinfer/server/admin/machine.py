@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import psutil
@@ -14,6 +14,8 @@ from starlette.responses import Response
 
 from edgeinfer.hardware.memory import memory
 from edgeinfer.hardware.thermal import CoolingDevice, ThermalZone, cooling_devices, thermal_zones
+from edgeinfer.plan.benchmarks import BenchmarkResult
+from edgeinfer.plan.calibration import Calibration
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.state import state_of
 
@@ -47,6 +49,8 @@ class Machine(Struct):
         temperatures: in degrees Celsius, of each sensor that the system has.
         throttled: the mechanisms that slow the CPU down because of heat right now.
         load: processes that compute or wait for a disk, on average of the last minute.
+        calibration: what `edgeinfer bench --calibrate` has measured; null if nothing, or on another machine.
+        benchmarks: what `edgeinfer bench` has measured, the last result of each model.
     """
 
     facts: list[Fact]
@@ -54,17 +58,30 @@ class Machine(Struct):
     temperatures: list[ThermalZone]
     throttled: list[CoolingDevice]
     load: float
+    calibration: Calibration | None
+    benchmarks: Sequence[BenchmarkResult]
 
 
 async def machine(request: Request) -> Response:
     """What this machine is, its memory, its temperature."""
     state = state_of(request)
-    facts = [Fact(name, text) for name, text in await state.machine.get()]
+    known = await state.machine.get()
+    facts = [Fact(name, text) for name, text in known.facts]
     workers = [model.pid for model in state.registry.served() if model.pid]
     ram = memory(ROOT)
     use = MemoryUse(ram.limit or ram.total, ram.available, _resident(workers), _resident([os.getpid()]))
     throttled = [device for device in cooling_devices(ROOT) if device.state]
-    return json_response(Machine(facts, use, thermal_zones(ROOT), throttled, os.getloadavg()[0]))
+    return json_response(
+        Machine(
+            facts,
+            use,
+            thermal_zones(ROOT),
+            throttled,
+            os.getloadavg()[0],
+            known.calibration,
+            known.benchmarks,
+        )
+    )
 
 
 def _resident(pids: Iterable[int]) -> int:
