@@ -78,6 +78,19 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
     cors_origins: Annotated[
         str, doc("Comma-separated origins (https://app.example) whose web pages may use the API.")
     ] = ""
+    peers: Annotated[
+        str,
+        doc(
+            "Comma-separated addresses (http://pi5.local:11435) of other boards, whose state the web page shows beside "
+            "this one's."
+        ),
+    ] = ""
+    peer_key_file: Annotated[
+        str | None,
+        doc(
+            "File of the keys for those of `peers` that want one: on each line an address, a space and its key."
+        ),
+    ] = None
     tls_cert: Annotated[
         str | None,
         doc("PEM file of a certificate and its chain; the daemon then serves HTTPS instead of HTTP."),

@@ -15,6 +15,7 @@ from edgeinfer.metrics import Metrics
 from edgeinfer.plan import Plan
 from edgeinfer.server.machine_facts import MachineFacts
 from edgeinfer.server.model_files import ModelFiles
+from edgeinfer.server.peers import Peers
 from edgeinfer.server.pull_process import PullProcess
 from edgeinfer.server.responses.store import ResponseStore, keep_tidy, store_folder
 from edgeinfer.serving.downloads import ModelDownloads
@@ -50,6 +51,7 @@ class AppState:
         sources: setting -> the origin of its value.
         reload: the last reload, None before the first.
         machine: what this machine is.
+        peers: other boards.
         puller: downloads models, and knows whether that is possible here.
         downloads: those that are running.
         starting: loads the default model for the first time; its error is why that failed.
@@ -76,6 +78,7 @@ class AppState:
             settings, default, names=names, loader=self.loader, services=self.services
         )
         self.machine = MachineFacts(lambda: Store.of(self.settings).root)
+        self.peers = Peers(settings)
         self.puller = PullProcess(lambda: Store.of(self.settings))
         self.downloads = ModelDownloads(self.puller)
         self.model_files = ModelFiles(self.registry)

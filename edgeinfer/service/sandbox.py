@@ -28,8 +28,9 @@ def _fixed(service: ServiceSpec) -> Iterator[Path]:
     """Yield folders, and files that are only read at the start."""
     yield from service.program.folders
     yield from service.models
-    if service.settings.store:
-        yield Path(service.settings.store).absolute()
+    for name in (service.settings.store, service.settings.peer_key_file):
+        if name:
+            yield Path(name).absolute()
 
 
 def _replaceable(service: ServiceSpec) -> Iterator[Path]:

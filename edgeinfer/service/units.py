@@ -177,7 +177,7 @@ def _is_exposed(service: ServiceSpec) -> bool:
 
 
 def _network(service: ServiceSpec) -> Iterator[str]:
-    if _is_exposed(service):
+    if _is_exposed(service) or service.settings.peers:
         yield "IPAddressDeny="
         yield "IPAddressAllow="
 

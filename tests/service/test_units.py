@@ -106,6 +106,7 @@ def test_a_program_in_a_home_is_bound_and_the_rest_of_the_home_stays_hidden() ->
             program=program,
             requirements=Requirements(models=(Path("/home/pi/m.gguf"), Path("/srv/n.gguf"))),
             store="/home/pi/store",
+            peer_key_file="/home/pi/boards",
             api_key_file="/home/pi/.config/edgeinfer/keys",
             tls_cert="/home/pi/cert.pem",
             config=Path("/root/settings/config.toml"),
@@ -117,6 +118,7 @@ def test_a_program_in_a_home_is_bound_and_the_rest_of_the_home_stays_hidden() ->
         "-/root/.pyenv/versions/3.11",
         "-/home/pi/m.gguf",
         "-/home/pi/store",
+        "-/home/pi/boards",
         "-/root/settings",
         "-/home/pi/.config/edgeinfer",
         "-/home/pi/cert.pem",
@@ -183,9 +185,10 @@ def test_a_path_cannot_bring_a_line_of_its_own() -> None:
         ({"host": "192.168.1.2"}, True, True),
         ({"host": "board.lan"}, True, True),
         ({"host": "0.0.0.0", "uds": "/run/edgeinfer/s"}, False, False),
+        ({"peers": "http://pi5.local:11435"}, True, False),
     ],
 )
-def test_the_network_is_opened_for_an_address_that_others_reach(
+def test_the_network_is_opened_for_an_address_that_others_reach_and_for_other_boards(
     settings: dict[str, Any], opened: bool, waits: bool
 ) -> None:
     """The address must exist before the daemon listens on it."""

@@ -134,8 +134,8 @@ def _row(state: AppState, model: ServedModel) -> dict[str, Any]:
         "exits": model.exits,
         "load_progress": model.load_progress,
         "active": model.queue.running + model.queue.waiting,
-        "waiting": model.queue.waiting,
         "callers_waiting": model.queue.callers_waiting,
+        "stats": model.stats,
         "last_used": None if last_used is None else round(last_used, 1),
         "error": model.last_error.message if model.last_error else None,
     }

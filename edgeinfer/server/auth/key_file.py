@@ -75,7 +75,7 @@ class KeyFile:
             raise SettingsError(f"{PARAM} {path} holds no key", param=PARAM, hint=_key_hint(path))
         self._keys = Keys([*keys, *self._own])
         self._reported: tuple[int, ...] | None = None
-        _warn_of_readers(path)
+        warn_of_readers(path)
 
     @property
     def keys(self) -> Keys:
@@ -103,7 +103,7 @@ class KeyFile:
                 return
             for problem in bad:
                 logger.error("%s: %s; the line is ignored", self.path, problem)
-            _warn_of_readers(self.path)
+            warn_of_readers(self.path)
         if not keys:
             hint = _key_hint(self.path)
             logger.error("%s holds no key any more: all requests are refused; hint: %s", self.path, hint)
@@ -198,7 +198,8 @@ def _key_hint(path: Path) -> str:
     return f"edgeinfer key add NAME --api-key-file {path}"
 
 
-def _warn_of_readers(path: Path) -> None:
+def warn_of_readers(path: Path) -> None:
+    """Log it if other users can read the keys in a file."""
     with contextlib.suppress(OSError):
         if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             logger.warning("other users can read the keys in %s; hint: chmod 600 %s", path, path)
