@@ -87,7 +87,7 @@ def _so_far(stats: dict[str, Any]) -> Iterator[str]:
     if stats.get("steps_total"):
         cached = stats.get("cached_tokens_total", 0)
         yield (
-            f"{stats.get('prompt_tokens_total', 0)} prompt tokens ({cached} from the cache), "
+            f"{stats.get('prompt_tokens_total', 0) + cached} prompt tokens ({cached} from the cache), "
             f"{stats.get('completion_tokens_total', 0)} generated"
         )
 

@@ -66,7 +66,7 @@ model     nano (llama F16, 3.1 M parameters, 6.2 MB)
           recommended: temperature 0.6, top_k 40; no system prompt is best
           conversations are adapted to its chat template: no tools, no empty turns
 now       2 running, 1 waiting, 40 of 100 KV cells used, 30 cached, last step 12.3 ms
-so far    10 prompt tokens (4 from the cache), 20 generated
+so far    14 prompt tokens (4 from the cache), 20 generated
 worker    pid 8, 1 restart, last exit: signal 9
           llama.cpp 0.3.36, variant armv8.2_1, neon dotprod
           confined by Landlock 7, seccomp

@@ -223,6 +223,19 @@ def stall(share: float, until: threading.Event) -> Fault:
     return fault
 
 
+def trickle(pieces: int, seconds: float) -> Fault:
+    """The answer comes in so many pieces, with as many seconds before each."""
+
+    def fault(handler: Handler, answer: Answer) -> None:
+        handler.head(answer)
+        step = -(-len(answer.body) // pieces)
+        for at in range(0, len(answer.body), step):
+            time.sleep(seconds)
+            handler.body(answer.body[at : at + step])
+
+    return fault
+
+
 def wrong_byte(at: int) -> Fault:
     def fault(handler: Handler, answer: Answer) -> None:
         changed = bytearray(answer.body)

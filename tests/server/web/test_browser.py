@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,11 +18,19 @@ import httpx
 import psutil
 import pytest
 
+from edgeinfer.hardware import detect
+from edgeinfer.hub.mirror import mirror_app
+from edgeinfer.plan.benchmarks import BenchmarkResult, save_result
+from edgeinfer.plan.calibration import Calibration, Rates, fingerprint
+from edgeinfer.plan.calibration import save as save_calibration
 from edgeinfer.server.auth.keys import Key, digest
+from edgeinfer.store.store import Store
 from tests.support.browser import run_in_browser
 from tests.support.daemon import Process, edgeinfer
-from tests.support.faulty_hub import REPO, FaultyHub
+from tests.support.faulty_hub import FaultyHub, trickle
 from tests.support.faulty_hub import serving as serving_files
+from tests.support.mirror import REPO, add
+from tests.support.mirror import serving as mirroring
 from tests.support.server import Scripted, eventually, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
@@ -141,11 +150,59 @@ def test_a_tool_tried_by_hand_and_a_schema(browser: str, daemon: Process, tmp_pa
     assert found["broken"] == []
 
 
-def test_this_machine(browser: str, daemon: Process, tmp_path: Path) -> None:
-    found = seen(browser, "machine", daemon.url(), tmp_path)
+def test_this_machine(browser: str, tmp_path: Path) -> None:
+    """With what has been measured, another board, and one that does not answer."""
+    measured(store := tmp_path / "store")
+    with serving(Scripted()) as other:
+        peers = f"{other.url}, http://127.0.0.1:1"
+        with edgeinfer(tmp_path, "--port", "0", "--store", str(store), "--peers", peers) as process:
+            url = process.url()
+            assert eventually(lambda: httpx.get(f"{url}/ready").status_code == 200, 60)
+            asked = {"prompt": "Hello, who are you, and what can you do?", "max_tokens": 4}
+            for _ in range(2):
+                assert httpx.post(f"{url}/v1/completions", json=asked).status_code == 200
+            os.kill(httpx.get(f"{url}/status").json()["worker_pid"], signal.SIGKILL)
+            assert eventually(lambda: httpx.get(f"{url}/status").json()["restarts"] == 1, 60)
+            found = seen(browser, "machine", url, tmp_path)
     assert "edgeinfer-nano" in found["facts"][0]
     assert any(reason.startswith("threads ") for reason in found["reasons"])
+    assert any(re.fullmatch(r"\d+ tokens, \d+ % of them from the cache", fact) for fact in found["facts"])
+    assert found["exits"] == [["edgeinfer-nano", "SIGKILL"]]
+    assert found["peers"] == [
+        [other.url.removeprefix("http://"), "ready", "scripted"],
+        ["127.0.0.1:1", "unreachablenothing answers at this address", "–"],
+    ]
+    assert found["links"] == [f"{other.url}/#machine", "http://127.0.0.1:1/#machine"]
+    assert ["Prompt", "100.0", "100 tokens/s"] in found["bars"]
+    assert ["One answer", "12.5", "12.5 tokens/s"] in found["bars"]
+    assert ["Q4_0", "50.0", "4.5 GB/s"] in found["bars"]
     assert found["broken"] == []
+
+
+def measured(store: Path) -> None:
+    """Put results of both kinds of measurement where a daemon looks for them."""
+    save_result(store, BenchmarkResult("edgeinfer-nano", "2026-01-01T12:00:00Z", 2, 100.0, 12.5, 20.0))
+    profile = detect(models=store)
+    assert profile.llama
+    rates = Rates({"Q4_0": 4.5e9, "F16": 9e9, "": 4.5e9})
+    save_calibration(
+        store, Calibration(fingerprint(profile), profile.llama.version, "2026-01-01T12:00:00Z", rates)
+    )
+
+
+class SlowToLoad(Scripted):
+    """Never becomes ready."""
+
+    async def start(self) -> None:
+        self.load_progress = 0.42
+
+
+def test_a_load_shows_how_far_it_has_come(browser: str, tmp_path: Path) -> None:
+    with serving(SlowToLoad()) as served:
+        found = seen(browser, "loading", served.url, tmp_path)
+    assert found["choice"] == "scripted (loading 42 %)"
+    assert found["pause"].endswith("the model is being loaded (42 %).")
+    assert found["table"] == "loading 42 %"
 
 
 def test_the_api_can_be_read_and_tried(browser: str, daemon: Process, tmp_path: Path) -> None:
@@ -205,8 +262,12 @@ def test_another_model_is_loaded_for_the_next_answer(browser: str, tmp_path: Pat
 
 
 def test_a_model_is_downloaded_and_deleted(browser: str, tmp_path: Path, model_file: Path) -> None:
+    """From a mirror behind a slow line."""
+    store = Store(tmp_path / "mirrored")
+    add(store, model_file.read_bytes(), quant="Q8_0", file="some-Q8_0.gguf")
     with (
-        serving_files(FaultyHub({"Nano-Q8_0.gguf": model_file.read_bytes()})) as hub,
+        mirroring(mirror_app(store)) as mirror,
+        serving_files(FaultyHub(upstream=mirror, faults=[trickle(10, 0.3)])) as hub,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("HF_ENDPOINT", hub.url)
@@ -216,6 +277,7 @@ def test_a_model_is_downloaded_and_deleted(browser: str, tmp_path: Path, model_f
     assert found["foreign"] == []
     assert all("404" in error or "400" in error for error in found["errors"])
     assert "no/such" in found["problem"]
+    assert any(re.search(r"MB \(\d+ %\), \d+ [kM]B/s, \d+ s left", words) for words in found["steps"])
     assert len(found["models"]) == 2
     assert found["left"] == 0
 

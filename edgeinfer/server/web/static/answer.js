@@ -2,6 +2,7 @@
 
 import { ApiError, events, getJson, request } from "./api.js";
 import { branch } from "./conversations.js";
+import { percent } from "./words.js";
 
 /** Seconds without a token after which the page asks the daemon what it is doing. */
 const QUIET = 1.5;
@@ -90,17 +91,18 @@ function grow(node, delta) {
 async function watch(node, model, lastSign, changed) {
   const seconds = (performance.now() - lastSign) / 1000;
   if (seconds < QUIET) return;
-  node.pause = { seconds, state: await stateOf(model) };
+  node.pause = { seconds, ...(await stateOf(model)) };
   if (node.growing) changed();
 }
 
-/** The state of a model, or of the default one. */
+/** The state of a model, or of the default one, and how much of it has been read while it is being loaded. */
 async function stateOf(model) {
   try {
     const status = await getJson("/status");
-    return status.models.find((row) => (model ? row.name === model : row.default))?.state ?? status.state;
+    const row = status.models.find((row) => (model ? row.name === model : row.default));
+    return { state: row?.state ?? status.state, loaded: row?.load_progress ?? null };
   } catch {
-    return "unreachable";
+    return { state: "unreachable", loaded: null };
   }
 }
 
@@ -114,4 +116,7 @@ const PAUSES = {
   unreachable: "the daemon does not answer",
 };
 
-export const pauseText = ({ state, seconds }) => `Pause of ${Math.round(seconds)} s: ${PAUSES[state] ?? `the engine is ${state}`}.`;
+export function pauseText({ state, seconds, loaded }) {
+  const progress = loaded === null ? "" : ` (${percent(loaded)})`;
+  return `Pause of ${Math.round(seconds)} s: ${PAUSES[state] ?? `the engine is ${state}`}${progress}.`;
+}

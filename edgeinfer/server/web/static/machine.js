@@ -1,10 +1,13 @@
 // This machine: what the daemon does, the plan with its reasons, the models.
 
+import { Exits } from "./exits.js";
 import { html, useEffect, useReducer } from "./html.js";
-import { INTERVAL } from "./live.js";
+import { INTERVAL, warmest } from "./live.js";
+import { Measurements } from "./measurements.js";
 import { Models } from "./models.js";
+import { Peers } from "./peers.js";
 import { Plot } from "./plot.js";
-import { duration, size } from "./words.js";
+import { duration, memory as ram, percent, size } from "./words.js";
 
 export function Machine({ live, models, changed }) {
   const [, redraw] = useReducer((n) => n + 1, 0);
@@ -29,16 +32,20 @@ export function Machine({ live, models, changed }) {
   return html`
     <section class="machine">
       ${live.error && html`<p class="error" role="alert">${live.error.message}</p>`}
-      <${Summary} status=${status} />
+      <${Summary} status=${status} machine=${live.machine} />
       <${Memory} memory=${live.machine.memory} />
       <${Throttled} devices=${live.machine.throttled} />
       <div class="plots">
-        <${Plot} title="Tokens" unit="per second" data=${live.series(["generated", "read"])} labels=${["generated", "read"]} />
+        <${Plot} title="Answers" unit="tokens/s" data=${live.series(["generated"])} labels=${["generated"]} />
+        <${Plot} title="Prompts" unit="tokens/s" data=${live.series(["computed", "cached"])} labels=${["computed", "from the cache"]} />
         <${Plot} title="Requests" unit="" data=${live.series(["running", "waiting"])} labels=${["running", "waiting"]} />
         <${Plot} title="KV cache" unit="% in use" data=${live.series(["cells"])} labels=${["used"]} />
         ${live.machine.temperatures.length > 0 && html`<${Plot} title="Temperature" unit="°C" data=${live.series(["warmest"])} labels=${["highest"]} />`}
       </div>
       <${Models} models=${models} rows=${rows} changed=${changed} />
+      <${Peers} peers=${live.peers ?? []} />
+      <${Exits} models=${status.models} />
+      <${Measurements} benchmarks=${live.machine.benchmarks} calibration=${live.machine.calibration} />
       <${Facts} title="This machine" facts=${live.machine.facts.map(({ name, text }) => [name, text])} />
       <${PlanOf} plan=${status.plan} />
     </section>
@@ -47,16 +54,33 @@ export function Machine({ live, models, changed }) {
 
 const states = (status) => JSON.stringify(status?.models.map((row) => [row.name, row.state]));
 
-function Summary({ status }) {
+const counted = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
+
+/** How many requests there are, and how many of their prompts' tokens did not have to be computed. */
+function requests({ models }) {
+  const sum = (value) => models.reduce((total, row) => total + value(row), 0);
+  const [running, waiting] = [sum((row) => row.stats.running), sum((row) => row.stats.waiting)];
+  const cached = sum((row) => row.stats.cached_tokens_total);
+  const prompts = cached + sum((row) => row.stats.prompt_tokens_total);
+  const callers = sum((row) => row.callers_waiting);
+  return [
+    ["Requests", `${running} running, ${waiting} waiting${callers ? ` (of ${counted(callers, "caller")})` : ""}`],
+    ["Prompts so far", prompts ? `${counted(prompts, "token")}, ${percent(cached / prompts)} of them from the cache` : "none"],
+    ["Generated so far", counted(sum((row) => row.stats.completion_tokens_total), "token")],
+  ];
+}
+
+function Summary({ status, machine }) {
   const model = status.model;
   const facts = [
     ["State", status.state + (status.reason ? `: ${status.reason}` : "")],
     ["Running for", duration(status.uptime)],
-    ["Engine restarts", `${status.restarts}, ${status.resumed} answers resumed`],
-    ["Last exit of an engine", status.last_exit ?? "none"],
+    ...requests(status),
+    ["Restarts of the engine", status.restarts ? `${status.restarts} (${counted(status.resumed, "answer")} resumed)` : "none"],
     ["Confinement of the engine", status.confinement?.worker ?? "none"],
     ["edgeinfer", status.version],
   ];
+  if (machine.temperatures.length) facts.push(["Temperature", `${warmest(machine)} °C${machine.throttled.length ? ", slowed down by heat" : ""}`]);
   if (model) {
     facts.unshift(["Model", `${model.name}: ${model.description}, ${(model.n_params / 1e6).toFixed(0)} million parameters, ${size(model.size)}`]);
     facts.splice(1, 0, ["Context", `${model.ctx} tokens, ${model.parallel} answers at once`]);
@@ -83,10 +107,10 @@ function Memory({ memory }) {
     ["other programs", Math.max(0, memory.total - memory.available - memory.models - memory.daemon)],
     ["free", memory.available],
   ];
-  const words = parts.map(([name, bytes]) => `${name} ${size(bytes)}`).join(", ");
+  const words = parts.map(([name, bytes]) => `${name} ${ram(bytes)}`).join(", ");
   return html`
     <figure class="memory">
-      <figcaption>Memory of ${size(memory.total)}: ${words}</figcaption>
+      <figcaption>Memory of ${ram(memory.total)}: ${words}</figcaption>
       <svg viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label=${`Memory: ${words}`}>
         ${parts.map(([name, bytes], index) => {
           const before = parts.slice(0, index).reduce((sum, part) => sum + part[1], 0);

@@ -1,8 +1,9 @@
-// The models of the daemon: load, unload, download, delete.
+// The models of the daemon: load, unload, delete.
 
-import { getJson, objects, request } from "./api.js";
+import { getJson, request } from "./api.js";
+import { Download } from "./download.js";
 import { html, useState } from "./html.js";
-import { size } from "./words.js";
+import { memory, percent } from "./words.js";
 
 export const listModels = async () => (await getJson("/v1/models")).data;
 
@@ -41,8 +42,8 @@ export function Models({ models, rows, changed }) {
               return html`
                 <tr key=${model.id}>
                   <th scope="row"><bdi>${model.id}</bdi></th>
-                  <td>${busy === model.id ? "…" : model.status.value}${row?.error && html`<br /><small class="error">${row.error}</small>`}</td>
-                  <td>${row?.memory && loaded ? size(row.memory) : "–"}</td>
+                  <td>${busy === model.id && !row?.load_progress ? "…" : model.status.value}<${Loading} share=${row?.load_progress ?? null} />${row?.error && html`<br /><small class="error">${row.error}</small>`}</td>
+                  <td>${row?.memory && loaded ? memory(row.memory) : "–"}</td>
                   <td>${model.meta?.n_ctx ?? "–"}</td>
                   <td><div class="row">
                     ${loaded
@@ -60,35 +61,8 @@ export function Models({ models, rows, changed }) {
   `;
 }
 
-function Download({ changed }) {
-  const [name, setName] = useState("");
-  const [progress, setProgress] = useState(null);
-  const [problem, setProblem] = useState(null);
-
-  async function start(event) {
-    event.preventDefault();
-    setProblem(null);
-    setProgress({ status: "starting" });
-    try {
-      const response = await request("/api/pull", { method: "POST", body: { model: name.trim() } });
-      for await (const step of objects(response)) setProgress(step);
-      setName("");
-    } catch (error) {
-      setProblem(error);
-    }
-    setProgress(null);
-    changed();
-  }
-
-  return html`
-    <form class="row" onSubmit=${start}>
-      <label>Download a model <input value=${name} placeholder="qwen3-0.6b" onInput=${(event) => setName(event.target.value)} /></label>
-      <button type="submit" disabled=${!name.trim() || progress !== null}>Download</button>
-    </form>
-    ${progress && html`
-      <p role="status">${progress.status}${progress.total ? ` · ${size(progress.completed ?? 0)} of ${size(progress.total)}` : ""}
-        ${progress.total && html`<progress aria-label="Download" max=${progress.total} value=${progress.completed ?? 0}></progress>`}
-      </p>`}
-    ${problem && html`<p class="error" role="alert">${problem.message}${problem.hint && html`<br />Hint: ${problem.hint}`}</p>`}
-  `;
+/** How much of a model has been read, while that is known. */
+function Loading({ share }) {
+  if (share === null) return null;
+  return html` ${percent(share)}<progress aria-label="Loading" max="1" value=${share}></progress>`;
 }

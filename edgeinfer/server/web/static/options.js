@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "./html.js";
 import { INTERVAL } from "./live.js";
+import { percent } from "./words.js";
 
 const SAMPLING = [
   ["temperature", "Temperature", { min: 0, max: 2, step: 0.1 }],
@@ -17,6 +18,9 @@ const TOOL = `[{"type": "function", "function": {"name": "get_weather", "descrip
   "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]`;
 
 const SCHEMA = `{"type": "object", "properties": {"answer": {"type": "string"}}, "required": ["answer"]}`;
+
+/** A model's state, and how far its load has come. */
+const stateOf = ({ status }) => status.value + (status.loaded === undefined ? "" : ` ${percent(status.loaded)}`);
 
 export function Options({ conversation, models, readModels, changed }) {
   const [isOpen, setOpen] = useState(false);
@@ -37,7 +41,7 @@ export function Options({ conversation, models, readModels, changed }) {
         <label>Model
           <select value=${settings.model ?? ""} onChange=${(event) => set("model", event.target.value)}>
             <option value="">default</option>
-            ${models?.map((one) => html`<option key=${one.id} value=${one.id}>${one.id} (${one.status.value})</option>`)}
+            ${models?.map((one) => html`<option key=${one.id} value=${one.id}>${one.id} (${stateOf(one)})</option>`)}
           </select>
         </label>
         <label>Thinking

@@ -1,9 +1,24 @@
 // A small plot of the last minutes.
 
-import { html, useEffect, useRef } from "./html.js";
+import { html, useEffect, useRef, useState } from "./html.js";
 import uPlot from "./vendor/uplot.js";
 
 document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: "assets/vendor/uplot.css" }));
+
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+
+/** Whether the theme is dark; a change draws the plots again, in other colours. */
+function useDark() {
+  const [dark, setDark] = useState(DARK.matches);
+  useEffect(() => {
+    const changed = () => setDark(DARK.matches);
+    DARK.addEventListener("change", changed);
+    return () => DARK.removeEventListener("change", changed);
+  }, []);
+  return dark;
+}
+
+const clock = (seconds) => new Date(1000 * seconds).toLocaleTimeString();
 
 const COLOURS = ["--plot-1", "--plot-2", "--plot-3"];
 
@@ -11,6 +26,7 @@ const COLOURS = ["--plot-1", "--plot-2", "--plot-3"];
 export function Plot({ title, unit, data, labels }) {
   const element = useRef(null);
   const plot = useRef(null);
+  const dark = useDark();
 
   useEffect(() => {
     const style = getComputedStyle(document.documentElement);
@@ -22,14 +38,14 @@ export function Plot({ title, unit, data, labels }) {
       legend: { show: false },
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
-      axes: [axis, { ...axis, size: 44 }],
+      axes: [{ ...axis, space: 90, values: (_, times) => times.map(clock) }, { ...axis, size: 44 }],
       series: [{}, ...labels.map((label, index) => ({ label, stroke: colour(COLOURS[index]), width: 2 }))],
     };
     plot.current = new uPlot(options, data, element.current);
     const resize = new ResizeObserver(() => plot.current.setSize({ width: element.current.clientWidth, height: 140 }));
     resize.observe(element.current);
     return () => (resize.disconnect(), plot.current.destroy());
-  }, []);
+  }, [dark]);
   useEffect(() => plot.current?.setData(data));
 
   const last = data.slice(1).map((values) => values.at(-1) ?? 0);

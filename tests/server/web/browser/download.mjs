@@ -8,6 +8,11 @@ await inBrowser(async (page) => {
   await click(page, "Download");
   await there(page, ".machine .error");
   const [problem] = await texts(page, ".machine .error");
+  await page.evaluate(() => {
+    window.steps = new Set();
+    const watch = () => document.querySelectorAll(".machine [role=status]").forEach((one) => window.steps.add(one.textContent.trim()));
+    new MutationObserver(watch).observe(document.body, { childList: true, subtree: true, characterData: true });
+  });
   await type(page, ".machine form input", given.model);
   await click(page, "Download");
   await until(page, () => document.querySelectorAll(".machine tbody tr").length === 2);
@@ -16,5 +21,5 @@ await inBrowser(async (page) => {
   await click(page, "Delete");
   await until(page, () => document.querySelectorAll(".machine tbody tr").length === 1);
   await gone(page, "progress");
-  return { problem, models, left };
+  return { problem, models, left, steps: await page.evaluate(() => [...window.steps]) };
 });
