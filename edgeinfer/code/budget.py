@@ -63,14 +63,15 @@ class ContextBudget:
             focus: the numbers of lines that matter most.
         """
         whole = [Piece(name, text, self.count(text)) for name, text in texts]
-        waiting = sorted(range(len(whole)), key=lambda i: whole[i].tokens)
-        result: dict[int, Piece] = {}
+        waiting = sorted(range(len(whole)), key=lambda number: whole[number].tokens)
+        left = max(self.left, 0)
         for place, number in enumerate(waiting):
-            share = max(self.left, 0) // (len(waiting) - place)
-            piece = whole[number]
-            result[number] = piece if piece.tokens <= share else self._cut(piece, share, focus)
-            self.pieces.append(result[number])
-        return [result[number] for number in range(len(whole))]
+            share = left // (len(waiting) - place)
+            if whole[number].tokens > share:
+                whole[number] = self._cut(whole[number], share, focus)
+            left -= whole[number].tokens
+        self.pieces += whole
+        return whole
 
     def line(self) -> str:
         """Return the budget in a line: "context 8,192: question 120, a.py 2,300, answer 1,500"."""

@@ -71,15 +71,21 @@ class CodeSession:
                 return False
             answer = "y" if self.yes else self.screen.ask("Write this?", "yneq")
             if answer == "y":
-                self.journal.write(list(changes))
-                names = ", ".join(change.name for change in changes)
-                self.screen.say(f"wrote {names}; to take it back: edgeinfer code undo")
+                self._write(changes)
                 return True
             if answer == "q":
                 raise UserStopped
             if answer == "n":
                 return False
             changes = self._edited(changes)
+
+    def _write(self, changes: Sequence[FileChange]) -> None:
+        names = ", ".join(change.name for change in changes)
+        try:
+            self.journal.write(list(changes))
+        except OSError as e:
+            raise EdgeinferError(f"{names}: {e.strerror}: nothing is written") from e
+        self.screen.say(f"wrote {names}; to take it back: edgeinfer code undo")
 
     def _edited(self, changes: Sequence[FileChange]) -> list[FileChange]:
         edited = []

@@ -129,11 +129,11 @@ def _files(job: CommandJob) -> Iterator[Access]:
 
 def _beside(hidden: Path) -> Iterator[str]:
     """Yield all folders but those on the way to the user's home, and but those that everybody writes to."""
-    way = [hidden, *hidden.parents]
+    closed = [hidden, *hidden.parents, *map(Path, ("/tmp", "/var/tmp", "/run"))]
     for parent in hidden.parents:
         with contextlib.suppress(OSError):
             for entry in parent.iterdir():
-                if entry not in way and entry not in (Path("/tmp"), Path("/var/tmp"), Path("/run")):
+                if entry.resolve() not in closed:  # a link opens what it leads to
                     yield str(entry)
 
 

@@ -74,13 +74,14 @@ def run(
 class Terminal:
     """Runs the command in a terminal of its own, where Ctrl-C is a signal and Ctrl-D the end of input."""
 
-    def __init__(self, home: Path, *arguments: str, **env: str) -> None:
+    def __init__(self, home: Path, *arguments: str, folder: Path | None = None, **env: str) -> None:
         self.master, slave = os.openpty()
         self.process = subprocess.Popen(
             [sys.executable, "-c", OWN_TERMINAL, *EDGEINFER, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
+            cwd=folder,
             env=environment(home, **env),
             start_new_session=True,
         )
@@ -133,8 +134,8 @@ class Terminal:
 
 
 @contextmanager
-def terminal(home: Path, *arguments: str, **env: str) -> Iterator[Terminal]:
-    opened = Terminal(home, *arguments, **env)
+def terminal(home: Path, *arguments: str, folder: Path | None = None, **env: str) -> Iterator[Terminal]:
+    opened = Terminal(home, *arguments, folder=folder, **env)
     try:
         yield opened
     finally:

@@ -1,0 +1,195 @@
+"""Commands run confined, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from edgeinfer.code.command_run import MAX_KEPT, MAX_SHOWN, CommandResult, run_command
+from edgeinfer.code.sandbox import Sandbox, command_environment, find_sandbox
+from tests.support.paths import ROOT
+from tests.support.project import project
+from tests.support.server import eventually
+
+KINDS = [
+    pytest.param(
+        "bubblewrap", marks=pytest.mark.skipif(not shutil.which("bwrap"), reason="no bubblewrap here")
+    ),
+    "Landlock",
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return project(tmp_path / "root", {"a.py": "1\n"})
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's home, with a secret."""
+    folder = tmp_path / "home"
+    (folder / ".ssh").mkdir(parents=True)
+    (folder / ".ssh/id").write_text("secret")
+    monkeypatch.setenv("HOME", str(folder))
+    return folder
+
+
+def sandbox(kind: str, root: Path) -> Sandbox:
+    found = find_sandbox(root)
+    if kind != "none":
+        assert found.kind in ("bubblewrap", "Landlock"), f"this machine confines nothing: {found.kind}"
+    return msgspec.structs.replace(found, kind=kind)
+
+
+def run(kind: str, root: Path, line: str) -> CommandResult:
+    return run_command(line, sandbox(kind, root), lambda _: None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_works_in_the_project_and_changes_nothing_outside(
+    kind: str, root: Path, home: Path
+) -> None:
+    """Nor does it see the user's home."""
+    outside = root.parent / "outside"
+    outside.mkdir()
+    result = run(
+        kind,
+        root,
+        f"pwd; cat a.py; echo 2 > b.py; mkdir c && mv b.py c; echo x > $TMPDIR/t && cat $TMPDIR/t;"
+        f"echo x > {outside}/f; rm -r {outside}; cat {home}/.ssh/id; ls -A {home}/.ssh; exit 3",
+    )
+    assert result.code == 3
+    assert result.output.startswith(f"{root}\n1\nx\n")
+    assert "secret" not in result.output
+    assert (root / "c/b.py").read_text() == "2\n"
+    assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_reaches_no_network_and_no_program_outside(kind: str, root: Path, home: Path) -> None:
+    """Neither by TCP nor by a unix socket in a folder that it can see."""
+    code = (
+        "import socket, sys\n"
+        "for family, place in ((socket.AF_INET, ('127.0.0.1', int(sys.argv[1]))), (socket.AF_UNIX, sys.argv[2])):\n"
+        "    try:\n"
+        "        socket.socket(family).connect(place)\n"
+        "        print('connected')\n"
+        "    except OSError as e:\n"
+        "        print('refused')\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(socket.AF_UNIX) as unix:
+        name = f"/var/tmp/edgeinfer-test-{os.getpid()}"
+        unix.bind(name)
+        unix.listen()
+        try:
+            (root / "try.py").write_text(code)
+            result = run(kind, root, f"{sys.executable} try.py {tcp.getsockname()[1]} {name}")
+        finally:
+            Path(name).unlink()
+    assert result.output == "refused\nrefused\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_command_cannot_plant_a_hook(kind: str, root: Path, home: Path) -> None:
+    """Which would run outside of the sandbox, with the next commit."""
+    result = run(
+        kind, root, "echo x > .git/hooks/pre-commit; git config core.fsmonitor x; git status --short; echo ok"
+    )
+    assert result.output.endswith("ok\n")
+    assert not (root / ".git/hooks/pre-commit").exists()
+    assert "fsmonitor" not in (root / ".git/config").read_text()
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "none"])
+def test_what_a_command_leaves_running_is_ended(kind: str, root: Path, home: Path) -> None:
+    """Also a process with a session of its own."""
+    result = run(kind, root, "setsid sleep 987 & (setsid sh -c 'sleep 987; true' &) ; sleep 0.1; echo done")
+    assert result.output == "done\n"
+    assert [] == sleepers("987")
+
+
+def test_an_endless_command_is_ended_in_time(root: Path) -> None:
+    """And says so."""
+    result = run_command("echo one; sleep 986", sandbox("none", root), lambda _: None, timeout=1.0)
+    assert (result.output, result.timed_out) == ("one\n", True)
+    assert "still running" in str(result)
+    assert [] == sleepers("986")
+
+
+def test_ctrl_c_ends_a_command_and_all_that_it_has_started(root: Path) -> None:
+    """The same holds if we are killed."""
+    code = (
+        "from pathlib import Path; from edgeinfer.code.sandbox import find_sandbox;"
+        "from edgeinfer.code.command_run import run_command;"
+        f"run_command('setsid sleep 98NUMBER & sleep 98NUMBER', find_sandbox(Path({str(root)!r})), print)"
+    )
+    for number, how in enumerate((signal.SIGINT, signal.SIGKILL)):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code.replace("NUMBER", str(number))],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stderr=subprocess.DEVNULL,
+        )
+        assert eventually(lambda n=number: len(sleepers(f"98{n}")) == 2, 30)  # type: ignore[misc]
+        process.send_signal(how)
+        process.wait(20)
+        assert eventually(lambda n=number: sleepers(f"98{n}") == [], 20)  # type: ignore[misc]
+
+
+def test_long_output_is_shown_and_kept_in_part_and_says_so(root: Path) -> None:
+    """A program may print without end."""
+    shown: list[str] = []
+    result = run_command("seq 1 100000; echo the end", sandbox("none", root), shown.append)
+    assert len("".join(shown)) < MAX_SHOWN + 100
+    assert "more output follows" in shown[-1]
+    assert len(result.output) < MAX_KEPT + 100
+    assert result.output.startswith("1\n2\n")
+    assert "characters left out]" in result.output
+    assert result.output.endswith("100000\nthe end\n")
+
+
+def test_secrets_in_the_environment_are_not_passed_on() -> None:
+    """Nor the ways to agents and busses."""
+    environ = {"PATH": "/bin", "LANG": "C", "EDGEINFER_API_KEY": "k", "HF_TOKEN": "t", "SSH_AUTH_SOCK": "/s"}
+    passed = command_environment("/tmp/x", environ)
+    assert {"PATH", "LANG", "TMPDIR"} <= passed.keys()
+    assert {"EDGEINFER_API_KEY", "HF_TOKEN", "SSH_AUTH_SOCK"}.isdisjoint(passed)
+
+
+def test_a_module_of_the_projects_is_not_imported_outside_of_the_sandbox(root: Path, tmp_path: Path) -> None:
+    """Python looks in the current folder first, where anybody's files are."""
+    for name in ("msgspec", "psutil", "edgeinfer", "runpy"):
+        (root / f"{name}.py").write_text(f"open({str(tmp_path / 'caught')!r}, 'w')")
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        assert run("none", root, "echo fine").output == "fine\n"
+    finally:
+        os.chdir(before)
+    assert not (tmp_path / "caught").exists()
+
+
+def test_where_nothing_confines_it_says_so() -> None:
+    assert "no sandbox" in str(Sandbox("none", "/x"))
+    assert "no network" in str(Sandbox("Landlock", "/x"))
+    assert "use the network" in str(Sandbox("Landlock for files", "/x"))
+
+
+def sleepers(seconds: str) -> list[int]:
+    """Processes that sleep for so long, and are not just ending."""
+    return [process.pid for process in psutil.process_iter() if _is_sleeper(process, seconds)]
+
+
+def _is_sleeper(process: psutil.Process, seconds: str) -> bool:
+    try:
+        return process.cmdline() == ["sleep", seconds] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
