@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -87,12 +88,16 @@ class TerminalScreen:
         with tempfile.TemporaryDirectory(prefix="edgeinfer-") as folder:
             file = Path(folder, Path(name).name)
             file.write_text(text, encoding="utf-8", newline="")
+            # Ctrl-C is for the editor alone; a handler, unlike SIG_IGN, does not pass to it.
+            before = signal.signal(signal.SIGINT, lambda *_: None)
             try:
                 done = subprocess.run([*shlex.split(editor), str(file)], check=False)
             except (OSError, ValueError) as e:
                 raise EdgeinferError(
                     f"the editor {editor!r} cannot be started: {e}", hint="export EDITOR=nano"
                 ) from e
+            finally:
+                signal.signal(signal.SIGINT, before)
             if done.returncode:
                 raise EdgeinferError(f"the editor {editor!r} has failed: nothing is written")
             return file.read_bytes().decode("utf-8", "replace")

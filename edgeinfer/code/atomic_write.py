@@ -22,25 +22,24 @@ NEW_MODE = 0o666
 def write_changes(root: Path, changes: Sequence[FileChange]) -> None:
     """Write all files, if each still is what the change was made for; if one fails, the others are put back.
 
-    Mode and owner stay. Ctrl-C waits until it is done.
+    Mode and owner stay. To be called while `signals_wait`.
 
     Raises:
         EdgeinferError: a file has changed meanwhile, or belongs to somebody else. Nothing has been written then.
         OSError: as for EdgeinferError, from the system.
     """
-    with _signals_wait():
+    for change in changes:
+        _check(root, change)
+    done: list[FileChange] = []
+    try:
         for change in changes:
-            _check(root, change)
-        done: list[FileChange] = []
-        try:
-            for change in changes:
-                _write(root, change)
-                done.append(change)
-        except BaseException:
-            for change in reversed(done):
-                with contextlib.suppress(OSError, EdgeinferError):
-                    _write(root, change.reversed())
-            raise
+            _write(root, change)
+            done.append(change)
+    except BaseException:
+        for change in reversed(done):
+            with contextlib.suppress(OSError, EdgeinferError):
+                _write(root, change.reversed())
+        raise
 
 
 def _check(root: Path, change: FileChange) -> None:
@@ -101,8 +100,8 @@ def _status(name: str, folder: int) -> os.stat_result | None:
 
 
 @contextlib.contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Hold back what would end us in the middle."""
+def signals_wait() -> Iterator[None]:
+    """Hold back Ctrl-C, and what else would end us, for the time of the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield

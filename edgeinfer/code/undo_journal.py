@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeinfer.code.atomic_write import write_changes
+from edgeinfer.code.atomic_write import signals_wait, write_changes
 from edgeinfer.code.beneath import read_beneath
 from edgeinfer.code.file_change import FileChange
 from edgeinfer.code.visible import visible
@@ -31,13 +31,17 @@ class UndoJournal:
         self._folder = (state or state_folder()) / "code" / "undo" / name
 
     def write(self, changes: list[FileChange]) -> None:
-        """Write changes as `write_changes` does, so that `undo` can take them back. Raises as it does."""
-        entry = self._record(changes)
-        try:
-            write_changes(self.root, changes)
-        except BaseException:
-            entry.unlink()
-            raise
+        """Write changes as `write_changes` does, so that `undo` can take them back. Raises as it does.
+
+        Ctrl-C waits until that is done.
+        """
+        with signals_wait():
+            entry = self._record(changes)
+            try:
+                write_changes(self.root, changes)
+            except BaseException:
+                entry.unlink()
+                raise
 
     def undo(self) -> list[FileChange]:
         """Take back the last change, and return what has been done for that.
@@ -57,8 +61,9 @@ class UndoJournal:
                 f"{', '.join(map(visible, changed))} has changed since, and that would be lost",
                 hint="take the later changes back first",
             )
-        write_changes(self.root, reversed_changes)
-        entries[-1].unlink()
+        with signals_wait():
+            write_changes(self.root, reversed_changes)
+            entries[-1].unlink()
         return reversed_changes
 
     def _record(self, changes: list[FileChange]) -> Path:

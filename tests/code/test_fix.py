@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from tests.support.cli import run, terminal
 from tests.support.coder import coding, whole
-from tests.support.project import project
+from tests.support.project import inside, project
 from tests.support.server import eventually
 
 WRONG = "def total(prices):\n    return -sum(prices)\n"
@@ -27,12 +26,8 @@ def shop(tmp_path: Path) -> Path:
 
 def fix(shop: Path, *arguments: str, stdin: str = "", **env: str) -> tuple[int, str, str]:
     """Run the command without a terminal."""
-    before = Path.cwd()
-    os.chdir(shop)
-    try:
+    with inside(shop):
         done = run(shop.parent, "code", "fix", *arguments, "cart.py", stdin=stdin, **env)
-    finally:
-        os.chdir(before)
     return done.returncode, done.stdout, done.stderr
 
 

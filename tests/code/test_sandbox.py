@@ -17,7 +17,7 @@ import pytest
 from edgeinfer.code.command_run import MAX_KEPT, MAX_SHOWN, CommandResult, run_command
 from edgeinfer.code.sandbox import Sandbox, command_environment, find_sandbox
 from tests.support.paths import ROOT
-from tests.support.project import project
+from tests.support.project import inside, project
 from tests.support.server import eventually
 
 KINDS = [
@@ -168,12 +168,8 @@ def test_a_module_of_the_projects_is_not_imported_outside_of_the_sandbox(root: P
     """Python looks in the current folder first, where anybody's files are."""
     for name in ("msgspec", "psutil", "edgeinfer", "runpy"):
         (root / f"{name}.py").write_text(f"open({str(tmp_path / 'caught')!r}, 'w')")
-    before = Path.cwd()
-    os.chdir(root)
-    try:
+    with inside(root):
         assert run("none", root, "echo fine").output == "fine\n"
-    finally:
-        os.chdir(before)
     assert not (tmp_path / "caught").exists()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,6 +82,28 @@ def test_a_crash_between_two_files_can_be_taken_back(journal: UndoJournal) -> No
     (journal.root / "b").write_bytes(b"1")  # as if it had not been written any more
     assert [change.name for change in journal.undo()] == ["a"]
     assert (journal.root / "a").read_bytes() == b"1"
+
+
+def test_ctrl_c_while_files_are_written_waits_until_all_are(
+    journal: UndoJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And arrives then. What was written can be taken back."""
+    (journal.root / "a").write_bytes(b"1")
+    rename = os.rename
+
+    def interrupted(*arguments: Any, **folders: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        rename(*arguments, **folders)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        journal.write([FileChange("a", b"1", b"2"), FileChange("b", None, b"2")])
+    monkeypatch.undo()
+    assert sorted(path.name for path in journal.root.iterdir()) == ["a", "b"]
+    assert [(journal.root / name).read_bytes() for name in "ab"] == [b"2", b"2"]
+    journal.undo()
+    assert (journal.root / "a").read_bytes() == b"1"
+    assert not (journal.root / "b").exists()
 
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "link/x", "a/../../x"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from edgeinfer.inference.types import ModelInfo
+from edgeinfer.inference.types import FimTokens, ModelInfo, Span
 from tests.support.server import INFO, Scripted, serving
 
 TEMPLATE = (
@@ -19,7 +19,7 @@ TEMPLATE = (
 )
 
 CODER = msgspec.structs.replace(
-    INFO, chat_templates={"default": TEMPLATE}, n_ctx_train=32768, ctx=32768, n_embd=4
+    INFO, chat_templates={"default": TEMPLATE}, n_ctx_train=32768, ctx=32768, n_embd=4, fim=FimTokens(1, 2, 3)
 )
 """A token is a byte, so the context has to be large."""
 
@@ -38,7 +38,7 @@ class Coder(Scripted):
 
     def prompt(self, number: int) -> str:
         """What it was asked, in its template."""
-        return "".join(span.text for span in self.requests[number][0])
+        return "".join(span.text for span in self.requests[number][0] if isinstance(span, Span))
 
 
 @contextmanager

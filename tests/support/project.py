@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 IDENTITY = {
@@ -29,6 +30,17 @@ def project(folder: Path, files: Mapping[str, str | bytes]) -> Path:
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--allow-empty", "--message", "first")
     return folder
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """For the time of the block this is the current folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def write(folder: Path, files: Mapping[str, str | bytes]) -> None:
