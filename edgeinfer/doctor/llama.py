@@ -101,10 +101,10 @@ def check_llama(
 def check_kernels(build: LlamaBuild, cpus: Sequence[CpuClass]) -> list[Finding]:
     """Check for edgeinfer's matrix kernels; a CPU with AMX does not need them."""
     own = set(cpus[0].isa or ()) if cpus else set()
-    useless = "avx2" not in own or "amx" in own or build.apis or sys.platform != "linux"
+    useless = not own & {"avx2", "neon"} or "amx" in own or build.apis or sys.platform != "linux"
     if build.kernels or useless:
         return []
-    text = "llama.cpp was built without edgeinfer's kernels for x86: prompts and parallel answers are slower"
+    text = "llama.cpp was built without edgeinfer's kernels: prompts and parallel answers are slower"
     return [Finding(CHECK, "note", text, "build it with scripts/setup in a checkout of edgeinfer")]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
 
-KERNELS = ("__wrap_ggml_gemm_q4_0_8x8_q8_0",)
+KERNELS = ("__wrap_ggml_gemm_q4_0_8x8_q8_0", "__wrap_ggml_cpu_extra_compute_forward")
 """Functions of our own matrix-product kernels, one of which is in every CPU library that has some."""
 
 VARIANT = re.compile(r"libggml-cpu-(.+)\.so")
