@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.bundles import PYTHON, built_llama
 from tests.support.cli import environment, run
 from tests.support.paths import BUNDLED, ROOT
 
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 WITHOUT_NETWORK = ("unshare", "--map-root-user", "--net")
 
 SERVE = r"""
@@ -39,14 +38,6 @@ print(json.loads(text)["choices"][0]["message"]["content"])
 """
 
 
-@pytest.fixture
-def llama() -> Path:
-    """The llama.cpp that scripts/setup has built for this machine."""
-    key = (ROOT / ".venv/.setup-stamp").read_text().splitlines()[2]
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    return next((cache / "edgeinfer/wheels" / key).glob("*.whl"))
-
-
 def test_a_model_that_is_not_installed_is_named(tmp_path: Path) -> None:
     """With the command that brings it, before anything is downloaded or built."""
     done = subprocess.run(
@@ -62,7 +53,7 @@ def test_a_model_that_is_not_installed_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_machine_without_a_network_installs_a_bundle_and_serves(tmp_path: Path, llama: Path) -> None:
+def test_a_machine_without_a_network_installs_a_bundle_and_serves(tmp_path: Path) -> None:
     """One command, in a namespace without a network; the bundle and its wheels can go afterwards."""
     model = shutil.copy(BUNDLED, tmp_path / "packed-Q8_0.gguf")
     assert 0 == run(tmp_path, "models", "import", str(model)).returncode
@@ -72,7 +63,7 @@ def test_a_machine_without_a_network_installs_a_bundle_and_serves(tmp_path: Path
         "--python",
         PYTHON,
         "--llama",
-        llama,
+        built_llama(),
         "--model",
         "packed",
     ]

@@ -104,3 +104,10 @@ def install(
         check=False,
         timeout=100,
     )
+
+
+def built_llama() -> Path:
+    """Return the llama.cpp that scripts/setup has built for this machine."""
+    key = (ROOT / ".venv/.setup-stamp").read_text().splitlines()[2]
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    return next((cache / "edgeinfer/wheels" / key).glob("*.whl"))

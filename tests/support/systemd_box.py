@@ -207,6 +207,10 @@ class Box:
         inside.parent.mkdir(parents=True, exist_ok=True)
         inside.write_text(text)
 
+    def copy(self, source: Path, path: str) -> None:
+        """Copy a file of this machine into the box."""
+        shutil.copyfile(source, Path(f"/proc/{self._leader}/root", path.lstrip("/")))
+
     def _inside(self) -> list[str]:
         namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd")
         return ["nsenter", f"--target={self._leader}", *namespaces, "--"]
