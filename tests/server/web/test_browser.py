@@ -140,7 +140,8 @@ def test_a_tool_tried_by_hand_and_a_schema(browser: str, daemon: Process, tmp_pa
     found = seen(browser, "tools", daemon.url(), tmp_path)
     assert found["call"] == "Call of get_weather"
     assert "Paris" in json.loads(found["arguments"])["city"]
-    assert found["result"] == '{"temperature": 21}'
+    assert found["title"] == "Result of get_weather"
+    assert found["result"] == json.dumps({"temperature": 21}, indent=2)
     answer = json.loads(found["json"])
     assert isinstance(answer["ok"], bool)
     assert found["json"] == json.dumps(answer, indent=2)
@@ -262,12 +263,12 @@ def test_another_model_is_loaded_for_the_next_answer(browser: str, tmp_path: Pat
 
 
 def test_a_model_is_downloaded_and_deleted(browser: str, tmp_path: Path, model_file: Path) -> None:
-    """From a mirror behind a slow line."""
+    """From a mirror behind a slow line; it goes on while the page is left."""
     store = Store(tmp_path / "mirrored")
     add(store, model_file.read_bytes(), quant="Q8_0", file="some-Q8_0.gguf")
     with (
         mirroring(mirror_app(store)) as mirror,
-        serving_files(FaultyHub(upstream=mirror, faults=[trickle(10, 0.3)])) as hub,
+        serving_files(FaultyHub(upstream=mirror, faults=[trickle(16, 0.3), trickle(16, 0.3)])) as hub,
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setenv("HF_ENDPOINT", hub.url)
@@ -280,6 +281,7 @@ def test_a_model_is_downloaded_and_deleted(browser: str, tmp_path: Path, model_f
     assert any(re.search(r"MB \(\d+ %\), \d+ [kM]B/s, \d+ s left", words) for words in found["steps"])
     assert len(found["models"]) == 2
     assert found["left"] == 0
+    assert found["broken"] == []
 
 
 def test_a_key_is_asked_for_and_kept_for_the_tab_only(browser: str, tmp_path: Path) -> None:

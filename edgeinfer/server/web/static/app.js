@@ -59,7 +59,8 @@ function App() {
   if (wantsKey) return html`<${KeyForm} accepted=${readModels} />`;
   return html`
     <header class="top">
-      <button type="button" class="quiet menu" aria-expanded=${sidebar} aria-label="Conversations" onClick=${() => setSidebar(!sidebar)}>☰</button>
+      ${view === "chat"
+        && html`<button type="button" class="quiet menu" aria-expanded=${sidebar} aria-label="Conversations" onClick=${() => setSidebar(!sidebar)}>☰</button>`}
       <h1>edgeinfer</h1>
       <nav aria-label="Views">
         ${Object.entries(VIEWS).map(([name, label]) => html`<a key=${name} href=${`./#${name}`} aria-current=${view === name ? "page" : undefined}>${label}</a>`)}

@@ -64,7 +64,7 @@ export function Chat({ conversation, models, changed, readModels }) {
   function answerCalls(node, results) {
     let parent = node.id;
     for (const [index, call] of node.calls.entries()) {
-      parent = addMessage(conversation, parent, { role: "tool", call: call.id, content: results[index] }).id;
+      parent = addMessage(conversation, parent, { role: "tool", call: call.id, tool: call.name, content: results[index] }).id;
     }
     answer(parent);
   }

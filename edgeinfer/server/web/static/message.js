@@ -5,7 +5,7 @@ import { CopyButton } from "./clipboard.js";
 import { html, useEffect, useLayoutEffect, useModule, useRef, useState } from "./html.js";
 import { indented } from "./json.js";
 
-const WHO = { user: "You", assistant: "Model", tool: "Result of a tool" };
+const who = (node) => ({ user: "You", assistant: node.model ?? "Model", tool: node.tool ? `Result of ${node.tool}` : "Result of a tool" })[node.role];
 
 /**
  * @param node the message
@@ -17,20 +17,20 @@ export function Message({ node, version, place, actions }) {
   const [editing, setEditing] = useState(false);
   if (editing) return html`<${Editor} node=${node} done=${(text) => (setEditing(false), text === null || actions.edit(text))} />`;
   return html`
-    <article class="message ${node.role}" aria-label=${WHO[node.role]}>
+    <article class="message ${node.role}" aria-label=${who(node)}>
       <header>
-        <h2>${node.role === "assistant" ? (node.model ?? WHO.assistant) : WHO[node.role]}</h2>
+        <h2><bdi>${who(node)}</bdi></h2>
         ${place.count > 1 && actions.step && html`<${Branches} place=${place} step=${actions.step} />`}
       </header>
       ${node.reasoning && html`<${Thoughts} node=${node} version=${version} />`}
       ${node.role === "assistant"
         ? html`<${Markdown} text=${node.content} complete=${!node.growing} version=${version} />`
-        : html`<div class="text" dir="auto">${node.content}</div>`}
+        : html`<div class="text" dir="auto">${node.role === "tool" ? indented(node.content) : node.content}</div>`}
       ${node.calls?.map((call, index) => html`<${Call} key=${call.id || index} call=${call} />`)}
       ${actions.answerCalls && html`<${CallResults} calls=${node.calls} send=${actions.answerCalls} />`}
       <${State} node=${node} />
       <footer>
-        <${CopyButton} text=${() => node.content} />
+        ${node.content && html`<${CopyButton} text=${() => node.content} />`}
         ${actions.edit && html`<button type="button" class="quiet" onClick=${() => setEditing(true)}>Edit</button>`}
         ${actions.regenerate && html`<button type="button" class="quiet" onClick=${actions.regenerate}>Answer again</button>`}
         <${Figures} node=${node} />

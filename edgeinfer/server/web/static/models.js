@@ -1,7 +1,7 @@
 // The models of the daemon: load, unload, delete.
 
 import { getJson, request } from "./api.js";
-import { Download } from "./download.js";
+import { Downloads } from "./download.js";
 import { html, useState } from "./html.js";
 import { memory, percent } from "./words.js";
 
@@ -56,7 +56,7 @@ export function Models({ models, rows, changed }) {
           </tbody>
         </table>
       </div>
-      <${Download} changed=${changed} />
+      <${Downloads} changed=${changed} />
     </section>
   `;
 }

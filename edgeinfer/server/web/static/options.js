@@ -8,7 +8,7 @@ const SAMPLING = [
   ["temperature", "Temperature", { min: 0, max: 2, step: 0.1 }],
   ["top_p", "top_p", { min: 0, max: 1, step: 0.05 }],
   ["top_k", "top_k", { min: 0, step: 1 }],
-  ["max_tokens", "Tokens at most", { min: 1, step: 1 }],
+  ["max_tokens", "Maximum tokens", { min: 1, step: 1 }],
   ["seed", "Seed", { min: 0, step: 1 }],
 ];
 

@@ -38,7 +38,7 @@ export function Plot({ title, unit, data, labels }) {
       legend: { show: false },
       cursor: { show: false },
       scales: { y: { range: (_, low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
-      axes: [{ ...axis, space: 90, values: (_, times) => times.map(clock) }, { ...axis, size: 44 }],
+      axes: [{ ...axis, size: 30, space: 90, values: (_, times) => times.map(clock) }, { ...axis, size: 44 }],
       series: [{}, ...labels.map((label, index) => ({ label, stroke: colour(COLOURS[index]), width: 2 }))],
     };
     plot.current = new uPlot(options, data, element.current);
@@ -49,11 +49,12 @@ export function Plot({ title, unit, data, labels }) {
   useEffect(() => plot.current?.setData(data));
 
   const last = data.slice(1).map((values) => values.at(-1) ?? 0);
-  const words = labels.map((label, index) => `${label} ${last[index].toFixed(1)}`).join(", ");
+  const figure = (index) => (Number.isInteger(last[index]) ? String(last[index]) : last[index].toFixed(1));
+  const words = labels.map((label, index) => `${label} ${figure(index)}`).join(", ");
   return html`
     <figure class="plot">
       <figcaption>${title}
-        ${labels.map((label, index) => html`<span key=${label} class=${`series series-${index + 1}`}>${label} <b>${last[index].toFixed(1)}</b></span>`)} ${unit}
+        ${labels.map((label, index) => html`<span key=${label} class=${`series series-${index + 1}`}>${label} <b>${figure(index)}</b></span>`)} ${unit}
       </figcaption>
       <div ref=${element} role="img" aria-label=${`${title}: ${words} ${unit}`}></div>
     </figure>

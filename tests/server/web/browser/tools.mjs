@@ -15,6 +15,7 @@ await inBrowser(async (page) => {
   await type(page, ".results textarea", '{"temperature": 21}');
   await begun(page, () => click(page, "Send result"));
   await ended(page);
+  const title = await text(page, ".message.tool h2");
   const result = await text(page, ".message.tool .text");
   await change(page, "Tools", "");
   await change(page, "Schema of the answer", JSON.stringify(SCHEMA));
@@ -30,5 +31,5 @@ await inBrowser(async (page) => {
     await page.evaluate(() => delete window.copied);
   }
   const broken = await violationsEverywhere(page);
-  return { call, arguments: given, result, json, copied, broken };
+  return { call, arguments: given, title, result, json, copied, broken };
 });
