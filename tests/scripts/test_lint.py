@@ -38,6 +38,6 @@ def test_clang_format_checks_every_file_of_the_kernels() -> None:
     endings = {path.suffix for path in SCRIPTS if path.parent.parent.name == "llama"} - {".cmake"}
     assert endings == {".cpp", ".h"}
     assert (
-        "--dry-run --Werror scripts/llama/*/*.cpp scripts/llama/*/*.h"
+        "--dry-run --Werror scripts/llama/*.c scripts/llama/*/*.cpp scripts/llama/*/*.h"
         in (ROOT / "scripts" / "lint").read_text()
     )
