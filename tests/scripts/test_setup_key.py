@@ -1,4 +1,4 @@
-"""Which build of llama.cpp `scripts/setup` looks for."""
+"""Which build of llama.cpp `scripts/setup` and `scripts/build-wheel` look for."""
 
 from __future__ import annotations
 
@@ -15,18 +15,11 @@ pytestmark = pytest.mark.skipif(not shutil.which("c++"), reason="no compiler to 
 
 def key(folder: Path) -> str:
     """Return the name of the build for this machine, without a Python at hand."""
-    scripts = folder / "scripts"
-    if not scripts.exists():
-        scripts.mkdir()
-        (folder / "pyproject.toml").symlink_to(ROOT / "pyproject.toml")
-        (scripts / "llama").symlink_to(ROOT / "scripts/llama")
-        text = (ROOT / "scripts/setup").read_text().removesuffix('main "$@"\n')
-        (scripts / "setup").write_text(f"{text}python=/no/python cc=cc cxx=c++\nchoose_build\necho $key\n")
     done = subprocess.run(
-        ["bash", scripts / "setup"],
+        [ROOT / "scripts/build-wheel", "--key"],
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache")},
+        env={"PATH": "/usr/bin:/bin", "PYTHON": "/no/python", "XDG_CACHE_HOME": str(folder / "cache")},
         check=True,
     )
     return done.stdout.strip()
