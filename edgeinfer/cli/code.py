@@ -119,9 +119,10 @@ def review(
     from edgeinfer.code.change_review import reviewed_diff
 
     session = _session()
-    diff = reviewed_diff(session.workspace, files or (), staged=staged, revisions=range)
-    with _assistant(session, model, url, api_key, if_running=if_running) as assistant:
-        review_diff(session, assistant, diff)
+    with _only_if_running(url, api_key, if_running):
+        diff = reviewed_diff(session.workspace, files or (), staged=staged, revisions=range)
+        with _assistant(session, model, url, api_key) as assistant:
+            review_diff(session, assistant, diff)
 
 
 def test(
@@ -161,15 +162,16 @@ def commit(
     from edgeinfer.errors import EdgeinferError
 
     session = _session(yes=yes)
-    diff = staged_diff(session.workspace)
-    if not diff.strip():
-        raise EdgeinferError("nothing is staged", hint="git add FILE")
-    with _assistant(session, model, url, api_key, if_running=if_running) as assistant:
-        message = commit_message(session, assistant, diff)
-        if print_:
-            terminal.write(message)
-            return
-        done = commit_with(session, message)
+    with _only_if_running(url, api_key, if_running):
+        diff = staged_diff(session.workspace)
+        if not diff.strip():
+            raise EdgeinferError("nothing is staged", hint="git add FILE")
+        with _assistant(session, model, url, api_key) as assistant:
+            message = commit_message(session, assistant, diff)
+            if print_:
+                terminal.write(message)
+                return
+            done = commit_with(session, message)
     _exit(done)
 
 
@@ -276,13 +278,12 @@ def _assistant(
     api_key: str | None,
     *,
     fills: bool = False,
-    if_running: bool = False,
 ) -> Iterator[Assistant]:
     """The assistant, who speaks with the daemon; one is started if none is running."""
     import sys
 
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.answering_daemon import is_running, open_daemon
+    from edgeinfer.cli.answering_daemon import open_daemon
     from edgeinfer.client.http import connect, resolve_target
     from edgeinfer.code.assistant import Assistant
     from edgeinfer.code.code_session import UserStopped
@@ -290,16 +291,39 @@ def _assistant(
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
             output.reconfigure(errors="replace")  # an answer may hold what this terminal cannot show
-    wanted = resolve_target(url, api_key)
-    if if_running and not is_running(wanted):
-        terminal.say("(no daemon is running: nothing is done)")
-        raise typer.Exit
     try:
-        with open_daemon(wanted, model, "this") as (target, name), connect(target) as client:
+        with (
+            open_daemon(resolve_target(url, api_key), model, "this") as (target, name),
+            connect(target) as client,
+        ):
             yield Assistant(client, target, session.screen, model=name, fills=fills)
     except UserStopped:
         terminal.say("(stopped)")
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _only_if_running(url: str | None, api_key: str | None, wanted: bool) -> Iterator[None]:
+    """If that is wanted, leave the command without an error where no daemon answers, or where something fails."""
+    from edgeinfer.cli import terminal
+    from edgeinfer.client.http import connect, is_ready, resolve_target
+    from edgeinfer.errors import EdgeinferError, NotReady
+
+    if not wanted:
+        yield
+        return
+    target = resolve_target(url, api_key)
+    try:
+        with connect(target) as client:
+            if not is_ready(client, target):
+                raise NotReady("the daemon is loading its model")
+        yield
+    except NotReady as e:
+        terminal.say(f"({e.message}: nothing is done)")
+        raise typer.Exit from None
+    except EdgeinferError as e:
+        terminal.report_error(e)
+        raise typer.Exit from None
 
 
 def _piped() -> str:

@@ -1,4 +1,4 @@
-"""Serves one `edgeinfer chat` on a unix socket: python -m edgeinfer.cli.private_serve SOCKET [MODEL]."""
+"""Serves one `edgeinfer chat` or `code` on a unix socket: python -m edgeinfer.cli.private_serve SOCKET [MODEL]."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from edgeinfer.code.visible import visible
 from edgeinfer.errors import EdgeinferError
 
 MAX_SIZE = 1 << 30
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NEW_MODE = 0o666
 """As any program makes a file; the user's umask takes rights away."""
 
@@ -102,8 +103,13 @@ def _status(name: str, folder: int) -> os.stat_result | None:
 @contextlib.contextmanager
 def signals_wait() -> Iterator[None]:
     """Hold back Ctrl-C, and what else would end us, for the time of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    came: list[int] = []
+    # Blocking them would not do where there is another thread: it would get them.
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in ENDING}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for late in came:
+            signal.raise_signal(late)

@@ -52,7 +52,7 @@ class UndoJournal:
         entries = self._entries()
         if not entries:
             raise EdgeinferError("there is nothing to undo here")
-        changes = msgspec.msgpack.decode(entries[-1].read_bytes(), type=list[FileChange])
+        changes = _decoded(entries[-1])
         # A crash while the files were being written has left some of them as they were.
         reversed_changes = [change.reversed() for change in changes if self._now(change) != change.before]
         changed = [c.name for c in reversed_changes if self._now(c) != c.before]
@@ -74,10 +74,14 @@ class UndoJournal:
         number = int(entries[-1].stem) + 1 if entries else 1
         path = self._folder / f"{number:08}.change"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.msgpack.encode(changes))
-            file.flush()
-            os.fsync(descriptor)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.msgpack.encode(changes))
+                file.flush()
+                os.fsync(descriptor)
+        except OSError:
+            path.unlink()
+            raise
         return path
 
     def _entries(self) -> list[Path]:
@@ -87,3 +91,13 @@ class UndoJournal:
         with contextlib.suppress(FileNotFoundError):
             return read_beneath(self.root, change.name, MAX_SIZE)[0]
         return None
+
+
+def _decoded(entry: Path) -> list[FileChange]:
+    try:
+        return msgspec.msgpack.decode(entry.read_bytes(), type=list[FileChange])
+    except (
+        msgspec.DecodeError
+    ) as e:  # the machine went down while it was being written, and so before the files
+        entry.unlink()
+        raise EdgeinferError("the last change was never written", hint="edgeinfer code undo") from e

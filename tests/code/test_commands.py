@@ -174,7 +174,11 @@ def test_without_a_daemon_if_running_does_nothing(shop: Path) -> None:
     write(shop, {"cart.py": "new\n"})
     done = code(shop, "review", "--if-running")
     assert (done.returncode, done.stdout) == (0, "")
-    assert "no daemon is running" in done.stderr
+    assert "no daemon answers" in done.stderr
+    with coding("x") as (_, env):
+        done = code(shop, "review", "--if-running", "--staged", **env)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "nothing is staged" in done.stderr
 
 
 def test_another_programs_server_will_do(shop: Path) -> None:
