@@ -19,6 +19,9 @@ GLIBC_MINOR = 31
 
 TARGETS = ("aarch64", "x86_64")
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+COMPILING = ("cmake", "ninja", "scikit-build-core")
+"""What only builds llama.cpp."""
+
 OLD_PLATFORMS = {"aarch64": ("manylinux2014",), "x86_64": ("manylinux2014", "manylinux2010", "manylinux1")}
 
 
@@ -93,8 +96,7 @@ def base_pins(target: Target) -> list[Pin]:
     return list(read_pins((REQUIREMENTS / "base.txt").read_text(), target))
 
 
-def pip_pin(target: Target) -> Pin:
-    """Return the pip that installs where there is none; it has no hashes."""
-    return next(
-        pin for pin in read_pins((REQUIREMENTS / "build.txt").read_text(), target) if pin.name == "pip"
-    )
+def build_pins(target: Target) -> list[Pin]:
+    """Return what builds edgeinfer's own package in a checkout, and pip; without hashes."""
+    pins = read_pins((REQUIREMENTS / "build.txt").read_text(), target)
+    return [pin for pin in pins if pin.name not in COMPILING]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-from pins import PYTHONS, REQUIREMENTS, ROOT, TARGETS, Pin, Target, base_pins, pip_pin
+from pins import PYTHONS, REQUIREMENTS, ROOT, TARGETS, Pin, Target, base_pins, build_pins
 
 from edgeinfer.store.disk import sha256_of
 from edgeinfer.user_folders import cache_folder
@@ -29,8 +29,12 @@ def main() -> None:
     add_options(parser)
     parser.add_argument("--output", type=Path, default=cache_folder() / "wheelhouse")
     options = parser.parse_args()
-    wheels = fill(options.output, options.target, options.python or PYTHONS, options.llama)
+    pythons = options.python or PYTHONS
+    wheels = fill(options.output, options.target, pythons, options.llama)
     names = {name for some in wheels.values() for name in some}
+    for python in pythons:  # scripts/setup builds edgeinfer's package in its checkout
+        target = Target(options.target, python)
+        names.update(download_pins(options.output, build_pins(target), target))
     size = sum((options.output / name).stat().st_size for name in names)
     say(f"{len(names)} wheels, {size / 1e6:.0f} MB, in {options.output}")
 
@@ -48,10 +52,12 @@ def fill(folder: Path, machine: str, pythons: Sequence[str], llama: Path | None)
     """Bring the wheels for a machine into `folder`; return the names of those that each Python needs."""
     folder.mkdir(parents=True, exist_ok=True)
     own = [add_llama(folder, machine, llama), build_edgeinfer(folder)]
-    return {
-        python: sorted([*own, *download_pins(folder, Target(machine, python))])
-        for python in sorted(set(pythons), key=PYTHONS.index)
-    }
+    wheels = {}
+    for python in sorted(set(pythons), key=PYTHONS.index):
+        target = Target(machine, python)
+        pins = [*base_pins(target), *(pin for pin in build_pins(target) if pin.name == "pip")]
+        wheels[python] = sorted([*own, *download_pins(folder, pins, target)])
+    return wheels
 
 
 def build_edgeinfer(folder: Path) -> str:
@@ -107,16 +113,13 @@ def put(wheel: Path, folder: Path) -> str:
     return wheel.name
 
 
-def download_pins(folder: Path, target: Target) -> list[str]:
-    """Download what the folder lacks of everything pinned for a target; return the names of all its wheels."""
-    pins = base_pins(target)
+def download_pins(folder: Path, pins: Sequence[Pin], target: Target) -> list[str]:
+    """Download what the folder lacks of some pins for a target; return the names of all their wheels."""
     missing = [pin for pin in pins if find_wheel(folder, pin, target) is None]
-    if missing:
-        download(folder, missing, target)
-    pip = pip_pin(target)
-    if find_wheel(folder, pip, target) is None:
-        download(folder, [pip], target)
-    found = {pin: find_wheel(folder, pin, target) for pin in (*pins, pip)}
+    for some in ([pin for pin in missing if pin.hashes], [pin for pin in missing if not pin.hashes]):
+        if some:  # pip takes hashes for all or for none
+            download(folder, some, target)
+    found = {pin: find_wheel(folder, pin, target) for pin in pins}
     if lacking := [pin.name for pin, name in found.items() if name is None]:
         fail(f"pip has downloaded no usable wheel of {', '.join(lacking)}")
     return [name for name in found.values() if name]
