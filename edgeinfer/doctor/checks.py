@@ -44,7 +44,8 @@ STORE_TIMEOUT = 3600.0
 def _installation(context: DoctorContext) -> list[Finding]:
     metadata = installation.package_metadata()
     findings = installation.check_installation(metadata, installation.installed_version)
-    return findings + installation.check_platform(context.profile.system)
+    has_llguidance = installation.installed_version("llguidance") is not None
+    return findings + installation.check_platform(context.profile.system, has_llguidance=has_llguidance)
 
 
 def _llama(context: DoctorContext) -> list[Finding]:

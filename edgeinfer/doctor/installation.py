@@ -13,7 +13,7 @@ import msgspec
 import edgeinfer
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.hardware import System
-from edgeinfer.plan.platform_notes import platform_notes
+from edgeinfer.plan.machine_notes import system_notes
 from edgeinfer.plan.rebuild import PACKAGE, rebuild_command, setup_command
 
 CHECK = "installation"
@@ -99,6 +99,7 @@ def check_installation(
     ]
 
 
-def check_platform(system: System) -> list[Finding]:
+def check_platform(system: System, *, has_llguidance: bool) -> list[Finding]:
     """Name what does not work on systems of unusual kinds."""
-    return [Finding(CHECK, "warning", note.text, note.fix) for note in platform_notes(system)]
+    notes = system_notes(system, has_llguidance=has_llguidance)
+    return [Finding(CHECK, "warning", note.text, note.fix) for note in notes]

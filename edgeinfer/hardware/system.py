@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ class System(msgspec.Struct, frozen=True):
         page_size: bytes.
         is_32_bit: its programs are, even if the kernel is not.
         is_musl: its C library is musl, as on Alpine.
+        glibc: version of its C library, such as "2.36"; None if that is another one, or unknown.
     """
 
     os: str | None = None
@@ -33,6 +35,7 @@ class System(msgspec.Struct, frozen=True):
     page_size: int | None = None
     is_32_bit: bool = False
     is_musl: bool = False
+    glibc: str | None = None
 
 
 def linux(root: Path) -> System:
@@ -46,6 +49,7 @@ def linux(root: Path) -> System:
         page_size=number((output(root, "getconf", "getconf", "PAGESIZE") or "").strip()),
         is_32_bit=_is_32_bit(root, _names(release)),
         is_musl=_is_musl(root, _names(release)),
+        glibc=_glibc(root),
     )
 
 
@@ -76,6 +80,18 @@ def _is_musl(root: Path, names: frozenset[str]) -> bool:
     if loaders:
         return all(loader.startswith("ld-musl-") for loader in loaders)
     return not MUSL_SYSTEMS.isdisjoint(names)
+
+
+def _glibc(root: Path) -> str | None:
+    """Return the version of glibc. The name of its file had it until 2.33."""
+    if root == Path("/"):
+        name, version = platform.libc_ver()
+        return version if name == "glibc" else None
+    folders = [root / "lib", *(entry for entry in entries(root / "lib") if entry.name.endswith("-linux-gnu"))]
+    files = [
+        re.fullmatch(r"libc-(2\.\d+)\.so", entry.name) for folder in folders for entry in entries(folder)
+    ]
+    return next((file[1] for file in files if file), None)
 
 
 def _loaders(root: Path) -> list[str]:

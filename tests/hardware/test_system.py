@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.doctor.installation import check_platform
-from edgeinfer.hardware import System, detect
+from edgeinfer.hardware import detect
 from edgeinfer.hardware.root_files import COMMAND_TIMEOUT, entries, label, number, output, read_text
 from edgeinfer.hardware.system import container
-from edgeinfer.plan.platform_notes import platform_notes
 from tests.support.hardware import write
 
 
@@ -37,10 +35,11 @@ def test_containers_are_known(files: dict[str, str], expected: str | None, tmp_p
 def test_this_machine_has_a_system() -> None:
     """It agrees with Python's platform module."""
     system = detect().system
-    assert (sys.platform, platform.machine(), os.sysconf("SC_PAGESIZE")) == (
+    assert (sys.platform, platform.machine(), os.sysconf("SC_PAGESIZE"), platform.libc_ver()[1] or None) == (
         system.os,
         system.machine,
         system.page_size,
+        system.glibc,
     )
 
 
@@ -146,18 +145,17 @@ def test_the_kind_of_programs_is_told(
 
 
 @pytest.mark.parametrize(
-    ("system", "text"),
+    ("files", "expected"),
     [
-        (System(machine="armv7l", is_32_bit=True), "32-bit"),
-        (System(machine="riscv64"), "JSON schemas, tool calls"),
-        (System(machine="x86_64", is_musl=True), "musl"),
-        (System(machine="aarch64"), None),
+        ({"lib/aarch64-linux-gnu/libc-2.27.so": ""}, "2.27"),
+        ({"lib/libc-2.31.so": "", "lib/libcrypt-2.31.so": ""}, "2.31"),
+        ({"lib/aarch64-linux-gnu/libc.so.6": ""}, None),
+        ({}, None),
     ],
-    ids=lambda value: value.machine if isinstance(value, System) else "",
+    ids=["Ubuntu 18.04", "others", "since 2.34", "nothing"],
 )
-def test_what_does_not_work_is_told(system: System, text: str | None) -> None:
-    """The plan and doctor have the same notes."""
-    notes = [note.text for note in platform_notes(system)]
-    assert notes == [finding.text for finding in check_platform(system)]
-    assert (text is None) is (notes == [])
-    assert all(text in note for note in notes if text)
+def test_an_old_glibc_has_its_version_in_its_name(
+    files: dict[str, str], expected: str | None, tmp_path: Path
+) -> None:
+    """Of a newer one a record says nothing."""
+    assert expected == detect(write(tmp_path, {"proc/meminfo": "MemTotal: 4 kB\n"} | files)).system.glibc

@@ -41,7 +41,18 @@ def test_a_build_that_fails_for_another_reason_is_not_tried_again(checkout: Path
 
 def test_a_32_bit_system_is_refused_before_anything_is_built(checkout: Path) -> None:
     """What edgeinfer needs is not built for it."""
-    done, calls = setup(checkout, NARROW="1")
+    done, calls = setup(checkout, MAXSIZE=str(2**31 - 1))
     assert (1, []) == (done.returncode, calls)
-    assert "32-bit" in done.stderr
+    assert "error: the programs of this system are 32-bit" in done.stderr
     assert "hint: install the 64-bit system" in done.stderr
+
+
+def test_an_old_python_is_told_with_where_newer_ones_are(checkout: Path) -> None:
+    """The package manager of its system has no other."""
+    old = checkout.parent / "old/python3"
+    program(old, "#!/bin/bash\ncase $2 in *exit*) exit 1 ;; *) echo 3.9.2 ;; esac\n")
+    done, calls = setup(checkout, PYTHON=str(old))
+    assert (1, []) == (done.returncode, calls)
+    assert f"error: {old} is Python 3.9.2, and edgeinfer needs 3.10 or newer" in done.stderr
+    assert "hint: upgrade the system" in done.stderr
+    assert "apt install" not in done.stderr

@@ -23,7 +23,9 @@ case "$*" in
   touch "$2/llama.whl" ;;
 *"-m pip install"*) echo "$*" >>"$CALLS" ;;
 *"import pip"*) ;;
-*"sys.maxsize"*) exit "${{NARROW:-0}}" ;;
+*"platform_notes.py")
+  code="import runpy, sys; sys.maxsize = min(sys.maxsize, ${{MAXSIZE:-sys.maxsize}})"
+  exec {sys.executable} -c "$code; runpy.run_path('$2', run_name='__main__')" ;;
 *) exec {sys.executable} "$@" ;;
 esac
 """
@@ -38,7 +40,8 @@ def program(path: Path, text: str) -> None:
 def make_checkout(folder: Path) -> Path:
     """Copy as much of the repository as the script reads, and put a Python beside it; -> the checkout."""
     root = folder / "checkout"
-    for name in ("scripts/setup", "scripts/build-wheel", "pyproject.toml", "edgeinfer/__init__.py"):
+    package = ("edgeinfer/__init__.py", "edgeinfer/plan/platform_notes.py")
+    for name in ("scripts/setup", "scripts/build-wheel", "pyproject.toml", *package):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, root / name)
     for name in ("scripts/common", "scripts/llama", "requirements"):

@@ -146,7 +146,7 @@ class ConstraintCompiler:
             except ImportError as e:
                 raise UnsupportedParameter(
                     f"constrained answers need llguidance, which is not installed: {e}",
-                    hint="it has wheels for x86-64 and 64-bit ARM",
+                    hint="edgeinfer doctor says how to get it on this system",
                 ) from e
             adapter = _TokenizerAdapter(self._tokenizer)
             # Slices would make some masks faster, and cost 40 MB at 152k tokens.
