@@ -49,6 +49,10 @@ def install(
     ] = None,
     quant: Annotated[str | None, typer.Option(help="Quantization, such as Q8_0.")] = None,
     revision: Annotated[str | None, typer.Option(help="Commit, branch or tag of the repository.")] = None,
+    code: Annotated[
+        bool,
+        typer.Option("--code", help="Install a model that completes code too, if one fits beside the other."),
+    ] = False,
     user: Annotated[
         bool | None,
         typer.Option(
@@ -84,6 +88,7 @@ def install(
       edgeinfer install --auto-quant               the model and quantization for this machine
       edgeinfer install --model qwen3-0.6b         another model
       edgeinfer install --model qwen3-0.6b:Q8_0    in a quantization of your choice
+      edgeinfer install --auto-quant --code        and one that completes code, for `edgeinfer code` and editors
       edgeinfer install --auto-quant --dry-run     see what it would do
       HF_ENDPOINT=http://board:11436 edgeinfer install --auto-quant    from another board's mirror
     """
@@ -97,9 +102,10 @@ def install(
     from edgeinfer.errors import InvalidRequest, StoreError
     from edgeinfer.hardware import detect
     from edgeinfer.hub.endpoint import hub_endpoint
+    from edgeinfer.install.coder import completes_code
     from edgeinfer.install.selection import Selector
     from edgeinfer.plan.calibration import load as load_calibration
-    from edgeinfer.plan.own_memory import without_workers
+    from edgeinfer.plan.own_memory import ModelMemory, without_workers
     from edgeinfer.service.install import install as put_in_place
     from edgeinfer.store.store import Store
 
@@ -131,12 +137,23 @@ def install(
     selection = choose_with(calibration)
     _show(selection, profile)
     values["model"] = selection.label
+    beside = [ModelMemory(selection.choice.plan.memory)]
+    wants_coder = code and not completes_code(selection.choice.option.model)
+    coder = (
+        _coder(Selector(profile, current, calibration, store, hub, beside=beside)) if wants_coder else None
+    )
     if dry_run:
+        _show_download(selection)
+        if coder:
+            _show_download(coder)
         _show_changes(manager, selection, values, start=start)
         return
-    if selection.problem:
-        raise _with_ways_on(selection.problem)
+    for chosen in (selection, coder):
+        if chosen and chosen.problem:
+            raise _with_ways_on(chosen.problem)
     _ensure_installed(selection, store, hub)
+    if coder:
+        _ensure_installed(coder, store, hub)
     config, service = _draft(manager, values)
     put_in_place(manager, service, start=start, beside=[config])
     if start:  # nothing serves the replaced files any more
@@ -265,17 +282,26 @@ def _draft(
     return ServiceFile(path, text, mode), replace(service, config=path if shadowed else None)
 
 
-def _show_changes(
-    manager: ServiceManager,
-    selection: Selection,
-    values: dict[str, Any],
-    *,
-    start: bool,
-) -> None:
-    """Print what would be downloaded, written and run, in the form of a script."""
+def _coder(selector: Selector) -> Selection | None:
+    """Choose a model that completes code, and say which; None if none fits."""
     from edgeinfer.cli import terminal
-    from edgeinfer.cli.service import proposal_lines
-    from edgeinfer.service.install import propose
+    from edgeinfer.errors import DoesNotFit
+    from edgeinfer.install.coder import select_coder
+
+    try:
+        coder = select_coder(selector)
+    except DoesNotFit as e:
+        terminal.say(f"{'code':<10}no model for code fits beside it: {e.message}")
+        return None
+    terminal.say(
+        f"{'code':<10}{coder.label}, {coder.choice.option.size / 1e6:.0f} MB, loaded when it is asked for"
+    )
+    return coder
+
+
+def _show_download(selection: Selection) -> None:
+    """Print what would be downloaded, in the form of a script."""
+    from edgeinfer.cli import terminal
 
     if selection.problem:
         terminal.say(f"warning: {selection.problem.message}")
@@ -285,6 +311,20 @@ def _show_changes(
         terminal.write(
             f"# download{source}: {offer.size / 1e6:.0f} MB\n$ edgeinfer pull {_pull_name(selection)}\n\n"
         )
+
+
+def _show_changes(
+    manager: ServiceManager,
+    selection: Selection,
+    values: dict[str, Any],
+    *,
+    start: bool,
+) -> None:
+    """Print what would be written and run, in the form of a script."""
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.service import proposal_lines
+    from edgeinfer.service.install import propose
+
     config, service = _draft(manager, values, selection.choice.plan)
     proposal = propose(manager, service, start=start, beside=[config])
     terminal.write("".join(f"{line}\n" for line in proposal_lines(proposal)))

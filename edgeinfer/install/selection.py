@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from edgeinfer.install.published_options import published_options
 from edgeinfer.plan import ModelChoice, ModelOption, choose
 from edgeinfer.plan.available_options import model_options, quant_name
 from edgeinfer.plan.calibration import Calibration
+from edgeinfer.plan.own_memory import ModelMemory
 from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import catalogue
 from edgeinfer.store.lookup import catalogue_name
@@ -57,7 +58,7 @@ class Selection(msgspec.Struct, frozen=True):
 
 
 class Selector:
-    """Chooses for one machine."""
+    """Chooses for one machine, where the models `beside` are loaded too."""
 
     def __init__(
         self,
@@ -68,7 +69,9 @@ class Selector:
         hub: Endpoint,
         *,
         note: Callable[[str], None] = lambda _: None,
+        beside: Sequence[ModelMemory] = (),
     ) -> None:
+        self._beside = beside
         self._machine = (profile, settings, calibration)
         self._store = store
         self._hub = hub
@@ -104,7 +107,7 @@ class Selector:
 
     def _choose(self, options: list[ModelOption], model: str | None, quant: str | None = None) -> ModelChoice:
         profile, settings, calibration = self._machine
-        return choose(profile, options, settings, calibration, model=model, quant=quant)
+        return choose(profile, options, settings, calibration, model=model, quant=quant, beside=self._beside)
 
     def _of_catalogue(self, model: str | None, reference: ModelReference) -> Selection:
         quant = reference.quant

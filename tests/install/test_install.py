@@ -47,6 +47,19 @@ feed_forward = 512, vocabulary = 2048, tied = true }}
 """
 
 
+CODERS = """
+["{name}"]
+description = "Completes code"
+licence = "Apache-2.0"
+context = 2048
+roles = ["code", "chat"]
+repo = "owner/tiny-coder-GGUF"
+files.Q8_0 = {{ file = "{file}" }}
+shape = {{ arch = "qwen2", layers = {layers}, embedding = 256, heads = 4, kv_heads = 2, head_size = 64, \
+feed_forward = 512, vocabulary = 2048, tied = true }}
+"""
+
+
 class Board:
     """A home directory, and a mirror to download from."""
 
@@ -76,6 +89,7 @@ def board(tmp_path: Path) -> Iterator[Board]:
     remote = Store(tmp_path / "there")
     data = (PACKAGE_DIR / "bundled/edgeinfer-nano.gguf").read_bytes()
     add(remote, data, name="tiny", quant="Q8_0", repo="owner/tiny-GGUF", file="tiny-Q8_0.gguf")
+    add(remote, data, name="tiny-coder", quant="Q8_0", repo="owner/tiny-coder-GGUF", file="coder-Q8_0.gguf")
     home = tmp_path / "home"
     (home / ".config/edgeinfer").mkdir(parents=True)
     (home / ".config/edgeinfer/models.toml").write_text(CATALOGUE)
@@ -263,3 +277,25 @@ def test_a_model_that_does_not_chat_says_what_it_is_for(capsys: pytest.CaptureFi
     with served_by(Scripted(info=replace(INFO, generates=False, reranks=True))) as served:
         install.ask(Settings(port=httpx.URL(served.url).port or 0))
     assert "was made to score documents, and cannot generate text" in capsys.readouterr().err
+
+
+def test_a_model_for_code_is_installed_beside_the_other_where_both_fit(board: Board) -> None:
+    """The largest that does. The service keeps the one that answers, and has the other when it is asked for."""
+    catalogue = board.home / ".config/edgeinfer/models.toml"
+    # Entries replace those of the same name, so that no others are left that might fit.
+    large = CODERS.format(name="qwen2.5-coder-1.5b", file="large-Q8_0.gguf", layers=500)
+    large = large.replace("feed_forward = 512", "feed_forward = 5000000")
+    small = CODERS.format(name="qwen2.5-coder-0.5b", file="coder-Q8_0.gguf", layers=6)
+    catalogue.write_text(CATALOGUE + large + small)
+    code, output, errors = board.install("--code", "--auto-quant", "--dry-run")
+    assert 0 == code, errors
+    assert "code      qwen2.5-coder-0.5b:Q8_0" in errors
+    assert "$ edgeinfer pull qwen2.5-coder-0.5b:Q8_0" in output
+    assert f'model = "{NAME}:Q8_0"' in output
+    code, output, _ = board.install("--code", "--model", "qwen2.5-coder-0.5b", "--dry-run")
+    assert (code, output.count("$ edgeinfer pull")) == (0, 1), "one that completes code needs no other"
+    catalogue.write_text(CATALOGUE + large + large.replace("1.5b", "0.5b"))
+    code, output, errors = board.install("--code", "--auto-quant", "--dry-run")
+    assert 0 == code, errors
+    assert "no model for code fits beside it: qwen2.5-coder-0.5b:Q8_0 needs" in errors
+    assert "coder" not in output
