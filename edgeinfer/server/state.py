@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import msgspec
 from starlette.requests import Request
 
 from edgeinfer.errors import EdgeinferError
+from edgeinfer.hardware.thermal import thermal_zones
 from edgeinfer.metrics import Metrics
 from edgeinfer.plan import Plan
+from edgeinfer.server.history import RecentActivity
 from edgeinfer.server.machine_facts import MachineFacts
 from edgeinfer.server.model_files import ModelFiles
 from edgeinfer.server.peers import Peers
@@ -51,6 +54,7 @@ class AppState:
         sources: setting -> the origin of its value.
         reload: the last reload, None before the first.
         machine: what this machine is.
+        history: what the models have done in the last minutes.
         peers: other boards.
         puller: downloads models, and knows whether that is possible here.
         downloads: those that are running.
@@ -78,6 +82,7 @@ class AppState:
             settings, default, names=names, loader=self.loader, services=self.services
         )
         self.machine = MachineFacts(lambda: Store.of(self.settings).root)
+        self.history = RecentActivity(lambda: (model.stats for model in self.registry.served()), _warmest)
         self.peers = Peers(settings)
         self.puller = PullProcess(lambda: Store.of(self.settings))
         self.downloads = ModelDownloads(self.puller)
@@ -86,12 +91,14 @@ class AppState:
         self._started = time.monotonic()
         self._warming: asyncio.Task[None] | None = None
         self._tidying: asyncio.Task[None] | None = None
+        self._recording: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     def start(self, plan: Plan | None, *, warm_up: bool) -> None:
         """Begin to load the default model, with `plan` if there is one."""
         self.starting = self.loader.start(self.registry.default, plan)
         self._tidying = asyncio.create_task(keep_tidy(self.responses))
+        self._recording = asyncio.create_task(self.history.run())
         if warm_up:
             self._warming = asyncio.create_task(self._warm_up(self.starting))
 
@@ -109,7 +116,7 @@ class AppState:
     async def _stop(self) -> None:
         drain = self.settings.drain_timeout
         end = time.monotonic() + drain
-        for task in (self._warming, self._tidying):
+        for task in (self._warming, self._tidying, self._recording):
             if task:
                 task.cancel()
         await self.downloads.close()
@@ -148,6 +155,11 @@ class AppState:
 
     def uptime(self) -> float:
         return time.monotonic() - self._started
+
+
+def _warmest() -> int | None:
+    """The highest temperature of the machine in degrees Celsius."""
+    return max((zone.temperature for zone in thermal_zones(Path("/"))), default=None)
 
 
 def state_of(request: Request) -> AppState:

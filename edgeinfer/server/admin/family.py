@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeinfer.server.admin import health, machine, peers
+from edgeinfer.server.admin import health, history, machine, peers
 from edgeinfer.server.http.family import Family, Route
 from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
 
@@ -26,6 +26,7 @@ def family() -> Family:
             ),
             Route("/status", health.status, GET),
             Route("/machine", machine.machine, GET, answers=(machine.Machine,)),
+            Route("/history", history.history, GET, answers=(history.Samples,)),
             Route("/peers", peers.peers, GET, answers=(peers.PeerList,), is_quiet=True),
             Route(
                 "/metrics",

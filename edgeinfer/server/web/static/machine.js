@@ -2,7 +2,7 @@
 
 import { Exits } from "./exits.js";
 import { html, useEffect, useReducer } from "./html.js";
-import { INTERVAL, warmest } from "./live.js";
+import { INTERVAL } from "./live.js";
 import { Measurements } from "./measurements.js";
 import { Models } from "./models.js";
 import { Peers } from "./peers.js";
@@ -37,7 +37,7 @@ export function Machine({ live, models, changed }) {
       <${Throttled} devices=${live.machine.throttled} />
       <div class="plots">
         <${Plot} title="Answers" unit="tokens/s" data=${live.series(["generated"])} labels=${["generated"]} />
-        <${Plot} title="Prompts" unit="tokens/s" data=${live.series(["computed", "cached"])} labels=${["computed", "from the cache"]} />
+        <${Plot} title="Prompts" unit="tokens/s" data=${live.series(["computed", "cached"])} labels=${["computed", "cached"]} />
         <${Plot} title="Requests" unit="" data=${live.series(["running", "waiting"])} labels=${["running", "waiting"]} />
         <${Plot} title="KV cache" unit="% in use" data=${live.series(["cells"])} labels=${["used"]} />
         ${live.machine.temperatures.length > 0 && html`<${Plot} title="Temperature" unit="°C" data=${live.series(["warmest"])} labels=${["highest"]} />`}
@@ -80,7 +80,10 @@ function Summary({ status, machine }) {
     ["Confinement of the engine", status.confinement?.worker ?? "none"],
     ["edgeinfer", status.version],
   ];
-  if (machine.temperatures.length) facts.push(["Temperature", `${warmest(machine)} °C${machine.throttled.length ? ", slowed down by heat" : ""}`]);
+  if (machine.temperatures.length) {
+    const warmest = Math.max(...machine.temperatures.map((zone) => zone.temperature));
+    facts.push(["Temperature", `${warmest} °C${machine.throttled.length ? ", slowed down by heat" : ""}`]);
+  }
   if (model) {
     facts.unshift(["Model", `${model.name}: ${model.description}, ${(model.n_params / 1e6).toFixed(0)} million parameters, ${size(model.size)}`]);
     facts.splice(1, 0, ["Context", `${model.ctx} tokens, ${model.parallel} answers at once`]);
