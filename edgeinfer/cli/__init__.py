@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,10 +20,13 @@ def main() -> int:
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # the reader of our output has left, as in `edgeinfer ... | head`
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or the interpreter's last flush fails
+        _discard_output()
     return code
+
+
+def _discard_output() -> None:
+    """Give what has not been written yet to nobody, or the interpreter's last flush fails."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_streams() -> None:
@@ -34,7 +36,9 @@ def _open_streams() -> None:
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # it stays open
+            # Output that nobody can read is a failure, as it is for other commands; a message to nobody is none.
+            flags = os.O_WRONLY if name == "stderr" else os.O_RDONLY
+            setattr(sys, name, os.fdopen(os.open(os.devnull, flags), mode))
 
 
 def _run() -> int:
@@ -58,6 +62,8 @@ def _run() -> int:
     except OSError as e:
         if (error := _translated(e)) is None:
             raise
+        if e.errno == errno.EBADF:
+            _discard_output()
         report_error(error)
         return 1
     return 0
@@ -67,6 +73,8 @@ def _translated(error: OSError) -> EdgeinferError | None:
     """Return the error in words, if it is one of the machine's and none of ours: a traceback would explain nothing."""
     from edgeinfer.errors import SettingsError
 
+    if error.errno == errno.EBADF and error.filename is None:
+        return SettingsError("there is no output to write to: it was closed (>&-)")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SettingsError(f"{error.filename or 'the output'}: {error.strerror}")
     if error.filename is None:
