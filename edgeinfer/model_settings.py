@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from edgeinfer.errors import SettingsError
-from edgeinfer.value_errors import sentence
+from edgeinfer.value_errors import advice, sentence
 
 MODELS = "models"
 """Name of the tables for single models in the configuration file."""
@@ -48,7 +48,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
     parallel: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None, doc("Answers generated at the same time.")
     ] = None
-    threads: Annotated[Annotated[int, Meta(ge=1)] | None, doc("Compute threads.")] = None
+    threads: Annotated[Annotated[int, Meta(ge=1, le=512)] | None, doc("Compute threads.")] = None
     layout: Annotated[
         Literal["streams", "unified"] | None,
         doc("KV cache layout: streams of parallel x ctx cells, or one pool shared by all."),
@@ -152,7 +152,7 @@ def _model_table(name: str, content: Any, path: Path, settings: Collection[str])
         try:
             table[key] = msgspec.convert(value, kind)
         except msgspec.ValidationError as e:
-            raise SettingsError(f"{where}: {key}: {sentence(e, kind)}", param=key) from e
+            raise SettingsError(f"{where}: {key}: {sentence(e, kind)}", param=key, hint=advice(key)) from e
     return table
 
 

@@ -28,7 +28,7 @@ from edgeinfer.model_settings import (
     toml_string,
 )
 from edgeinfer.user_folders import config_folder, is_file
-from edgeinfer.value_errors import sentence
+from edgeinfer.value_errors import advice, sentence
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -285,7 +285,7 @@ def load(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] = os
             try:
                 values[key] = msgspec.convert(value, FIELDS[key].type, strict=not lax)
             except msgspec.ValidationError as e:
-                hint = "write [models.NAME]" if key == "model" and isinstance(value, dict) else None
+                hint = "write [models.NAME]" if key == "model" and isinstance(value, dict) else advice(key)
                 raise SettingsError(
                     f"{where}: {key}: {sentence(e, FIELDS[key].type)}", param=key, hint=hint
                 ) from e

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any, Literal, get_args, get_origin
 
@@ -31,6 +32,14 @@ def sentence(error: msgspec.ValidationError, kind: Any) -> str:
         return f"it must be {BOUNDS[bound]} {limit}"
     names = [KINDS.get(kind, kind) for kind in kinds.split(" | ") if kind != "null"]
     return f"it must be {' or '.join(names)}"
+
+
+def advice(name: str) -> str | None:
+    """Return what helps to find a good value for a setting; None if there is nothing to say."""
+    if name != "threads":
+        return None
+    count = os.cpu_count()
+    return f"this machine has {count} CPU{'s' if count != 1 else ''}; without the setting, the fast ones are used"
 
 
 def choices(kind: Any) -> tuple[str, ...]:

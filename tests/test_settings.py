@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,20 @@ def test_a_number_that_the_plan_would_find_can_be_given(name: str, tmp_path: Pat
     assert (
         getattr(settings.load(environ=environ | {f"EDGEINFER_{name.upper()}": "256"}).settings, name) == 256
     )
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{"EDGEINFER_THREADS": "10000"}, {"EDGEINFER_THREADS": "many"}, {"EDGEINFER_THREADS": "0"}],
+    ids=str,
+)
+def test_threads_that_cannot_be_meant_are_refused_with_the_machine_s_number(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """llama.cpp takes no more than 512."""
+    with pytest.raises(SettingsError, match="threads: it must be ") as caught:
+        settings.load(environ=environ | {"XDG_CONFIG_HOME": str(tmp_path)})
+    assert f"this machine has {os.cpu_count()} CPU" in (caught.value.hint or "")
 
 
 def test_the_clients_key_is_no_setting(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from edgeinfer.cli import code, familiar, key, model_loading, models, service
 from edgeinfer.cli.bench import bench
 from edgeinfer.cli.chat import chat
 from edgeinfer.cli.doctor import doctor
+from edgeinfer.cli.foreign_options import CommandWithHints
 from edgeinfer.cli.install import install
 from edgeinfer.cli.logs import logs
 from edgeinfer.cli.mirror import mirror
@@ -62,7 +63,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (serve, chat, plan, install, pull, status, reload, logs, doctor, bench, mirror):
+app.command(help=help_of(serve), cls=CommandWithHints)(serve)
+for command in (chat, plan, install, pull, status, reload, logs, doctor, bench, mirror):
     app.command(help=help_of(command))(command)
 for name, familiar_command in familiar.COMMANDS.items():
     app.command(name, help=help_of(familiar_command), hidden=True)(familiar_command)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgeinfer.store.stored_model import StoredModel
 
 Source = Literal["hf", "ollama", "lmstudio"]
+TITLES = {"hf": "Hugging Face", "ollama": "Ollama", "lmstudio": "LM Studio"}
 
 
 def chosen_models(what: str | None, source: Source | None) -> list[ExternalFile]:
@@ -27,8 +28,9 @@ def chosen_models(what: str | None, source: Source | None) -> list[ExternalFile]
         name, _, quant = what.lower().partition(":")
         models = [m for m in models if m.name.lower() == name and quant in ("", (m.quant or "").lower())]
     if not models:
+        owner = TITLES[source] if source else None
         raise ModelNotFound(
-            f"no other program has a model {what!r}" if what else f"{source} has no models on this machine",
+            f"no other program has a model {what!r}" if what else f"{owner} has no models on this machine",
             param="model",
             hint="to list what can be imported: edgeinfer models import",
         )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from edgeinfer.cli.common_options import Json
 from edgeinfer.cli.model_import import Source
+from edgeinfer.cli.option_values import choice
 
 if TYPE_CHECKING:
     from edgeinfer.store.store import Store
@@ -108,6 +109,7 @@ def import_(
         typer.Option(
             "--from",
             help="Import all models of this program: hf (Hugging Face), ollama or lmstudio (LM Studio).",
+            **choice(get_args(Source), other_names={"huggingface": "hf", "lm-studio": "lmstudio"}),
         ),
     ] = None,
     name: Annotated[

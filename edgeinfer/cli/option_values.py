@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,27 +21,34 @@ def number(
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
+    advice: str | None = None,
 ) -> dict[str, Any]:
-    """Return the arguments of `typer.Option` for a number within bounds."""
+    """Return the arguments of `typer.Option` for a number within bounds; `advice` follows the error."""
     limits: dict[str, Any] = {
         name: limit for name, limit in (("ge", ge), ("gt", gt), ("le", le)) if limit is not None
     }
-    parser = _parser(Annotated[kind, Meta(**limits)] if limits else kind, KINDS[kind] + _range(ge, gt, le))
+    within = Annotated[kind, Meta(**limits)] if limits else kind
+    parser = _parser(within, KINDS[kind] + _range(ge, gt, le), advice)
     return {"parser": parser, "metavar": "N", "min": ge, "max": le}
 
 
-def choice(words: Sequence[str]) -> dict[str, Any]:
-    """Return the arguments of `typer.Option` for one of some words."""
-    parser = _parser(Literal[tuple(words)], f"one of {', '.join(words)}")
-    return {"parser": parser, "metavar": f"<{'|'.join(words)}>"}
+def choice(words: Sequence[str], other_names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return the arguments of `typer.Option` for one of some words, which may have other names."""
+    parse = _parser(Literal[tuple(words)], f"one of {', '.join(words)}")
+    names = other_names or {}
+    return {
+        "parser": lambda value: parse(names.get(str(value).lower(), value)),
+        "metavar": f"<{'|'.join(words)}>",
+    }
 
 
-def _parser(kind: Any, expected: str) -> Callable[[Any], Any]:
+def _parser(kind: Any, expected: str, advice: str | None = None) -> Callable[[Any], Any]:
     def parse(value: Any) -> Any:
         try:
             return msgspec.convert(value, kind, strict=False)
         except msgspec.ValidationError:
-            raise typer.BadParameter(f"it must be {expected}, not {str(value)[:MAX_SHOWN]!r}") from None
+            problem = f"it must be {expected}, not {str(value)[:MAX_SHOWN]!r}"
+            raise typer.BadParameter("; ".join(filter(None, (problem, advice)))) from None
 
     return parse
 

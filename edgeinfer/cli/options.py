@@ -16,7 +16,7 @@ from msgspec.structs import FieldInfo
 from edgeinfer.cli import option_values
 from edgeinfer.model_settings import MODEL_FIELDS
 from edgeinfer.settings import FIELDS
-from edgeinfer.value_errors import choices
+from edgeinfer.value_errors import advice, choices
 
 R = TypeVar("R")
 
@@ -81,7 +81,8 @@ def _value(field: FieldInfo) -> dict[str, Any]:
         return option_values.choice(words)
     for kind in (int, float):
         if kind in kinds:
-            return option_values.number(kind, **{name: bound(field, name) for name in ("ge", "gt", "le")})
+            bounds = {name: bound(field, name) for name in ("ge", "gt", "le")}
+            return option_values.number(kind, **bounds, advice=advice(field.name))
     return {"metavar": "TEXT"} if str in kinds else {}
 
 

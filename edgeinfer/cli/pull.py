@@ -156,6 +156,7 @@ def _pull(
         listed(offered)
     except EdgeinferError as e:
         if present is None or update:
+            _choose_size(wanted, loaded, store)
             raise
         progress.message(f"the model is installed; cannot check for a newer version: {e.message}")
         return present
@@ -176,6 +177,28 @@ def _pull(
     if before == stored:
         progress.message(f"{stored.name}:{stored.quant} is already installed")
     return stored
+
+
+def _choose_size(wanted: ModelReference, loaded: Settings, store: Store) -> None:
+    """Say which model of a family suits this machine, if that is what the user has named."""
+    from edgeinfer.errors import ModelNotFound
+    from edgeinfer.hardware import detect
+    from edgeinfer.plan.calibration import load
+    from edgeinfer.plan.model_size import largest_that_suits
+    from edgeinfer.plan.own_memory import without_workers
+    from edgeinfer.store.catalogue import catalogue, family
+
+    specs = catalogue()
+    members = family(wanted.name, specs) if wanted.name and wanted.name.lower() not in specs else []
+    if len(members) < 2:
+        return
+    profile = without_workers(detect(models=store.root))
+    best = largest_that_suits(members, profile, loaded, load(store.root, profile))
+    raise ModelNotFound(
+        f"the names of several models begin with {wanted.name}: {', '.join(members)}",
+        param="model",
+        hint=f"the one for this machine: edgeinfer pull {best}" if best else None,
+    )
 
 
 def _best_quant(

@@ -12,6 +12,7 @@ from edgeinfer.store.model_name import split_name
 from edgeinfer.store.names import file_problem, name_problem, repo_problem, revision_problem
 
 SITE = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/", re.I)
+OLLAMA = re.compile(r"(?:https?://)?(?:registry\.)?ollama\.(?:com|ai)/(library/)?", re.I)
 IN_PAGE = re.compile(r"(?P<repo>[^/]+/[^/]+)/(?:blob|resolve|tree)/(?P<revision>[^/]+)(?:/(?P<file>.+))?")
 FORMS = "NAME, NAME:QUANT, NAME:SIZE, OWNER/REPO, OWNER/REPO:QUANT or OWNER/REPO/FILE.gguf"
 
@@ -29,13 +30,21 @@ class ModelReference(msgspec.Struct, frozen=True):
 def parse_reference(text: str) -> ModelReference:
     """Parse one of `FORMS`, the last three also after "hf.co/", or the address of a page on the hub.
 
+    A page of Ollama's library stands for the model of that name.
+
     Raises:
         InvalidRequest: it is none of these.
     """
     if text.startswith(("/", ".", "~")):
         hint = f"for a file on this machine: edgeinfer models import {text}"
         raise InvalidRequest(f"{text!r} is a path, not a model on the hub", param="model", hint=hint)
-    rest = SITE.sub("", text.strip(), count=1).partition("?")[0].strip("/")
+    rest = text.strip()
+    if ollama := OLLAMA.match(rest):
+        rest = rest[ollama.end() :]
+        if "/" in rest.strip("/") or not ollama[1]:
+            hint = "for a model that Ollama has on this machine: edgeinfer models import"
+            raise InvalidRequest(f"{text!r} is at Ollama, not on huggingface.co", param="model", hint=hint)
+    rest = SITE.sub("", rest, count=1).partition("?")[0].strip("/")
     if "://" in rest:
         hint = "download the file, then: edgeinfer models import FILE"
         raise InvalidRequest(f"{text!r} is not on huggingface.co", param="model", hint=hint)

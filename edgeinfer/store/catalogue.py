@@ -160,7 +160,7 @@ def resolve_spec(name: str, environ: Mapping[str, str] = os.environ) -> tuple[st
     Neither case nor punctuation counts: "llama3.2" is "llama-3.2", as Ollama's library writes it.
 
     Raises:
-        ModelNotFound: there is none; the hint is the most similar name.
+        ModelNotFound: there is none; the hint has names that begin with it, or the most similar one.
     """
     specs = catalogue(environ)
     names = {alias.lower(): model for model, spec in specs.items() for alias in spec.aliases}
@@ -171,9 +171,24 @@ def resolve_spec(name: str, environ: Mapping[str, str] = os.environ) -> tuple[st
     return model, specs[model]
 
 
+def family(name: str, specs: Mapping[str, ModelSpec]) -> list[str]:
+    """Return the chat models whose names begin with `name`, smallest first: those of "qwen3"."""
+    members = [
+        model
+        for model, spec in specs.items()
+        if model.lower().startswith(name.lower()) and "chat" in spec.roles and spec.parameters
+    ]
+    return sorted(members, key=lambda model: specs[model].parameters or 0)
+
+
 def similar_model(name: str, known: Iterable[str], installed: Sequence[str] = ()) -> str:
-    """Make a hint: the model with the most similar name, or what is installed and the command that lists all."""
+    """Make a hint: the models whose names begin with this one, or the one with the most similar name, or what is
+    installed and the command that lists all.
+    """
     names = {_letters(other): other for other in known}
+    longer = [other for letters, other in names.items() if letters.startswith(_letters(name[:200]) or " ")]
+    if len(longer) > 1:
+        return f"did you mean one of {', '.join(longer[:MAX_NAMES])}?"
     close = difflib.get_close_matches(_letters(name[:200]), names, n=1)
     if close:
         return f"did you mean {names[close[0]]!r}?"

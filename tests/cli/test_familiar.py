@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from edgeinfer.cli.foreign_options import HINTS, OPTIONS
+from edgeinfer.settings import FIELDS
 from tests.support.cli import EDGEINFER, daemon, environment, run, terminal
 
 
@@ -128,6 +131,7 @@ def test_no_option_is_suggested_that_help_does_not_list(tmp_path: Path) -> None:
         ("a/b-GGUF:Q8_0", "no such file", "for a repository on the hub: edgeinfer pull a/b-GGUF:Q8_0"),
         ("hf.co/a/b:Q8_0", "no such file", "for a repository on the hub: edgeinfer pull hf.co/a/b:Q8_0"),
         ("qwen3-0.6b:Q9_9", "qwen3-0.6b:Q9_9 is not installed", "published: Q4_0, Q8_0, F16"),
+        ("qwen3", "no such model: 'qwen3'", "did you mean one of qwen3-0.6b, qwen3-1.7b, "),
         ("qwen9", "no such model: 'qwen9'", "did you mean 'qwen3-8b'?"),
         ("llama3.2:2b", "no such model: 'llama3.2-2b'", "did you mean 'llama-3.2"),
         ("xyz", "no such model: 'xyz'", "for the names: edgeinfer models ls --all"),
@@ -201,3 +205,54 @@ def test_the_limit_that_cut_an_answer_is_named(limit: list[str], message: str, t
         server.finish_reason = "length"
         done = run(tmp_path, "chat", "Hi", *limit, EDGEINFER_PORT=server.port)
     assert message in done.stderr
+
+
+def test_of_a_family_the_model_that_suits_this_machine_is_named(tmp_path: Path) -> None:
+    """And all the others, which may be meant."""
+    done = run(tmp_path, "pull", "qwen3", HF_HUB_OFFLINE="1")
+    assert (done.returncode, done.stdout) == (1, "")
+    message, hint = done.stderr.splitlines()
+    assert message.startswith("error: the names of several models begin with qwen3: qwen3-0.6b, qwen3-1.7b, ")
+    assert re.search(r"hint: the one for this machine: \S*edgeinfer pull qwen3-\d", hint)
+
+
+@pytest.mark.parametrize("model", ["ollama.com/library/qwen3:0.6b", "https://ollama.com/library/qwen3:0.6b"])
+def test_a_page_of_ollama_s_library_is_the_model_of_that_name(model: str, tmp_path: Path) -> None:
+    """Here without a network, so that the attempt is seen."""
+    done = run(tmp_path, "pull", model, HF_HUB_OFFLINE="1")
+    assert "qwen3-0.6b" in done.stderr
+    assert "the network is off" in done.stderr
+
+
+def test_a_model_of_somebody_at_ollama_is_not_on_the_hub(tmp_path: Path) -> None:
+    """One that is here can be imported."""
+    done = run(tmp_path, "pull", "ollama.com/somebody/model")
+    assert done.returncode == 1
+    assert "is at Ollama, not on huggingface.co" in done.stderr
+    assert "models import" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "ours"),
+    [
+        (["-ngl", "99"], "-ngl; here it is --gpu-layers"),
+        (["-c", "8192"], "-c; here it is --ctx"),
+        (["-m", "x.gguf"], "-m; here it is --model"),
+        (["--max-model-len=4096"], "--max-model-len; here it is --ctx"),
+        (["--api-key", "x"], "--api-key; edgeinfer key add NAME makes a key"),
+    ],
+)
+def test_an_option_of_another_server_is_told_under_its_name_here(
+    option: list[str], ours: str, tmp_path: Path
+) -> None:
+    """llama-server's, vLLM's and Ollama's."""
+    done = run(tmp_path, "serve", *option)
+    assert done.returncode == 2
+    assert f"No such option: {ours}" in done.stderr
+
+
+def test_every_option_that_is_told_exists() -> None:
+    """And none of other servers is one of ours."""
+    own = {f"--{name.replace('_', '-')}" for name in FIELDS}
+    assert set(OPTIONS) <= own
+    assert not HINTS.keys() & own

@@ -206,12 +206,15 @@ def test_importing_what_is_not_there_is_an_error(tmp_path: Path) -> None:
     for arguments, message in (
         (["xyzzy"], "no other program has a model 'xyzzy'"),
         (["./xyzzy.gguf"], "no such file"),
-        (["--from", "lmstudio"], "lmstudio has no models on this machine"),
+        (["--from", "lmstudio"], "LM Studio has no models on this machine"),
+        (["--from", "huggingface"], "Hugging Face has no models on this machine"),
     ):
         done = run(tmp_path, "models", "import", *arguments)
         assert (1, "") == (done.returncode, done.stdout)
         assert message in done.stderr
-    assert run(tmp_path, "models", "import", "--from", "elsewhere").returncode == 2
+    done = run(tmp_path, "models", "import", "--from", "elsewhere")
+    assert done.returncode == 2
+    assert "it must be one of hf, ollama, lmstudio, not 'elsewhere'" in done.stderr
     folder = tmp_path / ".lmstudio/models/owner/Some-GGUF"
     for quant in ("Q4_0", "Q6_K"):
         write_model(folder / f"Some-{quant}.gguf", quant)
