@@ -125,23 +125,27 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 def context_exceeded(
-    ctx: int, problem: str, *, tokens: int = 0, param: str | None = None
+    ctx: int, problem: str, *, tokens: int = 0, trained: int = 0, param: str | None = None
 ) -> ContextLengthExceeded:
     """The error for a prompt that is too long for a context of `ctx` tokens.
 
-    `tokens`: how many the prompt has, if that is known; the context that the hint names has room for them.
+    Args:
+        tokens: how many the prompt has, if that is known; the context that the hint names has room for them.
+        trained: the context that the model was trained for, if that is known; the hint names none beyond it.
 
     Its first sentence and its code in the text are what clients look for to shorten the conversation by themselves.
     """
     larger = max(2 * ctx, 2)
     while larger <= tokens:
         larger *= 2
+    if trained and larger > trained:
+        larger = trained if trained > max(ctx, tokens) else 0
+    serve = f"serve with a larger context if the model allows it: ctx = {larger} in the configuration file, or --ctx"
     return ContextLengthExceeded(
         f"This model's maximum context length is {ctx} tokens. However, {problem}. "
         f"({ContextLengthExceeded.code})",
         param=param,
-        hint=f"shorten it, or serve with a larger context if the model allows it: ctx = {larger} in the "
-        "configuration file, or --ctx",
+        hint=f"shorten it, or {serve if larger else 'take another model: this one was trained for no more'}",
     )
 
 

@@ -121,6 +121,25 @@ def test_an_overflow_is_told_as_openai_tells_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ctx", "tokens", "trained", "named"),
+    [
+        (2048, 3000, 2048, "take another model: this one was trained for no more"),
+        (2048, 3000, 3500, "ctx = 3500"),
+        (2048, 5000, 4096, "another model"),
+        (2048, 5000, 32_768, "ctx = 8192"),
+        (2048, 0, 0, "ctx = 4096"),
+    ],
+)
+def test_no_hint_names_a_context_beyond_what_the_model_was_trained_for(
+    ctx: int, tokens: int, trained: int, named: str
+) -> None:
+    """It would not understand a longer text."""
+    hint = context_exceeded(ctx, "the prompt is too long", tokens=tokens, trained=trained).hint or ""
+    assert named in hint
+    assert ("ctx = " in hint) is named.startswith("ctx")
+
+
+@pytest.mark.parametrize(
     ("ctx", "tokens", "larger"),
     [(4096, 0, 8192), (4096, 6540, 8192), (4096, 17_455, 32_768), (4096, 8192, 16_384)],
 )

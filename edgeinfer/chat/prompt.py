@@ -138,7 +138,10 @@ class PromptBuilder:
         """Refuse early what cannot fit by far; the engine counts the tokens of the rest."""
         if size > self._info.ctx * MAX_TOKEN_CHARS:
             raise context_exceeded(
-                self._info.ctx, f"the messages have {size} characters, far more than that", param="messages"
+                self._info.ctx,
+                f"the messages have {size} characters, far more than that",
+                trained=self._info.n_ctx_train,
+                param="messages",
             )
 
     async def _render(self, source: str, draft: Draft, profile: TemplateProfile, size: int) -> str:

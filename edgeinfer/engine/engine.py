@@ -41,7 +41,8 @@ class Engine:
     MAX_RETRIES = 2
     """Failed decodes in a row before the requests in them are given up."""
 
-    def __init__(self, backend: Backend, config: EngineConfig, clock: Clock) -> None:
+    def __init__(self, backend: Backend, config: EngineConfig, clock: Clock, *, trained_ctx: int = 0) -> None:
+        """`trained_ctx`: the context that the model was trained for, 0 if unknown."""
         self.backend = backend
         self.config = config
         self.cache: KVCache = (
@@ -57,6 +58,7 @@ class Engine:
         self.failures: list[tuple[int, ErrorData]] = []
         """Requests that ended in an error, for the caller to take: (id, error)."""
         self._clock = clock
+        self._trained_ctx = trained_ctx
         self._batch = Batch(config.batch)
         self._masks = MaskPrefetcher()
         self._sequences: dict[int, list[Sequence]] = {}
@@ -186,13 +188,15 @@ class Engine:
             raise InvalidRequest("the prompt is empty", param="prompt")
         if n >= ctx:
             problem = f"the prompt has {n} tokens, and there must be room for an answer"
-            raise context_exceeded(ctx, problem, tokens=n)
+            raise context_exceeded(ctx, problem, tokens=n, trained=self._trained_ctx)
         size = self.backend.vocab.size
         outputs = [partial.tokens for partial in request.partial_answers if partial]
         if any(n + len(tokens) >= ctx for tokens in outputs):
             longest = max(map(len, outputs))
             raise context_exceeded(
-                ctx, f"the prompt has {n} tokens and its unfinished answer up to {longest}"
+                ctx,
+                f"the prompt has {n} tokens and its unfinished answer up to {longest}",
+                trained=self._trained_ctx,
             )
         if bad := next((t for t in chain(request.tokens, *outputs) if not 0 <= t < size), None):
             raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="prompt")

@@ -101,7 +101,7 @@ async def _prompt(
     try:
         parts, truncated = fit_parts(tokens[0], tokens[1], tokens[2], tokens[3:], room)
     except ContextLengthExceeded as e:
-        raise context_exceeded(info.ctx, e.message, param=e.param) from None
+        raise context_exceeded(info.ctx, e.message, trained=info.n_ctx_train, param=e.param) from None
     return fim_prompt(fim, parts), truncated or nearest != texts
 
 

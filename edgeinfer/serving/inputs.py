@@ -31,7 +31,13 @@ def check_inputs(inputs: Iterable[Input], info: ModelInfo, param: str) -> None:
             check_length(content, info, param)
         elif len(content) > info.ctx:
             tokens = len(content)
-            raise context_exceeded(info.ctx, f"a list has {tokens} tokens", tokens=tokens, param=param)
+            raise context_exceeded(
+                info.ctx,
+                f"a list has {tokens} tokens",
+                tokens=tokens,
+                trained=info.n_ctx_train,
+                param=param,
+            )
         else:
             check_length("".join(part for part in content if isinstance(part, str)), info, param)
             highest = max((part for part in content if isinstance(part, int)), default=0)
@@ -44,7 +50,10 @@ def check_length(text: str, info: ModelInfo, param: str) -> None:
     """Raises ContextLengthExceeded for a text that is far longer than the context."""
     if len(text) > info.ctx * MAX_TOKEN_CHARS:
         raise context_exceeded(
-            info.ctx, f"a text has {len(text)} characters, far more than that", param=param
+            info.ctx,
+            f"a text has {len(text)} characters, far more than that",
+            trained=info.n_ctx_train,
+            param=param,
         )
 
 

@@ -13,6 +13,9 @@ from edgeinfer.errors import InvalidRequest
 TOOL_NAME = r"^[a-zA-Z0-9_.-]{1,128}$"
 """A tool's name, as a regular expression of JSON Schema."""
 
+NULLABLE = frozenset({"properties", "required"})
+"""Keywords that count as absent where they are null: Go writes a map or list that nobody has made so."""
+
 COMPOSED = frozenset(
     {"$ref", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "dependentSchemas", "const", "enum"}
 )
@@ -65,8 +68,22 @@ def function_tool(function: Mapping[str, Any], *, where: str, schema: str = "par
             "a tool's name consists of up to 128 letters, digits, dots, underscores and dashes",
             param=name_param,
         )
+    if "parameters" in function:
+        function = {**function, "parameters": _without_nulls(function["parameters"])}
     definition = {"type": "function", "function": function}
     return Tool(name, _closed(function.get("parameters"), param), definition, param, name_param)
+
+
+def _without_nulls(schema: Any) -> Any:
+    """The schema of an object without the keywords in NULLABLE that are null, and so those of its values."""
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: value for key, value in schema.items() if value is not None or key not in NULLABLE}
+    if isinstance(properties := kept.get("properties"), dict):
+        kept["properties"] = {name: _without_nulls(value) for name, value in properties.items()}
+    if "items" in kept:
+        kept["items"] = _without_nulls(kept["items"])
+    return kept
 
 
 def distinct(tools: Iterable[Tool]) -> tuple[Tool, ...]:
@@ -146,12 +163,10 @@ def _form_error(schema: Any, param: str) -> InvalidRequest | None:
         return InvalidRequest(
             "the required properties of a tool must be a list of names",
             param=param,
-            hint="leave required out where nothing is" if required is None else None,
         )
-    if not isinstance(properties := schema.get("properties", {}), dict):
+    if not isinstance(schema.get("properties", {}), dict):
         return InvalidRequest(
             "the properties of a tool must be an object of schemas",
             param=param,
-            hint="leave properties out where there are none" if properties is None else None,
         )
     return None

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from edgeinfer.chat.message import Message, ToolCall
-from edgeinfer.errors import UnsupportedParameter
+from edgeinfer.errors import InvalidRequest, UnsupportedParameter
 from edgeinfer.server.anthropic.content import block_text, misplaced, result_text
 from edgeinfer.server.anthropic.schemas.blocks import (
     Block,
@@ -40,7 +40,7 @@ def to_messages(system: str | Sequence[TextBlock] | None, params: Sequence[Messa
     """The messages of a request; turns of one role in a row are one.
 
     Raises:
-        InvalidRequest: a block cannot be read, or stands where none of its type can.
+        InvalidRequest: there are no blocks, or one cannot be read, or stands where none of its type can.
     """
     text = _system_text(system)
     messages = [Message(role="system", content=text)] if text else []
@@ -53,6 +53,8 @@ def to_messages(system: str | Sequence[TextBlock] | None, params: Sequence[Messa
             case _:
                 texts = [_plain(placed) for placed in blocks]
                 messages.append(Message(role="system", content="\n".join(texts)))
+    if params and not messages:
+        raise InvalidRequest("messages[0].content has no blocks", param="messages[0].content")
     return messages
 
 

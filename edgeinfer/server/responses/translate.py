@@ -62,6 +62,12 @@ class PreparedRequest(msgspec.Struct, frozen=True):
             raise InvalidRequest("missing parameter: 'input'", param="input")
         if not messages:
             raise InvalidRequest("input has nothing that the model can read", param="input")
+        if messages[-1].tool_calls:
+            raise InvalidRequest(
+                "input ends with a call, and not with what the tool returned",
+                param="input",
+                hint="add a function_call_output with its call_id, or leave the call out",
+            )
         return ChatCall(
             messages=messages,
             tools=self.toolset.tools,

@@ -162,6 +162,7 @@ def test_fields_that_have_no_effect_here_are_taken(served: Served, engine: Scrip
         ([USE], "messages[0].content[0].type", "of the user"),
         ([{"type": "text"}], "messages[0].content[0].text", "missing"),
         (3, "messages[0].content", "a string or a list"),
+        ([], "messages[0].content", "has no blocks"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_place(

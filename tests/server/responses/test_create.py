@@ -183,6 +183,16 @@ def test_sampling_reaches_the_engine(world: ResponsesWorld) -> None:
             "input[0].call_id",
             "missing",
         ),
+        (
+            {
+                "input": [
+                    {"role": "user", "content": "Time?"},
+                    {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+                ]
+            },
+            "input",
+            "function_call_output",
+        ),
         ({"text": {"format": {"type": "json_schema", "name": "x"}}}, "text.format.schema", "missing"),
     ],
 )

@@ -190,6 +190,13 @@ def test_the_choice_of_tools_is_enforced(
     assert ("TEXT" in grammar) is not required
 
 
+def test_mistral_s_word_for_required_is_understood(world: ResponsesWorld) -> None:
+    """The response has OpenAI's."""
+    world.engine.pieces = ("x",)
+    response = world.post(tools=[WEATHER], tool_choice="any")
+    assert (response.status_code, response.json()["tool_choice"]) == (200, "required")
+
+
 @pytest.mark.parametrize(
     ("tools", "param"),
     [

@@ -101,7 +101,11 @@ class WorkerProcess:
         self._channel = channel
         self._prefixes = PrefixCacheStore(prefix_cache, runtime.config) if prefix_cache else None
         self._runtime = runtime
-        self._engine = Engine(runtime.backend, runtime.config, time.monotonic) if runtime.backend else None
+        self._engine = (
+            Engine(runtime.backend, runtime.config, time.monotonic, trained_ctx=runtime.info.n_ctx_train)
+            if runtime.backend
+            else None
+        )
         self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._prompts = PromptTokenizer(runtime)
         self._grammars = ThreadPoolExecutor(1, "grammars")

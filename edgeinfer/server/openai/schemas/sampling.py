@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -54,6 +55,8 @@ def _checked_biases(value: object) -> object:
         isinstance(value, dict) and len(value) > MAX_BIASES
     ):  # pydantic would look at each before it counts them
         raise ValueError(f"may have at most {MAX_BIASES} entries")
+    if isinstance(value, dict) and not all(re.fullmatch(TOKEN, str(key)) for key in value):
+        raise ValueError('has tokens by their numbers, as in {"1234": -100}; POST /tokenize tells them')
     return value
 
 
@@ -67,7 +70,8 @@ Stops = Annotated[
 ]
 MaxTokens = Annotated[int, Field(ge=-1, le=2**31 - 1), BeforeValidator(_checked_max_tokens)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
-TokenKey = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+TOKEN = "[0-9]{1,9}"
+TokenKey = Annotated[str, Field(pattern=f"^{TOKEN}$")]
 Biases = Annotated[
     dict[TokenKey, Bias],
     BeforeValidator(_checked_biases),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from edgeinfer.chat.tools.tool import TOOL_NAME
 from edgeinfer.server.http.json_decoder import has_more_values
@@ -59,8 +59,14 @@ class AllowedToolsChoice(Strict):
     allowed_tools: AllowedTools
 
 
-ToolChoiceParam = (
+def required_if_any(value: object) -> object:
+    """Turn Mistral's word, which Anthropic has too, into OpenAI's."""
+    return "required" if value == "any" else value
+
+
+ToolChoiceParam = Annotated[
     Literal["none", "auto", "required"]
-    | Annotated[NamedTool | AllowedToolsChoice, Field(discriminator="type")]
-)
+    | Annotated[NamedTool | AllowedToolsChoice, Field(discriminator="type")],
+    BeforeValidator(required_if_any),
+]
 ToolParams = Annotated[Items[ToolParam], Field(max_length=MAX_TOOLS), AfterValidator(few_values)]

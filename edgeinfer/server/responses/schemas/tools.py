@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, WrapValidator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WrapValidator
 
 from edgeinfer.server.http.json_decoder import has_more_values
 from edgeinfer.server.http.request_model import Items
-from edgeinfer.server.openai.schemas.tools import MAX_TOOL_VALUES, MAX_TOOLS, FunctionName
+from edgeinfer.server.openai.schemas.tools import (
+    MAX_TOOL_VALUES,
+    MAX_TOOLS,
+    FunctionName,
+    required_if_any,
+)
 from edgeinfer.server.responses.schemas.content import ItemModel
 
 
@@ -119,6 +124,8 @@ class ToolSubset(ItemModel):
     tools: Items[dict[str, Any]] = Field(min_length=1, max_length=MAX_TOOLS)
 
 
-ToolSelection = (
-    Literal["none", "auto", "required"] | Annotated[NamedToolChoice | ToolSubset, Field(discriminator="type")]
-)
+ToolSelection = Annotated[
+    Literal["none", "auto", "required"]
+    | Annotated[NamedToolChoice | ToolSubset, Field(discriminator="type")],
+    BeforeValidator(required_if_any),
+]
