@@ -9,15 +9,12 @@ Runs in a new virtual environment, where pip is the only package: its copy of `p
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 import sys
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from pathlib import Path
 
 from pip._vendor.packaging.requirements import Requirement
@@ -27,30 +24,13 @@ from pip._vendor.packaging.utils import (
     canonicalize_name,
     parse_wheel_filename,
 )
-
-TIMEOUT = 60.0
-"""Seconds to wait for a machine that may be a small board."""
+from wheel_links import Links, file_name, hide_login, read
 
 COMPILING = ("cmake", "ninja", "scikit-build-core")
 """What only builds llama.cpp."""
 
 TAGS = {tag: rank for rank, tag in enumerate(sys_tags())}
 """What this Python can install, the best first."""
-
-
-class Links(HTMLParser):
-    """The links of a page."""
-
-    def __init__(self, page: str, text: str) -> None:
-        super().__init__()
-        self.page = page
-        self.urls: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        href = dict(attrs).get("href")
-        if tag == "a" and href:
-            self.urls.append(urllib.parse.urljoin(self.page, href))
 
 
 class Wheelhouse:
@@ -90,34 +70,11 @@ class Wheelhouse:
         return min(fitting)[1] if fitting else None
 
 
-def file_name(file: str) -> str:
-    """Return the name of a wheel, "" if a path or an address is none."""
-    name = urllib.parse.unquote(urllib.parse.urlsplit(file).path if "://" in file else file).rpartition("/")[
-        2
-    ]
-    return name if name.endswith(".whl") else ""
-
-
 def project(file: str) -> str:
     try:
         return str(parse_wheel_filename(file_name(file))[0])
     except InvalidWheelFilename:
         return ""
-
-
-def read(url: str) -> bytes:
-    """Read from a web server, with the user and password of the URL if it has some."""
-    parts = urllib.parse.urlsplit(url)
-    login, at, host = parts.netloc.rpartition("@")
-    request = urllib.request.Request(
-        urllib.parse.urlunsplit(parts._replace(netloc=host)), headers={"Accept": "text/html, */*;q=0.1"}
-    )
-    if at:
-        secret = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
-        request.add_unredirected_header("Authorization", f"Basic {secret}")
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        content: bytes = response.read()
-        return content
 
 
 def keep(file: str, cache: Path, version: str) -> Path:
@@ -153,10 +110,6 @@ def requirements(file: Path) -> Iterator[Requirement]:
             requirement = Requirement(text)
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 yield requirement
-
-
-def hide_login(place: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", place)
 
 
 def main(place: str, cache: str, pinned: str, *files: str) -> None:

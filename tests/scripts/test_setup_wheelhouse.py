@@ -75,6 +75,28 @@ def test_what_a_directory_lacks_is_named_and_comes_from_the_index(checkout: Path
     assert any(f"--find-links {wheelhouse}" in call for call in calls)
 
 
+def test_where_python_brings_no_pip_the_wheelhouse_does(
+    checkout: Path, wheelhouse: Path, server: str
+) -> None:
+    """Debian's does not, without python3-venv: from a directory, a page of links or an index."""
+    complete(wheelhouse)
+    index(wheelhouse)
+    shutil.copytree(wheelhouse, wheelhouse.parent / "www/wheels")
+    for place in (wheelhouse, f"{server}/wheels/", f"{server}/simple/"):
+        shutil.rmtree(checkout / ".venv", ignore_errors=True)
+        done, calls = setup(checkout, "--wheelhouse", place, WITHOUT_PIP="1")
+        assert 0 == done.returncode, done.stderr
+        assert "install --quiet --no-index" in calls[0]
+        assert 1 == len(llama_installed(calls))
+    for wheel in wheelhouse.glob("pip-*"):
+        wheel.unlink()
+    shutil.rmtree(checkout / ".venv")
+    done, calls = setup(checkout, "--wheelhouse", wheelhouse, WITHOUT_PIP="1")
+    assert (1, []) == (done.returncode, calls)
+    assert f"this Python comes without pip, and {wheelhouse} has none" in done.stderr
+    assert "hint: sudo apt install python3-venv" in done.stderr
+
+
 def test_a_second_call_does_nothing(checkout: Path, wheelhouse: Path) -> None:
     """Named again or not: later calls know where llama.cpp came from, and don't build one."""
     setup(checkout, "--wheelhouse", wheelhouse)

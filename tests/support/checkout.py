@@ -22,10 +22,12 @@ case "$*" in
   while [ "$1" != --wheel-dir ]; do shift; done
   touch "$2/llama.whl" ;;
 *"-m pip install"*) echo "$*" >>"$CALLS" ;;
+*.whl/pip*) echo "${{*##*/pip-}}" >>"$CALLS" ;;
 *"import pip"*) ;;
 *"platform_notes.py")
   code="import runpy, sys; sys.maxsize = min(sys.maxsize, ${{MAXSIZE:-sys.maxsize}})"
   exec {sys.executable} -c "$code; runpy.run_path('$2', run_name='__main__')" ;;
+*"import ensurepip"*) exit "${{WITHOUT_PIP:-0}}" ;;
 *) exec {sys.executable} "$@" ;;
 esac
 """

@@ -1,0 +1,54 @@
+"""Reads pages of links to wheels, and wheels, from web servers; it needs nothing but Python's standard library."""
+
+from __future__ import annotations
+
+import base64
+import re
+import urllib.parse
+import urllib.request
+from html.parser import HTMLParser
+
+TIMEOUT = 60.0
+"""Seconds to wait for a machine that may be a small board."""
+
+
+class Links(HTMLParser):
+    """The links of a page."""
+
+    def __init__(self, page: str, text: str) -> None:
+        super().__init__()
+        self.page = page
+        self.urls: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        href = dict(attrs).get("href")
+        if tag == "a" and href:
+            self.urls.append(urllib.parse.urljoin(self.page, href))
+
+
+def file_name(file: str) -> str:
+    """Return the name of a wheel, "" if a path or an address is none."""
+    name = urllib.parse.unquote(urllib.parse.urlsplit(file).path if "://" in file else file).rpartition("/")[
+        2
+    ]
+    return name if name.endswith(".whl") else ""
+
+
+def read(url: str) -> bytes:
+    """Read from a web server, with the user and password of the URL if it has some."""
+    parts = urllib.parse.urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(
+        urllib.parse.urlunsplit(parts._replace(netloc=host)), headers={"Accept": "text/html, */*;q=0.1"}
+    )
+    if at:
+        secret = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {secret}")
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        content: bytes = response.read()
+        return content
+
+
+def hide_login(place: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", place)
