@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edgeinfer.code.assistant import Assistant
     from edgeinfer.code.code_session import CodeSession
 
+BETTER = "Models that do: edgeinfer install --auto-quant --code"
+
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of the project.")]
 Model = Annotated[
     str | None,
@@ -76,6 +78,9 @@ def fix(
     what: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What is wrong, or what to change.")
     ] = None,
+    no_sandbox: Annotated[
+        bool, typer.Option("--no-sandbox", help="Do not confine the command, for tests that need a network.")
+    ] = False,
     rounds: Annotated[
         int, typer.Option(**number(int, ge=1, le=20), help="How often to try, with the command.")
     ] = 3,
@@ -96,7 +101,7 @@ def fix(
     """
     from edgeinfer.code.repair import Repair
 
-    session = _session(yes=yes, dry_run=dry_run)
+    session = _session(yes=yes, dry_run=dry_run, confined=not no_sandbox)
     session.read_to_change(files)  # which says what cannot be, before a model is loaded
     with _assistant(session, model, url, api_key) as assistant:
         done = Repair(session, assistant, files, what, run).run(rounds)
@@ -261,13 +266,16 @@ def talk(model: Model = None, url: Url = None, api_key: ApiKey = None) -> None:
         CodeRepl(session, Conversation(session, assistant)).run()
 
 
-def _session(*, yes: bool = False, dry_run: bool = False) -> CodeSession:
+def _session(*, yes: bool = False, dry_run: bool = False, confined: bool = True) -> CodeSession:
     """Open the project around the current folder."""
     from edgeinfer.cli.code_screen import TerminalScreen
     from edgeinfer.code.code_session import CodeSession
+    from edgeinfer.code.sandbox import Sandbox
     from edgeinfer.code.workspace import Workspace
 
-    return CodeSession(Workspace(Path.cwd()), TerminalScreen(dry_run=dry_run), yes=yes, dry_run=dry_run)
+    workspace, screen = Workspace(Path.cwd()), TerminalScreen(dry_run=dry_run)
+    sandbox = None if confined else Sandbox("none", str(workspace.root))
+    return CodeSession(workspace, screen, yes=yes, dry_run=dry_run, sandbox=sandbox)
 
 
 @contextmanager
@@ -284,9 +292,11 @@ def _assistant(
 
     from edgeinfer.cli import terminal
     from edgeinfer.cli.answering_daemon import open_daemon
+    from edgeinfer.cli.pasteable import pasteable
     from edgeinfer.client.http import connect, resolve_target
     from edgeinfer.code.assistant import Assistant
     from edgeinfer.code.code_session import UserStopped
+    from edgeinfer.store.lookup import BUNDLED_MODEL
 
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
@@ -296,7 +306,10 @@ def _assistant(
             open_daemon(resolve_target(url, api_key), model, "this") as (target, name),
             connect(target) as client,
         ):
-            yield Assistant(client, target, session.screen, model=name, fills=fills)
+            assistant = Assistant(client, target, session.screen, model=name, fills=fills)
+            if assistant.model.name.startswith(BUNDLED_MODEL):
+                terminal.say(pasteable(f"({BUNDLED_MODEL} knows no code. {BETTER})"))
+            yield assistant
     except UserStopped:
         terminal.say("(stopped)")
         raise typer.Exit(1) from None

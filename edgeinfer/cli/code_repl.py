@@ -105,10 +105,10 @@ class CodeRepl:
 
     def _diff(self) -> None:
         from edgeinfer.code.change_review import reviewed_diff
+        from edgeinfer.code.visible import visible
 
-        self.session.screen.diff(
-            reviewed_diff(self.session.workspace, (), staged=False, revisions=None).split("\n")
-        )
+        diff = reviewed_diff(self.session.workspace, (), staged=False, revisions=None)
+        self.session.screen.diff(map(visible, diff.rstrip("\n").split("\n")))
 
 
 def undo(session: CodeSession) -> None:

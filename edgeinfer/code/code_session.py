@@ -27,17 +27,24 @@ class CodeSession:
     Attributes:
         yes: changes of files, and commands that the user has typed, need no answer. They are shown all the same.
         dry_run: changes are only shown.
+        sandbox: confines commands; None is the best that works here.
     """
 
     def __init__(
-        self, workspace: Workspace, screen: Screen, *, yes: bool = False, dry_run: bool = False
+        self,
+        workspace: Workspace,
+        screen: Screen,
+        *,
+        yes: bool = False,
+        dry_run: bool = False,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self.workspace = workspace
         self.screen = screen
         self.yes = yes
         self.dry_run = dry_run
         self.journal = UndoJournal(workspace.root)
-        self._sandbox: Sandbox | None = None
+        self._sandbox = sandbox
 
     def read(self, paths: Iterable[str]) -> list[TextFile]:
         """Read the files that the user has named; those outside of the workspace only after asking."""

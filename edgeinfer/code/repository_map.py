@@ -69,6 +69,8 @@ def repository_map(
     Args:
         near: files that are shown in full; those beside them come first, and they themselves are left out.
     """
+    if workspace.git is None:
+        return RepositoryMap(coverage="no map: git is not installed, which knows what .gitignore hides")
     names = [name for name in workspace.files() if name not in near]
     if not names:
         return RepositoryMap()

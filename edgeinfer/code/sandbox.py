@@ -45,7 +45,7 @@ class Sandbox(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         if self.kind == "none":
-            return "no sandbox on this machine: the command can do whatever you can"
+            return "without a sandbox: it can do whatever you can"
         if self.kind == "bubblewrap":
             return f"in bubblewrap: no network, and it can change only {self.root}, without .git"
         if self.kind == "Landlock":
@@ -74,7 +74,7 @@ class Sandbox(msgspec.Struct, frozen=True):
 
 def find_sandbox(root: Path) -> Sandbox:
     """Return the best that works on this machine."""
-    readable = tuple(_readable())
+    readable = (*_readable(), *_git_folder(root))
     sandbox = Sandbox("bubblewrap", str(root), readable)
     if shutil.which("bwrap") and _works(sandbox):
         return sandbox
@@ -113,6 +113,20 @@ def _has_filter() -> bool:
     except OSError:
         return False
     return True
+
+
+def _git_folder(root: Path) -> Iterator[str]:
+    """Yield where git keeps its data if that is not in the root, as for a work tree beside another one."""
+    try:
+        text = (root / ".git").read_text(errors="replace") if (root / ".git").is_file() else ""
+    except OSError:
+        return
+    place = (root / text.removeprefix("gitdir:").strip()).resolve()
+    yield from (
+        str(folder)
+        for folder in (place, *place.parents)
+        if text and folder.name == ".git" and folder.is_dir()
+    )
 
 
 def _readable() -> Iterator[str]:

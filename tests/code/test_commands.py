@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import environment, run, terminal
+from tests.support.cli import daemon, environment, run, terminal
 from tests.support.coder import coding, whole
 from tests.support.project import IDENTITY, git, inside, project, write
 
@@ -183,9 +183,26 @@ def test_without_a_daemon_if_running_does_nothing(shop: Path) -> None:
 
 def test_another_programs_server_will_do(shop: Path) -> None:
     """It is told nothing that only edgeinfer knows, and tokens are guessed if it does not count them."""
-    from tests.support.cli import daemon
-
     with daemon("Fine.") as server:
         done = code(shop, "ask", "--url", f"127.0.0.1:{server.port}", "--model", "m", "Well?", "cart.py")
     assert done.stdout == "Fine.\n"
     assert set(server.requests[-1]) == {"model", "messages", "max_tokens", "stream", "stream_options"}
+
+
+def test_what_an_answer_will_repeat_is_sent_as_a_prediction(shop: Path) -> None:
+    """A server that knows them guesses tokens from it."""
+    with daemon(whole(cart_py="x = 1\n")) as server:
+        done = code(shop, "fix", "--dry-run", "--model", "m", "cart.py", EDGEINFER_PORT=server.port)
+    assert "+x = 1" in done.stdout
+    (sent,) = [request["prediction"] for request in server.requests if "prediction" in request]
+    predicted = json.loads(sent["content"])
+    assert sent["type"] == "content"
+    assert predicted["files"] == [{"file": "cart.py", "content": CODE}]
+
+
+def test_without_a_sandbox_a_command_may_do_all(shop: Path, tmp_path: Path) -> None:
+    """But only one that was typed, where that was typed too."""
+    with coding(whole(cart_py="x = 1\n")) as (_, env):
+        done = code(shop, "fix", "--yes", "--no-sandbox", "--run", f"touch {tmp_path}/far", "cart.py", **env)
+    assert "without a sandbox" in done.stderr
+    assert (tmp_path / "far").exists()

@@ -17,7 +17,7 @@ import pytest
 from edgeinfer.code.command_run import MAX_KEPT, MAX_SHOWN, CommandResult, run_command
 from edgeinfer.code.sandbox import Sandbox, command_environment, find_sandbox
 from tests.support.paths import ROOT
-from tests.support.project import inside, project
+from tests.support.project import git, inside, project
 from tests.support.server import eventually
 
 KINDS = [
@@ -109,6 +109,15 @@ def test_a_command_cannot_plant_a_hook(kind: str, root: Path, home: Path) -> Non
     assert "fsmonitor" not in (root / ".git/config").read_text()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_git_works_in_a_work_tree_beside_its_repository(kind: str, root: Path, home: Path) -> None:
+    """Whose data are elsewhere, in the user's home."""
+    main = project(home / "main", {"a.py": "1\n"})
+    git(main, "worktree", "add", "--quiet", str(root.parent / "beside"))
+    result = run(kind, root.parent / "beside", "git log --format=%s")
+    assert result.output == "first\n"
+
+
 @pytest.mark.parametrize("kind", [*KINDS, "none"])
 def test_what_a_command_leaves_running_is_ended(kind: str, root: Path, home: Path) -> None:
     """Also a process with a session of its own."""
@@ -174,7 +183,7 @@ def test_a_module_of_the_projects_is_not_imported_outside_of_the_sandbox(root: P
 
 
 def test_where_nothing_confines_it_says_so() -> None:
-    assert "no sandbox" in str(Sandbox("none", "/x"))
+    assert "without a sandbox" in str(Sandbox("none", "/x"))
     assert "no network" in str(Sandbox("Landlock", "/x"))
     assert "use the network" in str(Sandbox("Landlock for files", "/x"))
 

@@ -28,11 +28,11 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def calls(
-    shop: Path, *made: tuple[str, dict[str, Any]], answers: str = "", **options: bool
+    shop: Path, *made: tuple[str, dict[str, Any]], answers: str = "", yes: bool = False
 ) -> tuple[list[str], str]:
     """The results of calls, and what was shown."""
     screen = ScriptedScreen(answers)
-    tools = Tools(CodeSession(Workspace(shop), screen, **options))
+    tools = Tools(CodeSession(Workspace(shop), screen, yes=yes))
     results = tools.results([ModelCall(name, json.dumps(arguments)) for name, arguments in made])
     assert screen.answers == []
     return results, screen.text
