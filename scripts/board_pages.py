@@ -1,4 +1,4 @@
-"""What `edgeinfer plan` says about recorded machines, as the pages in docs/boards/ quote it.
+"""What `edgeinfer plan` says about recorded machines, as README.md and the pages in docs/boards/ quote it.
 
 A page marks where a quotation goes, and scripts/docs fills it in:
 
@@ -26,6 +26,7 @@ from edgeinfer.plan.available_options import model_options
 from edgeinfer.plan.threads import cpu_list
 from edgeinfer.settings import Settings
 
+BOARDS = Path("docs/boards")
 TREES = Path("tests/hardware/trees")
 
 MACHINES = {
@@ -67,12 +68,14 @@ HEAD = """\
 |---|---|---|---|---|---|---|---|"""
 
 
-def filled_in(text: str, page: str) -> str:
-    """Return a page with its quotations renewed."""
-    return QUOTATION.sub(lambda match: f"{match[1]}{_quotation(match[2], match[3], page)}\n{match[4]}", text)
+def filled_in(page: Path) -> str:
+    """Return a page with its quotations renewed; its path is relative to the repository."""
+    return QUOTATION.sub(
+        lambda match: f"{match[1]}{_quotation(match[2], match[3], page)}\n{match[4]}", page.read_text()
+    )
 
 
-def _quotation(kind: str, argument: str, page: str) -> str:
+def _quotation(kind: str, argument: str, page: Path) -> str:
     if kind == "plan":
         return _plan_output(argument)
     if kind == "load":
@@ -86,7 +89,13 @@ def _choice(record: str) -> ModelChoice:
     return choose(detect(TREES / record), model_options(), Settings())
 
 
-def _row(record: str, page: str) -> str:
+def _name(record: str, page: Path) -> str:
+    """Return a machine's name, linked unless that is the page itself."""
+    name = re.sub(rf"\[(.*?)\]\({page.name}\)", r"\1", MACHINES[record])
+    return name if page.parent == BOARDS else name.replace("](", f"]({BOARDS}/")
+
+
+def _row(record: str, page: Path) -> str:
     choice = _choice(record)
     config, memory, speed = choice.plan.config, choice.plan.memory, choice.plan.speed.decode
     cpus = f" on CPUs {cpu_list(config.cpus)}" if config.cpus else ""
@@ -96,7 +105,7 @@ def _row(record: str, page: str) -> str:
     }[config.layout]
     gpu = f" + {memory.gpu / 1e6:.0f}" if memory.gpu and not memory.shared else ""
     cells = (
-        re.sub(rf"\[(.*?)\]\({page}\)", r"\1", MACHINES[record]),  # a page has no links to itself
+        _name(record, page),
         choice.option.model,
         choice.option.quant,
         f"{config.threads}{cpus}",
