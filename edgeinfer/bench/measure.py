@@ -13,9 +13,11 @@ import msgspec
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import WorkerHandle
 from edgeinfer.backends.llama_cpp.in_flight import ResumableGeneration
+from edgeinfer.errors import WorkerDied
 from edgeinfer.inference.output import Finish
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import ModelInfo
+from edgeinfer.plan.wrong_build import wrong_build
 
 
 class Throughput(msgspec.Struct, frozen=True):
@@ -77,6 +79,10 @@ async def open_benchmark(config: LlamaConfig, timeout: float = 600.0) -> AsyncIt
     try:
         await asyncio.shield(starting)
         yield Benchmark(worker, await worker.loaded(timeout))
+    except WorkerDied:
+        if worker.exit and (error := await asyncio.to_thread(wrong_build, worker.exit.status)):
+            raise error from None
+        raise
     finally:
         await starting  # a start that is cancelled meanwhile still leaves a process to stop
         await worker.stop()

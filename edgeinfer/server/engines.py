@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,18 +13,16 @@ from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
 from edgeinfer.backends.llama_cpp.safe_mode import SafeModeStore
-from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit
 from edgeinfer.chat.tools.detect import MARKERS
-from edgeinfer.errors import EdgeinferError, ModelLoadFailed
-from edgeinfer.hardware import cpu, detect
-from edgeinfer.hardware.llama_build import llama_build
+from edgeinfer.errors import EdgeinferError
+from edgeinfer.hardware import detect
 from edgeinfer.inference.client import EngineClient
 from edgeinfer.inference.types import ModelInfo
 from edgeinfer.plan import Plan
-from edgeinfer.plan.build_notes import unsuitable
 from edgeinfer.plan.calibration import load as load_calibration
 from edgeinfer.plan.own_memory import HeldMemory, with_memory
 from edgeinfer.plan.plan import plan_model
+from edgeinfer.plan.wrong_build import wrong_build
 from edgeinfer.serving.engines import Planner, RunningEngine, memory_of
 from edgeinfer.settings import Settings
 from edgeinfer.store.index import StoreIndex
@@ -86,7 +83,7 @@ class LlamaEngines:
             replan=lambda _: self._replanned(plan.config.name, settings),
             prefix_cache=_prefix_cache(settings.prefix_cache_mb),
             confine=settings.confine,
-            diagnose=wrong_build,
+            diagnose=lambda exit: wrong_build(exit.status),
         )
         self._open = (*self._others(client), RunningEngine(client, plan))
         return client
@@ -119,17 +116,6 @@ class LlamaEngines:
         except EdgeinferError as e:
             logger.warning("no new plan could be made: %s", e.message)
             return None
-
-
-def wrong_build(exit: WorkerExit) -> EdgeinferError | None:
-    """Return the error of a worker that met an instruction which this CPU lacks, if llama.cpp was built for another."""
-    build = llama_build() if exit.status == -signal.SIGILL else None
-    if build is None:
-        return None
-    root = Path("/")
-    text = unsuitable(build, cpu.classes(root), cpu.cpu_name(root))
-    hint = "build it for this machine with scripts/setup, or install a build for any; edgeinfer doctor has the command"
-    return ModelLoadFailed(text, hint=hint) if text else None
 
 
 class InstalledModels:

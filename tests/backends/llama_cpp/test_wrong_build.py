@@ -9,14 +9,13 @@ import pytest
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit
+from edgeinfer.bench.measure import open_benchmark
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed
 from edgeinfer.hardware import llama_build
-from edgeinfer.server.engines import wrong_build
+from edgeinfer.plan.wrong_build import wrong_build
 from tests.support.foreign_build import FOREIGN_SET, foreign_build
 from tests.support.llama_client import FAKE, SLOW, eventually, generate, kill, supervised, text
 from tests.support.worker_faults import faulty
-
-ILLEGAL = WorkerExit(-signal.SIGILL)
 
 
 class Diagnosis:
@@ -39,8 +38,8 @@ def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_an_illegal_instruction_is_examined(foreign: None) -> None:
     """The error names what the CPU lacks, and what to do."""
-    assert wrong_build(WorkerExit(-signal.SIGSEGV)) is None
-    error = wrong_build(ILLEGAL)
+    assert wrong_build(-signal.SIGSEGV) is None
+    error = wrong_build(-signal.SIGILL)
     assert error
     assert f"llama.cpp was built for a CPU with {FOREIGN_SET}, and this one" in error.message
     assert "scripts/setup" in str(error.hint)
@@ -49,7 +48,7 @@ def test_only_an_illegal_instruction_is_examined(foreign: None) -> None:
 def test_a_build_that_suits_is_not_blamed() -> None:
     """Somebody may have sent the signal, or a compiler was wrong."""
     assert llama_build.llama_build()
-    assert wrong_build(ILLEGAL) is None
+    assert wrong_build(-signal.SIGILL) is None
 
 
 async def test_a_build_for_another_cpu_fails_once_and_for_good(foreign: None, model_file: Path) -> None:
@@ -59,7 +58,7 @@ async def test_a_build_for_another_cpu_fails_once_and_for_good(foreign: None, mo
 
     def diagnose(exit: WorkerExit) -> EdgeinferError | None:
         exits.append(exit)
-        return wrong_build(exit)
+        return wrong_build(exit.status)
 
     async with supervised(real, diagnose=diagnose) as client:
         with pytest.raises(ModelLoadFailed, match=f"for a CPU with {FOREIGN_SET}"):
@@ -96,8 +95,16 @@ async def test_it_may_be_found_out_after_a_restart(monkeypatch: pytest.MonkeyPat
 
 async def test_a_signal_from_outside_costs_a_pause() -> None:
     """The build suits the CPU, so the next worker goes on."""
-    async with supervised(SLOW, diagnose=wrong_build) as client:
+    async with supervised(SLOW, diagnose=lambda exit: wrong_build(exit.status)) as client:
         await client.ready()
         kill(client, signal.SIGILL)
         await eventually(lambda: client.health.restarts and client.info)
         assert await text(client)
+
+
+async def test_a_measurement_says_it_too(foreign: None, model_file: Path) -> None:
+    """It has a worker of its own, which nobody restarts."""
+    real = LlamaConfig(str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=1)
+    with pytest.raises(ModelLoadFailed, match=f"for a CPU with {FOREIGN_SET}"):
+        async with open_benchmark(real):
+            pass
