@@ -18,6 +18,11 @@ MAX_STEPS = 12
 
 MAP_SHARE = 0.2
 
+RESULT_SHARE = 50
+"""Characters of a tool's result, in percent of the tokens of the context: a sixth of it, or so."""
+
+LEFT_OUT = "[left out: the context is full]"
+
 
 class Conversation:
     """Keeps the turns, and the files that every question is about.
@@ -31,7 +36,7 @@ class Conversation:
         self.assistant = assistant
         self.paths: list[str] = []
         self.turns: list[Message] = []
-        self._tools = Tools(session)
+        self._tools = Tools(session, assistant.model.context * RESULT_SHARE // 100)
 
     def ask(self, question: str) -> None:
         """Answer a question. One that fails, or that Ctrl-C stops, is forgotten; files stay as they are by then."""
@@ -86,26 +91,44 @@ class Conversation:
         return budget, [{"role": "system", "content": content}, *turns]
 
     def _fitting_turns(self, budget: ContextBudget) -> list[Message]:
+        """Return the turns since the last question, and as many of those before as fit; says what is left out."""
         room = budget.left * 2 // 3 if self.paths else budget.left
-        first = len(self.turns)
-        used = 0
-        while first > 0:
-            used += budget.count(_text(self.turns[first - 1]))
-            if used > room:
-                break
+        start = max(number for number, turn in enumerate(self.turns) if turn["role"] == "user")
+        turns, used = self._shortened(self.turns[start:], budget, room)
+        first = start
+        while first > 0 and (used := used + budget.count(_text(self.turns[first - 1]))) <= room:
             first -= 1
-        # Neither an answer nor a result may come first.
-        while first < len(self.turns) and self.turns[first]["role"] != "user":
+        while (
+            first < start and self.turns[first]["role"] != "user"
+        ):  # neither an answer nor a result comes first
             first += 1
-        if first == len(self.turns):
+        if first:
+            self.session.screen.say(f"(the first {first} messages are left out: the context is full)")
+        turns = [*self.turns[first:start], *turns]
+        budget.add("conversation", "\n".join(map(_text, turns)))
+        return turns
+
+    def _shortened(self, turns: list[Message], budget: ContextBudget, room: int) -> tuple[list[Message], int]:
+        """Leave out results, the oldest first, until the turns fit; return them and their tokens.
+
+        Raises:
+            EdgeinferError: they do not fit without the results either.
+        """
+        counts = [budget.count(_text(turn)) for turn in turns]
+        shortened = 0
+        for number, turn in enumerate(turns[:-1]):
+            if sum(counts) > room and turn["role"] == "tool":
+                turns[number] = {**turn, "content": LEFT_OUT}
+                counts[number] = budget.count(LEFT_OUT)
+                shortened += 1
+        if sum(counts) > room:
             raise EdgeinferError(
                 "the question, with what has been read for it, does not fit into the context",
                 hint="/clear forgets the conversation; edgeinfer serve --ctx 8192 makes the context larger",
             )
-        if first:
-            self.session.screen.say(f"(the first {first} messages are left out: the context is full)")
-        budget.add("conversation", "\n".join(map(_text, self.turns[first:])))
-        return self.turns[first:]
+        if shortened:
+            self.session.screen.say(f"({shortened} earlier results are left out: the context is full)")
+        return turns, sum(counts)
 
     def _files(self) -> list[TextFile]:
         return self.session.read(self.paths) if self.paths else []

@@ -15,6 +15,10 @@ MAX_SHOWN = 8
 """Lines of the file that an error about an edit repeats, for the model to try again."""
 
 
+MAX_COMPARED, MAX_LINE = 2000, 300
+"""Lines that are compared with what an edit names, and characters of such a line: it takes time."""
+
+
 class Edit(msgspec.Struct, frozen=True):
     """Replaces a passage, which must occur exactly once; an empty `old` makes a new file of `new`."""
 
@@ -73,19 +77,20 @@ def _applied(edit: Edit, text: str, *, exists: bool) -> str:
         return edit.new if edit.new.endswith("\n") or not edit.new else edit.new + "\n"
     if not exists:
         raise EdgeinferError("there is no such file: to make it, leave `old` empty")
-    count = text.count(edit.old)
-    if count == 1:
-        return text.replace(edit.old, edit.new)
-    if count:
-        raise EdgeinferError(f"`old` occurs {count} times: take more lines around it, so that it is unique")
-    raise EdgeinferError(f"`old` does not occur in it{_nearest(edit.old, text)}")
+    place = text.find(edit.old)
+    if place < 0:
+        raise EdgeinferError(f"`old` does not occur in it{_nearest(edit.old, text)}")
+    if text.find(edit.old, place + 1) >= 0:
+        raise EdgeinferError("`old` occurs more than once: take more lines around it, so that it is unique")
+    return text[:place] + edit.new + text[place + len(edit.old) :]
 
 
 def _nearest(old: str, text: str) -> str:
     """Say which lines the model may have meant."""
     lines = text.split("\n")
     wanted = next((line for line in old.split("\n") if line.strip()), "")
-    close = difflib.get_close_matches(wanted, lines[:2000], n=1, cutoff=0.6)
+    comparable = [line for line in lines[:MAX_COMPARED] if len(line) <= MAX_LINE]
+    close = difflib.get_close_matches(wanted[:MAX_LINE], comparable, n=1, cutoff=0.6)
     if not close:
         return ""
     first = lines.index(close[0])

@@ -169,18 +169,34 @@ def find_git(folder: Path) -> Git | None:
     """
     if shutil.which("git") is None:
         return None
-    root = next((parent for parent in (folder, *folder.parents) if os.path.lexists(parent / ".git")), None)
-    if root is None:
-        return Git(folder, is_repository=False)
-    git = Git(root, is_repository=True)
-    top = os.fsdecode(git._run("rev-parse", "--show-toplevel")).rstrip("\n")
-    if Path(top).resolve() != root:
-        # Its configuration says that the work tree is elsewhere, where nobody has asked us to look.
-        raise EdgeinferError(
-            f"the repository in {root} has its files elsewhere, in {top}",
-            hint=f"change to that folder: cd {top}",
-        )
-    return git
+    for root in (folder, *folder.parents):
+        if os.path.lexists(root / ".git") and (top := _top_level(root)):
+            if top.resolve() != root:
+                # Its configuration says that the work tree is elsewhere, where nobody has asked us to look.
+                raise EdgeinferError(
+                    f"the repository in {root} has its files elsewhere, in {top}",
+                    hint=f"change to that folder: cd {top}",
+                )
+            return Git(root, is_repository=True)
+    return Git(folder, is_repository=False)
+
+
+def _top_level(root: Path) -> Path | None:
+    """Return where the repository of this very folder has its files; None if it is none."""
+    done = subprocess.run(
+        ["git", "rev-parse", "--show-toplevel"],
+        cwd=root,
+        env=_environment(HARMLESS) | {"GIT_CEILING_DIRECTORIES": str(root.parent), "LC_ALL": "C"},
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+    if done.returncode == 0:
+        return Path(os.fsdecode(done.stdout).rstrip("\n"))
+    error = done.stderr.decode("utf-8", "replace").strip()
+    if "not a git repository" in error:
+        return None
+    raise EdgeinferError(f"git does not accept the repository in {root}: {' '.join(error.split())}")
 
 
 def _environment(config: Mapping[str, str]) -> dict[str, str]:

@@ -17,9 +17,6 @@ MAX_LINE = 200
 MAX_LINES = 200
 """Of a file, for one call."""
 
-MAX_RESULT = 6000
-"""Characters of a result that the model is given."""
-
 
 def _tool(name: str, about: str, required: Sequence[str], **properties: Any) -> dict[str, Any]:
     schema = {
@@ -73,10 +70,14 @@ TOOLS = [
 
 
 class Tools:
-    """Carries out calls. What they change or start is asked for first."""
+    """Carries out calls. What they change or start is asked for first.
 
-    def __init__(self, session: CodeSession) -> None:
+    `max_result`: characters of a result that the model is given.
+    """
+
+    def __init__(self, session: CodeSession, max_result: int) -> None:
         self.session = session
+        self._max_result = max_result
 
     def results(self, calls: Sequence[ModelCall]) -> list[str]:
         """Return the result of each call, in words for the model. The edits of all calls are one change."""
@@ -109,7 +110,7 @@ class Tools:
         shown = lines[line - 1 : line - 1 + MAX_LINES]
         last = line - 1 + len(shown)
         self.session.screen.say(f"(reads {name}, lines {line} to {last} of {len(lines)})")
-        return _limited(f"lines {line} to {last} of {len(lines)}:\n" + "\n".join(shown))
+        return self._limited(f"lines {line} to {last} of {len(lines)}:\n" + "\n".join(shown))
 
     def _search(self, text: str) -> str:
         hits: list[str] = []
@@ -131,7 +132,7 @@ class Tools:
         if not hits:
             return "no line contains that"
         more = f"\n… and {len(hits) - MAX_HITS} more lines" if len(hits) > MAX_HITS else ""
-        return _limited("\n".join(hits[:MAX_HITS]) + more)
+        return self._limited("\n".join(hits[:MAX_HITS]) + more)
 
     def _edit(self, calls: Sequence[ModelCall]) -> str:
         try:
@@ -148,11 +149,11 @@ class Tools:
         result = self.session.run(command, typed=False)
         if result is None:
             return "the owner does not want to run this"
-        return _limited(f"{result}\n{result.output}")
+        return self._limited(f"{result}\n{result.output}")
 
-
-def _limited(text: str) -> str:
-    if len(text) <= MAX_RESULT:
-        return text
-    left_out = len(text) - MAX_RESULT
-    return f"{text[: MAX_RESULT // 3]}\n[{left_out} characters left out]\n{text[-MAX_RESULT * 2 // 3 :]}"
+    def _limited(self, text: str) -> str:
+        left_out = len(text) - self._max_result
+        if left_out <= 0:
+            return text
+        head = self._max_result // 3
+        return f"{text[:head]}\n[{left_out} characters left out]\n{text[head + left_out :]}"

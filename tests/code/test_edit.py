@@ -11,7 +11,7 @@ from edgeinfer.errors import EdgeinferError
 
 
 def read(name: str) -> TextFile:
-    contents = {"a": b"one\ntwo\ntwo\n", "crlf": b"x\r\ny\r\n", "mixed": b"x\r\ny\n", "latin": b"caf\xe9\n", "bom": b"\xef\xbb\xbfx\n", "last": b"no end", "wide": "x\r\n".encode("utf-16")}  # fmt: skip
+    contents = {"a": b"one\ntwo\ntwo\n", "crlf": b"x\r\ny\r\n", "mixed": b"x\r\ny\n", "latin": b"caf\xe9\n", "bom": b"\xef\xbb\xbfx\n", "last": b"no end", "over": b"xxx\n", "wide": "x\r\n".encode("utf-16")}  # fmt: skip
     return text_file(name, contents[name]) if name in contents else TextFile(name)
 
 
@@ -27,7 +27,8 @@ def test_edits_of_a_file_apply_one_after_the_other() -> None:
 @pytest.mark.parametrize(
     ("edit", "problem"),
     [
-        (Edit("a", "two", "2"), "occurs 2 times"),
+        (Edit("a", "two", "2"), "occurs more than once"),
+        (Edit("over", "xx", "2"), "occurs more than once"),
         (Edit("a", "ones\n", "2"), "does not occur in it; similar lines are:\none"),
         (Edit("a", "", "2"), "the file exists"),
         (Edit("new", "x", "2"), "no such file"),
@@ -42,7 +43,7 @@ def test_an_edit_that_does_not_apply_exactly_is_refused_with_the_reason(edit: Ed
 
 
 def test_one_wrong_edit_refuses_all() -> None:
-    with pytest.raises(EdgeinferError, match="edit 2 of 2, of a: `old` occurs 2 times"):
+    with pytest.raises(EdgeinferError, match="edit 2 of 2, of a: `old` occurs more than once"):
         apply_edits([Edit("a", "one", "1"), Edit("a", "two", "2")], read)
 
 

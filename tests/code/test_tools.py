@@ -10,10 +10,12 @@ import pytest
 
 from edgeinfer.code.assistant import ModelCall
 from edgeinfer.code.code_session import CodeSession, UserStopped
-from edgeinfer.code.tools import MAX_HITS, MAX_RESULT, Tools
+from edgeinfer.code.tools import MAX_HITS, Tools
 from edgeinfer.code.workspace import Workspace
 from tests.support.project import project
 from tests.support.screens import ScriptedScreen
+
+MAX_RESULT = 6000
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +34,7 @@ def calls(
 ) -> tuple[list[str], str]:
     """The results of calls, and what was shown."""
     screen = ScriptedScreen(answers)
-    tools = Tools(CodeSession(Workspace(shop), screen, yes=yes))
+    tools = Tools(CodeSession(Workspace(shop), screen, yes=yes), MAX_RESULT)
     results = tools.results([ModelCall(name, json.dumps(arguments)) for name, arguments in made])
     assert screen.answers == []
     return results, screen.text
@@ -138,5 +140,7 @@ def test_results_are_cut_where_all_can_see_it(shop: Path) -> None:
 def test_a_server_that_does_not_hold_to_the_tools_gets_an_error(
     name: str, arguments: str, shop: Path
 ) -> None:
-    (result,) = Tools(CodeSession(Workspace(shop), ScriptedScreen())).results([ModelCall(name, arguments)])
+    (result,) = Tools(CodeSession(Workspace(shop), ScriptedScreen()), MAX_RESULT).results(
+        [ModelCall(name, arguments)]
+    )
     assert "not valid" in result or "no tool" in result

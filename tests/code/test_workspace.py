@@ -128,3 +128,21 @@ def test_a_repository_that_claims_another_folder_is_refused(tmp_path: Path) -> N
     git(root, "config", "core.worktree", str(tmp_path / "home"))
     with pytest.raises(EdgeinferError, match="has its files elsewhere"):
         Workspace(root)
+
+
+def test_a_folder_that_is_no_repository_of_gits_is_passed_by(tmp_path: Path) -> None:
+    """Anybody can make a folder of that name in /tmp."""
+    (tmp_path / ".git").mkdir()
+    write(tmp_path, {"mine/a.py": "1"})
+    assert Workspace(tmp_path / "mine").root == tmp_path / "mine"
+    root = project(tmp_path, {})
+    assert Workspace(tmp_path / "mine").root == root
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_repository_is_refused_as_git_does(tmp_path: Path) -> None:
+    root = project(tmp_path / "root", {"a.py": "1"})
+    os.chown(root, 65534, 65534)
+    os.chown(root / ".git", 65534, 65534)
+    with pytest.raises(EdgeinferError, match="dubious ownership"):
+        Workspace(root)

@@ -9,7 +9,10 @@ from typing import Any
 
 import msgspec
 
+from edgeinfer.client.http import Target, connect
+from edgeinfer.code.assistant import Assistant
 from edgeinfer.inference.types import FimTokens, ModelInfo, Span
+from tests.support.screens import ScriptedScreen
 from tests.support.server import INFO, Scripted, serving
 
 TEMPLATE = (
@@ -49,6 +52,16 @@ def coding(
     coder = Coder(*answers, info=msgspec.structs.replace(info, ctx=ctx))
     with serving(coder) as served:
         yield coder, {"EDGEINFER_PORT": str(served.port)}
+
+
+@contextmanager
+def assisting(*answers: str, ctx: int = 32768) -> Iterator[tuple[Coder, Assistant, ScriptedScreen]]:
+    """The assistant itself with a script, and without the command around it."""
+    screen = ScriptedScreen()
+    with coding(*answers, ctx=ctx) as (coder, env):
+        target = Target(f"http://127.0.0.1:{env['EDGEINFER_PORT']}")
+        with connect(target) as client:
+            yield coder, Assistant(client, target, screen, model=None), screen
 
 
 def whole(**files: str) -> str:
