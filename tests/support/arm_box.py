@@ -9,14 +9,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.arm_layers import MissingMeans, check_programs, emulator
+from tests.support.arm_layers import CPU_FILE, START_EMULATOR, MissingMeans, check_programs, emulator
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-LIMIT = 600.0
+LIMIT = 1200.0
 """Seconds for a command: emulated it takes ten to twenty times as long, on a machine that is busy."""
 
 ELF = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
@@ -32,6 +33,7 @@ mount -t tmpfs tmpfs "$FOLDER"
 mkdir "$FOLDER/upper" "$FOLDER/work" "$FOLDER/root"
 mount -t overlay overlay -o "userxattr,lowerdir=$LAYERS,upperdir=$FOLDER/upper,workdir=$FOLDER/work" "$FOLDER/root"
 cd "$FOLDER/root"
+printf %s "$CPU" >"./$CPU_FILE"
 mkdir -p proc dev tmp root "$@"
 mount -t proc proc proc
 mount --rbind /dev dev
@@ -44,10 +46,14 @@ exec chroot . /bin/sh -c 'echo ready; exec sleep infinity'
 class ArmBox:
     """A machine that `start` makes of layers, that runs commands, and that `close` removes.
 
-    `binds` are folders of this machine that it sees, under the same path.
+    Args:
+        cpu: qemu's name of its processor, with what to switch off: "max,sme=off".
+        layers: folders that are laid over one another, the first on top.
+        binds: folders of this machine that it sees, under the same path.
     """
 
-    def __init__(self, layers: Sequence[Path], binds: Sequence[Path] = ()) -> None:
+    def __init__(self, cpu: str, layers: Sequence[Path], binds: Sequence[Path] = ()) -> None:
+        self._cpu = cpu
         self._layers = layers
         self._binds = binds
         self._folder = Path(tempfile.mkdtemp(prefix="edgeinfer-arm-"))
@@ -81,9 +87,11 @@ class ArmBox:
                 "PATH": PATH,
                 "ELF": ELF,
                 "MASK": MASK,
-                "EMULATOR": str(emulator()),
+                "EMULATOR": str(emulator() / START_EMULATOR),
+                "CPU": self._cpu,
+                "CPU_FILE": CPU_FILE,
                 "FOLDER": str(self._folder),
-                "LAYERS": ":".join(map(str, self._layers)),
+                "LAYERS": ":".join(map(str, (*self._layers, emulator()))),
             },
         )
         assert self._holder.stdout
@@ -105,7 +113,7 @@ class ArmBox:
                     pipe.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def command(self, cpu: str, words: Sequence[str], environ: Mapping[str, str] = {}) -> list[str]:
+    def command(self, words: Sequence[str], environ: Mapping[str, str] = {}) -> list[str]:
         """Return the command of this machine that runs `words` in that one."""
         namespaces = (
             "--user",
@@ -117,16 +125,16 @@ class ArmBox:
             "--root",
             "--wd",
         )
-        variables = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root", "QEMU_CPU": cpu, **environ}
+        variables = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root", **environ}
         settings = [f"{name}={value}" for name, value in variables.items()]
         return ["nsenter", f"--target={self._leader}", *namespaces, "env", "-i", *settings, *words]
 
     def attempt(
-        self, cpu: str, *words: str, seconds: float = LIMIT, **environ: str
+        self, *words: str, seconds: float = LIMIT, **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command on the given CPU, and wait for it."""
+        """Run a command, and wait for it."""
         return subprocess.run(
-            self.command(cpu, words, environ),
+            self.command(words, environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -135,8 +143,24 @@ class ArmBox:
             check=False,
         )
 
-    def run(self, cpu: str, *words: str, seconds: float = LIMIT, **environ: str) -> str:
+    def run(self, *words: str, seconds: float = LIMIT, **environ: str) -> str:
         """Return what a command prints; it must succeed."""
-        done = self.attempt(cpu, *words, seconds=seconds, **environ)
+        done = self.attempt(*words, seconds=seconds, **environ)
         assert done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file in the machine."""
+        inside = Path(f"/proc/{self._leader}/root", path.lstrip("/"))
+        inside.parent.mkdir(parents=True, exist_ok=True)
+        inside.write_text(text)
+
+
+@contextmanager
+def open_box(cpu: str, layers: Sequence[Path], binds: Sequence[Path] = ()) -> Iterator[ArmBox]:
+    box = ArmBox(cpu, layers, binds)
+    try:
+        box.start()
+        yield box
+    finally:
+        box.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,16 +22,45 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edgein
 
 RELEASE, PYTHON, GLIBC = "bookworm", "3.11", "2.36"
 SYSTEM = (
-    *("bash", "coreutils", "dash", "procps", "util-linux"),
+    *("bash", "coreutils", "dash", "libc-bin", "procps", "util-linux"),
     *("ca-certificates", "libgomp1", "libseccomp2", "libssl3", "libstdc++6", "openssl", "python3", "tzdata"),
 )
 """Packages of the distribution, which bring others."""
 
-EMULATOR = f"qemu-user:amd64/{RELEASE}-backports"
-"""Version 10: version 7 shows programs the processor of this machine, and does not know all of Arm's."""
+COMPILER = "g++-aarch64-linux-gnu"
+EMULATOR = f"qemu-user/{RELEASE}-backports"
+"""Packages for this machine. Version 10 of the emulator: version 7 shows programs the processor of this machine, and does not know all of Arm's."""
 
 SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
 """Where Debian's Python finds what the distribution has not brought."""
+
+CPU_FILE = "/etc/emulated-cpu"
+START_EMULATOR = "emulator/start"
+STARTER = f"""
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {{
+  static char cpu[100];
+  char *command[argc + 3];
+  int file = open("{CPU_FILE}", O_RDONLY);
+  if (file < 0 || read(file, cpu, sizeof cpu - 1) <= 0) return 126;
+  close(file);
+  command[0] = "/emulator/qemu-aarch64";
+  command[1] = "-cpu";
+  command[2] = cpu;
+  memcpy(command + 3, argv + 1, argc * sizeof *argv);
+  execv(command[0], command);
+  return 126;
+}}
+"""
+"""A program, since the kernel passes no options. The variable that qemu reads is not passed on to edgeinfer's children."""
+
+WRAPPER = """#!/bin/sh
+root=$(dirname "$(dirname "$0")")
+LD_LIBRARY_PATH=$root/usr/lib/x86_64-linux-gnu exec "$root/usr/bin/$(basename "$0")" "$@"
+"""
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 PROGRAMS = {"apt-get": "apt", "dpkg-deb": "dpkg", "nsenter": "util-linux", "unshare": "util-linux"}
@@ -55,14 +85,14 @@ def check_programs() -> None:
 
 
 def emulator() -> Path:
-    """Return qemu for programs of 64-bit ARM, linked statically."""
-    folder = _kept("emulator", EMULATOR, _make_emulator)
-    return folder / "qemu-aarch64"
+    """Return a layer with qemu, and `START_EMULATOR`, which starts it for the processor that `CPU_FILE` names."""
+    return _kept("emulator", f"{EMULATOR} {STARTER}", _make_emulator)
 
 
-def system() -> Path:
-    """Return the root of a small Debian."""
-    return _kept("system", f"{RELEASE} {SYSTEM}", _make_system)
+def system(*more: str) -> Path:
+    """Return the root of a small Debian, which may have further packages."""
+    packages = (*SYSTEM, *more)
+    return _kept("system", f"{RELEASE} {packages}", lambda folder: _make_system(folder, packages))
 
 
 def dependencies() -> Path:
@@ -75,13 +105,20 @@ def tools() -> Path:
     return _pinned("dev.txt")
 
 
-def llama() -> Path:
-    """Return llama.cpp for all 64-bit ARM processors, built here by scripts/build-wheel."""
-    with tempfile.TemporaryDirectory() as temporary:
-        build = ROOT / "scripts/build-wheel"
-        _run([str(build), "--target", "aarch64", "--output", temporary], "llama.cpp for ARM cannot be built")
-        (wheel,) = Path(temporary).glob("*.whl")
-        return wheel_layer(wheel)
+def compiler() -> Path:
+    """Return a folder with compilers that make programs for 64-bit ARM."""
+    return _kept("compiler", f"{RELEASE} {COMPILER}", _make_compiler)
+
+
+def llama(*, cmake_args: str = "") -> Path:
+    """Return llama.cpp as scripts/build-wheel builds it, for all 64-bit ARM processors unless the arguments differ."""
+    if Path("/tmp/testarm/llama").exists():
+        return Path("/tmp/testarm/llama")
+    environ = {**os.environ, "CMAKE_ARGS": cmake_args}
+    if not shutil.which("aarch64-linux-gnu-g++"):
+        environ["PATH"] = f"{compiler() / 'bin'}:{environ['PATH']}"
+    build = [str(ROOT / "scripts/build-wheel"), "--target", "aarch64"]
+    return wheel_layer(Path(_run(build, "llama.cpp for ARM cannot be built", env=environ).split()[-1]))
 
 
 def wheel_layer(wheel: Path) -> Path:
@@ -145,13 +182,32 @@ def _install(folder: Path, what: Sequence[str]) -> None:
 def _make_emulator(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         unpacked = Path(temporary, "unpacked")
-        _extract(_Apt(Path(temporary)).download(EMULATOR), unpacked)
-        shutil.copy2(unpacked / "usr/bin/qemu-aarch64", folder)
+        _extract(_Apt(Path(temporary), "amd64").download(EMULATOR), unpacked)
+        (folder / "emulator").mkdir()
+        shutil.copy2(unpacked / "usr/bin/qemu-aarch64", folder / "emulator")
+    source, made = folder / "emulator/start.c", folder / START_EMULATOR
+    source.write_text(STARTER)
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    _run([*compiler, "-static", "-o", str(made), str(source)], "a program cannot be compiled")
 
 
-def _make_system(folder: Path) -> None:
+def _make_compiler(folder: Path) -> None:
+    """Unpack it where it is kept, and begin its programs so that they find their own libraries there."""
     with tempfile.TemporaryDirectory() as temporary:
-        _extract(_Apt(Path(temporary)).download_with_dependencies(*SYSTEM), folder)
+        packages = _Apt(Path(temporary), "amd64").download_with_dependencies(COMPILER)
+        _extract([package for package in packages if not package.name.startswith("libc6_")], folder)
+    script = folder / "usr/aarch64-linux-gnu/lib/libc.so"
+    script.write_text(script.read_text().replace("/usr/aarch64-linux-gnu/lib/", ""))
+    (folder / "bin").mkdir()
+    for program in (folder / "usr/bin").iterdir():
+        wrapper = folder / "bin" / program.name
+        wrapper.write_text(WRAPPER)
+        wrapper.chmod(0o755)
+
+
+def _make_system(folder: Path, packages: Sequence[str]) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        _extract(_Apt(Path(temporary), "arm64").download_with_dependencies(*packages), folder)
     _compile(folder)
     (folder / "bin/sh").unlink(missing_ok=True)
     (folder / "bin/sh").symlink_to("dash")
@@ -179,7 +235,7 @@ def _compile(folder: Path) -> None:
 class _Apt:
     """Downloads packages of a release and an architecture that this machine need not have."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, architecture: str) -> None:
         self._folder = folder
         suites = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-backports")
         source = f"deb [signed-by={KEYRING}] http://deb.debian.org/debian"
@@ -195,8 +251,8 @@ Dir::Etc::preferencesparts "{folder}/parts";
 Dir::State::lists "{folder}/lists";
 Dir::State::status "{folder}/status";
 Dir::Cache "{folder}/cache";
-APT::Architecture "arm64";
-APT::Architectures {{"arm64"; "amd64";}};
+APT::Architecture "{architecture}";
+APT::Architectures {{"{architecture}";}};
 APT::Install-Recommends "false";
 APT::Sandbox::User "";
 Acquire::Languages "none";
@@ -227,9 +283,11 @@ Debug::NoLocking "true";
 
 def _run(
     command: Sequence[str], failure: str, *, cwd: Path | None = None, env: dict[str, str] | None = None
-) -> None:
+) -> str:
+    """Return what a command prints."""
     done = subprocess.run(
         command, cwd=cwd, env=env, capture_output=True, text=True, errors="replace", check=False
     )
     if done.returncode:
         raise MissingMeans(f"{failure}:\n{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return done.stdout

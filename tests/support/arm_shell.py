@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tests.support import arm_layers
-from tests.support.arm_box import ArmBox
+from tests.support.arm_box import ArmBox, open_box
 from tests.support.paths import ROOT
 
 
+@contextmanager
+def checkout_box(cpu: str) -> Iterator[ArmBox]:
+    """A machine that has this checkout under its own path, and what its tests need."""
+    layers = [arm_layers.llama(), arm_layers.tools(), arm_layers.system("gcc", "libc6-dev")]
+    with open_box(cpu, layers, binds=[ROOT]) as box:
+        yield box
+
+
+def in_checkout(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the command that runs another in the checkout of such a machine."""
+    return ("env", f"--chdir={ROOT}", f"PYTHONPATH={ROOT}", "CC=gcc", *command)
+
+
 def main(cpu: str, *command: str) -> int:
-    box = ArmBox([arm_layers.tools(), arm_layers.system()], binds=[ROOT])
     try:
-        box.start()
-        inside = ("env", f"--chdir={ROOT}", *command)
-        return subprocess.run(box.command(cpu, inside, {"PYTHONPATH": str(ROOT)}), check=False).returncode
+        with checkout_box(cpu) as box:
+            return subprocess.run(box.command(in_checkout(command)), check=False).returncode
     except arm_layers.MissingMeans as e:
         sys.stderr.write(f"error: {e}\n")
         return 1
-    finally:
-        box.close()
 
 
 if __name__ == "__main__":
