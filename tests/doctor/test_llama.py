@@ -16,7 +16,7 @@ from edgeinfer.doctor.installation import PackageMetadata
 from edgeinfer.hardware import CpuClass, LlamaBuild, detect
 from edgeinfer.hardware.llama_build import read_build
 from edgeinfer.plan import rebuild
-from tests.support.foreign_build import FOREIGN_SET, foreign_build
+from tests.support.foreign_build import FOREIGN_SET, build_of_variants, foreign_build
 from tests.support.paths import TREES
 
 INSTALLED = {"httpx": "0.28.1", "llama-cpp-python": "0.3.36"}
@@ -115,6 +115,22 @@ def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: py
     (package / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     assert llama.try_load() == "SIGSEGV"
     assert llama.check_llama("SIGSEGV", [], [], "rebuild")[0].fix == "rebuild"
+
+
+def test_variants_that_are_all_for_other_cpus_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or that are damaged: llama.cpp would only say that no backends are loaded."""
+    build_of_variants(tmp_path / "lib", monkeypatch, "haswell", "zen4")
+    text = "none of llama.cpp's variants can be loaded on this CPU: haswell, zen4"
+    error = llama.try_load()
+    assert text == error
+    [finding] = llama.check_llama(error, [], [], "rebuild")
+    assert (finding.level, finding.text, finding.fix) == (
+        "error",
+        f"llama.cpp does not load: {text}",
+        "rebuild",
+    )
 
 
 def test_a_build_for_another_cpu_is_told_from_one_that_is_broken(

@@ -1,4 +1,4 @@
-"""A llama.cpp that was compiled for another CPU: it dies of an illegal instruction."""
+"""A llama.cpp that was compiled for other CPUs: it dies of an illegal instruction, or finds none of its variants good."""
 
 from __future__ import annotations
 
@@ -17,24 +17,37 @@ IS_X86 = platform.machine() == "x86_64"
 FOREIGN_SET = "dotprod" if IS_X86 else "avx512"
 """An instruction set that the machine of the tests does not have, whatever it is."""
 
-SOURCE = """
+CRASHES = """
 int ggml_cpu_has_{name}(void) {{ return 1; }}
 void *ggml_backend_cpu_reg(void) {{ __asm__ volatile("{illegal}"); return 0; }}
 """.format(name=FOREIGN_SET, illegal="ud2" if IS_X86 else ".inst 0")
 
+COMPUTES_NOTHING = "void *ggml_backend_cpu_reg(void) { return 0; }"
+
 
 def foreign_build(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have processes load llama.cpp from `directory`, with a library for the CPU that crashes when it is first used."""
+    _build(directory, CRASHES, monkeypatch)
+
+
+def build_of_variants(directory: Path, monkeypatch: pytest.MonkeyPatch, *variants: str) -> None:
+    """Have processes load llama.cpp from `directory`, with variants none of which can be loaded."""
+    _build(directory, COMPUTES_NOTHING, monkeypatch)
+    for name in variants:
+        (directory / f"libggml-cpu-{name}.so").touch()
+
+
+def _build(directory: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     package = importlib.util.find_spec("llama_cpp")
     assert package
     assert package.origin
     shutil.copytree(
         Path(package.origin).parent / "lib", directory, ignore=shutil.ignore_patterns("libggml-cpu*")
     )
-    source, made = directory / "foreign.c", directory / "libggml-cpu.so"
-    source.write_text(SOURCE)
+    file, made = directory / "foreign.c", directory / "libggml-cpu.so"
+    file.write_text(source)
     compiler = shlex.split(os.environ.get("CC", "cc"))
     options = ["-shared", "-fPIC", "-Wl,-soname,libggml-cpu.so.0"]
-    subprocess.run([*compiler, *options, "-o", str(made), str(source)], check=True)
+    subprocess.run([*compiler, *options, "-o", str(made), str(file)], check=True)
     (directory / "libggml-cpu.so.0").symlink_to(made.name)
     monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(directory))

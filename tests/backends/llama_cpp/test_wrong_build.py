@@ -13,7 +13,7 @@ from edgeinfer.bench.measure import open_benchmark
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed
 from edgeinfer.hardware import llama_build
 from edgeinfer.plan.wrong_build import wrong_build
-from tests.support.foreign_build import FOREIGN_SET, foreign_build
+from tests.support.foreign_build import FOREIGN_SET, build_of_variants, foreign_build
 from tests.support.llama_client import FAKE, SLOW, eventually, generate, kill, supervised, text
 from tests.support.worker_faults import faulty
 
@@ -65,6 +65,18 @@ async def test_a_build_for_another_cpu_fails_once_and_for_good(foreign: None, mo
             await client.ready()
         assert ("failed", 0, []) == (client.health.state, client.health.restarts, client.config_changes)
         assert [-signal.SIGILL] == [exit.status for exit in exits]
+
+
+async def test_variants_that_are_all_for_other_cpus_are_named(
+    tmp_path: Path, model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model's file is not to blame."""
+    build_of_variants(tmp_path / "lib", monkeypatch, "haswell", "zen4")
+    real = LlamaConfig(str(model_file), "real", ctx=256, parallel=1, cells=512, batch=64, threads=1)
+    async with supervised(real) as client:
+        with pytest.raises(ModelLoadFailed, match="can be loaded on this CPU: haswell, zen4") as error:
+            await client.ready()
+        assert "edgeinfer doctor" in str(error.value.hint)
 
 
 async def test_it_may_be_found_out_at_a_request(monkeypatch: pytest.MonkeyPatch) -> None:

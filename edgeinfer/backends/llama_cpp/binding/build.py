@@ -16,6 +16,7 @@ from edgeinfer.backends.llama_cpp.binding.libraries import (
     load_backends,
     variant,
 )
+from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.inference.types import EngineBuild
 
 API_NAMES = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "MTL": "metal", "Vulkan": "vulkan"}
@@ -37,7 +38,7 @@ def backends() -> tuple[str, ...]:
 
 
 def engine_build() -> EngineBuild:
-    """Load what computes, and return what it is."""
+    """Load what computes, and return what it is. Raises ModelLoadFailed: it cannot be loaded on this CPU."""
     load_backends()
     file = cpu_library()
     return EngineBuild(
@@ -50,7 +51,11 @@ def engine_build() -> EngineBuild:
 
 
 def main() -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(engine_build()) + b"\n")
+    try:
+        build = engine_build()
+    except ModelLoadFailed as e:
+        sys.exit(e.message)
+    sys.stdout.buffer.write(msgspec.json.encode(build) + b"\n")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import llama_cpp.llama_cpp as lib
 
+from edgeinfer.errors import ModelLoadFailed
+
 KERNELS = ("__wrap_ggml_gemm_q4_0_8x8_q8_0", "__wrap_ggml_cpu_extra_compute_forward")
 """Functions of our own matrix-product kernels, one of which is in every CPU library that has some."""
 
@@ -33,13 +35,23 @@ class SymbolInfo(ctypes.Structure):
 
 @functools.cache
 def load_backends() -> None:
-    """Load what computes, unless it came with llama.cpp's own library. Call it before anything that needs a model."""
-    if any(VARIANT.fullmatch(file.name) for file in directory().iterdir()):
+    """Load what computes, unless it came with llama.cpp's own library. Call it before anything that needs a model.
+
+    Raises:
+        ModelLoadFailed: none of the variants can be loaded on this CPU.
+    """
+    variants = sorted(match[1] for file in directory().iterdir() if (match := VARIANT.fullmatch(file.name)))
+    if variants:
         load = ggml().ggml_backend_load_all_from_path
         load.argtypes = [ctypes.c_char_p]
         load.restype = None
         load(os.fsencode(directory()))
     lib.llama_backend_init()
+    if variants and not _cpu_backend():
+        raise ModelLoadFailed(
+            f"none of llama.cpp's variants can be loaded on this CPU: {', '.join(variants)}",
+            hint="edgeinfer doctor says how to build llama.cpp for this machine",
+        )
 
 
 def directory() -> Path:
@@ -60,15 +72,21 @@ def ggml() -> ctypes.CDLL:
 def cpu_library() -> Path | None:
     """Return the file that computes on the CPU, None if there is none or it cannot be told."""
     load_backends()
-    find = ggml().ggml_backend_reg_by_name
-    find.argtypes, find.restype = [ctypes.c_char_p], ctypes.c_void_p
     locate = ctypes.CDLL(None).dladdr
     locate.argtypes = [ctypes.c_void_p, ctypes.POINTER(SymbolInfo)]
     info = SymbolInfo()
-    backend = find(b"CPU")
+    backend = _cpu_backend()
     if not backend or not locate(backend, ctypes.byref(info)) or not info.file:
         return None
     return Path(os.fsdecode(info.file))
+
+
+def _cpu_backend() -> int | None:
+    """Return the address of what ggml has registered for the CPU; None if there is nothing."""
+    find = ggml().ggml_backend_reg_by_name
+    find.argtypes, find.restype = [ctypes.c_char_p], ctypes.c_void_p
+    address: int | None = find(b"CPU")
+    return address
 
 
 def variant(file: Path | None) -> str | None:
