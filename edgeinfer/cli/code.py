@@ -214,11 +214,24 @@ def complete(
     _exit(done or dry_run)
 
 
-def undo() -> None:
+def undo(
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="Leave the files as they are; the next undo is about the change before."
+        ),
+    ] = False,
+) -> None:
     """Take back the last change that was made here; repeat it to take back earlier ones."""
+    from edgeinfer.cli import terminal
     from edgeinfer.cli.code_repl import undo as undo_last
 
-    undo_last(_session())
+    session = _session()
+    if forget:
+        names = ", ".join(change.name for change in session.journal.forget())
+        terminal.say(f"forgot a change of {names}")
+    else:
+        undo_last(session)
 
 
 def hook(
@@ -303,7 +316,7 @@ def _assistant(
             output.reconfigure(errors="replace")  # an answer may hold what this terminal cannot show
     try:
         with (
-            open_daemon(resolve_target(url, api_key), model, "this") as (target, name),
+            open_daemon(resolve_target(url, api_key), model, "this command") as (target, name),
             connect(target) as client,
         ):
             assistant = Assistant(client, target, session.screen, model=name, fills=fills)

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from edgeinfer.code.atomic_write import signals_wait, write_changes
 from edgeinfer.code.beneath import read_beneath
@@ -49,22 +50,30 @@ class UndoJournal:
         Raises:
             EdgeinferError: there is none, or a file has changed since.
         """
-        entries = self._entries()
-        if not entries:
-            raise EdgeinferError("there is nothing to undo here")
-        changes = _decoded(entries[-1])
+        changes = self._last()
         # A crash while the files were being written has left some of them as they were.
         reversed_changes = [change.reversed() for change in changes if self._now(change) != change.before]
         changed = [c.name for c in reversed_changes if self._now(c) != c.before]
         if changed:
             raise EdgeinferError(
                 f"{', '.join(map(visible, changed))} has changed since, and that would be lost",
-                hint="take the later changes back first",
+                hint="to leave the files as they are: edgeinfer code undo --forget",
             )
         with signals_wait():
             write_changes(self.root, reversed_changes)
-            entries[-1].unlink()
+            self._entries()[-1].unlink()
         return reversed_changes
+
+    def forget(self) -> list[FileChange]:
+        """Forget the last change, whose files stay as they are, and return it. Raises EdgeinferError if there is none."""
+        changes = self._last()
+        self._entries()[-1].unlink()
+        return changes
+
+    def _last(self) -> list[FileChange]:
+        if entries := self._entries():
+            return _decoded(entries[-1])
+        raise EdgeinferError("there is nothing to undo here")
 
     def _record(self, changes: list[FileChange]) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -76,7 +85,8 @@ class UndoJournal:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.msgpack.encode(changes))
+                contents = [replace(change, old_text="", new_text="") for change in changes]
+                file.write(msgspec.msgpack.encode(contents))
                 file.flush()
                 os.fsync(descriptor)
         except OSError:

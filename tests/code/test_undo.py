@@ -60,6 +60,18 @@ def test_a_file_that_has_changed_since_is_not_overwritten(journal: UndoJournal) 
     assert (journal.root / "a").read_bytes() == b"mine"
 
 
+def test_a_change_can_be_forgotten_to_take_back_the_one_before(journal: UndoJournal) -> None:
+    (journal.root / "a").write_bytes(b"1")
+    journal.write([FileChange("a", b"1", b"2")])
+    journal.write([FileChange("b", None, b"2")])
+    (journal.root / "b").write_bytes(b"mine")
+    assert [change.name for change in journal.forget()] == ["b"]
+    journal.undo()
+    assert ((journal.root / "a").read_bytes(), (journal.root / "b").read_bytes()) == (b"1", b"mine")
+    with pytest.raises(EdgeinferError, match="nothing to undo"):
+        journal.forget()
+
+
 def test_if_one_file_cannot_be_written_none_is(journal: UndoJournal) -> None:
     """And nothing half-written is left, nor an entry to undo."""
     (journal.root / "a").write_bytes(b"1")

@@ -179,7 +179,7 @@ class Box:
         folder = _nspawn_folder() / "packages"
         for name in names:
             if not [*folder.glob(f"{name}_*.deb")]:
-                _download_packages(folder, name)
+                download_packages(folder, name)
         files = [path for name in names for path in folder.glob(f"{name}_*.deb")]
         for file in files:
             Path(f"/proc/{self._leader}/root/var/tmp", file.name).write_bytes(file.read_bytes())
@@ -326,7 +326,7 @@ def _nspawn_folder() -> Path:
 
 def _download(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        _download_packages(Path(temporary), *PACKAGES)
+        download_packages(Path(temporary), *PACKAGES)
         extracted = Path(temporary, "root")
         for package in Path(temporary).glob("*.deb"):
             subprocess.run(["dpkg-deb", "-x", package, extracted], check=True)
@@ -334,7 +334,7 @@ def _download(folder: Path) -> None:
         shutil.copytree(extracted, folder, symlinks=True, dirs_exist_ok=True)
 
 
-def _download_packages(folder: Path, *names: str) -> None:
+def download_packages(folder: Path, *names: str) -> None:
     if not shutil.which("apt-get"):
         raise BoxError(f"packages cannot be downloaded here: install {', '.join(names)}")
     folder.mkdir(parents=True, exist_ok=True)
