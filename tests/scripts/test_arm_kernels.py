@@ -139,9 +139,9 @@ def quantized(format_: Format, weights: Matrix) -> ctypes.Array[ctypes.c_char]:
     return out
 
 
-@pytest.fixture(params=[1, 2, 3])
-def processor(request: pytest.FixtureRequest) -> Iterator[Processor]:
-    processor = Processor(request.param)
+@contextmanager
+def processor(threads: int) -> Iterator[Processor]:
+    processor = Processor(threads)
     yield processor
     processor.close()
 
@@ -150,34 +150,42 @@ def noise(rng: np.random.Generator, rows: int, elements: int) -> Matrix:
     return rng.standard_normal((rows, elements)).astype(np.float32)
 
 
-REPACKED = [(8, 256), (24, 1024), (208, 512)]
-ODD = [(1, 256), (203, 512)]
-"""Shapes that are never repacked: ours are only those of a CPU for which llama.cpp repacks nothing."""
-
 needs_plain = pytest.mark.skipif(
-    libraries.variant(CPU) != "armv8.0_1", reason="this CPU has our products for repacked weights only"
+    libraries.variant(CPU) != "armv8.0_1",
+    reason="on this CPU, weights that cannot be repacked are llama.cpp's",
 )
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-@pytest.mark.parametrize("shape", [*REPACKED, *(pytest.param(shape, marks=needs_plain) for shape in ODD)])
+@pytest.mark.parametrize(
+    ("threads", "shape"),
+    [
+        (1, (8, 256)),
+        (2, (24, 1024)),
+        (3, (208, 512)),
+        pytest.param(1, (1, 256), marks=needs_plain),
+        pytest.param(2, (203, 512), marks=needs_plain),
+    ],
+)
 def test_a_row_has_the_same_product_alone_and_among_others(
-    format_: Format, shape: tuple[int, int], processor: Processor
+    format_: Format, threads: int, shape: tuple[int, int]
 ) -> None:
+    """In batches of 2 to 17, and of more than are computed at once."""
     rng = np.random.default_rng(shape)
     rows = noise(rng, 37, shape[1])
     alone = np.split(rows, len(rows))
     together = [rows[:count] for count in (*range(2, 18), len(rows))]
-    products = processor.multiplied(format_, noise(rng, *shape), [*alone, *together])
+    with processor(threads) as cpu:
+        products = cpu.multiplied(format_, noise(rng, *shape), [*alone, *together])
     expected = np.concatenate(products[: len(alone)])
     for product in products[len(alone) :]:
         np.testing.assert_array_equal(product, expected[: len(product)])
 
 
 @pytest.mark.parametrize("format_", FORMATS)
-def test_products_are_those_of_llama_cpp(format_: Format, processor: Processor) -> None:
+def test_products_are_those_of_llama_cpp(format_: Format) -> None:
     """Its way for one row and weights as they lie in the file, which adds in another order."""
-    cpu = ctypes.CDLL(str(CPU))
+    library = ctypes.CDLL(str(CPU))
     rng = np.random.default_rng(0)
     columns, elements = 40, 1280
     weights, rows = noise(rng, columns, elements), noise(rng, 5, elements)
@@ -185,14 +193,15 @@ def test_products_are_those_of_llama_cpp(format_: Format, processor: Processor) 
     expected, dot, none = np.zeros((len(rows), columns), np.float32), ctypes.c_float(), ctypes.c_size_t(0)
     for r, row in enumerate(rows):
         activations = ctypes.create_string_buffer(2 * elements)
-        getattr(cpu, format_.quantize)(
+        getattr(library, format_.quantize)(
             ctypes.c_void_p(row.ctypes.data), activations, ctypes.c_int64(elements)
         )
         for c in range(columns):
             column = ctypes.byref(in_file, c * size)
-            getattr(cpu, format_.vec_dot)(
+            getattr(library, format_.vec_dot)(
                 elements, ctypes.byref(dot), none, column, none, activations, none, 1
             )
             expected[r, c] = dot.value
-    (actual,) = processor.multiplied(format_, weights, [rows])
+    with processor(2) as cpu:
+        (actual,) = cpu.multiplied(format_, weights, [rows])
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
