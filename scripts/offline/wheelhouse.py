@@ -1,8 +1,12 @@
-"""Fills a folder with every wheel that another machine needs; scripts/wheelhouse runs it and says more."""
+"""Fills a folder with every wheel that another machine needs; scripts/wheelhouse runs it and says more.
+
+It runs before anything is installed, so it needs nothing but pip and packaging.
+"""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import platform
 import shlex
@@ -17,7 +21,6 @@ from typing import NoReturn
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from pins import PYTHONS, REQUIREMENTS, ROOT, TARGETS, Pin, Target, base_pins, build_pins
 
-from edgeinfer.store.disk import sha256_of
 from edgeinfer.user_folders import cache_folder
 
 ONE_MACHINE = "linux_"
@@ -146,7 +149,7 @@ def find_wheel(folder: Path, pin: Pin, target: Target) -> str | None:
         project, version, _, tags = parse_wheel_filename(path.name)
         if (project, str(version)) != (pin.name, pin.version) or not tags & target.tags:
             continue
-        if not pin.hashes or sha256_of(path) in pin.hashes:
+        if not pin.hashes or hashlib.sha256(path.read_bytes()).hexdigest() in pin.hashes:
             return path.name
     return None
 
