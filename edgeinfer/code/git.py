@@ -21,7 +21,7 @@ MAX_OUTPUT = 16 << 20
 TIMEOUT = 30.0
 """Seconds; a folder that takes longer is not a project."""
 
-INHERITED = ("PATH", "HOME", "XDG_CONFIG_HOME", "LANG", "LC_ALL", "LC_MESSAGES", "LC_CTYPE", "USER", "TMPDIR")
+INHERITED = ("HOME", "XDG_CONFIG_HOME", "LANG", "LC_ALL", "LC_MESSAGES", "LC_CTYPE", "USER", "TMPDIR")
 
 HARMLESS = {
     "core.fsmonitor": "false",
@@ -167,7 +167,7 @@ def find_git(folder: Path) -> Git | None:
     Raises:
         EdgeinferError: git refuses the repository, for one that belongs to another user.
     """
-    if shutil.which("git") is None:
+    if shutil.which("git", path=search_path()) is None:
         return None
     for root in (folder, *folder.parents):
         if os.path.lexists(root / ".git") and (top := _top_level(root)):
@@ -199,9 +199,15 @@ def _top_level(root: Path) -> Path | None:
     raise EdgeinferError(f"git does not accept the repository in {root}: {' '.join(error.split())}")
 
 
+def search_path() -> str:
+    """Return PATH without the current folder, where a project could have a git of its own."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if os.path.isabs(folder))  # noqa: PTH117
+
+
 def _environment(config: Mapping[str, str]) -> dict[str, str]:
     inherited = {name: value for name in INHERITED if (value := os.environ.get(name)) is not None}
-    return {**inherited, **ENVIRONMENT, **dict(_config_variables(config))}
+    return {**inherited, "PATH": search_path(), **ENVIRONMENT, **dict(_config_variables(config))}
 
 
 def _config_variables(config: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ from edgeinfer.store.catalogue import ModelSpec
 
 DEFAULT_CONTEXT = 4096
 """Tokens, where the server does not say."""
+
+
+CODER = re.compile(r"coder|codestral|codegemma|stable-code", re.I)
+"""Names of models for code that the catalogue may not know, and what people call one in their configuration."""
 
 
 class OfferedModel(msgspec.Struct, frozen=True):
@@ -74,6 +79,6 @@ def _offered(entry: Mapping[str, Any], specs: Mapping[str, ModelSpec]) -> Offere
         name,
         context if isinstance(context, int) and context > 0 else DEFAULT_CONTEXT,
         chats="completion" in capabilities if isinstance(capabilities, list) else True,
-        fills=spec is not None and "code" in spec.roles,
+        fills="code" in spec.roles if spec else CODER.search(name) is not None,
         loaded=state in ("ready", "reloading"),
     )

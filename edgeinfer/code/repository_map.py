@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import warnings
@@ -16,6 +15,7 @@ import msgspec
 
 from edgeinfer.code import prompts
 from edgeinfer.code.budget import ContextBudget
+from edgeinfer.code.git import search_path
 from edgeinfer.code.visible import visible
 from edgeinfer.code.workspace import Workspace
 from edgeinfer.errors import EdgeinferError
@@ -132,7 +132,7 @@ def _python(text: str) -> Iterator[str]:
 
 def _by_ctags(workspace: Workspace, names: Sequence[str]) -> Mapping[str, Sequence[str]]:
     """Return what Universal Ctags finds, where it is installed. It reads no options of the project's."""
-    if not names or shutil.which("ctags") is None:
+    if not names or shutil.which("ctags", path=search_path()) is None:
         return {}
     readable = [name for name in names if _is_regular(workspace, name)]
     command = [
@@ -153,7 +153,7 @@ def _by_ctags(workspace: Workspace, names: Sequence[str]) -> Mapping[str, Sequen
             input="".join(f"{name}\n" for name in readable).encode(),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={"PATH": os.environ.get("PATH", os.defpath)},
+            env={"PATH": search_path()},
             timeout=TIMEOUT,
             check=False,
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgeinfer.code.git import search_path
 from edgeinfer.ipc.confinement.landlock import TCP_VERSION, landlock_version
 from edgeinfer.ipc.environment import SECRET
 from edgeinfer.user_folders import home
@@ -76,7 +77,7 @@ def find_sandbox(root: Path) -> Sandbox:
     """Return the best that works on this machine."""
     readable = (*_readable(), *_git_folder(root))
     sandbox = Sandbox("bubblewrap", str(root), readable)
-    if shutil.which("bwrap") and _works(sandbox):
+    if shutil.which("bwrap", path=search_path()) and _works(sandbox):
         return sandbox
     if version := landlock_version():
         # Below this version only the filter of system calls stops connections, and that needs its library.
@@ -90,6 +91,7 @@ def command_environment(temporary: str, environ: Mapping[str, str] = os.environ)
     passed = {name: value for name, value in environ.items() if not SECRET.search(name)}
     passed = {name: value for name, value in passed.items() if name not in NOT_PASSED}
     passed = {name: value for name, value in passed.items() if not name.startswith("EDGEINFER_")}
+    passed["PATH"] = search_path()
     own = {"TMPDIR": temporary, "TERM": "dumb", "NO_COLOR": "1", "PAGER": "cat", "GIT_PAGER": "cat"}
     return {**passed, **own}
 
@@ -98,7 +100,11 @@ def _works(sandbox: Sandbox) -> bool:
     """Ubuntu, for one, installs bubblewrap and forbids the namespaces that it needs."""
     try:
         done = subprocess.run(
-            sandbox.command("exit 0", "/tmp"), capture_output=True, stdin=subprocess.DEVNULL, timeout=10
+            sandbox.command("exit 0", "/tmp"),
+            env={"PATH": search_path()},
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
         return False

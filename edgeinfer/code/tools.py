@@ -14,6 +14,9 @@ from edgeinfer.errors import EdgeinferError
 
 MAX_HITS = 40
 MAX_LINE = 200
+MAX_SEARCHED = 20_000
+"""Files that a search looks into."""
+
 MAX_LINES = 200
 """Of a file, for one call."""
 
@@ -115,7 +118,8 @@ class Tools:
     def _search(self, text: str) -> str:
         hits: list[str] = []
         unread = 0
-        for name in self.session.workspace.files():
+        names = self.session.workspace.files()
+        for name in names[:MAX_SEARCHED]:
             try:
                 content = self.session.workspace.read(name).text
             except EdgeinferError:
@@ -127,10 +131,12 @@ class Tools:
                     for number, line in enumerate(content.split("\n"), 1)
                     if text in line
                 ]
-        skipped = f"; {unread} files are binary or too large" if unread else ""
+        skipped = f"; {unread} files are links, binary or too large" if unread else ""
+        if len(names) > MAX_SEARCHED:
+            skipped += f"; only {MAX_SEARCHED:,} of {len(names):,} files"
         self.session.screen.say(f"(searches for {visible(text)!r}: {len(hits)} lines{skipped})")
         if not hits:
-            return "no line contains that"
+            return f"no line contains that{skipped}"
         more = f"\n… and {len(hits) - MAX_HITS} more lines" if len(hits) > MAX_HITS else ""
         return self._limited("\n".join(hits[:MAX_HITS]) + more)
 

@@ -113,17 +113,27 @@ def test_ctrl_c_while_the_model_writes_stops_it(shop: Path, tmp_path: Path) -> N
 
 
 def test_an_editor_changes_the_proposal_which_is_shown_again(shop: Path, tmp_path: Path) -> None:
-    """What is written is what was shown last."""
+    """What is written is what was shown last, in colours."""
     editor = tmp_path / "editor"
     editor.write_text('#!/bin/sh\nsed -i "s/sum/fsum/" "$1"\n')
     editor.chmod(0o755)
     with (
         coding(whole(cart_py=RIGHT)) as (_, env),
-        terminal(tmp_path, "code", "fix", "cart.py", folder=shop, **env, EDITOR=str(editor), VISUAL="") as t,
+        terminal(
+            tmp_path,
+            "code",
+            "fix",
+            "cart.py",
+            folder=shop,
+            **env,
+            EDITOR=str(editor),
+            VISUAL="",
+            TERM="xterm",
+        ) as t,
     ):
         t.expect(r"Write this\?.*: ")
         t.send("e\n")
-        assert "+    return fsum(prices)" in t.expect(r"Write this\?.*: ")
+        assert "\x1b[32m+    return fsum(prices)\x1b[0m" in t.expect(r"Write this\?.*: ")
         t.send("y\n")
         assert t.wait() == 0
     assert (shop / "cart.py").read_text() == RIGHT.replace("sum", "fsum")

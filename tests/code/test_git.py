@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from edgeinfer.code.budget import ContextBudget
 from edgeinfer.code.change_review import reviewed_diff, staged_diff
+from edgeinfer.code.command_run import run_command
+from edgeinfer.code.repository_map import repository_map
+from edgeinfer.code.sandbox import find_sandbox
 from edgeinfer.code.workspace import Workspace
 from edgeinfer.errors import EdgeinferError
-from tests.support.project import git, project, write
+from tests.support.project import git, inside, project, write
 
 
 def test_no_program_of_the_repository_is_started(tmp_path: Path) -> None:
@@ -46,6 +51,21 @@ def test_no_program_of_the_repository_is_started(tmp_path: Path) -> None:
     assert list(tmp_path.glob("caught*")) == []
     git(root, "diff")
     assert list(tmp_path.glob("caught*")) != []  # so they were traps
+
+
+def test_a_git_of_the_projects_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody has the current folder on the path."""
+    root = project(tmp_path / "root", {"a.py": "1\n"})
+    for name in ("git", "ctags", "bwrap"):
+        (root / name).write_text(f"#!/bin/sh\ntouch {tmp_path}/caught\n")
+        (root / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f".:{os.environ['PATH']}:")
+    with inside(root):
+        workspace = Workspace(root)
+        repository_map(workspace, ContextBudget(10_000, 10, len), 0.5)
+        run_command("true", find_sandbox(root), lambda _: None)
+    assert "a.py" in workspace.files()
+    assert not (tmp_path / "caught").exists()
 
 
 def test_the_diff_is_of_what_is_asked_for(tmp_path: Path) -> None:

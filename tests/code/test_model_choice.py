@@ -30,6 +30,12 @@ def test_the_default_model_answers_and_the_one_made_for_it_completes() -> None:
     assert chosen(coder, r1, default=r1["id"]) == (r1["id"], coder["id"])
 
 
+def test_a_model_that_is_called_coder_is_taken_for_one() -> None:
+    """As a table of the configuration, or one that the catalogue does not know."""
+    assert chosen(card("a"), card("coder"), default="a") == ("a", "coder")
+    assert chosen(card("a"), card("DeepSeek-Coder-6.7B"), default="a") == ("a", "DeepSeek-Coder-6.7B")
+
+
 def test_without_such_a_model_the_same_one_does_both() -> None:
     assert chosen(card("a"), default="a") == ("a", "a")
 
