@@ -144,9 +144,7 @@ class WorkerLauncher:
         except OSError as e:
             raise LaunchFailed(ModelLoadFailed(f"the worker could not be started: {e}")) from e
         except WorkerDied as e:
-            if worker.exit and (error := await self._diagnosis(worker.exit)):
-                raise LaunchFailed(error, worker.exit, final=True) from e
-            raise LaunchFailed(ModelLoadFailed(f"{config.name}: {e.message}"), worker.exit) from e
+            raise await self._death(f"{config.name}: {e.message}", worker.exit) from e
         except EdgeinferError as e:
             raise LaunchFailed(e) from e
         finally:
@@ -157,6 +155,14 @@ class WorkerLauncher:
         if worker.build:
             log.info("%s is computed by %s", info.name, worker.build)
         return worker
+
+    async def _death(self, message: str, exit: WorkerExit | None) -> LaunchFailed:
+        """The failure of a worker that died while it loaded."""
+        if exit and (error := await self._diagnosis(exit)):
+            return LaunchFailed(error, exit, final=True)
+        crashed = exit is not None and exit.crashed
+        hint = "edgeinfer doctor tells whether llama.cpp suits this machine" if crashed else None
+        return LaunchFailed(ModelLoadFailed(message, hint=hint), exit)
 
     async def _diagnosis(self, exit: WorkerExit) -> EdgeinferError | None:
         return await asyncio.to_thread(self._diagnose, exit) if self._diagnose else None

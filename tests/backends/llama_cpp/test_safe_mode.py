@@ -250,8 +250,9 @@ async def test_overrides_that_do_not_help_are_not_kept(
     """The model has failed with the configuration that was wanted."""
     faulty(monkeypatch, load=[{"if": {}, "how": "SIGSEGV"}])
     async with supervised(FAKE, safe_mode=SafeModeStore(tmp_path / "f")) as client:
-        with pytest.raises(ModelLoadFailed, match="SIGSEGV"):
+        with pytest.raises(ModelLoadFailed, match="SIGSEGV") as error:
             await client.ready()
+        assert "edgeinfer doctor" in str(error.value.hint)
         assert ("failed", FAKE, []) == (client.health.state, client.config, client.config_changes)
     assert {} == read_overrides(tmp_path / "f")
 
