@@ -62,6 +62,7 @@ class Assistant:
         choose = choose_filler if fills else choose_chat
         self.model: OfferedModel = named_model(models, model) if model else choose(models, default)
         self._counts = True
+        self._counted: dict[str, int] = {}
         if self.is_edgeinfer and not self.model.loaded:
             screen.say(f"(loading {self.model.name})")
             self.count("x")  # which loads it; how much context there is, is known then
@@ -75,6 +76,11 @@ class Assistant:
 
     def count(self, text: str) -> int:
         """Return the number of tokens of a text."""
+        if text not in self._counted:
+            self._counted[text] = self._count(text)
+        return self._counted[text]
+
+    def _count(self, text: str) -> int:
         if self._counts and text:
             try:
                 body = {"model": self.model.name, "content": text, "add_special": False}

@@ -8,7 +8,7 @@ from edgeinfer.code import prompts
 from edgeinfer.code.assistant import Answer, Assistant, Message
 from edgeinfer.code.budget import ContextBudget
 from edgeinfer.code.code_session import CodeSession
-from edgeinfer.code.repository_map import repository_map
+from edgeinfer.code.repository_map import RepositoryMap, repository_map
 from edgeinfer.code.text_file import TextFile
 from edgeinfer.code.tools import TOOLS, Tools
 from edgeinfer.errors import EdgeinferError
@@ -36,6 +36,8 @@ class Conversation:
         self.assistant = assistant
         self.paths: list[str] = []
         self.turns: list[Message] = []
+        self._map = RepositoryMap()
+        self._mapped: tuple[list[str], list[str]] | None = None
         self._tools = Tools(session, assistant.model.context * RESULT_SHARE // 100)
 
     def ask(self, question: str) -> None:
@@ -55,7 +57,7 @@ class Conversation:
         """Let the model answer or call tools; tell whether it has answered."""
         budget, messages = self._request()
         if number == 0:
-            self.session.say_budget(budget)
+            self.session.say_budget(budget, self._map.coverage)
         answer = self.assistant.say(messages, budget, tools=TOOLS)
         self._remember(answer, number)
         if not answer.calls:
@@ -84,11 +86,21 @@ class Conversation:
         system = prompts.CONVERSE.format(root=self.session.workspace.root)
         budget.add("instructions", system)
         budget.add("tools", str(TOOLS))
+        project = self._project_map(budget)
         turns = self._fitting_turns(budget)
         pieces = budget.add_fitting([(file.name, file.text) for file in self._files()])
-        project = repository_map(self.session.workspace, budget, MAP_SHARE, self.paths)
-        content = prompts.joined(system, *prompts.file_texts(pieces), project.prompt())
+        content = prompts.joined(system, project.prompt(), *prompts.file_texts(pieces))
         return budget, [{"role": "system", "content": content}, *turns]
+
+    def _project_map(self, budget: ContextBudget) -> RepositoryMap:
+        """Return the map. It stays the same while the files do, so that the model need not read it again."""
+        names = self.session.workspace.files()
+        if self._mapped != (names, self.paths):
+            self._mapped = names, list(self.paths)
+            self._map = repository_map(self.session.workspace, budget, MAP_SHARE, self.paths)
+        elif self._map.text:
+            budget.add("map", self._map.text)
+        return self._map
 
     def _fitting_turns(self, budget: ContextBudget) -> list[Message]:
         """Return the turns since the last question, and as many of those before as fit; says what is left out."""

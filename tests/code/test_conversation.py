@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import termios
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,7 @@ def test_ctrl_c_ends_a_command_and_the_conversation_goes_on(shop: Path, tmp_path
         coding(call("run", command="echo begun; sleep 985"), "Hello again.") as (_, env),
         terminal(tmp_path, "code", folder=shop, **env) as t,
     ):
+        attributes = termios.tcgetattr(t.master)
         ask(t, "Run it")
         t.expect(r"Run this\?.*: ")
         t.send("y\n")
@@ -104,6 +106,7 @@ def test_ctrl_c_ends_a_command_and_the_conversation_goes_on(shop: Path, tmp_path
         ask(t, "Hello?")
         t.expect("Hello again.")
         leave(t)
+        assert termios.tcgetattr(t.master) == attributes
 
 
 def test_files_can_be_added_and_dropped_and_the_context_is_never_exceeded(shop: Path, tmp_path: Path) -> None:
@@ -142,6 +145,19 @@ def test_results_are_left_out_before_a_question_fails(shop: Path) -> None:
         with pytest.raises(EdgeinferError, match="does not fit into the context"):
             conversation.ask("x" * 12_000)
         assert conversation.turns == turns
+
+
+def test_the_map_stays_as_it_is_while_the_files_do(shop: Path) -> None:
+    """So that the daemon has computed the beginning of the prompt already."""
+    with assisting("Yes.") as (coder, assistant, screen):
+        conversation = Conversation(CodeSession(Workspace(shop), screen), assistant)
+        conversation.ask("One?")
+        conversation.ask("Two?")
+        assert coder.prompt(1).startswith(coder.prompt(0).partition("[user]")[0])
+        (shop / "another.py").write_text("x = 1\n")
+        conversation.ask("Three?")
+    assert "another.py" in coder.prompt(2)
+    assert "another.py" not in coder.prompt(1)
 
 
 def test_a_conversation_needs_a_terminal(tmp_path: Path) -> None:
