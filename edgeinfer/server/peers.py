@@ -200,7 +200,8 @@ def read_keys(path: str | None, urls: Sequence[str]) -> dict[str, str]:
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as e:
-        raise SettingsError(f"peer_key_file {path}: {e}", param="peer_key_file") from e
+        problem = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
+        raise SettingsError(f"peer_key_file {path}: {problem}", param="peer_key_file") from e
     warn_of_readers(Path(path))
     keys = {}
     for number, line in enumerate(lines, 1):

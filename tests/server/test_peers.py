@@ -176,5 +176,5 @@ def test_a_line_that_is_no_key_of_a_board_is_an_error(line: str, tmp_path: Path)
 
 
 def test_a_file_of_keys_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="peer_key_file"):
+    with pytest.raises(SettingsError, match="none: No such file or directory"):
         read_keys(str(tmp_path / "none"), [])
