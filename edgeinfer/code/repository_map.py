@@ -140,7 +140,7 @@ def _by_ctags(workspace: Workspace, names: Sequence[str]) -> Mapping[str, Sequen
         "--options=NONE",
         "--links=no",
         "--output-format=json",
-        "--fields=nK",
+        "--fields=NFK",
         "-f",
         "-",
         "-L",
@@ -150,7 +150,7 @@ def _by_ctags(workspace: Workspace, names: Sequence[str]) -> Mapping[str, Sequen
         done = subprocess.run(
             command,
             cwd=workspace.root,
-            input="".join(f"{name}\n" for name in readable).encode(),
+            input="".join(f"./{name}\n" for name in readable).encode(),  # or a name might be an option
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={"PATH": search_path()},
@@ -162,7 +162,7 @@ def _by_ctags(workspace: Workspace, names: Sequence[str]) -> Mapping[str, Sequen
     found: dict[str, list[str]] = {}
     for line in done.stdout.split(b"\n"):
         if (tag := _tag(line)) and tag["kind"] in KINDS:
-            found.setdefault(tag["path"], []).append(visible(tag["name"]))
+            found.setdefault(tag["path"].removeprefix("./"), []).append(visible(tag["name"]))
     return found
 
 
