@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import run, terminal
-from tests.support.coder import coding, whole
+from tests.support.coder import blocks, coding, whole
 from tests.support.project import inside, project
 from tests.support.server import eventually
 
@@ -193,3 +193,26 @@ def test_the_file_is_predicted_and_only_named_files_are_allowed(shop: Path) -> N
     grammar = coder.structured.grammar or ""
     assert "cart.py" in grammar
     assert "check.py" not in grammar
+
+
+def test_of_a_larger_file_only_passages_are_replaced(shop: Path) -> None:
+    """One that is not there goes back to the model with the lines that are like it."""
+    rest = "# and so on\n" * 200
+    (shop / "cart.py").write_text(WRONG + rest)
+    wrong = blocks(("cart.py", "    return - sum(prices)", "    return sum(prices)"))
+    right = blocks(("cart.py", "return -sum", "return sum"))
+    with coding(wrong, right) as (coder, env):
+        code, _, err = fix(shop, "--yes", **env)
+    assert code == 0
+    assert "`old` does not occur in it; similar lines are:\n    return -sum(prices)" in err
+    assert "similar lines are:" in coder.prompt(1)
+    assert (shop / "cart.py").read_text() == RIGHT + rest
+
+
+def test_half_an_answer_changes_nothing(shop: Path) -> None:
+    """Neither one that is cut off, nor one that keeps to no schema."""
+    with coding(whole(cart_py=RIGHT)[:-4]) as (_, env):
+        code, _, err = fix(shop, "--yes", **env)
+    assert code == 1
+    assert "error:" in err
+    assert (shop / "cart.py").read_text() == WRONG
