@@ -85,7 +85,7 @@ choose_portable_build() { # sets cmake_args, amx_fix, key
   if needs_amx_fix "$macros"; then amx_fix=yes; fi
   key=$version-$target-$(
     {
-      printf '%s\n' "$cmake_args" "${CFLAGS:-}" "${CXXFLAGS:-}" "$portable_ldflags" "$amx_fix"
+      printf '%s\n' "$cmake_args" "${CFLAGS:-}" "${CXXFLAGS:-}" "$portable_ldflags" "$amx_fix" ${kinds:+"$kinds"}
       "$cxx" --version
       "$cc" --version
       cat "$ours/kernels.cmake" "$ours/$(kernels_for "$target")"/* "$ours/variants.sed" "$ours/random.c" "$ours/portable_wheel.py"

@@ -47,7 +47,7 @@ def find_pip(place: str) -> str | None:
         return next((str(path) for path in Path(place).glob("pip-*.whl")), None)
     for page in (f"{place.rstrip('/')}/pip/", place):  # of an index, or of links
         try:
-            links = Links(page, read(page).decode("utf-8", "replace")).urls
+            links = Links(page).urls
         except urllib.error.HTTPError as e:
             if e.code != 404:
                 raise

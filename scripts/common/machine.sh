@@ -31,13 +31,32 @@ install_hint() { # the Debian package names
   fi
 }
 
-free_memory_kb() { # what a program may fill before the machine begins to swap to a disk or an SD card
-  if [ -r /proc/meminfo ]; then
-    # What is in zram is compressed, but stays in memory: half of it counts.
-    awk -v zram="$(awk '/^\/dev\/zram/ { free += $3 - $4 } END { print free + 0 }' /proc/swaps 2>/dev/null)" \
-      '/^MemAvailable:/ { print int($2 + zram / 2) }' /proc/meminfo
+job_kb=$((700 * 1024)) # what one compiler may need
+
+free_memory_kb() { # what programs may fill before the machine begins to swap to a disk or an SD card
+  local proc=${PROC:-/proc} # another directory in tests
+  if [ -r "$proc/meminfo" ]; then
+    # What goes into zram is compressed, but stays in memory: half of its room counts.
+    awk -v zram="$(awk '/^\/dev\/zram/ { free += $3 - $4 } END { print free + 0 }' "$proc/swaps" 2>/dev/null)" \
+      '/^MemAvailable:/ { print int($2 + zram / 2) }' "$proc/meminfo"
   else
     echo $(($(sysctl -n hw.memsize) / 1024))
+  fi
+}
+
+choose_jobs() { # sets jobs, the number of compilers that run at a time, and says why they are few
+  local free cores
+  jobs=${CMAKE_BUILD_PARALLEL_LEVEL:-}
+  [ -z "$jobs" ] || return 0
+  free=$(free_memory_kb)
+  cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+  jobs=$((free / job_kb < cores ? free / job_kb : cores))
+  if [ "$jobs" -lt 1 ]; then
+    jobs=1
+    say "note: $((free / 1024)) MB of memory are free, and a compiler may need $((job_kb / 1024)): building may take hours"
+    say "hint: a wheel from another machine is there sooner: scripts/build-wheel, scripts/setup --wheelhouse"
+  elif [ "$jobs" -lt "$cores" ]; then
+    say "note: $((free / 1024)) MB of memory are free: $jobs of $cores cores compile at a time"
   fi
 }
 

@@ -43,7 +43,7 @@ class Wheelhouse:
         if not re.match(r"https?://", place):
             self._all = [str(path) for path in sorted(Path(place).glob("*.whl"))]
             return
-        self._all = Links(place, read(place).decode("utf-8", "replace")).urls
+        self._all = Links(place).urls
         self.is_index = not any(map(file_name, self._all))
 
     def wheels(self, name: str) -> list[str]:
@@ -52,7 +52,7 @@ class Wheelhouse:
         if self.is_index:
             page = f"{self.place.rstrip('/')}/{name}/"
             try:
-                files = Links(page, read(page).decode("utf-8", "replace")).urls
+                files = Links(page).urls
             except urllib.error.HTTPError as e:
                 if e.code != 404:
                     raise

@@ -13,13 +13,13 @@ TIMEOUT = 60.0
 
 
 class Links(HTMLParser):
-    """The links of a page."""
+    """The links of a page on a web server."""
 
-    def __init__(self, page: str, text: str) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
-        self.page = page
+        self.page, content = open_page(page)
         self.urls: list[str] = []
-        self.feed(text)
+        self.feed(content.decode("utf-8", "replace"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         href = dict(attrs).get("href")
@@ -37,6 +37,11 @@ def file_name(file: str) -> str:
 
 def read(url: str) -> bytes:
     """Read from a web server, with the user and password of the URL if it has some."""
+    return open_page(url)[1]
+
+
+def open_page(url: str) -> tuple[str, bytes]:
+    """Return also the address that the server has sent us on to: that of a folder ends with a slash."""
     parts = urllib.parse.urlsplit(url)
     login, at, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(
@@ -46,8 +51,10 @@ def read(url: str) -> bytes:
         secret = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {secret}")
     with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        content: bytes = response.read()
-        return content
+        moved = urllib.parse.urlsplit(response.url)
+        if moved.netloc == host:
+            moved = moved._replace(netloc=parts.netloc)
+        return urllib.parse.urlunsplit(moved), response.read()
 
 
 def hide_login(place: str) -> str:

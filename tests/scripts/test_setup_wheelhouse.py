@@ -175,11 +175,11 @@ def test_a_page_of_links(checkout: Path, wheelhouse: Path, server: str) -> None:
     """As a web server shows a directory. pip is told that it need not have HTTPS."""
     complete(wheelhouse)
     wheelhouse.rename(wheelhouse.parent / "www/wheels")
-    done, calls = setup(checkout, "--wheelhouse", f"{server}/wheels/")
+    done, calls = setup(checkout, "--wheelhouse", f"{server}/wheels")
     assert 0 == done.returncode, done.stderr
     assert 1 == len(llama_installed(calls))
     host = server.removeprefix("http://")
-    assert any(f"--no-index --find-links {server}/wheels/ --trusted-host {host} " in call for call in calls)
+    assert any(f"--no-index --find-links {server}/wheels --trusted-host {host} " in call for call in calls)
 
 
 def index(wheelhouse: Path, promised: str = "") -> None:
