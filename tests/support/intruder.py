@@ -212,7 +212,7 @@ def main() -> int:
 def _worker() -> int:
     from edgeinfer.backends.llama_cpp.worker import process
 
-    def take_over(config: LlamaConfig, _: Sequence[str] = ()) -> NoReturn:
+    def take_over(config: LlamaConfig, *_: object) -> NoReturn:
         raise ModelLoadFailed(json.dumps([attack(code) for code in json.loads(config.name)]))
 
     vars(process)["open_runtime"] = take_over
