@@ -110,9 +110,9 @@ def compiler() -> Path:
     return _kept("compiler", f"{RELEASE} {COMPILER}", _make_compiler)
 
 
-def llama(*, cmake_args: str = "") -> Path:
-    """Return llama.cpp as scripts/build-wheel builds it, for all 64-bit ARM processors unless the arguments differ."""
-    environ = {**os.environ, "CMAKE_ARGS": cmake_args}
+def llama() -> Path:
+    """Return llama.cpp for all 64-bit ARM processors, as scripts/build-wheel builds it."""
+    environ = dict(os.environ)
     if not shutil.which("aarch64-linux-gnu-g++"):
         environ["PATH"] = f"{compiler() / 'bin'}:{environ['PATH']}"
     build = [str(ROOT / "scripts/build-wheel"), "--target", "aarch64"]
