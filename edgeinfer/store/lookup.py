@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 
 import msgspec
@@ -159,8 +160,11 @@ def _file(name: str) -> LocalModel:
 
 
 def _is_file(path: Path) -> bool:
+    """Tell if it is a file. `Path.is_file` does not say from Python 3.14 on why a path cannot be looked at."""
     try:
-        return path.is_file()
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last one for a null character
+        return False
     except OSError as e:  # no permission, or a name that is too long
         raise ModelNotFound(f"{str(path)[:200]!r} cannot be read: {e.strerror}", param="model") from e
 

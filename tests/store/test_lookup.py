@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -178,9 +179,9 @@ def test_a_path_that_cannot_be_looked_at_is_no_model(
     with pytest.raises(ModelNotFound, match="cannot be read: File name too long"):
         find_model("x" * 5000, store)
 
-    def refuse(_path: Path) -> bool:
+    def refuse(_path: Path) -> os.stat_result:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "is_file", refuse)
+    monkeypatch.setattr(Path, "stat", refuse)
     with pytest.raises(ModelNotFound, match=r"'/private/x\.gguf' cannot be read: Permission denied"):
         find_model("/private/x.gguf", store)
