@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import os
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from email.parser import BytesHeaderParser
+from email.message import Message
+from email.parser import HeaderParser
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
@@ -17,6 +20,18 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 CHUNK = 1 << 20
 MAX_METADATA_BYTES = 1 << 20
+
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+)
+"""What reading a damaged archive raises."""
 
 ONE_MACHINE = "linux_"
 """Begins the platform of a wheel that makes no promise about other machines (PEP 600). A llama.cpp of that kind has
@@ -135,6 +150,8 @@ def _read(path: Path, *, same_cpu: bool) -> Wheel | LeftOut:
         name, version, _, tags = parse_wheel_filename(path.name)
     except InvalidWheelFilename:
         return LeftOut(path, "it is not called as a wheel is")
+    if not path.name.isascii() or not path.name.isprintable():  # a tag may be anything
+        return LeftOut(path, "its name has characters that no wheel's has")
     if not same_cpu and any(tag.platform.startswith(ONE_MACHINE) for tag in tags):
         return LeftOut(path, "it was built for one machine's CPU", one_machine=True)
     try:
@@ -142,9 +159,9 @@ def _read(path: Path, *, same_cpu: bool) -> Wheel | LeftOut:
             identity = _identity(os.fstat(file.fileno()))
             metadata = _metadata(file, name, str(version))
             sha256 = _sha256(file)
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as e:
-        return LeftOut(path, f"it cannot be read: {e}")
-    requires_python = BytesHeaderParser().parsebytes(metadata)["Requires-Python"]
+    except UNREADABLE as e:
+        return LeftOut(path, f"it cannot be read: {str(e) or type(e).__name__}")
+    requires_python = _headers(metadata)["Requires-Python"]
     return Wheel(path, name, str(version), identity[2], sha256, metadata, requires_python, identity)
 
 
@@ -157,10 +174,14 @@ def _metadata(file: BinaryIO, project: str, version: str) -> bytes:
                 if info.file_size > MAX_METADATA_BYTES:
                     raise ValueError("its metadata is too long")
                 metadata = archive.read(info)
-                if canonicalize_name(BytesHeaderParser().parsebytes(metadata)["Name"] or "") != project:
+                if canonicalize_name(_headers(metadata)["Name"] or "") != project:
                     raise ValueError(f"its metadata is not of {project} {version}")
                 return metadata
     raise ValueError("it has no metadata")
+
+
+def _headers(metadata: bytes) -> Message:
+    return HeaderParser().parsestr(metadata.decode("utf-8", "replace"))
 
 
 def _sha256(file: BinaryIO) -> str:

@@ -7,7 +7,9 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -215,6 +217,46 @@ def test_what_is_no_wheel_is_left_out(url: str, folder: Path, tmp_path: Path) ->
     for path in folder.iterdir():
         expected = 200 if path.name in served.wheels() else 404
         assert expected == httpx.get(f"{url}/wheels/{path.name}").status_code, path
+
+
+def with_metadata(folder: Path, name: str, metadata: bytes) -> Path:
+    """Write an archive that has nothing but the metadata of a package; -> its path."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{name}-1.0.dist-info/METADATA", metadata)
+    return path
+
+
+def test_a_damaged_wheel_does_not_hide_the_others(url: str, folder: Path) -> None:
+    """Bits of its metadata, or of what the archive says about them, have changed."""
+    path = with_metadata(folder, "damaged", b"Name: damaged\n\n" + b"text " * 999)
+    whole = path.read_bytes()
+    start = whole.index(b"METADATA") + len("METADATA")
+    end = whole.index(b"PK\1\2")
+    for damaged in (
+        whole[:start] + b"\xff" * 20 + whole[start + 20 :],
+        whole[:start] + bytes(20) + whole[start + 20 :],
+        whole[: end + 20] + (10).to_bytes(4, "little") + whole[end + 24 :],
+    ):
+        path.write_bytes(damaged)
+        assert [path] == [one.path for one in WheelFolder(folder).left_out()]
+        assert "edgeinfer" in httpx.get(f"{url}/simple/").raise_for_status().text
+
+
+def test_metadata_may_be_in_any_script(url: str, folder: Path) -> None:
+    with_metadata(folder, "odd", "Name: odd\nRequires-Python: >=3é\n".encode())
+    with_metadata(folder, "wrong", "Name: wröng\n".encode())
+    assert 'data-requires-python="&gt;=3é"' in httpx.get(f"{url}/simple/odd/").text
+    assert "wrong" not in httpx.get(f"{url}/simple/").raise_for_status().text
+
+
+def test_a_name_that_no_address_can_have_is_left_out(url: str, folder: Path, tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "odd")
+    shutil.copy(wheel, folder / os.fsdecode(b"odd-1.0-py3-none-any\xff.whl"))
+    shutil.copy(wheel, folder / "odd-1.0-py3-none-any\n.whl")
+    assert 2 == len(WheelFolder(folder).left_out())
+    assert "edgeinfer" in httpx.get(f"{url}/simple/").raise_for_status().text
+    assert 404 == httpx.get(f"{url}/simple/odd/").status_code
 
 
 def test_the_folder_may_change_while_it_is_served(url: str, folder: Path) -> None:
