@@ -8,11 +8,11 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import httpx
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from edgeinfer.errors import SettingsError
 from edgeinfer.server.auth.key_file import warn_of_readers
@@ -36,16 +36,22 @@ _KEY = re.compile(r"[!-~]+")
 PeerCondition = Literal["answers", "unreachable", "needs a key", "wrong key", "no edgeinfer"]
 
 
+Count = Annotated[int, Meta(ge=0, lt=2**53)]
+"""A number that the page can show, and that can be divided."""
+
+Words = Annotated[str, Meta(max_length=1000)]
+
+
 class PeerStats(Struct):
     """The figures of one of its models."""
 
-    running: int = 0
-    waiting: int = 0
-    completion_tokens_total: int = 0
+    running: Count = 0
+    waiting: Count = 0
+    completion_tokens_total: Count = 0
 
 
 class PeerModel(Struct):
-    name: str = ""
+    name: Words = ""
 
 
 class PeerRow(Struct):
@@ -55,12 +61,12 @@ class PeerRow(Struct):
 class PeerStatus(Struct):
     """What is read of a board's /status. One with another version may have more."""
 
-    version: str
-    pid: int
-    state: str = "unknown"
+    version: Words
+    pid: Count
+    state: Words = "unknown"
     reason: str | None = None
     uptime: float = 0.0
-    restarts: int = 0
+    restarts: Count = 0
     model: PeerModel | None = None
     models: list[PeerRow] = msgspec.field(default_factory=list)
 
@@ -120,7 +126,7 @@ class Peers:
         headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {})
         try:
             status, body = await asyncio.wait_for(_fetch(client, f"{url}/status", headers), TIMEOUT)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, asyncio.TimeoutError) as e:
+        except (httpx.HTTPError, OSError, asyncio.TimeoutError) as e:
             return Peer(url, "unreachable", _why(e))
         if status == 401:
             return _wants_key(url, has_one=key is not None)
@@ -186,11 +192,20 @@ def parse_peers(text: str) -> list[str]:
     """The addresses in the setting `peers`. Raises SettingsError."""
     urls = []
     for part in filter(None, (part.strip().rstrip("/") for part in text.split(","))):
-        if not _ADDRESS.fullmatch(part):
+        if not (_ADDRESS.fullmatch(part) and _is_url(part)):
             hint = "write http:// or https://, a name or an address, and a port: http://pi5.local:11435"
             raise SettingsError(f"peers: {part!r} is not the address of a board", param="peers", hint=hint)
         urls.append(part)
     return list(dict.fromkeys(urls))
+
+
+def _is_url(text: str) -> bool:
+    """Tell whether a machine could have the address: its port exists, and its name can be asked for."""
+    try:
+        url = httpx.URL(text)
+        return bool(url.host) and url.port in (None, *range(1, 1 << 16))
+    except (httpx.InvalidURL, ValueError):
+        return False
 
 
 def read_keys(path: str | None, urls: Sequence[str]) -> dict[str, str]:

@@ -145,6 +145,30 @@ def test_what_is_no_board_does_no_harm() -> None:
     assert found[3]["problem"] == "nothing answers at this address"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"version": "1", "pid": 1, "models": [{"stats": {"completion_tokens_total": %s}}]}' % (b"9" * 400),
+        b'{"version": "1", "pid": 1, "restarts": -1}',
+        b'{"version": "%s", "pid": 1}' % (b"1" * 100_000),
+        b'{"version": "1", "pid": 1, "model": {"name": "%s"}}' % (b"m" * 100_000),
+    ],
+)
+def test_figures_that_no_board_has_are_not_shown(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    """The other boards still are, at each look."""
+    monkeypatch.setattr(peers, "MAX_AGE", 0)
+    fine = b'{"version": "1", "pid": 1}'
+    with (
+        answering(200, fine) as other,
+        answering(200, fine) as odd,
+        serving(Scripted(), peers=f"{odd.url}, {other.url}") as served,
+    ):
+        for body, condition in ((fine, "answers"), (answer, "no edgeinfer")):
+            odd.answer = 200, body, {}
+            found = served.client.get("/peers").json()["peers"]
+            assert [condition, "answers"] == [one["condition"] for one in found]
+
+
 def test_a_board_that_is_silent_delays_the_others_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "TIMEOUT", 0.2)
     with (
@@ -156,7 +180,13 @@ def test_a_board_that_is_silent_delays_the_others_no_further(monkeypatch: pytest
     assert found[0]["problem"] == "it does not answer within 0.2 s"
 
 
-@pytest.mark.parametrize("peer", ["pi5:11435", "file:///etc/passwd", "http://a@b", "http://a/b", "http://"])
+@pytest.mark.parametrize(
+    "peer",
+    [
+        *("pi5:11435", "file:///etc/passwd", "http://a@b", "http://a/b", "http://"),
+        *("http://pi5:99999", "http://pi5:-1", "http://pi5:0", "http://[::1", "http://xn--:1", "http://a\0b"),
+    ],
+)
 def test_only_addresses_of_boards_are_accepted(peer: str) -> None:
     with pytest.raises(SettingsError, match="is not the address of a board"):
         parse_peers(f"http://pi4:11435, {peer}")
