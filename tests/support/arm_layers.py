@@ -89,6 +89,14 @@ def emulator() -> Path:
     return _kept("emulator", f"{EMULATOR} {STARTER}", _make_emulator)
 
 
+def x86_emulator() -> Path:
+    """Return qemu for x86-64: a program that runs others as on an older processor."""
+    return (
+        _kept("x86-emulator", EMULATOR, lambda folder: _extract_program("qemu-x86_64", folder))
+        / "qemu-x86_64"
+    )
+
+
 def system(*more: str) -> Path:
     """Return the root of a small Debian, which may have further packages."""
     packages = (*SYSTEM, *more)
@@ -177,12 +185,17 @@ def _install(folder: Path, what: Sequence[str]) -> None:
     _compile(folder)
 
 
-def _make_emulator(folder: Path) -> None:
+def _extract_program(name: str, folder: Path) -> None:
+    """Put one program of the emulator's package into a folder."""
     with tempfile.TemporaryDirectory() as temporary:
         unpacked = Path(temporary, "unpacked")
         _extract(_Apt(Path(temporary), "amd64").download(EMULATOR), unpacked)
-        (folder / "emulator").mkdir()
-        shutil.copy2(unpacked / "usr/bin/qemu-aarch64", folder / "emulator")
+        folder.mkdir(exist_ok=True)
+        shutil.copy2(unpacked / "usr/bin" / name, folder)
+
+
+def _make_emulator(folder: Path) -> None:
+    _extract_program("qemu-aarch64", folder / "emulator")
     source, made = folder / "emulator/start.c", folder / START_EMULATOR
     source.write_text(STARTER)
     compiler = shlex.split(os.environ.get("CC", "cc"))
