@@ -80,6 +80,16 @@ def test_half_a_bundle_is_found(tmp_path: Path, prefix: Path) -> None:
     assert (1, True) == (done.returncode, "error: this bundle is not complete" in done.stderr)
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", '{"pythons": {}}', '{"version": "'])
+def test_a_damaged_description_is_found(tmp_path: Path, prefix: Path, text: str) -> None:
+    bundle = make_bundle(tmp_path / "bundle")
+    (bundle / "bundle.json").write_text(text)
+    done = install(bundle, tmp_path / "home", "--prefix", prefix)
+    assert 1 == done.returncode
+    assert "hint: extract the archive again" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_folder_with_something_else_in_it_stays(tmp_path: Path, prefix: Path) -> None:
     """Such as a checkout in /opt/edgeinfer."""
     prefix.mkdir()

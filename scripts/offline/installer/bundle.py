@@ -64,6 +64,13 @@ def read_bundle() -> Bundle:
         sums = (FOLDER / "SHA256SUMS").read_bytes()
     except (OSError, ValueError) as e:
         raise InstallError(f"this bundle is not complete: {e}", "extract the archive again") from e
+    try:
+        return _bundle(found, sums)
+    except (KeyError, TypeError, IndexError, AttributeError) as e:
+        raise InstallError("bundle.json is damaged", "extract the archive again") from e
+
+
+def _bundle(found: dict[str, Any], sums: bytes) -> Bundle:
     mine = found["pythons"][PYTHON]
     return Bundle(
         version=found["version"],
@@ -98,7 +105,7 @@ def check_machine(bundle: Bundle) -> None:
 
 def check_wheels(bundle: Bundle) -> None:
     """Raise InstallError if a wheel is missing or damaged. Models are checked as they are copied."""
-    lines = (FOLDER / "SHA256SUMS").read_text().splitlines()
+    lines = (FOLDER / "SHA256SUMS").read_text(errors="replace").splitlines()
     sums = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
     for wheel in bundle.wheels:
         try:

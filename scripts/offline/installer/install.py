@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -67,7 +68,7 @@ def install(prefix: Path | None) -> None:
             say(f"edgeinfer {bundle.version} is installed in {releases.prefix}")
         command = "edgeinfer"
         if prefix:
-            command = str(releases.prefix / "current/bin/edgeinfer")
+            command = shlex.quote(str(releases.prefix / "current/bin/edgeinfer"))
         else:
             say(releases.link_command(ROOT_COMMAND if is_root else Path.home() / ".local/bin/edgeinfer"))
         if not upgrade_service(releases, is_root):
