@@ -28,7 +28,7 @@ def main(place: str, python: str) -> None:
                 f"error: this Python comes without pip, and {shown} has none\nhint: sudo apt install python3-venv"
             )
         content = read(address) if "://" in address else Path(address).read_bytes()
-    except OSError as e:
+    except (OSError, ValueError) as e:
         raise SystemExit(f"error: {shown} cannot be read: {e}") from e
     promised = urllib.parse.parse_qs(urllib.parse.urlsplit(address).fragment).get("sha256", [""])[0]
     if promised not in ("", hashlib.sha256(content).hexdigest()):

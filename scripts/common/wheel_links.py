@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import re
 import urllib.parse
 import urllib.request
@@ -41,7 +42,12 @@ def read(url: str) -> bytes:
 
 
 def open_page(url: str) -> tuple[str, bytes]:
-    """Return also the address that the server has sent us on to: that of a folder ends with a slash."""
+    """Return also the address that the server has sent us on to: that of a folder ends with a slash.
+
+    Raises:
+        OSError: nothing answers, or something that is no web server, or only a part has come.
+        ValueError: it is no address.
+    """
     parts = urllib.parse.urlsplit(url)
     login, at, host = parts.netloc.rpartition("@")
     request = urllib.request.Request(
@@ -50,12 +56,17 @@ def open_page(url: str) -> tuple[str, bytes]:
     if at:
         secret = base64.b64encode(urllib.parse.unquote(login).encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {secret}")
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-        moved = urllib.parse.urlsplit(response.url)
-        if moved.netloc == host:
-            moved = moved._replace(netloc=parts.netloc)
-        return urllib.parse.urlunsplit(moved), response.read()
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            moved = urllib.parse.urlsplit(response.url)
+            if moved.netloc == host:
+                moved = moved._replace(netloc=parts.netloc)
+            return urllib.parse.urlunsplit(moved), response.read()
+    except http.client.InvalidURL as e:
+        raise ValueError(str(e)) from e
+    except http.client.HTTPException as e:
+        raise OSError(f"the answer is damaged or cut off ({e!r:.100})") from e
 
 
 def hide_login(place: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", place)
+    return re.sub(r"//[^/]*@", "//", place)

@@ -8,6 +8,7 @@ import http.server
 import platform
 import re
 import shutil
+import socketserver
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -226,3 +227,39 @@ def test_a_server_that_does_not_answer_is_named(checkout: Path, server: str) -> 
     assert (1, []) == (done.returncode, calls)
     assert f"error: {server}/nowhere/ cannot be read: HTTP Error 404" in done.stderr
     assert "secret" not in done.stderr
+
+
+def test_a_password_in_the_address_is_for_nobody_else(checkout: Path, wheelhouse: Path, server: str) -> None:
+    """It may have an @, which is not shown to anybody either. The next call needs it."""
+    complete(wheelhouse)
+    wheelhouse.rename(wheelhouse.parent / "www/wheels")
+    place = server.replace("//", "//edgeinfer:sec@ret@")
+    done, _ = setup(checkout, "--wheelhouse", f"{place}/wheels/")
+    assert 0 == done.returncode, done.stderr
+    stamp = checkout / ".venv/.setup-stamp"
+    assert 0o600 == stamp.stat().st_mode & 0o777
+    assert f"{place}/wheels/" in stamp.read_text()
+    done, _ = setup(checkout, "--wheelhouse", f"{place}/nowhere/")
+    assert f"error: {server}/nowhere/ cannot be read" in done.stderr
+    assert "ret@" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.0 200 OK\r\nContent-Length: 99\r\n\r\n<a"]
+)
+def test_an_answer_that_is_cut_off_or_of_no_web_server(checkout: Path, answer: bytes) -> None:
+    class Odd(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Odd) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        place = f"http://127.0.0.1:{server.server_address[1]}/"
+        done, calls = setup(checkout, "--wheelhouse", place)
+        thread.join()
+    assert (1, []) == (done.returncode, calls)
+    assert f"error: {place} cannot be read: the answer is damaged or cut off" in done.stderr
+    assert "Traceback" not in done.stderr
