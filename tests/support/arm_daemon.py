@@ -68,8 +68,9 @@ class Daemon:
 
     def url(self) -> str:
         assert self._listening.wait(LIMIT)
-        (line,) = [line for line in self.lines if "listening on" in line] or ["".join(self.lines)]
-        return line.rpartition("listening on ")[2].strip()
+        found = [line for line in self.lines if "listening on" in line]
+        assert found, "".join(self.lines)
+        return found[0].rpartition("listening on ")[2].strip()
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + LIMIT
