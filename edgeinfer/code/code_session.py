@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from edgeinfer.code.budget import ContextBudget
 from edgeinfer.code.command_run import CommandResult, run_command
@@ -53,8 +53,7 @@ class CodeSession:
     def _read(self, path: str) -> TextFile:
         if not self.workspace.is_outside(path):
             return self.workspace.read(self.workspace.name(path))
-        real = Path(self.workspace.folder, path).expanduser().resolve()
-        question = f"{visible(str(real))} is outside of {self.workspace.root}. Read it?"
+        question = f"{visible(str(self.workspace.real(path)))} is outside of {self.workspace.root}. Read it?"
         if self.screen.ask(question, "yn") != "y":
             raise EdgeinferError(f"{visible(path)} was not read")
         return self.workspace.read_outside(path)
@@ -104,7 +103,7 @@ class CodeSession:
     def existing_or_new(self, name: str) -> TextFile:
         """Return a file of the workspace by its name, one without data if it does not exist."""
         name = self.workspace.name_from_root(name, new=True)
-        exists = (self.workspace.root / name).exists()
+        exists = os.path.lexists(self.workspace.root / name)  # also for a name that is too long
         return self.workspace.read(name) if exists else TextFile(name)
 
     def run(self, line: str, *, typed: bool) -> CommandResult | None:
@@ -113,6 +112,8 @@ class CodeSession:
         Args:
             typed: the user has typed it, so that `yes` holds for it.
         """
+        if "\0" in line:
+            raise EdgeinferError("a command has no zero byte")
         if self._sandbox is None:
             self._sandbox = find_sandbox(self.workspace.root)
         self.screen.say(f"$ {visible(line)}")

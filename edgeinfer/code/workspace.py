@@ -32,7 +32,7 @@ class Workspace:
 
     def is_outside(self, path: str) -> bool:
         """Tell whether a path leads out of the workspace, by itself or by a link."""
-        return not self._real(path).is_relative_to(self.root)
+        return not self.real(path).is_relative_to(self.root)
 
     def name(self, path: str, *, new: bool = False) -> str:
         """Return the name of the file at a path that is meant from the current folder.
@@ -43,9 +43,7 @@ class Workspace:
         Raises:
             EdgeinferError: it is outside, hidden by .gitignore, a part of git's own folder, or does not exist.
         """
-        if "\0" in path:
-            raise EdgeinferError("a file's name has no zero byte")
-        real = self._real(path)
+        real = self.real(path)
         if not real.is_relative_to(self.root):
             raise EdgeinferError(f"{visible(path)} is outside of {self.root}")
         name = real.relative_to(self.root).as_posix()
@@ -81,15 +79,23 @@ class Workspace:
 
     def read_outside(self, path: str) -> TextFile:
         """Read a file outside, which the user has allowed. Raises EdgeinferError as `read` does."""
-        real = self._real(path)
+        real = self.real(path)
         try:
             data, _ = read_file(os.open(real, FILE), visible(path), MAX_FILE)
         except OSError as e:
             raise EdgeinferError(f"{visible(path)}: {e.strerror}") from e
         return text_file(str(real), data)
 
-    def _real(self, path: str) -> Path:
-        return Path(os.path.realpath(self.folder / Path(path).expanduser()))
+    def real(self, path: str) -> Path:
+        """Return where a path that is meant from the current folder leads. Raises EdgeinferError."""
+        if "\0" in path:
+            raise EdgeinferError("a file's name has no zero byte")
+        try:
+            return Path(os.path.realpath(self.folder / Path(path).expanduser()))
+        except RuntimeError as e:
+            raise EdgeinferError(
+                f"{visible(path)}: there is no such user", hint=f"a file of this folder: ./{visible(path)}"
+            ) from e
 
 
 def is_plain(name: str) -> bool:

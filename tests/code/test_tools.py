@@ -56,6 +56,7 @@ def edit(file: str, old: str, new: str) -> tuple[str, dict[str, Any]]:
         ("out.py", "root", "outside of"),
         ("a.py", "three", "does not occur"),
         ("a.py/x", "", "Not a directory"),
+        ("n" * 290, "", "File name too long"),
     ],
 )
 def test_an_edit_that_may_not_be_is_not_even_proposed(file: str, old: str, problem: str, shop: Path) -> None:
@@ -63,7 +64,7 @@ def test_an_edit_that_may_not_be_is_not_even_proposed(file: str, old: str, probl
     (result,), shown = calls(shop, edit(file, old, "x"), yes=True)
     assert result.startswith("error:")
     assert problem in result
-    assert "+++" not in shown or "Not a directory" in problem
+    assert "+++" not in shown or problem in ("Not a directory", "File name too long")
 
 
 def test_the_edits_of_one_answer_are_one_change(shop: Path) -> None:
@@ -145,3 +146,21 @@ def test_a_server_that_does_not_hold_to_the_tools_gets_an_error(
         [ModelCall(name, arguments)]
     )
     assert "not valid" in result or "no tool" in result
+
+
+def test_a_command_with_a_zero_byte_is_refused(shop: Path) -> None:
+    (result,), shown = calls(shop, ("run", {"command": "echo a\0b"}))
+    assert result == "error: a command has no zero byte"
+    assert "Run this?" not in shown
+
+
+def test_the_file_that_is_asked_about_is_the_one_that_is_read(
+    shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where ~ stands for a home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "notes").write_text("mine")
+    screen = ScriptedScreen("y")
+    (file,) = CodeSession(Workspace(shop), screen).read(["~/notes"])
+    assert file.text == "mine"
+    assert f"{tmp_path}/notes is outside of {shop}" in screen.text

@@ -67,6 +67,16 @@ def test_nothing_leads_out(path: str, tmp_path: Path) -> None:
         workspace.name(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [("~nosuchuser/x", "no such user"), ("a\0b", "no zero byte"), ("n" * 300, "no such file")],
+)
+def test_names_that_no_file_has(path: str, problem: str, tmp_path: Path) -> None:
+    workspace = Workspace(project(tmp_path, {}))
+    with pytest.raises(EdgeinferError, match=problem):
+        workspace.is_outside(path) or workspace.name(path)
+
+
 def test_a_file_that_becomes_a_link_between_two_looks_is_not_followed(tmp_path: Path) -> None:
     """The check of the name and the opening are two moments."""
     root = project(tmp_path / "root", {"a.py": "1", "sub/b.py": "2"})
