@@ -22,7 +22,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "edgein
 
 RELEASE, PYTHON, GLIBC = "bookworm", "3.11", "2.36"
 SYSTEM = (
-    *("bash", "coreutils", "dash", "libc-bin", "procps", "util-linux"),
+    *("bash", "coreutils", "dash", "grep", "libc-bin", "mawk", "procps", "sed", "tar", "util-linux"),
     *("ca-certificates", "libgomp1", "libseccomp2", "libssl3", "libstdc++6", "openssl", "python3", "tzdata"),
 )
 """Packages of the distribution, which bring others."""
