@@ -15,7 +15,7 @@ from typing import Any
 
 from packaging.utils import parse_wheel_filename
 from pins import PYTHONS
-from wheelhouse import add_options, fail, fill, say
+from wheelhouse import add_options, fail, fill, run_main, say
 
 from edgeinfer import __version__
 from edgeinfer.errors import EdgeinferError
@@ -41,6 +41,8 @@ def main() -> None:
     options = parser.parse_args()
     name = f"edgeinfer-{__version__}-{options.target}"
     output = options.output or Path(f"{name}.tar")
+    if not output.parent.is_dir():
+        fail(f"there is no folder {output.parent}", "make it, or name another --output")
     models = find_models(options.model)
     wheels = fill(options.wheels, options.target, options.python or PYTHONS, options.llama)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".bundle-") as work:
@@ -144,4 +146,4 @@ def pack(folder: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

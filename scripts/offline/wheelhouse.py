@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -146,7 +146,10 @@ def download(folder: Path, pins: Sequence[Pin], target: Target) -> None:
 def find_wheel(folder: Path, pin: Pin, target: Target) -> str | None:
     """Return the name of the folder's wheel for a pin that runs on the target and has one of the hashes."""
     for path in sorted(folder.glob("*.whl")):
-        project, version, _, tags = parse_wheel_filename(path.name)
+        try:
+            project, version, _, tags = parse_wheel_filename(path.name)
+        except InvalidWheelFilename:  # another file of the user's
+            continue
         if (project, str(version)) != (pin.name, pin.version) or not tags & target.tags:
             continue
         if not pin.hashes or hashlib.sha256(path.read_bytes()).hexdigest() in pin.hashes:
@@ -164,6 +167,16 @@ def run_pip(what: str, *arguments: str, **environ: str) -> None:
         fail(f"{what} failed", f"is the network up? the command: {shlex.join(command)}")
 
 
+def run_main(main: Callable[[], None]) -> None:
+    """Run a script, and report what the system refuses."""
+    try:
+        main()
+    except OSError as e:
+        fail(f"{e.filename}: {e.strerror}" if e.filename else str(e))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -176,4 +189,4 @@ def fail(problem: str, *hints: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    run_main(main)

@@ -65,6 +65,7 @@ def test_a_wheel_counts_if_it_runs_there_and_has_the_hash(tmp_path: Path) -> Non
         make_wheel(tmp_path, "some", tag=tag)
     make_wheel(tmp_path, "some", tag="cp311-cp311-manylinux_2_35_aarch64")
     make_wheel(tmp_path, "some", "2.0")
+    (tmp_path / "nonsense.whl").touch()
     assert find_wheel(tmp_path, pin, target) is None
     wheel = make_wheel(tmp_path, "some", tag="cp39-abi3-manylinux_2_28_aarch64")
     assert wheel.name == find_wheel(tmp_path, pin, target)
@@ -96,3 +97,19 @@ def test_a_llama_cpp_for_another_machine_is_refused(tmp_path: Path, script: str)
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (1, f"error: {wheel.name} is not for x86_64\n") == (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize("script", ["wheelhouse", "bundle"])
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, script: str) -> None:
+    (tmp_path / "file").touch()
+    folder = "--output" if script == "wheelhouse" else "--wheels"
+    command = [f"{ROOT}/scripts/{script}", folder, f"{tmp_path}/file/out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (1, f"error: {tmp_path}/file/out: Not a directory\n") == (done.returncode, done.stderr)
+
+
+def test_a_bundle_for_a_folder_that_is_not_there_is_refused_at_once(tmp_path: Path) -> None:
+    command = [f"{ROOT}/scripts/bundle", "--output", f"{tmp_path}/nowhere/b.tar", "--wheels", f"{tmp_path}/w"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (1, True) == (done.returncode, f"there is no folder {tmp_path}/nowhere" in done.stderr)
+    assert not (tmp_path / "w").exists()
