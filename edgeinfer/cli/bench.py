@@ -67,7 +67,10 @@ def _machine(settings: Settings) -> tuple[Any, list[Line]]:
     if calibration.disturbed:
         lines.append(("not kept", f"{calibration.disturbed}; run it again when the machine is quiet"))
     else:
-        save(store.root, calibration)
+        try:
+            save(store.root, calibration)
+        except OSError as e:
+            lines.append(("not kept", f"{e.filename}: {e.strerror}; plans will not use this result"))
     for name, rates in (("CPU", calibration.cpu), ("GPU", calibration.gpu)):
         for kind, rate in rates.decode.items() if rates else ():
             lines.append((f"{name} {kind}", f"{rate / 1e9:.1f} GB/s"))

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from edgeinfer.bench import calibrate as module
 from edgeinfer.bench.load_watch import LoadWatch
+from edgeinfer.cli import main
 from edgeinfer.hardware import detect
 from edgeinfer.plan.calibration import Calibration, Rates
 
@@ -108,3 +110,18 @@ async def test_the_better_figures_of_two_passes_count(monkeypatch: pytest.Monkey
     other = replace(QUIET, cpu=Rates({"Q4_0": 21e9, "Q4_K": 9e9, "": 9e9}, 0.003, 2e9))
     calibration, _, _ = await calibrated(monkeypatch, (other, 0.6), (QUIET, 0.02))
     assert calibration.cpu == Rates({"Q4_0": 21e9, "Q4_K": 22e9, "": 21e9}, 0.001, 2e9)
+
+
+def test_figures_that_cannot_be_kept_are_shown_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Passes([(QUIET, 0.02)])
+    monkeypatch.setattr(module, "_measured", script.measured)
+    monkeypatch.setattr(module, "LoadWatch", lambda: script)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGEINFER_STORE", str(tmp_path / "file/store"))
+    monkeypatch.setattr(sys, "argv", ["edgeinfer", "bench", "--calibrate"])
+    assert 0 == main()
+    shown = capsys.readouterr().out
+    assert "22.0 GB/s" in shown
+    assert "Not a directory; plans will not use this result" in shown
