@@ -23,6 +23,12 @@ from edgeinfer.errors import EdgeinferError
 MAX_FILES = 2000
 """Files that are looked into."""
 
+MAX_PARSED = 250_000
+"""Characters of a Python file that is looked into: its tree may take 500 bytes for each."""
+
+MAX_PARSED_TOTAL = 10_000_000
+"""Characters of all of them: some ten seconds of work on a small board."""
+
 MAX_DEFINITIONS = 40
 """Definitions of a file that are listed."""
 
@@ -105,9 +111,13 @@ def _definitions(workspace: Workspace, names: Sequence[str]) -> dict[str, Sequen
     python = [name for name in names if name.endswith((".py", ".pyi"))]
     others = [name for name in names if name not in set(python)]
     found: dict[str, Sequence[str]] = dict(_by_ctags(workspace, others))
+    left = MAX_PARSED_TOTAL
     for name in python:
         with contextlib.suppress(EdgeinferError):
-            found[name] = list(_python(workspace.read(name).text))
+            text = workspace.read(name).text
+            if len(text) <= min(MAX_PARSED, left):
+                left -= len(text)
+                found[name] = list(_python(text))
     return found
 
 

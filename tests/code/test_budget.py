@@ -9,7 +9,7 @@ from shutil import which
 import pytest
 
 from edgeinfer.code.budget import ContextBudget
-from edgeinfer.code.repository_map import repository_map
+from edgeinfer.code.repository_map import MAX_PARSED, repository_map
 from edgeinfer.code.workspace import Workspace
 from edgeinfer.errors import EdgeinferError
 from tests.support.project import project, write
@@ -76,6 +76,18 @@ def test_the_map_has_definitions_and_the_nearest_files_first(tmp_path: Path) -> 
     assert found.text.split("\n") == ["a/broken.py", "a/cart.py: Cart(add), total()", "readme", "b/other.py"]
     assert found.coverage == ""
     assert "cart.py" not in repository_map(workspace, budget(10_000), 0.5, ["a/cart.py"]).text
+
+
+def test_generated_code_is_listed_and_not_looked_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take minutes, and more memory than a board has."""
+    monkeypatch.setattr("edgeinfer.code.repository_map.MAX_PARSED_TOTAL", 60)
+    large = "def f(): ...\n" + "#" * MAX_PARSED
+    some = "def g(): ...\n" + "#" * 30
+    root = project(tmp_path, {"a.py": large, "b.py": some, "c.py": some, "d.py": "def h(): ...\n"})
+    found = repository_map(Workspace(root), budget(10_000), 0.5)
+    assert found.text.split("\n") == ["a.py", "b.py: g()", "c.py", "d.py: h()"]
 
 
 def test_a_map_that_does_not_fit_says_how_much_it_has(tmp_path: Path) -> None:
