@@ -10,10 +10,12 @@ Runs in a new virtual environment, where pip is the only package: its copy of `p
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import sys
 import urllib.error
 import urllib.parse
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,7 +83,7 @@ def keep(file: str, cache: Path, version: str) -> Path:
     """Bring a wheel into a directory of the cache that is called by its version and content.
 
     Raises:
-        SystemExit: the content is not the one that the link promises.
+        SystemExit: the content is not the one that the link promises, or no wheel.
     """
     promised = urllib.parse.parse_qs(urllib.parse.urlsplit(file).fragment).get("sha256", [""])[0]
     target = cache / f"{version}-{promised[:16]}" / file_name(file)
@@ -93,6 +95,8 @@ def keep(file: str, cache: Path, version: str) -> Path:
         raise SystemExit(
             f"error: {file_name(file)} is not the file that {hide_login(file)} promises by its sha256"
         )
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise SystemExit(f"error: {hide_login(file)} is damaged or cut off\nhint: copy it there again")
     target = cache / f"{version}-{digest[:16]}" / file_name(file)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -153,6 +153,14 @@ def test_a_llama_cpp_for_a_newer_system_is_refused(checkout: Path, tmp_path: Pat
     assert "manylinux_2_99" in done.stderr
 
 
+def test_half_a_llama_cpp_is_refused(checkout: Path, wheelhouse: Path) -> None:
+    for wheel in wheelhouse.glob("llama_cpp_python-*.whl"):
+        wheel.write_bytes(wheel.read_bytes()[:300])
+    done, calls = setup(checkout, "--wheelhouse", wheelhouse)
+    assert (1, []) == (done.returncode, llama_installed(calls))
+    assert ".whl is damaged or cut off" in done.stderr
+
+
 def test_a_directory_that_is_none_is_refused(checkout: Path, tmp_path: Path) -> None:
     done, calls = setup(checkout, "--wheelhouse", tmp_path / "nowhere")
     assert (1, []) == (done.returncode, calls)
