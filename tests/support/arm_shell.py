@@ -6,17 +6,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.support import arm_layers
 from tests.support.arm_box import ArmBox, open_box
 from tests.support.paths import ROOT
 
 
+def layers() -> list[Path]:
+    """Return what a machine is made of that has what the tests need, which takes minutes the first time."""
+    return [arm_layers.llama(), arm_layers.tools(), arm_layers.system("gcc", "libc6-dev")]
+
+
 @contextmanager
 def checkout_box(cpu: str) -> Iterator[ArmBox]:
     """A machine that has this checkout under its own path, and what its tests need."""
-    layers = [arm_layers.llama(), arm_layers.tools(), arm_layers.system("gcc", "libc6-dev")]
-    with open_box(cpu, layers, binds=[ROOT]) as box:
+    with open_box(cpu, layers(), binds=[ROOT]) as box:
         yield box
 
 
