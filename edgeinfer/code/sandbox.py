@@ -22,6 +22,8 @@ TOOLS = (
 )  # fmt: skip
 """Folders of a home that hold programs, and no secrets."""
 
+TEMPORARY = ("/tmp", "/var/tmp")
+
 SHELL = "/bin/sh"
 
 NIX = "/run/current-system"
@@ -37,7 +39,7 @@ class Sandbox(msgspec.Struct, frozen=True):
     Attributes:
         kind: what confines it.
         root: the only folder that it can change, but for a temporary one.
-        readable: folders of the user's home that it can read.
+        readable: folders of the user's home, and temporary ones, that it can read.
     """
 
     kind: str
@@ -62,7 +64,9 @@ class Sandbox(msgspec.Struct, frozen=True):
     def _bubblewrap(self, temporary: str) -> Iterator[str]:
         yield from ("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL")
         yield from ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run")
-        yield from ("--ro-bind-try", NIX, NIX, "--tmpfs", "/tmp", "--tmpfs", "/var/tmp")
+        yield from ("--ro-bind-try", NIX, NIX)
+        for folder in TEMPORARY:
+            yield from ("--tmpfs", folder)
         if (own := str(home())) != "/":
             yield from ("--tmpfs", own)
         for folder in self.readable:
@@ -136,11 +140,14 @@ def _git_folder(root: Path) -> Iterator[str]:
 
 
 def _readable() -> Iterator[str]:
-    """Yield folders in the user's home that commands need: those of programs."""
+    """Yield folders that commands need, those of programs, from places that are hidden from them."""
     own = home()
+    hidden = (own, *map(Path, TEMPORARY))
     search = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     prefixes = [Path(prefix) for prefix in (sys.prefix, sys.base_prefix)]
     environments = [folder.parent for folder in search if (folder.parent / "pyvenv.cfg").is_file()]
     for folder in (*(own / tool for tool in TOOLS), *search, *prefixes, *environments):
-        if folder.is_relative_to(own) and folder != own and folder != own / ".local" and folder.is_dir():
+        if folder in (*hidden, own / ".local") or own.is_relative_to(folder):
+            continue
+        if any(folder.is_relative_to(place) for place in hidden) and folder.is_dir():
             yield str(folder)
