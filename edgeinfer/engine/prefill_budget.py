@@ -22,8 +22,8 @@ class PrefillBudget:
         """Prefill tokens for the next step, which also decodes `num_decoding` running answers."""
         if not num_decoding or not self.token_ms:
             return self.max_chunk if not num_decoding else min(self.max_chunk, 4 * self.MIN_CHUNK)
-        affordable = int((self.step_ms - self.decode_ms) / self.token_ms)
-        return max(min(self.MIN_CHUNK, self.max_chunk), min(self.max_chunk, affordable))
+        affordable = (self.step_ms - self.decode_ms) / self.token_ms  # infinite for times of next to nothing
+        return int(max(min(self.MIN_CHUNK, self.max_chunk), min(self.max_chunk, affordable)))
 
     def record(self, num_decoding: int, num_prefill: int, ms: float) -> None:
         """A step of `num_decoding` answers and `num_prefill` prompt tokens took `ms`."""

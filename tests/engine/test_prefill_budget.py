@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgeinfer.engine.prefill_budget import PrefillBudget
@@ -62,6 +62,7 @@ def test_a_slower_machine_makes_chunks_shorter() -> None:
     st.lists(st.tuples(st.integers(0, 64), st.integers(0, 512), st.floats(0, 1e5)), max_size=20),
     st.integers(0, 64),
 )
+@example(10.0, 512, [(0, 64, 1e-320)], 1)
 def test_whatever_is_measured_a_chunk_stays_in_its_bounds(
     step_ms: float, longest: int, steps: list[tuple[int, int, float]], decoding: int
 ) -> None:
