@@ -170,8 +170,8 @@ def test_properties_and_required_that_are_null_are_none(served: Served, paramete
 def test_tokens_in_logit_bias_are_numbers(served: Served) -> None:
     """The error says it in words, and not as a regular expression."""
     found = served.chat(logit_bias={"Hello": 1})
-    assert (found.status_code, error(found)["param"]) == (400, "logit_bias")
-    assert error(found)["message"].startswith("logit_bias has tokens by their numbers")
+    assert (found.status_code, error(found)["param"]) == (400, "logit_bias.Hello")
+    assert error(found)["message"].startswith("logit_bias.Hello must be the number of a token")
 
 
 @pytest.mark.parametrize(

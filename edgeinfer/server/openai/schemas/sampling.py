@@ -18,6 +18,8 @@ MAX_STOPS = 16
 MAX_STOP_LENGTH = 1024
 MAX_BIASES = 300
 MAX_SALT_LENGTH = 1024
+
+TOKEN = "[0-9]{1,9}"
 RANDOM_SEED = -1
 """llama-server's value for "any seed", which many clients send by default."""
 
@@ -55,9 +57,13 @@ def _checked_biases(value: object) -> object:
         isinstance(value, dict) and len(value) > MAX_BIASES
     ):  # pydantic would look at each before it counts them
         raise ValueError(f"may have at most {MAX_BIASES} entries")
-    if isinstance(value, dict) and not all(re.fullmatch(TOKEN, str(key)) for key in value):
-        raise ValueError('has tokens by their numbers, as in {"1234": -100}; POST /tokenize tells them')
     return value
+
+
+def _checked_token(key: object) -> object:
+    if not re.fullmatch(TOKEN, str(key)):
+        raise ValueError('must be the number of a token, as in {"1234": -100}; POST /tokenize tells it')
+    return key
 
 
 Stop = Annotated[str, Field(min_length=1, max_length=MAX_STOP_LENGTH)]
@@ -70,8 +76,7 @@ Stops = Annotated[
 ]
 MaxTokens = Annotated[int, Field(ge=-1, le=2**31 - 1), BeforeValidator(_checked_max_tokens)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
-TOKEN = "[0-9]{1,9}"
-TokenKey = Annotated[str, Field(pattern=f"^{TOKEN}$")]
+TokenKey = Annotated[str, BeforeValidator(_checked_token), Field(pattern=f"^{TOKEN}$")]
 Biases = Annotated[
     dict[TokenKey, Bias],
     BeforeValidator(_checked_biases),
