@@ -52,7 +52,7 @@ def daemon(tmp_path: Path, *arguments: str, **settings: Any) -> Iterator[Process
 
 def reload(tmp_path: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`edgeinfer reload`."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("EDGEINFER_")}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("EDGEINFER_", "XDG_"))}
     here = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "edgeinfer", "reload", "--url", url, *arguments]
     return subprocess.run(command, env={**clean, **here}, capture_output=True, text=True, check=False)
@@ -311,7 +311,7 @@ def test_whoever_closes_the_terminal_ends_the_daemon(tmp_path: Path) -> None:
     """It would have no place in a terminal that is gone; a signal alone is a reload there too."""
     write(tmp_path)
     terminal, theirs = pty.openpty()
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("EDGEINFER_")}
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("EDGEINFER_", "XDG_"))}
     here = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     uds = tmp_path / "s"
     process = subprocess.Popen(

@@ -27,7 +27,7 @@ class Process:
         self._notify_socket = tmp_path / "notify"
         self.notified.bind(str(self._notify_socket))
         self.notified.settimeout(20)
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("EDGEINFER_")}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("EDGEINFER_", "XDG_"))}
         here = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edgeinfer", "serve", *arguments],

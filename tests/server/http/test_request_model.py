@@ -127,7 +127,7 @@ def test_a_wrong_body_is_refused_at_its_first_mistakes(kind: str) -> None:
         (ChatRequest, {"tools": [{}]}, "missing parameter: 'tools[0].type'"),
         (
             ChatRequest,
-            {"tool_choice": "any"},
+            {"tool_choice": "some"},
             "tool_choice must be 'none', 'auto' or 'required', or must be an object",
         ),
         (ChatRequest, {"response_format": {}}, "response_format must have a 'type'"),
