@@ -27,8 +27,7 @@ export function Chat({ conversation, models, changed, readModels }) {
   useEffect(() => {
     if (follows.current) list.current.scrollTop = list.current.scrollHeight;
   });
-  const scrolled = () => {
-    const { scrollHeight, scrollTop, clientHeight } = list.current;
+  const scrolled = ({ currentTarget: { scrollHeight, scrollTop, clientHeight } }) => {
     follows.current = scrollHeight - scrollTop - clientHeight < NEAR;
   };
 
