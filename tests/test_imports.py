@@ -44,6 +44,7 @@ ORDER = (
     "chat",
     "serving",
     "client",
+    "connect",
     "code",
     "server",
     "doctor",
@@ -146,6 +147,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("bench",), (*LEAVES, "gguf", "store", "hardware", "plan", "engine", "backends", "inference")),
         (("install",), (*LEAVES, "gguf", "hub", "store", "hardware", "plan")),
         (("client",), LEAVES),
+        (("connect",), (*LEAVES, "client")),
         (("code",), (*LEAVES, "client", "ipc", "store.catalogue")),
         (
             ("doctor",),

@@ -11,6 +11,7 @@ import typer
 from edgeinfer.cli import code, familiar, key, model_loading, models, service
 from edgeinfer.cli.bench import bench
 from edgeinfer.cli.chat import chat
+from edgeinfer.cli.connect import connect
 from edgeinfer.cli.doctor import doctor
 from edgeinfer.cli.foreign_options import CommandWithHints
 from edgeinfer.cli.install import install
@@ -64,7 +65,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command(help=help_of(serve), cls=CommandWithHints)(serve)
-for command in (chat, plan, install, pull, status, reload, logs, doctor, bench, mirror):
+for command in (chat, connect, plan, install, pull, status, reload, logs, doctor, bench, mirror):
     app.command(help=help_of(command))(command)
 for name, familiar_command in familiar.COMMANDS.items():
     app.command(name, help=help_of(familiar_command), hidden=True)(familiar_command)

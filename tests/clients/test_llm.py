@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.support.cli import run
 from tests.support.clients import ClientProgram, StartProgram
 
 MODELS = ["edge", "edge-responses"]
@@ -36,3 +39,12 @@ def test_a_function_is_called_and_its_result_answered(llm: ClientProgram, model:
 def test_an_address_is_all_the_configuration_there_need_be(llm: ClientProgram) -> None:
     assert "edgeinfer-nano" in llm.call("endpoint_models")
     assert llm.call("endpoint", WHO) == llm.call("prompt", "edge", WHO)
+
+
+def test_what_connect_writes_is_all_it_needs(llm: ClientProgram, tmp_path: Path) -> None:
+    """Beside a model that somebody else has configured."""
+    path = tmp_path / "extra-openai-models.yaml"
+    path.write_text("- model_id: mine\n  model_name: mine\n")
+    done = run(tmp_path, "connect", "llm", "--yes", "--url", llm.url, LLM_USER_PATH=str(tmp_path))
+    assert done.returncode == 0
+    assert llm.call("connected", str(tmp_path), WHO) == llm.call("prompt", "edge", WHO)

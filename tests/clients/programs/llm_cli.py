@@ -28,8 +28,8 @@ def set_light(room: str, on: bool) -> str:
 '''
 
 
-def llm(*arguments: str) -> str:
-    environment = {**os.environ, "LLM_USER_PATH": str(Path.cwd())}
+def llm(*arguments: str, folder: Path | None = None) -> str:
+    environment = {**os.environ, "LLM_USER_PATH": str(folder or Path.cwd())}
     command = [sys.executable, "-I", "-W", "ignore", "-m", "llm", *arguments]
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -63,3 +63,8 @@ def endpoint(url: str, text: str) -> str:
 
 def endpoint_models(url: str) -> str:
     return llm("openai", "endpoint", f"{url}/v1", "--models")
+
+
+def connected(_: str, folder: str, text: str) -> str:
+    """With the configuration that is in a folder."""
+    return llm("prompt", "-m", "edgeinfer", "-o", "temperature", "0", text, folder=Path(folder)).strip()

@@ -1,0 +1,1 @@
+"""Configures other programs to use the daemon, and takes that back."""
