@@ -114,7 +114,7 @@ def _configure(app: App, setup: Setup, *, yes: bool, dry_run: bool, print_: bool
         for step in setup.steps:
             terminal.say(f"next: {step}") if setup.edits else terminal.write(f"{step}\n")
         return
-    changes = planned(setup.edits)
+    changes = planned(app.name, setup.edits)
     if dry_run:
         terminal.write(_diff(changes))
     elif not any(change.changes for change in changes):

@@ -47,19 +47,19 @@ class Saved(msgspec.Struct, frozen=True):
     backup: str | None = None
 
 
-def planned(edits: Sequence[tuple[Path, ConfigEdit]]) -> list[ConfigChange]:
-    """Return what the edits would change. Raises EdgeinferError if a file cannot be changed safely."""
-    changes = []
-    for path, edit in edits:
+def planned(app: str, edits: Sequence[tuple[Path, ConfigEdit]]) -> list[ConfigChange]:
+    """Return what an app's edits would change. Raises EdgeinferError if a file cannot be changed safely."""
+    return [_planned(app, path, edit) for path, edit in edits]
+
+
+def _planned(app: str, path: Path, edit: ConfigEdit) -> ConfigChange:
+    try:
         file = config_file.read(path)
-        try:
-            new = edit.applied(file.text)
-        except EdgeinferError as e:
-            if e.message.startswith(str(path)):
-                raise
-            raise EdgeinferError(f"{path}: {e.message}", hint=config_file.PRINT_HINT) from e
-        changes.append(ConfigChange(file, file.encoded(new)))
-    return changes
+        return ConfigChange(file, file.encoded(edit.applied(file.text)))
+    except EdgeinferError as e:
+        message = e.message if e.message.startswith(str(path)) else f"{path}: {e.message}"
+        hint = e.hint or f"to change it by hand: edgeinfer connect {app} --print"
+        raise EdgeinferError(message, hint=hint) from e
 
 
 class UndoRecord:

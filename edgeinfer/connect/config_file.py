@@ -14,7 +14,6 @@ import msgspec
 from edgeinfer.errors import EdgeinferError
 
 MAX_SIZE = 4 << 20
-PRINT_HINT = "to change it by hand: edgeinfer connect APP --print"
 NEW_MODE = 0o600
 
 
@@ -32,7 +31,7 @@ class ConfigFile(msgspec.Struct, frozen=True):
         try:
             return data.decode()
         except UnicodeDecodeError as e:
-            raise EdgeinferError(f"{self.path} is not in UTF-8", hint=PRINT_HINT) from e
+            raise EdgeinferError(f"{self.path} is not in UTF-8") from e
 
     def encoded(self, text: str) -> bytes:
         """Return a new content, with a byte order mark if there is one now."""
@@ -48,18 +47,18 @@ def read(path: Path) -> ConfigFile:
         return ConfigFile(path, None)
     except OSError as e:
         what = "is a link" if path.is_symlink() else f"cannot be read: {e.strerror}"
-        raise EdgeinferError(f"{path} {what}", hint=PRINT_HINT) from e
+        raise EdgeinferError(f"{path} {what}") from e
     facts = os.fstat(descriptor)
     if not stat.S_ISREG(facts.st_mode):
         os.close(descriptor)
-        raise EdgeinferError(f"{path} is no plain file", hint=PRINT_HINT)
+        raise EdgeinferError(f"{path} is no plain file")
     if facts.st_uid != os.geteuid():
         os.close(descriptor)
         raise EdgeinferError(f"{path} belongs to another user", hint="run the command as that user")
     with os.fdopen(descriptor, "rb") as file:
         data = file.read(MAX_SIZE + 1)
     if len(data) > MAX_SIZE:
-        raise EdgeinferError(f"{path} has more than {MAX_SIZE >> 20} MB", hint=PRINT_HINT)
+        raise EdgeinferError(f"{path} has more than {MAX_SIZE >> 20} MB")
     return ConfigFile(path, data, stat.S_IMODE(facts.st_mode))
 
 

@@ -30,7 +30,7 @@ def places(home: Path, **environ: str) -> Places:
 
 def written(app: str, endpoint: AppEndpoint, where: Places) -> dict[str, str]:
     """The files by their path in the home directory."""
-    changes = planned(APPS[app].setup(endpoint, where).edits)
+    changes = planned(app, APPS[app].setup(endpoint, where).edits)
     return {str(c.file.path.relative_to(where.home)): c.new.decode() for c in changes}
 
 

@@ -29,7 +29,7 @@ def test_undo_gives_back_the_bytes_and_the_mode(record: UndoRecord, tmp_path: Pa
     path = tmp_path / "settings.json"
     path.write_bytes(before)
     path.chmod(0o640)
-    (backup,) = record.write(planned([(path, EDIT)]))
+    (backup,) = record.write(planned("zed", [(path, EDIT)]))
     assert b"http://here" in path.read_bytes()
     assert path.read_bytes().startswith(b"\xef\xbb\xbf") == before.startswith(b"\xef\xbb\xbf")
     assert (backup.read_bytes(), _mode(backup), _mode(path)) == (before, 0o640, 0o640)
@@ -39,7 +39,7 @@ def test_undo_gives_back_the_bytes_and_the_mode(record: UndoRecord, tmp_path: Pa
 
 def test_undo_removes_a_file_that_did_not_exist(record: UndoRecord, tmp_path: Path) -> None:
     path = tmp_path / "new" / "settings.json"
-    assert record.write(planned([(path, EDIT)])) == []
+    assert record.write(planned("zed", [(path, EDIT)])) == []
     assert _mode(path) == 0o600
     record.undo()
     assert not path.exists()
@@ -50,15 +50,15 @@ def test_undo_removes_a_file_that_did_not_exist(record: UndoRecord, tmp_path: Pa
 def test_connecting_twice_is_undone_at_once(record: UndoRecord, tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_bytes(b'{"url": "mine"}')
-    record.write(planned([(path, EDIT)]))
-    record.write(planned([(path, JsonValues([(("url",), "http://elsewhere")]))]))
+    record.write(planned("zed", [(path, EDIT)]))
+    record.write(planned("zed", [(path, JsonValues([(("url",), "http://elsewhere")]))]))
     record.undo()
     assert path.read_bytes() == b'{"url": "mine"}'
 
 
 def test_a_file_that_has_changed_since_is_not_lost(record: UndoRecord, tmp_path: Path) -> None:
     files = [tmp_path / "a.json", tmp_path / "b.json"]
-    record.write(planned([(path, EDIT) for path in files]))
+    record.write(planned("zed", [(path, EDIT) for path in files]))
     files[1].write_bytes(b"mine")
     with pytest.raises(EdgeinferError, match=r"b\.json has changed since"):
         record.undo()
@@ -69,7 +69,7 @@ def test_a_file_that_has_changed_since_is_not_lost(record: UndoRecord, tmp_path:
 
 def test_what_changed_while_the_user_was_asked_is_not_overwritten(record: UndoRecord, tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
-    changes = planned([(path, EDIT)])
+    changes = planned("zed", [(path, EDIT)])
     path.write_bytes(b"mine")
     with pytest.raises(EdgeinferError, match="has changed meanwhile"):
         record.write(changes)
@@ -77,7 +77,7 @@ def test_what_changed_while_the_user_was_asked_is_not_overwritten(record: UndoRe
 
 
 def test_what_files_were_is_for_the_user_alone(record: UndoRecord, tmp_path: Path) -> None:
-    record.write(planned([(tmp_path / "a", OwnFile("text"))]))
+    record.write(planned("zed", [(tmp_path / "a", OwnFile("text"))]))
     assert (_mode(record.path), _mode(record.path.parent)) == (0o600, 0o700)
 
 
@@ -85,7 +85,7 @@ def test_an_older_backup_is_kept(record: UndoRecord, tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_bytes(b"{}")
     (tmp_path / "settings.json.before-edgeinfer").write_bytes(b"older")
-    (backup,) = record.write(planned([(path, EDIT)]))
+    (backup,) = record.write(planned("zed", [(path, EDIT)]))
     assert backup.name == "settings.json.before-edgeinfer.2"
 
 
@@ -99,7 +99,7 @@ def test_links_pipes_folders_and_huge_files_are_refused(tmp_path: Path) -> None:
     problems = {}
     for name in ("link", "dangling", "pipe", "folder", "huge"):
         with pytest.raises(EdgeinferError) as error:
-            planned([(tmp_path / name, EDIT)])
+            planned("zed", [(tmp_path / name, EDIT)])
         problems[name] = error.value.message.removeprefix(f"{tmp_path / name} ")
     assert problems == {
         "link": "is a link",
@@ -116,15 +116,16 @@ def test_the_file_of_another_user_is_not_replaced_by_one_of_root(tmp_path: Path)
     path.write_text("{}")
     os.chown(path, 65534, 65534)
     with pytest.raises(EdgeinferError, match="belongs to another user"):
-        planned([(path, EDIT)])
+        planned("zed", [(path, EDIT)])
 
 
 @pytest.mark.parametrize(("data", "problem"), [(b"\xff\xfe{}", "is not in UTF-8"), (b"{,", "line 1")])
 def test_broken_files_are_refused_by_name_and_kept(tmp_path: Path, data: bytes, problem: str) -> None:
     path = tmp_path / "settings.json"
     path.write_bytes(data)
-    with pytest.raises(EdgeinferError, match=f"settings.json.*{problem}"):
-        planned([(path, EDIT)])
+    with pytest.raises(EdgeinferError, match=f"settings.json.*{problem}") as error:
+        planned("zed", [(path, EDIT)])
+    assert error.value.hint == "to change it by hand: edgeinfer connect zed --print"
     assert path.read_bytes() == data
 
 
