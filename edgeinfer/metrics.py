@@ -39,7 +39,7 @@ ENGINE_GAUGES = {
 }
 
 
-class MeasuredEngine(Protocol):
+class MeasuredBuild(Protocol):
     """The program that computes a model."""
 
     @property
@@ -53,6 +53,19 @@ class MeasuredEngine(Protocol):
 
     @property
     def variant(self) -> str | None: ...
+
+
+class MeasuredEngine(Protocol):
+    """What computes a loaded model."""
+
+    @property
+    def load_seconds(self) -> float: ...
+
+    @property
+    def pid(self) -> int | None: ...
+
+    @property
+    def build(self) -> MeasuredBuild | None: ...
 
 
 class MeasuredModel(Protocol):
@@ -75,13 +88,7 @@ class MeasuredModel(Protocol):
     def resumed(self) -> int: ...
 
     @property
-    def load_seconds(self) -> float: ...
-
-    @property
-    def pid(self) -> int | None: ...
-
-    @property
-    def build(self) -> MeasuredEngine | None: ...
+    def health(self) -> MeasuredEngine | None: ...
 
 
 class Metrics:
@@ -196,7 +203,7 @@ def _of_models() -> Iterator[
     yield counter("worker_restarts", "Workers started again."), lambda model: model.restarts
     yield counter("resumed_streams", "Answers that another worker continued."), lambda model: model.resumed
     yield gauge("ready", "1 while the model answers."), lambda model: model.state == "ready"
-    yield gauge("load_seconds", "Time the model took to load."), lambda model: model.load_seconds
+    yield gauge("load_seconds", "Time the model took to load."), _load_seconds
 
 
 def _filled(
@@ -212,6 +219,10 @@ def _filled(
         yield family
 
 
+def _load_seconds(model: MeasuredModel) -> float:
+    return model.health.load_seconds if model.health else 0.0
+
+
 def _kv_usage(model: MeasuredModel) -> float | None:
     cells, used = getattr(model.stats, "cells", None), getattr(model.stats, "cells_used", 0)
     return used / cells if cells else None
@@ -219,7 +230,10 @@ def _kv_usage(model: MeasuredModel) -> float | None:
 
 def _memory(models: Sequence[MeasuredModel]) -> Metric:
     family = GaugeMetricFamily("edgeinfer_rss_bytes", "Resident memory.", labels=["process", "model"])
-    pids = [("daemon", "", os.getpid()), *(("worker", model.name, model.pid) for model in models)]
+    pids = [
+        ("daemon", "", os.getpid()),
+        *(("worker", model.name, model.health.pid) for model in models if model.health),
+    ]
     for process, model, pid in pids:
         with contextlib.suppress(psutil.Error):
             if pid is not None:
@@ -231,7 +245,7 @@ def _builds(models: Sequence[MeasuredModel]) -> Iterator[Metric]:
     labels = ["model", "engine", "version", "variant", "isa"]
     family = GaugeMetricFamily("edgeinfer_engine_info", "1, and what computes the model.", labels=labels)
     for model in models:
-        if build := model.build:
+        if model.health and (build := model.health.build):
             isa = " ".join(build.isa)
             family.add_metric([model.name, build.name, build.version, build.variant or "", isa], 1)
     if family.samples:

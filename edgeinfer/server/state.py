@@ -140,18 +140,18 @@ class AppState:
     @property
     def healthy(self) -> bool:
         """True if every engine makes progress, or is being restarted."""
-        return all(model.client.health.healthy for model in self.loader.loaded if model.client)
+        return all(model.health.healthy for model in self.loader.loaded if model.health)
 
     @property
     def reason(self) -> str | None:
         """Why the default model does not answer, and what to do about it; None if that is unknown."""
         model = self.registry.default
         error: EdgeinferError | None = model.last_error
-        if model.client:
-            error = model.client.health.last_error or error
+        if model.health:
+            error = model.health.last_error or error
         if error:
             return error.public().message
-        return model.client.health.last_exit if model.client else None
+        return model.health.last_exit if model.health else None
 
     def uptime(self) -> float:
         return time.monotonic() - self._started

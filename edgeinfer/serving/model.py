@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Generator, Hashable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Hashable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Literal, Protocol
 
 import msgspec
@@ -14,21 +13,11 @@ import msgspec
 from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.errors import EdgeinferError, ModelReplaced, ShuttingDown, WorkerDied
 from edgeinfer.grammar.source import Grammar
-from edgeinfer.inference.client import EngineClient, EngineExit
+from edgeinfer.inference.client import EngineClient, EngineExit, EngineHealth
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import (
-    WHOLE,
-    Cut,
-    Embeddings,
-    EngineBuild,
-    ModelInfo,
-    Prompt,
-    Scores,
-    Span,
-    Tokens,
-)
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 from edgeinfer.metrics import Watch
 from edgeinfer.plan import Plan
 from edgeinfer.serving.caller import cache_domain, engine_name, session_name
@@ -101,6 +90,10 @@ class ServedModel:
         return self.engine.client if self.engine else None
 
     @property
+    def health(self) -> EngineHealth | None:
+        return self.engine.client.health if self.engine else None
+
+    @property
     def info(self) -> ModelInfo | None:
         return self.engine.client.info if self.engine else None
 
@@ -110,8 +103,8 @@ class ServedModel:
 
     @property
     def state(self) -> ModelState:
-        if self.engine:
-            state = self.engine.client.health.state
+        if self.health:
+            state = self.health.state
             return "loading" if state == "starting" else state
         if self.loading:
             return "loading"
@@ -155,23 +148,6 @@ class ServedModel:
     def exits(self) -> Sequence[EngineExit]:
         """The last processes of its engines that ended by themselves, the oldest first."""
         return self._totals.exits(self.engine)
-
-    @property
-    def load_progress(self) -> float | None:
-        """The share of it that has been read, while it is being loaded; None if that is unknown."""
-        return self.engine.client.health.load_progress if self.engine else None
-
-    @property
-    def load_seconds(self) -> float:
-        return self.engine.client.health.load_seconds if self.engine else 0.0
-
-    @property
-    def build(self) -> EngineBuild | None:
-        return self.engine.client.health.build if self.engine else None
-
-    @property
-    def pid(self) -> int | None:
-        return self.engine.client.health.pid if self.engine else None
 
     # --- for its loader
 
@@ -252,7 +228,7 @@ class ServedModel:
 
     async def warm_up(self, info: ModelInfo) -> None:
         """Start the template process and probe the template now, rather than at the first request."""
-        with contextlib.suppress(EdgeinferError):  # the first request will get the error
+        with suppress(EdgeinferError):  # the first request will get the error
             await self.prompt_builder(info).capabilities()
 
     async def compile(self, caller: Hashable, grammar: Grammar | None) -> CompiledFormat:
@@ -307,8 +283,7 @@ class ServedModel:
         first: int,
     ) -> Deltas:
         """Deltas of the answers to one prompt. `first`: the index of its first answer in the request."""
-        async with self.queue.take(caller, n) as ticket:
-            client = await self._loader.client(self)
+        async with self.queue.take(caller, n) as ticket, self._loaded_client() as client:
             deltas = client.generate(
                 prompt,
                 params,
@@ -321,14 +296,13 @@ class ServedModel:
                 session=session_name(caller),
             )
             try:
-                with self._stop_explained(client):
-                    async with aclosing(deltas):
-                        async for delta in deltas:
-                            if delta.progress is None:
-                                watch.delta(first + delta.index)
-                            if delta.finish:
-                                ticket.done()
-                            yield delta
+                async with aclosing(deltas):
+                    async for delta in deltas:
+                        if delta.progress is None:
+                            watch.delta(first + delta.index)
+                        if delta.finish:
+                            ticket.done()
+                        yield delta
             finally:
                 self.last_used = time.monotonic()
 
@@ -343,8 +317,7 @@ class ServedModel:
         vectors, tokens = list[bytes](), 0
         async with self.queue.take(caller):
             for piece in in_pieces(inputs, prompt_size):
-                client = await self._loader.client(self)
-                with self._stop_explained(client):
+                async with self._loaded_client() as client:
                     embeddings = await client.embed(
                         piece, revision=info.revision or None, caller=engine_name(caller)
                     )
@@ -366,8 +339,7 @@ class ServedModel:
         values, tokens = list[float](), 0
         async with self.queue.take(caller):
             for piece in in_pieces(documents, lambda document: len(query) + len(document)):
-                client = await self._loader.client(self)
-                with self._stop_explained(client):
+                async with self._loaded_client() as client:
                     scores = await client.rerank(
                         query,
                         piece,
@@ -385,25 +357,24 @@ class ServedModel:
         self, caller: Hashable, prompt: list[Span], *, add_bos: bool = False, info: ModelInfo
     ) -> Tokens:
         """The tokens of a prompt. Raises ModelReplaced as `generate` does."""
-        client = await self._loader.client(self)
-        with self._stop_explained(client):
+        async with self._loaded_client() as client:
             return await client.tokenize(
                 prompt, add_bos=add_bos, revision=info.revision or None, caller=engine_name(caller)
             )
 
     async def detokenize(self, caller: Hashable, tokens: Sequence[int], *, info: ModelInfo) -> str:
         """The text of tokens. Raises ModelReplaced as `generate` does."""
-        client = await self._loader.client(self)
-        with self._stop_explained(client):
+        async with self._loaded_client() as client:
             return await client.detokenize(
                 list(tokens), revision=info.revision or None, caller=engine_name(caller)
             )
 
-    @contextlib.contextmanager
-    def _stop_explained(self, client: EngineClient) -> Generator[None, None, None]:
-        """Tell a request why its engine stopped, which the engine itself does not know."""
+    @asynccontextmanager
+    async def _loaded_client(self) -> AsyncGenerator[EngineClient, None]:
+        """The engine, loaded if need be. Tells a request why it stopped, which the engine itself does not know."""
+        client = await self._loader.client(self)
         try:
-            yield
+            yield client
         except (WorkerDied, ShuttingDown):
             if client is not self.client:
                 message = f"{self.name} was unloaded before this answer was finished"

@@ -18,6 +18,14 @@ from tests.support.paths import ROOT
 API = (ROOT / "docs" / "api.md").read_text()
 
 
+class Engine:
+    """What computes it."""
+
+    load_seconds = 1.0
+    pid = None
+    build = EngineBuild("0.3.36")
+
+
 class LoadedModel:
     """A model whose figures /metrics shows."""
 
@@ -25,9 +33,7 @@ class LoadedModel:
     state = "ready"
     stats = EngineStats(cells=1)
     restarts = resumed = 0
-    load_seconds = 1.0
-    pid = None
-    build = EngineBuild("0.3.36")
+    health = Engine()
 
 
 def test_the_generated_pages_are_up_to_date(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ async def metrics(request: Request) -> Response:
 def describe(state: AppState) -> dict[str, Any]:
     """The default model's state at the top level, and a row for each model that has been requested."""
     model = state.registry.default
-    health = model.client.health if model.client else None
+    health = model.health
     return {
         "version": __version__,
         "pid": os.getpid(),
@@ -77,9 +77,9 @@ def describe(state: AppState) -> dict[str, Any]:
         "resumed": model.resumed,
         "last_exit": health.last_exit if health else None,
         "reason": None if model.info else state.reason,
-        "worker_pid": model.pid,
+        "worker_pid": health.pid if health else None,
         "confinement": _confinement(state, health),
-        "engine": model.build,
+        "engine": health.build if health else None,
         "model": _facts(model),
         "stats": model.stats,
         "plan": {"config": _config(model), "reasons": model.plan.reasons if model.plan else []},
@@ -122,6 +122,7 @@ def _facts(model: ServedModel) -> dict[str, Any] | None:
 
 
 def _row(state: AppState, model: ServedModel) -> dict[str, Any]:
+    health = model.health
     last_used = time.monotonic() - model.last_used if model.last_used else None
     return {
         "name": model.name,
@@ -129,10 +130,10 @@ def _row(state: AppState, model: ServedModel) -> dict[str, Any]:
         "default": model is state.registry.default,
         "path": model.plan.config.model if model.plan else model.settings.model,
         "memory": model.plan.memory.needed if model.plan else None,
-        "pid": model.pid,
+        "pid": health.pid if health else None,
         "restarts": model.restarts,
         "exits": model.exits,
-        "load_progress": model.load_progress,
+        "load_progress": health.load_progress if health else None,
         "active": model.queue.running + model.queue.waiting,
         "callers_waiting": model.queue.callers_waiting,
         "stats": model.stats,

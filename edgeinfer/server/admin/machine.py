@@ -67,7 +67,8 @@ async def machine(request: Request) -> Response:
     state = state_of(request)
     known = await state.machine.get()
     facts = [Fact(name, text) for name, text in known.facts]
-    workers = [model.pid for model in state.registry.served() if model.pid]
+    engines = [model.health for model in state.registry.served() if model.health]
+    workers = [engine.pid for engine in engines if engine.pid]
     ram = memory(ROOT)
     use = MemoryUse(ram.limit or ram.total, ram.available, _resident(workers), _resident([os.getpid()]))
     throttled = [device for device in cooling_devices(ROOT) if device.state]

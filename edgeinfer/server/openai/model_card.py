@@ -121,7 +121,7 @@ def model_status(model: ServedModel) -> ModelStatus:
     status = ModelStatus(LLAMA_STATES[state], state, _args(model))
     if state == "failed":
         status.failed, status.exit_code = True, 1
-    if (loaded := model.load_progress) is not None:
+    if model.health and (loaded := model.health.load_progress) is not None:
         status.loaded = loaded
     return status
 
