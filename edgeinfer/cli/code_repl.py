@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from edgeinfer.cli import terminal
-from edgeinfer.cli.repl import is_misspelt, read_prompt
+from edgeinfer.cli.prompt_loop import PromptLoop, edit_lines, is_misspelt
 from edgeinfer.code.code_session import CodeSession, UserStopped
 from edgeinfer.code.conversation import Conversation
-from edgeinfer.errors import EdgeinferError
 from edgeinfer.user_folders import state_folder
 
 HELP = '''\
@@ -28,41 +26,28 @@ COMMANDS = ("/add", "/drop", "/files", "/diff", "/undo", "/clear", "/exit", "/qu
 MAX_HISTORY = 1000
 
 
-class CodeRepl:
-    """Reads questions and commands until /exit or the end of input."""
+class CodeRepl(PromptLoop):
+    """A conversation about a project."""
+
+    warning = "(stopped; press Ctrl-C again, or Ctrl-D, to leave)"
 
     def __init__(self, session: CodeSession, conversation: Conversation) -> None:
+        super().__init__()
         self.session = session
         self.conversation = conversation
-        self.interrupted = False
 
     def run(self) -> None:
-        """Talk until the end; raises KeyboardInterrupt if Ctrl-C ended the conversation."""
         with _history():
-            while self._turn():
-                pass
+            super().run()
 
-    def _turn(self) -> bool:
+    def handle(self, line: str) -> bool:
         try:
-            line = read_prompt()
-            self.interrupted = False
-            return self._handle(line)
-        except EOFError:
-            terminal.say()
-            return False
-        except KeyboardInterrupt:
-            terminal.say()
-            if self.interrupted:
-                raise
-            self.interrupted = True
-            terminal.say("(stopped; press Ctrl-C again, or Ctrl-D, to leave)")
+            return self._obey(line)
         except UserStopped:
             terminal.say("(stopped)")
-        except EdgeinferError as e:
-            terminal.report_error(e)
         return True
 
-    def _handle(self, line: str) -> bool:
+    def _obey(self, line: str) -> bool:
         command, _, rest = line.strip().partition(" ")
         paths = rest.split()
         match command:
@@ -125,8 +110,7 @@ def _history() -> Iterator[None]:
     except ImportError:
         yield
         return
-    if os.environ.get("TERM", "dumb") != "dumb":
-        readline.parse_and_bind("set enable-bracketed-paste on")
+    edit_lines()
     file = state_folder() / "code" / "history"
     with suppress(OSError):
         readline.read_history_file(file)
