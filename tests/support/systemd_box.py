@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import secrets
 import shutil
 import signal
 import subprocess
@@ -75,7 +76,8 @@ class Box:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="edgeinfer-box-"))
-        self._name = self._folder.name.replace("_", "-")  # a machine is named like a host
+        # The folder's random part may end in "_", and a machine is named like a host.
+        self._name = f"edgeinfer-box-{secrets.token_hex(4)}"
         self._groups: list[Path] = []
         self._holder: subprocess.Popen[str] | None = None
         self._nspawn: subprocess.Popen[bytes] | None = None
