@@ -6,19 +6,28 @@ import codecs
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
-from edgeinfer.code.confined_command import CommandJob
-from edgeinfer.code.sandbox import Sandbox
-from edgeinfer.ipc.module_command import module_command
+from edgeinfer.code.git_places import MAX_FOLDERS, find_git_places
+from edgeinfer.code.sandbox import CommandJob, Sandbox
+from edgeinfer.code.visible import visible
+from edgeinfer.errors import EdgeinferError
 
 MAX_SHOWN = 200_000
 """Characters of a command's output that are shown; a program may print without end."""
 
 MAX_KEPT = 20_000
 """Characters from the beginning and the end of the output, together, that the model can be given."""
+
+MAX_PROTECTED = 500
+"""Places that a sandbox can be told of."""
+
+MAX_NAMES = 10
+"""Files that a warning names."""
 
 TIMEOUT = 600.0
 """Seconds."""
@@ -43,11 +52,39 @@ class CommandResult(msgspec.Struct, frozen=True):
 def run_command(
     line: str, sandbox: Sandbox, show: Callable[[str], None], timeout: float = TIMEOUT
 ) -> CommandResult:
-    """Run a shell's command line until it ends. Ctrl-C ends it and whatever it has started."""
+    """Run a shell's command line until it ends. Ctrl-C ends it and whatever it has started.
+
+    What has changed by then of what tells git which programs to start, is shown.
+    """
+    root = Path(sandbox.root)
+    before = find_git_places(root)
+    if not before.complete:
+        show(f"(only the first {MAX_FOLDERS:,} folders of {root} were searched for git repositories)\n")
+    if sandbox.kind != "none" and len(before.protected) > MAX_PROTECTED:
+        raise EdgeinferError(
+            f"{root} has more than {MAX_PROTECTED} git repositories in it", hint="change to the folder of one"
+        )
+    try:
+        return _run(line, replace(sandbox, protected=before.protected), show, timeout)
+    finally:
+        _report(find_git_places(root).changed_since(before), show)
+
+
+def _report(changed: Sequence[str], show: Callable[[str], None]) -> None:
+    if changed:
+        names = ", ".join(visible(name).replace("\n", "\\n") for name in changed[:MAX_NAMES])
+        more = f" and {len(changed) - MAX_NAMES} more" if len(changed) > MAX_NAMES else ""
+        show(
+            f"\nwarning: the command has changed what tells git which programs to start: {names}{more}\n"
+            "Your next git command, or your editor's, may start them: look at the files first.\n"
+        )
+
+
+def _run(line: str, sandbox: Sandbox, show: Callable[[str], None], timeout: float) -> CommandResult:
     with tempfile.TemporaryDirectory(prefix="edgeinfer-", ignore_cleanup_errors=True) as temporary:
         job = CommandJob(line, sandbox, temporary)
         process = subprocess.Popen(
-            module_command("edgeinfer.code.confined_command", msgspec.json.encode(job).decode()),
+            job.program(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

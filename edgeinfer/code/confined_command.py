@@ -11,17 +11,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 
 import msgspec
 import psutil
 
-from edgeinfer.code.sandbox import NIX, Sandbox, command_environment
+from edgeinfer.code.sandbox import NIX, CommandJob, command_environment
 from edgeinfer.ipc.confinement.confinement import SET_NO_NEW_PRIVILEGES
 from edgeinfer.ipc.confinement.file_access import Access
 from edgeinfer.ipc.confinement.landlock import CHANGE, READ, FileRight, landlock_version, restrict_files
-from edgeinfer.ipc.confinement.namespaces import leave_network, protect_folder
+from edgeinfer.ipc.confinement.namespaces import leave_network, protect_paths
 from edgeinfer.ipc.confinement.seccomp import (
     AF_UNIX,
     EQUAL,
@@ -43,14 +43,6 @@ WORKPLACE = (
 READ_WRITE = FileRight.READ_FILE | FileRight.WRITE_FILE
 
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-
-
-class CommandJob(msgspec.Struct, frozen=True):
-    """A shell's command line, and where it may run."""
-
-    line: str
-    sandbox: Sandbox
-    temporary: str
 
 
 def main(argument: str) -> int:
@@ -96,12 +88,15 @@ def _end_descendants() -> None:
 
 def _confine(job: CommandJob) -> None:
     """Confine this process and all that it starts. It is to become the command."""
-    with contextlib.suppress(
-        OSError
-    ):  # no such folder, or in a container; the layers below stop connections too
+    if job.sandbox.namespaces:
         leave_network()
-        protect_folder(f"{job.sandbox.root}/.git")
-    filters = [SystemCallFilter(_rules())] if job.sandbox.kind == "Landlock" else []
+        protect_paths(job.sandbox.protected)
+    filters: list[SystemCallFilter] = []
+    try:
+        filters.append(SystemCallFilter(_rules()))
+    except OSError:  # its library is not installed
+        if job.sandbox.kind == "Landlock" and not job.sandbox.namespaces:
+            raise
     prctl(SET_NO_NEW_PRIVILEGES, 1)
     restrict_files(landlock_version(), _files(job))
     for system_calls in filters:
@@ -124,7 +119,30 @@ def _files(job: CommandJob) -> Iterator[Access]:
     yield from ((folder, PROGRAMS) for folder in job.sandbox.readable)
     yield NIX, PROGRAMS
     yield from ((device, READ_WRITE) for device in DEVICES)
-    yield from ((folder, WORKPLACE) for folder in (job.sandbox.root, job.temporary))
+    yield job.temporary, WORKPLACE
+    if job.sandbox.namespaces:
+        yield job.sandbox.root, WORKPLACE
+    else:
+        closed = set(map(Path, job.sandbox.protected))
+        yield from _around(Path(job.sandbox.root), closed, {way for place in closed for way in place.parents})
+
+
+def _around(place: Path, closed: Set[Path], ways: Set[Path]) -> Iterator[Access]:
+    """Yield a file or a folder, with what it contains but for what is closed.
+
+    A right to a folder holds for all that is in it: who may make files in it may make them in its `.git` too.
+
+    Args:
+        ways: folders with something closed in them.
+    """
+    if place not in ways:
+        yield str(place), PROGRAMS if place in closed else WORKPLACE
+        return
+    yield str(place), PROGRAMS
+    with contextlib.suppress(OSError):
+        for inner in place.iterdir():
+            if not inner.is_symlink():  # which would open what it leads to
+                yield from _around(inner, closed, ways)
 
 
 def _beside(hidden: Path) -> Iterator[str]:

@@ -31,6 +31,9 @@ HARMLESS = {
 }
 """Settings that take precedence over the repository's."""
 
+SUBMODULE = b"160000"
+"""The mode of what is tracked if that is a commit of another repository."""
+
 RUNS_A_PROGRAM = re.compile(r"filter\..*\.(clean|smudge|process)\Z", re.I | re.S)
 
 ENVIRONMENT = {
@@ -87,58 +90,44 @@ class Git:
         self._overrides.pop("core.hooksPath", None)
         return self.root / os.fsdecode(self._run("rev-parse", "--git-path", "hooks")).rstrip("\n")
 
+    def data_folder(self) -> Path:
+        """Return where the repository's own data are, which its work trees share."""
+        self._need_repository()
+        return self.root / os.fsdecode(self._run("rev-parse", "--git-common-dir")).rstrip("\n")
+
     def _need_repository(self) -> None:
         if not self.is_repository:
             raise EdgeinferError(f"{self.root} is not in a git repository", hint="git init")
 
     def _listed(self, *names: str) -> set[str]:
-        which = ("--cached", "--others") if self.is_repository else ("--others",)
         with self._repository() as options:
-            listed = self._run(
-                "--literal-pathspecs", *options, "ls-files", "-z", *which, "--exclude-standard", "--", *names
-            )
-        return {os.fsdecode(name) for name in listed.split(b"\0") if name}
+            listing = ("--literal-pathspecs", *options, "ls-files", "-z")
+            new = self._run(*listing, "--others", "--exclude-standard", "--", *names).split(b"\0")
+            tracked = self._run(*listing, "--stage", "--", *names) if self.is_repository else b""
+        entries = (entry.partition(b"\t") for entry in tracked.split(b"\0"))
+        new += [name for facts, _, name in entries if not facts.startswith(SUBMODULE)]
+        return {os.fsdecode(name) for name in new if name}
 
     def _repository(self) -> _EmptyRepository:
         return _EmptyRepository(None if self.is_repository else self.root)
 
     def _succeeds(self, *arguments: str) -> bool:
-        with self._start(arguments) as process:
-            process.communicate()
-        return process.returncode == 0
+        """Tell whether git says yes, which is 0, or no, which is 1."""
+        done = _git(arguments, self.root, self._overrides)
+        if done.returncode > 1:
+            raise _failure(arguments, done.stderr)
+        return done.returncode == 0
 
     def _run(self, *arguments: str) -> bytes:
-        process = self._start(arguments)
-        try:
-            with process:
-                output, error = process.communicate(timeout=TIMEOUT)
-        except subprocess.TimeoutExpired as e:
-            raise EdgeinferError(
-                f"git needs more than {TIMEOUT:g} s for {self.root}",
-                hint="change to the folder of the project",
-            ) from e
-        finally:
-            if process.poll() is None:
-                process.kill()
-        if process.returncode:
-            lines = error.decode("utf-8", "replace").strip().split("\n")
-            raise EdgeinferError(f"git {_command(arguments)}: {' '.join(lines[:3])}")
-        if len(output) > MAX_OUTPUT:
+        done = _git(arguments, self.root, self._overrides)
+        if done.returncode:
+            raise _failure(arguments, done.stderr)
+        if len(done.stdout) > MAX_OUTPUT:
             raise EdgeinferError(
                 f"git {_command(arguments)} says more than {MAX_OUTPUT >> 20} MB",
                 hint="name the files that matter",
             )
-        return output
-
-    def _start(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            ["git", "--no-pager", *arguments],
-            cwd=self.root,
-            env=_environment(self._overrides),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        return done.stdout
 
 
 class _EmptyRepository:
@@ -153,7 +142,7 @@ class _EmptyRepository:
             return ()
         self._folder = tempfile.TemporaryDirectory(prefix="edgeinfer-")
         command = ["git", "init", "--quiet", "--bare", "--template=", self._folder.name]
-        subprocess.run(command, env=_environment(HARMLESS), check=True, capture_output=True)
+        subprocess.run(command, env=git_environment(HARMLESS), check=True, capture_output=True)
         return (f"--git-dir={self._folder.name}", f"--work-tree={self._work_tree}")
 
     def __exit__(self, *_: object) -> None:
@@ -183,13 +172,8 @@ def find_git(folder: Path) -> Git | None:
 
 def _top_level(root: Path) -> Path | None:
     """Return where the repository of this very folder has its files; None if it is none."""
-    done = subprocess.run(
-        ["git", "rev-parse", "--show-toplevel"],
-        cwd=root,
-        env=_environment(HARMLESS) | {"GIT_CEILING_DIRECTORIES": str(root.parent), "LC_ALL": "C"},
-        capture_output=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
+    done = _git(
+        ["rev-parse", "--show-toplevel"], root, HARMLESS, GIT_CEILING_DIRECTORIES=str(root.parent), LC_ALL="C"
     )
     if done.returncode == 0:
         return Path(os.fsdecode(done.stdout).rstrip("\n"))
@@ -205,7 +189,8 @@ def search_path() -> str:
     return os.pathsep.join(folder for folder in folders if os.path.isabs(folder))  # noqa: PTH117
 
 
-def _environment(config: Mapping[str, str]) -> dict[str, str]:
+def git_environment(config: Mapping[str, str]) -> dict[str, str]:
+    """Return what git is told: little of the user's environment, and settings that take precedence over all others."""
     inherited = {name: value for name in INHERITED if (value := os.environ.get(name)) is not None}
     return {**inherited, "PATH": search_path(), **ENVIRONMENT, **dict(_config_variables(config))}
 
@@ -215,6 +200,31 @@ def _config_variables(config: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for number, (name, value) in enumerate(config.items()):
         yield f"GIT_CONFIG_KEY_{number}", name
         yield f"GIT_CONFIG_VALUE_{number}", value
+
+
+def _git(
+    arguments: Sequence[str], folder: Path, config: Mapping[str, str], **env: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git to its end. Raises EdgeinferError if that takes too long: a file that it reads may be a pipe."""
+    try:
+        return subprocess.run(
+            ["git", "--no-pager", *arguments],
+            cwd=folder,
+            env=git_environment(config) | env,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as e:
+        raise EdgeinferError(
+            f"git needs more than {TIMEOUT:g} s for {folder}", hint="change to the folder of the project"
+        ) from e
+
+
+def _failure(arguments: Sequence[str], error: bytes) -> EdgeinferError:
+    lines = error.decode("utf-8", "replace").strip().split("\n")
+    return EdgeinferError(f"git {_command(arguments)}: {' '.join(lines[:3])}")
 
 
 def _command(arguments: Sequence[str]) -> str:

@@ -6,14 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from edgeinfer.code.git import search_path
-from edgeinfer.ipc.confinement.landlock import TCP_VERSION, landlock_version
+from edgeinfer.ipc.confinement.landlock import landlock_version
 from edgeinfer.ipc.environment import SECRET
+from edgeinfer.ipc.module_command import module_command
 from edgeinfer.user_folders import home
 
 TOOLS = (
@@ -29,6 +30,9 @@ SHELL = "/bin/sh"
 NIX = "/run/current-system"
 """The programs of NixOS, in a folder that is otherwise full of sockets."""
 
+TIMEOUT = 30.0
+"""Seconds for an empty command; a busy board takes several to start Python."""
+
 NOT_PASSED = ("SSH_AUTH_SOCK", "GPG_AGENT_INFO", "DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY")
 """Variables by which a command would reach programs outside."""
 
@@ -40,20 +44,24 @@ class Sandbox(msgspec.Struct, frozen=True):
         kind: what confines it.
         root: the only folder that it can change, but for a temporary one.
         readable: folders of the user's home, and temporary ones, that it can read.
+        namespaces: with Landlock, the kernel lets it have namespaces of its own.
+        protected: what it cannot change in the root.
     """
 
     kind: str
     root: str
     readable: tuple[str, ...] = ()
+    namespaces: bool = False
+    protected: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.kind == "none":
-            return "without a sandbox: it can do whatever you can"
+            return "without a sandbox: it can do whatever you can, and change what git starts later"
         if self.kind == "bubblewrap":
             return f"in bubblewrap: no network, and it can change only {self.root}, without .git"
-        if self.kind == "Landlock":
-            return f"confined by Landlock: no network, and it can change only {self.root}"
-        return f"confined by Landlock: it can change only {self.root}, but use the network"
+        beside = "" if self.namespaces else " and without new files beside it"
+        network = "no network, and it can" if self.kind == "Landlock" else "it can use the network, and"
+        return f"confined by Landlock: {network} change only {self.root}, without .git{beside}"
 
     def command(self, line: str, temporary: str) -> list[str]:
         """Return the program that runs a shell's command line in the sandbox."""
@@ -72,21 +80,35 @@ class Sandbox(msgspec.Struct, frozen=True):
         for folder in self.readable:
             yield from ("--ro-bind", folder, folder)
         yield from ("--bind", self.root, self.root, "--bind", temporary, temporary)
-        if os.path.lexists(git := f"{self.root}/.git"):
-            yield from ("--ro-bind", git, git)
+        for place in self.protected:
+            yield from ("--ro-bind", place, place)
         yield from ("--chdir", self.root)
+
+
+class CommandJob(msgspec.Struct, frozen=True):
+    """A shell's command line, and where it may run."""
+
+    line: str
+    sandbox: Sandbox
+    temporary: str
+
+    def program(self) -> list[str]:
+        """Return the program that runs it, and nothing after it."""
+        return module_command("edgeinfer.code.confined_command", msgspec.json.encode(self).decode())
 
 
 def find_sandbox(root: Path) -> Sandbox:
     """Return the best that works on this machine."""
     readable = (*_readable(), *_git_folder(root))
     sandbox = Sandbox("bubblewrap", str(root), readable)
-    if shutil.which("bwrap", path=search_path()) and _works(sandbox):
+    if shutil.which("bwrap", path=search_path()) and _works(sandbox.command("exit 0", "/tmp")):
         return sandbox
-    if version := landlock_version():
-        # Below this version only the filter of system calls stops connections, and that needs its library.
-        kind = "Landlock" if version >= TCP_VERSION or _has_filter() else "Landlock for files"
-        return Sandbox(kind, str(root), readable)
+    if landlock_version():
+        wished = Sandbox("Landlock", str(root), readable, namespaces=True)
+        if _works(CommandJob("exit 0", wished, "/tmp").program()):
+            return wished
+        # Landlock alone stops no connection but those by TCP, and the filter of system calls needs its library.
+        return Sandbox("Landlock" if _has_filter() else "Landlock for files", str(root), readable)
     return Sandbox("none", str(root))
 
 
@@ -100,19 +122,23 @@ def command_environment(temporary: str, environ: Mapping[str, str] = os.environ)
     return {**passed, **own}
 
 
-def _works(sandbox: Sandbox) -> bool:
+def _works(command: Sequence[str]) -> bool:
     """Ubuntu, for one, installs bubblewrap and forbids the namespaces that it needs."""
     try:
-        done = subprocess.run(
-            sandbox.command("exit 0", "/tmp"),
-            env={"PATH": search_path()},
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            timeout=10,
-        )
+        # One of ours ends with the other end of its stdin, which is not to happen at once.
+        with subprocess.Popen(
+            command,
+            env={**os.environ, "PATH": search_path()},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process:
+            try:
+                return process.wait(TIMEOUT) == 0
+            finally:
+                process.kill()
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return done.returncode == 0
 
 
 def _has_filter() -> bool:

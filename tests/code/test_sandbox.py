@@ -18,11 +18,13 @@ from edgeinfer.code.sandbox import Sandbox, command_environment, find_sandbox
 from edgeinfer.ipc.confinement.landlock import TCP_VERSION, landlock_version
 from tests.support.bubblewrap import bubblewrap
 from tests.support.paths import ROOT
-from tests.support.project import git, inside, project
+from tests.support.project import git, inside, project, write
 from tests.support.server import eventually
 
+WITHOUT_NAMESPACES = "Landlock without namespaces"
 
-@pytest.fixture(params=["bubblewrap", "Landlock"])
+
+@pytest.fixture(params=["bubblewrap", "Landlock", WITHOUT_NAMESPACES])
 def kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """What confines commands, as far as this machine can."""
     wanted: str = request.param
@@ -51,7 +53,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def sandbox(kind: str, root: Path) -> Sandbox:
-    return msgspec.structs.replace(find_sandbox(root), kind=kind)
+    """Not even looked for where this machine must not have it."""
+    found = find_sandbox(root)
+    if kind == WITHOUT_NAMESPACES:
+        return msgspec.structs.replace(found, kind="Landlock", namespaces=False)
+    return msgspec.structs.replace(found, kind=kind, namespaces=kind == "Landlock")
 
 
 def run(kind: str, root: Path, line: str) -> CommandResult:
@@ -64,16 +70,19 @@ def test_a_command_works_in_the_project_and_changes_nothing_outside(
     """Nor does it see the user's home."""
     outside = root.parent / "outside"
     outside.mkdir()
+    (root / "src").mkdir()
     result = run(
         kind,
         root,
-        f"pwd; cat a.py; echo 2 > b.py; mkdir c && mv b.py c; echo x > $TMPDIR/t && cat $TMPDIR/t;"
+        f"pwd; cat a.py; echo 2 > src/b.py; mkdir src/c && mv src/b.py src/c; echo 3 > a.py;"
+        f"echo x > $TMPDIR/t && cat $TMPDIR/t;"
         f"echo x > {outside}/f; rm -r {outside}; cat {home}/.ssh/id; ls -A {home}/.ssh; exit 3",
     )
     assert result.code == 3
     assert result.output.startswith(f"{root}\n1\nx\n")
     assert "secret" not in result.output
-    assert (root / "c/b.py").read_text() == "2\n"
+    assert (root / "src/c/b.py").read_text() == "2\n"
+    assert (root / "a.py").read_text() == "3\n"
     assert list(outside.iterdir()) == []
 
 
@@ -108,6 +117,84 @@ def test_a_command_cannot_plant_a_hook(kind: str, root: Path, home: Path) -> Non
     assert result.output.endswith("ok\n")
     assert not (root / ".git/hooks/pre-commit").exists()
     assert "fsmonitor" not in (root / ".git/config").read_text()
+
+
+def test_a_command_cannot_change_what_git_starts_in_any_repository(
+    kind: str, root: Path, home: Path, tmp_path: Path
+) -> None:
+    """Neither in one in a folder, nor where a file leads to one, nor in settings or hooks in the work tree."""
+    project(root / "nested", {"b.py": "1\n"})
+    git(root, "init", "--quiet", "--bare", "fixtures/bare")
+    git(root, "init", "--quiet", "--separate-git-dir", str(root / "data"), "apart")
+    write(root, {"settings": "[alias]\nx = y\n", ".husky/pre-commit": "#!/bin/sh\n", "lint.sh": "cat\n"})
+    (root / "linked").mkdir()
+    (root / "linked/.git").symlink_to("../data")
+    git(root, "config", "include.path", "../settings")
+    git(root, "config", "core.hooksPath", ".husky")
+    git(root / "nested", "config", "filter.x.clean", "../lint.sh -x")
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    result = run(
+        kind,
+        root,
+        "for f in nested/.git/config nested/.git/hooks/x fixtures/bare/config apart/.git data/config data/hooks/x"
+        " linked/.git/config settings .husky/pre-commit .husky/post-commit lint.sh; do echo x > $f; done;"
+        "rm -rf nested/.git apart/.git .git; mv .git away; mv nested/.git away; echo done",
+    )
+    assert result.output.endswith("done\n")
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+
+
+def test_a_repository_that_a_command_has_made_is_told(root: Path, home: Path) -> None:
+    """Its own hooks and settings count as soon as somebody, or an editor, uses git there."""
+    (root / "src").mkdir()
+    lines = (
+        "mkdir -p src/a/.git && echo x > src/a/.git/config",
+        "mkdir -p src/b/objects src/b/refs && touch src/b/HEAD src/b/config",
+        "mkdir src/c src/d && echo 'gitdir: x' > src/c/.git && ln -s x src/d/.git",
+        "echo '* filter=x' > src/.gitattributes",
+        "echo x > src/other",
+    )
+    shown: list[str] = []
+    run_command("; ".join(lines), find_sandbox(root), shown.append)
+    assert "".join(shown).startswith(
+        "\nwarning: the command has changed what tells git which programs to start: src/.gitattributes, src/a/.git,"
+        " src/a/.git/config, src/b, src/b/config, src/c/.git, src/d/.git\n"
+    )
+
+
+def test_without_a_sandbox_every_change_of_what_git_starts_is_told(root: Path) -> None:
+    """Also if Ctrl-C has ended the command; work that git does anyway is none."""
+    project(root / "nested", {"b.py": "1\n"})
+    shown: list[str] = []
+    run_command("git commit --allow-empty -qm x; git status", sandbox("none", root), shown.append)
+    assert "warning" not in "".join(shown)
+    line = (
+        "git config core.fsmonitor x; echo x > nested/.git/hooks/pre-commit; mkdir 'a\nb'; mkdir 'a\nb/.git'"
+    )
+    run_command(line, sandbox("none", root), shown.append)
+    assert ".git/config, a\\nb/.git, nested/.git/hooks/pre-commit" in "".join(shown)
+    shown.clear()
+
+    def stop(text: str) -> None:
+        shown.append(text)
+        if text == "now\n":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_command("rm .git/config; echo x > .git/config; echo now; sleep 985", sandbox("none", root), stop)
+    assert "warning: the command has changed" in shown[-1]
+
+
+def test_without_namespaces_a_link_in_the_root_opens_nothing(root: Path, tmp_path: Path, home: Path) -> None:
+    """Each entry of the root is allowed by itself there, and a link would stand for what it leads to."""
+    if landlock_version() < TCP_VERSION:
+        pytest.skip("this kernel has no Landlock, or one that knows no ports")
+    write(tmp_path, {"outside/f": "1"})
+    (root / "out").symlink_to(tmp_path / "outside")
+    result = run(WITHOUT_NAMESPACES, root, "echo 2 > out/f; echo 2 > new; ls new")
+    assert (tmp_path / "outside/f").read_text() == "1"
+    assert not (root / "new").exists()
+    assert "Permission denied" in result.output
 
 
 def test_git_works_in_a_work_tree_beside_its_repository(kind: str, root: Path, home: Path) -> None:
@@ -188,7 +275,11 @@ def test_a_module_of_the_projects_is_not_imported_outside_of_the_sandbox(root: P
 
 def test_where_nothing_confines_it_says_so() -> None:
     assert "without a sandbox" in str(Sandbox("none", "/x"))
-    assert "no network" in str(Sandbox("Landlock", "/x"))
+    assert "what git starts" in str(Sandbox("none", "/x"))
+    assert "without new files beside it" in str(Sandbox("Landlock", "/x"))
+    assert "no network, and it can change only /x, without .git" in str(
+        Sandbox("Landlock", "/x", namespaces=True)
+    )
     assert "use the network" in str(Sandbox("Landlock for files", "/x"))
 
 

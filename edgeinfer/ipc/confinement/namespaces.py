@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from edgeinfer.ipc.confinement.system_call import mount, unshare
@@ -33,14 +34,19 @@ def leave_network() -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def protect_folder(path: str) -> None:
-    """Make a folder read-only for this process and those that it starts; call `leave_network` first.
+def protect_paths(paths: Iterable[str]) -> None:
+    """Make folders and files read-only for this process and those that it starts; call `leave_network` first.
 
     Raises:
-        OSError: the kernel does not allow it, as for `leave_network`.
+        OSError: the kernel does not allow it, as for `leave_network`, or there is no such path.
     """
     unshare(NEW_MOUNTS)
     mount("none", "/", RECURSIVE | PRIVATE)
+    for path in paths:
+        _protect(path)
+
+
+def _protect(path: str) -> None:
     mount(path, path, BIND)
     held = os.statvfs(path).f_flag
     locked = sum(flag for status, flag in LOCKED.items() if held & status)
