@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from edgeinfer.code.beneath import FILE, read_beneath, read_file
 from edgeinfer.code.git import Git, find_git
@@ -18,7 +18,8 @@ MAX_FILE = 1_000_000
 class Workspace:
     """Finds and reads the files of a project: those of its git repository, or of the current folder.
 
-    Files have names relative to the root. What .gitignore hides is not there.
+    Files have names relative to the root. What .gitignore hides is not there, and neither is what belongs to another
+    repository, in a folder of this one: git does not show it, and so nobody would see what has changed there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +29,17 @@ class Workspace:
 
     def files(self) -> list[str]:
         """Return the names of all files; none if git, which knows what is ignored, is not installed."""
-        return [name for name in self.git.files() if is_plain(name)] if self.git else []
+        if self.git is None:
+            return []
+        names = [name for name in self.git.files() if is_plain(name)]
+        folders = {PurePosixPath(name.rpartition("/")[0]) for name in names}
+        above = {above for folder in folders for above in folder.parents}
+        others = tuple(f"{folder}/" for folder in folders | above if self._is_repository(folder))
+        return [name for name in names if not name.startswith(others)]
+
+    def _is_repository(self, folder: PurePosixPath) -> bool:
+        """Tell whether a folder below the root has a repository of its own."""
+        return folder != PurePosixPath(".") and os.path.lexists(self.root / folder / ".git")
 
     def is_outside(self, path: str) -> bool:
         """Tell whether a path leads out of the workspace, by itself or by a link."""
@@ -41,7 +52,8 @@ class Workspace:
             new: it need not exist.
 
         Raises:
-            EdgeinferError: it is outside, hidden by .gitignore, a part of git's own folder, or does not exist.
+            EdgeinferError: it is outside, hidden by .gitignore, in another repository, a part of git's own folder, or
+                does not exist.
         """
         real = self.real(path)
         if not real.is_relative_to(self.root):
@@ -52,6 +64,11 @@ class Workspace:
             raise EdgeinferError(f"{shown} belongs to git")
         if not is_plain(name):
             raise EdgeinferError(f"the name {shown} has control characters", hint="rename the file")
+        if other := next(filter(self._is_repository, PurePosixPath(name).parents), None):
+            raise EdgeinferError(
+                f"{shown} belongs to another repository, the one in {visible(str(other))}",
+                hint=f"change to that folder: cd {visible(str(self.root / other))}",
+            )
         if not os.path.lexists(real):
             if not new:
                 raise EdgeinferError(f"no such file: {shown}")

@@ -68,6 +68,16 @@ def test_a_git_of_the_projects_is_not_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "caught").exists()
 
 
+def test_git_that_waits_for_a_pipe_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project may have one for its .gitignore."""
+    monkeypatch.setattr("edgeinfer.code.git.TIMEOUT", 0.5)
+    workspace = Workspace(project(tmp_path, {"a.py": "1\n"}))
+    os.mkfifo(tmp_path / ".gitignore")
+    for ask in (workspace.files, lambda: workspace.name("new.py", new=True)):
+        with pytest.raises(EdgeinferError, match="git needs more than"):
+            ask()
+
+
 def test_the_diff_is_of_what_is_asked_for(tmp_path: Path) -> None:
     """All that is not committed, only what is staged, or a range."""
     root = project(tmp_path, {"a": "1\n", "b": "1\n"})
