@@ -236,10 +236,14 @@ def undo(
 
 def hook(
     action: Annotated[str, typer.Argument(metavar="install|uninstall", help="What to do with it.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask, also where other repositories get the hook too.")
+    ] = False,
 ) -> None:
     """Install a git hook that begins each commit's message, or remove it.
 
-    It asks the daemon only while one is running, and keeps a hook that is there already.
+    It asks the daemon only while one is running, and keeps a hook that is there already. Where git's hooks are not in
+    the repository's own folder, because core.hooksPath names another, you are asked first.
     """
     import shutil
     import sys
@@ -249,8 +253,11 @@ def hook(
 
     if action not in ("install", "uninstall"):
         raise typer.BadParameter("it must be install or uninstall", param_hint="action")
-    commit_hook = CommitHook(_session().workspace)
+    session = _session()
+    commit_hook = CommitHook(session.workspace)
     if action == "install":
+        if not yes and (warning := commit_hook.warning()):
+            _confirm(session, f"{warning} Install it?", hint="edgeinfer code hook install --yes")
         program = shutil.which("edgeinfer") or str(Path(sys.prefix, "bin/edgeinfer"))
         terminal.say(f"wrote {commit_hook.install(program)}")
     else:
@@ -359,6 +366,18 @@ def _piped() -> str:
     from edgeinfer.cli import terminal
 
     return "" if sys.stdin.isatty() else terminal.decoded(sys.stdin.buffer.read())
+
+
+def _confirm(session: CodeSession, question: str, *, hint: str) -> None:
+    """Ask, and leave the command unless the answer is yes."""
+    import sys
+
+    from edgeinfer.errors import EdgeinferError
+
+    if not sys.stdin.isatty():
+        raise EdgeinferError(f"{question} Nobody can be asked: this is not a terminal", hint=hint)
+    if session.screen.ask(question, "yn") != "y":
+        raise typer.Exit(1)
 
 
 def _exit(done: bool) -> None:

@@ -7,6 +7,7 @@ import shlex
 import stat
 from pathlib import Path
 
+from edgeinfer.code.visible import visible
 from edgeinfer.code.workspace import Workspace
 from edgeinfer.errors import EdgeinferError
 
@@ -35,6 +36,17 @@ class CommitHook:
             raise EdgeinferError(f"{workspace.root} is not in a git repository", hint="git init")
         folder = workspace.git.hooks_folder()
         self.path, self.kept = folder / NAME, folder / KEPT
+        self._data = workspace.git.data_folder()
+        self._root = workspace.root
+
+    def warning(self) -> str:
+        """Say who else would have the hook; nothing if the folder of hooks is the repository's own."""
+        folder = self.path.parent.resolve()
+        if folder.is_relative_to(self._data.resolve()):
+            return ""
+        if folder.is_relative_to(self._root):
+            return f"Git's hooks are in {visible(str(folder))} here: whoever gets that folder with git gets the hook too."
+        return f"Git's hooks are in {visible(str(folder))} here: every repository that uses that folder gets the hook."
 
     def install(self, program: str) -> Path:
         """Write the hook, and have it run the one that was there first. Returns its path."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -167,6 +168,32 @@ def test_a_hook_begins_the_message_and_keeps_the_one_that_was_there(shop: Path, 
         ["prepare-commit-msg", "prepare-commit-msg.sample"],
     )
     assert "no hook of edgeinfer's" in code(shop, "hook", "uninstall").stderr
+
+
+@pytest.mark.parametrize("how", ["outside", "in the project", "by a link"])
+def test_a_hook_that_others_would_get_too_is_asked_about(how: str, shop: Path, tmp_path: Path) -> None:
+    """Such as where all of a user's repositories share a folder of hooks."""
+    folder = shop / ".githooks" if how == "in the project" else tmp_path / "hooks"
+    folder.mkdir()
+    if how == "by a link":
+        shutil.rmtree(shop / ".git/hooks")
+        (shop / ".git/hooks").symlink_to(folder)
+    else:
+        git(shop, "config", "core.hooksPath", ".githooks" if how == "in the project" else str(folder))
+    refused = code(shop, "hook", "install")
+    assert refused.returncode == 1
+    assert f"Git's hooks are in {folder} here" in refused.stderr
+    assert refused.stderr.endswith("hint: edgeinfer code hook install --yes\n")
+    with terminal(tmp_path, "code", "hook", "install", folder=shop) as t:
+        t.expect("Install it\\? .*: ")
+        t.settle()
+        t.send("n\n")
+        assert t.wait() == 1
+    assert list(folder.iterdir()) == []
+    assert code(shop, "hook", "install", "--yes").returncode == 0
+    assert (folder / "prepare-commit-msg").exists()
+    assert code(shop, "hook", "uninstall").returncode == 0
+    assert list(folder.iterdir()) == []
 
 
 def test_without_a_daemon_if_running_does_nothing(shop: Path) -> None:
