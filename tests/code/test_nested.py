@@ -10,12 +10,11 @@ from edgeinfer.code.budget import ContextBudget
 from edgeinfer.code.change_review import reviewed_diff
 from edgeinfer.code.code_session import CodeSession
 from edgeinfer.code.repository_map import repository_map
-from edgeinfer.code.tools import Tools
 from edgeinfer.code.workspace import Workspace
 from edgeinfer.errors import EdgeinferError
-from tests.code.test_tools import calls, edit
 from tests.support.project import git, project, write
 from tests.support.screens import ScriptedScreen
+from tests.support.tool_calls import calls, edit
 
 
 @pytest.fixture(params=["clone", "submodule", "empty submodule", "work tree", "no outer repository"])
@@ -81,7 +80,7 @@ def test_in_its_folder_it_is_the_project(outer: Path) -> None:
     workspace = Workspace(outer / "sub")
     assert workspace.root == outer / "sub"
     session = CodeSession(workspace, ScriptedScreen(), yes=True)
-    assert Tools(session, 1000).session.existing_or_new("b.py").text.startswith("theirs")
+    assert session.existing_or_new("b.py").text.startswith("theirs")
     assert calls(outer / "sub", edit("b.py", "theirs", "ours"), yes=True)[0] == ["written"]
     assert (outer / "sub/b.py").read_text() == "ours, changed\n"
     with pytest.raises(EdgeinferError, match="nothing to undo"):

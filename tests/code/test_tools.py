@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,8 +12,7 @@ from edgeinfer.code.tools import MAX_HITS, Tools
 from edgeinfer.code.workspace import Workspace
 from tests.support.project import project
 from tests.support.screens import ScriptedScreen
-
-MAX_RESULT = 6000
+from tests.support.tool_calls import MAX_RESULT, calls, edit
 
 
 @pytest.fixture(autouse=True)
@@ -27,21 +24,6 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "out.py").symlink_to("/etc/passwd")
     (root / "link").symlink_to(tmp_path)
     return root
-
-
-def calls(
-    shop: Path, *made: tuple[str, dict[str, Any]], answers: str = "", yes: bool = False
-) -> tuple[list[str], str]:
-    """The results of calls, and what was shown."""
-    screen = ScriptedScreen(answers)
-    tools = Tools(CodeSession(Workspace(shop), screen, yes=yes), MAX_RESULT)
-    results = tools.results([ModelCall(name, json.dumps(arguments)) for name, arguments in made])
-    assert screen.answers == []
-    return results, screen.text
-
-
-def edit(file: str, old: str, new: str) -> tuple[str, dict[str, Any]]:
-    return "edit", {"file": file, "old": old, "new": new}
 
 
 @pytest.mark.parametrize(
