@@ -38,6 +38,8 @@ ENGINE_GAUGES = {
     "step_ms": ("step_seconds", 1e-3, "Duration of the last decode call."),
 }
 
+MODEL_STATES = ("unloaded", "loading", "ready", "restarting", "reloading", "failed", "stopped")
+
 
 class MeasuredBuild(Protocol):
     """The program that computes a model."""
@@ -176,6 +178,7 @@ class _Engines(Collector):
             yield from _filled(gauge, models, _figure(field, factor))
         for family, value in _of_models():
             yield from _filled(family, models, value)
+        yield _states(models)
         yield _memory(models)
         yield from _builds(models)
 
@@ -226,6 +229,15 @@ def _load_seconds(model: MeasuredModel) -> float:
 def _kv_usage(model: MeasuredModel) -> float | None:
     cells, used = getattr(model.stats, "cells", None), getattr(model.stats, "cells_used", 0)
     return used / cells if cells else None
+
+
+def _states(models: Sequence[MeasuredModel]) -> Metric:
+    text = "1 for the state that the model is in, 0 for the others."
+    family = GaugeMetricFamily("edgeinfer_model_state", text, labels=["model", "state"])
+    for model in models:
+        for state in MODEL_STATES:
+            family.add_metric([model.name, state], float(model.state == state))
+    return family
 
 
 def _memory(models: Sequence[MeasuredModel]) -> Metric:

@@ -30,6 +30,7 @@ from edgeinfer.doctor import (
 from edgeinfer.doctor.context import DoctorContext
 from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.runner import Check
+from edgeinfer.hardware.power import throttled, voltage_alarm
 from edgeinfer.hardware.thermal import cooling_devices, thermal_zones
 from edgeinfer.ipc.confinement.probe import probe_confinement
 from edgeinfer.plan import Plan
@@ -122,7 +123,7 @@ def _clock(context: DoctorContext) -> list[Finding]:
 def _power(context: DoctorContext) -> list[Finding]:
     board = context.profile.board
     return power.check_power(
-        power.throttled(context.root), power.voltage_alarm(context.root), board.family if board else None
+        throttled(context.root), voltage_alarm(context.root), board.family if board else None
     )
 
 

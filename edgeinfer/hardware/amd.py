@@ -53,7 +53,7 @@ def gpu(root: Path, device: PciDevice, ram: Memory, reachable: bool) -> Gpu:
     api: Api | None = None
     if reachable and device.driver == "amdgpu":
         api = "rocm" if _has_rocm(root, device) else "vulkan"
-    return Gpu("amd", _name(root, device), api, total, free, shared, driver=device.driver)
+    return Gpu("amd", gpu_name(root, device), api, total, free, shared, driver=device.driver)
 
 
 def _has_rocm(root: Path, device: PciDevice) -> bool:
@@ -67,7 +67,7 @@ def _has_rocm(root: Path, device: PciDevice) -> bool:
     )
 
 
-def _name(root: Path, device: PciDevice) -> str:
+def gpu_name(root: Path, device: PciDevice) -> str:
     if name := read_label(device.path / "product_name") or _product_name(root, device):
         return name
     if name := device_name(root, device):

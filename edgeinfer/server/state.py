@@ -17,6 +17,8 @@ from edgeinfer.metrics import Metrics
 from edgeinfer.plan import Plan
 from edgeinfer.server.history import RecentActivity
 from edgeinfer.server.machine_facts import MachineFacts
+from edgeinfer.server.machine_metrics import MachineCollector
+from edgeinfer.server.machine_use import MachineUse
 from edgeinfer.server.model_files import ModelFiles
 from edgeinfer.server.peers import Peers
 from edgeinfer.server.pull_process import PullProcess
@@ -54,6 +56,7 @@ class AppState:
         sources: setting -> the origin of its value.
         reload: the last reload, None before the first.
         machine: what this machine is.
+        machine_use: what it has in use now.
         history: what the models have done in the last minutes.
         peers: other boards.
         puller: downloads models, and knows whether that is possible here.
@@ -82,6 +85,8 @@ class AppState:
             settings, default, names=names, loader=self.loader, services=self.services
         )
         self.machine = MachineFacts(lambda: Store.of(self.settings).root)
+        self.machine_use = MachineUse(lambda: Store.of(self.settings).root)
+        self.metrics.registry.register(MachineCollector(lambda: self.machine_use.last, self._certificate))
         self.history = RecentActivity(lambda: (model.stats for model in self.registry.served()), _warmest)
         self.peers = Peers(settings)
         self.puller = PullProcess(lambda: Store.of(self.settings))
@@ -152,6 +157,10 @@ class AppState:
         if error:
             return error.public().message
         return model.health.last_exit if model.health else None
+
+    def _certificate(self) -> Path | None:
+        cert = self.settings.tls_cert
+        return Path(cert) if cert and self.settings.uds is None else None
 
     def uptime(self) -> float:
         return time.monotonic() - self._started

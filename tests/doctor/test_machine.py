@@ -14,6 +14,7 @@ from edgeinfer.doctor.finding import Finding
 from edgeinfer.doctor.model import Swap
 from edgeinfer.errors import EdgeinferError, ModelNotFound
 from edgeinfer.hardware import Gpu, HardwareProfile, LlamaBuild, Memory, System, detect
+from edgeinfer.hardware.power import throttled, voltage_alarm
 from edgeinfer.hardware.thermal import cooling_devices, thermal_zones
 from edgeinfer.plan import Plan, calibration, plan_model
 from edgeinfer.plan.build_notes import build_note
@@ -165,7 +166,7 @@ def test_this_clock_is_after_the_programs_date() -> None:
 
 def pi(tmp_path: Path, files: dict[str, str], family: str = "raspberry-pi-5") -> list[Finding]:
     root = write(tmp_path, files)
-    return power.check_power(power.throttled(root), power.voltage_alarm(root), family)
+    return power.check_power(throttled(root), voltage_alarm(root), family)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ async def status(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """The metrics in Prometheus' text format."""
-    return Response(state_of(request).metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
+    state = state_of(request)
+    await state.machine_use.refresh()
+    return Response(state.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 def describe(state: AppState) -> dict[str, Any]:
