@@ -46,6 +46,7 @@ ORDER = (
     "client",
     "connect",
     "code",
+    "mcp",
     "server",
     "doctor",
     "cli",
@@ -149,6 +150,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("client",), LEAVES),
         (("connect",), (*LEAVES, "client")),
         (("code",), (*LEAVES, "client", "ipc", "store.catalogue")),
+        (("mcp",), (*LEAVES, "", "ipc", "grammar", "chat.tools.tool", "client", "code.visible")),
         (
             ("doctor",),
             (
