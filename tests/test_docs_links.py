@@ -1,8 +1,9 @@
-"""Every link, path and class that the documentation names exists."""
+"""Every link, path and class that the documentation names exists, and every page is in its index."""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import pytest
 
 from tests.support.pages import CODE, prose
 from tests.support.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts/site"))  # whose modules import one another by bare names
+from navigation import INDEX, NavigationError, navigation
+
+sys.path.remove(str(ROOT / "scripts/site"))
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 STRUCTURE = ROOT / "docs" / "structure.md"
@@ -87,3 +93,24 @@ def test_every_package_is_on_the_map_of_the_code() -> None:
     assert [
         name for name in sorted(packages) if f"| `{name}/" not in text and f"` `{name}/`" not in text
     ] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """If this fails: give the page a line in a table of docs/README.md, which the site's navigation is made of."""
+    sections = navigation(ROOT)
+    assert sections[0].title == "Start"
+    assert sections[-1].title == "For developers"
+
+
+def test_a_page_that_the_index_does_not_list_is_named(tmp_path: Path) -> None:
+    """So is a line without a page."""
+    (tmp_path / "docs").mkdir()
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/new.md"):
+        (tmp_path / name).touch()
+    lines = "## All\n\n| page | |\n|---|---|\n| [Contributing](../CONTRIBUTING.md) | |\n| [News](../CHANGELOG.md) | |\n"
+    (tmp_path / INDEX).write_text(lines)
+    with pytest.raises(NavigationError, match=r"does not list docs/new\.md"):
+        navigation(tmp_path)
+    (tmp_path / INDEX).write_text(f"{lines}| [New](new.md) | |\n| [Old](old.md) | |\n")
+    with pytest.raises(NavigationError, match=r"does not exist: docs/old\.md"):
+        navigation(tmp_path)

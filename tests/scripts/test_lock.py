@@ -17,9 +17,11 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT: dict[str, Any] = PYPROJECT["project"]
 DEPENDENCIES: list[str] = PROJECT["dependencies"]
 TOOLS: list[str] = PROJECT["optional-dependencies"]["dev"]
+DOCS: list[str] = PYPROJECT["dependency-groups"]["docs"]
 CLIENTS = re.findall(r"^[a-z].*$", (ROOT / "requirements" / "clients.in").read_text(), re.MULTILINE)
 PIN = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; (.+?))?(?: \\)?$", re.MULTILINE)
 
@@ -31,8 +33,8 @@ def pins(name: str) -> set[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(
     ("name", "requirements"),
-    [("base", DEPENDENCIES), ("dev", [*DEPENDENCIES, *TOOLS]), ("clients", CLIENTS)],
-    ids=["base", "dev", "clients"],
+    [("base", DEPENDENCIES), ("dev", [*DEPENDENCIES, *TOOLS]), ("clients", CLIENTS), ("docs", DOCS)],
+    ids=["base", "dev", "clients", "docs"],
 )
 def test_each_requirement_is_pinned_to_a_version_that_it_allows(name: str, requirements: list[str]) -> None:
     """If this fails, run scripts/lock with the names of the packages."""
@@ -56,7 +58,7 @@ def test_llama_cpp_is_the_version_that_the_kernels_are_made_for() -> None:
     assert ("llama-cpp-python", bound, "") in pins("base")
 
 
-@pytest.mark.parametrize("name", ["base", "dev", "build", "clients"])
+@pytest.mark.parametrize("name", ["base", "dev", "build", "clients", "docs"])
 def test_no_package_index_is_named(name: str) -> None:
     """Each machine has its own."""
     assert "://" not in (ROOT / "requirements" / f"{name}.txt").read_text()
