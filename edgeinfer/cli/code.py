@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeinfer.cli.common_options import ApiKey, Url
+from edgeinfer.cli.mcp_tools import McpFile, NoMcp
 from edgeinfer.cli.option_values import number
 
 if TYPE_CHECKING:
     from edgeinfer.code.assistant import Assistant
     from edgeinfer.code.code_session import CodeSession
+
+MCP_SHARE = 4
+"""The part of the context that the tools of MCP servers may take: a quarter."""
 
 BETTER = "Models that do: edgeinfer install --auto-quant --code"
 
@@ -264,26 +268,38 @@ def hook(
         terminal.say(f"removed {commit_hook.uninstall()}")
 
 
-def talk(model: Model = None, url: Url = None, api_key: ApiKey = None) -> None:
+def talk(
+    model: Model = None,
+    mcp_config: McpFile = None,
+    no_mcp: NoMcp = False,
+    url: Url = None,
+    api_key: ApiKey = None,
+) -> None:
     """Have a conversation about the project, as `edgeinfer code` without a command does.
 
     The model can read and search files, and propose changes and commands. It sees no file outside of the project
-    and none that .gitignore hides. You see each change and each command, and say whether it may be.
+    and none that .gitignore hides. You see each change and each command, and say whether it may be; likewise each
+    call of a tool of an MCP server, and first of all what the project's own .mcp.json would start.
     """
     import sys
 
     from edgeinfer.cli import terminal
     from edgeinfer.cli.code_repl import CodeRepl
+    from edgeinfer.cli.mcp_tools import open_mcp_tools
     from edgeinfer.code.conversation import Conversation
 
     if not sys.stdin.isatty():
         raise typer.BadParameter("a conversation needs a terminal; for a single question: edgeinfer code ask")
     session = _session()
-    with _assistant(session, model, url, api_key) as assistant:
-        terminal.say(
-            f"This is {assistant.model.name}, in {session.workspace.root}. Type /help for a list of commands."
-        )
-        CodeRepl(session, Conversation(session, assistant)).run()
+    root = session.workspace.root
+    with (
+        _assistant(session, model, url, api_key) as assistant,
+        open_mcp_tools(mcp_config, session.screen.ask, wanted=not no_mcp, project=root) as mcp_tools,
+    ):
+        if mcp_tools:
+            mcp_tools.keep_fitting(assistant.count, assistant.model.context // MCP_SHARE)
+        terminal.say(f"This is {assistant.model.name}, in {root}. Type /help for a list of commands.")
+        CodeRepl(session, Conversation(session, assistant, mcp_tools)).run()
 
 
 def _session(*, yes: bool = False, dry_run: bool = False, confined: bool = True) -> CodeSession:

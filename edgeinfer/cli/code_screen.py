@@ -18,7 +18,7 @@ from edgeinfer.cli.chat_session import AnswerPrinter
 from edgeinfer.client.stream import Chunk
 from edgeinfer.errors import EdgeinferError
 
-WORDS = {"y": "[y]es", "n": "[n]o", "e": "[e]dit", "q": "[q]uit"}
+WORDS = {"y": "[y]es", "n": "[n]o", "a": "[a]lways in this conversation", "e": "[e]dit", "q": "[q]uit"}
 
 COLOURS = {"+++": "1", "---": "1", "@@": "36", "+": "32", "-": "31"}
 """By the beginning of a diff's line: bold, cyan, green and red."""

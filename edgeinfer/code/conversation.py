@@ -10,7 +10,7 @@ from edgeinfer.code.budget import ContextBudget
 from edgeinfer.code.code_session import CodeSession
 from edgeinfer.code.repository_map import RepositoryMap, repository_map
 from edgeinfer.code.text_file import TextFile
-from edgeinfer.code.tools import TOOLS, Tools
+from edgeinfer.code.tools import OtherTools, Tools
 from edgeinfer.errors import EdgeinferError
 
 MAX_STEPS = 12
@@ -31,14 +31,15 @@ class Conversation:
         paths: files of the workspace, which are read anew for each question.
     """
 
-    def __init__(self, session: CodeSession, assistant: Assistant) -> None:
+    def __init__(self, session: CodeSession, assistant: Assistant, others: OtherTools | None = None) -> None:
+        """`others`: tools besides those for the project."""
         self.session = session
         self.assistant = assistant
         self.paths: list[str] = []
         self.turns: list[Message] = []
         self._map = RepositoryMap()
         self._mapped: tuple[list[str], list[str]] | None = None
-        self._tools = Tools(session, assistant.model.context * RESULT_SHARE // 100)
+        self._tools = Tools(session, assistant.model.context * RESULT_SHARE // 100, others)
 
     def ask(self, question: str) -> None:
         """Answer a question. One that fails, or that Ctrl-C stops, is forgotten; files stay as they are by then."""
@@ -58,7 +59,7 @@ class Conversation:
         budget, messages = self._request()
         if number == 0:
             self.session.say_budget(budget, self._map.coverage)
-        answer = self.assistant.say(messages, budget, tools=TOOLS)
+        answer = self.assistant.say(messages, budget, tools=self._tools.definitions)
         self._remember(answer, number)
         if not answer.calls:
             return True
@@ -85,7 +86,7 @@ class Conversation:
         budget = self.assistant.budget()
         system = prompts.CONVERSE.format(root=self.session.workspace.root)
         budget.add("instructions", system)
-        budget.add("tools", str(TOOLS))
+        budget.add("tools", str(self._tools.definitions))
         project = self._project_map(budget)
         turns = self._fitting_turns(budget)
         pieces = budget.add_fitting([(file.name, file.text) for file in self._files()])

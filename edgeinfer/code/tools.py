@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from edgeinfer.code.assistant import ModelCall
 from edgeinfer.code.code_session import CodeSession
@@ -72,15 +72,34 @@ TOOLS = [
 ]
 
 
+class OtherTools(Protocol):
+    """Tools that others bring, such as MCP servers."""
+
+    @property
+    def definitions(self) -> list[dict[str, Any]]:
+        """The tools in OpenAI's form."""
+
+    def __contains__(self, name: object) -> bool: ...
+
+    def result(self, name: str, arguments: str) -> str:
+        """Carry out a call after asking the user, and return the result in words for the model."""
+
+
 class Tools:
     """Carries out calls. What they change or start is asked for first.
 
     `max_result`: characters of a result that the model is given.
     """
 
-    def __init__(self, session: CodeSession, max_result: int) -> None:
+    def __init__(self, session: CodeSession, max_result: int, others: OtherTools | None = None) -> None:
         self.session = session
         self._max_result = max_result
+        self._others = others
+
+    @property
+    def definitions(self) -> list[dict[str, Any]]:
+        """All tools in OpenAI's form."""
+        return [*TOOLS, *(self._others.definitions if self._others else ())]
 
     def results(self, calls: Sequence[ModelCall]) -> list[str]:
         """Return the result of each call, in words for the model. The edits of all calls are one change."""
@@ -98,6 +117,8 @@ class Tools:
                     return self._search(arguments["text"])
                 case "run":
                     return self._run(arguments["command"])
+                case name if self._others and name in self._others:
+                    return self._limited(self._others.result(name, call.arguments))
                 case _:
                     return f"there is no tool {call.name}"
         except EdgeinferError as e:

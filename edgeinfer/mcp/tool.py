@@ -33,6 +33,12 @@ class McpTool(msgspec.Struct, frozen=True):
     own_name: str
     definition: dict[str, Any]
 
+    @property
+    def summary(self) -> str:
+        """The first line of its description."""
+        lines = str(self.definition["function"]["description"]).strip().split("\n")
+        return lines[0][:100]
+
 
 async def usable_tools(
     server: McpServerConfig, listed: Sequence[Tool], compiler: GrammarCompiler, taken: Collection[str]

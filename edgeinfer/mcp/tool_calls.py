@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from edgeinfer.code.visible import visible
 from edgeinfer.errors import EdgeinferError
@@ -34,15 +35,38 @@ class ToolCalls:
 
         `max_result`: characters of a result that the model is given.
         """
-        self.toolbox = toolbox
+        self.tools = dict(toolbox.tools)
+        self._toolbox = toolbox
         self._say = say
         self._ask = ask
         self._max_result = max_result
         self._always: set[str] = set()
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.tools
+
+    @property
+    def definitions(self) -> list[dict[str, Any]]:
+        """The tools in OpenAI's form."""
+        return [tool.definition for tool in self.tools.values()]
+
+    def keep_fitting(self, count: Callable[[str], int], room: int) -> None:
+        """Keep the servers whose tools together have `room` tokens at the most, and say which are left out."""
+        for server in dict.fromkeys(tool.server for tool in self.tools.values()):
+            tools = [tool for tool in self.tools.values() if tool.server == server]
+            tokens = count(json.dumps([tool.definition for tool in tools]))
+            if tokens <= room:
+                room -= tokens
+                continue
+            self.tools = {name: tool for name, tool in self.tools.items() if tool.server != server}
+            self._say(
+                f"(the MCP server {server} is left out: its {len(tools)} tools have {tokens:,} tokens, and the context "
+                f"has room for {room:,})"
+            )
+
     def result(self, name: str, arguments: str) -> str:
         """Return the result of a call of a tool in the toolbox, in words for the model."""
-        tool = self.toolbox.tools[name]
+        tool = self.tools[name]
         try:
             values = json.loads(arguments or "{}")
             if not isinstance(values, dict):
@@ -64,7 +88,7 @@ class ToolCalls:
 
     def _call(self, name: str, values: dict[str, object]) -> str:
         try:
-            result = self.toolbox.call(name, values)
+            result = self._toolbox.call(name, values)
         except EdgeinferError as e:
             self._say(f"({e.message})")
             return f"error: {e.message}"
