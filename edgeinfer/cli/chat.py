@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeinfer.cli.common_options import NoHistory
 from edgeinfer.cli.option_values import number
 
 if TYPE_CHECKING:
     import httpx
 
+    from edgeinfer.cli.chat_session import ChatSession
     from edgeinfer.client.http import Target
 
 
@@ -57,6 +59,7 @@ def chat(
             help="API key of that server. Prefer EDGEINFER_API_KEY: other users can see a process's options."
         ),
     ] = None,
+    no_history: NoHistory = False,
     json: Annotated[bool, typer.Option("--json", help="Print the whole answer object as JSON.")] = False,
 ) -> None:
     """Ask a model a question, or have a conversation with it.
@@ -74,8 +77,8 @@ def chat(
 
     from edgeinfer.cli import terminal
     from edgeinfer.cli.answering_daemon import open_daemon
-    from edgeinfer.cli.chat_session import ChatOptions, ChatSession
-    from edgeinfer.cli.repl import Repl
+    from edgeinfer.cli.chat_session import ChatSession
+    from edgeinfer.cli.json_input import json_format
     from edgeinfer.client.http import connect, resolve_target
 
     for output in (sys.stdout, sys.stderr):
@@ -84,40 +87,47 @@ def chat(
     question = _question(prompt)
     if question is None and (json or tools or schema):
         raise typer.BadParameter("--json, --tools and --schema need a prompt")
-    json_schema = {"name": "answer", "schema": _read_json(schema, "--schema")} if schema else None
-    response_format = {"type": "json_schema", "json_schema": json_schema} if json_schema else None
-    tool_list = _read_json(tools, "--tools") if tools else None
+    fields = {
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "seed": seed,
+        "tools": _read_json(tools, "--tools") if tools else None,
+        "response_format": json_format(_read_json(schema, "--schema")) if schema else None,
+    }
     with (
         open_daemon(resolve_target(url, api_key), model, "this chat") as (target, name),
         connect(target) as client,
     ):
-        options = ChatOptions(name, temperature, max_tokens, seed, tool_list, response_format)
-        session = ChatSession(client, target, options, terminal.replace_invalid(system) if system else None)
+        fields = {key: value for key, value in {"model": name, **fields}.items() if value is not None}
+        session = ChatSession(client, target, fields, terminal.replace_invalid(system) if system else None)
         if question is None:
-            terminal.say(
-                f"{_greeting(client, target, name)}Type /help for a list of commands, Ctrl-D to leave."
-            )
-            Repl(session).run()
+            _converse(session, keep_history=not no_history)
         elif json:
             session.print_json(question)
         else:
             session.ask(question)
 
 
+def _converse(session: ChatSession, *, keep_history: bool) -> None:
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.chat_repl import ChatRepl
+    from edgeinfer.cli.prompt_reader import history_file
+
+    session.default_model = _default_model(session.client, session.target)
+    repl = ChatRepl(session, history_file("chat", keep=keep_history))
+    greeting = f"This is {session.model}. " if session.model else ""
+    terminal.say(f"{greeting}Type /help for a list of commands, Ctrl-D to leave.")
+    repl.run()
+
+
 def _read_json(path: Path, option: str) -> Any:
-    import json
+    from edgeinfer.cli.json_input import read_json
+    from edgeinfer.errors import InvalidRequest
 
     try:
-        return json.loads(path.read_bytes())  # in any UTF, with or without a byte order mark
-    except OSError as e:
-        problem = e.strerror or str(e)
-    except UnicodeDecodeError:
-        problem = "it is not UTF-8"
-    except RecursionError:
-        problem = "the JSON is nested too deeply"
-    except ValueError as e:
-        problem = f"it is not JSON: {e}"
-    raise typer.BadParameter(f"{path}: {problem}", param_hint=option)
+        return read_json(path)
+    except InvalidRequest as e:
+        raise typer.BadParameter(e.message, param_hint=option) from None
 
 
 def _question(prompt: str | None) -> str | None:
@@ -136,15 +146,13 @@ def _question(prompt: str | None) -> str | None:
     return question
 
 
-def _greeting(client: httpx.Client, target: Target, name: str | None) -> str:
-    """Name the model that answers, if the server tells."""
+def _default_model(client: httpx.Client, target: Target) -> str | None:
+    """Return the model that answers if none is named, if the server tells."""
     from edgeinfer.client.status import get_status
     from edgeinfer.errors import EdgeinferError
 
     try:
         models = get_status(client, target).models
     except EdgeinferError:  # another program's server
-        return f"This is {name}. " if name else ""
-    default = next((model.name for model in models if model.default), None)
-    model = name or default
-    return f"This is {model}. " if model else ""
+        return None
+    return next((model.name for model in models if model.default), None)

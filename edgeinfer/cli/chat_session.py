@@ -5,41 +5,47 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-import msgspec
 
 from edgeinfer.cli import terminal
 from edgeinfer.client.http import Target
 from edgeinfer.client.stream import AnswerStats, Chunk, complete, stream
+from edgeinfer.errors import InvalidRequest
 
-
-class ChatOptions(msgspec.Struct, frozen=True):
-    """Options of every request. None: the server decides."""
-
-    model: str | None = None
-    temperature: float | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
-    tools: list[Any] | None = None
-    response_format: dict[str, Any] | None = None
+Message = dict[str, Any]
 
 
 class ChatSession:
-    """Keeps the turns of a conversation and asks for the next answer."""
+    """Keeps the turns of a conversation and asks for the next answer.
+
+    Attributes:
+        fields: what every request has beside its messages, such as the model; the server decides about the rest.
+        default_model: the model that answers if `fields` names none, as far as that is known.
+        turns: messages of users and of the model, without the system's.
+    """
 
     def __init__(
-        self, client: httpx.Client, target: Target, options: ChatOptions, system: str | None
+        self, client: httpx.Client, target: Target, fields: dict[str, Any], system: str | None
     ) -> None:
         self.client = client
         self.target = target
-        self.options = options
+        self.fields = fields
         self.system = system
-        self.turns: list[dict[str, str]] = []
+        self.default_model: str | None = None
+        self.turns: list[Message] = []
+
+    @property
+    def model(self) -> str | None:
+        """The name of the model that answers, as far as it is known."""
+        return self.fields.get("model") or self.default_model
+
+    def messages(self) -> list[Message]:
+        """Return the whole conversation."""
+        system = [{"role": "system", "content": self.system}] if self.system else []
+        return [*system, *self.turns]
 
     def body(self, prompt: str) -> dict[str, Any]:
         """Return the request that asks for the answer to `prompt`."""
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        options = {k: v for k, v in msgspec.structs.asdict(self.options).items() if v is not None}
-        return {**options, "messages": [*system, *self.turns, {"role": "user", "content": prompt}]}
+        return {**self.fields, "messages": [*self.messages(), {"role": "user", "content": prompt}]}
 
     def print_json(self, prompt: str) -> None:
         """Print the server's whole answer object."""
@@ -66,11 +72,34 @@ class ChatSession:
             terminal.say("(the model answered with nothing)")
         terminal.show(stats.line())
 
+    def regenerate(self) -> None:
+        """Ask the last question again; its answer is kept if there is no other one."""
+        turns = self.undo()
+        before = len(self.turns)
+        try:
+            self.ask(turns[0]["content"])
+        finally:
+            if len(self.turns) == before:
+                self.turns += turns
+
+    def undo(self) -> list[Message]:
+        """Take back the last question and all that answers it; return these turns.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        start = max((n for n, turn in enumerate(self.turns) if turn["role"] == "user"), default=None)
+        if start is None:
+            raise InvalidRequest("nothing has been asked yet")
+        turns = self.turns[start:]
+        del self.turns[start:]
+        return turns
+
     def _limit(self, stats: AnswerStats) -> str:
         """Name the limit that an answer has reached."""
-        limit = self.options.max_tokens
+        limit = self.fields.get("max_tokens")
         if limit is not None and (stats.tokens is None or stats.tokens >= limit):
-            return f"the answer has {limit} tokens, as --max-tokens allows"
+            return f"the answer has {limit} tokens, as max_tokens allows"
         return "the conversation fills the model's context; /clear starts a new one, --ctx of serve makes it larger"
 
 

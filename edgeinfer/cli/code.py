@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeinfer.cli.common_options import ApiKey, Url
+from edgeinfer.cli.common_options import ApiKey, NoHistory, Url
 from edgeinfer.cli.mcp_tools import McpFile, NoMcp
 from edgeinfer.cli.option_values import number
 
@@ -272,6 +272,7 @@ def talk(
     model: Model = None,
     mcp_config: McpFile = None,
     no_mcp: NoMcp = False,
+    no_history: NoHistory = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
@@ -286,11 +287,12 @@ def talk(
     from edgeinfer.cli import terminal
     from edgeinfer.cli.code_repl import CodeRepl
     from edgeinfer.cli.mcp_tools import open_mcp_tools
+    from edgeinfer.cli.prompt_reader import history_file
     from edgeinfer.code.conversation import Conversation
 
     if not sys.stdin.isatty():
         raise typer.BadParameter("a conversation needs a terminal; for a single question: edgeinfer code ask")
-    session = _session()
+    session, file = _session(), history_file("code", keep=not no_history)
     root = session.workspace.root
     with (
         _assistant(session, model, url, api_key) as assistant,
@@ -299,7 +301,7 @@ def talk(
         if mcp_tools:
             mcp_tools.keep_fitting(assistant.count, assistant.model.context // MCP_SHARE)
         terminal.say(f"This is {assistant.model.name}, in {root}. Type /help for a list of commands.")
-        CodeRepl(session, Conversation(session, assistant, mcp_tools)).run()
+        CodeRepl(session, Conversation(session, assistant, mcp_tools), file).run()
 
 
 def _session(*, yes: bool = False, dry_run: bool = False, confined: bool = True) -> CodeSession:

@@ -1,18 +1,25 @@
-"""What conversations at the terminal have in common: reading prompts, Ctrl-C, errors."""
+"""What conversations at the terminal have in common: prompts, commands, Ctrl-C, errors."""
 
 from __future__ import annotations
 
-import difflib
-import os
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import suppress
+from pathlib import Path
 
 from edgeinfer.cli import terminal
+from edgeinfer.cli.prompt_reader import Prompt, open_reader
+from edgeinfer.cli.slash_commands import SlashCommand, SlashCommands
 from edgeinfer.errors import EdgeinferError
 
-QUOTES = '"""'
+KEYS = '''\
+"""               begins a text of several lines; """ ends it. Alt-Enter begins a line, too
+Tab, Up, Ctrl-R   complete a command; earlier prompts; search in them
+Ctrl-C            stop {running}; twice at the prompt: leave
+Ctrl-D            leave'''
+
+
+class LeaveConversation(Exception):
+    """The user has asked to leave."""
 
 
 class PromptLoop(ABC):
@@ -23,13 +30,34 @@ class PromptLoop(ABC):
     """
 
     warning = "(press Ctrl-C again, or Ctrl-D, to leave)"
+    running = "the answer"
 
-    def __init__(self) -> None:
+    def __init__(self, commands: Sequence[SlashCommand], history: Path | None) -> None:
+        """`history`: the file of earlier prompts; None keeps them no longer than the program runs."""
         self.interrupted = False
+        self.commands = SlashCommands(
+            (
+                *commands,
+                SlashCommand(("/help", "/?"), "", "show this list", self._help),
+                SlashCommand(("/exit", "/quit", "/bye"), "", "leave", self._leave),
+            )
+        )
+        self.reader = open_reader(self.commands.completions, history)
 
     @abstractmethod
-    def handle(self, line: str) -> bool:
-        """Act on a prompt; False if it was the last."""
+    def ask(self, question: str) -> None:
+        """Answer a question."""
+
+    def act(self, prompt: Prompt) -> None:
+        """Obey a command, or answer a question."""
+        if not prompt.text.strip():
+            return
+        called = None if prompt.literal else self.commands.find(prompt.text)
+        if called is None:
+            self.ask(prompt.text)
+        else:
+            command, argument = called
+            command.run(argument)
 
     def run(self) -> None:
         """Talk until the end; raises KeyboardInterrupt if Ctrl-C ended the conversation."""
@@ -38,9 +66,11 @@ class PromptLoop(ABC):
 
     def _turn(self) -> bool:
         try:
-            line = read_prompt()
+            prompt = self.reader.read()
             self.interrupted = False
-            return self.handle(line)
+            self.act(prompt)
+        except LeaveConversation:
+            return False
         except EOFError:
             terminal.say()
             return False
@@ -54,37 +84,8 @@ class PromptLoop(ABC):
             terminal.report_error(e)
         return True
 
+    def _help(self, _: str) -> None:
+        terminal.say("\n".join([*self.commands.help_lines(), KEYS.format(running=self.running)]))
 
-def edit_lines() -> None:
-    """Let input() edit lines, with a history for as long as the program runs, where Python has readline."""
-    with suppress(ImportError):
-        import readline
-
-        # A pasted text of several lines is one prompt. Python switches this off, and libedit does not know it.
-        if os.environ.get("TERM", "dumb") != "dumb":
-            readline.parse_and_bind("set enable-bracketed-paste on")
-
-
-def is_misspelt(command: str, rest: str, commands: Sequence[str]) -> bool:
-    """Tell a command that does not exist from a question that begins with a path, such as "/tmp is full"."""
-    if not (command.startswith("/") and command[1:].isalpha()):
-        return False
-    return not rest.strip() or bool(difflib.get_close_matches(command, commands, n=1, cutoff=0.7))
-
-
-def read_prompt() -> str:
-    """Read a line, or the lines between two triple quotes."""
-    text = _read_line("> ")
-    if text.strip().startswith(QUOTES):
-        text = text.strip().removeprefix(QUOTES)
-        while QUOTES not in text:
-            text += "\n" + _read_line("... ")
-        text = text.partition(QUOTES)[0].strip("\n")
-    return text
-
-
-def _read_line(prompt: str) -> str:
-    if sys.stdout.isatty():
-        return terminal.replace_invalid(input(prompt))
-    terminal.say_inline(prompt)  # stdout is a file: it is for answers alone
-    return terminal.replace_invalid(input())
+    def _leave(self, _: str) -> None:
+        raise LeaveConversation

@@ -12,6 +12,7 @@ import msgspec
 from edgeinfer.client.http import Target, get_json, post_json
 from edgeinfer.client.status import get_status
 from edgeinfer.client.stream import AnswerStats, stream
+from edgeinfer.client.token_counter import TokenCounter
 from edgeinfer.code.budget import ContextBudget
 from edgeinfer.code.model_choice import (
     OfferedModel,
@@ -23,9 +24,6 @@ from edgeinfer.code.model_choice import (
 from edgeinfer.code.screen import Screen
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.store.catalogue import catalogue
-
-BYTES_PER_TOKEN = 3
-"""A careful guess, where a server does not count."""
 
 MIN_ANSWER = 256
 
@@ -61,8 +59,7 @@ class Assistant:
         self.is_edgeinfer = default is not None
         choose = choose_filler if fills else choose_chat
         self.model: OfferedModel = named_model(models, model) if model else choose(models, default)
-        self._counts = True
-        self._counted: dict[str, int] = {}
+        self._counter = TokenCounter(client, target)
         if self.is_edgeinfer and not self.model.loaded:
             screen.say(f"(loading {self.model.name})")
             self.count("x")  # which loads it; how much context there is, is known then
@@ -76,18 +73,7 @@ class Assistant:
 
     def count(self, text: str) -> int:
         """Return the number of tokens of a text."""
-        if text not in self._counted:
-            self._counted[text] = self._count(text)
-        return self._counted[text]
-
-    def _count(self, text: str) -> int:
-        if self._counts and text:
-            try:
-                body = {"model": self.model.name, "content": text, "add_special": False}
-                return len(post_json(self._client, self._target, "/tokenize", body)["tokens"])
-            except (EdgeinferError, KeyError, TypeError):
-                self._counts = False  # another program's server, from here on
-        return len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + bool(text)
+        return self._counter.count(text, self.model.name)
 
     def say(self, messages: Sequence[Message], budget: ContextBudget, **fields: Any) -> Answer:
         """Ask for text, or calls of the tools in `fields`, and show it as it comes."""

@@ -162,21 +162,6 @@ class TestConversation:
                 opened.expect("This is mine. Type /help")
 
     @pytest.mark.parametrize(
-        "typed",
-        ["\x1b[200~one\ntwo\nthree\x1b[201~\r", '"""one\ntwo\nthree"""\r', '"""\none\ntwo\nthree\n"""\r'],
-        ids=["pasted", "quoted", "quotes on lines of their own"],
-    )
-    def test_several_lines_are_one_prompt(self, typed: str, tmp_path: Path) -> None:
-        with (
-            daemon("Hello") as server,
-            terminal(tmp_path, "chat", EDGEINFER_PORT=server.port, TERM="xterm") as opened,
-        ):
-            opened.expect("> ")
-            opened.send(typed)
-            opened.expect("Hello")
-        assert [message["content"] for message in server.requests[0]["messages"]] == ["one\ntwo\nthree"]
-
-    @pytest.mark.parametrize(
         "prompt",
         ["/tmp is full, what now?", "/etc/passwd has what in it?", "/usr and /var: which is larger?"],
     )
@@ -198,7 +183,7 @@ class TestConversation:
 
 @pytest.mark.parametrize(
     ("limit", "message"),
-    [(["--max-tokens", "12"], "as --max-tokens allows"), ([], "fills the model's context")],
+    [(["--max-tokens", "12"], "as max_tokens allows"), ([], "fills the model's context")],
 )
 def test_the_limit_that_cut_an_answer_is_named(limit: list[str], message: str, tmp_path: Path) -> None:
     with daemon("Hello") as server:

@@ -145,6 +145,7 @@ def terminal(home: Path, *arguments: str, folder: Path | None = None, **env: str
 class ScriptedDaemon(ThreadingHTTPServer):
     """Answers every prompt with the same deltas, and keeps the requests.
 
+    `models`: those that /v1/models lists. `counts`: it has /tokenize, where a token is a character.
     `load_states`: states of the model that /models/load names, in the order in which /status shows them.
     """
 
@@ -157,6 +158,8 @@ class ScriptedDaemon(ThreadingHTTPServer):
         self.finish_reason = "stop"
         self.error: tuple[int, dict[str, Any]] | None = None
         self.status: dict[str, Any] = {}
+        self.models: list[dict[str, Any]] = []
+        self.counts = True
         self.load_states: list[str] = []
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
@@ -182,10 +185,17 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/status" and self.server.load_states:
             self.server.status["models"][-1]["state"] = self.server.load_states.pop(0)
-        self.reply(200, self.server.status if self.path == "/status" else {"status": "ready"})
+        if self.path == "/v1/models":
+            self.reply(200, {"data": self.server.models})
+        else:
+            self.reply(200, self.server.status if self.path == "/status" else {"status": "ready"})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path == "/tokenize":
+            characters = {"tokens": list(body["content"])}
+            self.reply(200, characters) if self.server.counts else self.reply(404, {"detail": "Not Found"})
+            return
         self.server.requests.append(body)
         self.server.keys.append(self.headers["Authorization"])
         if self.server.error:
