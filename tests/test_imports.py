@@ -150,7 +150,20 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("client",), LEAVES),
         (("connect",), (*LEAVES, "client")),
         (("code",), (*LEAVES, "client", "ipc", "store.catalogue")),
-        (("mcp",), (*LEAVES, "", "ipc", "grammar", "chat.tools.tool", "client", "code.visible")),
+        (
+            ("mcp",),
+            (
+                *LEAVES,
+                "",
+                "ipc",
+                "store.catalogue",
+                "grammar",
+                "chat.tools.tool",
+                "client",
+                "code.model_choice",
+                "code.visible",
+            ),
+        ),
         (
             ("doctor",),
             (

@@ -16,6 +16,7 @@ from edgeinfer.cli.doctor import doctor
 from edgeinfer.cli.foreign_options import CommandWithHints
 from edgeinfer.cli.install import install
 from edgeinfer.cli.logs import logs
+from edgeinfer.cli.mcp import mcp
 from edgeinfer.cli.mirror import mirror
 from edgeinfer.cli.plan import plan
 from edgeinfer.cli.pull import pull
@@ -65,7 +66,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command(help=help_of(serve), cls=CommandWithHints)(serve)
-for command in (chat, connect, plan, install, pull, status, reload, logs, doctor, bench, mirror):
+for command in (chat, connect, plan, install, pull, status, reload, logs, doctor, bench, mirror, mcp):
     app.command(help=help_of(command))(command)
 for name, familiar_command in familiar.COMMANDS.items():
     app.command(name, help=help_of(familiar_command), hidden=True)(familiar_command)

@@ -13,7 +13,7 @@ ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of commands that sudo runs."""
 
 COMMANDS = (
-    "bench chat code connect doctor install key logs mirror models plan pull reload serve service status"
+    "bench chat code connect doctor install key logs mcp mirror models plan pull reload serve service status"
 )
 COMMAND = re.compile(rf"(?<![\w./-])(sudo )?edgeinfer(?= (?:{COMMANDS.replace(' ', '|')})\b)")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shlex
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import IO, Any
@@ -15,7 +17,7 @@ from edgeinfer.mcp.guarded_server import JOB, ServerJob
 from edgeinfer.mcp.limits import MAX_MESSAGE, MAX_UNASKED
 from edgeinfer.mcp.server_config import McpServerConfig
 
-EXTRA_HINT = "pip install 'edgeinfer[mcp]'"
+EXTRA_HINT = f"{shlex.quote(sys.executable)} -m pip install 'edgeinfer[mcp]'"
 
 CONNECT_TIMEOUT = 10.0
 """Seconds."""
