@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from edgeinfer.backends.llama_cpp.worker_exit import oom_kills
+from edgeinfer.backends.supervision.worker_exit import oom_kills
 from edgeinfer.doctor import (
     access,
     calibration,

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, TypeVar
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.crash_holds import Activity
 from edgeinfer.backends.llama_cpp.exchange import Exchange
 from edgeinfer.backends.llama_cpp.handle import WorkerHandle
-from edgeinfer.backends.llama_cpp.health import WorkerHealth
-from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest, ResumableGeneration
+from edgeinfer.backends.llama_cpp.in_flight import ResumableGeneration, WorkerRequest
 from edgeinfer.backends.llama_cpp.launcher import WorkerLauncher
 from edgeinfer.backends.llama_cpp.messages import (
     Detokenize,
@@ -26,9 +22,12 @@ from edgeinfer.backends.llama_cpp.messages import (
     Tokenize,
     Tokenized,
 )
-from edgeinfer.backends.llama_cpp.supervisor import WorkerSupervisor
-from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
-from edgeinfer.errors import ModelReplaced, NotReady, WorkerDied
+from edgeinfer.backends.supervision.crash_holds import Activity
+from edgeinfer.backends.supervision.health import WorkerHealth
+from edgeinfer.backends.supervision.placement import Placement
+from edgeinfer.backends.supervision.supervisor import WorkerSupervisor
+from edgeinfer.backends.supervision.waiting import wait_with_timeout
+from edgeinfer.errors import WorkerDied
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
@@ -50,9 +49,9 @@ class LlamaClient:
     def __init__(self, config: LlamaConfig, *, wait: float = 30.0, **options: Any) -> None:
         """`options` are those of WorkerLauncher."""
         self._launcher = WorkerLauncher(config, **options)
-        self._supervisor = WorkerSupervisor(self._launcher)
+        self._supervisor: WorkerSupervisor[WorkerHandle, LlamaConfig] = WorkerSupervisor(self._launcher)
         self._quarantine = self._launcher.quarantine
-        self._wait = wait
+        self._placement = Placement(self._supervisor, self._quarantine, wait)
         self.active = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -73,14 +72,14 @@ class LlamaClient:
         return worker.info if worker else None
 
     @property
-    def health(self) -> WorkerHealth:
+    def health(self) -> WorkerHealth[WorkerHandle]:
         return self._supervisor.health
 
     async def start(self) -> None:
         await self._supervisor.start()
 
     async def ready(self) -> ModelInfo:
-        worker = await self._supervisor.ready_worker(time.monotonic() + self._wait)
+        worker = await self._placement.ready_worker()
         assert worker.info
         return worker.info
 
@@ -143,7 +142,7 @@ class LlamaClient:
     async def tokenize(
         self, prompt: list[Span], *, add_bos: bool = False, revision: str | None = None, caller: str = ""
     ) -> Tokens:
-        request = InFlightRequest(
+        request = WorkerRequest(
             lambda id: Tokenize(id, prompt, add_bos), revision, Activity(caller, "tokenizing")
         )
         return (await self._ask(request, Tokenized)).tokens
@@ -151,7 +150,7 @@ class LlamaClient:
     async def detokenize(
         self, tokens: Sequence[int], *, revision: str | None = None, caller: str = ""
     ) -> str:
-        request = InFlightRequest(
+        request = WorkerRequest(
             lambda id: Detokenize(id, list(tokens)), revision, Activity(caller, "detokenizing")
         )
         return (await self._ask(request, Detokenized)).text
@@ -159,9 +158,7 @@ class LlamaClient:
     async def embed(
         self, inputs: list[Prompt], *, revision: str | None = None, caller: str = ""
     ) -> Embeddings:
-        request = InFlightRequest(
-            lambda id: Embed(id, inputs, caller), revision, Activity(caller, "embedding")
-        )
+        request = WorkerRequest(lambda id: Embed(id, inputs, caller), revision, Activity(caller, "embedding"))
         return (await self._ask(request, Embedded)).embeddings
 
     async def rerank(
@@ -174,14 +171,14 @@ class LlamaClient:
         revision: str | None = None,
         caller: str = "",
     ) -> Scores:
-        request = InFlightRequest(
+        request = WorkerRequest(
             lambda id: Rerank(id, query, list(documents), cut, first, caller),
             revision,
             Activity(caller, "reranking"),
         )
         return (await self._ask(request, Reranked)).scores
 
-    async def _ask(self, request: InFlightRequest, kind: type[R]) -> R:
+    async def _ask(self, request: WorkerRequest, kind: type[R]) -> R:
         try:
             while True:
                 with await self._submit(request) as exchange, contextlib.suppress(WorkerDied):
@@ -194,38 +191,9 @@ class LlamaClient:
         finally:
             self._quarantine.release(request)
 
-    async def _submit(self, request: InFlightRequest) -> Exchange:
-        """Give the request to a worker, as soon as one may take it.
-
-        Raises:
-            ModelReplaced: the worker has another model than the one that the request is for.
-            WorkerDied: the request crashes workers.
-            RateLimited: its caller's requests have crashed too many.
-        """
-        worker = await self._place(request)
-        if request.revision not in (None, worker.revision):
-            raise _replaced(request)
-        request.revision, request.submitted = worker.revision, True
-        self.health.resumed += request.has_output
-        return worker.submit(request)
-
-    async def _place(self, request: InFlightRequest) -> WorkerHandle:
-        """The worker that may take the request. One that was submitted before waits for as long as there is hope."""
-        deadline = math.inf if request.submitted else time.monotonic() + self._wait
-        while True:
-            if request.blamed_exit is not None:
-                raise WorkerDied(
-                    f"this request crashes the model's process: {request.blamed_exit}",
-                    hint="it would do so again; the log says more about the crash: edgeinfer logs",
-                )
-            self._quarantine.holds.check(request.activity)
-            worker = await self._supervisor.ready_worker(deadline)
-            if self._quarantine.admit(request):
-                return worker
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise NotReady("requests are being isolated after repeated crashes; try again", retry_after=5)
-            await wait_with_timeout(None if left == math.inf else left, self._quarantine.changed())
+    async def _submit(self, request: WorkerRequest) -> Exchange:
+        """Give the request to a worker, as soon as one may take it. Raises as Placement.place."""
+        return (await self._placement.place(request)).submit(request)
 
     def _count(self, change: int) -> None:
         self.active += change
@@ -233,11 +201,3 @@ class LlamaClient:
             self._idle.clear()
         else:
             self._idle.set()
-
-
-def _replaced(request: InFlightRequest) -> ModelReplaced:
-    if request.has_output:
-        return ModelReplaced("the model was replaced before this answer was finished", retry_after=1)
-    return ModelReplaced(
-        "the model was replaced before this answer began; send the request again", retry_after=1
-    )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest
+from edgeinfer.backends.llama_cpp.in_flight import WorkerRequest
 from edgeinfer.backends.llama_cpp.messages import OnlyReply
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.output import Delta
@@ -22,7 +22,7 @@ class Exchange:
         unfinished: answers whose terminal reply the worker has not sent.
     """
 
-    def __init__(self, id: int, request: InFlightRequest, close: Callable[[Exchange], None]) -> None:
+    def __init__(self, id: int, request: WorkerRequest, close: Callable[[Exchange], None]) -> None:
         self.id = id
         self.request = request
         self.unfinished = request.unfinished

@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.exchange import Exchange
-from edgeinfer.backends.llama_cpp.heartbeat import Heartbeat
-from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest
+from edgeinfer.backends.llama_cpp.in_flight import WorkerRequest
 from edgeinfer.backends.llama_cpp.messages import (
     Accepted,
     Cancel,
@@ -35,12 +34,14 @@ from edgeinfer.backends.llama_cpp.messages import (
     WorkerMessage,
     to_daemon,
 )
-from edgeinfer.backends.llama_cpp.quarantine import CrashQuarantine
 from edgeinfer.backends.llama_cpp.spawn import spawn
 from edgeinfer.backends.llama_cpp.stderr_tail import StderrTail
-from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
-from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit, oom_kills, without_directories
-from edgeinfer.errors import EdgeinferError, NotReady, WorkerDied, revive
+from edgeinfer.backends.supervision.heartbeat import Heartbeat
+from edgeinfer.backends.supervision.quarantine import CrashQuarantine
+from edgeinfer.backends.supervision.waiting import wait_with_timeout
+from edgeinfer.backends.supervision.worker import STOPPED, died
+from edgeinfer.backends.supervision.worker_exit import WorkerExit, oom_kills, without_directories
+from edgeinfer.errors import EdgeinferError, NotReady, revive
 from edgeinfer.gguf.file_identity import file_identity
 from edgeinfer.inference.output import Delta, EngineStats
 from edgeinfer.inference.types import EngineBuild, ModelInfo
@@ -50,7 +51,6 @@ from edgeinfer.ipc.confinement.confinement import Confinement
 log = logging.getLogger("edgeinfer.worker")
 
 HANG_TIMEOUT = 60.0
-STOPPED = "stopped"
 
 STOP_TIMEOUT = 5.0
 """Seconds that a worker may take to end."""
@@ -173,7 +173,7 @@ class WorkerHandle:
         if self.exit is None and not self._writer.is_closing():
             self._writer.write(framing.encode(message))
 
-    def submit(self, request: InFlightRequest) -> Exchange:
+    def submit(self, request: WorkerRequest) -> Exchange:
         """Send a request; its replies come through the exchange, which the caller must close."""
         self._last_id += 1
         id = self._last_id
@@ -291,10 +291,6 @@ class WorkerHandle:
                 self.send(Ping())
             elif self.heartbeat.hung:
                 self.kill(f"it hung: its engine was silent for {self.heartbeat.silence:.0f} s")
-
-
-def died(exit: WorkerExit) -> WorkerDied:
-    return WorkerDied(f"the worker died: {exit}", hint="it is being restarted: try again")
 
 
 def _by_request(deltas: list[Delta]) -> dict[int, list[Delta]]:

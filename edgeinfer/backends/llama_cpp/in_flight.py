@@ -8,25 +8,17 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from edgeinfer.backends.llama_cpp.crash_holds import Activity
 from edgeinfer.backends.llama_cpp.messages import Generate, WorkerMessage
+from edgeinfer.backends.supervision.crash_holds import Activity
+from edgeinfer.backends.supervision.request import InFlightRequest
 from edgeinfer.inference.output import Delta, HeldState, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import Prompt
 
 
-class InFlightRequest:
-    """A request. `message` makes what is sent to a worker, under the id that the request has there.
-
-    Attributes:
-        activity: who does what with it.
-        revision: the model that it is for; None until the first worker takes it.
-        submitted: a worker has taken it, though that one may have crashed since.
-        crashes: workers in a row that crashed while it was in flight, without progress in between.
-        solo_crashes: those of them in which no other request was in flight, or this one was isolated.
-        blamed_exit: how the worker exited that it is to blame for; None if it is not.
-    """
+class WorkerRequest(InFlightRequest):
+    """A request to a worker. `message` makes what is sent, under the id that the request has there."""
 
     def __init__(
         self,
@@ -34,13 +26,8 @@ class InFlightRequest:
         revision: str | None = None,
         activity: Activity = Activity("", "this"),
     ) -> None:
+        super().__init__(revision, activity)
         self.message = make
-        self.activity = activity
-        self.revision = revision
-        self.submitted = False
-        self.crashes = 0
-        self.solo_crashes = 0
-        self.blamed_exit: str | None = None
 
     @property
     def unfinished(self) -> int:
@@ -48,25 +35,12 @@ class InFlightRequest:
         return 1
 
     @property
-    def has_output(self) -> bool:
-        """A part of the answer has come."""
-        return False
-
-    @property
     def awaits_progress(self) -> bool:
         """A worker crashed under it, and the next one has made no progress with it yet."""
         return self.crashes > 0
 
-    def on_crash(self, alone: bool) -> None:
-        """A worker crashed while this was in flight."""
-        self.crashes += 1
-        self.solo_crashes += alone
 
-    def on_progress(self) -> None:
-        self.crashes = self.solo_crashes = 0
-
-
-class ResumableGeneration(InFlightRequest):
+class ResumableGeneration(WorkerRequest):
     """Answers that are being generated. A worker that gets `message` computes only what is missing of them.
 
     `accepted_at`: when the request was accepted, by the monotonic clock; the time since then counts as queue time.

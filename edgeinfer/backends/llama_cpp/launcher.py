@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import HANG_TIMEOUT, WorkerHandle
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
-from edgeinfer.backends.llama_cpp.quarantine import CrashQuarantine
 from edgeinfer.backends.llama_cpp.safe_mode import LoadAttempt, SafeModeStore, differences, smaller
-from edgeinfer.backends.llama_cpp.waiting import finish
-from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit
+from edgeinfer.backends.supervision.quarantine import CrashQuarantine
+from edgeinfer.backends.supervision.waiting import finish
+from edgeinfer.backends.supervision.worker import LaunchFailed
+from edgeinfer.backends.supervision.worker_exit import WorkerExit
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU, WorkerDied
 
 log = logging.getLogger("edgeinfer.worker")
@@ -23,17 +24,6 @@ Replan = Callable[[str], LlamaConfig | None]
 
 Diagnosis = Callable[[WorkerExit], EdgeinferError | None]
 """Returns why no worker can work, if that is what an exit shows. It may block."""
-
-
-class LaunchFailed(Exception):
-    """A worker did not become ready. `exit` is None where it had to be stopped; `final`: no other would either."""
-
-    def __init__(self, error: EdgeinferError, exit: WorkerExit | None = None, *, final: bool = False) -> None:
-        super().__init__(error.message)
-        self.error = error
-        self.exit = exit
-        self.final = final
-        self.reason = str(exit or error.message)
 
 
 class WorkerLauncher:

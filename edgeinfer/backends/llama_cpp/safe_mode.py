@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.worker_exit import OUT_OF_MEMORY, WorkerExit
+from edgeinfer.backends.supervision.worker_exit import OUT_OF_MEMORY, WorkerExit
 from edgeinfer.errors import EdgeinferError, NoGPU
 from edgeinfer.gguf.file_identity import file_identity
 

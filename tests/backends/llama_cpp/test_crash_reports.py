@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.stderr_tail import MAX_LINES, MAX_WARNINGS, StderrTail
-from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit, without_directories
+from edgeinfer.backends.supervision.worker_exit import WorkerExit, without_directories
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed
 from tests.support.llama_client import FAKE, SHORT, eventually, kill, supervised, text
 

@@ -23,7 +23,7 @@ from edgeinfer.backends.llama_cpp.safe_mode import (
     safer,
     smaller,
 )
-from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit, oom_kills
+from edgeinfer.backends.supervision.worker_exit import WorkerExit, oom_kills
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU
 from edgeinfer.inference.sampling import SamplingParams
 from tests.support.engine import plain

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.worker_exit import WorkerExit
+from edgeinfer.backends.supervision.worker_exit import WorkerExit
 from edgeinfer.bench.measure import open_benchmark
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed
 from edgeinfer.hardware import llama_build

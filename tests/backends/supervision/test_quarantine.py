@@ -12,9 +12,10 @@ import pytest
 
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest, ResumableGeneration
-from edgeinfer.backends.llama_cpp.messages import Cancel, Generate
-from edgeinfer.backends.llama_cpp.quarantine import CrashQuarantine
+from edgeinfer.backends.llama_cpp.in_flight import ResumableGeneration
+from edgeinfer.backends.llama_cpp.messages import Generate
+from edgeinfer.backends.supervision.quarantine import CrashQuarantine
+from edgeinfer.backends.supervision.request import InFlightRequest
 from edgeinfer.errors import NotReady, WorkerDied
 from edgeinfer.inference.output import Delta, PromptProgress
 from edgeinfer.inference.sampling import SamplingParams
@@ -33,7 +34,7 @@ def expected(prompt: str) -> str:
 
 
 def any_request() -> InFlightRequest:
-    return InFlightRequest(Cancel)
+    return InFlightRequest()
 
 
 def restarted(client: LlamaClient, times: int) -> bool:

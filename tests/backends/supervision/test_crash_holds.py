@@ -6,10 +6,9 @@ import asyncio
 
 import pytest
 
-from edgeinfer.backends.llama_cpp.crash_holds import HOLD_SECONDS, Activity, CrashHolds
-from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest
-from edgeinfer.backends.llama_cpp.messages import Ping
-from edgeinfer.backends.llama_cpp.quarantine import CrashQuarantine
+from edgeinfer.backends.supervision.crash_holds import HOLD_SECONDS, Activity, CrashHolds
+from edgeinfer.backends.supervision.quarantine import CrashQuarantine
+from edgeinfer.backends.supervision.request import InFlightRequest
 from edgeinfer.errors import RateLimited, WorkerDied
 from edgeinfer.inference.types import Span
 from tests.support.llama_client import SLOW, supervised, text
@@ -28,7 +27,7 @@ class Clock:
 
 
 def request(activity: Activity = EMBEDDING) -> InFlightRequest:
-    return InFlightRequest(lambda _: Ping(), activity=activity)
+    return InFlightRequest(activity=activity)
 
 
 def held(quarantine: CrashQuarantine, activity: Activity) -> bool:

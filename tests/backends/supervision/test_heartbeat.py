@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeinfer.backends.llama_cpp.heartbeat import Heartbeat
+from edgeinfer.backends.supervision.heartbeat import Heartbeat
 
 
 def silent(heartbeat: Heartbeat, ticks: int) -> Heartbeat:

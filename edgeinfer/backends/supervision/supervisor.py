@@ -7,20 +7,21 @@ import logging
 import math
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.backends.llama_cpp.handle import STOPPED, WorkerHandle
-from edgeinfer.backends.llama_cpp.health import WorkerHealth
-from edgeinfer.backends.llama_cpp.launcher import LaunchFailed, WorkerLauncher
-from edgeinfer.backends.llama_cpp.waiting import finish, wait_with_timeout
+from edgeinfer.backends.supervision.health import WorkerHealth
+from edgeinfer.backends.supervision.waiting import finish, wait_with_timeout
+from edgeinfer.backends.supervision.worker import STOPPED, Launcher, LaunchFailed, Worker
 from edgeinfer.errors import EdgeinferError, NotReady, shutting_down
 from edgeinfer.inference.types import ModelInfo
+
+W = TypeVar("W", bound=Worker)
+C = TypeVar("C")
 
 log = logging.getLogger("edgeinfer.worker")
 
 
-class WorkerSupervisor:
+class WorkerSupervisor(Generic[W, C]):
     """Has a worker whenever one can be had; `health` tells its state.
 
     A model that fails to load at the start is `failed` for good. Later a crashed worker is restarted, since what worked
@@ -37,8 +38,8 @@ class WorkerSupervisor:
     MAX_FAILED_STARTS = 3
     """Starts in a row that may fail before requests get the error of the last one."""
 
-    def __init__(self, launcher: WorkerLauncher) -> None:
-        self.health = WorkerHealth(lambda: launcher.load_progress)
+    def __init__(self, launcher: Launcher[W, C]) -> None:
+        self.health: WorkerHealth[W] = WorkerHealth(lambda: launcher.load_progress)
         self._launcher = launcher
         self._supervising: asyncio.Task[None] | None = None
         self._draining: asyncio.Task[None] | None = None
@@ -50,7 +51,7 @@ class WorkerSupervisor:
         """Begin to spawn the first worker; returns before it is ready."""
         self._supervise_with(self._start_first())
 
-    async def ready_worker(self, deadline: float) -> WorkerHandle:
+    async def ready_worker(self, deadline: float) -> W:
         """The worker that takes requests now, once there is one.
 
         `deadline` is by the monotonic clock. The wait also ends after MAX_FAILED_STARTS.
@@ -79,7 +80,7 @@ class WorkerSupervisor:
 
     async def replace(
         self,
-        config: LlamaConfig,
+        config: C,
         *,
         beside: bool,
         drain: float,
@@ -130,9 +131,7 @@ class WorkerSupervisor:
         if self.health.worker:
             await finish(self.health.worker.stop())
 
-    async def _load_beside(
-        self, config: LlamaConfig, drain: float, switched: Callable[[], None]
-    ) -> ModelInfo:
+    async def _load_beside(self, config: C, drain: float, switched: Callable[[], None]) -> ModelInfo:
         new = await self._launcher.load(self._launcher.proven(config))
         try:
             old = await self._let_go()
@@ -144,7 +143,7 @@ class WorkerSupervisor:
             self._draining = asyncio.create_task(_drain(old, drain))
         return self._adopt(new, config, switched)
 
-    async def _load_after(self, config: LlamaConfig, drain: float, switched: Callable[[], None]) -> ModelInfo:
+    async def _load_after(self, config: C, drain: float, switched: Callable[[], None]) -> ModelInfo:
         new = None
         try:
             await self.health.enter("reloading")
@@ -156,7 +155,7 @@ class WorkerSupervisor:
                 self._resume_supervision()
         return self._adopt(new, config, switched)
 
-    def _adopt(self, worker: WorkerHandle, config: LlamaConfig, switched: Callable[[], None]) -> ModelInfo:
+    def _adopt(self, worker: W, config: C, switched: Callable[[], None]) -> ModelInfo:
         """Supervise this one, which is ready, from now on."""
         self._launcher.set_config(config)
         self.health.worker = worker
@@ -165,7 +164,7 @@ class WorkerSupervisor:
         assert worker.info
         return worker.info
 
-    async def _let_go(self) -> WorkerHandle | None:
+    async def _let_go(self) -> W | None:
         """Supervise the worker no longer; -> that worker."""
         if self._supervising:
             self._supervising.cancel()
@@ -202,7 +201,7 @@ class WorkerSupervisor:
     async def _start_first(self) -> None:
         await self._supervise(await self._launcher.launch(first=True))
 
-    async def _supervise(self, worker: WorkerHandle) -> None:
+    async def _supervise(self, worker: W) -> None:
         """Look after a worker that is ready, and its successors, until cancelled."""
         health, hasty = self.health, 0
         while True:
@@ -219,7 +218,7 @@ class WorkerSupervisor:
             await self._launcher.adapt(exit)
             worker = await self._restart(hasty)
 
-    async def _restart(self, hasty: int) -> WorkerHandle:
+    async def _restart(self, hasty: int) -> W:
         """Start workers until one is ready; `hasty` crashes in a row came before."""
         while True:
             await self.health.enter("restarting")
@@ -240,7 +239,7 @@ class WorkerSupervisor:
         self.health.failed_starts += 1
 
 
-async def _drain(worker: WorkerHandle, seconds: float) -> None:
+async def _drain(worker: Worker, seconds: float) -> None:
     """Let it finish its requests, then end it."""
     try:
         await wait_with_timeout(seconds, worker.idle.wait())

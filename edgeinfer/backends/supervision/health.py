@@ -6,16 +6,19 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
-from edgeinfer.backends.llama_cpp.handle import WorkerHandle
-from edgeinfer.backends.llama_cpp.waiting import wait_with_timeout
+from edgeinfer.backends.supervision.waiting import wait_with_timeout
+from edgeinfer.backends.supervision.worker import Worker
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.inference.client import EngineExit, EngineState
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.types import EngineBuild
 
+W = TypeVar("W", bound=Worker)
 
-class WorkerHealth:
+
+class WorkerHealth(Generic[W]):
     """Implements EngineHealth. The supervisor writes it; others read it, or wait for a change.
 
         starting ──► ready ◄──► restarting        ready ◄──► reloading
@@ -38,7 +41,7 @@ class WorkerHealth:
         self._load_progress = load_progress
         self.state: EngineState = "starting"
         self.earlier_stats = EngineStats()
-        self._worker: WorkerHandle | None = None
+        self._worker: W | None = None
         self.restarts = 0
         self.resumed = 0
         self.failed_starts = 0
@@ -48,11 +51,11 @@ class WorkerHealth:
         self._changed = asyncio.Condition()
 
     @property
-    def worker(self) -> WorkerHandle | None:
+    def worker(self) -> W | None:
         return self._worker
 
     @worker.setter
-    def worker(self, worker: WorkerHandle) -> None:
+    def worker(self, worker: W) -> None:
         if self._worker and self._worker is not worker:
             self.earlier_stats = self._worker.stats.with_totals_of(self.earlier_stats)
         self._worker = worker
@@ -66,7 +69,7 @@ class WorkerHealth:
         return tuple(self._exits)
 
     @property
-    def ready_worker(self) -> WorkerHandle | None:
+    def ready_worker(self) -> W | None:
         """The worker that takes requests now."""
         return self._live if self.state == "ready" else None
 
@@ -110,7 +113,7 @@ class WorkerHealth:
         return heartbeat is None or heartbeat.silence <= heartbeat.limit + 2 * heartbeat.period
 
     @property
-    def _live(self) -> WorkerHandle | None:
+    def _live(self) -> W | None:
         return self.worker if self.worker and self.worker.exit is None else None
 
     async def enter(self, state: EngineState) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from edgeinfer.backends.llama_cpp.waiting import finish, wait_with_timeout
+from edgeinfer.backends.supervision.waiting import finish, wait_with_timeout
 
 
 async def test_wait_ends_with_the_event_or_the_time() -> None:

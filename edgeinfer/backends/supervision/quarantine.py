@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Collection
 
-from edgeinfer.backends.llama_cpp.crash_holds import CrashHolds
-from edgeinfer.backends.llama_cpp.in_flight import InFlightRequest
+from edgeinfer.backends.supervision.crash_holds import CrashHolds
+from edgeinfer.backends.supervision.request import InFlightRequest
 
 log = logging.getLogger("edgeinfer.worker")
 
