@@ -15,7 +15,7 @@ import msgspec
 
 from edgeinfer.engine.detokenizer import IncrementalDetokenizer
 from edgeinfer.engine.kv_cache import KVCache, Owner, Slot
-from edgeinfer.engine.logprobs import LogprobBuffer
+from edgeinfer.engine.logprob_buffer import LogprobBuffer
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.engine.structured.thinking import ThinkingTracker

@@ -13,17 +13,17 @@ from edgeinfer.inference.output import Delta
 Deltas = AsyncGenerator[Delta, None]
 
 
-def merge(streams: Sequence[Deltas], n: int) -> Deltas:
-    """Deltas of all `streams` as they come; answer i of stream s becomes answer s * n + i.
+def merge(streams: Sequence[Deltas], offsets: Sequence[int]) -> Deltas:
+    """Deltas of all `streams` as they come; each stream's offset is added to the indices of its answers.
 
     The first error of any stream is raised, and ends the others. Closing this closes them all.
     """
-    return streams[0] if len(streams) == 1 else _merge(streams, n)
+    return streams[0] if len(streams) == 1 and not offsets[0] else _merge(streams, offsets)
 
 
-async def _merge(streams: Sequence[Deltas], n: int) -> Deltas:
+async def _merge(streams: Sequence[Deltas], offsets: Sequence[int]) -> Deltas:
     queue: asyncio.Queue[Delta | Exception | None] = asyncio.Queue()
-    pumps = [asyncio.create_task(_pump(s, n * at, queue)) for at, s in enumerate(streams)]
+    pumps = [asyncio.create_task(_pump(s, at, queue)) for s, at in zip(streams, offsets, strict=True)]
     running = len(pumps)
     try:
         while running:

@@ -13,13 +13,13 @@ from edgeinfer.chat.fim import NEEDS_FIM, FimParts, fim_prompt, untrusted_text
 from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.errors import UnsupportedParameter
 from edgeinfer.grammar.source import Grammar, GrammarSource
+from edgeinfer.inference.merge import Deltas
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import ModelInfo, Prompt
 from edgeinfer.serving.answer_size import check_answer_size
 from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import Input, check_inputs, check_num_ctx, input_prompt
-from edgeinfer.serving.merge import Deltas
 from edgeinfer.serving.reply import AnswerFormat, Reply
 from edgeinfer.serving.sampling import resolve_sampling
 

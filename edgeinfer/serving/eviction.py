@@ -38,5 +38,5 @@ def is_adequate(plan: Plan, best: Plan) -> bool:
     mine, theirs = plan.config, best.config
     if 2 * mine.parallel < theirs.parallel:
         return False
-    same = ("ctx", "gpu_layers", "kv_type", "repack")
-    return all(getattr(mine, name) == getattr(theirs, name) for name in same)
+    same = ("ctx", "gpu_layers", "kv_type", "repack", "cards")
+    return all(getattr(mine, name, None) == getattr(theirs, name, None) for name in same)

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.grammar.source import Grammar
+from edgeinfer.inference.merge import Deltas
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 from edgeinfer.serving.compiled_format import CompiledFormat
-from edgeinfer.serving.merge import Deltas
 
 
 class JobQueue(Protocol):

@@ -18,10 +18,10 @@ from edgeinfer.chat.fim import (
     untrusted_text,
 )
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, context_exceeded
+from edgeinfer.inference.merge import Deltas
 from edgeinfer.inference.types import FimTokens, ModelInfo, Prompt, Span, Tokens
 from edgeinfer.serving.handle import ModelHandle
 from edgeinfer.serving.inputs import check_length, check_num_ctx
-from edgeinfer.serving.merge import Deltas
 from edgeinfer.serving.sampling import resolve_sampling
 
 MAX_CHARS_PER_TOKEN = 16

@@ -14,6 +14,7 @@ from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.errors import EdgeinferError, ModelReplaced, ShuttingDown, WorkerDied
 from edgeinfer.grammar.source import Grammar
 from edgeinfer.inference.client import EngineClient, EngineExit, EngineHealth
+from edgeinfer.inference.merge import Deltas, merge
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
@@ -24,7 +25,6 @@ from edgeinfer.serving.caller import cache_domain, engine_name, session_name
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
 from edgeinfer.serving.engine_totals import EngineTotals
 from edgeinfer.serving.engines import RunningEngine
-from edgeinfer.serving.merge import Deltas, merge
 from edgeinfer.serving.pieces import in_pieces, prompt_size
 from edgeinfer.serving.queue import FairQueue, Ticket
 from edgeinfer.serving.services import MAX_SHORT_JOBS, Services
@@ -269,7 +269,7 @@ class ServedModel:
             self._in_turn(caller, prompt, params, n, structured, info, watch, first=at * n)
             for at, prompt in enumerate(prompts)
         ]
-        return merge(streams, n)
+        return merge(streams, [at * n for at in range(len(streams))])
 
     async def _in_turn(
         self,

@@ -13,10 +13,10 @@ from edgeinfer.chat.parsed_message import ParsedMessage, coalesce
 from edgeinfer.chat.reasoning import ReasoningFormat
 from edgeinfer.chat.reply import ReplyParser, ToolCalling
 from edgeinfer.grammar.source import GrammarSource
+from edgeinfer.inference.merge import Deltas
 from edgeinfer.inference.output import ChosenLogprob, Delta, PromptProgress, StartTimings
 from edgeinfer.inference.types import ModelInfo
 from edgeinfer.serving.compiled_format import CompiledFormat
-from edgeinfer.serving.merge import Deltas
 from edgeinfer.serving.usage import RequestUsage
 
 

@@ -11,12 +11,12 @@ from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.grammar.compiler import GrammarCompiler
 from edgeinfer.grammar.source import Grammar
+from edgeinfer.inference.merge import Deltas
 from edgeinfer.inference.output import ChosenLogprob, Delta, Finish, Logprob
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
-from edgeinfer.serving.merge import Deltas
 from edgeinfer.serving.task import check_task
 from edgeinfer.store.sampling_defaults import SamplingDefaults
 from tests.support.templates import bare_model
