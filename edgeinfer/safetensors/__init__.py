@@ -1,0 +1,1 @@
+"""Models in Hugging Face's format: a folder with weights in safetensors files."""
