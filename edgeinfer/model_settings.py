@@ -39,6 +39,13 @@ class ModelSettings(msgspec.Struct, frozen=True):
             "Model to serve: a GGUF file or an installed model's name. If unset, the chat model installed last, or else the bundled one."
         ),
     ] = None
+    engine: Annotated[
+        Literal["auto", "llama.cpp", "vllm"],
+        doc(
+            "What computes a model that is installed in both formats: llama.cpp reads GGUF files, vLLM folders with "
+            "safetensors. The plan chooses vLLM for cards of 8 GB and more, if it is installed."
+        ),
+    ] = "auto"
     ctx: Annotated[
         Annotated[int, Meta(ge=16)] | None,
         doc(

@@ -44,6 +44,13 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
             ModelSettings, and `aliases`.
     """
 
+    vllm_command: Annotated[
+        str | None,
+        doc(
+            "Program `vllm`, or the environment in which it is installed. If unset, the one beside edgeinfer's own "
+            "Python, or on the PATH."
+        ),
+    ] = None
     store: Annotated[
         str | None,
         doc(

@@ -131,7 +131,7 @@ async def _measure(plan: Plan) -> dict[str, float]:
     from edgeinfer.bench.measure import open_benchmark
 
     prompt, answer = (min(wanted, plan.config.ctx // 4) for wanted in (PROMPT_TOKENS, ANSWER_TOKENS))
-    async with open_benchmark(plan.config) as benchmark:
+    async with open_benchmark(plan.llama) as benchmark:
         await benchmark.measure(16, 4)
         rounds = [await benchmark.measure(prompt, answer) for _ in range(2)]
         together = await benchmark.concurrent_throughput(

@@ -129,7 +129,7 @@ class DoctorContext:
     def bundled(self) -> LlamaConfig:
         """A configuration of the bundled model with as little memory as possible."""
         small = Settings(model=BUNDLED_MODEL, ctx=512, parallel=1)
-        return plan_model(find_model(BUNDLED_MODEL, self.store), self.profile, small).config
+        return plan_model(find_model(BUNDLED_MODEL, self.store), self.profile, small).llama
 
     @cached_property
     def probe(self) -> DaemonProbe:

@@ -10,9 +10,11 @@ import msgspec
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.errors import DoesNotFit, SettingsError
+from edgeinfer.backends.vllm.config import VllmConfig
+from edgeinfer.errors import DoesNotFit, InvalidRequest, ModelLoadFailed, SettingsError
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.hardware.vllm_program import find_vllm
 from edgeinfer.plan import calibration as calibrations
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.context import default_context, with_larger_context
@@ -24,10 +26,17 @@ from edgeinfer.plan.own_memory import HeldMemory, ModelMemory, without_memory
 from edgeinfer.plan.reasons import MB, reasons
 from edgeinfer.plan.speed import Speed, instruction_sets, predict
 from edgeinfer.plan.threads import choose_threads
+from edgeinfer.plan.vllm_plan import plan_vllm
+from edgeinfer.safetensors.folder import ModelFolder
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel, find_model
 from edgeinfer.store.sampling_defaults import SamplingDefaults
 from edgeinfer.store.store import Store
+
+INSTALL_VLLM = (
+    "install it in an environment of its own (python3 -m venv /opt/vllm && /opt/vllm/bin/pip install vllm), "
+    "then --vllm-command /opt/vllm"
+)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -39,10 +48,9 @@ class Plan(msgspec.Struct, frozen=True):
         memory: memory that the model will take.
         budget: memory that it may take.
         fits: the memory is within the budget; None if the machine's memory is unknown.
-        backend: the software that computes.
     """
 
-    config: LlamaConfig
+    config: LlamaConfig | VllmConfig
     reasons: list[str]
     tool_format: str | None = None
     defaults: SamplingDefaults = SamplingDefaults()
@@ -50,7 +58,21 @@ class Plan(msgspec.Struct, frozen=True):
     budget: MemoryBudget = MemoryBudget(None)
     speed: Speed = Speed()
     fits: bool | None = None
-    backend: Literal["llama.cpp"] = "llama.cpp"
+
+    @property
+    def backend(self) -> Literal["llama.cpp", "vllm"]:
+        return "vllm" if isinstance(self.config, VllmConfig) else "llama.cpp"
+
+    @property
+    def llama(self) -> LlamaConfig:
+        """The configuration of llama.cpp. Raises InvalidRequest for a model that vLLM computes."""
+        if isinstance(self.config, VllmConfig):
+            raise InvalidRequest(
+                f"{self.config.name} is a model for vLLM, and this is only for llama.cpp",
+                param="model",
+                hint="name a GGUF file, or a model that is installed as one",
+            )
+        return self.config
 
 
 def make_plan(
@@ -86,6 +108,14 @@ def plan_model(
 ) -> Plan:
     """Plan a model as make_plan does, from facts alone."""
     profile = without_memory(profile, sum((other.pending for other in beside), HeldMemory()))
+    if model.folder is not None:
+        return _plan_folder(model, model.folder, profile, settings, beside)
+    if settings.engine == "vllm" and model.header is not None:
+        raise SettingsError(
+            f"engine is vllm, and {model.name} is a GGUF file, which vLLM does not read",
+            param="engine",
+            hint="name a folder with safetensors, or leave engine out",
+        )
     header = model.header
     placement = _placement(profile, settings)
     threads = choose_threads(profile, header, calibration, settings.threads)
@@ -129,6 +159,42 @@ def plan_model(
         speed=predict(
             header, best.config.gpu_layers, profile, calibration, placement.gpu, best.config.threads
         ),
+        fits=best.fits,
+    )
+
+
+def _plan_folder(
+    model: LocalModel,
+    folder: ModelFolder,
+    profile: HardwareProfile,
+    settings: Settings,
+    beside: Sequence[ModelMemory],
+) -> Plan:
+    """Plan a model in safetensors, which only vLLM reads."""
+    if settings.engine == "llama.cpp":
+        raise SettingsError(
+            f"engine is llama.cpp, and {model.name} is a folder with safetensors, which llama.cpp does not read",
+            param="engine",
+            hint="name a GGUF file, or leave engine out",
+        )
+    command = find_vllm(settings.vllm_command)
+    if command is None:
+        where = (
+            f"there is no program vllm at {settings.vllm_command}"
+            if settings.vllm_command
+            else "vLLM is not installed"
+        )
+        raise ModelLoadFailed(
+            f"{where}, and nothing else reads {model.name}", param="engine", hint=INSTALL_VLLM
+        )
+    best = plan_vllm(folder, model.name, command, profile, settings, beside)
+    return Plan(
+        config=best.config,
+        reasons=[f"engine vllm: {model.name} is a folder with safetensors", *best.reasons],
+        tool_format=model.tool_format,
+        defaults=model.defaults,
+        memory=best.memory,
+        budget=best.budget,
         fits=best.fits,
     )
 

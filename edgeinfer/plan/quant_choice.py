@@ -48,7 +48,7 @@ def _gain(candidate: RankedOption, standard: RankedOption, profile: HardwareProf
     """Return how many times as fast the candidate is."""
     if candidate.speed and standard.speed:
         return candidate.speed / standard.speed
-    if candidate.plan.config.gpu_layers or standard.plan.config.gpu_layers:
+    if candidate.plan.llama.gpu_layers or standard.plan.llama.gpu_layers:
         return 1.0
     isa = instruction_sets(profile)
     own, other = (read_cost(read_bytes(c.option.header, 0)[0], isa) for c in (candidate, standard))

@@ -1,4 +1,4 @@
-"""llama.cpp engines for the registry: planned for this machine, opened with the daemon's settings."""
+"""Engines for the registry: planned for this machine, opened with the daemon's settings."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -13,8 +14,10 @@ from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
 from edgeinfer.backends.llama_cpp.safe_mode import SafeModeStore
+from edgeinfer.backends.vllm.client import VllmClient
+from edgeinfer.backends.vllm.config import VllmConfig
 from edgeinfer.chat.tools.detect import MARKERS
-from edgeinfer.errors import EdgeinferError
+from edgeinfer.errors import EdgeinferError, SettingsError
 from edgeinfer.hardware import detect
 from edgeinfer.inference.client import EngineClient
 from edgeinfer.inference.types import ModelInfo
@@ -38,8 +41,8 @@ FALLBACKS = "fallback.json"
 logger = logging.getLogger(__name__)
 
 
-class LlamaEngines:
-    """An EngineFactory whose engines are llama.cpp in supervised processes."""
+class LocalEngines:
+    """An EngineFactory whose engines are supervised processes on this machine: llama.cpp, or vLLM."""
 
     def __init__(self, settings: Settings) -> None:
         self._safe_mode = SafeModeStore(own_folder(settings) / FALLBACKS)
@@ -74,19 +77,29 @@ class LlamaEngines:
                 plan.config.ctx,
                 settings.ctx,
             )
-        client = LlamaClient(
-            plan.config,
+        client = self._client(plan.config, settings)
+        self._open = (*self._others(client), RunningEngine(client, plan))
+        return client
+
+    def _client(self, config: LlamaConfig | VllmConfig, settings: Settings) -> EngineClient:
+        if isinstance(config, VllmConfig):
+            return VllmClient(
+                config,
+                markers=MARKERS,
+                load_timeout=settings.load_timeout,
+                hang_timeout=settings.hang_timeout,
+            )
+        return LlamaClient(
+            config,
             load_timeout=settings.load_timeout,
             hang_timeout=settings.hang_timeout,
             markers=MARKERS,
             safe_mode=self._safe_mode,
-            replan=lambda _: self._replanned(plan.config.name, settings),
+            replan=lambda _: self._replanned(config.name, settings),
             prefix_cache=_prefix_cache(settings.prefix_cache_mb),
             confine=settings.confine,
             diagnose=lambda exit: wrong_build(exit.status),
         )
-        self._open = (*self._others(client), RunningEngine(client, plan))
-        return client
 
     async def replace(
         self,
@@ -97,8 +110,18 @@ class LlamaEngines:
         drain: float,
         switched: Callable[[], None],
     ) -> ModelInfo:
-        assert isinstance(client, LlamaClient)
-        info = await client.replace(plan.config, beside=beside, drain=drain, switched=switched)
+        options: Any = {"beside": beside, "drain": drain, "switched": switched}
+        match client, plan.config:
+            case LlamaClient(), LlamaConfig() as config:
+                info = await client.replace(config, **options)
+            case VllmClient(), VllmConfig() as config:
+                info = await client.replace(config, **options)
+            case _:
+                raise SettingsError(
+                    f"{plan.config.name} would be computed by {plan.backend} from now on, which takes a restart",
+                    param="engine",
+                    hint="restart the service, or serve the other one under another name",
+                )
         self._open = (*self._others(client), RunningEngine(client, plan))
         return info
 
@@ -112,7 +135,7 @@ class LlamaEngines:
         mine = next((engine.client for engine in self._open if engine.plan.config.name == name), None)
         others = self._open if mine is None else self._others(mine)
         try:
-            return self.planner(name, settings)(others, []).config
+            return self.planner(name, settings)(others, []).llama
         except EdgeinferError as e:
             logger.warning("no new plan could be made: %s", e.message)
             return None

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from edgeinfer import log, settings
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.safe_mode import differences
+from edgeinfer.backends.vllm.config import VllmConfig
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.gguf.file_identity import FileIdentity, file_identity
 from edgeinfer.model_settings import MODEL_FIELDS
@@ -107,7 +109,7 @@ class Reloader:
         else:
             plan = await self._change(loaded, best, file, planner, warnings)
             audit.record("reloaded", model=plan.config.name)
-            what = differences(before, plan.config) or "the model's file was replaced"
+            what = _differences(before, plan.config) or "the model's file was replaced"
             outcome = f"serving {plan.config.name}: {what}"
         await self._refresh_others()
         return ReloadState(number, "done", outcome, warnings)
@@ -218,6 +220,13 @@ class Reloader:
         current = replace(self._loaded.settings, **reloaded, models=loaded.settings.models)
         self._loaded = Loaded(current, state.sources)
         self._plan, self._file = plan, file
+
+
+def _differences(before: LlamaConfig | VllmConfig, after: LlamaConfig | VllmConfig) -> str:
+    """What has changed, in words; "" if that is none of the settings."""
+    if isinstance(before, LlamaConfig) and isinstance(after, LlamaConfig):
+        return differences(before, after)
+    return "" if before == after else "it is loaded in another way"
 
 
 class Change(NamedTuple):

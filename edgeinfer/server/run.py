@@ -37,7 +37,7 @@ from edgeinfer.notify import extend, notify
 from edgeinfer.server.auth import keys
 from edgeinfer.server.auth.key_file import key_file
 from edgeinfer.server.build import build_app
-from edgeinfer.server.engines import InstalledModels, LlamaEngines
+from edgeinfer.server.engines import InstalledModels, LocalEngines
 from edgeinfer.server.http import connections, tls
 from edgeinfer.server.http.server import HTTPServer
 from edgeinfer.server.http.sockets import (
@@ -91,7 +91,7 @@ def run(loaded: Loaded) -> int:
     log.setup(settings.log_level)
     check_exposure(settings)
     max_connections = connections.raise_limit()
-    engines = LlamaEngines(settings)
+    engines = LocalEngines(settings)
     plan = engines.planner(*settings.default_model())([], [])
     sockets = passed or bind(settings)
     addresses = [address(sock, tls=bool(settings.tls_cert)) for sock in sockets]

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.errors import ServiceFailed
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan import Plan
@@ -104,7 +105,8 @@ def usual_configs(scope: Scope) -> list[Path]:
 def requirements(plan: Plan, profile: HardwareProfile) -> Requirements:
     """Return what the plan of the default model requires of the machine."""
     config = plan.config
-    gpus = [gpu.vendor for gpu in profile.gpus if gpu.api] if config.gpu_layers else []
+    on_gpu = config.gpu_layers if isinstance(config, LlamaConfig) else config.cards
+    gpus = [gpu.vendor for gpu in profile.gpus if gpu.api] if on_gpu else []
     return Requirements(
         models=(Path(config.model),) if Path(config.model).is_absolute() else (),
         memory=plan.memory.total + plan.memory.embeddings,

@@ -12,6 +12,7 @@ from edgeinfer.errors import ModelLoadFailed, ModelNotFound
 from edgeinfer.gguf.file_types import FILE_TYPES
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.inference.fake_model import FAKE_MODEL, is_fake_model
+from edgeinfer.safetensors.folder import ModelFolder, is_model_folder, read_folder
 from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec, similar_model
 from edgeinfer.store.file_name import name_from_file
 from edgeinfer.store.location import store_root
@@ -26,7 +27,10 @@ HUB = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/.", re.I)
 
 
 class LocalModel(msgspec.Struct, frozen=True):
-    """A model that can be served; the fake has no `header`, and only installed models have a `quant`."""
+    """A model that can be served: a GGUF file with its `header`, a `folder` with safetensors, or the fake.
+
+    Only installed models have a `quant`.
+    """
 
     name: str
     path: str
@@ -34,13 +38,14 @@ class LocalModel(msgspec.Struct, frozen=True):
     tool_format: str | None = None
     quant: str | None = None
     defaults: SamplingDefaults = SamplingDefaults()
+    folder: ModelFolder | None = None
 
 
 def find_model(name: str | None, store: Store | None = None) -> LocalModel:
     """Return the model that `name` stands for.
 
     `name` may be NAME, NAME:QUANT or NAME:SIZE of an installed model, in any case, or an alias of the catalogue; the
-    bundled model; the path of a GGUF file; or "fake". None stands for the chat model installed last, else the bundled one.
+    bundled model; the path of a GGUF file or of a folder with safetensors; or "fake". None stands for the chat model installed last, else the bundled one.
 
     Raises:
         ModelNotFound: there is no such model here; the hint has a similar name, or how to get it.
@@ -58,7 +63,7 @@ def find_model(name: str | None, store: Store | None = None) -> LocalModel:
         return _model(stored, catalogue().get(stored.name))
     if model.lower() == BUNDLED_MODEL and not quant:
         return _bundled()
-    if _is_file(Path(name)):
+    if _is_file(Path(name)) or is_model_folder(Path(name)):
         return _file(name)
     raise _not_installed(model, quant or "", store)
 
@@ -149,6 +154,8 @@ def _is_on_the_hub(name: str) -> bool:
 
 def _file(name: str) -> LocalModel:
     path = Path(name)
+    if is_model_folder(path):
+        return LocalModel(path.resolve().name, str(path.resolve()), None, folder=read_folder(path.resolve()))
     if not _is_file(path):
         hint = f"for a repository on the hub: edgeinfer pull {name}" if _is_on_the_hub(name) else None
         raise ModelNotFound(f"no such file: {name!r}", param="model", hint=hint)

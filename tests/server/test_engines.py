@@ -10,12 +10,12 @@ from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.plan import Plan
 from edgeinfer.plan.memory_estimate import MemoryEstimate
-from edgeinfer.server.engines import LlamaEngines
+from edgeinfer.server.engines import LocalEngines
 from edgeinfer.serving.engines import Planner, RunningEngine
 from edgeinfer.settings import Settings
 
 
-class Noted(LlamaEngines):
+class Noted(LocalEngines):
     """Notes beside which engines a model is planned."""
 
     beside: list[str]
