@@ -35,6 +35,7 @@
     ├── DiskFull                       500  disk_full
     ├── QuantizeFailed                 500  quantize_failed
     ├── ServiceFailed                  500  service_failed
+    ├── BackupError                    500  backup_failed
     ├── DoesNotFit                     500  does_not_fit
     ├── SettingsError                  500  invalid_settings
     │   └── CannotListen               500  cannot_listen
@@ -320,6 +321,12 @@ class StoreBusy(StoreError):
     """Another process is using the store."""
 
     code = "store_busy"
+
+
+class BackupError(EdgeinferError):
+    """A backup cannot be written, read or restored."""
+
+    code = "backup_failed"
 
 
 class ServiceFailed(EdgeinferError):

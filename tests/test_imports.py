@@ -49,6 +49,7 @@ ORDER = (
     "code",
     "mcp",
     "server",
+    "backup",
     "doctor",
     "cli",
 )
@@ -176,6 +177,16 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "client",
                 "code.model_choice",
                 "code.visible",
+            ),
+        ),
+        (
+            ("backup",),
+            (
+                *LEAVES,
+                "",
+                "gguf",
+                "store",
+                "server.auth.key_file",
             ),
         ),
         (

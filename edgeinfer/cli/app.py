@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeinfer.cli import code, familiar, key, model_loading, models, service
+from edgeinfer.cli.backup import backup, restore
 from edgeinfer.cli.bench import bench
 from edgeinfer.cli.chat import chat
 from edgeinfer.cli.connect import connect
@@ -66,7 +67,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command(help=help_of(serve), cls=CommandWithHints)(serve)
-for command in (chat, connect, plan, install, pull, status, reload, logs, doctor, bench, mirror, mcp):
+for command in (
+    chat,
+    connect,
+    plan,
+    install,
+    pull,
+    status,
+    reload,
+    logs,
+    doctor,
+    bench,
+    mirror,
+    mcp,
+    backup,
+    restore,
+):
     app.command(help=help_of(command))(command)
 for name, familiar_command in familiar.COMMANDS.items():
     app.command(name, help=help_of(familiar_command), hidden=True)(familiar_command)
