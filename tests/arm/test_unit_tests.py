@@ -9,14 +9,12 @@ from tests.support.arm_shell import checkout_box, in_checkout
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
 FOLDER = "tests/hardware"
-CRASHING = "tests/hardware/test_llama_build.py::test_a_build_that_crashes_on_this_cpu_is_known_all_the_same"
-"""Replaces the only library for the CPU, and here there are several; `test_wrong_build` tries that."""
 
 
 def test_units_pass_on_arm() -> None:
     """On a Raspberry Pi 5's core; those that are slow already, or measure time, are left out."""
     run = ("python3", "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider", "--timeout=1200")
-    how = ("--numprocesses=2", "-m", "not slow and not alone", f"--deselect={CRASHING}")
+    how = ("--numprocesses=2", "-m", "not slow and not alone")
     with checkout_box("cortex-a76") as box:
         done = box.attempt(*in_checkout((*run, *how, FOLDER)), seconds=1800)
     assert 0 == done.returncode, done.stdout

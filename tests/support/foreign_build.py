@@ -20,14 +20,18 @@ FOREIGN_SET = "dotprod" if IS_X86 else "avx512"
 CRASHES = """
 int ggml_cpu_has_{name}(void) {{ return 1; }}
 void *ggml_backend_cpu_reg(void) {{ __asm__ volatile("{illegal}"); return 0; }}
+void *ggml_backend_init(void) {{ return ggml_backend_cpu_reg(); }}
 """.format(name=FOREIGN_SET, illegal="ud2" if IS_X86 else ".inst 0")
+"""The first is called where the build has one library for the CPU, the second where it picks one of several."""
 
 COMPUTES_NOTHING = "void *ggml_backend_cpu_reg(void) { return 0; }"
 
 
 def foreign_build(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have processes load llama.cpp from `directory`, with a library for the CPU that crashes when it is first used."""
-    _build(directory, CRASHES, monkeypatch)
+    if _build(directory, CRASHES, monkeypatch):
+        # A variant that cannot tell whether it suits this CPU is passed over, for the library without a name.
+        (directory / "libggml-cpu-foreign.so").symlink_to("libggml-cpu.so")
 
 
 def build_of_variants(directory: Path, monkeypatch: pytest.MonkeyPatch, *variants: str) -> None:
@@ -37,13 +41,13 @@ def build_of_variants(directory: Path, monkeypatch: pytest.MonkeyPatch, *variant
         (directory / f"libggml-cpu-{name}.so").touch()
 
 
-def _build(directory: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def _build(directory: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Return whether the installed llama.cpp, of which this is a copy, picks one of several libraries for the CPU."""
     package = importlib.util.find_spec("llama_cpp")
     assert package
     assert package.origin
-    shutil.copytree(
-        Path(package.origin).parent / "lib", directory, ignore=shutil.ignore_patterns("libggml-cpu*")
-    )
+    installed = Path(package.origin).parent / "lib"
+    shutil.copytree(installed, directory, ignore=shutil.ignore_patterns("libggml-cpu*"))
     file, made = directory / "foreign.c", directory / "libggml-cpu.so"
     file.write_text(source)
     compiler = shlex.split(os.environ.get("CC", "cc"))
@@ -51,3 +55,4 @@ def _build(directory: Path, source: str, monkeypatch: pytest.MonkeyPatch) -> Non
     subprocess.run([*compiler, *options, "-o", str(made), str(file)], check=True)
     (directory / "libggml-cpu.so.0").symlink_to(made.name)
     monkeypatch.setenv("LLAMA_CPP_LIB_PATH", str(directory))
+    return any(installed.glob("libggml-cpu-*"))
