@@ -49,10 +49,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, checkout / name)
     options = ["--target", "aarch64", "--python", arm_layers.PYTHON]
+    options += ["--llama", str(arm_layers.llama_wheel())]
     wheels = folder / "wheels"
     subprocess.run([f"{ROOT}/scripts/wheelhouse", *options, "--output", str(wheels)], check=True)
-    [llama] = wheels.glob("llama_cpp_python-*")
-    packed = ["--llama", str(llama), "--wheels", str(wheels), "--output", str(folder / "bundle.tar")]
+    packed = ["--wheels", str(wheels), "--output", str(folder / "bundle.tar")]
     subprocess.run([f"{ROOT}/scripts/bundle", *options, *packed], check=True, env=environment(folder))
     return folder
 

@@ -1,4 +1,4 @@
-"""On five kinds of 64-bit ARM processors edgeinfer sees what it runs on, and answers as it does on this machine."""
+"""On five kinds of 64-bit ARM processors edgeinfer sees what it runs on, and answers on four as it does on this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,10 +39,13 @@ PROCESSORS = {
 }
 
 
-class Observed(NamedTuple):
-    """What edgeinfer did on one processor."""
+ANSWERING = [cpu for cpu in PROCESSORS if cpu != "cortex-a53"]
+"""All but one of two that have the same part of llama.cpp."""
 
-    plan: dict[str, Any]
+
+class Observed(NamedTuple):
+    """What a daemon did on one processor."""
+
     variants: set[str]
     confinement: str
     answers: dict[str, Answers]
@@ -51,28 +54,43 @@ class Observed(NamedTuple):
     restarts: int
 
 
-def observe(cpu: str, layers: Sequence[Path]) -> Observed:
+def plan_on(cpu: str, layers: Sequence[Path]) -> dict[str, Any]:
+    """The plan that edgeinfer makes there."""
     with open_box(cpu, layers) as box:
-        plan = json.loads(box.run("python3", "-m", "edgeinfer", "plan", "--model", BUNDLED, "--json"))
-        with emulated(box) as daemon:
-            confinement = daemon.fetch("/status")["confinement"]["worker"]
-            maps = box.run("cat", f"/proc/{daemon.worker()}/maps")
-            answers = {model: daemon.answers(model) for model in (BUNDLED, Q4_0)}
-            answer = daemon.json(BUNDLED)
-            resumed = "".join(daemon.stream(BUNDLED, kill_after=8))
-            restarts = daemon.fetch("/status")["restarts"]
+        plan = box.run("python3", "-m", "edgeinfer", "plan", "--model", BUNDLED, "--json")
+    return dict(json.loads(plan))
+
+
+def observe(cpu: str, layers: Sequence[Path]) -> Observed:
+    with open_box(cpu, layers) as box, emulated(box) as daemon:
+        confinement = daemon.fetch("/status")["confinement"]["worker"]
+        maps = box.run("cat", f"/proc/{daemon.worker()}/maps")
+        answers = {model: daemon.answers(model) for model in (BUNDLED, Q4_0)}
+        answer = daemon.json(BUNDLED)
+        resumed = "".join(daemon.stream(BUNDLED, kill_after=8))
+        restarts = daemon.fetch("/status")["restarts"]
     variants = set(re.findall(r"/libggml-cpu-(\S+)\.so", maps))
-    return Observed(plan, variants, confinement, answers, answer, resumed, restarts)
+    return Observed(variants, confinement, answers, answer, resumed, restarts)
 
 
 @pytest.fixture(scope="module")
-def all_observed(layers: Sequence[Path]) -> Iterator[Mapping[str, Future[Observed]]]:
+def executor() -> Iterator[Executor]:
     """Two at a time, for two cores."""
     with ThreadPoolExecutor(2) as executor:
-        yield {cpu: executor.submit(observe, cpu, layers) for cpu in PROCESSORS}
+        yield executor
 
 
-@pytest.fixture(params=PROCESSORS)
+@pytest.fixture(scope="module")
+def plans(executor: Executor, layers: Sequence[Path]) -> Mapping[str, Future[dict[str, Any]]]:
+    return {cpu: executor.submit(plan_on, cpu, layers) for cpu in PROCESSORS}
+
+
+@pytest.fixture(scope="module")
+def all_observed(executor: Executor, layers: Sequence[Path]) -> Mapping[str, Future[Observed]]:
+    return {cpu: executor.submit(observe, cpu, layers) for cpu in ANSWERING}
+
+
+@pytest.fixture(params=ANSWERING)
 def cpu(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -89,21 +107,24 @@ def expected(tmp_path_factory: pytest.TempPathFactory, models: Path) -> Mapping[
         return {model: daemon.answers(model) for model in (BUNDLED, Q4_0)}
 
 
-def test_the_plan_is_for_the_emulated_processor(observed: Observed, cpu: str) -> None:
+@pytest.mark.parametrize("cpu", PROCESSORS)
+def test_the_plan_is_for_the_emulated_processor(
+    plans: Mapping[str, Future[dict[str, Any]]], cpu: str
+) -> None:
     """All cores are of one kind, and there is no board whose facts it could be confused with."""
-    machine = observed.plan["machine"]
+    plan, machine = plans[cpu].result(), plans[cpu].result()["machine"]
     (kind,) = machine["cpus"]
     assert PROCESSORS[cpu][:2] == (kind["name"], kind["isa"])
     assert list(range(os.cpu_count() or 1)) == kind["cpus"]
+    assert PROCESSORS[cpu].variant == machine["llama"]["variant"]
     assert "aarch64" == machine["system"]["machine"]
     assert [None, None, []] == [machine["board"], machine["npu"], machine["gpus"]]
-    assert observed.plan["fits"]
+    assert plan["fits"]
 
 
 def test_the_worker_uses_the_part_made_for_its_processor(observed: Observed, cpu: str) -> None:
     """Of all the parts that the wheel has it keeps only that one, which the plan names too."""
     assert {PROCESSORS[cpu].variant} == observed.variants
-    assert PROCESSORS[cpu].variant == observed.plan["machine"]["llama"]["variant"]
 
 
 @pytest.mark.parametrize("model", [BUNDLED, Q4_0])

@@ -14,10 +14,10 @@ from tests.support.arm_box import ArmBox, open_box
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
-DOTPROD = "libggml-cpu-armv8.2_1.so"
-"""The part of the wheel that is compiled for products of bytes, -march=armv8.2-a+dotprod."""
+PI_5 = "libggml-cpu-armv8.2_2.so"
+"""The part of the wheel that is compiled for a Raspberry Pi 5, -march=armv8.2-a+dotprod+fp16."""
 
-REASON = "llama.cpp was built for a CPU with dotprod, and this one (Cortex-A72) lacks it"
+REASON = "llama.cpp was built for a CPU with dotprod, fp16, and this one (Cortex-A72) lacks them"
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def wrong(edgeinfer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     layer = tmp_path_factory.mktemp("fixed")
     shutil.copytree(arm_layers.llama(), layer, dirs_exist_ok=True, symlinks=True)
     libraries = layer / arm_layers.SITE / "llama_cpp/lib"
-    code = (libraries / DOTPROD).read_bytes()
+    code = (libraries / PI_5).read_bytes()
     asked = b"\0ggml_backend_score\0"
     assert 1 == code.count(asked)
     for variant in libraries.glob("libggml-cpu-*"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from tests.support.wheels import make_wheel
 sys.path.insert(0, str(ROOT / "scripts/offline"))  # whose modules import one another by bare names
 
 from pins import PYTHONS, TARGETS, Target, base_pins, build_pins, read_pins
-from wheelhouse import find_wheel, put
+from wheelhouse import add_llama, find_wheel, put
 
 LOCK = """\
 # a comment
@@ -80,6 +81,24 @@ def test_a_wheel_of_ours_replaces_older_ones_for_the_same_machines(tmp_path: Pat
     new = make_wheel(tmp_path, "llama_cpp_python", "0.3.2", "py3-none-manylinux_2_31_aarch64")
     assert new.name == put(new, folder)
     assert {kept.name, new.name} == {path.name for path in folder.iterdir()}
+
+
+def test_a_llama_cpp_for_every_cpu_is_taken_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where scripts/build-wheel keeps what it has built."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    machine = platform.machine()
+    build = [f"{ROOT}/scripts/build-wheel", "--target", machine, "--key"]
+    key = subprocess.check_output(build, text=True).strip()
+    wheel = make_wheel(
+        tmp_path / "edgeinfer/wheels" / key,
+        "llama_cpp_python",
+        "0.3.36",
+        f"py3-none-manylinux_2_31_{machine}",
+    )
+    assert wheel.name == add_llama(tmp_path, machine, None)
+    assert wheel.read_bytes() == (tmp_path / wheel.name).read_bytes()
 
 
 @pytest.mark.parametrize("script", ["wheelhouse", "bundle"])

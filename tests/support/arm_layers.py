@@ -31,6 +31,9 @@ COMPILER = "g++-aarch64-linux-gnu"
 EMULATOR = f"qemu-user/{RELEASE}-backports"
 """Packages for this machine. Version 10 of the emulator: version 7 shows programs the processor of this machine, and does not know all of Arm's."""
 
+KINDS = ("armv8.0_1", "armv8.2_2", "armv8.6_0", "armv8.6_2")
+"""Those kinds of CPUs, of the seven that llama.cpp has libraries for, that the tests emulate, to save time."""
+
 SITE = f"usr/local/lib/python{PYTHON}/dist-packages"
 """Where Debian's Python finds what the distribution has not brought."""
 
@@ -118,13 +121,18 @@ def compiler() -> Path:
     return _kept("compiler", f"{RELEASE} {COMPILER}", _make_compiler)
 
 
-def llama() -> Path:
-    """Return llama.cpp for all 64-bit ARM processors, as scripts/build-wheel builds it."""
+def llama_wheel() -> Path:
+    """Return llama.cpp for 64-bit ARM processors of the kinds in `KINDS`, as scripts/build-wheel builds it."""
     environ = dict(os.environ)
     if not shutil.which("aarch64-linux-gnu-g++"):
         environ["PATH"] = f"{compiler() / 'bin'}:{environ['PATH']}"
-    build = [str(ROOT / "scripts/build-wheel"), "--target", "aarch64"]
-    return wheel_layer(Path(_run(build, "llama.cpp for ARM cannot be built", env=environ).split()[-1]))
+    build = [str(ROOT / "scripts/build-wheel"), "--target", "aarch64", "--kinds", ",".join(KINDS)]
+    return Path(_run(build, "llama.cpp for ARM cannot be built", env=environ).split()[-1])
+
+
+def llama() -> Path:
+    """Return a layer with that llama.cpp."""
+    return wheel_layer(llama_wheel())
 
 
 def wheel_layer(wheel: Path) -> Path:
