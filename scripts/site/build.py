@@ -38,9 +38,18 @@ def stage(pages: Path) -> None:
             if target.exists() or not target.is_relative_to(pages):
                 continue
             source = ROOT / target.relative_to(pages)
-            if source.is_file():
+            if source.is_dir():
+                shutil.copytree(source, target)
+                (target / "index.md").write_text(contents(target))
+            elif source.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(source, target)
+
+
+def contents(folder: Path) -> str:
+    """Return a page with the files of a folder, which a link leads to."""
+    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    return "\n".join([f"# {folder.name}\n", *(f"- [{file}]({file})" for file in files)])
 
 
 def entries(pages: Iterable[Page]) -> list[dict[str, Any]]:

@@ -86,6 +86,8 @@ class Site:
     def _leads_somewhere(self, page: Path, url: str) -> bool:
         parts = urlsplit(url)
         target = (page.parent / unquote(parts.path)).resolve() if parts.path else page
+        if target.is_dir():
+            target /= "index.html"
         if not target.is_file():
             return False
         anchor = unquote(parts.fragment)
