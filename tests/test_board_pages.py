@@ -1,4 +1,4 @@
-"""The pages in docs/boards/: the same parts on each, every recorded machine on one, and commands that exist.
+"""The pages in docs/boards/: the same parts on each, and every recorded machine on one.
 
 Their quotations of `edgeinfer plan` are held by tests/cli/test_docs.py.
 """
@@ -6,16 +6,11 @@ Their quotations of `edgeinfer plan` are held by tests/cli/test_docs.py.
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
-from edgeinfer.cli.app import app
-from tests.support.pages import CODE, blocks, commands, prose
+from tests.support.pages import commands
 from tests.support.paths import DOCS, TREES
 
 PAGES = sorted(path for path in (DOCS / "boards").glob("*.md") if path.name != "README.md")
@@ -64,27 +59,3 @@ def test_machines_with_debian_are_set_up_like_a_raspberry_pi_5(name: str) -> Non
     """Its page is tried as it stands there; others may have more commands."""
     usual = install_commands("raspberry-pi-5")
     assert usual == [line for line in install_commands(name) if line in usual]
-
-
-def command_lines(page: Path) -> Iterator[list[str]]:
-    """The arguments of each `edgeinfer` that the page tells to type, in a block or within a sentence."""
-    lines = "".join(blocks(str(page.relative_to(DOCS.parent)), "sh")).replace("\\\n", " ").splitlines()
-    for line in [*lines, *CODE.findall(prose(page))]:
-        words = shlex.split(line, comments=True) if "edgeinfer" in line else []
-        if "edgeinfer" in words:  # the last one: containers and folders may have that name too
-            words = words[len(words) - words[::-1].index("edgeinfer") :]
-            if words and not words[0].startswith("-"):
-                yield words
-
-
-@by_name
-def test_every_command_on_it_exists_with_these_options(page: Path) -> None:
-    """It is parsed as the command line does it, and not run."""
-    found = 0
-    for words in command_lines(page):
-        command: Any = typer.main.get_command(app)
-        while hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
-        command.make_parser(command.context_class(command)).parse_args(words)
-        found += 1
-    assert found

@@ -24,7 +24,7 @@ if sys.platform != "linux":
 if os.geteuid() != 0:
     pytest.skip("only root can boot a box", allow_module_level=True)
 
-from tests.support.systemd_box import Box
+from tests.support.systemd_box import Box, type_in
 
 pytestmark = [
     pytest.mark.slow,
@@ -89,13 +89,6 @@ def box() -> Iterator[Box]:
         yield box
     finally:
         box.close()
-
-
-def type_in(box: Box, user: str, script: str) -> str:
-    """Type commands after a login; what was printed, when all of them succeeded."""
-    done = box.log_in(user, script)
-    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
 
 
 def checkout(box: Box, user: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.node import node_modules
 from tests.support.paths import ROOT
 
 PACKAGES = ("puppeteer-core@24.10.0", "axe-core@4.14.1")
@@ -26,7 +26,7 @@ TIMEOUT = 110
 
 def run_in_browser(browser: str, program: str, url: str, home: Path, **arguments: Any) -> dict[str, Any]:
     """What a program of tests/server/web/browser has seen; it fails the test if it throws."""
-    folder = _node_modules()
+    folder = node_modules(*PACKAGES)
     given = {
         "browser": browser,
         "executable": _executable(browser),
@@ -64,19 +64,3 @@ def _install(package: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
         if done.returncode:
             pytest.fail(f"{package} cannot be installed: {done.stderr[-1000:]}", pytrace=False)
-
-
-def _node_modules() -> Path:
-    """A folder with the packages, made once for all checkouts."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "edgeinfer" / "browser-tests" / "-".join(PACKAGES)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            command = ["npm", "install", "--silent", "--no-save", "--prefix", str(folder), *PACKAGES]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-            if done.returncode:
-                pytest.fail(f"npm cannot install {PACKAGES}: {done.stderr[-1000:]}", pytrace=False)
-            (folder / "complete").touch()
-    return folder / "node_modules"

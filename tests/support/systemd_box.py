@@ -259,6 +259,13 @@ class Box:
         raise BoxError(f"the box did not come to {what}:\n{console[-3000:]}")
 
 
+def type_in(box: Box, user: str, script: str) -> str:
+    """Type commands after a login; what was printed, when all of them succeeded."""
+    done = box.log_in(user, script)
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
 def _make_groups(name: str) -> Iterator[Path]:
     """Make a cgroup for the box below that of this process, in every hierarchy."""
     groups = _own_groups()
