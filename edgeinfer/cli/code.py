@@ -22,6 +22,8 @@ MCP_SHARE = 4
 
 BETTER = "Models that do: edgeinfer install --auto-quant --code"
 
+WITHOUT_TERMINAL = "--dry-run only shows changes; --yes writes them, and runs the command of --run"
+
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of the project.")]
 Model = Annotated[
     str | None,
@@ -105,7 +107,7 @@ def fix(
     """
     from edgeinfer.code.repair import Repair
 
-    session = _session(yes=yes, dry_run=dry_run, confined=not no_sandbox)
+    session = _session(yes=yes, dry_run=dry_run, confined=not no_sandbox, instead=WITHOUT_TERMINAL)
     session.read_to_change(files)  # which says what cannot be, before a model is loaded
     with _assistant(session, model, url, api_key) as assistant:
         done = Repair(session, assistant, files, what, run).run(rounds)
@@ -149,7 +151,7 @@ def test(
     """Write tests for some files, after showing them."""
     from edgeinfer.code.test_writing import write_tests
 
-    session = _session(yes=yes, dry_run=dry_run)
+    session = _session(yes=yes, dry_run=dry_run, instead=WITHOUT_TERMINAL)
     with _assistant(session, model, url, api_key) as assistant:
         done = write_tests(session, assistant, files, out)
     _exit(done or dry_run)
@@ -170,7 +172,7 @@ def commit(
     from edgeinfer.code.commit_message import commit_message
     from edgeinfer.errors import EdgeinferError
 
-    session = _session(yes=yes)
+    session = _session(yes=yes, instead="" if print_ else "--print prints the message; --yes commits with it")
     with _only_if_running(url, api_key, if_running):
         diff = staged_diff(session.workspace)
         if not diff.strip():
@@ -207,7 +209,7 @@ def complete(
     from edgeinfer.cli import terminal
     from edgeinfer.code.gap import CodeGap, parse_place
 
-    session = _session(yes=yes, dry_run=dry_run)
+    session = _session(yes=yes, dry_run=dry_run, instead=WITHOUT_TERMINAL if insert else "")
     gap = CodeGap(session, parse_place(place))
     with _assistant(session, model, url, api_key, fills=True) as assistant:
         text = gap.text(assistant, max_tokens)
@@ -304,13 +306,27 @@ def talk(
         CodeRepl(session, Conversation(session, assistant, mcp_tools), file).run()
 
 
-def _session(*, yes: bool = False, dry_run: bool = False, confined: bool = True) -> CodeSession:
-    """Open the project around the current folder."""
+def _session(
+    *, yes: bool = False, dry_run: bool = False, confined: bool = True, instead: str = ""
+) -> CodeSession:
+    """Open the project around the current folder.
+
+    Args:
+        instead: what to do where the command's question cannot be asked; empty if it asks none. That is said at once,
+            and not after a small board has computed for minutes.
+    """
+    import sys
+
     from edgeinfer.cli.code_screen import TerminalScreen
     from edgeinfer.code.code_session import CodeSession
     from edgeinfer.code.sandbox import Sandbox
     from edgeinfer.code.workspace import Workspace
+    from edgeinfer.errors import EdgeinferError
 
+    if instead and not (yes or dry_run or (sys.stdin.isatty() and sys.stderr.isatty())):
+        raise EdgeinferError(
+            "before something is written you are asked, and this is not a terminal", hint=instead
+        )
     workspace, screen = Workspace(Path.cwd()), TerminalScreen(dry_run=dry_run)
     sandbox = None if confined else Sandbox("none", str(workspace.root))
     return CodeSession(workspace, screen, yes=yes, dry_run=dry_run, sandbox=sandbox)

@@ -116,7 +116,7 @@ def test_a_commit_message_is_printed_or_committed_with(shop: Path, tmp_path: Pat
             t.send("y\n")
             assert t.wait() == 0
         assert git(shop, "log", "-1", "--format=%s") == "Add a thing\n"
-        assert "nothing is staged" in code(shop, "commit", **env).stderr
+        assert "nothing is staged" in code(shop, "commit", "--yes", **env).stderr
     assert "+new\n" in coder.prompt(0)
 
 

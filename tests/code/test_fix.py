@@ -141,10 +141,10 @@ def test_an_editor_changes_the_proposal_which_is_shown_again(shop: Path, tmp_pat
 
 def test_without_a_terminal_nothing_is_written_unless_told(shop: Path) -> None:
     """And --dry-run prints a diff that git could apply."""
-    with coding(whole(cart_py=RIGHT)) as (_, env):
+    with coding(whole(cart_py=RIGHT)) as (coder, env):
         code, out, err = fix(shop, stdin="y\n", **env)
-        assert (code, out) == (1, "")
-        assert "Nobody can be asked" in err
+        assert (code, out, coder.requests) == (1, "", [])
+        assert "you are asked, and this is not a terminal" in err
         assert (shop / "cart.py").read_text() == WRONG
         code, out, err = fix(shop, "--dry-run", **env)
         assert (code, out.splitlines()[0], out.splitlines()[-1]) == (
