@@ -31,7 +31,7 @@ def daemons(
         "EDGEINFER_API_KEY_FILE": str(api_key[1]),
         "EDGEINFER_ALLOWED_HOSTS": "ai.example",
         "EDGEINFER_THREADS": "1",
-        "EDGEINFER_CTX": "1024",
+        "EDGEINFER_CTX": "4096",
     }
     one, two = (NanoDaemon(folder / name, **variables) for name in ("one", "two"))
     try:
