@@ -78,6 +78,15 @@ class ModelSettings(msgspec.Struct, frozen=True):
     step_ms: Annotated[
         float, doc("Target milliseconds for a step that also computes a prompt while answers stream.", ge=10)
     ] = 250.0
+    max_draft: Annotated[
+        int,
+        doc(
+            "Guessed tokens that one step may check, where an answer repeats a passage or the request's prediction; "
+            "0 switches speculation off.",
+            ge=0,
+            le=64,
+        ),
+    ] = 15
     keep_alive: Annotated[
         float,
         doc(

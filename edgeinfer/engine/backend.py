@@ -42,21 +42,26 @@ class Batch:
     def clear(self) -> None:
         self.size = 0
 
-    def add(self, sequence: int, position: int, tokens: list[int], *, output: bool) -> int:
-        """Append `tokens` of `sequence`, starting at `position`; -> index of the last one in the batch.
+    def add(
+        self, sequence: int, position: int, tokens: list[int], *, output: bool, draft: Seq[int] = ()
+    ) -> int:
+        """Append `tokens` of `sequence`, starting at `position`, and its `draft`; -> index of the last of `tokens`.
 
-        `output`: the logits of the last token are wanted.
+        `output`: the logits of the last token are wanted. Those of a draft always are.
         """
+        last = self.size + len(tokens) - 1
+        tokens = [*tokens, *draft]
         start, end = self.size, self.size + len(tokens)
         if end > self.capacity:
             raise ValueError(f"batch of {self.capacity} tokens is full")
         self.tokens[start:end] = tokens
         self.positions[start:end] = range(position, position + len(tokens))
         self.sequences[start:end] = sequence
-        self.outputs[start:end] = 0
-        self.outputs[end - 1] = output
+        self.outputs[start:last] = 0
+        self.outputs[last] = output
+        self.outputs[last + 1 : end] = 1
         self.size = end
-        return end - 1
+        return last
 
 
 class Vocab(Protocol):
@@ -107,6 +112,11 @@ class Backend(Protocol):
 
     @property
     def vocab(self) -> Vocab: ...
+
+    @property
+    def removes_tails(self) -> bool:
+        """The last cells of a sequence can be dropped. A recurrent model has one state for all of them."""
+        ...
 
     def decode(self, batch: Batch) -> DecodeStatus: ...
 

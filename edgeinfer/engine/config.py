@@ -31,6 +31,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         cells: size of the whole KV cache in tokens.
         batch: maximum number of tokens in one decode call; also the longest prefill chunk.
         step_ms: time limit of a step with prefill in it while answers are streaming.
+        max_draft: guessed tokens that one step may compute beside the certain ones; 0 is no speculation.
     """
 
     ctx: int = 4096
@@ -39,8 +40,14 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cells: int = 32768
     batch: int = 512
     step_ms: float = 250.0
+    max_draft: int = 15
 
     @property
     def slots(self) -> int:
         """Sequences that the KV cache holds, running and idle."""
         return num_slots(self.layout, self.parallel)
+
+    @property
+    def outputs(self) -> int:
+        """Rows of logits that one decode may have."""
+        return self.slots + self.max_draft

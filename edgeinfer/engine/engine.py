@@ -8,6 +8,7 @@ from itertools import chain
 
 from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
+from edgeinfer.engine.drafter import NgramDrafter
 from edgeinfer.engine.kv_cache import KVCache
 from edgeinfer.engine.kv_streams import StreamsCache
 from edgeinfer.engine.kv_unified import UnifiedCache
@@ -15,6 +16,7 @@ from edgeinfer.engine.output_processor import OutputProcessor, StepOutput
 from edgeinfer.engine.prefill_budget import PrefillBudget
 from edgeinfer.engine.scheduler import ScheduledChunk, Scheduler
 from edgeinfer.engine.sequence import Request, Sequence, SequenceStatus
+from edgeinfer.engine.speculator import Speculator
 from edgeinfer.engine.structured.constraint import ConstraintCompiler
 from edgeinfer.engine.structured.prefetch import MaskPrefetcher
 from edgeinfer.engine.structured.thinking import ThinkingTracker
@@ -52,6 +54,7 @@ class Engine:
         )
         self.scheduler = Scheduler(self.cache, config.parallel)
         self.prefill_budget = PrefillBudget(config.step_ms, config.batch)
+        self.speculator = Speculator(self.cache, config)
         self.output_processor = OutputProcessor(backend.vocab, config.ctx)
         self._tokenizer = TextTokenizer(backend.vocab)
         self.constraint_compiler = ConstraintCompiler(self._tokenizer)
@@ -66,7 +69,8 @@ class Engine:
         self._order = 0
         self._num_failed_steps = 0
         self._has_bad_cells = False
-        self._totals = dict.fromkeys(("prompt", "cached", "completion", "forced", "steps", "preemptions"), 0)
+        totals = ("prompt", "cached", "completion", "forced", "drafted", "accepted", "steps", "preemptions")
+        self._totals = dict.fromkeys(totals, 0)
         self._step_ms = 0.0
 
     @property
@@ -97,6 +101,8 @@ class Engine:
             self._order += 1
             thinking = self._thinking(request)
             sequence = Sequence(request, index, seed, self._order, self._clock(), thinking)
+            if self.config.max_draft and self.backend.removes_tails:
+                sequence.drafter = NgramDrafter(request.tokens, request.prediction, self.config.ctx)
             if partial.tokens:
                 self.output_processor.resume(sequence, partial)
             else:
@@ -132,6 +138,7 @@ class Engine:
         if not chunks:
             return []
         self.cache.compact()
+        chunks = self.speculator.extend(chunks)
         outputs = self._fill_batch(chunks)
         started = self._clock()
         with self._masks.prefetch(chunk.sequence.constraint for chunk, _ in outputs):
@@ -147,7 +154,7 @@ class Engine:
             self.cache.commit(sequence.slot, sequence.tokens[sequence.num_computed :][: chunk.num_tokens])
         progress = [self._progress(chunk.sequence) for chunk in chunks if chunk.sequence.reports_progress]
         deltas = [
-            self._produce(chunk.sequence, self.backend.logits(at))
+            self._extend(chunk, at)
             for chunk, at in outputs
             # Another answer to its request may just have failed.
             if chunk.sequence.status is SequenceStatus.RUNNING
@@ -168,6 +175,8 @@ class Engine:
             cached_tokens_total=totals["cached"],
             completion_tokens_total=totals["completion"],
             forced_tokens_total=totals["forced"],
+            drafted_tokens_total=totals["drafted"],
+            accepted_tokens_total=totals["accepted"],
             steps_total=totals["steps"],
             preemptions_total=totals["preemptions"],
             step_ms=self._step_ms,
@@ -218,7 +227,8 @@ class Engine:
             sequence = chunk.sequence
             assert sequence.slot is not None
             tokens = sequence.tokens[sequence.num_computed :][: chunk.num_tokens]
-            at = self._batch.add(sequence.slot.id, sequence.num_computed, tokens, output=chunk.output)
+            start, draft = sequence.num_computed, chunk.draft
+            at = self._batch.add(sequence.slot.id, start, tokens, output=chunk.output, draft=draft)
             if chunk.output:
                 outputs.append((chunk, at))
         return outputs
@@ -258,13 +268,37 @@ class Engine:
     def _account(self, chunks: list[ScheduledChunk], ms: float) -> None:
         num_decoding = sum(c.sequence.decoding for c in chunks)
         num_prefill = sum(c.num_tokens for c in chunks if not c.sequence.decoding)
-        self.prefill_budget.record(num_decoding, num_prefill, ms)
+        if not num_prefill:
+            self.speculator.record(chunks, ms)
+        if not any(chunk.draft for chunk in chunks):
+            self.prefill_budget.record(num_decoding, num_prefill, ms)
         for chunk in chunks:
             sequence = chunk.sequence
             self.scheduler.shares.add(sequence.caller, chunk.num_tokens, prompt=not sequence.decoding)
         self._step_ms = ms
         self._totals["steps"] += 1
         self._totals["prompt"] += num_prefill
+
+    def _extend(self, chunk: ScheduledChunk, at: int) -> Delta | None:
+        """Extend the answer from row `at` and, as far as its draft is right, from the next; -> None as in `_produce`."""
+        sequence, slot, draft = chunk.sequence, chunk.sequence.slot, chunk.draft
+        assert slot is not None
+        sequence.num_drafted += len(draft)
+        self._totals["drafted"] += len(draft)
+        delta = last = self._produce(sequence, self.backend.logits(at))
+        while delta and last and draft and not last.finish:
+            right, draft = draft[: len(last.tokens)], draft[len(last.tokens) :]
+            if right != tuple(last.tokens):
+                break
+            self.cache.commit(slot, right)
+            sequence.num_accepted += len(right)
+            self._totals["accepted"] += len(right)
+            at += len(right)
+            last = self._produce(sequence, self.backend.logits(at))
+            delta = last and delta.followed_by(last, num_accepted=len(right))
+        if chunk.draft:
+            self.cache.trim(slot, len(slot.tokens))  # drops the cells of wrong guesses
+        return delta
 
     def _produce(self, sequence: Sequence, row: Row) -> Delta | None:
         """Extend the answer from `row`; -> the addition, or None if its request has failed."""
@@ -341,4 +375,6 @@ class Engine:
             (admission - sequence.arrival_time) * 1e3,
             (first_token - admission) * 1e3,
             (now - first_token) * 1e3,
+            sequence.num_drafted,
+            sequence.num_accepted,
         )

@@ -135,6 +135,8 @@ class OutputProcessor:
         if sequence.thinking:
             sequence.thinking.push(piece)
         sequence.sampler.accept(token)
+        if sequence.drafter:
+            sequence.drafter.push(token)
         sequence.tokens.append(token)
         return sequence.detokenizer.push(piece)
 

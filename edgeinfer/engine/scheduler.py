@@ -11,11 +11,15 @@ from edgeinfer.engine.sequence import Sequence
 
 
 class ScheduledChunk(NamedTuple):
-    """The next `num_tokens` of `sequence` to compute; `output`: its last logits are wanted."""
+    """The next `num_tokens` of `sequence` to compute; `output`: its last logits are wanted.
+
+    `draft`: tokens that may follow, to be computed as well, with their logits.
+    """
 
     sequence: Sequence
     num_tokens: int
     output: bool
+    draft: tuple[int, ...] = ()
 
 
 class Scheduler:

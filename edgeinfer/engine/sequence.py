@@ -14,6 +14,7 @@ from bisect import bisect_right
 import msgspec
 
 from edgeinfer.engine.detokenizer import IncrementalDetokenizer
+from edgeinfer.engine.drafter import NgramDrafter
 from edgeinfer.engine.kv_cache import KVCache, Owner, Slot
 from edgeinfer.engine.logprob_buffer import LogprobBuffer
 from edgeinfer.engine.sampler import Sampler
@@ -38,6 +39,7 @@ class Request(msgspec.Struct, frozen=True):
         caller: the one who asks; callers share the engine.
         cache_domain: only prompts of the same domain share prefixes.
         session: of the caller's, if any: its prefix is worth more than that of a request without one.
+        prediction: what the answers are expected to repeat; only their speed depends on it.
     """
 
     id: int
@@ -51,6 +53,7 @@ class Request(msgspec.Struct, frozen=True):
     caller: str = ""
     cache_domain: str = ""
     session: str = ""
+    prediction: list[int] = []
 
 
 class SequenceStatus(enum.Enum):
@@ -72,6 +75,8 @@ class Sequence:
         num_reported: output tokens that the caller has received.
         next_close_check: number of tokens left at which to check again that the answer can still be completed.
         replay_bounds: ends of the steps in which another engine computed its output; they are computed alike.
+        drafter: guesses its next tokens; None if nothing is to be guessed.
+        num_drafted, num_accepted: guessed tokens that were computed, and those that were right.
     """
 
     MAX_DECODE_TOKENS = 32
@@ -103,6 +108,8 @@ class Sequence:
         self.num_reported = 0
         self.next_close_check = NOT_CHECKED
         self.replay_bounds: list[int] = []
+        self.drafter: NgramDrafter | None = None
+        self.num_drafted = self.num_accepted = 0
         self.num_cached_tokens = 0
         self.arrival_time = now - request.waited_ms / 1e3
         self.admission_time: float | None = None

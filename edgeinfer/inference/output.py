@@ -31,6 +31,7 @@ class Finish(msgspec.Struct, frozen=True):
         cached_tokens: tokens of the prompt that were already in the KV cache.
         stop: the stop text that was met; None with reason "stop" means an end token or the end of a grammar.
         queue_ms, prompt_ms, predicted_ms: time spent waiting, reading the prompt, and writing the answer.
+        drafted_tokens, accepted_tokens: guessed tokens that were computed, and those of them that were right.
     """
 
     reason: FinishReason
@@ -41,6 +42,8 @@ class Finish(msgspec.Struct, frozen=True):
     queue_ms: float = 0.0
     prompt_ms: float = 0.0
     predicted_ms: float = 0.0
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 class StartTimings(msgspec.Struct, frozen=True, array_like=True):
@@ -106,6 +109,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
         timings: comes with the first delta of an answer.
         held_state: comes with each delta that leaves anything undetermined.
         progress: comes alone, before the first token, in a request that asks for it.
+        num_accepted: tokens at its beginning that had been guessed, and were computed in the same step.
     """
 
     id: int
@@ -117,6 +121,18 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     timings: StartTimings | None = None
     held_state: HeldState | None = None
     progress: PromptProgress | None = None
+    num_accepted: int = 0
+
+    def followed_by(self, next: Delta, *, num_accepted: int) -> Delta:
+        """This addition and the `next` one, before which `num_accepted` tokens had been guessed."""
+        return msgspec.structs.replace(
+            next,
+            text=self.text + next.text,
+            tokens=self.tokens + next.tokens,
+            logprobs=None if self.logprobs is None else self.logprobs + (next.logprobs or []),
+            timings=self.timings or next.timings,
+            num_accepted=self.num_accepted + num_accepted,
+        )
 
 
 class EngineStats(msgspec.Struct, frozen=True):
@@ -131,6 +147,8 @@ class EngineStats(msgspec.Struct, frozen=True):
     cached_tokens_total: int = 0
     completion_tokens_total: int = 0
     forced_tokens_total: int = 0
+    drafted_tokens_total: int = 0
+    accepted_tokens_total: int = 0
     steps_total: int = 0
     preemptions_total: int = 0
     step_ms: float = 0.0

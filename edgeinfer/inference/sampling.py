@@ -30,6 +30,7 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
         ignore_eos: the model's end tokens do not end the answer.
         logprobs: None is off; k returns the chosen token's logprob and the k most likely tokens.
         prompt_progress: report before the first token how much of the prompt has been computed.
+        prediction: a text that the answer is expected to repeat in part (OpenAI's); only its speed depends on it.
     """
 
     max_tokens: int | None = None
@@ -48,3 +49,4 @@ class SamplingParams(msgspec.Struct, frozen=True, omit_defaults=True):
     ignore_eos: bool = False
     logprobs: int | None = None
     prompt_progress: bool = False
+    prediction: str = ""

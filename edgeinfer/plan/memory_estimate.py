@@ -257,7 +257,7 @@ def compute_bytes(shape: TransformerShape, config: LlamaConfig) -> tuple[int, in
     else:
         attention += visible * (shape.heads + 1)
         work = 2 * visible * tokens * shape.heads  # the scores once more, in the values' type
-    logits = config.slots * (shape.vocabulary + shape.embedding) + tokens * shape.embedding
+    logits = config.outputs * (shape.vocabulary + shape.embedding) + tokens * shape.embedding
     compute = 4 * max(tokens * max(attention, feed_forward) + mask, logits)
-    output = 4 * config.slots * shape.vocabulary
+    output = 4 * config.outputs * shape.vocabulary
     return compute, output, max(work, 2 * tokens * shape.feed_forward)

@@ -126,6 +126,7 @@ def plan_model(
         threads=threads.count,
         cpus=threads.cpus,
         step_ms=settings.step_ms,
+        max_draft=settings.max_draft,
         reranks=bool(header and header.reranks),
     )
     _check(base, settings)

@@ -39,6 +39,16 @@ class RequestUsage:
         return sum(f.completion_tokens for f in self._all)
 
     @property
+    def drafted_tokens(self) -> int:
+        """Tokens that were guessed and computed."""
+        return sum(f.drafted_tokens for f in self._all)
+
+    @property
+    def accepted_tokens(self) -> int:
+        """Tokens that were guessed right."""
+        return sum(f.accepted_tokens for f in self._all)
+
+    @property
     def queue_ms(self) -> float:
         return max((f.queue_ms for f in self._all), default=0.0)
 

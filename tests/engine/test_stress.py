@@ -73,7 +73,14 @@ class Crowd:
         self.requests[id] = (prompt, params)
         caller, domain = "aaabc"[id % 5], "d" * (id % 7 == 0)
         n = chance.choice([1, 1, 1, 3])
-        self.driver.add(id, prompt, n=n, caller=caller, cache_domain=domain, **params)
+        prediction = self._prediction(prompt, params) if chance.random() < 0.3 else ""
+        self.driver.add(id, prompt, n=n, caller=caller, cache_domain=domain, prediction=prediction, **params)
+
+    def _prediction(self, prompt: str, params: dict[str, Any]) -> str:
+        """The answer, perhaps with a letter changed."""
+        text = plain(prompt, ctx=self.ctx, length=LENGTH, **params)
+        at = self.chance.randrange(2 * len(text) + 1)
+        return text[:at] + "X" + text[at + 1 :] if at < len(text) else text
 
     def cancel(self) -> None:
         id = self.chance.randrange(len(self.requests))

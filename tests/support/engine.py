@@ -13,7 +13,7 @@ from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.engine.sampler import Sampler
 from edgeinfer.engine.sequence import Request
-from edgeinfer.inference.output import ChosenLogprob, Delta, Finish
+from edgeinfer.inference.output import ChosenLogprob, Delta, Finish, PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 
@@ -85,6 +85,8 @@ class Driver:
         *,
         caller: str = "",
         cache_domain: str = "",
+        prediction: Prompt = (),
+        partial_answers: tuple[PartialAnswer | None, ...] = (),
         **params: Any,
     ) -> None:
         """Queue a request, with a fixed seed unless `params` has one: no test depends on chance."""
@@ -92,7 +94,16 @@ class Driver:
         compiler = self.engine.constraint_compiler
         constraint = compiler.compile(structured.grammar) if structured.grammar else None
         request = Request(
-            id, encode(prompt), sampling, n, structured, constraint, caller=caller, cache_domain=cache_domain
+            id,
+            encode(prompt),
+            sampling,
+            n,
+            structured,
+            constraint,
+            partial_answers,
+            caller=caller,
+            cache_domain=cache_domain,
+            prediction=encode(prediction),
         )
         self.engine.add(request)
         self.answers |= {(id, index): Answer() for index in range(n)}

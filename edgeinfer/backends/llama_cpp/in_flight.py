@@ -135,6 +135,8 @@ class _AnswerProgress:
 
     def add(self, delta: Delta) -> None:
         self.tokens += delta.tokens
-        self._step_sizes.append(len(delta.tokens))
+        if delta.num_accepted:
+            self._step_sizes[-1] += delta.num_accepted
+        self._step_sizes.append(len(delta.tokens) - delta.num_accepted)
         self._timings = self._timings or delta.timings
         self._held_state = delta.held_state

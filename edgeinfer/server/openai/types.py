@@ -18,15 +18,23 @@ class PromptTokensDetails(Struct):
     cached_tokens: int
 
 
+class CompletionTokensDetails(Struct):
+    """Guessed tokens, from a prediction or from what the answer repeats: right ones, and others."""
+
+    accepted_prediction_tokens: int
+    rejected_prediction_tokens: int
+
+
 class CompletionUsage(Struct):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails | UnsetType = UNSET
 
 
 class Timings(Struct):
-    """llama-server's fields, and the time that the request waited."""
+    """llama-server's fields, and the time that the request waited. Those of drafts come only with drafts."""
 
     cache_n: int
     prompt_n: int
@@ -38,6 +46,8 @@ class Timings(Struct):
     predicted_per_token_ms: float
     predicted_per_second: float
     queue_ms: float
+    draft_n: int | UnsetType = UNSET
+    draft_n_accepted: int | UnsetType = UNSET
 
 
 class ProgressCounts(Struct):

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from edgeinfer.inference import output
-from edgeinfer.server.openai.types import CompletionUsage, ProgressCounts, PromptTokensDetails, Timings
+from edgeinfer.server.openai.types import (
+    CompletionTokensDetails,
+    CompletionUsage,
+    ProgressCounts,
+    PromptTokensDetails,
+    Timings,
+)
 from edgeinfer.serving.usage import RequestUsage
 
 
 def completion_usage(usage: RequestUsage) -> CompletionUsage:
     prompt, completion = usage.prompt_tokens, usage.completion_tokens
-    return CompletionUsage(prompt, completion, prompt + completion, PromptTokensDetails(usage.cached_tokens))
+    right = usage.accepted_tokens
+    return CompletionUsage(
+        prompt,
+        completion,
+        prompt + completion,
+        PromptTokensDetails(usage.cached_tokens),
+        CompletionTokensDetails(right, drafted - right) if (drafted := usage.drafted_tokens) else UNSET,
+    )
 
 
 def timings(usage: RequestUsage) -> Timings:
@@ -27,6 +42,8 @@ def timings(usage: RequestUsage) -> Timings:
         predicted_per_token_ms=_each(predicted_ms, predicted_n),
         predicted_per_second=_rate(predicted_n, predicted_ms),
         queue_ms=round(usage.queue_ms, 3),
+        draft_n=usage.drafted_tokens or UNSET,
+        draft_n_accepted=usage.accepted_tokens if usage.drafted_tokens else UNSET,
     )
 
 

@@ -41,6 +41,7 @@ class LlamaBackend:
                 hint="lower --parallel or --ctx",
             )
         self._memory = lib.llama_get_memory(self._context)
+        self.removes_tails = model.removes_tails
         self._views: dict[int, BatchView] = {}
 
     def _params(self, config: LlamaConfig) -> Any:
@@ -51,7 +52,7 @@ class LlamaBackend:
         params.n_ubatch = min(config.ubatch, config.batch)
         params.n_seq_max = slots
         # By default the output buffer has room for the logits of every token: 600 KB each for a vocabulary of 152k.
-        params.n_outputs_max = slots
+        params.n_outputs_max = config.outputs
         params.n_threads = params.n_threads_batch = config.threads
         params.flash_attn_type = FLASH_ON if config.flash_attention else FLASH_OFF
         params.type_k = params.type_v = GGML_TYPES[config.kv_type]

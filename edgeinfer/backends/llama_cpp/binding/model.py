@@ -81,6 +81,12 @@ class LlamaModel:
         return bool(lib.llama_model_has_decoder(self.pointer)) and causal != "false"
 
     @property
+    def removes_tails(self) -> bool:
+        """False for a recurrent model: its state holds all tokens of a sequence together."""
+        recurrent, hybrid = lib.llama_model_is_recurrent, lib.llama_model_is_hybrid
+        return not recurrent(self.pointer) and not hybrid(self.pointer)
+
+    @property
     def n_scores(self) -> int:
         """How many scores the head of a reranker gives."""
         return int(lib.llama_model_n_cls_out(self.pointer))

@@ -218,6 +218,7 @@ class WorkerProcess:
             message.caller,
             message.cache_domain,
             message.session,
+            self._runtime.vocab.tokenize(message.params.prediction, special=False),
         )
         self._jobs.put(request)
 
@@ -326,7 +327,9 @@ class WorkerProcess:
 def text_size(message: ToWorker) -> int:
     """Characters to tokenize for a message; a token to detokenize counts as four."""
     match message:
-        case Generate() | Tokenize():
+        case Generate():
+            return prompt_size(message.prompt) + len(message.params.prediction)
+        case Tokenize():
             return prompt_size(message.prompt)
         case Embed():
             return sum(map(prompt_size, message.inputs))

@@ -14,7 +14,6 @@ ACCEPTED = frozenset(
     {
         # bookkeeping, and what might make an answer faster
         "metadata",
-        "prediction",
         "prompt_cache_options",
         "prompt_cache_retention",
         "safety_identifier",

@@ -1,0 +1,42 @@
+"""The time that a decode takes, by the number of tokens in it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+
+SMOOTHING = 0.2
+"""Weight of a new measurement in the running means."""
+
+ROW = 0.1
+"""Share of a token's time that each further one is taken to need, until it is measured: weights are read once for all."""
+
+
+class StepCosts:
+    """Learns the cost of a step from measured ones. All times are in ms."""
+
+    def __init__(self) -> None:
+        self._ms: dict[int, float] = {}
+        self._measured: list[int] = []
+
+    def record(self, rows: int, ms: float) -> None:
+        """A decode of `rows` tokens took `ms`."""
+        if rows in self._ms:
+            self._ms[rows] += SMOOTHING * (ms - self._ms[rows])
+        else:
+            self._ms[rows] = ms
+            insort(self._measured, rows)
+
+    def ms(self, rows: int) -> float:
+        """The time of a decode of `rows` tokens: measured, between two measured ones, or guessed; 0 before any."""
+        if not self._measured:
+            return 0.0
+        at = bisect_left(self._measured, rows)
+        if at == len(self._measured):
+            most = self._measured[-1]
+            return self._ms[most] * (1 + ROW * (rows - most) / (1 + ROW * (most - 1)))
+        above = self._measured[at]
+        if above == rows or at == 0:
+            return self._ms[above]
+        below = self._measured[at - 1]
+        share = (rows - below) / (above - below)
+        return self._ms[below] + share * (self._ms[above] - self._ms[below])
