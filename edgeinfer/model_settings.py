@@ -86,7 +86,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
             ge=0,
             le=64,
         ),
-    ] = 15
+    ] = 7
     keep_alive: Annotated[
         float,
         doc(

@@ -80,7 +80,7 @@ def test_a_wrong_prediction_is_given_up_soon(layout: str) -> None:
     assert ANSWER == driven.run().text
     stats = driven.engine.stats()
     assert 0 == stats.accepted_tokens_total
-    assert stats.drafted_tokens_total <= 15
+    assert stats.drafted_tokens_total <= 7
     assert_clean(driven)
 
 
@@ -153,7 +153,7 @@ def test_each_of_several_answers_to_a_prompt_has_a_draft_of_its_own(layout: str)
 @both
 def test_a_grammar_holds_for_drafted_tokens_too(layout: str) -> None:
     grammar = StructuredOutput('start: /[a-m ]+/ "!" "?"')
-    texts = []
+    texts: list[str] = []
     for prediction in ("", "first"):
         driven = driver(layout)
         text = texts[0] if prediction else ""
@@ -171,7 +171,7 @@ def test_an_answer_that_repeats_its_prompt_is_drafted_from_it(layout: str) -> No
     prompt = "abcdefghijkl" * 2
     driven.add(0, prompt, temperature=0, max_tokens=200)
     assert ("abcdefghijkl" * 20)[:200] == driven.run().text
-    assert steps(driven) < 40
+    assert steps(driven) < 60
     finish = driven.answers[0, 0].finish
     assert finish.accepted_tokens > 160
     assert finish.drafted_tokens >= finish.accepted_tokens

@@ -34,7 +34,7 @@ QWEN3_0_6B = TransformerShape(2, 1024, 16, (8, 8), 128, 128, 3072, 512)
 
 
 def config(**values: Any) -> LlamaConfig:
-    return LlamaConfig(**{"model": "/m.gguf", "name": "m", "batch": 512, **values})
+    return LlamaConfig(**{"model": "/m.gguf", "name": "m", "batch": 512, "max_draft": 0, **values})
 
 
 def streams(ctx: int, parallel: int, ubatch: int, flash: bool = False) -> LlamaConfig:
