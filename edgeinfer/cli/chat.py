@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeinfer.cli.common_options import NoHistory
+from edgeinfer.cli.mcp_tools import McpFile, NoMcp
 from edgeinfer.cli.option_values import number
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from edgeinfer.cli.chat_session import ChatSession
     from edgeinfer.client.http import Target
+    from edgeinfer.mcp.tool_calls import ToolCalls
 
 
 def chat(
@@ -59,6 +61,8 @@ def chat(
             help="API key of that server. Prefer EDGEINFER_API_KEY: other users can see a process's options."
         ),
     ] = None,
+    mcp_config: McpFile = None,
+    no_mcp: NoMcp = False,
     no_history: NoHistory = False,
     json: Annotated[bool, typer.Option("--json", help="Print the whole answer object as JSON.")] = False,
 ) -> None:
@@ -79,6 +83,7 @@ def chat(
     from edgeinfer.cli.answering_daemon import open_daemon
     from edgeinfer.cli.chat_session import ChatSession
     from edgeinfer.cli.json_input import json_format
+    from edgeinfer.cli.mcp_tools import ask_user, open_mcp_tools
     from edgeinfer.client.http import connect, resolve_target
 
     for output in (sys.stdout, sys.stderr):
@@ -87,6 +92,10 @@ def chat(
     question = _question(prompt)
     if question is None and (json or tools or schema):
         raise typer.BadParameter("--json, --tools and --schema need a prompt")
+    if mcp_config and (json or tools or schema):
+        raise typer.BadParameter(
+            "it goes with none of --json, --tools and --schema", param_hint="--mcp-config"
+        )
     fields = {
         "temperature": temperature,
         "max_tokens": max_tokens,
@@ -97,15 +106,35 @@ def chat(
     with (
         open_daemon(resolve_target(url, api_key), model, "this chat") as (target, name),
         connect(target) as client,
+        # For a single question, servers are started only if they are named: starting them takes longer than most answers.
+        open_mcp_tools(
+            mcp_config, ask_user, wanted=not no_mcp and bool(mcp_config or question is None)
+        ) as mcp_tools,
     ):
         fields = {key: value for key, value in {"model": name, **fields}.items() if value is not None}
         session = ChatSession(client, target, fields, terminal.replace_invalid(system) if system else None)
+        session.mcp_tools = mcp_tools
+        if mcp_tools:
+            _keep_fitting(session, mcp_tools)
         if question is None:
             _converse(session, keep_history=not no_history)
         elif json:
             session.print_json(question)
         else:
             session.ask(question)
+
+
+def _keep_fitting(session: ChatSession, mcp_tools: ToolCalls) -> None:
+    """Leave out the MCP servers whose tools would fill the model's context."""
+    from edgeinfer.cli.mcp_tools import SHARE
+    from edgeinfer.client.listed_models import find_model, listed_models
+    from edgeinfer.client.token_counter import TokenCounter
+
+    name = session.model or _default_model(session.client, session.target)
+    model = find_model(listed_models(session.client, session.target), name)
+    if model and model.context:
+        counter = TokenCounter(session.client, session.target)
+        mcp_tools.keep_fitting(lambda text: counter.count(text, session.model), model.context // SHARE)
 
 
 def _converse(session: ChatSession, *, keep_history: bool) -> None:

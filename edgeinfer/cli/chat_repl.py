@@ -21,6 +21,7 @@ from edgeinfer.cli.conversation_file import (
     save_conversation,
 )
 from edgeinfer.cli.json_input import json_format, read_json
+from edgeinfer.cli.mcp_tools import list_command
 from edgeinfer.cli.prompt_loop import PromptLoop
 from edgeinfer.cli.slash_commands import SlashCommand
 from edgeinfer.cli.text_input import expanded, named_paths, path_values
@@ -39,7 +40,7 @@ class ChatRepl(PromptLoop):
     """A conversation with a model."""
 
     def __init__(self, session: ChatSession, history: Path | None) -> None:
-        super().__init__(self._commands(), history)
+        super().__init__((*self._commands(), list_command(session.mcp_tools)), history)
         self.session = session
         self.attachments = Attachments(session)
         self._own_files: set[Path] = set()

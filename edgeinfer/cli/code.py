@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from edgeinfer.code.assistant import Assistant
     from edgeinfer.code.code_session import CodeSession
 
-MCP_SHARE = 4
-"""The part of the context that the tools of MCP servers may take: a quarter."""
-
 BETTER = "Models that do: edgeinfer install --auto-quant --code"
 
 WITHOUT_TERMINAL = "--dry-run only shows changes; --yes writes them, and runs the command of --run"
@@ -288,7 +285,7 @@ def talk(
 
     from edgeinfer.cli import terminal
     from edgeinfer.cli.code_repl import CodeRepl
-    from edgeinfer.cli.mcp_tools import open_mcp_tools
+    from edgeinfer.cli.mcp_tools import SHARE, open_mcp_tools
     from edgeinfer.cli.prompt_reader import history_file
     from edgeinfer.code.conversation import Conversation
 
@@ -301,9 +298,9 @@ def talk(
         open_mcp_tools(mcp_config, session.screen.ask, wanted=not no_mcp, project=root) as mcp_tools,
     ):
         if mcp_tools:
-            mcp_tools.keep_fitting(assistant.count, assistant.model.context // MCP_SHARE)
+            mcp_tools.keep_fitting(assistant.count, assistant.model.context // SHARE)
         terminal.say(f"This is {assistant.model.name}, in {root}. Type /help for a list of commands.")
-        CodeRepl(session, Conversation(session, assistant, mcp_tools), file).run()
+        CodeRepl(session, Conversation(session, assistant, mcp_tools), file, mcp_tools).run()
 
 
 def _session(

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeinfer.cli import terminal
+from edgeinfer.cli.mcp_tools import list_command
 from edgeinfer.cli.prompt_loop import PromptLoop
 from edgeinfer.cli.prompt_reader import Prompt
 from edgeinfer.cli.slash_commands import SlashCommand
 from edgeinfer.cli.text_input import path_values
 from edgeinfer.code.code_session import CodeSession, UserStopped
 from edgeinfer.code.conversation import Conversation
+
+if TYPE_CHECKING:
+    from edgeinfer.mcp.tool_calls import ToolCalls
 
 
 class CodeRepl(PromptLoop):
@@ -20,8 +25,14 @@ class CodeRepl(PromptLoop):
     running = "the answer or the command"
     warning = "(stopped; press Ctrl-C again, or Ctrl-D, to leave)"
 
-    def __init__(self, session: CodeSession, conversation: Conversation, history: Path | None) -> None:
-        super().__init__(self._commands(), history)
+    def __init__(
+        self,
+        session: CodeSession,
+        conversation: Conversation,
+        history: Path | None,
+        mcp_tools: ToolCalls | None = None,
+    ) -> None:
+        super().__init__((*self._commands(), list_command(mcp_tools)), history)
         self.session = session
         self.conversation = conversation
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeinfer.cli.slash_commands import SlashCommand
+
 if TYPE_CHECKING:
     from edgeinfer.mcp.server_config import McpConfig, McpServerConfig
     from edgeinfer.mcp.tool_calls import ToolCalls
@@ -22,6 +24,9 @@ McpFile = Annotated[
     ),
 ]
 NoMcp = Annotated[bool, typer.Option("--no-mcp", help="Use no MCP servers.")]
+
+SHARE = 4
+"""The part of the context that tools of MCP servers may take: a quarter."""
 
 Ask = Callable[[str, str], str]
 """Shows a question and returns one of the letters that it is given."""
@@ -98,3 +103,30 @@ def _has_sdk(*, required: bool) -> bool:
         terminal.say(pasteable(f"(MCP servers are not used: {e.message}; {e.hint})"))
         return False
     return True
+
+
+def ask_user(question: str, answers: str) -> str:
+    """Ask at the terminal; where there is none, the answer is no."""
+    import sys
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cli.code_screen import TerminalScreen
+
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        return TerminalScreen().ask(question, answers)
+    terminal.say(f"({question} Nobody can be asked, so the answer is no)")
+    return "n"
+
+
+def list_command(tools: ToolCalls | None) -> SlashCommand:
+    """The command of a conversation that lists the tools."""
+    return SlashCommand(("/mcp",), "", "list the tools of MCP servers", lambda _: _list(tools))
+
+
+def _list(tools: ToolCalls | None) -> None:
+    from edgeinfer.cli import terminal
+
+    if tools and tools.tools:
+        terminal.say("\n".join(f"{tool.name:30} {tool.summary}" for tool in tools.tools.values()))
+    else:
+        terminal.say("(no tools; mcp.json in the configuration folder names MCP servers)")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeinfer.code.visible import visible
@@ -41,6 +42,7 @@ class ToolCalls:
         self._ask = ask
         self._max_result = max_result
         self._always: set[str] = set()
+        self._numbers = itertools.count()
 
     def __contains__(self, name: object) -> bool:
         return name in self.tools
@@ -63,6 +65,25 @@ class ToolCalls:
                 f"(the MCP server {server} is left out: its {len(tools)} tools have {tokens:,} tokens, and the context "
                 f"has room for {room:,})"
             )
+
+    def turns(self, text: str, calls: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
+        """Carry out calls, and return the messages that go on a conversation: the model's, and the results.
+
+        Args:
+            text: what the model has said before them.
+            calls: their names and arguments.
+        """
+        first = next(self._numbers)
+        ids = [f"call_{first}_{number}" for number in range(len(calls))]
+        made = [
+            {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+            for id_, (name, arguments) in zip(ids, calls, strict=True)
+        ]
+        results = [
+            {"role": "tool", "tool_call_id": id_, "content": self.result(name, arguments)}
+            for id_, (name, arguments) in zip(ids, calls, strict=True)
+        ]
+        return [{"role": "assistant", "content": text, "tool_calls": made}, *results]
 
     def result(self, name: str, arguments: str) -> str:
         """Return the result of a call of a tool in the toolbox, in words for the model."""

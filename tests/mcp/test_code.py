@@ -44,6 +44,8 @@ def test_the_model_calls_a_tool_after_the_user_has_agreed(shop: Path, tmp_path: 
         terminal(tmp_path, "code", folder=shop, **env) as t,
     ):
         t.expect(r"starting MCP servers: shop")
+        ask(t, "/mcp")
+        t.expect(r"shop_price +Tell what some items cost\.")
         ask(t, "What do two nails cost?")
         shown = t.expect(r"Call this\? \[y\]es, \[a\]lways in this conversation, \[n\]o: ")
         assert "calls price of the MCP server shop" in shown

@@ -21,15 +21,15 @@ def nested(depth: int) -> dict[str, Any]:
     return schema
 
 
-def huge() -> dict[str, Any]:
-    return {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(5000)}}
+def wide(count: int) -> dict[str, Any]:
+    return {"type": "object", "properties": {f"p{number}": {"type": "string"} for number in range(count)}}
 
 
 LISTS: dict[str, list[dict[str, Any]]] = {
     "legacy": [tool("say")],
     "schemas": [
         tool("good"),
-        tool("huge", huge()),
+        tool("huge", wide(5000)),
         tool("deep", nested(90)),
         tool(
             "open",
@@ -49,6 +49,7 @@ LISTS: dict[str, list[dict[str, Any]]] = {
     "changes": [tool("say")],
     "asks": [tool("say")],
     "noise": [tool("say")],
+    "wide": [tool("say", wide(300))],
 }
 
 
