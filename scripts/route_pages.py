@@ -216,7 +216,7 @@ class FamilyPage:
             return f"object of {self._words(values)}" if isinstance(values, dict) and values else "object"
         if kind is None:
             return "anything"
-        return KINDS[kind] + bounds(schema) + size(schema, "Length", " characters")
+        return KINDS.get(kind, "null") + bounds(schema) + size(schema, "Length", " characters")
 
 
 def plain(name: str) -> str:
