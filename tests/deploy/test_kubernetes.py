@@ -1,0 +1,213 @@
+"""The manifests and the chart: built by Kustomize and by Helm, and held against Kubernetes' own schemas."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from edgeinfer import settings
+from edgeinfer.metrics import ENGINE_GAUGES
+from tests.support.debian_programs import find_folder
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.slow
+
+KUBERNETES = ROOT / "deploy/kubernetes"
+CHART = ROOT / "deploy/helm/edgeinfer"
+FOLDERS = sorted(path.parent.name for path in KUBERNETES.glob("*/kustomization.yaml"))
+VERSION = "1.37"
+
+CUSTOM = {
+    "HTTPRoute",
+    "InferencePool",
+    "PrometheusRule",
+    "RayService",
+    "ScaledObject",
+    "ServiceMonitor",
+}
+"""Kinds that others define: there is no schema for them here."""
+
+EVERYTHING: dict[str, Any] = {
+    "ingress": {"enabled": True},
+    "route": {"enabled": True},
+    "monitoring": {"enabled": True},
+    "storage": {"className": "fast"},
+    "nodeSelector": {"disk": "nvme"},
+    "tolerations": [{"key": "board", "operator": "Exists"}],
+    "settings": {"drain_timeout": 300, "log_level": "debug", "parallel": 2},
+}
+
+Objects = list[dict[str, Any]]
+
+
+def module(name: str, wheel: str) -> ModuleType:
+    folder = str(find_folder(wheel))
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
+
+
+def built(name: str) -> Objects:
+    """What Kustomize makes of a folder."""
+    return list(yaml.safe_load_all(kustomize(name)))
+
+
+@functools.cache
+def kustomize(name: str) -> str:
+    kubectl = shutil.which("kubectl")
+    assert kubectl, "kubectl 1.21 or newer is needed, which has Kustomize: install it"
+    done = subprocess.run(
+        [kubectl, "kustomize", str(KUBERNETES / name)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rendered(values: dict[str, Any] | None = None, name: str = "edgeinfer") -> Objects:
+    """What Helm makes of the chart."""
+    helm = module("helm_python", "helm")
+    chart = helm.Chart.load(str(CHART))
+    texts = chart.render(values or {}, name=name, namespace="edgeinfer")
+    return [one for text in texts.values() for one in yaml.safe_load_all(text) if one]
+
+
+def check(objects: Objects) -> set[str]:
+    """Hold objects against the schemas; -> the kinds that have none."""
+    schemas = module("kubernetes_validate", "kubernetes-schemas")
+    unknown = set()
+    for one in objects:
+        if one["kind"] in CUSTOM:
+            unknown.add(one["kind"])
+        else:
+            schemas.validate(one, VERSION, strict=True)
+    return unknown
+
+
+def pods(objects: Objects) -> Objects:
+    return [one["spec"]["template"]["spec"] for one in objects if one["kind"] in ("StatefulSet", "DaemonSet")]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_kustomize_builds_what_kubernetes_takes(name: str) -> None:
+    objects = built(name)
+    check(objects)
+    assert {one["metadata"].get("namespace", "edgeinfer") for one in objects} == {"edgeinfer"}
+
+
+@pytest.mark.parametrize("name", ["base", "boards"])
+def test_pods_are_restricted_and_end_their_answers(name: str) -> None:
+    """As the namespace's label asks for, and with time enough."""
+    objects = built(name)
+    [pod] = pods(objects)
+    [container] = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    paths = {
+        kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")
+    }
+    assert paths == {"startup": "/ready", "readiness": "/ready", "liveness": "/health"}
+    pause = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert pod["terminationGracePeriodSeconds"] > pause + drain_timeout(objects) + 15
+
+
+def drain_timeout(objects: Objects) -> int:
+    [config] = [one["data"]["config.toml"] for one in objects if "config.toml" in one.get("data", {})]
+    [found] = re.findall(r"drain_timeout = (\d+)", config)
+    return int(found)
+
+
+@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+def test_the_daemon_takes_the_settings_in_the_manifests(tmp_path: Path, values: dict[str, Any]) -> None:
+    for objects in (built("base"), rendered(values)):
+        [config] = [one["data"]["config.toml"] for one in objects if "config.toml" in one.get("data", {})]
+        file = tmp_path / "config.toml"
+        file.write_text(config)
+        loaded = settings.load(environ={"EDGEINFER_CONFIG": str(file)}).settings
+        assert loaded.host == "0.0.0.0"
+        assert loaded.api_key_file == "/etc/edgeinfer-keys/keys"
+
+
+def test_the_chart_makes_what_the_base_makes() -> None:
+    """But for what Helm adds."""
+
+    def plain(objects: Objects) -> dict[tuple[str, str], dict[str, Any]]:
+        for one in objects:
+            one["metadata"].pop("namespace", None)
+            for label in ("app.kubernetes.io/managed-by", "helm.sh/chart"):
+                one["metadata"]["labels"].pop(label, None)
+            if one["kind"] == "StatefulSet":
+                template = one["spec"]["template"]
+                template["metadata"].pop("annotations", None)
+                template["spec"]["containers"][0].pop("imagePullPolicy", None)
+            if one["kind"] == "ConfigMap":
+                text = one["data"]["config.toml"]
+                one["data"]["config.toml"] = sorted(line for line in text.splitlines() if line[:1] != "#")
+        return {(one["kind"], one["metadata"]["name"]): one for one in objects if one["kind"] != "Namespace"}
+
+    assert plain(rendered()) == plain(built("base"))
+
+
+@pytest.mark.parametrize("kind", ["", "hpa", "keda"])
+@pytest.mark.parametrize("name", ["edgeinfer", "other"])
+def test_the_chart_renders_what_kubernetes_takes(kind: str, name: str) -> None:
+    objects = rendered({**EVERYTHING, "autoscaling": {"kind": kind}}, name)
+    custom = check(objects)
+    assert custom == {"HTTPRoute", "PrometheusRule", "ServiceMonitor"} | (
+        {"ScaledObject"} if kind == "keda" else set()
+    )
+    assert {one["metadata"]["name"].partition("-")[0] for one in objects} == {name}
+    [pod] = pods(objects)
+    assert pod["terminationGracePeriodSeconds"] == 330
+    [stateful] = [one for one in objects if one["kind"] == "StatefulSet"]
+    assert ("replicas" in stateful["spec"]) == (kind == ""), "what scales it must not be undone by an upgrade"
+
+
+def test_the_chart_has_no_findings() -> None:
+    helm = module("helm_python.chart", "helm")
+    report = helm.lint(str(CHART), {}, strict=True)
+    assert [found for found in report["messages"] if found["severity"] > 1] == []
+
+
+@pytest.mark.parametrize(
+    "values", [{"settings": {"host": "127.0.0.1"}}, {"replica": 2}, {"autoscaling": {"kind": "cpu"}}]
+)
+def test_a_value_that_does_not_exist_is_refused(values: dict[str, Any]) -> None:
+    helm = module("helm_python", "helm")
+    chart = helm.Chart.load(str(CHART))
+    merged = chart.merge_values(values)
+    with pytest.raises(helm.HelmValuesError):
+        chart.validate_schema(merged)
+
+
+def test_the_operators_rules_are_prometheus_own() -> None:
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/edgeinfer.rules.yml").read_text())
+    [kustomized] = [one for one in built("monitoring") if one["kind"] == "PrometheusRule"]
+    [charted] = [one for one in rendered(EVERYTHING) if one["kind"] == "PrometheusRule"]
+    assert kustomized["spec"] == rules, "run scripts/kubernetes-rules"
+    assert charted["spec"] == rules, "run scripts/kubernetes-rules"
+
+
+def test_gateways_read_gauges_that_exist() -> None:
+    [config] = [one for one in built("inference-pool") if one["kind"] == "ConfigMap"]
+    [plugin] = yaml.safe_load(config["data"]["config.yaml"])["plugins"]
+    [engine] = plugin["parameters"]["engineConfigs"]
+    known = {f"edgeinfer_{name}" for name, _, _ in ENGINE_GAUGES.values()} | {"edgeinfer_kv_usage"}
+    assert {value for name, value in engine.items() if name.endswith("Spec")} <= known
+    [stateful] = [one for one in built("base") if one["kind"] == "StatefulSet"]
+    labels = stateful["spec"]["template"]["metadata"]["labels"]
+    assert labels["llm-d.ai/engine-type"] == engine["name"]
