@@ -128,6 +128,17 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
             gt=0,
         ),
     ] = 60.0
+    on_node_loss: Annotated[
+        Literal["resume", "same-model", "fail"],
+        doc(
+            "What becomes of an answer in a cluster whose node is lost: another node continues it, only one with the "
+            "same model file does, or it fails."
+        ),
+    ] = "same-model"
+    node_timeout: Annotated[
+        float,
+        doc("Seconds without a sign of life after which a node of a cluster counts as lost.", ge=1),
+    ] = 10.0
     prefix_cache_mb: Annotated[
         int,
         doc(

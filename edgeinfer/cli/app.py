@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgeinfer.cli import code, familiar, key, model_loading, models, service
+from edgeinfer.cli import cluster, code, familiar, key, model_loading, models, service
 from edgeinfer.cli.backup import backup, restore
 from edgeinfer.cli.bench import bench
 from edgeinfer.cli.chat import chat
@@ -119,6 +119,14 @@ _group(
     code.hook,
     code.talk,
     bare=code.talk,
+)
+_group(
+    "cluster",
+    "Serve models with several machines behind one address.",
+    cluster.up,
+    cluster.join,
+    cluster.down,
+    cluster.status,
 )
 _group("key", "Create, list and remove the daemon's API keys.", key.add, key.ls, key.rm)
 _group(

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.inference.output import Delta, EngineStats
+from edgeinfer.inference.output import Delta, EngineStats, PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import (
@@ -221,4 +221,29 @@ class EngineClient(Protocol):
 
     async def kill(self) -> None:
         """End the engine at once: running requests fail, and nothing is saved."""
+        ...
+
+
+class ResumableEngineClient(EngineClient, Protocol):
+    """An engine that continues answers which another one has begun."""
+
+    def generate(
+        self,
+        prompt: Prompt,
+        params: SamplingParams,
+        *,
+        n: int = 1,
+        add_bos: bool = True,
+        structured: StructuredOutput = UNCONSTRAINED,
+        revision: str | None = None,
+        accepted_at: float | None = None,
+        caller: str = "",
+        cache_domain: str = "",
+        session: str = "",
+        partial_answers: Sequence[PartialAnswer | None] = (),
+    ) -> AsyncGenerator[Delta, None]:
+        """What is missing of the answers. `partial_answers` is empty, or has what there is of each; None is complete.
+
+        Otherwise as EngineClient.generate. With the params' seed given, the text is the one engine's alone.
+        """
         ...

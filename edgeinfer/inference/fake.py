@@ -17,6 +17,7 @@ from edgeinfer.inference.output import (
     EngineStats,
     Finish,
     Logprob,
+    PartialAnswer,
     PromptProgress,
     StartTimings,
 )
@@ -63,7 +64,7 @@ SCRIPTED_MODEL = ModelInfo(
 
 
 class FakeEngineClient:
-    """Implements EngineClient and EngineHealth. Every answer is `pieces`, one delta each; the last has the finish.
+    """Implements ResumableEngineClient and EngineHealth. Every answer is `pieces`, one delta each; the last has the finish.
 
     A token is a byte. A changed attribute takes effect at once, also on requests that run.
 
@@ -150,8 +151,10 @@ class FakeEngineClient:
         caller: str = "",
         cache_domain: str = "",
         session: str = "",
+        partial_answers: Sequence[PartialAnswer | None] = (),
     ) -> AsyncGenerator[Delta, None]:
         self._check_revision(revision)
+        begun = partial_answers or [PartialAnswer()] * n
         self.requests.append((prompt, params, n))
         self.structured = structured
         self.running += 1
@@ -165,7 +168,11 @@ class FakeEngineClient:
                 is_last = number == len(self.pieces)
                 if is_last:
                     self.before_last()
-                for index in range(n):
+                there = sum(map(len, self.pieces[:number]))
+                missing = [i for i, answer in enumerate(begun) if answer and len(answer.tokens) < there]
+                if not missing:
+                    continue
+                for index in missing:
                     cached = 1 if index == 0 else 4
                     finish = fake_finish(number, cached) if is_last else None
                     delta = fake_delta(piece, index, params.logprobs is not None, finish)

@@ -28,7 +28,7 @@ from edgeinfer.backends.supervision.placement import Placement
 from edgeinfer.backends.supervision.supervisor import WorkerSupervisor
 from edgeinfer.backends.supervision.waiting import wait_with_timeout
 from edgeinfer.errors import WorkerDied
-from edgeinfer.inference.output import Delta
+from edgeinfer.inference.output import Delta, PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
 from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
@@ -37,7 +37,7 @@ R = TypeVar("R", Tokenized, Detokenized, Embedded, Reranked)
 
 
 class LlamaClient:
-    """Implements EngineClient.
+    """Implements ResumableEngineClient.
 
     A request waits up to `wait` seconds for a worker that starts. If the worker crashes, the next one resumes the
     request, and the caller sees nothing but a pause. Only a request that is to blame for crashes raises WorkerDied.
@@ -117,11 +117,22 @@ class LlamaClient:
         caller: str = "",
         cache_domain: str = "",
         session: str = "",
+        partial_answers: Sequence[PartialAnswer | None] = (),
     ) -> AsyncGenerator[Delta, None]:
         request = ResumableGeneration(
-            prompt, params, n, add_bos, structured, revision, accepted_at, caller, cache_domain, session
+            prompt,
+            params,
+            n,
+            add_bos,
+            structured,
+            revision,
+            accepted_at,
+            caller,
+            cache_domain,
+            session,
+            partial_answers,
         )
-        self._count(n)
+        self._count(request.unfinished)
         try:
             while request.unfinished:
                 with await self._submit(request) as exchange, contextlib.suppress(WorkerDied):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -44,6 +44,7 @@ class ResumableGeneration(WorkerRequest):
     """Answers that are being generated. A worker that gets `message` computes only what is missing of them.
 
     `accepted_at`: when the request was accepted, by the monotonic clock; the time since then counts as queue time.
+    `partial_answers`: what another engine has generated already, see `Generate`.
     """
 
     def __init__(
@@ -58,10 +59,12 @@ class ResumableGeneration(WorkerRequest):
         caller: str = "",
         cache_domain: str = "",
         session: str = "",
+        partial_answers: Sequence[PartialAnswer | None] = (),
     ) -> None:
         super().__init__(self._message, revision, Activity(caller, "generating text"))
         self._accepted_at = time.monotonic() if accepted_at is None else accepted_at
-        self._exact = params.seed is not None  # a caller who gives a seed expects the same text again
+        # A caller who gives a seed expects the same text again. That takes the steps of the first time.
+        self._exact = params.seed is not None and all(_has_steps(partial) for partial in partial_answers)
         if params.seed is None:  # every worker must draw the same numbers
             params = replace(params, seed=secrets.randbits(63))
         self._request = Generate(
@@ -75,7 +78,10 @@ class ResumableGeneration(WorkerRequest):
             cache_domain=cache_domain,
             session=session,
         )
-        self._answers: list[_AnswerProgress | None] = [_AnswerProgress() for _ in range(n)]
+        self._answers: list[_AnswerProgress | None] = [
+            _AnswerProgress(partial) if partial else None
+            for partial in partial_answers or [PartialAnswer()] * n
+        ]
         self._replaying = False  # the worker computes the tokens again in the steps of the first time
         self._hurried = False  # a worker crashed while replaying; now it has to be fast
 
@@ -124,11 +130,11 @@ class ResumableGeneration(WorkerRequest):
 class _AnswerProgress:
     """An answer that is not complete."""
 
-    def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self._step_sizes: list[int] = []
-        self._timings: StartTimings | None = None
-        self._held_state: HeldState | None = None
+    def __init__(self, begun: PartialAnswer) -> None:
+        self.tokens = list(begun.tokens)
+        self._step_sizes = list(begun.step_sizes)
+        self._timings: StartTimings | None = begun.timings
+        self._held_state: HeldState | None = begun.held_state
 
     def partial(self, exact: bool) -> PartialAnswer:
         return PartialAnswer(self.tokens, self._timings, self._held_state, self._step_sizes if exact else [])
@@ -140,3 +146,8 @@ class _AnswerProgress:
         self._step_sizes.append(len(delta.tokens) - delta.num_accepted)
         self._timings = self._timings or delta.timings
         self._held_state = delta.held_state
+
+
+def _has_steps(partial: PartialAnswer | None) -> bool:
+    """Whether the steps are known in which its tokens were computed."""
+    return partial is None or bool(partial.step_sizes) or not partial.tokens

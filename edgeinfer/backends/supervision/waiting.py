@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 
-async def wait_with_timeout(seconds: float | None, event: Coroutine[Any, Any, object]) -> bool:
+async def wait_with_timeout(seconds: float | None, event: Awaitable[object]) -> bool:
     """Wait for `event`, for no longer than `seconds` (None: for ever); -> True if it came. Raises what it raises.
 
     asyncio.wait_for, before Python 3.12, forgets that its caller was cancelled if `event` comes in that moment.

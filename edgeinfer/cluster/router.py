@@ -1,0 +1,63 @@
+"""Chooses the replica of a hardware class that gets a request; Ray Serve runs it where the request comes from.
+
+Ray Serve pickles this module by value, with its globals, so what cannot be pickled is elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Any
+
+from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
+
+from edgeinfer.cluster.routing import RoutingKey, decode_key
+
+AVOIDED = 30.0
+"""Seconds that a request does not go back to a replica that has had it: longer than Ray takes to see a node's end."""
+
+MAX_REMEMBERED = 4096
+"""Requests whose replicas are remembered."""
+
+
+class FleetRouter(RequestRouter):
+    """Sends a request to the replica with the fewest running requests, and not back to one that it has left.
+
+    Ray Serve asks the replicas of a rank for the length of their queues and takes the shortest; it goes on to the next
+    rank if all are full. `key` says what else can be gone by.
+    """
+
+    def initialize_state(self, **_: Any) -> None:
+        self._routed: OrderedDict[str, dict[ReplicaID, float]] = OrderedDict()
+
+    async def choose_replicas(
+        self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
+    ) -> list[list[RunningReplica]]:
+        if pending_request is None:
+            return [candidate_replicas]
+        pending_request.routing_context.should_backoff = True  # or Serve would try again without a pause
+        key = routing_key(pending_request)
+        return [self._not_tried(candidate_replicas, key)]
+
+    def on_request_routed(
+        self,
+        pending_request: PendingRequest,
+        replica_id: ReplicaID,
+        result: Any,  # noqa: ARG002  # the base class's
+    ) -> None:
+        if key := routing_key(pending_request):
+            self._routed.setdefault(key.request, {})[replica_id] = time.monotonic()
+            while len(self._routed) > MAX_REMEMBERED:
+                self._routed.popitem(last=False)
+
+    def _not_tried(self, replicas: list[RunningReplica], key: RoutingKey | None) -> list[RunningReplica]:
+        tried = self._routed.get(key.request, {}) if key else {}
+        since = time.monotonic() - AVOIDED
+        return [replica for replica in replicas if tried.get(replica.replica_id, since) <= since]
+
+
+def routing_key(request: PendingRequest) -> RoutingKey | None:
+    """The key that the ingress has sent with a call; None for a call without one, such as `status`."""
+    if len(request.args) < 2:
+        return None
+    return decode_key(request.args[1])
