@@ -98,6 +98,13 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
             "File of the keys for those of `peers` that want one: on each line an address, a space and its key."
         ),
     ] = None
+    mcp_servers: Annotated[
+        str | None,
+        doc(
+            "File of MCP servers, with the url of each, whose tools the web page may call. If unset, none. Where keys are "
+            "required, only an admin key may call them."
+        ),
+    ] = None
     tls_cert: Annotated[
         str | None,
         doc("PEM file of a certificate and its chain; the daemon then serves HTTPS instead of HTTP."),

@@ -229,6 +229,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "grammar",
                 "inference",
                 "ipc",
+                "mcp",
                 "backends",
             ),
         ),

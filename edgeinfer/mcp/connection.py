@@ -31,7 +31,7 @@ class McpConnection:
         self.tools: list[Tool] = []
         self._client: Client | None = None
         self._life: asyncio.Task[None] | None = None
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._end_reason = ""
 
     @property
@@ -48,9 +48,9 @@ class McpConnection:
         check_sdk()
         await self.close()
         limit = self.server.timeout_ms / 1000 if self.server.timeout_ms else START_TIMEOUT
-        self._scope = anyio.CancelScope()
+        scope = self._scope = anyio.CancelScope()
         connected: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-        self._life = asyncio.create_task(self._live(connected))
+        self._life = asyncio.create_task(self._live(connected, scope))
         try:
             self._client, self.tools = await asyncio.wait_for(self._begin(connected), limit)
         except BaseException as e:
@@ -78,19 +78,19 @@ class McpConnection:
         except asyncio.TimeoutError:
             raise self._error(f"the call has not ended within {limit:g} s") from None
         except Exception as e:
-            if not _is_answer(e):
-                await self.close()
+            if self.server.transport == "http" or not _is_answer(e):
+                await self.close()  # a session over HTTP may have ended; the next call opens another
             raise self._error(self._words(e)) from e
 
     async def close(self) -> None:
         """End the connection, and the server's process with it."""
         self._client = None
-        if self._life:
+        if self._life and self._scope:
             life, self._life = self._life, None
             self._scope.cancel()  # the task's own cancellation could interrupt what ends the process
             await asyncio.wait([life])
 
-    async def _live(self, connected: asyncio.Future[Client]) -> None:
+    async def _live(self, connected: asyncio.Future[Client], scope: anyio.CancelScope) -> None:
         """Hold the connection: the SDK wants it entered and left by one task."""
         from mcp.client.client import Client
         from mcp_types import Implementation
@@ -99,7 +99,7 @@ class McpConnection:
             try:
                 transport = open_transport(expanded(self.server), errors)
                 info = Implementation(name="edgeinfer", version=__version__)
-                with self._scope:
+                with scope:
                     async with Client(transport, cache=None, client_info=info) as client:
                         if not connected.done():
                             connected.set_result(client)

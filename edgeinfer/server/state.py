@@ -19,6 +19,7 @@ from edgeinfer.server.history import RecentActivity
 from edgeinfer.server.machine_facts import MachineFacts
 from edgeinfer.server.machine_metrics import MachineCollector
 from edgeinfer.server.machine_use import MachineUse
+from edgeinfer.server.mcp_servers import McpServers
 from edgeinfer.server.model_files import ModelFiles
 from edgeinfer.server.peers import Peers
 from edgeinfer.server.pull_process import PullProcess
@@ -59,6 +60,7 @@ class AppState:
         machine_use: what it has in use now.
         history: what the models have done in the last minutes.
         peers: other boards.
+        mcp: the MCP servers whose tools the page may call.
         puller: downloads models, and knows whether that is possible here.
         downloads: those that are running.
         starting: loads the default model for the first time; its error is why that failed.
@@ -89,6 +91,7 @@ class AppState:
         self.metrics.registry.register(MachineCollector(lambda: self.machine_use.last, self._certificate))
         self.history = RecentActivity(lambda: (model.stats for model in self.registry.served()), _warmest)
         self.peers = Peers(settings)
+        self.mcp = McpServers(settings, self.services.compiler)
         self.puller = PullProcess(lambda: Store.of(self.settings))
         self.downloads = ModelDownloads(self.puller)
         self.model_files = ModelFiles(self.registry)
@@ -125,6 +128,7 @@ class AppState:
             if task:
                 task.cancel()
         await self.downloads.close()
+        await self.mcp.close()
         served = list(self.registry.served())
         # Without an engine, requests that wait cannot be answered.
         queues = [model.queue.drain(drain if model.info else 0.0) for model in served]

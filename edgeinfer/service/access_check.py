@@ -46,7 +46,12 @@ def access_problems(service: ServiceSpec) -> list[str]:
 
 def _secrets(service: ServiceSpec) -> Iterator[Path]:
     settings = service.settings
-    for name in (settings.api_key_file or str(KEYS), settings.tls_key, settings.peer_key_file):
+    for name in (
+        settings.api_key_file or str(KEYS),
+        settings.tls_key,
+        settings.peer_key_file,
+        settings.mcp_servers,
+    ):
         if name:
             yield Path(name).absolute()
 

@@ -28,7 +28,7 @@ def _fixed(service: ServiceSpec) -> Iterator[Path]:
     """Yield folders, and files that are only read at the start."""
     yield from service.program.folders
     yield from service.models
-    for name in (service.settings.store, service.settings.peer_key_file):
+    for name in (service.settings.store, service.settings.peer_key_file, service.settings.mcp_servers):
         if name:
             yield Path(name).absolute()
 

@@ -177,7 +177,7 @@ def _is_exposed(service: ServiceSpec) -> bool:
 
 
 def _network(service: ServiceSpec) -> Iterator[str]:
-    if _is_exposed(service) or service.settings.peers:
+    if _is_exposed(service) or service.settings.peers or service.settings.mcp_servers:
         yield "IPAddressDeny="
         yield "IPAddressAllow="
 

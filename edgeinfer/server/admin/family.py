@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeinfer.server.admin import health, history, machine, peers
+from edgeinfer.mcp.result import McpResult
+from edgeinfer.server.admin import health, history, machine, mcp, peers
 from edgeinfer.server.http.family import Family, Route
 from edgeinfer.server.openai.errors import ErrorEnvelope, render_error, stream_error
 
@@ -28,6 +29,8 @@ def family() -> Family:
             Route("/machine", machine.machine, GET, answers=(machine.Machine,)),
             Route("/history", history.history, GET, answers=(history.Samples,)),
             Route("/peers", peers.peers, GET, answers=(peers.PeerList,), is_quiet=True),
+            Route("/mcp/tools", mcp.tools, GET, answers=(mcp.McpServerList,), is_quiet=True),
+            Route("/mcp/call", mcp.call, body=mcp.McpCallRequest, answers=(McpResult,)),
             Route(
                 "/metrics",
                 health.metrics,

@@ -26,9 +26,11 @@ from edgeinfer.plan.calibration import save as save_calibration
 from edgeinfer.server.auth.keys import Key, digest
 from edgeinfer.store.store import Store
 from tests.support.browser import run_in_browser
+from tests.support.coder import Coder, call
 from tests.support.daemon import Process, edgeinfer
 from tests.support.faulty_hub import FaultyHub, trickle
 from tests.support.faulty_hub import serving as serving_files
+from tests.support.mcp_servers import config_file, shop_over_http
 from tests.support.mirror import REPO, add
 from tests.support.mirror import serving as mirroring
 from tests.support.server import Scripted, eventually, serving
@@ -134,6 +136,23 @@ def test_a_conversation(browser: str, daemon: Process, tmp_path: Path) -> None:
     assert found["broken"] == []
     assert found["kept"] == ["Hello"]
     assert found["reopened"] == "What can you do?"
+
+
+def test_a_tool_of_an_mcp_server_is_called_after_a_question(browser: str, tmp_path: Path) -> None:
+    """The model is told what the user refuses; a tool that is always allowed needs no further question."""
+    calls = [call("shop_price", item="nails", count=count) for count in (1, 2, 3)]
+    with shop_over_http() as url:
+        file = config_file(tmp_path / "mcp.json", shop={"url": url})
+        with serving(Coder(*calls, "Six or nine."), mcp_servers=str(file)) as served:
+            found = seen(browser, "mcp", served.url, tmp_path)
+    assert "shop_price" in found["servers"][0]
+    assert found["question"] == "Call shop_price with the arguments above?"
+    assert json.loads(found["arguments"]) == {"item": "nails", "count": 1}
+    refused, *results = found["results"]
+    assert refused == "the user does not want this call"
+    assert results == ["2 nails cost 6 EUR", "3 nails cost 9 EUR"]
+    assert found["answer"].strip() == "Six or nine."
+    assert found["broken"] == []
 
 
 def test_a_tool_tried_by_hand_and_a_schema(browser: str, daemon: Process, tmp_path: Path) -> None:

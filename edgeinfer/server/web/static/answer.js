@@ -7,8 +7,12 @@ import { percent } from "./words.js";
 /** Seconds without a token after which the page asks the daemon what it is doing. */
 const QUIET = 1.5;
 
-/** The fields of a request for the next message of a conversation. Throws Error if a setting is not valid. */
-export function chatRequest(conversation, parent) {
+/**
+ * The fields of a request for the next message of a conversation. Throws Error if a setting is not valid.
+ *
+ * @param mcpTools tools of MCP servers, which are offered beside those in the settings
+ */
+export function chatRequest(conversation, parent, mcpTools) {
   const { settings } = conversation;
   const body = { messages: [], stream: true, stream_options: { include_usage: true } };
   if (settings.model) body.model = settings.model;
@@ -19,8 +23,8 @@ export function chatRequest(conversation, parent) {
   }
   if (settings.thinking === "off") body.reasoning_effort = "none";
   else if (settings.thinking) body.reasoning_effort = settings.thinking;
-  const tools = parsed(settings.tools, "The tools");
-  if (tools) body.tools = tools;
+  const tools = [...(parsed(settings.tools, "The tools") ?? []), ...mcpTools];
+  if (tools.length) body.tools = tools;
   const schema = parsed(settings.schema, "The schema");
   if (schema) body.response_format = { type: "json_schema", json_schema: { name: "answer", schema } };
   return body;

@@ -3,6 +3,7 @@
 import { chatRequest, generate } from "./answer.js";
 import { addMessage, branch, save, show, siblings } from "./conversations.js";
 import { html, useEffect, useReducer, useRef, useState } from "./html.js";
+import { MAX_AUTOMATIC, listServers, toolsOf } from "./mcp.js";
 import { Message, loadMarkdown } from "./message.js";
 import { Options } from "./options.js";
 
@@ -18,11 +19,14 @@ const NEAR = 120;
 export function Chat({ conversation, models, changed, readModels }) {
   const [version, redraw] = useReducer((n) => n + 1, 0);
   const [problem, setProblem] = useState("");
+  const [servers, setServers] = useState([]);
+  const fresh = useRef(new Set());
   const abort = useRef(null);
   const list = useRef(null);
   const follows = useRef(true);
 
   useEffect(() => void loadMarkdown(), []);
+  useEffect(() => void listServers().then(setServers), []);
   useEffect(() => () => abort.current?.abort(), [conversation]);
   useEffect(() => {
     if (follows.current) list.current.scrollTop = list.current.scrollHeight;
@@ -31,17 +35,19 @@ export function Chat({ conversation, models, changed, readModels }) {
     follows.current = scrollHeight - scrollTop - clientHeight < NEAR;
   };
 
+  const mcpTools = conversation.settings.mcp === false ? [] : toolsOf(servers);
   const keep = () => save(conversation).then(changed, () => setProblem("This browser does not keep conversations; export what you need."));
 
   async function answer(parent) {
     let body;
     try {
-      body = chatRequest(conversation, parent);
+      body = chatRequest(conversation, parent, mcpTools);
     } catch (error) {
       return setProblem(error.message);
     }
     setProblem("");
     const node = addMessage(conversation, parent, { role: "assistant", content: "", growing: true });
+    fresh.current.add(node.id);
     abort.current = new AbortController();
     follows.current = true;
     keep();
@@ -68,6 +74,12 @@ export function Chat({ conversation, models, changed, readModels }) {
     answer(parent);
   }
 
+  /** How many answers there are since the last question. */
+  function answersInARow(node) {
+    const before = branch(conversation, node.id);
+    return before.length - before.findLastIndex((one) => one.role === "user") - 1;
+  }
+
   function actionsOf(node, busy) {
     if (busy) return {};
     const step = (by) => {
@@ -79,7 +91,14 @@ export function Chat({ conversation, models, changed, readModels }) {
     if (node.role === "user") return { step, edit: (text) => say(text, node.parent) };
     if (node.role !== "assistant") return {};
     const waits = node.id === conversation.leaf && node.calls?.length;
-    return { step, regenerate: () => answer(node.parent), answerCalls: waits && ((results) => answerCalls(node, results)) };
+    const isMcp = waits && node.calls.every((call) => mcpTools.some((tool) => tool.function.name === call.name));
+    return {
+      step,
+      regenerate: () => answer(node.parent),
+      answerCalls: waits && ((results) => answerCalls(node, results)),
+      isMcp,
+      automatic: isMcp && fresh.current.has(node.id) && answersInARow(node) <= MAX_AUTOMATIC,
+    };
   }
 
   const messages = branch(conversation);
@@ -96,7 +115,7 @@ export function Chat({ conversation, models, changed, readModels }) {
       </div>
       ${problem && html`<p class="error" role="alert">${problem}</p>`}
       <${Composer} key=${conversation.id} busy=${busy} send=${(text) => say(text)} stop=${() => abort.current?.abort()} />
-      <${Options} conversation=${conversation} models=${models} readModels=${readModels} changed=${() => (redraw(), keep())} />
+      <${Options} servers=${servers} conversation=${conversation} models=${models} readModels=${readModels} changed=${() => (redraw(), keep())} />
     </section>
   `;
 }

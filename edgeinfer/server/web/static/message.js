@@ -4,6 +4,7 @@ import { pauseText } from "./answer.js";
 import { CopyButton } from "./clipboard.js";
 import { html, useEffect, useLayoutEffect, useModule, useRef, useState } from "./html.js";
 import { indented } from "./json.js";
+import { McpCalls } from "./mcp.js";
 
 const who = (node) => ({ user: "You", assistant: node.model ?? "Model", tool: node.tool ? `Result of ${node.tool}` : "Result of a tool" })[node.role];
 
@@ -11,7 +12,8 @@ const who = (node) => ({ user: "You", assistant: node.model ?? "Model", tool: no
  * @param node the message
  * @param version changes whenever the message has
  * @param place {index, count} among the alternatives to this message
- * @param actions {edit, regenerate, step, answerCalls}; those that are missing are not offered
+ * @param actions {edit, regenerate, step, answerCalls}; those that are missing are not offered. `isMcp`: the calls are of
+ *   MCP servers; `automatic`: those that the user has allowed for good need no question
  */
 export function Message({ node, version, place, actions }) {
   const [editing, setEditing] = useState(false);
@@ -27,7 +29,8 @@ export function Message({ node, version, place, actions }) {
         ? html`<${Markdown} text=${node.content} complete=${!node.growing} version=${version} />`
         : html`<div class="text" dir="auto">${node.role === "tool" ? indented(node.content) : node.content}</div>`}
       ${node.calls?.map((call, index) => html`<${Call} key=${call.id || index} call=${call} />`)}
-      ${actions.answerCalls && html`<${CallResults} calls=${node.calls} send=${actions.answerCalls} />`}
+      ${actions.answerCalls && !actions.isMcp && html`<${CallResults} calls=${node.calls} send=${actions.answerCalls} />`}
+      ${actions.answerCalls && actions.isMcp && html`<${McpCalls} calls=${node.calls} automatic=${actions.automatic} send=${actions.answerCalls} />`}
       <${State} node=${node} />
       <footer>
         ${node.content && html`<${CopyButton} text=${() => node.content} />`}

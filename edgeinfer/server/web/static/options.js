@@ -2,6 +2,7 @@
 
 import { html, useEffect, useState } from "./html.js";
 import { INTERVAL } from "./live.js";
+import { ServerList } from "./mcp.js";
 import { percent } from "./words.js";
 
 const SAMPLING = [
@@ -22,7 +23,7 @@ const SCHEMA = `{"type": "object", "properties": {"answer": {"type": "string"}},
 /** A model's state, and how far its load has come. */
 const stateOf = ({ status }) => status.value + (status.loaded === undefined ? "" : ` ${percent(status.loaded)}`);
 
-export function Options({ conversation, models, readModels, changed }) {
+export function Options({ conversation, models, servers, readModels, changed }) {
   const [isOpen, setOpen] = useState(false);
   useEffect(() => {
     if (!isOpen) return;
@@ -57,6 +58,7 @@ export function Options({ conversation, models, readModels, changed }) {
         <label class="wide">System prompt
           <textarea rows="3" value=${settings.system ?? ""} onChange=${(event) => set("system", event.target.value)}></textarea>
         </label>
+        ${servers.length > 0 && html`<${ServerList} servers=${servers} use=${settings.mcp !== false} set=${(use) => set("mcp", use)} />`}
         <${Json} label="Tools" example=${TOOL} value=${settings.tools} set=${(text) => set("tools", text)} />
         <${Json} label="Schema of the answer" example=${SCHEMA} value=${settings.schema} set=${(text) => set("schema", text)} />
       </div>
