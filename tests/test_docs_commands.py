@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,19 +42,34 @@ def command_lines(page: Path) -> Iterator[list[str]]:
             yield shlex.split(END.split(found[1])[0])
 
 
+def parse(line: list[str]) -> None:
+    """Read a command as the command line does it, and do not run it."""
+    rest = list(line)
+    command = PROGRAM
+    while hasattr(command, "commands") and rest:
+        assert rest[0] in command.commands, f"edgeinfer {shlex.join(line)}"
+        command = command.commands[rest.pop(0)]
+    try:
+        command.make_parser(command.context_class(command)).parse_args(rest)
+    except Exception as e:
+        pytest.fail(f"edgeinfer {shlex.join(line)}: {e}")
+
+
 @by_name
 def test_every_command_exists_with_these_options(page: Path) -> None:
-    """It is parsed as the command line does it, and not run."""
     for line in command_lines(page):
-        rest = list(line)
-        command = PROGRAM
-        while hasattr(command, "commands") and rest:
-            assert rest[0] in command.commands, f"edgeinfer {shlex.join(line)}"
-            command = command.commands[rest.pop(0)]
-        try:
-            command.make_parser(command.context_class(command)).parse_args(rest)
-        except Exception as e:
-            pytest.fail(f"edgeinfer {shlex.join(line)}: {e}")
+        parse(line)
+
+
+def test_the_recorded_terminal_shows_commands_that_exist() -> None:
+    """If this fails: change them in scripts/pictures, and run it."""
+    session = runpy.run_path(str(ROOT / "scripts" / "pictures"))["SESSION"]
+    shown = html.unescape((ROOT / "docs" / "pictures" / "terminal.svg").read_text()).replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+    for command in session:
+        parse(shlex.split(command)[1:])
+        assert command in shown
 
 
 def test_commands_are_found_on_the_pages() -> None:

@@ -22,6 +22,7 @@ STRUCTURE = ROOT / "docs" / "structure.md"
 PACKAGE = ROOT / "edgeinfer"
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+PICTURE = re.compile(r"""(?:src|srcset)="([^"]+)"|!\[[^\]]*\]\(([^)\s]+)\)""")
 FOLDERS = ("edgeinfer/", "tests/", "scripts/", "docs/", "systemd/", "requirements/", ".ci/")
 HUB_REPOS = ("edgeinfer/edgeinfer-nano-GGUF",)
 """These look like paths."""
@@ -93,6 +94,18 @@ def test_every_package_is_on_the_map_of_the_code() -> None:
     assert [
         name for name in sorted(packages) if f"| `{name}/" not in text and f"` `{name}/`" not in text
     ] == []
+
+
+def test_every_picture_is_there_and_shown() -> None:
+    """Small, since everybody who clones the repository gets them. scripts/pictures makes them."""
+    shown = {
+        (page.parent / (html or markdown)).resolve()
+        for page in PAGES
+        for html, markdown in PICTURE.findall(prose(page))
+    }
+    pictures = set((ROOT / "docs" / "pictures").iterdir())
+    assert shown == pictures
+    assert sum(path.stat().st_size for path in pictures) < 400_000
 
 
 def test_every_page_is_in_the_navigation() -> None:
