@@ -97,7 +97,7 @@ def _name(record: str, page: Path) -> str:
 
 def _row(record: str, page: Path) -> str:
     choice = _choice(record)
-    config, memory, speed = choice.plan.config, choice.plan.memory, choice.plan.speed.decode
+    config, memory, speed = choice.plan.llama, choice.plan.memory, choice.plan.speed.decode
     cpus = f" on CPUs {cpu_list(config.cpus)}" if config.cpus else ""
     cache = {
         "streams": f"{config.parallel} × {config.ctx}",

@@ -118,7 +118,7 @@ def _offers(
     """Return the model and quantization to plan for, and the options to choose from."""
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.plan import ModelOption
-    from edgeinfer.plan.available_options import model_options, quant_name
+    from edgeinfer.plan.available_options import folder_option, model_options, quant_name
     from edgeinfer.store.lookup import find_model, is_file_reference
     from edgeinfer.store.model_name import split_name
 
@@ -133,6 +133,8 @@ def _offers(
             if store is None:
                 raise
     model = find_model(name, store)
+    if model.folder is not None:
+        return model.name, None, [folder_option(model.name, Path(model.path), model.quant)]
     if model.header is None:  # the fake
         return None, quant, model_options(None, store)
     offer = ModelOption(

@@ -32,7 +32,7 @@ def published_options(
     if name in catalogue():
         options = [o for o in model_options(name, store) if o.model == name and (o.path or o.quant in quants)]
     if not options:
-        smallest = min(files, key=lambda one: one.size or 0)
+        smallest = min((one for one in files if not one.parts), key=lambda one: one.size or 0)
         header = remote_header(smallest, hub=hub)
         wanted = {quant: None} if quant and quant not in quants and can_make(quant) else {}
         known = [(q, one, requantized(header, q)) for q, one in (quants | wanted).items()]

@@ -18,9 +18,10 @@ from edgeinfer.hub.hub_index import RemoteFile
 from edgeinfer.hub.reference import ModelReference
 from edgeinfer.install.published_options import published_options
 from edgeinfer.plan import ModelChoice, ModelOption, choose
-from edgeinfer.plan.available_options import model_options, quant_name
+from edgeinfer.plan.available_options import folder_option, model_options, quant_name
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.own_memory import ModelMemory
+from edgeinfer.safetensors.folder import is_model_folder
 from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import catalogue
 from edgeinfer.store.lookup import catalogue_name
@@ -94,13 +95,15 @@ class Selector:
         return self._of_catalogue(name, reference)
 
     def select_file(self, path: Path) -> Selection:
-        """Choose the model in a file on this machine.
+        """Choose the model in a file or a folder on this machine.
 
         Raises:
             DoesNotFit: it does not fit.
             ModelLoadFailed: it is not a valid GGUF file.
         """
         path = path.resolve()
+        if is_model_folder(path):
+            return Selection(self._choose([folder_option(path.name, path)], path.name), by_path=True)
         header = read_header(path)
         option = ModelOption(path.stem, quant_name(header), header, header.size, path=str(path))
         return Selection(self._choose([option], path.stem), by_path=True)
@@ -154,8 +157,11 @@ class Selector:
         stored = installed_model(reference, self._store)
         if stored is None:
             return self._of_catalogue(reference.name, reference)  # which names a similar one
-        header = read_header(stored.path)
-        option = ModelOption(stored.name, stored.quant, header, header.size, path=str(stored.path))
+        if stored.parts:
+            option = folder_option(stored.name, stored.path, stored.quant)
+        else:
+            header = read_header(stored.path)
+            option = ModelOption(stored.name, stored.quant, header, header.size, path=str(stored.path))
         return Selection(self._choose([option], stored.name))
 
     def _unlisted(self, choice: ModelChoice, error: EdgeinferError) -> Selection:
@@ -182,7 +188,7 @@ class Selector:
     ) -> Selection:
         """Choose again with the header of the published file instead of the predicted one."""
         file = next((file for file in published if file.quant == choice.option.quant), None)
-        if self._hub.offline or choice.option.path or file is None:
+        if self._hub.offline or choice.option.path or file is None or file.parts:
             return Selection(choice, published)
         header = remote_header(file, hub=self._hub)
         exact = replace(choice.option, header=header, size=file.size or choice.option.size)

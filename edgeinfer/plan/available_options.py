@@ -7,8 +7,10 @@ from pathlib import Path
 
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.plan.model_option import ModelOption
+from edgeinfer.safetensors.folder import read_folder
 from edgeinfer.store.catalogue import PACKAGE_DIR, ModelSpec, catalogue, resolve_spec
 from edgeinfer.store.lookup import BUNDLED_MODEL
+from edgeinfer.store.predicted_folder import predicted_folder
 from edgeinfer.store.predicted_header import predicted_header
 from edgeinfer.store.store import Store
 
@@ -52,7 +54,12 @@ def options_of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[Mode
         return
     installed: dict[str, Path] = {}
     if store is not None:
-        installed = {stored.quant: stored.path for stored in store.installed() if stored.name == name}
+        installed = {
+            stored.quant: stored.path
+            for stored in store.installed()
+            if stored.name == name and not stored.parts
+        }
+    yield from _in_safetensors(name, spec, store)
     for quant in dict.fromkeys([*(file.quant for file in spec.files), *installed]):
         place, file = installed.get(quant), spec.quant(quant)
         header = read_header(place) if place else predicted_header(spec, quant)
@@ -69,6 +76,35 @@ def options_of(name: str, spec: ModelSpec, store: Store | None) -> Iterator[Mode
             spec.tool_format,
             fallback=_is_fallback(spec),
         )
+
+
+def _in_safetensors(name: str, spec: ModelSpec, store: Store | None) -> Iterator[ModelOption]:
+    """Yield the model in safetensors, installed or not."""
+    installed = store.installed() if store else []
+    stored = next((s for s in reversed(installed) if s.name == name and s.parts), None)
+    folder = read_folder(stored.path) if stored else predicted_folder(name, spec)
+    dtype = stored.quant if stored else spec.safetensors.dtype if spec.safetensors else None
+    header = predicted_header(spec, "F16")
+    if folder is None or dtype is None or header is None:
+        return
+    yield ModelOption(
+        name,
+        dtype,
+        header,
+        stored.size if stored else (spec.safetensors and spec.safetensors.size) or folder.size,
+        spec.licence,
+        str(stored.path) if stored else None,
+        spec.tool_format,
+        fallback=_is_fallback(spec),
+        folder=folder,
+    )
+
+
+def folder_option(name: str, path: Path, quant: str | None = None) -> ModelOption:
+    """Return the option of a folder with safetensors. Raises ModelLoadFailed."""
+    folder = read_folder(path)
+    header = Header({"general.architecture": folder.architecture}, (), folder.size)
+    return ModelOption(name, quant or folder.dtype, header, folder.size, path=str(path), folder=folder)
 
 
 def _bundled(name: str, spec: ModelSpec, path: Path) -> ModelOption:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from edgeinfer.errors import DoesNotFit, ModelNotFound
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
+from edgeinfer.plan.engine_choice import EngineChoice, choose_engine
 from edgeinfer.plan.model_option import ModelOption, RankedOption
 from edgeinfer.plan.own_memory import ModelMemory
 from edgeinfer.plan.plan import Plan, plan_model
@@ -53,6 +55,11 @@ def choose(
         DoesNotFit: the message has the numbers, the hint says what would fit.
         ModelNotFound: no option matches `model` and `quant`.
     """
+    engine = choose_engine(profile, settings)
+    offered, options = (
+        options,
+        [option for option in options if _suits(option, options, engine, settings, quant)],
+    )
     ranked = [_ranked(option, profile, settings, calibration, beside) for option in options]
     matching = [r for r in ranked if _matches(r.option, model, quant)]
     if not matching:
@@ -64,16 +71,45 @@ def choose(
         raise _does_not_fit(matching, ranked)
     best: list[tuple[RankedOption, str]] = []
     for group in _by_model(_preferred(fitting)):
-        best.append(choose_quant(group, profile))
+        best.append(_in_safetensors(group) or choose_quant(group, profile))
         if model or not _too_slow(best[-1][0]):
             break
     # If all are too slow, the last one is not always the fastest.
     chosen, why = max(best, key=lambda pair: pair[0].speed or 0) if _too_slow(best[-1][0]) else best[-1]
-    reasons = _why_model(chosen, matching)
+    reasons = [engine.reason] if engine.reason and any(option.folder for option in offered) else []
+    reasons += _why_model(chosen, matching)
     if sum(r.option.model == chosen.option.model for r in matching) > 1:
         reasons.append(why)
     others = [replace(r, rejection=_rejection(r, chosen)) for r in ranked if r is not chosen]
     return ModelChoice(chosen.option, chosen.plan, reasons, others)
+
+
+def _suits(
+    option: ModelOption,
+    options: Sequence[ModelOption],
+    engine: EngineChoice,
+    settings: Settings,
+    quant: str | None,
+) -> bool:
+    """Tell whether an option is for the engine. GGUF files stay for what vLLM has no memory for."""
+    if option.folder is None:
+        return settings.engine != "vllm"
+    if engine.engine == "vllm" or option.quant == (quant or "").upper():
+        return True
+    return all(other.folder is not None for other in options if other.model == option.model)
+
+
+def _in_safetensors(group: Sequence[RankedOption]) -> tuple[RankedOption, str] | None:
+    """The option for vLLM, which is not quantized, and the reason; None if there is none."""
+    found = next((r for r in group if r.option.folder is not None), None)
+    return (
+        (
+            found,
+            f"quant {found.option.quant}: vLLM reads safetensors, with the weights as they were published",
+        )
+        if found
+        else None
+    )
 
 
 def _ranked(
@@ -84,6 +120,11 @@ def _ranked(
     beside: Sequence[ModelMemory],
 ) -> RankedOption:
     model = LocalModel(option.model, option.path or option.label, option.header, option.tool_format)
+    if option.folder is not None:
+        path = option.path or option.label
+        model = LocalModel(
+            option.model, path, None, option.tool_format, folder=replace(option.folder, path=Path(path))
+        )
     plan = plan_model(model, profile, replace(settings, force=True), calibration, beside)
     return RankedOption(option, plan, free=profile.storage.free if profile.storage else None)
 

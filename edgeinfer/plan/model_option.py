@@ -7,6 +7,7 @@ import msgspec
 from edgeinfer.gguf.header import Header
 from edgeinfer.plan.plan import Plan
 from edgeinfer.plan.reasons import MB, shortage
+from edgeinfer.safetensors.folder import ModelFolder
 from edgeinfer.store.free_space import RESERVED_BYTES
 
 QUALITY = (
@@ -25,6 +26,7 @@ class ModelOption(msgspec.Struct, frozen=True):
         size: bytes of the file.
         path: None if it is not installed yet.
         bundled: it comes with edgeinfer, as the last resort where nothing else fits.
+        folder: what its folder with safetensors says, read or predicted; None for a GGUF file.
         fallback: it understands so little that it is taken only where no larger one fits, however slow that is.
     """
 
@@ -37,6 +39,7 @@ class ModelOption(msgspec.Struct, frozen=True):
     tool_format: str | None = None
     bundled: bool = False
     fallback: bool = False
+    folder: ModelFolder | None = None
 
     @property
     def label(self) -> str:

@@ -18,6 +18,7 @@ from edgeinfer.hardware.vllm_program import find_vllm
 from edgeinfer.plan import calibration as calibrations
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.context import default_context, with_larger_context
+from edgeinfer.plan.engine_choice import INSTALL_VLLM
 from edgeinfer.plan.fit import QUANTIZED_KV, Fit, fit
 from edgeinfer.plan.gpu_placement import GpuPlacement, choose_gpu
 from edgeinfer.plan.memory_budget import MemoryBudget, memory_budget
@@ -32,11 +33,6 @@ from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel, find_model
 from edgeinfer.store.sampling_defaults import SamplingDefaults
 from edgeinfer.store.store import Store
-
-INSTALL_VLLM = (
-    "install it in an environment of its own (python3 -m venv /opt/vllm && /opt/vllm/bin/pip install vllm), "
-    "then --vllm-command /opt/vllm"
-)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -92,7 +88,7 @@ def make_plan(
     """
     store = Store.of(settings)
     name, settings = settings.default_model()
-    model = find_model(settings.model, store)
+    model = find_model(settings.model, store, in_safetensors=settings.engine == "vllm")
     if name is None:
         settings = settings.for_default(model.name)
     profile = profile or detect()

@@ -35,7 +35,7 @@ def card_problem(gpu: Gpu) -> str | None:
         return f"vLLM does not know the {gpu.name}"
     if gpu.shared:
         return f"the {gpu.name} shares the machine's RAM"
-    if gpu.driver is None or gpu.index is None:
+    if gpu.driver is None or gpu.api is None:
         return f"the driver of the {gpu.name} is missing"
     if gpu.memory is None or gpu.memory < MIN_CARD:
         size = "of unknown size" if gpu.memory is None else f"{gpu.memory / GIB:.0f} GB"

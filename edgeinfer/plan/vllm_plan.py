@@ -11,6 +11,8 @@ from edgeinfer.backends.vllm.config import VllmConfig, VllmDtype
 from edgeinfer.errors import DoesNotFit, SettingsError
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.hardware.gpu import Gpu
+from edgeinfer.plan.engine_choice import LLAMA_ONLY, named
+from edgeinfer.plan.gpu_placement import GpuPlacement
 from edgeinfer.plan.memory_budget import MemoryBudget, memory_budget
 from edgeinfer.plan.memory_estimate import DAEMON, MemoryEstimate
 from edgeinfer.plan.own_memory import ModelMemory
@@ -36,9 +38,6 @@ MAX_PARALLEL = 64
 CPU_PARALLEL = 4
 CPU_KV_SHARE = 0.25
 """Share of the RAM beside the weights that the KV cache may take."""
-
-LLAMA_ONLY = ("layout", "cells", "flash_attention", "kv_type", "ubatch", "batch", "threads", "gpu_layers")
-"""Settings of llama.cpp."""
 
 
 class VllmFit(msgspec.Struct, frozen=True):
@@ -103,7 +102,7 @@ def _on_cards(
     room = _smallest(used)
     if chosen is None and not settings.force:
         raise DoesNotFit(
-            f"{name} needs {needs[-1] / MB:,.0f} MB on each of {_cards(used)}, only {max(0, room) / MB:,.0f} MB can be used",
+            f"{name} needs {needs[-1] / MB:,.0f} MB on each of {named(used)}, only {max(0, room) / MB:,.0f} MB can be used",
             param="model",
             hint="choose a smaller model, or one in a GGUF file; --force tries it anyway",
         )
@@ -122,7 +121,7 @@ def _on_cards(
         ctx=ctx,
         parallel=parallel,
         dtype=dtype,
-        cards=tuple(card.index for card in used if card.index is not None),
+        cards=tuple(card.index or 0 for card in used),
         gpu_memory=share,
     )
     weights = weights_bytes(folder)
@@ -135,11 +134,11 @@ def _on_cards(
         gpu_compute=OVERHEAD * count,
     )
     budget = msgspec.structs.replace(_budget(profile), gpu=max(0, room) * count)
-    on = f"{weights / MB:,.0f} MB of weights on {_cards(used)}"
+    on = f"{weights / MB:,.0f} MB of weights on {named(used)}"
     reasons = [
         f"cards {count}: {on}"
         + (
-            f", split by tensor parallelism: {_cards(used[:1])} alone has too little memory"
+            f", split by tensor parallelism: {named(used[:1])} alone has too little memory"
             if count > 1
             else ""
         ),
@@ -147,7 +146,7 @@ def _on_cards(
         f"parallel {parallel}: the KV cache has room for {kv_tokens:,} tokens, which answers share by pages",
     ]
     if dtype != "auto":
-        reasons.append(f"dtype {dtype}: {_cards(used[:1])} cannot compute in bfloat16")
+        reasons.append(f"dtype {dtype}: {named(used[:1])} cannot compute in bfloat16")
     return VllmFit(
         config, memory, budget, chosen is not None, _with_context(reasons, config, folder, settings)
     )
@@ -233,11 +232,6 @@ def _smallest(cards: Sequence[Gpu]) -> int:
     return min(free) - RESERVE
 
 
-def _cards(cards: Sequence[Gpu]) -> str:
-    name = f"the {cards[0].name}"
-    return name if len(cards) == 1 else f"{len(cards)} cards ({', '.join(card.name for card in cards)})"
-
-
 def _capability(card: Gpu) -> tuple[int, int]:
     """The compute capability; of cards that have none, one that is new enough."""
     major, _, minor = (card.compute_capability or "9.0").partition(".")
@@ -245,6 +239,4 @@ def _capability(card: Gpu) -> tuple[int, int]:
 
 
 def _budget(profile: HardwareProfile) -> MemoryBudget:
-    from edgeinfer.plan.gpu_placement import GpuPlacement
-
     return memory_budget(profile, GpuPlacement())

@@ -77,6 +77,20 @@ class QuantFile(msgspec.Struct, frozen=True):
     pure: bool = False
 
 
+class SafetensorsSource(msgspec.Struct, frozen=True):
+    """The repository that has a model in safetensors, for vLLM.
+
+    Attributes:
+        dtype: type of its weights, and the name of the quantization under which it is installed.
+        size: bytes of its files; None if unknown.
+    """
+
+    repo: str
+    dtype: Literal["BF16", "F16", "F32"] = "BF16"
+    revision: str = "main"
+    size: int | None = None
+
+
 class ModelSpec(msgspec.Struct, frozen=True):
     """An entry of the catalogue.
 
@@ -101,6 +115,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
     shape: Shape | None = None
     files: list[QuantFile] = []
     file: str | None = None
+    safetensors: SafetensorsSource | None = None
 
     def quant(self, name: str) -> QuantFile | None:
         """Return the file of a quantization; None if none is published."""
@@ -126,6 +141,16 @@ class _CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     revision: str = "main"
     files: dict[str, Any] = {}
     file: str | None = None
+    safetensors: dict[str, Any] | None = None
+
+
+class _CatalogueSafetensors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table of a model's safetensors in the file."""
+
+    repo: str
+    dtype: Literal["BF16", "F16", "F32"] = "BF16"
+    revision: str = "main"
+    size: Count | None = None
 
 
 class _CatalogueFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -256,7 +281,22 @@ def _spec(document: TomlDocument, name: str, table: object, bundled: bool) -> Mo
         shape=shape,
         files=files,
         file=entry.file,
+        safetensors=_safetensors(document, name, entry),
     )
+
+
+def _safetensors(document: TomlDocument, name: str, entry: _CatalogueEntry) -> SafetensorsSource | None:
+    if entry.safetensors is None:
+        return None
+    keys = (name, "safetensors")
+    source = document.struct(_CatalogueSafetensors, entry.safetensors, keys)
+    for key, problem in (
+        ("repo", repo_problem(source.repo)),
+        ("revision", revision_problem(source.revision)),
+    ):
+        if problem:
+            raise document.error((*keys, key), "not allowed", problem)
+    return SafetensorsSource(source.repo, source.dtype, source.revision, source.size)
 
 
 def _file(document: TomlDocument, keys: tuple[str, ...], table: object, entry: _CatalogueEntry) -> QuantFile:

@@ -77,6 +77,6 @@ def test_a_laptop_card_is_not_as_fast_as_the_desktop_card_of_its_name() -> None:
 def test_a_hybrid_processor_computes_on_its_fast_cores() -> None:
     """Threads on slow cores would delay the others."""
     profile = detect(TREES / "intel-hybrid-laptop")
-    config = choice_for("intel-hybrid-laptop").plan.config
+    config = choice_for("intel-hybrid-laptop").plan.llama
     assert tuple(sorted(profile.cpus[0].cpus)) == config.cpus
     assert len(profile.cpus) > 1

@@ -48,8 +48,8 @@ def test_a_board_of_8_gb_holds_the_tools_of_open_webui(record: str) -> None:
 
 def test_in_a_pool_one_conversation_may_take_all() -> None:
     plan = planned(machine(14, CARD))
-    assert (plan.config.layout, plan.config.ctx) == ("unified", 32768)
-    assert plan.config.cells >= plan.config.ctx
+    assert (plan.llama.layout, plan.llama.ctx) == ("unified", 32768)
+    assert plan.llama.cells >= plan.llama.ctx
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_no_context_is_longer_than_the_model_was_trained_for() -> None:
 
 def test_what_is_planned_is_what_it_takes() -> None:
     plan = planned(machine(8))
-    assert plan.memory == estimate(r1().header, plan.config, {"neon", "dotprod"})
+    assert plan.memory == estimate(r1().header, plan.llama, {"neon", "dotprod"})
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_a_specialist_would_choose_the_same(name: str, tmp_path: Path) -> None:
     """The model is fast enough to read along where one is, and better where the machine is faster."""
     files, model, quant, layers, threads = BOARDS[name]
     choice = choose(detect(write(tmp_path, files)), OPTIONS, Settings())
-    config = choice.plan.config
+    config = choice.plan.llama
     expected = (model, quant or choice.option.quant, layers, threads)
     assert expected == (choice.option.model, choice.option.quant, config.gpu_layers, config.threads)
     assert choice.plan.fits

@@ -53,7 +53,7 @@ def planned(profile: HardwareProfile | None = None, *, of: LocalModel | None = N
 def config(
     profile: HardwareProfile | None = None, *, of: LocalModel | None = None, **settings: Any
 ) -> LlamaConfig:
-    return planned(profile, of=of, **settings).config
+    return planned(profile, of=of, **settings).llama
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_quantized_cache_goes_with_flash_attention() -> None:
 def test_a_quantized_cache_brings_flash_attention_with_it(layout: str, kv_type: str) -> None:
     """It overrides the layout's default, and the plan says why."""
     plan = planned(layout=layout, kv_type=kv_type)
-    assert (kv_type, True) == (plan.config.kv_type, plan.config.flash_attention)
+    assert (kv_type, True) == (plan.llama.kv_type, plan.llama.flash_attention)
     assert any(r.startswith("flash_attention on") and kv_type in r for r in plan.reasons)
 
 
@@ -269,14 +269,14 @@ def test_the_default_model_may_have_a_table_of_its_name() -> None:
 def test_a_tiny_model_runs_on_one_thread() -> None:
     """Synchronizing threads would take longer than each operation."""
     tiny = LocalModel("tiny", "/models/tiny.gguf", Header(QWEN, [], 5_000_000))
-    assert 1 == planned(machine(4), of=tiny).config.threads
-    assert 2 == planned(machine(4), of=tiny, threads=2).config.threads
+    assert 1 == planned(machine(4), of=tiny).llama.threads
+    assert 2 == planned(machine(4), of=tiny, threads=2).llama.threads
 
 
 def test_the_bundled_model_is_the_default(tmp_path: Path) -> None:
     """It runs if no model is named and none is installed."""
     plan = make_plan(Settings(), detect(write(tmp_path, PI4)))
-    assert ("edgeinfer-nano", 1) == (plan.config.name, plan.config.threads)
+    assert ("edgeinfer-nano", 1) == (plan.llama.name, plan.llama.threads)
     assert Path(plan.config.model).is_file()
     assert plan.config.ctx <= 4096
 
@@ -284,7 +284,7 @@ def test_the_bundled_model_is_the_default(tmp_path: Path) -> None:
 def test_this_machine_has_a_plan() -> None:
     """Planning works on any machine."""
     plan = make_plan(Settings())
-    assert plan.config.threads >= 1
+    assert plan.llama.threads >= 1
     assert plan.reasons
 
 
@@ -314,7 +314,7 @@ def test_a_file_is_named_after_itself(tmp_path: Path, model_file: Path) -> None:
 def test_a_reranker_is_planned_for_pairs() -> None:
     """It has no answers to make room for, and a longer context would only take memory."""
     plan = planned(of=model(pooling_type=4), ctx=None)
-    assert plan.config.reranks
+    assert plan.llama.reranks
     assert plan.memory.kv == QWEN_TOKEN * 4096
     assert "ctx 4096: a query and a document are read together" in " ".join(plan.reasons)
     assert not any(reason.startswith(("parallel", "layout", "kv_type")) for reason in plan.reasons)

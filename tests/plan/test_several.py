@@ -68,7 +68,7 @@ def test_a_model_beside_others_gets_by_with_less() -> None:
     alone = plan_model(r1(), machine(5), Settings(ctx=4096))
     beside = plan_model(r1(), machine(5), Settings(ctx=4096), beside=[ModelMemory(MemoryEstimate(GB))])
     assert beside.fits
-    assert beside.config.parallel < alone.config.parallel or beside.config.layout != alone.config.layout
+    assert beside.llama.parallel < alone.llama.parallel or beside.llama.layout != alone.llama.layout
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
