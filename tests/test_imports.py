@@ -142,7 +142,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("gguf",), LEAVES),
         (("safetensors",), LEAVES),
         (("store",), (*LEAVES, "gguf", "safetensors", "inference.fake_model", "ipc")),
-        (("hub",), (*LEAVES, "gguf", "store")),
+        (("hub",), (*LEAVES, "gguf", "safetensors", "store")),
         (("inference",), LEAVES),
         (
             ("plan",),

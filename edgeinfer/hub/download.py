@@ -6,6 +6,7 @@ Importing this loads huggingface_hub, which is slow: import it in the commands t
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -14,9 +15,11 @@ from edgeinfer.errors import DownloadFailed, HashMismatch, ModelLoadFailed, Offl
 from edgeinfer.gguf.header import Header, read_header, read_remote_header
 from edgeinfer.hub.connection import HubConnection, content_start
 from edgeinfer.hub.endpoint import Endpoint, hub_endpoint
+from edgeinfer.hub.folder_download import download_folder
 from edgeinfer.hub.hub_index import RemoteFile, split_file_error
 from edgeinfer.hub.retries import MAX_LISTING_ATTEMPTS, RetryableError, RetryState
 from edgeinfer.hub.transfer import FileContent, Transfer
+from edgeinfer.safetensors.folder import CONFIG
 from edgeinfer.store.file_name import SPLIT, name_from_file
 from edgeinfer.store.progress import NullProgress, Progress, size_text
 from edgeinfer.store.store import Store
@@ -62,19 +65,28 @@ def download(
         remote = replace(remote, name=name_from_file(remote.file, remote.repo))
     if stored := installed_copy(remote, store):
         return stored
+    if remote.file == CONFIG:
+        with _locked(store, remote.repo, progress):
+            return installed_copy(remote, store) or download_folder(remote, store, progress, hub)
     content = _content(remote)
     if content.sha256:
         _check_expected(remote, content.sha256, hub)
     if hub.offline:
         raise Offline(f"{remote.file} is not installed, and the network is off")
-    key = f"{remote.repo}/{remote.file}"
+    with _locked(store, f"{remote.repo}/{remote.file}", progress):
+        return installed_copy(remote, store) or _download(remote, content, store, progress, hub)
+
+
+@contextlib.contextmanager
+def _locked(store: Store, key: str, progress: Progress) -> Iterator[None]:
+    """Hold the lock of a download, once another process that has it is done."""
     with contextlib.ExitStack() as locks:
         try:
             locks.enter_context(store.lock(key))
         except StoreBusy as busy:
             progress.message(f"{busy.message}: waiting for it")
             locks.enter_context(store.lock(key, MAX_LOCK_WAIT))
-        return installed_copy(remote, store) or _download(remote, content, store, progress, hub)
+        yield
 
 
 def installed_copy(remote: RemoteFile, store: Store) -> StoredModel | None:

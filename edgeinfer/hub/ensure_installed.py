@@ -16,9 +16,10 @@ from edgeinfer.hub.download import download, installed_copy
 from edgeinfer.hub.endpoint import Endpoint, hub_endpoint
 from edgeinfer.hub.hub_index import RemoteFile, catalogue_files, repo_files
 from edgeinfer.hub.reference import ModelReference
+from edgeinfer.safetensors.folder import CONFIG
 from edgeinfer.store import lookup
 from edgeinfer.store.catalogue import ModelSpec, catalogue, resolve_spec
-from edgeinfer.store.file_name import name_from_file
+from edgeinfer.store.file_name import name_from_file, slug
 from edgeinfer.store.free_space import check_free_space
 from edgeinfer.store.progress import NullProgress, Progress, size_text
 from edgeinfer.store.quantize import LOSSY, can_make, check_memory, quantize, source_for
@@ -63,6 +64,9 @@ def _one_model(files: list[RemoteFile], reference: ModelReference) -> list[Remot
 
 def model_name(repo: str, file: str, specs: dict[str, ModelSpec]) -> str:
     """Return the catalogue's name for the model of a file, or one made from the file's name."""
+    if file == CONFIG:
+        named = (n for n, spec in specs.items() if spec.safetensors and spec.safetensors.repo == repo)
+        return next(named, slug(repo.partition("/")[2]))
     for name, spec in specs.items():
         if any(f.repo == repo and fnmatchcase(file.lower(), f.file.lower()) for f in spec.files):
             return name
@@ -125,7 +129,8 @@ def ensure_installed(
         return stored
     if present:
         return present
-    source = source_for(quant, files, requantize=requantize) if can_make(quant) else None
+    ggufs = [file for file in files if not file.parts]
+    source = source_for(quant, ggufs, requantize=requantize) if can_make(quant) else None
     if source is None:
         raise _not_published(name, quant, files)
     return _make(source, quant, store, progress, hub, requantize=requantize, available=available)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -10,10 +12,12 @@ import msgspec
 from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound
 from edgeinfer.hub.endpoint import Endpoint, hub_endpoint
 from edgeinfer.hub.retries import MAX_LISTING_ATTEMPTS, RetryState
-from edgeinfer.store.catalogue import ModelSpec, QuantFile
+from edgeinfer.safetensors.folder import CONFIG, TOKENIZER, is_folder_file
+from edgeinfer.store.catalogue import ModelSpec, QuantFile, SafetensorsSource
 from edgeinfer.store.file_name import NO_MODEL, SPLIT, quant_label
 from edgeinfer.store.names import file_problem
 from edgeinfer.store.progress import NullProgress
+from edgeinfer.store.stored_model import StoredPart, parts_digest
 from edgeinfer.store.untrusted_json import decode_json
 
 
@@ -29,6 +33,7 @@ class RemoteFile(msgspec.Struct, frozen=True):
         git_sha1: git's hash of the file, for small files that have no sha256.
         expected: the sha256 in the catalogue.
         confirmed: the values come from the hub.
+        parts: the files of a model in safetensors, which is downloaded as a folder.
     """
 
     name: str
@@ -41,6 +46,7 @@ class RemoteFile(msgspec.Struct, frozen=True):
     git_sha1: str | None = None
     expected: str | None = None
     confirmed: bool = True
+    parts: tuple[RemoteFile, ...] = ()
 
 
 class _HubLfs(msgspec.Struct):
@@ -55,11 +61,18 @@ class _HubFile(msgspec.Struct):
     lfs: _HubLfs | None = None
 
 
+class _HubSafetensors(msgspec.Struct):
+    """How many parameters of each type a repository has."""
+
+    parameters: dict[str, int] = {}
+
+
 class _HubRepo(msgspec.Struct):
     """The part of the hub's description of a repository that is used here."""
 
     sha: str
     siblings: list[_HubFile]
+    safetensors: _HubSafetensors | None = None
 
 
 def catalogue_files(
@@ -79,7 +92,10 @@ def catalogue_files(
     """
     hub = hub or hub_endpoint()
     if hub.offline:
-        return [_from_catalogue(name, file) for file in spec.files]
+        return [
+            *(_from_catalogue(name, file) for file in spec.files),
+            *([_folder_from_catalogue(name, spec.safetensors)] if spec.safetensors else []),
+        ]
     repos: dict[tuple[str, str], _HubRepo | EdgeinferError] = {}
     remote_files = []
     for file in spec.files:
@@ -93,6 +109,11 @@ def catalogue_files(
         if isinstance(repo, _HubRepo) and (match := _matching_file(repo, file)):
             expected = None if revision else file.sha256
             remote_files.append(_remote_file(name, file.quant, file.repo, repo, match, expected))
+    if spec.safetensors:
+        with contextlib.suppress(ModelNotFound, Forbidden):
+            answer = _fetch_repo(hub, spec.safetensors.repo, revision or spec.safetensors.revision)
+            if folder := _remote_folder(name, spec.safetensors.repo, answer, spec.safetensors.dtype):
+                remote_files.append(folder)
     if not remote_files:
         for error in repos.values():
             if isinstance(error, EdgeinferError):
@@ -117,9 +138,46 @@ def repo_files(
     if not complete:
         if models:
             raise split_file_error(models[0].rfilename)
-        missing = f"no file {file}" if file else "no GGUF file"
+        if file is None and (folder := _remote_folder("", repo, answer)):
+            return [folder]
+        missing = f"no file {file}" if file else "no GGUF file and no safetensors"
         raise ModelNotFound(f"{repo} has {missing}", param="model", hint=f"see {hub.url}/{repo}/tree/main")
     return [_remote_file("", quant_label(f.rfilename), repo, answer, f) for f in complete]
+
+
+def _folder_from_catalogue(name: str, source: SafetensorsSource) -> RemoteFile:
+    return RemoteFile(
+        name, source.dtype, source.repo, CONFIG, source.revision, source.size, None, confirmed=False
+    )
+
+
+def _remote_folder(name: str, repo: str, answer: _HubRepo, dtype: str | None = None) -> RemoteFile | None:
+    """The model in safetensors that a repository has, named after the type of its weights; None if it has none."""
+    files = [f for f in answer.siblings if is_folder_file(f.rfilename)]
+    names = {f.rfilename for f in files}
+    if not {CONFIG, TOKENIZER} <= names or not any(n.endswith(".safetensors") for n in names):
+        return None
+    counts = answer.safetensors.parameters if answer.safetensors else {}
+    quant = dtype or max(counts, key=lambda kind: counts[kind], default="BF16")
+    parts = tuple(_remote_file(name, quant, repo, answer, f) for f in files)
+    sizes = [part.size for part in parts]
+    return RemoteFile(
+        name=name,
+        quant=quant,
+        repo=repo,
+        file=CONFIG,
+        revision=answer.sha,
+        size=None if None in sizes else sum(size for size in sizes if size),
+        sha256=_parts_digest(parts),
+        parts=parts,
+    )
+
+
+def _parts_digest(parts: Sequence[RemoteFile]) -> str | None:
+    """The hash of the list of files, as the store makes it; None where the hub does not give all of theirs."""
+    if any(part.sha256 is None for part in parts):
+        return None
+    return parts_digest([StoredPart(part.file, part.size or 0, part.sha256 or "") for part in parts])
 
 
 def _fetch_repo(hub: Endpoint, repo: str, revision: str) -> _HubRepo:

@@ -155,7 +155,7 @@ class _Mirror:
         path = request.path_params["path"]
         try:
             file = files[path]
-            opened = repo_index.open_gguf(file)
+            opened = repo_index.open_served(file)
         except (KeyError, OSError) as e:
             raise NotMirrored("EntryNotFound", commit) from e
         headers = {

@@ -11,10 +11,11 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from edgeinfer.safetensors.folder import is_folder_file
 from edgeinfer.store.catalogue import PACKAGE_DIR
 from edgeinfer.store.disk import sha256_of
 from edgeinfer.store.store import LOCAL_OWNER, Store
-from edgeinfer.store.stored_model import StoredModel, open_model
+from edgeinfer.store.stored_model import StoredModel, open_model, part_of
 
 BUNDLED_REPO = "edgeinfer/edgeinfer-nano-GGUF"
 BUNDLED_FILE = "edgeinfer-nano-Q8_0.gguf"
@@ -65,10 +66,11 @@ def mirrored_repos(store: Store, bundled: MirroredFile) -> dict[str, Commits]:
     """Return the commits of every repository that is served."""
     repos: dict[str, Commits] = {BUNDLED_REPO: {bundled.revision: {BUNDLED_FILE: bundled}}}
     for stored in store.installed():
-        if _is_gguf(stored):
+        served = [part_of(stored, part) for part in stored.parts] or ([stored] if _is_gguf(stored) else [])
+        if served:
             commits = repos.setdefault(stored.repo, {})
             files = commits[stored.revision] = commits.pop(stored.revision, {})  # now the newest
-            files[stored.file] = MirroredFile(**msgspec.structs.asdict(stored))
+            files |= {file.file: MirroredFile(**msgspec.structs.asdict(file)) for file in served}
     return {
         repo: _one_commit(commits) if repo.startswith(LOCAL_OWNER + "/") else commits
         for repo, commits in repos.items()
@@ -82,13 +84,15 @@ def _one_commit(commits: Commits) -> Commits:
     return {_sha1(lines.encode()): joined}
 
 
-def open_gguf(stored: StoredModel) -> BinaryIO:
+def open_served(stored: StoredModel) -> BinaryIO:
     """Open a model's file; nothing but models is served, regardless of their records.
 
     Raises:
-        OSError: it cannot be opened, is not the one of the record, or is not a GGUF file.
+        OSError: it cannot be opened, is not the one of the record, or is neither a GGUF file nor a part of a folder.
     """
     file = open_model(stored)
+    if is_folder_file(stored.file):
+        return file
     if os.pread(file.fileno(), len(MAGIC), 0) != MAGIC:
         file.close()
         raise OSError(errno.ENOEXEC, "not a GGUF file", str(stored.path))
@@ -97,7 +101,7 @@ def open_gguf(stored: StoredModel) -> BinaryIO:
 
 def _is_gguf(stored: StoredModel) -> bool:
     try:
-        open_gguf(stored).close()
+        open_served(stored).close()
     except OSError:
         return False
     return True
@@ -115,7 +119,7 @@ def repo_info(repo: str, commit: str, files: RepoFiles, *, blobs: bool = False) 
         "private": False,
         "gated": False,
         "disabled": False,
-        "tags": ["gguf"],
+        "tags": ["safetensors" if any(path.endswith(".safetensors") for path in files) else "gguf"],
         "siblings": [{"rfilename": path} | (_blob(file) if blobs else {}) for path, file in files.items()],
     }
 

@@ -32,6 +32,12 @@ MAX_SHARDS = 1024
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 """Weights in formats that can run code."""
 
+TEXTS = (
+    CONFIG, TOKENIZER, INDEX, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
+    "chat_template.jinja", "vocab.json", "merges.txt", "added_tokens.json", "LICENSE",
+)  # fmt: skip
+"""What a folder has beside its weights. Nothing else of a repository is downloaded: no code, and no other formats."""
+
 SAMPLING = {"temperature": "temperature", "top_p": "top_p", "top_k": "top_k", "min_p": "min_p",
             "repetition_penalty": "repeat_penalty"}  # fmt: skip
 """Fields of generation_config.json, and our names for them."""
@@ -99,6 +105,11 @@ def is_model_folder(path: Path) -> bool:
         return (path / CONFIG).is_file()
     except OSError:
         return False
+
+
+def is_folder_file(name: str) -> bool:
+    """Tell whether a file of a repository belongs to a model's folder."""
+    return name in TEXTS or (name.endswith(".safetensors") and "/" not in name and name.startswith("model"))
 
 
 def folder_revision(path: Path) -> str:

@@ -50,7 +50,7 @@ class LocalEngines:
 
     def planner(self, name: str | None, settings: Settings) -> Planner:
         store = Store.of(settings)
-        local = find_model(settings.model, store)
+        local = find_model(settings.model, store, in_safetensors=settings.engine == "vllm")
         model = replace(local, name=name or local.name)
         if name is None:
             settings = settings.for_default(local.name)

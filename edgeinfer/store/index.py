@@ -40,11 +40,12 @@ class StoreIndex:
 
     def _newest(self, name: str, quant: str | None) -> StoredModel | None:
         wanted = (name.lower(), quant and quant.lower())
-        named = (
+        named = [
             stored
             for stored in reversed(self._records())
             if wanted in ((stored.name.lower(), None), (stored.name.lower(), stored.quant.lower()))
-        )
+        ]
+        named.sort(key=lambda stored: bool(stored.parts))  # as Store.find prefers them
         return next((stored for stored in named if model_problem(stored) is None), None)
 
     def _records(self) -> Sequence[StoredModel]:

@@ -41,7 +41,7 @@ class LocalModel(msgspec.Struct, frozen=True):
     folder: ModelFolder | None = None
 
 
-def find_model(name: str | None, store: Store | None = None) -> LocalModel:
+def find_model(name: str | None, store: Store | None = None, *, in_safetensors: bool = False) -> LocalModel:
     """Return the model that `name` stands for.
 
     `name` may be NAME, NAME:QUANT or NAME:SIZE of an installed model, in any case, or an alias of the catalogue; the
@@ -59,7 +59,7 @@ def find_model(name: str | None, store: Store | None = None) -> LocalModel:
     if is_file_reference(name):
         return _file(name)
     model, quant = split_name(name)
-    if stored := installed_model(model, quant, store):
+    if stored := installed_model(model, quant, store, in_safetensors=in_safetensors):
         return _model(stored, catalogue().get(stored.name))
     if model.lower() == BUNDLED_MODEL and not quant:
         return _bundled()
@@ -73,8 +73,18 @@ def is_file_reference(name: str) -> bool:
     return "/" in name or name.lower().endswith(".gguf")
 
 
-def installed_model(name: str, quant: str | None, store: Store) -> StoredModel | None:
-    """Return the newest servable model with that name or alias; None if there is none."""
+def installed_model(
+    name: str, quant: str | None, store: Store, *, in_safetensors: bool = False
+) -> StoredModel | None:
+    """Return the newest servable model with that name or alias; None if there is none.
+
+    Without a quantization it is a GGUF file, or `in_safetensors`, where there is one.
+    """
+    if in_safetensors and quant is None:
+        names = (name.lower(), catalogue_name(name).lower())
+        installed = (s for s in reversed(store.installed()) if s.parts and s.name.lower() in names)
+        if stored := next(installed, None):
+            return stored
     return store.find(name, quant) or store.find(catalogue_name(name), quant)
 
 
@@ -132,6 +142,9 @@ def _newest_chat(store: Store) -> LocalModel | None:
 
 def _model(stored: StoredModel, spec: ModelSpec | None) -> LocalModel:
     tool_format, defaults = (spec.tool_format, spec.defaults) if spec else (None, SamplingDefaults())
+    if stored.parts:
+        folder = read_folder(stored.path)
+        return LocalModel(stored.name, str(stored.path), None, tool_format, stored.quant, defaults, folder)
     header = read_header(stored.path)
     return LocalModel(stored.name, str(stored.path), header, tool_format, stored.quant, defaults)
 

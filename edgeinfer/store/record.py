@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edgeinfer.errors import StoreError
-from edgeinfer.store.stored_model import Origin, StoredModel
+from edgeinfer.store.stored_model import Origin, StoredModel, StoredPart
 from edgeinfer.store.untrusted_json import decode_json
 
 
@@ -27,6 +27,7 @@ class ModelRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     path: str | None = None
     mtime_ns: int | None = None
     roles: tuple[str, ...] | None = None
+    parts: tuple[StoredPart, ...] = ()
 
 
 def decode_record(data: bytes) -> ModelRecord:

@@ -1,6 +1,6 @@
 """Stores model files, each with a record that makes it a model.
 
-    models/OWNER/REPO/COMMIT/FILE.gguf    complete files only, named as on the hub
+    models/OWNER/REPO/COMMIT/FILE.gguf    complete files only, named as on the hub; a model in safetensors has several
     records/NAME@QUANT.json               a model's record; written last, and atomically
     incoming/OWNER/REPO/COMMIT/           downloads in progress
     locks/
@@ -36,7 +36,7 @@ from edgeinfer.store.disk import (
 from edgeinfer.store.location import SYSTEM_STORE, absolute_path, store_root
 from edgeinfer.store.names import file_problem, name_problem, repo_problem
 from edgeinfer.store.record import decode_record, encode_record
-from edgeinfer.store.stored_model import StoredModel, model_problem
+from edgeinfer.store.stored_model import StoredModel, model_problem, part_of
 
 LOCAL_OWNER = "local"
 """Owner of the repositories that files of unknown origin are listed under."""
@@ -82,11 +82,17 @@ class Store:
             return None
 
     def find(self, name: str, quant: str | None = None) -> StoredModel | None:
-        """Return the newest servable model of that name, and quantization if given, in any case."""
-        models = (m for m in self.installed() if m.name.lower() == name.lower())
-        return next(
-            (m for m in reversed(list(models)) if quant is None or m.quant.lower() == quant.lower()), None
-        )
+        """Return the newest servable model of that name, and quantization if given, in any case.
+
+        Without a quantization, a GGUF file is preferred to a model in safetensors.
+        """
+        matches = [
+            stored
+            for stored in reversed(self.installed())
+            if stored.name.lower() == name.lower()
+            and (quant is None or stored.quant.lower() == quant.lower())
+        ]
+        return next((stored for stored in matches if not stored.parts), next(iter(matches), None))
 
     def adopt(self, partial: Path, stored: StoredModel) -> StoredModel:
         """Move `partial`, a complete and verified file in `incoming`, into the store as the model `stored`.
@@ -111,6 +117,28 @@ class Store:
                         break
                 return self._write(replace(stored, path=path, mtime_ns=None))
 
+    def adopt_folder(self, folder: Path, stored: StoredModel) -> StoredModel:
+        """Move the files of a model in safetensors from `folder` into the store, as `adopt` does with one file."""
+        directory = self._directory("models", stored.repo, stored.revision)
+        with as_store_errors(f"{stored.name}:{stored.quant}"):
+            for part in stored.parts:
+                self._model_path(stored.repo, stored.revision, part.file)
+                if (size := (folder / part.file).lstat().st_size) != part.size:
+                    raise StoreError(f"{folder / part.file} has {size} bytes, not {part.size}")
+                fsync_path(folder / part.file)
+            with self._changing():
+                directory.mkdir(parents=True, exist_ok=True)
+                self._check_inside(directory)
+                for part in stored.parts:
+                    (folder / part.file).replace(directory / part.file)
+                    self._share(directory / part.file)
+                for above in (directory, *directory.parents):
+                    self._share(above)
+                    fsync_path(above)
+                    if above == self.root:
+                        break
+                return self._write(replace(stored, path=directory, mtime_ns=None))
+
     def record(self, stored: StoredModel) -> StoredModel:
         """Record the file at `stored.path`, which stays where it is, as an imported model."""
         with as_store_errors(str(stored.path)):
@@ -127,7 +155,6 @@ class Store:
         """
         with as_store_errors(f"{stored.name}:{stored.quant}"), self._changing():
             record = self._record_file(stored.name, stored.quant)
-            path = self._model_path(stored.repo, stored.revision, stored.file)
             if (current := self._read(record)) and current.path != stored.path:
                 raise StoreError(
                     f"{stored.name}:{stored.quant} has been replaced in the meantime", hint="try again"
@@ -137,7 +164,8 @@ class Store:
                 fsync_path(record.parent)
             if stored.origin == "import":
                 return 0
-            return 0 if path in {other.path for other in self.recorded()} else self._delete(path)
+            needed = {path for other in self.recorded() for path in _files(other)}
+            return sum(self._delete(path) for path in _files(stored) if path not in needed)
 
     def prune(self) -> int:
         """Delete files without a record and abandoned downloads; return the bytes freed.
@@ -153,7 +181,7 @@ class Store:
                     raise StoreError(
                         f"{path} cannot be read, so its model's file is unknown", hint=f"rm {path}"
                     )
-                model_files.add(stored.path)
+                model_files.update(_files(stored))
             for path in self._unneeded(model_files):
                 freed += self._delete(path)
             remove_empty_below(self.root / "incoming", time.time() - ABANDONED_AFTER)
@@ -164,7 +192,7 @@ class Store:
     def leftovers(self) -> int:
         """Return the bytes that `prune` would free."""
         size = 0
-        for path in self._unneeded({stored.path for stored in self.recorded()}):
+        for path in self._unneeded({path for stored in self.recorded() for path in _files(stored)}):
             with contextlib.suppress(FileNotFoundError):  # a download has just finished
                 size += path.lstat().st_size
         return size
@@ -186,6 +214,9 @@ class Store:
         """
         if (problem := model_problem(stored)) is not None:
             return problem
+        if stored.parts:
+            checked = ((part.file, self.verify(part_of(stored, part), progress)) for part in stored.parts)
+            return next((f"{file}: {problem}" for file, problem in checked if problem), None)
         try:
             digest = sha256_of(stored.path, progress)
         except OSError as e:
@@ -246,6 +277,10 @@ class Store:
             if path != self._record_file(record.name, record.quant):
                 raise StoreError("it is the record of another model")
             model_path = self._model_path(record.repo, record.revision, record.file)
+            if record.parts:
+                for part in record.parts:
+                    self._model_path(record.repo, record.revision, part.file)
+                model_path = model_path.parent
             if record.origin == "import":
                 model_path = Path(record.path or "")
                 if not model_path.is_absolute() or "\0" in str(model_path):
@@ -294,3 +329,8 @@ class Store:
         path.unlink()
         remove_empty(path.parent, self.root / path.relative_to(self.root).parts[0])
         return size
+
+
+def _files(stored: StoredModel) -> list[Path]:
+    """List the files of a model."""
+    return [stored.path / part.file for part in stored.parts] or [stored.path]

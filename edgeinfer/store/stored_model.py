@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 Origin = Literal["hub", "import", "quantized"]
+
+
+class StoredPart(msgspec.Struct, frozen=True):
+    """One file of a model that has several; `file` is its name in the model's folder."""
+
+    file: str
+    size: int
+    sha256: str
+
+
+def parts_digest(parts: Sequence[StoredPart]) -> str:
+    """Return the hash of a list of files, as sha256sum would write it."""
+    lines = "".join(f"{part.sha256}  {part.file}\n" for part in sorted(parts, key=lambda part: part.file))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 class StoredModel(msgspec.Struct, frozen=True):
@@ -18,15 +35,16 @@ class StoredModel(msgspec.Struct, frozen=True):
 
     Attributes:
         name: the catalogue's, or one made from the file's.
-        path: absolute.
+        path: absolute; of a model in safetensors, the folder.
         size: in bytes.
-        sha256: of the content, in hex.
+        sha256: of the content, in hex; of a model in safetensors, of the list of its files.
         repo: "OWNER/NAME" on the hub; "local/NAME" for a file of unknown origin.
         revision: commit, 40 hex digits.
         file: path within the repository.
         origin: the file of an "import" lies outside the store.
         added: seconds since the epoch by the machine's clock; a later model always has a larger value.
         mtime_ns: of an imported file, at the time of the import.
+        parts: the files of a model in safetensors; empty for a GGUF file.
         roles: as its header showed them; the catalogue's roles take precedence.
     """
 
@@ -42,15 +60,30 @@ class StoredModel(msgspec.Struct, frozen=True):
     added: float = 0.0
     mtime_ns: int | None = None
     roles: tuple[str, ...] | None = None
+    parts: tuple[StoredPart, ...] = ()
 
 
 def model_problem(stored: StoredModel) -> str | None:
     """Explain why a model cannot be served, without reading its file; None if it can."""
+    if stored.parts:
+        return next((problem for part in stored.parts if (problem := _part_problem(stored, part))), None)
     try:
         status = stored.path.stat() if stored.origin == "import" else stored.path.lstat()
     except OSError as e:
         return "its file is missing" if isinstance(e, FileNotFoundError) else f"its file: {e.strerror}"
     return None if _is_as_recorded(stored, status) else "its file has changed"
+
+
+def part_of(stored: StoredModel, part: StoredPart) -> StoredModel:
+    """Describe one file of a model in safetensors as if it were a model of its own."""
+    return replace(
+        stored, path=stored.path / part.file, size=part.size, sha256=part.sha256, file=part.file, parts=()
+    )
+
+
+def _part_problem(stored: StoredModel, part: StoredPart) -> str | None:
+    problem = model_problem(part_of(stored, part))
+    return problem and f"{part.file}: {problem}"
 
 
 def open_model(stored: StoredModel) -> BinaryIO:
