@@ -43,7 +43,7 @@ def write_tiny_qwen2(folder: Path, *, shards: int = 1, seed: int = 1) -> Path:
         write_safetensors(folder / "model.safetensors", tensors)
         return folder
     names = sorted(tensors)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for shard in range(shards):
         file = f"model-{shard + 1:05}-of-{shards:05}.safetensors"
         part = names[shard::shards]
