@@ -162,7 +162,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
         (("backends",), (*LEAVES, "engine", "gguf.file_identity", "safetensors", "inference", "ipc")),
         (("service",), (*LEAVES, "hardware", "plan", "backends.llama_cpp.config")),
         (("bench",), (*LEAVES, "gguf", "store", "hardware", "plan", "engine", "backends", "inference")),
-        (("install",), (*LEAVES, "gguf", "hub", "store", "hardware", "plan")),
+        (("install",), (*LEAVES, "gguf", "safetensors", "hub", "store", "hardware", "plan")),
         (("client",), LEAVES),
         (("connect",), (*LEAVES, "client")),
         (("code",), (*LEAVES, "client", "ipc", "store.catalogue")),
