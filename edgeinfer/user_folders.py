@@ -10,6 +10,8 @@ import pwd
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgeinfer.errors import EdgeinferError
+
 NAME = "edgeinfer"
 
 
@@ -51,6 +53,21 @@ def _folder(environ: Mapping[str, str], variable: str, default: str) -> Path:
     """The specification has a relative path ignored."""
     path = Path(environ.get(variable) or ".")
     return (path if path.is_absolute() else home(environ) / default) / NAME
+
+
+def expanded_path(path: str | Path) -> Path:
+    """Return a path with `~` and `~USER` replaced by that user's home.
+
+    Raises:
+        EdgeinferError: there is no such user. A folder called `~USER` is never meant.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as e:
+        user = Path(path).parts[0]
+        raise EdgeinferError(
+            f"{path}: there is no user {user[1:]!r}", hint=f"for a file or folder of that name: ./{path}"
+        ) from e
 
 
 def is_file(path: Path) -> bool:

@@ -164,18 +164,17 @@ def install(
 
 def _select(selector: Selector, model: str | None, quant: str | None, revision: str | None) -> Selection:
     """Choose the model that is named, in any of the ways that other commands take, else the machine's own."""
-    from pathlib import Path
-
     from edgeinfer.cli.pull import model_reference
     from edgeinfer.errors import InvalidRequest
     from edgeinfer.hub.reference import ModelReference
     from edgeinfer.install.selection import unknown_file
+    from edgeinfer.user_folders import expanded_path
 
     if model is None:
         if revision:
             raise InvalidRequest("--revision needs a --model", param="revision")
         return selector.select(ModelReference(quant=quant.upper() if quant else None))
-    path = Path(model).expanduser()
+    path = expanded_path(model)
     if path.is_file():
         if quant or revision:
             raise InvalidRequest("a file has its quantization and no revision", param="model")

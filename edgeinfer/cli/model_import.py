@@ -20,8 +20,9 @@ def chosen_models(what: str | None, source: Source | None) -> list[ExternalFile]
     from edgeinfer.errors import ModelNotFound
     from edgeinfer.store.imports import external_file, find_external_files
     from edgeinfer.store.lookup import is_file_reference
+    from edgeinfer.user_folders import expanded_path
 
-    if what is not None and source is None and (is_file_reference(what) or Path(what).expanduser().is_file()):
+    if what is not None and source is None and (is_file_reference(what) or expanded_path(what).is_file()):
         return [external_file(Path(what))]
     models = find_external_files(source)
     if what is not None:

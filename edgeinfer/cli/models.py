@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
@@ -134,13 +133,14 @@ def import_(
     from edgeinfer.cli.model_listing import stored_row
     from edgeinfer.store.catalogue import catalogue
     from edgeinfer.store.model_copy import is_store
+    from edgeinfer.user_folders import expanded_path
 
     store = _store()
     if what is None and source is None:
         list_importable(store, json=json)
         return
     failed = False
-    if what is not None and source is None and is_store(folder := Path(what).expanduser()):
+    if what is not None and source is None and is_store(folder := expanded_path(what)):
         if name is not None:
             raise typer.BadParameter("the models of a store keep their names", param_hint="--name")
         imported = copy_store(folder, store)

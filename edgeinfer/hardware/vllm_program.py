@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from edgeinfer.user_folders import expanded_path
+
 PROGRAM = "vllm"
 
 
@@ -17,7 +19,7 @@ def find_vllm(command: str | None = None, environ: Mapping[str, str] = os.enviro
     `command` is a program, or an environment that has it. Otherwise it is the one beside our Python, or on the PATH.
     """
     if command:
-        path = Path(command).expanduser()
+        path = expanded_path(command)
         path = path / "bin" / PROGRAM if path.is_dir() else path
         return str(path.absolute()) if path.is_file() and os.access(path, os.X_OK) else None
     beside = Path(sys.executable).with_name(PROGRAM)

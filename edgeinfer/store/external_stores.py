@@ -5,6 +5,7 @@ Their data is not trusted: names and hashes are checked before they become paths
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -75,9 +76,14 @@ def hugging_face_cache(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
 def _hub_cache(environ: Mapping[str, str]) -> Path:
     """Locate the cache as huggingface_hub does."""
     if configured := environ.get("HF_HUB_CACHE"):
-        return Path(configured).expanduser()
+        return _expanded(configured)
     cache = cache_folder(environ).parent
-    return Path(environ.get("HF_HOME") or cache / "huggingface").expanduser() / "hub"
+    return _expanded(environ.get("HF_HOME") or str(cache / "huggingface")) / "hub"
+
+
+def _expanded(path: str) -> Path:
+    """Those programs take the name of nobody as it is, too."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 def _snapshots(repo_dir: Path) -> list[Path]:
@@ -117,7 +123,7 @@ def ollama_store(environ: Mapping[str, str]) -> Iterator[ExternalFile]:
     configured = environ.get("OLLAMA_MODELS")
     seen: set[Path] = set()
     for root in (
-        Path(configured or "/nowhere").expanduser(),
+        _expanded(configured or "/nowhere"),
         home(environ) / ".ollama/models",
         OLLAMA_SERVICE,
     ):

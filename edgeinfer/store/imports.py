@@ -19,6 +19,7 @@ from edgeinfer.store.file_name import NAMELESS, name_from_file, quant_from_file,
 from edgeinfer.store.lookup import header_roles
 from edgeinfer.store.store import LOCAL_OWNER, Store
 from edgeinfer.store.stored_model import StoredModel
+from edgeinfer.user_folders import expanded_path
 
 FINDERS = {
     "hf": external_stores.hugging_face_cache,
@@ -42,7 +43,7 @@ def external_file(path: Path) -> ExternalFile:
     Raises:
         StoreError: there is no such file.
     """
-    path = path.expanduser().resolve()
+    path = expanded_path(path).resolve()
     if not path.is_file():
         raise StoreError(f"no such file: {path}", param="path")
     return ExternalFile(

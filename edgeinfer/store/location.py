@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgeinfer.user_folders import data_folder
+from edgeinfer.user_folders import data_folder, expanded_path
 
 SYSTEM_STORE = Path("/var/lib/edgeinfer")
 DAEMON_STATE = SYSTEM_STORE / "daemon"
@@ -26,5 +26,5 @@ def store_root(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def absolute_path(path: str) -> Path:
-    """Make a path absolute without following symbolic links."""
-    return Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100  # resolve() would follow links
+    """Make a path absolute without following symbolic links. Raises EdgeinferError for the home of nobody."""
+    return Path(os.path.abspath(expanded_path(path)))  # noqa: PTH100  # resolve() would follow links

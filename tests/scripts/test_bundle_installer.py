@@ -90,6 +90,27 @@ def test_a_damaged_description_is_found(tmp_path: Path, prefix: Path, text: str)
     assert "Traceback" not in done.stderr
 
 
+def test_a_description_that_is_not_the_archives_is_found(tmp_path: Path, prefix: Path) -> None:
+    """Even if it makes sense: another list of packages would install something else."""
+    bundle = make_bundle(tmp_path / "bundle")
+    text = (bundle / "bundle.json").read_text()
+    (bundle / "bundle.json").write_text(text.replace("20000000", "20000001"))
+    done = install(bundle, tmp_path / "home", "--prefix", prefix)
+    assert (1, True) == (done.returncode, "error: bundle.json is damaged" in done.stderr)
+    assert not (prefix / "current").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"), [(("--prefix", "~nosuch/x"), {}), ((), {"EDGEINFER_STORE": "~nosuch/x"})]
+)
+def test_the_home_of_nobody_is_refused(
+    tmp_path: Path, options: tuple[str, ...], environ: dict[str, str]
+) -> None:
+    options = options or ("--prefix", str(tmp_path / "opt"))
+    done = install(make_bundle(tmp_path / "bundle", models=1), tmp_path / "home", *options, **environ)
+    assert (1, True) == (done.returncode, "error: ~nosuch/x: there is no user 'nosuch'" in done.stderr)
+
+
 def test_a_folder_with_something_else_in_it_stays(tmp_path: Path, prefix: Path) -> None:
     """Such as a checkout in /opt/edgeinfer."""
     prefix.mkdir()

@@ -60,7 +60,8 @@ def make_bundle(folder: Path, version: str = "1.0", *, models: int = 0, **change
     }
     (folder / "bundle.json").write_text(json.dumps(description | changes))
     sums = "".join(f"{hashlib.sha256((wheels / n).read_bytes()).hexdigest()}  wheels/{n}\n" for n in names)
-    (folder / "SHA256SUMS").write_text(sums)
+    contents = hashlib.sha256((folder / "bundle.json").read_bytes()).hexdigest()
+    (folder / "SHA256SUMS").write_text(f"{contents}  bundle.json\n{sums}")
     return folder
 
 

@@ -60,14 +60,22 @@ class Bundle(NamedTuple):
 def read_bundle() -> Bundle:
     """Read the description of the bundle that this file lies in."""
     try:
-        found: dict[str, Any] = json.loads((FOLDER / "bundle.json").read_text())
+        text = (FOLDER / "bundle.json").read_bytes()
         sums = (FOLDER / "SHA256SUMS").read_bytes()
-    except (OSError, ValueError) as e:
+    except OSError as e:
         raise InstallError(f"this bundle is not complete: {e}", "extract the archive again") from e
+    if hashlib.sha256(text).hexdigest() != _sums(sums).get("bundle.json"):
+        raise InstallError("bundle.json is damaged", "extract the archive again")
     try:
-        return _bundle(found, sums)
-    except (KeyError, TypeError, IndexError, AttributeError) as e:
+        return _bundle(json.loads(text), sums)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as e:
         raise InstallError("bundle.json is damaged", "extract the archive again") from e
+
+
+def _sums(text: bytes) -> dict[str, str]:
+    """Return the hash of each file by its path in the bundle."""
+    lines = text.decode(errors="replace").splitlines()
+    return {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
 
 
 def _bundle(found: dict[str, Any], sums: bytes) -> Bundle:
@@ -105,8 +113,7 @@ def check_machine(bundle: Bundle) -> None:
 
 def check_wheels(bundle: Bundle) -> None:
     """Raise InstallError if a wheel is missing or damaged. Models are checked as they are copied."""
-    lines = (FOLDER / "SHA256SUMS").read_text(errors="replace").splitlines()
-    sums = {path: digest for digest, _, path in (line.partition("  ") for line in lines)}
+    sums = _sums((FOLDER / "SHA256SUMS").read_bytes())
     for wheel in bundle.wheels:
         try:
             digest = sha256_of(wheel)

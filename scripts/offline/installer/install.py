@@ -52,7 +52,7 @@ def install(prefix: Path | None) -> None:
     check_machine(bundle)
     is_root = os.geteuid() == 0
     own = ROOT_PREFIX if is_root else Path.home() / ".local/lib/edgeinfer"
-    releases = Releases(prefix.expanduser().resolve() if prefix else own)
+    releases = Releases(expanded(prefix).resolve() if prefix else own)
     with releases.lock():
         before = releases.current
         if before and before.name.startswith(bundle.release) and works(before):
@@ -202,10 +202,18 @@ def works(release: Path) -> bool:
     return True
 
 
+def expanded(path: Path) -> Path:
+    """Return a path with its ~ replaced. Raises InstallError if it is the home of nobody."""
+    try:
+        return path.expanduser()
+    except RuntimeError as e:
+        raise InstallError(f"{path}: there is no user {path.parts[0][1:]!r}", f"./{path}") from e
+
+
 def store_folder() -> Path:
     """Return where edgeinfer keeps models."""
     if configured := os.environ.get("EDGEINFER_STORE"):
-        return Path(configured).expanduser().absolute()
+        return expanded(Path(configured)).absolute()
     if os.geteuid() == 0:
         return Path("/var/lib/edgeinfer")
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "edgeinfer"
