@@ -11,8 +11,10 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from edgeinfer.user_folders import state_folder
 
@@ -29,7 +31,7 @@ class DaemonRecord(msgspec.Struct, frozen=True):
         key: a key that it accepts while it runs; None if it asks for none.
     """
 
-    pid: int
+    pid: Annotated[int, Meta(gt=0)]
     addresses: list[str]
     key: str | None = None
 
@@ -85,7 +87,7 @@ def _read(path: Path) -> DaemonRecord | None:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return None
             return msgspec.json.decode(file.read(MAX_SIZE), type=DaemonRecord)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

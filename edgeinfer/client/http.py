@@ -173,7 +173,7 @@ def raise_for_status(response: httpx.Response, target: Target) -> None:
     body = response.read()
     try:
         error = revive_public(msgspec.json.decode(body, type=ErrorBody).error)
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, RecursionError) as e:
         text = body[:200].decode(errors="replace").strip()
         raise EdgeinferError(
             f"{target} answered {response.status_code}: {text or response.reason_phrase}", hint=ADDRESS_HINT
@@ -201,7 +201,7 @@ def _json(response: httpx.Response, target: Target, path: str) -> Any:
     raise_for_status(response, target)
     try:
         return msgspec.json.decode(response.content)
-    except msgspec.DecodeError as e:
+    except (msgspec.DecodeError, RecursionError) as e:
         raise EdgeinferError(f"{target}{path} did not answer with JSON", hint=ADDRESS_HINT) from e
 
 
@@ -219,7 +219,7 @@ def is_ready(client: httpx.Client, target: Target) -> bool:
         return True
     try:
         reply = msgspec.json.decode(response.content, type=ReadyReply)
-    except msgspec.DecodeError:  # somebody's proxy, for a daemon that is not there
+    except (msgspec.DecodeError, RecursionError):  # somebody's proxy, for a daemon that is not there
         return False
     if reply.status == "failed":
         raise ModelLoadFailed(reply.reason or "the model could not be loaded", hint="edgeinfer status")

@@ -106,8 +106,7 @@ class UndoJournal:
 def _decoded(entry: Path) -> list[FileChange]:
     try:
         return msgspec.msgpack.decode(entry.read_bytes(), type=list[FileChange])
-    except (
-        msgspec.DecodeError
-    ) as e:  # the machine went down while it was being written, and so before the files
+    except (ValueError, RecursionError) as e:
+        # The machine went down while it was being written, and so before the files.
         entry.unlink()
         raise EdgeinferError("the last change was never written", hint="edgeinfer code undo") from e

@@ -129,7 +129,7 @@ class UndoRecord:
     def _read(self) -> list[Saved]:
         try:
             return msgspec.msgpack.decode(self.path.read_bytes(), type=list[Saved])
-        except (OSError, msgspec.DecodeError) as e:
+        except (OSError, ValueError, RecursionError) as e:
             raise EdgeinferError(f"{self.path} cannot be read: {e}") from e
 
 

@@ -75,7 +75,7 @@ def probe(target: Target) -> DaemonProbe:
             ready = msgspec.convert(_object(client.get("/ready", timeout=PROBE_TIMEOUT)), ReadyReply)
         with connect(target) as client:
             body = _object(client.get("/status", timeout=PROBE_TIMEOUT))
-    except (httpx.HTTPError, msgspec.DecodeError) as e:  # a ValidationError too
+    except (httpx.HTTPError, msgspec.DecodeError, RecursionError) as e:  # a ValidationError too
         return DaemonProbe("other", reason=str(e) or type(e).__name__)
     error = body.get("error")
     locked = isinstance(error, dict) and error.get("code") == "invalid_api_key"

@@ -60,7 +60,7 @@ def llama_build(cache: Path | None = None) -> LlamaBuild | None:
         return None
     directory = cache or cache_directory()
     file = directory / CACHE_FILE
-    with contextlib.suppress(OSError, msgspec.DecodeError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         cached = msgspec.json.decode(file.read_bytes(), type=CachedBuild)
         if cached.libraries == libraries:
             return cached.build

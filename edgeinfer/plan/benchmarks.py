@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
-from edgeinfer.plan.json_file import write_json
+from edgeinfer.plan.json_file import read_json, write_json
 
 FILE = "benchmarks.json"
+
+Text = Annotated[str, Meta(max_length=1000)]
+TokenRate = Annotated[float, Meta(ge=0, le=1e7)]
+Count = Annotated[int, Meta(ge=1, le=100_000)]
+"""What a file can say; anything else was not measured."""
 
 
 class BenchmarkResult(msgspec.Struct, frozen=True):
@@ -23,21 +30,18 @@ class BenchmarkResult(msgspec.Struct, frozen=True):
         predicted_rate: of one answer, as the plan predicts it; None if it does not.
     """
 
-    model: str
-    measured: str
-    parallel: int
-    prompt_rate: float
-    answer_rate: float
-    together_rate: float
-    predicted_rate: float | None = None
+    model: Text
+    measured: Text
+    parallel: Count
+    prompt_rate: TokenRate
+    answer_rate: TokenRate
+    together_rate: TokenRate
+    predicted_rate: TokenRate | None = None
 
 
 def load_results(directory: Path) -> list[BenchmarkResult]:
     """Read the results in `directory`, the newest first; none if there is no such file, or it is damaged."""
-    try:
-        results = msgspec.json.decode((directory / FILE).read_bytes(), type=list[BenchmarkResult])
-    except (OSError, msgspec.DecodeError):
-        return []
+    results = read_json(directory / FILE, list[BenchmarkResult]) or []
     return sorted(results, key=lambda result: result.measured, reverse=True)
 
 

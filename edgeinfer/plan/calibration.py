@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from edgeinfer.hardware import HardwareProfile
-from edgeinfer.plan.json_file import write_json
+from edgeinfer.plan.json_file import read_json, write_json
 
 FILE = "calibration.json"
 GIB = 1 << 30
+
+ByteRate = Annotated[float, Meta(ge=1e3, le=1e14)]
+Seconds = Annotated[float, Meta(ge=0, le=60)]
+PrefillRate = Annotated[float, Meta(ge=1, le=1e18)]
+ThreadCount = Annotated[int, Meta(ge=1, le=4096)]
+TokenRate = Annotated[float, Meta(gt=0, le=1e7)]
+"""What a file can say. Anything else was not measured, and would mislead the plan."""
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -25,9 +34,9 @@ class Rates(msgspec.Struct, frozen=True):
             second.
     """
 
-    decode: dict[str, float]
-    overhead: float = 0.0
-    prefill: float | None = None
+    decode: dict[str, ByteRate]
+    overhead: Seconds = 0.0
+    prefill: PrefillRate | None = None
 
     def merged(self, other: Rates) -> Rates:
         """Return the better of each figure: other work on a machine can only slow it down."""
@@ -56,7 +65,7 @@ class Calibration(msgspec.Struct, frozen=True):
     measured: str
     cpu: Rates | None = None
     gpu: Rates | None = None
-    threads: dict[int, float] = {}
+    threads: dict[ThreadCount, TokenRate] = {}
     disturbed: str | None = None
 
     def merged(self, other: Calibration) -> Calibration:
@@ -100,9 +109,8 @@ def fingerprint(profile: HardwareProfile) -> str:
 
 def load(directory: Path, profile: HardwareProfile) -> Calibration | None:
     """Read the calibration in `directory`; None if there is none for this machine and llama.cpp."""
-    try:
-        calibration = msgspec.json.decode((directory / FILE).read_bytes(), type=Calibration)
-    except (OSError, msgspec.DecodeError):
+    calibration = read_json(directory / FILE, Calibration)
+    if calibration is None:
         return None
     version = profile.llama.version if profile.llama else None
     matches = (calibration.machine, calibration.llama) == (fingerprint(profile), version)

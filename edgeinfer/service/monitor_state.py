@@ -130,7 +130,7 @@ class MonitorFolder:
         """Return what the monitor wrote last; None if nothing."""
         try:
             return msgspec.json.decode(self.state.read_bytes(), type=MonitorState)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def clear(self) -> None:

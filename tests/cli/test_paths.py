@@ -26,7 +26,7 @@ def test_a_store_in_the_home_of_nobody_is_not_made_elsewhere(tmp_path: Path) -> 
     """Where the setting has it; folders of other programs there are just not there."""
     done = run(tmp_path, "models", EDGEINFER_STORE="~nosuch/store")
     assert (done.returncode, "there is no user 'nosuch'" in done.stderr) == (1, True)
-    others = {name: "~nosuch/x" for name in ("HF_HOME", "HF_HUB_CACHE", "OLLAMA_MODELS")}
+    others = dict.fromkeys(("HF_HOME", "HF_HUB_CACHE", "OLLAMA_MODELS"), "~nosuch/x")
     done = run(tmp_path, "models", "import", **others)
     assert "Traceback" not in done.stderr
     assert "there are no models of Hugging Face" in done.stdout + done.stderr

@@ -234,6 +234,35 @@ def test_a_broken_measurement_is_none(text: str, tmp_path: Path) -> None:
     assert None is load(tmp_path / "none", built(machine()))
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ('"threads": {"-3": 5.0}', "$.threads"),
+        ('"threads": {"4": -5.0}', "$.threads"),
+        ('"threads": {"4": NaN}', "malformed"),
+        ('"threads": {"4": 1e999}', "$.threads"),
+        ('"cpu": {"decode": {"Q4_K": 1e40}}', "$.cpu.decode"),
+        ('"cpu": {"decode": {"Q4_K": "fast"}}', "$.cpu.decode"),
+        ('"gpu": {"decode": {}, "overhead": -1}', "$.gpu.overhead"),
+        ('"gpu": {"decode": {}, "prefill": 0}', "$.gpu.prefill"),
+        ('"other": ' + "[" * 100_000, "recursion"),
+    ],
+)
+def test_absurd_figures_are_not_believed_and_named(
+    change: str, field: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They would lead the plan astray, which multiplies and divides by them."""
+    profile = built(machine())
+    sound = f'"machine": "{fingerprint(profile)}", "llama": "0.3.36", "measured": ""'
+    (tmp_path / FILE).write_text(f"{{{sound}}}")
+    assert load(tmp_path, profile) is not None
+    (tmp_path / FILE).write_text(f"{{{sound}, {change}}}")
+    for _ in range(2):
+        assert load(tmp_path, profile) is None
+    assert caplog.text.count("is not used, as it is damaged") == 1
+    assert field in caplog.text
+
+
 def test_free_memory_is_no_mark_of_a_machine() -> None:
     """It varies, and the kernel's own share of the total varies slightly."""
     one = machine()

@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
@@ -35,8 +37,8 @@ class ConfigOverride(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     repack: bool | None = None
     mmap: bool | None = None
-    threads: int | None = None
-    gpu_layers: int | None = None
+    threads: Annotated[int, Meta(ge=1, le=4096)] | None = None
+    gpu_layers: Annotated[int, Meta(ge=-1, le=10_000)] | None = None
 
     def applied(self, config: LlamaConfig) -> LlamaConfig:
         return replace(
@@ -191,7 +193,7 @@ def _read(path: Path) -> dict[str, ConfigOverride]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, ConfigOverride])
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (OSError, msgspec.DecodeError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         log.warning("%s cannot be read, so no safer settings are known: %s", path, e)
         return {}
 

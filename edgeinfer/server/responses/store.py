@@ -185,7 +185,7 @@ class ResponseStore:
                 return msgspec.json.decode(file.read(), type=StoredResponse)
         except FileNotFoundError:
             self._sizes.pop(name, None)
-        except (OSError, ValueError, msgspec.DecodeError) as e:
+        except (OSError, ValueError, RecursionError) as e:
             logger.warning("the stored response %s is damaged, and is ignored: %s", name, type(e).__name__)
         return None
 
