@@ -6,16 +6,21 @@ import re
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from edgeinfer.hardware.gpu import Gpu
 from edgeinfer.hardware.memory import Memory
 from edgeinfer.hardware.root_files import entries, exists, label, number, output, pairs, read_text
 
-QUERY = ("name", "memory.total", "memory.free", "compute_cap", "driver_version")
-OLD_QUERY = tuple(field for field in QUERY if field != "compute_cap")
+OLD_QUERY = ("name", "memory.total", "memory.free", "driver_version")
+QUERY = (*OLD_QUERY, "compute_cap", "mig.mode.current")
 """Drivers before 510 do not know the compute capability, and reject the whole query."""
 
-MIB = 1024**2
+DIVIDED = " (MIG)"
+INSTANCE = re.compile(r"\s(MIG \d+g\.(\d+)gb\S*)\s", re.ASCII)
+"""A part of a card in the list of nvidia-smi: its share of the cores, and gigabytes."""
+
+MIB, GIB = 1024**2, 1024**3
 
 
 class Tegra(msgspec.Struct, frozen=True):
@@ -43,7 +48,7 @@ def cards(root: Path, ram: Memory, container: str | None) -> list[Gpu]:
     for fields in (QUERY, OLD_QUERY):
         text = output(root, "nvidia-smi", "nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv")
         if gpus := parse_query(text or "", ram):
-            return gpus
+            return _instances(gpus, root) if any(gpu.name.endswith(DIVIDED) for gpu in gpus) else gpus
         if text is None:
             break
     return _without_smi(root) if container is None or exists(root / "dev/nvidiactl") else []
@@ -61,11 +66,29 @@ def parse_query(text: str, ram: Memory) -> list[Gpu]:
     return [gpu for row in rows if (gpu := _card(dict(zip(header, row, strict=False)), ram))]
 
 
+def _instances(gpus: list[Gpu], root: Path) -> list[Gpu]:
+    """Return the first part of each card that is divided, as CUDA uses no other; a card without one is of no use."""
+    texts = iter((output(root, "nvidia-smi-list", "nvidia-smi", "-L") or "").split("GPU ")[1:])
+    found = []
+    for gpu in gpus:
+        part = INSTANCE.search(next(texts, ""))
+        if not gpu.name.endswith(DIVIDED):
+            found.append(gpu)
+        elif part:
+            name, memory = gpu.name.replace(DIVIDED, f" {part[1]}"), int(part[2]) * GIB
+            found.append(replace(gpu, name=name, memory=memory, available=memory, shared=False))
+        else:
+            found.append(replace(gpu, api=None, memory=None, available=None, shared=False))
+    return found
+
+
 def _card(row: dict[str, str], ram: Memory) -> Gpu | None:
     name = label(row.get("name"))
     if name is None or name.startswith("["):
         return None
     memory = _mib(row.get("memory.total"))
+    if row.get("mig.mode.current") == "Enabled":
+        name += DIVIDED
     return Gpu(
         "nvidia",
         name,

@@ -54,7 +54,8 @@ def choose_threads(
         return Threads(count, reason, cpus, why)
     others = sum(len(cores.cpus) for cores in profile.cpus[1:])
     slower = f"{others} slower ones" if others > 1 else "slower one"
-    why = f"cpus {cpu_list(cpus)}: the fastest cores; waiting for the {slower} would cost more"
+    fastest = "any of the fastest cores" if count < len(cpus) else "the fastest cores"
+    why = f"cpus {cpu_list(cpus)}: {fastest}; waiting for the {slower} would cost more"
     return Threads(count, reason, cpus, why)
 
 

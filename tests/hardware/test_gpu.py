@@ -45,6 +45,27 @@ def test_the_largest_card_comes_first(tmp_path: Path) -> None:
     assert ["B", "A", "Intel GPU (8086:46a6)"] == [gpu.name for gpu in found(tmp_path, files)]
 
 
+def test_a_card_that_is_divided_is_the_part_that_can_be_used(tmp_path: Path) -> None:
+    """CUDA uses the first part, and nothing of a card without one."""
+    rows = (
+        "NVIDIA H100 80GB HBM3, 81559 MiB, 81000 MiB, 9.0, 550.54.14, Enabled\n"
+        "NVIDIA A30, 24576 MiB, 24000 MiB, 8.0, 550.54.14, Disabled\n"
+        "NVIDIA H200, 143771 MiB, 143000 MiB, 9.0, 550.54.14, Enabled\n"
+    )
+    listed = (
+        "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)\n"
+        "  MIG 1g.10gb     Device  0: (UUID: MIG-1)\n  MIG 2g.20gb     Device  1: (UUID: MIG-2)\n"
+        "GPU 1: NVIDIA A30 (UUID: GPU-2)\nGPU 2: NVIDIA H200 (UUID: GPU-3)\n"
+    )
+    header = HEADER.rstrip("\n") + ", mig.mode.current\n"
+    files = {"commands/nvidia-smi.txt": header + rows, "commands/nvidia-smi-list.txt": listed}
+    assert [(gpu.name, gpu.api, gpu.memory) for gpu in found(tmp_path, files)] == [
+        ("NVIDIA A30", "cuda", 24 * GB),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "cuda", 10 * GB),
+        ("NVIDIA H200 (MIG)", None, None),
+    ]
+
+
 def test_what_nvidia_smi_leaves_out_is_unknown() -> None:
     """A GPU without memory of its own shares the machine's, as in a DGX Spark."""
     (gpu,) = parse_query(HEADER + "NVIDIA GB10, [N/A], [N/A], 12.1, 580.95.05\n", RAM)

@@ -140,7 +140,30 @@ def test_where_the_gpu_shares_the_ram_the_board_is_what_is_known(board: Board, p
     """The chip determines the bandwidth."""
     vendor = "apple" if board.model.startswith("Mac") else "nvidia"
     bandwidth = gpu_bandwidth(Gpu(vendor, "GPU", "metal", GB, shared=True), machine(board=board))
-    assert peak == (bandwidth and pytest.approx(bandwidth.rate / 0.75 / GB))
+    share = 0.55 if vendor == "nvidia" else 0.75
+    assert peak == (bandwidth and pytest.approx(bandwidth.rate / share / GB))
+
+
+def test_a_jetson_is_as_fast_as_somebody_measured() -> None:
+    """An Orin Nano Super at 25 W: 54 tok/s of a 1.2B, 0.73 GB, and 165 of a 135M, 0.1 GB."""
+    board = Board("NVIDIA Jetson Orin Nano Developer Kit Super", (), "jetson-orin-nano")
+    bandwidth = gpu_bandwidth(Gpu("nvidia", "Orin", "cuda", GB, shared=True), machine(board=board))
+    assert bandwidth
+    for size, measured in ((0.73e9, 54), (0.1e9, 165)):
+        speed = 1 / (size / bandwidth.rate + bandwidth.overhead)
+        assert 0.8 * measured < speed < 1.05 * measured
+
+
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [("", 1), (" MIG 1g.10gb", 1 / 8), (" MIG 3g.40gb", 3 / 8), (" MIG 7g.80gb", 7 / 8), (" MIG 99g.9gb", 1)],
+)
+def test_a_part_of_a_card_has_a_part_of_its_speed(name: str, share: float) -> None:
+    whole = gpu_bandwidth(Gpu("nvidia", "NVIDIA H100 80GB HBM3", "cuda", 80 * GB), machine())
+    part = gpu_bandwidth(Gpu("nvidia", f"NVIDIA H100 80GB HBM3{name}", "cuda", 10 * GB), machine())
+    assert whole
+    assert part
+    assert part.rate == pytest.approx(whole.rate * share)
 
 
 def test_amx_is_slow_with_k_quantizations() -> None:
