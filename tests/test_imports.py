@@ -16,9 +16,9 @@ import edgeinfer
 
 PACKAGE = Path(edgeinfer.__file__).parent
 LEAVES = (
-    "user_folders",
     "value_errors",
     "errors",
+    "user_folders",
     "model_settings",
     "settings",
     "log",
