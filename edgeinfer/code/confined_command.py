@@ -15,7 +15,6 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from edgeinfer.code.sandbox import NIX, CommandJob, command_environment
 from edgeinfer.ipc.confinement.confinement import SET_NO_NEW_PRIVILEGES
@@ -32,10 +31,10 @@ from edgeinfer.ipc.confinement.seccomp import (
     Rule,
     SystemCallFilter,
 )
-from edgeinfer.ipc.confinement.system_call import IS_LINUX, prctl
+from edgeinfer.ipc.confinement.system_call import prctl
+from edgeinfer.ipc.descendants import adopt_orphans, end_descendants
 from edgeinfer.user_folders import home
 
-SET_CHILD_SUBREAPER = 36
 PROGRAMS = READ | FileRight.EXECUTE
 WORKPLACE = (
     PROGRAMS | CHANGE | FileRight.MAKE_SYM | FileRight.MAKE_FIFO | FileRight.MAKE_SOCK | FileRight.REFER
@@ -48,8 +47,7 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 def main(argument: str) -> int:
     """Run the command; return its exit code, 128 and the number for one that a signal has ended."""
     job = msgspec.json.decode(argument, type=CommandJob)
-    if IS_LINUX:
-        prctl(SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     process = subprocess.Popen(
         job.sandbox.command(job.line, job.temporary),
         cwd=job.sandbox.root,
@@ -61,7 +59,7 @@ def main(argument: str) -> int:
     )
     _end_with_parent(process)
     code = process.wait()
-    _end_descendants()
+    end_descendants()
     return code if code >= 0 else 128 - code
 
 
@@ -75,15 +73,6 @@ def _end_with_parent(process: subprocess.Popen[bytes]) -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
     threading.Thread(target=wait, name="parent", daemon=True).start()
-
-
-def _end_descendants() -> None:
-    """End what the command has left behind, until nothing is."""
-    while children := psutil.Process().children(recursive=True):
-        for child in children:
-            with contextlib.suppress(psutil.Error):
-                child.kill()
-        psutil.wait_procs(children, timeout=1)
 
 
 def _confine(job: CommandJob) -> None:

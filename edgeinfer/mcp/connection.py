@@ -136,7 +136,7 @@ class McpConnection:
             error = nested[0]
         if isinstance(error, EdgeinferError):
             return error.message
-        if self._end_reason and not _is_answer(error):
+        if self._end_reason and (self.server.transport == "http" or not _is_answer(error)):
             return self._end_reason
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False, include_input=False)[0]

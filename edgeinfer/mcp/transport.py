@@ -37,8 +37,8 @@ def check_sdk() -> None:
 
 
 def open_transport(server: McpServerConfig, errors: IO[str]) -> AbstractAsyncContextManager[Any]:
-    """Return the SDK's transport to a server. `errors`: a file for why its process has ended."""
-    return _stdio(server, errors) if server.transport == "stdio" else _http(server)
+    """Return the SDK's transport to a server. `errors`: a file for why the connection has ended."""
+    return (_stdio if server.transport == "stdio" else _http)(server, errors)
 
 
 def _stdio(server: McpServerConfig, errors: IO[str]) -> AbstractAsyncContextManager[Any]:
@@ -57,17 +57,19 @@ def _stdio(server: McpServerConfig, errors: IO[str]) -> AbstractAsyncContextMana
 
 
 @asynccontextmanager
-async def _http(server: McpServerConfig) -> AsyncIterator[Any]:
+async def _http(server: McpServerConfig, errors: IO[str]) -> AsyncIterator[Any]:
     import httpx2
     from mcp.client.streamable_http import streamable_http_client
 
-    async def limit(response: httpx2.Response) -> None:
-        response.stream = _limited(response.stream)
+    async def inspect(response: httpx2.Response) -> None:
+        if response.status_code in (401, 403):
+            errors.write(f"it refuses us (status {response.status_code}): put what it wants into headers\n")
+        response.stream = _limited(response.stream, errors)
 
     timeout = httpx2.Timeout(CONNECT_TIMEOUT, read=None)  # each request has its own limit
     async with (
         httpx2.AsyncClient(
-            headers=server.headers, timeout=timeout, event_hooks={"response": [limit]}
+            headers=server.headers, timeout=timeout, event_hooks={"response": [inspect]}
         ) as client,
         streamable_http_client(
             server.url or "", http_client=client, max_sse_event_size=MAX_MESSAGE
@@ -76,7 +78,7 @@ async def _http(server: McpServerConfig) -> AsyncIterator[Any]:
         yield streams
 
 
-def _limited(stream: Any) -> Any:
+def _limited(stream: Any, errors: IO[str]) -> Any:
     """Return a response's stream that breaks off after MAX_UNASKED bytes."""
     import httpx2
 
@@ -86,7 +88,9 @@ def _limited(stream: Any) -> Any:
             async for block in stream:
                 size += len(block)
                 if size > MAX_UNASKED:
-                    raise httpx2.ReadError(f"the answer is larger than {MAX_UNASKED >> 20} MiB")
+                    problem = f"its answer is larger than {MAX_UNASKED >> 20} MiB"
+                    errors.write(problem + "\n")
+                    raise httpx2.ReadError(problem)
                 yield block
 
         async def aclose(self) -> None:

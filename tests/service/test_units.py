@@ -186,6 +186,7 @@ def test_a_path_cannot_bring_a_line_of_its_own() -> None:
         ({"host": "board.lan"}, True, True),
         ({"host": "0.0.0.0", "uds": "/run/edgeinfer/s"}, False, False),
         ({"peers": "http://pi5.local:11435"}, True, False),
+        ({"mcp_servers": "/etc/edgeinfer/mcp.json"}, True, False),
     ],
 )
 def test_the_network_is_opened_for_an_address_that_others_reach_and_for_other_boards(
