@@ -123,6 +123,13 @@ def test_a_day_on_a_plane(box: Box) -> None:
     told = type_in(box, "ada", "\n".join(day))
     assert "context" in told, "what fits is said"
 
+    at_a_terminal = blocks("docs/chat.md", "sh")[0].splitlines()
+    typed = [
+        line for line in at_a_terminal if not line.startswith("edgeinfer chat  ")
+    ]  # that one is a conversation
+    assert typed
+    assert type_in(box, "ada", "\n".join(["cd my-project", *typed])).strip()
+
     look, connect, undo = blocks("docs/clients.md", "sh", after="edgeinfer connect")[0].splitlines()
     assert "aider" in type_in(box, "ada", look)
     told = type_in(
