@@ -10,6 +10,7 @@ from typing import Any
 from edgeinfer.errors import ModelLoadFailed, ModelNotFound
 from edgeinfer.gguf.header import Header, read_header
 from edgeinfer.gguf.reader import Value
+from edgeinfer.safetensors.folder import ModelFolder, read_folder, read_tokenizer
 from edgeinfer.store.catalogue import ModelSpec, catalogue
 from edgeinfer.store.external_stores import ExternalFile
 from edgeinfer.store.lookup import (
@@ -118,14 +119,31 @@ def model_details(name: str, store: Store) -> Row:
         return spec_row(catalogue_name(name), spec)
     spec = known.get(model.name) if model.name == BUNDLED_MODEL else None
     row = {"name": model.name, "origin": "bundled" if spec else "file", "path": model.path}
+    if model.folder:
+        return row | _folder_facts(model.folder)
     return row | (_spec_facts(spec) if spec else {}) | (_header_facts(model.header) if model.header else {})
 
 
 def _file_facts(path: Path) -> Row:
     try:
+        if path.is_dir():
+            return _folder_facts(read_folder(path))
         return _header_facts(read_header(path))
     except ModelLoadFailed as e:
         return {"problem": e.message}
+
+
+def _folder_facts(folder: ModelFolder) -> Row:
+    return {
+        "size": folder.size,
+        "architecture": folder.architecture,
+        "context": folder.context,
+        "layers": folder.layers,
+        "embedding": folder.embedding,
+        "vocabulary": folder.vocabulary,
+        "weights": {folder.dtype: folder.size},
+        "chat_template": bool(read_tokenizer(folder.path).chat_templates),
+    }
 
 
 def _header_facts(header: Header) -> Row:

@@ -10,6 +10,7 @@ import msgspec
 
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.gguf.header import Header, read_header
+from edgeinfer.safetensors.folder import is_model_folder, read_folder, read_tokenizer
 from edgeinfer.store.lookup import header_roles
 
 VOCAB_TYPES = {"llama": 1, "gpt2": 2, "gemma4": 2, "bert": 3, "t5": 4, "rwkv": 5, "plamo2": 6}
@@ -17,6 +18,10 @@ VOCAB_TYPES = {"llama": 1, "gpt2": 2, "gemma4": 2, "bert": 3, "t5": 4, "rwkv": 5
 
 INFILL_TOKENS = ("fim_pre", "prefix")
 """Names of the token before a prefix, today's and the older one."""
+
+
+INFILL_TAG = "<|fim_prefix|>"
+"""The token before a prefix in the vocabularies of Qwen's coders."""
 
 
 class FileFacts(msgspec.Struct, frozen=True):
@@ -47,8 +52,10 @@ class FileFacts(msgspec.Struct, frozen=True):
 
 
 def read_facts(path: str) -> FileFacts | None:
-    """The facts about the file at `path`; None if it is not a valid GGUF file."""
+    """The facts about the file or folder at `path`; None if it is no sound model."""
     try:
+        if is_model_folder(Path(path)):
+            return _folder_facts(Path(path))
         header = read_header(Path(path))
     except ModelLoadFailed:
         return None
@@ -67,6 +74,25 @@ def read_facts(path: str) -> FileFacts | None:
         is_embedding="embed" in header_roles(header),
         is_reranker=header.reranks,
         has_infill=any(f"tokenizer.ggml.{name}_token_id" in header.metadata for name in INFILL_TOKENS),
+    )
+
+
+def _folder_facts(path: Path) -> FileFacts:
+    folder, tokenizer = read_folder(path), read_tokenizer(path)
+    return FileFacts(
+        path=str(path),
+        architecture=folder.architecture,
+        n_params=folder.parameters,
+        size=folder.size,
+        vocab_size=folder.vocabulary,
+        vocab_type=VOCAB_TYPES["gpt2"],
+        n_embd=folder.embedding,
+        n_ctx_train=folder.context,
+        file_type=folder.dtype,
+        template=tokenizer.chat_templates.get("default", ""),
+        is_embedding=not folder.generates,
+        is_reranker=False,
+        has_infill=INFILL_TAG in tokenizer.vocabulary.added,
     )
 
 
