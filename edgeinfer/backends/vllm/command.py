@@ -70,6 +70,7 @@ def environment(config: VllmConfig, key: str, environ: Mapping[str, str] = os.en
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
         "PYTHONUNBUFFERED": "1",
+        "VLLM_LOGGING_LEVEL": "INFO",  # LogTail reads it
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi numbers cards, and so the plan
     }
     if config.cards:

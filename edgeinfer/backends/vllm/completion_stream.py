@@ -54,6 +54,7 @@ async def completion_chunks(worker: VllmProcess, body: dict[str, Any]) -> AsyncG
         InvalidRequest: vLLM refuses the request.
         DecodeFailed, ConstraintFailed: it has failed.
     """
+    worker.check_alive()
     try:
         async with worker.http.stream("POST", "/v1/completions", json=body) as response:
             if response.status_code != httpx.codes.OK:

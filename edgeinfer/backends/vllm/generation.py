@@ -15,7 +15,7 @@ from edgeinfer.backends.vllm.completion_stream import Usage, completion_chunks
 from edgeinfer.backends.vllm.grammar import to_lark
 from edgeinfer.backends.vllm.process import VllmProcess
 from edgeinfer.backends.vllm.sampling import check_sampling, sampling_fields
-from edgeinfer.errors import UnsupportedParameter, context_exceeded
+from edgeinfer.errors import ConstraintFailed, UnsupportedParameter, context_exceeded
 from edgeinfer.inference.merge import merge
 from edgeinfer.inference.output import Delta, Finish, PromptProgress, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
@@ -122,14 +122,21 @@ class VllmGeneration(InFlightRequest):
     async def _computed(self, worker: VllmProcess, index: int, limit: int) -> AsyncGenerator[Delta, None]:
         """What one request to vLLM adds to an answer."""
         assert self._answers is not None
-        answer = self._answers[index]
+        answer, given_up = self._answers[index], worker.log.matcher_errors
         async with aclosing(completion_chunks(worker, self._body(worker, index, limit))) as chunks:
             async for chunk in chunks:
                 if chunk.usage:
                     self._usage.setdefault(index, chunk.usage)
                 for choice in chunk.choices:
-                    worker.on_output(self)
+                    worker.on_output()
+                    if self.lark and choice.finish_reason and worker.log.matcher_errors > given_up:
+                        raise ConstraintFailed(
+                            "the answer could not be kept to its grammar: vLLM gave up a grammar meanwhile",
+                            hint="send the request again, with a simpler schema or grammar if it fails again",
+                        )
                     addition = answer.add(choice)
+                    if addition.tokens:
+                        worker.on_progress(self)
                     if start := self._start(index):
                         for delta in start:
                             yield delta

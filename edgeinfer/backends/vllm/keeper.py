@@ -24,7 +24,8 @@ def main() -> int:
     status = child.wait()
     _signal(child.pid, signal.SIGKILL)  # what is left of its session
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
+        with contextlib.suppress(OSError):  # SIGKILL has no handler
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     return status
 

@@ -16,6 +16,9 @@ ERROR = re.compile(
 CONSEQUENCE = re.compile(r"Engine core initialization failed|EngineDeadError|core proc .* died")
 """In errors that only say that another process had one."""
 
+MATCHER_ERROR = "LLMatcher error"
+"""llguidance has exceeded a limit, or does not understand a token."""
+
 PROGRESS = re.compile(r"checkpoint shards:\s+(\d+)%")
 
 PREFIX = re.compile(r"^\((?:\w+ )?\w+(?: pid=\d+)?\) ")
@@ -33,12 +36,14 @@ class LogTail:
     """Logs the lines.
 
     Attributes:
+        matcher_errors: how often a grammar was given up. vLLM only logs that, and lets the answer end anywhere.
         cause: the first error; "" if there was none.
         progress: the share of the weights that has been read; None before.
     """
 
     def __init__(self) -> None:
         self.cause = ""
+        self.matcher_errors = 0
         self.progress: float | None = None
         self._consequence = ""
         self._warnings = 0
@@ -68,6 +73,7 @@ class LogTail:
         text = PREFIX.sub("", line[:MAX_LINE].decode("utf-8", "replace").rstrip())
         if not text:
             return
+        self.matcher_errors += MATCHER_ERROR in text
         if match := PROGRESS.search(text):
             self.progress = int(match[1]) / 100
         if match := ERROR.search(text):

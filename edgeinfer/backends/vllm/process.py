@@ -194,6 +194,8 @@ class VllmProcess:
 
     async def _answers(self) -> bool:
         """Whether it serves the model by now."""
+        if self.exit is not None:
+            return False
         with contextlib.suppress(httpx.HTTPError, OSError):
             health = await self.http.get("/health", timeout=LOOK_TIMEOUT)
             return health.status_code == httpx.codes.OK
@@ -218,8 +220,7 @@ class VllmProcess:
     @contextlib.contextmanager
     def carrying(self, request: InFlightRequest, answers: int = 1) -> Iterator[None]:
         """Count a request as in flight. Raises WorkerDied if the process has ended."""
-        if self.exit is not None:
-            raise died(self.exit)
+        self.check_alive()
         self._in_flight[request] = answers
         self.idle.clear()
         try:
@@ -234,6 +235,7 @@ class VllmProcess:
         return await self._span_tokenizer.tokens(prompt, add_bos=add_bos)
 
     async def _encode(self, text: str) -> list[int]:
+        self.check_alive()
         body = {"model": self.config.name, "prompt": text, "add_special_tokens": False}
         try:
             answer = await self.http.post("/tokenize", json=body)
@@ -256,9 +258,17 @@ class VllmProcess:
         """Whether its engine says that it can go on."""
         return self.exit is None and await self._answers()
 
-    def on_output(self, request: InFlightRequest) -> None:
-        """It has computed something for a request."""
+    def check_alive(self) -> None:
+        """Raise WorkerDied if the process has ended."""
+        if self.exit is not None:
+            raise died(self.exit)
+
+    def on_output(self) -> None:
+        """It has computed something."""
         self.useful = self._fed = True
+
+    def on_progress(self, request: InFlightRequest) -> None:
+        """It has computed what no process before it has."""
         if request.crashes:
             self._quarantine.release(request)
 
@@ -337,6 +347,8 @@ class VllmProcess:
 
     async def _look(self) -> None:
         """Read its figures. It is alive if it has nothing to do, or has done a step since the last look."""
+        if self.exit is not None:
+            return
         with contextlib.suppress(httpx.HTTPError, OSError):
             answer = await self.http.get("/metrics")
             metrics, before, fed = parse_metrics(answer.text), self._metrics, self._fed

@@ -249,12 +249,18 @@ def test_no_process_outlives_a_killed_daemon(tmp_path: Path) -> None:
     model = write_tiny_qwen2(tmp_path / "tiny")
     arguments = ("--model", str(model), "--port", "0", "--vllm-command", str(vllm_environment()))
     with on_cpu(), edgeinfer(tmp_path, *arguments) as process:
-        url = process.url()
-        assert eventually(lambda: httpx.get(f"{url}/status").json().get("state") == "loading", 20)
-        assert eventually(lambda: len(family(process)) > 1, 60)
+        assert eventually(lambda: len(family(process)) > 1, 120)  # the keeper, and what it keeps
         started = family(process)
         process.end(signal.SIGKILL)
-    assert eventually(lambda: not any(child.is_running() for child in started), 20)
+    assert eventually(lambda: not any(map(is_alive, started)), 60)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs: one that has ended may wait for somebody to ask how."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def family(process: Process) -> list[psutil.Process]:
