@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,10 @@ def bench(
             "--calibrate", help="Measure the machine instead of a model; later plans use the result."
         ),
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the results, into an .svg or (with Pillow) a .png."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Measure the speed of a model, or of this machine.
@@ -38,18 +43,38 @@ def bench(
     It needs no daemon. Nothing else should run meanwhile: a busy daemon would share the cores.
 
     Examples:
-      edgeinfer bench --model qwen3-0.6b    tokens per second of a model
-      edgeinfer bench --calibrate           measure the machine for `edgeinfer plan`, in half a minute
+      edgeinfer bench --model qwen3-0.6b  tokens per second of a model
+      edgeinfer bench --plot speed.svg    and a picture of them
+      edgeinfer bench --calibrate         the machine, in half a minute
     """
     from edgeinfer import settings
     from edgeinfer.cli import terminal
 
+    if plot:
+        from edgeinfer.bench.plot import check_plot_file
+
+        check_plot_file(plot)
     loaded = settings.load(flags).settings
     data, lines = _machine(loaded) if calibrate else _model(loaded)
     if json:
         terminal.write_json(data)
     else:
         terminal.write("".join(f"{label:<12}{text}\n" for label, text in lines))
+    if plot:
+        _draw(plot, data, loaded)
+
+
+def _draw(file: Path, data: Any, settings: Settings) -> None:
+    from edgeinfer.bench.plot import plot_calibration, plot_result
+    from edgeinfer.cli import terminal
+    from edgeinfer.plan.benchmarks import BenchmarkResult, load_results
+    from edgeinfer.store.store import Store
+
+    if isinstance(data, BenchmarkResult):
+        plot_result(file, data, load_results(Store.of(settings).root))
+    else:
+        plot_calibration(file, data)
+    terminal.say(f"wrote {file}")
 
 
 def _machine(settings: Settings) -> tuple[Any, list[Line]]:
