@@ -27,7 +27,7 @@ def backup(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Back up settings, keys, stored responses and models into one file.
+    """Back up settings, keys, responses and models into one file.
 
     Models that the hub has are noted by their hash, and downloaded when the backup is restored; others are
     copied. The file is complete or not there, and only you can read it: it has the key file, and what was said
@@ -79,7 +79,8 @@ def restore(
 
     Examples:
       sudo edgeinfer restore /mnt/usb/edgeinfer-20260131-120000.tar
-      HF_ENDPOINT=http://board:11436 edgeinfer restore edgeinfer.tar      models from another machine's mirror
+
+    Models come from another machine's mirror with HF_ENDPOINT=http://board:11436.
     """
     from edgeinfer.backup.daemon_files import config_file
     from edgeinfer.backup.restore import read_manifest, restore_backup

@@ -46,11 +46,13 @@ def chat(
     tools: Annotated[
         Path | None,
         typer.Option(
-            help="JSON file of tools the model may call, in OpenAI's format. Each call is printed on a line."
+            metavar="FILE",
+            help="JSON file of tools the model may call, in OpenAI's format. Each call is printed on a line.",
         ),
     ] = None,
     schema: Annotated[
-        Path | None, typer.Option(help="JSON file with a schema; the answer is JSON that matches it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="JSON file with a schema; the answer is JSON that matches it."),
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="Address of another server. Default: this machine's daemon.")
@@ -71,11 +73,11 @@ def chat(
     If no daemon is running, chat starts one of its own and stops it when it ends.
 
     Examples:
-      edgeinfer chat                                   have a conversation; /help lists the commands
-      edgeinfer chat "Why is the sky blue?"            get one answer, then leave
-      git log -1 | edgeinfer chat "What has changed?"  combine the prompt with standard input
-      edgeinfer chat --model ~/qwen3-0.6b.gguf "Hi"    use any GGUF file
-      edgeinfer chat --tools tools.json "Light on"     print tool calls, one per line
+      edgeinfer chat                            a conversation; /help explains
+      edgeinfer chat "Why is the sky blue?"     one answer
+      git log -1 | edgeinfer chat "What is it?" about standard input
+      edgeinfer chat --model ~/model.gguf "Hi"  any GGUF file
+      edgeinfer chat --tools t.json "Light on"  print tool calls, one per line
     """
     import sys
 

@@ -39,7 +39,9 @@ def up(
     Examples:
       edgeinfer cluster up
       edgeinfer cluster up --address 192.0.2.10 --model qwen3-0.6b
-      edgeinfer cluster join 192.0.2.10:6380 --token-file token     on each other machine
+
+    On each other machine:
+      edgeinfer cluster join 192.0.2.10:6380 --token-file token
     """
     from edgeinfer.cli import terminal
     from edgeinfer.cluster import deployment, labels, node
@@ -65,7 +67,9 @@ def join(
     ip: Ip = None,
     hardware_class: Class = None,
 ) -> None:
-    """Let this machine join a cluster as a node, which answers with its own plan.
+    """Let this machine join a cluster as a node.
+
+    It answers with its own plan.
 
     Examples:
       edgeinfer cluster join 192.0.2.10:6380 --token-file token

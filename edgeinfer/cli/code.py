@@ -45,10 +45,10 @@ def ask(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Ask about files, about the whole project, or about what is piped in.
+    """Ask about files, the whole project, or what is piped in.
 
     Examples:
-      edgeinfer code ask "Where are settings read?"            finds out from a map of the project
+      edgeinfer code ask "Where are settings read?"
       edgeinfer code ask "Is this safe with two threads?" cache.py
       make 2>&1 | edgeinfer code ask "Why does this fail?" Makefile
     """
@@ -99,8 +99,8 @@ def fix(
     in a sandbox, without a network, where the machine has one. `edgeinfer code undo` takes a change back.
 
     Examples:
-      edgeinfer code fix --run "pytest -q" src/cart.py       until the tests pass
-      edgeinfer code fix --what "close the file" reader.py   something that no test shows
+      edgeinfer code fix --run "pytest -q" src/cart.py      until it succeeds
+      edgeinfer code fix --what "close the file" reader.py  as you say
     """
     from edgeinfer.code.repair import Repair
 
@@ -199,8 +199,9 @@ def complete(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Complete the code at a place in a file; without a column, at the end of the line.
+    """Complete the code at a place in a file.
 
+    Without a column, that is the end of the line.
     It takes a model that was made for this, such as qwen2.5-coder-1.5b, if one is installed.
     """
     from edgeinfer.cli import terminal
@@ -225,7 +226,7 @@ def undo(
         ),
     ] = False,
 ) -> None:
-    """Take back the last change that was made here; repeat it to take back earlier ones."""
+    """Take back the last change; repeated, the one before."""
     from edgeinfer.cli import terminal
     from edgeinfer.cli.code_repl import undo as undo_last
 
@@ -243,7 +244,7 @@ def hook(
         bool, typer.Option("--yes", "-y", help="Do not ask, also where other repositories get the hook too.")
     ] = False,
 ) -> None:
-    """Install a git hook that begins each commit's message, or remove it.
+    """Install a git hook that begins commit messages, or remove it.
 
     It asks the daemon only while one is running, and keeps a hook that is there already. Where git's hooks are not in
     the repository's own folder, because core.hooksPath names another, you are asked first.
@@ -275,7 +276,9 @@ def talk(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Have a conversation about the project, as `edgeinfer code` without a command does.
+    """Have a conversation about the project.
+
+    `edgeinfer code` without a command does the same.
 
     The model can read and search files, and propose changes and commands. It sees no file outside of the project
     and none that .gitignore hides. You see each change and each command, and say whether it may be; likewise each

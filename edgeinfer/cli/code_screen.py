@@ -57,7 +57,7 @@ class TerminalScreen:
 
     def diff(self, lines: Iterable[str]) -> None:
         stream = sys.stdout if self._dry_run else sys.stderr
-        coloured = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        coloured = terminal.has_colours(stream)
         for line in lines:
             text = terminal.escape_control(line)
             stream.write((_coloured(text) if coloured else text) + "\n")

@@ -36,14 +36,14 @@ def connect(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Configure another program to use the daemon, and check that it works.
+    """Configure another program to use the daemon, and check it.
 
     The rest of the app's files stays as it is, a copy of each is put beside it, and --undo gives the files back.
     Keys are never written: the app reads the variable EDGEINFER_API_KEY, or says where to put one.
 
     Examples:
-      edgeinfer connect                     the apps, and which of them are here
-      edgeinfer connect aider               shows the changes and asks before writing them
+      edgeinfer connect          the apps, and which of them are here
+      edgeinfer connect aider    shows the changes, and asks before writing them
       edgeinfer connect zed --dry-run
       edgeinfer connect zed --undo
     """

@@ -1,10 +1,8 @@
-"""Options of `serve` as users of llama-server, vLLM and Ollama write them: the error says what they are called here."""
+"""Options as users of llama-server, vLLM and Ollama write them: the error says what they are called here."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from typer.core import TyperCommand
+from collections.abc import Collection
 
 OPTIONS = {
     "--model": "-m --model-path",
@@ -21,6 +19,10 @@ OPTIONS = {
     "--tls-cert": "--ssl-cert-file --ssl-certfile",
     "--tls-key": "--ssl-key-file --ssl-keyfile",
     "--cors-origins": "--allowed-origins",
+    "--temperature": "-t --temp",
+    "--max-tokens": "-n --n-predict --num-predict",
+    "--system": "-s -sys --system-prompt",
+    "--json": "--format",
 }
 """Our option -> what others call it."""
 
@@ -32,16 +34,13 @@ ELSEWHERE = {
 }
 """What to do instead -> options of others."""
 
-HINTS = {name: f"here it is {ours}" for ours, names in OPTIONS.items() for name in names.split()} | {
-    name: hint for hint, names in ELSEWHERE.items() for name in names.split()
-}
+
+NAMES = frozenset(name for names in (*OPTIONS.values(), *ELSEWHERE.values()) for name in names.split())
 
 
-class CommandWithHints(TyperCommand):
-    """A command that knows what other servers call its options."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for argument in args:
-            if hint := HINTS.get(argument.partition("=")[0]):
-                ctx.fail(f"No such option: {argument.partition('=')[0]}; {hint}")
-        return super().parse_args(ctx, args)
+def foreign_option_hint(option: str, known: Collection[str]) -> str | None:
+    """Say what an option of another program is called here, where the command has that; None if nothing is known."""
+    for ours, names in OPTIONS.items():
+        if option in names.split() and ours in known:
+            return f"here it is {ours}"
+    return next((hint for hint, names in ELSEWHERE.items() if option in names.split()), None)

@@ -85,12 +85,13 @@ def install(
     --auto-quant. A failed step rolls back to the previous installation.
 
     Examples:
-      edgeinfer install --auto-quant               the model and quantization for this machine
-      edgeinfer install --model qwen3-0.6b         another model
-      edgeinfer install --model qwen3-0.6b:Q8_0    in a quantization of your choice
-      edgeinfer install --auto-quant --code        and one that completes code, for `edgeinfer code` and editors
-      edgeinfer install --auto-quant --dry-run     see what it would do
-      HF_ENDPOINT=http://board:11436 edgeinfer install --auto-quant    from another board's mirror
+      edgeinfer install --auto-quant             what suits this machine
+      edgeinfer install --model qwen3-0.6b       another model
+      edgeinfer install --model qwen3-0.6b:Q8_0  in a quantization of your choice
+      edgeinfer install --auto-quant --code      and one that completes code
+      edgeinfer install --auto-quant --dry-run   see what it would do
+
+    From another board's mirror: HF_ENDPOINT=http://board:11436 edgeinfer install
     """
     from contextlib import suppress
 

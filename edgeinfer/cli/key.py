@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 KeyFilePath = Annotated[
     Path | None,
-    typer.Option("--api-key-file", help="File of API keys. Default: the one in this machine's settings."),
+    typer.Option(
+        "--api-key-file",
+        metavar="FILE",
+        help="File of API keys. Default: the one in this machine's settings.",
+    ),
 ]
 
 

@@ -16,9 +16,9 @@ def mcp(
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Offer the daemon's models as tools to programs that speak MCP, such as editors and assistants.
+    """Offer the daemon's models as tools to programs that speak MCP.
 
-    Such a program starts this command by itself, and speaks with it on standard input and output. The daemon has to
+    Such a program, an editor or an assistant, starts this command by itself, and speaks with it on standard input and output. The daemon has to
     be running. The tools: list_models, chat, answer_json (held to a schema), complete_code, embed.
 
     Examples:

@@ -29,13 +29,15 @@ def mirror(
     api_key_file: Annotated[
         Path | None,
         typer.Option(
-            help="File of API keys, one per line; clients send one as HF_TOKEN or as pip's password."
+            metavar="FILE",
+            help="File of API keys, one per line; clients send one as HF_TOKEN or as pip's password.",
         ),
     ] = None,
     wheels: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of wheels to serve to pip. Default: the one that scripts/wheelhouse fills, if it exists."
+            metavar="DIR",
+            help="Folder of wheels to serve to pip. Default: the one that scripts/wheelhouse fills, if it exists.",
         ),
     ] = None,
     same_cpu: Annotated[
@@ -45,18 +47,24 @@ def mirror(
             help="Also serve wheels that were built for this machine's CPU: all clients have the same.",
         ),
     ] = False,
-    tls_cert: Annotated[Path | None, typer.Option(help="Certificate for HTTPS, in PEM format.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Key of the certificate, if in another file.")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate for HTTPS, in PEM format.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Key of the certificate, if in another file.")
+    ] = None,
 ) -> None:
-    """Serve this machine's models, and edgeinfer itself, to other machines.
+    """Serve models and edgeinfer itself to other machines.
 
     It answers like a Hugging Face Hub, and pip like a package index. Clients can read models and wheels
     and write nothing, so no key is needed, even on a network.
 
     Examples:
       edgeinfer mirror --host 0.0.0.0
-      HF_ENDPOINT=http://ADDRESS:11436 edgeinfer install --auto-quant    on the other machine
-      scripts/setup --wheelhouse http://ADDRESS:11436/simple/            the same, for edgeinfer itself
+
+    On the other machine, for models and for edgeinfer itself:
+      HF_ENDPOINT=http://ADDRESS:11436 edgeinfer install --auto-quant
+      scripts/setup --wheelhouse http://ADDRESS:11436/simple/
     """
     from msgspec.structs import replace
 

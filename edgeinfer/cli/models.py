@@ -123,10 +123,10 @@ def import_(
     of other programs.
 
     Examples:
-      edgeinfer models import                       list what can be imported
+      edgeinfer models import                   list what can be imported
       edgeinfer models import ~/Downloads/some.gguf
-      edgeinfer models import --from ollama         import all models of Ollama
-      edgeinfer models import /media/usb/store      copy all models of another store
+      edgeinfer models import --from ollama     import all models of Ollama
+      edgeinfer models import /media/usb/store  copy all of another store
     """
     from edgeinfer.cli import terminal
     from edgeinfer.cli.model_import import add_model, chosen_models, copy_store, list_importable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -34,12 +35,23 @@ def number(
 
 def choice(words: Sequence[str], other_names: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the arguments of `typer.Option` for one of some words, which may have other names."""
-    parse = _parser(Literal[tuple(words)], f"one of {', '.join(words)}")
     names = other_names or {}
-    return {
-        "parser": lambda value: parse(names.get(str(value).lower(), value)),
-        "metavar": f"<{'|'.join(words)}>",
-    }
+
+    def parse(value: Any) -> Any:
+        close = difflib.get_close_matches(str(value)[:MAX_SHOWN], words, n=1)
+        advice = f"did you mean {close[0]}?" if close else None
+        return _parser(Literal[tuple(words)], f"one of {', '.join(words)}", advice)(
+            names.get(str(value).lower(), value)
+        )
+
+    return {"parser": parse, "metavar": f"<{'|'.join(words)}>"}
+
+
+def metavar_words(metavar: str | None) -> list[str]:
+    """Return the words that an option takes, from its metavar as `choice` writes it; none for other options."""
+    if not metavar or not metavar.startswith("<"):
+        return []
+    return metavar.strip("<>").split("|")
 
 
 def _parser(kind: Any, expected: str, advice: str | None = None) -> Callable[[Any], Any]:

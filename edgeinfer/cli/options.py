@@ -20,6 +20,9 @@ from edgeinfer.value_errors import advice, choices
 
 R = TypeVar("R")
 
+MODEL_PANEL = "Settings of the model (without a default: as suits this machine)"
+DAEMON_PANEL = "Settings of the daemon"
+
 OPTIONAL = ("memory_limit_mb", "idle_unload")
 """Numbers that the plan does not choose: None means that there is no limit."""
 
@@ -64,7 +67,8 @@ def parameter(field: FieldInfo) -> inspect.Parameter:
         flag_name(field),
         help=description(field),
         **_value(field),
-        show_default="decided for this machine" if is_planned(field) else True,
+        show_default=not is_planned(field),
+        rich_help_panel=MODEL_PANEL if field.name in (*MODEL_FIELDS, "store") else DAEMON_PANEL,
     )
     return inspect.Parameter(
         field.name,

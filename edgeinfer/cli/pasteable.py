@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of commands that sudo runs."""
 
-COMMANDS = "backup bench chat cluster code connect doctor install key logs mcp mirror models plan pull reload restore serve service status"
+COMMANDS = "backup bench chat cluster code completion connect doctor install key logs mcp mirror models plan pull reload restore serve service status"
 COMMAND = re.compile(rf"(?<![\w./-])(sudo )?edgeinfer(?= (?:{COMMANDS.replace(' ', '|')})\b)")
 
 AGAIN = re.compile(r"\b(?:use|try again with) sudo\b")

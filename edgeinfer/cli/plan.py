@@ -40,10 +40,10 @@ def plan(
     does not fit; --json prints the reason then.
 
     Examples:
-      edgeinfer plan                         the configured model, or the best one for this machine
-      edgeinfer plan --model qwen3-1.7b      the best quantization of that model
-      edgeinfer plan --model ./model.gguf    a file
-      edgeinfer plan --model qwen3-1.7b --model qwen3-0.6b    two models at the same time
+      edgeinfer plan                       the configured model, or the best one
+      edgeinfer plan --model qwen3-1.7b    the best quantization of that model
+      edgeinfer plan --model ./model.gguf  a file
+      edgeinfer plan --model A --model B   two models at the same time
     """
     from edgeinfer import settings
     from edgeinfer.cli.plan_report import document, lines, refusal_document

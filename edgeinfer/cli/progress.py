@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import deque
@@ -26,7 +25,7 @@ RATE_WINDOW = 30.0
 
 
 def make_progress() -> Progress:
-    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if terminal.can_draw(sys.stderr):
         return ProgressBar()
     return ProgressLines()
 

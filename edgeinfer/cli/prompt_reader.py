@@ -136,7 +136,7 @@ def history_file(command: str, *, keep: bool) -> Path | None:
 def open_reader(completions: Completions, history: Path | None) -> PromptReader:
     """Return what suits the terminal: an editor, unless nobody sees what it would draw."""
     stream = next((stream for stream in (sys.stdout, sys.stderr) if stream.isatty()), None)
-    if stream and sys.stdin.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", ""):
+    if stream and terminal.can_draw(stream) and sys.stdin.isatty():
         return LineEditor(stream, completions, history)
     return LineReader()
 

@@ -53,7 +53,7 @@ def pull(
       edgeinfer pull deepseek-r1
       edgeinfer pull qwen3-0.6b --quant Q8_0
       edgeinfer pull hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M
-      HF_ENDPOINT=http://board:11436 edgeinfer pull qwen3-0.6b      from another machine's mirror
+      HF_ENDPOINT=http://board:11436 edgeinfer pull qwen3-0.6b   from a mirror
     """
     from edgeinfer.cli import terminal
     from edgeinfer.cli.progress import make_progress

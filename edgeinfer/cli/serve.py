@@ -21,10 +21,12 @@ def serve(
     bundled one.
 
     Examples:
-      edgeinfer serve                              http://127.0.0.1:11435 in a browser, /v1 for OpenAI clients
-      edgeinfer serve qwen3-0.6b                   a model that is installed
-      edgeinfer serve --model ~/qwen3-0.6b.gguf    any GGUF file
-      edgeinfer serve --ctx 8192 --parallel 4      longer conversations, four at a time
+      edgeinfer serve                          http://127.0.0.1:11435 in a browser
+      edgeinfer serve qwen3-0.6b               a model that is installed
+      edgeinfer serve --model ~/model.gguf     any GGUF file
+      edgeinfer serve --ctx 8192 --parallel 4  long conversations, four at a time
+
+    Clients of OpenAI's API use http://127.0.0.1:11435/v1.
 
     Every option can also be set in the configuration file or in the environment
     (--drain-timeout is EDGEINFER_DRAIN_TIMEOUT there); options given here take precedence.

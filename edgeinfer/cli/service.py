@@ -49,9 +49,9 @@ def install(
     files. Install it again after changing these. A failed installation rolls back to the previous one.
 
     Examples:
-      sudo edgeinfer service install           for the whole machine, starting at boot
-      edgeinfer service install --user         for this user, without root
-      edgeinfer service install --dry-run      see what it would do
+      sudo edgeinfer service install       for the whole machine, from boot on
+      edgeinfer service install --user     for this user, without root
+      edgeinfer service install --dry-run  see what it would do
     """
     from edgeinfer.cli import terminal
     from edgeinfer.service.install import install as put_in_place
@@ -112,7 +112,10 @@ def restart(user: User = None) -> None:
 
 
 def reload(user: User = None) -> None:
-    """Apply a changed configuration to the running service, and wait for the outcome."""
+    """Apply a changed configuration to the running service.
+
+    It waits for the outcome.
+    """
     from edgeinfer.cli.reload import reload_daemon
     from edgeinfer.client.http import own_daemon
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import shutil
 import sys
 from pathlib import Path
+from typing import TextIO
 
 from edgeinfer.errors import EdgeinferError
 
@@ -24,6 +27,32 @@ def escape_control(text: str) -> str:
 
 def _spelt(code: int) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def can_draw(stream: TextIO) -> bool:
+    """Tell whether a stream is a terminal on which text can be changed once it is there."""
+    return stream.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb")
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Tell whether colours are wanted: on a terminal that has them, or where FORCE_COLOR says so.
+
+    NO_COLOR is stronger than both: https://no-color.org
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    forced = os.environ.get("FORCE_COLOR", "0") not in ("", "0")
+    return forced or can_draw(stream)
+
+
+def size() -> tuple[int, int]:
+    """Return the columns and rows of the terminal: what COLUMNS and LINES say, else what it says itself."""
+    return shutil.get_terminal_size()
+
+
+def fitted(text: str, columns: int) -> str:
+    """Return a text that is no wider than that; what is left out shows as an ellipsis."""
+    return text if len(text) <= columns else text[: max(columns - 1, 0)] + "…"
 
 
 def write(text: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from edgeinfer.cli.foreign_options import HINTS, OPTIONS
+from edgeinfer.cli.chat import chat
+from edgeinfer.cli.foreign_options import NAMES, OPTIONS
 from edgeinfer.settings import FIELDS
 from tests.support.cli import EDGEINFER, daemon, environment, run, terminal
 
@@ -237,7 +239,8 @@ def test_an_option_of_another_server_is_told_under_its_name_here(
 
 
 def test_every_option_that_is_told_exists() -> None:
-    """And none of other servers is one of ours."""
+    """And none of other programs is one of ours."""
     own = {f"--{name.replace('_', '-')}" for name in FIELDS}
-    assert set(OPTIONS) <= own
-    assert not HINTS.keys() & own
+    of_chat = {f"--{name.replace('_', '-')}" for name in inspect.signature(chat).parameters}
+    assert set(OPTIONS) <= own | of_chat
+    assert not NAMES & own

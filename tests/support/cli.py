@@ -7,6 +7,7 @@ import json
 import os
 import re
 import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -72,12 +73,29 @@ def run(
 
 
 class Terminal:
-    """Runs the command in a terminal of its own, where Ctrl-C is a signal and Ctrl-D the end of input."""
+    """Runs a command in a terminal of its own, where Ctrl-C is a signal and Ctrl-D the end of input.
 
-    def __init__(self, home: Path, *arguments: str, folder: Path | None = None, **env: str) -> None:
+    `command`: what runs, if it is not edgeinfer.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *arguments: str,
+        command: Sequence[str] = EDGEINFER,
+        folder: Path | None = None,
+        **env: str,
+    ) -> None:
         self.master, slave = os.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-c", OWN_TERMINAL, *EDGEINFER, *arguments],
+            [
+                sys.executable,
+                "-c",
+                OWN_TERMINAL,
+                shutil.which(command[0]) or command[0],
+                *command[1:],
+                *arguments,
+            ],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -151,8 +169,10 @@ class ScriptedDaemon(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, deltas: Sequence[dict[str, Any] | str], *, endless: bool = False) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(
+        self, deltas: Sequence[dict[str, Any] | str], *, endless: bool = False, port: int = 0
+    ) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.deltas = [{"content": d} if isinstance(d, str) else d for d in deltas]
         self.endless = endless
         self.finish_reason = "stop"
@@ -243,8 +263,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def daemon(*deltas: dict[str, Any] | str, endless: bool = False) -> Iterator[ScriptedDaemon]:
-    server = ScriptedDaemon(deltas, endless=endless)
+def daemon(*deltas: dict[str, Any] | str, endless: bool = False, port: int = 0) -> Iterator[ScriptedDaemon]:
+    server = ScriptedDaemon(deltas, endless=endless, port=port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

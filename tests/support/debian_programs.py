@@ -23,6 +23,9 @@ PACKAGES = {
     "prometheus-alertmanager": ("prometheus-alertmanager",),
     "amtool": ("prometheus-alertmanager",),
     "logrotate": ("logrotate", "libpopt0"),
+    "zsh": ("zsh", "zsh-common"),
+    "fish": ("fish", "fish-common", "libpcre2-32-0"),
+    "mandoc": ("mandoc",),
 }
 """Program -> Debian's packages that have it, and the libraries that it needs."""
 
