@@ -52,19 +52,18 @@ def shell(home: Path, command: list[str], *lines: str, **env: str) -> Iterator[T
 
 
 def completed(opened: Terminal, typed: str) -> str:
-    """Type, press Tab, and have the shell print its line."""
+    """Type, press Tab, and have the shell print its line and empty it."""
     opened.send(f"{typed}\t")
     opened.settle()
     opened.send("\x07")
     found = re.search(r"\[\[(.*)\]\]", opened.expect(r"\[\[.*\]\]"))
     assert found
-    opened.send("\x15")
     return found[1]
 
 
 def test_bash_completes(home: Path) -> None:
     (home / "script").write_text(SCRIPTS["bash"])
-    show = """bind -x '"\\C-g": echo "[[$READLINE_LINE]]"'"""
+    show = """bind -x '"\\C-g": echo "[[$READLINE_LINE]]"; READLINE_LINE='"""
     with shell(home, ["bash", "--norc", "-i"], "source ./script", show) as opened:
         for typed, line in CASES:
             assert completed(opened, typed) == line
@@ -74,7 +73,7 @@ def test_zsh_completes(home: Path) -> None:
     command, first = zsh()
     (home / "script").write_text(SCRIPTS["zsh"])
     lines = (first, "autoload -Uz compinit; compinit -D", "source ./script")
-    show = ('show() { zle -I; print "[[$BUFFER]]" }', "zle -N show", "bindkey '^G' show")
+    show = ('show() { zle -I; print "[[$BUFFER]]"; BUFFER= }', "zle -N show", "bindkey '^G' show")
     with shell(home, command, *lines, *show) as opened:
         for typed, line in CASES:
             assert completed(opened, typed) == line
