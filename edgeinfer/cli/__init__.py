@@ -12,16 +12,14 @@ if TYPE_CHECKING:
     from edgeinfer.errors import EdgeinferError
 
 
-COMPLETION = "_EDGEINFER_COMPLETION"
-"""Variable by which a shell asks for the words that may come next; see `completion_scripts`."""
-
-
 def main() -> int:
     """Run the command line and return its exit code: 0 done, 1 failed, 2 wrong usage, 130 Ctrl-C."""
+    from edgeinfer.cli.completion_scripts import VARIABLE
+
     code = 1
     _open_streams()
     try:
-        code = _complete() if COMPLETION in os.environ else _run()
+        code = _complete() if VARIABLE in os.environ else _run()
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:  # the reader of our output has left, as in `edgeinfer ... | head`
@@ -31,11 +29,12 @@ def main() -> int:
 
 def _complete() -> int:
     """Answer a shell that completes a command line. It has no place for an error: nothing is completed then."""
+    from edgeinfer.cli.completion_scripts import VARIABLE
     from edgeinfer.cli.completion_words import answer
     from edgeinfer.errors import EdgeinferError
 
     with contextlib.suppress(EdgeinferError, OSError):
-        answer(sys.argv[1:], os.environ[COMPLETION])
+        answer(sys.argv[1:], os.environ[VARIABLE])
     sys.stdout.flush()
     return 0
 

@@ -10,10 +10,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from edgeinfer.cli import COMPLETION
 from edgeinfer.user_folders import home
 
-VARIABLE = COMPLETION
+VARIABLE = "_EDGEINFER_COMPLETION"
 FILES = ":files"
 
 BASH = f"""\

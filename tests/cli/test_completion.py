@@ -11,12 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from edgeinfer.cli import COMPLETION
-from edgeinfer.cli.completion_scripts import SCRIPTS, user_file
+from edgeinfer.cli.completion_scripts import SCRIPTS, VARIABLE, user_file
 from edgeinfer.cli.completion_words import next_words
 from edgeinfer.store.store import Store
-from tests.cli.test_main import HEAVY
-from tests.support.cli import Terminal, environment, run
+from tests.support.cli import HEAVY, Terminal, environment, run
 from tests.support.shells import fish, zsh
 from tests.support.stored import adopt
 
@@ -111,7 +109,7 @@ def test_nothing_heavy_is_imported(home: Path) -> None:
             [sys.executable, "-c", code, line],
             capture_output=True,
             text=True,
-            env=environment(home, **{COMPLETION: "line"}),
+            env=environment(home, **{VARIABLE: "line"}),
             check=True,
         )
         assert done.stdout.splitlines()[-1] == "[]", line
@@ -148,7 +146,7 @@ def test_words_fit_their_place(
 
 
 def test_a_broken_configuration_completes_nothing_and_says_nothing(home: Path) -> None:
-    done = run(home, "edgeinfer chat --model ", EDGEINFER_NONSENSE="1", **{COMPLETION: "line"})
+    done = run(home, "edgeinfer chat --model ", EDGEINFER_NONSENSE="1", **{VARIABLE: "line"})
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

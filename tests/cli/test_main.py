@@ -9,19 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer import __version__
-from tests.support.cli import EDGEINFER, environment, run
-
-HEAVY = (
-    "httpx",
-    "fastapi",
-    "uvicorn",
-    "rich",
-    "numpy",
-    "llama_cpp",
-    "jinja2",
-    "prometheus_client",
-    "huggingface_hub",
-)
+from tests.support.cli import EDGEINFER, HEAVY, environment, run
 
 
 def test_the_version_is_one_line(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.test_status import STATUS
 from tests.support.cli import EDGEINFER, ScriptedDaemon, daemon, environment, run, serving, terminal
+from tests.support.status import STATUS
 
 
 @contextmanager

@@ -25,6 +25,19 @@ EDGEINFER = [sys.executable, "-m", "edgeinfer"]
 PATH = f"{Path(sys.prefix, 'bin')}:{os.environ['PATH']}"
 """As in an activated environment."""
 
+HEAVY = (
+    "httpx",
+    "fastapi",
+    "uvicorn",
+    "rich",
+    "numpy",
+    "llama_cpp",
+    "jinja2",
+    "prometheus_client",
+    "huggingface_hub",
+)
+"""What no command may import that is over in a moment."""
+
 OWN_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
