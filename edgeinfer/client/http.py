@@ -56,6 +56,18 @@ class ErrorBody(msgspec.Struct):
     error: ErrorData
 
 
+class LlamaServerError(msgspec.Struct):
+    """What llama-server's routes say, whose code is a number."""
+
+    message: str
+
+
+class LlamaServerErrorBody(msgspec.Struct):
+    """The body of a failed request to one of llama-server's routes."""
+
+    error: LlamaServerError
+
+
 class ReadyReply(msgspec.Struct, frozen=True):
     """The body of /ready."""
 
@@ -172,7 +184,7 @@ def raise_for_status(response: httpx.Response, target: Target) -> None:
         return
     body = response.read()
     try:
-        error = revive_public(msgspec.json.decode(body, type=ErrorBody).error)
+        error = _error(body)
     except (msgspec.DecodeError, RecursionError) as e:
         text = body[:200].decode(errors="replace").strip()
         raise EdgeinferError(
@@ -181,6 +193,16 @@ def raise_for_status(response: httpx.Response, target: Target) -> None:
     if response.status_code == 401:
         error.hint = f"pass a key with --api-key or in {API_KEY}"
     raise error
+
+
+def _error(body: bytes) -> EdgeinferError:
+    """Return the error in a body. Raises msgspec.DecodeError if there is none."""
+    try:
+        return revive_public(msgspec.json.decode(body, type=ErrorBody).error)
+    except msgspec.ValidationError:
+        text = msgspec.json.decode(body, type=LlamaServerErrorBody).error.message
+        message, _, hint = text.removesuffix(")").partition(" (hint: ")
+        return EdgeinferError(message, hint=hint) if hint else EdgeinferError(text)
 
 
 def get_json(client: httpx.Client, target: Target, path: str) -> Any:

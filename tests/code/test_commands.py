@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.cli import daemon, environment, run, terminal
-from tests.support.coder import coding, whole
+from tests.support.coder import CODER, coding, whole
 from tests.support.project import IDENTITY, git, inside, project, write
 
 CODE = "def total(prices):\n    \n"
@@ -168,6 +169,17 @@ def test_a_hook_begins_the_message_and_keeps_the_one_that_was_there(shop: Path, 
         ["prepare-commit-msg", "prepare-commit-msg.sample"],
     )
     assert "no hook of edgeinfer's" in code(shop, "hook", "uninstall").stderr
+
+
+def test_a_model_that_cannot_fill_gaps_is_named_in_words(shop: Path) -> None:
+    """The route is llama-server's, and so is the form of its errors."""
+    with coding("x", info=msgspec.structs.replace(CODER, fim=None)) as (_, env):
+        done = code(shop, "complete", "cart.py:2", **env)
+    assert (done.returncode, "fill-in-the-middle tokens\nhint: models made for code can" in done.stderr) == (
+        1,
+        True,
+    )
+    assert "{" not in done.stderr
 
 
 @pytest.mark.parametrize("how", ["outside", "in the project", "by a link"])
