@@ -52,11 +52,13 @@ class Toolset(msgspec.Struct, frozen=True):
     Attributes:
         origins: by the name that the model knows, which has the namespace before it.
         skipped: kinds of tools that nobody here can run, and names of tools that no model could call.
+        unenforced: fields with a grammar that the model is shown, and need not keep to.
     """
 
     tools: tuple[Tool, ...] = ()
     origins: dict[str, ToolOrigin] = {}
     skipped: tuple[str, ...] = ()
+    unenforced: tuple[str, ...] = ()
 
     def choice(self, selection: ToolSelection, *, parallel: bool) -> ToolChoice:
         """The tools that an answer may call.
@@ -99,6 +101,7 @@ def to_toolset(offered: Sequence[OfferedTool]) -> Toolset:
     tools: list[Tool] = []
     origins: dict[str, ToolOrigin] = {}
     skipped: list[str] = []
+    unenforced: list[str] = []
     for tool, namespace, where in _flattened(offered):
         if not isinstance(tool, FunctionTool | CustomTool):
             skipped.append(tool.type)
@@ -110,8 +113,10 @@ def to_toolset(offered: Sequence[OfferedTool]) -> Toolset:
         tools.append(
             _function(tool, name, where) if isinstance(tool, FunctionTool) else _custom(tool, name, where)
         )
+        if isinstance(tool, CustomTool) and _is_lark(tool):
+            unenforced.append(f"{where}.format")
         origins[name] = ToolOrigin(tool.name, namespace, isinstance(tool, CustomTool))
-    return Toolset(distinct(tools), origins, tuple(dict.fromkeys(skipped)))
+    return Toolset(distinct(tools), origins, tuple(dict.fromkeys(skipped)), tuple(unenforced))
 
 
 def _flattened(offered: Sequence[OfferedTool]) -> Iterator[tuple[AnyTool, str | None, str]]:
@@ -129,6 +134,10 @@ def _function(tool: FunctionTool, name: str, where: str) -> Tool:
     fields = {"description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
     present = {key: value for key, value in fields.items() if value is not None}
     return function_tool({"name": name, **present}, where=where)
+
+
+def _is_lark(tool: CustomTool) -> bool:
+    return isinstance(tool.format, GrammarToolFormat) and tool.format.syntax == "lark"
 
 
 def _custom(tool: CustomTool, name: str, where: str) -> Tool:

@@ -90,6 +90,7 @@ def prepare(body: ResponsesRequest) -> PreparedRequest:
     toolset = to_toolset(body.offered)
     choice = toolset.choice(body.tool_choice, parallel=body.parallel_tool_calls)
     ignored = [f"tools ({_plain(name)})" for name in toolset.skipped]
+    ignored += [f"{field} (lark)" for field in toolset.unenforced]
     for n, entry in enumerate(body.items):
         if isinstance(entry.item, OtherItem):
             ignored.append(f"input[{n}] ({_plain(entry.item.type)})")

@@ -191,10 +191,11 @@ def test_a_context_that_is_full_has_the_code_that_codex_compacts_on(world: Respo
 
 
 def test_nothing_of_it_is_refused_or_stored(world: ResponsesWorld) -> None:
-    """The header names the tools that are skipped, and no field."""
+    """The header names the tools that are skipped, and the grammar that is not enforced."""
     response = world.post(**request(USER))
     assert response.status_code == 200
     assert response.headers["x-edgeinfer-ignored"] == (
-        "tools (web_search), tools (image_generation), tools (local_shell), tools (tool_search)"
+        "tools (web_search), tools (image_generation), tools (local_shell), tools (tool_search), "
+        "tools[1].format (lark)"
     )
     assert not world.store.exists() or not list(world.store.iterdir())

@@ -93,10 +93,12 @@ def test_a_custom_tool_is_called_with_a_text(world: ResponsesWorld) -> None:
 
 
 def test_a_regular_expression_of_a_custom_tool_is_enforced(world: ResponsesWorld) -> None:
-    """It is part of the grammar. One in Lark is shown to the model."""
-    world.post(tools=[{**SQL, "format": DIGITS}])
+    """It is part of the grammar. One in Lark is shown to the model, and a header says that this is all."""
+    enforced = world.post(tools=[{**SQL, "format": DIGITS}])
+    assert "X-Edgeinfer-Ignored" not in enforced.headers
     assert "[0-9]+" in str(world.engine.structured.grammar)
-    world.post(tools=[{**SQL, "format": LARK}])
+    shown = world.post(tools=[{**SQL, "format": LARK}])
+    assert shown.headers["X-Edgeinfer-Ignored"] == "tools[0].format (lark)"
     assert 'start: \\"SELECT' in world.prompt()
     refused = world.post(tools=[{**SQL, "format": {**DIGITS, "definition": "("}}])
     assert refused.status_code == 400
