@@ -20,6 +20,7 @@ from edgeinfer.notify import notify
 from edgeinfer.plan import Plan
 from edgeinfer.plan.several import fits_beside
 from edgeinfer.server import audit
+from edgeinfer.server.peers import Peers
 from edgeinfer.server.state import AppState, ReloadState
 from edgeinfer.serving.engines import Planner, memory_of
 from edgeinfer.serving.model import ServedModel
@@ -31,6 +32,8 @@ RELOADED = frozenset(
         *MODEL_FIELDS,
         "store",
         "memory_limit_mb",
+        "peer_key_file",
+        "peers",
         "idle_unload",
         "drain_timeout",
         "log_level",
@@ -96,6 +99,7 @@ class Reloader:
 
     async def _reload(self, number: int) -> ReloadState:
         loaded = await asyncio.to_thread(self._read)
+        peers = await asyncio.to_thread(Peers, loaded.settings)  # an error in them changes nothing either
         wanted = self._merged(loaded).default_model()
         planner = await asyncio.to_thread(self._state.engines.planner, *wanted)
         best = await self._state.loader.best_plan(planner, self._state.registry.default)
@@ -111,6 +115,7 @@ class Reloader:
             audit.record("reloaded", model=plan.config.name)
             what = _differences(before, plan.config) or "the model's file was replaced"
             outcome = f"serving {plan.config.name}: {what}"
+        self._state.peers = peers
         await self._refresh_others()
         return ReloadState(number, "done", outcome, warnings)
 

@@ -151,6 +151,23 @@ def test_what_takes_a_restart_is_named(tmp_path: Path) -> None:
                 assert before["settings"][name] == after["settings"][name]
 
 
+def test_other_boards_are_named_without_a_restart(tmp_path: Path) -> None:
+    """What is no address changes nothing, and says so."""
+    with daemon(tmp_path) as process:
+        url = process.url()
+        write(tmp_path, peers="http://127.0.0.1:1")
+        done = reload(tmp_path, url)
+        assert (done.returncode, "restart" in done.stderr) == (0, False)
+        (peer,) = httpx.get(f"{url}/peers").json()["peers"]
+        assert (peer["url"], peer["condition"]) == ("http://127.0.0.1:1", "unreachable")
+        write(tmp_path, peers="ftp://x")
+        failed = reload(tmp_path, url)
+        assert failed.returncode == 1
+        assert "is not the address of a board" in failed.stderr
+        assert len(httpx.get(f"{url}/peers").json()["peers"]) == 1
+        assert status(url)["settings"]["peers"]["value"] == "http://127.0.0.1:1"
+
+
 def test_flags_hold_on(tmp_path: Path) -> None:
     """They are above the file, at every reload."""
     with daemon(tmp_path, "--ctx", "300", "--model", "fake:20") as process:
