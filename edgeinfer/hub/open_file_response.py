@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 from collections.abc import Mapping
 from typing import BinaryIO, ClassVar
@@ -16,6 +17,13 @@ MIN_CHUNK, MAX_CHUNK = 1 << 13, 1 << 17
 
 MAX_CHUNKS = 1 << 21
 """Bytes that all downloads together may read at a time, unless there are more than MIN_CHUNK for each."""
+
+
+logger = logging.getLogger(__name__)
+
+
+class ShortFile(Exception):
+    """A file ends before what was announced of it."""
 
 
 class OpenFileResponse(FileResponse):
@@ -50,9 +58,26 @@ class OpenFileResponse(FileResponse):
         async with contextlib.AsyncExitStack() as start:
             await start.enter_async_context(self._starts)
 
+            missing = 0
+
             async def begin(message: Message) -> None:
+                nonlocal missing
+                if message["type"] == "http.response.start":
+                    missing = _content_length(message)
+                elif message["type"] == "http.response.body":
+                    missing -= len(message.get("body", b""))
+                    if missing > 0 and not message.get("more_body") and scope["method"] != "HEAD":
+                        raise ShortFile
                 await send(message)
                 if message["type"] == "http.response.body":
                     await start.aclose()  # from here on it goes as fast as the client reads
 
-            await super().__call__(scope, receive, begin)
+            try:
+                await super().__call__(scope, receive, begin)
+            except ShortFile:
+                # The server closes the connection, as the answer is not complete; clients then try again.
+                logger.warning("%s has become shorter while it was sent", self.filename)
+
+
+def _content_length(message: Message) -> int:
+    return next((int(value) for name, value in message["headers"] if name == b"content-length"), 0)

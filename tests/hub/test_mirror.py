@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import re
 import signal
 import socket
@@ -37,6 +39,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from edgeinfer.gguf.header import read_header
 from edgeinfer.hub.mirror import mirror_app
+from edgeinfer.hub.open_file_response import OpenFileResponse
 from edgeinfer.hub.repo_index import BUNDLED_FILE, BUNDLED_REPO
 from edgeinfer.store.store import Store
 from tests.support.cli import EDGEINFER, environment
@@ -329,6 +332,26 @@ def test_a_request_is_one_line_of_the_log_without_key_or_query(
     own = "".join(r.getMessage() for r in caplog.records if not r.name.startswith("http"))  # not the client's
     assert "secret" not in own
     assert "query" not in own
+
+
+def test_a_file_that_is_cut_while_it_is_sent_is_one_line_of_the_log(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client gets an answer that is not complete, and no traceback comes."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(100_000))
+    monkeypatch.setattr("edgeinfer.hub.open_file_response.MAX_CHUNK", 1000)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        response = OpenFileResponse(path.open("rb"), "file", {}, asyncio.Semaphore(1))
+        os.truncate(path, 50_000)  # after its size was announced
+        await response(scope, receive, send)
+
+    with serving(app) as url, pytest.raises(httpx.RemoteProtocolError):
+        httpx.get(url)
+    assert "file has become shorter while it was sent" in caplog.text
+    assert "Traceback" not in caplog.text
+    assert "Response content shorter" not in caplog.text
 
 
 def test_a_client_that_leaves_is_no_error_of_the_mirror(
