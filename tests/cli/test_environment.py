@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.users import NOBODY, root_may_be_another
+
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
 """https://man7.org/linux/man-pages/man2/PR_CAPBSET_DROP.2const.html"""
 
@@ -51,8 +53,8 @@ def of_another(tmp_path: Path) -> Path:
     """A folder that may not be entered."""
     folder = tmp_path / "other"
     (folder / ".config/edgeinfer").mkdir(parents=True)
-    if os.geteuid() == 0:
-        os.chown(folder, 65534, 65534)
+    if root_may_be_another():
+        os.chown(folder, NOBODY, NOBODY)
         folder.chmod(0o700)
     else:
         folder.chmod(0)

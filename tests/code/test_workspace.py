@@ -10,6 +10,7 @@ import pytest
 from edgeinfer.code.workspace import MAX_FILE, Workspace
 from edgeinfer.errors import EdgeinferError
 from tests.support.project import git, project, write
+from tests.support.users import NOBODY, needs_another_user
 
 
 def test_it_sees_what_git_tracks_or_would_track(tmp_path: Path) -> None:
@@ -149,10 +150,10 @@ def test_a_folder_that_is_no_repository_of_gits_is_passed_by(tmp_path: Path) -> 
     assert Workspace(tmp_path / "mine").root == root
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@needs_another_user
 def test_another_users_repository_is_refused_as_git_does(tmp_path: Path) -> None:
     root = project(tmp_path / "root", {"a.py": "1"})
-    os.chown(root, 65534, 65534)
-    os.chown(root / ".git", 65534, 65534)
+    os.chown(root, NOBODY, NOBODY)
+    os.chown(root / ".git", NOBODY, NOBODY)
     with pytest.raises(EdgeinferError, match="dubious ownership"):
         Workspace(root)

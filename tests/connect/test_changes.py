@@ -12,6 +12,7 @@ from edgeinfer.connect import config_file
 from edgeinfer.connect.changes import UndoRecord, planned
 from edgeinfer.connect.edits import JsonValues, OwnFile
 from edgeinfer.errors import EdgeinferError
+from tests.support.users import NOBODY, needs_another_user
 
 EDIT = JsonValues([(("url",), "http://here")])
 
@@ -110,11 +111,11 @@ def test_links_pipes_folders_and_huge_files_are_refused(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@needs_another_user
 def test_the_file_of_another_user_is_not_replaced_by_one_of_root(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text("{}")
-    os.chown(path, 65534, 65534)
+    os.chown(path, NOBODY, NOBODY)
     with pytest.raises(EdgeinferError, match="belongs to another user"):
         planned("zed", [(path, EDIT)])
 

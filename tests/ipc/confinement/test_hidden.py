@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from edgeinfer.ipc.confinement.system_call import IS_LINUX
+from tests.support.users import needs_another_user
 
 DAEMON = """
 import os, sys
@@ -36,7 +36,8 @@ for name in ("environ", "maps"):
 """
 
 
-@pytest.mark.skipif(not IS_LINUX or os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.skipif(not IS_LINUX, reason="only Linux hides processes")
+@needs_another_user
 @pytest.mark.parametrize("hide", [True, False])
 def test_another_process_of_the_user_reads_nothing(hide: bool) -> None:
     """Neither environment nor memory; of a process that does not hide it reads both."""
