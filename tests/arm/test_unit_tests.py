@@ -1,20 +1,24 @@
-"""Tests of what depends on the processor most pass on ARM; scripts/test-arm --on runs others there."""
+"""Tests of what depends on the processor most pass on ARM; scripts/test-arm --units runs the others there."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.support.arm_shell import checkout_box, in_checkout
+from tests.support.arm_shell import PI_5, UNITS, checkout_box, in_checkout
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
-FOLDER = "tests/hardware"
+PATHS = (
+    "tests/hardware",
+    "tests/ipc/confinement",
+)
+"""What the machine is, and system calls, whose numbers differ."""
+
+WITHOUT_PLUGINS = ("-p", "no:schemathesis")
+"""Importing it takes as long as many tests."""
 
 
 def test_units_pass_on_arm() -> None:
-    """On a Raspberry Pi 5's core; those that are slow already, or measure time, are left out."""
-    run = ("python3", "-m", "pytest", "--quiet", "--tb=short", "-p", "no:cacheprovider", "--timeout=1200")
-    how = ("--numprocesses=2", "-m", "not slow and not alone")
-    with checkout_box("cortex-a76") as box:
-        done = box.attempt(*in_checkout((*run, *how, FOLDER)), seconds=1800)
+    with checkout_box(PI_5) as box:
+        done = box.attempt(*in_checkout((*UNITS, *WITHOUT_PLUGINS, *PATHS)), seconds=1800)
     assert 0 == done.returncode, done.stdout

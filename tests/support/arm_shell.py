@@ -1,4 +1,8 @@
-"""Runs a command in an emulated ARM machine that has this checkout: python -m tests.support.arm_shell CPU COMMAND..."""
+"""Runs a command, or tests, in an emulated ARM machine that has this checkout.
+
+python -m tests.support.arm_shell CPU COMMAND...
+python -m tests.support.arm_shell --units [PYTEST ARGUMENTS]
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,16 @@ from pathlib import Path
 from tests.support import arm_layers
 from tests.support.arm_box import ArmBox, open_box
 from tests.support.paths import ROOT
+
+PI_5 = "cortex-a76"
+"""The core of a Raspberry Pi 5."""
+
+UNITS = (
+    *("python3", "-m", "pytest", "--quiet", "-p", "no:cacheprovider", "--timeout=1200"),
+    *("--numprocesses=2", "--dist=loadfile", "-m", "not slow and not alone"),
+    "--tb=native",  # others parse the source, which Debian's Python 3.11.2 sometimes cannot
+)
+"""Runs tests, but none that is slow already or that measures time."""
 
 
 def layers() -> list[Path]:
@@ -31,6 +45,8 @@ def in_checkout(command: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def main(cpu: str, *command: str) -> int:
+    if cpu == "--units":
+        cpu, command = PI_5, (*UNITS, *command)
     try:
         with checkout_box(cpu) as box:
             return subprocess.run(box.command(in_checkout(command)), check=False).returncode
