@@ -190,6 +190,15 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], doc("Lowest severity that is logged.")
     ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"], doc("Lines of the log: `text` for people, `json` for programs.")
+    ] = "text"
+    otlp_endpoint: Annotated[
+        str | None,
+        doc(
+            "OpenTelemetry collector that gets a span for each request, by OTLP over HTTP: http://127.0.0.1:4318. If unset, none."
+        ),
+    ] = None
     log_prompts: Annotated[bool, doc("Log request bodies, including prompts.")] = False
     idle_unload: Annotated[
         Annotated[float, Meta(ge=0)] | None,

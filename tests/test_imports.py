@@ -24,6 +24,7 @@ LEAVES = (
     "log",
     "metrics",
     "notify",
+    "request_figures",
     "daemon_record",
 )
 ORDER = (

@@ -60,7 +60,7 @@ class Ingress:
         loaded = settings.load(args.settings)
         mine = replace(loaded.settings, model=loaded.settings.model or BUNDLED_MODEL)
         mine = replace(mine, api_key_file=key_file(mine))
-        log.setup(mine.log_level)
+        log.setup(mine.log_level, form=mine.log_format)
         check_exposure(mine)
         max_connections = connections.raise_limit()
         fleet = Fleet(lambda: serve_groups(args.fleet))

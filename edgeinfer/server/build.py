@@ -105,7 +105,12 @@ def middlewares(
     settings = state.settings
     stack = [
         Middleware(FamilyMiddleware, families=families),
-        Middleware(AccessLogMiddleware, metrics=state.metrics, quiet_paths=families.quiet_paths),
+        Middleware(
+            AccessLogMiddleware,
+            metrics=state.metrics,
+            quiet_paths=families.quiet_paths,
+            trace=state.tracing.span if state.tracing else None,
+        ),
     ]
     if not behind_proxy:
         stack += _browser_checks(settings)

@@ -219,7 +219,7 @@ class Reloader:
         }
         state.registry.configure(state.settings, plan.config.name)
         if state.settings.log_level != level:
-            log.setup(state.settings.log_level)
+            log.setup(state.settings.log_level, form=state.settings.log_format)
         # Settings that need a restart keep their old values here, so that the next reload mentions them again.
         reloaded = {name: getattr(loaded.settings, name) for name in RELOADED}
         current = replace(self._loaded.settings, **reloaded, models=loaded.settings.models)

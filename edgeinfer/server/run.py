@@ -88,7 +88,7 @@ def run(loaded: Loaded) -> int:
     passed = inherited_sockets()
     settings = with_address(loaded.settings, passed)
     settings = replace(settings, api_key_file=key_file(settings))
-    log.setup(settings.log_level)
+    log.setup(settings.log_level, form=settings.log_format)
     check_exposure(settings)
     max_connections = connections.raise_limit()
     engines = LocalEngines(settings)
@@ -179,7 +179,10 @@ class Server(HTTPServer):
     def _start(self, sockets: list[socket.socket]) -> None:
         for sock in sockets:
             where = address(sock, tls=self.certificate is not None)
-            sys.stderr.write(f"edgeinfer: listening on {where}\n")
+            if self.state.settings.log_format == "json":
+                logger.info("listening on %s", where, extra={log.FIELDS: {"address": where}})
+            else:
+                sys.stderr.write(f"edgeinfer: listening on {where}\n")
         sys.stderr.flush()
         self._watch = asyncio.create_task(self._announce())
         self._watchdog = asyncio.create_task(watchdog(self.state))

@@ -24,6 +24,7 @@ from edgeinfer.server.model_files import ModelFiles
 from edgeinfer.server.peers import Peers
 from edgeinfer.server.pull_process import PullProcess
 from edgeinfer.server.responses.store import ResponseStore, keep_tidy, store_folder
+from edgeinfer.server.tracing import Tracing
 from edgeinfer.serving.downloads import ModelDownloads
 from edgeinfer.serving.engines import EngineFactory, ModelNames
 from edgeinfer.serving.loader import ModelLoader
@@ -58,6 +59,7 @@ class AppState:
         reload: the last reload, None before the first.
         machine: what this machine is.
         machine_use: what it has in use now.
+        tracing: makes spans of requests; None unless it is configured.
         history: what the models have done in the last minutes.
         peers: other boards.
         mcp: the MCP servers whose tools the page may call.
@@ -87,6 +89,7 @@ class AppState:
             settings, default, names=names, loader=self.loader, services=self.services
         )
         self.machine = MachineFacts(lambda: Store.of(self.settings).root)
+        self.tracing = Tracing(settings.otlp_endpoint) if settings.otlp_endpoint else None
         self.machine_use = MachineUse(lambda: Store.of(self.settings).root)
         self.metrics.registry.register(MachineCollector(lambda: self.machine_use.last, self._certificate))
         self.history = RecentActivity(lambda: (model.stats for model in self.registry.served()), _warmest)
@@ -135,6 +138,8 @@ class AppState:
         await asyncio.gather(*queues)
         await self.loader.close(max(0.0, end - time.monotonic()))
         await self.services.aclose()
+        if self.tracing:
+            await asyncio.to_thread(self.tracing.close)
 
     @property
     def stopping(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from edgeinfer import request_figures
 from edgeinfer.chat.prompt import PromptBuilder
 from edgeinfer.errors import EdgeinferError, ModelReplaced, ShuttingDown, WorkerDied
 from edgeinfer.grammar.source import Grammar
@@ -21,6 +22,7 @@ from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutpu
 from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
 from edgeinfer.metrics import Watch
 from edgeinfer.plan import Plan
+from edgeinfer.request_figures import RequestFigures
 from edgeinfer.serving.caller import cache_domain, engine_name, session_name
 from edgeinfer.serving.compiled_format import CompiledFormat, compile_format
 from edgeinfer.serving.engine_totals import EngineTotals
@@ -265,8 +267,10 @@ class ServedModel:
         if len(prompts) > 1:
             self.queue.check(caller, len(prompts) * n)
         watch = self._services.metrics.watch(self.name)
+        if figures := request_figures.current.get():
+            figures.model = self.name
         streams = [
-            self._in_turn(caller, prompt, params, n, structured, info, watch, first=at * n)
+            self._in_turn(caller, prompt, params, n, structured, info, watch, figures, first=at * n)
             for at, prompt in enumerate(prompts)
         ]
         return merge(streams, [at * n for at in range(len(streams))])
@@ -280,6 +284,7 @@ class ServedModel:
         structured: StructuredOutput,
         info: ModelInfo,
         watch: Watch,
+        figures: RequestFigures | None,
         first: int,
     ) -> Deltas:
         """Deltas of the answers to one prompt. `first`: the index of its first answer in the request."""
@@ -300,8 +305,12 @@ class ServedModel:
                     async for delta in deltas:
                         if delta.progress is None:
                             watch.delta(first + delta.index)
+                            if figures:
+                                figures.token()
                         if delta.finish:
                             ticket.done()
+                            if figures:
+                                figures.finish(delta.finish)
                         yield delta
             finally:
                 self.last_used = time.monotonic()

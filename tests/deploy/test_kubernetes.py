@@ -211,3 +211,17 @@ def test_gateways_read_gauges_that_exist() -> None:
     [stateful] = [one for one in built("base") if one["kind"] == "StatefulSet"]
     labels = stateful["spec"]["template"]["metadata"]["labels"]
     assert labels["llm-d.ai/engine-type"] == engine["name"]
+
+
+def test_the_fleet_on_ray_is_what_edgeinfer_itself_deploys() -> None:
+    from edgeinfer.cluster.deployment import FleetPlan, config
+    from edgeinfer.cluster.labels import CLASS, INGRESS
+
+    [service] = built("ray")
+    ray = service["spec"]["rayClusterConfig"]
+    [workers] = ray["workerGroupSpecs"]
+    name = workers["groupName"]
+    assert yaml.safe_load(service["spec"]["serveConfigV2"]) == config(FleetPlan({name: workers["replicas"]}))
+    assert workers["rayStartParams"] == {"labels": f"{CLASS}={name}"}
+    assert ray["headGroupSpec"]["rayStartParams"]["labels"] == f"{INGRESS}=yes"
+    assert f'"ray[default]~={ray["rayVersion"]}"' in (ROOT / "pyproject.toml").read_text()

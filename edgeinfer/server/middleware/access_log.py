@@ -6,13 +6,16 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edgeinfer import log, request_figures
 from edgeinfer.metrics import Metrics
+from edgeinfer.request_figures import RequestFigures
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.disconnect import ClientDisconnected
 from edgeinfer.server.http.errors import error_response, public_error
@@ -32,11 +35,21 @@ class AccessLogMiddleware:
 
     Instead of a key the log has its name and the client's address.
 
+    JSON lines have each value by its name besides, and `trace`, if there is one, gets a span.
+
     A path may hold control characters; `log.LineFormatter` escapes them.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, quiet_paths: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        quiet_paths: Collection[str] = (),
+        trace: Callable[[Scope, int, float, str, RequestFigures], None] | None = None,
+    ) -> None:
+        """`trace` is told of each request that has ended: status, begin (time.perf_counter()), id, figures."""
         self.app = app
+        self.trace = trace
         self.quiet_paths = quiet_paths
         self.metrics = metrics
 
@@ -44,11 +57,15 @@ class AccessLogMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send)
+        exchange, figures = _Exchange(scope, send), RequestFigures()
+        token = request_figures.current.set(figures)
         try:
             await self._answer(scope, receive, exchange)
         finally:
+            request_figures.current.reset(token)
             seconds = exchange.seconds()
+            if self.trace and scope["path"] not in self.quiet_paths:
+                self.trace(scope, exchange.status, exchange.began, exchange.id, figures)
             self.metrics.request(route_of(scope), exchange.status, seconds)
             logger.log(
                 logging.DEBUG if scope["path"] in self.quiet_paths else logging.INFO,
@@ -59,6 +76,7 @@ class AccessLogMiddleware:
                 seconds * 1000,
                 exchange.id,
                 _sender(scope),
+                extra={log.FIELDS: _fields(scope, exchange, seconds, figures)},
             )
 
     async def _answer(self, scope: Scope, receive: Receive, exchange: _Exchange) -> None:
@@ -71,6 +89,28 @@ class AccessLogMiddleware:
             if exchange.started:
                 raise  # uvicorn cuts the connection: the response cannot be completed
             await error_response(scope, error)(scope, receive, exchange.send)
+
+
+def _fields(scope: Scope, exchange: _Exchange, seconds: float, figures: RequestFigures) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "method": scope["method"],
+        "path": scope["path"][:200],
+        "status": exchange.status,
+        "seconds": round(seconds, 4),
+        "request_id": exchange.id,
+        "sender": principal_of(scope).label,
+    }
+    if figures.model is not None:
+        first = figures.first_token
+        fields |= {
+            "model": figures.model,
+            "prompt_tokens": figures.prompt_tokens,
+            "cached_tokens": figures.cached_tokens,
+            "completion_tokens": figures.completion_tokens,
+            "queue_seconds": round(figures.queued, 4),
+            "first_token_seconds": None if first is None else round(first - exchange.began, 4),
+        }
+    return fields
 
 
 def _sender(scope: Scope) -> str:
@@ -89,11 +129,11 @@ class _Exchange:
         self.started = False
         self._send = send
         self._family = family_of(scope)
-        self._began = time.perf_counter()
+        self.began = time.perf_counter()
 
     def seconds(self) -> float:
         """The time since the request came."""
-        return time.perf_counter() - self._began
+        return time.perf_counter() - self.began
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
