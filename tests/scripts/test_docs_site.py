@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from html.parser import HTMLParser
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from tests.support.browser import run_in_browser
 from tests.support.paths import DOCS, ROOT
 
 sys.path.insert(0, str(ROOT / "scripts/site"))  # whose modules import one another by bare names
-from links import Site
+from links import Link, Site, dead
 
 sys.path.remove(str(ROOT / "scripts/site"))
 
@@ -76,6 +78,39 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
         "index.html: links to gone.html, which does not exist",
         "style.css: fetches from another site",
     ]
+
+
+class Half(BaseHTTPRequestHandler):
+    """A site that has one page, and refuses programs on another."""
+
+    def do_GET(self) -> None:
+        self.send_response({"/there": 200, "/private": 403}.get(self.path, 404))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_pages_of_other_sites_that_are_gone_are_named() -> None:
+    """`--external` asks for them; a site that lets no program in says nothing of the page by that."""
+    with HTTPServer(("127.0.0.1", 0), Half) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        page = Path("index.html")
+        found = list(dead(Link(page, f"{url}/{name}") for name in ("there", "private", "gone")))
+        server.shutdown()
+    assert found == [f"index.html: {url}/gone: HTTP Error 404: Not Found"]
+
+
+def test_addresses_of_the_readers_own_machines_are_not_asked(tmp_path: Path) -> None:
+    links = (
+        "http://127.0.0.1:11435",
+        "http://pi5.local:11435",
+        "https://ai.example",
+        "https://a.org/b",
+        "https://a.org/b",
+    )
+    (tmp_path / "index.html").write_text("".join(f'<a href="{link}">x</a>' for link in links))
+    assert [link.url for link in Site(tmp_path).external()] == ["https://a.org/b"]
 
 
 @needs_zensical
