@@ -54,7 +54,7 @@ def planned(app: str, edits: Sequence[tuple[Path, ConfigEdit]]) -> list[ConfigCh
 
 def _planned(app: str, path: Path, edit: ConfigEdit) -> ConfigChange:
     try:
-        file = config_file.read(path)
+        file = config_file.read(config_file.followed(path))
         return ConfigChange(file, file.encoded(edit.applied(file.text)))
     except EdgeinferError as e:
         message = e.message if e.message.startswith(str(path)) else f"{path}: {e.message}"

@@ -39,6 +39,22 @@ class ConfigFile(msgspec.Struct, frozen=True):
         return mark + text.encode()
 
 
+def followed(path: Path) -> Path:
+    """Return the file that a link of the user's own leads to, as where dotfiles are kept in a repository; else `path`.
+
+    The link stays, and the file behind it is changed.
+    """
+    if not path.is_symlink() or path.lstat().st_uid != os.geteuid():
+        return path
+    try:
+        target = path.resolve(strict=True)
+    except (OSError, RuntimeError) as e:
+        raise EdgeinferError(
+            f"{path} is a link to nothing", hint=f"make the file, or remove the link: {path}"
+        ) from e
+    return target
+
+
 def read(path: Path) -> ConfigFile:
     """Read a file. Raises EdgeinferError if it is a link, no plain file, somebody else's, or too large."""
     try:

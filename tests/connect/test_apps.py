@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 from edgeinfer.connect.app import AppEndpoint, Places
 from edgeinfer.connect.catalogue import APPS, find
@@ -122,6 +124,32 @@ def test_a_mac_has_its_own_folders(tmp_path: Path) -> None:
 )
 def test_apps_are_found_as_people_write_them(said: str, name: str) -> None:
     assert find(said).name == name
+
+
+@pytest.mark.parametrize("key_needed", [False, True])
+@pytest.mark.parametrize("model", ["default", "a: 'b' \"c\" # {d}"])
+def test_every_file_is_sound_in_its_format_and_names_the_daemon(
+    key_needed: bool, model: str, tmp_path: Path
+) -> None:
+    """Whatever the model is called."""
+    parsers: dict[str, Any] = {
+        ".json": json.loads,
+        ".jsonc": json.loads,
+        ".toml": tomllib.loads,
+        ".yml": yaml.safe_load,
+        ".yaml": yaml.safe_load,
+    }
+    endpoint = msgspec.structs.replace(KNOWN, model=model, key_needed=key_needed)
+    parsed = set()
+    for app in APPS:
+        files = written(app, endpoint, places(tmp_path))
+        for name, text in files.items():
+            if parse := parsers.get(Path(name).suffix):
+                assert parse(text), name
+                parsed.add(app)
+        assert not files or any(KNOWN.url in text for text in files.values()), app
+    others = {"crush", "llama.vim"}  # a shell's commands, and Vim's
+    assert parsed | others == {app for app in APPS if written(app, endpoint, places(tmp_path))}
 
 
 def test_names_with_any_characters_stay_within_their_quotes(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from edgeinfer.connect import config_file
 from edgeinfer.connect.changes import UndoRecord, planned
-from edgeinfer.connect.edits import JsonValues, OwnFile
+from edgeinfer.connect.edits import Block, JsonValues, OwnFile
 from edgeinfer.errors import EdgeinferError
 from tests.support.users import NOBODY, needs_another_user
 
@@ -36,6 +36,57 @@ def test_undo_gives_back_the_bytes_and_the_mode(record: UndoRecord, tmp_path: Pa
     assert (backup.read_bytes(), _mode(backup), _mode(path)) == (before, 0o640, 0o640)
     record.undo()
     assert (path.read_bytes(), _mode(path), backup.exists()) == (before, 0o640, False)
+
+
+def test_a_dotfile_that_is_a_link_stays_one(record: UndoRecord, tmp_path: Path) -> None:
+    """As where somebody keeps them in a repository: the file behind it is changed, and given back."""
+    target, path = tmp_path / "dotfiles/settings.json", tmp_path / "settings.json"
+    target.parent.mkdir()
+    target.write_bytes(b"{}\r\n")
+    path.symlink_to("dotfiles/settings.json")
+    (change,) = planned("zed", [(path, EDIT)])
+    record.write([change])
+    assert (path.is_symlink(), b"http://here" in target.read_bytes()) == (True, True)
+    path.unlink()
+    record.undo()
+    assert target.read_bytes() == b"{}\r\n"
+    assert [file.name for file in target.parent.iterdir()] == ["settings.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
+def test_a_link_of_another_user_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("{}")
+    path = tmp_path / "settings.json"
+    path.symlink_to("target")
+    os.chown(path, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(EdgeinferError, match="is a link"):
+        planned("zed", [(path, EDIT)])
+
+
+@pytest.mark.parametrize("before", [b"# mine\r\n- a: 1\r\n", b"- a: 1", b"# only a comment\n", b""])
+def test_a_block_of_lines_is_given_back_to_the_byte(
+    record: UndoRecord, tmp_path: Path, before: bytes
+) -> None:
+    """With the ends of lines that the file has, also if it ends without one."""
+    path = tmp_path / "models.yaml"
+    path.write_bytes(before)
+    record.write(planned("llm", [(path, Block("- model_id: edgeinfer\n", yaml_list=True))]))
+    now = path.read_bytes()
+    assert now.count(b"\r\n") == (now.count(b"\n") if b"\r\n" in before else 0)
+    record.undo()
+    assert path.read_bytes() == before
+
+
+def test_of_two_runs_at_once_the_second_one_writes_nothing(record: UndoRecord, tmp_path: Path) -> None:
+    """And what the first one wrote can still be taken back."""
+    path = tmp_path / "settings.json"
+    path.write_bytes(b"{}")
+    first, second = (planned("zed", [(path, JsonValues([(("url",), url)]))]) for url in ("a", "b"))
+    record.write(first)
+    with pytest.raises(EdgeinferError, match="has changed meanwhile"):
+        UndoRecord("zed", record.path.parent.parent).write(second)
+    record.undo()
+    assert path.read_bytes() == b"{}"
 
 
 def test_undo_removes_a_file_that_did_not_exist(record: UndoRecord, tmp_path: Path) -> None:
@@ -90,21 +141,18 @@ def test_an_older_backup_is_kept(record: UndoRecord, tmp_path: Path) -> None:
     assert backup.name == "settings.json.before-edgeinfer.2"
 
 
-def test_links_pipes_folders_and_huge_files_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "target").write_text("{}")
-    (tmp_path / "link").symlink_to(tmp_path / "target")
+def test_dangling_links_pipes_folders_and_huge_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     (tmp_path / "huge").write_bytes(b" " * (config_file.MAX_SIZE + 1))
     problems = {}
-    for name in ("link", "dangling", "pipe", "folder", "huge"):
+    for name in ("dangling", "pipe", "folder", "huge"):
         with pytest.raises(EdgeinferError) as error:
             planned("zed", [(tmp_path / name, EDIT)])
         problems[name] = error.value.message.removeprefix(f"{tmp_path / name} ")
     assert problems == {
-        "link": "is a link",
-        "dangling": "is a link",
+        "dangling": "is a link to nothing",
         "pipe": "is no plain file",
         "folder": "is no plain file",
         "huge": "has more than 4 MB",
