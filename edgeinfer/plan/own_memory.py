@@ -60,14 +60,19 @@ def model_memory(predicted: MemoryEstimate, pid: int | None) -> ModelMemory:
 def held_by(pid: int) -> int:
     """Return the bytes of RAM that a process would free by ending; 0 if it has ended or cannot be inspected.
 
-    Pages mapped from a file do not count, as they are available already.
+    vLLM has several processes below the one that is known. Pages mapped from a file do not count, as they are
+    available already.
     """
     import psutil
 
+    held = 0
     with suppress(psutil.Error):
-        usage = psutil.Process(pid).memory_info()
-        return max(0, usage.rss - getattr(usage, "shared", 0))
-    return 0
+        process = psutil.Process(pid)
+        for each in (process, *process.children(recursive=True)):
+            with suppress(psutil.Error):
+                usage = each.memory_info()
+                held += max(0, usage.rss - getattr(usage, "shared", 0))
+    return held
 
 
 def worker_pids(processes: Iterable[psutil.Process] | None = None) -> list[int]:

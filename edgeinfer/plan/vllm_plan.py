@@ -23,7 +23,10 @@ from edgeinfer.settings import Settings
 MB = 1e6
 
 PROCESSES = 2_500_000_000
-"""Bytes of RAM that vLLM's processes take beside a model: an estimate."""
+CARD_PROCESSES = 6_000_000_000
+"""Bytes of RAM that vLLM's processes take beside a model, on a CPU and with cards: estimates, the second on the
+careful side, since a service is not given more.
+"""
 
 OVERHEAD = 1_500_000_000
 """Bytes of each card for CUDA, activations and captured graphs: an estimate."""
@@ -127,7 +130,7 @@ def _on_cards(
     weights = weights_bytes(folder)
     memory = MemoryEstimate(
         0,
-        worker=PROCESSES,
+        worker=CARD_PROCESSES,
         daemon=0 if beside else DAEMON,
         gpu_weights=weights,
         gpu_kv=kv_tokens * folder.kv_token_bytes,

@@ -73,6 +73,10 @@ def environment(config: VllmConfig, key: str, environ: Mapping[str, str] = os.en
         "VLLM_LOGGING_LEVEL": "INFO",  # LogTail reads it
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi numbers cards, and so the plan
     }
+    if folder := environ.get("CACHE_DIRECTORY", "").partition(":")[
+        0
+    ]:  # systemd's, for a service without a home
+        ours["XDG_CACHE_HOME"] = folder
     if config.cards:
         ours["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.cards))
     return inherited | ours

@@ -183,7 +183,14 @@ async def test_tokens_are_made_with_vllms_tokenizer(config: VllmConfig) -> None:
 def test_no_secret_reaches_it(tmp_path: Path) -> None:
     """Only what it needs, by name, and its own key; never its key among the arguments."""
     config = VllmConfig("/m", "m", "/opt/vllm", ctx=64, parallel=2, cards=(1, 3), gpu_memory=0.876)
-    given = {"HF_TOKEN": "x", "AWS_SECRET": "y", "VLLM_API_KEY": "old", "PATH": "/bin", "NCCL_DEBUG": "WARN"}
+    given = {
+        "CACHE_DIRECTORY": "/var/cache/edgeinfer",
+        "HF_TOKEN": "x",
+        "AWS_SECRET": "y",
+        "VLLM_API_KEY": "old",
+        "PATH": "/bin",
+        "NCCL_DEBUG": "WARN",
+    }
     env = environment(config, "new", given)
     assert ("/bin", "WARN", "new", "1,3") == (
         env["PATH"],
@@ -192,6 +199,7 @@ def test_no_secret_reaches_it(tmp_path: Path) -> None:
         env["CUDA_VISIBLE_DEVICES"],
     )
     assert not {"HF_TOKEN", "AWS_SECRET"} & set(env)
+    assert "/var/cache/edgeinfer" == env["XDG_CACHE_HOME"]
     args = arguments(config, str(tmp_path / "socket"), "/t")
     assert "new" not in args
     assert ["--tensor-parallel-size", "2"] == args[args.index("--tensor-parallel-size") :][:2]
