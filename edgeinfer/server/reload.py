@@ -20,6 +20,7 @@ from edgeinfer.notify import notify
 from edgeinfer.plan import Plan
 from edgeinfer.plan.several import fits_beside
 from edgeinfer.server import audit
+from edgeinfer.server.mcp_servers import McpServers
 from edgeinfer.server.peers import Peers
 from edgeinfer.server.state import AppState, ReloadState
 from edgeinfer.serving.engines import Planner, memory_of
@@ -31,6 +32,7 @@ RELOADED = frozenset(
     {
         *MODEL_FIELDS,
         "store",
+        "mcp_servers",
         "memory_limit_mb",
         "peer_key_file",
         "peers",
@@ -100,6 +102,7 @@ class Reloader:
     async def _reload(self, number: int) -> ReloadState:
         loaded = await asyncio.to_thread(self._read)
         peers = await asyncio.to_thread(Peers, loaded.settings)  # an error in them changes nothing either
+        mcp = await asyncio.to_thread(McpServers, loaded.settings, self._state.services.compiler)
         wanted = self._merged(loaded).default_model()
         planner = await asyncio.to_thread(self._state.engines.planner, *wanted)
         best = await self._state.loader.best_plan(planner, self._state.registry.default)
@@ -116,6 +119,8 @@ class Reloader:
             what = _differences(before, plan.config) or "the model's file was replaced"
             outcome = f"serving {plan.config.name}: {what}"
         self._state.peers = peers
+        replaced, self._state.mcp = self._state.mcp, mcp
+        await replaced.close()
         await self._refresh_others()
         return ReloadState(number, "done", outcome, warnings)
 

@@ -25,6 +25,7 @@ from edgeinfer.errors import EdgeinferError
 from edgeinfer.server.reload import RELOADED
 from edgeinfer.settings import FIELDS
 from tests.support.daemon import Process, edgeinfer, stream
+from tests.support.mcp_servers import config_file
 from tests.support.paths import ROOT
 from tests.support.server import eventually
 
@@ -166,6 +167,30 @@ def test_other_boards_are_named_without_a_restart(tmp_path: Path) -> None:
         assert "is not the address of a board" in failed.stderr
         assert len(httpx.get(f"{url}/peers").json()["peers"]) == 1
         assert status(url)["settings"]["peers"]["value"] == "http://127.0.0.1:1"
+
+
+def test_mcp_servers_are_named_without_a_restart(tmp_path: Path) -> None:
+    """The file is read anew, also where the setting is the same; one with a mistake changes nothing."""
+    file = config_file(tmp_path / "servers.json", one={"url": "http://127.0.0.1:1"})
+    with daemon(tmp_path) as process:
+        url = process.url()
+
+        def names() -> list[str]:
+            return [server["name"] for server in httpx.get(f"{url}/mcp/tools", timeout=30).json()["servers"]]
+
+        assert names() == []
+        write(tmp_path, mcp_servers=str(file))
+        done = reload(tmp_path, url)
+        assert (done.returncode, "restart" in done.stderr) == (0, False)
+        assert names() == ["one"]
+        config_file(file, two={"url": "http://127.0.0.1:1"})
+        assert reload(tmp_path, url).returncode == 0
+        assert names() == ["two"]
+        config_file(file, three={"command": "sh"})
+        failed = reload(tmp_path, url)
+        assert failed.returncode == 1
+        assert "the daemon starts no programs" in failed.stderr
+        assert names() == ["two"]
 
 
 def test_flags_hold_on(tmp_path: Path) -> None:
