@@ -33,6 +33,7 @@ def connect(
         bool, typer.Option("--force", help="With --undo: also if a file has changed since.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Write without asking.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the list of apps as JSON.")] = False,
     url: Url = None,
     api_key: ApiKey = None,
 ) -> None:
@@ -52,8 +53,10 @@ def connect(
     from edgeinfer.connect.app import Places
 
     if app is None:
-        _list(Places())
+        _list(Places(), json=json)
         return
+    if json:
+        raise typer.BadParameter("it goes with the list, without an APP", param_hint="--json")
     if sum((dry_run, print_, check, undo)) > 1:
         raise typer.BadParameter("choose one of --dry-run, --print, --check and --undo")
     if force and not undo:
@@ -74,7 +77,7 @@ def connect(
         terminal.say(f"(no daemon answers at {target}: this is what the settings say)")
 
 
-def _list(places: Places) -> None:
+def _list(places: Places, *, json: bool) -> None:
     from edgeinfer.cli import terminal
     from edgeinfer.connect.catalogue import APPS
     from edgeinfer.connect.changes import UndoRecord
@@ -82,9 +85,14 @@ def _list(places: Places) -> None:
     rows = []
     for app in APPS.values():
         connected = UndoRecord(app.name).exists()
-        state = "connected" if connected else "found" if app.is_installed(places) else "-"
-        rows.append(f"{app.name:<15}{state:<11}{app.title} ({app.context:,} tokens of context)\n")
-    terminal.write("".join(rows))
+        state = "connected" if connected else "found" if app.is_installed(places) else None
+        rows.append({"name": app.name, "state": state, "title": app.title, "context": app.context})
+    if json:
+        terminal.write_json(rows)
+        return
+    heading = ("APP", "STATE", "CONTEXT", "")
+    texts = [(str(r["name"]), str(r["state"] or "-"), f"{r['context']:,}", str(r["title"])) for r in rows]
+    terminal.write_table([heading, *texts])
     terminal.show("to connect one: edgeinfer connect APP")
 
 

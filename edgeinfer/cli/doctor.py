@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeinfer.cli.terminal import CYAN, GREEN, RED, YELLOW
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 NAME_WIDTH, LEVEL_WIDTH = 15, 9
+
+STYLES = {"ok": GREEN, "note": CYAN, "warning": YELLOW, "error": RED}
 
 FIX = "fix: "
 
@@ -47,7 +51,11 @@ def doctor(
         for batch in run_checks(CHECKS, context):
             findings += batch
             if not json:
-                terminal.write("".join(f"{line}\n" for line in finding_lines(batch)))
+                for line in finding_lines(batch, terminal.report_width()):
+                    level = line[NAME_WIDTH : NAME_WIDTH + LEVEL_WIDTH]
+                    rest = line[NAME_WIDTH + LEVEL_WIDTH :] + "\n"
+                    style = STYLES.get(level.strip(), "")
+                    terminal.write_styled((line[:NAME_WIDTH], ""), (level, style), (rest, ""))
     finally:
         logging.disable(logging.NOTSET)
     if json:
@@ -58,22 +66,22 @@ def doctor(
         raise typer.Exit(1)
 
 
-def finding_lines(findings: list[Finding]) -> Iterator[str]:
+def finding_lines(findings: list[Finding], width: int = WIDTH) -> Iterator[str]:
     """Yield the findings of one check as lines for a person."""
     for number, finding in enumerate(findings):
         name = finding.check if number == 0 else ""
-        yield from _wrapped(f"{name:<{NAME_WIDTH}}{finding.level:<{LEVEL_WIDTH}}", finding.text)
+        yield from _wrapped(f"{name:<{NAME_WIDTH}}{finding.level:<{LEVEL_WIDTH}}", finding.text, width)
         if finding.fix:
-            yield from _wrapped(" " * NAME_WIDTH + FIX, finding.fix)
+            yield from _wrapped(" " * NAME_WIDTH + FIX, finding.fix, width)
 
 
-def _wrapped(start: str, text: str) -> list[str]:
+def _wrapped(start: str, text: str, width: int) -> list[str]:
     """Wrap only at spaces, so that paths and options can be copied."""
     import textwrap
 
     return textwrap.wrap(
         text,
-        WIDTH,
+        width,
         initial_indent=start,
         subsequent_indent=" " * len(start),
         break_long_words=False,

@@ -47,7 +47,7 @@ def list_importable(store: Store, *, json: bool) -> None:
     if json:
         terminal.write_json(rows)
     elif rows:
-        terminal.write(importable_table(rows))
+        terminal.write_table(importable_table(rows))
         terminal.say("hint: edgeinfer models import NAME")
     else:
         terminal.say("there are no models of Hugging Face, Ollama or LM Studio on this machine")

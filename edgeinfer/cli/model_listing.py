@@ -27,11 +27,11 @@ from edgeinfer.store.stored_model import StoredModel, model_problem
 
 Row = dict[str, Any]
 
+LABEL_WIDTH = 14
+"""Width of the left column in the details of a model, at least."""
+
 MAX_TEXT = 200
 """Characters of a text from a model file; it may have a million."""
-
-LABEL_WIDTH = 14
-"""Width of the left column in the details of a model."""
 
 
 def installed_rows(store: Store) -> list[Row]:
@@ -182,9 +182,9 @@ def importable_rows(store: Store, models: Iterable[ExternalFile]) -> list[Row]:
     ]
 
 
-def models_table(rows: Sequence[Row]) -> str:
-    """Return the rows of `installed_rows` and `available_rows` as a table."""
-    lines = [("NAME", "QUANT", "SIZE", "ORIGIN", "FOR", "")]
+def models_table(rows: Sequence[Row]) -> list[Sequence[str]]:
+    """Return the rows of `installed_rows` and `available_rows` as a table with a heading."""
+    lines: list[Sequence[str]] = [("NAME", "QUANT", "SIZE", "ORIGIN", "FOR", "")]
     for row in rows:
         if files := row.get("files"):
             size = min((file["size"] for file in files if file["size"]), default=None)
@@ -203,34 +203,24 @@ def models_table(rows: Sequence[Row]) -> str:
                 last,
             )
         )
-    return align_columns(lines)
+    return lines
 
 
-def importable_table(rows: Sequence[Row]) -> str:
-    lines = [("NAME", "QUANT", "SIZE", "PROGRAM", "")]
+def importable_table(rows: Sequence[Row]) -> list[Sequence[str]]:
+    """Return the rows of `importable_rows` as a table with a heading."""
+    lines: list[Sequence[str]] = [("NAME", "QUANT", "SIZE", "PROGRAM", "")]
     for row in rows:
         note = " (imported)" if row["imported"] else ""
         size = size_text(row["size"])
         lines.append((row["name"], row["quant"] or "-", size, row["source"], row["path"] + note))
-    return align_columns(lines)
-
-
-def align_columns(lines: Sequence[Sequence[str]]) -> str:
-    """Return rows of words as aligned columns."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "".join(
-        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip() + "\n"
-        for line in lines
-    )
+    return lines
 
 
 def details_text(row: Mapping[str, Any]) -> str:
     """Return the details of a model, one per line; what is unknown is left out."""
-    return "".join(
-        f"{key.replace('_', ' '):<{LABEL_WIDTH}}  {text}\n"
-        for key, value in row.items()
-        if (text := _text(key, value))
-    )
+    facts = [(key.replace("_", " "), text) for key, value in row.items() if (text := _text(key, value))]
+    width = max(LABEL_WIDTH, *(len(label) for label, _ in facts))
+    return "".join(f"{label:<{width}}  {text}\n" for label, text in facts)
 
 
 def _text(key: str, value: Any) -> str:
@@ -244,6 +234,8 @@ def _text(key: str, value: Any) -> str:
         return ", ".join(f"{kind} {size_text(size)}" for kind, size in value.items())
     if key == "files":
         return ", ".join(f["quant"] + (f" {size_text(f['size'])}" if f["size"] else "") for f in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {number:g}" for name, number in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) else str(value)

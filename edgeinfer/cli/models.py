@@ -41,7 +41,7 @@ def ls(
     if json:
         terminal.write_json(rows)
         return
-    terminal.write(models_table(rows))
+    terminal.write_table(models_table(rows))
     if len(rows) == 1:
         terminal.say("hint: edgeinfer pull NAME; for the names: edgeinfer models ls --all")
         if store.root != SYSTEM_STORE and (SYSTEM_STORE / "records").is_dir():

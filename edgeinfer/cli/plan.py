@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from edgeinfer.settings import Settings
     from edgeinfer.store.store import Store
 
-MAX_COLUMNS = 100
-
 
 def plan(
     model: Annotated[
@@ -46,6 +44,7 @@ def plan(
       edgeinfer plan --model A --model B   two models at the same time
     """
     from edgeinfer import settings
+    from edgeinfer.cli import terminal
     from edgeinfer.cli.plan_report import document, lines, refusal_document
     from edgeinfer.cli.plan_several_report import several_document, several_lines
     from edgeinfer.errors import DoesNotFit
@@ -72,7 +71,9 @@ def plan(
             raise typer.BadParameter("with several models, write each as NAME:QUANT", param_hint="--quant")
         models = [_model_options(name, loaded, store if here else None) for name in model]
         choices = dict(zip(model, choose_several(models, profile, calibration), strict=True))
-        _print(json, several_document(profile, choices), several_lines(profile, choices, _columns()))
+        _print(
+            json, several_document(profile, choices), several_lines(profile, choices, terminal.report_width())
+        )
         raise typer.Exit(any(isinstance(choice, DoesNotFit) for choice in choices.values()))
     own = loaded.for_model(model[0]) if model else loaded.default_model()[1]
     name, quant, candidates = _offers(own.model, quant, store if here else None)
@@ -85,7 +86,7 @@ def plan(
         raise typer.Exit(1) from e
     # Whoever names a model has chosen.
     more = [] if name else larger_models(choice, profile, own, calibration, store if here else None)
-    _print(json, document(profile, choice, more), lines(profile, choice, _columns(), more))
+    _print(json, document(profile, choice, more), lines(profile, choice, terminal.report_width(), more))
 
 
 def _model_options(name: str, settings: Settings, store: Store | None) -> ModelOptions:
@@ -94,13 +95,6 @@ def _model_options(name: str, settings: Settings, store: Store | None) -> ModelO
 
     own = settings.for_model(name)
     return ModelOptions(*_offers(own.model, None, store), own)
-
-
-def _columns() -> int:
-    import shutil
-    import sys
-
-    return min(shutil.get_terminal_size().columns, MAX_COLUMNS) if sys.stdout.isatty() else 80
 
 
 def _print(json: bool, document: dict[str, Any], lines: Iterable[str]) -> None:

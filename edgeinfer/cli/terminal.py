@@ -7,10 +7,18 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
 from edgeinfer.errors import EdgeinferError
+
+MAX_COLUMNS = 100
+"""Width beyond which lines of a report do not grow."""
+
+MIN_LAST_COLUMN = 20
+
+BOLD, RED, GREEN, YELLOW, CYAN = "1", "31", "32", "33", "36"
 
 CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"
@@ -50,6 +58,11 @@ def size() -> tuple[int, int]:
     return shutil.get_terminal_size()
 
 
+def report_width() -> int:
+    """Return the columns of a report: those of the terminal, but no more than are easily read; elsewhere always 80."""
+    return min(size()[0], MAX_COLUMNS) if sys.stdout.isatty() else 80
+
+
 def fitted(text: str, columns: int) -> str:
     """Return a text that is no wider than that; what is left out shows as an ellipsis."""
     return text if len(text) <= columns else text[: max(columns - 1, 0)] + "…"
@@ -59,6 +72,35 @@ def write(text: str) -> None:
     """Write data to stdout: unchanged into a file or a pipe, escaped on a terminal."""
     sys.stdout.write(escape_control(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
+
+
+def write_styled(*parts: tuple[str, str]) -> None:
+    """Write texts to stdout as `write` does, each in its style where colours are wanted."""
+    coloured = has_colours(sys.stdout)
+    for text, style in parts:
+        shown = escape_control(text) if sys.stdout.isatty() else text
+        sys.stdout.write(f"\x1b[{style}m{shown}\x1b[0m" if style and coloured and shown else shown)
+    sys.stdout.flush()
+
+
+def write_table(rows: Sequence[Sequence[str]]) -> None:
+    """Write rows as aligned columns, the first of them as a heading.
+
+    On a terminal the last column is shortened to what fits, and shows that: of a path its beginning is left out.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    start = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    room = max(size()[0] - start, MIN_LAST_COLUMN) if sys.stdout.isatty() else None
+    for number, row in enumerate(rows):
+        words = [word.ljust(width) for word, width in zip(row[:-1], widths, strict=False)]
+        line = "  ".join([*words, row[-1] if room is None else _shortened(row[-1], room)]).rstrip()
+        write_styled((line, BOLD if number == 0 else ""), ("\n", ""))
+
+
+def _shortened(text: str, columns: int) -> str:
+    if len(text) > columns and text.startswith(("/", "~")):
+        return "…" + text[len(text) - columns + 1 :]
+    return fitted(text, columns)
 
 
 def write_json(value: object) -> None:

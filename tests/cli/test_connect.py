@@ -44,10 +44,10 @@ def test_every_app_is_tested() -> None:
 
 def test_without_an_app_it_lists_what_is_found_and_connected(tmp_path: Path) -> None:
     (tmp_path / ".config/zed").mkdir(parents=True)
-    assert re.search(r"^zed +found +Zed", run(tmp_path, "connect", PATH="").stdout, re.MULTILINE)
+    assert re.search(r"^zed +found +[0-9,]+ +Zed", run(tmp_path, "connect", PATH="").stdout, re.MULTILINE)
     run(tmp_path, "connect", "zed", "--yes")
     listed = run(tmp_path, "connect", PATH="").stdout
-    assert re.search(r"^zed +connected +Zed", listed, re.MULTILINE)
+    assert re.search(r"^zed +connected +[0-9,]+ +Zed", listed, re.MULTILINE)
     assert re.search(r"^aider +- +aider \(8,192 tokens of context\)$", listed, re.MULTILINE)
 
 
