@@ -96,6 +96,16 @@ def test_every_package_is_on_the_map_of_the_code() -> None:
     ] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_site_reads_the_page_as_github_does(page: Path) -> None:
+    """Its Markdown loses a block of code within a list, and a list that no blank line parts from the text before it.
+
+    tests/scripts/test_docs_site.py compares the results.
+    """
+    assert re.findall(r"^ +```.*$", page.read_text(), re.MULTILINE) == []
+    assert re.findall(r"^(?![-#\s|]|\d+\. |<!--).*\n(?:- |1\. ).*$", prose(page), re.MULTILINE) == []
+
+
 def test_every_picture_is_there_and_shown() -> None:
     """Small, since everybody who clones the repository gets them. scripts/pictures makes them."""
     shown = {
