@@ -27,16 +27,16 @@ def test_no_request_is_lost_when_a_daemon_stops_and_another_is_killed(
     """Only what had begun to stream from the killed one may be cut."""
     one, two = daemons
     with gateway(name, daemons, certificate, tmp_path, api_key[0]) as running, Load(running, 6) as load:
-        load.answer_more(12)
+        load.answer_more(8)
         assert one.stop() == 0
-        load.answer_more(12)
+        load.answer_more(8)
         one.start()
-        load.answer_more(12)
+        load.answer_more(8)
         assert (load.lost, load.cut) == ([], 0), "a daemon that stops ends its answers first"
         two.kill()
-        load.answer_more(12)
+        load.answer_more(8)
         two.start()
-        load.answer_more(12)
+        load.answer_more(8)
     assert load.lost == []
     assert load.cut <= 6, "one for each client"
 
