@@ -204,6 +204,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "service",
                 "bench",
                 "backends",
+                "cluster.node",
                 "server.auth.key_file",
                 "server.http.sockets",
                 "server.http.tls",

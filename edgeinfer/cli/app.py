@@ -133,6 +133,7 @@ _group(
     cluster.join,
     cluster.down,
     cluster.status,
+    cluster.config,
 )
 _group("key", "Create, list and remove the daemon's API keys.", key.add, key.ls, key.rm)
 _group(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,30 @@ Class = Annotated[
         "--class", metavar="NAME", help="Hardware class of this machine. Default: what its hardware says."
     ),
 ]
+Model = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Model to serve; each node takes its own quantization.")
+]
+Replicas = Annotated[
+    str,
+    typer.Option(
+        metavar="N|all|auto",
+        help="Replicas of each hardware class: a number, one on each node, or as many as the requests need.",
+    ),
+]
+Engine = Annotated[bool, typer.Option("--engine/--no-engine", help="Compute answers on this machine.")]
+Listen = Annotated[
+    bool,
+    typer.Option(
+        "--listen/--no-listen", help="Listen for clients on this machine, as `edgeinfer serve` does."
+    ),
+]
+Tls = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Encrypt what nodes say to each other: ca.crt, node.crt and node.key, on every node of the cluster.",
+    ),
+]
 Port = Annotated[int, typer.Option(help="TCP port of the head.", **number(int, ge=1024, le=65535))]
 Ip = Annotated[
     str | None,
@@ -26,13 +50,17 @@ Ip = Annotated[
 
 
 def up(
-    model: Annotated[str | None, typer.Option(metavar="NAME", help="Model to serve.")] = None,
+    model: Model = None,
     address: Annotated[
         str,
         typer.Option(metavar="IP", help="This machine's address, for other nodes; 127.0.0.1 keeps it alone."),
     ] = "127.0.0.1",
     port: Port = 6380,
+    replicas: Replicas = "all",
     hardware_class: Class = None,
+    engine: Engine = True,
+    listen: Listen = True,
+    tls: Tls = None,
 ) -> None:
     """Start a cluster on this machine, and a node of it; others can join.
 
@@ -44,18 +72,20 @@ def up(
       edgeinfer cluster join 192.0.2.10:6380 --token-file token
     """
     from edgeinfer.cli import terminal
-    from edgeinfer.cluster import deployment, labels, node
+    from edgeinfer.cluster import deployment, node
     from edgeinfer.cluster.connection import connected
 
+    count = _replicas(replicas)
     folder = _idle_folder()
     folder.make_token()
-    settings: dict[str, Any] = {"model": model} if model else {}
-    name = hardware_class or _detected_class()
-    record = node.NodeRecord(0, f"{address}:{port}", address, name, head=True)
-    record = node.start(folder, record, {labels.CLASS: name, labels.INGRESS: "yes"})
-    with connected(folder, record) as ray:
-        deployment.deploy(deployment.FleetPlan(deployment.classes(ray.nodes()), settings))
-    terminal.say(f"the cluster is up at {record.address}; this node's class is {name}")
+    name = (hardware_class or _detected_class()) if engine else ""
+    record = node.NodeRecord(0, node.node_name(), f"{address}:{port}", address, name, True, _tls_folder(tls))
+    record = node.start(folder, record, listen=listen)
+    with connected(folder, record):
+        deployment.deploy(deployment.FleetPlan([name] if engine else [], count, _settings(model)))
+    terminal.say(
+        f"the cluster is up at {record.address}" + (f"; this node's class is {name}" if name else "")
+    )
     terminal.say("edgeinfer cluster status shows when it answers")
 
 
@@ -66,6 +96,9 @@ def join(
     ],
     ip: Ip = None,
     hardware_class: Class = None,
+    engine: Engine = True,
+    listen: Listen = False,
+    tls: Tls = None,
 ) -> None:
     """Let this machine join a cluster as a node.
 
@@ -77,26 +110,39 @@ def join(
     from msgspec.structs import replace
 
     from edgeinfer.cli import terminal
-    from edgeinfer.cluster import deployment, labels, node
+    from edgeinfer.cluster import deployment, node
     from edgeinfer.cluster.connection import connected
 
     folder = _idle_folder()
     folder.save_token(token_file.read_text().strip())
-    name = hardware_class or _detected_class()
-    record = node.NodeRecord(0, address, ip or node.own_address(address), name, head=False)
-    record = node.start(folder, record, {labels.CLASS: name})
-    with connected(folder, record) as ray:
+    name = (hardware_class or _detected_class()) if engine else ""
+    own = ip or node.own_address(address)
+    record = node.NodeRecord(0, node.node_name(), address, own, name, False, _tls_folder(tls))
+    record = node.start(folder, record, listen=listen)
+    with connected(folder, record):
         plan = deployment.deployed()
-        deployment.deploy(replace(plan, classes=deployment.classes(ray.nodes())))
-    terminal.say(f"this machine has joined the cluster at {address}; its class is {name}")
+        if engine and name not in plan.classes:
+            deployment.deploy(replace(plan, classes=[*plan.classes, name]))
+    terminal.say(
+        f"this machine has joined the cluster at {address}" + (f"; its class is {name}" if name else "")
+    )
 
 
 def down() -> None:
-    """End this machine's node; on the head that ends the cluster."""
+    """Take this machine out of the cluster, once its answers have ended; on the head that ends the cluster."""
     from edgeinfer.cli import terminal
     from edgeinfer.cluster import node
+    from edgeinfer.cluster.connection import connected
+    from edgeinfer.cluster.leaving import leave
+    from edgeinfer.errors import ServiceFailed
 
     folder, record = _running()
+    if not record.head:
+        try:
+            with connected(folder, record) as ray:
+                leave(ray, record.name)
+        except ServiceFailed as e:  # the head is gone, and there is nobody to leave
+            terminal.report_error(e)
     node.stop(folder, record)
     terminal.say("the cluster is down" if record.head else "this node has left the cluster")
 
@@ -126,6 +172,51 @@ def status(
         terminal.write_json(msgspec.to_builtins(found))
     else:
         terminal.write("".join(line + "\n" for line in found.lines()))
+
+
+def config(
+    classes: Annotated[
+        list[str], typer.Argument(metavar="CLASS...", help="Hardware classes, as nodes are labelled.")
+    ],
+    model: Model = None,
+    replicas: Replicas = "all",
+) -> None:
+    """Print a fleet as a configuration file of Ray Serve, for `serve deploy` on a cluster that runs already.
+
+    Examples:
+      edgeinfer cluster config raspberry-pi-5-8gb rtx-3060-12gb --model qwen3-0.6b > fleet.yaml
+      serve deploy fleet.yaml
+    """
+    import msgspec
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cluster import deployment
+
+    plan = deployment.FleetPlan(classes, _replicas(replicas), _settings(model))
+    terminal.write(msgspec.yaml.encode(deployment.config(plan)).decode())
+
+
+def _settings(model: str | None) -> dict[str, Any]:
+    return {"model": model} if model else {}
+
+
+def _tls_folder(folder: Path | None) -> str | None:
+    from edgeinfer.cluster.node import tls_files
+
+    if folder is None:
+        return None
+    tls_files(folder)
+    return str(folder.resolve())
+
+
+def _replicas(text: str) -> Literal["all", "auto"] | int:
+    if text == "all":
+        return "all"
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is not all, auto or a number above 0", param_hint="--replicas")
 
 
 def _detected_class() -> str:

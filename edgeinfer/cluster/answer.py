@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Literal
 
+from msgspec.structs import replace
+
 from edgeinfer.backends.llama_cpp.in_flight import ResumableGeneration
 from edgeinfer.backends.llama_cpp.messages import Failed, Generate
 from edgeinfer.backends.supervision.waiting import wait_with_timeout
@@ -113,7 +115,7 @@ class FleetAnswer:
                         self._started(frame.source)
                         continue
                     for delta in frame.deltas:
-                        yield delta
+                        yield self._with_models(delta)
         finally:
             self._fleet.outstanding[group.hardware_class] -= 1
         if self._request.unfinished:
@@ -129,6 +131,13 @@ class FleetAnswer:
             await asyncio.wait([reading])  # or the generator could not be closed
         frame = reading.result()
         return to_stream.decode(frame) if frame is not None else None
+
+    def _with_models(self, delta: Delta) -> Delta:
+        """The delta, which says at the end of an answer if several model files have written it."""
+        if not delta.finish or len({source.weights for source in self.sources}) == 1:
+            return delta
+        models = tuple(dict.fromkeys(source.description for source in self.sources))
+        return replace(delta, finish=replace(delta.finish, models=models))
 
     def _started(self, source: Source) -> None:
         self.resumed += bool(self.sources)

@@ -5,19 +5,30 @@ A configuration file of Ray Serve names `ingress` and `replicas` by their import
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from ray import serve
-from ray.serve.config import RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, RequestRouterConfig
 
 from edgeinfer.cluster.ingress import Ingress, IngressArgs
-from edgeinfer.cluster.labels import CLASS, INGRESS
+from edgeinfer.cluster.labels import CLASS, INGRESS, YES
 from edgeinfer.cluster.replica import EngineReplica, ReplicaArgs
 from edgeinfer.cluster.serve_group import REPLICA
 
 MAX_ONGOING = 1000
 """Requests that Ray Serve lets through to a replica. The replica's own queue, which is fair, refuses sooner."""
+
+LOGGING = {"log_level": "WARNING", "enable_access_log": False}
+"""Of Ray Serve itself, which would log every look at a replica."""
+
+MAX_REPLICAS = 10_000
+
+IDLE = 300.0
+"""Seconds that a replica stays which the requests no longer need."""
+
+LOOK_BACK = 10.0
+"""Seconds over which requests are averaged."""
 
 SHUTDOWN = 60.0
 """Seconds that a replica has to end its answers, beyond which Ray Serve kills it."""
@@ -29,28 +40,28 @@ def ingress(args: dict[str, Any]) -> serve.Application:
     deployment = serve.deployment(
         Ingress,
         name="Ingress",
-        num_replicas=1,
         max_replicas_per_node=1,
-        ray_actor_options={"num_cpus": 0, "label_selector": {INGRESS: "yes"}},
+        ray_actor_options={"num_cpus": 0, "label_selector": {INGRESS: YES}},
+        autoscaling_config=_per_node(INGRESS, YES),
         health_check_period_s=5,
+        logging_config=LOGGING,
         graceful_shutdown_timeout_s=SHUTDOWN,
     )
     return deployment.bind(args)
 
 
 def replicas(args: dict[str, Any]) -> serve.Application:
-    """The application with the replicas of one hardware class; `args` are those of `ReplicaArgs`, and `replicas`."""
-    args = dict(args)
-    count = args.pop("replicas", 1)
+    """The application with the replicas of one hardware class; `args` are those of `ReplicaArgs`."""
     mine = msgspec.convert(args, ReplicaArgs)
     deployment = serve.deployment(
         EngineReplica,
         name=REPLICA,
-        num_replicas=count,
         max_replicas_per_node=1,
         max_ongoing_requests=MAX_ONGOING,
         ray_actor_options={"num_cpus": 0, "label_selector": {CLASS: mine.hardware_class}},
+        autoscaling_config=_per_node(CLASS, mine.hardware_class, mine.replicas, mine.target),
         health_check_period_s=5,
+        logging_config=LOGGING,
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=SHUTDOWN,
         request_router_config=RequestRouterConfig(
@@ -58,3 +69,22 @@ def replicas(args: dict[str, Any]) -> serve.Application:
         ),
     )
     return deployment.bind(args)
+
+
+def _per_node(
+    label: str, value: str, replicas: Literal["all", "auto"] | int = "all", target: float = 2.0
+) -> AutoscalingConfig:
+    """The scaling of `ReplicasPerNode`."""
+    policy = {"label": label, "value": value, "replicas": replicas, "target": target}
+    return AutoscalingConfig(
+        min_replicas=0,
+        initial_replicas=0,
+        max_replicas=MAX_REPLICAS,
+        upscale_delay_s=0,
+        downscale_delay_s=IDLE if replicas == "auto" else 0,
+        metrics_interval_s=1,
+        look_back_period_s=LOOK_BACK,
+        policy=AutoscalingPolicy(
+            policy_function="edgeinfer.cluster.scaling:ReplicasPerNode", policy_kwargs=policy
+        ),
+    )

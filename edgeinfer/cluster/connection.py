@@ -21,7 +21,7 @@ def connected(folder: NodeFolder, record: NodeRecord) -> Iterator[ModuleType]:
     Raises:
         ServiceFailed: the cluster does not answer.
     """
-    os.environ.update(environment(folder, head=record.head))
+    os.environ.update(environment(folder, record))
     import ray
 
     try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from edgeinfer.cluster.labels import CLASS
+from edgeinfer import __version__
 
 FLEET = "edgeinfer"
 """Name of the ingress's application, with which the names of the others begin."""
@@ -20,12 +19,16 @@ class FleetPlan(msgspec.Struct, frozen=True):
     """What is to run.
 
     Attributes:
-        classes: the replicas of each hardware class.
+        classes: the hardware classes.
+        replicas: of each of them, see `ReplicasPerNode`.
+        version: of this program; another one replaces what runs.
         settings: those of all nodes; they take precedence over a node's own.
     """
 
-    classes: dict[str, int]
+    classes: list[str] = []
+    replicas: Literal["all", "auto"] | int = "all"
     settings: dict[str, Any] = {}
+    version: str = __version__
 
 
 def config(plan: FleetPlan) -> dict[str, Any]:
@@ -35,21 +38,29 @@ def config(plan: FleetPlan) -> dict[str, Any]:
             "name": f"{FLEET}-{name}",
             "route_prefix": None,
             "import_path": "edgeinfer.cluster.application:replicas",
-            "args": {"hardware_class": name, "replicas": count, "settings": plan.settings},
+            "args": {
+                "hardware_class": name,
+                "replicas": plan.replicas,
+                "settings": plan.settings,
+                "version": plan.version,
+            },
         }
-        for name, count in plan.classes.items()
+        for name in plan.classes
     ]
     front = {
         "name": FLEET,
         "route_prefix": None,
         "import_path": "edgeinfer.cluster.application:ingress",
-        "args": {"fleet": FLEET, "settings": plan.settings},
+        "args": {"fleet": FLEET, "settings": plan.settings, "version": plan.version},
     }
     return {"proxy_location": "Disabled", "applications": [*groups, front]}
 
 
 def deploy(plan: FleetPlan) -> None:
-    """Deploy the plan on the cluster that this process is connected to; returns before it is ready."""
+    """Deploy what is new in the plan, on the cluster that this process is connected to; does not wait for it.
+
+    What is deployed already keeps running: Ray Serve would replace it.
+    """
     from ray import serve
     from ray.experimental.internal_kv import _internal_kv_put
 
@@ -57,7 +68,7 @@ def deploy(plan: FleetPlan) -> None:
 
     serve.start(proxy_location="Disabled")
     builders = {"ingress": application.ingress, "replicas": application.replicas}
-    _internal_kv_put(PLAN, msgspec.json.encode(plan), overwrite=True)
+    before = config(deployed())["applications"]
     targets = [
         serve.RunTarget(
             target=builders[app["import_path"].rpartition(":")[2]](app["args"]),
@@ -65,22 +76,17 @@ def deploy(plan: FleetPlan) -> None:
             route_prefix=None,
         )
         for app in config(plan)["applications"]
+        if app not in before
     ]
-    serve.run_many(targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+    if targets:
+        serve.run_many(
+            targets, wait_for_ingress_deployment_creation=False, wait_for_applications_running=False
+        )
+    _internal_kv_put(PLAN, msgspec.json.encode(plan), overwrite=True)
 
 
 def deployed() -> FleetPlan:
-    """What is deployed on the cluster that this process is connected to."""
+    """What is deployed on the cluster that this process is connected to; an empty plan if nothing is."""
     from ray.experimental.internal_kv import _internal_kv_get
 
-    return msgspec.json.decode(_internal_kv_get(PLAN) or b'{"classes": {}}', type=FleetPlan)
-
-
-def classes(nodes: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Nodes that are alive, by their hardware class; `nodes` are those of `ray.nodes()`."""
-    counts: dict[str, int] = {}
-    for node in nodes:
-        name = (node.get("Labels") or {}).get(CLASS)
-        if node.get("Alive") and name:
-            counts[name] = counts.get(name, 0) + 1
-    return counts
+    return msgspec.json.decode(_internal_kv_get(PLAN) or b'{"version": ""}', type=FleetPlan)

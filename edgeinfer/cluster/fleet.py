@@ -23,10 +23,15 @@ class Fleet:
         outstanding: requests of this ingress that each hardware class is computing.
     """
 
-    def __init__(self, discover: Callable[[], Awaitable[Sequence[ReplicaGroup]]]) -> None:
-        """`discover` returns the groups that there are now."""
+    def __init__(
+        self,
+        discover: Callable[[], Awaitable[Sequence[ReplicaGroup]]],
+        waiting: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`discover` returns the groups that there are now, `waiting` the requests in this ingress's queues."""
         self.outstanding: Counter[str] = Counter()
         self._discover = discover
+        self._waiting = waiting
         self._groups: dict[str, ReplicaGroup] = {}
         self._statuses: dict[str, list[ReplicaStatus]] = {}
         self._changed = asyncio.Condition()
@@ -50,7 +55,7 @@ class Fleet:
 
     async def _update_group(self, group: ReplicaGroup) -> None:
         try:
-            replies = await group.statuses()
+            replies = await group.statuses(self._waiting())
         except ReplicaLost as e:  # what was known of them stays true, more or less
             logger.debug("no status of %s: %s", group.hardware_class, e)
         else:

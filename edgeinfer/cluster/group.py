@@ -28,6 +28,6 @@ class ReplicaGroup(Protocol):
         """The only reply to a call. Raises ReplicaLost as `stream` does."""
         ...
 
-    async def statuses(self) -> Sequence[bytes]:
-        """The status of every replica. Raises ReplicaLost: they cannot all be reached."""
+    async def statuses(self, waiting: int = 0) -> Sequence[bytes]:
+        """The status of every replica, which are told how many requests wait here. Raises ReplicaLost: they cannot all be reached."""
         ...

@@ -39,10 +39,12 @@ class IngressArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         fleet: the name of the fleet, with which those of its applications begin.
         settings: settings of the fleet; they take precedence over those of the node.
+        version: of the program that has deployed it; another one makes Ray Serve replace the replicas.
     """
 
     fleet: str = "edgeinfer"
     settings: dict[str, Any] = {}
+    version: str = ""
 
 
 class Ingress:
@@ -54,6 +56,7 @@ class Ingress:
 
     def __init__(self, args: dict[str, Any]) -> None:
         mine = msgspec.convert(args, IngressArgs)
+        self.server: Server | None = None
         self._serving = asyncio.create_task(self._serve(mine))
 
     async def _serve(self, args: IngressArgs) -> None:
@@ -63,7 +66,7 @@ class Ingress:
         log.setup(mine.log_level, form=mine.log_format)
         check_exposure(mine)
         max_connections = connections.raise_limit()
-        fleet = Fleet(lambda: serve_groups(args.fleet))
+        fleet = Fleet(lambda: serve_groups(args.fleet), self._waiting)
         following = asyncio.create_task(fleet.run())
         sockets = await bind_patiently(mine)
         with ExitStack() as stack:
@@ -80,6 +83,10 @@ class Ingress:
             finally:
                 following.cancel()
 
+    def _waiting(self) -> int:
+        """Requests that wait for their turn."""
+        return sum(model.queue.waiting for model in self.server.state.registry.served()) if self.server else 0
+
     def check_health(self) -> None:
         """Ray Serve replaces the ingress when this raises."""
         if self._serving.done():
@@ -88,8 +95,8 @@ class Ingress:
 
     async def __del__(self) -> None:
         """Ray Serve calls this once, when the ingress is to end: running answers may finish."""
-        if server := getattr(self, "server", None):
-            server.should_exit = True
+        if self.server:
+            self.server.should_exit = True
             await asyncio.wait([self._serving])
 
 

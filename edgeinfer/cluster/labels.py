@@ -4,4 +4,9 @@ CLASS = "edgeinfer-class"
 """Its hardware class."""
 
 INGRESS = "edgeinfer-ingress"
-"""It listens for clients: "yes"."""
+"""It listens for clients if the value is YES."""
+
+YES = "yes"
+
+NODE = "edgeinfer-node"
+"""A name of its own, which its folder remembers."""

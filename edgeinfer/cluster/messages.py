@@ -31,6 +31,7 @@ class Source(msgspec.Struct, frozen=True):
 
     Attributes:
         replica: its id.
+        node_id: Ray's id of its node.
         node: the name of its machine.
         hardware_class: the class of that machine.
         weights: identifies the content of its model file, see `weights_id`.
@@ -38,6 +39,7 @@ class Source(msgspec.Struct, frozen=True):
     """
 
     replica: str
+    node_id: str
     node: str
     hardware_class: str
     weights: str = ""

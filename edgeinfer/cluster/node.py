@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-import psutil
 
+from edgeinfer.cluster.labels import CLASS, INGRESS, NODE, YES
 from edgeinfer.errors import ServiceFailed, SettingsError
 from edgeinfer.user_folders import state_folder
 
@@ -40,13 +40,17 @@ class NodeRecord(msgspec.Struct, frozen=True):
         pid: the process that runs it.
         address: of the head, with its port.
         ip: this machine's address in the cluster.
+        name: its own, by which the head tells it from others.
+        tls: the folder of its certificate, see `tls_files`; None if nodes speak in the clear.
     """
 
     pid: int
+    name: str
     address: str
     ip: str
     hardware_class: str
     head: bool
+    tls: str | None = None
 
 
 class NodeFolder:
@@ -96,17 +100,24 @@ class NodeFolder:
 
     def record(self) -> NodeRecord | None:
         """The node that runs; None if none does."""
+        from psutil import pid_exists  # the doctor comes here even if it is missing
+
         try:
             record = msgspec.json.decode((self.root / "node.json").read_bytes(), type=NodeRecord)
         except (OSError, msgspec.DecodeError):
             return None
-        return record if psutil.pid_exists(record.pid) else None
+        return record if pid_exists(record.pid) else None
 
     def save(self, record: NodeRecord) -> None:
         _write_private(self.root / "node.json", msgspec.json.encode(record).decode())
 
     def forget(self) -> None:
         (self.root / "node.json").unlink(missing_ok=True)
+
+
+def node_name() -> str:
+    """A name for a node that starts."""
+    return secrets.token_hex(8)
 
 
 def own_address(head: str) -> str:
@@ -122,7 +133,29 @@ def own_address(head: str) -> str:
         ) from e
 
 
-def environment(folder: NodeFolder, *, head: bool, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def tls_files(folder: Path) -> dict[str, Path]:
+    """The files with which nodes prove what they are to each other, by the variables of Ray.
+
+    Raises:
+        SettingsError: one of them is missing.
+    """
+    files = {
+        "RAY_TLS_CA_CERT": folder / "ca.crt",
+        "RAY_TLS_SERVER_CERT": folder / "node.crt",
+        "RAY_TLS_SERVER_KEY": folder / "node.key",
+    }
+    if missing := [path for path in files.values() if not path.is_file()]:
+        raise SettingsError(
+            f"no such file: {missing[0]}",
+            param="tls",
+            hint="the folder has ca.crt, and the node's own certificate of that authority: node.crt and node.key",
+        )
+    return files
+
+
+def environment(
+    folder: NodeFolder, record: NodeRecord, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
     """The variables of a node's processes."""
     mine = {
         "RAY_AUTH_MODE": "token",
@@ -131,32 +164,38 @@ def environment(folder: NodeFolder, *, head: bool, environ: Mapping[str, str] = 
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or replicas, which reserve no card, would see none
         "RAY_DISABLE_IMPORT_WARNING": "1",
     }
-    if head:
+    if record.tls:
+        files = tls_files(Path(record.tls))
+        mine |= {"RAY_USE_TLS": "1", **{name: str(path) for name, path in files.items()}}
+    if record.head:
         mine |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(folder.storage)}
     return {**environ, **mine}
 
 
-def command(
-    *, ip: str, address: str, labels: Mapping[str, str], head: bool, more: tuple[str, ...] = ()
-) -> list[str]:
+def labels(record: NodeRecord, *, listen: bool) -> dict[str, str]:
+    """The labels of a node; without a hardware class it computes nothing."""
+    classes = {CLASS: record.hardware_class} if record.hardware_class else {}
+    return {NODE: record.name, **classes, **({INGRESS: YES} if listen else {})}
+
+
+def command(record: NodeRecord, labels: Mapping[str, str]) -> list[str]:
     """The command that runs a node in the foreground."""
-    port = address.rpartition(":")[2]
-    role = ["--head", f"--port={port}", "--include-dashboard=false"] if head else [f"--address={address}"]
+    port = record.address.rpartition(":")[2]
+    head = ["--head", f"--port={port}", "--include-dashboard=false"]
     return [
         sys.executable,
         *("-m", "edgeinfer.cluster.ray_start", "--block"),
-        *role,
-        f"--node-ip-address={ip}",
+        *(head if record.head else [f"--address={record.address}"]),
+        f"--node-ip-address={record.ip}",
         f"--object-store-memory={OBJECT_STORE}",
         *("--num-cpus=0", "--num-gpus=0", "--disable-usage-stats", "--include-log-monitor=false"),
         "--dashboard-agent-listen-port=0",
         f"--labels={','.join(f'{name}={value}' for name, value in labels.items())}",
-        *more,
     ]
 
 
-def start(folder: NodeFolder, record: NodeRecord, labels: Mapping[str, str]) -> NodeRecord:
-    """Start the node in the background; `record` says which, its pid aside. -> the record, which is kept.
+def start(folder: NodeFolder, record: NodeRecord, *, listen: bool) -> NodeRecord:
+    """Start the node in the background; -> the record with its pid. `listen`: clients may connect to it.
 
     Raises:
         ServiceFailed: it ended at once; the message has its last words.
@@ -166,8 +205,8 @@ def start(folder: NodeFolder, record: NodeRecord, labels: Mapping[str, str]) -> 
         folder.storage.mkdir(exist_ok=True, mode=0o700)
     with folder.log.open("wb") as log:
         process = subprocess.Popen(
-            command(ip=record.ip, address=record.address, labels=labels, head=record.head),
-            env=environment(folder, head=record.head),
+            command(record, labels(record, listen=listen)),
+            env=environment(folder, record),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -188,6 +227,8 @@ def start(folder: NodeFolder, record: NodeRecord, labels: Mapping[str, str]) -> 
 
 def stop(folder: NodeFolder, record: NodeRecord) -> None:
     """End the node, and everything that runs on it."""
+    import psutil
+
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(record.pid)
         process.send_signal(signal.SIGTERM)

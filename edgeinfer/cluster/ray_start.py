@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from ray._common.utils import reset_ray_address
 from ray.scripts import scripts
 
 
@@ -11,6 +12,8 @@ def main() -> None:
     if not hasattr(scripts, "get_ray_client_dependency_error"):
         sys.exit("edgeinfer does not know this version of Ray")
     scripts.get_ray_client_dependency_error = lambda: ImportError("there is no server for remote clients")
+    if "--head" in sys.argv:
+        reset_ray_address()  # or a head whose last end was sudden would believe that it runs already
     scripts.start()
 
 

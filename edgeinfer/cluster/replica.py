@@ -7,7 +7,7 @@ import contextlib
 import platform
 import time
 from collections.abc import AsyncGenerator
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -57,11 +57,17 @@ class ReplicaArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         hardware_class: the class of machine that it runs on.
         settings: settings of the fleet; they take precedence over those of the node.
+        version: of the program that has deployed it; another one makes Ray Serve replace the replicas.
+        replicas: how many there are, see `ReplicasPerNode`.
+        target: requests for each replica, if their number decides how many there are.
         simulated: an engine without a model, for experiments.
     """
 
     hardware_class: str
     settings: dict[str, Any] = {}
+    version: str = ""
+    replicas: Literal["all", "auto"] | int = "all"
+    target: float = 2.0
     simulated: SimulatedEngine | None = None
 
 
@@ -72,10 +78,12 @@ class EngineReplica:
         mine = msgspec.convert(args, ReplicaArgs)
         loaded = settings.load(mine.settings).settings
         fakes = simulated_engines(mine.simulated, loaded.model) if mine.simulated else None
-        self._source = Source(_replica_id(), platform.node(), mine.hardware_class)
+        replica, node = _place()
+        self._source = Source(replica, node, platform.node(), mine.hardware_class)
         self._models = NodeModels(loaded, fakes)
         self._models.start()
         self._weights: dict[str, str] = {}
+        self._waiting = 0
 
     async def generate(self, call: bytes, key: bytes) -> AsyncGenerator[bytes, None]:  # noqa: ARG002
         """The frames of an answer. `key` is for the router."""
@@ -98,9 +106,15 @@ class EngineReplica:
         except EdgeinferError as e:
             return encode(Failed(request.message.id, e.data()))
 
-    async def status(self) -> bytes:
+    async def status(self, waiting: int = 0) -> bytes:
+        """What this replica has loaded. `waiting`: requests in the queue of the ingress that asks."""
+        self._waiting = waiting
         models = [_status_of(model) for model in self._models.served()]
         return encode(ReplicaStatus(self._source, __version__, models, self._models.names()))
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Ray Serve hands to `ReplicasPerNode`."""
+        return {"waiting": self._waiting}
 
     def check_health(self) -> None:
         """Ray Serve replaces the replica when this raises."""
@@ -237,7 +251,10 @@ def _status_of(model: ServedModel) -> ReplicaModel:
     )
 
 
-def _replica_id() -> str:
+def _place() -> tuple[str, str]:
+    """The ids of this replica and of its node."""
+    import ray
     from ray import serve
 
-    return str(serve.get_replica_context().replica_id.unique_id)
+    replica = serve.get_replica_context().replica_id.unique_id
+    return str(replica), str(ray.get_runtime_context().get_node_id())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import msgspec
 
@@ -12,6 +11,7 @@ from edgeinfer.cluster.deployment import FLEET
 from edgeinfer.cluster.group import ReplicaLost
 from edgeinfer.cluster.labels import CLASS, INGRESS
 from edgeinfer.cluster.messages import ReplicaStatus, to_status
+from edgeinfer.cluster.nodes import NodeInfo, label
 from edgeinfer.cluster.serve_group import serve_groups
 
 
@@ -44,7 +44,7 @@ class ClusterReport(msgspec.Struct, frozen=True):
                 )
 
 
-async def report(nodes: Sequence[dict[str, Any]]) -> ClusterReport:
+async def report(nodes: Sequence[NodeInfo]) -> ClusterReport:
     """The report of the cluster that this process is connected to; `nodes` are those of `ray.nodes()`."""
     replicas: list[ReplicaStatus] = []
     for group in await serve_groups(FLEET):
@@ -53,12 +53,11 @@ async def report(nodes: Sequence[dict[str, Any]]) -> ClusterReport:
     return ClusterReport([_node(node) for node in nodes], replicas)
 
 
-def _node(node: dict[str, Any]) -> NodeReport:
-    labels = node.get("Labels") or {}
+def _node(node: NodeInfo) -> NodeReport:
     return NodeReport(
         node.get("NodeManagerHostname", ""),
         node.get("NodeManagerAddress", ""),
-        labels.get(CLASS, ""),
-        INGRESS in labels,
+        label(node, CLASS),
+        bool(label(node, INGRESS)),
         bool(node.get("Alive")),
     )

@@ -48,9 +48,9 @@ class ServeGroup:
         finally:
             reply.cancel()
 
-    async def statuses(self) -> Sequence[bytes]:
+    async def statuses(self, waiting: int = 0) -> Sequence[bytes]:
         try:
-            return await self._handle.broadcast("status").results_async(timeout_s=STATUS_TIMEOUT)  # type: ignore[no-any-return]
+            return await self._handle.broadcast("status", waiting).results_async(timeout_s=STATUS_TIMEOUT)  # type: ignore[no-any-return]
         except LOST as e:
             raise ReplicaLost(str(e)) from e
 

@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 
 from edgeinfer.backends.supervision.worker_exit import oom_kills
+from edgeinfer.cluster.node import NodeFolder
 from edgeinfer.doctor import (
     access,
     calibration,
     clock,
+    cluster,
     configuration,
     confinement,
     daemon,
@@ -158,6 +160,10 @@ def _self_test(context: DoctorContext) -> list[Finding]:
     return self_test.check_answer(context.bundled, rebuild_command(), unsuitable=text)
 
 
+def _cluster(context: DoctorContext) -> list[Finding]:
+    return cluster.check_cluster(NodeFolder.default(context.environ), cluster.listening)
+
+
 CHECKS = (
     Check(installation.CHECK, _installation),
     Check(llama.CHECK, _llama, llama.LOAD_TIMEOUT + 60),
@@ -172,6 +178,7 @@ CHECKS = (
     Check(service.CHECK, _service),
     Check(port.CHECK, _port, needs_settings=True),
     Check(daemon.CHECK, _daemon, needs_settings=True),
+    Check(cluster.CHECK, _cluster),
     Check(clock.CHECK, _clock),
     Check(power.CHECK, _power),
     Check(thermal.CHECK, _temperature),

@@ -32,6 +32,7 @@ class Finish(msgspec.Struct, frozen=True):
         stop: the stop text that was met; None with reason "stop" means an end token or the end of a grammar.
         queue_ms, prompt_ms, predicted_ms: time spent waiting, reading the prompt, and writing the answer.
         drafted_tokens, accepted_tokens: guessed tokens that were computed, and those of them that were right.
+        models: descriptions of the model files that have written the answer, where they were several, in order.
     """
 
     reason: FinishReason
@@ -44,6 +45,7 @@ class Finish(msgspec.Struct, frozen=True):
     predicted_ms: float = 0.0
     drafted_tokens: int = 0
     accepted_tokens: int = 0
+    models: tuple[str, ...] = ()
 
 
 class StartTimings(msgspec.Struct, frozen=True, array_like=True):

@@ -63,5 +63,10 @@ class RequestUsage:
         return max((f.predicted_ms for f in self._all), default=0.0)
 
     @property
+    def models(self) -> list[str]:
+        """Descriptions of the model files that have written an answer, where they were several."""
+        return list(dict.fromkeys(model for finish in self._all for model in finish.models))
+
+    @property
     def _all(self) -> list[Finish]:
         return [finish for answers in self._finished for finish in answers]

@@ -22,9 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetOnCluster]:
     """Two nodes with the bundled model behind one address."""
-    fleet = FleetOnCluster(tmp_path_factory.mktemp("fleet"), ctx=512, parallel=2)
+    fleet = FleetOnCluster(tmp_path_factory.mktemp("fleet"), ctx=1024, parallel=2, queue=8, node_timeout=4)
     try:
         fleet.up()
+        fleet.join("--listen")
         fleet.join()
         until(lambda: fleet.is_ready() and fleet.parallel() == 4)
         yield fleet

@@ -85,6 +85,30 @@ async def test_an_answer_may_fail_with_its_node() -> None:
     assert not second.calls
 
 
+async def test_another_quantization_goes_on_only_where_that_is_wanted_and_the_answer_says_so() -> None:
+    """With on_node_loss = "resume" the end of the answer names both files."""
+    first, second = ScriptedGroup("a", "F16"), ScriptedGroup("b", "Q4_K_M")
+    first.loses_after = 2
+    answer = answer_of(await fleet_of(first, second), LossPolicy("resume", 0.2))
+    deltas = [delta async for delta in answer.deltas()]
+    assert "one two three four" == "".join(delta.text for delta in deltas)
+    finish = deltas[-1].finish
+    assert finish
+    assert ("scripted F16", "scripted Q4_K_M") == finish.models
+
+
+async def test_the_same_file_goes_on_and_no_other() -> None:
+    """With on_node_loss = "same-model" a node with another quantization refuses, and one with the same is found."""
+    first, second, third = ScriptedGroup("a", "F16"), ScriptedGroup("b", "Q4_K_M"), ScriptedGroup("c", "F16")
+    first.loses_after = 2
+    answer = answer_of(await fleet_of(first, second, third), LossPolicy("same-model", 0.2))
+    deltas = [delta async for delta in answer.deltas()]
+    assert "one two three four" == "".join(delta.text for delta in deltas)
+    assert ["a", "c"] == [source.hardware_class for source in answer.sources]
+    assert deltas[-1].finish
+    assert () == deltas[-1].finish.models
+
+
 async def test_an_answer_that_has_not_begun_never_fails_with_its_node() -> None:
     first, second = ScriptedGroup("a"), ScriptedGroup("b")
     first.loses_after = 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import psutil
@@ -21,6 +22,10 @@ from edgeinfer.cluster.node import NodeFolder, NodeRecord
 
 START = 180.0
 """Seconds that a fleet may take to answer on a busy machine."""
+
+
+STEADY = "steady"
+"""A second model, which computes a token in 10 ms, and always the same ones."""
 
 
 class Node:
@@ -37,6 +42,23 @@ class Node:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def processes(self) -> list[psutil.Process]:
+        """All that runs on the node."""
+        record = self.folder.record()
+        try:
+            process = psutil.Process(record.pid if record else -1)
+            return [process, *process.children(recursive=True)]
+        except (psutil.NoSuchProcess, ValueError):
+            return []
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        processes = self.processes()
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(processes, 30)
+
     @property
     def record(self) -> NodeRecord:
         record = self.folder.record()
@@ -45,41 +67,39 @@ class Node:
 
 
 class FleetOnCluster:
-    """A head that listens for clients, and nodes beside it; all have the bundled model.
+    """A head that computes nothing, and nodes with the bundled model; the first one listens for clients.
 
     Attributes:
         url: of the ingress.
-        head: which has a replica too.
-        nodes: the others.
+        nodes: those besides the head.
     """
 
     def __init__(self, folder: Path, **settings: object) -> None:
         port, self._head_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{port}"
+        config = folder / "config.toml"
+        config.write_text(f'[models.{STEADY}]\nmodel = "fake:10"\n')
         self._folder = folder
         self._environ = {
             **os.environ,
-            "EDGEINFER_CONFIG": os.devnull,
+            "EDGEINFER_CONFIG": str(config),
             "EDGEINFER_PORT": str(port),
             "XDG_CONFIG_HOME": str(folder),
             **{f"EDGEINFER_{name.upper()}": str(value) for name, value in settings.items()},
         }
-        self.head = self._new_node()
+        self.head = self._new_node("head")
         self.nodes: list[Node] = []
 
-    def up(self, *options: str) -> None:
-        self.head.run("up", f"--port={self._head_port}", *options)
+    def up(self) -> None:
+        """Start the head, or start it again."""
+        self.head.run("up", f"--port={self._head_port}", "--no-engine", "--no-listen")
 
     def join(self, *options: str) -> Node:
-        node = self._new_node()
-        self.nodes.append(node)
+        node = self._new_node(f"node-{len(self.nodes)}")
         token = self.head.folder.token
         node.run("join", self.head.record.address, f"--token-file={token}", *options)
+        self.nodes.append(node)
         return node
-
-    def status(self) -> dict[str, Any]:
-        status: dict[str, Any] = json.loads(self.head.run("status", "--json"))
-        return status
 
     def is_ready(self) -> bool:
         try:
@@ -89,16 +109,63 @@ class FleetOnCluster:
 
     def parallel(self) -> int:
         """Answers that the fleet computes at once, as the ingress knows."""
-        model = httpx.get(f"{self.url}/status").json()["model"]
-        return int(model["parallel"])
+        return int(httpx.get(f"{self.url}/props").json()["total_slots"])
+
+    def answering(self) -> Replica:
+        """The replica that computes now."""
+        before = {replica: replica.cpu_seconds() for replica in self.replicas()}
+        while True:
+            time.sleep(0.1)
+            spent = {replica: replica.cpu_seconds() - since for replica, since in before.items()}
+            busiest = max(spent, key=lambda replica: spent[replica])
+            if spent[busiest] > 2 * (sum(spent.values()) - spent[busiest]) and spent[busiest] > 0.03:
+                return busiest
+
+    def replicas(self) -> list[Replica]:
+        return [
+            Replica(node, process)
+            for node in self.nodes
+            for process in node.processes()
+            if _is_replica(process)
+        ]
 
     def close(self) -> None:
         for node in (*self.nodes, self.head):
-            if node.folder.record():
-                node.run("down")
+            node.kill()
 
-    def _new_node(self) -> Node:
-        return Node(self._folder / f"node-{len(list(self._folder.iterdir()))}", self._environ)
+    def _new_node(self, name: str) -> Node:
+        return Node(self._folder / name, self._environ)
+
+
+class Replica(NamedTuple):
+    """A replica, which runs on a node."""
+
+    node: Node
+    process: psutil.Process
+
+    def family(self) -> list[psutil.Process]:
+        """Its process, and those of its models."""
+        return [self.process, *self.process.children(recursive=True)]
+
+    def cpu_seconds(self) -> float:
+        """What its models have taken; an idle one takes nothing."""
+        total = 0.0
+        for process in self.family()[1:]:
+            with contextlib.suppress(psutil.Error):
+                total += sum(process.cpu_times()[:2])
+        return total
+
+    def signal(self, number: signal.Signals) -> None:
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+
+
+def _is_replica(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[0].startswith(f"ray::ServeReplica:{FLEET}-")
+    except (psutil.Error, IndexError):
+        return False
 
 
 def free_port() -> int:
@@ -115,17 +182,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.3)
 
 
-def replicas() -> list[psutil.Process]:
-    """The processes of replicas that run on this machine."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.cmdline()[:1] and process.cmdline()[0].startswith(f"ray::ServeReplica:{FLEET}-"):
-                found.append(process)
-    return found
-
-
-def pieces(url: str, **body: Any) -> Iterator[str]:
+def pieces(url: str, **body: Any) -> Generator[str, None, None]:
     """The texts of a streamed chat answer."""
     with httpx.stream(
         "POST", f"{url}/v1/chat/completions", json={**body, "stream": True}, timeout=START

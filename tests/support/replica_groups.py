@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from msgspec.structs import replace
-
 from edgeinfer.backends.llama_cpp.messages import Failed, Generate
 from edgeinfer.cluster.group import ReplicaLost
 from edgeinfer.cluster.messages import (
@@ -19,7 +17,7 @@ from edgeinfer.cluster.messages import (
     encode,
     to_replica,
 )
-from edgeinfer.errors import EdgeinferError
+from edgeinfer.errors import EdgeinferError, ModelReplaced
 from edgeinfer.inference.fake import SCRIPTED_MODEL, FakeEngineClient
 
 
@@ -37,7 +35,14 @@ class ScriptedGroup:
     def __init__(self, hardware_class: str, weights: str = "w", pieces: Sequence[str] = ()) -> None:
         self.hardware_class = hardware_class
         self.engine = FakeEngineClient(*(pieces or ["one ", "two ", "three ", "four"]))
-        self.source = Source(f"replica-{hardware_class}", f"node-{hardware_class}", hardware_class, weights)
+        self.source = Source(
+            f"replica-{hardware_class}",
+            "id",
+            f"node-{hardware_class}",
+            hardware_class,
+            weights,
+            f"scripted {weights}",
+        )
         self.loses_after: int | None = None
         self.silent_after: int | None = None
         self.error: EdgeinferError | None = None
@@ -53,7 +58,9 @@ class ScriptedGroup:
             yield encode(Failed(message.id, self.error.data()))
             return
         if request.weights not in ("", self.source.weights):
-            raise AssertionError("the ingress should not ask for another file here")
+            error = ModelReplaced(f"{self.source.node} has another file")
+            yield encode(Failed(message.id, error.data()))
+            return
         yield encode(Started(message.id, self.source))
         deltas = self.engine.generate(
             message.prompt, message.params, n=message.n, partial_answers=message.partial_answers
@@ -75,9 +82,6 @@ class ScriptedGroup:
     async def ask(self, call: bytes, key: bytes) -> bytes:
         raise ReplicaLost("it answers no questions")
 
-    async def statuses(self) -> Sequence[bytes]:
+    async def statuses(self, waiting: int = 0) -> Sequence[bytes]:
         model = ReplicaModel("scripted", "ready", SCRIPTED_MODEL.ctx, SCRIPTED_MODEL.parallel)
         return [encode(ReplicaStatus(self.source, "1", [model], ["scripted"]))]
-
-
-SCRIPTED_INFO = replace(SCRIPTED_MODEL, name="scripted")

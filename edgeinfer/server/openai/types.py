@@ -34,7 +34,10 @@ class CompletionUsage(Struct):
 
 
 class Timings(Struct):
-    """llama-server's fields, and the time that the request waited. Those of drafts come only with drafts."""
+    """llama-server's fields, and the time that the request waited. Those of drafts come only with drafts.
+
+    `models` comes only if several model files have written an answer: a node with another one has continued it.
+    """
 
     cache_n: int
     prompt_n: int
@@ -48,6 +51,7 @@ class Timings(Struct):
     queue_ms: float
     draft_n: int | UnsetType = UNSET
     draft_n_accepted: int | UnsetType = UNSET
+    models: list[str] | UnsetType = UNSET
 
 
 class ProgressCounts(Struct):

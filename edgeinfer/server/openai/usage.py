@@ -44,6 +44,7 @@ def timings(usage: RequestUsage) -> Timings:
         queue_ms=round(usage.queue_ms, 3),
         draft_n=usage.drafted_tokens or UNSET,
         draft_n_accepted=usage.accepted_tokens if usage.drafted_tokens else UNSET,
+        models=usage.models or UNSET,
     )
 
 
