@@ -49,6 +49,8 @@ MACHINES = {
     "rtx-4070-laptop-8gb": "[laptop, RTX 4070](laptop.md), 8 GB",
     "rtx-2060-6gb": "desktop, RTX 2060, 6 GB",
     "rtx-3060-desktop": "[desktop, RTX 3060](laptop.md), 12 GB",
+    "rtx-3090-24gb": "[desktop, RTX 3090](laptop.md), 24 GB",
+    "two-rtx-3090": "[desktop, two RTX 3090](laptop.md), 24 GB each",
     "amd-gpu-desktop": "desktop, Radeon RX 6700 XT, 12 GB",
     "strix-halo-128gb": "desktop, Ryzen AI Max+ 395, 128 GB",
     "a18-pro-macbook-8gb": "[MacBook, A18 Pro](mac.md), 8 GB",
