@@ -219,7 +219,7 @@ def importable_table(rows: Sequence[Row]) -> list[Sequence[str]]:
 def details_text(row: Mapping[str, Any]) -> str:
     """Return the details of a model, one per line; what is unknown is left out."""
     facts = [(key.replace("_", " "), text) for key, value in row.items() if (text := _text(key, value))]
-    width = max(LABEL_WIDTH, *(len(label) for label, _ in facts))
+    width = max([LABEL_WIDTH, *(len(label) for label, _ in facts)])
     return "".join(f"{label:<{width}}  {text}\n" for label, text in facts)
 
 

@@ -48,7 +48,7 @@ def test_without_an_app_it_lists_what_is_found_and_connected(tmp_path: Path) -> 
     run(tmp_path, "connect", "zed", "--yes")
     listed = run(tmp_path, "connect", PATH="").stdout
     assert re.search(r"^zed +connected +[0-9,]+ +Zed", listed, re.MULTILINE)
-    assert re.search(r"^aider +- +aider \(8,192 tokens of context\)$", listed, re.MULTILINE)
+    assert re.search(r"^aider +- +8,192 +aider$", listed, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
