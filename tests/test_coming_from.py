@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-from edgeinfer.cli.foreign_options import HINTS
+from edgeinfer.cli.foreign_options import foreign_option_hint
 from edgeinfer.connect.by_hand import BY_HAND
 from edgeinfer.connect.catalogue import APPS
 from edgeinfer.settings import FIELDS
 from tests.support.pages import CODE
 from tests.support.paths import DOCS
 
+SERVE = [f"--{name.replace('_', '-')}" for name in FIELDS]
 VARIABLE = re.compile(r"`([A-Z_]+)`")
 
 
@@ -26,7 +27,7 @@ def test_an_option_of_llama_server_is_called_here_what_the_command_line_says() -
     checked = 0
     for theirs, ours, *_ in rows("from-llama-server.md", "Commands"):
         for option in CODE.findall(theirs):
-            named = HINTS.get(option, "").removeprefix("here it is ")
+            named = (foreign_option_hint(option, SERVE) or "").removeprefix("here it is ")
             if named.startswith("--"):
                 assert f"`{named}`" in ours, option
                 checked += 1
