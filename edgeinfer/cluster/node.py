@@ -167,7 +167,7 @@ def environment(
     if record.tls:
         files = tls_files(Path(record.tls))
         mine |= {"RAY_USE_TLS": "1", **{name: str(path) for name, path in files.items()}}
-    if record.head:
+    if record.head and not environ.get("RAY_REDIS_ADDRESS"):
         mine |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(folder.storage)}
     return {**environ, **mine}
 
