@@ -21,7 +21,7 @@ BETTER = "Models that do: edgeinfer install --auto-quant --code"
 
 WITHOUT_TERMINAL = "--dry-run only shows changes; --yes writes them, and runs the command of --run"
 
-Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of the project.")]
+Files = Annotated[list[str], typer.Argument(metavar="FILE", help="Files of the project.")]
 Model = Annotated[
     str | None,
     typer.Option(help="A model that the daemon serves, or a GGUF file. Default: the one that suits."),
@@ -38,9 +38,7 @@ IfRunning = Annotated[
 
 def ask(
     question: Annotated[str, typer.Argument(help="What you want to know.")],
-    files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help="Files that it is about.")
-    ] = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files that it is about.")] = None,
     model: Model = None,
     url: Url = None,
     api_key: ApiKey = None,
@@ -112,7 +110,7 @@ def fix(
 
 
 def review(
-    files: Annotated[list[str] | None, typer.Argument(metavar="FILE...", help="Only these files.")] = None,
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Only these files.")] = None,
     staged: Annotated[bool, typer.Option("--staged", help="Only what `git add` has staged.")] = False,
     range: Annotated[
         str | None, typer.Option(metavar="REVISIONS", help="What git calls a range, such as main..HEAD.")
