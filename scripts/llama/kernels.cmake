@@ -1,8 +1,9 @@
-# Adds edgeinfer's own products to llama.cpp's libraries for the CPU, without a change to its source.
+# Adds edgeinfer's own products to llama.cpp's libraries for the CPU, and its way to clear a buffer, without a change
+# to its source.
 #
 # Given to CMake as -DCMAKE_PROJECT_ggml_INCLUDE=…, this is read where the project "ggml" begins, and waits until
-# its targets are there: ggml-cpu, or a ggml-cpu-… for each kind of CPU. The linker then sends calls of each
-# function to our __wrap_…, which knows the original as __real_….
+# its targets are there: ggml-base, and ggml-cpu, or a ggml-cpu-… for each kind of CPU. The linker then sends calls of
+# each function to our __wrap_…, which knows the original as __real_….
 
 # Sets a variable to the targets that compute on a CPU, or to those whose compiler flags match a regular expression.
 function(edgeinfer_cpu_targets variable)
@@ -36,6 +37,10 @@ function(edgeinfer_add_kernels)
   if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
     return()
   endif()
+  target_sources(ggml-base PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/zeroed_buffers.c)
+  foreach(name memset ggml_aligned_malloc ggml_aligned_free)
+    target_link_options(ggml-base PRIVATE LINKER:--wrap=${name})
+  endforeach()
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     include(${CMAKE_CURRENT_FUNCTION_LIST_DIR}/x86/kernels.cmake)
   elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")

@@ -1,0 +1,90 @@
+"""A large buffer of llama.cpp is filled with zeros without being touched (`scripts/llama/zeroed_buffers.c`)."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+import psutil
+import pytest
+
+from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
+from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
+from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.gguf.header import read_header
+from edgeinfer.plan.memory_estimate import estimate
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems fill it by hand")
+
+MIB = 1 << 20
+ODD = 12345
+"""Bytes that are no whole page."""
+
+
+@pytest.fixture(scope="module")
+def ggml() -> ctypes.CDLL:
+    """llama.cpp's own functions over buffers."""
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    cpu = "ggml_backend_cpu_buffer_type"
+    found = ctypes.CDLL(str(folder / "libggml-base.so"))
+    for name in (cpu, "ggml_backend_buft_alloc_buffer", "ggml_backend_buffer_get_base"):
+        getattr(found, name).restype = ctypes.c_void_p
+    found.ggml_backend_buft_alloc_buffer.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    found.ggml_backend_buffer_get_base.argtypes = [ctypes.c_void_p]
+    found.ggml_backend_buffer_clear.argtypes = [ctypes.c_void_p, ctypes.c_uint8]
+    found.ggml_backend_buffer_free.argtypes = [ctypes.c_void_p]
+    return found
+
+
+def view(ggml: ctypes.CDLL, buffer: int, size: int) -> npt.NDArray[np.uint8]:
+    start = ggml.ggml_backend_buffer_get_base(buffer)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(start))
+
+
+@pytest.mark.parametrize("size", [1000, 31 * MIB, 32 * MIB, 40 * MIB + ODD, 100 * MIB])
+def test_a_cleared_buffer_has_the_value_everywhere(ggml: ctypes.CDLL, size: int) -> None:
+    """Also one that has been written to, and again after that."""
+    buffer = ggml.ggml_backend_buft_alloc_buffer(ggml.ggml_backend_cpu_buffer_type(), size)
+    try:
+        content = view(ggml, buffer, size)
+        for value in (0, 7, 0):
+            content[:] = 255
+            ggml.ggml_backend_buffer_clear(buffer, value)
+            assert (content == value).all()
+    finally:
+        ggml.ggml_backend_buffer_free(buffer)
+
+
+def test_many_buffers_at_once_are_cleared_as_well(ggml: ctypes.CDLL) -> None:
+    """More than the library takes note of."""
+    cpu = ggml.ggml_backend_cpu_buffer_type()
+    buffers = [ggml.ggml_backend_buft_alloc_buffer(cpu, 32 * MIB) for _ in range(260)]
+    try:
+        for buffer in (buffers[0], buffers[-1]):
+            content = view(ggml, buffer, 32 * MIB)
+            content[:] = 255
+            ggml.ggml_backend_buffer_clear(buffer, 0)
+            assert not content.any()
+    finally:
+        for buffer in buffers:
+            ggml.ggml_backend_buffer_free(buffer)
+
+
+def test_a_new_cache_takes_memory_only_as_it_is_used(model_file: Path, llama_log: LogCapture) -> None:
+    config = LlamaConfig(model=str(model_file), name="test", ctx=32768, parallel=8, batch=64, ubatch=16)
+    header = read_header(model_file)
+    size = estimate(header, config).kv
+    assert size > 256 * MIB
+    model = LlamaModel(config, llama_log)
+    before = psutil.Process().memory_info().rss
+    backend = LlamaBackend(model, config)
+    try:
+        assert psutil.Process().memory_info().rss < before + size / 4
+    finally:
+        backend.close()
+        model.close()
