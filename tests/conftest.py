@@ -58,18 +58,20 @@ def pytest_unconfigure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--alone", action="store_true", help="run only the tests that are marked alone")
+    parser.addoption("--heavy", action="store_true", help="run those too that download gigabytes")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """One of several processes leaves out what needs the machine to itself; scripts/test runs that afterwards."""
-    only = bool(config.getoption("--alone"))
-    if not only and not hasattr(config, "workerinput"):  # which pytest-xdist gives its processes
-        return
+    only, heavy = bool(config.getoption("--alone")), bool(config.getoption("--heavy"))
+    is_one_of_several = hasattr(config, "workerinput")  # which pytest-xdist gives its processes
     chosen: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
         alone = item.get_closest_marker("alone") is not None
-        (chosen if alone is only else left_out).append(item)
+        is_its_turn = alone if only else not (alone and is_one_of_several)
+        wanted = is_its_turn and (heavy or item.get_closest_marker("heavy") is None)
+        (chosen if wanted else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = chosen
 

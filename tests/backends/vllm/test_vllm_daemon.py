@@ -19,7 +19,7 @@ from tests.support.server import eventually
 from tests.support.tiny_qwen2 import write_tiny_qwen2
 from tests.support.vllm import on_cpu, vllm_environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1200)]
 
 START = 600
 """Seconds that vLLM may take to start: 25 on a machine that does nothing else."""
