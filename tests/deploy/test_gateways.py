@@ -59,7 +59,8 @@ def test_tokens_arrive_one_by_one(
                 pass
             assert running() == 1
         assert eventually(lambda: running() == 0, 10)
-        assert client.get("/metrics").status_code == 404, "the figures are not for everybody"
+        for path in ("/metrics", "/status", "/machine", "/history", "/peers", "/mcp/tools"):
+            assert client.get(path).status_code == 404, f"{path} is not for everybody"
         assert (
             client.post("/v1/completions", json={"prompt": "x" * 200_000, "max_tokens": 1}).status_code == 400
         )

@@ -221,7 +221,7 @@ def test_the_fleet_on_ray_is_what_edgeinfer_itself_deploys() -> None:
     ray = service["spec"]["rayClusterConfig"]
     [workers] = ray["workerGroupSpecs"]
     name = workers["groupName"]
-    assert yaml.safe_load(service["spec"]["serveConfigV2"]) == config(FleetPlan({name: workers["replicas"]}))
+    assert yaml.safe_load(service["spec"]["serveConfigV2"]) == config(FleetPlan([name], workers["replicas"]))
     assert workers["rayStartParams"] == {"labels": f"{CLASS}={name}"}
     assert ray["headGroupSpec"]["rayStartParams"]["labels"] == f"{INGRESS}=yes"
     assert f'"ray[default]~={ray["rayVersion"]}"' in (ROOT / "pyproject.toml").read_text()
