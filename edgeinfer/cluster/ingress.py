@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from edgeinfer import log, settings
 from edgeinfer.cluster.engines import FleetEngines, FleetModels
 from edgeinfer.cluster.fleet import Fleet
+from edgeinfer.cluster.fleet_peers import FleetPeers
 from edgeinfer.cluster.serve_group import serve_groups
 from edgeinfer.daemon_record import recorded
 from edgeinfer.errors import CannotListen
@@ -75,6 +76,7 @@ class Ingress:
             key = keys.generate() if mine.api_key_file else None
             engines, names = FleetEngines(fleet), FleetModels(fleet)
             state = AppState(mine, loaded.sources, engines, lambda _: names, mine.model or BUNDLED_MODEL)
+            state.peers = FleetPeers(mine, fleet)
             app = build_app(state, own=keys.own_key(key) if key else None)
             self.server = Server(app, None, max_connections)
             stack.enter_context(recorded([address(s, tls=bool(mine.tls_cert)) for s in sockets], key))

@@ -72,16 +72,17 @@ class PeerStatus(Struct):
 
 
 class Peer(Struct, frozen=True):
-    """Another board.
+    """Another board, or a node of the fleet.
 
     Attributes:
-        url: as the settings name it.
+        url: as the settings name it; "" for a node, which has no page of its own.
         condition: whether it answers, or why not.
         problem: what is wrong, in words.
         state: of its default model.
         model: the default model, while it is loaded.
         tokens_per_second: generated since the last look; null at the first one.
         uptime: seconds.
+        node: the name of the machine, if it is a node.
     """
 
     url: str
@@ -95,6 +96,7 @@ class Peer(Struct, frozen=True):
     tokens_per_second: float | None = None
     restarts: int = 0
     uptime: float | None = None
+    node: str | None = None
 
 
 class Peers:

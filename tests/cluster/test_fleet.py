@@ -114,6 +114,9 @@ def test_metrics_and_status_tell_of_all_replicas(fleet: FleetOnCluster) -> None:
     metrics = httpx.get(f"{fleet.url}/metrics").text
     assert 'edgeinfer_ready{model="edgeinfer-nano"} 1.0' in metrics
     assert 'edgeinfer_completion_tokens_total{model="edgeinfer-nano"}' in metrics
+    nodes = httpx.get(f"{fleet.url}/peers").json()["peers"]
+    assert ["edgeinfer-nano"] * 2 == [node["model"] for node in nodes]
+    assert all(node["node"] and node["condition"] == "answers" for node in nodes)
 
 
 def test_a_gone_client_cancels_its_request(fleet: FleetOnCluster) -> None:

@@ -18,5 +18,5 @@ class PeerList(Struct):
 
 
 async def peers(request: Request) -> Response:
-    """The other boards that the settings name, and how they are."""
+    """The nodes of the fleet, and the other boards that the settings name, and how they are."""
     return json_response(PeerList(await state_of(request).peers.get()))
