@@ -247,6 +247,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 "server.engines",
                 "server.http.connections",
                 "server.http.sockets",
+                "server.peers",
                 "server.run",
                 "server.state",
                 "plan",

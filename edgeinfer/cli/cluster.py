@@ -62,7 +62,7 @@ def up(
     listen: Listen = True,
     tls: Tls = None,
 ) -> None:
-    """Start a cluster on this machine, and a node of it; others can join.
+    """Start a cluster on this machine, which others can join.
 
     Examples:
       edgeinfer cluster up
@@ -129,7 +129,10 @@ def join(
 
 
 def down() -> None:
-    """Take this machine out of the cluster, once its answers have ended; on the head that ends the cluster."""
+    """Take this machine out of the cluster.
+
+    Its answers end first. On the head that ends the cluster.
+    """
     from edgeinfer.cli import terminal
     from edgeinfer.cluster import node
     from edgeinfer.cluster.connection import connected
@@ -181,10 +184,12 @@ def config(
     model: Model = None,
     replicas: Replicas = "all",
 ) -> None:
-    """Print a fleet as a configuration file of Ray Serve, for `serve deploy` on a cluster that runs already.
+    """Print a configuration file of Ray Serve.
+
+    It is for `serve deploy` on a cluster that runs already.
 
     Examples:
-      edgeinfer cluster config raspberry-pi-5-8gb rtx-3060-12gb --model qwen3-0.6b > fleet.yaml
+      edgeinfer cluster config raspberry-pi-5-8gb rtx-3060-12gb > fleet.yaml
       serve deploy fleet.yaml
     """
     import msgspec

@@ -53,7 +53,8 @@ class SlashCommands:
         if command := self._by_name.get(name):
             return command, rest
         similar = difflib.get_close_matches(name, self._by_name, n=1, cutoff=SIMILARITY)
-        if name[1:].isalpha() and (similar or not rest):  # "/tmp is full" is a question
+        takes_more = bool(similar) and bool(self._by_name[similar[0]].argument)
+        if name[1:].isalpha() and (takes_more or not rest):  # "/tmp is full" is a question
             hint = f"did you mean {similar[0]}?" if similar else "/help lists them"
             raise InvalidRequest(f"no such command: {name}", hint=hint)
         return None

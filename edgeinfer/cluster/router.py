@@ -11,6 +11,7 @@ from typing import Any
 
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
+from edgeinfer.cluster.affinity import PrefixAffinity
 from edgeinfer.cluster.routing import RoutingKey, decode_key
 
 AVOIDED = 30.0
@@ -21,13 +22,14 @@ MAX_REMEMBERED = 4096
 
 
 class FleetRouter(RequestRouter):
-    """Sends a request to the replica with the fewest running requests, and not back to one that it has left.
+    """Sends a request to the replica that has its prompt in the cache, else to the one with the fewest running requests.
 
-    Ray Serve asks the replicas of a rank for the length of their queues and takes the shortest; it goes on to the next
-    rank if all are full. `key` says what else can be gone by.
+    It does not go back to one that it has left. Ray Serve asks the replicas of a rank for the length of their queues and
+    takes the shortest; it goes on to the next rank if all are full.
     """
 
     def initialize_state(self, **_: Any) -> None:
+        self._affinity: PrefixAffinity[ReplicaID] = PrefixAffinity()
         self._routed: OrderedDict[str, dict[ReplicaID, float]] = OrderedDict()
 
     async def choose_replicas(
@@ -37,7 +39,11 @@ class FleetRouter(RequestRouter):
             return [candidate_replicas]
         pending_request.routing_context.should_backoff = True  # or Serve would try again without a pause
         key = routing_key(pending_request)
-        return [self._not_tried(candidate_replicas, key)]
+        replicas = self._not_tried(candidate_replicas, key)
+        best = self._affinity.choose(key, {r.replica_id: self._queue(r) for r in replicas}) if key else None
+        if best is None:
+            return [replicas]
+        return [[r for r in replicas if r.replica_id == best], [r for r in replicas if r.replica_id != best]]
 
     def on_request_routed(
         self,
@@ -46,9 +52,14 @@ class FleetRouter(RequestRouter):
         result: Any,  # noqa: ARG002  # the base class's
     ) -> None:
         if key := routing_key(pending_request):
+            self._affinity.record(key, replica_id)
             self._routed.setdefault(key.request, {})[replica_id] = time.monotonic()
             while len(self._routed) > MAX_REMEMBERED:
                 self._routed.popitem(last=False)
+
+    def _queue(self, replica: RunningReplica) -> int:
+        """Requests that the replica computes, as far as they are known here."""
+        return self.replica_queue_len_cache.get(replica.replica_id) or 0
 
     def _not_tried(self, replicas: list[RunningReplica], key: RoutingKey | None) -> list[RunningReplica]:
         tried = self._routed.get(key.request, {}) if key else {}

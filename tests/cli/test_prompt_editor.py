@@ -65,8 +65,10 @@ def test_tab_completes_commands_models_and_paths(tmp_path: Path) -> None:
         with conversation(tmp_path, server) as opened:
             opened.send(f"/mo{TAB} sm{TAB}{ENTER}")
             opened.expect("small answers from here on")
+            opened.expect(READY)
             opened.send(f"/fi{TAB} {tmp_path}/no{TAB}{ENTER}")
             opened.expect(r"notes\.txt 5 tokens")
+            opened.expect(READY)
 
 
 def test_ctrl_c_empties_the_line_and_a_second_one_leaves(tmp_path: Path) -> None:
