@@ -179,7 +179,7 @@ def status(
 
 def config(
     classes: Annotated[
-        list[str], typer.Argument(metavar="CLASS...", help="Hardware classes, as nodes are labelled.")
+        list[str], typer.Argument(metavar="CLASS", help="Hardware classes, as nodes are labelled.")
     ],
     model: Model = None,
     replicas: Replicas = "all",
