@@ -34,6 +34,18 @@ def test_a_chat_is_streamed_through_the_fleet(fleet: FleetOnCluster) -> None:
     assert "stop" == choice["finish_reason"]
 
 
+def test_a_conversation_goes_where_its_beginning_is_in_the_cache(fleet: FleetOnCluster) -> None:
+    """Of two idle replicas, by chance it would go to the wrong one half of the time."""
+    for n in range(4):
+        manual = f"Manual {n}. " + "Close the lid before you start the machine. " * 30
+        cached = []
+        for question in ("How?", "Why?", "When?"):
+            said = [{"role": "system", "content": manual}, {"role": "user", "content": question}]
+            usage = post(fleet, "/v1/chat/completions", {"messages": said, "max_tokens": 2}).json()["usage"]
+            cached.append(usage["prompt_tokens_details"]["cached_tokens"] / usage["prompt_tokens"])
+        assert min(cached[1:]) > 0.8, cached
+
+
 def test_another_model_is_loaded_where_it_is_asked_for(fleet: FleetOnCluster) -> None:
     """The same seed gives the same text, whichever replica answers."""
     body = {**QUESTION, "model": STEADY, "max_tokens": 30, "seed": 7, "temperature": 0.8, "ignore_eos": True}
