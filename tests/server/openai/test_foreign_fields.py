@@ -69,7 +69,6 @@ NO_EFFECT = [
     {"priority": 1, "provider": {"order": ["x"]}, "transforms": [], "usage": {"include": True}, "ttl": 300},
     {"include_reasoning": True, "reasoning": {}, "guided_decoding_backend": "xgrammar"},
     {"reasoning_budget": -1},
-    {"prediction": {"type": "content", "content": "x"}},
     {"continue_final_message": False, "add_generation_prompt": True},
 ]
 
