@@ -19,7 +19,6 @@ from edgeinfer.backends.llama_cpp.messages import (
     Reranked,
     Tokenize,
     Tokenized,
-    WorkerMessage,
 )
 from edgeinfer.inference.output import Delta, EngineStats
 from edgeinfer.inference.types import EngineBuild, ModelInfo
@@ -46,13 +45,17 @@ class Source(msgspec.Struct, frozen=True):
     description: str = ""
 
 
-class Describe(WorkerMessage, frozen=True):
+class FleetMessage(msgspec.Struct, frozen=True, tag=True, array_like=True):
+    """Base: the class's name is the tag, as in the messages of workers."""
+
+
+class Describe(FleetMessage, frozen=True):
     """Load the model if need be, and tell what it is. Answered by `Described`."""
 
     id: int
 
 
-class Described(WorkerMessage, frozen=True):
+class Described(FleetMessage, frozen=True):
     """What a replica has under the name of a model.
 
     Attributes:
@@ -69,14 +72,14 @@ class Described(WorkerMessage, frozen=True):
     build: EngineBuild | None = None
 
 
-class Started(WorkerMessage, frozen=True):
+class Started(FleetMessage, frozen=True):
     """A replica has taken the request. `attempt` is the id of the `Generate`."""
 
     attempt: int
     source: Source
 
 
-class Streamed(WorkerMessage, frozen=True):
+class Streamed(FleetMessage, frozen=True):
     """What has been computed since the last one. Without deltas it is a sign of life."""
 
     attempt: int
