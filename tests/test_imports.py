@@ -392,6 +392,7 @@ def test_the_daemon_and_the_command_line_load_nothing_heavy(names: str) -> None:
     assert "" == done.stdout.strip()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_every_module_can_be_imported_first() -> None:
     """None relies on another having been there before."""

@@ -59,6 +59,7 @@ def completed(opened: Terminal, typed: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_bash_completes(home: Path) -> None:
     (home / "script").write_text(SCRIPTS["bash"])
     show = """bind -x '"\\C-g": echo "[[$READLINE_LINE]]"; READLINE_LINE='"""
@@ -67,6 +68,7 @@ def test_bash_completes(home: Path) -> None:
             assert completed(opened, typed) == line
 
 
+@pytest.mark.slow
 def test_zsh_completes(home: Path) -> None:
     command, first = zsh()
     (home / "script").write_text(SCRIPTS["zsh"])
@@ -77,6 +79,7 @@ def test_zsh_completes(home: Path) -> None:
             assert completed(opened, typed) == line
 
 
+@pytest.mark.slow
 def test_fish_completes(home: Path) -> None:
     command, env = fish()
     (home / "script").write_text(SCRIPTS["fish"])

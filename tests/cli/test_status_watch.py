@@ -69,6 +69,7 @@ def test_json_is_a_line_for_each_look(server: ScriptedDaemon, tmp_path: Path) ->
     assert looks == [STATUS, STATUS]
 
 
+@pytest.mark.slow
 def test_it_outlives_the_daemon(tmp_path: Path) -> None:
     """One that is gone, and one that comes back at the same address."""
     with (
