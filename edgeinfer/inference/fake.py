@@ -169,7 +169,10 @@ class FakeEngineClient:
                 if is_last:
                     self.before_last()
                 there = sum(map(len, self.pieces[:number]))
-                missing = [i for i, answer in enumerate(begun) if answer and len(answer.tokens) < there]
+                ends_empty = is_last and not piece
+                missing = [
+                    i for i, one in enumerate(begun) if one and (ends_empty or len(one.tokens) < there)
+                ]
                 if not missing:
                     continue
                 for index in missing:
