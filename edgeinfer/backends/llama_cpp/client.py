@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, TypeVar
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
@@ -22,87 +22,27 @@ from edgeinfer.backends.llama_cpp.messages import (
     Tokenize,
     Tokenized,
 )
+from edgeinfer.backends.supervision.client import SupervisedClient
 from edgeinfer.backends.supervision.crash_holds import Activity
-from edgeinfer.backends.supervision.health import WorkerHealth
-from edgeinfer.backends.supervision.placement import Placement
-from edgeinfer.backends.supervision.supervisor import WorkerSupervisor
-from edgeinfer.backends.supervision.waiting import wait_with_timeout
 from edgeinfer.errors import WorkerDied
 from edgeinfer.inference.output import Delta, PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, Prompt, Scores, Span, Tokens
 
 R = TypeVar("R", Tokenized, Detokenized, Embedded, Reranked)
 
 
-class LlamaClient:
+class LlamaClient(SupervisedClient[WorkerHandle, LlamaConfig]):
     """Implements ResumableEngineClient.
 
     A request waits up to `wait` seconds for a worker that starts. If the worker crashes, the next one resumes the
     request, and the caller sees nothing but a pause. Only a request that is to blame for crashes raises WorkerDied.
-
-    Attributes:
-        active: answers that were requested and have not ended, waiting ones included.
     """
 
     def __init__(self, config: LlamaConfig, *, wait: float = 30.0, **options: Any) -> None:
         """`options` are those of WorkerLauncher."""
-        self._launcher = WorkerLauncher(config, **options)
-        self._supervisor: WorkerSupervisor[WorkerHandle, LlamaConfig] = WorkerSupervisor(self._launcher)
-        self._quarantine = self._launcher.quarantine
-        self._placement = Placement(self._supervisor, self._quarantine, wait)
-        self.active = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    @property
-    def config(self) -> LlamaConfig:
-        """The configuration in force. It may demand less than what was wanted, see `config_changes`."""
-        return self._launcher.config
-
-    @property
-    def config_changes(self) -> list[str]:
-        """Differences from the wanted configuration and their reasons, in words."""
-        return self._launcher.changes
-
-    @property
-    def info(self) -> ModelInfo | None:
-        worker = self.health.ready_worker
-        return worker.info if worker else None
-
-    @property
-    def health(self) -> WorkerHealth[WorkerHandle]:
-        return self._supervisor.health
-
-    async def start(self) -> None:
-        await self._supervisor.start()
-
-    async def ready(self) -> ModelInfo:
-        worker = await self._placement.ready_worker()
-        assert worker.info
-        return worker.info
-
-    async def replace(
-        self,
-        config: LlamaConfig,
-        *,
-        beside: bool,
-        drain: float,
-        switched: Callable[[], None] = lambda: None,
-    ) -> ModelInfo:
-        """Replace the running worker, see WorkerSupervisor.replace."""
-        return await self._supervisor.replace(config, beside=beside, drain=drain, switched=switched)
-
-    async def aclose(self, drain: float = 0.0) -> None:
-        await self._supervisor.refuse_requests()
-        await wait_with_timeout(drain, self._idle.wait())
-        await self._supervisor.aclose()
-
-    async def kill(self) -> None:
-        """End the engine at once, without saving anything."""
-        self._supervisor.kill()
-        await self.aclose()
+        super().__init__(WorkerLauncher(config, **options), wait)
 
     async def generate(
         self,
@@ -205,10 +145,3 @@ class LlamaClient:
     async def _submit(self, request: WorkerRequest) -> Exchange:
         """Give the request to a worker, as soon as one may take it. Raises as Placement.place."""
         return (await self._placement.place(request)).submit(request)
-
-    def _count(self, change: int) -> None:
-        self.active += change
-        if self.active:
-            self._idle.clear()
-        else:
-            self._idle.set()

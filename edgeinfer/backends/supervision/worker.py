@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from edgeinfer.backends.supervision.heartbeat import Heartbeat
+from edgeinfer.backends.supervision.quarantine import CrashQuarantine
 from edgeinfer.backends.supervision.worker_exit import WorkerExit
 from edgeinfer.errors import EdgeinferError, WorkerDied
 from edgeinfer.inference.output import EngineStats
@@ -81,6 +83,21 @@ C = TypeVar("C")
 
 class Launcher(Protocol[W_co, C]):
     """Starts one worker after the other."""
+
+    @property
+    def config(self) -> C:
+        """The configuration in force."""
+        ...
+
+    @property
+    def changes(self) -> Sequence[str]:
+        """Differences from the wanted configuration and their reasons, in words."""
+        ...
+
+    @property
+    def quarantine(self) -> CrashQuarantine:
+        """Keeps requests that crash workers from the next ones."""
+        ...
 
     @property
     def load_progress(self) -> float | None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import aclosing
 
+from edgeinfer.backends.supervision.client import SupervisedClient
 from edgeinfer.backends.supervision.crash_holds import Activity
-from edgeinfer.backends.supervision.health import WorkerHealth
-from edgeinfer.backends.supervision.placement import Placement
 from edgeinfer.backends.supervision.request import InFlightRequest
-from edgeinfer.backends.supervision.supervisor import WorkerSupervisor
-from edgeinfer.backends.supervision.waiting import wait_with_timeout
 from edgeinfer.backends.vllm.config import VllmConfig
 from edgeinfer.backends.vllm.generation import VllmGeneration
 from edgeinfer.backends.vllm.launcher import VllmLauncher
@@ -22,10 +19,10 @@ from edgeinfer.errors import InvalidRequest, WorkerDied
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
-from edgeinfer.inference.types import WHOLE, Cut, Embeddings, ModelInfo, Prompt, Scores, Span, Tokens
+from edgeinfer.inference.types import WHOLE, Cut, Embeddings, Prompt, Scores, Span, Tokens
 
 
-class VllmClient:
+class VllmClient(SupervisedClient[VllmProcess, VllmConfig]):
     """Implements EngineClient, as LlamaClient does; vLLM only generates text here."""
 
     def __init__(
@@ -38,56 +35,9 @@ class VllmClient:
         wait: float = 30.0,
     ) -> None:
         """`markers` are control tokens to be shown as text. A request waits `wait` seconds for a process that starts."""
-        self._launcher = VllmLauncher(
-            config, markers=markers, load_timeout=load_timeout, hang_timeout=hang_timeout
-        )
-        self._supervisor: WorkerSupervisor[VllmProcess, VllmConfig] = WorkerSupervisor(self._launcher)
-        self._quarantine = self._launcher.quarantine
-        self._placement = Placement(self._supervisor, self._quarantine, wait)
+        launcher = VllmLauncher(config, markers=markers, load_timeout=load_timeout, hang_timeout=hang_timeout)
+        super().__init__(launcher, wait)
         self._markers = markers
-        self._active = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
-
-    @property
-    def config(self) -> VllmConfig:
-        return self._launcher.config
-
-    @property
-    def config_changes(self) -> list[str]:
-        return self._launcher.changes
-
-    @property
-    def info(self) -> ModelInfo | None:
-        worker = self.health.ready_worker
-        return worker.info if worker else None
-
-    @property
-    def health(self) -> WorkerHealth[VllmProcess]:
-        return self._supervisor.health
-
-    async def start(self) -> None:
-        await self._supervisor.start()
-
-    async def ready(self) -> ModelInfo:
-        worker = await self._placement.ready_worker()
-        assert worker.info
-        return worker.info
-
-    async def replace(
-        self, config: VllmConfig, *, beside: bool, drain: float, switched: Callable[[], None]
-    ) -> ModelInfo:
-        """Replace the running process, see WorkerSupervisor.replace."""
-        return await self._supervisor.replace(config, beside=beside, drain=drain, switched=switched)
-
-    async def aclose(self, drain: float = 0.0) -> None:
-        await self._supervisor.refuse_requests()
-        await wait_with_timeout(drain, self._idle.wait())
-        await self._supervisor.aclose()
-
-    async def kill(self) -> None:
-        self._supervisor.kill()
-        await self.aclose()
 
     async def generate(
         self,
@@ -173,11 +123,8 @@ class VllmClient:
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[None]:
-        self._active += 1
-        self._idle.clear()
+        self._count(1)
         try:
             yield
         finally:
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
+            self._count(-1)
