@@ -66,6 +66,7 @@ class Engine:
         self._masks = MaskPrefetcher()
         self._sequences: dict[int, list[Sequence]] = {}
         self._prefilling: frozenset[int] = frozenset()
+        self._unwanted: set[int] = set()  # requests whose next prefill is cut short
         self._order = 0
         self._num_failed_steps = 0
         self._has_bad_cells = False
@@ -114,13 +115,16 @@ class Engine:
 
     def cancel(self, id: int) -> None:
         """Drop a request; it gets no more deltas. Unknown ids are ignored: it may have just ended."""
+        self._unwanted.discard(id)
         for sequence in self._sequences.pop(id, ()):
             self.scheduler.finish(sequence)
 
     def abort_prefill(self, id: int) -> None:
-        """Cut the running decode short if it computes this request's prompt. Callable from any thread."""
-        if id in self._prefilling:
-            self.backend.abort()
+        """Cut the decode short that computes this request's prompt, or is about to. Callable from any thread."""
+        if id in self._sequences:
+            self._unwanted.add(id)  # before the next line: a decode that begins between them finds it
+            if id in self._prefilling:
+                self.backend.abort()
 
     def admit(self) -> None:
         """Let waiting requests take the slots that they can have; the next step does so in any case."""
@@ -236,9 +240,12 @@ class Engine:
     def _decode(self, chunks: list[ScheduledChunk]) -> DecodeStatus:
         self.backend.clear_abort()
         self._prefilling = frozenset(c.sequence.request.id for c in chunks if not c.sequence.decoding)
+        if not self._unwanted.isdisjoint(self._prefilling):
+            self.backend.abort()
         try:
             return self.backend.decode(self._batch)
         finally:
+            self._unwanted -= self._prefilling
             self._prefilling = frozenset()
 
     def _recover(self, chunks: list[ScheduledChunk], status: DecodeStatus) -> None:

@@ -209,6 +209,20 @@ def test_abort_prefill_cuts_the_decode_short_that_computes_the_prompt(layout: st
 
 
 @both
+def test_abort_prefill_between_two_steps_cuts_the_next_one_short(layout: str) -> None:
+    """The prompt is about to be computed. It happens once, and costs no answer."""
+    backend = Watched(config(layout))
+    driver = Driver(config(layout), backend)
+    driver.add(1, "hello", temperature=0.8)
+    driver.engine.abort_prefill(1)
+    driver.engine.abort_prefill(99)
+    driver.run()
+    assert [DecodeStatus.ABORTED, DecodeStatus.OK] == backend.statuses[:2]
+    assert backend.statuses.count(DecodeStatus.ABORTED) == 1
+    assert plain("hello", seed=1001, temperature=0.8) == driver.answers[1, 0].text
+
+
+@both
 def test_abort_prefill_leaves_other_decodes_alone(layout: str) -> None:
     """A decode is not aborted for a request that is decoding or not in the batch."""
     backend = Watched(config(layout))

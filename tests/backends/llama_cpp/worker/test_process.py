@@ -101,7 +101,7 @@ class Process:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
-        self._socket.close()
+        self.channel.close()
 
 
 @pytest.fixture
