@@ -26,12 +26,17 @@ def test_no_request_is_lost_when_a_daemon_stops_and_another_is_killed(
 ) -> None:
     """Only what had begun to stream from the killed one may be cut."""
     one, two = daemons
+
+    def has_answered(daemon: NanoDaemon) -> bool:
+        key = {"Authorization": f"Bearer {api_key[0]}"}
+        return daemon.metric("completion_tokens_total", **key) > 0
+
     with gateway(name, daemons, certificate, tmp_path, api_key[0]) as running, Load(running, 6) as load:
         load.answer_more(8)
         assert one.stop() == 0
         load.answer_more(8)
         one.start()
-        load.answer_more(8)
+        assert eventually(lambda: has_answered(one), 60), "the gateway has seen that it is there again"
         assert (load.lost, load.cut) == ([], 0), "a daemon that stops ends its answers first"
         two.kill()
         load.answer_more(8)
