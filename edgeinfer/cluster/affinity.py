@@ -1,7 +1,8 @@
-"""Remembers which replicas have computed which beginnings of prompts: they have them in their KV caches."""
+"""Remembers which replicas, or classes of them, have computed which beginnings of prompts and so have them cached."""
 
 from __future__ import annotations
 
+import heapq
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
@@ -26,9 +27,16 @@ class PrefixAffinity(Generic[R]):
     def __init__(self, size: int = MAX_ENTRIES) -> None:
         self._size = size
         self._holders: OrderedDict[tuple[str, bytes], tuple[R, ...]] = OrderedDict()
+        self._last: OrderedDict[R, int] = OrderedDict()
+        self._count = 0
 
     def record(self, key: RoutingKey, replica: R) -> None:
         """The replica computes the request with this key."""
+        self._count += 1
+        self._last[replica] = self._count
+        self._last.move_to_end(replica)
+        while len(self._last) > self._size:
+            self._last.popitem(last=False)
         for entry in _entries(key):
             others = (other for other in self._holders.get(entry, ()) if other != replica)
             self._holders[entry] = (replica, *others)[:MAX_HOLDERS]
@@ -36,7 +44,7 @@ class PrefixAffinity(Generic[R]):
         while len(self._holders) > self._size:
             self._holders.popitem(last=False)
 
-    def choose(self, key: RoutingKey, queues: Mapping[R, int]) -> R | None:
+    def choose(self, key: RoutingKey, queues: Mapping[R, float]) -> R | None:
         """The replica to prefer, of those in `queues`, which has the requests that each of them computes; None if any will do."""
         if not queues:
             return None
@@ -48,6 +56,10 @@ class PrefixAffinity(Generic[R]):
                 if queues[shortest] <= limit:
                     return shortest
         return None
+
+    def least_busy(self, queues: Mapping[R, float], n: int = 2) -> list[R]:
+        """The `n` with the fewest requests, of equals those that got one the longest ago: new prompts spread over all caches."""
+        return heapq.nsmallest(n, queues, key=lambda replica: (queues[replica], self._last.get(replica, 0)))
 
 
 def _entries(key: RoutingKey) -> list[tuple[str, bytes]]:

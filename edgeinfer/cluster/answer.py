@@ -82,13 +82,16 @@ class FleetAnswer:
             WorkerDied: the replica was lost, and the settings do not let another one continue.
             EdgeinferError: no replica can answer.
         """
-        search, attempt = ReplicaSearch(self._fleet, self._key.model, PATIENCE), 0
+        search, attempt = ReplicaSearch(self._fleet, self._key, PATIENCE), 0
         while self._request.unfinished:
             attempt += 1
-            group = await search.next()
+            group, begun = await search.next(), False
             try:
                 async with aclosing(self._attempt(group, attempt)) as deltas:
                     async for delta in deltas:
+                        if not begun:
+                            self._fleet.affinity.record(self._key, group.hardware_class)
+                        begun = True
                         search.progress()
                         self._request.note(delta)
                         yield delta

@@ -64,9 +64,7 @@ def replicas(args: dict[str, Any]) -> serve.Application:
         logging_config=LOGGING,
         health_check_timeout_s=10,
         graceful_shutdown_timeout_s=SHUTDOWN,
-        request_router_config=RequestRouterConfig(
-            request_router_class="edgeinfer.cluster.router:FleetRouter"
-        ),
+        request_router_config=RequestRouterConfig(request_router_class=mine.router),
     )
     return deployment.bind(args)
 

@@ -200,7 +200,7 @@ async def describe(fleet: Fleet, name: str, patience: float) -> Described:
 async def ask(fleet: Fleet, call: Call, kind: type[R], patience: float = PATIENCE) -> R:
     """The only reply to `call`, from whichever replica can give it."""
     key = RoutingKey(request_id(), call.model)
-    search = ReplicaSearch(fleet, call.model, patience)
+    search = ReplicaSearch(fleet, key, patience)
     while True:
         group = await search.next()
         try:

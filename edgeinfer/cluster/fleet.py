@@ -7,8 +7,10 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
+from edgeinfer.cluster.affinity import PrefixAffinity
 from edgeinfer.cluster.group import ReplicaGroup, ReplicaLost
 from edgeinfer.cluster.messages import ReplicaModel, ReplicaStatus, to_status
+from edgeinfer.cluster.routing import RoutingKey
 
 POLL = 2.0
 """Seconds between two looks at the fleet."""
@@ -21,6 +23,7 @@ class Fleet:
 
     Attributes:
         outstanding: requests of this ingress that each hardware class is computing.
+        affinity: which class has computed which beginnings of prompts.
     """
 
     def __init__(
@@ -30,6 +33,7 @@ class Fleet:
     ) -> None:
         """`discover` returns the groups that there are now, `waiting` the requests in this ingress's queues."""
         self.outstanding: Counter[str] = Counter()
+        self.affinity: PrefixAffinity[str] = PrefixAffinity()
         self._discover = discover
         self._waiting = waiting
         self._groups: dict[str, ReplicaGroup] = {}
@@ -85,22 +89,31 @@ class Fleet:
         """All models that some replica has or could load."""
         return list(dict.fromkeys(name for replica in self.replicas for name in replica.installed))
 
-    def groups(self, model: str) -> list[ReplicaGroup]:
-        """Groups in the order in which a request for `model` should try them.
+    def groups(self, key: RoutingKey) -> list[ReplicaGroup]:
+        """Groups in the order in which a request should try them.
 
-        Those come first that have loaded it and have the least to do for each answer that they can compute at once,
-        then those that have it installed, then the rest.
+        The first one has computed the beginning of its prompt, unless more requests run there for each replica than
+        elsewhere, see `PrefixAffinity`. Then come those that have loaded the model and have the least to do for each
+        answer that they can compute at once, then those that have it installed, then the rest.
         """
-        return sorted(self._groups.values(), key=lambda group: self._rank(group, model))
-
-    def _rank(self, group: ReplicaGroup, model: str) -> tuple[int, float]:
-        replicas = self._statuses.get(group.hardware_class, [])
-        capacity = sum(
-            m.parallel
-            for replica in replicas
-            for m in replica.models
-            if m.name == model and m.state == "ready"
+        queues = {
+            name: self.outstanding[name] / len(ready)
+            for name in self._groups
+            if (ready := self._ready(name, key.model))
+        }
+        best = self.affinity.choose(key, queues)
+        return sorted(
+            self._groups.values(),
+            key=lambda group: (group.hardware_class != best, *self._rank(group.hardware_class, key.model)),
         )
+
+    def _ready(self, name: str, model: str) -> list[ReplicaModel]:
+        """The model on each replica of a class that has loaded it."""
+        models = (m for replica in self._statuses.get(name, []) for m in replica.models)
+        return [m for m in models if m.name == model and m.state == "ready"]
+
+    def _rank(self, name: str, model: str) -> tuple[int, float]:
+        capacity = sum(m.parallel for m in self._ready(name, model))
         if capacity:
-            return 0, self.outstanding[group.hardware_class] / capacity
-        return 1 if any(model in replica.installed for replica in replicas) else 2, 0.0
+            return 0, self.outstanding[name] / capacity
+        return 1 if any(model in replica.installed for replica in self._statuses.get(name, [])) else 2, 0.0

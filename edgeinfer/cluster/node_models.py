@@ -10,8 +10,6 @@ from edgeinfer.inference.types import ModelInfo
 from edgeinfer.metrics import Metrics
 from edgeinfer.server.engines import InstalledModels, LocalEngines
 from edgeinfer.serving.caller import Caller
-from edgeinfer.serving.engines import EngineFactory
-from edgeinfer.serving.fake import FakeEngines
 from edgeinfer.serving.loader import ModelLoader
 from edgeinfer.serving.model import ServedModel
 from edgeinfer.serving.registry import ModelRegistry
@@ -22,13 +20,9 @@ from edgeinfer.settings import Settings
 class NodeModels:
     """What this node can answer with. Only its default model is loaded at once, others when they are asked for."""
 
-    def __init__(self, settings: Settings, fakes: FakeEngines | None = None) -> None:
-        """`fakes` stand in for llama.cpp.
-
-        Raises:
-            ModelNotFound, ModelLoadFailed, DoesNotFit: the default model cannot be loaded here.
-        """
-        engines: EngineFactory = fakes or LocalEngines(settings)
+    def __init__(self, settings: Settings) -> None:
+        """Raises ModelNotFound, ModelLoadFailed or DoesNotFit: the default model cannot be loaded here."""
+        engines = LocalEngines(settings)
         self._plan = engines.planner(*settings.default_model())([], [])
         self._services = Services(settings, Metrics(lambda: self._registry.served()))
         self._loader = ModelLoader(engines, settings.load_timeout)
@@ -36,7 +30,7 @@ class NodeModels:
         self._registry = ModelRegistry(
             settings,
             self._plan.config.name,
-            names=(lambda _: fakes) if fakes else InstalledModels,
+            names=InstalledModels,
             loader=self._loader,
             services=self._services,
         )

@@ -41,7 +41,7 @@ from edgeinfer.cluster.messages import (
     to_replica,
 )
 from edgeinfer.cluster.node_models import NodeModels
-from edgeinfer.cluster.simulation import SimulatedEngine, simulated_engines
+from edgeinfer.cluster.routing import LOADED_MODELS
 from edgeinfer.errors import EdgeinferError, ModelReplaced, NotReady
 from edgeinfer.inference.client import ResumableEngineClient
 from edgeinfer.inference.output import Delta
@@ -60,7 +60,7 @@ class ReplicaArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         version: of the program that has deployed it; another one makes Ray Serve replace the replicas.
         replicas: how many there are, see `ReplicasPerNode`.
         target: requests for each replica, if their number decides how many there are.
-        simulated: an engine without a model, for experiments.
+        router: the import path of the RequestRouter that chooses a replica.
     """
 
     hardware_class: str
@@ -68,7 +68,7 @@ class ReplicaArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str = ""
     replicas: Literal["all", "auto"] | int = "all"
     target: float = 2.0
-    simulated: SimulatedEngine | None = None
+    router: str = "edgeinfer.cluster.router:FleetRouter"
 
 
 class EngineReplica:
@@ -77,10 +77,9 @@ class EngineReplica:
     def __init__(self, args: dict[str, Any]) -> None:
         mine = msgspec.convert(args, ReplicaArgs)
         loaded = settings.load(mine.settings).settings
-        fakes = simulated_engines(mine.simulated, loaded.model) if mine.simulated else None
         replica, node = _place()
         self._source = Source(replica, node, platform.node(), mine.hardware_class)
-        self._models = NodeModels(loaded, fakes)
+        self._models = NodeModels(loaded)
         self._models.start()
         self._weights: dict[str, str] = {}
         self._waiting = 0
@@ -115,6 +114,10 @@ class EngineReplica:
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Ray Serve hands to `ReplicasPerNode`."""
         return {"waiting": self._waiting}
+
+    def record_routing_stats(self) -> dict[str, list[str]]:
+        """What Ray Serve hands to `FleetRouter`."""
+        return {LOADED_MODELS: [model.name for model in self._models.served()]}
 
     def check_health(self) -> None:
         """Ray Serve replaces the replica when this raises."""

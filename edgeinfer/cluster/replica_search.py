@@ -7,6 +7,7 @@ from collections import Counter
 
 from edgeinfer.cluster.fleet import Fleet
 from edgeinfer.cluster.group import ReplicaGroup
+from edgeinfer.cluster.routing import RoutingKey
 from edgeinfer.errors import (
     ContextLengthExceeded,
     DoesNotFit,
@@ -27,10 +28,10 @@ PAUSE = 1.0
 class ReplicaSearch:
     """The way of one request through the fleet."""
 
-    def __init__(self, fleet: Fleet, model: str, patience: float) -> None:
+    def __init__(self, fleet: Fleet, key: RoutingKey, patience: float) -> None:
         """`patience`: seconds without progress after which the request fails."""
         self._fleet = fleet
-        self._model = model
+        self._key = key
         self._patience = patience
         self._since = time.monotonic()
         self._failed: Counter[str] = Counter()
@@ -43,7 +44,7 @@ class ReplicaSearch:
             EdgeinferError: none can answer, or none has for too long.
         """
         while True:
-            groups = self._fleet.groups(self._model)
+            groups = self._fleet.groups(self._key)
             for group in groups:
                 if self._failed[group.hardware_class] < max(1, self._fleet.size(group)):
                     return group
@@ -56,7 +57,7 @@ class ReplicaSearch:
         """Give the fleet a moment to change. Raises NotReady: it has had enough of them."""
         if time.monotonic() - self._since > self._patience:
             raise self._error or NotReady(
-                f"no node of the cluster answers for {self._model}",
+                f"no node of the cluster answers for {self._key.model}",
                 hint="edgeinfer cluster status shows the nodes",
                 retry_after=5,
             )

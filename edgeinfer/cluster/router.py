@@ -11,8 +11,8 @@ from typing import Any
 
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
 
-from edgeinfer.cluster.affinity import PrefixAffinity
-from edgeinfer.cluster.routing import RoutingKey, decode_key
+from edgeinfer.cluster.affinity import MAX_GAP, PrefixAffinity
+from edgeinfer.cluster.routing import LOADED_MODELS, RoutingKey, decode_key
 
 AVOIDED = 30.0
 """Seconds that a request does not go back to a replica that has had it: longer than Ray takes to see a node's end."""
@@ -24,7 +24,7 @@ MAX_REMEMBERED = 4096
 class FleetRouter(RequestRouter):
     """Sends a request to the replica that has its prompt in the cache, else to the one with the fewest running requests.
 
-    It does not go back to one that it has left. Ray Serve asks the replicas of a rank for the length of their queues and
+    It does not go back to one that it has left, and it makes no replica load a model that another one has. Ray Serve asks the replicas of a rank for the length of their queues and
     takes the shortest; it goes on to the next rank if all are full.
     """
 
@@ -39,11 +39,11 @@ class FleetRouter(RequestRouter):
             return [candidate_replicas]
         pending_request.routing_context.should_backoff = True  # or Serve would try again without a pause
         key = routing_key(pending_request)
-        replicas = self._not_tried(candidate_replicas, key)
-        best = self._affinity.choose(key, {r.replica_id: self._queue(r) for r in replicas}) if key else None
-        if best is None:
-            return [replicas]
-        return [[r for r in replicas if r.replica_id == best], [r for r in replicas if r.replica_id != best]]
+        replicas = {r.replica_id: r for r in self._not_tried(candidate_replicas, key)}
+        queues = self._with_model({id: self._queue(id) for id in replicas}, replicas, key)
+        best = self._affinity.choose(key, queues) if key else None
+        first = [best] if best else self._affinity.least_busy(queues)
+        return [[replicas.pop(id) for id in first], list(replicas.values())]
 
     def on_request_routed(
         self,
@@ -57,9 +57,23 @@ class FleetRouter(RequestRouter):
             while len(self._routed) > MAX_REMEMBERED:
                 self._routed.popitem(last=False)
 
-    def _queue(self, replica: RunningReplica) -> int:
+    def _queue(self, replica: ReplicaID) -> int:
         """Requests that the replica computes, as far as they are known here."""
-        return self.replica_queue_len_cache.get(replica.replica_id) or 0
+        return self.replica_queue_len_cache.get(replica) or 0
+
+    def _with_model(
+        self, queues: dict[ReplicaID, int], replicas: dict[ReplicaID, RunningReplica], key: RoutingKey | None
+    ) -> dict[ReplicaID, int]:
+        """The queues of the replicas that have loaded the model, unless they are long; else all of them."""
+        if not key:
+            return queues
+        loaded = {
+            id: queue
+            for id, queue in queues.items()
+            if key.model in replicas[id].routing_stats.get(LOADED_MODELS, ())
+        }
+        is_long = bool(loaded) and min(loaded.values()) > min(queues.values()) + MAX_GAP
+        return loaded if loaded and not is_long else queues
 
     def _not_tried(self, replicas: list[RunningReplica], key: RoutingKey | None) -> list[RunningReplica]:
         tried = self._routed.get(key.request, {}) if key else {}

@@ -15,6 +15,10 @@ MAX_BLOCKS = 64
 """Blocks of a prompt that are hashed; a longer common beginning makes no difference to the choice."""
 
 
+LOADED_MODELS = "models"
+"""What a replica tells all routers through Ray Serve: the names of the models that it has loaded, or loads."""
+
+
 class RoutingKey(msgspec.Struct, frozen=True, array_like=True):
     """What a router may go by.
 

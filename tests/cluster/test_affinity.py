@@ -73,3 +73,13 @@ def test_the_oldest_are_forgotten_first() -> None:
         affinity.record(key(session=name), "a")
     assert affinity.choose(key(session="one"), IDLE) is None
     assert "a" == affinity.choose(key(session="three"), IDLE)
+
+
+def test_new_prompts_go_to_the_least_busy_and_of_equals_to_the_longest_unused() -> None:
+    """Else a quiet fleet would use one of its caches."""
+    affinity = PrefixAffinity[str]()
+    for replica in "bac":
+        affinity.record(key(session=replica), replica)
+    assert ["b", "a"] == affinity.least_busy(IDLE)
+    assert ["d", "b"] == affinity.least_busy({**IDLE, "d": 0})
+    assert ["c", "d"] == affinity.least_busy({"a": 2, "b": 3, "c": 0, "d": 1})
