@@ -58,8 +58,9 @@ class PrefixAffinity(Generic[R]):
         return None
 
     def least_busy(self, queues: Mapping[R, float], n: int = 2) -> list[R]:
-        """The `n` with the fewest requests, of equals those that got one the longest ago: new prompts spread over all caches."""
-        return heapq.nsmallest(n, queues, key=lambda replica: (queues[replica], self._last.get(replica, 0)))
+        """Up to `n` with the fewest requests, those first that got one the longest ago: new prompts spread over all caches."""
+        found = heapq.nsmallest(n, queues, key=lambda replica: (queues[replica], self._last.get(replica, 0)))
+        return [replica for replica in found if queues[replica] == queues[found[0]]]
 
 
 def _entries(key: RoutingKey) -> list[tuple[str, bytes]]:

@@ -6,7 +6,7 @@ Ray Serve pickles this module by value, with its globals, so what cannot be pick
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 from ray.serve.request_router import PendingRequest, ReplicaID, RequestRouter, RunningReplica
@@ -30,6 +30,7 @@ class FleetRouter(RequestRouter):
 
     def initialize_state(self, **_: Any) -> None:
         self._affinity: PrefixAffinity[ReplicaID] = PrefixAffinity()
+        self._sent: Counter[ReplicaID] = Counter()
         self._routed: OrderedDict[str, dict[ReplicaID, float]] = OrderedDict()
 
     async def choose_replicas(
@@ -57,9 +58,22 @@ class FleetRouter(RequestRouter):
             while len(self._routed) > MAX_REMEMBERED:
                 self._routed.popitem(last=False)
 
+    def on_send_request(self, replica_id: ReplicaID) -> None:
+        super().on_send_request(replica_id)
+        self._sent[replica_id] += 1
+
+    def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
+        super().on_request_completed(replica_id, internal_request_id)
+        self._sent[replica_id] -= 1
+        if self._sent[replica_id] <= 0:
+            del self._sent[replica_id]
+
     def _queue(self, replica: ReplicaID) -> int:
-        """Requests that the replica computes, as far as they are known here."""
-        return self.replica_queue_len_cache.get(replica) or 0
+        """Requests that the replica computes: those from here, or what it has told, which has those of other ingresses.
+
+        What it tells is behind when many are sent at once.
+        """
+        return max(self._sent[replica], self.replica_queue_len_cache.get(replica) or 0)
 
     def _with_model(
         self, queues: dict[ReplicaID, int], replicas: dict[ReplicaID, RunningReplica], key: RoutingKey | None

@@ -62,6 +62,20 @@ async def test_what_is_new_goes_to_one_of_the_two_least_busy() -> None:
     assert "bc a" == await routes.order(request(id="r2"))
 
 
+async def test_many_at_once_spread_evenly() -> None:
+    """Replicas have not told yet how many they got."""
+    routes = Routes()
+    sent = []
+    for n in range(9):
+        rank, *_ = (await routes.order(request(id=str(n)))).split()
+        sent.append(rank[0])
+        routes.router.on_send_request(routes.replicas[rank[0]].replica_id)
+        routes.send(rank[0], request(id=str(n)), queue=1)
+    assert [3, 3, 3] == [sent.count(name) for name in "abc"]
+    routes.router.on_request_completed(routes.replicas["c"].replica_id, "0")
+    assert "c ab" == await routes.order(request(id="next"))
+
+
 async def test_a_conversation_goes_back_and_elsewhere_if_the_queue_is_long() -> None:
     routes = Routes()
     routes.send("b", request("ada"), queue=MAX_GAP)
