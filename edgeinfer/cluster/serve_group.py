@@ -30,23 +30,28 @@ class ServeGroup:
         self._ask = self._handle.ask
 
     async def stream(self, call: bytes, key: bytes) -> AsyncGenerator[bytes, None]:
-        frames = self._generate.remote(call, key)
+        frames, ended = self._generate.remote(call, key), False
         try:
             async for frame in frames:
                 yield frame
+            ended = True
         except LOST as e:
             raise ReplicaLost(str(e)) from e
         finally:
-            frames.cancel()
+            if not ended:
+                frames.cancel()
 
     async def ask(self, call: bytes, key: bytes) -> bytes:
-        reply = self._ask.remote(call, key)
+        reply, ended = self._ask.remote(call, key), False
         try:
-            return bytes(await reply)
+            frame = bytes(await reply)
+            ended = True
+            return frame
         except LOST as e:
             raise ReplicaLost(str(e)) from e
         finally:
-            reply.cancel()
+            if not ended:
+                reply.cancel()
 
     async def statuses(self, waiting: int = 0) -> Sequence[bytes]:
         try:
