@@ -79,10 +79,14 @@ def up(
     folder = _idle_folder()
     folder.make_token()
     name = (hardware_class or _detected_class()) if engine else ""
-    record = node.NodeRecord(0, node.node_name(), f"{address}:{port}", address, name, True, _tls_folder(tls))
+    where = f"{address}:{port}"
+    record = node.NodeRecord(
+        0, node.node_name(), where, address, name, True, _tls_folder(tls), node.sockets_folder()
+    )
     record = node.start(folder, record, listen=listen)
     with connected(folder, record):
-        deployment.deploy(deployment.FleetPlan([name] if engine else [], count, _settings(model)))
+        classes = dict.fromkeys([*deployment.deployed().classes, *([name] if engine else [])])
+        deployment.deploy(deployment.FleetPlan(list(classes), count, _settings(model)))
     terminal.say(
         f"the cluster is up at {record.address}" + (f"; this node's class is {name}" if name else "")
     )
@@ -117,7 +121,9 @@ def join(
     folder.save_token(token_file.read_text().strip())
     name = (hardware_class or _detected_class()) if engine else ""
     own = ip or node.own_address(address)
-    record = node.NodeRecord(0, node.node_name(), address, own, name, False, _tls_folder(tls))
+    record = node.NodeRecord(
+        0, node.node_name(), address, own, name, False, _tls_folder(tls), node.sockets_folder()
+    )
     record = node.start(folder, record, listen=listen)
     with connected(folder, record):
         plan = deployment.deployed()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from edgeinfer.cluster.loopback import keep_loopback
 from edgeinfer.cluster.node import NodeFolder, NodeRecord, environment
 from edgeinfer.errors import ServiceFailed
 
@@ -24,6 +25,7 @@ def connected(folder: NodeFolder, record: NodeRecord) -> Iterator[ModuleType]:
     os.environ.update(environment(folder, record))
     import ray
 
+    keep_loopback()
     try:
         ray.init(
             address=record.address, log_to_driver=False, logging_level="error", _node_ip_address=record.ip

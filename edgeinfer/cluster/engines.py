@@ -49,8 +49,9 @@ class FleetEngines:
 
     def open(self, plan: Plan, settings: Settings) -> EngineClient:
         policy = LossPolicy(settings.on_node_loss, settings.node_timeout)
-        name = plan.config.name
-        return FleetClient(self._fleet, name, self._described[name], policy)
+        described = self._described[plan.config.name]
+        # Replicas list a model that is a file under another name than the setting `model` has.
+        return FleetClient(self._fleet, described.info.name, described, policy)
 
     async def replace(
         self,

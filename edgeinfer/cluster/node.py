@@ -15,8 +15,10 @@ from pathlib import Path
 
 import msgspec
 
+from edgeinfer.cluster.keeper import STARTED
 from edgeinfer.cluster.labels import CLASS, INGRESS, NODE, YES
 from edgeinfer.errors import ServiceFailed, SettingsError
+from edgeinfer.store.location import SYSTEM_STORE
 from edgeinfer.user_folders import state_folder
 
 PORT = 6380
@@ -24,6 +26,9 @@ PORT = 6380
 
 OBJECT_STORE = 78643200
 """Bytes of Ray's object store, the least that it takes: only small messages go through it."""
+
+SYSTEM = SYSTEM_STORE / "cluster"
+"""The folder of a node that is a system service."""
 
 MIN_TOKEN = 32
 """Characters that a cluster's token must have."""
@@ -37,11 +42,12 @@ class NodeRecord(msgspec.Struct, frozen=True):
     """The node that runs on this machine.
 
     Attributes:
-        pid: the process that runs it.
+        pid: the process that keeps it running.
         address: of the head, with its port.
         ip: this machine's address in the cluster.
         name: its own, by which the head tells it from others.
         tls: the folder of its certificate, see `tls_files`; None if nodes speak in the clear.
+        sockets: the folder of Ray's sockets and log; None is Ray's own, below /tmp.
     """
 
     pid: int
@@ -51,6 +57,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
     hardware_class: str
     head: bool
     tls: str | None = None
+    sockets: str | None = None
 
 
 class NodeFolder:
@@ -61,9 +68,12 @@ class NodeFolder:
 
     @classmethod
     def default(cls, environ: Mapping[str, str] = os.environ) -> NodeFolder:
-        """The service's directory, or else the user's."""
+        """The service's folder, or else the user's; root, if it has none, finds the service's."""
         service = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        return cls((Path(service) if service else state_folder(environ)) / "cluster")
+        own = (Path(service) if service else state_folder(environ)) / "cluster"
+        if os.geteuid() == 0 and not service and not own.exists() and (SYSTEM / "node.json").exists():
+            return cls(SYSTEM)
+        return cls(own)
 
     @property
     def token(self) -> Path:
@@ -110,14 +120,21 @@ class NodeFolder:
 
     def save(self, record: NodeRecord) -> None:
         _write_private(self.root / "node.json", msgspec.json.encode(record).decode())
+        _write_private(self.root / "node.pid", f"{record.pid}\n")  # for systemd
 
     def forget(self) -> None:
-        (self.root / "node.json").unlink(missing_ok=True)
+        for name in ("node.json", "node.pid"):
+            (self.root / name).unlink(missing_ok=True)
 
 
 def node_name() -> str:
     """A name for a node that starts."""
     return secrets.token_hex(8)
+
+
+def sockets_folder(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Where Ray's sockets are to be: a service's runtime directory; None is Ray's own choice."""
+    return environ.get("RUNTIME_DIRECTORY", "").partition(":")[0] or None
 
 
 def own_address(head: str) -> str:
@@ -163,6 +180,7 @@ def environment(
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or replicas, which reserve no card, would see none
         "RAY_DISABLE_IMPORT_WARNING": "1",
+        "RAY_enable_metrics_collection": "0",  # its port would be open to everybody, and the ingress has metrics
     }
     if record.tls:
         files = tls_files(Path(record.tls))
@@ -181,7 +199,7 @@ def labels(record: NodeRecord, *, listen: bool) -> dict[str, str]:
 def command(record: NodeRecord, labels: Mapping[str, str]) -> list[str]:
     """The command that runs a node in the foreground."""
     port = record.address.rpartition(":")[2]
-    head = ["--head", f"--port={port}", "--include-dashboard=false"]
+    head = ["--head", f"--port={port}", "--include-dashboard=false", "--no-monitor"]
     return [
         sys.executable,
         *("-m", "edgeinfer.cluster.ray_start", "--block"),
@@ -190,6 +208,7 @@ def command(record: NodeRecord, labels: Mapping[str, str]) -> list[str]:
         f"--object-store-memory={OBJECT_STORE}",
         *("--num-cpus=0", "--num-gpus=0", "--disable-usage-stats", "--include-log-monitor=false"),
         "--dashboard-agent-listen-port=0",
+        *([f"--temp-dir={record.sockets}"] if record.sockets else []),
         f"--labels={','.join(f'{name}={value}' for name, value in labels.items())}",
     ]
 
@@ -203,17 +222,18 @@ def start(folder: NodeFolder, record: NodeRecord, *, listen: bool) -> NodeRecord
     folder.create()
     if record.head:
         folder.storage.mkdir(exist_ok=True, mode=0o700)
-    with folder.log.open("wb") as log:
-        process = subprocess.Popen(
-            command(record, labels(record, listen=listen)),
-            env=environment(folder, record),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    folder.log.write_bytes(b"")
+    keeper = [sys.executable, "-m", "edgeinfer.cluster.keeper", str(folder.log)]
+    process = subprocess.Popen(
+        [*keeper, *command(record, labels(record, listen=listen))],
+        env=environment(folder, record),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     end = time.monotonic() + START_TIMEOUT
-    while b"Ray runtime started" not in folder.log.read_bytes():
+    while STARTED not in folder.log.read_bytes():
         if process.poll() is not None or time.monotonic() > end:
             process.terminate()
             raise ServiceFailed(

@@ -164,6 +164,7 @@ class EngineReplica:
             build = model.health.build if model.health else None
             source = self._source_of(info)
             plan = model.plan
+            info = replace(info, name=model.name)
             return Described(
                 message.id, info, prompt_format(info), source, plan.tool_format, plan.defaults, build
             )

@@ -17,6 +17,8 @@ CHECK = "cluster"
 RUNS_PROGRAMS = {8265: "Ray's dashboard", 10001: "Ray's server for remote clients"}
 """Ports of Ray through which whoever reaches them can run programs."""
 
+FIREWALL = "docs/security.md, Between the nodes of a fleet"
+
 
 def check_cluster(folder: NodeFolder, listening: Callable[[], Iterable[tuple[str, int]]]) -> list[Finding]:
     """Check the node of `folder`; nothing if there is none. `listening` returns the addresses of Ray's programs."""
@@ -65,6 +67,7 @@ def _secrets(folder: NodeFolder) -> list[Finding]:
 
 
 def _exposure(record: NodeRecord, listening: Iterable[tuple[str, int]]) -> list[Finding]:
+    listening = sorted(set(listening))
     findings = [
         Finding(
             CHECK,
@@ -72,9 +75,17 @@ def _exposure(record: NodeRecord, listening: Iterable[tuple[str, int]]) -> list[
             f"{RUNS_PROGRAMS[port]} listens on {ip}:{port}, and runs whatever program it is sent",
             "stop it: it is not a part of edgeinfer's clusters",
         )
-        for ip, port in sorted(set(listening))
+        for ip, port in listening
         if port in RUNS_PROGRAMS and not is_loopback(ip)
     ]
+    everywhere = sorted({port for ip, port in listening if ip in ("0.0.0.0", "::")})
+    if everywhere and not is_loopback(record.ip):
+        text = (
+            f"Ray listens on every address of this machine, not only on {record.ip}; its ports ask for the token "
+            f"({', '.join(map(str, everywhere))})"
+        )
+        hint = f"let only the other nodes reach them: {FIREWALL}"
+        findings.append(Finding(CHECK, "note", text, hint))
     if record.tls is None and not is_loopback(record.ip):
         text = "nodes speak in the clear: whoever is in their network can read prompts, answers and the token"
         findings.append(Finding(CHECK, "warning", text, "start all nodes with --tls FOLDER, or use a VPN"))

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import psutil
 
 from tests.support.cluster import STEADY, FleetOnCluster, pieces, until
 
@@ -27,7 +28,7 @@ def post(fleet: FleetOnCluster, path: str, body: object) -> httpx.Response:
 
 def test_a_chat_is_streamed_through_the_fleet(fleet: FleetOnCluster) -> None:
     """Piece by piece, and whole if it is asked for so."""
-    streamed = list(pieces(fleet.url, **QUESTION))
+    streamed = list(pieces(fleet, **QUESTION))
     assert len(streamed) > 5
     (choice,) = post(fleet, "/v1/chat/completions", QUESTION).json()["choices"]
     assert choice["message"]["content"] == "".join(streamed)
@@ -49,7 +50,7 @@ def test_a_conversation_goes_where_its_beginning_is_in_the_cache(fleet: FleetOnC
 def test_another_model_is_loaded_where_it_is_asked_for(fleet: FleetOnCluster) -> None:
     """The same seed gives the same text, whichever replica answers."""
     body = {**QUESTION, "model": STEADY, "max_tokens": 30, "seed": 7, "temperature": 0.8, "ignore_eos": True}
-    first, *others = ("".join(pieces(fleet.url, **body)) for _ in range(3))
+    first, *others = ("".join(pieces(fleet, **body)) for _ in range(3))
     assert first
     assert [first] * 2 == others
     names = [model["id"] for model in httpx.get(f"{fleet.url}/v1/models").json()["data"]]
@@ -133,9 +134,23 @@ def test_metrics_and_status_tell_of_all_replicas(fleet: FleetOnCluster) -> None:
 
 def test_a_gone_client_cancels_its_request(fleet: FleetOnCluster) -> None:
     """Its slot in the replica's engine is free at once."""
-    stream = pieces(fleet.url, **{**LONG, "max_tokens": 900})
+    stream = pieces(fleet, **{**LONG, "max_tokens": 900})
     for _ in range(10):
         next(stream)
     stream.close()
     until(lambda: 'edgeinfer_running{model="edgeinfer-nano"} 0.0' in httpx.get(f"{fleet.url}/metrics").text)
     assert post(fleet, "/v1/chat/completions", QUESTION).status_code == 200
+
+
+def test_a_fleet_of_one_machine_listens_on_loopback(fleet: FleetOnCluster) -> None:
+    """But for a port of Ray Serve in each of its replicas, which asks for the token."""
+    replicas = [process.pid for replica in fleet.replicas() for process in replica.family()]
+    open_to_others = {
+        (process.pid in replicas or "Ingress" in process.cmdline()[0], connection.laddr.ip)
+        for node in (fleet.head, *fleet.nodes)
+        for process in node.processes()
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+        and not connection.laddr.ip.removeprefix("::ffff:").startswith("127.")
+    }
+    assert open_to_others <= {(True, "::")}

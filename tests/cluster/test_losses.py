@@ -21,16 +21,16 @@ LONG = {
 @pytest.fixture(scope="module")
 def whole(fleet: FleetOnCluster) -> str:
     """The answer without a loss."""
-    text = "".join(pieces(fleet.url, **LONG))
+    text = "".join(pieces(fleet, **LONG))
     assert len(text) > 400
-    assert text == "".join(pieces(fleet.url, **LONG))
+    assert text == "".join(pieces(fleet, **LONG))
     return text
 
 
 def interrupted(fleet: FleetOnCluster, loss: Callable[[Replica], object]) -> str:
     """The answer, with a loss after some of it; `loss` gets the replica that is answering."""
     text = ""
-    for number, piece in enumerate(pieces(fleet.url, **LONG)):
+    for number, piece in enumerate(pieces(fleet, **LONG)):
         text += piece
         if number == 20:
             loss(fleet.answering())
@@ -61,10 +61,10 @@ def test_a_node_that_is_cut_off_is_left_and_never_answers_twice(fleet: FleetOnCl
 def test_the_head_is_not_needed_while_it_is_away_and_remembers_all(fleet: FleetOnCluster, whole: str) -> None:
     """Its state is on its disk."""
     assert whole == interrupted(fleet, lambda _: fleet.head.kill())
-    assert whole == "".join(pieces(fleet.url, **LONG))
+    assert whole == "".join(pieces(fleet, **LONG))
     fleet.up()
     until(lambda: len(fleet.replicas()) == 2 and fleet.parallel() == 4)
-    assert whole == "".join(pieces(fleet.url, **LONG))
+    assert whole == "".join(pieces(fleet, **LONG))
 
 
 def test_a_node_that_joins_adds_its_capacity_and_one_that_leaves_ends_its_answers(

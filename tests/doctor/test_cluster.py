@@ -68,3 +68,12 @@ def test_nodes_that_speak_in_the_clear_are_a_warning(folder: NodeFolder, tmp_pat
     assert ["ok"] == levels(check_cluster(folder, list))
     (tmp_path / "node.key").chmod(0o644)
     assert ["error"] == levels(check_cluster(folder, list))
+
+
+def test_ports_on_every_address_are_named_for_the_firewall(folder: NodeFolder, tmp_path: Path) -> None:
+    """Ray listens on no single one, except on loopback."""
+    (tmp_path / "node.key").touch(0o600)
+    folder.save(record("192.0.2.10", tls=str(tmp_path)))
+    (finding,) = check_cluster(folder, lambda: [("::", 6380), ("0.0.0.0", 40000), ("192.0.2.10", 40001)])
+    assert "note" == finding.level
+    assert finding.text.endswith("its ports ask for the token (6380, 40000)")

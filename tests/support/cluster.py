@@ -19,10 +19,13 @@ import psutil
 
 from edgeinfer.cluster.deployment import FLEET
 from edgeinfer.cluster.node import NodeFolder, NodeRecord
+from tests.support.hosts import Host, HostNetwork
 
 START = 180.0
 """Seconds that a fleet may take to answer on a busy machine."""
 
+
+KEY = "a-key-for-clients-of-the-fleet-in-tests"
 
 STEADY = "steady"
 """A second model, which computes a token in 10 ms, and always the same ones."""
@@ -31,13 +34,16 @@ STEADY = "steady"
 class Node:
     """A node of its own state folder. The machine may have several."""
 
-    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environ: dict[str, str], host: Host | None = None) -> None:
+        """`host` runs it instead of this machine."""
+        self.host = host
         self._environ = {**environ, "XDG_STATE_HOME": str(folder)}
         self.folder = NodeFolder(folder / "edgeinfer" / "cluster")
 
     def run(self, *arguments: str) -> str:
         """Run `edgeinfer cluster ARGUMENTS`; -> its standard output."""
-        command = [sys.executable, "-m", "edgeinfer", "cluster", *arguments]
+        before = self.host.command if self.host else []
+        command = [*before, sys.executable, "-m", "edgeinfer", "cluster", *arguments]
         done = subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -67,35 +73,49 @@ class Node:
 
 
 class FleetOnCluster:
-    """A head that computes nothing, and nodes with the bundled model; the first one listens for clients.
+    """A head that computes nothing, and nodes with the bundled model.
 
     Attributes:
         url: of the ingress.
+        client: speaks with it.
         nodes: those besides the head.
     """
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, network: HostNetwork | None = None, **settings: object) -> None:
+        """`network`: each node is a host of its own in it, and the head listens for clients."""
         port, self._head_port = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{port}"
-        config = folder / "config.toml"
-        config.write_text(f'[models.{STEADY}]\nmodel = "fake:10"\n')
         self._folder = folder
+        self._network = network
+        config, keys = folder / "config.toml", folder / "keys"
+        config.write_text(f'[models.{STEADY}]\nmodel = "fake:10"\n')
+        keys.write_text(f"{KEY}\n")
+        keys.chmod(0o600)
         self._environ = {
             **os.environ,
             "EDGEINFER_CONFIG": str(config),
+            "EDGEINFER_API_KEY_FILE": str(keys) if network else "",
             "EDGEINFER_PORT": str(port),
             "XDG_CONFIG_HOME": str(folder),
             **{f"EDGEINFER_{name.upper()}": str(value) for name, value in settings.items()},
         }
-        self.head = self._new_node("head")
+        host = network.add_host() if network else None
+        self._environ["EDGEINFER_HOST"] = host.address if host else "127.0.0.1"
+        self.url = f"http://{self._environ['EDGEINFER_HOST']}:{port}"
+        self.client = httpx.Client(
+            base_url=self.url, headers={"Authorization": f"Bearer {KEY}"}, timeout=START
+        )
+        self.head = Node(folder / "head", self._environ, host)
         self.nodes: list[Node] = []
 
-    def up(self) -> None:
+    def up(self, *options: str) -> None:
         """Start the head, or start it again."""
-        self.head.run("up", f"--port={self._head_port}", "--no-engine", "--no-listen")
+        host = self.head.host
+        where = [f"--address={host.address}"] if host else ["--no-listen"]
+        self.head.run("up", f"--port={self._head_port}", "--no-engine", *where, *options)
 
     def join(self, *options: str) -> Node:
-        node = self._new_node(f"node-{len(self.nodes)}")
+        host = self._network.add_host() if self._network else None
+        node = Node(self._folder / f"node-{len(self.nodes)}", self._environ, host)
         token = self.head.folder.token
         node.run("join", self.head.record.address, f"--token-file={token}", *options)
         self.nodes.append(node)
@@ -103,13 +123,13 @@ class FleetOnCluster:
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/ready").status_code == 200
+            return self.client.get("/ready").status_code == 200
         except httpx.TransportError:
             return False
 
     def parallel(self) -> int:
         """Answers that the fleet computes at once, as the ingress knows."""
-        return int(httpx.get(f"{self.url}/props").json()["total_slots"])
+        return int(self.client.get("/props").json()["total_slots"])
 
     def answering(self) -> Replica:
         """The replica that computes now."""
@@ -130,11 +150,9 @@ class FleetOnCluster:
         ]
 
     def close(self) -> None:
+        self.client.close()
         for node in (*self.nodes, self.head):
             node.kill()
-
-    def _new_node(self, name: str) -> Node:
-        return Node(self._folder / name, self._environ)
 
 
 class Replica(NamedTuple):
@@ -182,11 +200,9 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.3)
 
 
-def pieces(url: str, **body: Any) -> Generator[str, None, None]:
+def pieces(fleet: FleetOnCluster, **body: Any) -> Generator[str, None, None]:
     """The texts of a streamed chat answer."""
-    with httpx.stream(
-        "POST", f"{url}/v1/chat/completions", json={**body, "stream": True}, timeout=START
-    ) as response:
+    with fleet.client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as response:
         assert response.status_code == 200, response.read()
         for line in response.iter_lines():
             if line.startswith("data: {"):
