@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -24,6 +23,8 @@ from edgeinfer.code.model_choice import (
 from edgeinfer.code.screen import Screen
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.store.catalogue import catalogue
+
+T = TypeVar("T")
 
 MIN_ANSWER = 256
 
@@ -84,16 +85,18 @@ class Assistant:
         messages: Sequence[Message],
         budget: ContextBudget,
         schema: Mapping[str, Any],
+        form: type[T],
         *,
         prediction: str | None = None,
-    ) -> Any:
+    ) -> T:
         """Ask for JSON that matches a schema, and return it decoded.
 
         Args:
+            form: what such JSON is decoded into. It is checked again, as the server may be anybody's.
             prediction: much of what the answer will repeat.
 
         Raises:
-            EdgeinferError: it did not fit into the context; half an answer is none.
+            EdgeinferError: it did not fit into the context, as half an answer is none, or does not match.
         """
         fields: dict[str, Any] = {
             "response_format": {
@@ -110,8 +113,8 @@ class Assistant:
                 hint="name fewer or smaller files, or serve with a larger context: edgeinfer serve --ctx 8192",
             )
         try:
-            return json.loads(answer.text)
-        except ValueError as e:
+            return msgspec.json.decode(answer.text, type=form)
+        except (msgspec.MsgspecError, RecursionError) as e:
             raise EdgeinferError(
                 f"the server did not keep to the schema: {e}", hint="edgeinfer status"
             ) from e

@@ -6,6 +6,8 @@ import subprocess
 import textwrap
 from typing import Any
 
+import msgspec
+
 from edgeinfer.code import prompts
 from edgeinfer.code.assistant import Assistant
 from edgeinfer.code.code_session import CodeSession, UserStopped
@@ -27,6 +29,13 @@ SCHEMA: dict[str, Any] = {
 }
 
 
+class CommitMessage(msgspec.Struct, frozen=True):
+    """What the model writes."""
+
+    subject: str
+    body: str
+
+
 def commit_message(session: CodeSession, assistant: Assistant, diff: str) -> str:
     """Return a message for a change: a subject, and a wrapped body unless the subject says it all."""
     budget = assistant.budget(400)
@@ -40,9 +49,9 @@ def commit_message(session: CodeSession, assistant: Assistant, diff: str) -> str
             "content": prompts.joined(prompts.fenced("The diff:", piece.text), prompts.COMMIT),
         },
     ]
-    answer = assistant.fill_in(messages, budget, SCHEMA)
-    subject = " ".join(answer["subject"].split())
-    paragraphs = [textwrap.fill(line, WIDTH) for line in answer["body"].split("\n")]
+    answer = assistant.fill_in(messages, budget, SCHEMA, CommitMessage)
+    subject = " ".join(answer.subject.split())
+    paragraphs = [textwrap.fill(line, WIDTH) for line in answer.body.split("\n")]
     return visible(f"{subject}\n\n{chr(10).join(paragraphs)}".strip()) + "\n"
 
 

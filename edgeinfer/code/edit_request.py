@@ -24,6 +24,20 @@ MAX_EXPLANATION = 400
 TRIES = 3
 
 
+class EditsAnswer(msgspec.Struct, frozen=True):
+    """The answer where passages are replaced."""
+
+    explanation: str
+    edits: list[Edit]
+
+
+class WholeAnswer(msgspec.Struct, frozen=True):
+    """The answer where files are written anew."""
+
+    explanation: str
+    files: list[WholeFile]
+
+
 class EditRequest:
     """One wish for a change of some files.
 
@@ -68,8 +82,15 @@ class EditRequest:
             {"role": "system", "content": self.system},
             {"role": "user", "content": wish},
         ]
+        form: type[WholeAnswer | EditsAnswer] = WholeAnswer if self.whole else EditsAnswer
         for number in range(1, TRIES + 1):
-            answer = self.assistant.fill_in(messages, budget, self._schema(), prediction=self._prediction())
+            answer = self.assistant.fill_in(
+                messages,
+                budget,
+                self._schema(),
+                form,
+                prediction=self._prediction(),
+            )
             try:
                 changes = self._changes(answer)
             except EdgeinferError as e:
@@ -84,14 +105,14 @@ class EditRequest:
                     {"role": "user", "content": problem},
                 ]
                 continue
-            self.session.screen.say(answer["explanation"])
+            self.session.screen.say(answer.explanation)
             return changes
         raise AssertionError
 
-    def _changes(self, answer: Any) -> list[FileChange]:
-        if self.whole:
-            return apply_whole_files(msgspec.convert(answer["files"], list[WholeFile]), self._file)
-        return apply_edits(msgspec.convert(answer["edits"], list[Edit]), self._file)
+    def _changes(self, answer: WholeAnswer | EditsAnswer) -> list[FileChange]:
+        if isinstance(answer, WholeAnswer):
+            return apply_whole_files(answer.files, self._file)
+        return apply_edits(answer.edits, self._file)
 
     def _file(self, name: str) -> TextFile:
         if name not in self.files:  # the schema allows no others, but the server may be anybody's

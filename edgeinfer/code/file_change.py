@@ -36,10 +36,9 @@ class FileChange(msgspec.Struct, frozen=True):
         old, new = _lines(self.old_text), _lines(self.new_text)
         origin = "/dev/null" if self.before is None else f"a/{self.name}"
         target = "/dev/null" if self.after is None else f"b/{self.name}"
-        for line in difflib.unified_diff(old, new, origin, target, lineterm=""):
-            text, missing, _ = line.partition(NO_NEWLINE)
-            yield visible(text)
-            if missing:
+        for line in difflib.unified_diff(old, new, origin, target):
+            yield visible(line.removesuffix("\n"))
+            if not line.endswith("\n"):
                 yield NO_NEWLINE
 
 
@@ -49,8 +48,6 @@ def file_change(file: TextFile, new_text: str) -> FileChange:
 
 
 def _lines(text: str) -> list[str]:
-    """Split at newlines only, and mark a last line that has none, as that is a difference too."""
-    if not text:
-        return []
+    """Split after newlines only."""
     *lines, last = text.split("\n")
-    return [*lines, last + NO_NEWLINE] if last else lines
+    return [f"{line}\n" for line in lines] + ([last] if last else [])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
+
+import msgspec
 
 from edgeinfer.code.assistant import ModelCall
 from edgeinfer.code.code_session import CodeSession
 from edgeinfer.code.edit import Edit, apply_edits
 from edgeinfer.code.visible import visible
 from edgeinfer.errors import EdgeinferError
+
+T = TypeVar("T")
 
 MAX_HITS = 40
 MAX_LINE = 200
@@ -72,6 +75,19 @@ TOOLS = [
 ]
 
 
+class ReadCall(msgspec.Struct, frozen=True):
+    file: str
+    line: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class SearchCall(msgspec.Struct, frozen=True):
+    text: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class RunCall(msgspec.Struct, frozen=True):
+    command: str
+
+
 class OtherTools(Protocol):
     """Tools that others bring, such as MCP servers."""
 
@@ -109,14 +125,13 @@ class Tools:
 
     def _result(self, call: ModelCall) -> str:
         try:
-            arguments = json.loads(call.arguments)
             match call.name:
                 case "read":
-                    return self._read(arguments["file"], arguments["line"])
+                    return self._read(_arguments(call, ReadCall))
                 case "search":
-                    return self._search(arguments["text"])
+                    return self._search(_arguments(call, SearchCall).text)
                 case "run":
-                    return self._run(arguments["command"])
+                    return self._run(_arguments(call, RunCall).command)
                 case name if self._others and name in self._others:
                     return self._limited(self._others.result(name, call.arguments))
                 case _:
@@ -124,12 +139,10 @@ class Tools:
         except EdgeinferError as e:
             self.session.screen.say(f"({e.message})")
             return f"error: {e.message}"
-        except (ValueError, KeyError, TypeError) as e:  # of a server that does not hold to the tools
-            return f"error: the arguments are not valid: {e}"
 
-    def _read(self, path: str, line: int) -> str:
-        workspace = self.session.workspace
-        name = workspace.name_from_root(path)
+    def _read(self, call: ReadCall) -> str:
+        workspace, line = self.session.workspace, call.line
+        name = workspace.name_from_root(call.file)
         lines = workspace.read(name).text.split("\n")
         shown = lines[line - 1 : line - 1 + MAX_LINES]
         last = line - 1 + len(shown)
@@ -163,14 +176,12 @@ class Tools:
 
     def _edit(self, calls: Sequence[ModelCall]) -> str:
         try:
-            edits = [Edit(**json.loads(call.arguments)) for call in calls]
+            edits = [_arguments(call, Edit) for call in calls]
             changes = apply_edits(edits, self.session.existing_or_new)
             return "written" if self.session.accept(changes) else "the owner does not want this change"
         except EdgeinferError as e:
             self.session.screen.say(f"({e.message})")
             return f"error: {e.message}"
-        except (ValueError, TypeError) as e:
-            return f"error: the arguments are not valid: {e}"
 
     def _run(self, command: str) -> str:
         result = self.session.run(command, typed=False)
@@ -184,3 +195,11 @@ class Tools:
             return text
         head = self._max_result // 3
         return f"{text[:head]}\n[{left_out} characters left out]\n{text[head + left_out :]}"
+
+
+def _arguments(call: ModelCall, form: type[T]) -> T:
+    """Decode the arguments of a call. Raises EdgeinferError: the server need not hold to the tools' schemas."""
+    try:
+        return msgspec.json.decode(call.arguments, type=form)
+    except (msgspec.MsgspecError, RecursionError) as e:
+        raise EdgeinferError(f"the arguments of {visible(call.name)} are not valid: {e}") from e

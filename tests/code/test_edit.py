@@ -83,3 +83,9 @@ def test_the_diff_shows_what_would_not_be_seen() -> None:
         "+a\\u202eb\\u200b\\xa0\\U000e0041\\x0d",
         "\\ No newline at end of file",
     ]
+
+
+def test_a_text_like_gits_note_of_a_missing_end_hides_nothing() -> None:
+    old, new = "x\n", "y = 1  # \\ No newline at end of file; evil()\nz \\ No newline at end of file\n"
+    change = FileChange("f", old.encode(), new.encode(), old, new)
+    assert list(change.diff())[3:] == ["-x", *(f"+{line}" for line in new.splitlines())]

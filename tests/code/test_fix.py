@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import run, terminal
+from tests.support.cli import daemon, run, terminal
 from tests.support.coder import blocks, coding, whole
-from tests.support.project import inside, project
+from tests.support.project import git, inside, project
 from tests.support.server import eventually
 
 WRONG = "def total(prices):\n    return -sum(prices)\n"
@@ -216,3 +216,19 @@ def test_half_an_answer_changes_nothing(shop: Path) -> None:
     assert code == 1
     assert "error:" in err
     assert (shop / "cart.py").read_text() == WRONG
+
+
+@pytest.mark.parametrize("command", [("fix", "cart.py"), ("test", "cart.py"), ("commit",)])
+def test_a_server_that_keeps_to_no_schema_gets_an_error(shop: Path, command: tuple[str, ...]) -> None:
+    """As one of another program may, which ignores `response_format`."""
+    (shop / "cart.py").write_text(RIGHT)
+    git(shop, "add", ".")
+    wrong = ["[]", "5", '{"answer": 1}', '{"explanation": 1, "files": 1}', "[" * 100_000]
+    wrong += ['{"explanation": "x", "files": [{"file": "cart.py", "content": "\\ud800"}], "subject": null}']
+    for answer in wrong:
+        with daemon(answer) as server, inside(shop):
+            server.models = [{"id": "other", "meta": {"n_ctx": 32768}}]
+            done = run(shop.parent, "code", *command, "--yes", EDGEINFER_PORT=server.port)
+        assert done.returncode == 1
+        assert "error: the server did not keep to the schema: " in done.stderr
+    assert git(shop, "status", "--short") == "M  cart.py\n"
