@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 from edgeinfer.connect.app import KEY_VARIABLE, App, AppEndpoint, Places, Setup
@@ -23,7 +24,8 @@ def continue_(endpoint: AppEndpoint, places: Places) -> Setup:
         filler = _continue_model("edgeinfer completion", endpoint.fill_model, endpoint)
         filler |= {"provider": "ollama", "apiBase": endpoint.url, "roles": ["autocomplete"]}
         edits.append((folder / "edgeinfer-completion.yaml", _continue_file(filler)))
-    steps = ["choose the model edgeinfer in Continue"]
+    start = f"cn --config {shlex.quote(str(folder / 'edgeinfer.yaml'))}"
+    steps = [f"choose the model edgeinfer in Continue; its command line is started with: {start}"]
     if endpoint.key_needed:
         steps.append(f"put the key into ~/.continue/.env: {KEY_VARIABLE}=…")
     return Setup(edits, steps + _filler_step(endpoint))
@@ -112,7 +114,7 @@ def _filler_step(endpoint: AppEndpoint) -> list[str]:
 
 
 EDITORS = (
-    App("continue", "Continue", 16384, "chat", continue_, (), lambda p: p.home / ".continue"),
+    App("continue", "Continue", 16384, "chat", continue_, ("cn",), lambda p: p.home / ".continue"),
     App("llama.vscode", "llama.vscode", 4096, "infill", llama_vscode, ("code", "codium"), Places.vs_code),
     App("llama.vim", "llama.vim", 4096, "infill", llama_vim, ("vim", "nvim")),
     App("zed", "Zed", 8192, "chat", zed, ("zed", "zeditor"), lambda p: p.config() / "zed"),

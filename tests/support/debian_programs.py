@@ -26,6 +26,7 @@ PACKAGES = {
     "zsh": ("zsh", "zsh-common"),
     "fish": ("fish", "fish-common", "libpcre2-32-0"),
     "mandoc": ("mandoc",),
+    "vim.basic": ("vim", "libgpm2", "libsodium23"),
 }
 """Program -> Debian's packages that have it, and the libraries that it needs."""
 

@@ -23,8 +23,21 @@ def node_modules(*packages: str) -> Path:
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         if not (folder / "complete").exists():
-            command = ["npm", "install", "--silent", "--no-save", "--prefix", str(folder), *packages]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+            command = [
+                "npm",
+                "install",
+                "--loglevel",
+                "error",
+                "--no-save",
+                "--prefix",
+                str(folder),
+                *packages,
+            ]
+            # A package's own script may start the package, which wants to keep its state somewhere.
+            variables = {name: value for name, value in os.environ.items() if not name.startswith("XDG_")}
+            done = subprocess.run(
+                command, env=variables, capture_output=True, text=True, timeout=TIMEOUT, check=False
+            )
             if done.returncode:
                 pytest.fail(f"npm cannot install {packages}: {done.stderr[-1000:]}", pytrace=False)
             (folder / "complete").touch()
