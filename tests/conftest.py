@@ -58,7 +58,9 @@ def pytest_unconfigure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--alone", action="store_true", help="run only the tests that are marked alone")
-    parser.addoption("--heavy", action="store_true", help="run those too that download gigabytes")
+    parser.addoption(
+        "--heavy", action="store_true", help="run those too that take many minutes or download gigabytes"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

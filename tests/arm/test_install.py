@@ -19,6 +19,7 @@ from tests.support.arm_box import open_box
 from tests.support.cli import environment
 from tests.support.mirror import serving
 from tests.support.paths import ROOT
+from tests.support.selection import selected
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(3000)]
 
@@ -36,6 +37,7 @@ COMMANDS = {"bundle": BUNDLE, "folder": SETUP + "{folder}/wheels", "mirror": SET
 """What is typed on the machine, whose network is cut but for the mirror."""
 
 PROGRAMS = {"bundle": "edgeinfer"}
+WAYS = ["bundle", pytest.param("folder", marks=pytest.mark.heavy), "mirror"]
 IN_CHECKOUT = "/root/checkout/.venv/bin/edgeinfer"
 
 
@@ -68,14 +70,14 @@ def install_and_ask(folder: Path, url: str, way: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def answers(folder: Path) -> Iterator[Mapping[str, Future[str]]]:
+def answers(folder: Path, request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[str]]]:
     """Two at a time, on one core each. The mirror is this machine's."""
     wheels = WheelFolder(folder / "wheels")
     server = mirror_server(Store(folder / "store"), Settings(port=0), wheels=wheels)
     with serving(server) as url, ThreadPoolExecutor(2) as executor:
-        yield {way: executor.submit(install_and_ask, folder, url, way) for way in COMMANDS}
+        yield {way: executor.submit(install_and_ask, folder, url, way) for way in selected(request, "way")}
 
 
-@pytest.mark.parametrize("way", COMMANDS)
+@pytest.mark.parametrize("way", WAYS)
 def test_one_command_installs_a_machine_that_answers(answers: Mapping[str, Future[str]], way: str) -> None:
     assert "edgeinfer" in answers[way].result()

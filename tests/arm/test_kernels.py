@@ -8,12 +8,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from tests.support.arm_shell import checkout_box, in_checkout, layers
+from tests.support.selection import selected
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
 PYTEST = ("python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
 TESTS = "tests/scripts/test_arm_kernels.py"
-CPUS = ("cortex-a72", "cortex-a76", "max,sme=off")
+CPUS = ["cortex-a72", pytest.param("cortex-a76", marks=pytest.mark.heavy), "max,sme=off"]
 
 
 def run_on(cpu: str) -> str:
@@ -22,11 +23,11 @@ def run_on(cpu: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def outputs() -> Iterator[Mapping[str, Future[str]]]:
+def outputs(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[str]]]:
     """Two at a time, on one core each."""
     layers()  # before two machines make them at once
     with ThreadPoolExecutor(2) as executor:
-        yield {cpu: executor.submit(run_on, cpu) for cpu in CPUS}
+        yield {cpu: executor.submit(run_on, cpu) for cpu in selected(request, "cpu")}
 
 
 @pytest.mark.parametrize("cpu", CPUS)

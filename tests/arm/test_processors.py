@@ -16,6 +16,7 @@ import pytest
 from tests.arm.conftest import beside, emulated
 from tests.support.arm_box import open_box
 from tests.support.arm_daemon import SCHEMA, Answers
+from tests.support.selection import selected
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
@@ -39,7 +40,12 @@ PROCESSORS = {
 }
 
 
-ANSWERING = [cpu for cpu in PROCESSORS if cpu != "cortex-a53"]
+ANSWERING = [
+    "cortex-a72",
+    "cortex-a76",
+    "max,sve=off,sme=off",
+    pytest.param("max,sme=off", marks=pytest.mark.heavy),
+]
 """All but one of two that have the same part of llama.cpp."""
 
 
@@ -86,8 +92,10 @@ def plans(executor: Executor, layers: Sequence[Path]) -> Mapping[str, Future[dic
 
 
 @pytest.fixture(scope="module")
-def all_observed(executor: Executor, layers: Sequence[Path]) -> Mapping[str, Future[Observed]]:
-    return {cpu: executor.submit(observe, cpu, layers) for cpu in ANSWERING}
+def all_observed(
+    executor: Executor, layers: Sequence[Path], request: pytest.FixtureRequest
+) -> Mapping[str, Future[Observed]]:
+    return {cpu: executor.submit(observe, cpu, layers) for cpu in selected(request, "cpu")}
 
 
 @pytest.fixture(params=ANSWERING)

@@ -20,6 +20,7 @@ from tests.support.arm_layers import x86_emulator
 from tests.support.paths import ROOT
 
 pytestmark = [
+    pytest.mark.heavy,  # it compiles llama.cpp
     pytest.mark.slow,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(

@@ -22,6 +22,8 @@ COMMANDS = {
 }
 DEBIAN = {"chromium": "chromium", "firefox": "firefox-esr"}
 TIMEOUT = 110
+INSTALL_TIMEOUT = 540
+"""Seconds. apt that is killed leaves packages half configured, so it has far more time than it needs."""
 
 
 def run_in_browser(browser: str, program: str, url: str, home: Path, **arguments: Any) -> dict[str, Any]:
@@ -61,6 +63,6 @@ def _install(package: str) -> None:
     if shutil.which("apt-get") is None or os.geteuid() != 0:
         pytest.fail(f"these tests need {package}, and only root can install it", pytrace=False)
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", package]):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_TIMEOUT, check=False)
         if done.returncode:
             pytest.fail(f"{package} cannot be installed: {done.stderr[-1000:]}", pytrace=False)

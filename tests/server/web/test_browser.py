@@ -35,7 +35,7 @@ from tests.support.mirror import REPO, add
 from tests.support.mirror import serving as mirroring
 from tests.support.server import Scripted, eventually, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 
 WORDS = 10_000
 SLOWER = 4.0
