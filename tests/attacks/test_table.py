@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make certificates"),
 ]
 
-SECONDS, AFTERWARDS = 2.0, 0.5
+SECONDS, AFTERWARDS = 1.0, 0.3
 MAX_GAP = 2.0
 """Seconds, eight times what is aimed at: this machine has other things to do. scripts/attack tells the figure."""
 
