@@ -49,14 +49,15 @@ class FleetClient:
     def __init__(self, fleet: Fleet, name: str, described: Described, policy: LossPolicy) -> None:
         """`described` is what one of the replicas has said of the model that is called `name`."""
         self._fleet = fleet
-        self._name = name
+        self._called = name
+        self._name = described.info.name  # "qwen3-0.6b" on nodes that were told to serve qwen3-0.6b:Q4_K_M
         self._described = described
         self._policy = policy
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._info: ModelInfo | None = None
-        self.health = FleetHealth(fleet, name, described)
+        self.health = FleetHealth(fleet, self._name, described)
 
     @property
     def info(self) -> ModelInfo | None:
@@ -68,7 +69,7 @@ class FleetClient:
         described = self._described.info
         info = replace(
             described,
-            name=self._name,
+            name=self._called,
             revision=self._described.prompt_format,
             ctx=max((model.ctx for model in models), default=described.ctx),
             parallel=sum(model.parallel for model in models) or described.parallel,
