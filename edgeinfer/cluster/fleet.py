@@ -13,7 +13,10 @@ from edgeinfer.cluster.messages import ReplicaModel, ReplicaStatus, to_status
 from edgeinfer.cluster.routing import RoutingKey
 
 POLL = 2.0
-"""Seconds between two looks at the fleet."""
+"""Seconds between two looks at the fleet, if it is small."""
+
+MAX_STATUSES = 100
+"""Statuses a second that an ingress reads; it looks at a large fleet less often."""
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class Fleet:
         """Follow the fleet until cancelled."""
         while True:
             await self.update()
-            await asyncio.sleep(POLL)
+            await asyncio.sleep(max(POLL, len(self.replicas) / MAX_STATUSES))
 
     async def update(self) -> None:
         try:
