@@ -15,7 +15,7 @@ from edgeinfer import log, settings
 from edgeinfer.cluster.engines import FleetEngines, FleetModels
 from edgeinfer.cluster.fleet import Fleet
 from edgeinfer.cluster.fleet_peers import FleetPeers
-from edgeinfer.cluster.serve_group import serve_groups
+from edgeinfer.cluster.serve_group import ServeGroups
 from edgeinfer.daemon_record import recorded
 from edgeinfer.errors import CannotListen
 from edgeinfer.server.auth import keys
@@ -67,7 +67,7 @@ class Ingress:
         log.setup(mine.log_level, form=mine.log_format)
         check_exposure(mine)
         max_connections = connections.raise_limit()
-        fleet = Fleet(lambda: serve_groups(args.fleet), self._waiting)
+        fleet = Fleet(ServeGroups(args.fleet, in_loop=True), self._waiting)
         following = asyncio.create_task(fleet.run())
         sockets = await bind_patiently(mine)
         with ExitStack() as stack:

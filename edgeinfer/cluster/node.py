@@ -180,6 +180,7 @@ def environment(
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or replicas, which reserve no card, would see none
         "RAY_DISABLE_IMPORT_WARNING": "1",
+        "RAY_worker_niceness": "0",  # or every other program on the machine would slow down answers
         "RAY_enable_metrics_collection": "0",  # its port would be open to everybody, and the ingress has metrics
     }
     if record.tls:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+import grpc
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
@@ -17,17 +18,21 @@ REPLICA = "EngineReplica"
 STATUS_TIMEOUT = 2.0
 """Seconds that all replicas together have to tell their status."""
 
-LOST = (RayError, RayServeException, TimeoutError, asyncio.TimeoutError)
+LOST = (RayError, RayServeException, grpc.RpcError, TimeoutError, asyncio.TimeoutError)
 
 
 class ServeGroup:
     """Implements ReplicaGroup."""
 
-    def __init__(self, hardware_class: str, application: str) -> None:
+    def __init__(self, hardware_class: str, application: str, *, in_loop: bool = False) -> None:
+        """`in_loop`: the router runs in the event loop of the caller, which stays, and not in a thread of its own."""
         self.hardware_class = hardware_class
         self._handle = serve.get_deployment_handle(REPLICA, application)
-        self._generate = self._handle.options(stream=True).generate
-        self._ask = self._handle.ask
+        if in_loop:
+            self._handle._init(_run_router_in_separate_loop=False)
+        # With gRPC a token takes half of the processor time that it takes as one of Ray's objects.
+        self._generate = self._handle.options(stream=True, _by_reference=False).generate
+        self._ask = self._handle.options(_by_reference=False).ask
 
     async def stream(self, call: bytes, key: bytes) -> AsyncGenerator[bytes, None]:
         frames, ended = self._generate.remote(call, key), False
@@ -60,9 +65,25 @@ class ServeGroup:
             raise ReplicaLost(str(e)) from e
 
 
+class ServeGroups:
+    """Finds the groups of a fleet that are deployed. It keeps their handles, which know their replicas."""
+
+    def __init__(self, fleet: str, *, in_loop: bool = False) -> None:
+        """`in_loop`: see `ServeGroup`."""
+        self._prefix = f"{fleet}-"
+        self._in_loop = in_loop
+        self._groups: dict[str, ServeGroup] = {}
+
+    async def __call__(self) -> list[ReplicaGroup]:
+        status = await asyncio.to_thread(serve.status)
+        names = [name for name in status.applications if name.startswith(self._prefix)]
+        self._groups = {name: self._groups.get(name) or self._open(name) for name in names}
+        return list(self._groups.values())
+
+    def _open(self, name: str) -> ServeGroup:
+        return ServeGroup(name.removeprefix(self._prefix), name, in_loop=self._in_loop)
+
+
 async def serve_groups(fleet: str) -> list[ReplicaGroup]:
     """The groups of a fleet that are deployed now."""
-    status = await asyncio.to_thread(serve.status)
-    prefix = f"{fleet}-"
-    names = [name for name in status.applications if name.startswith(prefix)]
-    return [ServeGroup(name.removeprefix(prefix), name) for name in names]
+    return await ServeGroups(fleet)()
