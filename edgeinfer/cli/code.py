@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeinfer.cli.code_start import only_if_running, open_assistant, open_session
 from edgeinfer.cli.common_options import ApiKey, NoHistory, Url
 from edgeinfer.cli.mcp_tools import McpFile, NoMcp
 from edgeinfer.cli.option_values import number
 
 if TYPE_CHECKING:
-    from edgeinfer.code.assistant import Assistant
     from edgeinfer.code.code_session import CodeSession
-
-BETTER = "Models that do: edgeinfer install --auto-quant --code"
 
 WITHOUT_TERMINAL = "--dry-run only shows changes; --yes writes them, and runs the command of --run"
 
@@ -52,10 +48,10 @@ def ask(
     """
     from edgeinfer.code.question import answer_question
 
-    session = _session()
+    session = open_session()
     texts, piped = session.read(files or ()), _piped()
     extra = ("standard input", piped) if piped.strip() else None
-    with _assistant(session, model, url, api_key) as assistant:
+    with open_assistant(session, model, url, api_key) as assistant:
         answer_question(session, assistant, question, texts, extra=extra)
 
 
@@ -64,9 +60,9 @@ def explain(files: Files, model: Model = None, url: Url = None, api_key: ApiKey 
     from edgeinfer.code import prompts
     from edgeinfer.code.question import answer_question
 
-    session = _session()
+    session = open_session()
     texts = session.read(files)
-    with _assistant(session, model, url, api_key) as assistant:
+    with open_assistant(session, model, url, api_key) as assistant:
         answer_question(session, assistant, prompts.EXPLAIN, texts)
 
 
@@ -102,9 +98,9 @@ def fix(
     """
     from edgeinfer.code.repair import Repair
 
-    session = _session(yes=yes, dry_run=dry_run, confined=not no_sandbox, instead=WITHOUT_TERMINAL)
+    session = open_session(yes=yes, dry_run=dry_run, confined=not no_sandbox, instead=WITHOUT_TERMINAL)
     session.read_to_change(files)  # which says what cannot be, before a model is loaded
-    with _assistant(session, model, url, api_key) as assistant:
+    with open_assistant(session, model, url, api_key) as assistant:
         done = Repair(session, assistant, files, what, run).run(rounds)
     _exit(done or dry_run)
 
@@ -124,10 +120,10 @@ def review(
     from edgeinfer.code.change_review import review as review_diff
     from edgeinfer.code.change_review import reviewed_diff
 
-    session = _session()
-    with _only_if_running(url, api_key, if_running):
+    session = open_session()
+    with only_if_running(url, api_key, if_running):
         diff = reviewed_diff(session.workspace, files or (), staged=staged, revisions=range)
-        with _assistant(session, model, url, api_key) as assistant:
+        with open_assistant(session, model, url, api_key) as assistant:
             review_diff(session, assistant, diff)
 
 
@@ -146,8 +142,8 @@ def test(
     """Write tests for some files, after showing them."""
     from edgeinfer.code.test_writing import write_tests
 
-    session = _session(yes=yes, dry_run=dry_run, instead=WITHOUT_TERMINAL)
-    with _assistant(session, model, url, api_key) as assistant:
+    session = open_session(yes=yes, dry_run=dry_run, instead=WITHOUT_TERMINAL)
+    with open_assistant(session, model, url, api_key) as assistant:
         done = write_tests(session, assistant, files, out)
     _exit(done or dry_run)
 
@@ -167,12 +163,14 @@ def commit(
     from edgeinfer.code.commit_message import commit_message
     from edgeinfer.errors import EdgeinferError
 
-    session = _session(yes=yes, instead="" if print_ else "--print prints the message; --yes commits with it")
-    with _only_if_running(url, api_key, if_running):
+    session = open_session(
+        yes=yes, instead="" if print_ else "--print prints the message; --yes commits with it"
+    )
+    with only_if_running(url, api_key, if_running):
         diff = staged_diff(session.workspace)
         if not diff.strip():
             raise EdgeinferError("nothing is staged", hint="git add FILE")
-        with _assistant(session, model, url, api_key) as assistant:
+        with open_assistant(session, model, url, api_key) as assistant:
             message = commit_message(session, assistant, diff)
             if print_:
                 terminal.write(message)
@@ -205,9 +203,9 @@ def complete(
     from edgeinfer.cli import terminal
     from edgeinfer.code.gap import CodeGap, parse_place
 
-    session = _session(yes=yes, dry_run=dry_run, instead=WITHOUT_TERMINAL if insert else "")
+    session = open_session(yes=yes, dry_run=dry_run, instead=WITHOUT_TERMINAL if insert else "")
     gap = CodeGap(session, parse_place(place))
-    with _assistant(session, model, url, api_key, fills=True) as assistant:
+    with open_assistant(session, model, url, api_key, fills=True) as assistant:
         text = gap.text(assistant, max_tokens)
         if not (insert or dry_run):
             terminal.write(text + ("" if text.endswith("\n") else "\n"))
@@ -228,7 +226,7 @@ def undo(
     from edgeinfer.cli import terminal
     from edgeinfer.cli.code_repl import undo as undo_last
 
-    session = _session()
+    session = open_session()
     if forget:
         names = ", ".join(change.name for change in session.journal.forget())
         terminal.say(f"forgot a change of {names}")
@@ -255,7 +253,7 @@ def hook(
 
     if action not in ("install", "uninstall"):
         raise typer.BadParameter("it must be install or uninstall", param_hint="action")
-    session = _session()
+    session = open_session()
     commit_hook = CommitHook(session.workspace)
     if action == "install":
         if not yes and (warning := commit_hook.warning()):
@@ -292,103 +290,16 @@ def talk(
 
     if not sys.stdin.isatty():
         raise typer.BadParameter("a conversation needs a terminal; for a single question: edgeinfer code ask")
-    session, file = _session(), history_file("code", keep=not no_history)
+    session, file = open_session(), history_file("code", keep=not no_history)
     root = session.workspace.root
     with (
-        _assistant(session, model, url, api_key) as assistant,
+        open_assistant(session, model, url, api_key) as assistant,
         open_mcp_tools(mcp_config, session.screen.ask, wanted=not no_mcp, project=root) as mcp_tools,
     ):
         if mcp_tools:
             mcp_tools.keep_fitting(assistant.count, assistant.model.context // SHARE)
         terminal.say(f"This is {assistant.model.name}, in {root}. Type /help for a list of commands.")
         CodeRepl(session, Conversation(session, assistant, mcp_tools), file, mcp_tools).run()
-
-
-def _session(
-    *, yes: bool = False, dry_run: bool = False, confined: bool = True, instead: str = ""
-) -> CodeSession:
-    """Open the project around the current folder.
-
-    Args:
-        instead: what to do where the command's question cannot be asked; empty if it asks none. That is said at once,
-            and not after a small board has computed for minutes.
-    """
-    import sys
-
-    from edgeinfer.cli.code_screen import TerminalScreen
-    from edgeinfer.code.code_session import CodeSession
-    from edgeinfer.code.sandbox import Sandbox
-    from edgeinfer.code.workspace import Workspace
-    from edgeinfer.errors import EdgeinferError
-
-    if instead and not (yes or dry_run or (sys.stdin.isatty() and sys.stderr.isatty())):
-        raise EdgeinferError(
-            "before something is written you are asked, and this is not a terminal", hint=instead
-        )
-    workspace, screen = Workspace(Path.cwd()), TerminalScreen(dry_run=dry_run)
-    sandbox = None if confined else Sandbox("none", str(workspace.root))
-    return CodeSession(workspace, screen, yes=yes, dry_run=dry_run, sandbox=sandbox)
-
-
-@contextmanager
-def _assistant(
-    session: CodeSession,
-    model: str | None,
-    url: str | None,
-    api_key: str | None,
-    *,
-    fills: bool = False,
-) -> Iterator[Assistant]:
-    """The assistant, who speaks with the daemon; one is started if none is running."""
-    import sys
-
-    from edgeinfer.cli import terminal
-    from edgeinfer.cli.answering_daemon import open_daemon
-    from edgeinfer.cli.pasteable import pasteable
-    from edgeinfer.client.http import connect, resolve_target
-    from edgeinfer.code.assistant import Assistant
-    from edgeinfer.code.code_session import UserStopped
-    from edgeinfer.store.lookup import BUNDLED_MODEL
-
-    for output in (sys.stdout, sys.stderr):
-        if hasattr(output, "reconfigure"):
-            output.reconfigure(errors="replace")  # an answer may hold what this terminal cannot show
-    try:
-        with (
-            open_daemon(resolve_target(url, api_key), model, "this command") as (target, name),
-            connect(target) as client,
-        ):
-            assistant = Assistant(client, target, session.screen, model=name, fills=fills)
-            if assistant.model.name.startswith(BUNDLED_MODEL):
-                terminal.say(pasteable(f"({BUNDLED_MODEL} knows no code. {BETTER})"))
-            yield assistant
-    except UserStopped:
-        terminal.say("(stopped)")
-        raise typer.Exit(1) from None
-
-
-@contextmanager
-def _only_if_running(url: str | None, api_key: str | None, wanted: bool) -> Iterator[None]:
-    """If that is wanted, leave the command without an error where no daemon answers, or where something fails."""
-    from edgeinfer.cli import terminal
-    from edgeinfer.client.http import connect, is_ready, resolve_target
-    from edgeinfer.errors import EdgeinferError, NotReady
-
-    if not wanted:
-        yield
-        return
-    target = resolve_target(url, api_key)
-    try:
-        with connect(target) as client:
-            if not is_ready(client, target):
-                raise NotReady("the daemon is loading its model")
-        yield
-    except NotReady as e:
-        terminal.say(f"({e.message}: nothing is done)")
-        raise typer.Exit from None
-    except EdgeinferError as e:
-        terminal.report_error(e)
-        raise typer.Exit from None
 
 
 def _piped() -> str:
