@@ -120,7 +120,7 @@ def _configure(app: App, setup: Setup, *, yes: bool, dry_run: bool, print_: bool
         for path, edit in setup.edits:
             terminal.write(f"# {path}\n{edit.snippet()}\n")
         for step in setup.steps:
-            terminal.say(f"next: {step}") if setup.edits else terminal.write(f"{step}\n")
+            _say_step(step) if setup.edits else terminal.write(f"{step}\n")
         return
     changes = planned(app.name, setup.edits)
     if dry_run:
@@ -136,7 +136,14 @@ def _configure(app: App, setup: Setup, *, yes: bool, dry_run: bool, print_: bool
             terminal.say(f"kept the file as it was: {backup}")
         terminal.say(f"to take it back: edgeinfer connect {app.name} --undo")
     for step in setup.steps:
-        terminal.say(f"next: {step}")
+        _say_step(step)
+
+
+def _say_step(step: str) -> None:
+    """Say what is left to do, in one line however long: most steps are commands to copy."""
+    from edgeinfer.cli import terminal
+
+    terminal.say_inline(f"next: {step}\n")
 
 
 def _ask(changes: Sequence[ConfigChange], *, yes: bool) -> None:

@@ -18,6 +18,12 @@ MAX_COLUMNS = 100
 
 MIN_LAST_COLUMN = 20
 
+MESSAGE_COLUMNS = 80
+"""Width that messages are written for."""
+
+UNIT = re.compile(r"\s*(?:\S*edgeinfer(?: [^\s;,()]+)*[;,()]*|\S+)")
+"""What stays on one line, with the spaces before it: a word, or a command that somebody may copy."""
+
 BOLD, RED, GREEN, YELLOW, CYAN = "1", "31", "32", "33", "36"
 
 CONTROL = re.compile(
@@ -123,8 +129,24 @@ def say_inline(text: str) -> None:
 
 
 def say(text: str = "") -> None:
-    """Write a line to stderr."""
+    """Write a message to stderr. On a narrow terminal its lines break between words; `say_inline` leaves them whole."""
+    columns = size()[0]
+    if sys.stderr.isatty() and columns < MESSAGE_COLUMNS:
+        text = "\n".join(_wrapped(line, columns) for line in text.split("\n"))
     say_inline(text + "\n")
+
+
+def _wrapped(line: str, columns: int) -> str:
+    """Break a line between its units; one that is wider than the terminal stays whole."""
+    if len(line) <= columns:
+        return line
+    lines = [""]
+    for unit in UNIT.findall(line):
+        if lines[-1] and len(lines[-1]) + len(unit) > columns:
+            lines.append(unit.lstrip())
+        else:
+            lines[-1] += unit
+    return "\n".join(lines)
 
 
 def show_inline(text: str) -> None:
@@ -134,8 +156,9 @@ def show_inline(text: str) -> None:
 
 
 def show(text: str) -> None:
-    """Write a line to stderr if that is a terminal."""
-    show_inline(text + "\n" if text else "")
+    """Write a message to stderr, as `say` does, if that is a terminal."""
+    if text and sys.stderr.isatty():
+        say(text)
 
 
 def report_error(error: EdgeinferError) -> None:

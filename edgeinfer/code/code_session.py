@@ -116,7 +116,7 @@ class CodeSession:
             raise EdgeinferError("a command has no zero byte")
         if self._sandbox is None:
             self._sandbox = find_sandbox(self.workspace.root)
-        self.screen.say(f"$ {visible(line)}")
+        self.screen.output(f"$ {visible(line)}\n")
         self.screen.say(f"  ({self._sandbox})")
         answer = "y" if typed and self.yes else self.screen.ask("Run this?", "ynq")
         if answer == "q":

@@ -60,7 +60,7 @@ def commit(session: CodeSession, message: str) -> bool:
     if not message.strip():
         raise EdgeinferError("the message is empty")
     while True:
-        session.screen.say(message)
+        session.screen.output(f"{message}\n")
         if session.dry_run:
             return False
         answer = "y" if session.yes else session.screen.ask("Commit with this message?", "yneq")

@@ -61,3 +61,20 @@ def test_details_are_words_not_python(tmp_path: Path) -> None:
     text = run(tmp_path, "models", "show", "qwen3-0.6b").stdout
     assert "temperature 0.6, top_k 20, top_p 0.95, min_p 0\n" in text
     assert "{" not in text
+
+
+def test_on_a_narrow_terminal_messages_break_between_words_and_commands_stay_whole(tmp_path: Path) -> None:
+    with terminal(tmp_path, "connect", "zed", "--check", COLUMNS="44") as opened:
+        assert opened.wait() == 1
+        lines = opened.seen.splitlines()
+    assert lines[:3] == [
+        "error: it could not be tried: no daemon",
+        "answers at http://127.0.0.1:1",
+        "hint: start one in another terminal:",
+    ]
+    assert lines[-1].endswith("edgeinfer connect zed --check")
+
+
+def test_in_a_pipe_messages_stay_whole(tmp_path: Path) -> None:
+    said = run(tmp_path, "connect", "zed", "--check", COLUMNS="44").stderr
+    assert said.startswith("error: it could not be tried: no daemon answers at http://127.0.0.1:1\n")
