@@ -103,6 +103,13 @@ def join(
     engine: Engine = True,
     listen: Listen = False,
     tls: Tls = None,
+    mirror: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Install the cluster's model from there first: an `edgeinfer mirror` in your network.",
+        ),
+    ] = None,
 ) -> None:
     """Let this machine join a cluster as a node.
 
@@ -110,12 +117,14 @@ def join(
 
     Examples:
       edgeinfer cluster join 192.0.2.10:6380 --token-file token
+      edgeinfer cluster join 192.0.2.10:6380 --token-file token --mirror http://192.0.2.10:11436
     """
     from msgspec.structs import replace
 
     from edgeinfer.cli import terminal
     from edgeinfer.cluster import deployment, node
     from edgeinfer.cluster.connection import connected
+    from edgeinfer.cluster.weights import install_model
 
     folder = _idle_folder()
     folder.save_token(token_file.read_text().strip())
@@ -124,6 +133,8 @@ def join(
     record = node.NodeRecord(
         0, node.node_name(), address, own, name, False, _tls_folder(tls), node.sockets_folder()
     )
+    if mirror and engine:
+        install_model(node.environment(folder, record), address, mirror)
     record = node.start(folder, record, listen=listen)
     with connected(folder, record):
         plan = deployment.deployed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,8 +24,10 @@ def connected(folder: NodeFolder, record: NodeRecord) -> Iterator[ModuleType]:
         ServiceFailed: the cluster does not answer.
     """
     os.environ.update(environment(folder, record))
+    os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # or Serve's threads would connect again after the end
     import ray
 
+    logging.getLogger("ray.serve").disabled = True  # it tells users what only programmers of Ray understand
     keep_loopback()
     try:
         ray.init(

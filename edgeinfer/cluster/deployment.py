@@ -7,9 +7,15 @@ from typing import Any, Literal
 import msgspec
 
 from edgeinfer import __version__
+from edgeinfer.errors import ServiceFailed
 
 FLEET = "edgeinfer"
 """Name of the ingress's application, with which the names of the others begin."""
+
+NOTHING = b'{"version": ""}'
+
+TIMEOUT = 10.0
+"""Seconds that the head has to answer."""
 
 PLAN = b"edgeinfer-fleet"
 """Key of the plan in the head's storage."""
@@ -85,8 +91,24 @@ def deploy(plan: FleetPlan) -> None:
     _internal_kv_put(PLAN, msgspec.json.encode(plan), overwrite=True)
 
 
+def deployed_at(address: str) -> FleetPlan:
+    """What is deployed on the cluster whose head is at `address`, for a machine that is no node yet.
+
+    Raises:
+        ServiceFailed: the head does not answer, or not to this token.
+    """
+    from ray._raylet import GcsClient
+    from ray.exceptions import RayError
+
+    try:
+        found = GcsClient(address=address).internal_kv_get(PLAN, None, timeout=TIMEOUT)
+    except (RayError, RuntimeError, TimeoutError) as e:
+        raise ServiceFailed(f"the head at {address} does not answer: {e}") from e
+    return msgspec.json.decode(found or NOTHING, type=FleetPlan)
+
+
 def deployed() -> FleetPlan:
     """What is deployed on the cluster that this process is connected to; an empty plan if nothing is."""
     from ray.experimental.internal_kv import _internal_kv_get
 
-    return msgspec.json.decode(_internal_kv_get(PLAN) or b'{"version": ""}', type=FleetPlan)
+    return msgspec.json.decode(_internal_kv_get(PLAN) or NOTHING, type=FleetPlan)

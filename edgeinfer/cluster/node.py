@@ -110,13 +110,11 @@ class NodeFolder:
 
     def record(self) -> NodeRecord | None:
         """The node that runs; None if none does."""
-        from psutil import pid_exists  # the doctor comes here even if it is missing
-
         try:
             record = msgspec.json.decode((self.root / "node.json").read_bytes(), type=NodeRecord)
         except (OSError, msgspec.DecodeError):
             return None
-        return record if pid_exists(record.pid) else None
+        return record if _runs(record.pid) else None
 
     def save(self, record: NodeRecord) -> None:
         _write_private(self.root / "node.json", msgspec.json.encode(record).decode())
@@ -248,14 +246,21 @@ def start(folder: NodeFolder, record: NodeRecord, *, listen: bool) -> NodeRecord
 
 def stop(folder: NodeFolder, record: NodeRecord) -> None:
     """End the node, and everything that runs on it."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process = psutil.Process(record.pid)
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(psutil.TimeoutExpired):
-            process.wait(STOP_TIMEOUT)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(record.pid, signal.SIGTERM)
+    end = time.monotonic() + STOP_TIMEOUT
+    while _runs(record.pid) and time.monotonic() < end:
+        time.sleep(0.1)
     folder.forget()
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is a process. A service that stops does not see its own ones in /proc."""
+    try:
+        os.kill(pid, 0)
+    except OSError as e:
+        return isinstance(e, PermissionError)
+    return True
 
 
 def _write_private(path: Path, text: str) -> None:
