@@ -67,7 +67,7 @@ class TerminalScreen:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise EdgeinferError(
                 f"{question} Nobody can be asked: this is not a terminal",
-                hint="--dry-run only shows changes; --yes writes them, and runs the command of --run",
+                hint="run the command in a terminal",
             )
         words = ", ".join(WORDS[letter] for letter in answers)
         while True:

@@ -76,6 +76,8 @@ class Workspace:
                 raise _hidden(shown)
         elif real.is_dir():
             raise EdgeinferError(f"{shown} is a folder", hint="name the files in it")
+        elif not real.is_file():  # git does not list it, as if it were hidden
+            raise EdgeinferError(f"{shown} is not a regular file")
         elif self.git and not self.git.shows(name):
             raise _hidden(shown)
         return name

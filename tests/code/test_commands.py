@@ -68,6 +68,14 @@ def test_a_file_outside_is_read_only_after_a_yes(shop: Path, tmp_path: Path) -> 
     assert "far = 1" in coder.prompt(0)
 
 
+def test_without_a_terminal_a_file_outside_is_not_read(shop: Path, tmp_path: Path) -> None:
+    write(tmp_path, {"outside.py": "far = 1\n"})
+    with coding("{}") as (coder, env):
+        done = code(shop, "explain", "../outside.py", **env)
+    assert "hint: run the command in a terminal\n" in done.stderr
+    assert coder.requests == []
+
+
 def test_a_file_outside_cannot_be_changed(shop: Path, tmp_path: Path) -> None:
     write(tmp_path, {"outside.py": "far = 1\n"})
     with coding("{}") as (coder, env):
