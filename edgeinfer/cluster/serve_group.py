@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncGenerator, Sequence
 
 import grpc
@@ -17,6 +19,9 @@ REPLICA = "EngineReplica"
 
 STATUS_TIMEOUT = 2.0
 """Seconds that all replicas together have to tell their status."""
+
+LOOK = 10.0
+"""Seconds between two looks for groups: Ray Serve makes much work of its status."""
 
 LOST = (RayError, RayServeException, grpc.RpcError, TimeoutError, asyncio.TimeoutError)
 
@@ -73,9 +78,13 @@ class ServeGroups:
         self._prefix = f"{fleet}-"
         self._in_loop = in_loop
         self._groups: dict[str, ServeGroup] = {}
+        self._looked = -math.inf
 
     async def __call__(self) -> list[ReplicaGroup]:
+        if self._groups and time.monotonic() < self._looked + LOOK:
+            return list(self._groups.values())
         status = await asyncio.to_thread(serve.status)
+        self._looked = time.monotonic()
         names = [name for name in status.applications if name.startswith(self._prefix)]
         self._groups = {name: self._groups.get(name) or self._open(name) for name in names}
         return list(self._groups.values())
