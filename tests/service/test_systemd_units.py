@@ -171,3 +171,24 @@ def test_models_are_read_and_not_written() -> None:
     assert system["ReadOnlyPaths"] == "/var/lib/edgeinfer"
     assert system["ReadWritePaths"] == "/var/lib/edgeinfer/daemon"
     assert system["StateDirectory"] == "edgeinfer edgeinfer/daemon"
+
+
+FLEET = [SYSTEMD / "edgeinfer-head@.service", SYSTEMD / "edgeinfer-node@.service"]
+
+
+@needs_systemd
+@pytest.mark.skipif(version() < 250, reason="this systemd can't rate a unit that is not installed")
+@pytest.mark.parametrize("unit", FLEET, ids=["head", "node"])
+def test_a_fleets_services_are_confined_as_the_daemon_is(unit: Path) -> None:
+    """But they speak with other machines."""
+    assert analyze("security", "--offline=true", f"--threshold={EXPOSURE}", str(unit)) == (0, "")
+    daemon, node = section(SYSTEM, "Service"), section(unit, "Service")
+    same = {name for name in daemon if name.startswith(("Protect", "Private", "Restrict", "System", "Capab"))}
+    same -= {"RestrictAddressFamilies", "ReadOnlyPaths"}
+    assert {name: daemon[name] for name in same} == {name: node[name] for name in same}
+
+
+def test_a_fleets_services_differ_only_in_what_they_start() -> None:
+    head, node = (section(unit, "Service") for unit in FLEET)
+    assert {"ExecStart", "LoadCredential"} == {name for name in node if node[name] != head.get(name)}
+    assert head.keys() <= node.keys()
