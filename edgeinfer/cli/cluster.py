@@ -117,7 +117,7 @@ def join(
 
     Examples:
       edgeinfer cluster join 192.0.2.10:6380 --token-file token
-      edgeinfer cluster join 192.0.2.10:6380 --token-file token --mirror http://mirror:11436
+      edgeinfer cluster join pi5:6380 --token-file token --mirror http://pi5:11436
     """
     from msgspec.structs import replace
 
