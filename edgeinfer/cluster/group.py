@@ -29,5 +29,9 @@ class ReplicaGroup(Protocol):
         ...
 
     async def statuses(self, waiting: int = 0) -> Sequence[bytes]:
-        """The status of every replica, which are told how many requests wait here. Raises ReplicaLost: they cannot all be reached."""
+        """The status of each replica that answers in time; all are told how many requests wait here.
+
+        Raises:
+            ReplicaLost: none of them answers.
+        """
         ...

@@ -18,7 +18,7 @@ REPLICA = "EngineReplica"
 """Name of the deployment in each of a fleet's applications."""
 
 STATUS_TIMEOUT = 2.0
-"""Seconds that all replicas together have to tell their status."""
+"""Seconds that a replica has to tell its status."""
 
 LOOK = 10.0
 """Seconds between two looks for groups: Ray Serve makes much work of its status."""
@@ -64,10 +64,22 @@ class ServeGroup:
                 reply.cancel()
 
     async def statuses(self, waiting: int = 0) -> Sequence[bytes]:
+        """Those that come in time: a replica that hangs, or is lost, hides no other one."""
         try:
-            return await self._handle.broadcast("status", waiting).results_async(timeout_s=STATUS_TIMEOUT)  # type: ignore[no-any-return]
+            asked = self._handle.broadcast("status", waiting)._fetch_replica_results_async()
+            replicas = await asyncio.wait_for(asked, STATUS_TIMEOUT)
+            replies = [asyncio.create_task(replica.get_async()) for replica in replicas]
+            if not replies:
+                return []
+            told, late = await asyncio.wait(replies, timeout=STATUS_TIMEOUT)
         except LOST as e:
             raise ReplicaLost(str(e)) from e
+        for reply in late:
+            reply.cancel()
+        found = [reply.result() for reply in told if reply.exception() is None]
+        if not found:
+            raise ReplicaLost("no replica tells its status")
+        return found
 
 
 class ServeGroups:
