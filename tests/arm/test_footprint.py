@@ -13,7 +13,7 @@ from tests.support.arm_daemon import Daemon
 from tests.support.arm_layers import SITE
 from tests.support.footprint import HOOK, Footprint, footprint
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
 
 def footprints(daemon: Daemon) -> dict[str, Footprint]:

@@ -43,8 +43,7 @@ PROCESSORS = {
 ANSWERING = [
     "cortex-a72",
     "cortex-a76",
-    "max,sve=off,sme=off",
-    pytest.param("max,sme=off", marks=pytest.mark.heavy),
+    *(pytest.param(cpu, marks=pytest.mark.heavy) for cpu in ("max,sve=off,sme=off", "max,sme=off")),
 ]
 """All but one of two that have the same part of llama.cpp."""
 

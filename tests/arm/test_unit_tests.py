@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.arm_shell import PI_5, UNITS, checkout_box, in_checkout
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
 PATHS = (
     "tests/hardware",

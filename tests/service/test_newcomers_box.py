@@ -1,6 +1,7 @@
 """What newcomers copy from the pages, as it stands there, on a machine that boots and reaches no other.
 
-An app developer's programs, a developer's day on a plane, and the way here from Ollama, llama-server and LM Studio.
+An app developer's programs, a developer's day on a plane, the way here from Ollama, llama-server and LM Studio, and
+the first board of a fleet.
 The owner of a board and an administrator are in test_pages_box.py.
 """
 
@@ -174,3 +175,19 @@ def test_the_files_of_llama_server_are_used_where_they_are(box: Box) -> None:
     put_model(box, "/home/ada/models/qwen3-0.6b-q4_0.gguf")
     told = type_in(box, "ada", commands("docs/from-llama-server.md", "Your models"))
     assert "/home/ada/models/qwen3-0.6b-q4_0.gguf" in told
+
+
+@pytest.mark.heavy
+def test_a_fleet_begins_with_one_board(box: Box) -> None:
+    """It takes the place of the service, and is at an address of the network; one model stands for another."""
+    (up,) = [block for block in blocks("docs/fleet.md", "sh") if block.startswith("edgeinfer cluster up")]
+    box.run("ip", "address", "add", "192.0.2.10/32", "dev", "lo")
+    type_in(box, "ada", "systemctl --user stop edgeinfer")
+    type_in(box, "ada", up.replace("qwen3-0.6b", "edgeinfer-nano"))
+    try:
+        assert "192.0.2.10" in type_in(box, "ada", "edgeinfer cluster status")
+        assert "edgeinfer" in type_in(box, "ada", 'edgeinfer run edgeinfer-nano "What can you do?"')
+        assert box.run("cat", "/home/ada/.local/state/edgeinfer/cluster/token").strip()
+    finally:
+        type_in(box, "ada", "edgeinfer cluster down")
+        type_in(box, "ada", "systemctl --user start edgeinfer")

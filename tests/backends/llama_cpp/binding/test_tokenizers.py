@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import llama_cpp.llama_cpp as lib
 import pytest
@@ -33,6 +33,9 @@ GB = 1 << 30
 SMILEY = "\U0001f600"
 RECURSIVE = [pre for pre in PRE_TYPES if pre not in ITERATIVE]
 
+OFTEN = ("default", "gpt-4o", "tekken", "falcon", "deepseek-llm", "superbpe", "llama3", "llama")
+"""Kinds that are tried each time; only another llama.cpp can change the others, which are heavy together."""
+
 UNITS = {
     "letters": "a", "capitals": "A", "both": "aA", "digits": "1", "spaces": " ", "tabs": "\t", "newlines": "\n",
     "carriage returns": "\r\n", "spaces and newlines": " \n", "no-break spaces": "\u00a0", "marks": "!", "signs": "=",
@@ -46,6 +49,10 @@ UNITS = {
 COMMON = "letters", "digits", "spaces", "newlines", "marks", "Chinese", "combining marks", "emoji", "mixed"
 
 R = TypeVar("R")
+
+
+def weighed(*kinds: str) -> list[Any]:
+    return [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.heavy) for kind in kinds]
 
 
 def repeated(unit: str, size: int) -> str:
@@ -100,7 +107,7 @@ def touched(size: int) -> int:
     return found
 
 
-@pytest.mark.parametrize("kind", [*PRE_TYPES, *MODELS])
+@pytest.mark.parametrize("kind", weighed(*PRE_TYPES, *MODELS))
 def test_the_stack_that_a_tokenizer_needs_is_what_is_reckoned_with(
     kind: str, written: Callable[[str], Path]
 ) -> None:
@@ -118,7 +125,7 @@ def test_the_stack_that_a_tokenizer_needs_is_what_is_reckoned_with(
     assert used < count * (STACK_PER_CHARACTER // 2 if recursive else 16) + (64 << 10)
 
 
-@pytest.mark.parametrize("kind", RECURSIVE)
+@pytest.mark.parametrize("kind", weighed(*RECURSIVE))
 def test_a_long_run_of_one_kind_gives_llama_cpp_s_own_tokens(
     kind: str, written: Callable[[str], Path]
 ) -> None:
@@ -132,7 +139,7 @@ def test_a_long_run_of_one_kind_gives_llama_cpp_s_own_tokens(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [*RECURSIVE, *MODELS])
+@pytest.mark.parametrize("kind", weighed(*RECURSIVE, *MODELS))
 def test_every_tokenizer_survives_262_144_characters_of_anything(
     kind: str, written: Callable[[str], Path]
 ) -> None:
