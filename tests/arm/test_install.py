@@ -21,7 +21,7 @@ from tests.support.mirror import serving
 from tests.support.paths import ROOT
 from tests.support.selection import selected
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(3000)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(3000)]
 
 CPU = "cortex-a72"
 LIMIT = 1800.0
@@ -37,7 +37,6 @@ COMMANDS = {"bundle": BUNDLE, "folder": SETUP + "{folder}/wheels", "mirror": SET
 """What is typed on the machine, whose network is cut but for the mirror."""
 
 PROGRAMS = {"bundle": "edgeinfer"}
-WAYS = ["bundle", pytest.param("folder", marks=pytest.mark.heavy), "mirror"]
 IN_CHECKOUT = "/root/checkout/.venv/bin/edgeinfer"
 
 
@@ -78,6 +77,6 @@ def answers(folder: Path, request: pytest.FixtureRequest) -> Iterator[Mapping[st
         yield {way: executor.submit(install_and_ask, folder, url, way) for way in selected(request, "way")}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", COMMANDS)
 def test_one_command_installs_a_machine_that_answers(answers: Mapping[str, Future[str]], way: str) -> None:
     assert "edgeinfer" in answers[way].result()

@@ -10,11 +10,11 @@ import pytest
 from tests.support.arm_shell import checkout_box, in_checkout, layers
 from tests.support.selection import selected
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
 PYTEST = ("python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
 TESTS = "tests/scripts/test_arm_kernels.py"
-CPUS = ["cortex-a72", pytest.param("cortex-a76", marks=pytest.mark.heavy), "max,sme=off"]
+CPUS = ("cortex-a72", "cortex-a76", "max,sme=off")
 
 
 def run_on(cpu: str) -> str:

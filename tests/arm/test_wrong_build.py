@@ -12,7 +12,7 @@ from tests.arm.conftest import SERVE
 from tests.support import arm_layers
 from tests.support.arm_box import ArmBox, open_box
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
 PI_5 = "libggml-cpu-armv8.2_2.so"
 """The part of the wheel that is compiled for a Raspberry Pi 5, -march=armv8.2-a+dotprod+fp16."""

@@ -139,9 +139,9 @@ def test_whatever_happens_every_answer_is_the_undisturbed_one(layout: str, paddi
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("padding", [False, True], ids=["exact", "padded"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_hundred_crowds_more_find_nothing_either(layout: str, padding: bool) -> None:
+def test_fifty_crowds_more_find_nothing_either(layout: str, padding: bool) -> None:
     """It ends with the first that finds something, whose seed the error names."""
-    for seed in range(1000, 1100):
+    for seed in range(1000, 1050):
         survive(layout, seed, padding)
 
 

@@ -71,7 +71,7 @@ def test_no_request_brings_a_server_error_or_an_undocumented_answer(
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     routes = distinct(family)
     paths = [f"--include-path={path}" for path in {route.documented_path: None for route in routes}]
-    options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--generation-deterministic")
+    options = ("--phases", "examples,coverage,fuzzing", "--max-examples", "3", "--generation-deterministic")
     done = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *options, *paths],
         capture_output=True,

@@ -303,13 +303,13 @@ def test_a_reload_counts_on_the_memory_of_idle_models(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_random_requests_to_three_models_leave_nothing_behind(tmp_path: Path) -> None:
-    """Half a minute of them, some cut off by their clients: processes and descriptors are as before."""
+    """15 seconds of them, some cut off by their clients: processes and descriptors are as before."""
     with daemon(tmp_path) as (process, url):
         for name in NAMES:
             text(complete(url, name))
         me = psutil.Process(process.process.pid)
         before = (len(me.children(recursive=True)), me.num_fds(), me.memory_info().rss)
-        port, end = int(url.rpartition(":")[2]), time.monotonic() + 30
+        port, end = int(url.rpartition(":")[2]), time.monotonic() + 15
 
         def client(seed: int) -> int:
             dice, answered = random.Random(seed), 0

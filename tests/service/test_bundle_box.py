@@ -26,7 +26,7 @@ if os.geteuid() != 0:
 
 from tests.support.systemd_box import Box
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 CHAT = {"messages": [{"role": "user", "content": "What can you do?"}], "max_tokens": 60}
 

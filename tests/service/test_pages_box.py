@@ -38,6 +38,8 @@ INTERACTIVE = ("edgeinfer chat  ",)
 STOP_DELAY = 12.0
 """Seconds; after ten, logind ends the services of a user who has logged out and does not linger."""
 
+USERS = ["ada", pytest.param("root", marks=pytest.mark.heavy)]
+
 MIRROR = f"""
 import sys
 from pathlib import Path
@@ -119,7 +121,7 @@ def wait_until_it_answers(box: Box, seconds: float = 60.0) -> None:
         time.sleep(0.5)
 
 
-@pytest.mark.parametrize("user", ["ada", "root"])
+@pytest.mark.parametrize("user", USERS)
 def test_the_readme_works_to_its_end_and_after_a_logout_and_a_reboot(box: Box, user: str) -> None:
     """A user gets a service of the user's own, root that of the machine; both outlive the login."""
     go = checkout(box, user)
@@ -147,7 +149,7 @@ def test_the_readme_works_to_its_end_and_after_a_logout_and_a_reboot(box: Box, u
     assert "edgeinfer is running" in told, "the command is on the path of a new login"
 
 
-@pytest.mark.parametrize("user", ["ada", "root"])
+@pytest.mark.parametrize("user", USERS)
 def test_what_the_readme_says_for_later_works(box: Box, user: str) -> None:
     """Another model, an upgrade that keeps it, and the end."""
     go = checkout(box, user) + "source .venv/bin/activate\n"

@@ -274,7 +274,7 @@ def test_a_daemon_that_hangs_is_ended_by_the_watchdog(box: Box) -> None:
     assert daemon(box) == before  # alive it is left alone
     box.run("kill", "-STOP", before)
     wait_for(box, lambda: daemon(box) not in ("0", before) and is_ready(box))
-    journal = box.run("journalctl", "--unit=edgeinfer", "--lines=60", "--no-pager", "--output=cat")
+    journal = box.run("journalctl", "--unit=edgeinfer", "--lines=300", "--no-pager", "--output=cat")
     assert "Watchdog timeout" in journal
     assert "Fatal Python error: Aborted" in journal
 
