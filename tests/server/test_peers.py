@@ -21,6 +21,12 @@ from tests.support.server import Scripted, serving
 KEY = "key-of-the-other-board"
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boards answer at once, but this machine may be busy."""
+    monkeypatch.setattr(peers, "TIMEOUT", 60.0)
+
+
 class OtherServer(ThreadingHTTPServer):
     """Answers everything with `answer`, and notes what it was asked."""
 
