@@ -24,8 +24,9 @@ MAX_REMEMBERED = 4096
 class FleetRouter(RequestRouter):
     """Sends a request to the replica that has its prompt in the cache, else to the one with the fewest running requests.
 
-    It does not go back to one that it has left, and it makes no replica load a model that another one has. Ray Serve asks the replicas of a rank for the length of their queues and
-    takes the shortest; it goes on to the next rank if all are full.
+    It does not go back to one that it has left, and it makes no replica load a model that another one has. Ray Serve
+    asks the replicas of a rank for the length of their queues and takes the shortest; it goes on to the next rank if all
+    are full.
     """
 
     def initialize_state(self, **_: Any) -> None:

@@ -13,16 +13,7 @@ from edgeinfer.cluster.fleet import Fleet
 from edgeinfer.cluster.routing import RoutingKey
 from edgeinfer.errors import ContextLengthExceeded, InvalidRequest, ModelReplaced, WorkerDied
 from edgeinfer.inference.sampling import SamplingParams
-from tests.support.replica_groups import ScriptedGroup
-
-
-async def fleet_of(*groups: ScriptedGroup) -> Fleet:
-    async def discover() -> tuple[ScriptedGroup, ...]:
-        return groups
-
-    fleet = Fleet(discover)
-    await fleet.update()
-    return fleet
+from tests.support.replica_groups import ScriptedGroup, fleet_of
 
 
 def answer_of(fleet: Fleet, policy: LossPolicy | None = None, n: int = 1) -> FleetAnswer:

@@ -12,7 +12,7 @@ from edgeinfer.cluster.messages import ReplicaModel, ReplicaStatus, encode
 from edgeinfer.cluster.routing import RoutingKey
 from edgeinfer.errors import DoesNotFit
 from edgeinfer.inference.sampling import SamplingParams
-from tests.support.replica_groups import ScriptedGroup
+from tests.support.replica_groups import ScriptedGroup, fleet_of
 
 NEW = RoutingKey("r", "scripted")
 
@@ -33,15 +33,6 @@ class SizedGroup(ScriptedGroup):
     async def statuses(self, waiting: int = 0) -> Sequence[bytes]:
         models = [ReplicaModel("scripted", self.state, 4096, self.parallel)] if self.state else []
         return [encode(ReplicaStatus(self.source, "1", models, ["scripted"]))] * self.replicas
-
-
-async def fleet_of(*groups: ScriptedGroup) -> Fleet:
-    async def discover() -> tuple[ScriptedGroup, ...]:
-        return groups
-
-    fleet = Fleet(discover)
-    await fleet.update()
-    return fleet
 
 
 def order(fleet: Fleet, key: RoutingKey) -> str:

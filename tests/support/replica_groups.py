@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from edgeinfer.backends.llama_cpp.messages import Failed, Generate
+from edgeinfer.cluster.fleet import Fleet
 from edgeinfer.cluster.group import ReplicaLost
 from edgeinfer.cluster.messages import (
     ReplicaModel,
@@ -85,3 +86,14 @@ class ScriptedGroup:
     async def statuses(self, waiting: int = 0) -> Sequence[bytes]:
         model = ReplicaModel("scripted", "ready", SCRIPTED_MODEL.ctx, SCRIPTED_MODEL.parallel)
         return [encode(ReplicaStatus(self.source, "1", [model], ["scripted"]))]
+
+
+async def fleet_of(*groups: ScriptedGroup) -> Fleet:
+    """A fleet of these groups, which it has looked at once."""
+
+    async def discover() -> tuple[ScriptedGroup, ...]:
+        return groups
+
+    fleet = Fleet(discover)
+    await fleet.update()
+    return fleet

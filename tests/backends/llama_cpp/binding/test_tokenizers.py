@@ -52,6 +52,7 @@ R = TypeVar("R")
 
 
 def weighed(*kinds: str) -> list[Any]:
+    """The kinds as parameters; all but those that are tried often are marked heavy."""
     return [kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.heavy) for kind in kinds]
 
 
