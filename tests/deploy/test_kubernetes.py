@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import json
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from subprocess import CompletedProcess
-from types import ModuleType
 from typing import Any
 
 import jsonschema
@@ -20,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 
 from edgeinfer import settings
 from edgeinfer.metrics import ENGINE_GAUGES
-from tests.support.debian_programs import find_folder, find_program
+from tests.support.debian_programs import find_module, find_program
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow
@@ -45,13 +42,6 @@ EVERYTHING: dict[str, Any] = {
 }
 
 Objects = list[dict[str, Any]]
-
-
-def module(name: str, wheel: str) -> ModuleType:
-    folder = str(find_folder(wheel))
-    if folder not in sys.path:
-        sys.path.append(folder)
-    return importlib.import_module(name)
 
 
 def built(name: str) -> Objects:
@@ -97,7 +87,7 @@ def check(objects: Objects) -> None:
 
 
 def check_builtin(one: dict[str, Any]) -> None:
-    module("kubernetes_validate", "kubernetes-schemas").validate(one, VERSION, strict=True)
+    find_module("kubernetes_validate", "kubernetes-schemas").validate(one, VERSION, strict=True)
 
 
 def check_custom(one: dict[str, Any]) -> None:
@@ -227,7 +217,7 @@ def test_pods_in_other_kinds_are_checked_as_pods() -> None:
     [service] = built("ray")
     worker = service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
     worker["template"]["spec"]["containers"][0]["port"] = 80
-    with pytest.raises(module("kubernetes_validate", "kubernetes-schemas").ValidationError):
+    with pytest.raises(find_module("kubernetes_validate", "kubernetes-schemas").ValidationError):
         check([service])
 
 

