@@ -132,6 +132,8 @@ _group(
     cluster.up,
     cluster.join,
     cluster.down,
+    cluster.update,
+    cluster.canary,
     cluster.status,
     cluster.config,
 )

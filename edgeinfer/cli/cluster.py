@@ -85,8 +85,10 @@ def up(
     )
     record = node.start(folder, record, listen=listen)
     with connected(folder, record):
-        classes = dict.fromkeys([*deployment.deployed().classes, *([name] if engine else [])])
-        deployment.deploy(deployment.FleetPlan(list(classes), count, _settings(model)))
+        known = deployment.deployed()
+        classes = dict.fromkeys([*known.classes, *([name] if engine else [])])
+        settings = {**known.settings, **_settings(model)}
+        deployment.deploy(deployment.FleetPlan(list(classes), count, settings, canary=known.canary))
     terminal.say(
         f"the cluster is up at {record.address}" + (f"; this node's class is {name}" if name else "")
     )
@@ -194,12 +196,81 @@ def status(
         terminal.write("".join(line + "\n" for line in found.lines()))
 
 
+def update(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model to serve from now on.")],
+) -> None:
+    """Replace the model of the whole cluster, node by node.
+
+    Requests go on: nodes that have not got it yet answer with the old one. A canary of that model ends.
+
+    Examples:
+      edgeinfer cluster update qwen3-1.7b
+    """
+    from msgspec.structs import replace
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cluster import deployment
+    from edgeinfer.cluster.connection import connected
+
+    folder, record = _running()
+    with connected(folder, record):
+        plan = deployment.deployed()
+        canary = None if plan.canary and plan.canary.model == model else plan.canary
+        deployment.deploy(replace(plan, settings={**plan.settings, "model": model}, canary=canary))
+    terminal.say(f"the nodes change to {model}, one after the other")
+    terminal.say("edgeinfer cluster status shows how far they are")
+
+
+def canary(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="Model to try; without it, the canary ends.")
+    ] = None,
+    weight: Annotated[
+        float,
+        typer.Option(help="Percentage of the conversations.", **number(float, ge=0, le=100)),
+    ] = 10,
+    replicas: Annotated[
+        int, typer.Option(help="Nodes of each hardware class that load it.", **number(int, ge=1))
+    ] = 1,
+) -> None:
+    """Try another model with a share of the conversations.
+
+    Requests that name no model, or the cluster's, get it; answers say which it was.
+
+    Examples:
+      edgeinfer cluster canary qwen3-0.6b:Q8_0 --weight 5
+      edgeinfer cluster canary
+    """
+    from msgspec.structs import replace
+
+    from edgeinfer.cli import terminal
+    from edgeinfer.cluster import deployment
+    from edgeinfer.cluster.canary import Canary
+    from edgeinfer.cluster.connection import connected
+    from edgeinfer.store.lookup import BUNDLED_MODEL
+
+    folder, record = _running()
+    with connected(folder, record):
+        plan = deployment.deployed()
+        if model == (plan.settings.get("model") or BUNDLED_MODEL):
+            raise typer.BadParameter(f"{model} is what the cluster serves already", param_hint="MODEL")
+        wanted = Canary(model, weight, replicas) if model else None
+        deployment.deploy(replace(plan, canary=wanted))
+    share = f"{model} gets {weight:g} % of the conversations once it is loaded"
+    terminal.say(share if model else "there is no canary any more")
+
+
 def config(
     classes: Annotated[
         list[str], typer.Argument(metavar="CLASS", help="Hardware classes, as nodes are labelled.")
     ],
     model: Model = None,
     replicas: Replicas = "all",
+    canary: Annotated[str | None, typer.Option(metavar="NAME", help="Model to try beside it.")] = None,
+    weight: Annotated[
+        float,
+        typer.Option(help="Percentage of the conversations for it.", **number(float, ge=0, le=100)),
+    ] = 10,
 ) -> None:
     """Print a configuration file of Ray Serve.
 
@@ -213,8 +284,10 @@ def config(
 
     from edgeinfer.cli import terminal
     from edgeinfer.cluster import deployment
+    from edgeinfer.cluster.canary import Canary
 
-    plan = deployment.FleetPlan(classes, _replicas(replicas), _settings(model))
+    tried = Canary(canary, weight) if canary else None
+    plan = deployment.FleetPlan(classes, _replicas(replicas), _settings(model), canary=tried)
     terminal.write(msgspec.yaml.encode(deployment.config(plan)).decode())
 
 

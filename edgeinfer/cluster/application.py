@@ -5,6 +5,7 @@ A configuration file of Ray Serve names `ingress` and `replicas` by their import
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Literal
 
 import msgspec
@@ -34,20 +35,21 @@ SHUTDOWN = 60.0
 """Seconds that a replica has to end its answers, beyond which Ray Serve kills it."""
 
 
-def ingress(args: dict[str, Any]) -> serve.Application:
-    """The application that listens; `args` are those of `IngressArgs`."""
+def ingress(args: dict[str, Any], config: dict[str, Any] | None = None) -> serve.Application:
+    """The application that listens; `args` are those of `IngressArgs`, and `config` those of `IngressConfig`."""
     msgspec.convert(args, IngressArgs)
     deployment = serve.deployment(
         Ingress,
-        name="Ingress",
+        name="Ingress",  # as in `deployment`
         max_replicas_per_node=1,
         ray_actor_options={"num_cpus": 0, "label_selector": {INGRESS: YES}},
         autoscaling_config=_per_node(INGRESS, YES),
         health_check_period_s=5,
         logging_config=LOGGING,
         graceful_shutdown_timeout_s=SHUTDOWN,
+        user_config=config or {},
     )
-    return deployment.bind(args)
+    return _versioned(deployment, args).bind(args)
 
 
 def replicas(args: dict[str, Any]) -> serve.Application:
@@ -66,7 +68,16 @@ def replicas(args: dict[str, Any]) -> serve.Application:
         graceful_shutdown_timeout_s=SHUTDOWN,
         request_router_config=RequestRouterConfig(request_router_class=mine.router),
     )
-    return deployment.bind(args)
+    return _versioned(deployment, args).bind(args)
+
+
+def _versioned(deployment: serve.Deployment, args: dict[str, Any]) -> serve.Deployment:
+    """The deployment, which Ray Serve takes for the one that runs if that has the same arguments.
+
+    It would replace its replicas otherwise, even if only what `reconfigure` gets has changed.
+    """
+    deployment._version = hashlib.sha256(msgspec.json.encode(args, order="deterministic")).hexdigest()
+    return deployment
 
 
 def _per_node(
@@ -75,8 +86,7 @@ def _per_node(
     """The scaling of `ReplicasPerNode`."""
     policy = {"label": label, "value": value, "replicas": replicas, "target": target}
     return AutoscalingConfig(
-        min_replicas=0,
-        initial_replicas=0,
+        min_replicas=0,  # without `initial_replicas`, to which a new version would go back
         max_replicas=MAX_REPLICAS,
         upscale_delay_s=0,
         downscale_delay_s=IDLE if replicas == "auto" else 0,

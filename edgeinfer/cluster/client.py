@@ -46,10 +46,9 @@ class FleetClient:
     has come so far: nothing that the first one may still send is read.
     """
 
-    def __init__(self, fleet: Fleet, name: str, described: Described, policy: LossPolicy) -> None:
-        """`described` is what one of the replicas has said of the model that is called `name`."""
+    def __init__(self, fleet: Fleet, described: Described, policy: LossPolicy) -> None:
+        """`described` is what one of the replicas has said of the model."""
         self._fleet = fleet
-        self._called = name
         self._name = described.info.name  # "qwen3-0.6b" on nodes that were told to serve qwen3-0.6b:Q4_K_M
         self._described = described
         self._policy = policy
@@ -69,7 +68,6 @@ class FleetClient:
         described = self._described.info
         info = replace(
             described,
-            name=self._called,
             revision=self._described.prompt_format,
             ctx=max((model.ctx for model in models), default=described.ctx),
             parallel=sum(model.parallel for model in models) or described.parallel,

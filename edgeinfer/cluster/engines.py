@@ -50,8 +50,7 @@ class FleetEngines:
     def open(self, plan: Plan, settings: Settings) -> EngineClient:
         policy = LossPolicy(settings.on_node_loss, settings.node_timeout)
         described = self._described[plan.config.name]
-        # Replicas list a model that is a file under another name than the setting `model` has.
-        return FleetClient(self._fleet, described.info.name, described, policy)
+        return FleetClient(self._fleet, described, policy)
 
     async def replace(
         self,

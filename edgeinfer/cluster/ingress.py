@@ -12,10 +12,12 @@ import msgspec
 from msgspec.structs import replace
 
 from edgeinfer import log, settings
+from edgeinfer.cluster.canary import Canary
 from edgeinfer.cluster.engines import FleetEngines, FleetModels
 from edgeinfer.cluster.fleet import Fleet
 from edgeinfer.cluster.fleet_peers import FleetPeers
 from edgeinfer.cluster.serve_group import ServeGroups
+from edgeinfer.cluster.versions import FleetVersions
 from edgeinfer.daemon_record import recorded
 from edgeinfer.errors import CannotListen
 from edgeinfer.server.auth import keys
@@ -48,6 +50,18 @@ class IngressArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str = ""
 
 
+class IngressConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may change while an ingress runs.
+
+    Attributes:
+        model: the fleet's own; None leaves that to the settings.
+        canary: a version of it that answers a share of the conversations.
+    """
+
+    model: str | None = None
+    canary: Canary | None = None
+
+
 class Ingress:
     """Listens where the settings say, and answers with the replicas of the fleet.
 
@@ -56,13 +70,28 @@ class Ingress:
     """
 
     def __init__(self, args: dict[str, Any]) -> None:
-        mine = msgspec.convert(args, IngressArgs)
         self.server: Server | None = None
-        self._serving = asyncio.create_task(self._serve(mine))
+        self._args = msgspec.convert(args, IngressArgs)
+        self._config = IngressConfig()
+        self._versions: FleetVersions | None = None
+        self._serving: asyncio.Task[None] | None = None
 
-    async def _serve(self, args: IngressArgs) -> None:
+    async def reconfigure(self, config: dict[str, Any]) -> None:
+        """Ray Serve calls this once at the start, and when the configuration has changed; see `IngressConfig`."""
+        self._config = msgspec.convert(config, IngressConfig)
+        if self._serving is None:
+            self._serving = asyncio.create_task(self._serve())
+        elif self._versions:
+            self._apply(self._versions)
+
+    def _apply(self, versions: FleetVersions) -> None:
+        own = settings.load(self._args.settings).settings.model
+        versions.change(self._config.model or own or BUNDLED_MODEL, self._config.canary)
+
+    async def _serve(self) -> None:
+        args = self._args
         loaded = settings.load(args.settings)
-        mine = replace(loaded.settings, model=loaded.settings.model or BUNDLED_MODEL)
+        mine = replace(loaded.settings, model=self._config.model or loaded.settings.model or BUNDLED_MODEL)
         mine = replace(mine, api_key_file=key_file(mine))
         log.setup(mine.log_level, form=mine.log_format)
         check_exposure(mine)
@@ -77,6 +106,9 @@ class Ingress:
             engines, names = FleetEngines(fleet), FleetModels(fleet)
             state = AppState(mine, loaded.sources, engines, lambda _: names, mine.model or BUNDLED_MODEL)
             state.peers = FleetPeers(mine, fleet)
+            self._versions = FleetVersions(state, fleet)
+            stack.callback(self._versions.close)
+            self._apply(self._versions)
             app = build_app(state, own=keys.own_key(key) if key else None)
             self.server = Server(app, None, max_connections)
             stack.enter_context(recorded([address(s, tls=bool(mine.tls_cert)) for s in sockets], key))
@@ -91,13 +123,13 @@ class Ingress:
 
     def check_health(self) -> None:
         """Ray Serve replaces the ingress when this raises."""
-        if self._serving.done():
+        if self._serving and self._serving.done():
             self._serving.result()
             raise RuntimeError("the ingress has stopped")
 
     async def __del__(self) -> None:
         """Ray Serve calls this once, when the ingress is to end: running answers may finish."""
-        if self.server:
+        if self.server and self._serving:
             self.server.should_exit = True
             await asyncio.wait([self._serving])
 

@@ -121,12 +121,17 @@ class ReplicaModel(msgspec.Struct, frozen=True):
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True):
-    """What a replica has loaded, and what it could load."""
+    """What a replica has loaded, and what it could load.
+
+    Attributes:
+        serves: the model that it was told to serve, as its settings name it.
+    """
 
     source: Source
     version: str
     models: list[ReplicaModel] = []
     installed: list[str] = []
+    serves: str = ""
 
 
 Reply = Tokenized | Detokenized | Embedded | Reranked | Described | Failed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -20,10 +21,14 @@ from edgeinfer.settings import Settings
 class NodeModels:
     """What this node can answer with. Only its default model is loaded at once, others when they are asked for."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises ModelNotFound, ModelLoadFailed or DoesNotFit: the default model cannot be loaded here."""
+    def __init__(self, settings: Settings, name: str | None = None) -> None:
+        """`name`: of the default model in requests, in place of that which its table or its file gives it.
+
+        Raises ModelNotFound, ModelLoadFailed or DoesNotFit: the default model cannot be loaded here.
+        """
         engines = LocalEngines(settings)
-        self._plan = engines.planner(*settings.default_model())([], [])
+        own, mine = settings.default_model()
+        self._plan = engines.planner(name or own, mine)([], [])
         self._services = Services(settings, Metrics(lambda: self._registry.served()))
         self._loader = ModelLoader(engines, settings.load_timeout)
         self._drain = settings.drain_timeout
@@ -35,9 +40,9 @@ class NodeModels:
             services=self._services,
         )
 
-    def start(self) -> None:
-        """Begin to load the default model."""
-        self._loader.start(self._registry.default, self._plan)
+    async def start(self) -> None:
+        """Load the default model. If that fails, requests for it get the error."""
+        await asyncio.wait([self._loader.start(self._registry.default, self._plan)])
 
     @property
     def default(self) -> ServedModel:

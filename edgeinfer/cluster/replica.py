@@ -47,6 +47,7 @@ from edgeinfer.inference.client import ResumableEngineClient
 from edgeinfer.inference.output import Delta
 from edgeinfer.inference.types import ModelInfo
 from edgeinfer.serving.model import ServedModel
+from edgeinfer.store.lookup import BUNDLED_MODEL
 
 T = TypeVar("T")
 
@@ -61,6 +62,7 @@ class ReplicaArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         replicas: how many there are, see `ReplicasPerNode`.
         target: requests for each replica, if their number decides how many there are.
         router: the import path of the RequestRouter that chooses a replica.
+        canary: it serves its model beside another version of it, and so under its full name.
     """
 
     hardware_class: str
@@ -69,20 +71,23 @@ class ReplicaArgs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replicas: Literal["all", "auto"] | int = "all"
     target: float = 2.0
     router: str = "edgeinfer.cluster.router:FleetRouter"
+    canary: bool = False
 
 
 class EngineReplica:
     """Answers `Call`s with the models of its node. Ray Serve makes one on each node of a hardware class."""
 
-    def __init__(self, args: dict[str, Any]) -> None:
+    async def __init__(self, args: dict[str, Any]) -> None:  # type: ignore[misc]
+        """Ray Serve waits for it, and takes an old replica away only then: it can answer, or has failed to load."""
         mine = msgspec.convert(args, ReplicaArgs)
         loaded = settings.load(mine.settings).settings
         replica, node = _place()
         self._source = Source(replica, node, platform.node(), mine.hardware_class)
-        self._models = NodeModels(loaded)
-        self._models.start()
+        self._serves = loaded.model or BUNDLED_MODEL
+        self._models = NodeModels(loaded, name=loaded.model if mine.canary else None)
         self._weights: dict[str, str] = {}
         self._waiting = 0
+        await self._models.start()
 
     async def generate(self, call: bytes, key: bytes) -> AsyncGenerator[bytes, None]:  # noqa: ARG002
         """The frames of an answer. `key` is for the router."""
@@ -109,7 +114,7 @@ class EngineReplica:
         """What this replica has loaded. `waiting`: requests in the queue of the ingress that asks."""
         self._waiting = waiting
         models = [_status_of(model) for model in self._models.served()]
-        return encode(ReplicaStatus(self._source, __version__, models, self._models.names()))
+        return encode(ReplicaStatus(self._source, __version__, models, self._models.names(), self._serves))
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Ray Serve hands to `ReplicasPerNode`."""

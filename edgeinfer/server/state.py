@@ -15,6 +15,7 @@ from edgeinfer.errors import EdgeinferError
 from edgeinfer.hardware.thermal import thermal_zones
 from edgeinfer.metrics import Metrics
 from edgeinfer.plan import Plan
+from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.history import RecentActivity
 from edgeinfer.server.machine_facts import MachineFacts
 from edgeinfer.server.machine_metrics import MachineCollector
@@ -28,6 +29,7 @@ from edgeinfer.server.tracing import Tracing
 from edgeinfer.serving.downloads import ModelDownloads
 from edgeinfer.serving.engines import EngineFactory, ModelNames
 from edgeinfer.serving.loader import ModelLoader
+from edgeinfer.serving.model import ServedModel
 from edgeinfer.serving.registry import ModelRegistry
 from edgeinfer.serving.services import Services
 from edgeinfer.settings import Settings
@@ -66,6 +68,7 @@ class AppState:
         puller: downloads models, and knows whether that is possible here.
         downloads: those that are running.
         starting: loads the default model for the first time; its error is why that failed.
+        stand_in: the model that answers in the place of another one, for a conversation.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class AppState:
         self.downloads = ModelDownloads(self.puller)
         self.model_files = ModelFiles(self.registry)
         self.starting: asyncio.Task[None] | None = None
+        self.stand_in: Callable[[ServedModel, str], ServedModel] = lambda model, _: model
         self._started = time.monotonic()
         self._warming: asyncio.Task[None] | None = None
         self._tidying: asyncio.Task[None] | None = None
@@ -187,3 +191,16 @@ def state_of(request: Request) -> AppState:
 
 def registry_of(request: Request) -> ModelRegistry:
     return state_of(request).registry
+
+
+def answering_model(request: Request, name: str | None, session: object = None) -> ServedModel:
+    """The model that answers a request: the one that it names, or another one that stands in for it.
+
+    `session` names the conversation where the request's header does not.
+
+    Raises:
+        ModelNotFound: no model has that name.
+    """
+    state = state_of(request)
+    caller = principal_of(request.scope).caller(session=session)
+    return state.stand_in(state.registry.get(name), caller.session)

@@ -9,12 +9,11 @@ from edgeinfer.inference.fake import SCRIPTED_MODEL
 from tests.support.replica_groups import ScriptedGroup, fleet_of
 
 
-async def test_a_model_is_known_by_the_name_that_it_has_on_its_nodes() -> None:
-    """The fleet was told to serve it with a quantization, which is no part of that name."""
+async def test_a_model_is_that_of_all_nodes_which_have_it() -> None:
+    """By the name that they list it under, with the answers that all of them compute at once."""
     groups = ScriptedGroup("a"), ScriptedGroup("b")
     fleet = await fleet_of(*groups)
-    described = Described(1, SCRIPTED_MODEL, "format", groups[0].source)
-    client = FleetClient(fleet, "scripted:Q4_K_M", described, LossPolicy())
+    client = FleetClient(fleet, Described(1, SCRIPTED_MODEL, "format", groups[0].source), LossPolicy())
     info = await client.ready()
-    assert ("scripted:Q4_K_M", 2 * SCRIPTED_MODEL.parallel) == (info.name, info.parallel)
+    assert ("scripted", 2 * SCRIPTED_MODEL.parallel) == (info.name, info.parallel)
     assert "ready" == client.health.state

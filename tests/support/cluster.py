@@ -30,6 +30,9 @@ KEY = "a-key-for-clients-of-the-fleet-in-tests"
 STEADY = "steady"
 """A second model, which computes a token in 10 ms, and always the same ones."""
 
+BRISK = "brisk"
+"""A third one, which takes 5 ms."""
+
 
 class Node:
     """A node of its own state folder. The machine may have several."""
@@ -87,7 +90,7 @@ class FleetOnCluster:
         self._folder = folder
         self._network = network
         config, keys = folder / "config.toml", folder / "keys"
-        config.write_text(f'[models.{STEADY}]\nmodel = "fake:10"\n')
+        config.write_text(f'[models.{STEADY}]\nmodel = "fake:10"\n[models.{BRISK}]\nmodel = "fake:5"\n')
         keys.write_text(f"{KEY}\n")
         keys.chmod(0o600)
         self._environ = {

@@ -16,7 +16,7 @@ from edgeinfer.server.http.disconnect import cancel_on_disconnect
 from edgeinfer.server.http.headers import name_ignored
 from edgeinfer.server.http.json_response import json_response
 from edgeinfer.server.http.respond import respond
-from edgeinfer.server.state import registry_of
+from edgeinfer.server.state import answering_model
 from edgeinfer.serving.chat import count_prompt_tokens, start_chat
 from edgeinfer.serving.model import ServedModel
 
@@ -32,7 +32,7 @@ async def messages(request: Request) -> Response:
     name_ignored(request.scope, skipped_tools(body))
 
     async def start() -> MessageBuilder:
-        model = _model(request, body.model)
+        model = _model(request, body.model, body.session)
         caller = principal_of(request.scope).caller(session=body.session)
         reply = await start_chat(model, caller, call)
         return MessageBuilder(reply, max_tokens=body.max_tokens, show_thoughts=body.shows_thoughts)
@@ -48,10 +48,10 @@ async def count_tokens(request: Request) -> Response:
     return json_response(TokenCount(await cancel_on_disconnect(request.receive, counting)))
 
 
-def _model(request: Request, name: str | None) -> ServedModel:
+def _model(request: Request, name: str | None, session: object = None) -> ServedModel:
     """The model that a request names. Raises ModelNotFound, which says how a Claude's name can mean one of ours."""
     try:
-        return registry_of(request).get(name)
+        return answering_model(request, name, session)
     except ModelNotFound as e:
         if name and name.lower().startswith("claude"):
             e.hint = CLAUDE_HINT.format(name=name[:64])

@@ -13,7 +13,7 @@ from edgeinfer.server.llama_server.completion_response import CompletionBuilder
 from edgeinfer.server.llama_server.errors import check_not_loading
 from edgeinfer.server.llama_server.schemas.completion import LlamaCompletionRequest
 from edgeinfer.server.middleware.rate_limit import count_answers
-from edgeinfer.server.state import registry_of
+from edgeinfer.server.state import answering_model
 from edgeinfer.serving.completion import CompletionCall, start_completion
 from edgeinfer.serving.model import ServedModel
 
@@ -24,7 +24,7 @@ async def completion(request: Request, autoload: str = "true") -> Response:
 
     async def start() -> CompletionBuilder:
         count_answers(request.scope, body.n * len(body.prompt))
-        model = registry_of(request).get(body.model)
+        model = answering_model(request, body.model)
         check_loaded(model, autoload)
         caller = principal_of(request.scope).caller(body.cache_salt)
         return CompletionBuilder(await start_completion(model, caller, completion_call(body)), body)

@@ -20,7 +20,7 @@ from edgeinfer.server.ollama.schemas.chat import OllamaChatRequest
 from edgeinfer.server.ollama.times import now
 from edgeinfer.server.ollama.translate import chat_call
 from edgeinfer.server.ollama.types import OllamaChatResponse, OllamaMessage, OllamaToolCall
-from edgeinfer.server.state import registry_of
+from edgeinfer.server.state import answering_model
 from edgeinfer.serving.chat import start_chat
 
 
@@ -41,7 +41,7 @@ async def chat(request: Request) -> Response:
     """Answer a conversation; without messages, load the model, or unload it if `keep_alive` is 0."""
     began = time.monotonic()
     body, call = await read_as(request, OllamaChatRequest, lambda body: (body, chat_call(body)))
-    model = registry_of(request).get(body.model)
+    model = answering_model(request, body.model)
     if not body.messages:
         reason = await cancel_on_disconnect(request.receive, load_or_unload(request, model, body))
         response = OllamaChatResponse(body.model, now(), OllamaMessage(), done=True, done_reason=reason)

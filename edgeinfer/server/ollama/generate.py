@@ -20,7 +20,7 @@ from edgeinfer.server.ollama.schemas.generate import OllamaGenerateRequest
 from edgeinfer.server.ollama.times import now
 from edgeinfer.server.ollama.translate import prompt_call
 from edgeinfer.server.ollama.types import OllamaGenerateResponse, OllamaToolCall
-from edgeinfer.server.state import registry_of
+from edgeinfer.server.state import answering_model
 from edgeinfer.serving.chat import ChatCall, start_chat
 from edgeinfer.serving.completion import start_completion
 
@@ -44,7 +44,7 @@ async def generate(request: Request) -> Response:
     """
     began = time.monotonic()
     body, call = await read_as(request, OllamaGenerateRequest, lambda body: (body, prompt_call(body)))
-    model = registry_of(request).get(body.model)
+    model = answering_model(request, body.model)
     if not body.prompt and not body.suffix:
         reason = await cancel_on_disconnect(request.receive, load_or_unload(request, model, body))
         return json_response(OllamaGenerateResponse(body.model, now(), "", done=True, done_reason=reason))

@@ -13,7 +13,7 @@ from edgeinfer.server.openai.chat_response import ChatResponseBuilder
 from edgeinfer.server.openai.function_response import FunctionResponseBuilder
 from edgeinfer.server.openai.schemas.chat import ChatRequest
 from edgeinfer.server.openai.translate import chat_call
-from edgeinfer.server.state import registry_of
+from edgeinfer.server.state import answering_model
 from edgeinfer.serving.chat import start_chat
 
 
@@ -23,7 +23,7 @@ async def chat(request: Request) -> Response:
 
     async def start() -> ChatResponseBuilder:
         count_answers(request.scope, body.n)
-        model = registry_of(request).get(body.model)
+        model = answering_model(request, body.model, body.prompt_cache_key)
         reply = await start_chat(
             model, principal_of(request.scope).caller(body.cache_salt, body.prompt_cache_key), call
         )

@@ -12,7 +12,7 @@ from edgeinfer.server.middleware.rate_limit import count_answers
 from edgeinfer.server.openai.completion_response import CompletionResponseBuilder
 from edgeinfer.server.openai.schemas.completions import CompletionRequest
 from edgeinfer.server.openai.translate import completion_call
-from edgeinfer.server.state import registry_of
+from edgeinfer.server.state import answering_model
 from edgeinfer.serving.completion import start_completion
 
 
@@ -22,7 +22,7 @@ async def completions(request: Request) -> Response:
 
     async def start() -> CompletionResponseBuilder:
         count_answers(request.scope, body.n * len(body.prompt))
-        model = registry_of(request).get(body.model)
+        model = answering_model(request, body.model, body.prompt_cache_key)
         reply = await start_completion(
             model,
             principal_of(request.scope).caller(body.cache_salt, body.prompt_cache_key),

@@ -24,7 +24,7 @@ from edgeinfer.server.responses.schemas.request import ResponsesRequest
 from edgeinfer.server.responses.store import StoredResponse, in_store_thread
 from edgeinfer.server.responses.translate import PreparedRequest, begin_response, prepare
 from edgeinfer.server.responses.types import InputTokens, ResponseObject
-from edgeinfer.server.state import state_of
+from edgeinfer.server.state import answering_model, state_of
 from edgeinfer.serving.caller import engine_name
 from edgeinfer.serving.chat import ChatCall, count_prompt_tokens, start_chat
 
@@ -93,7 +93,7 @@ def _writer(
     request: Request, prepared: PreparedRequest, own: Sequence[InputItem], call: ChatCall
 ) -> ResponseWriter:
     state, body = state_of(request), prepared.body
-    model = state.registry.get(body.model)
+    model = answering_model(request, body.model, body.prompt_cache_key)
     caller = principal_of(request.scope).caller(body.cache_salt, body.prompt_cache_key)
     id = f"resp_{uuid.uuid4().hex}"
     stores = body.store and state.responses.enabled
