@@ -25,13 +25,13 @@ from edgeinfer.backup.manifest import (
     NAME,
     BackupFile,
     Manifest,
-    model_file,
+    model_files,
 )
 from edgeinfer.errors import BackupError
 from edgeinfer.store.disk import CHUNK, fsync_path
 from edgeinfer.store.free_space import check_free_space
 from edgeinfer.store.record import decode_record, encode_record
-from edgeinfer.store.stored_model import StoredModel, open_model
+from edgeinfer.store.stored_model import StoredModel, open_model, part_of
 
 SLACK = 8 << 20
 """Bytes for the manifest and the heads of files."""
@@ -133,14 +133,16 @@ def _head(name: str, size: int) -> tarfile.TarInfo:
 
 
 def _add_model(archive: tarfile.TarFile, model: StoredModel, progress: Callable[[int], None]) -> None:
-    with open_model(model) as file:
-        reader = _Hashed(file, progress)
-        archive.addfile(_head(model_file(model.sha256), model.size), reader)
-    if reader.digest.hexdigest() != model.sha256:
-        title = f"{model.name}:{model.quant}"
-        raise BackupError(
-            f"the file of {title} is damaged: {model.path}", hint=f"edgeinfer models verify {title}"
-        )
+    for name, part in model_files(decode_record(encode_record(model))):
+        stored = part_of(model, part) if model.parts else model
+        with open_model(stored) as file:
+            reader = _Hashed(file, progress)
+            archive.addfile(_head(name, part.size), reader)
+        if reader.digest.hexdigest() != part.sha256:
+            title = f"{model.name}:{model.quant}"
+            raise BackupError(
+                f"the file of {title} is damaged: {stored.path}", hint=f"edgeinfer models verify {title}"
+            )
 
 
 class _Hashed:

@@ -9,7 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from edgeinfer.errors import BackupError
+from edgeinfer.safetensors.folder import is_folder_file
 from edgeinfer.store.record import ModelRecord
+from edgeinfer.store.stored_model import StoredPart
 
 FORMAT = 1
 
@@ -62,9 +64,18 @@ class Manifest(msgspec.Struct, frozen=True):
     copied: list[Sha256]
 
 
-def model_file(sha256: str) -> str:
-    """Return the name of a model's file in a backup."""
-    return f"models/{sha256}.gguf"
+def model_files(model: ModelRecord) -> list[tuple[str, StoredPart]]:
+    """List the files of a model, each with its name in a backup.
+
+    Raises:
+        BackupError: it names a file that no model in safetensors has.
+    """
+    if not model.parts:
+        return [(f"models/{model.sha256}.gguf", StoredPart(model.file, model.size, model.sha256))]
+    for part in model.parts:
+        if not is_folder_file(part.file):
+            raise BackupError(f"{model.name}:{model.quant} names {part.file!r}, which no model has")
+    return [(f"models/{model.sha256}/{part.file}", part) for part in model.parts]
 
 
 def decode_manifest(data: bytes) -> Manifest:

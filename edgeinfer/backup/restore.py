@@ -30,16 +30,17 @@ from edgeinfer.backup.manifest import (
     BackupFile,
     Manifest,
     decode_manifest,
-    model_file,
+    model_files,
 )
 from edgeinfer.errors import BackupError
 from edgeinfer.gguf.header import read_header
+from edgeinfer.safetensors.folder import read_folder, read_tokenizer
 from edgeinfer.server.auth.key_file import parsed
 from edgeinfer.store.disk import CHUNK, as_store_errors, fsync_path
 from edgeinfer.store.free_space import check_free_space
 from edgeinfer.store.record import ModelRecord
 from edgeinfer.store.store import Store
-from edgeinfer.store.stored_model import StoredModel
+from edgeinfer.store.stored_model import StoredModel, StoredPart
 
 OLD = ".before-restore"
 """Added to the name of what a restored file or folder has replaced."""
@@ -168,9 +169,15 @@ def _restore_models(
     try:
         for sha256 in manifest.copied:
             record = by_hash[sha256]
-            content = _next(archive, model_file(sha256), record.size)
-            if not _present(record, store):
-                copies[sha256] = _copy(record, content, store, progress(record))
+            present, begun = _present(record, store), progress(record)
+            for name, part in model_files(record):
+                content = _next(archive, name, part.size)
+                if not present:
+                    if sha256 not in copies:
+                        copies[sha256] = _incoming(record, store)
+                    _copy(copies[sha256], part, content, begun)
+            if not present:
+                _check_model(record, copies[sha256])
         for record in manifest.models:
             if not _present(record, store):
                 _restore_model(record, copies.get(record.sha256), store, fetch)
@@ -207,37 +214,52 @@ def _model(record: ModelRecord, path: Path) -> StoredModel:
     return StoredModel(**{**fields, "origin": "hub" if record.origin == "import" else record.origin})
 
 
-def _copy(record: ModelRecord, content: IO[bytes], store: Store, progress: Callable[[int], None]) -> Path:
-    """Write a model's file into the store, as a download in progress, and check it."""
+def _incoming(record: ModelRecord, store: Store) -> Path:
+    """Make the folder for a model's files, as for a download in progress."""
     folder = store.incoming(record.repo, record.revision)
     check_free_space(folder, record.size)
-    partial, digest = folder / f"{record.sha256}.restore", hashlib.sha256()
-    with as_store_errors(str(partial)):
-        try:
-            with partial.open("wb") as file:
-                while piece := content.read(CHUNK):
-                    digest.update(piece)
-                    file.write(piece)
-                    progress(len(piece))
-            if digest.hexdigest() != record.sha256:
-                raise BackupError(f"{record.name}:{record.quant} in the backup is damaged")
-            read_header(partial)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-    return partial
+    return folder / f"{record.sha256}.restore"
 
 
-def _adopt(record: ModelRecord, partial: Path, store: Store) -> None:
-    """Make a model of a copy, which stays for other names of it."""
-    link = partial.with_suffix(f".{record.quant}.link")
-    with as_store_errors(str(link)):
-        link.unlink(missing_ok=True)
-        os.link(partial, link)
+def _copy(folder: Path, part: StoredPart, content: IO[bytes], progress: Callable[[int], None]) -> None:
+    """Write a file into a folder, and check it."""
+    digest, target = hashlib.sha256(), folder / Path(part.file).name
+    with as_store_errors(str(target)):
+        folder.mkdir(exist_ok=True)
+        with target.open("wb") as file:
+            while piece := content.read(CHUNK):
+                digest.update(piece)
+                file.write(piece)
+                progress(len(piece))
+    if digest.hexdigest() != part.sha256:
+        raise BackupError(f"{target.name} in the backup is damaged")
+
+
+def _check_model(record: ModelRecord, folder: Path) -> None:
+    """Refuse what no daemon could load. Raises ModelLoadFailed."""
+    if record.parts:
+        read_folder(folder)
+        read_tokenizer(folder)
+    else:
+        read_header(folder / Path(record.file).name)
+
+
+def _adopt(record: ModelRecord, folder: Path, store: Store) -> None:
+    """Make a model of copies, which stay for other names of it."""
+    links = folder.with_suffix(".links")
+    with as_store_errors(str(links)):
+        _remove([links])
+        links.mkdir()
         try:
-            store.adopt(link, _model(record, link))
+            for path in folder.iterdir():
+                os.link(path, links / path.name)
+            if record.parts:
+                store.adopt_folder(links, _model(record, links))
+            else:
+                link = links / Path(record.file).name
+                store.adopt(link, _model(record, link))
         finally:
-            link.unlink(missing_ok=True)
+            _remove([links])
 
 
 Replacement = tuple[Path, Path]

@@ -18,10 +18,14 @@ TITLES = {"hf": "Hugging Face", "ollama": "Ollama", "lmstudio": "LM Studio"}
 def chosen_models(what: str | None, source: Source | None) -> list[ExternalFile]:
     """Return the models to import."""
     from edgeinfer.errors import ModelNotFound
+    from edgeinfer.safetensors.folder import is_model_folder
+    from edgeinfer.store.folder_import import external_folder
     from edgeinfer.store.imports import external_file, find_external_files
     from edgeinfer.store.lookup import is_file_reference
     from edgeinfer.user_folders import expanded_path
 
+    if what is not None and source is None and is_model_folder(expanded_path(what)):
+        return [external_folder(Path(what))]
     if what is not None and source is None and (is_file_reference(what) or expanded_path(what).is_file()):
         return [external_file(Path(what))]
     models = find_external_files(source)
@@ -58,13 +62,13 @@ def add_model(store: Store, model: ExternalFile, name: str | None, *, alone: boo
     from edgeinfer.cli import terminal
     from edgeinfer.cli.progress import with_progress
     from edgeinfer.errors import EdgeinferError
+    from edgeinfer.store.folder_import import import_folder
     from edgeinfer.store.imports import import_file
     from edgeinfer.store.location import SYSTEM_STORE
 
+    record = import_folder if model.path.is_dir() else import_file
     try:
-        stored = with_progress(
-            str(model.path), model.size, functools.partial(import_file, store, model, name)
-        )
+        stored = with_progress(str(model.path), model.size, functools.partial(record, store, model, name))
     except EdgeinferError as e:
         if alone:
             raise

@@ -100,7 +100,7 @@ def import_(
         str | None,
         typer.Argument(
             metavar="[PATH|NAME]",
-            help="A GGUF file, another store's folder, or a name that this command lists.",
+            help="A GGUF file, a folder with safetensors, another store's folder, or a name that this command lists.",
         ),
     ] = None,
     source: Annotated[
@@ -125,6 +125,7 @@ def import_(
     Examples:
       edgeinfer models import                   list what can be imported
       edgeinfer models import ~/Downloads/some.gguf
+      edgeinfer models import /models/My-Model  a folder with safetensors
       edgeinfer models import --from ollama     import all models of Ollama
       edgeinfer models import /media/usb/store  copy all of another store
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -11,10 +12,11 @@ from msgspec.structs import replace
 
 from edgeinfer.errors import HashMismatch, StoreError
 from edgeinfer.gguf.header import read_header
+from edgeinfer.safetensors.folder import is_folder_file, read_folder
 from edgeinfer.store.disk import CHUNK, as_store_errors
 from edgeinfer.store.free_space import check_free_space
 from edgeinfer.store.store import Store
-from edgeinfer.store.stored_model import StoredModel, open_model
+from edgeinfer.store.stored_model import StoredModel, open_model, part_of
 
 
 def is_store(folder: Path) -> bool:
@@ -33,7 +35,7 @@ def copy_model(
         StoreError: another model has the name, or a file cannot be read or written.
         DiskFull: there is too little space for it.
         HashMismatch: the file is not the one of its record.
-        ModelLoadFailed: it is not a valid GGUF file.
+        ModelLoadFailed: it is not a valid GGUF file, or no sound model in safetensors.
     """
     present = target.find(stored.name, stored.quant)
     if present and present.sha256 == stored.sha256:
@@ -44,22 +46,36 @@ def copy_model(
     folder = target.incoming(stored.repo, stored.revision)
     check_free_space(folder, stored.size)
     partial = folder / f"{stored.sha256}.copy"
+    # The copy is the store's own, even if the original was not its store's.
+    adopted = replace(stored, origin="hub" if stored.origin == "import" else stored.origin)
     with target.lock(stored.sha256):
         try:
-            with as_store_errors(str(stored.path)), open_model(stored) as file:
-                digest = _copy(file, partial, progress)
-            if digest != stored.sha256:
-                raise HashMismatch(
-                    f"{stored.path} is damaged: its sha256 is {digest}, not {stored.sha256}",
-                    hint="copy it again",
-                )
-            read_header(partial)
-            # The copy is the store's own, even if the original was not its store's.
-            origin = "hub" if stored.origin == "import" else stored.origin
-            return target.adopt(partial, replace(stored, origin=origin))
+            if not stored.parts:
+                _copy_file(stored, partial, progress)
+                read_header(partial)
+                return target.adopt(partial, adopted)
+            with as_store_errors(str(partial)):
+                partial.mkdir(exist_ok=True)
+            for part in stored.parts:
+                if not is_folder_file(part.file):
+                    raise StoreError(f"{part.file!r} is no file of a model in safetensors")
+                _copy_file(part_of(stored, part), partial / part.file, progress)
+            read_folder(partial)
+            return target.adopt_folder(partial, adopted)
         finally:
             with as_store_errors(str(partial)):
+                if partial.is_dir():
+                    shutil.rmtree(partial)
                 partial.unlink(missing_ok=True)
+
+
+def _copy_file(stored: StoredModel, path: Path, progress: Callable[[int], None] | None) -> None:
+    with as_store_errors(str(stored.path)), open_model(stored) as file:
+        digest = _copy(file, path, progress)
+    if digest != stored.sha256:
+        raise HashMismatch(
+            f"{stored.path} is damaged: its sha256 is {digest}, not {stored.sha256}", hint="copy it again"
+        )
 
 
 def _copy(file: BinaryIO, path: Path, progress: Callable[[int], None] | None) -> str:

@@ -140,8 +140,11 @@ class Store:
                 return self._write(replace(stored, path=directory, mtime_ns=None))
 
     def record(self, stored: StoredModel) -> StoredModel:
-        """Record the file at `stored.path`, which stays where it is, as an imported model."""
+        """Record the file at `stored.path`, or the files of its parts, which stay where they are, as an imported model."""
         with as_store_errors(str(stored.path)):
+            if stored.parts:
+                with self._changing():
+                    return self._write(replace(stored, origin="import", mtime_ns=None))
             status = stored.path.stat()
             if not stat.S_ISREG(status.st_mode) or status.st_size != stored.size:
                 raise StoreError(f"{stored.path} is not a file of {stored.size} bytes")

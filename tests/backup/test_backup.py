@@ -24,6 +24,7 @@ from edgeinfer.store.store import Store
 from tests.support import mirror as hub
 from tests.support.cli import EDGEINFER, environment, run
 from tests.support.models import install, write_model
+from tests.support.tiny_qwen2 import write_tiny_qwen2
 
 CONFIG = 'ctx = 2048\nlog_level = "debug"\n\n[models.small]\nmodel = "tiny"\n'
 RESPONSE = "abc-resp_1.json"
@@ -377,3 +378,30 @@ def test_a_restore_that_is_killed_leaves_the_old_state(source: Machine, target: 
     target.run("restore", str(archive), "--without-models")
     assert target.config.read_text() == CONFIG
     assert "large:Q4_0" in hashes(target)
+
+
+def test_a_model_in_safetensors_comes_back_whole(source: Machine, target: Machine, tmp_path: Path) -> None:
+    """One of the user's own folder, which is the store's own on the other machine."""
+    folder = write_tiny_qwen2(tmp_path / "folder", shards=2)
+    source.run("models", "import", str(folder), "--name", "one")
+    source.run("models", "import", str(folder), "--name", "two")
+    path = backup(source, "--with-models")
+    target.run("restore", str(path))
+    for name in ("one", "two"):
+        [restored] = [model for model in target.store.installed() if model.name == name]
+        assert restored.path.is_relative_to(target.store.root)
+        assert target.store.verify(restored) is None
+    assert target.leftovers() == []
+
+
+def test_a_model_in_safetensors_cannot_write_elsewhere(
+    source: Machine, target: Machine, tmp_path: Path
+) -> None:
+    source.run("models", "import", str(write_tiny_qwen2(tmp_path / "folder")), "--name", "one")
+    path = backup(source)
+    data = path.read_bytes()
+    assert b'"file": "config.json"' in data
+    path.write_bytes(data.replace(b'"file": "config.json"', b'"file": "../fig.json"'))
+    before = target.state()
+    assert "which no model has" in target.run("restore", str(path), "--offline", code=1)
+    assert (target.leftovers(), target.state()) == ([], before)
