@@ -88,6 +88,7 @@ class LocalEngines:
                 markers=MARKERS,
                 load_timeout=settings.load_timeout,
                 hang_timeout=settings.hang_timeout,
+                confine=settings.confine,
             )
         return LlamaClient(
             config,

@@ -33,9 +33,12 @@ class VllmClient(SupervisedClient[VllmProcess, VllmConfig]):
         load_timeout: float = 600.0,
         hang_timeout: float = 60.0,
         wait: float = 30.0,
+        confine: bool = True,
     ) -> None:
         """`markers` are control tokens to be shown as text. A request waits `wait` seconds for a process that starts."""
-        launcher = VllmLauncher(config, markers=markers, load_timeout=load_timeout, hang_timeout=hang_timeout)
+        launcher = VllmLauncher(
+            config, markers=markers, load_timeout=load_timeout, hang_timeout=hang_timeout, confine=confine
+        )
         super().__init__(launcher, wait)
         self._markers = markers
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from edgeinfer.backends.vllm.config import VllmConfig
+from edgeinfer.user_folders import cache_folder
+from edgeinfer.user_folders import home as user_folder
 
 MAX_LOGPROBS = 128
 
-INHERITED = (
-    "PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "CC", "CXX",
-)  # fmt: skip
-"""Variables that vLLM gets. It compiles kernels, and caches them in the user's folders."""
+LOOPBACK = "127.0.0.1"
+
+INHERITED = ("PATH", "LANG", "TZ", "LD_LIBRARY_PATH", "CC", "CXX")
+"""Variables that vLLM gets."""
 
 PREFIXES = (
     "VLLM_", "CUDA_", "NVIDIA_", "NCCL_", "TORCH", "TRITON_", "FLASHINFER_", "HIP_", "HSA_", "ROCR_", "ROCM_", "AMD_",
@@ -56,8 +59,20 @@ def arguments(config: VllmConfig, socket: str, tokenizer: str) -> list[str]:
     return args
 
 
-def environment(config: VllmConfig, key: str, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """vLLM's variables: what it needs by name, and so no secrets but its own `key`."""
+def cache(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder where vLLM keeps what it has compiled: its home, as others look for one."""
+    service = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
+    return Path(service or cache_folder(environ)) / "vllm"
+
+
+def environment(
+    config: VllmConfig, key: str, folder: str, environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """vLLM's variables: what it needs by name, and so no secrets but its own `key`.
+
+    `folder` is its private one.
+    """
+    home = str(cache(environ))
     inherited = {
         name: value
         for name, value in environ.items()
@@ -65,6 +80,11 @@ def environment(config: VllmConfig, key: str, environ: Mapping[str, str] = os.en
     }
     ours = {
         "VLLM_API_KEY": key,
+        "HOME": home,
+        "XDG_CACHE_HOME": home,
+        "PYTHONUSERBASE": str(user_folder(environ) / ".local"),  # where pip --user may have put it
+        "TMPDIR": folder,
+        "VLLM_HOST_IP": LOOPBACK,  # its processes talk with one another, and with nobody else
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
@@ -73,10 +93,6 @@ def environment(config: VllmConfig, key: str, environ: Mapping[str, str] = os.en
         "VLLM_LOGGING_LEVEL": "INFO",  # LogTail reads it
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi numbers cards, and so the plan
     }
-    if folder := environ.get("CACHE_DIRECTORY", "").partition(":")[
-        0
-    ]:  # systemd's, for a service without a home
-        ours["XDG_CACHE_HOME"] = folder
     if config.cards:
         ours["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.cards))
-    return inherited | ours
+    return {"NCCL_SOCKET_IFNAME": "lo"} | inherited | ours

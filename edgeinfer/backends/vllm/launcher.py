@@ -36,7 +36,13 @@ class VllmLauncher:
     """
 
     def __init__(
-        self, config: VllmConfig, *, markers: Collection[str], load_timeout: float, hang_timeout: float
+        self,
+        config: VllmConfig,
+        *,
+        markers: Collection[str],
+        load_timeout: float,
+        hang_timeout: float,
+        confine: bool = True,
     ) -> None:
         self.config = config
         self.changes: list[str] = []
@@ -44,6 +50,7 @@ class VllmLauncher:
         self._markers = markers
         self._load_timeout = load_timeout
         self._hang_timeout = hang_timeout
+        self._confine = confine
         self._loading: VllmProcess | None = None
 
     @property
@@ -92,6 +99,8 @@ class VllmLauncher:
         except WorkerDied as e:
             message = f"{config.name}: vLLM did not start: {process.exit}"
             hint = "its whole log: edgeinfer serve --log-level debug"
+            if self._confine and process.exit and not process.exit.out_of_memory:
+                hint += "; if it may not read something that it needs: --no-confine"
             raise LaunchFailed(ModelLoadFailed(message, param="model", hint=hint), process.exit) from e
         except EdgeinferError as e:
             raise LaunchFailed(e) from e
@@ -116,7 +125,16 @@ class VllmLauncher:
         ends = frozenset(folder.eos) | {
             id for text, id in tokenizer.vocabulary.added.items() if text == tokenizer.eos
         }
-        return VllmProcess(config, info, tokenizer, ends, self._markers, self._hang_timeout, self.quarantine)
+        return VllmProcess(
+            config,
+            info,
+            tokenizer,
+            ends,
+            self._markers,
+            self._hang_timeout,
+            self.quarantine,
+            confine=self._confine,
+        )
 
     def _take_less(self, reason: str) -> bool:
         """Take a smaller share of the cards' memory from now on; -> False if there is no less."""

@@ -25,8 +25,9 @@ from edgeinfer.backends.supervision.waiting import finish, wait_with_timeout
 from edgeinfer.backends.supervision.worker import STOPPED, died
 from edgeinfer.backends.supervision.worker_exit import WorkerExit
 from edgeinfer.backends.vllm import keeper
-from edgeinfer.backends.vllm.command import arguments, environment
+from edgeinfer.backends.vllm.command import arguments, cache, environment
 from edgeinfer.backends.vllm.config import VllmConfig
+from edgeinfer.backends.vllm.confine import REPORT, ConfinedCommand
 from edgeinfer.backends.vllm.log_tail import LogTail
 from edgeinfer.backends.vllm.metrics import VllmMetrics, parse_metrics
 from edgeinfer.backends.vllm.span_tokenizer import SpanTokenizer
@@ -34,6 +35,8 @@ from edgeinfer.backends.vllm.tokenizer_copy import write_tokenizer
 from edgeinfer.errors import DecodeFailed, EdgeinferError, ModelLoadFailed, NotReady, WorkerDied
 from edgeinfer.inference.output import EngineStats, Finish
 from edgeinfer.inference.types import EngineBuild, ModelInfo, Prompt
+from edgeinfer.ipc.confinement.confinement import Confinement
+from edgeinfer.ipc.environment import child_environment
 from edgeinfer.safetensors.folder import TokenizerFacts, folder_revision
 
 STOP_TIMEOUT = 10.0
@@ -63,10 +66,9 @@ class VllmProcess:
         revision: identity of the model's folder when the process was started.
         http: sends requests to it.
         tokenizer: the model's vocabulary and templates.
+        confinement: the layers that hold for it; None until it is ready.
         ends: the tokens that end an answer.
     """
-
-    confinement = None
 
     def __init__(
         self,
@@ -77,12 +79,15 @@ class VllmProcess:
         markers: Collection[str],
         hang_timeout: float,
         quarantine: CrashQuarantine,
+        *,
+        confine: bool = True,
     ) -> None:
         """`info` is what the folder says; `quarantine` is told what was in flight in a crash.
 
         `markers`: control tokens that grammars speak of, and that are shown as text.
         """
         self.config = config
+        self.confinement: Confinement | None = None
         self.tokenizer = tokenizer
         self.ends = ends
         self.heartbeat = Heartbeat(hang_timeout)
@@ -103,6 +108,7 @@ class VllmProcess:
         )
         self._span_tokenizer = SpanTokenizer(tokenizer, added.keys() - self._ordinary, self._encode)
         self._quarantine = quarantine
+        self._confine = confine
         self._metrics = VllmMetrics()
         self._in_flight: dict[InFlightRequest, int] = {}
         self._fed = False
@@ -145,12 +151,12 @@ class VllmProcess:
                 "-I",
                 keeper.__file__,
                 str(theirs),
-                *arguments(self.config, socket, tokenizer=str(self._folder)),
+                *self._command(arguments(self.config, socket, tokenizer=str(self._folder))),
                 pass_fds=(theirs,),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=PIPE,
                 stderr=STDOUT,
-                env=environment(self.config, key),
+                env=child_environment() | environment(self.config, key, str(self._folder)),
                 cwd=self._folder,
             )
         except BaseException:
@@ -169,6 +175,23 @@ class VllmProcess:
         )
         self._exited = asyncio.create_task(self._wait())
 
+    def _command(self, words: list[str]) -> list[str]:
+        """The command line that becomes vLLM."""
+        store = cache()
+        with contextlib.suppress(OSError):  # vLLM says what it cannot write
+            store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._confine:
+            return words
+        gpu = bool(self.config.cards)
+        return ConfinedCommand(words, self.config.model, str(self._folder), str(store), gpu).argv()
+
+    def _layers(self) -> Confinement:
+        """The layers that hold for the process."""
+        if not self._confine:
+            return Confinement(missing=("confinement: the setting confine is off",))
+        assert self._folder
+        return msgspec.json.decode((self._folder / REPORT).read_bytes(), type=Confinement)
+
     async def loaded(self, timeout: float) -> ModelInfo:
         """Wait until the model answers.
 
@@ -186,6 +209,7 @@ class VllmProcess:
         await self._check_tokens()
         self.load_seconds = time.monotonic() - start
         self.build = EngineBuild(await self._version(), name="vLLM")
+        self.confinement = self._layers()
         self.info = self._known
         self.log.progress = None
         self.log.clear()

@@ -57,7 +57,7 @@ def llama_files(
     files = [(path, READ) for path in dict.fromkeys(paths) if path and path != "/"]
     files += [("/dev/null", READ | FileRight.WRITE_FILE)]
     files += [(path, READ | CHANGE) for path in change]
-    return [*files, *_gpu_files(environ)] if gpu else files
+    return [*files, *gpu_files(environ)] if gpu else files
 
 
 def _python() -> Iterator[str]:
@@ -71,7 +71,8 @@ def _libraries(environ: Mapping[str, str]) -> Iterator[str]:
         yield from environ.get(name, "").split(os.pathsep)
 
 
-def _gpu_files(environ: Mapping[str, str]) -> Iterator[Access]:
+def gpu_files(environ: Mapping[str, str] = os.environ) -> Iterator[Access]:
+    """Yield the files of graphics cards' drivers."""
     for pattern in GPU:
         yield from ((path, READ) for path in _matches(pattern))
     for pattern in GPU_DEVICES:

@@ -78,8 +78,8 @@ def landlock_version() -> int:
         return 0
 
 
-def restrict_files(version: int, allowed: Iterable[tuple[str, FileRight]]) -> list[int]:
-    """Forbid this thread, and those that it starts, all files but those allowed, and TCP.
+def restrict_files(version: int, allowed: Iterable[tuple[str, FileRight]], *, tcp: bool = False) -> list[int]:
+    """Forbid this thread, and those that it starts, all files but those allowed, and TCP unless `tcp` leaves it.
 
     A directory is allowed with all that it contains. Paths that do not exist are left out.
 
@@ -90,12 +90,13 @@ def restrict_files(version: int, allowed: Iterable[tuple[str, FileRight]]) -> li
         OSError: the kernel did not accept it.
     """
     handled = FileRight((1 << NUMBER_OF_RIGHTS.get(version, len(FileRight))) - 1)
+    ports = 0 if tcp else TCP
     sizes = (
         (handled,)
         if version < TCP_VERSION
-        else (handled, TCP)
+        else (handled, ports)
         if version < SCOPE_VERSION
-        else (handled, TCP, SCOPES)
+        else (handled, ports, SCOPES)
     )
     attributes = struct.pack(f"={len(sizes)}Q", *sizes)
     ruleset = system_call(CREATE_RULESET, ctypes.create_string_buffer(attributes), len(attributes), 0)

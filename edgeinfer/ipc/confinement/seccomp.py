@@ -17,13 +17,16 @@ LIBRARY = "libseccomp.so.2"
 ALLOW = 0x7FFF0000
 ERRNO = 0x00050000
 
-NOT_EQUAL, EQUAL, MASKED_EQUAL = 1, 4, 7
+NOT_EQUAL, EQUAL, GREATER, MASKED_EQUAL = 1, 4, 6, 7
 """Comparisons of an argument."""
 
 UNKNOWN = -1
 """Number of a system call that this version of the library has not heard of."""
 
 AF_UNIX = 1
+AF_NETLINK = 16
+"""Lists a machine's addresses. Families after it are for packets, radios, virtual machines and the like."""
+
 CLONE_THREAD = 0x10000
 TIOCSTI = 0x5412
 LOW_HALF = 0xFFFFFFFF
@@ -110,6 +113,14 @@ def refused(*, files: bool, unix_sockets: bool) -> Iterator[Rule]:
         yield from (Rule(call, errno.EACCES) for call in NETWORK)
     if not files:
         yield from (Rule(call, errno.EACCES) for call in FILES)
+
+
+def refused_to_programs() -> Iterator[Rule]:
+    """Yield the rules for a process that starts others, which talk with one another."""
+    yield from map(Rule, (*KERNEL, *NAMESPACES))
+    yield Rule("ptrace")
+    yield Rule("socket", errno.EACCES, Argument(0, GREATER, AF_NETLINK))
+    yield Rule("ioctl", errno.EPERM, Argument(1, MASKED_EQUAL, LOW_HALF, TIOCSTI))
 
 
 class SystemCallFilter:

@@ -191,7 +191,7 @@ def test_no_secret_reaches_it(tmp_path: Path) -> None:
         "PATH": "/bin",
         "NCCL_DEBUG": "WARN",
     }
-    env = environment(config, "new", given)
+    env = environment(config, "new", "/private", given)
     assert ("/bin", "WARN", "new", "1,3") == (
         env["PATH"],
         env["NCCL_DEBUG"],
@@ -199,7 +199,8 @@ def test_no_secret_reaches_it(tmp_path: Path) -> None:
         env["CUDA_VISIBLE_DEVICES"],
     )
     assert not {"HF_TOKEN", "AWS_SECRET"} & set(env)
-    assert "/var/cache/edgeinfer" == env["XDG_CACHE_HOME"]
+    assert "/var/cache/edgeinfer/vllm" == env["XDG_CACHE_HOME"] == env["HOME"]
+    assert "/private" == env["TMPDIR"]
     args = arguments(config, str(tmp_path / "socket"), "/t")
     assert "new" not in args
     assert ["--tensor-parallel-size", "2"] == args[args.index("--tensor-parallel-size") :][:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 import time
@@ -202,6 +203,15 @@ def test_the_plan_says_why(daemon: Daemon) -> None:
     status = daemon.status()
     assert "vLLM" == status["engine"]["name"]
     assert any(reason.startswith("engine vllm:") for reason in status["plan"]["reasons"])
+
+
+def test_it_is_confined(daemon: Daemon) -> None:
+    """All of its processes: none has more than a loopback."""
+    assert daemon.status()["confinement"]["worker"].startswith("Landlock")
+    engine = daemon.engine()
+    interfaces = Path(f"/proc/{engine.pid}/net/dev").read_text().splitlines()[2:]
+    assert ["lo"] == [line.split(":")[0].strip() for line in interfaces]
+    assert "2" == re.findall(r"^Seccomp:\s+(\d)", Path(f"/proc/{engine.pid}/status").read_text(), re.M)[0]
 
 
 def test_answers_go_on_after_a_crash(daemon: Daemon) -> None:
