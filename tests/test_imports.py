@@ -192,6 +192,7 @@ def test_leaves_import_nothing_of_ours_but_leaves() -> None:
                 *LEAVES,
                 "",
                 "gguf",
+                "safetensors",
                 "store",
                 "server.auth.key_file",
             ),
