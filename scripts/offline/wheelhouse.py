@@ -21,8 +21,6 @@ from typing import NoReturn
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from pins import PYTHONS, REQUIREMENTS, ROOT, TARGETS, Pin, Target, base_pins, build_pins
 
-from edgeinfer.user_folders import cache_folder
-
 ONE_MACHINE = "linux_"
 """Begins the platform of a llama.cpp that was built for one CPU."""
 
@@ -30,7 +28,8 @@ ONE_MACHINE = "linux_"
 def main() -> None:
     parser = argparse.ArgumentParser("scripts/wheelhouse", add_help=False, allow_abbrev=False)
     add_options(parser)
-    parser.add_argument("--output", type=Path, default=cache_folder() / "wheelhouse")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    parser.add_argument("--output", type=Path, default=cache / "edgeinfer/wheelhouse")
     options = parser.parse_args()
     pythons = options.python or PYTHONS
     wheels = fill(options.output, options.target, pythons, options.llama)

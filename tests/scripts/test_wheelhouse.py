@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import packaging
 import pytest
 
 from tests.support.paths import ROOT
@@ -132,3 +133,14 @@ def test_a_bundle_for_a_folder_that_is_not_there_is_refused_at_once(tmp_path: Pa
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (1, True) == (done.returncode, f"there is no folder {tmp_path}/nowhere" in done.stderr)
     assert not (tmp_path / "w").exists()
+
+
+def test_it_needs_nothing_but_packaging(tmp_path: Path) -> None:
+    """It runs where nothing else is installed, as in the image's build."""
+    (tmp_path / "packaging").symlink_to(Path(packaging.__file__).parent)
+    folders = [str(tmp_path), str(ROOT / "scripts/offline"), str(ROOT)]
+    code = f"import sys; sys.path[:0] = {folders}; import wheelhouse"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
