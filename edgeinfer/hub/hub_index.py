@@ -12,7 +12,7 @@ import msgspec
 from edgeinfer.errors import DownloadFailed, EdgeinferError, Forbidden, ModelNotFound
 from edgeinfer.hub.endpoint import Endpoint, hub_endpoint
 from edgeinfer.hub.retries import MAX_LISTING_ATTEMPTS, RetryState
-from edgeinfer.safetensors.folder import CONFIG, TOKENIZER, is_folder_file
+from edgeinfer.safetensors.folder import CONFIG, SENTENCEPIECE, TOKENIZER, model_files
 from edgeinfer.store.catalogue import ModelSpec, QuantFile, SafetensorsSource
 from edgeinfer.store.file_name import NO_MODEL, SPLIT, quant_label
 from edgeinfer.store.names import file_problem
@@ -153,9 +153,13 @@ def _folder_from_catalogue(name: str, source: SafetensorsSource) -> RemoteFile:
 
 def _remote_folder(name: str, repo: str, answer: _HubRepo, dtype: str | None = None) -> RemoteFile | None:
     """The model in safetensors that a repository has, named after the type of its weights; None if it has none."""
-    files = [f for f in answer.siblings if is_folder_file(f.rfilename)]
-    names = {f.rfilename for f in files}
-    if not {CONFIG, TOKENIZER} <= names or not any(n.endswith(".safetensors") for n in names):
+    names = set(model_files(f.rfilename for f in answer.siblings))
+    files = [f for f in answer.siblings if f.rfilename in names]
+    if (
+        CONFIG not in names
+        or not {TOKENIZER, SENTENCEPIECE} & names
+        or not any(n.endswith(".safetensors") for n in names)
+    ):
         return None
     counts = answer.safetensors.parameters if answer.safetensors else {}
     quant = dtype or max(counts, key=lambda kind: counts[kind], default="BF16")

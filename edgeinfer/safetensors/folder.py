@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ import msgspec
 
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.safetensors.header import SafetensorsHeader, read_safetensors
+from edgeinfer.safetensors.sentencepiece import tokenizer_json
 from edgeinfer.safetensors.vocabulary import Vocabulary, parse_vocabulary
 
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
+SENTENCEPIECE = "tokenizer.model"
+"""A tokenizer's older form; it is only used where the other is missing."""
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 
@@ -33,7 +36,7 @@ PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 """Weights in formats that can run code."""
 
 TEXTS = (
-    CONFIG, TOKENIZER, INDEX, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
+    CONFIG, TOKENIZER, SENTENCEPIECE, INDEX, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json",
     "chat_template.jinja", "vocab.json", "merges.txt", "added_tokens.json", "LICENSE",
 )  # fmt: skip
 """What a folder has beside its weights. Nothing else of a repository is downloaded: no code, and no other formats."""
@@ -110,6 +113,12 @@ def is_model_folder(path: Path) -> bool:
 def is_folder_file(name: str) -> bool:
     """Tell whether a file of a repository belongs to a model's folder."""
     return name in TEXTS or (name.endswith(".safetensors") and "/" not in name and name.startswith("model"))
+
+
+def model_files(names: Iterable[str]) -> list[str]:
+    """The names of the files of a repository that belong to a model's folder, in order."""
+    found = sorted(name for name in names if is_folder_file(name))
+    return [name for name in found if name != SENTENCEPIECE or TOKENIZER not in found]
 
 
 def folder_revision(path: Path) -> str:
@@ -200,12 +209,20 @@ def index_files(data: bytes) -> list[str]:
 
 def read_tokenizer(path: Path) -> TokenizerFacts:
     """Read a folder's vocabulary and chat templates. Raises ModelLoadFailed."""
-    vocabulary = parse_vocabulary(_bytes(path / TOKENIZER, MAX_TOKENIZER_BYTES))
+    vocabulary = parse_vocabulary(read_tokenizer_json(path))
     config = _optional_json(path / "tokenizer_config.json")
     bos, eos = _token_text(config.get("bos_token")), _token_text(config.get("eos_token"))
     added = config.get("add_bos_token")
     add_bos = bool(bos) and (vocabulary.bos == bos if added is None else added is True)
     return TokenizerFacts(vocabulary, dict(_templates(path, config)), bos, eos, add_bos)
+
+
+def read_tokenizer_json(path: Path) -> bytes:
+    """Read a folder's tokenizer.json, or make it of tokenizer.model where that is all there is. Raises ModelLoadFailed."""
+    if (path / TOKENIZER).is_file() or not (path / SENTENCEPIECE).is_file():
+        return _bytes(path / TOKENIZER, MAX_TOKENIZER_BYTES)
+    config, added = (_optional_json(path / name) for name in ("tokenizer_config.json", "added_tokens.json"))
+    return tokenizer_json(_bytes(path / SENTENCEPIECE, MAX_TOKENIZER_BYTES), config, added)
 
 
 class _Index(msgspec.Struct):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgeinfer.errors import StoreError
-from edgeinfer.safetensors.folder import CONFIG, is_folder_file, read_folder, read_tokenizer
+from edgeinfer.safetensors.folder import CONFIG, model_files, read_folder, read_tokenizer
 from edgeinfer.store.disk import as_store_errors, sha256_of
 from edgeinfer.store.external_stores import ExternalFile
 from edgeinfer.store.file_name import slug
@@ -83,4 +83,4 @@ def import_folder(
 def _files(folder: Path) -> list[str]:
     """The names of the files that belong to the model, which are all that is ever read."""
     with as_store_errors(str(folder)):
-        return sorted(path.name for path in folder.iterdir() if is_folder_file(path.name) and path.is_file())
+        return model_files(path.name for path in folder.iterdir() if path.is_file())

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from edgeinfer.errors import ModelLoadFailed
-from edgeinfer.safetensors.folder import CONFIG, TOKENIZER
+from edgeinfer.safetensors.folder import CONFIG, TOKENIZER, read_tokenizer_json
 from edgeinfer.safetensors.vocabulary import byte_level_text, is_byte_level
 
 UNLIKELY = -1e6
@@ -38,7 +38,7 @@ def write_tokenizer(model: Path, copy: Path, ordinary: Collection[str]) -> None:
         ModelLoadFailed: the tokenizer is not usable.
     """
     try:
-        tokenizer: dict[str, Any] = msgspec.json.decode((model / TOKENIZER).read_bytes())
+        tokenizer: dict[str, Any] = msgspec.json.decode(read_tokenizer_json(model))
         added = tokenizer.get("added_tokens") or []
         tokenizer["added_tokens"] = [token for token in added if token["content"] not in ordinary]
         _add(tokenizer, {token["content"]: token["id"] for token in added})  # all, so that none is renumbered
