@@ -35,8 +35,13 @@ SHUTDOWN = 60.0
 """Seconds that a replica has to end its answers, beyond which Ray Serve kills it."""
 
 
-def ingress(args: dict[str, Any], config: dict[str, Any] | None = None) -> serve.Application:
-    """The application that listens; `args` are those of `IngressArgs`, and `config` those of `IngressConfig`."""
+def ingress(args: dict[str, Any]) -> serve.Application:
+    """The application that listens; `args` are those of `IngressArgs`."""
+    return ingress_with(args, {})
+
+
+def ingress_with(args: dict[str, Any], config: dict[str, Any]) -> serve.Application:
+    """The same with an `IngressConfig`, for which Ray Serve's file has a place of its own, `user_config`."""
     msgspec.convert(args, IngressArgs)
     deployment = serve.deployment(
         Ingress,
@@ -47,7 +52,7 @@ def ingress(args: dict[str, Any], config: dict[str, Any] | None = None) -> serve
         health_check_period_s=5,
         logging_config=LOGGING,
         graceful_shutdown_timeout_s=SHUTDOWN,
-        user_config=config or {},
+        user_config=config,
     )
     return _versioned(deployment, args).bind(args)
 

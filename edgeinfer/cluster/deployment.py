@@ -125,7 +125,7 @@ def _built(app: dict[str, Any]) -> Application:
     if app["name"] != FLEET:
         return application.replicas(app["args"])
     (deployment,) = app["deployments"]
-    return application.ingress(app["args"], deployment["user_config"])
+    return application.ingress_with(app["args"], deployment["user_config"])
 
 
 def deployed_at(address: str) -> FleetPlan:
