@@ -116,9 +116,10 @@ class FleetOnCluster:
         where = [f"--address={host.address}"] if host else ["--no-listen"]
         self.head.run("up", f"--port={self._head_port}", "--no-engine", *where, *options)
 
-    def join(self, *options: str) -> Node:
+    def join(self, *options: str, **environ: str) -> Node:
+        """Add a node; `environ` are variables of its own."""
         host = self._network.add_host() if self._network else None
-        node = Node(self._folder / f"node-{len(self.nodes)}", self._environ, host)
+        node = Node(self._folder / f"node-{len(self.nodes)}", {**self._environ, **environ}, host)
         token = self.head.folder.token
         node.run("join", self.head.record.address, f"--token-file={token}", *options)
         self.nodes.append(node)
@@ -195,9 +196,9 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool], patience: float = START) -> None:
     """Wait until `condition` holds."""
-    end = time.monotonic() + START
+    end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, "it took too long"
         time.sleep(0.3)
