@@ -12,6 +12,9 @@ from edgeinfer.cli.option_values import number
 if TYPE_CHECKING:
     from edgeinfer.cluster.node import NodeFolder, NodeRecord
 
+WORKER_PORTS = range(10002, 20000)
+"""Those that Ray gives to its workers, of which it takes none for a head."""
+
 Class = Annotated[
     str | None,
     typer.Option(
@@ -61,6 +64,15 @@ def up(
     engine: Engine = True,
     listen: Listen = True,
     tls: Tls = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Keep the cluster's state in this Redis, and not on the head's disk."
+        ),
+    ] = None,
+    redis_password_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The password of that Redis.")
+    ] = None,
 ) -> None:
     """Start a cluster on this machine, which others can join.
 
@@ -76,12 +88,16 @@ def up(
     from edgeinfer.cluster.connection import connected
 
     count = _replicas(replicas)
+    if port in WORKER_PORTS:
+        first, last = WORKER_PORTS[0], WORKER_PORTS[-1]
+        raise typer.BadParameter(f"Ray's workers listen on {first} to {last}", param_hint="--port")
     folder = _idle_folder()
     folder.make_token()
+    folder.save_redis_password(redis_password_file.read_text().strip() if redis_password_file else "")
     name = (hardware_class or _detected_class()) if engine else ""
     where = f"{address}:{port}"
     record = node.NodeRecord(
-        0, node.node_name(), where, address, name, True, _tls_folder(tls), node.sockets_folder()
+        0, node.node_name(), where, address, name, True, _tls_folder(tls), node.sockets_folder(), redis
     )
     record = node.start(folder, record, listen=listen)
     with connected(folder, record):

@@ -30,6 +30,9 @@ OBJECT_STORE = 78643200
 SYSTEM = SYSTEM_STORE / "cluster"
 """The folder of a node that is a system service."""
 
+REDIS_PASSWORD_FILE = "RAY_REDIS_PASSWORD_FILE"
+"""Variable of the head's processes: the file that `ray_start` reads the password from."""
+
 MIN_TOKEN = 32
 """Characters that a cluster's token must have."""
 
@@ -48,6 +51,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
         name: its own, by which the head tells it from others.
         tls: the folder of its certificate, see `tls_files`; None if nodes speak in the clear.
         sockets: the folder of Ray's sockets and log; None is Ray's own, below /tmp.
+        redis: the address of the Redis that has the head's state; None is the head's disk.
     """
 
     pid: int
@@ -58,6 +62,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
     head: bool
     tls: str | None = None
     sockets: str | None = None
+    redis: str | None = None
 
 
 class NodeFolder:
@@ -87,6 +92,19 @@ class NodeFolder:
     def storage(self) -> Path:
         """The head's state, with which it starts again."""
         return self.root / "head"
+
+    @property
+    def redis_password(self) -> Path:
+        """The password of the Redis that has the head's state; there is none if that asks for none."""
+        return self.root / "redis-password"
+
+    def save_redis_password(self, password: str) -> None:
+        """Keep it for the head's next start, too; "" forgets it."""
+        self.create()
+        if password:
+            _write_private(self.redis_password, password)
+        else:
+            self.redis_password.unlink(missing_ok=True)
 
     def create(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -184,7 +202,11 @@ def environment(
     if record.tls:
         files = tls_files(Path(record.tls))
         mine |= {"RAY_USE_TLS": "1", **{name: str(path) for name, path in files.items()}}
-    if record.head and not environ.get("RAY_REDIS_ADDRESS"):
+    if record.head and record.redis:
+        mine["RAY_REDIS_ADDRESS"] = record.redis
+        if folder.redis_password.exists():
+            mine[REDIS_PASSWORD_FILE] = str(folder.redis_password)
+    elif record.head and not environ.get("RAY_REDIS_ADDRESS"):
         mine |= {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(folder.storage)}
     return {**environ, **mine}
 

@@ -33,6 +33,10 @@ PACKAGES = {
     "zsh": ("zsh", "zsh-common"),
     "fish": ("fish", "fish-common", "libpcre2-32-0"),
     "mandoc": ("mandoc",),
+    "redis-server": (
+        *("redis-server", "redis-tools", "libjemalloc2", "liblua5.1-0", "liblzf1"),
+        *("lua-bitop", "lua-cjson"),
+    ),
     "vim.basic": ("vim", "libgpm2", "libsodium23"),
 }
 """Program -> Debian's packages that have it, and the libraries that it needs."""
