@@ -252,9 +252,9 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
 
 SYSTEM_CONFIG = Path("/etc/edgeinfer/config.toml")
 ENV_PREFIX = "EDGEINFER_"
-ENV_OTHERS = frozenset({"CONFIG", "API_KEY", "HISTORY"})
-"""`EDGEINFER_*` names that are not settings: the configuration file's path, the key that clients send, and whether
-conversations at a terminal keep their prompts."""
+ENV_OTHERS = frozenset({"CONFIG", "API_KEY", "AGAINST_KEY", "HISTORY"})
+"""`EDGEINFER_*` names that are not settings: the configuration file's path, the key that clients send, the one that
+`edgeinfer bench` sends to the server of --against, and whether conversations at a terminal keep their prompts."""
 
 FIELDS: dict[str, msgspec.structs.FieldInfo] = {
     f.name: f for f in msgspec.structs.fields(Settings) if f.name != MODELS

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeinfer.cli import option_values
 from edgeinfer.cli.options import with_model_settings
 
 if TYPE_CHECKING:
@@ -18,6 +19,14 @@ PROMPT_TOKENS, ANSWER_TOKENS, SHORT_PROMPT_TOKENS = 512, 128, 32
 
 MAX_DEVIATION = 1.5
 """Ratio of the measured to the predicted speed, either way, beyond which the prediction needs a new measurement."""
+
+SCENARIOS = ("single", "concurrent", "prefill", "shared", "conversation", "structured", "predicted")
+"""What servers are measured at, unless scenarios are named."""
+
+MORE_SCENARIOS = ("free", "turns", "long", "mixed")
+
+ROUNDS = 6
+"""The fewest from which an interval of 95 % follows."""
 
 Line = tuple[str, str]
 
@@ -36,20 +45,76 @@ def bench(
         Path | None,
         typer.Option(metavar="FILE", help="Draw the results, into an .svg or (with Pillow) a .png."),
     ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Compare this machine's daemon, or the server at --url, with any server of OpenAI's API.",
+        ),
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Measure this server, by what its clients see.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="API key of --url, if EDGEINFER_API_KEY does not hold it.")
+    ] = None,
+    against_key: Annotated[
+        str | None, typer.Option(help="API key of --against, if EDGEINFER_AGAINST_KEY does not hold it.")
+    ] = None,
+    against_model: Annotated[str | None, typer.Option(help="Model of --against, if it has several.")] = None,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            **{**option_values.choice((*SCENARIOS, *MORE_SCENARIOS)), "metavar": "NAME"},
+            help=f"Measure servers only at this; repeat it for more. {', '.join(SCENARIOS)}; "
+            f"or {', '.join(MORE_SCENARIOS)}.",
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            **option_values.number(int, ge=1, le=1000),
+            help=f"Rounds of measuring servers. Default: {ROUNDS}.",
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Ask servers for little: to see whether all works.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Measure the speed of a model, or of this machine.
+    """Measure the speed of a model, of this machine, or of servers.
 
-    It needs no daemon. Nothing else should run meanwhile: a busy daemon would share the cores.
+    A model is measured without a daemon. Nothing else should run meanwhile: it would share the cores.
+
+    With --against, this machine's daemon and another server take turns. If no daemon is running, one is
+    started, and its time to ready measured. Their prompts are the same, and in no cache.
 
     Examples:
       edgeinfer bench --model qwen3-0.6b  tokens per second of a model
       edgeinfer bench --plot speed.svg    and a picture of them
       edgeinfer bench --calibrate         the machine, in half a minute
+      edgeinfer bench --against http://127.0.0.1:8080
+      edgeinfer bench --url http://pi5.local:11435 --scenario single
     """
     from edgeinfer import settings
     from edgeinfer.cli import terminal
 
+    if against or url:
+        if calibrate or plot:
+            raise typer.BadParameter("--calibrate and --plot go with neither --url nor --against")
+        if others := [name for name in flags if name != "model"]:
+            raise typer.BadParameter(
+                f"a server has its own settings; set {', '.join(others)} where it is started"
+            )
+        from edgeinfer.cli.bench_servers import ServersToBench, bench_servers
+
+        model, names = flags.get("model"), scenario or SCENARIOS
+        bench_servers(
+            ServersToBench(
+                url, api_key, model, against, against_key, against_model, names, rounds or ROUNDS, quick, json
+            )
+        )
+        return
+    if api_key or against_key or against_model or scenario or rounds or quick:
+        raise typer.BadParameter("these options need --url or --against")
     if plot:
         from edgeinfer.bench.plot import check_plot_file
 

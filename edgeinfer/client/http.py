@@ -134,7 +134,9 @@ def connect(target: Target) -> httpx.Client:
             base_url=target.url,
             headers={"Authorization": f"Bearer {target.api_key}"} if target.api_key else {},
             timeout=httpx.Timeout(None, connect=5.0),
-            transport=httpx.HTTPTransport(uds=target.uds, verify=_verify(target), trust_env=False),
+            transport=httpx.HTTPTransport(
+                uds=target.uds, verify=accepted_certificates(target), trust_env=False
+            ),
             trust_env=False,
         )
 
@@ -152,7 +154,7 @@ def json_body(body: Any) -> bytes:
         raise InvalidRequest("numbers must be finite") from e
 
 
-def _verify(target: Target) -> ssl.SSLContext | bool:
+def accepted_certificates(target: Target) -> ssl.SSLContext | bool:
     """Return the certificates to accept; for our own daemon its own, under any host name."""
     if target.certificate is None:
         return target.url.startswith("https:")
