@@ -27,7 +27,7 @@ MAX_PIECE = 512
 """Bytes of a piece; the longest of real models are runs of spaces and of dashes."""
 
 
-class Piece(msgspec.Struct):
+class VocabularyPiece(msgspec.Struct):
     text: str
     score: float = 0.0
     kind: int = 1
@@ -68,7 +68,7 @@ def tokenizer_json(model: bytes, config: Mapping[str, Any], added: Mapping[str, 
 
 
 def _tokenizer(
-    pieces: list[Piece], spec: _Spec, config: Mapping[str, Any], added: Mapping[str, int]
+    pieces: list[VocabularyPiece], spec: _Spec, config: Mapping[str, Any], added: Mapping[str, int]
 ) -> dict[str, Any]:
     unknown = next(at for at, piece in enumerate(pieces) if piece.kind == UNKNOWN)
     special = {
@@ -102,7 +102,7 @@ def _tokenizer(
     }
 
 
-def _merges(pieces: list[Piece]) -> list[tuple[str, str]]:
+def _merges(pieces: list[VocabularyPiece]) -> list[tuple[str, str]]:
     """The pairs that become pieces, those of the best piece first, as SentencePiece merges them."""
     scores = {piece.text: piece.score for piece in pieces if piece.kind not in (UNKNOWN, CONTROL, BYTE)}
     pairs = (
@@ -150,8 +150,8 @@ def _added(id: int, text: str, special: bool) -> dict[str, Any]:
     return {"id": id, "content": text, **flags, "special": special}
 
 
-def _read(model: bytes) -> tuple[list[Piece], _Spec]:
-    pieces, spec = list[Piece](), _Spec()
+def _read(model: bytes) -> tuple[list[VocabularyPiece], _Spec]:
+    pieces, spec = list[VocabularyPiece](), _Spec()
     for field, value in _fields(model):
         if field == 1 and isinstance(value, bytes):
             pieces.append(_piece(value))
@@ -182,10 +182,10 @@ def _read_spec(spec: _Spec, part: int, data: bytes) -> None:
                 spec.removes_spaces = bool(value)
 
 
-def _piece(data: bytes) -> Piece:
+def _piece(data: bytes) -> VocabularyPiece:
     if len(data) > MAX_PIECE:
         raise ValueError(f"one of its pieces has {len(data)} bytes")
-    piece = Piece("")
+    piece = VocabularyPiece("")
     for field, value in _fields(data):
         match field, value:
             case 1, bytes():
