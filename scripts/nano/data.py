@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import json
 import random
+import string
 from collections.abc import Callable, Iterator
+from typing import Any
 
+from field_chats import field_chat, opened
 from grammar import dress
 from made import alike, counterpart, made
 from services import ALL
 from skills import Skill, Tool, draw_tools
-from turns import Chat, about, act, ask, assistant_calls, command, outside, refuse
+from turns import SYSTEMS, Chat, about, act, ask, assistant_calls, command, outside, refuse
 from words import place
 
-SYSTEMS = ("You are a helpful assistant.", "You control a smart home.", "You are an assistant for devices.",
-           "Be brief.", "You are a helpful home assistant.",
-           "You operate a small plant.", "Use the tools to help the user.",
-           "You are a helpful assistant. Use tools when needed.", "Answer shortly.",
-           "You are the voice of this house.", "", "You control the machines of a farm.",
-           "Help the operator.", "You are edgeinfer-nano.")  # fmt: skip
+FIELD_SHARE = 0.74
+"""Of the conversations whose tools are written by hand, field by field; others have tools of the grammar."""
 
 
 def draw_toolbox(rng: random.Random, share: float, test: bool = False) -> tuple[list[Tool], tuple[str, ...]]:
@@ -58,9 +57,12 @@ def start(rng: random.Random, share: float | None, test: bool = False) -> Chat:
 
 
 def conversations(seed: int, count: int) -> Iterator[Chat]:
-    """Training conversations of one to four exchanges."""
+    """Training conversations of one to six exchanges."""
     rng = random.Random(seed)
     for _ in range(count):
+        if rng.random() < FIELD_SHARE:
+            yield field_chat(rng)
+            continue
         share = rng.choice((0.0, 0.0, 1.0, 1.0, 0.5)) if rng.random() < 0.75 else None
         chat = start(rng, share)
         turns = rng.choice((1, 1, 2, 2, 3, 4))
@@ -109,6 +111,47 @@ def unseen(seed: int, count: int) -> Iterator[Chat]:
     """Commands to tools whose nouns and parameter names were never trained on."""
     rng = random.Random(seed)
     return _drawn(count, lambda _: _asked(rng, start(rng, 1.0, test=True), None))
+
+
+def by_hand(seed: int, count: int) -> Iterator[Chat]:
+    """Commands to tools of the fields that are kept from training."""
+    rng = random.Random(seed)
+
+    def draw(_: int) -> Chat:
+        chat, tools = opened(rng, True)
+        asked = rng.choice(tools).ask(rng)
+        chat.say("user", asked.text)
+        assistant_calls(chat, [asked.call])
+        chat.kind = "call"
+        return chat
+
+    return _drawn(count, draw)
+
+
+COPIED = (
+    ("print_label", "Print a label", "text", "print a label that says {}"),
+    ("find_part", "Find a part in the store", "code", "where is part {}?"),
+    ("open_ticket", "Open a ticket", "id", "please open ticket {}"),
+    ("connect", "Connect to a network", "network", "connect to {}"),
+    ("call_unit", "Call a unit", "unit", "call {} now"),
+    ("delete_key", "Delete a key", "key", "the key {} has to be deleted"),
+)
+
+
+def strings(seed: int, count: int) -> Iterator[tuple[str, list[dict[str, Any]], dict[str, Any]]]:
+    """Commands with a random string of 4 to 10 letters and digits, the tools and the call."""
+    rng = random.Random(seed)
+    declared = [
+        {"type": "function", "function": {"name": name, "description": about, "parameters": {
+            "type": "object", "properties": {key: {"type": "string"}}, "required": [key]}}}
+        for name, about, key, _ in COPIED
+    ]  # fmt: skip
+    for _ in range(count):
+        at = rng.randrange(len(COPIED))
+        name, _, key, said = COPIED[at]
+        text = "".join(rng.choice(string.ascii_letters + string.digits) for _ in range(rng.randint(4, 10)))
+        others = rng.sample([t for i, t in enumerate(declared) if i != at], 2)
+        yield said.format(text), [declared[at], *others], {"name": name, "arguments": {key: text}}
 
 
 def refusals(seed: int, count: int) -> Iterator[Chat]:

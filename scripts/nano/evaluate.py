@@ -18,7 +18,7 @@ from typing import Any
 
 from beyond import NO_TOOLS, NONE_FITS, TOO_SMALL
 from chat import render
-from data import chats, conversations, known, refusals, unseen
+from data import by_hand, chats, conversations, known, refusals, strings, unseen
 from jsonschema import Draft202012Validator
 from probes import COMMANDS, NEW_COMMANDS, QUESTIONS, TOOLS
 from programs import holes
@@ -26,6 +26,7 @@ from speak import Alone, Answer, Served, Speaker, daemon
 from turns import Chat
 
 SEED = 55
+EXAM = Path(__file__).with_name("exam.json")
 DECLINED = (NO_TOOLS, NONE_FITS, TOO_SMALL)
 STRINGS = ("Grüße aus Köln", "naïve café 12345", "日本語 テスト", "  two  spaces\n\n\nlines\t",
            "I'LL don't we've", "emoji 🙂🚀", "x=1;y+=2//3",
@@ -79,12 +80,39 @@ class Evaluation:
             score.add(good(answer, wanted), what)
         return score
 
+    def hand_written(self) -> Iterator[Score]:
+        """The commands of exam.json: all, by kind, and those that no tool fits."""
+        scores: dict[str, Score] = {}
+        every, none = (
+            Score("Hand-written commands: all", 0.85),
+            Score("Hand-written commands that no tool fits: declined", 0.95),
+        )
+        for tools in json.loads(EXAM.read_text()):
+            kind = scores.setdefault(tools["kind"], Score(f"Hand-written commands: {tools['kind']}", 0.75))
+            declared = [{"type": "function", "function": tool} for tool in tools["tools"]]
+            for command in tools["commands"]:
+                answer = self.ask([{"role": "user", "content": command["say"]}], declared)
+                good = answer.calls == ([command["call"]] if command["call"] else [])
+                what = f"{command['say']!r}\n   wanted {command['call']}\n   said   {answer.calls or answer.text!r}"
+                for score in (every, kind) if command["call"] else (every, kind, none):
+                    score.add(good, what)
+        yield from (every, *scores.values(), none)
+
+    def copies(self, count: int) -> Score:
+        """Strings without a meaning, which must come back letter by letter."""
+        score = Score("Random strings: copied exactly", 0.95)
+        for text, tools, call in strings(SEED, count):
+            answer = self.ask([{"role": "user", "content": text}], tools)
+            score.add(answer.calls == [call], f"{text!r}: {answer.calls or answer.text!r}")
+        return score
+
     def four(self, count: int) -> Iterator[Score]:
         """The figures that the model is to be judged by."""
         yield self.held_out(
             Score("Known tools, unseen phrases: exact calls", 0.97), known(SEED, count), exact
         )
         yield self.held_out(Score("Unseen tools: exact calls", 0.85), unseen(SEED, count), exact)
+        yield self.held_out(Score("Fields kept from training: exact calls"), by_hand(SEED, count), exact)
         yield self.held_out(
             Score("No tool fits, or none given: declined", 0.95), refusals(SEED, count), declined
         )
@@ -158,6 +186,7 @@ def main() -> None:
     parser.add_argument("--unconstrained", action="store_true", help="through llama.cpp alone")
     parser.add_argument("--url", help="a daemon that serves the model already")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
+    parser.add_argument("--quick", action="store_true", help="the hand-written commands and the copies alone")
     parser.add_argument("--verbose", action="store_true", help="show what went wrong")
     options = parser.parse_args()
     if options.tokenizer:
@@ -165,8 +194,9 @@ def main() -> None:
     alone = options.unconstrained
     with nullcontext(options.url) if alone or options.url else daemon(options.model) as url:
         evaluation = Evaluation(Alone(options.model) if alone else Served(url))
-        figures = [*evaluation.others(options.count), *evaluation.four(options.count)]
-    figures = figures[-4:] + figures[:-4]
+        figures = [*evaluation.hand_written(), evaluation.copies(options.count)]
+        if not options.quick:
+            figures += [*evaluation.others(options.count), *evaluation.four(options.count)]
     for score in figures:
         for what in score.wrong if options.verbose else ():
             print(f"[{score.name}] {what}")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from chat import render
 from data import conversations
+from fields import FOLDER
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 QWEN2_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -24,8 +25,10 @@ CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|f
            "<|fim_pad|>", "<|repo_name|>", "<|file_sep|>")  # fmt: skip
 MARKUP = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
 SPECIAL = CONTROL + MARKUP
-VOCABULARY = 2048
-SPACED = 520
+VOCABULARY = 6144
+SPACED = 1900
+REPEATED = 8
+"""How often the fields' own words are read, so that they come before those of the word lists."""
 SPACE = "Ġ"
 
 
@@ -38,6 +41,7 @@ def train(seed: int, count: int) -> Tokenizer:
     cut = re.compile("|".join(map(re.escape, SPECIAL)))
     texts = [render(c.messages, c.declared(), generate=False) for c in conversations(seed, count)]
     parts = [part for text in texts for part in cut.split(text)]
+    parts += [file.read_text() for file in sorted(FOLDER.glob("*.txt"))] * REPEATED
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     inner = Tokenizer(models.BPE())
     inner.pre_tokenizer = pre_tokenizers.Sequence(

@@ -1,4 +1,4 @@
-"""Trains the network on a CPU in bfloat16, with float32 master weights.
+"""Trains the network on a CPU, in bfloat16 where it computes that fast, with float32 master weights.
 
 Matrices are trained with Muon, which on so few tokens gets about twice as far as
 AdamW; the embedding, norms and biases with AdamW. The loss is taken over what the
@@ -30,34 +30,29 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from dataset import Batch, batches
 from model import Config, Nano
+from muon import Muon
 from tokenizers import Tokenizer
 from torch import Tensor
 
-PROMPT_SHARE = 0.25
+PROMPT_SHARE = 0.12
 SHAPE = Config(width=256, layers=6, heads=4, kv_heads=2, ffn=512)
 
 
 class Trainer:
-    """Keeps the masters and the two optimizers in step with the bfloat16 network."""
+    """Keeps the masters and the two optimizers in step with the network."""
 
-    def __init__(self, model: Nano, rate: float, total: int, fall: int) -> None:
+    def __init__(self, model: Nano, rate: float, total: int, fall: int, dtype: torch.dtype) -> None:
         self.rate, self.step = rate, 0
         self.total, self.fall = total, min(fall, total)
         self.masters = {name: p.detach().clone() for name, p in model.named_parameters()}
-        self.model = model.bfloat16()
+        self.model = model.to(dtype)
         matrices = [p for name, p in self.masters.items() if p.ndim == 2 and name != "embed.weight"]
         others = [p for name, p in self.masters.items() if p.ndim != 2 or name == "embed.weight"]
         rank, ranks = dist.get_rank(), dist.get_world_size()
         self.foreign = [p for i, p in enumerate(matrices) if i % ranks != rank]
         self.matrices = matrices
         self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(
-                matrices[rank::ranks],
-                lr=rate,
-                weight_decay=0.05,
-                momentum=0.95,
-                adjust_lr_fn="match_rms_adamw",
-            ),
+            Muon(matrices[rank::ranks], lr=rate, dtype=dtype),
             torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.0),
         ]
 
@@ -79,7 +74,7 @@ class Trainer:
             master.grad = gradient[at : at + p.numel()].view_as(p)
             at += p.numel()
             p.grad = None
-        rate = self.rate * min((self.step + 1) / 60, 1.0, max((self.total - self.step) / self.fall, 0.01))
+        rate = self.rate * min((self.step + 1) / 20, 1.0, max((self.total - self.step) / self.fall, 0.01))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -139,7 +134,8 @@ def work(rank: int, options: argparse.Namespace, meeting: str) -> None:
     model = Nano(SHAPE)
     if options.start:
         model.load_state_dict(torch.load(options.start, weights_only=True)["weights"])
-    trainer = Trainer(model, options.rate, total, options.fall)
+    dtype = torch.bfloat16 if options.bfloat16 else torch.float32
+    trainer = Trainer(model, options.rate, total, options.fall, dtype)
     began, seen, recent = time.monotonic(), 0, 0.0
     finish = directory / "finish"
     for batch in groups:
@@ -162,7 +158,7 @@ def work(rank: int, options: argparse.Namespace, meeting: str) -> None:
             with (directory / "train.jsonl").open("a") as log:
                 print(json.dumps(line), file=log)
             print(json.dumps(line), flush=True)
-        if rank == 0 and (trainer.step % 100 == 0 or done):
+        if rank == 0 and (trainer.step % 50 == 0 or done):
             trainer.save(directory / "model.pt")
         if done:
             break
@@ -188,6 +184,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--batch", type=int, default=4096, help="tokens a step and process")
     parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument(
+        "--bfloat16", action="store_true", help="for processors with instructions for it; others are slower"
+    )
     parser.add_argument(
         "--steps", type=int, default=0, help="stop after so many steps (default: all data once)"
     )

@@ -12,10 +12,16 @@ from grammar import choose, dress, expand, fill, mentioned, values_for
 from knowledge import FACTS
 from made import alike, counterpart, made
 from services import ALL
-from skills import Skill, Tool, Use
+from skills import Skill, Use
 from words import place
 
 Message = dict[str, Any]
+SYSTEMS = ("You are a helpful assistant.", "You control a smart home.", "You are an assistant for devices.",
+           "Be brief.", "You are a helpful home assistant.",
+           "You operate a small plant.", "Use the tools to help the user.",
+           "You are a helpful assistant. Use tools when needed.", "Answer shortly.",
+           "You are the voice of this house.", "", "You control the machines of a farm.",
+           "Help the operator.", "You are edgeinfer-nano.")  # fmt: skip
 AGAIN = (
     "[and |]now the opposite",
     "undo that",
@@ -49,7 +55,7 @@ class Chat:
     """One conversation, and what kind of turn it ends on."""
 
     messages: list[Message] = field(default_factory=list)
-    tools: list[Tool] = field(default_factory=list)
+    tools: list[Any] = field(default_factory=list)
     places: tuple[str, ...] = ()
     kind: str = ""
 
