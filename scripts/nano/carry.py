@@ -1,4 +1,4 @@
-"""Carries a shipped model over to a new vocabulary, as the weights to go on from.
+"""Takes a shipped model as the weights to go on from, under its own vocabulary or a new one.
 
 What the network has learnt stays; each token of the new vocabulary begins at the old embedding
 of the same text, else at the place that its neighbours in a sentence encoder's embeddings
@@ -8,7 +8,6 @@ of the same text, else at the place that its neighbours in a sentence encoder's 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from gguf import GGUFReader
 from gguf.quants import dequantize
 from model import Config, Nano
 from numpy.typing import NDArray
+from tokenizer import SPECIAL, assemble
 from tokenizers import Tokenizer
 
 Matrix = NDArray[np.float32]
@@ -27,23 +27,18 @@ def tensors(reader: GGUFReader) -> dict[str, Matrix]:
     return {t.name: np.array(dequantize(t.data, t.tensor_type), np.float32) for t in reader.tensors}
 
 
-def old_tokenizer(reader: GGUFReader, like: Tokenizer) -> Tokenizer:
-    """The shipped vocabulary, with the new one's way of splitting text."""
-    names = [
-        str(bytes(reader.fields["tokenizer.ggml.tokens"].parts[i]), "utf-8")
-        for i in reader.fields["tokenizer.ggml.tokens"].data
-    ]
+def strings(reader: GGUFReader, key: str) -> list[str]:
+    field = reader.fields[key]
+    return [str(bytes(field.parts[index]), "utf-8") for index in field.data]
+
+
+def shipped_tokenizer(reader: GGUFReader) -> Tokenizer:
+    """The vocabulary of the file."""
+    names = strings(reader, "tokenizer.ggml.tokens")
     merges = [
-        str(bytes(reader.fields["tokenizer.ggml.merges"].parts[i]), "utf-8")
-        for i in reader.fields["tokenizer.ggml.merges"].data
+        (first, second) for first, second in (m.split(" ") for m in strings(reader, "tokenizer.ggml.merges"))
     ]
-    state = json.loads(like.to_str())
-    special = {t["content"] for t in state["added_tokens"]}
-    state["model"]["vocab"] = {name: i for i, name in enumerate(names) if name not in special}
-    state["model"]["merges"] = [m.split(" ") for m in merges]
-    for token in state["added_tokens"]:
-        token["id"] = names.index(token["content"])
-    return Tokenizer.from_str(json.dumps(state))
+    return assemble({name: index for index, name in enumerate(names) if name not in SPECIAL}, merges)
 
 
 def placed(new: Tokenizer, old: Tokenizer, embedding: Matrix, encoder: Path | None) -> Matrix:
@@ -102,13 +97,20 @@ class Guide:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("shipped", type=Path, help="the GGUF file to go on from")
-    parser.add_argument("directory", type=Path, help="holds tokenizer.json; start.pt is written there")
+    parser.add_argument(
+        "directory",
+        type=Path,
+        help="start.pt is written there; tokenizer.json is the new vocabulary, or becomes the shipped one",
+    )
     parser.add_argument("--encoder", type=Path, help="folder of model.safetensors and vocab.txt")
     options = parser.parse_args()
     reader = GGUFReader(str(options.shipped))
     given = tensors(reader)
-    new = Tokenizer.from_file(str(options.directory / "tokenizer.json"))
-    old = old_tokenizer(reader, new)
+    old, vocabulary = shipped_tokenizer(reader), options.directory / "tokenizer.json"
+    if not vocabulary.exists():
+        vocabulary.parent.mkdir(parents=True, exist_ok=True)
+        old.save(str(vocabulary))
+    new = Tokenizer.from_file(str(vocabulary))
     model = Nano(Config(vocab=new.get_vocab_size()))
     weights = model.state_dict()
     for name in weights:

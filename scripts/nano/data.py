@@ -21,7 +21,7 @@ from skills import Skill, Tool, draw_tools
 from turns import SYSTEMS, Chat, about, act, ask, assistant_calls, command, outside, refuse
 from words import place
 
-FIELD_SHARE = 0.74
+FIELD_SHARE = 0.86
 """Of the conversations whose tools are written by hand, field by field; others have tools of the grammar."""
 
 

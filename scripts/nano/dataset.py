@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 SPOKEN = re.compile(r"(?<=<\|im_start\|>assistant\n)(.*?<\|im_end\|>)", re.DOTALL)
 SHARD = 2000
-CODE = 160
+CODE = 100
 """Pieces of Python to each shard of conversations."""
 
 LONGEST = 768

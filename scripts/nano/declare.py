@@ -53,8 +53,11 @@ class Asked:
     text: str
     call: dict[str, Any]
     done: str
+    opens_free: bool
+    """Whether the sentence begins with words to be copied, whose case must stay."""
+
     ends_free: bool
-    """Whether the sentence ends in words to be copied, after which nothing may follow."""
+    """Whether it ends in such words, after which nothing may follow."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class Declared:
         last = SLOT.findall(text)[-1:] if text.endswith("}") else []
         free = bool(last) and any(p.role == last[0] and p.kind == "text" for p in self.tool.parameters)
         return Asked(dressed(text, filled, rng, free, small), {"name": self.name, "arguments": arguments},
-                     SLOT.sub(lambda m: filled.get(m[1], "it"), self.tool.done), free)  # fmt: skip
+                     SLOT.sub(lambda m: filled.get(m[1], "it"), self.tool.done), text.startswith("{"), free)  # fmt: skip
 
     def _able(self, said: Line) -> bool:
         for parameter in self.tool.parameters:

@@ -41,7 +41,7 @@ def toolbox(rng: random.Random, test: bool) -> list[FieldTool]:
     """One to eight tools, most of them neighbours in one field."""
     homes = fields(test)
     home = homes[rng.choice(list(homes))]
-    count = rng.choices(range(1, 8), (8, 13, 24, 24, 17, 9, 5))[0]
+    count = rng.choices(range(1, 8), (8, 18, 28, 23, 14, 6, 3))[0]
     chosen = rng.sample(home, min(count, len(home)))
     if rng.random() < 0.15:
         chosen = chosen[:1]
@@ -68,17 +68,12 @@ def command(chat: Chat, tools: list[Declared], rng: random.Random) -> list[Asked
     asked = [tool.ask(rng) for tool in rng.sample(tools, min(count, len(tools)))]
     while len(asked) > 1 and any(a.ends_free or a.text.endswith("?") for a in asked[:-1]):
         asked.pop(0)
-    texts = [
-        asked[0].text,
-        *(
-            a.text[0].lower() + a.text[1:] if rng.random() < 0.9 and not a.text.startswith("I ") else a.text
-            for a in asked[1:]
-        ),
-    ]
-    joints = [rng.choice((" and ", ", ", " and then ", ", then ", "; ", ". ")) for _ in texts[1:]]
-    said = texts[0]
-    for joint, text in zip(joints, texts[1:], strict=True):
-        said = said.rstrip(".!") + joint + (capital(text) if joint == ". " else text)
+    said = asked[0].text
+    for one in asked[1:]:
+        joint = rng.choice((" and ", ", ", " and then ", ", then ", "; ", ". "))
+        plain = one.opens_free or one.text.startswith("I ")
+        changed = capital(one.text) if joint == ". " else one.text[0].lower() + one.text[1:]
+        said = said.rstrip(".!") + joint + (one.text if plain else changed)
     chat.say("user", said)
     assistant_calls(chat, [a.call for a in asked])
     chat.kind = "call"
@@ -140,7 +135,7 @@ def field_chat(rng: random.Random) -> Chat:
     if rng.random() < 0.25:
         chat.say("system", rng.choice(SYSTEMS))
     by_name = {d.name: d for d in tools}
-    for _ in range(rng.choices(range(1, 9), (14, 13, 14, 15, 14, 13, 9, 8))[0]):
+    for _ in range(rng.choices(range(1, 9), (20, 17, 16, 14, 12, 9, 7, 5))[0]):
         if rng.random() < 0.17:
             refuse(chat, tools, rng, False)
             continue

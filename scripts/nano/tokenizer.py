@@ -56,7 +56,8 @@ def train(seed: int, count: int) -> Tokenizer:
     inner.train_from_iterator(parts, trainer)
     learned = json.loads(inner.to_str())["model"]
     vocabulary: dict[str, int] = learned["vocab"]
-    merges = [tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in learned["merges"]]
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in learned["merges"]]
+    merges: list[tuple[str, str]] = [(first, second) for first, second in pairs]
     words = Counter(word for part in parts for word in re.findall(r" ([A-Za-z]+)", part))
     for word, _ in words.most_common():
         if len(vocabulary) == VOCABULARY - len(SPECIAL):
@@ -64,6 +65,12 @@ def train(seed: int, count: int) -> Tokenizer:
         if word in vocabulary:
             vocabulary[SPACE + word] = len(vocabulary)
             merges.append((SPACE, word))
+    return assemble(vocabulary, merges)
+
+
+def assemble(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Tokenizer:
+    """A tokenizer with these tokens and merges, and the special tokens after them."""
+    level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     split = pre_tokenizers.Split(Regex(QWEN2_SPLIT), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, level])
