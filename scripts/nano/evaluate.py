@@ -159,7 +159,9 @@ def same_text(answer: Answer, wanted: dict[str, Any]) -> bool:
 def valid(call: dict[str, Any], tools: list[dict[str, Any]]) -> bool:
     for tool in tools:
         if tool["function"]["name"] == call.get("name"):
-            return Draft202012Validator(tool["function"]["parameters"]).is_valid(call.get("arguments"))
+            return Draft202012Validator(tool["function"].get("parameters", {})).is_valid(
+                call.get("arguments")
+            )
     return False
 
 

@@ -19,6 +19,7 @@ from edgeinfer.service import discovery
 from edgeinfer.service.builtin import BuiltinManager
 from edgeinfer.service.spec import Scope
 from edgeinfer.store.catalogue import catalogue
+from edgeinfer.store.progress import size_text
 from edgeinfer.store.store import Store
 from tests.support.cli import Terminal, run
 from tests.support.f16_model import write_f16_model
@@ -72,8 +73,9 @@ def test_a_model_of_the_catalogue_is_fetched(hub: FaultyHub, home: Path, model_f
     done = pull(home, hub, "ours:q8_0")
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.removesuffix("\n")).read_bytes() == model_file.read_bytes()
+    size = size_text(model_file.stat().st_size)
     assert done.stderr == (
-        "Nano-Q8_0.gguf: 4.41 MB\n100 %  4.41 MB in 0 s\nnext: edgeinfer serve --model our-nano:Q8_0\n"
+        f"Nano-Q8_0.gguf: {size}\n100 %  {size} in 0 s\nnext: edgeinfer serve --model our-nano:Q8_0\n"
     )
     assert models(home) == ["our-nano:Q8_0"]
 

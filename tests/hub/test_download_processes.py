@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeinfer.hub.download import download
+from edgeinfer.store.progress import size_text
 from edgeinfer.store.store import Store
 from tests.support.cli import EDGEINFER, environment
 from tests.support.faulty_hub import (
@@ -103,7 +104,7 @@ def test_a_disk_that_is_too_small_is_found_out_before(hub: FaultyHub, tmp_path: 
     with on_small_disk(tmp_path, hub, "66m", "nothing") as process:
         out, err = process.communicate()
     assert out == "1\n"
-    assert "error: 4.41 MB are needed in " in err
+    assert f"error: {size_text(len(hub.files[FILE]))} are needed in " in err
     assert "its disk has 69.2 MB free, of which 67.1 MB are reserved for the system" in err
     assert "edgeinfer models rm" in err
     assert hub.file_requests == []
