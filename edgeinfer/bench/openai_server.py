@@ -34,11 +34,15 @@ FAULTY_REQUEST = (400, 422)
 Json = dict[str, Any]
 
 
-class Refused(EdgeinferError):
-    """The server does not do what it was asked to do. `answered` is the status of HTTP, 200 if it has begun to."""
+class Refused(Exception):
+    """The server does not do what it was asked to do. `answered` is the status of HTTP, 200 if it has begun to.
+
+    A finding of the measurement rather than an error of ours, so it has no code.
+    """
 
     def __init__(self, message: str, answered: int = 200) -> None:
         super().__init__(message)
+        self.message = message
         self.answered = answered
 
 
