@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgeinfer.errors import StoreError
 from edgeinfer.safetensors.folder import CONFIG, model_files, read_folder, read_tokenizer
 from edgeinfer.store.disk import as_store_errors, sha256_of
 from edgeinfer.store.external_stores import ExternalFile
 from edgeinfer.store.file_name import slug
+from edgeinfer.store.imports import record_import, recorded_import
 from edgeinfer.store.store import LOCAL_OWNER, Store
 from edgeinfer.store.stored_model import StoredModel, StoredPart, parts_digest
 from edgeinfer.user_folders import expanded_path
@@ -45,10 +45,8 @@ def import_folder(
         ModelLoadFailed: it is no sound model.
         StoreError: another model has the name, or a file cannot be read.
     """
-    installed = store.installed()
-    for stored in installed:
-        if stored.path == folder.path and name in (None, stored.name):
-            return stored
+    if stored := recorded_import(store, folder.path, name):
+        return stored
     model, tokenizer = read_folder(folder.path), read_tokenizer(folder.path)
     with as_store_errors(str(folder.path)):
         parts = tuple(
@@ -56,14 +54,8 @@ def import_folder(
             for file in _files(folder.path)
         )
     name, digest = name or folder.name, parts_digest(parts)
-    for other in installed:
-        if (other.name.lower(), other.quant) == (name.lower(), model.dtype) and other.path != folder.path:
-            raise StoreError(
-                f"{name}:{model.dtype} is another model: {other.path}",
-                param="name",
-                hint=f"edgeinfer models import {folder.path} --name ANOTHER",
-            )
-    return store.record(
+    return record_import(
+        store,
         StoredModel(
             name=name,
             quant=model.dtype,
@@ -76,7 +68,7 @@ def import_folder(
             origin="import",
             roles=("chat",) if model.generates and "default" in tokenizer.chat_templates else (),
             parts=parts,
-        )
+        ),
     )
 
 

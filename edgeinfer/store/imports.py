@@ -65,10 +65,8 @@ def import_file(
         ModelLoadFailed: it is not a valid GGUF file.
         StoreError: another model has the name.
     """
-    installed = store.installed()
-    for stored in installed:
-        if stored.path == file.path and name in (None, stored.name):
-            return stored
+    if stored := recorded_import(store, file.path, name):
+        return stored
     header = read_header(file.path)
     file = replace(
         file,
@@ -78,13 +76,25 @@ def import_file(
     if name is None:
         file = _with_catalogue_name(file, catalogue())
         name = _title(header) if NAMELESS.fullmatch(file.name) else file.name
-    model = _stored_model(file, name, header)
-    for other in installed:
-        if (other.name.lower(), other.quant) == (name.lower(), model.quant) and other.path != model.path:
+    return record_import(store, _stored_model(file, name, header))
+
+
+def recorded_import(store: Store, path: Path, name: str | None) -> StoredModel | None:
+    """Return what is recorded of a file or folder, under `name` if one is given."""
+    return next(
+        (stored for stored in store.installed() if stored.path == path and name in (None, stored.name)), None
+    )
+
+
+def record_import(store: Store, model: StoredModel) -> StoredModel:
+    """Record what stays where it is. Raises StoreError if another model has the name."""
+    for other in store.installed():
+        same_name = (other.name.lower(), other.quant) == (model.name.lower(), model.quant)
+        if same_name and other.path != model.path:
             raise StoreError(
-                f"{name}:{model.quant} is another model: {other.path}",
+                f"{model.name}:{model.quant} is another model: {other.path}",
                 param="name",
-                hint=f"edgeinfer models import {file.path} --name ANOTHER",
+                hint=f"edgeinfer models import {model.path} --name ANOTHER",
             )
     return store.record(model)
 
