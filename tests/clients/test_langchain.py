@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.clients import ClientProgram, StartProgram
+from tests.support.clients import ClientProgram, StartProgram, used_tokens
 
 PROTOCOLS = ["openai", "responses", "ollama", "anthropic"]
 WHO = "Who are you?"
@@ -26,8 +26,8 @@ def test_a_stream_says_what_invoke_says(langchain: ClientProgram, protocol: str,
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_the_usage_is_known(langchain: ClientProgram, protocol: str) -> None:
-    assert langchain.call("usage", protocol, WHO) == [31, 28]
+def test_the_usage_is_known(langchain: ClientProgram, protocol: str, daemon_url: str) -> None:
+    assert langchain.call("usage", protocol, WHO) == used_tokens(daemon_url, WHO)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

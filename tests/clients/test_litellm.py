@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.clients import ClientProgram, StartProgram
+from tests.support.clients import ClientProgram, StartProgram, used_tokens
 
 PROVIDERS = ["openai", "ollama_chat", "anthropic"]
 WHO = "Who are you?"
@@ -26,8 +26,8 @@ def test_a_stream_says_what_the_whole_answer_says(litellm: ClientProgram, provid
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_the_usage_is_known(litellm: ClientProgram, provider: str) -> None:
-    assert litellm.call("usage", provider, WHO) == [31, 28]
+def test_the_usage_is_known(litellm: ClientProgram, provider: str, daemon_url: str) -> None:
+    assert litellm.call("usage", provider, WHO) == used_tokens(daemon_url, WHO)
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)

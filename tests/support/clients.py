@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.paths import ROOT
@@ -42,6 +43,13 @@ def client_python() -> Path:
             _make(folder)
         (folder / "complete").touch()
     return folder / "bin" / "python"
+
+
+def used_tokens(url: str, text: str) -> list[int]:
+    """How many tokens a chat that begins with the text takes, and how many its answer, by the daemon's count."""
+    body = {"messages": [{"role": "user", "content": text}], "temperature": 0}
+    usage = httpx.post(f"{url}/v1/chat/completions", json=body).raise_for_status().json()["usage"]
+    return [usage["prompt_tokens"], usage["completion_tokens"]]
 
 
 def _cache() -> Path:
