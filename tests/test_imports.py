@@ -411,3 +411,10 @@ def with_packages(name: str) -> list[str]:
     """A module and the packages that it is in."""
     parts = name.split(".")
     return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+def test_binding_imports_of_llama_cpp_only_its_functions() -> None:
+    loaded = "sorted({'jinja2', 'diskcache', 'llama_cpp.llama', 'llama_cpp.llama_cpp'} & set(sys.modules))"
+    code = f"import sys, edgeinfer.backends.llama_cpp.binding.context; print({loaded})"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "['llama_cpp.llama_cpp']\n"
