@@ -17,6 +17,7 @@ import edgeinfer
 
 PACKAGE = Path(edgeinfer.__file__).parent
 LEAVES = (
+    "allocator",
     "value_errors",
     "errors",
     "user_folders",
