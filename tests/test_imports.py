@@ -399,6 +399,13 @@ def test_the_daemon_and_the_command_line_load_nothing_heavy(names: str) -> None:
     assert "" == done.stdout.strip()
 
 
+def test_the_daemon_loads_no_http_client_before_it_asks_somebody() -> None:
+    """Only other boards and vLLM are asked, which few have."""
+    code = "import sys, edgeinfer.server.run; print(*sorted({'httpx', 'rich', 'edgeinfer.backends.vllm.client'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "" == done.stdout.strip()
+
+
 def test_every_module_can_be_imported_first() -> None:
     """None imports, over whatever detour, a module that imports it; a module of a package needs the package."""
     needed = {}
