@@ -406,6 +406,21 @@ def test_the_daemon_loads_no_http_client_before_it_asks_somebody() -> None:
     assert "" == done.stdout.strip()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "edgeinfer.grammar.process",
+        "edgeinfer.chat.template_process",
+        "edgeinfer.backends.llama_cpp.worker.process",
+    ],
+)
+def test_children_load_no_event_loop(name: str) -> None:
+    """Each answers one request after the other, and there are three of them at least."""
+    code = f"import sys, {name}; print(*sorted({{'asyncio', 'ssl', 'subprocess'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "" == done.stdout.strip()
+
+
 def test_every_module_can_be_imported_first() -> None:
     """None imports, over whatever detour, a module that imports it; a module of a package needs the package."""
     needed = {}
