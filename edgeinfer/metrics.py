@@ -26,6 +26,9 @@ ENGINE_COUNTERS = {
     "forced_tokens": "Tokens that a constraint forced.",
     "steps": "Decode calls.",
     "preemptions": "Answers interrupted because the KV cache was full.",
+    "ram_cache_hits": "Prefixes copied back from RAM to the KV cache.",
+    "ram_cache_tokens": "Prompt tokens that were copied back from RAM, not computed.",
+    "ram_cache_failures": "Prefixes that could not be copied to or from RAM.",
 }
 """Counters by the engine's field without `_total`. Those that an engine does not have are left out."""
 
@@ -35,6 +38,7 @@ ENGINE_GAUGES = {
     "cells": ("kv_cells", 1.0, "Size of the KV cache in tokens."),
     "cells_used": ("kv_cells_used", 1.0, "Tokens of the KV cache in use by running answers."),
     "cells_cached": ("kv_cells_cached", 1.0, "Tokens of the KV cache kept for prompts with the same prefix."),
+    "ram_cache_bytes": ("ram_cache_bytes", 1.0, "Size of the prefixes kept in RAM below the KV cache."),
     "step_ms": ("step_seconds", 1e-3, "Duration of the last decode call."),
 }
 

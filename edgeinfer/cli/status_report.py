@@ -79,6 +79,8 @@ def _now(stats: dict[str, Any]) -> Iterator[str]:
             cells = f", {stats.get('cells_used', 0)} of {size} KV cells used"
         if cached := stats.get("cells_cached"):
             cells += f", {cached} cached"
+        if saved := amount(stats.get("ram_cache_bytes"), "B"):
+            cells += f", {saved} of prompts in RAM"
         step = f", last step {stats['step_ms']:.1f} ms" if stats.get("step_ms") else ""
         yield f"{stats.get('running', 0)} running, {stats.get('waiting', 0)} waiting{cells}{step}"
 
@@ -86,8 +88,10 @@ def _now(stats: dict[str, Any]) -> Iterator[str]:
 def _so_far(stats: dict[str, Any]) -> Iterator[str]:
     if stats.get("steps_total"):
         cached = stats.get("cached_tokens_total", 0)
+        restored = stats.get("ram_cache_tokens_total", 0)
+        of_these = f", {restored} of these by way of RAM" if restored else ""
         yield (
-            f"{stats.get('prompt_tokens_total', 0) + cached} prompt tokens ({cached} from the cache), "
+            f"{stats.get('prompt_tokens_total', 0) + cached} prompt tokens ({cached} from the cache{of_these}), "
             f"{stats.get('completion_tokens_total', 0)} generated"
         )
 

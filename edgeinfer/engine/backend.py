@@ -15,6 +15,9 @@ import numpy.typing as npt
 Row = npt.NDArray[np.float32]
 """One row of logits, shape (vocab_size,)."""
 
+SavedState = bytes | memoryview
+"""The cells of a sequence outside the KV cache; its length is its size in bytes."""
+
 
 class DecodeStatus(enum.Enum):
     """The outcome of a decode. Unless it is OK, the caller must drop what the batch may have left in the cache."""
@@ -143,11 +146,15 @@ class Backend(Protocol):
         """Number of cells that `sequence` has."""
         ...
 
-    def save(self, sequence: int) -> bytes:
-        """Serialize the cells of `sequence` for `restore`."""
+    def state_size(self, sequence: int) -> int:
+        """Bytes that `save` takes for `sequence`."""
         ...
 
-    def restore(self, sequence: int, data: bytes) -> bool:
+    def save(self, sequence: int) -> SavedState:
+        """Serialize the cells of `sequence` for `restore`; nothing if that fails."""
+        ...
+
+    def restore(self, sequence: int, data: SavedState) -> bool:
         """Load saved cells into `sequence`, which must be empty; False if they do not fit.
 
         `data` is trusted: a backend for the same model and configuration saved it.

@@ -31,6 +31,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         cells: size of the whole KV cache in tokens.
         batch: maximum number of tokens in one decode call; also the longest prefill chunk.
         step_ms: time limit of a step with prefill in it while answers are streaming.
+        ram_cache_mb: megabytes of RAM for prefixes that had to make room in the KV cache; 0 keeps none.
         max_draft: guessed tokens that one step may compute beside the certain ones; 0 is no speculation.
     """
 
@@ -41,6 +42,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     batch: int = 512
     step_ms: float = 250.0
     max_draft: int = 7
+    ram_cache_mb: int = 0
 
     @property
     def slots(self) -> int:

@@ -14,6 +14,7 @@ from edgeinfer.engine.kv_streams import StreamsCache
 from edgeinfer.engine.kv_unified import UnifiedCache
 from edgeinfer.engine.output_processor import OutputProcessor, StepOutput
 from edgeinfer.engine.prefill_budget import PrefillBudget
+from edgeinfer.engine.ram_cache import RamCache
 from edgeinfer.engine.scheduler import ScheduledChunk, Scheduler
 from edgeinfer.engine.sequence import Request, Sequence, SequenceStatus
 from edgeinfer.engine.speculator import Speculator
@@ -47,10 +48,11 @@ class Engine:
         """`trained_ctx`: the context that the model was trained for, 0 if unknown."""
         self.backend = backend
         self.config = config
+        ram_cache = RamCache(backend, config.ram_cache_mb)
         self.cache: KVCache = (
-            StreamsCache(backend, config.slots, config.ctx)
+            StreamsCache(backend, config.slots, config.ctx, ram_cache)
             if config.layout == "streams"
-            else UnifiedCache(backend, config.slots, config.ctx, config.cells)
+            else UnifiedCache(backend, config.slots, config.ctx, config.cells, ram_cache)
         )
         self.scheduler = Scheduler(self.cache, config.parallel)
         self.prefill_budget = PrefillBudget(config.step_ms, config.batch)
@@ -183,6 +185,10 @@ class Engine:
             accepted_tokens_total=totals["accepted"],
             steps_total=totals["steps"],
             preemptions_total=totals["preemptions"],
+            ram_cache_hits_total=self.cache.ram_cache.hits_total,
+            ram_cache_tokens_total=self.cache.ram_cache.tokens_total,
+            ram_cache_failures_total=self.cache.ram_cache.failures_total,
+            ram_cache_bytes=self.cache.ram_cache.bytes,
             step_ms=self._step_ms,
         )
 
@@ -342,9 +348,7 @@ class Engine:
         for sequence in sorted(self.scheduler.running, key=lambda s: s.order, reverse=True):
             self.scheduler.preempt(sequence)
             self._totals["preemptions"] += 1
-        for slot in self.cache.slots:
-            self.cache.trim(slot, 0)
-        self.backend.clear()
+        self.cache.clear()
         self._has_bad_cells = False
 
     def _delta(self, sequence: Sequence, output: StepOutput, is_first: bool) -> Delta:

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from edgeinfer.engine.backend import Batch, DecodeStatus, Row
+from edgeinfer.engine.backend import Batch, DecodeStatus, Row, SavedState
 from edgeinfer.engine.config import EngineConfig
 
 BOS, END = 256, 257
@@ -119,10 +119,13 @@ class FakeBackend:
     def length(self, sequence: int) -> int:
         return len(self._sequences[sequence])
 
-    def save(self, sequence: int) -> bytes:
+    def state_size(self, sequence: int) -> int:
+        return 4 * len(self._sequences[sequence])
+
+    def save(self, sequence: int) -> SavedState:
         return np.array(self._sequences[sequence], np.int32).tobytes()
 
-    def restore(self, sequence: int, data: bytes) -> bool:
+    def restore(self, sequence: int, data: SavedState) -> bool:
         tokens: list[int] = np.frombuffer(data, np.int32).tolist()
         if self._sequences[sequence]:
             raise ValueError(f"sequence {sequence} is not empty")

@@ -8,6 +8,8 @@ There are two layouts behind one interface; the engine does not know which one i
 
 - `kv_streams.py`: each slot has `ctx` cells of its own. Sharing a prefix copies cells.
 - `kv_unified.py`: one pool of cells for all slots. Sharing a prefix costs no cells and no time.
+
+Below them is a `RamCache`, to which what is evicted is copied, and from which it comes back.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence as Seq
 from typing import NamedTuple
 
-from edgeinfer.engine.backend import Backend
+from edgeinfer.engine.backend import Backend, SavedState
+from edgeinfer.engine.common_prefix import common_prefix
+from edgeinfer.engine.ram_cache import RamCache
 
 
 class Owner(NamedTuple):
@@ -37,6 +41,7 @@ class Slot:
         domain: only prompts of the same cache domain may use them.
         owner: whose request they are from.
         reserved: tokens that a running slot was admitted with.
+        prompt: tokens that the last request in the slot was admitted with; those after them are its answer.
         promised: cells that the next step may use.
         cells: in the unified layout, the cells that hold `tokens`.
     """
@@ -49,6 +54,7 @@ class Slot:
         self.running = False
         self.last_used = 0
         self.reserved = 0
+        self.prompt = 0
         self.promised = 0
         self.cells: list[int] = []
 
@@ -56,25 +62,18 @@ class Slot:
         return f"<Slot {self.id} {'running' if self.running else 'idle'} {len(self.tokens)} tokens>"
 
 
-def common_prefix(a: Seq[int], b: Seq[int]) -> int:
-    """Length of the longest common prefix, by bisection over slice comparisons (which run in C)."""
-    low, high = 0, min(len(a), len(b))
-    if a[:high] == b[:high]:
-        return high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
 class KVCache(ABC):
     """The slots and the prefix index over them. Methods that change cells also change the backend's."""
 
-    def __init__(self, backend: Backend, slots: int, ctx: int, cells: int) -> None:
+    MAX_OPENING = 4
+    """Tokens at the end of a prompt that the conversation's next one may lack, such as `<think>` and line breaks."""
+
+    def __init__(
+        self, backend: Backend, slots: int, ctx: int, cells: int, ram_cache: RamCache | None = None
+    ) -> None:
+        """`ram_cache`: takes what is evicted; None drops it."""
         self.backend = backend
+        self.ram_cache = ram_cache or RamCache(backend, 0)
         self.ctx = ctx
         self.cells = cells
         self.slots = [Slot(i) for i in range(slots)]
@@ -90,15 +89,26 @@ class KVCache(ABC):
     def cells_cached(self) -> int:
         """Cells that only idle slots hold; they can be evicted."""
 
-    @abstractmethod
     def admit(self, tokens: Seq[int], domain: str = "", owner: Owner = NOBODY) -> Slot | None:
         """A running slot for a request of `tokens`, holding its longest usable prefix; None if there is no room now.
 
         What is evicted for it was used least recently; of what is left by the owner's own requests, that of other
         sessions comes last. Only the prefixes of one's own domain are usable: whether one was there can be told by its time.
 
-        At least one token is left to compute, because its logits are needed.
+        If RAM has a much longer prefix than any slot, it is copied to an idle slot first. At least one token is left to
+        compute, because its logits are needed.
         """
+        if self.ram_cache.enabled:
+            self._bring_back(tokens, domain, owner)
+        return self._admit(tokens, domain, owner)
+
+    @abstractmethod
+    def _admit(self, tokens: Seq[int], domain: str, owner: Owner) -> Slot | None:
+        """Admit with what is resident."""
+
+    @abstractmethod
+    def _has_room(self, n: int) -> bool:
+        """There is room for a request of `n` tokens that shares no cells."""
 
     @abstractmethod
     def reserve(self, slot: Slot, n: int) -> bool:
@@ -135,31 +145,28 @@ class KVCache(ABC):
         """Slots that hold tokens, most recently used first."""
         return sorted((s for s in self.slots if s.tokens), key=lambda s: -s.last_used)
 
-    def restore(self, tokens: Seq[int], data: bytes, domain: str = "") -> bool:
-        """Load the saved cells of `tokens` into an empty slot; False if there is no such slot or no room."""
+    def restore(self, tokens: Seq[int], data: SavedState, domain: str = "") -> bool:
+        """Load the saved cells of `tokens` into an empty slot, or keep them in RAM; False if there is no room in either."""
         slot = next((s for s in self.slots if not s.running and not s.tokens), None)
-        if slot is None:
-            return False
-        self._start(slot, len(tokens), domain)
         # It evicts nothing: the resident slots were used more recently.
-        fits = self.cells_used + self.cells_cached + len(tokens) <= self.cells and self.reserve(
-            slot, len(tokens)
-        )
-        restored = fits and self.backend.restore(slot.id, data)
-        if restored and self.backend.length(slot.id) == len(tokens):
-            self.commit(slot, tokens)
-        else:
-            self.backend.remove(slot.id, 0)
-            restored = False
-        self.release(slot)
-        return restored
+        fits = self.cells_used + self.cells_cached + len(tokens) <= self.cells
+        if slot is None or not fits:
+            return self.ram_cache.add(list(tokens), data, domain)
+        return self._load(slot, tokens, data, domain)
+
+    def clear(self) -> None:
+        """Drop all cells, also those in RAM, and overwrite the backend's. No slot may be running."""
+        for slot in self.slots:
+            self.trim(slot, 0)
+        self.backend.clear()
+        self.ram_cache.clear()
 
     def compact(self) -> None:  # noqa: B027 -- a layout may have nothing to do
         """Move running slots to where decoding them together is fastest."""
 
     def num_resident(self, tokens: Seq[int], domain: str = "") -> int:
-        """Length of the longest prefix of `tokens` that a slot of the domain holds."""
-        return self._longest_match(tokens, domain)[1]
+        """Length of the longest prefix of `tokens` that the domain has in a slot, or in RAM."""
+        return max(self._longest_match(tokens, domain)[1], self.ram_cache.longest(tokens, domain)[1])
 
     def check_integrity(self) -> None:
         """Raise AssertionError if this record and the backend's cells differ. For idle moments and tests."""
@@ -172,6 +179,46 @@ class KVCache(ABC):
         """The slot with the longest common prefix, and its length; of equal ones the most recently used."""
         matches = ((s, common_prefix(s.tokens, tokens) if s.domain == domain else 0) for s in self.slots)
         return max(matches, key=lambda match: (match[1], match[0].last_used))
+
+    def _bring_back(self, tokens: Seq[int], domain: str, owner: Owner) -> None:
+        """Copy the longest prefix of `tokens` from RAM to an idle slot, if it is much longer than any resident one."""
+        entry, n = self.ram_cache.longest(tokens[:-1], domain)
+        spared = n - self._longest_match(tokens[:-1], domain)[1]
+        if entry is None or spared < RamCache.MIN_TOKENS:
+            return
+        idle = self._idle(owner)
+        if not idle or not self._has_room(max(len(tokens), len(entry.tokens))):
+            return
+        self.ram_cache.use(entry, n)
+        self._evict(idle[0])
+        if not self._load(idle[0], entry.tokens, entry.data, domain):
+            self.ram_cache.on_failed(entry)
+            return
+        self.trim(idle[0], n)
+        self.ram_cache.on_restored(spared)
+
+    def _load(self, slot: Slot, tokens: Seq[int], data: SavedState, domain: str) -> bool:
+        """Load the saved cells of `tokens` into an idle slot that is empty; False leaves it empty."""
+        self._start(slot, len(tokens), domain)
+        loaded = self.reserve(slot, len(tokens)) and self.backend.restore(slot.id, data)
+        if loaded and self.backend.length(slot.id) == len(tokens):
+            self.commit(slot, tokens)
+        else:
+            self.backend.remove(slot.id, 0)
+            loaded = False
+        self.release(slot)
+        return loaded
+
+    def _evict(self, slot: Slot, n: int = 0) -> None:
+        """Keep the first `n` tokens of an idle slot; before the others are dropped, they are saved in RAM if that pays."""
+        if self.ram_cache.enabled and slot.tokens:
+            others = [s.tokens for s in self.slots if s is not slot and s.domain == slot.domain]
+            kept = max([n, *(self.ram_cache.usable(other, slot.tokens) for other in others)])
+            # If its last prompt is kept, a conversation goes on from there: what the next prompt leaves out of the
+            # answer, such as thoughts, will not come back.
+            if kept <= self.MAX_OPENING or kept < slot.prompt - self.MAX_OPENING:
+                self.ram_cache.save(slot.id, slot.tokens, slot.domain, kept)
+        self.trim(slot, n)
 
     def _touch(self, slot: Slot) -> None:
         self._clock += 1
@@ -194,7 +241,7 @@ class KVCache(ABC):
         slot.running = True
         slot.domain = domain
         slot.owner = owner
-        slot.reserved = n_tokens
+        slot.reserved = slot.prompt = n_tokens
         self._touch(slot)
         return slot
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence as Seq
 
 from edgeinfer.engine.backend import Backend
-from edgeinfer.engine.kv_cache import NOBODY, KVCache, Owner, Slot, is_other_session
+from edgeinfer.engine.kv_cache import KVCache, Owner, Slot, is_other_session
+from edgeinfer.engine.ram_cache import RamCache
 
 
 class StreamsCache(KVCache):
@@ -14,8 +15,8 @@ class StreamsCache(KVCache):
     MIN_COPY = 48
     """A shorter prefix is computed again: copying moves a stream's whole `ctx` cells."""
 
-    def __init__(self, backend: Backend, slots: int, ctx: int) -> None:
-        super().__init__(backend, slots, ctx, slots * ctx)
+    def __init__(self, backend: Backend, slots: int, ctx: int, ram_cache: RamCache | None = None) -> None:
+        super().__init__(backend, slots, ctx, slots * ctx, ram_cache)
 
     @property
     def cells_used(self) -> int:
@@ -25,7 +26,7 @@ class StreamsCache(KVCache):
     def cells_cached(self) -> int:
         return sum(len(s.tokens) for s in self.slots if not s.running)
 
-    def admit(self, tokens: Seq[int], domain: str = "", owner: Owner = NOBODY) -> Slot | None:
+    def _admit(self, tokens: Seq[int], domain: str, owner: Owner) -> Slot | None:
         source, n = self._longest_match(tokens, domain)
         n = min(n, len(tokens) - 1)
         idle = self._idle(owner, exclude=source)
@@ -35,18 +36,21 @@ class StreamsCache(KVCache):
         if is_other_session(source, owner):
             gain = 0
         if not source.running and (not idle or len(source.tokens) - n <= gain):
-            self.trim(source, n)
+            self._evict(source, n)
             return self._start(source, len(tokens), domain, owner)
         if not idle:
             return None
         target = idle[0]
-        self.trim(target, 0)
+        self._evict(target)
         if n >= self.MIN_COPY:
             self._copy(source, target, n)
         return self._start(target, len(tokens), domain, owner)
 
     def reserve(self, slot: Slot, n: int) -> bool:
         return len(slot.tokens) + n <= self.ctx
+
+    def _has_room(self, n: int) -> bool:
+        return n <= self.ctx
 
     def compact(self) -> None:
         """Close gaps between running slots: llama.cpp computes only sequences with neighbouring ids together.
@@ -73,11 +77,11 @@ class StreamsCache(KVCache):
         if target.tokens:
             spare = self._idle(source.owner)[0]
             if spare is not target:
-                self.trim(spare, 0)
+                self._evict(spare)
                 self._swap_ids(target, spare)
                 target = spare  # the spare slot is empty, and now has the gap's id
             else:
-                self.trim(target, 0)
+                self._evict(target)
         self._swap_ids(source, target)
 
     def _swap_ids(self, full: Slot, empty: Slot) -> None:

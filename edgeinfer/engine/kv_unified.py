@@ -8,6 +8,7 @@ import numpy as np
 
 from edgeinfer.engine.backend import Backend
 from edgeinfer.engine.kv_cache import NOBODY, KVCache, Owner, Slot
+from edgeinfer.engine.ram_cache import RamCache
 
 
 class UnifiedCache(KVCache):
@@ -16,8 +17,10 @@ class UnifiedCache(KVCache):
     MIN_GROWTH = 32
     """Tokens kept free for each running slot to grow before a new request is admitted: fewer preemptions."""
 
-    def __init__(self, backend: Backend, slots: int, ctx: int, cells: int) -> None:
-        super().__init__(backend, slots, ctx, cells)
+    def __init__(
+        self, backend: Backend, slots: int, ctx: int, cells: int, ram_cache: RamCache | None = None
+    ) -> None:
+        super().__init__(backend, slots, ctx, cells, ram_cache)
         self._free = list(range(cells))
         self._references = np.zeros(cells, np.int32)
         self._pins = np.zeros(cells, np.int32)  # references from running slots
@@ -31,7 +34,7 @@ class UnifiedCache(KVCache):
     def cells_cached(self) -> int:
         return self.cells - len(self._free) - self._pinned
 
-    def admit(self, tokens: Seq[int], domain: str = "", owner: Owner = NOBODY) -> Slot | None:
+    def _admit(self, tokens: Seq[int], domain: str, owner: Owner) -> Slot | None:
         source, n = self._longest_match(tokens, domain)
         n = min(n, len(tokens) - 1)
         if len(tokens) + 1 - n > self._num_available(source, n):
@@ -39,14 +42,14 @@ class UnifiedCache(KVCache):
         idle = self._idle(owner, exclude=source)
         if idle:
             target = idle[0]
-            self.trim(target, 0)
+            self._evict(target)
             if n:
                 self._share(source, target, n)
         elif source.running:
             return None
         else:
             target = source
-            self.trim(target, n)
+            self._evict(target, n)
         return self._start(target, len(tokens), domain, owner)
 
     def reserve(self, slot: Slot, n: int) -> bool:
@@ -55,7 +58,7 @@ class UnifiedCache(KVCache):
         wanted = n + sum(s.promised for s in self.slots if s is not slot)
         idle = [s for s in self._idle(slot.owner) if s.tokens]
         while len(self._free) < wanted and idle:
-            self.trim(idle.pop(0), 0)
+            self._evict(idle.pop(0))
         if len(self._free) < wanted:
             return False
         slot.promised = n
@@ -89,6 +92,9 @@ class UnifiedCache(KVCache):
             free = len(self._free)
             raise AssertionError(f"{self.cells} cells, {len(held)} held, {free} free, {self._pinned} pinned")
 
+    def _has_room(self, n: int) -> bool:
+        return n + 1 <= self._num_available()
+
     def _share(self, source: Slot, target: Slot, n: int) -> None:
         self.backend.copy(source.id, target.id, n)
         target.tokens = source.tokens[:n]
@@ -97,14 +103,15 @@ class UnifiedCache(KVCache):
         if self.backend.length(target.id) != n:  # a model whose sequences can only be copied whole
             self.trim(target, 0)
 
-    def _num_available(self, source: Slot, n: int) -> int:
+    def _num_available(self, source: Slot | None = None, n: int = 0) -> int:
         """Cells that a new request with the first `n` tokens of `source` could get without preempting another."""
         promised = 0
         for slot in self.slots:
             if slot.running:
                 held = len(slot.tokens)
                 promised += max(slot.reserved + 1 - held, min(self.MIN_GROWTH, self.ctx - held))
-        taken_over = int(np.count_nonzero(self._pins[source.cells[:n]] == 0))
+        shared = source.cells[:n] if source else []
+        taken_over = int(np.count_nonzero(self._pins[shared] == 0))
         return self.cells - self._pinned - taken_over - promised
 
     def _start(self, slot: Slot, n_tokens: int, domain: str, owner: Owner = NOBODY) -> Slot:

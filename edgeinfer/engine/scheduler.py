@@ -6,7 +6,8 @@ from collections import Counter, deque
 from typing import NamedTuple
 
 from edgeinfer.engine.caller_shares import PROMPT_WEIGHT, CallerShares
-from edgeinfer.engine.kv_cache import KVCache, Slot, common_prefix
+from edgeinfer.engine.common_prefix import common_prefix
+from edgeinfer.engine.kv_cache import KVCache, Slot
 from edgeinfer.engine.sequence import Sequence
 
 

@@ -153,6 +153,10 @@ class EngineStats(msgspec.Struct, frozen=True):
     accepted_tokens_total: int = 0
     steps_total: int = 0
     preemptions_total: int = 0
+    ram_cache_hits_total: int = 0
+    ram_cache_tokens_total: int = 0
+    ram_cache_failures_total: int = 0
+    ram_cache_bytes: int = 0
     step_ms: float = 0.0
 
     def with_totals_of(self, earlier: EngineStats) -> EngineStats:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeinfer.engine.common_prefix import common_prefix
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
-from edgeinfer.engine.kv_cache import KVCache, Slot, common_prefix
+from edgeinfer.engine.kv_cache import KVCache, Slot
 from tests.support.engine import LAYOUTS, Clock, config, decode_alone, row_after
 
 both = pytest.mark.parametrize("layout", LAYOUTS)

@@ -9,11 +9,12 @@ from typing import Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
+import numpy.typing as npt
 
 from edgeinfer.backends.llama_cpp.binding.batch import BatchView
 from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
-from edgeinfer.engine.backend import Batch, DecodeStatus, Row
+from edgeinfer.engine.backend import Batch, DecodeStatus, Row, SavedState
 from edgeinfer.errors import ModelLoadFailed
 
 log = logging.getLogger("edgeinfer.backends.llama_cpp.binding")
@@ -91,16 +92,26 @@ class LlamaBackend:
     def length(self, sequence: int) -> int:
         return int(lib.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
-    def save(self, sequence: int) -> bytes:
-        size = lib.llama_state_seq_get_size(self._context, sequence)
-        buffer = (ctypes.c_uint8 * size)()
-        written = lib.llama_state_seq_get_data(self._context, buffer, size, sequence)
-        return bytes(memoryview(buffer)[:written])
+    def state_size(self, sequence: int) -> int:
+        return int(lib.llama_state_seq_get_size(self._context, sequence))
 
-    def restore(self, sequence: int, data: bytes) -> bool:
-        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
-        read = lib.llama_state_seq_set_data(self._context, buffer, len(data), sequence)
+    def save(self, sequence: int) -> SavedState:
+        size = self.state_size(sequence)
+        try:
+            data = np.empty(size, np.uint8)  # neither filled with zeros nor copied once more
+        except MemoryError:
+            log.warning("there is no memory to save %d bytes of the KV cache", size)
+            return b""
+        written = lib.llama_state_seq_get_data(self._context, _pointer(data), size, sequence)
+        if not written:
+            log.warning("%d bytes of the KV cache could not be saved", size)
+        return data.data[:written]
+
+    def restore(self, sequence: int, data: SavedState) -> bool:
+        pointer = _pointer(np.frombuffer(data, np.uint8))
+        read = lib.llama_state_seq_set_data(self._context, pointer, len(data), sequence)
         if read != len(data):
+            log.warning("%d saved bytes could not be loaded into the KV cache", len(data))
             self.remove(sequence, 0)
         return bool(read == len(data))
 
@@ -114,6 +125,10 @@ class LlamaBackend:
         if self._context:
             lib.llama_free(self._context)
             self._context = None
+
+
+def _pointer(data: npt.NDArray[np.uint8]) -> Any:
+    return data.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
 def _is_set(flag: Any) -> bool:
