@@ -12,7 +12,8 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -23,10 +24,12 @@ from msgspec.structs import replace
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
 from edgeinfer.backends.llama_cpp.worker.prefix_directory import PARTIAL, PrefixDirectory
+from edgeinfer.engine.backend import SavedState
 from edgeinfer.gguf.file_identity import file_identity
 
 if TYPE_CHECKING:
     from edgeinfer.engine.kv_cache import KVCache
+    from edgeinfer.engine.ram_cache import RamCacheEntry
 
 log = logging.getLogger("edgeinfer.worker")
 
@@ -59,7 +62,7 @@ class SavedPrefix(msgspec.Struct, frozen=True):
 
 
 class PrefixCacheStore:
-    """Saves the prefixes in a model's KV cache, and loads them into an empty one."""
+    """Saves the prefixes in a model's KV cache and in RAM below it, and loads them into empty ones."""
 
     def __init__(self, cache: PrefixCacheConfig, config: LlamaConfig) -> None:
         self._config = config
@@ -92,18 +95,17 @@ class PrefixCacheStore:
 
     def _save(self, cache: KVCache, budget: int, deadline: float) -> None:
         fits, saved = _fits(self._config), list[tuple[str, list[int]]]()
-        for number, slot in enumerate(cache.resident_slots()):
-            tokens = list(slot.tokens)
+        for number, (domain, tokens, state) in enumerate(_prefixes(cache)):
             if time.monotonic() > deadline or budget <= 0:
                 break
-            others = (other for domain, other in saved if domain == slot.domain)
+            others = (other for of, other in saved if of == domain)
             if len(tokens) < MIN_TOKENS or any(other[: len(tokens)] == tokens for other in others):
                 continue
-            saved.append((slot.domain, tokens))
-            data = cache.backend.save(slot.id)
+            saved.append((domain, tokens))
+            data = state()
             if len(data) <= budget:
                 budget -= len(data)
-                line = SavedPrefix(fits, "", tokens, slot.domain)
+                line = SavedPrefix(fits, "", tokens, domain)
                 _write(self._directory.path_of(number), replace(line, sha256=_digest(line, data)), data)
 
     def _usable(self) -> list[Path]:
@@ -117,6 +119,18 @@ class PrefixCacheStore:
         return usable
 
 
+def _prefixes(cache: KVCache) -> Iterator[tuple[str, list[int], Callable[[], SavedState]]]:
+    """Domain, tokens and state of what is in the KV cache, most recently used first; then of what is in RAM below it."""
+    for slot in cache.resident_slots():
+        yield slot.domain, list(slot.tokens), partial(cache.backend.save, slot.id)
+    for entry in cache.ram_cache.entries:
+        yield entry.domain, entry.tokens, partial(_state, entry)
+
+
+def _state(entry: RamCacheEntry) -> SavedState:
+    return entry.data
+
+
 def _read(path: Path) -> tuple[SavedPrefix | None, bytes]:
     """The content of a file, None if it is not what was written."""
     with path.open("rb") as file:
@@ -127,7 +141,7 @@ def _read(path: Path) -> tuple[SavedPrefix | None, bytes]:
     return None, b""
 
 
-def _digest(saved: SavedPrefix, data: bytes) -> str:
+def _digest(saved: SavedPrefix, data: SavedState) -> str:
     """Hash everything that is used: with other tokens, sound data would be the state of another prompt."""
     digest = hashlib.sha256(msgspec.json.encode(replace(saved, sha256="")))
     digest.update(data)
@@ -140,13 +154,13 @@ def _read_line(file: BinaryIO) -> SavedPrefix | None:
     return None
 
 
-def _write(path: Path, saved: SavedPrefix, data: bytes) -> None:
+def _write(path: Path, saved: SavedPrefix, data: SavedState) -> None:
     """Write all or nothing, readable by us alone: it contains what users asked."""
-    partial = path.with_suffix(PARTIAL)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    unfinished = path.with_suffix(PARTIAL)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(msgspec.json.encode(saved) + b"\n")
         file.write(data)
-    partial.replace(path)
+    unfinished.replace(path)
 
 
 def _fits(config: LlamaConfig) -> str:

@@ -320,3 +320,24 @@ async def test_killed_worker_saves_nothing(folder: Path) -> None:
         await client.kill()
         assert "stopped" == client.health.state
     assert [] == files(folder)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_kept_in_ram_is_saved_too_and_loaded_there(layout: str, folder: Path) -> None:
+    """The KV cache has room for two of four; all are there again after a restart."""
+    model_config = config(layout, ctx=512, parallel=1, cells=2 * 220, ram_cache_mb=1)
+    prompts = [f"{i} {PROMPT}"[:200] for i in range(4)]
+    old = full(model_config, *prompts)
+    assert old.engine.stats().ram_cache_bytes
+    store(model_config, folder).save(old.engine.cache)
+    new = Driver(model_config)
+    assert store(model_config, folder).load(new.engine.cache) == 4 * 201
+    assert new.engine.stats().ram_cache_bytes
+    new.engine.check_integrity()
+    for id, prompt in enumerate(prompts):
+        new.add(id, prompt, max_tokens=20, ignore_eos=True)
+        new.run()
+        alone = full(model_config)
+        alone.add(id, prompt, max_tokens=20, ignore_eos=True)
+        assert alone.run().text == new.answers[id, 0].text
+        assert new.answers[id, 0].finish.cached_tokens == len(prompt) - 1
