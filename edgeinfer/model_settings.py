@@ -71,6 +71,13 @@ class ModelSettings(msgspec.Struct, frozen=True):
     ubatch: Annotated[Annotated[int, Meta(ge=8)] | None, doc("Tokens that llama.cpp computes at once.")] = (
         None
     )
+    ram_cache_mb: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        doc(
+            "Megabytes of RAM for conversations and prompts that had to make room in the KV cache, to copy them back in "
+            "place of computing them again: a tenth of what is free, up to 4096; 0 keeps none."
+        ),
+    ] = None
     gpu_layers: Annotated[
         Annotated[int, Meta(ge=-1)] | None, doc("Layers placed on the GPU; -1 places all of them.")
     ] = None

@@ -14,6 +14,7 @@ OPTIONS = {
     "--ubatch": "-ub --ubatch-size",
     "--flash-attention": "-fa --flash-attn",
     "--kv-type": "-ctk -ctv --cache-type-k --cache-type-v --kv-cache-dtype",
+    "--ram-cache-mb": "-cram --cache-ram",
     "--max-draft": "--draft-max --spec-draft-n-max --num-speculative-tokens",
     "--keep-alive": "--sleep-idle-seconds",
     "--tls-cert": "--ssl-cert-file --ssl-certfile",

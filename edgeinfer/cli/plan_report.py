@@ -97,6 +97,8 @@ def memory(plan: Plan) -> list[tuple[str, int]]:
         rows.append(("mapped, then released", parts.stale))
     if parts.embeddings:
         rows.append(("more for embeddings", parts.embeddings))
+    if parts.ram_cache:
+        rows.append(("more for prompts in RAM", parts.ram_cache))
     if parts.gpu and not parts.shared:
         rows += [("GPU: weights", parts.gpu_weights), ("GPU: KV cache", parts.gpu_kv)]
         rows += [("GPU: buffers and driver", parts.gpu_compute), ("GPU memory needed", parts.gpu)]

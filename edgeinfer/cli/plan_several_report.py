@@ -50,8 +50,8 @@ def _used(plan: Plan) -> int:
 def memory_left(plan: Plan) -> int | None:
     """Return the bytes left for other models, negative with --force; None if unknown."""
     memory, budget = plan.memory, plan.budget
-    left = [] if budget.ram is None else [budget.ram - memory.needed]
-    left += [] if budget.limit is None else [budget.limit - memory.model]
+    left = [] if budget.ram is None else [budget.ram - memory.needed - memory.ram_cache]
+    left += [] if budget.limit is None else [budget.limit - memory.model - memory.ram_cache]
     return min(left, default=None)
 
 

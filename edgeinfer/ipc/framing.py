@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 import threading
-from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
+from typing import BinaryIO, Generic, TypeVar
 
 import msgspec
-
-if TYPE_CHECKING:  # children do without it: it takes 4 MB
-    import asyncio
 
 HEADER = struct.Struct("<I")
 
@@ -40,7 +38,7 @@ async def read(
     try:
         length = _length(await stream.readexactly(HEADER.size), max_frame)
         return decoder.decode(await stream.readexactly(length))
-    except (EOFError, ConnectionError):
+    except (asyncio.IncompleteReadError, ConnectionError):
         return None
 
 

@@ -50,6 +50,7 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
         gpu_weights, gpu_kv, gpu_compute: memory on the GPU.
         shared: GPU memory is RAM.
         embeddings: memory that a chat model takes on top, from its first embeddings request on.
+        ram_cache: memory that it takes on top, at most, for prefixes that had to make room in the KV cache.
     """
 
     weights: int
@@ -64,6 +65,7 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
     gpu_compute: int = 0
     shared: bool = False
     embeddings: int = 0
+    ram_cache: int = 0
 
     @property
     def gpu(self) -> int:
@@ -111,8 +113,9 @@ def estimate(
         api: API of the GPU that holds `config.gpu_layers`.
         shared: the GPU shares its memory with the CPU.
     """
+    ram_cache = config.ram_cache_mb * 1_000_000
     if header is None:
-        return MemoryEstimate(0, worker=WORKER, daemon=DAEMON)
+        return MemoryEstimate(0, worker=WORKER, daemon=DAEMON, ram_cache=ram_cache)
     shape = transformer_shape(header)
     if config.reranks:
         config = _reading_pairs(config)
@@ -137,6 +140,7 @@ def estimate(
             worker=worker,
             daemon=DAEMON,
             embeddings=embeddings,
+            ram_cache=ram_cache,
         )
     share = min(1.0, layers_on_gpu(shape, config.gpu_layers) / max(shape.layers, 1))
     return msgspec.structs.replace(
@@ -150,6 +154,7 @@ def estimate(
         gpu_compute=compute + GPU_DRIVER.get(api or "", 0),
         shared=shared,
         embeddings=embeddings,
+        ram_cache=ram_cache,
     )
 
 

@@ -43,8 +43,10 @@ class ModelMemory(msgspec.Struct, frozen=True):
 
     @property
     def pending(self) -> HeldMemory:
-        """Bytes that look available, but belong to the model: mapped weights, and what it has yet to load."""
-        ram, gpu = self.predicted.needed - self.held.ram, self.predicted.gpu - self.held.gpu
+        """Bytes that look available, but belong to the model: mapped weights, and what it has yet to take."""
+        predicted = self.predicted
+        ram = predicted.needed + predicted.ram_cache - self.held.ram
+        gpu = predicted.gpu - self.held.gpu
         return HeldMemory(max(0, ram), max(0, gpu))
 
 

@@ -24,6 +24,7 @@ from edgeinfer.plan.gpu_placement import GpuPlacement, choose_gpu
 from edgeinfer.plan.memory_budget import MemoryBudget, memory_budget
 from edgeinfer.plan.memory_estimate import MemoryEstimate
 from edgeinfer.plan.own_memory import HeldMemory, ModelMemory, without_memory
+from edgeinfer.plan.ram_cache import with_ram_cache
 from edgeinfer.plan.reasons import MB, reasons
 from edgeinfer.plan.speed import Speed, instruction_sets, predict
 from edgeinfer.plan.threads import choose_threads
@@ -140,6 +141,7 @@ def plan_model(
             placement, best = other, found
     budget = memory_budget(profile, placement, limit)
     best = with_larger_context(best, header, settings, budget, isa, placement.gpu, daemon_runs=bool(beside))
+    best = with_ram_cache(best, header, settings, budget)
     if best.config.gpu_layers < 0:
         threads = choose_threads(profile, header, calibration, settings.threads, on_gpu=True)
         config = replace(best.config, threads=threads.count, cpus=threads.cpus)
@@ -206,7 +208,8 @@ def _limit(settings: Settings, beside: Sequence[ModelMemory]) -> int | None:
     """Return the bytes of `memory_limit_mb` that other models leave."""
     if settings.memory_limit_mb is None:
         return None
-    return max(0, round(settings.memory_limit_mb * MB) - sum(other.predicted.model for other in beside))
+    taken = sum(other.predicted.model + other.predicted.ram_cache for other in beside)
+    return max(0, round(settings.memory_limit_mb * MB) - taken)
 
 
 def _placement(profile: HardwareProfile, settings: Settings) -> GpuPlacement:

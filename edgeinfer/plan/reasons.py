@@ -17,7 +17,7 @@ from edgeinfer.settings import Settings
 
 MB = 1e6
 
-OF_ANSWERS = ("parallel", "kv_type", "layout", "flash_attention", "ubatch")
+OF_ANSWERS = ("parallel", "kv_type", "layout", "flash_attention", "ubatch", "ram_cache_mb")
 """Choices that only concern answers in progress."""
 
 
@@ -45,11 +45,12 @@ def reasons(
         ("mmap", _mmap(fit)),
         ("repack", None if config.repack else "repack off: there is no memory for copies of the weights"),
         ("beside", _beside(beside)),
+        ("ram_cache_mb", _ram_cache(fit, settings)),
         ("memory", _memory(fit, budget)),
     ]
     if config.reranks:  # it generates no answers
         sentences = [(name, sentence) for name, sentence in sentences if name not in OF_ANSWERS]
-    not_settings = ("cpus", "ctx", "mmap", "repack", "beside", "memory")
+    not_settings = ("cpus", "ctx", "mmap", "repack", "beside", "ram_cache_mb", "memory")
     return [
         sentence
         for name, sentence in sentences
@@ -142,6 +143,16 @@ def _beside(beside: Sequence[ModelMemory]) -> str | None:
     total = sum(other.predicted.model for other in beside)
     others = "another model takes" if len(beside) == 1 else f"{len(beside)} other models take"
     return f"memory shared: {others} {total / MB:.0f} MB"
+
+
+def _ram_cache(fit: Fit, settings: Settings) -> str | None:
+    """Explain the RAM for prefixes, where there is some, or less than is asked for."""
+    megabytes, asked = fit.config.ram_cache_mb, settings.ram_cache_mb
+    if asked is not None and megabytes < asked:
+        return f"ram_cache_mb {megabytes}: no more is free"
+    if asked is not None or not megabytes:
+        return None
+    return f"ram_cache_mb {megabytes}: conversations for which the KV cache has no room come back from there"
 
 
 def _memory(fit: Fit, budget: MemoryBudget) -> str | None:

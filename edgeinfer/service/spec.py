@@ -109,7 +109,7 @@ def requirements(plan: Plan, profile: HardwareProfile) -> Requirements:
     gpus = [gpu.vendor for gpu in profile.gpus if gpu.api] if on_gpu else []
     return Requirements(
         models=(Path(config.model),) if Path(config.model).is_absolute() else (),
-        memory=plan.memory.total + plan.memory.embeddings,
+        memory=plan.memory.total + plan.memory.embeddings + plan.memory.ram_cache,
         ram=profile.memory.total,
         gpus=tuple(dict.fromkeys(gpus)),
     )

@@ -64,8 +64,9 @@ def safer(config: LlamaConfig) -> LlamaConfig | None:
 def smaller(config: LlamaConfig) -> LlamaConfig | None:
     """`config` with less memory; None if nothing is left to reduce.
 
-    First fewer answers run at once, then all share one pool, then the context is shorter.
+    First fewer answers run at once, then all share one pool, then the context is shorter. No prefixes are kept in RAM.
     """
+    config = replace(config, ram_cache_mb=0)
     if config.parallel > 1:
         return _sized(replace(config, parallel=config.parallel // 2))
     if config.layout == "streams":
