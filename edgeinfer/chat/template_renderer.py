@@ -15,7 +15,7 @@ from edgeinfer.ipc.framing import encode
 
 
 class TemplateRenderer:
-    """Renders untrusted Jinja sources in child processes, the first of which starts at the first call and stays.
+    """Renders untrusted Jinja sources in child processes, the first of which starts at the first call.
 
     Each renders one call at a time. A call that exceeds `timeout` seconds, or breaks the process, fails alone.
     """
@@ -76,6 +76,10 @@ class TemplateRenderer:
     def confinement(self) -> Confinement | None:
         """The layers that hold for the processes; None before the first start."""
         return self._child.confinement
+
+    def rest(self) -> None:
+        """End idle processes until the next call."""
+        self._child.rest()
 
     async def close(self) -> None:
         """End the process. Calls under way, waiting or yet to come raise ShuttingDown."""

@@ -79,6 +79,10 @@ class GrammarCompiler:
         """The layers that hold for the processes; None before the first start."""
         return self._child.confinement
 
+    def rest(self) -> None:
+        """End idle processes until the next call."""
+        self._child.rest()
+
     async def close(self) -> None:
         """End the process. Calls in progress, queued or yet to come raise ShuttingDown."""
         await self._child.close()

@@ -17,7 +17,7 @@ class ChildPool(Generic[Reply]):
     """Asks whichever process is free first; one call takes as long as its process is at work on it.
 
     The first process starts at the first call. Another one starts when a call has to wait, and takes calls once it is
-    ready. When all have been idle for REST seconds, all but one end.
+    ready. When all have been idle for REST seconds, all but one end; `rest` ends that one too.
     """
 
     SIZE = 2
@@ -72,6 +72,14 @@ class ChildPool(Generic[Reply]):
         if self._resting:
             self._resting.cancel()
         self._resting = asyncio.get_running_loop().call_later(self.REST, self._rest)
+
+    def rest(self) -> None:
+        """End all processes that are idle, as no call is expected soon; the next one starts a process, and waits for it."""
+        self._rest()
+        if not self._idle.empty():
+            child = self._idle.get_nowait()
+            child.rest()
+            self._idle.put_nowait(child)
 
     def _rest(self) -> None:
         while self._idle.qsize() > 1:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 import threading
-from typing import BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Generic, TypeVar
 
 import msgspec
+
+if TYPE_CHECKING:  # children do without it: it takes 4 MB
+    import asyncio
 
 HEADER = struct.Struct("<I")
 
@@ -38,7 +40,7 @@ async def read(
     try:
         length = _length(await stream.readexactly(HEADER.size), max_frame)
         return decoder.decode(await stream.readexactly(length))
-    except (asyncio.IncompleteReadError, ConnectionError):
+    except (EOFError, ConnectionError):
         return None
 
 

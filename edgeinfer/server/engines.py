@@ -6,15 +6,15 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from edgeinfer.allocator import return_freed_memory
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
 from edgeinfer.backends.llama_cpp.safe_mode import SafeModeStore
-from edgeinfer.backends.vllm.client import VllmClient
 from edgeinfer.backends.vllm.config import VllmConfig
 from edgeinfer.chat.tools.detect import MARKERS
 from edgeinfer.errors import EdgeinferError, SettingsError
@@ -34,6 +34,9 @@ from edgeinfer.store.lookup import BUNDLED_MODEL, bundled_file, find_model, is_f
 from edgeinfer.store.model_name import split_name
 from edgeinfer.store.store import Store
 from edgeinfer.user_folders import cache_folder
+
+if TYPE_CHECKING:
+    from edgeinfer.backends.vllm.client import VllmClient
 
 FALLBACKS = "fallback.json"
 """Name of the file with configurations that survive the self-test, in the store or the service's directory."""
@@ -59,13 +62,16 @@ class LocalEngines:
 
         def planned(staying: Sequence[RunningEngine], leaving: Sequence[RunningEngine]) -> Plan:
             freed = sum((memory_of(engine).held for engine in leaving), HeldMemory())
-            return plan_model(
-                model,
-                with_memory(profile, freed),
-                settings,
-                calibration,
-                [memory_of(other) for other in staying],
-            )
+            try:
+                return plan_model(
+                    model,
+                    with_memory(profile, freed),
+                    settings,
+                    calibration,
+                    [memory_of(other) for other in staying],
+                )
+            finally:
+                return_freed_memory()  # what checking the vocabulary took
 
         return planned
 
@@ -83,6 +89,10 @@ class LocalEngines:
 
     def _client(self, config: LlamaConfig | VllmConfig, settings: Settings) -> EngineClient:
         if isinstance(config, VllmConfig):
+            from edgeinfer.backends.vllm.client import (
+                VllmClient,
+            )  # with an HTTP client, which nothing else needs
+
             return VllmClient(
                 config,
                 markers=MARKERS,
@@ -112,17 +122,17 @@ class LocalEngines:
         switched: Callable[[], None],
     ) -> ModelInfo:
         options: Any = {"beside": beside, "drain": drain, "switched": switched}
-        match client, plan.config:
-            case LlamaClient(), LlamaConfig() as config:
-                info = await client.replace(config, **options)
-            case VllmClient(), VllmConfig() as config:
-                info = await client.replace(config, **options)
-            case _:
-                raise SettingsError(
-                    f"{plan.config.name} would be computed by {plan.backend} from now on, which takes a restart",
-                    param="engine",
-                    hint="restart the service, or serve the other one under another name",
-                )
+        config = plan.config
+        if isinstance(config, LlamaConfig) and isinstance(client, LlamaClient):
+            info = await client.replace(config, **options)
+        elif isinstance(config, VllmConfig) and (vllm := _as_vllm(client)):
+            info = await vllm.replace(config, **options)
+        else:
+            raise SettingsError(
+                f"{config.name} would be computed by {plan.backend} from now on, which takes a restart",
+                param="engine",
+                hint="restart the service, or serve the other one under another name",
+            )
         self._open = (*self._others(client), RunningEngine(client, plan))
         return info
 
@@ -140,6 +150,12 @@ class LocalEngines:
         except EdgeinferError as e:
             logger.warning("no new plan could be made: %s", e.message)
             return None
+
+
+def _as_vllm(client: EngineClient) -> VllmClient | None:
+    from edgeinfer.backends.vllm.client import VllmClient
+
+    return client if isinstance(client, VllmClient) else None
 
 
 class InstalledModels:

@@ -8,15 +8,17 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import httpx
 import msgspec
 from msgspec import Meta, Struct
 
 from edgeinfer.errors import SettingsError
 from edgeinfer.server.auth.key_file import warn_of_readers
 from edgeinfer.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 TIMEOUT = 3.0
 """Seconds that a board may take to answer."""
@@ -118,12 +120,16 @@ class Peers:
         """How they are, in the order of the settings."""
         async with self._lock:
             if self._urls and time.monotonic() >= self._looked + MAX_AGE:
+                import httpx  # needed only where there are others; it takes 4 MB
+
                 async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
                     self._found = await asyncio.gather(*(self._ask(client, url) for url in self._urls))
                 self._looked = time.monotonic()
             return self._found
 
     async def _ask(self, client: httpx.AsyncClient, url: str) -> Peer:
+        import httpx
+
         key = self._keys.get(url)
         headers = {"accept-encoding": "identity"} | ({"authorization": f"Bearer {key}"} if key else {})
         try:
@@ -183,6 +189,8 @@ def _wants_key(url: str, *, has_one: bool) -> Peer:
 
 
 def _why(error: Exception) -> str:
+    import httpx
+
     if isinstance(error, httpx.TimeoutException | asyncio.TimeoutError):
         return f"it does not answer within {TIMEOUT:g} s"
     if isinstance(error.__cause__, ssl.SSLError) or "CERTIFICATE" in str(error):
@@ -203,6 +211,8 @@ def parse_peers(text: str) -> list[str]:
 
 def _is_url(text: str) -> bool:
     """Tell whether a machine could have the address: its port exists, and its name can be asked for."""
+    import httpx
+
     try:
         url = httpx.URL(text)
         return bool(url.host) and url.port in (None, *range(1, 1 << 16))

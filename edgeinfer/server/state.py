@@ -87,7 +87,7 @@ class AppState:
         self.services = Services(settings, self.metrics)
         self.responses = ResponseStore(store_folder(), lambda: self.settings)
         self.engines = engines
-        self.loader = ModelLoader(engines, settings.load_timeout)
+        self.loader = ModelLoader(engines, settings.load_timeout, self.services.rest)
         self.registry = ModelRegistry(
             settings, default, names=names, loader=self.loader, services=self.services
         )

@@ -39,10 +39,14 @@ class ModelLoader:
         expiry: unloads idle models; it must be told when a keep-alive changes.
     """
 
-    def __init__(self, engines: EngineFactory, load_timeout: float) -> None:
+    def __init__(
+        self, engines: EngineFactory, load_timeout: float, emptied: Callable[[], None] = lambda: None
+    ) -> None:
+        """`emptied` is called when the last model has been unloaded, and none is being loaded."""
         self.default: ServedModel | None = None
         self._engines = engines
         self._load_timeout = load_timeout
+        self._emptied = emptied
         self._loaded: list[ServedModel] = []
         self._loads: set[asyncio.Task[None]] = set()
         self._unloads: dict[ServedModel, asyncio.Task[bool]] = {}
@@ -261,8 +265,13 @@ class ModelLoader:
             self._loaded.remove(model)
         closing = asyncio.create_task(_close(engine))
         self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        closing.add_done_callback(self._closed)
         return asyncio.shield(closing)
+
+    def _closed(self, closing: asyncio.Task[bool]) -> None:
+        self._closing.discard(closing)
+        if not (self._loaded or self._loads or self._stopped):
+            self._emptied()
 
     def keep(self, model: ServedModel, seconds: float) -> None:
         """Let a loaded model stay for so many seconds after its last request, infinity is for ever.

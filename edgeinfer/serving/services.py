@@ -23,6 +23,11 @@ class Services:
         self.compilations = FairQueue(lambda: GrammarCompiler.PROCESSES, MAX_SHORT_JOBS, max_each=1)
         self.metrics = metrics
 
+    def rest(self) -> None:
+        """End the processes until they are needed again, as no model is loaded: they take 40 MB."""
+        self.renderer.rest()
+        self.compiler.rest()
+
     async def aclose(self) -> None:
         await self.renderer.close()
         await self.compiler.close()

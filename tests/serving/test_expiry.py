@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 
+import psutil
 import pytest
 from msgspec.structs import replace
 
+from edgeinfer.grammar.source import Grammar
 from edgeinfer.serving.loader import MIN_REQUESTED
 from tests.support.registry import world
 
@@ -80,3 +82,26 @@ async def test_a_model_that_need_not_stay_waits_a_moment_for_the_next_request() 
         assert "b" in here.loaded
         await asyncio.sleep(MIN_REQUESTED + 0.5)
         assert "b" not in here.loaded
+
+
+async def test_helpers_end_with_the_last_model_and_start_again() -> None:
+    """Those that render templates and compile grammars."""
+    async with world(keep_alive=300.0) as here:
+        services = here.state.services
+        await here.ask("a")
+        await here.ask("b")
+        await services.renderer.render("x", {})
+        await services.compiler.compile(Grammar('start: "a"', ()))
+        await here.loader.unload(here.get("a"))
+        assert 2 == len(helpers())
+        await here.loader.unload(here.get("b"))
+        for _ in range(1000):
+            if not helpers():
+                break
+            await asyncio.sleep(0.01)
+        assert [] == helpers()
+        assert "x" == await services.renderer.render("x", {})
+
+
+def helpers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]

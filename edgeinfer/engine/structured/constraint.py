@@ -150,7 +150,9 @@ class ConstraintCompiler:
                 ) from e
             adapter = _TokenizerAdapter(self._tokenizer)
             # Slices would make some masks faster, and cost 40 MB at 152k tokens.
-            self._ll_tokenizer = LLTokenizer(TokenizerWrapper(adapter), eos_token=adapter.ends, slices=[])
+            wrapper = TokenizerWrapper(adapter)
+            self._ll_tokenizer = LLTokenizer(wrapper, eos_token=adapter.ends, slices=[])
+            wrapper.tokens = adapter.tokens = []  # it has copies, and keeps the wrapper
         return self._ll_tokenizer
 
 
@@ -163,10 +165,11 @@ class _TokenizerAdapter:
     def __init__(self, tokenizer: TextTokenizer) -> None:
         vocab = tokenizer.vocab
         self._tokenizer = tokenizer
-        self.tokens = [vocab.piece(t) or vocab.piece(t, special=True) for t in range(vocab.size)]
+        pieces = [vocab.piece(t) for t in range(vocab.size)]
+        self.tokens = [piece or vocab.piece(t, special=True) for t, piece in enumerate(pieces)]
         self.ends = [t for t in range(vocab.size) if vocab.is_end(t)] or [vocab.bos or 0]
         ends = set(self.ends)
-        self.special_token_ids = [t for t in range(vocab.size) if t in ends or not vocab.piece(t)]
+        self.special_token_ids = [t for t, piece in enumerate(pieces) if t in ends or not piece]
         self.eos_token_id = self.ends[0]
         self.bos_token_id = vocab.bos
 
