@@ -281,3 +281,10 @@ def test_an_old_client_gets_its_answer_and_the_end(served: Served) -> None:
     head = answer(served.port, b"HEAD /openapi.json HTTP/1.1\r\nHost: localhost\r\n" + CLOSE + b"\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
     assert head.endswith(b"\r\n\r\n")
+
+
+def test_server_stops_when_it_is_told_and_not_at_its_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking often would keep a board from sleeping. Leaving `serving` waits for the server's end."""
+    monkeypatch.setattr(server, "TICK", 3600.0)
+    with serving(Scripted()) as served:
+        assert 200 == served.client.get("/health").status_code

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import uvicorn
@@ -16,6 +19,9 @@ from edgeinfer.server.http.protocol import RenderError, TimeoutProtocol
 
 KEEP_ALIVE = 75
 """Seconds between two requests of a connection; more than proxies wait, so that theirs end first (nginx: 60)."""
+
+TICK = 1.0
+"""Seconds between two updates of the `date` header."""
 
 
 class HTTPServer(uvicorn.Server):
@@ -31,6 +37,7 @@ class HTTPServer(uvicorn.Server):
         **more: Any,
     ) -> None:
         """`render_error` encodes errors that occur before there is a path; `more` goes to uvicorn."""
+        self._wake: Callable[[], object] = lambda: None
         config = uvicorn.Config(
             app,
             http=TimeoutProtocol,
@@ -48,6 +55,28 @@ class HTTPServer(uvicorn.Server):
         self._connections = OpenConnections(max_connections)
         self._parse_queue = ParseQueue()
         self._render_error = render_error
+
+    @property
+    def should_exit(self) -> bool:
+        """The server begins to stop as soon as this is set, also by a signal or in another thread."""
+        return self._should_exit
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        self._should_exit = value
+        self._wake()
+
+    async def main_loop(self) -> None:
+        """Wait until the server should exit, without looking ten times a second as uvicorn does."""
+        changed, loop = asyncio.Event(), asyncio.get_running_loop()
+        self._wake = lambda: loop.call_soon_threadsafe(changed.set)
+        try:
+            while not await self.on_tick(0):
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(changed.wait(), TICK)
+                changed.clear()
+        finally:
+            self._wake = lambda: None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=[])
