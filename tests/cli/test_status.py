@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from edgeinfer.cli.status_report import amount, duration, lines
@@ -75,6 +76,13 @@ def test_an_engine_without_cells_says_nothing_of_them() -> None:
     """An encoder keeps none, and "0 of 0" looks like a fault."""
     status = StatusReply(version="0", pid=1, uptime=0, state="ready", stats={"running": 0, "cells": 0})
     assert "now       0 running, 0 waiting" in list(lines(status))
+
+
+def test_prompts_that_are_kept_in_ram_are_shown_where_there_are_any() -> None:
+    stats = {**STATUS["stats"], "ram_cache_bytes": 12_300_000, "ram_cache_tokens_total": 3}
+    shown = "\n".join(lines(msgspec.convert({**STATUS, "stats": stats}, StatusReply)))
+    assert "30 cached, 12.3 MB of prompts in RAM, last step" in shown
+    assert "14 prompt tokens (4 from the cache, 3 of these by way of RAM), 20 generated" in shown
 
 
 def test_json_has_everything_the_daemon_says(tmp_path: Path) -> None:
