@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -72,8 +71,9 @@ class HTTPServer(uvicorn.Server):
         self._wake = lambda: loop.call_soon_threadsafe(changed.set)
         try:
             while not await self.on_tick(0):
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(changed.wait(), TICK)
+                tick = loop.call_later(TICK, changed.set)
+                await changed.wait()
+                tick.cancel()
                 changed.clear()
         finally:
             self._wake = lambda: None
