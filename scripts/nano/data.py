@@ -13,7 +13,7 @@ import string
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from field_chats import field_chat, opened
+from field_chats import field_chat, form, opened
 from grammar import dress
 from made import alike, counterpart, made
 from services import ALL
@@ -21,8 +21,10 @@ from skills import Skill, Tool, draw_tools
 from turns import SYSTEMS, Chat, about, act, ask, assistant_calls, command, outside, refuse
 from words import place
 
-FIELD_SHARE = 0.86
-"""Of the conversations whose tools are written by hand, field by field; others have tools of the grammar."""
+FIELD_SHARE = 0.7
+"""Of conversations whose tools are written by hand, field by field; others have tools of the grammar."""
+
+FORM_SHARE = 0.05
 
 
 def draw_toolbox(rng: random.Random, share: float, test: bool = False) -> tuple[list[Tool], tuple[str, ...]]:
@@ -60,8 +62,9 @@ def conversations(seed: int, count: int) -> Iterator[Chat]:
     """Training conversations of one to six exchanges."""
     rng = random.Random(seed)
     for _ in range(count):
-        if rng.random() < FIELD_SHARE:
-            yield field_chat(rng)
+        roll = rng.random()
+        if roll < FIELD_SHARE + FORM_SHARE:
+            yield field_chat(rng) if roll < FIELD_SHARE else form(rng)
             continue
         share = rng.choice((0.0, 0.0, 1.0, 1.0, 0.5)) if rng.random() < 0.75 else None
         chat = start(rng, share)

@@ -6,9 +6,10 @@ import argparse
 import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from chat import render
@@ -16,48 +17,78 @@ from data import conversations
 from numpy.typing import NDArray
 from programs import examples
 from tokenizers import Tokenizer
+from turns import Chat
 
 SPOKEN = re.compile(r"(?<=<\|im_start\|>assistant\n)(.*?<\|im_end\|>)", re.DOTALL)
+VALUES = re.compile(r'(?<=": )((?:"(?:[^"\\]|\\.)*"|[\w.-]+)(?:, |\}))')
+"""The values of a JSON object, each with what ends it; a grammar writes the rest."""
+
 SHARD = 2000
-CODE = 100
+CODE = 500
 """Pieces of Python to each shard of conversations."""
 
-LONGEST = 768
+LONGEST = 1024
+"""Tokens of a text: half of what the model is served with."""
 
 
 Piece = tuple[str, bool]
+"""Text, and whether the model is to write it."""
+Arrays = dict[str, NDArray[Any]]
 
 
-def spoken(text: str) -> list[Piece]:
-    """A conversation in pieces, and for each whether the assistant wrote it."""
-    return [(part, index % 2 == 1) for index, part in enumerate(SPOKEN.split(text))]
+@dataclass
+class Text:
+    """Tokens, whether the model is to write each, and the branch of each.
+
+    Branch 0 is seen by all others, which see nothing of each other.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    own: list[bool] = field(default_factory=list)
+    branch: list[int] = field(default_factory=list)
+
+    def add(self, tokenizer: Tokenizer, pieces: list[Piece], branch: int = 0) -> None:
+        for part, mine in pieces:
+            ids = tokenizer.encode(part, add_special_tokens=False).ids
+            self.ids += ids
+            self.own += [mine] * len(ids)
+            self.branch += [branch] * len(ids)
 
 
-def encode(tokenizer: Tokenizer, pieces: list[Piece]) -> tuple[list[int], list[bool]]:
-    """Tokens, and for each whether the model is to write it."""
-    ids: list[int] = []
-    own: list[bool] = []
-    for part, mine in pieces:
-        piece = tokenizer.encode(part, add_special_tokens=False).ids
-        ids += piece
-        own += [mine] * len(piece)
-    return ids, own
+def spoken(text: str, pattern: re.Pattern[str] = SPOKEN) -> list[Piece]:
+    """A conversation in pieces."""
+    return [(part, index % 2 == 1) for index, part in enumerate(pattern.split(text)) if part]
 
 
-def shard(directory: Path, seed: int) -> tuple[NDArray[np.uint16], NDArray[np.bool_], NDArray[np.int32]]:
+def encoded(tokenizer: Tokenizer, chat: Chat) -> Text:
+    """A conversation's tokens; what does not fit any more is left out."""
+    text, declared = Text(), chat.declared()
+    trunk = render(chat.messages, declared, generate=False)
+    text.add(tokenizer, spoken(trunk))
+    for number, messages in enumerate(chat.alternatives, 1):
+        before = Text(list(text.ids), list(text.own), list(text.branch))
+        whole = render([*chat.messages, *messages], declared, generate=False)
+        pattern = VALUES if chat.kind == "form" else SPOKEN
+        text.add(tokenizer, spoken(whole.removeprefix(trunk), pattern), number)
+        if len(text.ids) > LONGEST:
+            return before
+    return text
+
+
+def shard(directory: Path, seed: int) -> Arrays:
     """The texts of one seed, concatenated, and their lengths."""
     tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-    tokens: list[int] = []
-    mask: list[bool] = []
-    lengths: list[int] = []
-    chats = (spoken(render(c.messages, c.declared(), generate=False)) for c in conversations(seed, SHARD))
-    for pieces in chain(chats, examples(seed, CODE)):
-        ids, own = encode(tokenizer, pieces)
-        if len(ids) <= LONGEST:
-            tokens += ids
-            mask += own
-            lengths.append(len(ids))
-    return np.array(tokens, np.uint16), np.array(mask, np.bool_), np.array(lengths, np.int32)
+    texts = [encoded(tokenizer, chat) for chat in conversations(seed, SHARD)]
+    for pieces in examples(seed, CODE):
+        texts.append(Text())
+        texts[-1].add(tokenizer, pieces)
+    kept = [text for text in texts if len(text.ids) <= LONGEST and any(text.own)]
+    return {
+        "tokens": np.array([i for text in kept for i in text.ids], np.uint16),
+        "mask": np.array([mine for text in kept for mine in text.own], np.bool_),
+        "branch": np.array([b for text in kept for b in text.branch], np.uint8),
+        "lengths": np.array([len(text.ids) for text in kept], np.int32),
+    }
 
 
 def build(directory: Path, seed: int, count: int) -> None:
@@ -65,12 +96,30 @@ def build(directory: Path, seed: int, count: int) -> None:
     seeds = range(seed, seed + -(-count // SHARD))
     with ProcessPoolExecutor() as pool:
         shards = list(pool.map(partial(shard, directory), seeds))
-    tokens, mask, lengths = (np.concatenate(part) for part in zip(*shards, strict=True))
-    np.savez(directory / "data.npz", tokens=tokens, mask=mask, lengths=lengths)
-    print(f"{len(lengths)} texts, {len(tokens)} tokens, {mask.mean():.1%} for the model to write")
+    arrays = {name: np.concatenate([part[name] for part in shards]) for name in shards[0]}
+    np.savez(directory / "data.npz", **arrays)
+    texts, tokens, own = (len(arrays["lengths"]), len(arrays["tokens"]), arrays["mask"].mean())
+    print(f"{texts} texts, {tokens} tokens, {own:.1%} for the model to write")
 
 
-Batch = tuple[NDArray[np.int64], NDArray[np.bool_]]
+class Batch(NamedTuple):
+    """Texts of similar length, padded: arrays of texts × tokens."""
+
+    ids: NDArray[np.int64]
+    spoken: NDArray[np.bool_]
+    branch: NDArray[np.int64]
+    position: NDArray[np.int64]
+
+
+def positions(branch: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Each branch goes on where branch 0 ends."""
+    at = np.arange(len(branch))
+    begins = np.flatnonzero(np.diff(branch, prepend=0))
+    if not len(begins):
+        return at
+    shift = np.zeros(len(branch), np.int64)
+    shift[begins] = begins - begins[0]
+    return at - np.maximum.accumulate(shift)
 
 
 def batches(directory: Path, size: int, seed: int, pad: int) -> Iterator[Batch]:
@@ -78,8 +127,8 @@ def batches(directory: Path, size: int, seed: int, pad: int) -> Iterator[Batch]:
 
     Every conversation starts at position 0 and sees nothing of the others, as when served.
     """
-    data = np.load(directory / "data.npz")
-    tokens, mask, lengths = data["tokens"], data["mask"], data["lengths"]
+    data = dict(np.load(directory / "data.npz"))
+    lengths = data["lengths"]
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(lengths))
@@ -92,13 +141,16 @@ def batches(directory: Path, size: int, seed: int, pad: int) -> Iterator[Batch]:
             groups[-1].append(int(index))
         for at in rng.permutation(len(groups)):
             group = groups[at]
-            width = int(max(lengths[i] for i in group))
-            ids = np.full((len(group), width), pad, np.int64)
-            spoken = np.zeros((len(group), width), np.bool_)
+            shape = (len(group), int(max(lengths[i] for i in group)))
+            batch = Batch(np.full(shape, pad, np.int64), np.zeros(shape, np.bool_),
+                          np.zeros(shape, np.int64), np.zeros(shape, np.int64))  # fmt: skip
             for row, i in enumerate(group):
-                ids[row, : lengths[i]] = tokens[starts[i] : starts[i] + lengths[i]]
-                spoken[row, : lengths[i]] = mask[starts[i] : starts[i] + lengths[i]]
-            yield ids, spoken
+                text = slice(starts[i], starts[i] + lengths[i])
+                batch.ids[row, : lengths[i]] = data["tokens"][text]
+                batch.spoken[row, : lengths[i]] = data["mask"][text]
+                batch.branch[row, : lengths[i]] = data["branch"][text]
+                batch.position[row, : lengths[i]] = positions(data["branch"][text])
+            yield batch
 
 
 def main() -> None:

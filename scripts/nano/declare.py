@@ -34,6 +34,7 @@ OPENERS = (
 WISHES = ("please ", "please ", "can you ", "could you ", "could you please ", "i want you to ", "i'd like you to ", "would you ",
           "just ", "go ahead and ", "we need to ", "let's ", "you can ", "i need you to ", "time to ")  # fmt: skip
 ENDINGS = (" please", ", please", " now", " for me", ", thanks", " right away", ", thank you", " if you can")
+TWICE = re.compile(r"\b(\w+) \1 (?=\S*\d)", re.IGNORECASE)
 OWNERS = ("home", "my", "api", "device", "app", "plant", "edge", "main", "svc", "do")
 
 
@@ -85,7 +86,7 @@ class Declared:
                 while parameter.kind == "enum" and passed not in place.written:
                     said, passed = parameter.fill(rng)
                 if small and parameter.kind == "text":
-                    said = passed = said.lower()
+                    said, passed = said.lower(), passed.lower()
                 arguments[place.name] = place.written[passed] if parameter.kind == "enum" else passed
                 filled[role] = said
         last = SLOT.findall(text)[-1:] if text.endswith("}") else []
@@ -130,7 +131,7 @@ def dressed(text: str, filled: dict[str, str], rng: random.Random, free: bool, s
         text, opens = rng.choice(OPENERS) + (text if opens else text[0].lower() + text[1:]), False
     if not question and not free and text[-1].isalnum() and rng.random() < 0.12:
         text += rng.choice(ENDINGS)
-    text = SLOT.sub(lambda m: filled[m[1]], text)
+    text = TWICE.sub(r"\1 ", SLOT.sub(lambda m: filled[m[1]], text))
     if question and rng.random() < 0.25:
         text = text[:-1]
     elif not question and text[-1] not in ".!" and rng.random() < (0.12 if free else 0.35):

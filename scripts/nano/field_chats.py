@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from answers import DONE, FAILURES, capital
@@ -19,6 +20,9 @@ PLAIN = READING | frozenset(
      "a", "of", "to", "for", "on", "off", "up", "down", "in", "out", "by", "with", "and", "run", "do", "put", "take", "go", "move",
      "create", "cancel", "adjust", "switch", "mode", "state", "level", "value", "all", "now", "next", "from", "at", "it", "an")
 )  # fmt: skip
+
+REFUSED = 0.3
+"""Of the requests; fewer, and the model calls some tool for whatever it is asked."""
 
 
 @cache
@@ -55,6 +59,17 @@ def toolbox(rng: random.Random, test: bool) -> list[FieldTool]:
     return chosen
 
 
+@cache
+def examined() -> frozenset[str]:
+    """What the commands of exam.json say, as `plain` writes it."""
+    exam = json.loads(Path(__file__).with_name("exam.json").read_text())
+    return frozenset(plain(command["say"]) for tools in exam for command in tools["commands"])
+
+
+def plain(text: str) -> str:
+    return text.lower().strip(" ?.!")
+
+
 def opened(rng: random.Random, test: bool) -> tuple[Chat, list[Declared]]:
     chat = Chat()
     tools = {d.name: d for d in (declare(t, rng) for t in toolbox(rng, test))}
@@ -63,7 +78,7 @@ def opened(rng: random.Random, test: bool) -> tuple[Chat, list[Declared]]:
 
 
 def command(chat: Chat, tools: list[Declared], rng: random.Random) -> list[Asked]:
-    """One to three things that the tools can do, in one sentence."""
+    """One to three things that the tools can do, in one sentence that is not in the exam."""
     count = rng.choices((1, 2, 3), (90, 8, 2))[0]
     asked = [tool.ask(rng) for tool in rng.sample(tools, min(count, len(tools)))]
     while len(asked) > 1 and any(a.ends_free or a.text.endswith("?") for a in asked[:-1]):
@@ -71,9 +86,11 @@ def command(chat: Chat, tools: list[Declared], rng: random.Random) -> list[Asked
     said = asked[0].text
     for one in asked[1:]:
         joint = rng.choice((" and ", ", ", " and then ", ", then ", "; ", ". "))
-        plain = one.opens_free or one.text.startswith("I ")
+        as_is = one.opens_free or one.text.startswith("I ")
         changed = capital(one.text) if joint == ". " else one.text[0].lower() + one.text[1:]
-        said = said.rstrip(".!") + joint + (one.text if plain else changed)
+        said = said.rstrip(".!") + joint + (one.text if as_is else changed)
+    if plain(said) in examined():
+        return command(chat, tools, rng)
     chat.say("user", said)
     assistant_calls(chat, [a.call for a in asked])
     chat.kind = "call"
@@ -87,7 +104,10 @@ def refuse(chat: Chat, tools: list[Declared], rng: random.Random, test: bool) ->
     other = rng.choice(absent) if absent and rng.random() < 0.6 else foreign(given, rng, test)
     if other is None:
         return
-    chat.say("user", declare(other, rng).ask(rng).text)
+    said = declare(other, rng).ask(rng).text
+    if plain(said) in examined():
+        return
+    chat.say("user", said)
     chat.say("assistant", NONE_FITS)
     chat.kind = "refuse"
 
@@ -129,17 +149,52 @@ def reading(rng: random.Random) -> tuple[str, str]:
     ), f"It says: {', '.join(words)}."
 
 
+def form(rng: random.Random) -> Chat:
+    """Sentences without a tool in sight, each answered by a JSON object of the values in it.
+
+    So a daemon has the model answer where a client demands a form; the keys are the client's.
+    """
+    chat = Chat(kind="form")
+    if rng.random() < 0.25:
+        chat.say("system", rng.choice(SYSTEMS))
+    for _ in range(rng.randint(4, 8)):
+        home = fields(False)[rng.choice(list(fields(False)))]
+        asked = declare(rng.choice(home), rng).ask(rng)
+        arguments = asked.call["arguments"]
+        if arguments and plain(asked.text) not in examined():
+            answer = json.dumps(arguments, ensure_ascii=False)
+            chat.alternatives.append(
+                [{"role": "user", "content": asked.text}, {"role": "assistant", "content": answer}]
+            )
+    return chat
+
+
 def field_chat(rng: random.Random) -> Chat:
-    """A conversation of one to eight commands with one set of tools."""
+    """A conversation with one set of tools: one to eight exchanges, or as many first ones side by side.
+
+    An app's first command is the usual case, so most are of the second kind: the tools,
+    which are most of the text, are then read once for all of them.
+    """
     chat, tools = opened(rng, False)
     if rng.random() < 0.25:
         chat.say("system", rng.choice(SYSTEMS))
-    by_name = {d.name: d for d in tools}
+    if rng.random() < 0.7:
+        begun = len(chat.messages)
+        for _ in range(rng.randint(5, 9)):
+            exchange(chat, tools, rng)
+            chat.alternatives.append(chat.messages[begun:])
+            del chat.messages[begun:]
+        return chat
     for _ in range(rng.choices(range(1, 9), (20, 17, 16, 14, 12, 9, 7, 5))[0]):
-        if rng.random() < 0.17:
-            refuse(chat, tools, rng, False)
-            continue
-        asked = command(chat, tools, rng)
-        if rng.random() < 0.3:
-            reply(asked, by_name, chat, rng)
+        exchange(chat, tools, rng)
     return chat
+
+
+def exchange(chat: Chat, tools: list[Declared], rng: random.Random) -> None:
+    """A command and the calls for it, sometimes with the report on them, or a request that is declined."""
+    if rng.random() < REFUSED:
+        refuse(chat, tools, rng, False)
+        return
+    asked = command(chat, tools, rng)
+    if rng.random() < (0.08 if chat.alternatives else 0.3):
+        reply(asked, {d.name: d for d in tools}, chat, rng)

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from values import KINDS, resembling, value
+from values import KINDS, listed, resembling, value
 
 FOLDER = Path(__file__).with_name("fields")
 SLOT = re.compile(r"\{(\w+)\}")
@@ -28,6 +28,7 @@ READING = frozenset(
     ("get", "read", "check", "show", "list", "find", "query", "look", "measure", "count", "status", "search",
      "lookup", "what", "fetch", "inspect", "report", "view", "how", "current", "is", "who", "when", "where", "see")
 )  # fmt: skip
+LABELLED = ("cow", "desk", "flight", "gate", "line", "pump", "sample", "stand", "train", "valve")
 FEW = (
     "zero",
     "one",
@@ -79,7 +80,10 @@ class Parameter:
             return rng.choice(self.said[chosen]), chosen
         if self.kind == "text":
             text = value(rng, self.source[0]) if self.source[0] in KINDS else resembling(rng, self.source)
-            return text, text
+            if self.source[0] in ("message", "title") and rng.random() < 0.2:
+                left, right = rng.choice(('""', "''", "“”"))
+                return f"{left}{text}{right}", text
+            return self.labelled(text, rng)
         if self.kind == "integer" or (self.high > 15 and rng.random() < 0.6):
             low, high = int(self.low), max(int(self.high), int(self.low))
             if high > 0 and rng.random() < 0.25:
@@ -93,6 +97,16 @@ class Parameter:
         )
         text = f"{decimal:g}"
         return text, float(text) if "." in text else int(float(text))
+
+    def labelled(self, text: str, rng: random.Random) -> tuple[str, str]:
+        """A label said with or without the noun that the parameter is named after; "bed 5D" passes "5D"."""
+        noun, _, label = text.rpartition(" ")
+        if noun.lower() in self.names and (len(label) == 1 or label[-1].isdigit()):
+            return text, label
+        named = self.role in LABELLED or self.role in listed("things")
+        if not noun and text[-1].isdigit() and named and rng.random() < 0.5:
+            return f"{self.role} {text}", text
+        return text, text
 
 
 @dataclass(frozen=True, eq=False)

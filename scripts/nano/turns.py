@@ -58,9 +58,15 @@ class Chat:
     tools: list[Any] = field(default_factory=list)
     places: tuple[str, ...] = ()
     kind: str = ""
+    alternatives: list[list[Message]] = field(default_factory=list)
+    """Ways to go on from the messages; none sees anything of the others."""
 
     def say(self, role: str, content: str) -> None:
         self.messages.append({"role": role, "content": content})
+
+    def every_message(self) -> list[Message]:
+        """Those of the alternatives, too."""
+        return [*self.messages, *(m for messages in self.alternatives for m in messages)]
 
     def declared(self) -> list[dict[str, Any]] | None:
         return [tool.schema for tool in self.tools] or None

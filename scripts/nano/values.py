@@ -29,7 +29,7 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
           "November", "December")  # fmt: skip
 FIRMS = ("Works", "Systems", "Logistics", "Foods", "Motors", "Brothers", "Partners", "Energy", "Bank", "Labs")
-ENDINGS = ("txt", "pdf", "csv", "log", "md", "jpg", "png", "json", "zip", "py", "docx", "mp3", "conf")
+ENDINGS = "txt pdf csv log md jpg png json zip py docx mp3 conf xlsx wav svg stl mp4".split()
 MESSAGES = (
     "the {thing} is {adjective}", "I'll be {n} minutes late", "please bring {food}", "can you call {name} back",
     "the {thing} has arrived", "don't forget the {thing}", "see you at {time}", "we need more {food}",
@@ -45,7 +45,8 @@ MESSAGES = (
 )  # fmt: skip
 TITLES = ("The {Adjective} {Thing}", "{Thing} and {Thing}", "{Adjective} {Animal}", "{Name}'s {Thing}", "A {Thing} in {city}",
           "{Adjective} {Act}", "The {Animal}", "Dear {Name}", "{Plant} {Act}", "{city}", "Under the {Plant}", "{Thing}",
-          "{Name} and the {Animal}", "No {Act}", "{Adjective} {Adjective} {Thing}")  # fmt: skip
+          "{Name} and the {Animal}", "No {Act}", "{Thing} with a {Adjective} {Thing}", "The {Thing} of {Name}",
+          "{Animal} in the {Plant}", "{n} {Adjective} {plural}", "{Adjective} {Adjective} {Thing}")  # fmt: skip
 
 
 @cache
@@ -73,8 +74,12 @@ def scrambled(rng: random.Random, least: int = 3, most: int = 9) -> str:
     return text
 
 
+def ip(rng: random.Random) -> str:
+    return ".".join(str(rng.randint(0, 255)) for _ in range(4))
+
+
 def code(rng: random.Random) -> str:
-    roll, digits = rng.random(), str(rng.randint(1, 10 ** rng.randint(1, 4)))
+    roll, digits = rng.random(), str(rng.randint(1, 10 ** rng.randint(1, 5)))
     letters = "".join(rng.choice(string.ascii_uppercase) for _ in range(rng.randint(1, 3)))
     if roll < 0.4:
         return f"{letters}-{digits}"
@@ -84,7 +89,9 @@ def code(rng: random.Random) -> str:
         return f"{digits}{letters}"
     if roll < 0.8:
         return f"{letters}-{digits}-{rng.randint(1, 99)}"
-    return scrambled(rng)
+    if roll < 0.84:
+        return f"{digits}-{rng.randint(1, 99):02d}"
+    return ip(rng) if roll < 0.87 else scrambled(rng)
 
 
 def number_id(rng: random.Random) -> str:
@@ -178,13 +185,23 @@ def title(rng: random.Random) -> str:
     return worded(rng.choice(TITLES), rng)
 
 
+def file_name(rng: random.Random) -> str:
+    stem = common(rng, "things")
+    roll = rng.random()
+    if roll < 0.2:
+        stem = f"{stem}{rng.choice('_-')}{common(rng, rng.choice(('things', 'acts', 'adjectives')))}"
+    elif roll < 0.45:
+        number = rng.choice((f"v{rng.randint(1, 9)}", f"{rng.randint(1, 99):02d}", str(rng.randint(1, 2030))))
+        stem += rng.choice(("_", "-", "")) + number
+    elif roll < 0.55:
+        stem = scrambled(rng) if rng.random() < 0.5 else invented(rng)
+    return f"{stem.replace('/', '_')}.{rng.choice(ENDINGS)}"
+
+
 def path(rng: random.Random) -> str:
-    name = f"{common(rng, 'things')}.{rng.choice(ENDINGS)}"
-    return (
-        name
-        if rng.random() < 0.5
-        else "/".join(["", *(common(rng, "things") for _ in range(rng.randint(1, 2))), name])
-    )
+    if rng.random() < 0.6:
+        return file_name(rng)
+    return "/".join(["", *(common(rng, "things") for _ in range(rng.randint(1, 2))), file_name(rng)])
 
 
 def email(rng: random.Random) -> str:
@@ -192,6 +209,8 @@ def email(rng: random.Random) -> str:
 
 
 def host(rng: random.Random) -> str:
+    if rng.random() < 0.2:
+        return ip(rng)
     return f"{rng.choice((common(rng, 'things'), invented(rng)))}.{rng.choice(('com', 'org', 'net', 'io', 'local', 'de'))}"
 
 
@@ -233,9 +252,9 @@ def value(rng: random.Random, kind: str) -> str:
     roll = rng.random()
     if (
         kind in ("room", "object", "word", "title", "company", "material", "plant", "animal", "code")
-        and roll < 0.12
+        and roll < 0.16
     ):
-        return scrambled(rng) if roll < 0.06 else invented(rng)
+        return scrambled(rng) if roll < 0.1 else invented(rng)
     return KINDS[kind](rng)
 
 

@@ -44,7 +44,12 @@ def test_scored_tools_and_parameters_are_not_trained_on(nano: Any) -> None:
 
 def test_scored_phrases_are_not_trained_on(nano: Any) -> None:
     def asked(chats: Any) -> set[str]:
-        return {m["content"].lower().strip(" ?.!") for c in chats for m in c.messages if m["role"] == "user"}
+        return {
+            m["content"].lower().strip(" ?.!")
+            for c in chats
+            for m in c.every_message()
+            if m["role"] == "user"
+        }
 
     assert not asked(nano.conversations(1000, 3000)) & asked(nano.chats(55, 100))
 
@@ -54,7 +59,7 @@ def test_the_wanted_calls_are_valid(nano: Any) -> None:
     checked = 0
     for chat in chats:
         parameters = {tool.name: tool.schema["function"].get("parameters", {}) for tool in chat.tools}
-        for message in chat.messages:
+        for message in chat.every_message():
             for call in message.get("tool_calls", []):
                 function = call["function"]
                 Draft202012Validator(parameters[function["name"]]).validate(function["arguments"])
@@ -64,7 +69,7 @@ def test_the_wanted_calls_are_valid(nano: Any) -> None:
 
 def test_data_is_the_same_each_time(nano: Any) -> None:
     def drawn() -> str:
-        return json.dumps([[c.messages, c.declared()] for c in nano.conversations(1000, 50)])
+        return json.dumps([[c.every_message(), c.declared()] for c in nano.conversations(1000, 50)])
 
     assert drawn() == drawn()
 
@@ -144,7 +149,7 @@ def test_no_hand_written_command_is_trained_on(nano: Any, fields: Any) -> None:
     drawn = {
         m["content"].lower().strip(" ?.!")
         for c in nano.conversations(1000, 3000)
-        for m in c.messages
+        for m in c.every_message()
         if m["role"] == "user"
     }
     # A few words such as "open the trunk" come to anyone's mind; whole sentences do not.
