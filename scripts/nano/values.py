@@ -29,7 +29,7 @@ DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sun
 MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
           "November", "December")  # fmt: skip
 FIRMS = ("Works", "Systems", "Logistics", "Foods", "Motors", "Brothers", "Partners", "Energy", "Bank", "Labs")
-ENDINGS = "txt pdf csv log md jpg png json zip py docx mp3 conf xlsx wav svg stl mp4".split()
+ENDINGS = ("txt", "pdf", "csv", "log", "md", "jpg", "png", "json", "zip", "py", "docx", "mp3", "conf", "xlsx", "wav", "svg", "stl", "mp4")  # fmt: skip
 MESSAGES = (
     "the {thing} is {adjective}", "I'll be {n} minutes late", "please bring {food}", "can you call {name} back",
     "the {thing} has arrived", "don't forget the {thing}", "see you at {time}", "we need more {food}",
