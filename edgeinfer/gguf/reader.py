@@ -66,6 +66,7 @@ class HeaderReader:
         self._text = 0
         self._numbers, self._array_texts = 0, 0
         self.short_texts: frozenset[bytes] = frozenset()
+        self._distinct: set[bytes] = set()
         self.longest_text = 0
         self.token_types: frozenset[Number] = frozenset()
         self.charsmap = b""
@@ -176,6 +177,8 @@ class HeaderReader:
                 seen.add(text)
                 at = end
             self.skip(at - self._at)
+        # Freed along with this, in one piece: objects of the header in gaps between them would keep 6 MB.
+        self._distinct = seen
         self.short_texts = frozenset(text for text in seen if len(text) <= MAX_SHORT_TEXT)
         self.longest_text = max(map(len, seen), default=0)
 
