@@ -98,13 +98,19 @@ class Evaluation:
                     score.add(good, what)
         yield from (every, *scores.values(), none)
 
-    def copies(self, count: int) -> Score:
-        """Strings without a meaning, which must come back letter by letter."""
-        score = Score("Random strings: copied exactly", 0.95)
+    def copies(self, count: int) -> Iterator[Score]:
+        """Strings without a meaning, which must come back letter by letter, whichever tool is called with them."""
+        copied, called = (
+            Score("Random strings: copied exactly", 0.95),
+            Score("Random strings: in the right call"),
+        )
         for text, tools, call in strings(SEED, count):
             answer = self.ask([{"role": "user", "content": text}], tools)
-            score.add(answer.calls == [call], f"{text!r}: {answer.calls or answer.text!r}")
-        return score
+            (string,) = call["arguments"].values()
+            values = [list(c.get("arguments", {}).values()) for c in answer.calls]
+            copied.add(values == [[string]], f"{text!r}: {answer.calls or answer.text!r}")
+            called.add(answer.calls == [call], f"{text!r}: {answer.calls or answer.text!r}")
+        yield from (copied, called)
 
     def four(self, count: int) -> Iterator[Score]:
         """The figures that the model is to be judged by."""
@@ -196,7 +202,7 @@ def main() -> None:
     alone = options.unconstrained
     with nullcontext(options.url) if alone or options.url else daemon(options.model) as url:
         evaluation = Evaluation(Alone(options.model) if alone else Served(url))
-        figures = [*evaluation.hand_written(), evaluation.copies(options.count)]
+        figures = [*evaluation.hand_written(), *evaluation.copies(options.count)]
         if not options.quick:
             figures += [*evaluation.others(options.count), *evaluation.four(options.count)]
     for score in figures:
