@@ -105,7 +105,9 @@ class Reloader:
         mcp = await asyncio.to_thread(McpServers, loaded.settings, self._state.services.compiler)
         wanted = self._merged(loaded).default_model()
         planner = await asyncio.to_thread(self._state.engines.planner, *wanted)
-        best = await self._state.loader.best_plan(planner, self._state.registry.default)
+        best = self._settled(
+            await self._state.loader.best_plan(planner, self._state.registry.default), loaded.settings
+        )
         warnings = self._warnings(loaded)
         for warning in warnings:
             logger.warning("%s", warning)
@@ -123,6 +125,16 @@ class Reloader:
         await replaced.close()
         await self._refresh_others()
         return ReloadState(number, "done", outcome, warnings)
+
+    def _settled(self, best: Plan, wanted: Settings) -> Plan:
+        """The plan without what is different only because other memory is free now: nothing is loaded again for that."""
+        before, now = self._plan.config, best.config
+        if not isinstance(before, LlamaConfig) or not isinstance(now, LlamaConfig):
+            return best
+        if replace(now, ram_cache_mb=before.ram_cache_mb) != before:
+            return best
+        asked = {s.for_default(now.name).ram_cache_mb for s in (self._loaded.settings, wanted)}
+        return replace(best, config=before) if asked == {None} else best
 
     async def _change(
         self, loaded: Loaded, best: Plan, file: FileIdentity, planner: Planner, warnings: list[str]

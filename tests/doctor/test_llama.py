@@ -106,13 +106,15 @@ def test_a_llama_cpp_that_does_not_load_says_why(tmp_path: Path, monkeypatch: py
     """The last line of what Python says, or the signal."""
     package = tmp_path / "llama_cpp"
     package.mkdir()
-    (package / "__init__.py").write_text("raise RuntimeError('libgomp.so.1: cannot open shared object file')")
+    (package / "__init__.py").touch()
+    functions = package / "llama_cpp.py"
+    functions.write_text("raise RuntimeError('libgomp.so.1: cannot open shared object file')")
     monkeypatch.syspath_prepend(tmp_path)
     error = llama.try_load()
     assert error == "RuntimeError: libgomp.so.1: cannot open shared object file"
     [finding] = llama.check_llama(error, [], [], "rebuild")
     assert (finding.level, finding.fix) == ("error", "install the OpenMP library: sudo apt install libgomp1")
-    (package / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    functions.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
     assert llama.try_load() == "SIGSEGV"
     assert llama.check_llama("SIGSEGV", [], [], "rebuild")[0].fix == "rebuild"
 

@@ -24,7 +24,7 @@ def cached(tmp_path: Path) -> Iterator[Cached]:
     keys.write_text("alice\nbob\n")
     keys.chmod(0o600)
     options = ("--model", "fake", "--ctx", "512", "--parallel", "2", "--layout", "streams", "--port", "0",
-               "--api-key-file", str(keys))  # fmt: skip
+               "--ram-cache-mb", "0", "--api-key-file", str(keys))  # fmt: skip
     with edgeinfer(tmp_path, *options) as process, httpx.Client(timeout=60) as client:
 
         def ask(

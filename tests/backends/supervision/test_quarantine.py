@@ -136,7 +136,7 @@ async def test_request_that_crashes_a_real_worker_is_found(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """llama.cpp is underneath."""
-    faulty(monkeypatch, poison={"token": 7, "position": 0, "how": "SIGSEGV"})
+    faulty(monkeypatch, poison={"token": 3001, "position": 0, "how": "SIGSEGV"})
     real = LlamaConfig(str(model_file), "real", ctx=256, parallel=4, cells=1280, batch=128, threads=1)
     async with supervised(real) as client:
         await client.ready()
@@ -145,7 +145,7 @@ async def test_request_that_crashes_a_real_worker_is_found(
         other = asyncio.create_task(text(client, "Hello", greedy))
 
         async def ask() -> str:
-            deltas = client.generate([5, 6, 7], greedy, add_bos=False)
+            deltas = client.generate([3000, 3001], greedy, add_bos=False)
             return "".join([delta.text async for delta in deltas])
 
         await given_up(asyncio.create_task(ask()))

@@ -299,15 +299,15 @@ async def test_real_worker_loads_what_the_last_one_saved(layout: Any, folder: Pa
     answers = []
     for _ in range(2):
         async with supervised(real, prefix_cache=prefix_cache(folder)) as client:
-            answers.append(await answer(client))
+            answers.append(await answer(client, 2 * PROMPT))
     assert answers[0][0] == answers[1][0]
     first, second = answers[0][1], answers[1][1]
     assert (0, first.prompt_tokens - 1) == (first.cached_tokens, second.cached_tokens)
 
 
-async def answer(client: LlamaClient) -> tuple[str, Finish]:
+async def answer(client: LlamaClient, prompt: str = PROMPT) -> tuple[str, Finish]:
     text, finish = "", None
-    async for delta in generate(client, PROMPT, SamplingParams(temperature=0.0, max_tokens=8)):
+    async for delta in generate(client, prompt, SamplingParams(temperature=0.0, max_tokens=8)):
         text, finish = text + delta.text, delta.finish
     assert finish
     return text, finish
