@@ -96,10 +96,11 @@ def build(directory: Path, seed: int, count: int) -> None:
     seeds = range(seed, seed + -(-count // SHARD))
     with ProcessPoolExecutor() as pool:
         shards = list(pool.map(partial(shard, directory), seeds))
-    arrays = {name: np.concatenate([part[name] for part in shards]) for name in shards[0]}
-    np.savez(directory / "data.npz", **arrays)
-    texts, tokens, own = (len(arrays["lengths"]), len(arrays["tokens"]), arrays["mask"].mean())
-    print(f"{texts} texts, {tokens} tokens, {own:.1%} for the model to write")
+    tokens, mask, branch, lengths = (
+        np.concatenate([part[name] for part in shards]) for name in ("tokens", "mask", "branch", "lengths")
+    )
+    np.savez(directory / "data.npz", tokens=tokens, mask=mask, branch=branch, lengths=lengths)
+    print(f"{len(lengths)} texts, {len(tokens)} tokens, {mask.mean():.1%} for the model to write")
 
 
 class Batch(NamedTuple):
