@@ -17,6 +17,7 @@ from edgeinfer.cluster.canary_split import point
 from edgeinfer.serving.caller import opaque
 from tests.support.cluster import BRISK, STEADY, FleetOnCluster, until
 
+pytestmark = pytest.mark.heavy
 SHORT = {"messages": [{"role": "user", "content": "What is edgeinfer?"}], "max_tokens": 4, "seed": 7}
 SESSIONS = [f"conversation {number}" for number in range(24)]
 

@@ -183,6 +183,7 @@ def test_a_board_that_was_set_up_by_its_page_answers_another_computer_with_a_key
     assert box.fetch("/v1/models")[0] == 401
 
 
+@pytest.mark.heavy
 def test_the_page_for_administrators_works_to_its_end(box: Box) -> None:
     """As a user who may use sudo: keys, nginx with TLS in front, another model, an upgrade, the removal."""
     page = "docs/administration.md"
