@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -14,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import edgeinfer
+from tests.support.heavy_modules import HEAVY
 
 PACKAGE = Path(edgeinfer.__file__).parent
 LEAVES = (
@@ -58,8 +57,6 @@ ORDER = (
     "cli",
 )
 """Every package, each above those that it may import."""
-
-HEAVY = ("numpy", "llama_cpp", "huggingface_hub", "torch", "transformers", "ray", "llguidance")
 
 
 @functools.cache
@@ -385,42 +382,6 @@ def test_modules_do_not_import_in_circles() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        "edgeinfer.server.build, edgeinfer.cli, edgeinfer.cli.app",
-        "edgeinfer.server.run, edgeinfer.backends.llama_cpp.client, edgeinfer.plan",
-    ],
-)
-def test_the_daemon_and_the_command_line_load_nothing_heavy(names: str) -> None:
-    """Seen in a fresh interpreter: their memory and their start are worth something on a small board."""
-    code = f"import sys, {names}; print(*sorted({set(HEAVY)} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "" == done.stdout.strip()
-
-
-def test_the_daemon_loads_no_http_client_before_it_asks_somebody() -> None:
-    """Only other boards and vLLM are asked, which few have."""
-    code = "import sys, edgeinfer.server.run; print(*sorted({'httpx', 'rich', 'edgeinfer.backends.vllm.client'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "" == done.stdout.strip()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "edgeinfer.grammar.process",
-        "edgeinfer.chat.template_process",
-        "edgeinfer.backends.llama_cpp.worker.process",
-    ],
-)
-def test_children_load_no_event_loop(name: str) -> None:
-    """Each answers one request after the other, and there are three of them at least."""
-    code = f"import sys, {name}; print(*sorted({{'asyncio', 'ssl', 'subprocess'}} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "" == done.stdout.strip()
-
-
 def test_every_module_can_be_imported_first() -> None:
     """None imports, over whatever detour, a module that imports it; a module of a package needs the package."""
     needed = {}
@@ -434,10 +395,3 @@ def with_packages(name: str) -> list[str]:
     """A module and the packages that it is in."""
     parts = name.split(".")
     return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
-
-
-def test_binding_imports_of_llama_cpp_only_its_functions() -> None:
-    loaded = "sorted({'jinja2', 'diskcache', 'llama_cpp.llama', 'llama_cpp.llama_cpp'} & set(sys.modules))"
-    code = f"import sys, edgeinfer.backends.llama_cpp.binding.context; print({loaded})"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert result.stdout == "['llama_cpp.llama_cpp']\n"
