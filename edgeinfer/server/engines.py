@@ -89,9 +89,8 @@ class LocalEngines:
 
     def _client(self, config: LlamaConfig | VllmConfig, settings: Settings) -> EngineClient:
         if isinstance(config, VllmConfig):
-            from edgeinfer.backends.vllm.client import (
-                VllmClient,
-            )  # with an HTTP client, which nothing else needs
+            # It brings an HTTP client, which nothing else needs.
+            from edgeinfer.backends.vllm.client import VllmClient
 
             return VllmClient(
                 config,

@@ -28,3 +28,4 @@ def test_an_object_grows_into_the_whole_one(sdk: ClientProgram, mode: str) -> No
     assert len(states) > 1
     assert states[-1].keys() == sdk.call("create", mode, DEVICE).keys()
     assert states[-1]["kind"] == "light"
+    assert 0 <= states[-1]["level"] <= 100
