@@ -133,7 +133,7 @@ class Reloader:
             return best
         if replace(now, ram_cache_mb=before.ram_cache_mb) != before:
             return best
-        asked = {s.for_default(now.name).ram_cache_mb for s in (self._loaded.settings, wanted)}
+        asked = {default_settings(s, now.name).ram_cache_mb for s in (self._loaded.settings, wanted)}
         return replace(best, config=before) if asked == {None} else best
 
     async def _change(

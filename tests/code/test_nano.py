@@ -22,7 +22,7 @@ FILES = {"cart.py": OLD, "test_cart.py": "from cart import total\n", "notes.txt"
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A daemon; its context bounds how much the model can write."""
-    with edgeinfer(tmp_path_factory.mktemp("daemon"), "--port", "0", "--ctx", "768") as process:
+    with edgeinfer(tmp_path_factory.mktemp("daemon"), "--port", "0", "--ctx", "1536") as process:
         yield process.url()
 
 
