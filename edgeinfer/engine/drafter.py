@@ -7,11 +7,15 @@ on as it began are in the prompt, in the answer so far, or in what the caller pr
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Tokens = npt.NDArray[np.int32]
+
+DraftKind = Literal["ngram", "prediction", "model"]
+"""Where guesses are from: what the answer repeats, its request's prediction, or a draft model."""
 
 MATCH = 3
 """Tokens that must be equal before the next ones are taken for a guess. Two are equal by chance too often."""
@@ -21,6 +25,26 @@ LONG_MATCH = 8
 
 SMOOTHING = 0.15
 """Weight of a new observation in the share of right guesses."""
+
+
+class Drafter(Protocol):
+    """Guesses how one answer goes on."""
+
+    @property
+    def kind(self) -> DraftKind: ...
+
+    @property
+    def acceptance(self) -> float:
+        """The probability that the next guess is right, if all before it are."""
+        ...
+
+    def draft(self, n: int) -> list[int]:
+        """Up to `n` tokens that may come next; none if there is no guess."""
+        ...
+
+    def push(self, token: int) -> None:
+        """The answer goes on with `token`."""
+        ...
 
 
 class NgramDrafter:
@@ -41,6 +65,10 @@ class NgramDrafter:
         self._matched = LONG_MATCH if prediction else 0
         self._right = [0.15, 0.6]
         """Shares of right guesses after a short and after a long match; at first what is usual in free text and copies."""
+
+    @property
+    def kind(self) -> DraftKind:
+        return "prediction" if self._in_prediction else "ngram"
 
     @property
     def acceptance(self) -> float:

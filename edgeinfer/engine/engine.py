@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Callable
-from itertools import chain
 
 from edgeinfer.engine.backend import Backend, Batch, DecodeStatus, Row
 from edgeinfer.engine.config import EngineConfig
-from edgeinfer.engine.drafter import NgramDrafter
+from edgeinfer.engine.draft_model import DraftModel
+from edgeinfer.engine.drafter import DraftKind
 from edgeinfer.engine.kv_cache import KVCache
 from edgeinfer.engine.kv_streams import StreamsCache
 from edgeinfer.engine.kv_unified import UnifiedCache
 from edgeinfer.engine.output_processor import OutputProcessor, StepOutput
 from edgeinfer.engine.prefill_budget import PrefillBudget
 from edgeinfer.engine.ram_cache import RamCache
+from edgeinfer.engine.request_check import check_request
 from edgeinfer.engine.scheduler import ScheduledChunk, Scheduler
 from edgeinfer.engine.sequence import Request, Sequence, SequenceStatus
 from edgeinfer.engine.speculator import Speculator
@@ -27,8 +29,6 @@ from edgeinfer.errors import (
     DecodeFailed,
     EdgeinferError,
     ErrorData,
-    InvalidRequest,
-    context_exceeded,
 )
 from edgeinfer.inference.output import Delta, EngineStats, Finish, FinishReason, PartialAnswer
 
@@ -44,8 +44,21 @@ class Engine:
     MAX_RETRIES = 2
     """Failed decodes in a row before the requests in them are given up."""
 
-    def __init__(self, backend: Backend, config: EngineConfig, clock: Clock, *, trained_ctx: int = 0) -> None:
-        """`trained_ctx`: the context that the model was trained for, 0 if unknown."""
+    def __init__(
+        self,
+        backend: Backend,
+        config: EngineConfig,
+        clock: Clock,
+        *,
+        trained_ctx: int = 0,
+        draft: Backend | None = None,
+    ) -> None:
+        """Make an engine.
+
+        Args:
+            trained_ctx: the context that the model was trained for, 0 if unknown.
+            draft: a smaller model of the same vocabulary, with as many sequences and cells.
+        """
         self.backend = backend
         self.config = config
         ram_cache = RamCache(backend, config.ram_cache_mb)
@@ -56,7 +69,8 @@ class Engine:
         )
         self.scheduler = Scheduler(self.cache, config.parallel)
         self.prefill_budget = PrefillBudget(config.step_ms, config.batch)
-        self.speculator = Speculator(self.cache, config)
+        self.draft_model = DraftModel(draft, backend.vocab.size, config, clock) if draft else None
+        self.speculator = Speculator(self.cache, config, self.draft_model)
         self.output_processor = OutputProcessor(backend.vocab, config.ctx)
         self._tokenizer = TextTokenizer(backend.vocab)
         self.constraint_compiler = ConstraintCompiler(self._tokenizer)
@@ -72,8 +86,9 @@ class Engine:
         self._order = 0
         self._num_failed_steps = 0
         self._has_bad_cells = False
-        totals = ("prompt", "cached", "completion", "forced", "drafted", "accepted", "steps", "preemptions")
-        self._totals = dict.fromkeys(totals, 0)
+        self._totals: Counter[str] = Counter()
+        self._drafted: Counter[DraftKind] = Counter()
+        self._accepted: Counter[DraftKind] = Counter()
         self._step_ms = 0.0
 
     @property
@@ -95,7 +110,7 @@ class Engine:
             InvalidRequest: it has no prompt, or a token that the vocabulary lacks.
             ConstraintFailed: a partial answer of it breaks its grammar.
         """
-        self._check(request)
+        check_request(request, self.config.ctx, self.backend.vocab.size, self._trained_ctx)
         seed = secrets.randbits(63) if request.params.seed is None else request.params.seed
         group = []
         for index, partial in enumerate(request.partial_answers or [PartialAnswer()] * request.n):
@@ -104,8 +119,7 @@ class Engine:
             self._order += 1
             thinking = self._thinking(request)
             sequence = Sequence(request, index, seed, self._order, self._clock(), thinking)
-            if self.config.max_draft and self.backend.removes_tails:
-                sequence.drafter = NgramDrafter(request.tokens, request.prediction, self.config.ctx)
+            self.speculator.start(sequence)
             if partial.tokens:
                 self.output_processor.resume(sequence, partial)
             else:
@@ -181,8 +195,12 @@ class Engine:
             cached_tokens_total=totals["cached"],
             completion_tokens_total=totals["completion"],
             forced_tokens_total=totals["forced"],
-            drafted_tokens_total=totals["drafted"],
-            accepted_tokens_total=totals["accepted"],
+            drafted_tokens_total=self._drafted.total(),
+            drafted_by_prediction_total=self._drafted["prediction"],
+            drafted_by_model_total=self._drafted["model"],
+            accepted_tokens_total=self._accepted.total(),
+            accepted_by_prediction_total=self._accepted["prediction"],
+            accepted_by_model_total=self._accepted["model"],
             steps_total=totals["steps"],
             preemptions_total=totals["preemptions"],
             ram_cache_hits_total=self.cache.ram_cache.hits_total,
@@ -195,32 +213,13 @@ class Engine:
     def check_integrity(self) -> None:
         """Raise AssertionError if the engine's records contradict each other."""
         self.cache.check_integrity()
+        if self.draft_model:
+            self.draft_model.check_integrity()
         live = {id(s) for group in self._sequences.values() for s in group}
         scheduled = {id(s) for s in (*self.scheduler.waiting, *self.scheduler.running)}
         running = sum(slot.running for slot in self.cache.slots)
         if not scheduled <= live or running != len(self.scheduler.running):
             raise AssertionError(f"{len(live)} live, {len(scheduled)} scheduled, {running} slots running")
-
-    def _check(self, request: Request) -> None:
-        ctx, n = self.config.ctx, len(request.tokens)
-        if not n:
-            raise InvalidRequest("the prompt is empty", param="prompt")
-        if n >= ctx:
-            problem = f"the prompt has {n} tokens, and there must be room for an answer"
-            raise context_exceeded(ctx, problem, tokens=n, trained=self._trained_ctx)
-        size = self.backend.vocab.size
-        outputs = [partial.tokens for partial in request.partial_answers if partial]
-        if any(n + len(tokens) >= ctx for tokens in outputs):
-            longest = max(map(len, outputs))
-            raise context_exceeded(
-                ctx,
-                f"the prompt has {n} tokens and its unfinished answer up to {longest}",
-                trained=self._trained_ctx,
-            )
-        if bad := next((t for t in chain(request.tokens, *outputs) if not 0 <= t < size), None):
-            raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="prompt")
-        if bad := next((t for t in request.params.logit_bias if not 0 <= t < size), None):
-            raise InvalidRequest(f"token {bad} is not in the vocabulary of {size}", param="logit_bias")
 
     def _thinking(self, request: Request) -> ThinkingTracker | None:
         budget = request.structured.thinking
@@ -297,7 +296,7 @@ class Engine:
         sequence, slot, draft = chunk.sequence, chunk.sequence.slot, chunk.draft
         assert slot is not None
         sequence.num_drafted += len(draft)
-        self._totals["drafted"] += len(draft)
+        self._drafted[chunk.draft_kind] += len(draft)
         delta = last = self._produce(sequence, self.backend.logits(at))
         while delta and last and draft and not last.finish:
             right, draft = draft[: len(last.tokens)], draft[len(last.tokens) :]
@@ -305,7 +304,7 @@ class Engine:
                 break
             self.cache.commit(slot, right)
             sequence.num_accepted += len(right)
-            self._totals["accepted"] += len(right)
+            self._accepted[chunk.draft_kind] += len(right)
             at += len(right)
             last = self._produce(sequence, self.backend.logits(at))
             delta = last and delta.followed_by(last, num_accepted=len(right))

@@ -137,6 +137,8 @@ class OutputProcessor:
         sequence.sampler.accept(token)
         if sequence.drafter:
             sequence.drafter.push(token)
+        if sequence.model_drafter:
+            sequence.model_drafter.push(token)
         sequence.tokens.append(token)
         return sequence.detokenizer.push(piece)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from edgeinfer.engine.caller_shares import PROMPT_WEIGHT, CallerShares
 from edgeinfer.engine.common_prefix import common_prefix
+from edgeinfer.engine.drafter import DraftKind
 from edgeinfer.engine.kv_cache import KVCache, Slot
 from edgeinfer.engine.sequence import Sequence
 
@@ -14,13 +15,14 @@ from edgeinfer.engine.sequence import Sequence
 class ScheduledChunk(NamedTuple):
     """The next `num_tokens` of `sequence` to compute; `output`: its last logits are wanted.
 
-    `draft`: tokens that may follow, to be computed as well, with their logits.
+    `draft`: tokens that may follow, to be computed as well, with their logits; `draft_kind`: who has guessed them.
     """
 
     sequence: Sequence
     num_tokens: int
     output: bool
     draft: tuple[int, ...] = ()
+    draft_kind: DraftKind = "ngram"
 
 
 class Scheduler:

@@ -14,6 +14,7 @@ from bisect import bisect_right
 import msgspec
 
 from edgeinfer.engine.detokenizer import IncrementalDetokenizer
+from edgeinfer.engine.draft_model import ModelDrafter
 from edgeinfer.engine.drafter import NgramDrafter
 from edgeinfer.engine.kv_cache import KVCache, Owner, Slot
 from edgeinfer.engine.logprob_buffer import LogprobBuffer
@@ -76,6 +77,7 @@ class Sequence:
         next_close_check: number of tokens left at which to check again that the answer can still be completed.
         replay_bounds: ends of the steps in which another engine computed its output; they are computed alike.
         drafter: guesses its next tokens; None if nothing is to be guessed.
+        model_drafter: guesses them with a draft model; None if there is none.
         num_drafted, num_accepted: guessed tokens that were computed, and those that were right.
     """
 
@@ -109,6 +111,7 @@ class Sequence:
         self.next_close_check = NOT_CHECKED
         self.replay_bounds: list[int] = []
         self.drafter: NgramDrafter | None = None
+        self.model_drafter: ModelDrafter | None = None
         self.num_drafted = self.num_accepted = 0
         self.num_cached_tokens = 0
         self.arrival_time = now - request.waited_ms / 1e3
