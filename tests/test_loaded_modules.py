@@ -22,16 +22,27 @@ def loaded(imports: str, suspects: Collection[str]) -> list[str]:
     "names",
     [
         "edgeinfer.server.build, edgeinfer.cli, edgeinfer.cli.app",
-        "edgeinfer.server.run, edgeinfer.backends.llama_cpp.client, edgeinfer.plan",
+        "edgeinfer.server.run, edgeinfer.server.build, edgeinfer.plan",
     ],
 )
 def test_the_daemon_and_the_command_line_load_nothing_heavy(names: str) -> None:
     assert loaded(names, HEAVY) == []
 
 
+def test_the_model_begins_to_load_before_the_daemon_knows_its_routes() -> None:
+    """FastAPI and what it needs take as long to import as all else; the worker loads meanwhile."""
+    assert loaded("edgeinfer.server.run", {"fastapi", "pydantic", "edgeinfer.server.build"}) == []
+
+
 def test_the_daemon_loads_no_http_client_before_it_asks_somebody() -> None:
     """Only other boards and vLLM are asked, which few have."""
-    assert loaded("edgeinfer.server.run", {"httpx", "rich", "edgeinfer.backends.vllm.client"}) == []
+    assert (
+        loaded(
+            "edgeinfer.server.run, edgeinfer.server.build",
+            {"httpx", "rich", "edgeinfer.backends.vllm.client"},
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ class Ingress:
             stack.callback(self._versions.close)
             self._apply(self._versions)
             app = build_app(state, own=keys.own_key(key) if key else None)
-            self.server = Server(app, None, max_connections)
+            self.server = Server(state, lambda: app, max_connections=max_connections)
             stack.enter_context(recorded([address(s, tls=bool(mine.tls_cert)) for s in sockets], key))
             try:
                 await self.server.serve(sockets)

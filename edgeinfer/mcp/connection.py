@@ -7,7 +7,6 @@ import tempfile
 from typing import IO, TYPE_CHECKING, Any
 
 import anyio
-from pydantic import ValidationError
 
 from edgeinfer import __version__
 from edgeinfer.errors import EdgeinferError
@@ -132,6 +131,8 @@ class McpConnection:
 
     def _words(self, error: BaseException) -> str:
         """Say what went wrong: why the process has ended, or else the error's own words."""
+        from pydantic import ValidationError
+
         while isinstance(nested := getattr(error, "exceptions", None), tuple) and nested:
             error = nested[0]
         if isinstance(error, EdgeinferError):
@@ -154,6 +155,7 @@ def _is_answer(error: BaseException) -> bool:
     """Tell an answer, though it is an error or not valid, from a broken connection."""
     from mcp.shared.exceptions import MCPError
     from mcp_types import CONNECTION_CLOSED
+    from pydantic import ValidationError
 
     if isinstance(error, MCPError):
         return bool(error.code != CONNECTION_CLOSED)

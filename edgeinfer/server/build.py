@@ -16,7 +16,6 @@ from starlette.middleware import Middleware
 
 from edgeinfer import __version__
 from edgeinfer.errors import EdgeinferError
-from edgeinfer.plan import Plan
 from edgeinfer.server.admin import family as admin
 from edgeinfer.server.anthropic import family as anthropic
 from edgeinfer.server.auth.key_file import KeyFile
@@ -57,16 +56,14 @@ DESCRIPTION = "HEAD is answered wherever GET is. A slash at the end of a path ch
 
 def build_app(
     state: AppState,
-    plan: Plan | None = None,
     *,
     behind_proxy: bool = False,
     warm_up: bool = True,
     own: Key | None = None,
 ) -> FastAPI:
-    """The service as an ASGI application, which begins to load the default model at startup.
+    """The service as an ASGI application, which begins to load the default model at startup if nobody has.
 
     Args:
-        plan: how to load the default model; None plans it at startup.
         behind_proxy: another server has checked hosts and origins, and all requests come from its address.
         warm_up: probe the model's chat template before the first request needs it.
         own: a key that is valid besides those of the key file, if there is one.
@@ -84,7 +81,7 @@ def build_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(state, plan, warm_up),
+        lifespan=_lifespan(state, warm_up),
         middleware=middlewares(state, families, behind_proxy=behind_proxy, own=own),
         exception_handlers={
             EdgeinferError: on_error,
@@ -152,11 +149,11 @@ def _browser_checks(settings: Settings) -> list[Middleware]:
 
 
 def _lifespan(
-    state: AppState, plan: Plan | None, warm_up: bool
+    state: AppState, warm_up: bool
 ) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        state.start(plan, warm_up=warm_up)
+        state.start(warm_up=warm_up)
         try:
             yield
         finally:

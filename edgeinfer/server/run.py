@@ -13,12 +13,12 @@ import socket
 import sys
 import termios
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from types import FrameType
 
-from fastapi import FastAPI
 from msgspec.structs import replace
+from starlette.types import ASGIApp
 from uvicorn.server import HANDLED_SIGNALS
 
 from edgeinfer import log
@@ -34,11 +34,12 @@ from edgeinfer.errors import (
 )
 from edgeinfer.ipc.confinement.confinement import hide_process
 from edgeinfer.notify import extend, notify
+from edgeinfer.plan import Plan
 from edgeinfer.server.auth import keys
 from edgeinfer.server.auth.key_file import key_file
-from edgeinfer.server.build import build_app
 from edgeinfer.server.engines import InstalledModels, LocalEngines
 from edgeinfer.server.http import connections, tls
+from edgeinfer.server.http.deferred_app import DeferredApp
 from edgeinfer.server.http.server import HTTPServer
 from edgeinfer.server.http.sockets import (
     address,
@@ -99,9 +100,15 @@ def run(loaded: Loaded) -> int:
         sockets = [*sockets, *bind_ollama(settings)]
         state = AppState(settings, loaded.sources, engines, InstalledModels, plan.config.name)
         key = keys.generate() if settings.api_key_file else None
-        app = build_app(state, plan, own=keys.own_key(key) if key else None)
-        server = Server(app, Reloader(state, loaded, plan), max_connections)
-        gc.freeze()  # what has been imported stays, and collections need not go through it
+
+        def build() -> ASGIApp:
+            from edgeinfer.server.build import build_app
+
+            app = build_app(state, own=keys.own_key(key) if key else None)
+            gc.freeze()  # what has been imported stays, and collections need not go through it
+            return app
+
+        server = Server(state, build, Reloader(state, loaded, plan), max_connections, plan)
         with recorded(addresses, key):
             server.run(sockets)
         return server.status
@@ -141,13 +148,21 @@ class Server(HTTPServer):
     """The daemon's HTTP server: models load while it already listens, and answers end before it stops."""
 
     def __init__(
-        self, app: FastAPI, reloader: Reloader | None = None, max_connections: int | None = None
+        self,
+        state: AppState,
+        build: Callable[[], ASGIApp],
+        reloader: Reloader | None = None,
+        max_connections: int | None = None,
+        plan: Plan | None = None,
     ) -> None:
-        self.state: AppState = app.state.edgeinfer
-        settings = self.state.settings
+        """`build` makes the application, in a thread. With a `plan`, the default model loads meanwhile; else after it."""
+        self.state = state
+        self._plan = plan
+        self._app = DeferredApp(build)
+        settings = state.settings
         self.certificate = certificate(settings)
         super().__init__(
-            app,
+            self._app,
             render_error=render_error,
             max_connections=max_connections,
             context=self.certificate.context if self.certificate else None,
@@ -168,8 +183,11 @@ class Server(HTTPServer):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
         try:
+            if self._plan:
+                self.state.start(self._plan)
+            await asyncio.to_thread(self._app.build)
+            await super().startup(sockets)
             self._start(sockets or [])
         except BaseException:
             # Such as a full disk under stderr. The event loop waits for all tasks, and those of a model take their time.

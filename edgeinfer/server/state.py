@@ -109,8 +109,10 @@ class AppState:
         self._recording: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
-    def start(self, plan: Plan | None, *, warm_up: bool) -> None:
-        """Begin to load the default model, with `plan` if there is one."""
+    def start(self, plan: Plan | None = None, *, warm_up: bool = True) -> None:
+        """Begin to load the default model, with `plan` if there is one. A second call does nothing."""
+        if self.starting:
+            return
         self.starting = self.loader.start(self.registry.default, plan)
         self._tidying = asyncio.create_task(keep_tidy(self.responses))
         self._recording = asyncio.create_task(self.history.run())

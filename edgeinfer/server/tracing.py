@@ -15,7 +15,7 @@ from starlette.types import Scope
 from edgeinfer import __version__
 from edgeinfer.errors import SettingsError
 from edgeinfer.request_figures import RequestFigures
-from edgeinfer.server.http.family import route_of
+from edgeinfer.server.http.route_pattern import route_of
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

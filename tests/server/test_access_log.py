@@ -150,7 +150,8 @@ def test_a_client_of_a_unix_socket_is_its_user(
     import threading
 
     settings = Settings(uds=str(tmp_path / "s"))
-    server, sockets = Server(application(Scripted(), uds=settings.uds)), bind(settings)
+    app = application(Scripted(), uds=settings.uds)
+    server, sockets = Server(app.state.edgeinfer, lambda: app), bind(settings)
     thread = threading.Thread(target=server.run, args=(sockets,))
     with caplog.at_level(logging.INFO):
         thread.start()

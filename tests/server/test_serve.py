@@ -245,6 +245,36 @@ def test_a_log_that_cannot_be_written_at_the_start_ends_the_daemon(tmp_path: Pat
     assert not [p for p in psutil.process_iter() if belongs_to(p, tmp_path)]
 
 
+def test_a_stop_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The model loads already while the daemon still imports its routes."""
+    with edgeinfer(tmp_path, "--model", "edgeinfer-nano", "--port", "0") as process:
+        daemon = psutil.Process(process.process.pid)
+        assert eventually(
+            lambda: any("worker" in " ".join(child.cmdline()) for child in daemon.children()), 20
+        )
+        children = daemon.children()
+        assert process.end() == 0
+        process._reader.join()
+    assert eventually(lambda: not [child for child in children if child.is_running()])
+    assert "Traceback" not in "".join(process.lines)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--allowed-hosts", "http://board"), ("--cors-origins", "board")]
+)
+def test_settings_that_only_the_application_can_check_end_the_daemon_with_2(
+    tmp_path: Path, option: str, value: str
+) -> None:
+    """What is wrong is said alone, and the model that has begun to load ends."""
+    command = [sys.executable, "-m", "edgeinfer", "serve", "--port", "0", option, value]
+    environ = {**environment(tmp_path), "EDGEINFER_TEST": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60, check=False)
+    assert done.returncode == 2
+    assert option.strip("-").replace("-", "_") in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [p for p in psutil.process_iter() if belongs_to(p, tmp_path)]
+
+
 def belongs_to(process: psutil.Process, tmp_path: Path) -> bool:
     try:
         return process.environ().get("EDGEINFER_TEST") == str(tmp_path)
@@ -254,7 +284,7 @@ def belongs_to(process: psutil.Process, tmp_path: Path) -> bool:
 
 def test_the_daemon_never_loads_what_belongs_to_the_worker() -> None:
     """Not llama.cpp, whose crash must stay elsewhere, nor what costs memory and time at the start."""
-    code = "import sys, edgeinfer.server.run; print(*sys.modules)"
+    code = "import sys, edgeinfer.server.run, edgeinfer.server.build; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
     )

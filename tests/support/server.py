@@ -98,7 +98,7 @@ def serving(
     engine: FakeEngineClient | LlamaClient, app: FastAPI | None = None, **settings: Any
 ) -> Iterator[Served]:
     app = app or application(engine, **settings)
-    server, sockets = Server(app), bind(Settings(port=0))
+    server, sockets = Server(app.state.edgeinfer, lambda: app), bind(Settings(port=0))
     url = address(sockets[0])
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()

@@ -11,11 +11,12 @@ from typing import ParamSpec, TypeVar
 from starlette.requests import Request
 
 from edgeinfer.errors import InvalidRequest
-from edgeinfer.server.http.family import family_of, route_of
+from edgeinfer.server.http.family import family_of
 from edgeinfer.server.http.freed_memory import FreedMemory
 from edgeinfer.server.http.headers import IGNORED
 from edgeinfer.server.http.json_decoder import JsonDecoder
 from edgeinfer.server.http.request_model import Model, validate
+from edgeinfer.server.http.route_pattern import route_of
 from edgeinfer.server.http.unknown_fields import UnknownFields
 from edgeinfer.server.state import state_of
 

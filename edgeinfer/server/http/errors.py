@@ -12,9 +12,10 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from edgeinfer.errors import EdgeinferError, InvalidRequest, MethodNotAllowed, NotFound, Unauthorized
-from edgeinfer.server.http.family import family_of, route_of
+from edgeinfer.server.http.family import family_of
 from edgeinfer.server.http.quoting import shortened
 from edgeinfer.server.http.route_hints import method_hint, route_hint
+from edgeinfer.server.http.route_pattern import route_of
 
 RETRY_AFTER = {429: 1, 503: 2}
 """Default seconds of Retry-After, for errors that do not have their own."""

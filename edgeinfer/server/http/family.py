@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
@@ -15,6 +14,9 @@ from starlette.types import Scope
 from edgeinfer.errors import EdgeinferError
 from edgeinfer.server.http.request_model import RequestModel
 from edgeinfer.serving.model import ServedModel
+
+if TYPE_CHECKING:
+    from fastapi import APIRouter
 
 SCOPE_KEY = "edgeinfer.family"
 
@@ -101,6 +103,8 @@ class Family(msgspec.Struct, frozen=True):
     models_form: ModelsForm | None = None
 
     def router(self) -> APIRouter:
+        from fastapi import APIRouter  # takes as long as all else: a daemon imports it while its model loads
+
         router = APIRouter(tags=[self.name])
         for route in self.routes:
             router.add_api_route(
@@ -146,11 +150,6 @@ def family_of(scope: Scope) -> Family:
     family = scope[SCOPE_KEY]
     assert isinstance(family, Family)
     return family
-
-
-def route_of(scope: Scope) -> str:
-    """The pattern of a request's path, for metrics: they must have few labels."""
-    return getattr(scope.get("route"), "path", "none")
 
 
 def _request_body(route: Route) -> dict[str, Any] | None:

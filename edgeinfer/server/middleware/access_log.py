@@ -19,8 +19,9 @@ from edgeinfer.request_figures import RequestFigures
 from edgeinfer.server.auth.principal import principal_of
 from edgeinfer.server.http.disconnect import ClientDisconnected
 from edgeinfer.server.http.errors import error_response, public_error
-from edgeinfer.server.http.family import family_of, route_of
+from edgeinfer.server.http.family import family_of
 from edgeinfer.server.http.headers import IGNORED
+from edgeinfer.server.http.route_pattern import route_of
 
 CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that disconnected before the response; it is only in logs and metrics."""

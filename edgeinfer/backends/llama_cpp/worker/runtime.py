@@ -24,6 +24,9 @@ PROBE = Span("Ab1 ,\n  éß字한ก\u0301\U0001f600\0", trusted=False)
 
 PROBE_TOKENS = 64
 
+SELF_TEST_ROWS = 32
+"""Enough for the kernels of prompts, and for their time per token; a whole ubatch would take a second on some boards."""
+
 if TYPE_CHECKING:
     from edgeinfer.backends.llama_cpp.binding.embedder import Embedder
     from edgeinfer.backends.llama_cpp.binding.pair_tokenizer import PairTokenizer
@@ -272,7 +275,7 @@ def _failed(config: LlamaConfig, why: str) -> ModelLoadFailed:
 
 
 def self_test(backend: Backend, config: LlamaConfig) -> float:
-    """Decode one token and one whole ubatch, which also warms up the code; -> milliseconds a token of the ubatch.
+    """Decode one token, then several at once, which also warms up the code; -> milliseconds a token of the latter.
 
     Raises:
         ModelLoadFailed: the logits are not finite.
@@ -280,7 +283,7 @@ def self_test(backend: Backend, config: LlamaConfig) -> float:
     token = backend.vocab.bos or 0
     batch = Batch(config.batch)
     ms = 0.0
-    for n in (1, min(config.ubatch, config.batch, config.ctx - 1)):
+    for n in (1, min(SELF_TEST_ROWS, config.ubatch, config.batch, config.ctx - 1)):
         started = time.monotonic()
         batch.clear()
         at = batch.add(0, 0, [token] * n, output=True)
