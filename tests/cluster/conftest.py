@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import FleetOnCluster, until
+from tests.support.cluster import FleetOnCluster, two_nodes
 
 HERE = Path(__file__).parent
 
@@ -21,13 +21,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetOnCluster]:
-    """Two nodes with the bundled model behind one address."""
-    fleet = FleetOnCluster(tmp_path_factory.mktemp("fleet"), ctx=1024, parallel=2, queue=8, node_timeout=4)
-    try:
-        fleet.up()
-        fleet.join("--listen")
-        fleet.join()
-        until(lambda: fleet.is_ready() and fleet.parallel() == 4)
+    """Two nodes with the bundled model behind one address. A test that loses one gives it back."""
+    with two_nodes(tmp_path_factory.mktemp("fleet"), parallel=2, ctx=1024, queue=8) as fleet:
         yield fleet
-    finally:
-        fleet.close()

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.cluster import STEADY, FleetOnCluster, Node, Replica, pieces, until
-
-LONG = {
-    "model": STEADY,
-    "messages": [{"role": "user", "content": "What is edgeinfer?"}],
-    "max_tokens": 500,
-    "ignore_eos": True,
-    "seed": 7,
-}
+from tests.support.cluster import LONG, FleetOnCluster, Node, Replica, interrupted, pieces, until
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +20,8 @@ def whole(fleet: FleetOnCluster) -> str:
     return text
 
 
-def interrupted(fleet: FleetOnCluster, loss: Callable[[Replica], object]) -> str:
-    """The answer, with a loss after some of it; `loss` gets the replica that is answering."""
-    text = ""
-    for number, piece in enumerate(pieces(fleet, **LONG)):
-        text += piece
-        if number == 20:
-            loss(fleet.answering())
-    return text
-
-
 def test_a_replica_that_is_killed_is_no_loss(fleet: FleetOnCluster, whole: str) -> None:
-    assert whole == interrupted(fleet, lambda replica: replica.signal(signal.SIGKILL))
+    assert whole == interrupted(fleet, lambda replica: replica.signal(signal.SIGKILL), **LONG)
     until(lambda: len(fleet.replicas()) == 2 and fleet.parallel() == 4)
 
 
@@ -53,7 +34,7 @@ def test_a_node_that_is_cut_off_is_left_and_never_answers_twice(fleet: FleetOnCl
         frozen.append(replica)
 
     try:
-        assert whole == interrupted(fleet, freeze)
+        assert whole == interrupted(fleet, freeze, **LONG)
     finally:
         for replica in frozen:
             replica.signal(signal.SIGCONT)
@@ -62,7 +43,7 @@ def test_a_node_that_is_cut_off_is_left_and_never_answers_twice(fleet: FleetOnCl
 
 def test_the_head_is_not_needed_while_it_is_away_and_remembers_all(fleet: FleetOnCluster, whole: str) -> None:
     """Its state is on its disk."""
-    assert whole == interrupted(fleet, lambda _: fleet.head.kill())
+    assert whole == interrupted(fleet, lambda _: fleet.head.kill(), **LONG)
     assert whole == "".join(pieces(fleet, **LONG))
     fleet.up()
     until(lambda: len(fleet.replicas()) == 2 and fleet.parallel() == 4)
@@ -74,13 +55,13 @@ def test_a_node_that_joins_adds_its_capacity_and_one_that_leaves_ends_its_answer
 ) -> None:
     third = fleet.join()
     until(lambda: fleet.parallel() == 6)
-    assert whole == interrupted(fleet, lambda _: third.run("down"))
+    assert whole == interrupted(fleet, lambda _: third.run("down"), **LONG)
     fleet.nodes.remove(third)
     until(lambda: fleet.parallel() == 4)
 
 
 def test_a_node_that_is_killed_is_no_loss(fleet: FleetOnCluster, whole: str) -> None:
-    """Last, since it does not come back. The other one, which listens, computes the rest."""
+    """The other one, which listens, computes the rest."""
     other: Node = fleet.nodes[1]
 
     def lose(replica: Replica) -> None:
@@ -94,6 +75,8 @@ def test_a_node_that_is_killed_is_no_loss(fleet: FleetOnCluster, whole: str) -> 
             if first:
                 pool.submit(lambda body: list(pieces(fleet, **body)), first)
                 until(lambda: any(node["running"] for node in fleet.client.get("/peers").json()["peers"]))
-            assert whole == interrupted(fleet, lose)
+            assert whole == interrupted(fleet, lose, **LONG)
             if not other.processes():
-                return
+                break
+    fleet.rejoin(other)
+    until(lambda: len(fleet.replicas()) == 2 and fleet.parallel() == 4)

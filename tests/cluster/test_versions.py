@@ -15,7 +15,7 @@ import pytest
 from edgeinfer.cluster.canary import MARK
 from edgeinfer.cluster.canary_split import point
 from edgeinfer.serving.caller import opaque
-from tests.support.cluster import BRISK, STEADY, FleetOnCluster, until
+from tests.support.cluster import BRISK, STEADY, FleetOnCluster, two_nodes, until
 
 pytestmark = pytest.mark.heavy
 SHORT = {"messages": [{"role": "user", "content": "What is edgeinfer?"}], "max_tokens": 4, "seed": 7}
@@ -25,15 +25,8 @@ SESSIONS = [f"conversation {number}" for number in range(24)]
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetOnCluster]:
     """Two nodes that serve STEADY."""
-    fleet = FleetOnCluster(tmp_path_factory.mktemp("versions"), parallel=4, queue=64, node_timeout=4)
-    try:
-        fleet.up("--model", STEADY)
-        fleet.join("--listen")
-        fleet.join()
-        until(lambda: fleet.is_ready() and fleet.parallel() == 8)
+    with two_nodes(tmp_path_factory.mktemp("versions"), "--model", STEADY, parallel=4, queue=64) as fleet:
         yield fleet
-    finally:
-        fleet.close()
 
 
 def answer(fleet: FleetOnCluster, session: str = "", **more: object) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,15 @@ STEADY = "steady"
 BRISK = "brisk"
 """A third one, which takes 5 ms."""
 
+LONG = {
+    "model": STEADY,
+    "messages": [{"role": "user", "content": "What is edgeinfer?"}],
+    "max_tokens": 500,
+    "ignore_eos": True,
+    "seed": 7,
+}
+"""A request whose answer takes seconds, and has always the same text."""
+
 
 class Node:
     """A node of its own state folder. The machine may have several."""
@@ -45,8 +54,12 @@ class Node:
 
     def run(self, *arguments: str) -> str:
         """Run `edgeinfer cluster ARGUMENTS`; -> its standard output."""
+        return self.python("-m", "edgeinfer", "cluster", *arguments)
+
+    def python(self, *arguments: str) -> str:
+        """Run `python ARGUMENTS`; -> its standard output."""
         before = self.host.command if self.host else []
-        command = [*before, sys.executable, "-m", "edgeinfer", "cluster", *arguments]
+        command = [*before, sys.executable, *arguments]
         done = subprocess.run(command, env=self._environ, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -120,10 +133,14 @@ class FleetOnCluster:
         """Add a node; `environ` are variables of its own."""
         host = self._network.add_host() if self._network else None
         node = Node(self._folder / f"node-{len(self.nodes)}", {**self._environ, **environ}, host)
-        token = self.head.folder.token
-        node.run("join", self.head.record.address, f"--token-file={token}", *options)
+        self.rejoin(node, *options)
         self.nodes.append(node)
         return node
+
+    def rejoin(self, node: Node, *options: str) -> None:
+        """Add a node again that has been lost."""
+        token = self.head.folder.token
+        node.run("join", self.head.record.address, f"--token-file={token}", *options)
 
     def is_ready(self) -> bool:
         try:
@@ -157,6 +174,20 @@ class FleetOnCluster:
         self.client.close()
         for node in (*self.nodes, self.head):
             node.kill()
+
+
+@contextlib.contextmanager
+def two_nodes(folder: Path, *options: str, parallel: int, **settings: object) -> Iterator[FleetOnCluster]:
+    """A fleet of two nodes that compute, of which the first one listens; `options` are those of the head."""
+    fleet = FleetOnCluster(folder, None, parallel=parallel, node_timeout=4, **settings)
+    try:
+        fleet.up(*options)
+        fleet.join("--listen")
+        fleet.join()
+        until(lambda: fleet.is_ready() and fleet.parallel() == 2 * parallel)
+        yield fleet
+    finally:
+        fleet.close()
 
 
 class Replica(NamedTuple):
@@ -213,3 +244,13 @@ def pieces(fleet: FleetOnCluster, **body: Any) -> Generator[str, None, None]:
                 event = json.loads(line.removeprefix("data: "))
                 assert "error" not in event, event
                 yield from (choice["delta"].get("content") or "" for choice in event["choices"])
+
+
+def interrupted(fleet: FleetOnCluster, loss: Callable[[Replica], object], **body: Any) -> str:
+    """The text of an answer, with a loss after some of it; `loss` gets the replica that is answering."""
+    text = ""
+    for number, piece in enumerate(pieces(fleet, **body)):
+        text += piece
+        if number == 20:
+            loss(fleet.answering())
+    return text
