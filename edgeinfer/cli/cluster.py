@@ -86,14 +86,20 @@ def up(
     from edgeinfer.cli import terminal
     from edgeinfer.cluster import deployment, node
     from edgeinfer.cluster.connection import connected
+    from edgeinfer.cluster.redis import check_redis
 
     count = _replicas(replicas)
     if port in WORKER_PORTS:
         first, last = WORKER_PORTS[0], WORKER_PORTS[-1]
         raise typer.BadParameter(f"Ray's workers listen on {first} to {last}", param_hint="--port")
     folder = _idle_folder()
+    password = redis_password_file.read_text().strip() if redis_password_file else ""
+    if redis:
+        check_redis(redis, password)
+    elif redis_password_file:
+        raise typer.BadParameter("there is no --redis that it is for", param_hint="--redis-password-file")
     folder.make_token()
-    folder.save_redis_password(redis_password_file.read_text().strip() if redis_password_file else "")
+    folder.save_redis_password(password)
     name = (hardware_class or _detected_class()) if engine else ""
     where = f"{address}:{port}"
     record = node.NodeRecord(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import signal
@@ -126,6 +127,10 @@ class NodeFolder:
         self.create()
         _write_private(self.token, token)
 
+    def cluster_id(self) -> str:
+        """What stands for the cluster where the token must not be seen."""
+        return hashlib.sha256(self.token.read_bytes()).hexdigest()[:16]
+
     def record(self) -> NodeRecord | None:
         """The node that runs; None if none does."""
         try:
@@ -204,6 +209,7 @@ def environment(
         mine |= {"RAY_USE_TLS": "1", **{name: str(path) for name, path in files.items()}}
     if record.head and record.redis:
         mine["RAY_REDIS_ADDRESS"] = record.redis
+        mine["RAY_external_storage_namespace"] = folder.cluster_id()  # another cluster may use the same Redis
         if folder.redis_password.exists():
             mine[REDIS_PASSWORD_FILE] = str(folder.redis_password)
     elif record.head and not environ.get("RAY_REDIS_ADDRESS"):
