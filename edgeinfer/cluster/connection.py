@@ -26,7 +26,11 @@ def connected(folder: NodeFolder, record: NodeRecord) -> Iterator[ModuleType]:
     os.environ.update(environment(folder, record))
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # or Serve's threads would connect again after the end
     import ray
+    from ray._private import worker
 
+    worker.print_to_stdstream = lambda *_, **__: (
+        None
+    )  # it would put what nodes have to say into our output, even JSON
     logging.getLogger("ray.serve").disabled = True  # it tells users what only programmers of Ray understand
     keep_loopback()
     try:

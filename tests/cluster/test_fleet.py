@@ -21,6 +21,20 @@ WEATHER = {
     },
 }
 
+WARNED = """
+import time
+from edgeinfer.cluster.connection import connected
+from edgeinfer.cluster.node import NodeFolder
+
+folder = NodeFolder.default()
+with connected(folder, folder.record()) as ray:
+    from ray._private.utils import publish_error_to_driver
+
+    publish_error_to_driver("test", "a node is lost", gcs_client=ray._private.worker.global_worker.gcs_client)
+    time.sleep(3)
+"""
+"""A program on the cluster that Ray has a warning for."""
+
 
 def post(fleet: FleetOnCluster, path: str, body: object) -> httpx.Response:
     return httpx.post(fleet.url + path, json=body, timeout=120)
@@ -154,3 +168,8 @@ def test_a_fleet_of_one_machine_listens_on_loopback(fleet: FleetOnCluster) -> No
         and not connection.laddr.ip.removeprefix("::ffff:").startswith("127.")
     }
     assert open_to_others <= {(True, "::")}
+
+
+def test_a_command_prints_nothing_of_rays_own(fleet: FleetOnCluster) -> None:
+    """A warning from a node would stand in the middle of JSON."""
+    assert fleet.head.python("-c", WARNED) == ""
