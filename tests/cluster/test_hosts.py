@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from tests.support.cluster import STEADY, FleetOnCluster, pieces, until
-from tests.support.hosts import HostNetwork
+from tests.support.cluster import LONG, FleetOnCluster, pieces, three_hosts, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.heavy, pytest.mark.timeout(600)]
 
 CUT = 20.0
 """Seconds."""
 
-NODE_TIMEOUT = 4.0
-
-LONG = {
-    "model": STEADY,
-    "messages": [{"role": "user", "content": "What is edgeinfer?"}],
-    "max_tokens": 3000,
-    "ignore_eos": True,
-    "seed": 7,
-}
+LONGER = {**LONG, "max_tokens": 3000}
 SHORT = {**LONG, "max_tokens": 40}
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetOnCluster]:
     """A head that listens, and two nodes, of which one computes until two are needed."""
-    if os.geteuid() != 0 or not shutil.which("ip"):
-        pytest.skip("hosts are network namespaces, which root makes with iproute2")
-    network = HostNetwork()
-    fleet = FleetOnCluster(
-        tmp_path_factory.mktemp("hosts"), network, model="fake:10", parallel=2, node_timeout=NODE_TIMEOUT
-    )
-    try:
-        fleet.up("--replicas", "auto")
-        fleet.join()
-        fleet.join()
-        until(fleet.is_ready)
+    with three_hosts(tmp_path_factory.mktemp("hosts"), "--replicas", "auto") as fleet:
         yield fleet
-    finally:
-        fleet.close()
-        network.close()
 
 
 def answer(fleet: FleetOnCluster, **body: object) -> str:
@@ -67,11 +43,11 @@ def test_a_host_that_is_cut_off_answers_nothing_twice_and_keeps_nobody_waiting(
     fleet: FleetOnCluster,
 ) -> None:
     """Its answer goes on elsewhere, as do all that come meanwhile; once it is back, it computes again."""
-    whole, short = answer(fleet, **LONG), answer(fleet, **SHORT)
+    whole, short = answer(fleet, **LONGER), answer(fleet, **SHORT)
     text, at_the_cut, at_the_end, reconnect_at = "", 0, 0, 0.0
     others: list[Future[str]] = []
     with ThreadPoolExecutor(4) as pool:
-        for number, piece in enumerate(pieces(fleet, **LONG)):
+        for number, piece in enumerate(pieces(fleet, **LONGER)):
             text += piece
             if number == 20:
                 host = fleet.answering().node.host

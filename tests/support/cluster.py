@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import psutil
+import pytest
 
 from edgeinfer.cluster.deployment import FLEET
 from edgeinfer.cluster.node import NodeFolder, NodeRecord
@@ -32,6 +34,11 @@ STEADY = "steady"
 
 BRISK = "brisk"
 """A third one, which takes 5 ms."""
+
+SLOW = "slow"
+"""One more, which takes 50 ms. All of them have the same answers."""
+
+TOKEN_MS = {STEADY: 10, BRISK: 5, SLOW: 50}
 
 LONG = {
     "model": STEADY,
@@ -103,7 +110,7 @@ class FleetOnCluster:
         self._folder = folder
         self._network = network
         config, keys = folder / "config.toml", folder / "keys"
-        config.write_text(f'[models.{STEADY}]\nmodel = "fake:10"\n[models.{BRISK}]\nmodel = "fake:5"\n')
+        config.write_text("".join(f'[models.{name}]\nmodel = "fake:{ms}"\n' for name, ms in TOKEN_MS.items()))
         keys.write_text(f"{KEY}\n")
         keys.chmod(0o600)
         self._environ = {
@@ -188,6 +195,27 @@ def two_nodes(folder: Path, *options: str, parallel: int, **settings: object) ->
         yield fleet
     finally:
         fleet.close()
+
+
+@contextlib.contextmanager
+def three_hosts(folder: Path, *options: str, **settings: object) -> Iterator[FleetOnCluster]:
+    """A fleet on hosts of their own: a head that listens, and two nodes that compute; `options` are the head's.
+
+    A cut is noticed after four seconds.
+    """
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("hosts are network namespaces, which root makes with iproute2")
+    network = HostNetwork()
+    fleet = FleetOnCluster(folder, network, model="fake:10", parallel=2, node_timeout=4, **settings)
+    try:
+        fleet.up(*options)
+        fleet.join()
+        fleet.join()
+        until(fleet.is_ready)
+        yield fleet
+    finally:
+        fleet.close()
+        network.close()
 
 
 class Replica(NamedTuple):
