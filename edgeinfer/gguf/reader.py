@@ -161,22 +161,21 @@ class HeaderReader:
             raise ValueError(f"it has {n} tokens")
         self._check(n * 8)
         length = SCALARS[UINT64].unpack_from
-        seen: set[bytes] = set()
-        while len(seen) < n:
+        texts: list[bytes] = []
+        while len(texts) < n:
             self._need(8)
             size = length(self._window, self._at)[0]
             self._need(8 + size)
-            window, at, last = self._window, self._at, len(self._window) - 8
-            while len(seen) < n and at <= last and (end := at + 8 + length(window, at)[0]) <= last + 8:
-                text = window[at + 8 : end]
-                if b"\0" in text or not text:
-                    # llama.cpp ends a text at its first zero byte, and gives empty ones this name.
-                    text = text.partition(b"\0")[0] or b"[EMPTY_%d]" % len(seen)
-                if text in seen:
-                    raise ValueError(f"token {text[:40].decode('utf-8', 'replace')!r} appears twice")
-                seen.add(text)
+            window, at, stop = self._window, self._at, len(self._window)
+            for _ in range(n - len(texts)):
+                if at + 8 > stop or (end := at + 8 + length(window, at)[0]) > stop:
+                    break
+                texts.append(window[at + 8 : end])
                 at = end
             self.skip(at - self._at)
+        seen = set(texts)
+        if len(seen) < n or b"" in seen or b"\0" in b"".join(texts):
+            seen = _distinct_as_llama_cpp_reads(texts)
         # Freed along with this, in one piece: objects of the header in gaps between them would keep 6 MB.
         self._distinct = seen
         self.short_texts = frozenset(text for text in seen if len(text) <= MAX_SHORT_TEXT)
@@ -202,6 +201,17 @@ class HeaderReader:
             raise EOFError(f"it ends after {at + len(data)} of {self.size} bytes")
         self._window, self._base, self._at = self._window[self._at :] + data, self.offset, 0
         self._chunk = min(2 * self._chunk, MAX_CHUNK_BYTES)
+
+
+def _distinct_as_llama_cpp_reads(texts: list[bytes]) -> set[bytes]:
+    """The texts as llama.cpp has them: it ends one at its first zero byte, and gives empty ones a name."""
+    seen: set[bytes] = set()
+    for number, whole in enumerate(texts):
+        text = whole.partition(b"\0")[0] or b"[EMPTY_%d]" % number
+        if text in seen:
+            raise ValueError(f"token {text[:40].decode('utf-8', 'replace')!r} appears twice")
+        seen.add(text)
+    return seen
 
 
 def _form(kind: int) -> struct.Struct:
