@@ -33,5 +33,6 @@ def _description(safer: ConfigOverride) -> str:
         "without mmap" if safer.mmap is False else None,
         f"on {safer.threads} thread{'' if safer.threads == 1 else 's'}" if safer.threads else None,
         "on the CPU alone" if safer.gpu_layers == 0 else None,
+        "without its draft model" if safer.draft_model is False else None,
     ]
     return ", ".join(change for change in changes if change) or "with safer settings"

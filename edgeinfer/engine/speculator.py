@@ -134,7 +134,7 @@ class Speculator:
         if ready:
             self._use(model, ready, chunks, drafts, room)
         if late:
-            self._catch_up(model, late, chunks, drafts, room)
+            self._catch_up(model, ready, late, chunks, drafts, room)
 
     def _use(
         self,
@@ -155,10 +155,8 @@ class Speculator:
                 if speed > best_speed:
                     best, best_n, best_speed = chosen, n, speed
         if not best and (tried := [i for i in ready if _drafter(chunks[i]).on_trial][:1]):
-            best, best_n = (
-                tried,
-                max(self._lengths(model, tried, chunks, drafts, min(room, TRIAL)), default=0),
-            )
+            best = tried
+            best_n = max(self._lengths(model, tried, chunks, drafts, min(room, TRIAL)), default=0)
         if best_n:
             model.draft([chunks[i].sequence for i in best], best_n)
         for i in best:
@@ -167,6 +165,7 @@ class Speculator:
     def _catch_up(
         self,
         model: DraftModel,
+        ready: list[int],
         late: list[int],
         chunks: Seq[ScheduledChunk],
         drafts: Seq[DraftTokens],
@@ -180,15 +179,13 @@ class Speculator:
         if not model.measured:
             model.catch_up(chunks[late[0]].sequence, 0.0)
             return
-        ms = self._costs.ms(self._rows(chunks))
-        speed = self._speed_with(model, [], 0, chunks, drafts)
+        ms = self._costs.ms(sum(chunk.num_tokens for chunk in chunks))
+        saved = ms * max(TRIAL_SHARE, self._gain(model, ready + late, chunks, drafts, room)) / len(late)
         for i in late:
-            drafter, lag = _drafter(chunks[i]), model.lag(chunks[i].sequence)
-            lengths = self._lengths(model, [i], chunks, drafts, room)
-            best = max((self._speed_with(model, [i], n, chunks, drafts, lag=1) for n in lengths), default=0)
-            drafter.saved_ms += ms * max(TRIAL_SHARE, 1 - speed / best if best else 0)
-            if drafter.saved_ms >= model.catch_up_ms(lag) + model.draft_ms([1], TRIAL):
-                drafter.catching_up = True
+            drafter = _drafter(chunks[i])
+            drafter.saved_ms += saved
+            cost = model.catch_up_ms(model.lag(chunks[i].sequence)) + model.draft_ms([1], TRIAL)
+            drafter.catching_up |= drafter.saved_ms >= cost
         if not (behind := [i for i in late if _drafter(chunks[i]).catching_up]):
             return
         nearest = min(behind, key=lambda i: model.lag(chunks[i].sequence))
@@ -198,6 +195,22 @@ class Speculator:
         after = model.lag(sequence)
         if after <= MAX_LAG or after >= before:  # there, or there was no room
             drafter.catching_up, drafter.on_trial, drafter.saved_ms = False, after <= MAX_LAG, 0.0
+
+    def _gain(
+        self,
+        model: DraftModel,
+        candidates: list[int],
+        chunks: Seq[ScheduledChunk],
+        drafts: Seq[DraftTokens],
+        room: int,
+    ) -> float:
+        """Share of the time that the model would save if it had read all these answers."""
+        candidates = sorted(candidates, key=lambda i: -_drafter(chunks[i]).acceptance)[: max(1, room)]
+        lengths = self._lengths(model, candidates, chunks, drafts, room)
+        best = max(
+            (self._speed_with(model, candidates, n, chunks, drafts, lag=1) for n in lengths), default=0
+        )
+        return 1 - self._speed_with(model, [], 0, chunks, drafts) / best if best else 0.0
 
     def _lengths(
         self,
@@ -246,9 +259,6 @@ class Speculator:
         rows = self._passes([chunk.num_tokens + n for chunk, n in zip(chunks, lengths, strict=True)])
         ms = sum(map(self._costs.ms, rows))
         return tokens / (ms + more_ms) if ms else 0.0
-
-    def _rows(self, chunks: Seq[ScheduledChunk]) -> int:
-        return sum(chunk.num_tokens for chunk in chunks)
 
     def _passes(self, sizes: Seq[int]) -> list[int]:
         """Tokens of each pass over the weights. In streams, a pass has as many tokens of each sequence."""

@@ -81,6 +81,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
         revision: identifies the model file, since its name may stay the same; a prompt is made for one revision.
         reranks: it scores documents for a query, and does nothing else.
         score_shares: its scores are from 0 to 1; those of most rerankers are logits.
+        draft_model: the GGUF file of the model that guesses its tokens; "" if there is none.
     """
 
     name: str
@@ -105,6 +106,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     revision: str = ""
     reranks: bool = False
     score_shares: bool = False
+    draft_model: str = ""
 
 
 class Tokens(msgspec.Struct, frozen=True, array_like=True):

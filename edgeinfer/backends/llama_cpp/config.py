@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from msgspec.structs import replace
+
 from edgeinfer.engine.config import EngineConfig
 
 KVType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
@@ -25,6 +27,7 @@ class LlamaConfig(EngineConfig, frozen=True):
         mmap: map the file rather than read it.
         repack: let llama.cpp keep a second, faster copy of quantized weights.
         reranks: score pairs of a query and a document rather than generate or embed.
+        draft_model: path of the GGUF file of a smaller model that guesses tokens; None guesses without one.
     """
 
     model: str
@@ -39,3 +42,14 @@ class LlamaConfig(EngineConfig, frozen=True):
     mmap: bool = True
     repack: bool = True
     reranks: bool = False
+    draft_model: str | None = None
+
+    def for_draft_model(self) -> LlamaConfig:
+        """How the draft model is loaded: with as many sequences and cells, on the GPU if this one is there entirely."""
+        return replace(
+            self,
+            model=self.draft_model or self.model,
+            draft_model=None,
+            gpu_layers=-1 if self.gpu_layers == -1 else 0,
+            ram_cache_mb=0,
+        )

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -39,6 +39,7 @@ class ConfigOverride(msgspec.Struct, frozen=True, omit_defaults=True):
     mmap: bool | None = None
     threads: Annotated[int, Meta(ge=1, le=4096)] | None = None
     gpu_layers: Annotated[int, Meta(ge=-1, le=10_000)] | None = None
+    draft_model: Literal[False] | None = None
 
     def applied(self, config: LlamaConfig) -> LlamaConfig:
         return replace(
@@ -47,11 +48,14 @@ class ConfigOverride(msgspec.Struct, frozen=True, omit_defaults=True):
             mmap=config.mmap and self.mmap is not False,
             threads=min(config.threads, self.threads or config.threads),
             gpu_layers=0 if self.gpu_layers == 0 else config.gpu_layers,
+            draft_model=None if self.draft_model is False else config.draft_model,
         )
 
 
 def safer(config: LlamaConfig) -> LlamaConfig | None:
-    """`config` without one more thing that is known to crash on some machines; None if nothing is left."""
+    """`config` without one more thing that may crash; None if nothing is left."""
+    if config.draft_model:
+        return replace(config, draft_model=None)
     if config.repack:
         return replace(config, repack=False)
     if config.mmap:
@@ -64,9 +68,12 @@ def safer(config: LlamaConfig) -> LlamaConfig | None:
 def smaller(config: LlamaConfig) -> LlamaConfig | None:
     """`config` with less memory; None if nothing is left to reduce.
 
-    First fewer answers run at once, then all share one pool, then the context is shorter. No prefixes are kept in RAM.
+    First there is no draft model, then fewer answers run at once, then all share one pool, then the context is shorter.
+    No prefixes are kept in RAM.
     """
     config = replace(config, ram_cache_mb=0)
+    if config.draft_model:
+        return replace(config, draft_model=None)
     if config.parallel > 1:
         return _sized(replace(config, parallel=config.parallel // 2))
     if config.layout == "streams":
@@ -168,6 +175,7 @@ class SafeModeStore:
             mmap=None if proven.mmap == wanted.mmap else proven.mmap,
             threads=None if proven.threads == wanted.threads else proven.threads,
             gpu_layers=None if proven.gpu_layers == wanted.gpu_layers else proven.gpu_layers,
+            draft_model=None if proven.draft_model == wanted.draft_model else False,
         )
         overrides = {**_read(self._path), _key(wanted): override}
         try:

@@ -164,6 +164,7 @@ class LlamaModel:
             fim=self.vocab.fim,
             reranks=reranks,
             score_shares=reranks and self.meta("general.architecture") in SHARES,
+            draft_model=config.draft_model or "",
         )
 
     def close(self) -> None:

@@ -23,4 +23,5 @@ def confine_worker(load: Load) -> Confinement:
         with contextlib.suppress(OSError):  # told when the cache is used
             Path(change[0]).mkdir(mode=0o700, parents=True, exist_ok=True)
     gpu = config.gpu_layers != 0
-    return confine_process(llama_files(read=[config.model], change=change, gpu=gpu), gpu=gpu)
+    read = [path for path in (config.model, config.draft_model) if path]
+    return confine_process(llama_files(read=read, change=change, gpu=gpu), gpu=gpu)

@@ -103,7 +103,13 @@ class WorkerProcess:
         self._prefixes = PrefixCacheStore(prefix_cache, runtime.config) if prefix_cache else None
         self._runtime = runtime
         self._engine = (
-            Engine(runtime.backend, runtime.config, time.monotonic, trained_ctx=runtime.info.n_ctx_train)
+            Engine(
+                runtime.backend,
+                runtime.config,
+                time.monotonic,
+                trained_ctx=runtime.info.n_ctx_train,
+                draft=runtime.draft,
+            )
             if runtime.backend
             else None
         )

@@ -40,6 +40,7 @@ class Runtime(Protocol):
 
     Attributes:
         backend: computes logits; None for a model that generates no text.
+        draft: computes those of a smaller model, which guesses tokens; None if there is none.
         pairs: tokenizes what a reranker scores, which embeds a pair as its score; None for other models.
         step_ms: estimated time of the longest step, from the self-test.
         build: the library that computes; None for the fake model.
@@ -48,6 +49,7 @@ class Runtime(Protocol):
     config: LlamaConfig
     info: ModelInfo
     backend: Backend | None
+    draft: Backend | None
     pairs: PairTokenizer | None
     step_ms: float
     build: EngineBuild | None
@@ -113,16 +115,36 @@ class LlamaRuntime:
         self.info = self._model.info(config)
         self.build: EngineBuild | None = engine_build()
         self.backend: Backend | None = None
+        self.draft: Backend | None = None
         self.pairs = self._open_pairs() if self.info.reranks else None
         self._closing: list[Callable[[], None]] = [self._model.close]
         self._embedder: Embedder | None = None
         if self.info.generates:
+            self.draft = self._open_draft() if config.draft_model else None
             self.backend = backend = LlamaBackend(self._model, config)
             self._closing.append(backend.close)
             self.step_ms = self_test(backend, config) * config.batch
             self._test_embedding_briefly()
         else:
             self.step_ms = self._test_embedding() * config.ctx
+
+    def _open_draft(self) -> Backend | None:
+        """Load the draft model. Raises ModelLoadFailed if it is none for this model."""
+        from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
+        from edgeinfer.backends.llama_cpp.binding.draft_vocabulary import check_draft_vocabulary
+        from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
+
+        config = self.config.for_draft_model()
+        model = LlamaModel(config, self._log)
+        self._closing.append(model.close)
+        check_draft_vocabulary(self._model, model, self.config)
+        if not self._model.removes_tails:
+            log.warning("%s cannot take guesses back: there are no drafts", self.config.name)
+            return None
+        backend = LlamaBackend(model, config)
+        self._closing.append(backend.close)
+        self_test(backend, config)
+        return backend
 
     def embed_tokens(self, prompt: Prompt) -> list[int]:
         tokens: list[int] = []
@@ -210,6 +232,9 @@ class FakeRuntime:
         self._ms_per_token = fake_token_ms(config.model)
         backend = FakeBackend(config, ms_per_token=self._ms_per_token)
         self.backend: Backend | None = backend
+        self.draft: Backend | None = None
+        if config.draft_model:
+            self.draft = FakeBackend(config, ms_per_token=fake_token_ms(config.draft_model))
         self.pairs: PairTokenizer | None = None
         self.vocab = backend.vocab
         self._embed = backend.embed
