@@ -21,8 +21,6 @@ ENGINE_COUNTERS = {
     "prompt_tokens": "Prompt tokens computed.",
     "cached_tokens": "Prompt tokens found in the KV cache.",
     "completion_tokens": "Tokens generated.",
-    "drafted_tokens": "Tokens drafted.",
-    "accepted_tokens": "Drafted tokens that were accepted.",
     "forced_tokens": "Tokens that a constraint forced.",
     "steps": "Decode calls.",
     "preemptions": "Answers interrupted because the KV cache was full.",
@@ -31,6 +29,9 @@ ENGINE_COUNTERS = {
     "ram_cache_failures": "Prefixes that could not be copied to or from RAM.",
 }
 """Counters by the engine's field without `_total`. Those that an engine does not have are left out."""
+
+DRAFT_COUNTERS = {"drafted": "Tokens drafted.", "accepted": "Drafted tokens that were accepted."}
+"""Counters by who has guessed: what an answer repeats (ngram), its request's prediction, or a draft model."""
 
 ENGINE_GAUGES = {
     "running": ("running", 1.0, "Answers being generated."),
@@ -177,6 +178,8 @@ class _Engines(Collector):
         for name, text in ENGINE_COUNTERS.items():
             counter = CounterMetricFamily(f"edgeinfer_{name}", text, labels=["model"])
             yield from _filled(counter, models, _figure(f"{name}_total"))
+        for name, text in DRAFT_COUNTERS.items():
+            yield from _drafts(name, text, models)
         for field, (name, factor, text) in ENGINE_GAUGES.items():
             gauge = GaugeMetricFamily(f"edgeinfer_{name}", text, labels=["model"])
             yield from _filled(gauge, models, _figure(field, factor))
@@ -222,6 +225,22 @@ def _filled(
     for model in models:
         if (figure := value(model)) is not None:
             family.add_metric([model.name], figure)
+    if family.samples:
+        yield family
+
+
+def _drafts(name: str, text: str, models: Sequence[MeasuredModel]) -> Iterator[Metric]:
+    family = CounterMetricFamily(f"edgeinfer_{name}_tokens", text, labels=["model", "drafter"])
+    for model in models:
+        total = getattr(model.stats, f"{name}_tokens_total", None)
+        if total is None:
+            continue
+        others = {
+            "prediction": getattr(model.stats, f"{name}_by_prediction_total", 0),
+            "model": getattr(model.stats, f"{name}_by_model_total", 0),
+        }
+        for drafter, tokens in {"ngram": total - sum(others.values()), **others}.items():
+            family.add_metric([model.name, drafter], tokens)
     if family.samples:
         yield family
 

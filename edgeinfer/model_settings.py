@@ -94,6 +94,13 @@ class ModelSettings(msgspec.Struct, frozen=True):
             le=64,
         ),
     ] = 7
+    draft_model: Annotated[
+        str | None,
+        doc(
+            "A much smaller model of the same vocabulary that guesses tokens where that pays: an installed model's name, a "
+            "GGUF file, or auto, the one that the catalogue names. off, as if unset."
+        ),
+    ] = None
     keep_alive: Annotated[
         float,
         doc(

@@ -16,6 +16,7 @@ OPTIONS = {
     "--kv-type": "-ctk -ctv --cache-type-k --cache-type-v --kv-cache-dtype",
     "--ram-cache-mb": "-cram --cache-ram",
     "--max-draft": "--draft-max --spec-draft-n-max --num-speculative-tokens",
+    "--draft-model": "-md --model-draft --spec-draft-model --speculative-model --speculative-config",
     "--keep-alive": "--sleep-idle-seconds",
     "--tls-cert": "--ssl-cert-file --ssl-certfile",
     "--tls-key": "--ssl-key-file --ssl-keyfile",

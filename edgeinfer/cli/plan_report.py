@@ -84,6 +84,7 @@ def memory(plan: Plan) -> list[tuple[str, int]]:
         ("weights repacked for speed", parts.repacked),
         ("KV cache", parts.kv),
         ("buffers", parts.compute),
+        ("draft model", parts.draft),
         ("processes and vocabulary", parts.processes),
         ("GPU, in shared memory", parts.gpu if parts.shared else 0),
     ]
@@ -101,7 +102,10 @@ def memory(plan: Plan) -> list[tuple[str, int]]:
         rows.append(("more for prompts in RAM", parts.ram_cache))
     if parts.gpu and not parts.shared:
         rows += [("GPU: weights", parts.gpu_weights), ("GPU: KV cache", parts.gpu_kv)]
-        rows += [("GPU: buffers and driver", parts.gpu_compute), ("GPU memory needed", parts.gpu)]
+        rows.append(("GPU: buffers and driver", parts.gpu_compute))
+        if parts.gpu_draft:
+            rows.append(("GPU: draft model", parts.gpu_draft))
+        rows.append(("GPU memory needed", parts.gpu))
     if parts.gpu and budget.gpu is not None:
         rows.append(("GPU memory usable", budget.gpu))
     return rows

@@ -15,6 +15,7 @@ from edgeinfer.errors import EdgeinferError, SettingsError
 from edgeinfer.hardware import HardwareProfile, detect
 from edgeinfer.plan import Plan, calibration, plan_model
 from edgeinfer.plan.calibration import Calibration
+from edgeinfer.plan.draft_model import find_draft_model
 from edgeinfer.server.auth.key_file import key_file
 from edgeinfer.service import discovery
 from edgeinfer.service.manager import ServiceManager, ServiceStatus
@@ -121,7 +122,8 @@ class DoctorContext:
         try:
             model = find_model(settings.model, self.store)
             own = settings if is_named else settings.for_default(model.name)
-            return plan_model(model, self.profile, own, self.calibration)
+            draft = find_draft_model(model, own)
+            return plan_model(model, self.profile, own, self.calibration, draft=draft)
         except EdgeinferError as e:
             return e
 

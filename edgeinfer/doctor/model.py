@@ -55,7 +55,12 @@ def _check_model(plan: Plan | EdgeinferError, label: str) -> Finding:
         finding = from_error(MODEL, plan, "edgeinfer plan")
         return msgspec.structs.replace(finding, text=label + finding.text)
     speed = f", about {plan.speed.decode:.0f} tok/s ({plan.speed.source})" if plan.speed.decode else ""
-    return Finding(MODEL, "ok", label + plan.config.name + speed)
+    if plan.draft_problem:
+        text = f"{label}{plan.config.name} has no draft model: {plan.draft_problem}"
+        return Finding(MODEL, "note", text, "change or remove draft_model")
+    path = plan.llama.draft_model if plan.backend == "llama.cpp" else None
+    draft = f", with {Path(path).name} as its draft model" if path else ""
+    return Finding(MODEL, "ok", label + plan.config.name + speed + draft)
 
 
 def check_memory(

@@ -48,6 +48,7 @@ def with_larger_context(
     gpu: Gpu | None,
     *,
     daemon_runs: bool = False,
+    draft: Header | None = None,
 ) -> Fit:
     """Return `fit` with as large a context as memory allows. In a pool that costs nothing up to the pool's size."""
     config = fit.config
@@ -63,7 +64,7 @@ def with_larger_context(
     for larger in _candidates(config, settings, trained):
         if larger.cells > config.cells and larger.cells * token > max_kv:
             continue
-        memory = memory_beside(larger, header, isa, gpu, daemon_runs=daemon_runs)
+        memory = memory_beside(larger, header, isa, gpu, daemon_runs=daemon_runs, draft=draft)
         if not any(budget.excess(memory)):
             return Fit(larger, memory, True)
     return fit

@@ -67,10 +67,17 @@ def fit(
 
 
 def memory_beside(
-    config: LlamaConfig, header: Header | None, isa: Collection[str], gpu: Gpu | None, *, daemon_runs: bool
+    config: LlamaConfig,
+    header: Header | None,
+    isa: Collection[str],
+    gpu: Gpu | None,
+    *,
+    daemon_runs: bool,
+    draft: Header | None = None,
 ) -> MemoryEstimate:
-    """Return the memory that a configuration adds to what runs already."""
-    memory = estimate(header, config, isa, api=gpu.api if gpu else None, shared=bool(gpu and gpu.shared))
+    """Return the memory that a configuration adds to what runs already; `draft`: the header of its draft model."""
+    api, shared = gpu.api if gpu else None, bool(gpu and gpu.shared)
+    memory = estimate(header, config, isa, api=api, shared=shared, draft=draft)
     return replace(memory, daemon=0) if daemon_runs else memory
 
 

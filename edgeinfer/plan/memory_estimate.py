@@ -51,6 +51,7 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
         shared: GPU memory is RAM.
         embeddings: memory that a chat model takes on top, from its first embeddings request on.
         ram_cache: memory that it takes on top, at most, for prefixes that had to make room in the KV cache.
+        draft, gpu_draft: all that its draft model takes, in RAM and on the GPU.
     """
 
     weights: int
@@ -66,10 +67,12 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
     shared: bool = False
     embeddings: int = 0
     ram_cache: int = 0
+    draft: int = 0
+    gpu_draft: int = 0
 
     @property
     def gpu(self) -> int:
-        return self.gpu_weights + self.gpu_kv + self.gpu_compute
+        return self.gpu_weights + self.gpu_kv + self.gpu_compute + self.gpu_draft
 
     @property
     def processes(self) -> int:
@@ -79,7 +82,7 @@ class MemoryEstimate(msgspec.Struct, frozen=True):
     @property
     def ram(self) -> int:
         """RAM that the model needs, without the processes that all models share."""
-        own = self.weights + self.repacked + self.kv + self.compute + self.worker
+        own = self.weights + self.repacked + self.kv + self.compute + self.worker + self.draft
         return own + (self.gpu if self.shared else 0)
 
     @property
@@ -105,6 +108,7 @@ def estimate(
     *,
     api: str | None = None,
     shared: bool = False,
+    draft: Header | None = None,
 ) -> MemoryEstimate:
     """Predict the memory that `config` takes.
 
@@ -112,7 +116,13 @@ def estimate(
         isa: instruction sets that llama.cpp uses; they decide which weights are repacked.
         api: API of the GPU that holds `config.gpu_layers`.
         shared: the GPU shares its memory with the CPU.
+        draft: header of `config.draft_model`.
     """
+    if draft and config.draft_model:
+        memory = estimate(
+            header, msgspec.structs.replace(config, draft_model=None), isa, api=api, shared=shared
+        )
+        return _with_draft(memory, draft, config, isa)
     ram_cache = config.ram_cache_mb * 1_000_000
     if header is None:
         return MemoryEstimate(0, worker=WORKER, daemon=DAEMON, ram_cache=ram_cache)
@@ -155,6 +165,19 @@ def estimate(
         shared=shared,
         embeddings=embeddings,
         ram_cache=ram_cache,
+    )
+
+
+def _with_draft(
+    memory: MemoryEstimate, draft: Header, config: LlamaConfig, isa: Collection[str]
+) -> MemoryEstimate:
+    """Return `memory` with what the draft model takes in the same process."""
+    own = estimate(draft, config.for_draft_model(), isa)
+    return msgspec.structs.replace(
+        memory,
+        draft=own.weights + own.repacked + own.kv + own.compute + own.worker - WORKER,
+        gpu_draft=own.gpu,
+        stale=memory.stale + own.stale,
     )
 
 

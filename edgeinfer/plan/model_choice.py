@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from edgeinfer.errors import DoesNotFit, ModelNotFound
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
+from edgeinfer.plan.draft_model import find_draft_model
 from edgeinfer.plan.engine_choice import EngineChoice, choose_engine
 from edgeinfer.plan.model_option import ModelOption, RankedOption
 from edgeinfer.plan.own_memory import ModelMemory
@@ -125,7 +126,8 @@ def _ranked(
         model = LocalModel(
             option.model, path, None, option.tool_format, folder=replace(option.folder, path=Path(path))
         )
-    plan = plan_model(model, profile, replace(settings, force=True), calibration, beside)
+    draft = find_draft_model(model, settings)
+    plan = plan_model(model, profile, replace(settings, force=True), calibration, beside, draft)
     return RankedOption(option, plan, free=profile.storage.free if profile.storage else None)
 
 

@@ -18,6 +18,7 @@ from edgeinfer.hardware.vllm_program import find_vllm
 from edgeinfer.plan import calibration as calibrations
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.context import default_context, with_larger_context
+from edgeinfer.plan.draft_model import NO_DRAFT, DraftChoice, find_draft_model, with_draft_model
 from edgeinfer.plan.engine_choice import INSTALL_VLLM
 from edgeinfer.plan.fit import QUANTIZED_KV, Fit, fit
 from edgeinfer.plan.gpu_placement import GpuPlacement, choose_gpu
@@ -45,6 +46,7 @@ class Plan(msgspec.Struct, frozen=True):
         memory: memory that the model will take.
         budget: memory that it may take.
         fits: the memory is within the budget; None if the machine's memory is unknown.
+        draft_problem: why there is no draft model, though one is asked for.
     """
 
     config: LlamaConfig | VllmConfig
@@ -55,6 +57,7 @@ class Plan(msgspec.Struct, frozen=True):
     budget: MemoryBudget = MemoryBudget(None)
     speed: Speed = Speed()
     fits: bool | None = None
+    draft_problem: str = ""
 
     @property
     def backend(self) -> Literal["llama.cpp", "vllm"]:
@@ -93,7 +96,8 @@ def make_plan(
     if name is None:
         settings = settings.for_default(model.name)
     profile = profile or detect()
-    return plan_model(model, profile, settings, calibrations.load(store.root, profile), beside)
+    calibration = calibrations.load(store.root, profile)
+    return plan_model(model, profile, settings, calibration, beside, find_draft_model(model, settings))
 
 
 def plan_model(
@@ -102,8 +106,9 @@ def plan_model(
     settings: Settings,
     calibration: Calibration | None = None,
     beside: Sequence[ModelMemory] = (),
+    draft: DraftChoice = NO_DRAFT,
 ) -> Plan:
-    """Plan a model as make_plan does, from facts alone."""
+    """Plan a model as make_plan does, from facts alone. `draft`: what `find_draft_model` has found for it."""
     profile = without_memory(profile, sum((other.pending for other in beside), HeldMemory()))
     if model.folder is not None:
         return _plan_folder(model, model.folder, profile, settings, beside)
@@ -140,7 +145,11 @@ def plan_model(
         if _share(found := fitted(other)) > _share(best):
             placement, best = other, found
     budget = memory_budget(profile, placement, limit)
-    best = with_larger_context(best, header, settings, budget, isa, placement.gpu, daemon_runs=bool(beside))
+    gpu, daemon_runs = placement.gpu, bool(beside)
+    best, draft = with_draft_model(best, header, draft, budget, isa, gpu, daemon_runs=daemon_runs)
+    best = with_larger_context(
+        best, header, settings, budget, isa, gpu, daemon_runs=daemon_runs, draft=draft.header
+    )
     best = with_ram_cache(best, header, settings, budget)
     if best.config.gpu_layers < 0:
         threads = choose_threads(profile, header, calibration, settings.threads, on_gpu=True)
@@ -150,7 +159,7 @@ def plan_model(
         _refuse(best, budget, profile, settings)
     return Plan(
         config=best.config,
-        reasons=reasons(best, budget, settings, threads, placement, header, beside),
+        reasons=reasons(best, budget, settings, threads, placement, header, beside, draft),
         tool_format=model.tool_format,
         defaults=model.defaults,
         memory=best.memory,
@@ -159,6 +168,7 @@ def plan_model(
             header, best.config.gpu_layers, profile, calibration, placement.gpu, best.config.threads
         ),
         fits=best.fits,
+        draft_problem=draft.problem,
     )
 
 

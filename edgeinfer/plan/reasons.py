@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from edgeinfer.gguf.header import Header
 from edgeinfer.plan.context import DEFAULT_CONTEXT
+from edgeinfer.plan.draft_model import NO_DRAFT, DraftChoice, draft_reason
 from edgeinfer.plan.fit import MAX_PARALLEL, Fit
 from edgeinfer.plan.gpu_placement import GpuPlacement
 from edgeinfer.plan.memory_budget import MemoryBudget
@@ -29,6 +30,7 @@ def reasons(
     placement: GpuPlacement,
     header: Header | None,
     beside: Sequence[ModelMemory] = (),
+    draft: DraftChoice = NO_DRAFT,
 ) -> list[str]:
     """Return the reasons for `fit`. A value that the settings give needs none."""
     config = fit.config
@@ -45,12 +47,13 @@ def reasons(
         ("mmap", _mmap(fit)),
         ("repack", None if config.repack else "repack off: there is no memory for copies of the weights"),
         ("beside", _beside(beside)),
+        ("draft_model", draft_reason(fit, draft)),
         ("ram_cache_mb", _ram_cache(fit, settings)),
         ("memory", _memory(fit, budget)),
     ]
     if config.reranks:  # it generates no answers
         sentences = [(name, sentence) for name, sentence in sentences if name not in OF_ANSWERS]
-    not_settings = ("cpus", "ctx", "mmap", "repack", "beside", "ram_cache_mb", "memory")
+    not_settings = ("cpus", "ctx", "mmap", "repack", "beside", "draft_model", "ram_cache_mb", "memory")
     return [
         sentence
         for name, sentence in sentences

@@ -23,6 +23,7 @@ from edgeinfer.inference.client import EngineClient
 from edgeinfer.inference.types import ModelInfo
 from edgeinfer.plan import Plan
 from edgeinfer.plan.calibration import load as load_calibration
+from edgeinfer.plan.draft_model import find_draft_model
 from edgeinfer.plan.own_memory import HeldMemory, with_memory
 from edgeinfer.plan.plan import plan_model
 from edgeinfer.plan.wrong_build import wrong_build
@@ -59,6 +60,7 @@ class LocalEngines:
             settings = settings.for_default(local.name)
         profile = detect()
         calibration = load_calibration(store.root, profile)
+        draft = find_draft_model(local, settings)  # the catalogue knows it by its own name
 
         def planned(staying: Sequence[RunningEngine], leaving: Sequence[RunningEngine]) -> Plan:
             freed = sum((memory_of(engine).held for engine in leaving), HeldMemory())
@@ -69,6 +71,7 @@ class LocalEngines:
                     settings,
                     calibration,
                     [memory_of(other) for other in staying],
+                    draft,
                 )
             finally:
                 return_freed_memory()  # what checking the vocabulary took
@@ -83,6 +86,8 @@ class LocalEngines:
                 plan.config.ctx,
                 settings.ctx,
             )
+        if plan.draft_problem:
+            logger.warning("%s: draft_model is off: %s", plan.config.name, plan.draft_problem)
         client = self._client(plan.config, settings)
         self._open = (*self._others(client), RunningEngine(client, plan))
         return client

@@ -100,6 +100,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
         defaults: what its makers recommend for sampling.
         parameters: number of parameters.
         smaller: name of the model to use if this one does not fit.
+        draft: the model, NAME or NAME:QUANT, that guesses tokens for this one; it has the same vocabulary.
         file: path within the package; only the bundled model has one.
     """
 
@@ -112,6 +113,7 @@ class ModelSpec(msgspec.Struct, frozen=True):
     defaults: SamplingDefaults = SamplingDefaults()
     parameters: int | None = None
     smaller: str | None = None
+    draft: str | None = None
     shape: Shape | None = None
     files: list[QuantFile] = []
     file: str | None = None
@@ -136,6 +138,7 @@ class _CatalogueEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system_prompt: bool = True
     parameters: Count | None = None
     smaller: str | None = None
+    draft: str | None = None
     shape: dict[str, Any] | None = None
     repo: str | None = None
     revision: str = "main"
@@ -246,6 +249,7 @@ def read_catalogue(
     all_specs = {**others, **specs}
     for name in specs:
         _check_smaller(document, name, all_specs)
+        _check_draft(document, name, all_specs)
     return specs
 
 
@@ -278,6 +282,7 @@ def _spec(document: TomlDocument, name: str, table: object, bundled: bool) -> Mo
         ),
         parameters=entry.parameters,
         smaller=entry.smaller,
+        draft=entry.draft,
         shape=shape,
         files=files,
         file=entry.file,
@@ -317,6 +322,17 @@ def _file(document: TomlDocument, keys: tuple[str, ...], table: object, entry: _
     if name_problem(quant):
         raise document.error(keys, f"{keys[-1]!r} is not a quantization", "for example: Q4_K_M")
     return QuantFile(quant, repo, file.file, file.size, revision, file.sha256, file.pure)
+
+
+def _check_draft(document: TomlDocument, name: str, specs: Mapping[str, ModelSpec]) -> None:
+    """Check that the draft model is another entry."""
+    if (draft := specs[name].draft) is None:
+        return
+    model = draft.partition(":")[0]
+    if model not in specs:
+        raise document.error((name, "draft"), f"no such model: {model!r}", nearest_hint(model, specs))
+    if model == name:
+        raise document.error((name, "draft"), "is the model itself", "name a smaller one")
 
 
 def _check_smaller(document: TomlDocument, name: str, specs: Mapping[str, ModelSpec]) -> None:

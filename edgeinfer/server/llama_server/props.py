@@ -98,7 +98,7 @@ async def _loaded(request: Request, model: ServedModel, info: ModelInfo, facts: 
     builder = model.prompt_builder(info)
     params = resolve_sampling({}, info, model.recommended_sampling(thinks=True))
     found = Props(
-        DefaultGenerationSettings(generation_settings(params), info.ctx),
+        DefaultGenerationSettings(generation_settings(params), info.ctx, speculative=bool(info.draft_model)),
         total_slots=info.parallel,
         model_alias=model.name,
         model_path=info.path,

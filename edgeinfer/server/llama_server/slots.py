@@ -29,7 +29,9 @@ async def slots(request: Request, model: str | None = None, fail_on_no_slot: str
     running = min(served.stats.running, info.parallel)
     if fail_on_no_slot and running == info.parallel:
         raise NotReady("no slot available")
-    return json_response([SlotState(id, info.ctx, id < running) for id in range(info.parallel)])
+    return json_response(
+        [SlotState(id, info.ctx, id < running, bool(info.draft_model)) for id in range(info.parallel)]
+    )
 
 
 async def slot_action(_request: Request, id: str) -> Response:

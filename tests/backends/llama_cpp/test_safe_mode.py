@@ -76,6 +76,21 @@ def test_smaller_configurations_reduce_parallel_then_the_layout_then_the_context
     assert [4096, 2048, 2048, 2048] == [c.cells for c in pool[:4]]
 
 
+def test_a_draft_model_is_the_first_thing_to_do_without() -> None:
+    config = replace(FAKE, draft_model="fake", parallel=2)
+    for step in (safer, smaller):
+        assert step(config) == replace(config, draft_model=None)
+
+
+def test_a_draft_model_that_crashes_is_remembered(tmp_path: Path) -> None:
+    store = SafeModeStore(tmp_path / "fallback.json")
+    config = replace(FAKE, draft_model="fake")
+    store.remember(config, replace(config, draft_model=None), "crash")
+    override = store.get(config)
+    assert override
+    assert override.applied(config) == replace(config, draft_model=None)
+
+
 def test_differences_are_described_in_words() -> None:
     """Switches are on or off."""
     assert "repack off instead of on" == differences(FAKE, replace(FAKE, repack=False))

@@ -259,6 +259,7 @@ class FakeRuntime:
             control_tokens=tuple(CONTROL.values()),
             chat_templates={},
             sampling={},
+            draft_model=config.draft_model or "",
         )
 
     def embed_tokens(self, prompt: Prompt) -> list[int]:
