@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from edgeinfer.errors import EdgeinferError, ModelNotFound, SettingsError
 from edgeinfer.gguf.header import Header
 from edgeinfer.hardware.gpu import Gpu
-from edgeinfer.inference.fake_model import is_fake_model
 from edgeinfer.plan.fit import Fit, memory_beside
 from edgeinfer.plan.memory_budget import MemoryBudget
 from edgeinfer.plan.transformer_shape import transformer_shape
@@ -143,12 +142,8 @@ def _mismatch(draft: LocalModel, model: LocalModel) -> str | None:
     """Say why one model cannot guess the other's tokens, as far as the headers tell: the worker compares all tokens."""
     if draft.folder is not None:
         return "it is a folder with safetensors, not a GGUF file"
-    if draft.header is None or model.header is None:
-        return (
-            None
-            if is_fake_model(draft.path) and is_fake_model(model.path)
-            else "its vocabulary is another one"
-        )
+    if draft.header is None or model.header is None:  # the fake
+        return None if draft.header is model.header else "its vocabulary is another one"
     if draft.header.reranks or not transformer_shape(draft.header).generates:
         return "it generates no text"
     theirs, ours = (transformer_shape(header).vocabulary for header in (draft.header, model.header))
