@@ -12,7 +12,7 @@ from tests.support.selection import selected
 
 pytestmark = [pytest.mark.heavy, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 
-PYTEST = ("python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis")
+PYTEST = ("python3", "-m", "pytest", "-q", "-p", "no:cacheprovider")
 TESTS = "tests/scripts/test_arm_kernels.py"
 CPUS = ("cortex-a72", "cortex-a76", "max,sme=off")
 

@@ -14,11 +14,8 @@ PATHS = (
 )
 """What the machine is, and system calls, whose numbers differ."""
 
-WITHOUT_PLUGINS = ("-p", "no:schemathesis")
-"""Importing it takes as long as many tests."""
-
 
 def test_units_pass_on_arm() -> None:
     with checkout_box(PI_5) as box:
-        done = box.attempt(*in_checkout((*UNITS, *WITHOUT_PLUGINS, *PATHS)), seconds=1800)
+        done = box.attempt(*in_checkout((*UNITS, *PATHS)), seconds=1800)
     assert 0 == done.returncode, done.stdout
