@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-import os
 import re
 from pathlib import Path
 from typing import Any
 
-import llama_cpp.llama_cpp as lib
 import pytest
 
 from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
@@ -23,6 +20,7 @@ from edgeinfer.plan.memory_estimate import cells, compute_bytes, estimate, kv_to
 from edgeinfer.plan.repack import repacked_bytes
 from edgeinfer.plan.speed import instruction_sets
 from edgeinfer.plan.transformer_shape import TransformerShape, transformer_shape
+from tests.support.requantized import write_q4_0
 
 MIB = 1024**2
 MB = 10**6
@@ -128,11 +126,7 @@ def reported(llama_log: LogCapture) -> Any:
 def q4_0(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model at Q4_0, which x86 and ARM both repack."""
     path = tmp_path_factory.mktemp("models") / "nano-q4_0.gguf"
-    params = lib.llama_model_quantize_default_params()
-    params.ftype = lib.LLAMA_FTYPE_MOSTLY_Q4_0
-    params.allow_requantize = True
-    params.nthread = 1
-    assert 0 == lib.llama_model_quantize(os.fsencode(model_file), os.fsencode(path), ctypes.byref(params))
+    write_q4_0(model_file, path)
     return path
 
 
