@@ -75,6 +75,8 @@ class Speculator:
         if any(draft.tokens for draft in drafts):
             lengths = self._best_lengths(chunks, drafts, room)
             drafts = [d._replace(tokens=d.tokens[:n]) for d, n in zip(drafts, lengths, strict=True)]
+        elif self._model is None:
+            return chunks
         if self._model:
             self._ask(self._model, chunks, drafts, room)
         return [

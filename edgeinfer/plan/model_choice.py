@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from edgeinfer.errors import DoesNotFit, ModelNotFound
+from edgeinfer.errors import DoesNotFit, ModelNotFound, SettingsError
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration
-from edgeinfer.plan.draft_model import find_draft_model
+from edgeinfer.plan.draft_model import DraftChoice, find_draft_model
 from edgeinfer.plan.engine_choice import EngineChoice, choose_engine
 from edgeinfer.plan.model_option import ModelOption, RankedOption
 from edgeinfer.plan.own_memory import ModelMemory
@@ -126,7 +126,10 @@ def _ranked(
         model = LocalModel(
             option.model, path, None, option.tool_format, folder=replace(option.folder, path=Path(path))
         )
-    draft = find_draft_model(model, settings)
+    try:
+        draft = find_draft_model(model, settings)
+    except SettingsError as e:  # it is for another of the options
+        draft = DraftChoice(problem=e.message)
     plan = plan_model(model, profile, replace(settings, force=True), calibration, beside, draft)
     return RankedOption(option, plan, free=profile.storage.free if profile.storage else None)
 

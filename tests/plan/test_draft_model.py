@@ -12,13 +12,14 @@ from edgeinfer.errors import ModelNotFound, SettingsError
 from edgeinfer.gguf.header import read_header
 from edgeinfer.plan.draft_model import NO_DRAFT, DraftChoice, find_draft_model
 from edgeinfer.plan.memory_estimate import estimate
+from edgeinfer.plan.model_choice import choose
 from edgeinfer.plan.plan import Plan, plan_model
 from edgeinfer.settings import Settings
 from edgeinfer.store.catalogue import catalogue
 from edgeinfer.store.lookup import LocalModel
 from edgeinfer.store.predicted_header import predicted_header
 from tests.support.gguf import write_tiny
-from tests.support.machines import CARD, machine
+from tests.support.machines import CARD, machine, offer
 
 TARGET, DRAFT = "qwen3-8b", "qwen3-0.6b"
 
@@ -106,6 +107,13 @@ def test_another_vocabulary_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"its vocabulary is another one, of \d+ tokens, not 151936") as e:
         found(predicted(TARGET, "Q4_0"), tmp_path)
     assert e.value.param == "draft_model"
+
+
+def test_where_models_are_compared_one_that_suits_only_some_is_no_error(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "tiny.gguf")
+    offers = [offer(TARGET, "Q4_K_M"), offer("gemma-3-1b", "Q4_K_M")]
+    choice = choose(machine(14), offers, Settings(ctx=4096, draft_model=str(tmp_path / "tiny.gguf")))
+    assert "its vocabulary is another one" in choice.plan.draft_problem
 
 
 def test_a_file_that_is_not_there_is_an_error(tiny: LocalModel, tmp_path: Path) -> None:

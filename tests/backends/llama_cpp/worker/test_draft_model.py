@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
@@ -128,6 +130,23 @@ async def test_a_worker_loads_it_and_may_read_its_file(shallow: Path) -> None:
                 text += delta.text
         assert (await client.ready()).draft_model == str(shallow)
     assert text
+
+
+async def test_an_answer_survives_that_its_worker_is_killed(
+    plain: dict[tuple[int, int], list[int]], shallow: Path
+) -> None:
+    """The next one has a draft model too, and goes on with the same text."""
+    tokens: list[int] = []
+    killed = False
+    async with supervised(replace(CONFIG, draft_model=str(shallow))) as client:
+        async with aclosing(client.generate([Span(PROMPTS[0], True)], GREEDY)) as deltas:
+            async for delta in deltas:
+                tokens += delta.tokens
+                if len(tokens) > 5 and not killed and (pid := client.health.pid):
+                    os.kill(pid, signal.SIGKILL)
+                    killed = True
+        assert client.health.restarts == 1
+    assert plain[0, 0] == tokens
 
 
 def test_another_vocabulary_is_refused_with_the_first_token_that_differs(tmp_path: Path) -> None:
