@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.inference.client import EngineExit
 from edgeinfer.inference.output import EngineStats
-from edgeinfer.metrics import ENGINE_COUNTERS, ENGINE_GAUGES
+from edgeinfer.metrics import DRAFT_COUNTERS, ENGINE_COUNTERS, ENGINE_GAUGES
 from tests.support.server import Scripted, Served, error, eventually, serving
 
 
@@ -172,6 +172,9 @@ def test_metrics_show_the_engine(served: Served) -> None:
 def test_every_figure_of_the_engine_is_a_metric() -> None:
     """A new one is not forgotten here."""
     known = {f"{name}_total" for name in ENGINE_COUNTERS} | set(ENGINE_GAUGES)
+    known |= {
+        f"{name}_{of}_total" for name in DRAFT_COUNTERS for of in ("tokens", "by_prediction", "by_model")
+    }
     assert {f.name for f in msgspec.structs.fields(EngineStats)} <= known
 
 
