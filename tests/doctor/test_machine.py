@@ -130,6 +130,15 @@ def test_every_model_of_the_settings_is_checked() -> None:
         assert finding.level == level
 
 
+def test_a_draft_model_is_named_or_why_there_is_none() -> None:
+    plan = planned(profile(2 * GB))
+    with_one = replace(plan, config=replace(plan.llama, draft_model="/models/small.gguf"))
+    assert model.check_models(with_one)[0].text.endswith(", with small.gguf as its draft model")
+    (finding,) = model.check_models(replace(plan, draft_problem="max_draft is 0"))
+    text = "edgeinfer-nano has no draft model: max_draft is 0"
+    assert finding == Finding("model", "note", text, "change or remove draft_model")
+
+
 def test_a_clock_in_the_past() -> None:
     """No certificate is valid then."""
     [finding] = clock.check_clock(0.0, NOW, Path("/nowhere"))
