@@ -27,6 +27,9 @@ ENGINE_COUNTERS = {
     "ram_cache_hits": "Prefixes copied back from RAM to the KV cache.",
     "ram_cache_tokens": "Prompt tokens that were copied back from RAM, not computed.",
     "ram_cache_failures": "Prefixes that could not be copied to or from RAM.",
+    "snapshots": "Copies of answers in progress, which a restarted worker can continue.",
+    "resumed_answers": "Answers that a restarted worker continued from such a copy.",
+    "resumed_tokens": "Tokens in these copies, which did not have to be computed again.",
 }
 """Counters by the engine's field without `_total`. Those that an engine does not have are left out."""
 

@@ -150,8 +150,8 @@ class Backend(Protocol):
         """Bytes that `save` takes for `sequence`."""
         ...
 
-    def save(self, sequence: int) -> SavedState:
-        """Serialize the cells of `sequence` for `restore`; nothing if that fails."""
+    def save(self, sequence: int, buffer: memoryview | None = None) -> SavedState:
+        """Serialize the cells of `sequence` for `restore`, to `buffer` if there is one; nothing if that fails."""
         ...
 
     def restore(self, sequence: int, data: SavedState) -> bool:

@@ -19,7 +19,9 @@ from edgeinfer.engine.ram_cache import RamCache
 from edgeinfer.engine.request_check import check_request
 from edgeinfer.engine.scheduler import ScheduledChunk, Scheduler
 from edgeinfer.engine.sequence import Request, Sequence, SequenceStatus
+from edgeinfer.engine.snapshots import Snapshots
 from edgeinfer.engine.speculator import Speculator
+from edgeinfer.engine.state_memory import StateMemory
 from edgeinfer.engine.structured.constraint import ConstraintCompiler
 from edgeinfer.engine.structured.prefetch import MaskPrefetcher
 from edgeinfer.engine.structured.thinking import ThinkingTracker
@@ -52,16 +54,18 @@ class Engine:
         *,
         trained_ctx: int = 0,
         draft: Backend | None = None,
+        state_memory: StateMemory | None = None,
     ) -> None:
         """Make an engine.
 
         Args:
             trained_ctx: the context that the model was trained for, 0 if unknown.
             draft: a smaller model of the same vocabulary, with as many sequences and cells.
+            state_memory: what it holds outlives this engine, and helps the next one to continue its answers.
         """
         self.backend = backend
         self.config = config
-        ram_cache = RamCache(backend, config.ram_cache_mb)
+        ram_cache = RamCache(backend, config.ram_cache_mb, state_memory)
         self.cache: KVCache = (
             StreamsCache(backend, config.slots, config.ctx, ram_cache)
             if config.layout == "streams"
@@ -71,6 +75,7 @@ class Engine:
         self.prefill_budget = PrefillBudget(config.step_ms, config.batch)
         self.draft_model = DraftModel(draft, backend.vocab.size, config, clock) if draft else None
         self.speculator = Speculator(self.cache, config, self.draft_model)
+        self._snapshots = Snapshots(self.cache, config.step_ms, clock)
         self.output_processor = OutputProcessor(backend.vocab, config.ctx)
         self._tokenizer = TextTokenizer(backend.vocab)
         self.constraint_compiler = ConstraintCompiler(self._tokenizer)
@@ -148,13 +153,14 @@ class Engine:
 
     def step(self) -> list[Delta]:
         """Compute one batch; -> what it added to each answer."""
+        self._snapshots.take(self.scheduler.running)  # now that the caller has what the last step added
         self.admit()
         num_decoding = sum(s.decoding for s in self.scheduler.running)
         num_waiting = len(self.scheduler.waiting)
         # With several callers each step is short, as if an answer were running: the next one to speak is near.
         max_prefill = self.prefill_budget.chunk(num_decoding or self.scheduler.num_callers > 1)
         chunks = self.scheduler.schedule(self.config.batch, max_prefill)
-        self._totals["preemptions"] += max(0, len(self.scheduler.waiting) - num_waiting)
+        self._totals["preemptions_total"] += max(0, len(self.scheduler.waiting) - num_waiting)
         if not chunks:
             return []
         self.cache.compact()
@@ -184,30 +190,21 @@ class Engine:
         return progress + [delta for delta in deltas if delta]
 
     def stats(self) -> EngineStats:
-        totals = self._totals
         return EngineStats(
             running=len(self.scheduler.running),
             waiting=len(self.scheduler.waiting),
             cells=self.cache.cells,
             cells_used=self.cache.cells_used,
             cells_cached=self.cache.cells_cached,
-            prompt_tokens_total=totals["prompt"],
-            cached_tokens_total=totals["cached"],
-            completion_tokens_total=totals["completion"],
-            forced_tokens_total=totals["forced"],
             drafted_tokens_total=self._drafted.total(),
             drafted_by_prediction_total=self._drafted["prediction"],
             drafted_by_model_total=self._drafted["model"],
             accepted_tokens_total=self._accepted.total(),
             accepted_by_prediction_total=self._accepted["prediction"],
             accepted_by_model_total=self._accepted["model"],
-            steps_total=totals["steps"],
-            preemptions_total=totals["preemptions"],
-            ram_cache_hits_total=self.cache.ram_cache.hits_total,
-            ram_cache_tokens_total=self.cache.ram_cache.tokens_total,
-            ram_cache_failures_total=self.cache.ram_cache.failures_total,
-            ram_cache_bytes=self.cache.ram_cache.bytes,
             step_ms=self._step_ms,
+            **self._totals,
+            **self.cache.ram_cache.figures(),
         )
 
     def check_integrity(self) -> None:
@@ -264,7 +261,7 @@ class Engine:
         may_preempt = self._num_failed_steps <= self.MAX_RETRIES + self.config.parallel
         if status is DecodeStatus.NO_SPACE and len(self.scheduler.running) > 1 and may_preempt:
             self.scheduler.preempt_one()
-            self._totals["preemptions"] += 1
+            self._totals["preemptions_total"] += 1
         elif self._num_failed_steps > self.MAX_RETRIES:
             self._give_up(chunks)
 
@@ -288,8 +285,8 @@ class Engine:
             sequence = chunk.sequence
             self.scheduler.shares.add(sequence.caller, chunk.num_tokens, prompt=not sequence.decoding)
         self._step_ms = ms
-        self._totals["steps"] += 1
-        self._totals["prompt"] += num_prefill
+        self._totals["steps_total"] += 1
+        self._totals["prompt_tokens_total"] += num_prefill
 
     def _extend(self, chunk: ScheduledChunk, at: int) -> Delta | None:
         """Extend the answer from row `at` and, as far as its draft is right, from the next; -> None as in `_produce`."""
@@ -317,7 +314,7 @@ class Engine:
         is_first = sequence.first_token_time is None
         if is_first:
             sequence.first_token_time = self._clock()
-            self._totals["cached"] += sequence.num_cached_tokens
+            self._totals["cached_tokens_total"] += sequence.num_cached_tokens
         try:
             output = self.output_processor.process(sequence, row)
         except ConstraintFailed as e:
@@ -327,8 +324,8 @@ class Engine:
             self._fail(sequence.request.id, e)
             self._has_bad_cells = True
             return None
-        self._totals["completion"] += len(output.tokens)
-        self._totals["forced"] += max(0, len(output.tokens) - 1)
+        self._totals["completion_tokens_total"] += len(output.tokens)
+        self._totals["forced_tokens_total"] += max(0, len(output.tokens) - 1)
         return self._delta(sequence, output, is_first)
 
     def _progress(self, sequence: Sequence) -> Delta:
@@ -346,7 +343,7 @@ class Engine:
         """
         for sequence in sorted(self.scheduler.running, key=lambda s: s.order, reverse=True):
             self.scheduler.preempt(sequence)
-            self._totals["preemptions"] += 1
+            self._totals["preemptions_total"] += 1
         self.cache.clear()
         self._has_bad_cells = False
 

@@ -122,8 +122,12 @@ class FakeBackend:
     def state_size(self, sequence: int) -> int:
         return 4 * len(self._sequences[sequence])
 
-    def save(self, sequence: int) -> SavedState:
-        return np.array(self._sequences[sequence], np.int32).tobytes()
+    def save(self, sequence: int, buffer: memoryview | None = None) -> SavedState:
+        data = np.array(self._sequences[sequence], np.int32).tobytes()
+        if buffer is None:
+            return data
+        buffer[: len(data)] = data
+        return buffer[: len(data)]
 
     def restore(self, sequence: int, data: SavedState) -> bool:
         tokens: list[int] = np.frombuffer(data, np.int32).tolist()

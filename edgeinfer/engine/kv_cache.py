@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from edgeinfer.engine.backend import Backend, SavedState
 from edgeinfer.engine.common_prefix import common_prefix
-from edgeinfer.engine.ram_cache import RamCache
+from edgeinfer.engine.ram_cache import RamCache, RamCacheEntry
 
 
 class Owner(NamedTuple):
@@ -43,6 +43,7 @@ class Slot:
         reserved: tokens that a running slot was admitted with.
         prompt: tokens that the last request in the slot was admitted with; those after them are its answer.
         promised: cells that the next step may use.
+        snapshot: the last copy in RAM of the answer in progress.
         cells: in the unified layout, the cells that hold `tokens`.
     """
 
@@ -56,6 +57,7 @@ class Slot:
         self.reserved = 0
         self.prompt = 0
         self.promised = 0
+        self.snapshot: RamCacheEntry | None = None
         self.cells: list[int] = []
 
     def __repr__(self) -> str:
@@ -89,18 +91,24 @@ class KVCache(ABC):
     def cells_cached(self) -> int:
         """Cells that only idle slots hold; they can be evicted."""
 
-    def admit(self, tokens: Seq[int], domain: str = "", owner: Owner = NOBODY) -> Slot | None:
+    def admit(
+        self, tokens: Seq[int], domain: str = "", owner: Owner = NOBODY, *, resumed: bool = False
+    ) -> Slot | None:
         """A running slot for a request of `tokens`, holding its longest usable prefix; None if there is no room now.
 
         What is evicted for it was used least recently; of what is left by the owner's own requests, that of other
         sessions comes last. Only the prefixes of one's own domain are usable: whether one was there can be told by its time.
 
-        If RAM has a much longer prefix than any slot, it is copied to an idle slot first. At least one token is left to
-        compute, because its logits are needed.
+        If RAM has a much longer prefix than any slot, it is copied to an idle slot first; for an answer that is `resumed`
+        any longer one will do. At least one token is left to compute, because its logits are needed.
         """
+        snapshot = None
         if self.ram_cache.enabled:
-            self._bring_back(tokens, domain, owner)
-        return self._admit(tokens, domain, owner)
+            snapshot = self._bring_back(tokens, domain, owner, resumed=resumed)
+        slot = self._admit(tokens, domain, owner)
+        if slot:
+            slot.snapshot = snapshot
+        return slot
 
     @abstractmethod
     def _admit(self, tokens: Seq[int], domain: str, owner: Owner) -> Slot | None:
@@ -128,7 +136,20 @@ class KVCache(ABC):
         """Make a running slot idle. Its tokens stay resident until their cells are needed."""
         slot.running = False
         slot.reserved = slot.promised = 0
+        if slot.snapshot:
+            self.ram_cache.end_snapshot(slot.snapshot)
+            slot.snapshot = None
         self._touch(slot)
+
+    def snapshot(self, slot: Slot) -> None:
+        """Copy what a running slot holds to RAM."""
+        before = slot.snapshot
+        slot.snapshot = self.ram_cache.snapshot(slot.id, slot.tokens, slot.domain, before) or before
+
+    def num_saved(self, slot: Slot) -> int:
+        """Tokens of a running slot that are in its last copy."""
+        held = slot.snapshot is not None and slot.snapshot in self.ram_cache
+        return len(slot.snapshot.tokens) if slot.snapshot and held else 0
 
     def trim(self, slot: Slot, n: int) -> None:
         """Keep the first `n` tokens, or none if the model cannot drop a part of a sequence.
@@ -180,22 +201,33 @@ class KVCache(ABC):
         matches = ((s, common_prefix(s.tokens, tokens) if s.domain == domain else 0) for s in self.slots)
         return max(matches, key=lambda match: (match[1], match[0].last_used))
 
-    def _bring_back(self, tokens: Seq[int], domain: str, owner: Owner) -> None:
-        """Copy the longest prefix of `tokens` from RAM to an idle slot, if it is much longer than any resident one."""
+    def _bring_back(
+        self, tokens: Seq[int], domain: str, owner: Owner, *, resumed: bool
+    ) -> RamCacheEntry | None:
+        """Copy the longest prefix of `tokens` from RAM to an idle slot, if it is much longer than any resident one.
+
+        Returns the entry from which a resumed answer goes on.
+        """
         entry, n = self.ram_cache.longest(tokens[:-1], domain)
         spared = n - self._longest_match(tokens[:-1], domain)[1]
-        if entry is None or spared < RamCache.MIN_TOKENS:
-            return
+        if entry is None or spared < (1 if resumed else RamCache.MIN_TOKENS):
+            return None
         idle = self._idle(owner)
         if not idle or not self._has_room(max(len(tokens), len(entry.tokens))):
-            return
-        self.ram_cache.use(entry, n)
+            return None
+        self.ram_cache.touch(entry)  # so that what is evicted now does not take its place
         self._evict(idle[0])
-        if not self._load(idle[0], entry.tokens, entry.data, domain):
+        with self.ram_cache.loading(entry) as data:
+            loaded = data is not None and self._load(idle[0], entry.tokens, data, domain)
+        if not loaded:
             self.ram_cache.on_failed(entry)
-            return
+            return None
         self.trim(idle[0], n)
-        self.ram_cache.on_restored(spared)
+        if resumed:
+            self.ram_cache.on_resumed(entry, spared)
+            return entry
+        self.ram_cache.on_restored(entry, n, spared)
+        return None
 
     def _load(self, slot: Slot, tokens: Seq[int], data: SavedState, domain: str) -> bool:
         """Load the saved cells of `tokens` into an idle slot that is empty; False leaves it empty."""

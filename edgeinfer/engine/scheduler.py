@@ -110,7 +110,9 @@ class Scheduler:
     def _slot(self, sequence: Sequence) -> Slot | None:
         if len(self.running) >= self.parallel:
             return None
-        return self.cache.admit(sequence.tokens, sequence.cache_domain, sequence.owner)
+        return self.cache.admit(
+            sequence.tokens, sequence.cache_domain, sequence.owner, resumed=sequence.is_resumed
+        )
 
     def _holder_of_too_much(self, caller: str) -> str | None:
         """The caller that has to give a slot to `caller`, which waits; None if none has."""

@@ -75,6 +75,7 @@ class Sequence:
         is_closing: the answer is complete after the last forced token.
         num_reported: output tokens that the caller has received.
         next_close_check: number of tokens left at which to check again that the answer can still be completed.
+        is_resumed: another engine began it.
         replay_bounds: ends of the steps in which another engine computed its output; they are computed alike.
         drafter: guesses its next tokens; None if nothing is to be guessed.
         model_drafter: guesses them with a draft model; None if there is none.
@@ -109,6 +110,7 @@ class Sequence:
         self.is_closing = False
         self.num_reported = 0
         self.next_close_check = NOT_CHECKED
+        self.is_resumed = False
         self.replay_bounds: list[int] = []
         self.drafter: NgramDrafter | None = None
         self.model_drafter: ModelDrafter | None = None
@@ -193,6 +195,7 @@ class Sequence:
 
     def resume(self, timings: StartTimings, held_state: HeldState | None) -> None:
         """Take over the state of another engine, whose output has been written to this sequence already."""
+        self.is_resumed = True
         self.admission_time = self.arrival_time + timings.queue_ms / 1e3
         self.first_token_time = self.admission_time + timings.prompt_ms / 1e3
         self.num_cached_tokens = timings.cached_tokens

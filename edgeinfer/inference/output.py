@@ -161,6 +161,9 @@ class EngineStats(msgspec.Struct, frozen=True):
     ram_cache_tokens_total: int = 0
     ram_cache_failures_total: int = 0
     ram_cache_bytes: int = 0
+    snapshots_total: int = 0
+    resumed_answers_total: int = 0
+    resumed_tokens_total: int = 0
     step_ms: float = 0.0
 
     def with_totals_of(self, earlier: EngineStats) -> EngineStats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -67,14 +68,24 @@ def held_by(pid: int) -> int:
     """
     import psutil
 
-    held = 0
+    held = shared = 0
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         for each in (process, *process.children(recursive=True)):
             with suppress(psutil.Error):
                 usage = each.memory_info()
                 held += max(0, usage.rss - getattr(usage, "shared", 0))
-    return held
+                shared = max(shared, _shared_memory(each.pid))  # its processes share it
+    return held + shared
+
+
+def _shared_memory(pid: int) -> int:
+    """Bytes in files that are in memory alone, such as what a worker leaves to the next; 0 if the system does not tell."""
+    with suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssShmem:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def worker_pids(processes: Iterable[psutil.Process] | None = None) -> list[int]:

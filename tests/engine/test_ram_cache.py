@@ -31,7 +31,7 @@ class Recurrent(FakeBackend):
 class Unsaving(FakeBackend):
     """Has no memory for what is to be saved."""
 
-    def save(self, sequence: int) -> SavedState:
+    def save(self, sequence: int, buffer: memoryview | None = None) -> SavedState:
         return b""
 
 
@@ -47,9 +47,9 @@ class Counting(FakeBackend):
 
     saves = 0
 
-    def save(self, sequence: int) -> SavedState:
+    def save(self, sequence: int, buffer: memoryview | None = None) -> SavedState:
         self.saves += 1
-        return super().save(sequence)
+        return super().save(sequence, buffer)
 
 
 def crowded(layout: str, kind: type[FakeBackend] = FakeBackend, ram_cache_mb: int = 1) -> Driver:

@@ -45,6 +45,20 @@ def test_what_our_own_workers_hold_counts_as_available() -> None:
     assert 2 * GB + 80_000_000 < available <= 16 * GB
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_what_a_worker_leaves_to_the_next_counts_too() -> None:
+    """It is in a file in memory: unlike other files, that takes RAM which is free once the model is unloaded."""
+    code = "import mmap, sys; m = mmap.mmap(-1, 60_000_000); m.write(bytes(60_000_000)); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as worker:
+        assert worker.stdout
+        worker.stdout.readline()
+        held = held_by(worker.pid)
+        worker.communicate()
+    assert 60_000_000 < held < 100_000_000
+
+
 def test_only_running_workers_count() -> None:
     """Other processes and workers that have ended do not count."""
     assert [] == worker_pids([psutil.Process(os.getpid())])

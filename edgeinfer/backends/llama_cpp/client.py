@@ -42,7 +42,13 @@ class LlamaClient(SupervisedClient[WorkerHandle, LlamaConfig]):
 
     def __init__(self, config: LlamaConfig, *, wait: float = 30.0, **options: Any) -> None:
         """`options` are those of WorkerLauncher."""
-        super().__init__(WorkerLauncher(config, **options), wait)
+        launcher = WorkerLauncher(config, **options)
+        super().__init__(launcher, wait)
+        self._close_launcher = launcher.close
+
+    async def aclose(self, drain: float = 0.0) -> None:
+        await super().aclose(drain)
+        self._close_launcher()
 
     async def generate(
         self,

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.exchange import Exchange
 from edgeinfer.backends.llama_cpp.in_flight import WorkerRequest
+from edgeinfer.backends.llama_cpp.inherited_memory import InheritedMemory
 from edgeinfer.backends.llama_cpp.messages import (
     Accepted,
     Cancel,
@@ -81,8 +82,12 @@ class WorkerHandle:
         prefix_cache: PrefixCacheConfig | None = None,
         *,
         confine: bool = True,
+        memory: InheritedMemory | None = None,
     ) -> None:
-        """`quarantine` is told which requests were in flight in a crash, and which have made progress since."""
+        """`quarantine` is told which requests were in flight in a crash, and which have made progress since.
+
+        `memory` has what the worker before has left.
+        """
         self.config = config
         self.heartbeat = Heartbeat(hang_timeout)
         self.info: ModelInfo | None = None
@@ -100,6 +105,7 @@ class WorkerHandle:
         self._quarantine = quarantine or CrashQuarantine()
         self._prefix_cache = prefix_cache
         self._confine = confine
+        self._memory = memory
         self._exchanges: dict[int, Exchange] = {}
         self._unaccepted: set[int] = set()  # requests that the worker may not have read yet, or is reading
         self._computing: frozenset[int] = frozenset()  # requests that the engine may be at work on
@@ -123,7 +129,7 @@ class WorkerHandle:
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
-        self._process, ours = await spawn()
+        self._process, ours = await spawn(self._memory.descriptor if self._memory else None)
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         assert self._process.stderr is not None
         reading_stderr = asyncio.create_task(self._stderr.read(self._process.stderr))
@@ -269,7 +275,8 @@ class WorkerHandle:
         if self._kill_reason != STOPPED:
             suspects = self._unaccepted | self._computing
             requests = [e.request for id, e in self._exchanges.items() if id in suspects]
-            self._quarantine.on_crash(requests, str(self.exit))
+            killed = status == -signal.SIGKILL and not self._kill_reason and not oom_killed
+            self._quarantine.on_crash(requests, str(self.exit), killed=killed)
         self._fail_load(died(self.exit))
         for exchange in self._exchanges.values():
             if exchange.unfinished:

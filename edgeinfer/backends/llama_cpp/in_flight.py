@@ -47,6 +47,9 @@ class ResumableGeneration(WorkerRequest):
     `partial_answers`: what another engine has generated already, see `Generate`.
     """
 
+    MAX_REPLAYS = 3
+    """Workers in a row that may be killed while they compute tokens again. Each goes on from copies of the one before."""
+
     def __init__(
         self,
         prompt: Prompt,
@@ -83,7 +86,7 @@ class ResumableGeneration(WorkerRequest):
             for partial in partial_answers or [PartialAnswer()] * n
         ]
         self._replaying = False  # the worker computes the tokens again in the steps of the first time
-        self._hurried = False  # a worker crashed while replaying; now it has to be fast
+        self._num_failed_replays = 0  # in a row; after some it has to be fast
 
     @property
     def unfinished(self) -> int:
@@ -95,17 +98,19 @@ class ResumableGeneration(WorkerRequest):
 
     @property
     def awaits_progress(self) -> bool:
-        return super().awaits_progress or self._replaying or self._hurried
+        return super().awaits_progress or self._replaying or self._num_failed_replays > 0
 
-    def on_crash(self, alone: bool) -> None:
+    def on_crash(self, alone: bool, killed: bool = False) -> None:
         if self._replaying:  # which takes so long that a kill from outside may well come again: no evidence
-            self._replaying, self._hurried = False, True
+            self._replaying = False
+            self._num_failed_replays = self._num_failed_replays + 1 if killed else self.MAX_REPLAYS
         else:
             super().on_crash(alone)
 
     def on_progress(self) -> None:
         super().on_progress()
-        self._replaying = self._hurried = False
+        self._replaying = False
+        self._num_failed_replays = 0
 
     def note(self, delta: Delta) -> None:
         """Take down a delta that goes to the caller."""
@@ -121,7 +126,7 @@ class ResumableGeneration(WorkerRequest):
     def _message(self, id: int) -> WorkerMessage:
         partial_answers: tuple[PartialAnswer | None, ...] = ()
         if self.has_output:
-            self._replaying = self._exact and not self._hurried
+            self._replaying = self._exact and self._num_failed_replays < self.MAX_REPLAYS
             partial_answers = tuple(a.partial(self._replaying) if a else None for a in self._answers)
         waited_ms = (time.monotonic() - self._accepted_at) * 1e3
         return replace(self._request, id=id, partial_answers=partial_answers, waited_ms=waited_ms)

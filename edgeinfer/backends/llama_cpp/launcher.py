@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.handle import HANG_TIMEOUT, WorkerHandle
+from edgeinfer.backends.llama_cpp.inherited_memory import InheritedMemory
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
 from edgeinfer.backends.llama_cpp.safe_mode import LoadAttempt, SafeModeStore, differences, smaller
 from edgeinfer.backends.supervision.quarantine import CrashQuarantine
@@ -58,6 +59,7 @@ class WorkerLauncher:
         self._replan = replan
         self._loading: WorkerHandle | None = None
         self._diagnose = diagnose
+        self._memory = InheritedMemory()
         self.set_config(config)
 
     @property
@@ -102,7 +104,7 @@ class WorkerLauncher:
         attempt, changes = LoadAttempt(self.config, examined=first), list(self.changes)
         while True:
             try:
-                worker = await self.load(self.config)
+                worker = await self._load(self.config, self._memory)
                 break
             except LaunchFailed as failure:
                 config = await self._next_config(attempt, failure)
@@ -116,7 +118,25 @@ class WorkerLauncher:
         return worker
 
     async def load(self, config: LlamaConfig) -> WorkerHandle:
-        """Start a worker and wait until it is ready with `config`, and no other. Raises LaunchFailed."""
+        """Start a worker and wait until it is ready with `config`, and no other. Raises LaunchFailed.
+
+        It inherits nothing, as the worker before may still run. Those after it inherit from it.
+        """
+        memory = InheritedMemory()
+        try:
+            worker = await self._load(config, memory)
+        except BaseException:
+            memory.close()
+            raise
+        self._memory.close()
+        self._memory = memory
+        return worker
+
+    def close(self) -> None:
+        """Give up what the workers have left, as there will be no other."""
+        self._memory.close()
+
+    async def _load(self, config: LlamaConfig, memory: InheritedMemory) -> WorkerHandle:
         worker = WorkerHandle(
             config,
             self._markers,
@@ -124,6 +144,7 @@ class WorkerLauncher:
             self.quarantine,
             self._prefix_cache,
             confine=self._confine,
+            memory=memory,
         )
         ready = False
         self._loading = worker

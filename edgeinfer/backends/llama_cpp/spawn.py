@@ -19,17 +19,21 @@ ENVIRONMENT = {
 }
 
 
-async def spawn() -> tuple[Process, socket.socket]:
-    """Start a worker that waits for its first message; -> it, and our end of the socket to it. Raises OSError."""
+async def spawn(memory: int | None = None) -> tuple[Process, socket.socket]:
+    """Start a worker that waits for its first message; -> it, and our end of the socket to it. Raises OSError.
+
+    `memory`: descriptor of the memory that it inherits.
+    """
     ours, theirs = socket.socketpair()
+    passed = (theirs.fileno(),) if memory is None else (theirs.fileno(), memory)
     with theirs:
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 MODULE,
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
+                *map(str, passed),
+                pass_fds=passed,
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 stderr=PIPE,

@@ -33,10 +33,10 @@ class CrashQuarantine:
         self._isolated: InFlightRequest | None = None
         self._changed = asyncio.Event()
 
-    def on_crash(self, requests: Collection[InFlightRequest], exit: str) -> None:
-        """A worker crashed while it worked on `requests`."""
+    def on_crash(self, requests: Collection[InFlightRequest], exit: str, *, killed: bool = False) -> None:
+        """A worker crashed while it worked on `requests`. `killed`: to all appearances somebody else ended it."""
         for request in requests:
-            request.on_crash(alone=len(requests) == 1 or request is self._isolated)
+            request.on_crash(len(requests) == 1 or request is self._isolated, killed)
             if request.solo_crashes >= self.MIN_BLAMED_CRASHES:
                 request.blamed_exit = exit
                 self.holds.add(request.activity, request.solo_crashes)

@@ -30,8 +30,8 @@ class InFlightRequest:
         """A part of the answer has come."""
         return False
 
-    def on_crash(self, alone: bool) -> None:
-        """A worker crashed while this was in flight."""
+    def on_crash(self, alone: bool, killed: bool = False) -> None:  # noqa: ARG002  some subclasses care
+        """A worker crashed while this was in flight. `killed`: somebody else ended it."""
         self.crashes += 1
         self.solo_crashes += alone
 

@@ -253,6 +253,20 @@ def test_crash_while_replaying_is_no_evidence_the_first_time() -> None:
     assert [[2]] == replayed(request)
 
 
+def test_worker_that_is_killed_while_replaying_is_followed_by_others_that_replay() -> None:
+    """Each goes on from what the one before has left in memory, so few are needed."""
+    quarantine = CrashQuarantine()
+    request = ResumableGeneration([1], SamplingParams(seed=1))
+    request.message(1)
+    request.note(Delta(1, 0, "a", [97, 98]))
+    runs = []
+    for _ in range(5):
+        quarantine.on_crash([request], "SIGKILL", killed=True)
+        runs += replayed(request)
+    assert [[2], [2], [2], [], []] == runs
+    assert 2 == request.crashes
+
+
 def replayed(generation: ResumableGeneration) -> list[list[int]]:
     """The step sizes that each answer has to be replayed with."""
     message = generation.message(1)

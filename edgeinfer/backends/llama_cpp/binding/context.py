@@ -95,14 +95,14 @@ class LlamaBackend:
     def state_size(self, sequence: int) -> int:
         return int(lib.llama_state_seq_get_size(self._context, sequence))
 
-    def save(self, sequence: int) -> SavedState:
+    def save(self, sequence: int, buffer: memoryview | None = None) -> SavedState:
         size = self.state_size(sequence)
-        try:
-            data = np.empty(size, np.uint8)  # neither filled with zeros nor copied once more
+        try:  # neither filled with zeros nor copied once more
+            data = np.empty(size, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)
         except MemoryError:
             log.warning("there is no memory to save %d bytes of the KV cache", size)
             return b""
-        written = lib.llama_state_seq_get_data(self._context, _pointer(data), size, sequence)
+        written = lib.llama_state_seq_get_data(self._context, _pointer(data), len(data), sequence)
         if not written:
             log.warning("%d bytes of the KV cache could not be saved", size)
         return data.data[:written]

@@ -94,7 +94,7 @@ class PrefixCacheStore:
         return total
 
     def _save(self, cache: KVCache, budget: int, deadline: float) -> None:
-        fits, saved = _fits(self._config), list[tuple[str, list[int]]]()
+        fits, saved = state_fingerprint(self._config), list[tuple[str, list[int]]]()
         for number, (domain, tokens, state) in enumerate(_prefixes(cache)):
             if time.monotonic() > deadline or budget <= 0:
                 break
@@ -110,7 +110,7 @@ class PrefixCacheStore:
 
     def _usable(self) -> list[Path]:
         """Files for this model and configuration, most recently used first."""
-        fits, usable = _fits(self._config), []
+        fits, usable = state_fingerprint(self._config), []
         for path in self._directory.files():
             with path.open("rb") as file:
                 saved = _read_line(file)
@@ -163,8 +163,8 @@ def _write(path: Path, saved: SavedPrefix, data: SavedState) -> None:
     unfinished.replace(path)
 
 
-def _fits(config: LlamaConfig) -> str:
-    """Everything that has to be the same, as a hash."""
+def state_fingerprint(config: LlamaConfig) -> str:
+    """Everything that has to be the same for a saved state to be used, as a hash."""
     digest = hashlib.sha256()
     with contextlib.suppress(OSError), Path(config.model).open("rb") as file:
         identity = file_identity(config.model)

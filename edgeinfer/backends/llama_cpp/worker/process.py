@@ -1,8 +1,9 @@
 """The worker process: owns one model and answers the daemon's messages.
 
-Run as `python -m edgeinfer.backends.llama_cpp.worker.process FD`, where FD is its end of a socketpair. Three threads: one reads
-messages, tokenizes, and cuts a running prefill short when its request is cancelled; one compiles grammars; the
-main one steps the engine, and blocks while there is nothing to do. With the socket ends the process.
+Run as `python -m edgeinfer.backends.llama_cpp.worker.process FD [MEMORY]`, where FD is its end of a socketpair, and MEMORY a
+file that has what the worker before has left. Three threads: one reads messages, tokenizes, and cuts a running prefill short
+when its request is cancelled; one compiles grammars; the main one steps the engine, and blocks while there is nothing to do.
+With the socket ends the process.
 """
 
 from __future__ import annotations
@@ -50,15 +51,17 @@ from edgeinfer.backends.llama_cpp.messages import (
 from edgeinfer.backends.llama_cpp.worker.affinity import pin_to
 from edgeinfer.backends.llama_cpp.worker.confine import confine_worker
 from edgeinfer.backends.llama_cpp.worker.embed_queue import EmbedJob, EmbedQueue
+from edgeinfer.backends.llama_cpp.worker.inherited_states import inherited_states
 from edgeinfer.backends.llama_cpp.worker.prefix_store import PrefixCacheStore
-from edgeinfer.backends.llama_cpp.worker.prompt_tokenizer import PromptTokenizer
+from edgeinfer.backends.llama_cpp.worker.prompt_tokenizer import PromptTokenizer, text_size
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
+from edgeinfer.engine.state_memory import StateMemory
 from edgeinfer.engine.structured.constraint import Constraint
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelLoadFailed
 from edgeinfer.inference.output import EngineStats
-from edgeinfer.inference.types import Embeddings, Prompt, Scores, Span, Tokens
+from edgeinfer.inference.types import Embeddings, Scores, Tokens
 from edgeinfer.ipc.framing import FrameSocket
 
 log = logging.getLogger("edgeinfer.worker")
@@ -97,7 +100,11 @@ class WorkerProcess:
     """Answers messages with one loaded model. `run` returns when the daemon says so or is gone."""
 
     def __init__(
-        self, channel: FrameSocket[ToWorker], runtime: Runtime, prefix_cache: PrefixCacheConfig | None = None
+        self,
+        channel: FrameSocket[ToWorker],
+        runtime: Runtime,
+        prefix_cache: PrefixCacheConfig | None = None,
+        state_memory: StateMemory | None = None,
     ) -> None:
         self._channel = channel
         self._prefixes = PrefixCacheStore(prefix_cache, runtime.config) if prefix_cache else None
@@ -109,6 +116,7 @@ class WorkerProcess:
                 time.monotonic,
                 trained_ctx=runtime.info.n_ctx_train,
                 draft=runtime.draft,
+                state_memory=state_memory,
             )
             if runtime.backend
             else None
@@ -338,32 +346,13 @@ class WorkerProcess:
         self._channel.send(Pong())
 
 
-def text_size(message: ToWorker) -> int:
-    """Characters to tokenize for a message; a token to detokenize counts as four."""
-    match message:
-        case Generate():
-            return prompt_size(message.prompt) + len(message.params.prediction)
-        case Tokenize():
-            return prompt_size(message.prompt)
-        case Embed():
-            return sum(map(prompt_size, message.inputs))
-        case Rerank():
-            return sum(len(message.query) + len(document) for document in message.documents)
-        case Detokenize():
-            return 4 * len(message.tokens)
-    return 0
-
-
-def prompt_size(prompt: Prompt) -> int:
-    return sum(len(part.text) for part in prompt if isinstance(part, Span))
-
-
-def serve(channel: FrameSocket[ToWorker]) -> int:
+def serve(channel: FrameSocket[ToWorker], memory: int | None = None) -> int:
     """Load the model that the first message names, then answer messages; -> exit status."""
     load = channel.receive()
     if not isinstance(load, Load):
         return 1
     started = time.monotonic()
+    inherited = inherited_states(memory, load.config) if memory is not None else None
     pin_to(load.config.cpus)
     confinement = confine_worker(load)
     try:
@@ -375,7 +364,7 @@ def serve(channel: FrameSocket[ToWorker]) -> int:
         log.exception("loading failed")
         channel.send(Failed(0, ModelLoadFailed(f"{load.config.model}: {str(e) or type(e).__name__}").data()))
         return 1
-    process = WorkerProcess(channel, runtime, load.prefix_cache)
+    process = WorkerProcess(channel, runtime, load.prefix_cache, inherited)
     seconds = time.monotonic() - started
     channel.send(Ready(runtime.info, seconds, runtime.step_ms, confinement, process.stats, runtime.build))
     process.run()
@@ -392,7 +381,7 @@ def main() -> int:
     root.addHandler(WorkerLogHandler(channel))
     root.setLevel(logging.DEBUG)
     try:
-        return serve(channel)
+        return serve(channel, *map(int, sys.argv[2:3]))
     except OSError:
         return 0  # the daemon is gone
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from edgeinfer.backends.llama_cpp.messages import Detokenize, Embed, Generate, Rerank, Tokenize, ToWorker
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime
 from edgeinfer.errors import InvalidRequest
 from edgeinfer.inference.types import Prompt, Span
@@ -52,3 +53,23 @@ class PromptTokenizer:
         unknown = next((t for t in tokens if not 0 <= t < size), None)
         if unknown is not None:
             raise InvalidRequest(f"token {unknown} is not in the vocabulary of {size}", param="tokens")
+
+
+def text_size(message: ToWorker) -> int:
+    """Characters to tokenize for a message; a token to detokenize counts as four."""
+    match message:
+        case Generate():
+            return prompt_size(message.prompt) + len(message.params.prediction)
+        case Tokenize():
+            return prompt_size(message.prompt)
+        case Embed():
+            return sum(map(prompt_size, message.inputs))
+        case Rerank():
+            return sum(len(message.query) + len(document) for document in message.documents)
+        case Detokenize():
+            return 4 * len(message.tokens)
+    return 0
+
+
+def prompt_size(prompt: Prompt) -> int:
+    return sum(len(part.text) for part in prompt if isinstance(part, Span))

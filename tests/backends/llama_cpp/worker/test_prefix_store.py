@@ -54,7 +54,7 @@ def full(model_config: LlamaConfig, *prompts: str) -> Driver:
 def saved(model_config: LlamaConfig, folder: Path, size: int, *prompts: str, megabytes: int = 1) -> None:
     """Save these prompts, the last one as the most recently used, each in `size` bytes."""
     driver = full(model_config, *prompts)
-    driver.engine.cache.backend.save = lambda sequence: bytes(size)  # type: ignore[method-assign]
+    driver.engine.cache.backend.save = lambda *_: bytes(size)  # type: ignore[method-assign]
     store(model_config, folder, megabytes).save(driver.engine.cache)
 
 
