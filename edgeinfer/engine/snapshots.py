@@ -24,6 +24,9 @@ class Snapshots:
     MIN_STEPS = 4
     """Steps that a copy must spare. An answer's tokens are computed again in as many steps as at first."""
 
+    SMOOTHING = 0.2
+    """Weight of a new measurement in the running mean."""
+
     PROMPT_TOKENS = 32
     """Tokens of a prompt that are computed in about the time of a step."""
 
@@ -32,7 +35,7 @@ class Snapshots:
         self._cache = cache
         self._max_ms = max_ms
         self._clock = clock
-        self._ended = self._ms = self._ms_per_token = 0.0
+        self._ended = self._ms = self._ms_per_token = 0.0  # the last is a running mean
 
     def take(self, running: Seq[Sequence]) -> None:
         """Copy a sequence if it is time for that."""
@@ -47,8 +50,10 @@ class Snapshots:
             return
         self._cache.snapshot(sequence.slot)
         self._ended = self._clock()
-        self._ms = (self._ended - started) * 1e3
-        self._ms_per_token = self._ms / sequence.num_computed
+        ms_per_token = (self._ended - started) * 1e3 / sequence.num_computed
+        # One that had to wait for the processor must not put off the next for long.
+        self._ms_per_token += (ms_per_token - self._ms_per_token) * (self.SMOOTHING if self._ms else 1)
+        self._ms = self._ms_per_token * sequence.num_computed
 
     def _spared_steps(self, sequence: Sequence) -> float:
         """Steps that a copy would spare another process beyond those that the last copy does."""

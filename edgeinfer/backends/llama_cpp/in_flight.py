@@ -47,7 +47,7 @@ class ResumableGeneration(WorkerRequest):
     `partial_answers`: what another engine has generated already, see `Generate`.
     """
 
-    MAX_REPLAYS = 3
+    MAX_REPLAYS = 6
     """Workers in a row that may be killed while they compute tokens again. Each goes on from copies of the one before."""
 
     def __init__(

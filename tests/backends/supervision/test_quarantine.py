@@ -260,10 +260,10 @@ def test_worker_that_is_killed_while_replaying_is_followed_by_others_that_replay
     request.message(1)
     request.note(Delta(1, 0, "a", [97, 98]))
     runs = []
-    for _ in range(5):
+    for _ in range(ResumableGeneration.MAX_REPLAYS + 2):
         quarantine.on_crash([request], "SIGKILL", killed=True)
         runs += replayed(request)
-    assert [[2], [2], [2], [], []] == runs
+    assert [[2]] * ResumableGeneration.MAX_REPLAYS + [[], []] == runs
     assert 2 == request.crashes
 
 
