@@ -41,6 +41,7 @@ class Request(msgspec.Struct, frozen=True):
         cache_domain: only prompts of the same domain share prefixes.
         session: of the caller's, if any: its prefix is worth more than that of a request without one.
         prediction: what the answers are expected to repeat; only their speed depends on it.
+        reproducible: compute in steps that do not depend on the machine's speed, so guess no tokens.
     """
 
     id: int
@@ -55,6 +56,7 @@ class Request(msgspec.Struct, frozen=True):
     cache_domain: str = ""
     session: str = ""
     prediction: list[int] = []
+    reproducible: bool = False
 
 
 class SequenceStatus(enum.Enum):

@@ -61,8 +61,8 @@ class Speculator:
 
     def start(self, sequence: Sequence) -> None:
         """Give a new sequence its drafters, to which its partial answer is still to be pushed."""
-        if self._max_draft:
-            request = sequence.request
+        request = sequence.request
+        if self._max_draft and not request.reproducible:
             sequence.drafter = NgramDrafter(request.tokens, request.prediction, self._cache.ctx)
             sequence.model_drafter = ModelDrafter(self._model) if self._model else None
 

@@ -82,3 +82,25 @@ def test_a_prediction_of_another_form_is_refused_with_its_field(
 ) -> None:
     error = ask(served, prediction=prediction)["error"]
     assert error["param"].startswith(param)
+
+
+@pytest.mark.parametrize("served", ["streams"], indirect=True)
+def test_with_a_seed_nothing_is_guessed_and_the_text_is_always_the_same(served: Served) -> None:
+    """How much is guessed follows from measured times, and several rows may not be rounded as one is.
+
+    In a pool, rounding also depends on the places of the cells.
+    """
+
+    def complete(**fields: Any) -> Any:
+        body = {
+            "prompt": "the light in the kitchen is on and " * 6,
+            "max_tokens": 200,
+            "ignore_eos": True,
+            "temperature": 1,
+        }
+        return httpx.post(f"{served.url}/v1/completions", json={**body, **fields}, timeout=60).json()
+
+    assert complete(temperature=0)["timings"]["draft_n"] > 0
+    answers = [complete(seed=3) for _ in range(4)]
+    assert not any("draft_n" in answer["timings"] for answer in answers)
+    assert len({answer["choices"][0]["text"] for answer in answers}) == 1

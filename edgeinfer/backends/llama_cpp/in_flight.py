@@ -68,6 +68,8 @@ class ResumableGeneration(WorkerRequest):
         self._accepted_at = time.monotonic() if accepted_at is None else accepted_at
         # A caller who gives a seed expects the same text again. That takes the steps of the first time.
         self._exact = params.seed is not None and all(_has_steps(partial) for partial in partial_answers)
+        # How many tokens are guessed at a time follows from measured times, and several rows may not be rounded as one is.
+        reproducible = params.seed is not None and not params.prediction
         if params.seed is None:  # every worker must draw the same numbers
             params = replace(params, seed=secrets.randbits(63))
         self._request = Generate(
@@ -80,6 +82,7 @@ class ResumableGeneration(WorkerRequest):
             caller=caller,
             cache_domain=cache_domain,
             session=session,
+            reproducible=reproducible,
         )
         self._answers: list[_AnswerProgress | None] = [
             _AnswerProgress(partial) if partial else None

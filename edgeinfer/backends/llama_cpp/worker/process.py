@@ -233,6 +233,7 @@ class WorkerProcess:
             message.cache_domain,
             message.session,
             self._runtime.vocab.tokenize(message.params.prediction, special=False),
+            message.reproducible,
         )
         self._jobs.put(request)
 
