@@ -184,17 +184,19 @@ class Server(HTTPServer):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         try:
+            self._tell_addresses(sockets or [])  # the first line: connections wait there from now on
             if self._plan:
                 self.state.start(self._plan)
             await asyncio.to_thread(self._app.build)
             await super().startup(sockets)
-            self._start(sockets or [])
+            self._watch = asyncio.create_task(self._announce())
+            self._watchdog = asyncio.create_task(watchdog(self.state))
         except BaseException:
             # Such as a full disk under stderr. The event loop waits for all tasks, and those of a model take their time.
             await self.state.loader.kill()
             raise
 
-    def _start(self, sockets: list[socket.socket]) -> None:
+    def _tell_addresses(self, sockets: list[socket.socket]) -> None:
         for sock in sockets:
             where = address(sock, tls=self.certificate is not None)
             if self.state.settings.log_format == "json":
@@ -202,8 +204,6 @@ class Server(HTTPServer):
             else:
                 sys.stderr.write(f"edgeinfer: listening on {where}\n")
         sys.stderr.flush()
-        self._watch = asyncio.create_task(self._announce())
-        self._watchdog = asyncio.create_task(watchdog(self.state))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, let running answers finish, and send an error to those that do not."""
