@@ -28,9 +28,8 @@ def connected(folder: NodeFolder, record: NodeRecord) -> Iterator[ModuleType]:
     import ray
     from ray._private import worker
 
-    worker.print_to_stdstream = lambda *_, **__: (
-        None
-    )  # it would put what nodes have to say into our output, even JSON
+    # It would put what nodes have to say into our output, even JSON.
+    worker.print_to_stdstream = lambda *_, **__: None
     logging.getLogger("ray.serve").disabled = True  # it tells users what only programmers of Ray understand
     keep_loopback()
     try:
