@@ -196,6 +196,34 @@ def test_tokens_are_drawn_as_the_parameters_say(changes: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     "changes",
     [
+        {},
+        {"top_k": 60},
+        {"top_p": 0.8},
+        {"top_p": 0.5, "temperature": 3.0},
+        {"typical_p": 0.5},
+        {"min_p": 0.02},
+        {"top_k": 70, "top_p": 0.9, "min_p": 0.03},
+    ],
+    ids=str,
+)
+def test_tokens_of_a_large_vocabulary_are_drawn_as_the_parameters_say(changes: dict[str, Any]) -> None:
+    """Shortcuts for many candidates change nothing."""
+    params, logits = PLAIN | changes, np.random.default_rng(3).normal(0, 2, 5003).astype(np.float32)
+    assert_distribution(expected(logits, **params), drawn(logits, **params))
+
+
+@pytest.mark.parametrize("changes", [{}, {"top_k": 70}, {"top_p": 0.5}, {"min_p": 1.0}], ids=str)
+def test_equally_likely_tokens_are_drawn_equally_often(changes: dict[str, Any]) -> None:
+    """Of equal tokens a filter keeps as many as it should."""
+    kept = {"top_k": 70, "top_p": 2502}.get(next(iter(changes), ""), 5003)
+    counts = drawn(np.zeros(5003, np.float32), **(PLAIN | changes))
+    assert len(counts) <= kept
+    assert abs(len(counts) - kept * (1 - math.exp(-DRAWS / kept))) < 0.05 * kept
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
         {"repeat_penalty": 1.8},
         {"repeat_penalty": 1.8, "repeat_last_n": 2},
         {"repeat_penalty": 1.8, "repeat_last_n": -1},
