@@ -98,10 +98,12 @@ def serving(
     engine: FakeEngineClient | LlamaClient, app: FastAPI | None = None, **settings: Any
 ) -> Iterator[Served]:
     app = app or application(engine, **settings)
-    server, sockets = Server(app.state.edgeinfer, lambda: app), bind(Settings(port=0))
+    state: AppState = app.state.edgeinfer
+    server, sockets = Server(state, lambda: app), bind(Settings(port=0))
     url = address(sockets[0])
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()
+    eventually(lambda: state.starting and state.starting.done(), 2.0)  # unless the model's loading is held up
     try:
         with httpx.Client(base_url=url, timeout=30) as client:
             yield Served(url, client)
