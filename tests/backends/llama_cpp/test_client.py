@@ -168,7 +168,9 @@ async def test_request_without_output_is_sent_again() -> None:
 
 async def test_request_that_was_alone_in_two_crashes_is_given_up() -> None:
     """It may be what crashes the workers."""
-    async with supervised(SLOW) as client:
+    async with supervised(
+        msgspec.structs.replace(FAKE, model="fake:200")
+    ) as client:  # it must not end before they do
         await client.ready()
         poison = asyncio.create_task(text(client, "x" * 2000))
         await eventually(lambda: client.active)
