@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support.cluster import FleetOnCluster, Node, free_port, until
-from tests.support.requantized import write_q4_0
+from tests.support.requantized import write_requantized
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 
@@ -127,7 +127,7 @@ def ask(fleet: LossyFleet, policy: str, loses: str = "") -> Answer:
 def fleet(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LossyFleet]:
     folder = tmp_path_factory.mktemp("classes")
     small = folder / "small.gguf"
-    write_q4_0(model_file, small)
+    write_requantized(model_file, small)
     fleet = LossyFleet(folder, {"large": model_file, "small": small})
     try:
         yield fleet

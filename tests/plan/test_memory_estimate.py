@@ -20,7 +20,7 @@ from edgeinfer.plan.memory_estimate import cells, compute_bytes, estimate, kv_to
 from edgeinfer.plan.repack import repacked_bytes
 from edgeinfer.plan.speed import instruction_sets
 from edgeinfer.plan.transformer_shape import TransformerShape, transformer_shape
-from tests.support.requantized import write_q4_0
+from tests.support.requantized import write_requantized
 
 MIB = 1024**2
 MB = 10**6
@@ -126,7 +126,7 @@ def reported(llama_log: LogCapture) -> Any:
 def q4_0(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled model at Q4_0, which x86 and ARM both repack."""
     path = tmp_path_factory.mktemp("models") / "nano-q4_0.gguf"
-    write_q4_0(model_file, path)
+    write_requantized(model_file, path)
     return path
 
 

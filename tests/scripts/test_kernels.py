@@ -129,7 +129,7 @@ class InitParams(ctypes.Structure):
     )
 
 
-F32 = 0
+F32, F16 = 0, 1
 """ggml_type."""
 
 
@@ -187,15 +187,37 @@ PLAIN = [
 SHAPES = [(1, 256), (15, 512), (16, 768), (1003, 256), (2000, 512)]
 
 
-@pytest.mark.parametrize("kind", PLAIN)
-@pytest.mark.parametrize(("threads", "shape"), list(itertools.product([1, 2, 3], SHAPES)))
-def test_many_rows_are_computed_as_each_alone(kind: Plain, threads: int, shape: tuple[int, int]) -> None:
+def assert_rows_as_alone(kind: int, threads: int, shape: tuple[int, int]) -> Matrix:
+    """Compute rows of noise together and one by one; -> their product."""
     columns, elements = shape
     rng = np.random.default_rng(shape)
     weights, rows = noise(rng, columns, elements), noise(rng, 37, elements)
-    alone = np.concatenate([computed(kind.type, weights, row[None], threads) for row in rows])
-    for count in (2, 3, 8, 16, 17, 37):
-        np.testing.assert_array_equal(computed(kind.type, weights, rows[:count], threads), alone[:count])
+    alone = np.concatenate([computed(kind, weights, row[None], threads) for row in rows])
+    for count in (2, 3, 4, 5, 8, 16, 17, 37):
+        np.testing.assert_array_equal(computed(kind, weights, rows[:count], threads), alone[:count])
+    return alone
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize(("threads", "shape"), list(itertools.product([1, 2, 3], SHAPES)))
+def test_many_rows_are_computed_as_each_alone(kind: Plain, threads: int, shape: tuple[int, int]) -> None:
+    assert_rows_as_alone(kind.type, threads, shape)
+
+
+@pytest.mark.parametrize("kind", [F32, F16], ids=["F32", "F16"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(1, 64), (6, 40), (7, 20), (64, 256), (1003, 64), (3001, 512)], ids=str)
+def test_products_of_floats_are_right_and_the_same_alone(
+    kind: int, threads: int, shape: tuple[int, int]
+) -> None:
+    """As keys, values and weights of F16 are; also of lengths that fill no vector, and of many columns."""
+    alone = assert_rows_as_alone(kind, threads, shape)
+    rng = np.random.default_rng(shape)
+    weights, rows = noise(rng, *shape), noise(rng, 37, shape[1])
+    if kind == F16:
+        weights, rows = weights.astype(np.float16), rows.astype(np.float16)
+    expected = rows.astype(np.float64) @ weights.astype(np.float64).T
+    np.testing.assert_allclose(alone, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", PLAIN)

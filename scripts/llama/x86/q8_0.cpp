@@ -5,6 +5,7 @@
 // are transposed once for up to 16 rows of activations, and weights are unsigned: q + 128. Without VNNI such
 // products would saturate, and llama.cpp's way is kept.
 #include "columns.h"
+#include "sgemm.h"
 
 extern "C" bool __real_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
                                        const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
@@ -73,5 +74,6 @@ extern "C" bool __wrap_llamafile_sgemm(const ggml_compute_params *params, int64_
         return true;
     }
 #endif
+    if (edgeinfer_multiply_floats(params, m, n, k, a, lda, b, ldb, c, ldc, a_type, b_type, c_type)) return true;
     return __real_llamafile_sgemm(params, m, n, k, a, lda, b, ldb, c, ldc, a_type, b_type, c_type);
 }

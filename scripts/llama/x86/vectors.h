@@ -15,7 +15,7 @@ namespace {
 #define EDGEINFER_VECTORS
 #define EDGEINFER_VNNI
 
-constexpr int LANES = 16;
+constexpr int LANES = 16, REGISTERS = 32;
 using Integers = __m512i;
 using Floats = __m512;
 
@@ -23,6 +23,7 @@ inline Integers load(const void *p) { return _mm512_loadu_si512(p); }
 inline Integers integers(int32_t x) { return _mm512_set1_epi32(x); }
 inline Floats floats(float x) { return _mm512_set1_ps(x); }
 inline Floats zeros() { return _mm512_setzero_ps(); }
+inline Floats load_floats(const float *p) { return _mm512_loadu_ps(p); }
 inline void store(float *p, Floats x) { _mm512_storeu_ps(p, x); }
 
 inline Floats to_floats(Integers x) { return _mm512_cvtepi32_ps(x); }
@@ -82,6 +83,9 @@ inline void transpose(const Integers in[4], Integers out[4]) {
 inline Integers even_quarters(Integers a, Integers b) { return _mm512_shuffle_i32x4(a, b, 0x88); }
 inline Integers odd_quarters(Integers a, Integers b) { return _mm512_shuffle_i32x4(a, b, 0xdd); }
 
+// The sums of the lanes i and i + 8, or the lanes where there are eight.
+inline __m256 eight_sums(Floats x) { return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); }
+
 // What even_words and odd_words do to the order of columns, and back.
 inline Floats shuffled(Floats x) {
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15), x);
@@ -109,7 +113,7 @@ inline Floats halves(const uint16_t *first, const uint16_t *second) {
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define EDGEINFER_VECTORS
 
-constexpr int LANES = 8;
+constexpr int LANES = 8, REGISTERS = 16;
 using Integers = __m256i;
 using Floats = __m256;
 
@@ -117,6 +121,7 @@ inline Integers load(const void *p) { return _mm256_loadu_si256((const __m256i *
 inline Integers integers(int32_t x) { return _mm256_set1_epi32(x); }
 inline Floats floats(float x) { return _mm256_set1_ps(x); }
 inline Floats zeros() { return _mm256_setzero_ps(); }
+inline Floats load_floats(const float *p) { return _mm256_loadu_ps(p); }
 inline void store(float *p, Floats x) { _mm256_storeu_ps(p, x); }
 
 inline Floats to_floats(Integers x) { return _mm256_cvtepi32_ps(x); }
@@ -175,6 +180,8 @@ inline Integers odd_quarters(Integers a, Integers b) { return _mm256_permute2x12
 
 inline Floats shuffled(Floats x) { return _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7)); }
 inline Floats unshuffled(Floats x) { return shuffled(x); }
+
+inline __m256 eight_sums(Floats x) { return x; }
 
 inline __m128i shuffled_bytes(uint64_t x) {
     return _mm_unpacklo_epi16(_mm_cvtsi64_si128(x), _mm_cvtsi64_si128(x >> 32));

@@ -1,0 +1,133 @@
+// Products of half- and single-precision numbers: the keys and values of a cache, and weights of F16.
+//
+// llama.cpp adds up the products of one row in another order than those of several (vec_dot, tinyBLAS), so that a
+// token's result depends on how many are computed with it. Here each element has LANES sums, made in the order of the
+// numbers, which are added in one way: it is the same whatever rows and columns stand beside it. Four columns are
+// finished together, and no thread waits for others, which matters because each head has a product of its own.
+#include "columns.h"
+#include "sgemm.h"
+
+#if defined(EDGEINFER_VECTORS)
+
+namespace {
+
+constexpr int GROUP = 4;                       // columns whose sums are added up together
+constexpr int NEAR = 64;                       // columns that stay in the cache while all rows are multiplied with them
+constexpr int MOST = REGISTERS == 32 ? 6 : 3;  // rows that share a vector of weights: registers hold all sums
+
+inline Floats load_floats(const uint16_t *p) { return halves(p, p + 8); }
+
+// The totals of four vectors of sums.
+inline __m128 totals(const Floats sums[GROUP]) {
+    const __m256 a = _mm256_hadd_ps(eight_sums(sums[0]), eight_sums(sums[1]));
+    const __m256 b = _mm256_hadd_ps(eight_sums(sums[2]), eight_sums(sums[3]));
+    const __m256 both = _mm256_hadd_ps(a, b);
+    return _mm_add_ps(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1));
+}
+
+// A matrix of which row r begins at `start + r * stride`.
+template <class Number>
+struct Matrix {
+    const Number *start;
+    int64_t stride;
+
+    const Number *operator[](int64_t row) const { return start + row * stride; }
+};
+
+// out[r * stride + c] = weights' row c times row r, for GROUPS * GROUP columns, of which `columns` are stored.
+template <int ROWS, int GROUPS, class Number>
+inline void multiply_tile(int64_t k, Matrix<Number> weights, int64_t columns, Matrix<Number> rows, float *out,
+                          int64_t stride) {
+    constexpr int COLUMNS = GROUPS * GROUP;
+    const Number *at[COLUMNS];
+    for (int c = 0; c < COLUMNS; c++) at[c] = weights[c < columns ? c : columns - 1];
+    Floats sums[ROWS][COLUMNS];
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < COLUMNS; c++) sums[r][c] = zeros();
+    for (int64_t i = 0; i < k; i += LANES) {
+        Floats values[ROWS];
+        for (int r = 0; r < ROWS; r++) values[r] = load_floats(rows[r] + i);
+#pragma GCC unroll 8
+        for (int c = 0; c < COLUMNS; c++) {
+            const Floats weight = load_floats(at[c] + i);
+#pragma GCC unroll 8
+            for (int r = 0; r < ROWS; r++) sums[r][c] = multiply_add(weight, values[r], sums[r][c]);
+        }
+    }
+    for (int r = 0; r < ROWS; r++)
+        for (int g = 0; g < GROUPS; g++) {
+            float *to = out + r * stride + g * GROUP;
+            const int64_t left = columns - g * GROUP;
+            const __m128 four = totals(sums[r] + g * GROUP);
+            if (left >= GROUP) {
+                _mm_storeu_ps(to, four);
+            } else {
+                float all[GROUP];
+                _mm_storeu_ps(all, four);
+                for (int64_t c = 0; c < left; c++) to[c] = all[c];
+            }
+        }
+}
+
+// As multiply_tile, for any number of columns. One row alone takes two groups, so that enough sums are being made.
+template <int ROWS, class Number>
+void multiply_rows(int64_t k, Matrix<Number> weights, int64_t columns, Matrix<Number> rows, float *out,
+                   int64_t stride) {
+    constexpr int GROUPS = ROWS == 1 ? 2 : 1;
+    for (int64_t c = 0; c < columns; c += GROUPS * GROUP)
+        multiply_tile<ROWS, GROUPS>(k, {weights[c], weights.stride}, columns - c, rows, out + c, stride);
+}
+
+template <class Number>
+void multiply_block(int64_t k, Matrix<Number> weights, int64_t columns, Matrix<Number> rows, int64_t count, float *out,
+                    int64_t stride) {
+    int64_t r = 0;
+    for (; r + MOST <= count; r += MOST)
+        multiply_rows<MOST>(k, weights, columns, {rows[r], rows.stride}, out + r * stride, stride);
+    if (count - r >= 4 && MOST > 4) {
+        multiply_rows<4>(k, weights, columns, {rows[r], rows.stride}, out + r * stride, stride);
+        r += 4;
+    }
+    const Matrix<Number> rest = {rows[r], rows.stride};
+    if (count - r == 3) multiply_rows<3>(k, weights, columns, rest, out + r * stride, stride);
+    if (count - r == 2) multiply_rows<2>(k, weights, columns, rest, out + r * stride, stride);
+    if (count - r == 1) multiply_rows<1>(k, weights, columns, rest, out + r * stride, stride);
+}
+
+template <class Number>
+void multiply_share(const ggml_compute_params *params, int64_t k, Matrix<Number> weights, int64_t columns,
+                    Matrix<Number> rows, int64_t count, float *out, int64_t stride) {
+    const auto job = [=](int64_t first, int64_t share) {
+        for (int64_t c = first; c < first + share; c += NEAR) {
+            const int64_t size = first + share - c < NEAR ? first + share - c : NEAR;
+            multiply_block(k, {weights[c], weights.stride}, size, rows, count, out + c, stride);
+        }
+    };
+    if (columns * k >= 1 << 20) return share_columns(params, columns, job);
+    const int64_t groups = (columns + GROUP - 1) / GROUP;
+    const int64_t first = groups * params->ith / params->nth * GROUP;
+    const int64_t end = groups * (params->ith + 1) / params->nth * GROUP;
+    job(first, (end < columns ? end : columns) - first);
+}
+
+}  // namespace
+
+#endif
+
+bool edgeinfer_multiply_floats(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k, const void *a,
+                               int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc, int a_type, int b_type,
+                               int c_type) {
+#if defined(EDGEINFER_VECTORS)
+    if (a_type != b_type || c_type != GGML_TYPE_F32 || k % LANES != 0) return false;
+    if (a_type == GGML_TYPE_F16) {
+        multiply_share<uint16_t>(params, k, {(const uint16_t *)a, lda}, m, {(const uint16_t *)b, ldb}, n, (float *)c,
+                                 ldc);
+        return true;
+    }
+    if (a_type == GGML_TYPE_F32) {
+        multiply_share<float>(params, k, {(const float *)a, lda}, m, {(const float *)b, ldb}, n, (float *)c, ldc);
+        return true;
+    }
+#endif
+    return false;
+}
