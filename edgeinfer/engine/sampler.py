@@ -29,6 +29,9 @@ MAX_LOGIT_GAP = 20.0
 REDRAW_STREAM_OFFSET = 1 << 32
 """Offset between the random streams of first and second draws; larger than any `n`."""
 
+MIN_TEMPERATURE = 1e-30
+"""Far above the smallest number of 32 bits, and far below any temperature at which a second token has a chance."""
+
 GROUP = 64
 """Tokens of which only the likeliest is looked at when a limit for top_k is sought."""
 
@@ -152,7 +155,7 @@ class Sampler:
         if params.temperature <= 0 or params.top_k == 1 or not math.isfinite(row[best]):
             return best
         tokens = self._candidates(row, float(row[best]))
-        weights = np.exp((row[tokens] - row[best]) / np.float32(params.temperature))
+        weights = np.exp((row[tokens] - row[best]) / np.float32(max(params.temperature, MIN_TEMPERATURE)))
         for keep in self._filters:
             selection = keep(weights)
             tokens, weights = tokens[selection], weights[selection]

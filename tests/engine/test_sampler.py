@@ -105,6 +105,13 @@ def test_temperature_0_takes_the_likeliest() -> None:
     assert 1 == sampler(temperature=0.0, top_k=3, top_p=0.1, min_p=0.9).sample(logits)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_temperature_near_0_is_nearly_greedy() -> None:
+    """Of two that are equally likely, either is taken."""
+    drawn = {sampler(seed=s, temperature=1e-50).sample(row(1.0, 3.0, 2.999, 3.0)) for s in range(50)}
+    assert drawn == {1, 3}
+
+
 def test_top_k_of_1_takes_the_likeliest() -> None:
     """A top_k of 1 is greedy at any temperature."""
     assert {1} == {sampler(seed=s, temperature=5.0, top_k=1).sample(row(1.0, 3.0, 2.9)) for s in range(50)}

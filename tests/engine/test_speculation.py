@@ -79,8 +79,8 @@ def test_a_wrong_prediction_is_given_up_soon(layout: str) -> None:
     driven.add(0, PROMPT, seed=1000, temperature=0.8, prediction="WRONG " * 40)
     assert ANSWER == driven.run().text
     stats = driven.engine.stats()
-    assert 0 == stats.accepted_tokens_total
-    assert stats.drafted_tokens_total <= 7
+    assert 0 == stats.accepted_by_prediction_total
+    assert stats.drafted_by_prediction_total <= 7
     assert_clean(driven)
 
 

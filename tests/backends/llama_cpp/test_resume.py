@@ -155,7 +155,7 @@ CASES: dict[str, dict[str, Any]] = {
         "frequency_penalty": 0.3,
     },
     "several": {"n": 3, "max_tokens": 20},
-    "several of different length": {"n": 4, "stop": ("e", "s"), "max_tokens": 30},
+    "several of different length": {"n": 4, "seed": 11, "stop": ("e", "s"), "max_tokens": 30},
     "partial characters": {"script": GREEK, "max_tokens": 40},
     "a stop text within reach": {
         "script": GREEK,

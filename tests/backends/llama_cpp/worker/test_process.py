@@ -362,8 +362,9 @@ def test_waiting_request_is_not_in_flight(empty: Process) -> None:
 
 def test_partial_answer_is_continued(worker: Process) -> None:
     """No part of it is sent again."""
-    whole = plain("hello", ctx=2048, temperature=0.8, max_tokens=20, ignore_eos=True)
-    request = generate(1, "hello", max_tokens=20, ignore_eos=True)
+    whole = plain("hello", ctx=2048, temperature=0.8, max_tokens=20, ignore_eos=True, seed=1002)
+    assert len(whole) == 20  # all are visible
+    request = generate(1, "hello", max_tokens=20, ignore_eos=True, seed=1002)
     partial = PartialAnswer(list(whole[:9].encode()), StartTimings(1.0, 2.0, 3))
     worker.send(msgspec.structs.replace(request, partial_answers=(partial,)))
     assert whole[9:] == worker.answer(1)[1]
