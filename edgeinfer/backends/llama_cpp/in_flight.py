@@ -34,11 +34,6 @@ class WorkerRequest(InFlightRequest):
         """Terminal replies that are still to come."""
         return 1
 
-    @property
-    def awaits_progress(self) -> bool:
-        """A worker crashed under it, and the next one has made no progress with it yet."""
-        return self.crashes > 0
-
 
 class ResumableGeneration(WorkerRequest):
     """Answers that are being generated. A worker that gets `message` computes only what is missing of them.
@@ -46,9 +41,6 @@ class ResumableGeneration(WorkerRequest):
     `accepted_at`: when the request was accepted, by the monotonic clock; the time since then counts as queue time.
     `partial_answers`: what another engine has generated already, see `Generate`.
     """
-
-    MAX_REPLAYS = 6
-    """Workers in a row that may be killed while they compute tokens again. Each goes on from copies of the one before."""
 
     def __init__(
         self,
@@ -89,7 +81,7 @@ class ResumableGeneration(WorkerRequest):
             for partial in partial_answers or [PartialAnswer()] * n
         ]
         self._replaying = False  # the worker computes the tokens again in the steps of the first time
-        self._num_failed_replays = 0  # in a row; after some it has to be fast
+        self._replay_failed = False  # the next worker has to be fast
 
     @property
     def unfinished(self) -> int:
@@ -101,19 +93,22 @@ class ResumableGeneration(WorkerRequest):
 
     @property
     def awaits_progress(self) -> bool:
-        return super().awaits_progress or self._replaying or self._num_failed_replays > 0
+        return super().awaits_progress or self._replaying or self._replay_failed
 
     def on_crash(self, alone: bool, killed: bool = False) -> None:
-        if self._replaying:  # which takes so long that a kill from outside may well come again: no evidence
-            self._replaying = False
-            self._num_failed_replays = self._num_failed_replays + 1 if killed else self.MAX_REPLAYS
-        else:
-            super().on_crash(alone)
+        """While tokens are computed again, a crash is no evidence the first time: that takes long.
+
+        A worker that is killed meanwhile is followed by one that goes on from its copies.
+        """
+        if self._replaying:
+            self._replay_failed = not killed or self.kills == self.MAX_KILLS
+        if killed or not self._replaying:
+            super().on_crash(alone, killed)
+        self._replaying = False
 
     def on_progress(self) -> None:
         super().on_progress()
-        self._replaying = False
-        self._num_failed_replays = 0
+        self._replaying = self._replay_failed = False
 
     def note(self, delta: Delta) -> None:
         """Take down a delta that goes to the caller."""
@@ -129,7 +124,7 @@ class ResumableGeneration(WorkerRequest):
     def _message(self, id: int) -> WorkerMessage:
         partial_answers: tuple[PartialAnswer | None, ...] = ()
         if self.has_output:
-            self._replaying = self._exact and self._num_failed_replays < self.MAX_REPLAYS
+            self._replaying = self._exact and not self._replay_failed
             partial_answers = tuple(a.partial(self._replaying) if a else None for a in self._answers)
         waited_ms = (time.monotonic() - self._accepted_at) * 1e3
         return replace(self._request, id=id, partial_answers=partial_answers, waited_ms=waited_ms)

@@ -17,8 +17,8 @@ class CrashQuarantine:
 
     After one crash all requests resume. A request that was in flight in two crashes in a row without progress in
     between is a suspect, and is isolated: no other request is admitted until it has made progress or ended. A request
-    that was alone in flight, or isolated, in two such crashes is to blame. One would not do: workers are also killed
-    from outside.
+    that was alone in flight, or isolated, in two such crashes is to blame. A worker that is killed from outside has not
+    crashed, unless that happens again and again (`InFlightRequest.MAX_KILLS`).
 
     Attributes:
         holds: callers with too many requests that were to blame.
@@ -34,7 +34,7 @@ class CrashQuarantine:
         self._changed = asyncio.Event()
 
     def on_crash(self, requests: Collection[InFlightRequest], exit: str, *, killed: bool = False) -> None:
-        """A worker crashed while it worked on `requests`. `killed`: to all appearances somebody else ended it."""
+        """A worker ended while it worked on `requests`. `killed`: to all appearances somebody else ended it."""
         for request in requests:
             request.on_crash(len(requests) == 1 or request is self._isolated, killed)
             if request.solo_crashes >= self.MIN_BLAMED_CRASHES:

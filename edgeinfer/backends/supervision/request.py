@@ -12,15 +12,21 @@ class InFlightRequest:
         activity: who does what with it.
         revision: the model that it is for; None until the first worker takes it.
         submitted: a worker has taken it, though that one may have crashed since.
-        crashes: workers in a row that crashed while it was in flight, without progress in between.
+        kills: workers in a row that somebody else ended while it was in flight, without progress in between.
+        crashes: those that crashed, and those that were ended after MAX_KILLS others.
         solo_crashes: those of them in which no other request was in flight, or this one was isolated.
         blamed_exit: how the worker exited that it is to blame for; None if it is not.
     """
+
+    MAX_KILLS = 6
+    """Workers in a row that may be ended from outside under a request before that counts against it: what ends them may
+    be a guard that finds them too large, and then the request may be the cause."""
 
     def __init__(self, revision: str | None = None, activity: Activity = Activity("", "this")) -> None:
         self.activity = activity
         self.revision = revision
         self.submitted = False
+        self.kills = 0
         self.crashes = 0
         self.solo_crashes = 0
         self.blamed_exit: str | None = None
@@ -30,10 +36,18 @@ class InFlightRequest:
         """A part of the answer has come."""
         return False
 
-    def on_crash(self, alone: bool, killed: bool = False) -> None:  # noqa: ARG002  some subclasses care
-        """A worker crashed while this was in flight. `killed`: somebody else ended it."""
+    @property
+    def awaits_progress(self) -> bool:
+        """A worker ended under it, and the next one has made no progress with it yet."""
+        return self.kills + self.crashes > 0
+
+    def on_crash(self, alone: bool, killed: bool = False) -> None:
+        """A worker crashed while this was in flight. `killed`: to all appearances somebody else ended it."""
+        if killed and self.kills < self.MAX_KILLS:
+            self.kills += 1
+            return
         self.crashes += 1
         self.solo_crashes += alone
 
     def on_progress(self) -> None:
-        self.crashes = self.solo_crashes = 0
+        self.kills = self.crashes = self.solo_crashes = 0

@@ -293,7 +293,7 @@ class VllmProcess:
 
     def on_progress(self, request: InFlightRequest) -> None:
         """It has computed what no process before it has."""
-        if request.crashes:
+        if request.awaits_progress:
             self._quarantine.release(request)
 
     async def lost(self, problem: str) -> EdgeinferError:
@@ -352,7 +352,8 @@ class VllmProcess:
             self._watching.cancel()
         self.exit = WorkerExit(status, self.log.reason, self._kill_reason)
         if self._kill_reason != STOPPED:
-            self._quarantine.on_crash(list(self._in_flight), str(self.exit))
+            killed = status == -signal.SIGKILL and not self._kill_reason
+            self._quarantine.on_crash(list(self._in_flight), str(self.exit), killed=killed)
         await self.http.aclose()
         if self._folder:
             shutil.rmtree(self._folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ async def test_only_the_request_that_crashes_workers_fails(how: str, monkeypatch
         error = await given_up(poison)
         assert how in error.message
         assert [expected(p) for p in prompts] == await asyncio.gather(*others)
-        assert client.health.restarts <= 4
+        patience = InFlightRequest.MAX_KILLS if how == "SIGKILL" else 0
+        assert client.health.restarts <= 4 + patience
         assert (0, "ready") == (client.active, client.health.state)
 
 
@@ -177,7 +179,7 @@ async def test_new_request_waits_for_an_isolated_one_but_not_for_ever(
         for crashes in (1, 2):
             await eventually(lambda: client.health.state == "ready")
             await client.tokenize([Span("the worker has read the requests before this")])
-            kill(client)
+            kill(client, signal.SIGSEGV)
             await eventually(partial(restarted, client, crashes))
         await eventually(lambda: client.health.state == "ready")
         with pytest.raises(NotReady, match="isolated after repeated crashes"):
@@ -260,10 +262,10 @@ def test_worker_that_is_killed_while_replaying_is_followed_by_others_that_replay
     request.message(1)
     request.note(Delta(1, 0, "a", [97, 98]))
     runs = []
-    for _ in range(ResumableGeneration.MAX_REPLAYS + 2):
+    for _ in range(InFlightRequest.MAX_KILLS + 2):
         quarantine.on_crash([request], "SIGKILL", killed=True)
         runs += replayed(request)
-    assert [[2]] * ResumableGeneration.MAX_REPLAYS + [[], []] == runs
+    assert [[2]] * InFlightRequest.MAX_KILLS + [[], []] == runs
     assert 2 == request.crashes
 
 
@@ -281,6 +283,21 @@ def test_request_alone_in_two_crashes_is_to_blame() -> None:
     assert (None, True) == (request.blamed_exit, quarantine.admit(request))
     quarantine.on_crash([request], "SIGILL")
     assert "SIGILL" == request.blamed_exit
+
+
+def test_request_is_not_suspected_when_workers_are_killed_from_outside_before_its_first_token() -> None:
+    """Not at once: what kills them may be a guard that the request makes them too large for."""
+    quarantine, requests = CrashQuarantine(), [any_request() for _ in range(2)]
+    for _ in range(InFlightRequest.MAX_KILLS + 1):
+        quarantine.on_crash(requests, "SIGKILL", killed=True)
+        assert [True, True] == [quarantine.admit(request) for request in requests]
+    quarantine.on_crash(requests, "SIGKILL", killed=True)
+    assert [True, False] == [quarantine.admit(request) for request in requests]
+    quarantine.release(requests[1])
+    quarantine.on_crash(requests[:1], "SIGKILL", killed=True)
+    assert quarantine.admit(requests[0])
+    quarantine.on_crash(requests[:1], "SIGKILL", killed=True)
+    assert "SIGKILL" == requests[0].blamed_exit
 
 
 def test_suspect_that_ends_lets_the_next_one_run() -> None:
