@@ -101,6 +101,14 @@ class ModelSettings(msgspec.Struct, frozen=True):
             "GGUF file, or auto, the one that the catalogue names. off, as if unset."
         ),
     ] = None
+    deterministic: Annotated[
+        bool,
+        doc(
+            "The same request gets the same text at temperature 0 or with a seed, whatever else is computed. Where "
+            "the kernels do not see to that, which edgeinfer plan says, answers are computed one at a time, without a "
+            "prefix cache and without guesses."
+        ),
+    ] = False
     keep_alive: Annotated[
         float,
         doc(

@@ -9,6 +9,14 @@ import msgspec
 Layout = Literal["streams", "unified"]
 """How the KV cache is divided: a reserved stream of cells for each sequence, or one pool that all share."""
 
+Determinism = Literal["none", "by_row", "alone"]
+"""What keeps an answer from depending on what else is computed:
+
+- by_row: the backend computes each token's logits alike to the last bit, whatever is computed with it;
+- alone: it does not, so each answer is computed by itself from its first token, in steps that are always the same;
+- none: nothing, and a near tie between two tokens may go another way.
+"""
+
 MAX_SEQUENCES = 256
 """llama.cpp's own limit."""
 
@@ -33,6 +41,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         step_ms: time limit of a step with prefill in it while answers are streaming.
         ram_cache_mb: megabytes of RAM for prefixes that had to make room in the KV cache; 0 keeps none.
         max_draft: guessed tokens that one step may compute beside the certain ones; 0 is no speculation.
+        determinism: "alone" goes with `parallel` 1 and `max_draft` 0.
     """
 
     ctx: int = 4096
@@ -43,6 +52,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     step_ms: float = 250.0
     max_draft: int = 7
     ram_cache_mb: int = 0
+    determinism: Determinism = "none"
 
     @property
     def slots(self) -> int:

@@ -71,12 +71,13 @@ class Engine:
             if config.layout == "streams"
             else UnifiedCache(backend, config.slots, config.ctx, config.cells, ram_cache)
         )
-        self.scheduler = Scheduler(self.cache, config.parallel)
+        self.cache.keeps_prefixes = config.determinism != "alone"
+        self.scheduler = Scheduler(self.cache, config.parallel, preempts=config.determinism != "alone")
         self.prefill_budget = PrefillBudget(config.step_ms, config.batch)
         self.draft_model = DraftModel(draft, backend.vocab.size, config, clock) if draft else None
         self.speculator = Speculator(self.cache, config, self.draft_model)
         self._snapshots = Snapshots(self.cache, config.step_ms, clock)
-        self.output_processor = OutputProcessor(backend.vocab, config.ctx)
+        self.output_processor = OutputProcessor(backend.vocab, config)
         self._tokenizer = TextTokenizer(backend.vocab)
         self.constraint_compiler = ConstraintCompiler(self._tokenizer)
         self.failures: list[tuple[int, ErrorData]] = []

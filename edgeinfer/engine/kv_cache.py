@@ -65,7 +65,13 @@ class Slot:
 
 
 class KVCache(ABC):
-    """The slots and the prefix index over them. Methods that change cells also change the backend's."""
+    """The slots and the prefix index over them. Methods that change cells also change the backend's.
+
+    Attributes:
+        keeps_prefixes: what a request leaves may be used by later ones. Else every prompt is computed from its start.
+    """
+
+    keeps_prefixes = True
 
     MAX_OPENING = 4
     """Tokens at the end of a prompt that the conversation's next one may lack, such as `<think>` and line breaks."""
@@ -102,8 +108,12 @@ class KVCache(ABC):
         If RAM has a much longer prefix than any slot, it is copied to an idle slot first; for an answer that is `resumed`
         any longer one will do. At least one token is left to compute, because its logits are needed.
         """
+        if not self.keeps_prefixes:
+            for idle in self.slots:
+                if idle.tokens and not idle.running:
+                    self.trim(idle, 0)
         snapshot = None
-        if self.ram_cache.enabled:
+        if self.ram_cache.enabled and (resumed or self.keeps_prefixes):
             snapshot = self._bring_back(tokens, domain, owner, resumed=resumed)
         slot = self._admit(tokens, domain, owner)
         if slot:
@@ -168,6 +178,8 @@ class KVCache(ABC):
 
     def restore(self, tokens: Seq[int], data: SavedState, domain: str = "") -> bool:
         """Load the saved cells of `tokens` into an empty slot, or keep them in RAM; False if there is no room in either."""
+        if not self.keeps_prefixes:
+            return False
         slot = next((s for s in self.slots if not s.running and not s.tokens), None)
         # It evicts nothing: the resident slots were used more recently.
         fits = self.cells_used + self.cells_cached + len(tokens) <= self.cells

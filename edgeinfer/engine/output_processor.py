@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from edgeinfer.engine.backend import Row, Vocab
+from edgeinfer.engine.config import EngineConfig
 from edgeinfer.engine.logprobs import log_probabilities
 from edgeinfer.engine.sequence import Sequence
 from edgeinfer.engine.structured.completer import GrammarCompleter
@@ -25,11 +26,12 @@ class StepOutput(NamedTuple):
 
 
 class OutputProcessor:
-    """Extends answers by the output of each step. `ctx` is the maximum length of a sequence."""
+    """Extends answers by the output of each step."""
 
-    def __init__(self, vocab: Vocab, ctx: int) -> None:
+    def __init__(self, vocab: Vocab, config: EngineConfig) -> None:
         self._vocab = vocab
-        self._ctx = ctx
+        self._ctx = config.ctx
+        self._by_row = config.determinism == "by_row"
 
     def start(self, sequence: Sequence) -> None:
         """Append the prefix that the grammar forces to the prompt, so that both are computed together."""
@@ -56,8 +58,8 @@ class OutputProcessor:
             raise ConstraintFailed("the partial answer does not begin as its grammar requires")
         sequence.num_reported = len(partial.tokens)
         sequence.resume(partial.timings, partial.held_state)
-        if partial.step_sizes:
-            # The first step came after the tokens that had been computed together with the prompt.
+        if partial.step_sizes and not self._by_row:
+            # Else the same steps make no difference. The first step came after the tokens that had been computed together with the prompt.
             _, *ends = accumulate(partial.step_sizes, initial=sequence.num_prompt_tokens)
             sequence.replay_bounds = [sequence.num_prompt_tokens + num_forced, *ends]
         if sequence.request.params.logprobs is not None:

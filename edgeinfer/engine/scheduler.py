@@ -49,8 +49,10 @@ class Scheduler:
     MIN_GAP = CallerShares.MAX_LAG / 2
     """Work that a caller's only sequence must be ahead of a waiting caller before it makes way."""
 
-    def __init__(self, cache: KVCache, parallel: int) -> None:
+    def __init__(self, cache: KVCache, parallel: int, preempts: bool = True) -> None:
+        """`preempts`: a caller's running sequence may have to make way for another caller's."""
         self.cache = cache
+        self.preempts = preempts
         self.parallel = parallel
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -118,7 +120,7 @@ class Scheduler:
         """The caller that has to give a slot to `caller`, which waits; None if none has."""
         running = Counter(s.caller for s in self.running)
         others = [other for other in running if other != caller]
-        if not others:
+        if not others or not self.preempts:
             return None
         holder = max(others, key=lambda c: (running[c], self.shares.work(c)))
         if running[holder] >= running[caller] + 2:

@@ -54,6 +54,7 @@ class Speculator:
         self._cache = cache
         # Wrong guesses are cut off again, which not every model can do.
         self._max_draft = config.max_draft if cache.backend.removes_tails else 0
+        self._by_row = config.determinism == "by_row"
         self._streams = config.layout == "streams"
         self._batch = config.batch
         self._costs = StepCosts()
@@ -62,7 +63,7 @@ class Speculator:
     def start(self, sequence: Sequence) -> None:
         """Give a new sequence its drafters, to which its partial answer is still to be pushed."""
         request = sequence.request
-        if self._max_draft and not request.reproducible:
+        if self._max_draft and (self._by_row or not request.reproducible):
             sequence.drafter = NgramDrafter(request.tokens, request.prediction, self._cache.ctx)
             sequence.model_drafter = ModelDrafter(self._model) if self._model else None
 

@@ -18,7 +18,7 @@ from edgeinfer.hardware.gpu import Api
 from edgeinfer.ipc.environment import child_environment
 from edgeinfer.user_folders import cache_folder
 
-CACHE_FILE = "llama-libraries.json"
+CACHE_FILE = "llama-build.json"
 LOAD_TIMEOUT = 60.0
 """Seconds to load the libraries: a small board needs ten to read them from its SD card."""
 
@@ -26,7 +26,8 @@ LOAD_TIMEOUT = 60.0
 class LlamaBuild(msgspec.Struct, frozen=True):
     """The installed llama.cpp: version of the package, instruction sets and GPU APIs it was built with.
 
-    `kernels`: it has our own matrix-product kernels, which scripts/setup adds. `variant`: which of its libraries for
+    `kernels`: it has our own matrix-product kernels, which scripts/setup adds. `row_exact`: with those that compute each
+    row of a product alike, however many are computed together. `variant`: which of its libraries for
     different CPUs it loads here, None if it was built for one kind of CPU. `loads`: False if it crashes with SIGILL,
     as on a CPU that lacks one of the instruction sets.
     """
@@ -35,6 +36,7 @@ class LlamaBuild(msgspec.Struct, frozen=True):
     isa: tuple[str, ...] = ()
     apis: tuple[Api, ...] = ()
     kernels: bool = False
+    row_exact: bool = False
     variant: str | None = None
     loads: bool = True
 

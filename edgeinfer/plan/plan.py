@@ -18,6 +18,12 @@ from edgeinfer.hardware.vllm_program import find_vllm
 from edgeinfer.plan import calibration as calibrations
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.context import default_context, with_larger_context
+from edgeinfer.plan.determinism import (
+    determinism_reasons,
+    one_at_a_time,
+    why_not_by_row,
+    with_determinism,
+)
 from edgeinfer.plan.draft_model import NO_DRAFT, DraftChoice, find_draft_model, with_draft_model
 from edgeinfer.plan.engine_choice import INSTALL_VLLM
 from edgeinfer.plan.fit import QUANTIZED_KV, Fit, fit
@@ -118,6 +124,25 @@ def plan_model(
             param="engine",
             hint="name a folder with safetensors, or leave engine out",
         )
+    plan = _plan_file(model, profile, settings, calibration, beside, draft)
+    reason = why_not_by_row(plan.llama, model.header, profile)
+    if settings.deterministic and reason and plan.llama.determinism == "none":
+        if draft.header:
+            draft = DraftChoice(problem="deterministic answers are not guessed for")
+        settings = one_at_a_time(settings, plan.llama, reason)
+        plan = _plan_file(model, profile, settings, calibration, beside, draft)
+    return plan
+
+
+def _plan_file(
+    model: LocalModel,
+    profile: HardwareProfile,
+    settings: Settings,
+    calibration: Calibration | None,
+    beside: Sequence[ModelMemory],
+    draft: DraftChoice,
+) -> Plan:
+    """Plan a model in a GGUF file, as the settings say."""
     header = model.header
     placement = _placement(profile, settings)
     threads = choose_threads(profile, header, calibration, settings.threads)
@@ -155,11 +180,15 @@ def plan_model(
         threads = choose_threads(profile, header, calibration, settings.threads, on_gpu=True)
         config = replace(best.config, threads=threads.count, cpus=threads.cpus)
         best = replace(best, config=config)
+    best = with_determinism(best, header, profile, settings)
     if best.fits is False and not settings.force:
         _refuse(best, budget, profile, settings)
     return Plan(
         config=best.config,
-        reasons=reasons(best, budget, settings, threads, placement, header, beside, draft),
+        reasons=[
+            *reasons(best, budget, settings, threads, placement, header, beside, draft),
+            *determinism_reasons(best.config, header, profile),
+        ],
         tool_format=model.tool_format,
         defaults=model.defaults,
         memory=best.memory,
@@ -180,6 +209,12 @@ def _plan_folder(
     beside: Sequence[ModelMemory],
 ) -> Plan:
     """Plan a model in safetensors, which only vLLM reads."""
+    if settings.deterministic:
+        raise SettingsError(
+            f"vLLM computes {model.name}, and its answers may depend on each other",
+            param="deterministic",
+            hint="name a GGUF file, or leave deterministic out",
+        )
     if settings.engine == "llama.cpp":
         raise SettingsError(
             f"engine is llama.cpp, and {model.name} is a folder with safetensors, which llama.cpp does not read",

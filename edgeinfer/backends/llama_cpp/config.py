@@ -44,6 +44,17 @@ class LlamaConfig(EngineConfig, frozen=True):
     reranks: bool = False
     draft_model: str | None = None
 
+    @property
+    def keeps_rows_alike(self) -> bool:
+        """With our kernels, a token's logits do not depend on what is computed with it."""
+        return (
+            self.layout == "streams"
+            and not self.flash_attention
+            and self.kv_type == "f16"
+            and self.gpu_layers == 0
+            and self.repack
+        )
+
     def for_draft_model(self) -> LlamaConfig:
         """How the draft model is loaded: with as many sequences and cells, on the GPU if this one is there entirely."""
         return replace(

@@ -42,13 +42,15 @@ class ConfigOverride(msgspec.Struct, frozen=True, omit_defaults=True):
     draft_model: Literal[False] | None = None
 
     def applied(self, config: LlamaConfig) -> LlamaConfig:
-        return replace(
-            config,
-            repack=config.repack and self.repack is not False,
-            mmap=config.mmap and self.mmap is not False,
-            threads=min(config.threads, self.threads or config.threads),
-            gpu_layers=0 if self.gpu_layers == 0 else config.gpu_layers,
-            draft_model=None if self.draft_model is False else config.draft_model,
+        return _as_deterministic(
+            replace(
+                config,
+                repack=config.repack and self.repack is not False,
+                mmap=config.mmap and self.mmap is not False,
+                threads=min(config.threads, self.threads or config.threads),
+                gpu_layers=0 if self.gpu_layers == 0 else config.gpu_layers,
+                draft_model=None if self.draft_model is False else config.draft_model,
+            )
         )
 
 
@@ -57,7 +59,7 @@ def safer(config: LlamaConfig) -> LlamaConfig | None:
     if config.draft_model:
         return replace(config, draft_model=None)
     if config.repack:
-        return replace(config, repack=False)
+        return _as_deterministic(replace(config, repack=False))
     if config.mmap:
         return replace(config, mmap=False)
     if config.threads > 1:
@@ -78,10 +80,16 @@ def smaller(config: LlamaConfig) -> LlamaConfig | None:
         return _sized(replace(config, parallel=config.parallel // 2))
     if config.layout == "streams":
         # One pool without flash attention takes large compute buffers.
-        return _sized(replace(config, layout="unified", flash_attention=True))
+        return _as_deterministic(_sized(replace(config, layout="unified", flash_attention=True)))
     if config.repack:
-        return replace(config, repack=False)
+        return _as_deterministic(replace(config, repack=False))
     return _sized(replace(config, ctx=config.ctx // 2)) if config.ctx >= 2 * MIN_CTX else None
+
+
+def _as_deterministic(config: LlamaConfig) -> LlamaConfig:
+    """`config` without a claim that it does not keep."""
+    lost = config.determinism == "by_row" and not config.keeps_rows_alike
+    return replace(config, determinism="none") if lost else config
 
 
 def _sized(config: LlamaConfig) -> LlamaConfig:

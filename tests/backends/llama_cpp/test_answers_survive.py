@@ -13,6 +13,8 @@ import pytest
 
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.engine.config import Determinism
+from edgeinfer.hardware import detect
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Span
@@ -62,8 +64,14 @@ class Streams:
             os.kill(worker.pid, signal.SIGKILL)
 
 
-async def test_texts_are_the_same_when_the_worker_is_killed_again_and_again(model_file: Path) -> None:
-    """All eight of them, and the next worker goes on from copies."""
+@pytest.mark.parametrize("determinism", ["none", "by_row"])
+async def test_texts_are_the_same_when_the_worker_is_killed_again_and_again(
+    determinism: Determinism, model_file: Path
+) -> None:
+    """All eight of them, and the next worker goes on from copies, in the steps of the first time or as fast as it can."""
+    build = detect().llama
+    if determinism == "by_row" and not (build and build.row_exact):
+        pytest.skip("scripts/setup adds the kernels that make it so on Linux and x86-64")
     config = LlamaConfig(
         model=str(model_file),
         name="nano",
@@ -73,6 +81,7 @@ async def test_texts_are_the_same_when_the_worker_is_killed_again_and_again(mode
         batch=128,
         ubatch=64,
         ram_cache_mb=64,
+        determinism=determinism,
     )
     async with supervised(config) as client:
         undisturbed = await Streams(client).run()

@@ -175,10 +175,10 @@ async def test_request_that_was_alone_in_two_crashes_is_given_up() -> None:
         poison = asyncio.create_task(text(client, "x" * 2000))
         await eventually(lambda: client.active)
         await client.tokenize([Span("the worker has read the request before this")])
-        kill(client)
+        kill(client, signal.SIGSEGV)
         await eventually(lambda: client.health.restarts == 1)
         await client.tokenize([Span("and so has the second")])
-        kill(client)
+        kill(client, signal.SIGSEGV)
         with pytest.raises(WorkerDied):
             await poison
         assert 0 == client.active

@@ -13,6 +13,7 @@ from edgeinfer.backends.llama_cpp.binding.libraries import (
     cpu_library,
     ggml,
     has_kernels,
+    is_row_exact,
     load_backends,
     variant,
 )
@@ -46,6 +47,7 @@ def engine_build() -> EngineBuild:
         isa=compiled_sets(file),
         apis=tuple(API_NAMES[name] for name in backends() if name in API_NAMES),
         kernels=has_kernels(file),
+        row_exact=is_row_exact(file),
         variant=variant(file),
     )
 

@@ -19,6 +19,9 @@ from edgeinfer.errors import ModelLoadFailed
 KERNELS = ("__wrap_ggml_gemm_q4_0_8x8_q8_0", "__wrap_ggml_cpu_extra_compute_forward")
 """Functions of our own matrix-product kernels, one of which is in every CPU library that has some."""
 
+ROW_EXACT = "_Z25edgeinfer_multiply_floatsPK19ggml_compute_paramslllPKvlS3_lPvliii"
+"""The one of them without which a row's products depend on the rows beside it: scripts/llama/x86/sgemm.h."""
+
 VARIANT = re.compile(r"libggml-cpu-(.+)\.so")
 
 
@@ -101,3 +104,8 @@ def has_kernels(file: Path | None) -> bool:
         return False
     loaded = ctypes.CDLL(str(file))
     return any(hasattr(loaded, name) for name in KERNELS)
+
+
+def is_row_exact(file: Path | None) -> bool:
+    """Return whether a CPU library computes each row of a product alike, however many are computed together."""
+    return file is not None and hasattr(ctypes.CDLL(str(file)), ROW_EXACT)

@@ -36,9 +36,15 @@ SEQUENCES = 4
 FORMATS = {
     "F16": lib.LLAMA_FTYPE_MOSTLY_F16,
     "Q4_0": lib.LLAMA_FTYPE_MOSTLY_Q4_0,
+    "Q4_1": lib.LLAMA_FTYPE_MOSTLY_Q4_1,
+    "Q5_0": lib.LLAMA_FTYPE_MOSTLY_Q5_0,
+    "Q5_1": lib.LLAMA_FTYPE_MOSTLY_Q5_1,
     "Q8_0": lib.LLAMA_FTYPE_MOSTLY_Q8_0,  # as the bundled model is
     "Q4_K_M": lib.LLAMA_FTYPE_MOSTLY_Q4_K_M,
+    "Q6_K": lib.LLAMA_FTYPE_MOSTLY_Q6_K,
+    "IQ4_NL": lib.LLAMA_FTYPE_MOSTLY_IQ4_NL,
 }
+"""The plan counts on these: plan/determinism.py."""
 
 Logits = npt.NDArray[np.float32]
 
