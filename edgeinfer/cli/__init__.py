@@ -8,6 +8,8 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from edgeinfer.backends.llama_cpp.spawn import start_ahead
+
 if TYPE_CHECKING:
     from edgeinfer.errors import EdgeinferError
 
@@ -18,6 +20,8 @@ def main() -> int:
 
     code = 1
     _open_streams()
+    if sys.argv[1:2] == ["serve"] and "--help" not in sys.argv:
+        start_ahead()  # its imports take as long as ours, which begin after this
     try:
         code = _complete() if VARIABLE in os.environ else _run()
     except KeyboardInterrupt:

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import HANDLED_SIGNALS
 
 from edgeinfer import log
+from edgeinfer.backends.llama_cpp import spawn
 from edgeinfer.daemon_record import recorded
 from edgeinfer.errors import (
     CannotListen,
@@ -94,6 +95,8 @@ def run(loaded: Loaded) -> int:
     max_connections = connections.raise_limit()
     engines = LocalEngines(settings)
     plan = engines.planner(*settings.default_model())([], [])
+    if plan.backend != "llama.cpp":
+        spawn.discard()
     sockets = passed or bind(settings)
     addresses = [address(sock, tls=bool(settings.tls_cert)) for sock in sockets]
     try:

@@ -249,12 +249,23 @@ def test_a_stop_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     """The model loads already while the daemon still imports its routes."""
     with edgeinfer(tmp_path, "--model", "edgeinfer-nano", "--port", "0") as process:
         daemon = psutil.Process(process.process.pid)
-        assert eventually(lambda: any(is_worker(child) for child in daemon.children()), 20)
+        assert eventually(lambda: any("listening" in line for line in process.lines), 20)
         children = daemon.children()
+        assert any(is_worker(child) for child in children)
         assert process.end() == 0
         process._reader.join()
     assert eventually(lambda: not [child for child in children if child.is_running()])
     assert "Traceback" not in "".join(process.lines)
+
+
+def test_a_stop_before_it_listens_leaves_nothing_behind(tmp_path: Path) -> None:
+    """A worker is there already, but no handler of signals."""
+    with edgeinfer(tmp_path, "--model", "edgeinfer-nano", "--port", "0") as process:
+        daemon = psutil.Process(process.process.pid)
+        assert eventually(lambda: any(is_worker(child) for child in daemon.children()), 20)
+        children = daemon.children()
+        process.end()
+    assert eventually(lambda: not [child for child in children if child.is_running()])
 
 
 @pytest.mark.parametrize(

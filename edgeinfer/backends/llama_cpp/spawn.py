@@ -1,13 +1,18 @@
-"""Starts a worker process."""
+"""Starts worker processes. One can be started ahead, before it is known what it will load."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import socket
+import subprocess
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgeinfer.ipc.environment import child_environment
+from edgeinfer.ipc.start_signal import send_start
+
+if TYPE_CHECKING:
+    from edgeinfer.ipc.child_process import ChildProcess
 
 MODULE = "edgeinfer.backends.llama_cpp.worker.process"
 ENVIRONMENT = {
@@ -19,27 +24,68 @@ ENVIRONMENT = {
 }
 
 
-async def spawn(memory: int | None = None) -> tuple[Process, socket.socket]:
+class _Started(NamedTuple):
+    """A process that waits for its start, and our end of the socket to it."""
+
+    process: subprocess.Popen[bytes]
+    socket: socket.socket
+
+
+_ahead: list[_Started] = []
+
+
+def start_ahead() -> None:
+    """Start the worker that the next call of `spawn` returns, so that it imports llama.cpp while the caller plans."""
+    with contextlib.suppress(OSError):  # told by the call of `spawn`
+        _ahead.append(_start("ahead"))
+
+
+def discard() -> None:
+    """Let a worker that was started ahead end, as none is needed."""
+    while _ahead:
+        _close(_ahead.pop())
+
+
+async def spawn(memory: int | None = None) -> tuple[ChildProcess, socket.socket]:
     """Start a worker that waits for its first message; -> it, and our end of the socket to it. Raises OSError.
 
     `memory`: descriptor of the memory that it inherits.
     """
+    from edgeinfer.ipc.child_process import (
+        ChildProcess,
+    )  # asyncio takes a tenth of a second, which `start_ahead` spares
+
+    started = _ahead.pop() if _ahead else None
+    if started and started.process.poll() is not None:
+        _close(started)
+        started = None
+    child, ours = started or _start()
+    process = ChildProcess(child)
+    await process.open_stderr()
+    with contextlib.suppress(OSError):  # it has died already, which its end tells better
+        send_start(ours, memory)
+    return process, ours
+
+
+def _close(started: _Started) -> None:
+    started.socket.close()
+    if started.process.stderr:
+        started.process.stderr.close()
+
+
+def _start(*arguments: str) -> _Started:
     ours, theirs = socket.socketpair()
-    passed = (theirs.fileno(),) if memory is None else (theirs.fileno(), memory)
     with theirs:
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                MODULE,
-                *map(str, passed),
-                pass_fds=passed,
-                stdin=DEVNULL,
-                stdout=DEVNULL,
-                stderr=PIPE,
+            process = subprocess.Popen(
+                [sys.executable, "-m", MODULE, str(theirs.fileno()), *arguments],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
                 env=ENVIRONMENT | child_environment(llama=True),
             )
         except BaseException:
             ours.close()
             raise
-    return process, ours
+    return _Started(process, ours)

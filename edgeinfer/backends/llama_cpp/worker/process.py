@@ -1,14 +1,16 @@
 """The worker process: owns one model and answers the daemon's messages.
 
-Run as `python -m edgeinfer.backends.llama_cpp.worker.process FD [MEMORY]`, where FD is its end of a socketpair, and MEMORY a
-file that has what the worker before has left. Three threads: one reads messages, tokenizes, and cuts a running prefill short
+Run as `python -m edgeinfer.backends.llama_cpp.worker.process FD [ahead]`, where FD is its end of a socketpair. With `ahead` it
+is not known yet when there will be something to load. Three threads: one reads messages, tokenizes, and cuts a running prefill short
 when its request is cancelled; one compiles grammars; the main one steps the engine, and blocks while there is nothing to do.
 With the socket ends the process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
+import importlib
 import logging
 import os
 import queue
@@ -63,6 +65,7 @@ from edgeinfer.errors import EdgeinferError, InvalidRequest, ModelLoadFailed
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.types import Embeddings, Scores, Tokens
 from edgeinfer.ipc.framing import FrameSocket
+from edgeinfer.ipc.start_signal import receive_start
 
 log = logging.getLogger("edgeinfer.worker")
 
@@ -377,12 +380,16 @@ def main() -> int:
     faulthandler.enable()  # a native crash leaves a Python stack in the daemon's log
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # sent to the whole group; the daemon still drains
-    channel = FrameSocket(socket.socket(fileno=int(sys.argv[1])), to_worker)
+    ours = socket.socket(fileno=int(sys.argv[1]))
+    channel = FrameSocket(ours, to_worker)
     root = logging.getLogger()
     root.addHandler(WorkerLogHandler(channel))
     root.setLevel(logging.DEBUG)
+    if sys.argv[2:] == ["ahead"]:
+        with contextlib.suppress(Exception):  # told when there is a model to load
+            importlib.import_module("edgeinfer.backends.llama_cpp.binding.model")
     try:
-        return serve(channel, *map(int, sys.argv[2:3]))
+        return serve(channel, receive_start(ours))
     except OSError:
         return 0  # the daemon is gone
 

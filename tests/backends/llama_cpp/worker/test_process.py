@@ -47,6 +47,7 @@ from edgeinfer.inference.output import EngineStats, Finish, PartialAnswer, Start
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Prompt, Span
 from edgeinfer.ipc.framing import FrameSocket
+from edgeinfer.ipc.start_signal import send_start
 from tests.support.engine import plain
 from tests.support.llama import config
 
@@ -69,6 +70,7 @@ class Process:
                 pass_fds=[theirs.fileno()],
                 stderr=subprocess.PIPE,
             )
+        send_start(self._socket)
         self.channel: FrameSocket[ToDaemon] = FrameSocket(self._socket, to_daemon)
 
     def send(self, message: WorkerMessage) -> None:

@@ -1,0 +1,81 @@
+"""A worker can be started before it is known what it loads, and waits for that."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edgeinfer.backends.llama_cpp import spawn
+from edgeinfer.inference.sampling import SamplingParams
+from tests.support.llama_client import supervised, text
+
+
+@pytest.fixture(autouse=True)
+def nothing_ahead() -> None:
+    spawn.discard()
+
+
+def ahead() -> subprocess.Popen[bytes]:
+    spawn.start_ahead()
+    return spawn._ahead[-1].process
+
+
+async def test_the_first_worker_is_the_one_that_was_started_ahead() -> None:
+    """The next one is another."""
+    process = ahead()
+    async with supervised() as client:
+        await client.ready()
+        assert process.pid == client.health.pid
+        assert 3 == len(await text(client))
+        process.kill()
+        assert 3 == len(await text(client))
+        assert process.pid != client.health.pid
+
+
+async def test_worker_that_was_started_ahead_computes_with_llama_cpp(model_file: Path) -> None:
+    from edgeinfer.backends.llama_cpp.config import LlamaConfig
+
+    config = LlamaConfig(str(model_file), "nano", ctx=256, parallel=1, cells=512, batch=64, threads=1)
+    process = ahead()
+    async with supervised(config) as client:
+        await client.ready()
+        assert process.pid == client.health.pid
+        assert await text(client, "Hello", SamplingParams(temperature=0.0, max_tokens=4, ignore_eos=True))
+
+
+def test_worker_ends_if_none_is_needed() -> None:
+    process = ahead()
+    spawn.discard()
+    assert 0 == process.wait(60)
+
+
+async def test_worker_that_has_died_meanwhile_is_replaced() -> None:
+    process = ahead()
+    process.kill()
+    process.wait(60)
+    async with supervised() as client:
+        assert 3 == len(await text(client))
+
+
+def test_daemon_that_cannot_start_leaves_no_worker(tmp_path: Path) -> None:
+    """Wrong settings are found after the worker was started."""
+    command = [sys.executable, "-m", "edgeinfer", "serve", "--model", str(tmp_path / "gone.gguf")]
+    before = {p.pid for p in psutil.process_iter()}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 3, done.stderr
+    until = time.monotonic() + 60
+
+    def left() -> list[psutil.Process]:
+        found = [p for p in psutil.process_iter(["cmdline"]) if p.pid not in before]
+        return [
+            p for p in found if spawn.MODULE in (p.info["cmdline"] or ()) and "ahead" in p.info["cmdline"]
+        ]
+
+    while left():
+        assert time.monotonic() < until, left()
+        time.sleep(0.05)
