@@ -22,7 +22,10 @@ class Snapshots:
     """The same while an answer runs that was interrupted: what has crashed once may soon do so again."""
 
     MIN_STEPS = 4
-    """Steps that a copy must spare. An answer's tokens are computed again in as many steps as at first."""
+    """Steps that a copy must spare. An answer's tokens may have to be computed again in as many steps as at first."""
+
+    RESUMED_MIN_STEPS = 1
+    """The same while an interrupted answer runs, so that short prompts are not computed again and again either."""
 
     SMOOTHING = 0.2
     """Weight of a new measurement in the running mean."""
@@ -41,12 +44,14 @@ class Snapshots:
         """Copy a sequence if it is time for that."""
         if not running or not self._cache.ram_cache.outlives:
             return
-        share = self.RESUMED_SHARE if any(s.is_resumed for s in running) else self.SHARE
+        resumed = any(s.is_resumed for s in running)
+        share = self.RESUMED_SHARE if resumed else self.SHARE
         started = self._clock()
         if (started - self._ended) * 1e3 * share < self._ms:
             return
         sequence = max(running, key=self._spared_steps)
-        if sequence.slot is None or self._spared_steps(sequence) < self.MIN_STEPS:
+        min_steps = self.RESUMED_MIN_STEPS if resumed else self.MIN_STEPS
+        if sequence.slot is None or self._spared_steps(sequence) < min_steps:
             return
         self._cache.snapshot(sequence.slot)
         self._ended = self._clock()

@@ -18,7 +18,7 @@ class InFlightRequest:
         blamed_exit: how the worker exited that it is to blame for; None if it is not.
     """
 
-    MAX_KILLS = 6
+    MAX_KILLS = 12
     """Workers in a row that may be ended from outside under a request before that counts against it: what ends them may
     be a guard that finds them too large, and then the request may be the cause."""
 

@@ -352,7 +352,7 @@ class VllmProcess:
             self._watching.cancel()
         self.exit = WorkerExit(status, self.log.reason, self._kill_reason)
         if self._kill_reason != STOPPED:
-            killed = status == -signal.SIGKILL and not self._kill_reason
+            killed = status == -signal.SIGKILL and not self._kill_reason and self.useful
             self._quarantine.on_crash(list(self._in_flight), str(self.exit), killed=killed)
         await self.http.aclose()
         if self._folder:
