@@ -149,6 +149,7 @@ def test_the_readme_works_to_its_end_and_after_a_logout_and_a_reboot(box: Box, u
     assert "edgeinfer is running" in told, "the command is on the path of a new login"
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("user", USERS)
 def test_what_the_readme_says_for_later_works(box: Box, user: str) -> None:
     """Another model, an upgrade that keeps it, and the end."""
