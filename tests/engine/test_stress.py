@@ -13,6 +13,8 @@ from edgeinfer.engine.fake import FakeBackend
 from tests.support.engine import LAYOUTS, Driver, config, padded, plain
 
 SYSTEM = "You answer in few words, and only if you know the answer. Be kind, be brief, be right. "
+pytestmark = pytest.mark.slow
+
 LENGTH = 90
 SEEDS = (*range(32), 34, 54, 130, 164, 166, 209, 260)
 """Those beyond the range once went round in circles: each of several was promised the same cells."""

@@ -26,6 +26,15 @@ UNITS = (
 )
 """Runs tests, but none that is slow already or that measures time."""
 
+DEPENDENT = tuple(
+    f"tests/{package}"
+    for package in (
+        *("hardware", "ipc", "gguf", "safetensors", "inference", "plan"),
+        *("engine", "backends/llama_cpp", "grammar"),
+    )
+)
+"""Tests of what depends on the processor, on the system's calls, or on libraries that are built for it."""
+
 
 def layers() -> list[Path]:
     """Return what a machine is made of that has what the tests need, which takes minutes the first time."""
@@ -46,7 +55,8 @@ def in_checkout(command: tuple[str, ...]) -> tuple[str, ...]:
 
 def main(cpu: str, *command: str) -> int:
     if cpu == "--units":
-        cpu, command = PI_5, (*UNITS, *command)
+        named = any((ROOT / argument.partition("::")[0]).exists() for argument in command)
+        cpu, command = PI_5, (*UNITS, *command, *(() if named else DEPENDENT))
     try:
         with checkout_box(cpu) as box:
             return subprocess.run(box.command(in_checkout(command)), check=False).returncode

@@ -61,7 +61,8 @@ async def test_only_the_request_that_crashes_workers_fails(how: str, monkeypatch
         error = await given_up(poison)
         assert how in error.message
         assert [expected(p) for p in prompts] == await asyncio.gather(*others)
-        patience = InFlightRequest.MAX_KILLS if how == "SIGKILL" else 0  # for workers that had computed something
+        # A worker that had computed something may have been killed by somebody else.
+        patience = InFlightRequest.MAX_KILLS if how == "SIGKILL" else 0
         assert client.health.restarts <= 4 + patience
         assert (0, "ready") == (client.active, client.health.state)
 
