@@ -20,8 +20,6 @@ def main() -> int:
 
     code = 1
     _open_streams()
-    if sys.argv[1:2] == ["serve"] and "--help" not in sys.argv:
-        start_ahead()  # its imports take as long as ours, which begin after this
     try:
         code = _complete() if VARIABLE in os.environ else _run()
     except KeyboardInterrupt:
@@ -61,6 +59,8 @@ def _open_streams() -> None:
 
 
 def _run() -> int:
+    if sys.argv[1:2] == ["serve"] and not {"-h", "--help"} & set(sys.argv):
+        start_ahead()  # its imports take as long as ours, which begin after this
     from edgeinfer.cli.app import app
     from edgeinfer.cli.service import point_to_service
     from edgeinfer.cli.terminal import report_error

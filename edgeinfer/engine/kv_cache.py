@@ -147,7 +147,10 @@ class KVCache(ABC):
         slot.running = False
         slot.reserved = slot.promised = 0
         if slot.snapshot:
-            self.ram_cache.end_snapshot(slot.snapshot)
+            if self.keeps_prefixes:
+                self.ram_cache.end_snapshot(slot.snapshot)
+            else:
+                self.ram_cache.drop(slot.snapshot)
             slot.snapshot = None
         self._touch(slot)
 
@@ -223,6 +226,8 @@ class KVCache(ABC):
         entry, n = self.ram_cache.longest(tokens[:-1], domain)
         spared = n - self._longest_match(tokens[:-1], domain)[1]
         if entry is None or spared < (1 if resumed else RamCache.MIN_TOKENS):
+            return None
+        if not self.keeps_prefixes and n < len(entry.tokens):  # another answer's
             return None
         idle = self._idle(owner)
         if not idle or not self._has_room(max(len(tokens), len(entry.tokens))):

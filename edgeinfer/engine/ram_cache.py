@@ -155,6 +155,11 @@ class RamCache:
             self._entries.remove(entry)
             self._entries.insert(0, entry)
 
+    def drop(self, entry: RamCacheEntry) -> None:
+        """Nothing may go on from the entry any more."""
+        if entry in self._entries:
+            self._remove(entry)
+
     def add(self, tokens: list[int], data: SavedState, domain: str) -> bool:
         """Keep saved cells; False if they are larger than everything may be."""
         if not self._make_room(tokens, domain, len(data)):

@@ -41,7 +41,8 @@ class Request(msgspec.Struct, frozen=True):
         cache_domain: only prompts of the same domain share prefixes.
         session: of the caller's, if any: its prefix is worth more than that of a request without one.
         prediction: what the answers are expected to repeat; only their speed depends on it.
-        reproducible: compute in steps that do not depend on the machine's speed, so guess no tokens.
+        reproducible: compute in steps that do not depend on the machine's speed, so guess no tokens; it has no effect
+            where a token's logits do not depend on what is computed with it.
     """
 
     id: int

@@ -13,15 +13,24 @@ from edgeinfer.plan.speed import instruction_sets
 from edgeinfer.plan.transformer_shape import transformer_shape
 from edgeinfer.settings import Settings
 
+ARCHITECTURES = frozenset(("llama", "qwen2"))
+"""Models of which it has been seen. What goes through a sequence in chunks, as recurrent layers do, cannot be so."""
+
+VECTORS = frozenset(("avx2", "fma", "f16c"))
+"""Instruction sets without which the kernels leave the work to llama.cpp's own."""
+
 ROW_EXACT = frozenset(
-    ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q6_K", "IQ4_NL")
+    ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q6_K")
 )  # fmt: skip
-"""Types of weights of which tests/backends/llama_cpp/binding/test_row_exactness.py has seen it."""
+"""Types of weights of which tests/backends/llama_cpp/binding/test_row_exactness.py has seen it; F32 are norms."""
 
 
 def with_determinism(best: Fit, header: Header | None, profile: HardwareProfile, settings: Settings) -> Fit:
     """Note what keeps answers from depending on each other: the kernels, or that there is one at a time."""
-    config = best.config
+    config = replace(best.config, deterministic=settings.deterministic)
+    best = replace(best, config=config)
+    if not answers(config, header):
+        return best
     if why_not_by_row(config, header, profile) is None:
         return replace(best, config=replace(config, determinism="by_row"))
     if settings.deterministic and config.parallel == 1 and config.max_draft == 0:
@@ -45,9 +54,15 @@ def one_at_a_time(settings: Settings, config: LlamaConfig, reason: str) -> Setti
     return replace(settings, parallel=1, max_draft=0)
 
 
+def answers(config: LlamaConfig, header: Header | None) -> bool:
+    """Return whether the model generates text."""
+    return not config.reranks and transformer_shape(header).generates
+
+
 def why_not_by_row(config: LlamaConfig, header: Header | None, profile: HardwareProfile) -> str | None:
     """Return why a token's numbers depend on what is computed with it; None if they do not."""
-    if profile.llama is None or not profile.llama.row_exact or "amx" in instruction_sets(profile):
+    sets = instruction_sets(profile)
+    if profile.llama is None or not profile.llama.row_exact or "amx" in sets or not sets >= VECTORS:
         return "no kernels for this processor add up each token's products alike"
     if config.gpu_layers:
         return "a GPU computes"
@@ -61,15 +76,15 @@ def why_not_by_row(config: LlamaConfig, header: Header | None, profile: Hardware
         return "the weights are not repacked"
     if header is None or not header.tensors:
         return "nothing is known of the weights"
-    if header.number("expert_count") or not all(transformer_shape(header).kv_heads):
-        return "only dense transformers are known to be"
+    if header.architecture not in ARCHITECTURES or header.number("expert_count"):
+        return "nothing is known of models of this kind"
     other = sorted({tensor.type for tensor in header.tensors} - ROW_EXACT)
     return f"there are weights in {', '.join(other)}" if other else None
 
 
 def determinism_reasons(config: LlamaConfig, header: Header | None, profile: HardwareProfile) -> list[str]:
     """Say how far answers depend on each other; nothing where the build of llama.cpp is unknown."""
-    if profile.llama is None or config.reranks:
+    if profile.llama is None or not answers(config, header):
         return []
     reason = why_not_by_row(config, header, profile)
     if config.determinism == "by_row":

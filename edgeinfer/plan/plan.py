@@ -19,6 +19,7 @@ from edgeinfer.plan import calibration as calibrations
 from edgeinfer.plan.calibration import Calibration
 from edgeinfer.plan.context import default_context, with_larger_context
 from edgeinfer.plan.determinism import (
+    answers,
     determinism_reasons,
     one_at_a_time,
     why_not_by_row,
@@ -126,7 +127,8 @@ def plan_model(
         )
     plan = _plan_file(model, profile, settings, calibration, beside, draft)
     reason = why_not_by_row(plan.llama, model.header, profile)
-    if settings.deterministic and reason and plan.llama.determinism == "none":
+    wanted = settings.deterministic and answers(plan.llama, model.header)
+    if wanted and reason and plan.llama.determinism == "none":
         if draft.header:
             draft = DraftChoice(problem="deterministic answers are not guessed for")
         settings = one_at_a_time(settings, plan.llama, reason)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from edgeinfer.allocator import return_freed_memory
+from edgeinfer.backends.llama_cpp import spawn
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
@@ -24,7 +25,7 @@ from edgeinfer.inference.types import ModelInfo
 from edgeinfer.plan import Plan
 from edgeinfer.plan.calibration import load as load_calibration
 from edgeinfer.plan.draft_model import find_draft_model
-from edgeinfer.plan.own_memory import HeldMemory, with_memory
+from edgeinfer.plan.own_memory import HeldMemory, held_by, with_memory
 from edgeinfer.plan.plan import plan_model
 from edgeinfer.plan.wrong_build import wrong_build
 from edgeinfer.serving.engines import Planner, RunningEngine, memory_of
@@ -59,6 +60,8 @@ class LocalEngines:
         if name is None:
             settings = settings.for_default(local.name)
         profile = detect()
+        if pid := spawn.pid_ahead():  # what it holds is part of what the model will take
+            profile = with_memory(profile, HeldMemory(held_by(pid)))
         calibration = load_calibration(store.root, profile)
         draft = find_draft_model(local, settings)  # the catalogue knows it by its own name
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from edgeinfer.engine.backend import Batch, DecodeStatus
 from edgeinfer.engine.fake import FakeBackend
+from edgeinfer.engine.kv_cache import Slot
+from edgeinfer.engine.kv_streams import StreamsCache
+from edgeinfer.engine.ram_cache import RamCache
 from edgeinfer.engine.sequence import Request
 from edgeinfer.inference.output import PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
-from tests.support.engine import LAYOUTS, Driver, config, encode
+from tests.support.engine import LAYOUTS, Driver, config, decode_alone, encode
 
 LONG = "the same words, the same words, the same words"
 
@@ -67,6 +70,37 @@ def test_answers_alone_are_computed_in_the_same_steps_whatever_came_before(layou
     busy.run()
     assert 4 * undisturbed == shape(busy)
     assert {first.texts[1, 0]} == set(busy.texts.values())
+
+
+def test_answers_alone_do_not_go_on_from_the_copies_of_others() -> None:
+    """They would be computed from where the prompts differ. Their own copy is used."""
+    settings = config(parallel=1, max_draft=0, determinism="alone", batch=64, ram_cache_mb=1)
+    backend = FakeBackend(settings)
+    cache = StreamsCache(backend, 3, 256, RamCache(backend, 1))
+    cache.keeps_prefixes = False
+    ended = computed(cache, encode("x" * 100))
+    cache.snapshot(ended)
+    cache.release(ended)
+    assert not cache.ram_cache.entries
+    running = computed(cache, encode("x" * 100))
+    cache.snapshot(running)
+    running.running, running.snapshot = False, None  # as after a crash: the copy is there, and nobody's
+    other = cache.admit(encode("x" * 70 + "y" * 30), resumed=True)
+    assert other
+    assert [] == other.tokens
+    cache.release(other)
+    own = cache.admit(encode("x" * 120), resumed=True)
+    assert own
+    assert 100 == len(own.tokens)
+
+
+def computed(cache: StreamsCache, tokens: list[int]) -> Slot:
+    slot = cache.admit(tokens)
+    assert slot
+    assert cache.reserve(slot, len(tokens))
+    decode_alone(cast("FakeBackend", cache.backend), slot.id, tokens)
+    cache.commit(slot, tokens)
+    return slot
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

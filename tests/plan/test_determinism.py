@@ -66,12 +66,20 @@ def test_nothing_changes_where_tokens_are_computed_alike_anyway(deterministic: b
 OTHERS = [
     pytest.param({"profile": machine(row_exact=False)}, "no kernels for this processor", id="kernels"),
     pytest.param({"profile": machine((*AVX2, "amx"))}, "no kernels for this processor", id="amx"),
+    pytest.param({"profile": machine(("avx", "f16c"))}, "no kernels for this processor", id="no vectors"),
     pytest.param({"flash_attention": True}, "flash attention is on", id="flash attention"),
     pytest.param({"layout": "unified"}, "share one pool", id="unified"),
     pytest.param({"kv_type": "f32"}, "the KV cache is f32", id="kv type"),
     pytest.param({"of": model("Q4_K", "Q5_K", "Q3_K")}, "weights in Q3_K, Q5_K", id="weights"),
     pytest.param({"of": model()}, "nothing is known of the weights", id="no tensors"),
-    pytest.param({"of": model("Q4_0", **{"qwen2.expert_count": 8})}, "only dense transformers", id="experts"),
+    pytest.param(
+        {"of": model("Q4_0", **{"qwen2.expert_count": 8})}, "nothing is known of models of", id="experts"
+    ),
+    pytest.param(
+        {"of": model("Q4_0", **{"general.architecture": "falcon-h1"})},
+        "nothing is known of",
+        id="other layers",
+    ),
 ]
 
 
@@ -96,6 +104,15 @@ def test_parallel_and_deterministic_contradict_each_other_where_the_kernels_do_n
         planned(profile=machine(row_exact=False), deterministic=True, parallel=4)
     assert "deterministic" == error.value.param
     assert "by_row" == planned(deterministic=True, parallel=4).llama.determinism
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_model_that_generates_nothing_is_as_it_was(deterministic: bool) -> None:
+    """An embedder in a format that is not exact, and several at a time."""
+    embedder = model("Q5_K", **{"qwen2.attention.causal": False})
+    plan = planned(embedder, deterministic=deterministic, parallel=4)
+    assert ("none", 4) == (plan.llama.determinism, plan.llama.parallel)
+    assert not [reason for reason in plan.reasons if "deterministic" in reason]
 
 
 def test_nothing_is_said_of_a_build_that_is_unknown() -> None:

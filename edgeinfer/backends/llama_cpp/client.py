@@ -77,7 +77,7 @@ class LlamaClient(SupervisedClient[WorkerHandle, LlamaConfig]):
             cache_domain,
             session,
             partial_answers,
-            same_steps=self.config.determinism == "alone",
+            self.config.determinism,
         )
         self._count(request.unfinished)
         try:

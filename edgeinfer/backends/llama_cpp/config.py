@@ -28,6 +28,7 @@ class LlamaConfig(EngineConfig, frozen=True):
         repack: let llama.cpp keep a second, faster copy of quantized weights.
         reranks: score pairs of a query and a document rather than generate or embed.
         draft_model: path of the GGUF file of a smaller model that guesses tokens; None guesses without one.
+        deterministic: it is asked for that `determinism` is not "none", whatever that costs.
     """
 
     model: str
@@ -43,6 +44,7 @@ class LlamaConfig(EngineConfig, frozen=True):
     repack: bool = True
     reranks: bool = False
     draft_model: str | None = None
+    deterministic: bool = False
 
     @property
     def keeps_rows_alike(self) -> bool:

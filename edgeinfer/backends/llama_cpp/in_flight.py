@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from edgeinfer.backends.llama_cpp.messages import Generate, WorkerMessage
 from edgeinfer.backends.supervision.crash_holds import Activity
 from edgeinfer.backends.supervision.request import InFlightRequest
+from edgeinfer.engine.config import Determinism
 from edgeinfer.inference.output import Delta, HeldState, PartialAnswer, StartTimings
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import UNCONSTRAINED, StructuredOutput
@@ -40,7 +41,7 @@ class ResumableGeneration(WorkerRequest):
 
     `accepted_at`: when the request was accepted, by the monotonic clock; the time since then counts as queue time.
     `partial_answers`: what another engine has generated already, see `Generate`.
-    `same_steps`: the text has to be the same again even without a seed.
+    `determinism`: what makes sure that the text is the same again.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class ResumableGeneration(WorkerRequest):
         cache_domain: str = "",
         session: str = "",
         partial_answers: Sequence[PartialAnswer | None] = (),
-        same_steps: bool = False,
+        determinism: Determinism = "none",
     ) -> None:
         super().__init__(self._message, revision, Activity(caller, "generating text"))
         self._accepted_at = time.monotonic() if accepted_at is None else accepted_at
-        # A caller who gives a seed expects the same text again. That takes the steps of the first time.
-        exact = same_steps or params.seed is not None
-        self._exact = exact and all(_has_steps(partial) for partial in partial_answers)
+        # A caller who gives a seed expects the same text again. That may take the steps of the first time.
+        same_steps = determinism == "alone" or (determinism == "none" and params.seed is not None)
+        self._exact = same_steps and all(_has_steps(partial) for partial in partial_answers)
         # How many tokens are guessed at a time follows from measured times, and several rows may not be rounded as one is.
         reproducible = params.seed is not None and not params.prediction
         if params.seed is None:  # every worker must draw the same numbers

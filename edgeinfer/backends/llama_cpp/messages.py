@@ -64,7 +64,7 @@ class Generate(WorkerMessage, frozen=True):
         partial_answers: empty, or for each answer its part that a crashed worker generated; None if it is complete.
         waited_ms: since the request was accepted.
         caller, cache_domain, session: see EngineClient.generate.
-        reproducible: compute in steps that do not depend on the machine's speed, so guess no tokens.
+        reproducible: compute in steps that do not depend on the machine's speed, see Request.
     """
 
     id: int

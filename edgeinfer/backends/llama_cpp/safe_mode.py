@@ -87,9 +87,12 @@ def smaller(config: LlamaConfig) -> LlamaConfig | None:
 
 
 def _as_deterministic(config: LlamaConfig) -> LlamaConfig:
-    """`config` without a claim that it does not keep."""
-    lost = config.determinism == "by_row" and not config.keeps_rows_alike
-    return replace(config, determinism="none") if lost else config
+    """`config` without a claim that it does not keep: if it has to keep it, answers are computed one at a time."""
+    if config.determinism != "by_row" or config.keeps_rows_alike:
+        return config
+    if not config.deterministic:
+        return replace(config, determinism="none")
+    return _sized(replace(config, determinism="alone", parallel=1, max_draft=0, draft_model=None))
 
 
 def _sized(config: LlamaConfig) -> LlamaConfig:

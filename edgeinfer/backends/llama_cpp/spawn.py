@@ -6,6 +6,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgeinfer.ipc.environment import child_environment
@@ -67,10 +68,16 @@ async def spawn(memory: int | None = None) -> tuple[ChildProcess, socket.socket]
     return process, ours
 
 
+def pid_ahead() -> int | None:
+    """Process id of the worker that was started ahead, while it waits."""
+    return _ahead[-1].process.pid if _ahead else None
+
+
 def _close(started: _Started) -> None:
     started.socket.close()
     if started.process.stderr:
         started.process.stderr.close()
+    threading.Thread(target=started.process.wait, daemon=True).start()
 
 
 def _start(*arguments: str) -> _Started:

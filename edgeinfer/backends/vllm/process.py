@@ -23,7 +23,7 @@ from edgeinfer.backends.supervision.quarantine import CrashQuarantine
 from edgeinfer.backends.supervision.request import InFlightRequest
 from edgeinfer.backends.supervision.waiting import finish, wait_with_timeout
 from edgeinfer.backends.supervision.worker import STOPPED, died
-from edgeinfer.backends.supervision.worker_exit import WorkerExit
+from edgeinfer.backends.supervision.worker_exit import WorkerExit, oom_kills
 from edgeinfer.backends.vllm import keeper
 from edgeinfer.backends.vllm.command import arguments, cache, environment
 from edgeinfer.backends.vllm.config import VllmConfig
@@ -95,6 +95,7 @@ class VllmProcess:
         self.load_seconds = 0.0
         self.revision = folder_revision(Path(config.model))
         self.useful = False
+        self._oom_kills = oom_kills()
         self.exit: WorkerExit | None = None
         self.idle = asyncio.Event()
         self.idle.set()
@@ -352,7 +353,8 @@ class VllmProcess:
             self._watching.cancel()
         self.exit = WorkerExit(status, self.log.reason, self._kill_reason)
         if self._kill_reason != STOPPED:
-            killed = status == -signal.SIGKILL and not self._kill_reason and self.useful
+            unexplained = status == -signal.SIGKILL and not self._kill_reason
+            killed = unexplained and self.useful and oom_kills() == self._oom_kills
             self._quarantine.on_crash(list(self._in_flight), str(self.exit), killed=killed)
         await self.http.aclose()
         if self._folder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from edgeinfer.hardware import detect
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.plan import make_plan
 from edgeinfer.settings import Settings
-from tests.support.llama_client import eventually, supervised, text
+from tests.support.llama_client import eventually, generate, supervised, text
 
 PROMPT = "The light in the kitchen is on, and the light in the hall is off. " * 4
 OTHERS = [PROMPT[: 40 * i] + "and then " * (5 + i) for i in range(1, 5)]
-PARAMS = SamplingParams(temperature=0.9, seed=5, max_tokens=80, ignore_eos=True)
+PARAMS = SamplingParams(temperature=0.9, seed=5, max_tokens=80, ignore_eos=True, logprobs=0)
+LONG = replace(PARAMS, max_tokens=400)
 
 
 def planned(file: Path, **settings: Any) -> LlamaConfig:
@@ -28,16 +30,27 @@ def planned(file: Path, **settings: Any) -> LlamaConfig:
     ).llama
 
 
-async def texts(config: LlamaConfig, *, beside: bool) -> str:
-    """The text of the prompt, asked for when others are being answered, which share parts of it, or alone."""
-    async with supervised(config) as client:
-        await client.ready()
-        others = [asyncio.create_task(text(client, p, PARAMS)) for p in OTHERS] if beside else []
-        if beside:
-            await others[0]
-        found = await text(client, PROMPT, PARAMS)
-        await asyncio.gather(*others)
-        return found
+Drawn = list[tuple[str, float]]
+"""The tokens of an answer with their log-probabilities, in which the last digit shows."""
+
+
+async def drawn(client: LlamaClient, prompt: str = PROMPT, params: SamplingParams = PARAMS) -> Drawn:
+    found: Drawn = []
+    async with aclosing(generate(client, prompt, params)) as deltas:
+        async for delta in deltas:
+            found += [(token.chosen.piece.hex(), token.chosen.logprob) for token in delta.logprobs or []]
+    return found
+
+
+async def beside_others(client: LlamaClient) -> Drawn:
+    """Ask while others are being answered, which share parts of the prompt, if several can be."""
+    others = [asyncio.create_task(drawn(client, prompt, LONG)) for prompt in OTHERS]
+    await eventually(lambda: client.health.stats.completion_tokens_total)
+    found = await drawn(client)
+    for other in others:
+        other.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -52,7 +65,24 @@ async def test_text_is_the_same_alone_and_beside_others(settings: dict[str, Any]
     assert "none" != config.determinism
     if settings:
         assert ("alone", 1) == (config.determinism, config.parallel)
-    assert await texts(config, beside=False) == await texts(config, beside=True)
+    async with supervised(config) as client:
+        await client.ready()
+        alone = await drawn(client)
+    assert 80 == len(alone)
+    async with supervised(config) as client:
+        await client.ready()
+        assert alone == await beside_others(client)
+        assert alone == await drawn(client), "and after them"
+
+
+async def test_text_is_another_beside_others_where_nothing_is_done_about_it(model_file: Path) -> None:
+    """So the test above can fail."""
+    config = planned(model_file, flash_attention=True, layout="unified")
+    config = replace(config, determinism="none", parallel=8, deterministic=False)
+    async with supervised(config) as client:
+        await client.ready()
+        alone = await drawn(client)
+        assert alone != await beside_others(client)
 
 
 async def test_guesses_change_nothing_with_a_seed_where_tokens_are_computed_alike(model_file: Path) -> None:
@@ -62,12 +92,14 @@ async def test_guesses_change_nothing_with_a_seed_where_tokens_are_computed_alik
         pytest.skip("scripts/setup adds the kernels that make it so on Linux and x86-64")
     config = planned(model_file)
     assert "by_row" == config.determinism
-    plain = await texts(replace(config, max_draft=0), beside=False)
+    async with supervised(replace(config, max_draft=0)) as client:
+        await client.ready()
+        plain = await drawn(client)
+        expected = await text(client, PROMPT, PARAMS)
     async with supervised(config) as client:
         await client.ready()
-        repeated = SamplingParams(temperature=0.9, seed=5, max_tokens=80, ignore_eos=True, prediction=plain)
-        assert plain == await text(client, PROMPT, PARAMS)
-        assert plain == await text(client, PROMPT, repeated)
+        assert plain == await drawn(client)
+        assert plain == await drawn(client, params=replace(PARAMS, prediction=expected))
         await eventually(lambda: drafted(client) > 0)
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.launcher import WorkerLauncher
 from edgeinfer.backends.llama_cpp.safe_mode import (
+    ConfigOverride,
     LoadAttempt,
     SafeModeStore,
     differences,
@@ -89,6 +90,30 @@ def test_a_draft_model_that_crashes_is_remembered(tmp_path: Path) -> None:
     override = store.get(config)
     assert override
     assert override.applied(config) == replace(config, draft_model=None)
+
+
+EXACT = replace(FAKE, determinism="by_row", flash_attention=False, kv_type="f16", gpu_layers=0)
+
+
+def test_nothing_is_promised_that_a_safer_configuration_does_not_keep() -> None:
+    override = ConfigOverride("crash", repack=False)
+    assert "by_row" == EXACT.determinism
+    for config in (safer(EXACT), override.applied(EXACT), smaller(replace(EXACT, parallel=1))):
+        assert config
+        assert ("none", 7) == (config.determinism, config.max_draft)
+    kept = smaller(EXACT)
+    assert kept
+    assert "by_row" == kept.determinism
+
+
+def test_what_has_to_be_deterministic_stays_so_in_a_safer_configuration() -> None:
+    """Answers are computed one at a time then."""
+    wanted = replace(EXACT, deterministic=True)
+    override = ConfigOverride("crash", repack=False)
+    for config in (safer(wanted), override.applied(wanted), smaller(replace(wanted, parallel=1))):
+        assert config
+        assert ("alone", 1, 0) == (config.determinism, config.parallel, config.max_draft)
+        assert config.layout == "unified" or config.cells == config.slots * config.ctx
 
 
 def test_differences_are_described_in_words() -> None:

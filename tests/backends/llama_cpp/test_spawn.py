@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from edgeinfer.backends.llama_cpp import spawn
+from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.cli import main
+from edgeinfer.cli.completion_scripts import VARIABLE
 from edgeinfer.inference.sampling import SamplingParams
 from tests.support.llama_client import supervised, text
 
@@ -38,8 +42,6 @@ async def test_the_first_worker_is_the_one_that_was_started_ahead() -> None:
 
 
 async def test_worker_that_was_started_ahead_computes_with_llama_cpp(model_file: Path) -> None:
-    from edgeinfer.backends.llama_cpp.config import LlamaConfig
-
     config = LlamaConfig(str(model_file), "nano", ctx=256, parallel=1, cells=512, batch=64, threads=1)
     process = ahead()
     async with supervised(config) as client:
@@ -66,9 +68,6 @@ def test_daemon_that_cannot_start_leaves_no_worker(tmp_path: Path) -> None:
     """Wrong settings are found after the worker was started."""
     command = [sys.executable, "-m", "edgeinfer", "serve", "--model", str(tmp_path / "gone.gguf")]
     before = {p.pid for p in psutil.process_iter()}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 3, done.stderr
-    until = time.monotonic() + 60
 
     def left() -> list[psutil.Process]:
         found = [p for p in psutil.process_iter(["cmdline"]) if p.pid not in before]
@@ -76,6 +75,28 @@ def test_daemon_that_cannot_start_leaves_no_worker(tmp_path: Path) -> None:
             p for p in found if spawn.MODULE in (p.info["cmdline"] or ()) and "ahead" in p.info["cmdline"]
         ]
 
-    while left():
-        assert time.monotonic() < until, left()
-        time.sleep(0.05)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as daemon:
+        wait_until(lambda: bool(left()))
+        assert daemon.wait(120) == 3, daemon.communicate()[1]
+    wait_until(lambda: not left())
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("arguments", [["serve", "--help"], ["serve", "-h"], ["plan", "serve"]])
+def test_what_serves_nothing_starts_no_worker(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["edgeinfer", *arguments])
+    main()
+    assert spawn.pid_ahead() is None
+
+
+def test_completion_of_a_command_line_starts_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["edgeinfer", "serve", "--mod"])
+    monkeypatch.setenv(VARIABLE, "words")
+    assert 0 == main()
+    assert spawn.pid_ahead() is None

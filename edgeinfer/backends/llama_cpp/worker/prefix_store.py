@@ -174,5 +174,6 @@ def state_fingerprint(config: LlamaConfig) -> str:
     with contextlib.suppress(metadata.PackageNotFoundError):
         version = metadata.version("llama-cpp-python")
     same = (config.model, version, config.kv_type, config.flash_attention, config.layout, config.repack)
-    digest.update(repr(same).encode())
+    rounded = (config.gpu_layers, config.determinism)  # what computed it, down to the last digits
+    digest.update(repr((same, rounded)).encode())
     return digest.hexdigest()

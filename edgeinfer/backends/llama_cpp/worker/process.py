@@ -368,7 +368,8 @@ def serve(channel: FrameSocket[ToWorker], memory: int | None = None) -> int:
         log.exception("loading failed")
         channel.send(Failed(0, ModelLoadFailed(f"{load.config.model}: {str(e) or type(e).__name__}").data()))
         return 1
-    process = WorkerProcess(channel, runtime, load.prefix_cache, inherited)
+    prefixes = load.prefix_cache if load.config.determinism != "alone" else None
+    process = WorkerProcess(channel, runtime, prefixes, inherited)
     seconds = time.monotonic() - started
     channel.send(Ready(runtime.info, seconds, runtime.step_ms, confinement, process.stats, runtime.build))
     process.run()

@@ -42,7 +42,6 @@ FORMATS = {
     "Q8_0": lib.LLAMA_FTYPE_MOSTLY_Q8_0,  # as the bundled model is
     "Q4_K_M": lib.LLAMA_FTYPE_MOSTLY_Q4_K_M,
     "Q6_K": lib.LLAMA_FTYPE_MOSTLY_Q6_K,
-    "IQ4_NL": lib.LLAMA_FTYPE_MOSTLY_IQ4_NL,
 }
 """The plan counts on these: plan/determinism.py."""
 
