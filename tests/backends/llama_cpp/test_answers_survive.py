@@ -14,10 +14,11 @@ import pytest
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.config import Determinism
-from edgeinfer.hardware import detect
 from edgeinfer.inference.output import EngineStats
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.types import Span
+from edgeinfer.plan import make_plan
+from edgeinfer.settings import Settings
 from tests.support.llama_client import supervised
 
 pytestmark = [
@@ -69,9 +70,11 @@ async def test_texts_are_the_same_when_the_worker_is_killed_again_and_again(
     determinism: Determinism, model_file: Path
 ) -> None:
     """All eight of them, and the next worker goes on from copies, in the steps of the first time or as fast as it can."""
-    build = detect().llama
-    if determinism == "by_row" and not (build and build.row_exact):
-        pytest.skip("scripts/setup adds the kernels that make it so on Linux and x86-64")
+    planned = make_plan(Settings(model=str(model_file))).llama.determinism
+    if determinism == "by_row" and planned != "by_row":
+        pytest.skip(
+            "scripts/setup adds the kernels that make it so on Linux and x86-64, for AVX2 and without AMX"
+        )
     config = LlamaConfig(
         model=str(model_file),
         name="nano",

@@ -5,7 +5,6 @@ So an answer does not depend on its neighbours, on how its prompt was cut into b
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +18,17 @@ from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, DecodeStatus
+from edgeinfer.hardware import detect
+from edgeinfer.plan.determinism import VECTORS
+from edgeinfer.plan.speed import instruction_sets
 from tests.support.requantized import write_requantized
 
-LIBRARY = Path(lib._lib._name).parent / "libggml-cpu.so"
+PROFILE = detect()
 
 pytestmark = pytest.mark.skipif(
-    not (LIBRARY.exists() and hasattr(ctypes.CDLL(str(LIBRARY)), "__wrap_llamafile_sgemm")),
-    reason="scripts/setup adds the kernels that make it so on Linux and x86-64",
+    not (PROFILE.llama and PROFILE.llama.row_exact and VECTORS <= instruction_sets(PROFILE))
+    or "amx" in instruction_sets(PROFILE),
+    reason="scripts/setup adds the kernels that make it so on Linux and x86-64, for AVX2 and without AMX",
 )
 
 LENGTH, MORE = 300, 8
