@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from edgeinfer.backends.llama_cpp.spawn import start_ahead
+from edgeinfer.backends.llama_cpp.spawn import discard, start_ahead
 
 if TYPE_CHECKING:
     from edgeinfer.errors import EdgeinferError
@@ -70,6 +70,7 @@ def _run() -> int:
         try:
             app(prog_name="edgeinfer")
         finally:
+            discard()  # there was an error before anything was to be loaded
             sys.stdout.flush()
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 0 if e.code is None else 1

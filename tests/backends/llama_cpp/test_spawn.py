@@ -88,6 +88,12 @@ def wait_until(holds: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def test_wrong_options_leave_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["edgeinfer", "serve", "--wrong"])
+    assert 2 == main()
+    assert spawn.pid_ahead() is None
+
+
 @pytest.mark.parametrize("arguments", [["serve", "--help"], ["serve", "-h"], ["plan", "serve"]])
 def test_what_serves_nothing_starts_no_worker(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["edgeinfer", *arguments])
