@@ -56,7 +56,7 @@ def test_a_prediction_in_parts_that_is_wrong_changes_nothing(served: Served) -> 
 def test_an_answer_in_a_form_is_predicted_too(served: Served) -> None:
     schema = {
         "type": "object",
-        "properties": {"note": {"type": "string", "maxLength": 40}},
+        "properties": {"note": {"type": "string", "minLength": 30, "maxLength": 40}},
         "required": ["note"],
         "additionalProperties": False,
     }
