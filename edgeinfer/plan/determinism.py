@@ -64,16 +64,8 @@ def why_not_by_row(config: LlamaConfig, header: Header | None, profile: Hardware
     sets = instruction_sets(profile)
     if profile.llama is None or not profile.llama.row_exact or "amx" in sets or not sets >= VECTORS:
         return "no kernels for this processor add up each token's products alike"
-    if config.gpu_layers:
-        return "a GPU computes"
-    if config.layout != "streams":
-        return "all answers share one pool of the KV cache"
-    if config.flash_attention:
-        return "flash attention is on"
-    if config.kv_type != "f16":
-        return f"the KV cache is {config.kv_type}"
-    if not config.repack:
-        return "the weights are not repacked"
+    if config.why_rows_differ:
+        return config.why_rows_differ
     if header is None or not header.tensors:
         return "nothing is known of the weights"
     if header.architecture not in ARCHITECTURES or header.number("expert_count"):

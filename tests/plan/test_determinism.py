@@ -17,15 +17,8 @@ from edgeinfer.hardware.memory import Memory
 from edgeinfer.plan import Plan, plan_model
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel
+from tests.support.qwen import QWEN
 
-QWEN: dict[str, Value] = {
-    "general.architecture": "qwen2",
-    "qwen2.block_count": 24,
-    "qwen2.context_length": 32768,
-    "qwen2.embedding_length": 896,
-    "qwen2.attention.head_count": 14,
-    "qwen2.attention.head_count_kv": 2,
-}
 AVX2 = ("avx", "avx2", "fma", "f16c")
 GB = 1024**3
 

@@ -19,15 +19,8 @@ from edgeinfer.plan import Plan, kv_token_bytes, make_plan, plan_model
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import LocalModel
 from tests.support.hardware import CONTAINER, LAPTOP, PI4, RK3588, write
+from tests.support.qwen import QWEN
 
-QWEN: dict[str, Value] = {
-    "general.architecture": "qwen2",
-    "qwen2.block_count": 24,
-    "qwen2.context_length": 32768,
-    "qwen2.embedding_length": 896,
-    "qwen2.attention.head_count": 14,
-    "qwen2.attention.head_count_kv": 2,
-}
 QWEN_TOKEN = 2 * 24 * 2 * 64 * 2
 """Bytes in f16: keys and values, layers, KV heads, their size."""
 

@@ -47,15 +47,17 @@ class LlamaConfig(EngineConfig, frozen=True):
     deterministic: bool = False
 
     @property
-    def keeps_rows_alike(self) -> bool:
-        """With our kernels, a token's logits do not depend on what is computed with it."""
-        return (
-            self.layout == "streams"
-            and not self.flash_attention
-            and self.kv_type == "f16"
-            and self.gpu_layers == 0
-            and self.repack
-        )
+    def why_rows_differ(self) -> str | None:
+        """Why a token's logits depend on what is computed with it even with our kernels; None if they do not."""
+        if self.gpu_layers:
+            return "a GPU computes"
+        if self.layout != "streams":
+            return "all answers share one pool of the KV cache"
+        if self.flash_attention:
+            return "flash attention is on"
+        if self.kv_type != "f16":
+            return f"the KV cache is {self.kv_type}"
+        return None if self.repack else "the weights are not repacked"
 
     def for_draft_model(self) -> LlamaConfig:
         """How the draft model is loaded: with as many sequences and cells, on the GPU if this one is there entirely."""

@@ -277,9 +277,8 @@ class WorkerHandle:
             suspects = self._unaccepted | self._computing
             requests = [e.request for id, e in self._exchanges.items() if id in suspects]
             unexplained = status == -signal.SIGKILL and not self._kill_reason and not oom_killed
-            killed = (
-                unexplained and self.useful
-            )  # what ends workers as soon as they compute may well be a request
+            # What ends workers as soon as they compute may well be a request.
+            killed = unexplained and self.useful
             self._quarantine.on_crash(requests, str(self.exit), killed=killed)
         self._fail_load(died(self.exit))
         for exchange in self._exchanges.values():

@@ -88,7 +88,7 @@ def smaller(config: LlamaConfig) -> LlamaConfig | None:
 
 def _as_deterministic(config: LlamaConfig) -> LlamaConfig:
     """`config` without a claim that it does not keep: if it has to keep it, answers are computed one at a time."""
-    if config.determinism != "by_row" or config.keeps_rows_alike:
+    if config.determinism != "by_row" or config.why_rows_differ is None:
         return config
     if not config.deterministic:
         return replace(config, determinism="none")
