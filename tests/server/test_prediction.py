@@ -56,7 +56,7 @@ def test_a_prediction_in_parts_that_is_wrong_changes_nothing(served: Served) -> 
 def test_an_answer_in_a_form_is_predicted_too(served: Served) -> None:
     schema = {
         "type": "object",
-        "properties": {"note": {"type": "string", "minLength": 30, "maxLength": 40}},
+        "properties": {"note": {"type": "string", "minLength": 100, "maxLength": 120}},
         "required": ["note"],
         "additionalProperties": False,
     }
@@ -64,7 +64,7 @@ def test_an_answer_in_a_form_is_predicted_too(served: Served) -> None:
     text = text_of(ask(served, response_format=form))
     predicted = ask(served, response_format=form, prediction={"type": "content", "content": text})
     assert text == text_of(predicted)
-    assert predicted["usage"]["completion_tokens_details"]["accepted_prediction_tokens"] > 0
+    assert predicted["usage"]["completion_tokens_details"]["accepted_prediction_tokens"] > 5
 
 
 @pytest.mark.parametrize(
