@@ -75,6 +75,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         wanted = is_its_turn and (heavy or item.get_closest_marker("heavy") is None)
         (chosen if wanted else left_out).append(item)
     config.hook.pytest_deselected(items=left_out)
+    if is_one_of_several:  # the longest files begin first, so that no process is left with one at the end
+        slow_files = {item.path for item in chosen if item.get_closest_marker("slow")}
+        chosen.sort(key=lambda item: item.path not in slow_files)
     items[:] = chosen
 
 

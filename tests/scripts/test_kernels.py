@@ -121,6 +121,27 @@ def test_a_row_has_the_same_product_alone_and_among_others(kind: Kind, columns: 
             np.testing.assert_array_equal(single[0], expected)
 
 
+@INTERLEAVED
+def test_the_largest_weights_and_activations_are_added_up_exactly(kind: Kind) -> None:
+    """Sums of few bits must have room for them."""
+    columns, blocks = 16, 2
+    elements = blocks * kind.elements
+    fifteen = 0x77 if kind is Q4_0 else 0xFF  # llama.cpp flips the highest bit of Q4_0
+    weights = np.full((columns // 8, blocks, kind.block_bytes), 0xFF, np.uint8)
+    weights[..., : 2 * kind.scales] = np.full(kind.scales, 0.01, np.float16).view(np.uint8)
+    weights[..., -8 * kind.elements // 2 :] = fifteen
+    for sign in (1, -1):
+        values = np.full((4, elements), sign * 127.0, np.float32)
+        rows = quantized(kind.quantize_four, values, 4, blocks * kind.row_bytes)
+        row = quantized(kind.quantize_one, values[:1], 1, blocks * kind.row_bytes)
+        expected = product(f"ggml_gemv_{kind.name}", elements, weights.tobytes(), row, 1, columns)
+        alone = product(f"__wrap_ggml_gemv_{kind.name}", elements, weights.tobytes(), row, 1, columns)
+        together = product(f"__wrap_ggml_gemm_{kind.name}", elements, weights.tobytes(), rows, 4, columns)
+        assert np.abs(expected).min() > 100
+        np.testing.assert_array_equal(alone, expected)
+        np.testing.assert_array_equal(together, np.repeat(expected, 4, axis=0))
+
+
 class InitParams(ctypes.Structure):
     _fields_ = (
         ("mem_size", ctypes.c_size_t),
@@ -202,6 +223,18 @@ def assert_rows_as_alone(kind: int, threads: int, shape: tuple[int, int]) -> Mat
 @pytest.mark.parametrize(("threads", "shape"), list(itertools.product([1, 2, 3], SHAPES)))
 def test_many_rows_are_computed_as_each_alone(kind: Plain, threads: int, shape: tuple[int, int]) -> None:
     assert_rows_as_alone(kind.type, threads, shape)
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+def test_the_largest_weights_in_the_file_are_added_up_exactly(kind: Plain) -> None:
+    elements = 768
+    weights = np.repeat(np.array([[1.0], [-1.0]], np.float32), 11, axis=0).repeat(elements, axis=1)
+    weights[:, ::2] *= -1  # so that a block has its lowest and its highest number
+    rows = np.where(np.arange(elements) % 2, 1.0, -1.0).astype(np.float32) * np.array([[1], [-1]], np.float32)
+    together = computed(kind.type, weights, rows, 2)
+    for row, expected in zip(rows, together, strict=True):
+        np.testing.assert_array_equal(computed(kind.type, weights, row[None], 2)[0], expected)
+    np.testing.assert_allclose(together, rows @ weights.T, rtol=0.05)
 
 
 @pytest.mark.parametrize("kind", [F32, F16], ids=["F32", "F16"])

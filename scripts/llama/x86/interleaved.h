@@ -41,15 +41,6 @@ void multiply_eights(int zero_point, int blocks, float *out, size_t stride, cons
     multiply<Strip>(columns, strip_at, zero_point, blocks, (const Rows *)rows, count, out, stride);
 }
 
-// llama.cpp gives the rows that no four are left of to its function for one row, one by one. While weights come from
-// memory, that reads them in one line and is the faster; after that they are in the thread's cache. This tells which.
-inline bool in_cache(const void *weights) {
-    static thread_local const void *last = nullptr;
-    const bool same = weights == last;
-    last = weights;
-    return same;
-}
-
 }  // namespace
 
 #endif

@@ -79,8 +79,8 @@ struct Expanded {
     Floats scales;
 };
 
-// Multiplies a strip of LANES columns, whose `expand` gives its blocks, with COUNT rows. `terms` has those of all
-// rows for each block. A row's sum is made in the order of the blocks: it is the same whatever rows stand beside it.
+// Multiplies a strip of LANES columns, whose `expand` gives its blocks, with COUNT rows. Without VNNI, weights must be
+// below 16. `terms` has those of all rows for each block. A row's sum is made in the order of the blocks: it is the same whatever rows stand beside it.
 template <int COUNT, class Strip, class Rows>
 void multiply_blocks(const Strip &strip, int blocks, const Rows *rows, const BlockTerms *terms, float *out,
                      size_t stride) {
@@ -92,9 +92,12 @@ void multiply_blocks(const Strip &strip, int blocks, const Rows *rows, const Blo
         for (int r = 0; r < COUNT; r++) {
             const int8_t *quants = rows[r / Rows::ROWS * blocks + b].quants + 8 * (r % Rows::ROWS);
             const BlockTerms &t = terms[b * COUNT + r];
-            Integers sum = integers(t.start);
+            Integers products = integers(0);
 #pragma GCC unroll 8
-            for (int w = 0; w < WORDS; w++) sum = dot(sum, weights.words[w], four_bytes(quants + Rows::offset(w)));
+            for (int w = 0; w < WORDS; w++) {
+                products = add_products(products, weights.words[w], four_bytes(quants + Rows::offset(w)));
+            }
+            const Integers sum = add(total(products), integers(t.start));
             sums[r] = multiply_add(to_floats(sum), multiply(weights.scales, floats(t.scale)), sums[r]);
         }
     }

@@ -4,11 +4,13 @@
 // and multiplies signed bytes, which x86 cannot do in one instruction. Here columns lie in lanes, the weights
 // are unpacked once for up to 16 rows, and stay unsigned: q + 8, as in the file, is taken back out by what each
 // sum starts with. The results are the same to the bit.
-#include "interleaved.h"
+#include "one_row.h"
 
 #if defined(EDGEINFER_VECTORS)
 
 namespace {
+
+constexpr int ZERO_POINT = 8;
 
 struct Weights {  // block_q4_0x8 of ggml: element i of column c is a nibble of byte 8 * (i % 16 / 8 * 8 + c) + i % 8
     uint16_t scales[8];
@@ -46,24 +48,49 @@ struct Strip : Eights<Weights> {
 
 }  // namespace
 
-extern "C" {
+namespace one_row {
 
-void __real_ggml_gemv_q4_0_8x8_q8_0(int elements, float *out, size_t stride, const void *weights, const void *rows,
-                                    int count, int columns);
+static void multiply(int blocks, float *out, const Weights *weights, const Row *row, int columns) {
+    const BlockTerms *terms = terms_of(row, blocks, ZERO_POINT);
+    const Vector sign = _mm256_set1_epi8((char)0x88);
+    for (int c = 0; c < columns; c += 8) {
+        __m256 sums = _mm256_setzero_ps();
+        for (int b = 0; b < blocks; b++, weights++) {
+            prefetch(weights, sizeof *weights);
+            Vector of_four[2];
+            for (int i = 0; i < 2; i++) {
+                const uint8_t *nibbles = weights->nibbles + 32 * i;
+                const Vector near = _mm256_xor_si256(load(nibbles), sign);
+                const Vector far = _mm256_xor_si256(load(nibbles + 64), sign);
+                const int8_t *quants = row[b].quants;
+                Vector sum = _mm256_setzero_si256();
+                sum = add_products(sum, low_nibbles(near), eight_bytes(quants));
+                sum = add_products(sum, low_nibbles(far), eight_bytes(quants + 8));
+                sum = add_products(sum, high_nibbles(near), eight_bytes(quants + 16));
+                of_four[i] = add_products(sum, high_nibbles(far), eight_bytes(quants + 24));
+            }
+            const Vector sum = _mm256_add_epi32(total(joined(of_four[0], of_four[1])),
+                                                _mm256_set1_epi32(terms[b].start));
+            const __m256 scales = _mm256_mul_ps(halves(weights->scales), _mm256_set1_ps(terms[b].scale));
+            sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scales, sums);
+        }
+        store(out + c, sums);
+    }
+}
+
+}  // namespace one_row
+
+extern "C" {
 
 void __wrap_ggml_gemm_q4_0_8x8_q8_0(int elements, float *out, size_t stride, const void *weights, const void *rows,
                                     int count, int columns) {
-    in_cache(weights);
-    multiply_eights<Strip, Weights, FourRows>(8, elements / BLOCK, out, stride, weights, rows, count, columns);
+    multiply_eights<Strip, Weights, FourRows>(ZERO_POINT, elements / BLOCK, out, stride, weights, rows, count, columns);
 }
 
-void __wrap_ggml_gemv_q4_0_8x8_q8_0(int elements, float *out, size_t stride, const void *weights, const void *rows,
-                                    int count, int columns) {
-    if (in_cache(weights)) {
-        multiply_eights<Strip, Weights, Row>(8, elements / BLOCK, out, stride, weights, rows, count, columns);
-    } else {
-        __real_ggml_gemv_q4_0_8x8_q8_0(elements, out, stride, weights, rows, count, columns);
-    }
+// llama.cpp calls this for each of the rows that no four are left of.
+void __wrap_ggml_gemv_q4_0_8x8_q8_0(int elements, float *out, size_t, const void *weights, const void *row, int,
+                                    int columns) {
+    one_row::multiply(elements / BLOCK, out, (const Weights *)weights, (const Row *)row, columns);
 }
 }
 

@@ -3,7 +3,7 @@
 // What q4_0.cpp says of llama.cpp's own product holds here too. A block of 256 elements has eight parts of 32 with a
 // scale and a minimum of six bits each; a block's sums are integers, as in llama.cpp's product of one row, whose
 // results these are to the bit. (Its product of four rows rounds after every second part.)
-#include "interleaved.h"
+#include "one_row.h"
 
 #if defined(EDGEINFER_VECTORS)
 
@@ -94,7 +94,7 @@ struct Strip : Eights<Weights> {
                 }
                 const Integers minima_of_two = pairs_of_bytes(part_minima[0], part_minima[1]);
                 for (int i = 0; i < 2; i++) {
-                    const Integers part_scale = bytes(part_scales[i]), low = integers(0x0f0f0f0f);
+                    const Integers part_scale = factors(part_scales[i]), low = integers(0x0f0f0f0f);
                     Integers words[WORDS];
                     for (int w = 0; w < WORDS; w++) {
                         words[w] = both(i ? shifted_right(packed[w], 4) : packed[w], low);
@@ -103,10 +103,12 @@ struct Strip : Eights<Weights> {
                     for (int r = 0; r < COUNT; r++) {
                         const int8_t *quants = rows[r / Rows::ROWS * blocks + b].quants + 8 * (r % Rows::ROWS) +
                                                (2 * two + i) * BLOCK * Rows::ROWS;
-                        Integers sum = integers(0);
+                        Integers products = integers(0);
 #pragma GCC unroll 8
-                        for (int w = 0; w < WORDS; w++) sum = dot(sum, words[w], four_bytes(quants + Rows::offset(w)));
-                        scaled[r] = add(scaled[r], multiply_integers(sum, part_scale));
+                        for (int w = 0; w < WORDS; w++) {
+                            products = add_products(products, words[w], four_bytes(quants + Rows::offset(w)));
+                        }
+                        scaled[r] = add(scaled[r], times(products, part_scale));
                     }
                 }
                 for (int r = 0; r < COUNT; r++) {
@@ -139,26 +141,61 @@ struct Strip : Eights<Weights> {
 
 }  // namespace
 
-extern "C" {
+namespace one_row {
 
-void __real_ggml_gemv_q4_K_8x8_q8_K(int elements, float *out, size_t stride, const void *weights, const void *rows,
-                                    int count, int columns);
+static void multiply(int blocks, float *out, const Weights *weights, const OneRow *row, int columns) {
+    const SuperblockTerms *terms = terms_of(row, blocks, 0);
+    for (int c = 0; c < columns; c += 8) {
+        __m256 sums = _mm256_setzero_ps(), minima = _mm256_setzero_ps();
+        for (int b = 0; b < blocks; b++, weights++) {
+            Vector all = _mm256_setzero_si256(), taken = _mm256_setzero_si256();
+            for (int two = 0; two < PARTS / 2; two++) {
+                const uint8_t *nibbles = weights->nibbles + 256 * two;
+                const int8_t *quants = row[b].quants + 2 * BLOCK * two;
+                prefetch(nibbles, 256);
+                Vector near[2], far[2];  // of the first and the last four columns: sums of the first and second part
+                for (int i = 0; i < 2; i++) near[i] = far[i] = _mm256_setzero_si256();
+#pragma GCC unroll 4
+                for (int i = 0; i < 4; i++) {
+                    const Vector first = load(nibbles + 64 * i), last = load(nibbles + 64 * i + 32);
+                    const Vector low = eight_bytes(quants + 8 * i), high = eight_bytes(quants + BLOCK + 8 * i);
+                    near[0] = add_products(near[0], low_nibbles(first), low);
+                    near[1] = add_products(near[1], high_nibbles(first), high);
+                    far[0] = add_products(far[0], low_nibbles(last), low);
+                    far[1] = add_products(far[1], high_nibbles(last), high);
+                }
+                uint64_t part_minima[2];
+                for (int i = 0; i < 2; i++) {
+                    uint64_t scale;
+                    weights->unpack(2 * two + i, scale, part_minima[i]);
+                    all = _mm256_add_epi32(all, times(joined(near[i], far[i]), pairs(scale, scale)));
+                }
+                const Vector minima_of_two = times(pairs(part_minima[0], part_minima[1]),
+                                                   _mm256_set1_epi32(terms[b].sums[two]));
+                taken = _mm256_add_epi32(taken, minima_of_two);
+            }
+            const __m256 scale = _mm256_set1_ps(terms[b].scale);
+            sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(all), _mm256_mul_ps(halves(weights->scales), scale), sums);
+            minima = _mm256_fmadd_ps(_mm256_cvtepi32_ps(taken), _mm256_mul_ps(halves(weights->minima), scale), minima);
+        }
+        store(out + c, _mm256_sub_ps(sums, minima));
+    }
+}
+
+}  // namespace one_row
+
+extern "C" {
 
 void __wrap_ggml_gemm_q4_K_8x8_q8_K(int elements, float *out, size_t stride, const void *weights, const void *rows,
                                     int count, int columns) {
-    const int blocks = elements / SUPERBLOCK;
-    in_cache(weights);
-    multiply_eights<Strip, Weights, InterleavedRows>(0, blocks, out, stride, weights, rows, count, columns);
+    multiply_eights<Strip, Weights, InterleavedRows>(0, elements / SUPERBLOCK, out, stride, weights, rows, count,
+                                                     columns);
 }
 
-void __wrap_ggml_gemv_q4_K_8x8_q8_K(int elements, float *out, size_t stride, const void *weights, const void *rows,
-                                    int count, int columns) {
-    const int blocks = elements / SUPERBLOCK;
-    if (in_cache(weights)) {
-        multiply_eights<Strip, Weights, OneRow>(0, blocks, out, stride, weights, rows, count, columns);
-    } else {
-        __real_ggml_gemv_q4_K_8x8_q8_K(elements, out, stride, weights, rows, count, columns);
-    }
+// llama.cpp calls this for each of the rows that no four are left of.
+void __wrap_ggml_gemv_q4_K_8x8_q8_K(int elements, float *out, size_t, const void *weights, const void *row, int,
+                                    int columns) {
+    one_row::multiply(elements / SUPERBLOCK, out, (const Weights *)weights, (const OneRow *)row, columns);
 }
 }
 

@@ -1,9 +1,11 @@
 // Q6_K weights as they lie in the file, times Q8_K activations: the output layer of most models, and some others.
 //
 // llama.cpp unpacks the weights again for each row of activations, or from eight rows on, in a way made for large
-// batches, once for all. Here the blocks of LANES rows of weights are transposed once for up to 16 rows.
+// batches, once for all. Here the blocks of LANES rows of weights are transposed once for up to 16 rows. For a single
+// row that would take longer than multiplying: it is multiplied as the weights lie, with the same sums of integers.
 #include "columns.h"
 #include "ggml-cpu.h"
+#include "one_row.h"
 
 extern "C" bool __real_ggml_compute_forward_mul_mat_tiled(const ggml_compute_params *params, ggml_tensor *dst);
 
@@ -18,14 +20,21 @@ constexpr int ZERO_POINT = 32;
 struct OneRow : RowK {
     struct Terms {
         float scale;
-        int32_t starts[PARTS];  // of a part's sum
+        int32_t sums[PARTS / 2];  // two of 16 bits, of the activations of two parts
     };
 
-    void terms(int zero_point, Terms *out) const {
+    void terms(int, Terms *out) const {
         out->scale = scale;
-        for (int p = 0; p < PARTS; p++) out->starts[p] = -zero_point * sums[p];
+        memcpy(out->sums, sums, sizeof sums);
     }
 };
+
+// Words of a part whose products `add_products` adds up.
+#if defined(EDGEINFER_VNNI)
+constexpr int AT_ONCE = 4;
+#else
+constexpr int AT_ONCE = 2;
+#endif
 
 struct Weights {                   // block_q6_K of ggml, in halves of 128 elements
     uint8_t low[SUPERBLOCK / 2];   // four bits: byte i of a half's 64 has those of the elements i and i + 64
@@ -54,25 +63,27 @@ class Strip {
         Floats sums[COUNT];
         for (int r = 0; r < COUNT; r++) sums[r] = zeros();
         for (int b = 0; b < blocks; b++) {
-            Integers scales[4], scaled[COUNT];  // of four parts each
+            Integers scales[4], scaled[COUNT], zero_point[PARTS / 2];  // `scales` has four parts each
             strip.load_scales(b, scales);
             for (int r = 0; r < COUNT; r++) scaled[r] = integers(0);
             for_each(std::make_integer_sequence<int, PARTS / 2>(), [&](auto number) {
                 constexpr int two = decltype(number)::value;
                 Integers words[WORDS];
                 strip.expand<two>(b, words);
-                const Integers scale[] = {signed_byte(scales[two / 2], two % 2 * 2),
-                                          signed_byte(scales[two / 2], two % 2 * 2 + 1)};
+                constexpr int first = two % 2 * 2;
+                const Integers scale[] = {factor(scales[two / 2], first), factor(scales[two / 2], first + 1)};
+                zero_point[two] = signed_bytes(scales[two / 2], first, first + 1);
 #pragma GCC unroll 16
                 for (int r = 0; r < COUNT; r++) {
                     const int8_t *quants = rows[r * blocks + b].quants + two * BLOCK;
-                    for (int part = 0; part < 2; part++) {
-                        Integers sum = integers(terms[b * COUNT + r].starts[2 * two + part]);
 #pragma GCC unroll 4
-                        for (int w = 4 * part; w < 4 * part + 4; w++) {
-                            sum = dot(sum, words[w], four_bytes(quants + Rows::offset(w)));
+                    for (int w = 0; w < WORDS; w += AT_ONCE) {
+                        Integers products = integers(0);
+#pragma GCC unroll 4
+                        for (int i = w; i < w + AT_ONCE; i++) {
+                            products = add_products(products, words[i], four_bytes(quants + Rows::offset(i)));
                         }
-                        scaled[r] = add(scaled[r], multiply_integers(sum, scale[part]));
+                        scaled[r] = add(scaled[r], times(products, scale[w / 4]));
                     }
                 }
             });
@@ -80,8 +91,13 @@ class Strip {
             for (int c = 0; c < LANES; c++) halves_of_columns[c] = strip.at[c][b].scale;
             const Floats column_scales = halves(halves_of_columns, halves_of_columns + LANES - 8);
             for (int r = 0; r < COUNT; r++) {
-                const Floats scale = ::multiply(column_scales, floats(terms[b * COUNT + r].scale));
-                sums[r] = multiply_add(to_floats(scaled[r]), scale, sums[r]);
+                const typename Rows::Terms &t = terms[b * COUNT + r];
+                Integers taken = integers(0);
+                for (int two = 0; two < PARTS / 2; two++) {
+                    taken = dot_of_pairs(taken, zero_point[two], integers(t.sums[two]));
+                }
+                const Integers sum = add(scaled[r], multiply_integers(taken, integers(-ZERO_POINT)));
+                sums[r] = multiply_add(to_floats(sum), ::multiply(column_scales, floats(t.scale)), sums[r]);
             }
         }
         for (int r = 0; r < COUNT; r++) store_lanes(out + r * out_stride, sums[r], strip.columns);
@@ -123,6 +139,90 @@ bool is_matrix(const ggml_tensor *t) { return t->ne[2] == 1 && t->ne[3] == 1; }
 
 }  // namespace
 
+namespace one_row {
+
+// Numbers of 16 parts: the even ones, then the odd ones, as they lie in the halves of two parts' 32 elements.
+inline Vector by_halves(__m128i bytes) {
+    return _mm256_cvtepi8_epi16(
+        _mm_shuffle_epi8(bytes, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)));
+}
+
+struct PermutedSums : RowK {
+    struct Terms {
+        float scale;
+        int16_t sums[PARTS];  // in the order of `by_halves`
+    };
+
+    void terms(int, Terms *out) const {
+        out->scale = scale;
+        for (int p = 0; p < PARTS; p++) out->sums[p % 2 * 8 + p / 2] = sums[p];
+    }
+};
+
+struct Products {  // of one block and column: eight numbers, of which the product is the sum
+    Vector numbers;
+};
+
+static Products multiply_block(const Weights &weights, const int8_t *quants, const int16_t *sums_of_parts) {
+    const Vector scales = by_halves(_mm_loadu_si128((const __m128i *)weights.scales));
+    Vector sums = _mm256_setzero_si256();
+    for_each(std::make_integer_sequence<int, PARTS / 2>(), [&](auto number) {
+        constexpr int two = decltype(number)::value, half = two / 4, quarter = two % 4;
+        const Vector low = load(weights.low + 64 * half + 32 * (quarter % 2)), high = load(weights.high + 32 * half);
+        const Vector placed =
+            quarter < 2 ? _mm256_slli_epi16(high, 4 - 2 * quarter) : _mm256_srli_epi16(high, 2 * quarter - 4);
+        const Vector values = _mm256_or_si256(quarter < 2 ? low_nibbles(low) : high_nibbles(low),
+                                              _mm256_and_si256(placed, _mm256_set1_epi8(0x30)));
+        const Vector products = _mm256_maddubs_epi16(values, load(quants + BLOCK * two));
+        const Vector scale = _mm256_shuffle_epi8(scales, _mm256_set1_epi16(2 * two | (2 * two + 1) << 8));
+        sums = _mm256_add_epi32(sums, times(products, scale));
+    });
+    const Vector taken = times(scales, load(sums_of_parts));
+    return {_mm256_sub_epi32(sums, _mm256_mullo_epi32(taken, _mm256_set1_epi32(ZERO_POINT)))};
+}
+
+// The products of eight columns.
+static Vector sums_of(const Products *columns, size_t stride) {
+    Vector pairs[4], fours[2];
+    for (int i = 0; i < 4; i++) {
+        const Products *two = columns + 2 * i * stride;
+        pairs[i] = _mm256_hadd_epi32(two[0].numbers, two[stride].numbers);
+    }
+    for (int i = 0; i < 2; i++) fours[i] = _mm256_hadd_epi32(pairs[2 * i], pairs[2 * i + 1]);
+    return _mm256_add_epi32(_mm256_permute2x128_si256(fours[0], fours[1], 0x20),
+                            _mm256_permute2x128_si256(fours[0], fours[1], 0x31));
+}
+
+static void multiply(const Weights *weights, int64_t stride, int blocks, const PermutedSums *row, float *out,
+                     int columns) {
+    static thread_local std::vector<Products> products;
+    if (products.size() < (size_t)8 * blocks) products.resize((size_t)8 * blocks);
+    const PermutedSums::Terms *terms = terms_of(row, blocks, 0);
+    for (int first = 0; first < columns; first += 8) {
+        const int count = columns - first < 8 ? columns - first : 8;
+        for (int c = 0; c < count; c++) {
+            const Weights *column = weights + (first + c) * stride;
+            for (int b = 0; b < blocks; b++) {
+                prefetch(column + b, sizeof *column);
+                products[c * blocks + b] = multiply_block(column[b], row[b].quants, terms[b].sums);
+            }
+        }
+        __m256 sums = _mm256_setzero_ps();
+        for (int b = 0; b < blocks; b++) {
+            uint16_t scales[8] = {};
+            for (int c = 0; c < count; c++) scales[c] = weights[(first + c) * stride + b].scale;
+            const __m256 scale = _mm256_mul_ps(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales)),
+                                               _mm256_set1_ps(terms[b].scale));
+            sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums_of(&products[b], blocks)), scale, sums);
+        }
+        float all[8];
+        _mm256_storeu_ps(all, sums);
+        memcpy(out + first, all, count * sizeof *out);
+    }
+}
+
+}  // namespace one_row
+
 #endif
 
 // Computes dst = src[0]^T src[1]; false: it does not.
@@ -140,11 +240,15 @@ extern "C" bool __wrap_ggml_compute_forward_mul_mat_tiled(const ggml_compute_par
         }
         share_columns(params, weights->ne[1], [=](int64_t start, int columns) {
             const int64_t stride = weights->nb[1] / sizeof(Weights);
-            const auto strip_at = [=](int column) {
-                return Strip((const Weights *)weights->data + (start + column) * stride, stride, columns - column);
-            };
-            multiply<Strip>(columns, strip_at, ZERO_POINT, blocks, (const OneRow *)quantized, count,
-                            (float *)dst->data + start, dst->nb[1] / sizeof(float));
+            const Weights *first = (const Weights *)weights->data + start * stride;
+            float *out = (float *)dst->data + start;
+            if (count == 1) {
+                one_row::multiply(first, stride, blocks, (const one_row::PermutedSums *)quantized, out, columns);
+                return;
+            }
+            const auto strip_at = [=](int column) { return Strip(first + column * stride, stride, columns - column); };
+            multiply<Strip>(columns, strip_at, ZERO_POINT, blocks, (const OneRow *)quantized, count, out,
+                            dst->nb[1] / sizeof(float));
         });
         return true;
     }

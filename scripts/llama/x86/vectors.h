@@ -1,7 +1,7 @@
 // The widest vectors of this machine, and the few operations that the kernels need of them.
 //
 // Columns of a product lie in lanes. EDGEINFER_VECTORS is defined where there are such vectors,
-// EDGEINFER_VNNI where the machine multiplies any bytes without saturating (VNNI).
+// EDGEINFER_VNNI where the machine adds up products of any four bytes in one instruction (VNNI).
 #pragma once
 
 #include <immintrin.h>
@@ -10,6 +10,27 @@
 #include <cstring>
 
 namespace {
+
+#if defined(__AVX2__)
+// What moves two bytes of each word of 32 bits to the upper bytes of its halves.
+inline __m128i upper_bytes(int first, int second) {
+    const int32_t word = 0x00800080 | first << 8 | second << 24;
+    return _mm_add_epi8(_mm_set1_epi32(word), _mm_setr_epi32(0, 0x04000400, 0x08000800, 0x0c000c00));
+}
+
+// Sums of products of bytes, two of 16 bits in place of one of 32: they hold the products of eight words of weights
+// below 16, or of two words of weights below 64. `times` adds them up and multiplies the sum by a factor, which
+// stands in both halves of its word.
+namespace short_sums {
+
+inline __m256i add_products(__m256i sums, __m256i weights, __m256i quants) {
+    return _mm256_add_epi16(sums, _mm256_maddubs_epi16(weights, quants));
+}
+inline __m256i times(__m256i sums, __m256i factors) { return _mm256_madd_epi16(sums, factors); }
+inline __m256i total(__m256i sums) { return times(sums, _mm256_set1_epi16(1)); }
+
+}  // namespace short_sums
+#endif
 
 #if defined(__AVX512BW__) && defined(__AVX512DQ__) && defined(__AVX512VL__) && defined(__AVX512VNNI__)
 #define EDGEINFER_VECTORS
@@ -37,9 +58,12 @@ inline Integers differing(Integers a, Integers b) { return _mm512_xor_si512(a, b
 inline Integers either(Integers a, Integers b) { return _mm512_or_si512(a, b); }
 inline Integers shifted_right(Integers x, int bits) { return _mm512_srl_epi16(x, _mm_cvtsi32_si128(bits)); }
 inline Integers shifted_left(Integers x, int bits) { return _mm512_sll_epi16(x, _mm_cvtsi32_si128(bits)); }
-// A byte of each lane as a signed number.
+// A byte of each lane as a signed number, and two bytes as numbers of 16 bits.
 inline Integers signed_byte(Integers x, int number) {
     return _mm512_srai_epi32(_mm512_sll_epi32(x, _mm_cvtsi32_si128(24 - 8 * number)), 24);
+}
+inline Integers signed_bytes(Integers x, int first, int second) {
+    return _mm512_srai_epi16(_mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(upper_bytes(first, second))), 8);
 }
 
 // sums + the dot products of each lane's four unsigned bytes with its four signed ones.
@@ -138,6 +162,9 @@ inline Integers shifted_left(Integers x, int bits) { return _mm256_sll_epi16(x, 
 inline Integers signed_byte(Integers x, int number) {
     return _mm256_srai_epi32(_mm256_sll_epi32(x, _mm_cvtsi32_si128(24 - 8 * number)), 24);
 }
+inline Integers signed_bytes(Integers x, int first, int second) {
+    return _mm256_srai_epi16(_mm256_shuffle_epi8(x, _mm256_broadcastsi128_si256(upper_bytes(first, second))), 8);
+}
 
 #if defined(__AVXVNNI__)
 #define EDGEINFER_VNNI
@@ -195,6 +222,18 @@ inline Floats halves(const uint16_t *first, const uint16_t *) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)first));
 }
 
+#endif
+
+#if defined(EDGEINFER_VNNI)
+inline Integers add_products(Integers sums, Integers weights, Integers quants) { return dot(sums, weights, quants); }
+inline Integers times(Integers sums, Integers factors) { return multiply_integers(sums, factors); }
+inline Integers total(Integers sums) { return sums; }
+inline Integers factors(const uint64_t x[2]) { return bytes(x); }
+inline Integers factor(Integers x, int number) { return signed_byte(x, number); }
+#elif defined(EDGEINFER_VECTORS)
+using namespace short_sums;
+inline Integers factors(const uint64_t x[2]) { return pairs_of_bytes(x, x); }
+inline Integers factor(Integers x, int number) { return signed_bytes(x, number, number); }
 #endif
 
 #if defined(EDGEINFER_VECTORS)

@@ -1,0 +1,65 @@
+// One row of activations times eight columns of weights of four bits, interleaved by eight bytes.
+//
+// Weights are multiplied in the order in which they lie: with a single row, putting them in the order of the lanes
+// would take longer than multiplying them. 256 bits hold eight bytes of each of four columns.
+#pragma once
+
+#include "interleaved.h"
+
+#if defined(EDGEINFER_VECTORS)
+
+namespace one_row {
+
+using Vector = __m256i;
+
+inline Vector load(const void *p) { return _mm256_loadu_si256((const Vector *)p); }
+inline Vector low_nibbles(Vector x) { return _mm256_and_si256(x, _mm256_set1_epi8(15)); }
+inline Vector high_nibbles(Vector x) { return low_nibbles(_mm256_srli_epi16(x, 4)); }
+
+// Eight bytes of the row, for each column.
+inline Vector eight_bytes(const int8_t *p) {
+    int64_t bytes;
+    memcpy(&bytes, p, sizeof bytes);
+    return _mm256_set1_epi64x(bytes);
+}
+
+using short_sums::add_products, short_sums::times, short_sums::total;
+
+// The sums of eight columns, from those of the first and of the last four, in this order: 0 1 4 5 2 3 6 7.
+inline Vector joined(Vector first, Vector last) {
+    const __m256 a = _mm256_castsi256_ps(first), b = _mm256_castsi256_ps(last);
+    const __m256 even = _mm256_shuffle_ps(a, b, 0x88), odd = _mm256_shuffle_ps(a, b, 0xdd);
+    return _mm256_add_epi16(_mm256_castps_si256(even), _mm256_castps_si256(odd));
+}
+
+// Bytes of eight columns in pairs of numbers of 16 bits, and half-precision numbers, in that order.
+inline __m128i in_order(__m128i x) { return _mm_shuffle_epi32(x, _MM_SHUFFLE(3, 1, 2, 0)); }
+inline Vector pairs(uint64_t first, uint64_t second) {
+    const __m128i bytes = _mm_unpacklo_epi8(_mm_cvtsi64_si128(first), _mm_cvtsi64_si128(second));
+    return _mm256_cvtepu8_epi16(in_order(bytes));
+}
+inline __m256 halves(const uint16_t *p) {
+    return _mm256_cvtph_ps(in_order(_mm_loadu_si128((const __m128i *)p)));
+}
+
+inline void store(float *out, __m256 sums) {
+    _mm256_storeu_ps(out, _mm256_permutevar8x32_ps(sums, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7)));
+}
+
+// Of weights that are read in one line. The processor looks ahead too, but not beyond a page.
+inline void prefetch(const void *weights, size_t size) {
+    for (size_t i = 0; i < size; i += 64) __builtin_prefetch((const char *)weights + 1024 + i);
+}
+
+// What the row's blocks add to a product, in memory of the thread.
+template <class Row>
+const typename Row::Terms *terms_of(const Row *row, int blocks, int zero_point) {
+    static thread_local std::vector<typename Row::Terms> terms;
+    if (terms.size() < (size_t)blocks) terms.resize(blocks);
+    for (int b = 0; b < blocks; b++) row[b].terms(zero_point, &terms[b]);
+    return terms.data();
+}
+
+}  // namespace one_row
+
+#endif
