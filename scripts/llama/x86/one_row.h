@@ -1,7 +1,7 @@
-// One row of activations times eight columns of weights of four bits, interleaved by eight bytes.
+// One row of activations times columns of weights, eight at a time.
 //
 // Weights are multiplied in the order in which they lie: with a single row, putting them in the order of the lanes
-// would take longer than multiplying them. 256 bits hold eight bytes of each of four columns.
+// would take longer than multiplying them. 256 bits hold eight bytes of each of four columns that are interleaved.
 #pragma once
 
 #include "interleaved.h"

@@ -79,25 +79,39 @@ struct Expanded {
     Floats scales;
 };
 
-// Multiplies a strip of LANES columns, whose `expand` gives its blocks, with COUNT rows. Without VNNI, weights must be
-// below 16. `terms` has those of all rows for each block. A row's sum is made in the order of the blocks: it is the same whatever rows stand beside it.
+// start + the sum of a block's words of weights below 16 times those of a row; `word_at(w)` has a row's word.
+template <class WordAt>
+__attribute__((always_inline)) inline Integers sum_of_small(const Integers words[WORDS], WordAt word_at,
+                                                            int32_t start) {
+#if defined(EDGEINFER_VNNI)
+    Integers sum = integers(start);
+#pragma GCC unroll 8
+    for (int w = 0; w < WORDS; w++) sum = dot(sum, words[w], word_at(w));
+    return sum;
+#else
+    Integers sums = integers(0);
+#pragma GCC unroll 8
+    for (int w = 0; w < WORDS; w++) sums = add_products(sums, words[w], word_at(w));
+    return add(total(sums), integers(start));
+#endif
+}
+
+// Multiplies a strip of LANES columns, whose `expand` gives its blocks and whose `sum` multiplies one, with COUNT
+// rows. `terms` has those of all rows for each block. A row's sum is made in the order of the blocks: it is the same
+// whatever rows stand beside it.
 template <int COUNT, class Strip, class Rows>
 void multiply_blocks(const Strip &strip, int blocks, const Rows *rows, const BlockTerms *terms, float *out,
                      size_t stride) {
     Floats sums[COUNT];
     for (int r = 0; r < COUNT; r++) sums[r] = zeros();
     for (int b = 0; b < blocks; b++) {
-        const Expanded weights = strip.expand(b);
+        const auto weights = strip.expand(b);
 #pragma GCC unroll 16
         for (int r = 0; r < COUNT; r++) {
             const int8_t *quants = rows[r / Rows::ROWS * blocks + b].quants + 8 * (r % Rows::ROWS);
             const BlockTerms &t = terms[b * COUNT + r];
-            Integers products = integers(0);
-#pragma GCC unroll 8
-            for (int w = 0; w < WORDS; w++) {
-                products = add_products(products, weights.words[w], four_bytes(quants + Rows::offset(w)));
-            }
-            const Integers sum = add(total(products), integers(t.start));
+            const auto word_at = [=](int w) { return four_bytes(quants + Rows::offset(w)); };
+            const Integers sum = Strip::sum(weights, word_at, t.start);
             sums[r] = multiply_add(to_floats(sum), multiply(weights.scales, floats(t.scale)), sums[r]);
         }
     }

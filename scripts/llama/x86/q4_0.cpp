@@ -27,6 +27,11 @@ struct Strip : Eights<Weights> {
         multiply_blocks<COUNT>(strip, blocks, rows, terms, out, stride);
     }
 
+    template <class WordAt>
+    static Integers sum(const Expanded &weights, WordAt word_at, int32_t start) {
+        return sum_of_small(weights.words, word_at, start);
+    }
+
     Expanded expand(int b) const {
         prefetch(b, 0, sizeof(Weights));
         const uint8_t *left = first[b].nibbles, *right = LANES == 16 ? second[b].nibbles : left + 32;

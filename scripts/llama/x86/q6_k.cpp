@@ -159,7 +159,7 @@ struct PermutedSums : RowK {
     }
 };
 
-struct Products {  // of one block and column: eight numbers, of which the product is the sum
+struct Products {  // of a block of a column and of the row: eight numbers, of which the product is the sum
     Vector numbers;
 };
 

@@ -3,7 +3,7 @@
 // llama.cpp's own product (llamafile/sgemm.cpp) multiplies signed bytes, which x86 cannot do in one instruction,
 // and has the elements of one block in the lanes, which must be added up. Here the blocks of LANES rows of weights
 // are transposed once for up to 16 rows of activations, and weights are unsigned: q + 128. Without VNNI such
-// products would saturate, and llama.cpp's way is kept.
+// products would not fit in 16 bits: there the weights' signs go to the activations.
 #include "columns.h"
 #include "sgemm.h"
 
@@ -11,9 +11,45 @@ extern "C" bool __real_llamafile_sgemm(const ggml_compute_params *params, int64_
                                        const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
                                        int a_type, int b_type, int c_type);
 
-#if defined(EDGEINFER_VNNI)
+#if defined(EDGEINFER_VECTORS)
 
 namespace {
+
+#if defined(EDGEINFER_VNNI)
+constexpr int ZERO_POINT = 128;
+
+struct Block : Expanded {
+    void prepare() {
+        for (Integers &word : words) word = differing(word, integers(0x80808080));
+    }
+
+    template <class WordAt>
+    Integers sum(WordAt word_at, int32_t start) const {
+        Integers sum = integers(start);
+#pragma GCC unroll 8
+        for (int w = 0; w < WORDS; w++) sum = dot(sum, words[w], word_at(w));
+        return sum;
+    }
+};
+#else
+constexpr int ZERO_POINT = 0;
+
+struct Block : Expanded {
+    Integers word_sizes[WORDS];
+
+    void prepare() {
+        for (int w = 0; w < WORDS; w++) word_sizes[w] = sizes(words[w]);
+    }
+
+    template <class WordAt>
+    Integers sum(WordAt word_at, int32_t) const {
+        Integers sum = integers(0);
+#pragma GCC unroll 8
+        for (int w = 0; w < WORDS; w++) sum = dot(sum, word_sizes[w], with_signs(word_at(w), words[w]));
+        return sum;
+    }
+};
+#endif
 
 // LANES columns, which are rows of the matrix of weights.
 class Strip {
@@ -26,12 +62,16 @@ class Strip {
         }
     }
 
-    Expanded expand(int b) const {
-        Expanded out;
+    template <class WordAt>
+    static Integers sum(const Block &weights, WordAt word_at, int32_t start) {
+        return weights.sum(word_at, start);
+    }
+
+    Block expand(int b) const {
+        Block out;
         prefetch_share(at[0] + LANES * (at[1] - at[0]), LANES * sizeof(Row), b);
-        words_of_columns(
-            [&](int c) { return differing(blocks_of(at[c][b].quants, at[c + 4][b].quants), integers(0x80808080)); },
-            out.words);
+        words_of_columns([&](int c) { return blocks_of(at[c][b].quants, at[c + 4][b].quants); }, out.words);
+        out.prepare();
         out.scales = halves(scales + b * LANES, scales + b * LANES + 8);
         return out;
     }
@@ -58,18 +98,18 @@ class Strip {
 extern "C" bool __wrap_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
                                        const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
                                        int a_type, int b_type, int c_type) {
-#if defined(EDGEINFER_VNNI)
+#if defined(EDGEINFER_VECTORS)
     const bool quantized = a_type == GGML_TYPE_Q8_0 && b_type == GGML_TYPE_Q8_0 && c_type == GGML_TYPE_F32;
     // Also of one row, so that its result is the same alone and beside others. Keys and values of a cache are not
     // such matrices, and stay with llama.cpp.
     if (quantized && lda == k && ldb == k) {
-        static thread_local std::vector<uint16_t> scales;
-        if (scales.size() < (size_t)k * LANES) scales.resize((size_t)k * LANES);
         share_columns(params, m, [=](int64_t start, int columns) {
+            static thread_local std::vector<uint16_t> scales;
+            if (scales.size() < (size_t)k * LANES) scales.resize((size_t)k * LANES);
             const auto strip_at = [=](int column) {
                 return Strip((const Row *)a + (start + column) * lda, lda, columns - column, k, scales.data());
             };
-            multiply<Strip>(columns, strip_at, 128, k, (const Row *)b, n, (float *)c + start, ldc);
+            multiply<Strip>(columns, strip_at, ZERO_POINT, k, (const Row *)b, n, (float *)c + start, ldc);
         });
         return true;
     }

@@ -234,6 +234,10 @@ inline Integers factor(Integers x, int number) { return signed_byte(x, number); 
 using namespace short_sums;
 inline Integers factors(const uint64_t x[2]) { return pairs_of_bytes(x, x); }
 inline Integers factor(Integers x, int number) { return signed_bytes(x, number, number); }
+
+// Bytes without their signs, and bytes whose signs are changed where others are negative.
+inline Integers sizes(Integers x) { return _mm256_abs_epi8(x); }
+inline Integers with_signs(Integers x, Integers signs) { return _mm256_sign_epi8(x, signs); }
 #endif
 
 #if defined(EDGEINFER_VECTORS)
