@@ -38,9 +38,7 @@ inline Vector pairs(uint64_t first, uint64_t second) {
     const __m128i bytes = _mm_unpacklo_epi8(_mm_cvtsi64_si128(first), _mm_cvtsi64_si128(second));
     return _mm256_cvtepu8_epi16(in_order(bytes));
 }
-inline __m256 halves(const uint16_t *p) {
-    return _mm256_cvtph_ps(in_order(_mm_loadu_si128((const __m128i *)p)));
-}
+inline __m256 halves(const uint16_t *p) { return _mm256_cvtph_ps(in_order(_mm_loadu_si128((const __m128i *)p))); }
 
 inline void store(float *out, __m256 sums) {
     _mm256_storeu_ps(out, _mm256_permutevar8x32_ps(sums, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7)));

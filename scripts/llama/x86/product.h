@@ -79,7 +79,8 @@ struct Expanded {
     Floats scales;
 };
 
-// start + the sum of a block's words of weights below 16 times those of a row; `word_at(w)` has a row's word.
+// start + the sum of a block's words of weights below 16 times those of a row, which `word_at(w)` has. With VNNI, any
+// weights are small enough.
 template <class WordAt>
 __attribute__((always_inline)) inline Integers sum_of_small(const Integers words[WORDS], WordAt word_at,
                                                             int32_t start) {

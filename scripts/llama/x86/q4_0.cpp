@@ -74,8 +74,8 @@ static void multiply(int blocks, float *out, const Weights *weights, const Row *
                 sum = add_products(sum, high_nibbles(near), eight_bytes(quants + 16));
                 of_four[i] = add_products(sum, high_nibbles(far), eight_bytes(quants + 24));
             }
-            const Vector sum = _mm256_add_epi32(total(joined(of_four[0], of_four[1])),
-                                                _mm256_set1_epi32(terms[b].start));
+            const Vector sum =
+                _mm256_add_epi32(total(joined(of_four[0], of_four[1])), _mm256_set1_epi32(terms[b].start));
             const __m256 scales = _mm256_mul_ps(halves(weights->scales), _mm256_set1_ps(terms[b].scale));
             sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scales, sums);
         }

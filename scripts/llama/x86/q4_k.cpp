@@ -170,8 +170,8 @@ static void multiply(int blocks, float *out, const Weights *weights, const OneRo
                     weights->unpack(2 * two + i, scale, part_minima[i]);
                     all = _mm256_add_epi32(all, times(joined(near[i], far[i]), pairs(scale, scale)));
                 }
-                const Vector minima_of_two = times(pairs(part_minima[0], part_minima[1]),
-                                                   _mm256_set1_epi32(terms[b].sums[two]));
+                const Vector minima_of_two =
+                    times(pairs(part_minima[0], part_minima[1]), _mm256_set1_epi32(terms[b].sums[two]));
                 taken = _mm256_add_epi32(taken, minima_of_two);
             }
             const __m256 scale = _mm256_set1_ps(terms[b].scale);

@@ -25,10 +25,7 @@ struct Block : Expanded {
 
     template <class WordAt>
     Integers sum(WordAt word_at, int32_t start) const {
-        Integers sum = integers(start);
-#pragma GCC unroll 8
-        for (int w = 0; w < WORDS; w++) sum = dot(sum, words[w], word_at(w));
-        return sum;
+        return sum_of_small(words, word_at, start);
     }
 };
 #else

@@ -224,10 +224,11 @@ inline Floats halves(const uint16_t *first, const uint16_t *) {
 
 #endif
 
+// What short_sums has, for the widest vectors; with VNNI, sums are of 32 bits at once, and hold any products. A factor
+// is made of a byte of each lane.
 #if defined(EDGEINFER_VNNI)
 inline Integers add_products(Integers sums, Integers weights, Integers quants) { return dot(sums, weights, quants); }
 inline Integers times(Integers sums, Integers factors) { return multiply_integers(sums, factors); }
-inline Integers total(Integers sums) { return sums; }
 inline Integers factors(const uint64_t x[2]) { return bytes(x); }
 inline Integers factor(Integers x, int number) { return signed_byte(x, number); }
 #elif defined(EDGEINFER_VECTORS)
