@@ -183,9 +183,9 @@ def test_a_seeded_answer_is_the_same_alone_and_in_a_batch(opened: Open, config: 
 
 def test_an_abort_inside_a_long_prefill_stops_the_decode(opened: Open, config: LlamaConfig) -> None:
     """The cells it left are dropped, and the sequence can be computed again."""
-    large = msgspec.structs.replace(config, ctx=2048, parallel=1, cells=2048, batch=2048)
-    backend, batch = opened(large), Batch(2048)
-    batch.add(0, 0, [100 + i % 50 for i in range(2000)], output=True)
+    large = msgspec.structs.replace(config, ctx=768, parallel=1, cells=768, batch=768)
+    backend, batch = opened(large), Batch(768)
+    batch.add(0, 0, [100 + i % 50 for i in range(700)], output=True)
     started = threading.Event()
 
     def abort() -> None:
@@ -200,7 +200,7 @@ def test_an_abort_inside_a_long_prefill_stops_the_decode(opened: Open, config: L
         started.set()
         status = backend.decode(batch)
         thread.join()
-        assert backend.length(0) <= 2000
+        assert backend.length(0) <= 700
         backend.remove(0, 0)
         if status is DecodeStatus.ABORTED:
             break
@@ -208,7 +208,7 @@ def test_an_abort_inside_a_long_prefill_stops_the_decode(opened: Open, config: L
     assert 0 == backend.length(0)
     backend.clear_abort()
     assert DecodeStatus.OK is backend.decode(batch)
-    assert 2000 == backend.length(0)
+    assert 700 == backend.length(0)
 
 
 def test_an_abort_that_is_not_cleared_stops_every_decode(
