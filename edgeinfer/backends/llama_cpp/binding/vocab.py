@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import llama_cpp.llama_cpp as lib
@@ -183,15 +184,21 @@ class LlamaVocab:
         return self._texts(USER_DEFINED_ATTRIBUTE)
 
     @cached_property
+    def _special(self) -> list[tuple[int, int]]:
+        """The control tokens and the user-defined ones, with their attributes. To ask for all takes 0.2 s."""
+        attributes = map(lib.llama_vocab_get_attr, repeat(self._vocab), range(self.size))
+        wanted = CONTROL_ATTRIBUTES | USER_DEFINED_ATTRIBUTE
+        return [(token, has) for token, has in enumerate(attributes) if has & wanted]
+
+    @cached_property
     def _characters(self) -> frozenset[str]:
         """Characters that are tokens; a space is one under another name."""
         texts = (self.text(token) for token in range(self.size))
         return frozenset(text for text in texts if len(text) == 1) | {" "}
 
     def _texts(self, attributes: int) -> tuple[str, ...]:
-        attribute = lib.llama_vocab_get_attr
-        tokens = (t for t in range(self.size) if attribute(self._vocab, t) & attributes)
-        return tuple(text for t in tokens if (text := self.text(t)))
+        tokens = (token for token, has in self._special if has & attributes)
+        return tuple(text for token in tokens if (text := self.text(token)))
 
     def _piece(self, token: int, *, special: bool) -> bytes:
         size = 64

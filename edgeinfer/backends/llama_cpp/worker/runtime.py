@@ -22,10 +22,14 @@ log = logging.getLogger("edgeinfer.worker")
 PROBE = Span("Ab1 ,\n  éß字한ก\u0301\U0001f600\0", trusted=False)
 """A text that has something of every kind."""
 
-PROBE_TOKENS = 64
+PROBE_TOKENS = 4
+"""Tokens of it that a model which generates must embed: others would only be more of the same."""
 
-SELF_TEST_ROWS = 32
-"""Enough for the kernels of prompts, and for their time per token; a whole ubatch would take a second on some boards."""
+SELF_TEST_ROWS = 16
+"""Enough for the kernels of prompts, and for their time per token; each row delays the start."""
+
+GPU_SELF_TEST_ROWS = 32
+"""So many rows at once make llama.cpp compute layers on the GPU whose weights are not there."""
 
 if TYPE_CHECKING:
     from edgeinfer.backends.llama_cpp.binding.embedder import Embedder
@@ -206,14 +210,13 @@ class LlamaRuntime:
         """
         from edgeinfer.backends.llama_cpp.binding.embedder import open_embedder
 
-        size = min(PROBE_TOKENS, self.config.ctx)
         try:
-            embedder = open_embedder(self._model, msgspec.structs.replace(self.config, ctx=size))
+            embedder = open_embedder(self._model, msgspec.structs.replace(self.config, ctx=PROBE_TOKENS))
         except ModelLoadFailed as e:
             log.warning("%s", e.message)
             return
         try:
-            embedder.embed([self._probe()[:size]])
+            embedder.embed([self._probe()[:PROBE_TOKENS]])
         except (DecodeFailed, ModelLoadFailed) as e:
             log.warning("%s cannot embed: %s", self.config.name, e.message)
         finally:
@@ -309,7 +312,8 @@ def self_test(backend: Backend, config: LlamaConfig) -> float:
     token = backend.vocab.bos or 0
     batch = Batch(config.batch)
     ms = 0.0
-    for n in (1, min(SELF_TEST_ROWS, config.ubatch, config.batch, config.ctx - 1)):
+    rows = GPU_SELF_TEST_ROWS if config.gpu_layers else SELF_TEST_ROWS
+    for n in (1, min(rows, config.ubatch, config.batch, config.ctx - 1)):
         started = time.monotonic()
         batch.clear()
         at = batch.add(0, 0, [token] * n, output=True)
