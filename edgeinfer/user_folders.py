@@ -49,6 +49,12 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return _folder(environ, "XDG_CACHE_HOME", ".cache")
 
 
+def daemon_cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of what a daemon can make again: systemd's, where that started it, else the user's."""
+    service = Path(environ.get("CACHE_DIRECTORY", "").partition(":")[0])
+    return service if service.is_absolute() else cache_folder(environ)
+
+
 def _folder(environ: Mapping[str, str], variable: str, default: str) -> Path:
     """The specification has a relative path ignored."""
     path = Path(environ.get(variable) or ".")

@@ -16,7 +16,7 @@ import msgspec
 from edgeinfer.hardware.cpu import classes
 from edgeinfer.hardware.gpu import Api
 from edgeinfer.ipc.environment import child_environment
-from edgeinfer.user_folders import cache_folder
+from edgeinfer.user_folders import daemon_cache_folder
 
 CACHE_FILE = "llama-build.json"
 LOAD_TIMEOUT = 60.0
@@ -60,7 +60,7 @@ def llama_build(cache: Path | None = None) -> LlamaBuild | None:
     libraries = _libraries()
     if libraries is None:
         return None
-    directory = cache or cache_directory()
+    directory = cache or daemon_cache_folder()
     file = directory / CACHE_FILE
     with contextlib.suppress(OSError, ValueError, RecursionError):
         cached = msgspec.json.decode(file.read_bytes(), type=CachedBuild)
@@ -115,14 +115,6 @@ def _run(module: str, timeout: float) -> subprocess.CompletedProcess[bytes]:
         timeout=timeout,
         check=False,
     )
-
-
-def cache_directory() -> Path:
-    """Return the service's cache directory, else the user's."""
-    service = Path(os.environ.get("CACHE_DIRECTORY", "").partition(":")[0])
-    if service.is_absolute():
-        return service
-    return cache_folder()
 
 
 def _libraries() -> str | None:

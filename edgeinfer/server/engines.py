@@ -35,7 +35,7 @@ from edgeinfer.store.location import DAEMON_STATE
 from edgeinfer.store.lookup import BUNDLED_MODEL, bundled_file, find_model, is_file_reference
 from edgeinfer.store.model_name import split_name
 from edgeinfer.store.store import Store
-from edgeinfer.user_folders import cache_folder
+from edgeinfer.user_folders import daemon_cache_folder
 
 if TYPE_CHECKING:
     from edgeinfer.backends.vllm.client import VllmClient
@@ -198,5 +198,4 @@ def _prefix_cache(megabytes: int, environ: Mapping[str, str] = os.environ) -> Pr
     """A prefix cache in systemd's cache directory, or else the user's; None if its size is 0."""
     if not megabytes:
         return None
-    folder = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
-    return PrefixCacheConfig(str(Path(folder or cache_folder(environ)) / "prefixes"), megabytes)
+    return PrefixCacheConfig(str(daemon_cache_folder(environ) / "prefixes"), megabytes)

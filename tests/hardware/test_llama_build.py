@@ -110,27 +110,3 @@ def test_without_llama_cpp_nothing_is_known(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)
     assert llama_build.llama_build(tmp_path / "cache") is None
     assert not (tmp_path / "cache").exists()
-
-
-def test_a_service_has_a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """systemd names it; otherwise it is the user's."""
-    monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/edgeinfer:/var/cache/other")
-    assert Path("/var/cache/edgeinfer") == llama_build.cache_directory()
-    monkeypatch.delenv("CACHE_DIRECTORY")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert tmp_path / "edgeinfer" == llama_build.cache_directory()
-    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert tmp_path / ".cache" / "edgeinfer" == llama_build.cache_directory()
-
-
-def test_a_user_without_a_home_has_a_cache_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No folder called "~" is created: below the root only root may write."""
-
-    def nobody(_: int) -> None:
-        raise KeyError("getpwuid(): uid not found")
-
-    for variable in ("CACHE_DIRECTORY", "XDG_CACHE_HOME", "HOME"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("pwd.getpwuid", nobody)
-    assert Path("/.cache/edgeinfer") == llama_build.cache_directory()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgeinfer.backends.vllm.config import VllmConfig
-from edgeinfer.user_folders import cache_folder
+from edgeinfer.user_folders import daemon_cache_folder
 from edgeinfer.user_folders import home as user_folder
 
 MAX_LOGPROBS = 128
@@ -61,8 +61,7 @@ def arguments(config: VllmConfig, socket: str, tokenizer: str) -> list[str]:
 
 def cache(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder where vLLM keeps what it has compiled: its home, as others look for one."""
-    service = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
-    return Path(service or cache_folder(environ)) / "vllm"
+    return daemon_cache_folder(environ) / "vllm"
 
 
 def environment(
