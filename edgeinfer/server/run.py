@@ -109,6 +109,7 @@ def run(loaded: Loaded) -> int:
 
             app = build_app(state, own=keys.own_key(key) if key else None)
             gc.freeze()  # what has been imported stays, and collections need not go through it
+            gc.enable()
             return app
 
         server = Server(state, build, Reloader(state, loaded, plan), max_connections, plan)
