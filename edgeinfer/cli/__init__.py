@@ -9,7 +9,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from edgeinfer.backends.llama_cpp.spawn import discard, start_ahead
+from edgeinfer.backends.llama_cpp.spawn import discard, record_of, start_ahead
 
 if TYPE_CHECKING:
     from edgeinfer.errors import EdgeinferError
@@ -61,7 +61,7 @@ def _open_streams() -> None:
 
 def _run() -> int:
     if sys.argv[1:2] == ["serve"] and not {"-h", "--help"} & set(sys.argv):
-        start_ahead()  # its imports take as long as ours, which begin after this
+        start_ahead(record_of(sys.argv[1:]))  # it has as much to do as we, and we have not begun
         gc.disable()  # until the app is built: what is imported stays, and looking through it takes a tenth of the time
     from edgeinfer.cli.app import app
     from edgeinfer.cli.service import point_to_service

@@ -59,9 +59,10 @@ class LocalEngines:
         model = replace(local, name=name or local.name)
         if name is None:
             settings = settings.for_default(local.name)
-        profile = detect()
-        if pid := spawn.pid_ahead():  # what it holds is part of what the model will take
-            profile = with_memory(profile, HeldMemory(held_by(pid)))
+        pid = spawn.pid_ahead()
+        # What it holds is part of what the model will take. It may be reading that, so this comes before `detect`.
+        ahead = HeldMemory(held_by(pid) if pid else 0)
+        profile = with_memory(detect(), ahead)
         calibration = load_calibration(store.root, profile)
         draft = find_draft_model(local, settings)  # the catalogue knows it by its own name
 

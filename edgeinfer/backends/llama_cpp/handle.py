@@ -7,11 +7,13 @@ import contextlib
 import logging
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.exchange import Exchange
+from edgeinfer.backends.llama_cpp.first_load import remember_first_load
 from edgeinfer.backends.llama_cpp.in_flight import WorkerRequest
 from edgeinfer.backends.llama_cpp.inherited_memory import InheritedMemory
 from edgeinfer.backends.llama_cpp.messages import (
@@ -101,10 +103,9 @@ class WorkerHandle:
         self.exit: WorkerExit | None = None
         self.idle = asyncio.Event()
         self.idle.set()
-        self._markers = tuple(markers)
         self._quarantine = quarantine or CrashQuarantine()
-        self._prefix_cache = prefix_cache
-        self._confine = confine
+        self._load = Load(config, tuple(markers), prefix_cache, confine)
+        self._record: Path | None = None
         self._memory = memory
         self._exchanges: dict[int, Exchange] = {}
         self._unaccepted: set[int] = set()  # requests that the worker may not have read yet, or is reading
@@ -129,12 +130,13 @@ class WorkerHandle:
         await asyncio.shield(self._starting)
 
     async def _start(self) -> None:
-        self._process, ours = await spawn(self._memory.descriptor if self._memory else None)
+        descriptor = self._memory.descriptor if self._memory else None
+        self._process, ours, self._record = await spawn(self._load, descriptor)
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         assert self._process.stderr is not None
         reading_stderr = asyncio.create_task(self._stderr.read(self._process.stderr))
         self._tasks = [reading_stderr, asyncio.create_task(self._read_messages())]
-        self.send(Load(self.config, self._markers, self._prefix_cache, self._confine))
+        self.send(self._load)
 
     async def loaded(self, timeout: float) -> ModelInfo:
         """Wait for the model; raises the worker's error, or NotReady after `timeout` seconds."""
@@ -160,7 +162,7 @@ class WorkerHandle:
         self._kill_reason = self._kill_reason or STOPPED
         if self.info is not None:
             self.send(Shutdown())
-            timeout = STOP_TIMEOUT + (SAVE_TIMEOUT if self._prefix_cache else 0)
+            timeout = STOP_TIMEOUT + (SAVE_TIMEOUT if self._load.prefix_cache else 0)
             await wait_with_timeout(timeout, self._process.wait())
         self._kill()
         await self.wait()
@@ -248,6 +250,8 @@ class WorkerHandle:
         self.heartbeat.on_step(message.step_ms)
         self._pinging = asyncio.create_task(self._ping())
         self._loaded.set_result(self.info)
+        if self._record:
+            remember_first_load(self._record, self._load)
 
     def _on_deltas(self, id: int, deltas: list[Delta]) -> None:
         self.useful = True

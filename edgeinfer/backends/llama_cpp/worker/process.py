@@ -1,16 +1,15 @@
 """The worker process: owns one model and answers the daemon's messages.
 
-Run as `python -m edgeinfer.backends.llama_cpp.worker.process FD [ahead]`, where FD is its end of a socketpair. With `ahead` it
-is not known yet when there will be something to load. Three threads: one reads messages, tokenizes, and cuts a running prefill short
-when its request is cancelled; one compiles grammars; the main one steps the engine, and blocks while there is nothing to do.
-With the socket ends the process.
+Run as `python -m edgeinfer.backends.llama_cpp.worker.process FD [ahead]`, where FD is its end of a socketpair. With
+`ahead` it is not known yet what there will be to load; a record on stdin says what it was the last time. Three threads:
+one reads messages, tokenizes, and cuts a running prefill short when its request is cancelled; one compiles grammars; the
+main one steps the engine, and blocks while there is nothing to do. With the socket ends the process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
-import importlib
 import logging
 import os
 import queue
@@ -21,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edgeinfer.allocator import return_freed_memory
 from edgeinfer.backends.llama_cpp.messages import (
@@ -36,7 +35,6 @@ from edgeinfer.backends.llama_cpp.messages import (
     InFlight,
     Load,
     LoadProgress,
-    LogLine,
     Ping,
     Pong,
     PrefixCacheConfig,
@@ -57,6 +55,7 @@ from edgeinfer.backends.llama_cpp.worker.inherited_states import inherited_state
 from edgeinfer.backends.llama_cpp.worker.prefix_store import PrefixCacheStore
 from edgeinfer.backends.llama_cpp.worker.prompt_tokenizer import PromptTokenizer, text_size
 from edgeinfer.backends.llama_cpp.worker.runtime import Runtime, open_runtime
+from edgeinfer.backends.llama_cpp.worker.worker_log import WorkerLog
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.sequence import Request
 from edgeinfer.engine.state_memory import StateMemory
@@ -67,8 +66,10 @@ from edgeinfer.inference.types import Embeddings, Scores, Tokens
 from edgeinfer.ipc.framing import FrameSocket
 from edgeinfer.ipc.start_signal import receive_start
 
-log = logging.getLogger("edgeinfer.worker")
+if TYPE_CHECKING:
+    from edgeinfer.backends.llama_cpp.worker.early_model import EarlyModel
 
+log = logging.getLogger("edgeinfer.worker")
 
 MAX_SHORT_TEXT = 16384
 """Characters that are tokenized in the reader's thread, in a few milliseconds; longer texts wait for one another."""
@@ -83,20 +84,6 @@ Job = Request | Cancel | Ping | EmbedJob | None
 """Work for the engine's thread; None ends it."""
 
 M = TypeVar("M", bound=ToWorker)
-
-
-class WorkerLogHandler(logging.Handler):
-    """Sends log records to the daemon, which writes all logs."""
-
-    def __init__(self, channel: FrameSocket[ToWorker]) -> None:
-        super().__init__()
-        self._channel = channel
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._channel.send(LogLine(record.levelno, record.name, self.format(record)))
-        except OSError:
-            os._exit(1)  # the daemon is gone
 
 
 class WorkerProcess:
@@ -350,7 +337,7 @@ class WorkerProcess:
         self._channel.send(Pong())
 
 
-def serve(channel: FrameSocket[ToWorker], memory: int | None = None) -> int:
+def serve(channel: FrameSocket[ToWorker], memory: int | None = None, early: EarlyModel | None = None) -> int:
     """Load the model that the first message names, then answer messages; -> exit status."""
     load = channel.receive()
     if not isinstance(load, Load):
@@ -358,9 +345,11 @@ def serve(channel: FrameSocket[ToWorker], memory: int | None = None) -> int:
     started = time.monotonic()
     inherited = inherited_states(memory, load.config) if memory is not None else None
     pin_to(load.config.cpus)
-    confinement = confine_worker(load)
+    confinement = early.confinement if early else confine_worker(load)
     try:
-        runtime = open_runtime(load.config, load.markers, lambda share: channel.send(LoadProgress(share)))
+        runtime = open_runtime(
+            load.config, load.markers, lambda share: channel.send(LoadProgress(share)), early
+        )
     except EdgeinferError as e:
         channel.send(Failed(0, e.data()))
         return 1
@@ -383,14 +372,20 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # sent to the whole group; the daemon still drains
     ours = socket.socket(fileno=int(sys.argv[1]))
     channel = FrameSocket(ours, to_worker)
+    worker_log = WorkerLog(channel)
     root = logging.getLogger()
-    root.addHandler(WorkerLogHandler(channel))
+    root.addHandler(worker_log)
     root.setLevel(logging.DEBUG)
+    early: EarlyModel | None = None
     if sys.argv[2:] == ["ahead"]:
         with contextlib.suppress(Exception):  # told when there is a model to load
-            importlib.import_module("edgeinfer.backends.llama_cpp.binding.model")
+            from edgeinfer.backends.llama_cpp.worker.early_model import early_progress, read_early
+
+            early = read_early(sys.stdin.buffer.read(), early_progress(channel, ours))
     try:
-        return serve(channel, receive_start(ours))
+        memory = receive_start(ours)
+        worker_log.start()
+        return serve(channel, memory, early)
     except OSError:
         return 0  # the daemon is gone
 

@@ -34,6 +34,7 @@ GPU_SELF_TEST_ROWS = 32
 if TYPE_CHECKING:
     from edgeinfer.backends.llama_cpp.binding.embedder import Embedder
     from edgeinfer.backends.llama_cpp.binding.pair_tokenizer import PairTokenizer
+    from edgeinfer.backends.llama_cpp.worker.early_model import EarlyModel
 
 
 Progress = Callable[[float], None]
@@ -88,23 +89,33 @@ class Runtime(Protocol):
 
 
 def open_runtime(
-    config: LlamaConfig, markers: Sequence[str] = (), progress: Progress = lambda _: None
+    config: LlamaConfig,
+    markers: Sequence[str] = (),
+    progress: Progress = lambda _: None,
+    early: EarlyModel | None = None,
 ) -> Runtime:
     """Load the model that `config` names. `markers` are control tokens to be shown as text.
 
-    `progress` is called now and then with the share of the model that has been read.
+    `progress` is called now and then with the share of the model that has been read. `early` is that model if it has
+    been read already.
 
     Raises:
         ModelLoadFailed: it cannot be loaded, or fails its self-test.
     """
-    return FakeRuntime(config) if is_fake_model(config.model) else LlamaRuntime(config, markers, progress)
+    return (
+        FakeRuntime(config) if is_fake_model(config.model) else LlamaRuntime(config, markers, progress, early)
+    )
 
 
 class LlamaRuntime:
     """Runs a GGUF file with llama.cpp. The embedding context is created at its first use, since it costs memory."""
 
     def __init__(
-        self, config: LlamaConfig, markers: Sequence[str] = (), progress: Progress = lambda _: None
+        self,
+        config: LlamaConfig,
+        markers: Sequence[str] = (),
+        progress: Progress = lambda _: None,
+        early: EarlyModel | None = None,
     ) -> None:
         from edgeinfer.backends.llama_cpp.binding.build import engine_build
         from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
@@ -112,8 +123,8 @@ class LlamaRuntime:
         from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 
         self.config = config
-        self._log = LogCapture(logging.getLogger("llama.cpp"))
-        self._model = LlamaModel(config, self._log, progress)
+        self._log = early.log if early else LogCapture(logging.getLogger("llama.cpp"))
+        self._model = (early.model if early else None) or LlamaModel(config, self._log, progress)
         self.vocab = self._model.vocab
         self.vocab.show(markers)
         self.info = self._model.info(config)
