@@ -13,6 +13,7 @@ namespace {
 
 constexpr int GROUP = 4;                       // columns whose sums are added up together
 constexpr int NEAR = 64;                       // columns that stay in the cache while all rows are multiplied with them
+constexpr int NEAR_FLOATS = 1 << 16;           // numbers that do, in single precision
 constexpr int MOST = REGISTERS == 32 ? 6 : 3;  // rows that share a vector of weights: registers hold all sums
 
 inline Floats load_floats(const uint16_t *p) { return halves(p, p + 8); }
@@ -94,13 +95,45 @@ void multiply_block(int64_t k, Matrix<Number> weights, int64_t columns, Matrix<N
     if (count - r == 1) multiply_rows<1>(k, weights, columns, rest, out + r * stride, stride);
 }
 
+// Rows of a matrix in single precision, one behind the other at `to`.
+inline Matrix<float> expanded(int64_t k, Matrix<uint16_t> rows, int64_t count, float *to) {
+    for (int64_t r = 0; r < count; r++)
+        for (int64_t i = 0; i < k; i += LANES) store(to + r * k + i, load_floats(rows[r] + i));
+    return {to, k};
+}
+
+// As multiply_block, for so many rows that it pays to expand the columns once: to do so takes longer than to multiply.
+inline void multiply_expanded(int64_t k, Matrix<uint16_t> weights, int64_t columns, Matrix<uint16_t> rows,
+                              int64_t count, float *out, int64_t stride) {
+    static thread_local std::vector<float> buffer;
+    int64_t near = NEAR_FLOATS / k / GROUP * GROUP;
+    near = near < GROUP ? GROUP : near < columns ? near : columns;
+    if (buffer.size() < (size_t)((near + MOST) * k)) buffer.resize((near + MOST) * k);
+    for (int64_t c = 0; c < columns; c += near) {
+        const int64_t size = columns - c < near ? columns - c : near;
+        const Matrix<float> wide = expanded(k, {weights[c], weights.stride}, size, buffer.data());
+        for (int64_t r = 0; r < count; r += MOST) {
+            const int64_t few = count - r < MOST ? count - r : MOST;
+            const Matrix<float> group = expanded(k, {rows[r], rows.stride}, few, buffer.data() + near * k);
+            multiply_block(k, wide, size, group, few, out + r * stride + c, stride);
+        }
+    }
+}
+
 template <class Number>
 void multiply_share(const ggml_compute_params *params, int64_t k, Matrix<Number> weights, int64_t columns,
                     Matrix<Number> rows, int64_t count, float *out, int64_t stride) {
     const auto job = [=](int64_t first, int64_t share) {
         for (int64_t c = first; c < first + share; c += NEAR) {
             const int64_t size = first + share - c < NEAR ? first + share - c : NEAR;
-            multiply_block(k, {weights[c], weights.stride}, size, rows, count, out + c, stride);
+            const Matrix<Number> near = {weights[c], weights.stride};
+            if constexpr (sizeof(Number) == sizeof(uint16_t)) {
+                if (count > MOST) {
+                    multiply_expanded(k, near, size, rows, count, out + c, stride);
+                    continue;
+                }
+            }
+            multiply_block(k, near, size, rows, count, out + c, stride);
         }
     };
     if (columns * k >= 1 << 20) return share_columns(params, columns, job);
