@@ -63,10 +63,10 @@ def remembered(record: Path) -> LlamaConfig:
     return first.load.config
 
 
-async def has_read(process: subprocess.Popen[bytes]) -> None:
-    """Wait until a worker has confined itself, which it does for the model that it is going to read."""
-    status = Path(f"/proc/{process.pid}/status")
-    await eventually(lambda: "Seccomp:\t2" in status.read_text())
+async def has_read(process: subprocess.Popen[bytes], model: LlamaConfig) -> None:
+    """Wait until a worker has mapped the model."""
+    maps = Path(f"/proc/{process.pid}/maps")
+    await eventually(lambda: model.model in maps.read_text())
 
 
 async def is_taken(process: subprocess.Popen[bytes], config: LlamaConfig) -> bool:
@@ -80,7 +80,7 @@ async def is_taken(process: subprocess.Popen[bytes], config: LlamaConfig) -> boo
 
 async def test_a_worker_reads_what_was_loaded_first_the_last_time(model: LlamaConfig, record: Path) -> None:
     process = ahead(record)
-    await has_read(process)
+    await has_read(process, model)
     assert await is_taken(process, model)
 
 
@@ -121,7 +121,7 @@ async def test_the_next_worker_goes_on_from_what_this_one_leaves(
 async def test_another_model_gets_another_worker(model: LlamaConfig, record: Path, model_file: Path) -> None:
     """The one that has read the first may reach no other file."""
     process = ahead(record)
-    await has_read(process)
+    await has_read(process, model)
     assert not await is_taken(process, replace(model, model=str(model_file)))
     await eventually(lambda: process.poll() is not None)
 
@@ -143,7 +143,7 @@ def test_a_process_that_may_do_other_things_does_not_suit(model: LlamaConfig) ->
 
 async def test_a_file_that_was_replaced_is_read_again(model: LlamaConfig, record: Path) -> None:
     process = ahead(record)
-    await has_read(process)
+    await has_read(process, model)
     copy = Path(model.model).with_suffix(".new")
     shutil.copyfile(model.model, copy)
     copy.replace(model.model)
