@@ -13,7 +13,7 @@ namespace {
 
 constexpr int GROUP = 4;                       // columns whose sums are added up together
 constexpr int NEAR = 64;                       // columns that stay in the cache while all rows are multiplied with them
-constexpr int NEAR_FLOATS = 1 << 16;           // numbers that do, in single precision
+constexpr int NEAR_FLOATS = 1 << 16;           // numbers in single precision that do
 constexpr int MOST = REGISTERS == 32 ? 6 : 3;  // rows that share a vector of weights: registers hold all sums
 
 inline Floats load_floats(const uint16_t *p) { return halves(p, p + 8); }
@@ -102,12 +102,12 @@ inline Matrix<float> expanded(int64_t k, Matrix<uint16_t> rows, int64_t count, f
     return {to, k};
 }
 
-// As multiply_block, for so many rows that it pays to expand the columns once: to do so takes longer than to multiply.
+// As multiply_block, for many rows: to expand numbers takes longer than to multiply them, so the columns are expanded
+// once for all rows. At least a group of columns stays in the cache.
 inline void multiply_expanded(int64_t k, Matrix<uint16_t> weights, int64_t columns, Matrix<uint16_t> rows,
                               int64_t count, float *out, int64_t stride) {
     static thread_local std::vector<float> buffer;
-    int64_t near = NEAR_FLOATS / k / GROUP * GROUP;
-    near = near < GROUP ? GROUP : near < columns ? near : columns;
+    const int64_t most = NEAR_FLOATS / k / GROUP * GROUP, near = most < columns ? most : columns;
     if (buffer.size() < (size_t)((near + MOST) * k)) buffer.resize((near + MOST) * k);
     for (int64_t c = 0; c < columns; c += near) {
         const int64_t size = columns - c < near ? columns - c : near;
@@ -128,7 +128,7 @@ void multiply_share(const ggml_compute_params *params, int64_t k, Matrix<Number>
             const int64_t size = first + share - c < NEAR ? first + share - c : NEAR;
             const Matrix<Number> near = {weights[c], weights.stride};
             if constexpr (sizeof(Number) == sizeof(uint16_t)) {
-                if (count > MOST) {
+                if (count > MOST && k <= NEAR_FLOATS / GROUP) {
                     multiply_expanded(k, near, size, rows, count, out + c, stride);
                     continue;
                 }
