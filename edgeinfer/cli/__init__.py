@@ -27,6 +27,8 @@ def main() -> int:
         code = 130
     except BrokenPipeError:  # the reader of our output has left, as in `edgeinfer ... | head`
         _discard_output()
+    finally:
+        discard()  # there was an error before anything was to be loaded
     return code
 
 
@@ -72,7 +74,6 @@ def _run() -> int:
         try:
             app(prog_name="edgeinfer")
         finally:
-            discard()  # there was an error before anything was to be loaded
             sys.stdout.flush()
     except SystemExit as e:
         return e.code if isinstance(e.code, int) else 0 if e.code is None else 1

@@ -96,7 +96,7 @@ def run(loaded: Loaded) -> int:
     engines = LocalEngines(settings)
     plan = engines.planner(*settings.default_model())([], [])
     if plan.backend != "llama.cpp":
-        spawn.discard()
+        spawn.discard(forget=True)
     sockets = passed or bind(settings)
     addresses = [address(sock, tls=bool(settings.tls_cert)) for sock in sockets]
     try:

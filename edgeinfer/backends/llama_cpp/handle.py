@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.exchange import Exchange
-from edgeinfer.backends.llama_cpp.first_load import remember_first_load
+from edgeinfer.backends.llama_cpp.first_load import FirstLoad, remember_first_load
 from edgeinfer.backends.llama_cpp.in_flight import WorkerRequest
 from edgeinfer.backends.llama_cpp.inherited_memory import InheritedMemory
 from edgeinfer.backends.llama_cpp.messages import (
@@ -106,6 +106,7 @@ class WorkerHandle:
         self._quarantine = quarantine or CrashQuarantine()
         self._load = Load(config, tuple(markers), prefix_cache, confine)
         self._record: Path | None = None
+        self._first_load: FirstLoad | None = None
         self._memory = memory
         self._exchanges: dict[int, Exchange] = {}
         self._unaccepted: set[int] = set()  # requests that the worker may not have read yet, or is reading
@@ -132,6 +133,7 @@ class WorkerHandle:
     async def _start(self) -> None:
         descriptor = self._memory.descriptor if self._memory else None
         self._process, ours, self._record = await spawn(self._load, descriptor)
+        self._first_load = FirstLoad.of(self._load) if self._record else None
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         assert self._process.stderr is not None
         reading_stderr = asyncio.create_task(self._stderr.read(self._process.stderr))
@@ -250,8 +252,8 @@ class WorkerHandle:
         self.heartbeat.on_step(message.step_ms)
         self._pinging = asyncio.create_task(self._ping())
         self._loaded.set_result(self.info)
-        if self._record:
-            remember_first_load(self._record, self._load)
+        if self._record and self._first_load:
+            remember_first_load(self._record, self._first_load)
 
     def _on_deltas(self, id: int, deltas: list[Delta]) -> None:
         self.useful = True

@@ -1,4 +1,7 @@
-"""Starts worker processes. One can be started ahead, before it is known what it will load: it reads what it was last."""
+"""Starts worker processes. One can be started ahead, before it is known what it will load.
+
+It reads what was loaded the last time.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -37,6 +41,8 @@ SETTINGS = "EDGEINFER_"
 MAX_RECORD = 1 << 15
 """Bytes; a record of a first load has two thousand, and a pipe takes 64 KiB before anybody reads it."""
 
+READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 SHARED = 0o022
 """Mode of a file that others may write, who must not decide what is read."""
 
@@ -45,7 +51,7 @@ class Spawned(NamedTuple):
     """A worker that waits for its first message, and our end of the socket to it.
 
     Attributes:
-        record: file where what the daemon loads first is to be remembered, as this is that; None if it is not.
+        record: file to write once this worker is ready; None unless it is the daemon's first.
     """
 
     process: ChildProcess
@@ -64,7 +70,7 @@ _ahead: list[_Started] = []
 
 
 def record_of(command: Sequence[str], environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the file that remembers what a daemon loads first which is started by this command, here and like this."""
+    """Return the file that remembers what a daemon loads first if this command starts it, here and with these settings."""
     settings = sorted(f"{name}={value}" for name, value in environ.items() if name.startswith(SETTINGS))
     try:
         how = "\0".join([*command, str(Path.cwd()), *settings])
@@ -91,10 +97,14 @@ def start_ahead(record: Path | None = None) -> None:
                 pipe.write(content)
 
 
-def discard() -> None:
-    """Let a worker that was started ahead end, as none is needed."""
+def discard(*, forget: bool = False) -> None:
+    """Let a worker that was started ahead end, as none is needed. `forget`: nor will one be the next time."""
     while _ahead:
-        _close(_ahead.pop())
+        started = _ahead.pop()
+        _close(started)
+        if forget and started.record:
+            with contextlib.suppress(OSError):
+                started.record.unlink(missing_ok=True)
 
 
 async def spawn(load: Load, memory: int | None = None) -> Spawned:
@@ -134,9 +144,10 @@ def _suits(started: _Started, load: Load) -> bool:
 
 def _own_content(path: Path) -> bytes:
     """The content of a file that nobody else could have written; nothing if it is another's, or there is none."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
+    with contextlib.suppress(OSError), os.fdopen(os.open(path, READING), "rb") as file:
         status = os.fstat(file.fileno())
-        if status.st_uid == os.geteuid() and not status.st_mode & SHARED and status.st_size <= MAX_RECORD:
+        own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & SHARED
+        if own and status.st_size <= MAX_RECORD:
             return file.read(MAX_RECORD)
     return b""
 

@@ -22,8 +22,8 @@ from edgeinfer.backends.llama_cpp.first_load import (
     remember_first_load,
 )
 from edgeinfer.backends.llama_cpp.messages import Load, PrefixCacheConfig
-from edgeinfer.backends.llama_cpp.worker.early_model import read_early
-from edgeinfer.gguf.file_identity import file_identity
+from edgeinfer.backends.llama_cpp.worker import early_model
+from edgeinfer.hardware.memory import Memory
 from edgeinfer.inference.sampling import SamplingParams
 from tests.support.daemon import edgeinfer
 from tests.support.llama_client import eventually, supervised, text
@@ -47,7 +47,7 @@ def model(model_file: Path, tmp_path: Path) -> LlamaConfig:
 def record(model: LlamaConfig, tmp_path: Path) -> Path:
     """The record of a daemon that has loaded `model`."""
     path = tmp_path / "records" / "record.json"
-    remember_first_load(path, Load(model))
+    remember_first_load(path, FirstLoad.of(Load(model)))
     return path
 
 
@@ -130,13 +130,13 @@ async def test_another_model_gets_another_worker(model: LlamaConfig, record: Pat
     "change", [{"mmap": False}, {"repack": False}, {"cpus": (0,)}, {"draft_model": "draft.gguf"}]
 )
 def test_a_model_that_is_read_otherwise_does_not_suit(change: dict[str, object], model: LlamaConfig) -> None:
-    first = FirstLoad(Load(model), file_identity(model.model))
+    first = FirstLoad.of(Load(model))
     assert first.suits(Load(model))
     assert not first.suits(Load(replace(model, **change)))
 
 
 def test_a_process_that_may_do_other_things_does_not_suit(model: LlamaConfig) -> None:
-    first = FirstLoad(Load(model), file_identity(model.model))
+    first = FirstLoad.of(Load(model))
     assert not first.suits(Load(model, confine=False))
     assert not first.suits(Load(model, prefix_cache=PrefixCacheConfig("/elsewhere", 100)))
 
@@ -161,7 +161,9 @@ async def test_a_file_that_is_gone_is_not_read(model: LlamaConfig, record: Path,
     assert process.poll() is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"load":["Load",{}]}', b"x" * (1 << 20)])
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"\xff", b'{"load":["Load",{}]}', b'{"x":' + b"[" * 20_000, b"x" * (1 << 20)]
+)
 async def test_a_record_that_cannot_be_read_is_ignored(
     content: bytes, model: LlamaConfig, record: Path
 ) -> None:
@@ -178,8 +180,17 @@ def test_a_record_that_others_may_write_is_ignored(model: LlamaConfig, record: P
 def test_a_model_without_memory_for_it_waits_for_the_plan(model: LlamaConfig, record: Path) -> None:
     """The plan may say that it does not fit, and must not come too late."""
     os.truncate(model.model, 8 << 40)
-    remember_first_load(record, Load(model))
-    assert read_early(record.read_bytes()) is None
+    remember_first_load(record, FirstLoad.of(Load(model)))
+    assert early_model.read_early(record.read_bytes()) is None
+
+
+def test_a_cgroup_without_memory_for_it_waits_for_the_plan(
+    record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a container may take counts, not what its machine has."""
+    left = Memory(total=64 << 30, available=1 << 20, limit=1 << 30)
+    monkeypatch.setattr(early_model, "memory", lambda root: left)
+    assert early_model.read_early(record.read_bytes()) is None
 
 
 async def test_a_worker_that_is_reading_ends_at_once_if_none_is_needed(record: Path) -> None:
@@ -207,20 +218,77 @@ async def test_a_replaced_worker_is_remembered_too(
 
 def test_a_model_on_a_gpu_is_not_remembered(model: LlamaConfig, record: Path) -> None:
     """The plan measures what is free on the GPU, so nothing may be there before."""
-    remember_first_load(record, Load(replace(model, gpu_layers=-1)))
+    remember_first_load(record, FirstLoad.of(Load(replace(model, gpu_layers=-1))))
     assert not record.exists()
+
+
+def test_a_model_that_is_not_confined_is_not_remembered(model: LlamaConfig, record: Path) -> None:
+    """The setting may be on again the next time."""
+    remember_first_load(record, FirstLoad.of(Load(model, confine=False)))
+    assert not record.exists()
+
+
+def test_another_version_reads_nothing_early(model: LlamaConfig) -> None:
+    """It may refuse the file."""
+    assert FirstLoad.of(Load(model)).is_unchanged
+    assert not msgspec.structs.replace(FirstLoad.of(Load(model)), versions="0.0.1 0.0.2").is_unchanged
+
+
+def test_a_file_that_was_written_to_is_another_even_if_its_date_is_the_same(model: LlamaConfig) -> None:
+    first, path = FirstLoad.of(Load(model)), Path(model.model)
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"GGUF")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not first.is_unchanged
+
+
+def test_a_name_that_no_file_can_have_is_no_file(model: LlamaConfig) -> None:
+    assert not FirstLoad.of(Load(replace(model, model="a\0b"))).is_unchanged
+
+
+def test_a_draft_model_that_was_replaced_is_read_with_the_rest(model: LlamaConfig, tmp_path: Path) -> None:
+    draft = tmp_path / "draft.gguf"
+    draft.touch()
+    first = FirstLoad.of(Load(replace(model, draft_model=str(draft))))
+    assert first.is_unchanged
+    draft.unlink()
+    assert not first.is_unchanged
+
+
+def test_a_model_that_another_backend_computes_is_forgotten(record: Path) -> None:
+    ahead(record)
+    spawn.discard(forget=True)
+    assert not record.exists()
+
+
+def test_a_pipe_is_no_record(tmp_path: Path) -> None:
+    """Opening one would wait for ever."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    spawn.start_ahead(pipe)
+    assert b"" == spawn._ahead[-1].content
+
+
+async def test_a_worker_that_is_reading_ends_with_its_daemon(model: LlamaConfig, record: Path) -> None:
+    """A callback while it reads, or else its next message, tells it."""
+    process = ahead(record)
+    await has_read(process, model)
+    with process:
+        spawn._ahead.pop().socket.close()
+        assert 0 == await asyncio.to_thread(process.wait, 60)
 
 
 def test_few_records_are_kept(model: LlamaConfig, tmp_path: Path) -> None:
     for number in range(2 * MAX_RECORDS):
-        remember_first_load(tmp_path / "records" / f"{number}.json", Load(model))
+        remember_first_load(tmp_path / "records" / f"{number}.json", FirstLoad.of(Load(model)))
     assert MAX_RECORDS == len(list((tmp_path / "records").iterdir()))
     assert (tmp_path / "records" / f"{2 * MAX_RECORDS - 1}.json").exists()
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(model: LlamaConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    remember_first_load(tmp_path / "file" / "record.json", Load(model))
+    remember_first_load(tmp_path / "file" / "record.json", FirstLoad.of(Load(model)))
 
 
 def test_each_way_to_start_has_its_own_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,7 +314,7 @@ def test_a_deleted_directory_has_no_record(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_record_survives_being_written_and_read(model: LlamaConfig) -> None:
-    first = FirstLoad(Load(model, ("<think>",), PrefixCacheConfig("/cache", 10)), file_identity(model.model))
+    first = FirstLoad.of(Load(model, ("<think>",), PrefixCacheConfig("/cache", 10)))
     assert first == read_first_load(msgspec.json.encode(first))
 
 

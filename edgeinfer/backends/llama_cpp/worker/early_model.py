@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import os
 import select
 import socket
+import time
+from pathlib import Path
 from typing import NamedTuple
-
-import psutil
 
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
@@ -18,6 +18,7 @@ from edgeinfer.backends.llama_cpp.worker.affinity import pin_to
 from edgeinfer.backends.llama_cpp.worker.confine import confine_worker
 from edgeinfer.backends.llama_cpp.worker.runtime import Progress
 from edgeinfer.errors import ModelLoadFailed
+from edgeinfer.hardware.memory import memory
 from edgeinfer.ipc.confinement.confinement import Confinement
 from edgeinfer.ipc.framing import FrameSocket
 
@@ -31,20 +32,27 @@ class EarlyModel(NamedTuple):
     Attributes:
         model: None if it could not be read, which another attempt will explain.
         confinement: the layers that hold for this process, and for that model alone.
+        seconds: how long it took.
     """
 
     model: LlamaModel | None
     log: LogCapture
     confinement: Confinement
+    seconds: float
 
 
 def early_progress(channel: FrameSocket[ToWorker], ours: socket.socket) -> Progress:
-    """A callback that sends progress over `ours`, once the start has come and somebody reads what is sent."""
+    """A callback that sends progress over `ours`, once the start has come and somebody reads what is sent.
+
+    It ends the process if the daemon is gone.
+    """
 
     def report(share: float) -> None:
         if select.select([ours], [], [], 0)[0]:
-            with contextlib.suppress(OSError):  # the daemon is gone, which is noticed after reading
+            try:
                 channel.send(LoadProgress(share))
+            except OSError:
+                os._exit(0)
 
     return report
 
@@ -56,14 +64,16 @@ def read_early(record: bytes, progress: Progress = lambda _: None) -> EarlyModel
     share that has been read.
     """
     first = read_first_load(record)
-    if first is None or not first.is_unchanged:
+    if first is None or not first.may_be_early:
         return None
-    if psutil.virtual_memory().available < SPARE_MEMORY * first.identity.size:
+    if (memory(Path("/")).available or 0) < SPARE_MEMORY * first.size:
         return None
+    started = time.monotonic()
     pin_to(first.load.config.cpus)
     confinement = confine_worker(first.load)
     log = LogCapture(logging.getLogger("llama.cpp"))
     try:
-        return EarlyModel(LlamaModel(first.load.config, log, progress), log, confinement)
+        model = LlamaModel(first.load.config, log, progress)
     except ModelLoadFailed:
-        return EarlyModel(None, log, confinement)
+        model = None
+    return EarlyModel(model, log, confinement, time.monotonic() - started)

@@ -359,7 +359,7 @@ def serve(channel: FrameSocket[ToWorker], memory: int | None = None, early: Earl
         return 1
     prefixes = load.prefix_cache if load.config.determinism != "alone" else None
     process = WorkerProcess(channel, runtime, prefixes, inherited)
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - started + (early.seconds if early else 0)
     channel.send(Ready(runtime.info, seconds, runtime.step_ms, confinement, process.stats, runtime.build))
     process.run()
     runtime.close()

@@ -123,8 +123,11 @@ class LlamaRuntime:
         from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 
         self.config = config
-        self._log = early.log if early else LogCapture(logging.getLogger("llama.cpp"))
-        self._model = (early.model if early else None) or LlamaModel(config, self._log, progress)
+        if early and early.model:
+            self._log, self._model = early.log, early.model
+        else:
+            self._log = LogCapture(logging.getLogger("llama.cpp"))
+            self._model = LlamaModel(config, self._log, progress)
         self.vocab = self._model.vocab
         self.vocab.show(markers)
         self.info = self._model.info(config)
