@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import sys
 from collections.abc import Generator
@@ -98,12 +99,22 @@ def test_states_of_another_model_or_of_another_size_are_dropped(descriptor: int)
     assert {} == contents(StateMemory(descriptor, SIZE // 2, "model"))
 
 
+def removes_pages() -> bool:
+    """Whether this system gives memory back when it is told to; qemu's user mode ignores that."""
+    with os.fdopen(os.memfd_create("probe"), "w+b") as file:
+        file.write(bytes(mmap.PAGESIZE))
+        file.flush()
+        with mmap.mmap(file.fileno(), mmap.PAGESIZE) as pages:
+            pages.madvise(mmap.MADV_REMOVE)
+            return os.fstat(file.fileno()).st_blocks == 0
+
+
 def test_memory_of_removed_states_is_used_again_and_given_back(descriptor: int) -> None:
     memory = opened(descriptor)
     states = [add(memory, order, bytes(30_000)) for order in range(3)]
     used = os.fstat(descriptor).st_blocks
     memory.remove(states[1])
-    assert os.fstat(descriptor).st_blocks < used
+    assert os.fstat(descriptor).st_blocks < used or not removes_pages()
     assert states[1].start == add(memory, 4, b"z" * 30_000).start
     assert [0, 2, 4] == list(contents(opened(descriptor)))
 

@@ -47,6 +47,7 @@ def die(how: str) -> None:
 def main() -> int:
     from edgeinfer.backends.llama_cpp.config import LlamaConfig
     from edgeinfer.backends.llama_cpp.worker import process
+    from edgeinfer.backends.llama_cpp.worker.early_model import EarlyModel
     from edgeinfer.backends.llama_cpp.worker.runtime import Progress, Runtime, open_runtime
     from edgeinfer.engine.backend import Backend, Batch, DecodeStatus
 
@@ -67,11 +68,13 @@ def main() -> int:
 
         backend.decode = faulty_decode  # type: ignore[method-assign]
 
-    def open_faulty(config: LlamaConfig, markers: Sequence[str], progress: Progress) -> Runtime:
+    def open_faulty(
+        config: LlamaConfig, markers: Sequence[str], progress: Progress, early: EarlyModel | None
+    ) -> Runtime:
         for fault in faults.get("load", ()):
             if all(getattr(config, name) == value for name, value in fault["if"].items()):
                 die(fault["how"])
-        runtime = open_runtime(config, markers, progress)
+        runtime = open_runtime(config, markers, progress, early)
         if "poison" in faults and runtime.backend:
             poisoned(runtime.backend, **faults["poison"])
         return runtime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,9 @@ async def test_text_is_the_same_alone_and_beside_others(settings: dict[str, Any]
         assert alone == await drawn(client), "and after them"
 
 
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="on emulated ARM the bundled model's text is the same all the same"
+)
 async def test_text_is_another_beside_others_where_nothing_is_done_about_it(model_file: Path) -> None:
     """So the test above can fail."""
     config = planned(model_file, flash_attention=True, layout="unified")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,8 +122,10 @@ def test_a_vector_is_that_of_raw_llama_cpp(model: LlamaModel, embedder: Embedder
     """Vectors are means over the whole input, however it is split into chunks."""
     tokens = [(7 * i) % 300 + 10 for i in range(n)]
     (vector,) = embedder.embed([tokens])
-    # Flash attention, which some devices get unasked, would make a difference of 1e-3.
-    assert raw(model, tokens).tolist() == pytest.approx(vector.tolist(), abs=1e-5)
+    # Flash attention, which some devices get unasked, would make a difference of 1e-3. On ARM, llama.cpp multiplies a row
+    # alone with keys and values, which is what is left of 129 tokens, in another order than several.
+    bound = 1e-5 if platform.machine() == "x86_64" else 1e-4
+    assert raw(model, tokens).tolist() == pytest.approx(vector.tolist(), abs=bound)
 
 
 def test_an_input_as_long_as_the_context_is_embedded(embedder: Embedder) -> None:

@@ -31,7 +31,7 @@ def ggml() -> ctypes.CDLL:
     """llama.cpp's own functions over buffers."""
     folder = Path(llama_cpp.__file__).parent / "lib"
     cpu = "ggml_backend_cpu_buffer_type"
-    found = ctypes.CDLL(str(folder / "libggml-base.so"))
+    found = ctypes.CDLL(str(min(folder.glob("libggml-base.so*"))))
     for name in (cpu, "ggml_backend_buft_alloc_buffer", "ggml_backend_buffer_get_base"):
         getattr(found, name).restype = ctypes.c_void_p
     found.ggml_backend_buft_alloc_buffer.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
