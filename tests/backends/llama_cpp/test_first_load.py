@@ -318,6 +318,7 @@ def test_a_record_survives_being_written_and_read(model: LlamaConfig) -> None:
     assert first == read_first_load(msgspec.json.encode(first))
 
 
+@pytest.mark.slow
 def test_a_daemon_that_is_started_again_takes_the_worker_that_has_read_its_model(
     model: LlamaConfig, tmp_path: Path
 ) -> None:
