@@ -47,7 +47,7 @@ def test_chat_json_is_the_daemons_answer(tmp_path: Path, port: str) -> None:
 
 def test_chat_knows_what_was_said_before(tmp_path: Path, port: str) -> None:
     """The second prompt of a conversation is longer by the first and its answer."""
-    with terminal(tmp_path, "chat", EDGEINFER_PORT=port) as t:
+    with terminal(tmp_path, "chat", "--temperature", "0", EDGEINFER_PORT=port) as t:
         for prompt in ("one", "two"):
             t.expect("> ")
             t.send(f"{prompt}\n")
@@ -186,6 +186,6 @@ def test_a_private_daemon_ends_with_its_chat(number: signal.Signals, tmp_path: P
 
 def test_chat_alone_runs_the_bundled_model(tmp_path: Path) -> None:
     """The first command on a fresh machine, without a network."""
-    done = run(tmp_path, "chat", "--max-tokens", "200", "Hello", TMPDIR=str(tmp_path))
+    done = run(tmp_path, "chat", "--seed", "1", "--max-tokens", "200", "Hello", TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert len(done.stdout) > 1

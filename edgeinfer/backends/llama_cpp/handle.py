@@ -43,7 +43,7 @@ from edgeinfer.backends.supervision.heartbeat import Heartbeat
 from edgeinfer.backends.supervision.quarantine import CrashQuarantine
 from edgeinfer.backends.supervision.waiting import wait_with_timeout
 from edgeinfer.backends.supervision.worker import STOPPED, died
-from edgeinfer.backends.supervision.worker_exit import WorkerExit, oom_kills, without_directories
+from edgeinfer.backends.supervision.worker_exit import WorkerExit, first_fault, oom_kills, without_directories
 from edgeinfer.errors import EdgeinferError, NotReady, revive
 from edgeinfer.gguf.file_identity import file_identity
 from edgeinfer.inference.output import Delta, EngineStats
@@ -278,7 +278,8 @@ class WorkerHandle:
         if self._pinging:
             self._pinging.cancel()
         oom_killed = self._killed_for_memory(status)
-        self.exit = WorkerExit(status, self._stderr.cause, self._kill_reason, oom_killed)
+        cause = self._stderr.cause
+        self.exit = WorkerExit(first_fault(status, cause), cause, self._kill_reason, oom_killed)
         if self._kill_reason != STOPPED:
             suspects = self._unaccepted | self._computing
             requests = [e.request for id, e in self._exchanges.items() if id in suspects]

@@ -21,6 +21,16 @@ DIRECTORIES = re.compile(r"(?<![\w.:/])/(?:[^\s/:'\"]+/)+")
 CRASHES = frozenset({signal.SIGILL, signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
 """Signals that native code brings upon itself."""
 
+FAULTS = {
+    "Aborted": signal.SIGABRT,
+    "Bus error": signal.SIGBUS,
+    "Floating point exception": signal.SIGFPE,
+    "Floating-point exception": signal.SIGFPE,
+    "Illegal instruction": signal.SIGILL,
+    "Segmentation fault": signal.SIGSEGV,
+}
+"""What Python's faulthandler calls each signal in its first line: "Fatal Python error: Aborted"."""
+
 
 class WorkerExit(msgspec.Struct, frozen=True):
     """The end of a worker process.
@@ -61,6 +71,16 @@ class WorkerExit(msgspec.Struct, frozen=True):
             or ("the system ran out of memory" if self.oom_killed else "")
         )
         return f"{how}: {why}" if why else how
+
+
+def first_fault(status: int, cause: str) -> int:
+    """Return the status of the signal that `cause` names, else `status`.
+
+    Python's faulthandler reads the stacks of threads that still run, so that a process can die of a second signal while
+    it reports the first.
+    """
+    fault = FAULTS.get(cause.removeprefix("Fatal Python error: "))
+    return -fault if fault and -status in CRASHES else status
 
 
 def without_directories(text: str, model: str = "") -> str:

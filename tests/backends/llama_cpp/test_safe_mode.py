@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from edgeinfer.backends.llama_cpp.safe_mode import (
     safer,
     smaller,
 )
-from edgeinfer.backends.supervision.worker_exit import WorkerExit, oom_kills
+from edgeinfer.backends.supervision.worker_exit import CRASHES, WorkerExit, first_fault, oom_kills
 from edgeinfer.errors import EdgeinferError, ModelLoadFailed, NoGPU
 from edgeinfer.inference.sampling import SamplingParams
 from tests.support.engine import plain
@@ -178,6 +180,33 @@ def test_exit_describes_itself(exit: WorkerExit, words: str, properties: str) ->
     assert str(exit).startswith(words)
     of = ("crashed", "out_of_memory", "lost_gpu")
     assert properties.split() == [name for name in of if getattr(exit, name)]
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "first"),
+    [
+        (-signal.SIGSEGV, "Fatal Python error: Aborted", -signal.SIGABRT),
+        (-signal.SIGSEGV, "Fatal Python error: Illegal instruction", -signal.SIGILL),
+        (-signal.SIGABRT, "Fatal Python error: Aborted", -signal.SIGABRT),
+        (-signal.SIGSEGV, "GGML_ASSERT(n > 0) failed", -signal.SIGSEGV),
+        (-signal.SIGKILL, "Fatal Python error: Aborted", -signal.SIGKILL),
+        (1, "Fatal Python error: Aborted", 1),
+    ],
+)
+def test_a_crash_while_the_stacks_are_printed_does_not_hide_the_first(
+    status: int, cause: str, first: int
+) -> None:
+    """The stacks of running threads cannot always be read."""
+    assert first_fault(status, cause) == first
+
+
+def test_python_calls_the_signals_by_the_names_we_know() -> None:
+    """Each is sent to a process with the fault handler on."""
+    for number in CRASHES:
+        program = f"import faulthandler, os; faulthandler.enable(); os.kill(os.getpid(), {number})"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert done.returncode == -number
+        assert first_fault(-signal.SIGSEGV, done.stderr.split("\n")[0]) == -number
 
 
 @pytest.mark.parametrize(
