@@ -1,8 +1,6 @@
-// Columns that are the rows of a matrix of weights as it lies in the file: LANES of them are transposed into vectors,
-// and threads share them out.
+// Columns that are the rows of a matrix of weights as it lies in the file: LANES of them are transposed into vectors.
 #pragma once
 
-#include "ggml-cpu-impl.h"
 #include "product.h"
 
 #if defined(EDGEINFER_VECTORS)
@@ -29,21 +27,6 @@ __attribute__((always_inline)) inline void words_of_columns(BlocksAt blocks_at, 
         words[w] = even_quarters(halves[0][w], halves[1][w]);
         words[w + 4] = odd_quarters(halves[0][w], halves[1][w]);
     }
-}
-
-// Calls job(first, count) in all threads until there are no more columns. A job is large enough to be worth its
-// preparation, and small enough to share.
-template <class Job>
-void share_columns(const ggml_compute_params *params, int64_t columns, Job job) {
-    if (params->ith == 0) ggml_threadpool_chunk_set(params->threadpool, params->nth);
-    ggml_barrier(params->threadpool);
-    const int64_t strips = columns / (8 * params->nth * LANES);
-    const int64_t size = LANES * (strips < 1 ? 1 : strips > 32 ? 32 : strips);
-    for (int64_t i = params->ith; i * size < columns; i = ggml_threadpool_chunk_add(params->threadpool, 1)) {
-        const int64_t first = i * size;
-        job(first, columns - first < size ? columns - first : size);
-    }
-    ggml_barrier(params->threadpool);
 }
 
 }  // namespace

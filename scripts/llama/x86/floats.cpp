@@ -4,8 +4,11 @@
 // token's result depends on how many are computed with it. Here each element has LANES sums, made in the order of the
 // numbers, which are added in one way: it is the same whatever rows and columns stand beside it. Four columns are
 // finished together, and no thread waits for others, which matters because each head has a product of its own.
-#include "columns.h"
-#include "sgemm.h"
+#include "share.h"
+
+extern "C" bool __real_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
+                                       const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
+                                       int a_type, int b_type, int c_type);
 
 #if defined(EDGEINFER_VECTORS)
 
@@ -136,7 +139,11 @@ void multiply_share(const ggml_compute_params *params, int64_t k, Matrix<Number>
             multiply_block(k, near, size, rows, count, out + c, stride);
         }
     };
-    if (columns * k >= 1 << 20) return share_columns(params, columns, job);
+    if (columns * k >= 1 << 20) {
+        share_columns(params, columns, job);
+        ggml_barrier(params->threadpool);  // llama.cpp calls us for several matrices, and the next is shared out anew
+        return;
+    }
     const int64_t groups = (columns + GROUP - 1) / GROUP;
     const int64_t first = groups * params->ith / params->nth * GROUP;
     const int64_t end = groups * (params->ith + 1) / params->nth * GROUP;
@@ -147,9 +154,11 @@ void multiply_share(const ggml_compute_params *params, int64_t k, Matrix<Number>
 
 #endif
 
-bool edgeinfer_multiply_floats(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k, const void *a,
-                               int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc, int a_type, int b_type,
-                               int c_type) {
+// Computes c = a^T b, where a has m rows, of weights or keys or values, and b has n rows of activations, each of k
+// numbers; false: it does not.
+extern "C" bool __wrap_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
+                                       const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
+                                       int a_type, int b_type, int c_type) {
 #if defined(EDGEINFER_VECTORS)
     if (a_type != b_type || c_type != GGML_TYPE_F32 || k % LANES != 0) return false;
     if (a_type == GGML_TYPE_F16) {
@@ -162,5 +171,5 @@ bool edgeinfer_multiply_floats(const ggml_compute_params *params, int64_t m, int
         return true;
     }
 #endif
-    return false;
+    return __real_llamafile_sgemm(params, m, n, k, a, lda, b, ldb, c, ldc, a_type, b_type, c_type);
 }

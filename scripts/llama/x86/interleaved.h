@@ -34,13 +34,6 @@ struct Eights {
     const int ahead;
 };
 
-template <class Strip, class Weights, class Rows>
-void multiply_eights(int zero_point, int blocks, float *out, size_t stride, const void *weights, const void *rows,
-                     int count, int columns) {
-    const auto strip_at = [=](int column) { return Strip((const Weights *)weights, column, columns, blocks); };
-    multiply<Strip>(columns, strip_at, zero_point, blocks, (const Rows *)rows, count, out, stride);
-}
-
 }  // namespace
 
 #endif

@@ -3,7 +3,8 @@
 // What q4_0.cpp says of llama.cpp's own product holds here too. A block of 256 elements has eight parts of 32 with a
 // scale and a minimum of six bits each; a block's sums are integers, as in llama.cpp's product of one row, whose
 // results these are to the bit. (Its product of four rows rounds after every second part.)
-#include "one_row.h"
+#include "in_order.h"
+#include "mul_mat.h"
 
 #if defined(EDGEINFER_VECTORS)
 
@@ -27,29 +28,13 @@ inline int32_t two_sums(const int16_t *of_16) {
 struct OneRow : RowK {
     using Terms = SuperblockTerms;
 
-    void terms(int, Terms *out) const {
-        out->scale = scale;
-        for (int p = 0; p < PARTS / 2; p++) out->sums[p] = two_sums(sums + 4 * p);
+    Terms terms(int) const {
+        Terms out;
+        out.scale = scale;
+        for (int p = 0; p < PARTS / 2; p++) out.sums[p] = two_sums(sums + 4 * p);
+        return out;
     }
 };
-
-struct InterleavedRows {  // block_q8_Kx4 of ggml: eight bytes, and four sums, of each row in turn
-    using Terms = SuperblockTerms;
-    static constexpr int ROWS = 4;
-    static constexpr int offset(int word) { return 32 * (word / 2) + 4 * (word % 2); }
-
-    float scales[4];
-    int8_t quants[4 * SUPERBLOCK];
-    int16_t sums[4 * SUPERBLOCK / 16];
-
-    void terms(int, Terms *out) const {
-        for (int r = 0; r < 4; r++) {
-            out[r].scale = scales[r];
-            for (int p = 0; p < PARTS / 2; p++) out[r].sums[p] = two_sums(sums + 16 * p + 4 * r);
-        }
-    }
-};
-static_assert(sizeof(InterleavedRows) == 1168, "block_q8_Kx4");
 
 struct Weights {  // block_q4_Kx8 of ggml
     uint16_t scales[8];
@@ -75,18 +60,17 @@ static_assert(sizeof(Weights) == 1152, "block_q4_Kx8");
 struct Strip : Eights<Weights> {
     using Eights::Eights;
 
-    template <int COUNT, class Rows>
-    static void multiply(const Strip &strip, int blocks, const Rows *rows, const SuperblockTerms *terms, float *out,
-                         size_t stride) {
+    template <int COUNT>
+    void multiply(int blocks, const OneRow *rows, const SuperblockTerms *terms, float *out, size_t stride) const {
         Floats sums[COUNT], minima[COUNT];
         for (int r = 0; r < COUNT; r++) sums[r] = minima[r] = zeros();
         for (int b = 0; b < blocks; b++) {
-            const Weights &left = strip.first[b], &right = strip.second[b];
+            const Weights &left = first[b], &right = second[b];
             Integers scaled[COUNT], taken[COUNT];
             for (int r = 0; r < COUNT; r++) scaled[r] = taken[r] = integers(0);
             for (int two = 0; two < PARTS / 2; two++) {
                 Integers packed[WORDS];
-                strip.load_packed(b, two, packed);
+                load_packed(b, two, packed);
                 uint64_t part_scales[2][2], part_minima[2][2];
                 for (int i = 0; i < 2; i++) {
                     left.unpack(2 * two + i, part_scales[i][0], part_minima[i][0]);
@@ -101,12 +85,11 @@ struct Strip : Eights<Weights> {
                     }
 #pragma GCC unroll 16
                     for (int r = 0; r < COUNT; r++) {
-                        const int8_t *quants = rows[r / Rows::ROWS * blocks + b].quants + 8 * (r % Rows::ROWS) +
-                                               (2 * two + i) * BLOCK * Rows::ROWS;
+                        const int8_t *quants = rows[r * blocks + b].quants + (2 * two + i) * BLOCK;
                         Integers products = integers(0);
 #pragma GCC unroll 8
                         for (int w = 0; w < WORDS; w++) {
-                            products = add_products(products, words[w], four_bytes(quants + Rows::offset(w)));
+                            products = add_products(products, words[w], four_bytes(quants + 4 * w));
                         }
                         scaled[r] = add(scaled[r], times(products, part_scale));
                     }
@@ -123,7 +106,7 @@ struct Strip : Eights<Weights> {
                 minima[r] = multiply_add(to_floats(taken[r]), ::multiply(minimum, row_scale), minima[r]);
             }
         }
-        for (int r = 0; r < COUNT; r++) strip.store(out + r * stride, subtract(sums[r], minima[r]));
+        for (int r = 0; r < COUNT; r++) store(out + r * stride, subtract(sums[r], minima[r]));
     }
 
     // Nibbles of the parts 2 * two and 2 * two + 1 of block b, one vector a word.
@@ -141,62 +124,118 @@ struct Strip : Eights<Weights> {
 
 }  // namespace
 
-namespace one_row {
+namespace in_order {
 
-static void multiply(int blocks, float *out, const Weights *weights, const OneRow *row, int columns) {
-    const SuperblockTerms *terms = terms_of(row, blocks, 0);
-    for (int c = 0; c < columns; c += 8) {
-        __m256 sums = _mm256_setzero_ps(), minima = _mm256_setzero_ps();
-        for (int b = 0; b < blocks; b++, weights++) {
-            Vector all = _mm256_setzero_si256(), taken = _mm256_setzero_si256();
-            for (int two = 0; two < PARTS / 2; two++) {
-                const uint8_t *nibbles = weights->nibbles + 256 * two;
-                const int8_t *quants = row[b].quants + 2 * BLOCK * two;
-                prefetch(nibbles, 256);
-                Vector near[2], far[2];  // of the first and the last four columns: sums of the first and second part
-                for (int i = 0; i < 2; i++) near[i] = far[i] = _mm256_setzero_si256();
-#pragma GCC unroll 4
-                for (int i = 0; i < 4; i++) {
-                    const Vector first = load(nibbles + 64 * i), last = load(nibbles + 64 * i + 32);
-                    const Vector low = eight_bytes(quants + 8 * i), high = eight_bytes(quants + BLOCK + 8 * i);
-                    near[0] = add_products(near[0], low_nibbles(first), low);
-                    near[1] = add_products(near[1], high_nibbles(first), high);
-                    far[0] = add_products(far[0], low_nibbles(last), low);
-                    far[1] = add_products(far[1], high_nibbles(last), high);
-                }
-                uint64_t part_minima[2];
-                for (int i = 0; i < 2; i++) {
-                    uint64_t scale;
-                    weights->unpack(2 * two + i, scale, part_minima[i]);
-                    all = _mm256_add_epi32(all, times(joined(near[i], far[i]), pairs(scale, scale)));
-                }
-                const Vector minima_of_two =
-                    times(pairs(part_minima[0], part_minima[1]), _mm256_set1_epi32(terms[b].sums[two]));
-                taken = _mm256_add_epi32(taken, minima_of_two);
-            }
-            const __m256 scale = _mm256_set1_ps(terms[b].scale);
-            sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(all), _mm256_mul_ps(halves(weights->scales), scale), sums);
-            minima = _mm256_fmadd_ps(_mm256_cvtepi32_ps(taken), _mm256_mul_ps(halves(weights->minima), scale), minima);
+constexpr int AT_ONCE = 4;  // rows whose sums stay in registers
+
+// Adds the product of a block of eight columns and of COUNT rows, whose blocks lie `row_stride` apart.
+template <int COUNT>
+__attribute__((always_inline)) inline void multiply_block(const Weights &weights, const OneRow *rows, int row_stride,
+                                                          const SuperblockTerms *terms, __m256 *sums, __m256 *minima) {
+    Vector all[COUNT], taken[COUNT];
+    for (int r = 0; r < COUNT; r++) all[r] = taken[r] = _mm256_setzero_si256();
+    for (int two = 0; two < PARTS / 2; two++) {
+        const uint8_t *nibbles = weights.nibbles + 256 * two;
+        Vector near[COUNT][2], far[COUNT][2];  // of the first and the last four columns: sums of each part
+        for (int r = 0; r < COUNT; r++) {
+            for (int i = 0; i < 2; i++) near[r][i] = far[r][i] = _mm256_setzero_si256();
         }
-        store(out + c, _mm256_sub_ps(sums, minima));
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            const Vector first = load(nibbles + 64 * i), last = load(nibbles + 64 * i + 32);
+#pragma GCC unroll 4
+            for (int r = 0; r < COUNT; r++) {
+                const int8_t *quants = rows[r * row_stride].quants + 2 * BLOCK * two + 8 * i;
+                const Vector low = eight_bytes(quants), high = eight_bytes(quants + BLOCK);
+                near[r][0] = add_products(near[r][0], low_nibbles(first), low);
+                near[r][1] = add_products(near[r][1], high_nibbles(first), high);
+                far[r][0] = add_products(far[r][0], low_nibbles(last), low);
+                far[r][1] = add_products(far[r][1], high_nibbles(last), high);
+            }
+        }
+        uint64_t part_minima[2];
+        for (int i = 0; i < 2; i++) {
+            uint64_t part_scale;
+            weights.unpack(2 * two + i, part_scale, part_minima[i]);
+            const Vector scale = pairs(part_scale, part_scale);
+            for (int r = 0; r < COUNT; r++) {
+                all[r] = _mm256_add_epi32(all[r], times(joined(near[r][i], far[r][i]), scale));
+            }
+        }
+        const Vector minima_of_two = pairs(part_minima[0], part_minima[1]);
+        for (int r = 0; r < COUNT; r++) {
+            const Vector row_sums = _mm256_set1_epi32(terms[r].sums[two]);
+            taken[r] = _mm256_add_epi32(taken[r], times(minima_of_two, row_sums));
+        }
+    }
+    const __m256 scales = halves(weights.scales), minimum = halves(weights.minima);
+    for (int r = 0; r < COUNT; r++) {
+        const __m256 scale = _mm256_set1_ps(terms[r].scale);
+        sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(all[r]), _mm256_mul_ps(scales, scale), sums[r]);
+        minima[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(taken[r]), _mm256_mul_ps(minimum, scale), minima[r]);
     }
 }
 
-}  // namespace one_row
-
-extern "C" {
-
-void __wrap_ggml_gemm_q4_K_8x8_q8_K(int elements, float *out, size_t stride, const void *weights, const void *rows,
-                                    int count, int columns) {
-    multiply_eights<Strip, Weights, InterleavedRows>(0, elements / SUPERBLOCK, out, stride, weights, rows, count,
-                                                     columns);
+// Multiplies eight columns with COUNT rows, in groups that are as equal as can be.
+template <int COUNT>
+void multiply(const Weights *weights, int blocks, const OneRow *rows, const SuperblockTerms *terms, float *out,
+              size_t stride) {
+    constexpr int groups = (COUNT + AT_ONCE - 1) / AT_ONCE;
+    __m256 sums[COUNT], minima[COUNT];
+    for (int r = 0; r < COUNT; r++) sums[r] = minima[r] = _mm256_setzero_ps();
+    for (int b = 0; b < blocks; b++) {
+        prefetch(weights + b, sizeof *weights);
+        for_each(std::make_integer_sequence<int, groups>(), [&](auto number) {
+            constexpr int first = COUNT * decltype(number)::value / groups;
+            constexpr int end = COUNT * (decltype(number)::value + 1) / groups;
+            multiply_block<end - first>(weights[b], rows + first * blocks + b, blocks, terms + b * COUNT + first,
+                                        sums + first, minima + first);
+        });
+    }
+    for (int r = 0; r < COUNT; r++) store(out + r * stride, _mm256_sub_ps(sums[r], minima[r]));
 }
 
-// llama.cpp calls this for each of the rows that no four are left of.
-void __wrap_ggml_gemv_q4_K_8x8_q8_K(int elements, float *out, size_t, const void *weights, const void *row, int,
-                                    int columns) {
-    one_row::multiply(elements / SUPERBLOCK, out, (const Weights *)weights, (const OneRow *)row, columns);
-}
+}  // namespace in_order
+
+namespace {
+
+struct Q4_K {
+    using Row = OneRow;
+    static constexpr int ZERO_POINT = 0;
+#if defined(EDGEINFER_VNNI)
+    static constexpr int MOST_IN_ORDER = 3;
+#else
+    static constexpr int MOST_IN_ORDER = MOST_ROWS;
+#endif
+
+    template <int COUNT>
+    static void multiply(const ggml_tensor *weights, int64_t first, int columns, int blocks, const Row *rows,
+                         const SuperblockTerms *terms, float *out, size_t stride) {
+        const Weights *const from = (const Weights *)weights->data + first / 8 * blocks;
+        if constexpr (COUNT <= MOST_IN_ORDER) {
+            for (int c = 0; c < columns; c += 8) {
+                in_order::multiply<COUNT>(from + c / 8 * blocks, blocks, rows, terms, out + c, stride);
+            }
+        } else {
+            const auto strip_at = [=](int column) { return Strip(from, column, columns, blocks); };
+            multiply_strips<COUNT>(strip_at, columns, blocks, rows, terms, out, stride);
+        }
+    }
+};
+
+}  // namespace
+
+const Product edgeinfer_q4_k = product_with<Q4_K>();
+
+// llama.cpp calls this for the rows that an expert of a model gets.
+extern "C" void __wrap_ggml_gemv_q4_K_8x8_q8_K(int elements, float *out, size_t, const void *weights, const void *row,
+                                               int, int columns) {
+    const int blocks = elements / SUPERBLOCK;
+    const SuperblockTerms *terms = in_order::terms_of((const OneRow *)row, blocks, 0);
+    for (int c = 0; c < columns; c += 8) {
+        in_order::multiply<1>((const Weights *)weights + c / 8 * blocks, blocks, (const OneRow *)row, terms, out + c,
+                              0);
+    }
 }
 
 #endif

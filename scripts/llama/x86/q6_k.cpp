@@ -4,10 +4,8 @@
 // batches, once for all. Here the blocks of LANES rows of weights are transposed once for up to 16 rows. For a single
 // row that would take longer than multiplying: it is multiplied as the weights lie, with the same sums of integers.
 #include "columns.h"
-#include "ggml-cpu.h"
-#include "one_row.h"
-
-extern "C" bool __real_ggml_compute_forward_mul_mat_tiled(const ggml_compute_params *params, ggml_tensor *dst);
+#include "in_order.h"
+#include "mul_mat.h"
 
 #if defined(EDGEINFER_VECTORS)
 
@@ -20,12 +18,16 @@ constexpr int ZERO_POINT = 32;
 struct OneRow : RowK {
     struct Terms {
         float scale;
-        int32_t sums[PARTS / 2];  // two of 16 bits, of the activations of two parts
+        int32_t sums[PARTS / 2];   // two of 16 bits, of the activations of two parts
+        int16_t by_halves[PARTS];  // the same, the first of each two parts before the second
     };
 
-    void terms(int, Terms *out) const {
-        out->scale = scale;
-        memcpy(out->sums, sums, sizeof sums);
+    Terms terms(int) const {
+        Terms out;
+        out.scale = scale;
+        memcpy(out.sums, sums, sizeof sums);
+        for (int p = 0; p < PARTS; p++) out.by_halves[p % 2 * 8 + p / 2] = sums[p];
+        return out;
     }
 };
 
@@ -44,12 +46,6 @@ struct Weights {                   // block_q6_K of ggml, in halves of 128 eleme
 };
 static_assert(sizeof(Weights) == 210, "block_q6_K");
 
-// Bits are shifted by numbers in the instruction: a loop would have them in registers.
-template <class Body, int... NUMBERS>
-__attribute__((always_inline)) inline void for_each(std::integer_sequence<int, NUMBERS...>, Body body) {
-    (body(std::integral_constant<int, NUMBERS>()), ...);
-}
-
 // LANES columns, which are rows of the matrix of weights.
 class Strip {
    public:
@@ -57,19 +53,18 @@ class Strip {
         for (int c = 0; c < LANES; c++) at[c] = first + (c < columns ? c : columns - 1) * stride;
     }
 
-    template <int COUNT, class Rows>
-    static void multiply(const Strip &strip, int blocks, const Rows *rows, const typename Rows::Terms *terms,
-                         float *out, size_t out_stride) {
+    template <int COUNT>
+    void multiply(int blocks, const OneRow *rows, const OneRow::Terms *terms, float *out, size_t stride) const {
         Floats sums[COUNT];
         for (int r = 0; r < COUNT; r++) sums[r] = zeros();
         for (int b = 0; b < blocks; b++) {
             Integers scales[4], scaled[COUNT], zero_point[PARTS / 2];  // `scales` has four parts each
-            strip.load_scales(b, scales);
+            load_scales(b, scales);
             for (int r = 0; r < COUNT; r++) scaled[r] = integers(0);
-            for_each(std::make_integer_sequence<int, PARTS / 2>(), [&](auto number) {
+            in_order::for_each(std::make_integer_sequence<int, PARTS / 2>(), [&](auto number) {
                 constexpr int two = decltype(number)::value;
                 Integers words[WORDS];
-                strip.expand<two>(b, words);
+                expand<two>(b, words);
                 constexpr int first = two % 2 * 2;
                 const Integers scale[] = {factor(scales[two / 2], first), factor(scales[two / 2], first + 1)};
                 zero_point[two] = signed_bytes(scales[two / 2], first, first + 1);
@@ -81,17 +76,17 @@ class Strip {
                         Integers products = integers(0);
 #pragma GCC unroll 4
                         for (int i = w; i < w + AT_ONCE; i++) {
-                            products = add_products(products, words[i], four_bytes(quants + Rows::offset(i)));
+                            products = add_products(products, words[i], four_bytes(quants + 4 * i));
                         }
                         scaled[r] = add(scaled[r], times(products, scale[w / 4]));
                     }
                 }
             });
             uint16_t halves_of_columns[LANES];
-            for (int c = 0; c < LANES; c++) halves_of_columns[c] = strip.at[c][b].scale;
+            for (int c = 0; c < LANES; c++) halves_of_columns[c] = at[c][b].scale;
             const Floats column_scales = halves(halves_of_columns, halves_of_columns + LANES - 8);
             for (int r = 0; r < COUNT; r++) {
-                const typename Rows::Terms &t = terms[b * COUNT + r];
+                const OneRow::Terms &t = terms[b * COUNT + r];
                 Integers taken = integers(0);
                 for (int two = 0; two < PARTS / 2; two++) {
                     taken = dot_of_pairs(taken, zero_point[two], integers(t.sums[two]));
@@ -100,7 +95,7 @@ class Strip {
                 sums[r] = multiply_add(to_floats(sum), ::multiply(column_scales, floats(t.scale)), sums[r]);
             }
         }
-        for (int r = 0; r < COUNT; r++) store_lanes(out + r * out_stride, sums[r], strip.columns);
+        for (int r = 0; r < COUNT; r++) store_lanes(out + r * stride, sums[r], columns);
     }
 
    private:
@@ -135,11 +130,9 @@ class Strip {
     const int columns;
 };
 
-bool is_matrix(const ggml_tensor *t) { return t->ne[2] == 1 && t->ne[3] == 1; }
-
 }  // namespace
 
-namespace one_row {
+namespace in_order {
 
 // Numbers of 16 parts: the even ones, then the odd ones, as they lie in the halves of two parts' 32 elements.
 inline Vector by_halves(__m128i bytes) {
@@ -147,25 +140,17 @@ inline Vector by_halves(__m128i bytes) {
         _mm_shuffle_epi8(bytes, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15)));
 }
 
-struct PermutedSums : RowK {
-    struct Terms {
-        float scale;
-        int16_t sums[PARTS];  // in the order of `by_halves`
-    };
-
-    void terms(int, Terms *out) const {
-        out->scale = scale;
-        for (int p = 0; p < PARTS; p++) out->sums[p % 2 * 8 + p / 2] = sums[p];
-    }
-};
-
 struct Products {  // of a block of a column and of the row: eight numbers, of which the product is the sum
     Vector numbers;
 };
 
-static Products multiply_block(const Weights &weights, const int8_t *quants, const int16_t *sums_of_parts) {
+// Multiplies a block of a column with those of COUNT rows, each `row_stride` blocks behind the one before.
+template <int COUNT>
+void multiply_block(const Weights &weights, const OneRow *rows, int row_stride, const OneRow::Terms *terms,
+                    Products *out) {
     const Vector scales = by_halves(_mm_loadu_si128((const __m128i *)weights.scales));
-    Vector sums = _mm256_setzero_si256();
+    Vector sums[COUNT];
+    for (int r = 0; r < COUNT; r++) sums[r] = _mm256_setzero_si256();
     for_each(std::make_integer_sequence<int, PARTS / 2>(), [&](auto number) {
         constexpr int two = decltype(number)::value, half = two / 4, quarter = two % 4;
         const Vector low = load(weights.low + 64 * half + 32 * (quarter % 2)), high = load(weights.high + 32 * half);
@@ -173,12 +158,16 @@ static Products multiply_block(const Weights &weights, const int8_t *quants, con
             quarter < 2 ? _mm256_slli_epi16(high, 4 - 2 * quarter) : _mm256_srli_epi16(high, 2 * quarter - 4);
         const Vector values = _mm256_or_si256(quarter < 2 ? low_nibbles(low) : high_nibbles(low),
                                               _mm256_and_si256(placed, _mm256_set1_epi8(0x30)));
-        const Vector products = _mm256_maddubs_epi16(values, load(quants + BLOCK * two));
         const Vector scale = _mm256_shuffle_epi8(scales, _mm256_set1_epi16(2 * two | (2 * two + 1) << 8));
-        sums = _mm256_add_epi32(sums, times(products, scale));
+        for (int r = 0; r < COUNT; r++) {
+            const Vector products = _mm256_maddubs_epi16(values, load(rows[r * row_stride].quants + BLOCK * two));
+            sums[r] = _mm256_add_epi32(sums[r], times(products, scale));
+        }
     });
-    const Vector taken = times(scales, load(sums_of_parts));
-    return {_mm256_sub_epi32(sums, _mm256_mullo_epi32(taken, _mm256_set1_epi32(ZERO_POINT)))};
+    for (int r = 0; r < COUNT; r++) {
+        const Vector taken = times(scales, load(terms[r].by_halves));
+        out[r] = {_mm256_sub_epi32(sums[r], _mm256_mullo_epi32(taken, _mm256_set1_epi32(ZERO_POINT)))};
+    }
 }
 
 // The products of eight columns.
@@ -193,65 +182,65 @@ static Vector sums_of(const Products *columns, size_t stride) {
                             _mm256_permute2x128_si256(fours[0], fours[1], 0x31));
 }
 
-static void multiply(const Weights *weights, int64_t stride, int blocks, const PermutedSums *row, float *out,
-                     int columns) {
+template <int COUNT>
+void multiply(const Weights *weights, int columns, int blocks, const OneRow *rows, const OneRow::Terms *terms,
+              float *out, size_t stride) {
     static thread_local std::vector<Products> products;
-    if (products.size() < (size_t)8 * blocks) products.resize((size_t)8 * blocks);
-    const PermutedSums::Terms *terms = terms_of(row, blocks, 0);
+    if (products.size() < (size_t)8 * COUNT * blocks) products.resize((size_t)8 * COUNT * blocks);
     for (int first = 0; first < columns; first += 8) {
         const int count = columns - first < 8 ? columns - first : 8;
         for (int c = 0; c < count; c++) {
-            const Weights *column = weights + (first + c) * stride;
+            const Weights *column = weights + (int64_t)(first + c) * blocks;
             for (int b = 0; b < blocks; b++) {
                 prefetch(column + b, sizeof *column);
-                products[c * blocks + b] = multiply_block(column[b], row[b].quants, terms[b].sums);
+                multiply_block<COUNT>(column[b], rows + b, blocks, terms + b * COUNT,
+                                      &products[(c * blocks + b) * COUNT]);
             }
         }
-        __m256 sums = _mm256_setzero_ps();
+        __m256 sums[COUNT];
+        for (int r = 0; r < COUNT; r++) sums[r] = _mm256_setzero_ps();
         for (int b = 0; b < blocks; b++) {
             uint16_t scales[8] = {};
-            for (int c = 0; c < count; c++) scales[c] = weights[(first + c) * stride + b].scale;
-            const __m256 scale = _mm256_mul_ps(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales)),
-                                               _mm256_set1_ps(terms[b].scale));
-            sums = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums_of(&products[b], blocks)), scale, sums);
-        }
-        float all[8];
-        _mm256_storeu_ps(all, sums);
-        memcpy(out + first, all, count * sizeof *out);
-    }
-}
-
-}  // namespace one_row
-
-#endif
-
-// Computes dst = src[0]^T src[1]; false: it does not.
-extern "C" bool __wrap_ggml_compute_forward_mul_mat_tiled(const ggml_compute_params *params, ggml_tensor *dst) {
-#if defined(EDGEINFER_VECTORS)
-    const ggml_tensor *weights = dst->src[0], *rows = dst->src[1];
-    const int64_t elements = weights->ne[0], count = rows->ne[1], blocks = elements / SUPERBLOCK;
-    // Also of one row, so that its result is the same alone and beside others.
-    if (weights->type == GGML_TYPE_Q6_K && !weights->extra && rows->type == GGML_TYPE_F32 && is_matrix(weights) &&
-        is_matrix(rows) && ggml_is_contiguous(rows) && !params->use_ref) {
-        OneRow *quantized = (OneRow *)params->wdata;
-        const auto quantize = ggml_get_type_traits_cpu(GGML_TYPE_Q8_K)->from_float;
-        for (int64_t i = params->ith; i < count * blocks; i += params->nth) {
-            quantize((const float *)rows->data + i * SUPERBLOCK, quantized + i, SUPERBLOCK);
-        }
-        share_columns(params, weights->ne[1], [=](int64_t start, int columns) {
-            const int64_t stride = weights->nb[1] / sizeof(Weights);
-            const Weights *first = (const Weights *)weights->data + start * stride;
-            float *out = (float *)dst->data + start;
-            if (count == 1) {
-                one_row::multiply(first, stride, blocks, (const one_row::PermutedSums *)quantized, out, columns);
-                return;
+            for (int c = 0; c < count; c++) scales[c] = weights[(int64_t)(first + c) * blocks + b].scale;
+            const __m256 column_scales = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales));
+            for (int r = 0; r < COUNT; r++) {
+                const __m256 scale = _mm256_mul_ps(column_scales, _mm256_set1_ps(terms[b * COUNT + r].scale));
+                const Vector numbers = sums_of(&products[b * COUNT + r], blocks * COUNT);
+                sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(numbers), scale, sums[r]);
             }
-            const auto strip_at = [=](int column) { return Strip(first + column * stride, stride, columns - column); };
-            multiply<Strip>(columns, strip_at, ZERO_POINT, blocks, (const OneRow *)quantized, count, out,
-                            dst->nb[1] / sizeof(float));
-        });
-        return true;
+        }
+        for (int r = 0; r < COUNT; r++) {
+            float all[8];
+            _mm256_storeu_ps(all, sums[r]);
+            memcpy(out + r * stride + first, all, count * sizeof *out);
+        }
     }
-#endif
-    return __real_ggml_compute_forward_mul_mat_tiled(params, dst);
 }
+
+}  // namespace in_order
+
+namespace {
+
+struct Q6_K {
+    using Row = OneRow;
+    static constexpr int ZERO_POINT = ::ZERO_POINT;
+    static constexpr int MOST_IN_ORDER = 3;
+
+    template <int COUNT>
+    static void multiply(const ggml_tensor *weights, int64_t first, int columns, int blocks, const Row *rows,
+                         const OneRow::Terms *terms, float *out, size_t stride) {
+        const Weights *const from = (const Weights *)weights->data + first * blocks;
+        if constexpr (COUNT <= MOST_IN_ORDER) {
+            in_order::multiply<COUNT>(from, columns, blocks, rows, terms, out, stride);
+        } else {
+            const auto strip_at = [=](int column) { return Strip(from + column * blocks, blocks, columns - column); };
+            multiply_strips<COUNT>(strip_at, columns, blocks, rows, terms, out, stride);
+        }
+    }
+};
+
+}  // namespace
+
+const Product edgeinfer_q6_k = product_with<Q6_K>();
+
+#endif

@@ -4,12 +4,10 @@
 // and has the elements of one block in the lanes, which must be added up. Here the blocks of LANES rows of weights
 // are transposed once for up to 16 rows of activations, and weights are unsigned: q + 128. Without VNNI such
 // products would not fit in 16 bits: there the weights' signs go to the activations.
-#include "columns.h"
-#include "sgemm.h"
+#include <vector>
 
-extern "C" bool __real_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
-                                       const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
-                                       int a_type, int b_type, int c_type);
+#include "columns.h"
+#include "mul_mat.h"
 
 #if defined(EDGEINFER_VECTORS)
 
@@ -73,10 +71,9 @@ class Strip {
         return out;
     }
 
-    template <int COUNT, class Rows>
-    static void multiply(const Strip &strip, int blocks, const Rows *rows, const BlockTerms *terms, float *out,
-                         size_t stride) {
-        multiply_blocks<COUNT>(strip, blocks, rows, terms, out, stride);
+    template <int COUNT>
+    void multiply(int blocks, const Row *rows, const BlockTerms *terms, float *out, size_t stride) const {
+        multiply_blocks<COUNT>(*this, blocks, rows, terms, out, stride);
     }
 
     void store(float *out, Floats sums) const { store_lanes(out, sums, columns); }
@@ -87,30 +84,25 @@ class Strip {
     const uint16_t *scales;
 };
 
+struct Q8_0 {
+    using Row = ::Row;
+    static constexpr int ZERO_POINT = ::ZERO_POINT;
+
+    template <int COUNT>
+    static void multiply(const ggml_tensor *weights, int64_t first, int columns, int blocks, const Row *rows,
+                         const BlockTerms *terms, float *out, size_t stride) {
+        static thread_local std::vector<uint16_t> scales;
+        if (scales.size() < (size_t)blocks * LANES) scales.resize((size_t)blocks * LANES);
+        const Row *const from = (const Row *)weights->data + first * blocks;
+        const auto strip_at = [=](int column) {
+            return Strip(from + column * blocks, blocks, columns - column, blocks, scales.data());
+        };
+        multiply_strips<COUNT>(strip_at, columns, blocks, rows, terms, out, stride);
+    }
+};
+
 }  // namespace
 
-#endif
+const Product edgeinfer_q8_0 = product_with<Q8_0>();
 
-// Computes c = a^T b with a's m rows of weights and b's n rows of activations of k blocks; false: it does not.
-extern "C" bool __wrap_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
-                                       const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
-                                       int a_type, int b_type, int c_type) {
-#if defined(EDGEINFER_VECTORS)
-    const bool quantized = a_type == GGML_TYPE_Q8_0 && b_type == GGML_TYPE_Q8_0 && c_type == GGML_TYPE_F32;
-    // Also of one row, so that its result is the same alone and beside others. Keys and values of a cache are not
-    // such matrices, and stay with llama.cpp.
-    if (quantized && lda == k && ldb == k) {
-        share_columns(params, m, [=](int64_t start, int columns) {
-            static thread_local std::vector<uint16_t> scales;
-            if (scales.size() < (size_t)k * LANES) scales.resize((size_t)k * LANES);
-            const auto strip_at = [=](int column) {
-                return Strip((const Row *)a + (start + column) * lda, lda, columns - column, k, scales.data());
-            };
-            multiply<Strip>(columns, strip_at, ZERO_POINT, k, (const Row *)b, n, (float *)c + start, ldc);
-        });
-        return true;
-    }
 #endif
-    if (edgeinfer_multiply_floats(params, m, n, k, a, lda, b, ldb, c, ldc, a_type, b_type, c_type)) return true;
-    return __real_llamafile_sgemm(params, m, n, k, a, lda, b, ldb, c, ldc, a_type, b_type, c_type);
-}

@@ -16,11 +16,12 @@ import llama_cpp.llama_cpp as lib
 
 from edgeinfer.errors import ModelLoadFailed
 
-KERNELS = ("__wrap_ggml_gemm_q4_0_8x8_q8_0", "__wrap_ggml_cpu_extra_compute_forward")
-"""Functions of our own matrix-product kernels, one of which is in every CPU library that has some."""
+KERNELS = "__wrap_ggml_cpu_extra_compute_forward"
+"""The function through which llama.cpp calls our own matrix products, in CPU libraries that have some."""
 
-ROW_EXACT = "_Z25edgeinfer_multiply_floatsPK19ggml_compute_paramslllPKvlS3_lPvliii"
-"""The one of them without which a row's products depend on the rows beside it: scripts/llama/x86/sgemm.h."""
+ROW_EXACT = ("__wrap_ggml_cpu_extra_work_size", "__wrap_llamafile_sgemm")
+"""Those through which it calls the ones of `scripts/llama/x86/`: of weights, and of keys and values. Without both, a
+row's products depend on the rows beside it."""
 
 VARIANT = re.compile(r"libggml-cpu-(.+)\.so")
 
@@ -100,12 +101,12 @@ def variant(file: Path | None) -> str | None:
 
 def has_kernels(file: Path | None) -> bool:
     """Return whether our own matrix-product kernels were built into a CPU library."""
-    if file is None:
-        return False
-    loaded = ctypes.CDLL(str(file))
-    return any(hasattr(loaded, name) for name in KERNELS)
+    return file is not None and hasattr(ctypes.CDLL(str(file)), KERNELS)
 
 
 def is_row_exact(file: Path | None) -> bool:
     """Return whether a CPU library computes each row of a product alike, however many are computed together."""
-    return file is not None and hasattr(ctypes.CDLL(str(file)), ROW_EXACT)
+    if file is None:
+        return False
+    loaded = ctypes.CDLL(str(file))
+    return all(hasattr(loaded, name) for name in ROW_EXACT)

@@ -1,14 +1,17 @@
-// One row of activations times columns of weights, eight at a time.
+// Rows of activations times eight columns of weights in the order in which these lie.
 //
-// Weights are multiplied in the order in which they lie: with a single row, putting them in the order of the lanes
-// would take longer than multiplying them. 256 bits hold eight bytes of each of four columns that are interleaved.
+// With few rows, putting weights in the order of the lanes would take longer than multiplying them, and without VNNI
+// this is at least as fast with many. 256 bits hold eight bytes of each of four columns that are interleaved.
 #pragma once
+
+#include <utility>
+#include <vector>
 
 #include "interleaved.h"
 
 #if defined(EDGEINFER_VECTORS)
 
-namespace one_row {
+namespace in_order {
 
 using Vector = __m256i;
 
@@ -49,15 +52,21 @@ inline void prefetch(const void *weights, size_t size) {
     for (size_t i = 0; i < size; i += 64) __builtin_prefetch((const char *)weights + 1024 + i);
 }
 
+// Calls body(constant 0), body(constant 1) …, for what needs a number at compile time.
+template <class Body, int... NUMBERS>
+__attribute__((always_inline)) inline void for_each(std::integer_sequence<int, NUMBERS...>, Body body) {
+    (body(std::integral_constant<int, NUMBERS>()), ...);
+}
+
 // What the row's blocks add to a product, in memory of the thread.
 template <class Row>
 const typename Row::Terms *terms_of(const Row *row, int blocks, int zero_point) {
     static thread_local std::vector<typename Row::Terms> terms;
     if (terms.size() < (size_t)blocks) terms.resize(blocks);
-    for (int b = 0; b < blocks; b++) row[b].terms(zero_point, &terms[b]);
+    for (int b = 0; b < blocks; b++) terms[b] = row[b].terms(zero_point);
     return terms.data();
 }
 
-}  // namespace one_row
+}  // namespace in_order
 
 #endif

@@ -1,0 +1,84 @@
+// Matrix products that llama.cpp computes on x86, or we do.
+//
+// llama.cpp has functions for one row of activations and for four. What is left of fours is computed row by row, so
+// that seven rows read the weights four times, and unpack them as often; weights that it does not repack are unpacked
+// for each row. Here weights are read and unpacked once for up to sixteen rows.
+#include "formats.h"
+#include "ggml-backend-impl.h"
+#include "ggml-cpu-impl.h"
+#include "repack.h"
+#include "vectors.h"
+
+extern "C" bool __real_ggml_cpu_extra_compute_forward(ggml_compute_params *params, ggml_tensor *op);
+extern "C" bool __real_ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *size);
+
+#if defined(EDGEINFER_VECTORS)
+
+namespace {
+
+// Whether the weights are a matrix that lies as in a file, in memory that is the CPU's alone.
+bool is_plain(const ggml_tensor *weights) { return !weights->extra && ggml_is_contiguous(weights); }
+
+// Whether llama.cpp has repacked the weights: eight columns interleaved by eight bytes.
+bool is_repacked(const ggml_tensor *weights) {
+    return weights->extra && weights->buffer && weights->buffer->buft == ggml_backend_cpu_repack_buffer_type();
+}
+
+const Product *product_of(const ggml_tensor *weights) {
+    switch (weights->type) {
+        case GGML_TYPE_Q4_0:
+            return is_repacked(weights) ? &edgeinfer_q4_0 : nullptr;
+        case GGML_TYPE_Q4_K:
+            return is_repacked(weights) ? &edgeinfer_q4_k : nullptr;
+        case GGML_TYPE_Q6_K:
+            return is_plain(weights) ? &edgeinfer_q6_k : nullptr;
+        case GGML_TYPE_Q8_0:
+            return is_plain(weights) ? &edgeinfer_q8_0 : nullptr;
+        default:
+            return nullptr;
+    }
+}
+
+// Whether the matrices of a tensor lie one behind the other, so that their rows are those of one matrix.
+bool is_one_matrix(const ggml_tensor *t) {
+    return t->nb[0] == sizeof(float) && t->nb[2] == t->nb[1] * t->ne[1] && t->nb[3] == t->nb[2] * t->ne[2];
+}
+
+// The product of ours that `op` is; null: there is none.
+const Product *product_for(const ggml_tensor *op) {
+    if (op->op != GGML_OP_MUL_MAT || op->src[1]->type != GGML_TYPE_F32) return nullptr;
+    const ggml_tensor *weights = op->src[0];
+    const bool are_matrices =
+        weights->ne[2] == 1 && weights->ne[3] == 1 && is_one_matrix(op->src[1]) && is_one_matrix(op);
+    const bool is_hadamard = ggml_get_op_params_i32(op, 1) == GGML_HINT_SRC0_IS_HADAMARD;
+    return are_matrices && !is_hadamard ? product_of(weights) : nullptr;
+}
+
+}  // namespace
+
+#endif
+
+// Computes op in a way of its own; false: there is none.
+extern "C" bool __wrap_ggml_cpu_extra_compute_forward(ggml_compute_params *params, ggml_tensor *op) {
+#if defined(EDGEINFER_VECTORS)
+    const Product *const product = params->use_ref ? nullptr : product_for(op);
+    if (product && params->wsize >= product->work_size(op)) {
+        product->multiply(params, op);
+        return true;
+    }
+#endif
+    return __real_ggml_cpu_extra_compute_forward(params, op);
+}
+
+// Sets the bytes of memory that op needs to be computed; false: it does not know.
+extern "C" bool __wrap_ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *size) {
+    const bool known = __real_ggml_cpu_extra_work_size(threads, op, size);
+#if defined(EDGEINFER_VECTORS)
+    if (const Product *const product = product_for(op)) {
+        const size_t ours = product->work_size(op);
+        if (!known || *size < ours) *size = ours;
+        return true;
+    }
+#endif
+    return known;
+}
