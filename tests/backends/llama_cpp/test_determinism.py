@@ -79,13 +79,13 @@ async def test_text_is_the_same_alone_and_beside_others(settings: dict[str, Any]
     platform.machine() != "x86_64", reason="on emulated ARM the bundled model's text is the same all the same"
 )
 async def test_text_is_another_beside_others_where_nothing_is_done_about_it(model_file: Path) -> None:
-    """So the test above can fail."""
+    """So the test above can fail. What is computed together depends on the machine, so it is tried more than once."""
     config = planned(model_file, flash_attention=True, layout="unified")
     config = replace(config, determinism="none", parallel=8, deterministic=False)
     async with supervised(config) as client:
         await client.ready()
         alone = await drawn(client)
-        assert alone != await beside_others(client)
+        assert any([alone != await beside_others(client) for _ in range(5)])
 
 
 async def test_guesses_change_nothing_with_a_seed_where_tokens_are_computed_alike(model_file: Path) -> None:
