@@ -21,6 +21,8 @@ from tests.support.processor import (
     noise,
     processor,
 )
+from tests.support.processor import Q4_0 as Q4_0_FORMAT
+from tests.support.processor import quantized as as_in_file
 
 FOLDER = Path(lib._lib._name).parent
 CPU = ctypes.CDLL(str(FOLDER / "libggml-cpu.so")) if (FOLDER / "libggml-cpu.so").exists() else None
@@ -40,12 +42,11 @@ class Kind(NamedTuple):
     block_bytes: int
     elements: int
     row_bytes: int  # size of a block of quantized activations
-    quantize_four: str
-    quantize_one: str
+    quantize: str
 
 
-Q4_0 = Kind("q4_0_8x8_q8_0", 8, 144, 32, 34, "ggml_quantize_mat_q8_0_4x8", "quantize_row_q8_0")
-Q4_K = Kind("q4_K_8x8_q8_K", 16, 1152, 256, 292, "ggml_quantize_mat_q8_K_4x8", "quantize_row_q8_K")
+Q4_0 = Kind("q4_0_8x8_q8_0", 8, 144, 32, 34, "quantize_row_q8_0")
+Q4_K = Kind("q4_K_8x8_q8_K", 16, 1152, 256, 292, "quantize_row_q8_K")
 
 INTERLEAVED = pytest.mark.parametrize("kind", [Q4_0, Q4_K], ids=["Q4_0", "Q4_K"])
 
@@ -63,15 +64,10 @@ def interleaved(kind: Kind, rng: np.random.Generator, columns: int, blocks: int)
     return out.tobytes()
 
 
-def quantized(function: str, rows: Matrix, at_once: int, row_bytes: int) -> ctypes.Array[ctypes.c_char]:
-    """Activations quantized by llama.cpp's own function, which takes `at_once` rows."""
-    out = ctypes.create_string_buffer(len(rows) * row_bytes)
-    for first in range(0, len(rows), at_once):
-        getattr(CPU, function)(
-            ctypes.c_void_p(rows[first:].ctypes.data),
-            ctypes.byref(out, first * row_bytes),
-            ctypes.c_int64(rows.shape[1]),
-        )
+def quantized(kind: Kind, row: Matrix) -> ctypes.Array[ctypes.c_char]:
+    """A row of activations, quantized by llama.cpp's own function."""
+    out = ctypes.create_string_buffer(row.size // kind.elements * kind.row_bytes)
+    getattr(CPU, kind.quantize)(ctypes.c_void_p(row.ctypes.data), out, ctypes.c_int64(row.size))
     return out
 
 
@@ -97,7 +93,7 @@ def test_products_of_one_row_are_those_of_llama_cpp(kind: Kind, columns: int, bl
     rng = np.random.default_rng([columns, blocks])
     elements = blocks * kind.elements
     weights = interleaved(kind, rng, columns, blocks)
-    row = quantized(kind.quantize_one, noise(rng, 1, elements), 1, blocks * kind.row_bytes)
+    row = quantized(kind, noise(rng, 1, elements))
     ours, theirs = (
         product(f"{wrap}ggml_gemv_{kind.name}", elements, weights, row, 1, columns)
         for wrap in ("__wrap_", "")
@@ -117,7 +113,7 @@ def test_the_largest_weights_and_activations_of_one_row_are_added_up_exactly(kin
     weights[..., : 2 * kind.scales] = np.full(kind.scales, 0.01, np.float16).view(np.uint8)
     weights[..., -8 * kind.elements // 2 :] = fifteen
     values = np.full((1, elements), sign * 127.0, np.float32)
-    row = quantized(kind.quantize_one, values, 1, blocks * kind.row_bytes)
+    row = quantized(kind, values)
     ours, theirs = (
         product(f"{wrap}ggml_gemv_{kind.name}", elements, weights.tobytes(), row, 1, columns)
         for wrap in ("__wrap_", "")
@@ -155,6 +151,24 @@ def test_a_row_of_weights_has_the_same_product_alone_and_among_others(
 def test_products_with_weights_are_those_of_llama_cpp(format_: Format, shape: tuple[int, int]) -> None:
     """Its way for one row and weights as they lie in the file, which adds in another order."""
     assert_close_to_vec_dot(libraries.cpu_library(), format_, shape)
+
+
+def test_products_with_q4_0_are_to_the_bit_those_of_llama_cpp() -> None:
+    """Of its function for one row, and weights that are interleaved here."""
+    rng = np.random.default_rng(0)
+    columns, blocks = 208, 24
+    weights, rows = noise(rng, columns, blocks * 32), noise(rng, 19, blocks * 32)
+    in_file = np.frombuffer(as_in_file(Q4_0_FORMAT, weights).raw, np.uint8).reshape(-1, 8, blocks, 18)
+    scales = in_file[..., :2].swapaxes(1, 2).reshape(-1, blocks, 16)
+    eights = in_file[..., 2:].reshape(-1, 8, blocks, 2, 8).transpose(0, 2, 3, 1, 4).reshape(-1, blocks, 128)
+    repacked = np.concatenate([scales, eights ^ 0x88], axis=-1).tobytes()
+    alone = [
+        product(f"ggml_gemv_{Q4_0.name}", blocks * 32, repacked, quantized(Q4_0, row), 1, columns)
+        for row in rows
+    ]
+    with processor(2) as cpu:
+        (together,) = cpu.multiplied(Q4_0_FORMAT, weights, [rows])
+    np.testing.assert_array_equal(together, np.concatenate(alone))
 
 
 @pytest.mark.parametrize("format_", FORMATS)

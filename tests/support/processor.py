@@ -28,8 +28,10 @@ class Format(NamedTuple):
     vec_dot: str
 
 
+Q4_0 = Format(2, 32, 18, "quantize_row_q8_0", "ggml_vec_dot_q4_0_q8_0")
+
 FORMATS = [
-    pytest.param(Format(2, 32, 18, "quantize_row_q8_0", "ggml_vec_dot_q4_0_q8_0"), id="Q4_0"),
+    pytest.param(Q4_0, id="Q4_0"),
     pytest.param(Format(8, 32, 34, "quantize_row_q8_0", "ggml_vec_dot_q8_0_q8_0"), id="Q8_0"),
     pytest.param(Format(12, 256, 144, "quantize_row_q8_K", "ggml_vec_dot_q4_K_q8_K"), id="Q4_K"),
     pytest.param(Format(14, 256, 210, "quantize_row_q8_K", "ggml_vec_dot_q6_K_q8_K"), id="Q6_K"),
