@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgeinfer.backends.llama_cpp.binding import libraries
 from tests.support.processor import (
     FORMATS,
+    Q6_K,
     Format,
     assert_close_to_vec_dot,
     assert_rows_as_alone,
@@ -28,7 +29,7 @@ FOLDER = Path(lib._lib._name).parent
 CPU = ctypes.CDLL(str(FOLDER / "libggml-cpu.so")) if (FOLDER / "libggml-cpu.so").exists() else None
 
 pytestmark = pytest.mark.skipif(
-    not hasattr(CPU, "__wrap_llamafile_sgemm"), reason="scripts/setup adds them on Linux and x86-64"
+    not hasattr(CPU, "__wrap_ggml_cpu_extra_work_size"), reason="scripts/setup adds them on Linux and x86-64"
 )
 
 Matrix = NDArray[np.float32]
@@ -181,6 +182,27 @@ def test_rows_of_several_matrices_are_multiplied_as_those_of_one(format_: Format
     np.testing.assert_array_equal(deep.reshape(flat.shape), flat)
 
 
+def test_superblocks_of_activations_are_quantized_as_by_llama_cpp() -> None:
+    """Each column has a weight for one element, so that its product is what became of that element."""
+    rng = np.random.default_rng(0)
+    rows = noise(rng, 40, 512)
+    rows[1] = np.where(np.arange(512) % 2, 3.0, -3.0)  # the first of the largest numbers says which sign they have
+    rows[2] = np.where(np.arange(512) % 2, -3.0, 3.0)
+    rows[3] = np.arange(512) % 255 - 127.0
+    rows[4] = rows[3] / 2  # numbers that lie in the middle between two
+    rows[5, :256] = 0
+    rows[6] *= 1e-30
+    rows[7, 300] = 1e6
+    in_blocks = np.dtype([("scale", "<f4"), ("quants", "i1", 256), ("sums", "<i2", 16)])
+    blocks = [np.frombuffer(quantized(Q4_K, row).raw, in_blocks) for row in rows]
+    expected = np.array([(block["scale"][:, None] * block["quants"]).ravel() for block in blocks])
+    with processor(2) as cpu:
+        (actual,) = cpu.multiplied(Q6_K, np.eye(512, dtype=np.float32), [rows])
+    weights = np.abs(actual).max(axis=0) / np.abs(expected).max(axis=0)
+    np.testing.assert_allclose(weights, 1, rtol=1e-3)
+    np.testing.assert_allclose(actual, expected * weights, rtol=1e-5)
+
+
 @pytest.mark.parametrize("format_", FORMATS)
 def test_the_largest_weights_are_added_up_exactly(format_: Format) -> None:
     """A block has the lowest and the highest number of its format."""
@@ -223,3 +245,20 @@ def test_products_of_floats_are_right_and_the_same_alone(
     expected = rows.astype(np.float64) @ weights.astype(np.float64).T
     long = shape[1] > 8208  # errors add up with the numbers
     np.testing.assert_allclose(alone, expected, rtol=1e-4, atol=4e-4 if long else 1e-4)
+
+
+@pytest.mark.parametrize("format_", FLOATS)
+@pytest.mark.parametrize("shape", [(40, 64), (1003, 64), (70, 4096)], ids=str)
+@pytest.mark.parametrize("count", [1, 3, 70])
+def test_heads_that_share_keys_have_the_products_of_each_alone(
+    format_: Format, shape: tuple[int, int], count: int
+) -> None:
+    """Three heads of queries for each of two of keys, with few rows and with more than are computed together."""
+    rng = np.random.default_rng(0)
+    keys = noise(rng, 2 * shape[0], shape[1]).reshape(2, *shape)
+    queries = noise(rng, 6 * count, shape[1]).reshape(6, count, shape[1])
+    with processor(2) as cpu:
+        (together,) = cpu.multiplied(format_, keys, [queries])
+        for head, product in enumerate(together):
+            (alone,) = cpu.multiplied(format_, keys[head // 3], [queries[head]])
+            np.testing.assert_array_equal(product, alone)

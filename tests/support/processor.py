@@ -30,11 +30,13 @@ class Format(NamedTuple):
 
 Q4_0 = Format(2, 32, 18, "quantize_row_q8_0", "ggml_vec_dot_q4_0_q8_0")
 
+Q6_K = Format(14, 256, 210, "quantize_row_q8_K", "ggml_vec_dot_q6_K_q8_K")
+
 FORMATS = [
     pytest.param(Q4_0, id="Q4_0"),
     pytest.param(Format(8, 32, 34, "quantize_row_q8_0", "ggml_vec_dot_q8_0_q8_0"), id="Q8_0"),
     pytest.param(Format(12, 256, 144, "quantize_row_q8_K", "ggml_vec_dot_q4_K_q8_K"), id="Q4_K"),
-    pytest.param(Format(14, 256, 210, "quantize_row_q8_K", "ggml_vec_dot_q6_K_q8_K"), id="Q6_K"),
+    pytest.param(Q6_K, id="Q6_K"),
 ]
 
 F32 = 0
@@ -59,6 +61,10 @@ def call(name: str, *arguments: Any) -> ctypes.c_void_p:
 def name_of(kind: ctypes.c_void_p) -> bytes:
     """Return what llama.cpp calls a kind of buffer."""
     return ctypes.string_at(call("ggml_backend_buft_name", kind).value or 0)
+
+
+def new_tensor(context: ctypes.c_void_p, type_: int, shape: tuple[int, ...]) -> ctypes.c_void_p:
+    return call(f"ggml_new_tensor_{len(shape)}d", context, type_, *reversed(shape))
 
 
 @contextmanager
@@ -88,16 +94,16 @@ class Processor:
         call("ggml_backend_free", self._backend)
 
     def multiplied(self, format_: Format, weights: Matrix, batches: Iterable[Matrix]) -> list[Matrix]:
-        """Return the products of some batches of rows with weights that are quantized."""
+        """Return the products of some batches of rows with weights that are quantized: with a matrix or several."""
+        *matrices, columns, elements = weights.shape
         for kind in self._kinds_of_buffer():
             with new_context() as context:
-                columns, elements = weights.shape
-                matrix = call("ggml_new_tensor_2d", context, format_.type, elements, columns)
+                tensor = new_tensor(context, format_.type, weights.shape)
                 with buffer_for(context, kind):
-                    if self._takes(matrix, elements):
-                        in_file = quantized(format_, weights)
-                        call("ggml_backend_tensor_set", matrix, in_file, 0, len(in_file))
-                        return [self._computed(matrix, batch, columns) for batch in batches]
+                    if self._takes(tensor, (*matrices, 1, elements)):
+                        in_file = quantized(format_, weights.reshape(-1, elements))
+                        call("ggml_backend_tensor_set", tensor, in_file, 0, len(in_file))
+                        return [self._computed(tensor, batch, columns) for batch in batches]
         raise AssertionError("llama.cpp multiplies with no such weights")
 
     def _procedure(self, name: str, result: Any) -> Any:
@@ -111,17 +117,16 @@ class Processor:
         ours = [kind for kind in extra if name_of(kind) != b"AMX"]  # whose products are llama.cpp's
         return [*ours, call("ggml_backend_dev_buffer_type", self._device)]
 
-    def _takes(self, matrix: ctypes.c_void_p, elements: int) -> bool:
-        """Return whether llama.cpp multiplies with a matrix in its buffer."""
+    def _takes(self, weights: ctypes.c_void_p, rows: tuple[int, ...]) -> bool:
+        """Return whether llama.cpp multiplies rows of that shape with weights in their buffer."""
         with new_context() as context:
-            row = call("ggml_new_tensor_2d", context, F32, elements, 1)
-            out = call("ggml_mul_mat", context, matrix, row)
+            out = call("ggml_mul_mat", context, weights, new_tensor(context, F32, rows))
             return bool((call("ggml_backend_dev_supports_op", self._device, out).value or 0) & 1)
 
-    def _computed(self, matrix: ctypes.c_void_p, rows: Matrix, columns: int) -> Matrix:
+    def _computed(self, weights: ctypes.c_void_p, rows: Matrix, columns: int) -> Matrix:
         with new_context() as context:
-            row = call(f"ggml_new_tensor_{rows.ndim}d", context, F32, *reversed(rows.shape))
-            out = call("ggml_mul_mat", context, matrix, row)
+            row = new_tensor(context, F32, rows.shape)
+            out = call("ggml_mul_mat", context, weights, row)
             graph = call("ggml_new_graph", context)
             call("ggml_build_forward_expand", graph, out)
             with buffer_for(context, call("ggml_backend_dev_buffer_type", self._device)):

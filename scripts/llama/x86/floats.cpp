@@ -4,11 +4,13 @@
 // token's result depends on how many are computed with it. Here each element has LANES sums, made in the order of the
 // numbers, which are added in one way: it is the same whatever rows and columns stand beside it. Four columns are
 // finished together, and no thread waits for others, which matters because each head has a product of its own.
-#include "share.h"
+//
+// Heads of a model that share keys and values are multiplied together, so that these are read and expanded once.
+#include <vector>
 
-extern "C" bool __real_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
-                                       const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
-                                       int a_type, int b_type, int c_type);
+#include "formats.h"
+#include "ggml-cpu.h"
+#include "share.h"
 
 #if defined(EDGEINFER_VECTORS)
 
@@ -141,7 +143,7 @@ void multiply_share(const ggml_compute_params *params, int64_t k, Matrix<Number>
     };
     if (columns * k >= 1 << 20) {
         share_columns(params, columns, job);
-        ggml_barrier(params->threadpool);  // llama.cpp calls us for several matrices, and the next is shared out anew
+        ggml_barrier(params->threadpool);  // the next matrix is shared out anew
         return;
     }
     const int64_t groups = (columns + GROUP - 1) / GROUP;
@@ -150,26 +152,51 @@ void multiply_share(const ggml_compute_params *params, int64_t k, Matrix<Number>
     job(first, (end < columns ? end : columns) - first);
 }
 
+// Puts rows one behind the other into the work buffer, in half precision; threads share the numbers of each.
+void convert(const ggml_compute_params *params, const ggml_tensor *rows) {
+    const auto from_float = ggml_get_type_traits_cpu(GGML_TYPE_F16)->from_float;
+    const int64_t k = rows->ne[0], first = k * params->ith / params->nth, end = k * (params->ith + 1) / params->nth;
+    uint16_t *to = (uint16_t *)params->wdata + first;
+    for (int64_t i3 = 0; i3 < rows->ne[3]; i3++)
+        for (int64_t i2 = 0; i2 < rows->ne[2]; i2++)
+            for (int64_t i1 = 0; i1 < rows->ne[1]; i1++, to += k) {
+                const char *row = (const char *)rows->data + i1 * rows->nb[1] + i2 * rows->nb[2] + i3 * rows->nb[3];
+                from_float((const float *)row + first, to, end - first);
+            }
+    ggml_barrier(params->threadpool);
+}
+
+// Whether the matrices of a tensor lie one behind the other, as the next one's rows would.
+bool is_stacked(const ggml_tensor *t) { return t->nb[2] == t->nb[1] * t->ne[1]; }
+
+template <class Number>
+void multiply(const ggml_compute_params *params, ggml_tensor *op) {
+    constexpr bool converts = sizeof(Number) == sizeof(uint16_t);
+    const ggml_tensor *weights = op->src[0], *rows = op->src[1];
+    const int64_t k = weights->ne[0], sharing = op->ne[2] / weights->ne[2], sharing3 = op->ne[3] / weights->ne[3];
+    // Heads that are multiplied together. With many rows each is better alone: its rows stay in the cache.
+    const bool together = op->ne[1] <= NEAR && is_stacked(op) && (converts || is_stacked(rows));
+    const int64_t heads = together ? sharing : 1;
+    if (converts) convert(params, rows);
+    for (int64_t i3 = 0; i3 < op->ne[3]; i3++)
+        for (int64_t i2 = 0; i2 < op->ne[2]; i2 += heads) {
+            const char *const at =
+                (const char *)weights->data + i2 / sharing * weights->nb[2] + i3 / sharing3 * weights->nb[3];
+            const Matrix<Number> matrix = {(const Number *)at, (int64_t)(weights->nb[1] / sizeof(Number))};
+            const int64_t first = (i3 * op->ne[2] + i2) * op->ne[1];
+            const char *const row = (const char *)rows->data + i2 * rows->nb[2] + i3 * rows->nb[3];
+            const Matrix<Number> group =
+                converts ? Matrix<Number>{(const Number *)params->wdata + first * k, k}
+                         : Matrix<Number>{(const Number *)row, (int64_t)(rows->nb[1] / sizeof(Number))};
+            float *const out = (float *)((char *)op->data + i2 * op->nb[2] + i3 * op->nb[3]);
+            multiply_share(params, k, matrix, weights->ne[1], group, heads * op->ne[1], out, op->nb[1] / sizeof(float));
+        }
+}
+
 }  // namespace
 
-#endif
+const Product edgeinfer_f16 = {
+    multiply<uint16_t>, [](const ggml_tensor *op) { return ggml_row_size(GGML_TYPE_F16, ggml_nelements(op->src[1])); }};
+const Product edgeinfer_f32 = {multiply<float>, [](const ggml_tensor *) { return (size_t)0; }};
 
-// Computes c = a^T b, where a has m rows, of weights or keys or values, and b has n rows of activations, each of k
-// numbers; false: it does not.
-extern "C" bool __wrap_llamafile_sgemm(const ggml_compute_params *params, int64_t m, int64_t n, int64_t k,
-                                       const void *a, int64_t lda, const void *b, int64_t ldb, void *c, int64_t ldc,
-                                       int a_type, int b_type, int c_type) {
-#if defined(EDGEINFER_VECTORS)
-    if (a_type != b_type || c_type != GGML_TYPE_F32 || k % LANES != 0) return false;
-    if (a_type == GGML_TYPE_F16) {
-        multiply_share<uint16_t>(params, k, {(const uint16_t *)a, lda}, m, {(const uint16_t *)b, ldb}, n, (float *)c,
-                                 ldc);
-        return true;
-    }
-    if (a_type == GGML_TYPE_F32) {
-        multiply_share<float>(params, k, {(const float *)a, lda}, m, {(const float *)b, ldb}, n, (float *)c, ldc);
-        return true;
-    }
 #endif
-    return __real_llamafile_sgemm(params, m, n, k, a, lda, b, ldb, c, ldc, a_type, b_type, c_type);
-}

@@ -11,4 +11,4 @@ struct Product {
     size_t (*work_size)(const ggml_tensor *op);  // bytes
 };
 
-extern const Product edgeinfer_q4_0, edgeinfer_q4_k, edgeinfer_q6_k, edgeinfer_q8_0;
+extern const Product edgeinfer_f16, edgeinfer_f32, edgeinfer_q4_0, edgeinfer_q4_k, edgeinfer_q6_k, edgeinfer_q8_0;

@@ -24,34 +24,45 @@ bool is_repacked(const ggml_tensor *weights) {
     return weights->extra && weights->buffer && weights->buffer->buft == ggml_backend_cpu_repack_buffer_type();
 }
 
-const Product *product_of(const ggml_tensor *weights) {
-    switch (weights->type) {
-        case GGML_TYPE_Q4_0:
-            return is_repacked(weights) ? &edgeinfer_q4_0 : nullptr;
-        case GGML_TYPE_Q4_K:
-            return is_repacked(weights) ? &edgeinfer_q4_k : nullptr;
-        case GGML_TYPE_Q6_K:
-            return is_plain(weights) ? &edgeinfer_q6_k : nullptr;
-        case GGML_TYPE_Q8_0:
-            return is_plain(weights) ? &edgeinfer_q8_0 : nullptr;
-        default:
-            return nullptr;
-    }
-}
-
 // Whether the matrices of a tensor lie one behind the other, so that their rows are those of one matrix.
 bool is_one_matrix(const ggml_tensor *t) {
     return t->nb[0] == sizeof(float) && t->nb[2] == t->nb[1] * t->ne[1] && t->nb[3] == t->nb[2] * t->ne[2];
 }
 
+// Whether all rows are multiplied with the same matrix.
+bool is_of_matrices(const ggml_tensor *op) {
+    const ggml_tensor *weights = op->src[0];
+    return weights->ne[2] == 1 && weights->ne[3] == 1 && is_one_matrix(op->src[1]) && is_one_matrix(op);
+}
+
+// Whether numbers lie side by side, and fill vectors. Matrices may lie anywhere, as the keys of a cache do.
+bool is_of_floats(const ggml_tensor *op) {
+    const ggml_tensor *weights = op->src[0];
+    return !weights->extra && weights->nb[0] == ggml_type_size(weights->type) && op->src[1]->nb[0] == sizeof(float) &&
+           weights->ne[0] % LANES == 0;
+}
+
 // The product of ours that `op` is; null: there is none.
 const Product *product_for(const ggml_tensor *op) {
     if (op->op != GGML_OP_MUL_MAT || op->src[1]->type != GGML_TYPE_F32) return nullptr;
+    if (ggml_get_op_params_i32(op, 1) == GGML_HINT_SRC0_IS_HADAMARD) return nullptr;
     const ggml_tensor *weights = op->src[0];
-    const bool are_matrices =
-        weights->ne[2] == 1 && weights->ne[3] == 1 && is_one_matrix(op->src[1]) && is_one_matrix(op);
-    const bool is_hadamard = ggml_get_op_params_i32(op, 1) == GGML_HINT_SRC0_IS_HADAMARD;
-    return are_matrices && !is_hadamard ? product_of(weights) : nullptr;
+    switch (weights->type) {
+        case GGML_TYPE_F16:
+            return is_of_floats(op) ? &edgeinfer_f16 : nullptr;
+        case GGML_TYPE_F32:
+            return is_of_floats(op) ? &edgeinfer_f32 : nullptr;
+        case GGML_TYPE_Q4_0:
+            return is_repacked(weights) && is_of_matrices(op) ? &edgeinfer_q4_0 : nullptr;
+        case GGML_TYPE_Q4_K:
+            return is_repacked(weights) && is_of_matrices(op) ? &edgeinfer_q4_k : nullptr;
+        case GGML_TYPE_Q6_K:
+            return is_plain(weights) && is_of_matrices(op) ? &edgeinfer_q6_k : nullptr;
+        case GGML_TYPE_Q8_0:
+            return is_plain(weights) && is_of_matrices(op) ? &edgeinfer_q8_0 : nullptr;
+        default:
+            return nullptr;
+    }
 }
 
 }  // namespace

@@ -19,9 +19,9 @@ from edgeinfer.errors import ModelLoadFailed
 KERNELS = "__wrap_ggml_cpu_extra_compute_forward"
 """The function through which llama.cpp calls our own matrix products, in CPU libraries that have some."""
 
-ROW_EXACT = ("__wrap_ggml_cpu_extra_work_size", "__wrap_llamafile_sgemm")
-"""Those through which it calls the ones of `scripts/llama/x86/`: of weights, and of keys and values. Without both, a
-row's products depend on the rows beside it."""
+ROW_EXACT = "__wrap_ggml_cpu_extra_work_size"
+"""The one through which it asks those of `scripts/llama/x86/` for the memory that they need. Without them, a row's
+products depend on the rows beside it."""
 
 VARIANT = re.compile(r"libggml-cpu-(.+)\.so")
 
@@ -106,7 +106,4 @@ def has_kernels(file: Path | None) -> bool:
 
 def is_row_exact(file: Path | None) -> bool:
     """Return whether a CPU library computes each row of a product alike, however many are computed together."""
-    if file is None:
-        return False
-    loaded = ctypes.CDLL(str(file))
-    return all(hasattr(loaded, name) for name in ROW_EXACT)
+    return file is not None and hasattr(ctypes.CDLL(str(file)), ROW_EXACT)
