@@ -1,4 +1,4 @@
-// Columns that are the rows of a matrix of weights as it lies in the file: LANES of them are transposed into vectors.
+// Columns of a product that are rows of a matrix of weights as it lies in the file.
 #pragma once
 
 #include "product.h"
@@ -7,25 +7,64 @@
 
 namespace {
 
-// The columns of a strip lie far apart, so that the processor's own prefetching does not see the next strip coming.
-// This fetches a share of it, to the second level: the first has this strip and the rows.
-inline void prefetch_share(const void *next_strip, size_t share, size_t number) {
-    const char *p = (const char *)next_strip + share * number;
-    for (size_t i = 0; i < share; i += 64) __builtin_prefetch(p + i, 0, 2);
+// WIDTH columns. A strip at the edge of the matrix has its last column several times.
+template <class Weights, int WIDTH_>
+struct Columns {
+    static constexpr int WIDTH = WIDTH_;
+
+    // `columns` are left from `column` on.
+    Columns(const void *weights, int64_t column, int columns, int blocks)
+        : columns(columns), next((const Weights *)weights + (column + WIDTH) * blocks) {
+        for (int c = 0; c < WIDTH; c++) at[c] = next - (int64_t)(WIDTH - (c < columns ? c : columns - 1)) * blocks;
+    }
+
+    // The scales of block b.
+    auto scales(int b) const {
+        uint16_t halves[WIDTH];
+#pragma GCC unroll 16
+        for (int c = 0; c < WIDTH; c++) halves[c] = at[c][b].scale;
+        if constexpr (WIDTH == 8) {
+            return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)halves));
+        } else {
+            return ::halves(halves, halves + 8);
+        }
+    }
+
+    // The columns lie far apart, so that the processor's own prefetching does not see the next strip coming. This
+    // fetches what that has in block b, or in a part of it, to the second level: the first has this strip and the rows.
+    void prefetch(int b, int part = 0, int parts = 1) const {
+        constexpr size_t size = WIDTH * sizeof(Weights);
+        const char *const p = (const char *)next + size * b + size / parts * part;
+        for (size_t i = 0; i < size / parts; i += 64) __builtin_prefetch(p + i, 0, 2);
+    }
+
+    template <class Floats>
+    void store(float *out, Floats sums) const {
+        store_lanes(out, sums, columns);
+    }
+
+    const Weights *at[WIDTH];
+    const int columns;
+
+   private:
+    const Weights *const next;
+};
+
+// Sixteen bytes of the columns c, c + 4 …, which lie at `at(c)`.
+template <class At>
+__attribute__((always_inline)) inline Integers sixteen_bytes(At at, int c) {
+    return quarters_of(at(c), at(c + 4), at((c + 8) % LANES), at((c + 12) % LANES));
 }
 
-// words[w] = bytes 4w to 4w + 3 of a block of each column; `blocks_at(c)` has those of the columns c and c + 4.
-template <class BlocksAt>
-__attribute__((always_inline)) inline void words_of_columns(BlocksAt blocks_at, Integers words[WORDS]) {
-    Integers halves[2][4];  // of 128 bits: word w, then word w + 4, of four columns
-    for (int half = 0; half < 2; half++) {
-        Integers rows[4];
-        for (int i = 0; i < 4; i++) rows[i] = blocks_at(LANES / 2 * half + i);
-        transpose(rows, halves[half]);
-    }
-    for (int w = 0; w < 4; w++) {
-        words[w] = even_quarters(halves[0][w], halves[1][w]);
-        words[w + 4] = odd_quarters(halves[0][w], halves[1][w]);
+// words[w] = bytes 4w to 4w + 3 of each column; the columns' bytes lie at `at(c)`.
+template <int COUNT, class At>
+__attribute__((always_inline)) inline void words_of_columns(At at, Integers words[COUNT]) {
+    for (int w = 0; w < COUNT; w += 4) {
+        Integers columns[4];
+        for (int c = 0; c < 4; c++) {
+            columns[c] = sixteen_bytes([&](int c) { return at(c) + 4 * w; }, c);
+        }
+        transpose(columns, words + w);
     }
 }
 

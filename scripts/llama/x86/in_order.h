@@ -5,12 +5,12 @@
 #pragma once
 
 #include <utility>
-#include <vector>
 
-#include "interleaved.h"
+#include "product.h"
 
 #if defined(EDGEINFER_VECTORS)
 
+namespace {
 namespace in_order {
 
 using Vector = __m256i;
@@ -35,13 +35,13 @@ inline Vector joined(Vector first, Vector last) {
     return _mm256_add_epi16(_mm256_castps_si256(even), _mm256_castps_si256(odd));
 }
 
-// Bytes of eight columns in pairs of numbers of 16 bits, and half-precision numbers, in that order.
-inline __m128i in_order(__m128i x) { return _mm_shuffle_epi32(x, _MM_SHUFFLE(3, 1, 2, 0)); }
+// Bytes of eight columns in pairs of numbers of 16 bits, and half-precision numbers, in the order of `joined`.
+inline __m128i as_joined(__m128i x) { return _mm_shuffle_epi32(x, _MM_SHUFFLE(3, 1, 2, 0)); }
 inline Vector pairs(uint64_t first, uint64_t second) {
     const __m128i bytes = _mm_unpacklo_epi8(_mm_cvtsi64_si128(first), _mm_cvtsi64_si128(second));
-    return _mm256_cvtepu8_epi16(in_order(bytes));
+    return _mm256_cvtepu8_epi16(as_joined(bytes));
 }
-inline __m256 halves(const uint16_t *p) { return _mm256_cvtph_ps(in_order(_mm_loadu_si128((const __m128i *)p))); }
+inline __m256 halves(const uint16_t *p) { return _mm256_cvtph_ps(as_joined(_mm_loadu_si128((const __m128i *)p))); }
 
 inline void store(float *out, __m256 sums) {
     _mm256_storeu_ps(out, _mm256_permutevar8x32_ps(sums, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7)));
@@ -58,15 +58,27 @@ __attribute__((always_inline)) inline void for_each(std::integer_sequence<int, N
     (body(std::integral_constant<int, NUMBERS>()), ...);
 }
 
-// What the row's blocks add to a product, in memory of the thread.
-template <class Row>
-const typename Row::Terms *terms_of(const Row *row, int blocks, int zero_point) {
-    static thread_local std::vector<typename Row::Terms> terms;
-    if (terms.size() < (size_t)blocks) terms.resize(blocks);
-    for (int b = 0; b < blocks; b++) terms[b] = row[b].terms(zero_point);
-    return terms.data();
+// Half of the sums of a and b each: of 128 bits, two of a's, then two of b's.
+inline Vector halved(Vector a, Vector b) {
+    const __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
+    const __m256 even = _mm256_shuffle_ps(x, y, 0x88), odd = _mm256_shuffle_ps(x, y, 0xdd);
+    return _mm256_add_epi32(_mm256_castps_si256(even), _mm256_castps_si256(odd));
+}
+
+// The totals of eight vectors of sums; `sums_at(i)` is one of them.
+template <class SumsAt>
+__attribute__((always_inline)) inline Vector totals(SumsAt sums_at) {
+    Vector fours[2];
+    for (int i = 0; i < 2; i++) {
+        const Vector first = halved(sums_at(4 * i), sums_at(4 * i + 1));
+        fours[i] = halved(first, halved(sums_at(4 * i + 2), sums_at(4 * i + 3)));
+    }
+    const Vector low = _mm256_inserti128_si256(fours[0], _mm256_castsi256_si128(fours[1]), 1);
+    const Vector high = _mm256_castsi128_si256(_mm256_extracti128_si256(fours[0], 1));
+    return _mm256_add_epi32(low, _mm256_blend_epi32(high, fours[1], 0xf0));
 }
 
 }  // namespace in_order
+}  // namespace
 
 #endif

@@ -10,10 +10,13 @@ namespace {
 // LANES columns: one Weights of eight a block, or two of them side by side.
 template <class Weights>
 struct Eights {
-    Eights(const Weights *all, int column, int columns, int blocks)
-        : first(all + (size_t)(column / 8) * blocks),
-          second(columns - column > 8 ? first + blocks : first),
-          columns(columns - column),
+    static constexpr int WIDTH = LANES;
+
+    // `columns` are left from `column` on.
+    Eights(const void *weights, int64_t column, int columns, int blocks)
+        : first((const Weights *)weights + column / 8 * blocks),
+          second(columns > 8 ? first + blocks : first),
+          columns(columns),
           ahead(2 * blocks * sizeof(Weights) <= 16 * 1024 ? 2 * blocks : 1 + 1024 / sizeof(Weights)) {}
 
     // A strip is short and its two parts lie apart: the processor's own prefetching comes too late. This fetches the

@@ -1,12 +1,15 @@
 // op = src[0] times src[1]: how rows of activations are quantized, and which thread computes what.
 //
-// A Format names the kind of Row that its weights are multiplied with, the ZERO_POINT that its unsigned weights have,
-// and multiply<COUNT>, which multiplies some columns with COUNT rows. A row's result is the same alone and beside
-// others, to the bit.
+// A Format names the kind of Row that its weights are multiplied with, and two kinds of strip: both multiply a few
+// columns with any number of rows. InOrder takes the weights in the order in which they lie, and is used for up to
+// MOST_IN_ORDER rows; Strip puts them in the order of the lanes. A row's result is the same alone and beside others,
+// to the bit.
 #pragma once
 
 #include <array>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "formats.h"
 #include "ggml-cpu-impl.h"
@@ -36,18 +39,16 @@ struct Rows {
 
     // Fills the work buffer; threads share the blocks.
     void quantize(const ggml_compute_params *params, const ggml_tensor *from) const {
-        const auto from_float = ggml_get_type_traits_cpu(Row::TYPE)->from_float;
         Row *const to = (Row *)params->wdata;
         Terms *const terms = (Terms *)((char *)params->wdata + offset);
         const int64_t end = all() * (params->ith + 1) / params->nth;
         for (int64_t i = all() * params->ith / params->nth; i < end;) {
             const int64_t r = i / blocks, b = i % blocks, left = end - i, here = blocks - b < left ? blocks - b : left;
             const float *values = (const float *)((const char *)from->data + r * from->nb[1]) + b * Row::ELEMENTS;
-            from_float(values, to + i, here * Row::ELEMENTS);
+            Row::quantize(values, to + i, here * Row::ELEMENTS);
             const int64_t first = r / MOST_ROWS * MOST_ROWS;
             Terms *const of_group = terms + first * blocks + r % MOST_ROWS;
-            for (int64_t j = 0; j < here; j++)
-                of_group[(b + j) * together(first)] = to[i + j].terms(Format::ZERO_POINT);
+            for (int64_t j = 0; j < here; j++) of_group[(b + j) * together(first)] = to[i + j].terms();
             i += here;
         }
     }
@@ -57,14 +58,21 @@ struct Rows {
     const size_t offset;
 };
 
-template <class Format>
-using Multiplier = void (*)(const ggml_tensor *weights, int64_t first, int columns, int blocks,
-                            const typename Format::Row *, const typename Format::Row::Terms *, float *out,
-                            size_t stride);
+// Multiplies columns with COUNT rows.
+template <class Format, int COUNT>
+void multiply_columns(const void *weights, int64_t first, int columns, int blocks, const typename Format::Row *rows,
+                      const typename Format::Row::Terms *terms, float *out, size_t stride) {
+    constexpr bool in_order = COUNT <= Format::MOST_IN_ORDER;
+    using Strip = std::conditional_t<in_order, typename Format::InOrder, typename Format::Strip>;
+    for (int c = 0; c < columns; c += Strip::WIDTH) {
+        const Strip strip(weights, first + c, columns - c, blocks);
+        strip.template multiply<COUNT>(blocks, rows, terms, out + c, stride);
+    }
+}
 
 template <class Format, int... NUMBERS>
 constexpr auto multipliers(std::integer_sequence<int, NUMBERS...>) {
-    return std::array<Multiplier<Format>, MOST_ROWS>{Format::template multiply<NUMBERS + 1>...};
+    return std::array{multiply_columns<Format, NUMBERS + 1>...};
 }
 
 template <class Format>
@@ -77,20 +85,22 @@ void multiply(const ggml_compute_params *params, ggml_tensor *op) {
         const auto *terms = (const typename Format::Row::Terms *)((const char *)params->wdata + rows.offset);
         const size_t stride = op->nb[1] / sizeof(float);
         for (int64_t r = 0; r < rows.count; r += MOST_ROWS) {
-            by_count[rows.together(r) - 1](op->src[0], start, columns, rows.blocks, blocks + r * rows.blocks,
+            by_count[rows.together(r) - 1](op->src[0]->data, start, columns, rows.blocks, blocks + r * rows.blocks,
                                            terms + r * rows.blocks, (float *)op->data + r * stride + start, stride);
         }
     });
 }
 
-// Multiplies columns with COUNT rows, LANES at a time; `strip_at(c)` is the Strip whose first column is c.
-template <int COUNT, class StripAt, class Row, class Terms>
-void multiply_strips(StripAt strip_at, int columns, int blocks, const Row *rows, const Terms *terms, float *out,
-                     size_t stride) {
-    for (int c = 0; c < columns; c += LANES) {
-        const auto strip = strip_at(c);
-        strip.template multiply<COUNT>(blocks, rows, terms, out + c, stride);
-    }
+// As llama.cpp calls it, for the rows that an expert of a model gets.
+template <class Format>
+void multiply_one_row(int elements, float *out, const void *weights, const void *blocks_of_row, int columns) {
+    using Row = typename Format::Row;
+    const Row *const row = (const Row *)blocks_of_row;
+    const int blocks = elements / Row::ELEMENTS;
+    static thread_local std::vector<typename Row::Terms> terms;
+    if (terms.size() < (size_t)blocks) terms.resize(blocks);
+    for (int b = 0; b < blocks; b++) terms[b] = row[b].terms();
+    multiply_columns<Format, 1>(weights, 0, columns, blocks, row, terms.data(), out, 0);
 }
 
 template <class Format>

@@ -1,6 +1,7 @@
 // The inner loop of all products here: LANES columns of quantized weights times up to 16 rows of activations.
 #pragma once
 
+#include "ggml-cpu.h"
 #include "ggml.h"
 #include "vectors.h"
 
@@ -9,8 +10,7 @@
 namespace {
 
 constexpr int BLOCK = 32;  // elements that share a scale
-constexpr int SUPERBLOCK = 256;
-constexpr int WORDS = 8;  // of four bytes: what `dot` takes at once
+constexpr int WORDS = 8;   // of four bytes: what `dot` takes at once
 
 // What a row's sum over a block is multiplied by, and what it begins with: weights are unsigned here, and
 // the beginning takes their zero point back out of the sum.
@@ -20,30 +20,28 @@ struct BlockTerms {
 };
 
 struct Row {  // block_q8_0 of ggml
-    using Terms = BlockTerms;
-    static constexpr ggml_type TYPE = GGML_TYPE_Q8_0;
     static constexpr int ELEMENTS = BLOCK;
 
     uint16_t scale;
     int8_t quants[BLOCK];
 
-    BlockTerms terms(int zero_point) const {
-        int32_t sum = 0;
-        for (int i = 0; i < BLOCK; i++) sum += quants[i];
-        return {_cvtsh_ss(scale), -zero_point * sum};
+    static void quantize(const float *values, Row *out, int64_t elements) {
+        ggml_get_type_traits_cpu(GGML_TYPE_Q8_0)->from_float(values, out, elements);
     }
 };
 static_assert(sizeof(Row) == 34, "block_q8_0");
 
-struct RowK {  // block_q8_K of ggml
-    static constexpr ggml_type TYPE = GGML_TYPE_Q8_K;
-    static constexpr int ELEMENTS = SUPERBLOCK;
+// A row that is multiplied with weights of this zero point.
+template <int ZERO_POINT>
+struct RowWith : Row {
+    using Terms = BlockTerms;
 
-    float scale;
-    int8_t quants[SUPERBLOCK];
-    int16_t sums[SUPERBLOCK / 16];  // of sixteen quants each
+    BlockTerms terms() const {
+        int32_t sum = 0;
+        for (int i = 0; i < BLOCK; i++) sum += quants[i];
+        return {_cvtsh_ss(scale), -ZERO_POINT * sum};
+    }
 };
-static_assert(sizeof(RowK) == 292, "block_q8_K");
 
 // A vector of weights for each word of a block, and the scales of the columns.
 struct Expanded {
@@ -72,7 +70,7 @@ __attribute__((always_inline)) inline Integers sum_of_small(const Integers words
 // Multiplies a strip of LANES columns, whose `expand` gives its blocks and whose `sum` multiplies one, with COUNT
 // rows. `terms` has those of all rows for each block. A row's sum is made in the order of the blocks: it is the same
 // whatever rows stand beside it.
-template <int COUNT, class Strip>
+template <int COUNT, class Strip, class Row>
 void multiply_blocks(const Strip &strip, int blocks, const Row *rows, const BlockTerms *terms, float *out,
                      size_t stride) {
     Floats sums[COUNT];

@@ -5,13 +5,14 @@
 // are unpacked once for up to 16 rows, and stay unsigned: q + 8, as in the file, is taken back out by what each
 // sum starts with. The results are the same to the bit.
 #include "in_order.h"
+#include "interleaved.h"
 #include "mul_mat.h"
 
 #if defined(EDGEINFER_VECTORS)
 
 namespace {
 
-constexpr int ZERO_POINT = 8;
+using OneRow = RowWith<8>;
 
 struct Weights {  // block_q4_0x8 of ggml: element i of column c is a nibble of byte 8 * (i % 16 / 8 * 8 + c) + i % 8
     uint16_t scales[8];
@@ -23,7 +24,7 @@ struct Strip : Eights<Weights> {
     using Eights::Eights;
 
     template <int COUNT>
-    void multiply(int blocks, const Row *rows, const BlockTerms *terms, float *out, size_t stride) const {
+    void multiply(int blocks, const OneRow *rows, const BlockTerms *terms, float *out, size_t stride) const {
         multiply_blocks<COUNT>(*this, blocks, rows, terms, out, stride);
     }
 
@@ -51,86 +52,74 @@ struct Strip : Eights<Weights> {
     }
 };
 
-}  // namespace
-
 namespace in_order {
 
-// Multiplies eight columns with COUNT rows.
-template <int COUNT>
-void multiply(const Weights *weights, int blocks, const Row *rows, const BlockTerms *terms, float *out, size_t stride) {
-    const Vector sign = _mm256_set1_epi8((char)0x88);
-    __m256 sums[COUNT];
-    for (int r = 0; r < COUNT; r++) sums[r] = _mm256_setzero_ps();
-    for (int b = 0; b < blocks; b++, weights++) {
-        prefetch(weights, sizeof *weights);
-        Vector of_four[COUNT][2];
-        for (int i = 0; i < 2; i++) {
-            const uint8_t *nibbles = weights->nibbles + 32 * i;
-            const Vector near = _mm256_xor_si256(load(nibbles), sign);
-            const Vector far = _mm256_xor_si256(load(nibbles + 64), sign);
+class Strip {
+   public:
+    static constexpr int WIDTH = 8;
+
+    Strip(const void *weights, int64_t column, int, int blocks)
+        : first((const Weights *)weights + column / 8 * blocks) {}
+
+    template <int COUNT>
+    void multiply(int blocks, const OneRow *rows, const BlockTerms *terms, float *out, size_t stride) const {
+        const Vector sign = _mm256_set1_epi8((char)0x88);
+        __m256 sums[COUNT];
+        for (int r = 0; r < COUNT; r++) sums[r] = _mm256_setzero_ps();
+        for (int b = 0; b < blocks; b++) {
+            prefetch(first + b, sizeof(Weights));
+            Vector of_four[COUNT][2];
+            for (int i = 0; i < 2; i++) {
+                const uint8_t *nibbles = first[b].nibbles + 32 * i;
+                const Vector near = _mm256_xor_si256(load(nibbles), sign);
+                const Vector far = _mm256_xor_si256(load(nibbles + 64), sign);
 #pragma GCC unroll 2  // with more, sums leave the registers
+                for (int r = 0; r < COUNT; r++) {
+                    const int8_t *quants = rows[r * blocks + b].quants;
+                    Vector sum = _mm256_setzero_si256();
+                    sum = add_products(sum, low_nibbles(near), eight_bytes(quants));
+                    sum = add_products(sum, low_nibbles(far), eight_bytes(quants + 8));
+                    sum = add_products(sum, high_nibbles(near), eight_bytes(quants + 16));
+                    of_four[r][i] = add_products(sum, high_nibbles(far), eight_bytes(quants + 24));
+                }
+            }
+            const __m256 column_scales = halves(first[b].scales);
+#pragma GCC unroll 2
             for (int r = 0; r < COUNT; r++) {
-                const int8_t *quants = rows[r * blocks + b].quants;
-                Vector sum = _mm256_setzero_si256();
-                sum = add_products(sum, low_nibbles(near), eight_bytes(quants));
-                sum = add_products(sum, low_nibbles(far), eight_bytes(quants + 8));
-                sum = add_products(sum, high_nibbles(near), eight_bytes(quants + 16));
-                of_four[r][i] = add_products(sum, high_nibbles(far), eight_bytes(quants + 24));
+                const BlockTerms &t = terms[b * COUNT + r];
+                const Vector sum =
+                    _mm256_add_epi32(total(joined(of_four[r][0], of_four[r][1])), _mm256_set1_epi32(t.start));
+                const __m256 scales = _mm256_mul_ps(column_scales, _mm256_set1_ps(t.scale));
+                sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scales, sums[r]);
             }
         }
-        const __m256 column_scales = halves(weights->scales);
-#pragma GCC unroll 2
-        for (int r = 0; r < COUNT; r++) {
-            const BlockTerms &t = terms[b * COUNT + r];
-            const Vector sum =
-                _mm256_add_epi32(total(joined(of_four[r][0], of_four[r][1])), _mm256_set1_epi32(t.start));
-            const __m256 scales = _mm256_mul_ps(column_scales, _mm256_set1_ps(t.scale));
-            sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scales, sums[r]);
-        }
+        for (int r = 0; r < COUNT; r++) store(out + r * stride, sums[r]);
     }
-    for (int r = 0; r < COUNT; r++) store(out + r * stride, sums[r]);
-}
+
+   private:
+    const Weights *const first;
+};
 
 }  // namespace in_order
 
-namespace {
-
 struct Q4_0 {
-    using Row = ::Row;
-    static constexpr int ZERO_POINT = ::ZERO_POINT;
+    using Row = OneRow;
+    using InOrder = in_order::Strip;
+    using Strip = ::Strip;
 #if defined(EDGEINFER_VNNI)
     static constexpr int MOST_IN_ORDER = 3;
 #else
     static constexpr int MOST_IN_ORDER = MOST_ROWS;
 #endif
-
-    template <int COUNT>
-    static void multiply(const ggml_tensor *weights, int64_t first, int columns, int blocks, const Row *rows,
-                         const BlockTerms *terms, float *out, size_t stride) {
-        const Weights *const from = (const Weights *)weights->data + first / 8 * blocks;
-        if constexpr (COUNT <= MOST_IN_ORDER) {
-            for (int c = 0; c < columns; c += 8) {
-                in_order::multiply<COUNT>(from + c / 8 * blocks, blocks, rows, terms, out + c, stride);
-            }
-        } else {
-            const auto strip_at = [=](int column) { return Strip(from, column, columns, blocks); };
-            multiply_strips<COUNT>(strip_at, columns, blocks, rows, terms, out, stride);
-        }
-    }
 };
 
 }  // namespace
 
 const Product edgeinfer_q4_0 = product_with<Q4_0>();
 
-// llama.cpp calls this for the rows that an expert of a model gets.
 extern "C" void __wrap_ggml_gemv_q4_0_8x8_q8_0(int elements, float *out, size_t, const void *weights, const void *row,
                                                int, int columns) {
-    const int blocks = elements / BLOCK;
-    const BlockTerms *terms = in_order::terms_of((const Row *)row, blocks, ZERO_POINT);
-    for (int c = 0; c < columns; c += 8) {
-        in_order::multiply<1>((const Weights *)weights + c / 8 * blocks, blocks, (const Row *)row, terms, out + c, 0);
-    }
+    multiply_one_row<Q4_0>(elements, out, weights, row, columns);
 }
 
 #endif

@@ -4,7 +4,9 @@
 // scale and a minimum of six bits each; a block's sums are integers, as in llama.cpp's product of one row, whose
 // results these are to the bit. (Its product of four rows rounds after every second part.)
 #include "in_order.h"
+#include "interleaved.h"
 #include "mul_mat.h"
+#include "superblock.h"
 
 #if defined(EDGEINFER_VECTORS)
 
@@ -28,7 +30,7 @@ inline int32_t two_sums(const int16_t *of_16) {
 struct OneRow : RowK {
     using Terms = SuperblockTerms;
 
-    Terms terms(int) const {
+    Terms terms() const {
         Terms out;
         out.scale = scale;
         for (int p = 0; p < PARTS / 2; p++) out.sums[p] = two_sums(sums + 4 * p);
@@ -122,8 +124,6 @@ struct Strip : Eights<Weights> {
     }
 };
 
-}  // namespace
-
 namespace in_order {
 
 constexpr int AT_ONCE = 4;  // rows whose sums stay in registers
@@ -136,32 +136,30 @@ __attribute__((always_inline)) inline void multiply_block(const Weights &weights
     for (int r = 0; r < COUNT; r++) all[r] = taken[r] = _mm256_setzero_si256();
     for (int two = 0; two < PARTS / 2; two++) {
         const uint8_t *nibbles = weights.nibbles + 256 * two;
-        Vector near[COUNT][2], far[COUNT][2];  // of the first and the last four columns: sums of each part
-        for (int r = 0; r < COUNT; r++) {
-            for (int i = 0; i < 2; i++) near[r][i] = far[r][i] = _mm256_setzero_si256();
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
-            const Vector first = load(nibbles + 64 * i), last = load(nibbles + 64 * i + 32);
-#pragma GCC unroll 4
-            for (int r = 0; r < COUNT; r++) {
-                const int8_t *quants = rows[r * row_stride].quants + 2 * BLOCK * two + 8 * i;
-                const Vector low = eight_bytes(quants), high = eight_bytes(quants + BLOCK);
-                near[r][0] = add_products(near[r][0], low_nibbles(first), low);
-                near[r][1] = add_products(near[r][1], high_nibbles(first), high);
-                far[r][0] = add_products(far[r][0], low_nibbles(last), low);
-                far[r][1] = add_products(far[r][1], high_nibbles(last), high);
-            }
-        }
         uint64_t part_minima[2];
-        for (int i = 0; i < 2; i++) {
+        for_each(std::make_integer_sequence<int, 2>(), [&](auto number) {
+            constexpr int part = decltype(number)::value;
+            Vector near[COUNT], far[COUNT];  // of the first and of the last four columns
+            for (int r = 0; r < COUNT; r++) near[r] = far[r] = _mm256_setzero_si256();
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                const Vector of_near = load(nibbles + 64 * i), of_far = load(nibbles + 64 * i + 32);
+                const Vector first = part ? high_nibbles(of_near) : low_nibbles(of_near);
+                const Vector last = part ? high_nibbles(of_far) : low_nibbles(of_far);
+#pragma GCC unroll 8
+                for (int r = 0; r < COUNT; r++) {
+                    const Vector quants = eight_bytes(rows[r * row_stride].quants + BLOCK * (2 * two + part) + 8 * i);
+                    near[r] = add_products(near[r], first, quants);
+                    far[r] = add_products(far[r], last, quants);
+                }
+            }
             uint64_t part_scale;
-            weights.unpack(2 * two + i, part_scale, part_minima[i]);
+            weights.unpack(2 * two + part, part_scale, part_minima[part]);
             const Vector scale = pairs(part_scale, part_scale);
             for (int r = 0; r < COUNT; r++) {
-                all[r] = _mm256_add_epi32(all[r], times(joined(near[r][i], far[r][i]), scale));
+                all[r] = _mm256_add_epi32(all[r], times(joined(near[r], far[r]), scale));
             }
-        }
+        });
         const Vector minima_of_two = pairs(part_minima[0], part_minima[1]);
         for (int r = 0; r < COUNT; r++) {
             const Vector row_sums = _mm256_set1_epi32(terms[r].sums[two]);
@@ -176,66 +174,55 @@ __attribute__((always_inline)) inline void multiply_block(const Weights &weights
     }
 }
 
-// Multiplies eight columns with COUNT rows, in groups that are as equal as can be.
-template <int COUNT>
-void multiply(const Weights *weights, int blocks, const OneRow *rows, const SuperblockTerms *terms, float *out,
-              size_t stride) {
-    constexpr int groups = (COUNT + AT_ONCE - 1) / AT_ONCE;
-    __m256 sums[COUNT], minima[COUNT];
-    for (int r = 0; r < COUNT; r++) sums[r] = minima[r] = _mm256_setzero_ps();
-    for (int b = 0; b < blocks; b++) {
-        prefetch(weights + b, sizeof *weights);
-        for_each(std::make_integer_sequence<int, groups>(), [&](auto number) {
-            constexpr int first = COUNT * decltype(number)::value / groups;
-            constexpr int end = COUNT * (decltype(number)::value + 1) / groups;
-            multiply_block<end - first>(weights[b], rows + first * blocks + b, blocks, terms + b * COUNT + first,
-                                        sums + first, minima + first);
-        });
+class Strip {
+   public:
+    static constexpr int WIDTH = 8;
+
+    Strip(const void *weights, int64_t column, int, int blocks)
+        : first((const Weights *)weights + column / 8 * blocks) {}
+
+    // Rows are multiplied in groups that are as equal as can be.
+    template <int COUNT>
+    void multiply(int blocks, const OneRow *rows, const SuperblockTerms *terms, float *out, size_t stride) const {
+        constexpr int groups = (COUNT + AT_ONCE - 1) / AT_ONCE;
+        __m256 sums[COUNT], minima[COUNT];
+        for (int r = 0; r < COUNT; r++) sums[r] = minima[r] = _mm256_setzero_ps();
+        for (int b = 0; b < blocks; b++) {
+            prefetch(first + b, sizeof(Weights));
+            for_each(std::make_integer_sequence<int, groups>(), [&](auto number) {
+                constexpr int begin = COUNT * decltype(number)::value / groups;
+                constexpr int end = COUNT * (decltype(number)::value + 1) / groups;
+                multiply_block<end - begin>(first[b], rows + begin * blocks + b, blocks, terms + b * COUNT + begin,
+                                            sums + begin, minima + begin);
+            });
+        }
+        for (int r = 0; r < COUNT; r++) store(out + r * stride, _mm256_sub_ps(sums[r], minima[r]));
     }
-    for (int r = 0; r < COUNT; r++) store(out + r * stride, _mm256_sub_ps(sums[r], minima[r]));
-}
+
+   private:
+    const Weights *const first;
+};
 
 }  // namespace in_order
 
-namespace {
-
 struct Q4_K {
     using Row = OneRow;
-    static constexpr int ZERO_POINT = 0;
+    using InOrder = in_order::Strip;
+    using Strip = ::Strip;
 #if defined(EDGEINFER_VNNI)
     static constexpr int MOST_IN_ORDER = 3;
 #else
     static constexpr int MOST_IN_ORDER = MOST_ROWS;
 #endif
-
-    template <int COUNT>
-    static void multiply(const ggml_tensor *weights, int64_t first, int columns, int blocks, const Row *rows,
-                         const SuperblockTerms *terms, float *out, size_t stride) {
-        const Weights *const from = (const Weights *)weights->data + first / 8 * blocks;
-        if constexpr (COUNT <= MOST_IN_ORDER) {
-            for (int c = 0; c < columns; c += 8) {
-                in_order::multiply<COUNT>(from + c / 8 * blocks, blocks, rows, terms, out + c, stride);
-            }
-        } else {
-            const auto strip_at = [=](int column) { return Strip(from, column, columns, blocks); };
-            multiply_strips<COUNT>(strip_at, columns, blocks, rows, terms, out, stride);
-        }
-    }
 };
 
 }  // namespace
 
 const Product edgeinfer_q4_k = product_with<Q4_K>();
 
-// llama.cpp calls this for the rows that an expert of a model gets.
 extern "C" void __wrap_ggml_gemv_q4_K_8x8_q8_K(int elements, float *out, size_t, const void *weights, const void *row,
                                                int, int columns) {
-    const int blocks = elements / SUPERBLOCK;
-    const SuperblockTerms *terms = in_order::terms_of((const OneRow *)row, blocks, 0);
-    for (int c = 0; c < columns; c += 8) {
-        in_order::multiply<1>((const Weights *)weights + c / 8 * blocks, blocks, (const OneRow *)row, terms, out + c,
-                              0);
-    }
+    multiply_one_row<Q4_K>(elements, out, weights, row, columns);
 }
 
 #endif

@@ -1,11 +1,14 @@
 // Q6_K weights as they lie in the file, times Q8_K activations: the output layer of most models, and some others.
 //
 // llama.cpp unpacks the weights again for each row of activations, or from eight rows on, in a way made for large
-// batches, once for all. Here the blocks of LANES rows of weights are transposed once for up to 16 rows. For a single
-// row that would take longer than multiplying: it is multiplied as the weights lie, with the same sums of integers.
+// batches, once for all. Here the blocks of LANES rows of weights are transposed once for up to 16 rows. For one or two
+// that would take longer than multiplying: they are multiplied as the weights lie, with the same sums of integers.
+#include <vector>
+
 #include "columns.h"
 #include "in_order.h"
 #include "mul_mat.h"
+#include "superblock.h"
 
 #if defined(EDGEINFER_VECTORS)
 
@@ -18,25 +21,34 @@ constexpr int ZERO_POINT = 32;
 struct OneRow : RowK {
     struct Terms {
         float scale;
-        int32_t sums[PARTS / 2];   // two of 16 bits, of the activations of two parts
-        int16_t by_halves[PARTS];  // the same, the first of each two parts before the second
+        int32_t starts[PARTS];     // what a part's sum begins with, as `add_products` has sums
+        int16_t by_halves[PARTS];  // sums of a part's activations, the first of each two before the second
     };
 
-    Terms terms(int) const {
+    Terms terms() const {
         Terms out;
         out.scale = scale;
-        memcpy(out.sums, sums, sizeof sums);
-        for (int p = 0; p < PARTS; p++) out.by_halves[p % 2 * 8 + p / 2] = sums[p];
+        for (int p = 0; p < PARTS; p++) {
+            out.starts[p] = start(p);
+            out.by_halves[p % 2 * 8 + p / 2] = sums[p];
+        }
         return out;
     }
-};
 
-// Words of a part whose products `add_products` adds up.
+   private:
 #if defined(EDGEINFER_VNNI)
-constexpr int AT_ONCE = 4;
+    int32_t start(int part) const { return -ZERO_POINT * sums[part]; }
 #else
-constexpr int AT_ONCE = 2;
+    // Two sums of 16 bits. That of unsigned weights would not fit in these, but the final one does: 8 x 32 x 127.
+    int32_t start(int part) const {
+        const __m128i activations = _mm_loadu_si128((const __m128i *)(quants + PART * part));
+        const __m128i pairs = _mm_maddubs_epi16(_mm_set1_epi8(1), activations);
+        const __m128i fours = _mm_add_epi16(pairs, _mm_shuffle_epi32(pairs, _MM_SHUFFLE(1, 0, 3, 2)));
+        const __m128i eights = _mm_add_epi16(fours, _mm_shuffle_epi32(fours, _MM_SHUFFLE(2, 3, 0, 1)));
+        return _mm_cvtsi128_si32(_mm_mullo_epi16(eights, _mm_set1_epi16(-ZERO_POINT)));
+    }
 #endif
+};
 
 struct Weights {                   // block_q6_K of ggml, in halves of 128 elements
     uint8_t low[SUPERBLOCK / 2];   // four bits: byte i of a half's 64 has those of the elements i and i + 64
@@ -46,91 +58,71 @@ struct Weights {                   // block_q6_K of ggml, in halves of 128 eleme
 };
 static_assert(sizeof(Weights) == 210, "block_q6_K");
 
-// LANES columns, which are rows of the matrix of weights.
-class Strip {
-   public:
-    Strip(const Weights *first, int64_t stride, int columns) : columns(columns) {
-        for (int c = 0; c < LANES; c++) at[c] = first + (c < columns ? c : columns - 1) * stride;
-    }
+struct Strip : Columns<Weights, LANES> {
+    using Columns::Columns;
 
     template <int COUNT>
     void multiply(int blocks, const OneRow *rows, const OneRow::Terms *terms, float *out, size_t stride) const {
         Floats sums[COUNT];
         for (int r = 0; r < COUNT; r++) sums[r] = zeros();
         for (int b = 0; b < blocks; b++) {
-            Integers scales[4], scaled[COUNT], zero_point[PARTS / 2];  // `scales` has four parts each
+            Integers scales[4], scaled[COUNT];  // `scales` has four parts each
             load_scales(b, scales);
             for (int r = 0; r < COUNT; r++) scaled[r] = integers(0);
-            in_order::for_each(std::make_integer_sequence<int, PARTS / 2>(), [&](auto number) {
-                constexpr int two = decltype(number)::value;
-                Integers words[WORDS];
-                expand<two>(b, words);
-                constexpr int first = two % 2 * 2;
-                const Integers scale[] = {factor(scales[two / 2], first), factor(scales[two / 2], first + 1)};
-                zero_point[two] = signed_bytes(scales[two / 2], first, first + 1);
+            for (int half = 0; half < 2; half++) {
+                Integers low[2 * WORDS], high[WORDS];
+                load_packed(b, half, low, high);
+                in_order::for_each(std::make_integer_sequence<int, 4>(), [&](auto number) {
+                    constexpr int quarter = decltype(number)::value;
+                    Integers words[WORDS];
+                    for (int w = 0; w < WORDS; w++) words[w] = unpacked<quarter>(low[quarter % 2 * WORDS + w], high[w]);
+                    const int two = 4 * half + quarter;
+                    constexpr int first = quarter % 2 * 2;
+                    const Integers scale[] = {factor(scales[two / 2], first), factor(scales[two / 2], first + 1)};
 #pragma GCC unroll 16
-                for (int r = 0; r < COUNT; r++) {
-                    const int8_t *quants = rows[r * blocks + b].quants + two * BLOCK;
+                    for (int r = 0; r < COUNT; r++) {
+                        const int8_t *quants = rows[r * blocks + b].quants + two * BLOCK;
+#pragma GCC unroll 2
+                        for (int part = 0; part < 2; part++) {
+                            Integers products = integers(terms[b * COUNT + r].starts[2 * two + part]);
 #pragma GCC unroll 4
-                    for (int w = 0; w < WORDS; w += AT_ONCE) {
-                        Integers products = integers(0);
-#pragma GCC unroll 4
-                        for (int i = w; i < w + AT_ONCE; i++) {
-                            products = add_products(products, words[i], four_bytes(quants + 4 * i));
+                            for (int w = 4 * part; w < 4 * part + 4; w++) {
+                                products = add_products(products, words[w], four_bytes(quants + 4 * w));
+                            }
+                            scaled[r] = add(scaled[r], times(products, scale[part]));
                         }
-                        scaled[r] = add(scaled[r], times(products, scale[w / 4]));
                     }
-                }
-            });
-            uint16_t halves_of_columns[LANES];
-            for (int c = 0; c < LANES; c++) halves_of_columns[c] = at[c][b].scale;
-            const Floats column_scales = halves(halves_of_columns, halves_of_columns + LANES - 8);
+                });
+            }
+            const Floats column_scales = Columns::scales(b);
             for (int r = 0; r < COUNT; r++) {
-                const OneRow::Terms &t = terms[b * COUNT + r];
-                Integers taken = integers(0);
-                for (int two = 0; two < PARTS / 2; two++) {
-                    taken = dot_of_pairs(taken, zero_point[two], integers(t.sums[two]));
-                }
-                const Integers sum = add(scaled[r], multiply_integers(taken, integers(-ZERO_POINT)));
-                sums[r] = multiply_add(to_floats(sum), ::multiply(column_scales, floats(t.scale)), sums[r]);
+                const Floats scale = ::multiply(column_scales, floats(terms[b * COUNT + r].scale));
+                sums[r] = multiply_add(to_floats(scaled[r]), scale, sums[r]);
             }
         }
-        for (int r = 0; r < COUNT; r++) store_lanes(out + r * stride, sums[r], columns);
+        for (int r = 0; r < COUNT; r++) store(out + r * stride, sums[r]);
     }
 
    private:
-    // The parts 2 * two and 2 * two + 1 of block b.
-    template <int two>
-    void expand(int b, Integers words[WORDS]) const {
-        constexpr int half = two / 4, quarter = two % 4;
-        constexpr int low_at = 64 * half + 32 * (quarter % 2), high_at = 32 * half;
-        prefetch_share(at[0] + LANES * (at[1] - at[0]), LANES * sizeof(Weights) / 8, 8 * b + two);
-        words_of_columns(
-            [&](int c) {
-                const Weights &near = at[c][b], &far = at[c + 4][b];
-                const Integers low = blocks_of(near.low + low_at, far.low + low_at);
-                const Integers high = blocks_of(near.high + high_at, far.high + high_at);
-                const Integers placed = quarter < 3 ? shifted_left(high, 4 - 2 * quarter) : shifted_right(high, 2);
-                return either(both(quarter < 2 ? low : shifted_right(low, 4), integers(0x0f0f0f0f)),
-                              both(placed, integers(0x30303030)));
-            },
-            words);
+    // What a half of block b has in `low` and in `high`, one vector a word.
+    void load_packed(int b, int half, Integers low[2 * WORDS], Integers high[WORDS]) const {
+        prefetch(b, half, 2);
+        words_of_columns<2 * WORDS>([&](int c) { return at[c][b].low + 64 * half; }, low);
+        words_of_columns<WORDS>([&](int c) { return at[c][b].high + 32 * half; }, high);
+    }
+
+    // A word of a quarter of a half.
+    template <int quarter>
+    static Integers unpacked(Integers low, Integers high) {
+        const Integers placed = quarter < 3 ? shifted_left(high, 4 - 2 * quarter) : shifted_right(high, 2);
+        return either(both(quarter < 2 ? low : shifted_right(low, 4), integers(0x0f0f0f0f)),
+                      both(placed, integers(0x30303030)));
     }
 
     void load_scales(int b, Integers scales[4]) const {
-        Integers rows[4];
-        for (int i = 0; i < 4; i++) {
-            rows[i] = quarters_of(at[i][b].scales, at[i + 4][b].scales, at[(i + 8) % LANES][b].scales,
-                                  at[(i + 12) % LANES][b].scales);
-        }
-        transpose(rows, scales);
+        words_of_columns<4>([&](int c) { return at[c][b].scales; }, scales);
     }
-
-    const Weights *at[LANES];  // a strip at the edge has its last column several times
-    const int columns;
 };
-
-}  // namespace
 
 namespace in_order {
 
@@ -170,73 +162,41 @@ void multiply_block(const Weights &weights, const OneRow *rows, int row_stride, 
     }
 }
 
-// The products of eight columns.
-static Vector sums_of(const Products *columns, size_t stride) {
-    Vector pairs[4], fours[2];
-    for (int i = 0; i < 4; i++) {
-        const Products *two = columns + 2 * i * stride;
-        pairs[i] = _mm256_hadd_epi32(two[0].numbers, two[stride].numbers);
-    }
-    for (int i = 0; i < 2; i++) fours[i] = _mm256_hadd_epi32(pairs[2 * i], pairs[2 * i + 1]);
-    return _mm256_add_epi32(_mm256_permute2x128_si256(fours[0], fours[1], 0x20),
-                            _mm256_permute2x128_si256(fours[0], fours[1], 0x31));
-}
+struct Strip : Columns<Weights, 8> {
+    using Columns::Columns;
 
-template <int COUNT>
-void multiply(const Weights *weights, int columns, int blocks, const OneRow *rows, const OneRow::Terms *terms,
-              float *out, size_t stride) {
-    static thread_local std::vector<Products> products;
-    if (products.size() < (size_t)8 * COUNT * blocks) products.resize((size_t)8 * COUNT * blocks);
-    for (int first = 0; first < columns; first += 8) {
-        const int count = columns - first < 8 ? columns - first : 8;
-        for (int c = 0; c < count; c++) {
-            const Weights *column = weights + (int64_t)(first + c) * blocks;
+    template <int COUNT>
+    void multiply(int blocks, const OneRow *rows, const OneRow::Terms *terms, float *out, size_t stride) const {
+        static thread_local std::vector<Products> products;
+        if (products.size() < (size_t)WIDTH * COUNT * blocks) products.resize((size_t)WIDTH * COUNT * blocks);
+        for (int c = 0; c < WIDTH; c++) {
             for (int b = 0; b < blocks; b++) {
-                prefetch(column + b, sizeof *column);
-                multiply_block<COUNT>(column[b], rows + b, blocks, terms + b * COUNT,
+                in_order::prefetch(at[c] + b, sizeof(Weights));
+                multiply_block<COUNT>(at[c][b], rows + b, blocks, terms + b * COUNT,
                                       &products[(c * blocks + b) * COUNT]);
             }
         }
         __m256 sums[COUNT];
         for (int r = 0; r < COUNT; r++) sums[r] = _mm256_setzero_ps();
         for (int b = 0; b < blocks; b++) {
-            uint16_t scales[8] = {};
-            for (int c = 0; c < count; c++) scales[c] = weights[(int64_t)(first + c) * blocks + b].scale;
-            const __m256 column_scales = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales));
+            const __m256 column_scales = scales(b);
             for (int r = 0; r < COUNT; r++) {
                 const __m256 scale = _mm256_mul_ps(column_scales, _mm256_set1_ps(terms[b * COUNT + r].scale));
-                const Vector numbers = sums_of(&products[b * COUNT + r], blocks * COUNT);
+                const Vector numbers = totals([&](int c) { return products[(c * blocks + b) * COUNT + r].numbers; });
                 sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(numbers), scale, sums[r]);
             }
         }
-        for (int r = 0; r < COUNT; r++) {
-            float all[8];
-            _mm256_storeu_ps(all, sums[r]);
-            memcpy(out + r * stride + first, all, count * sizeof *out);
-        }
+        for (int r = 0; r < COUNT; r++) store(out + r * stride, sums[r]);
     }
-}
+};
 
 }  // namespace in_order
 
-namespace {
-
 struct Q6_K {
     using Row = OneRow;
-    static constexpr int ZERO_POINT = ::ZERO_POINT;
-    static constexpr int MOST_IN_ORDER = 3;
-
-    template <int COUNT>
-    static void multiply(const ggml_tensor *weights, int64_t first, int columns, int blocks, const Row *rows,
-                         const OneRow::Terms *terms, float *out, size_t stride) {
-        const Weights *const from = (const Weights *)weights->data + first * blocks;
-        if constexpr (COUNT <= MOST_IN_ORDER) {
-            in_order::multiply<COUNT>(from, columns, blocks, rows, terms, out, stride);
-        } else {
-            const auto strip_at = [=](int column) { return Strip(from + column * blocks, blocks, columns - column); };
-            multiply_strips<COUNT>(strip_at, columns, blocks, rows, terms, out, stride);
-        }
-    }
+    using InOrder = in_order::Strip;
+    using Strip = ::Strip;
+    static constexpr int MOST_IN_ORDER = 2;
 };
 
 }  // namespace

@@ -3,10 +3,10 @@
 // llama.cpp's own product (llamafile/sgemm.cpp) multiplies signed bytes, which x86 cannot do in one instruction,
 // and has the elements of one block in the lanes, which must be added up. Here the blocks of LANES rows of weights
 // are transposed once for up to 16 rows of activations, and weights are unsigned: q + 128. Without VNNI such
-// products would not fit in 16 bits: there the weights' signs go to the activations.
-#include <vector>
-
+// products would not fit in 16 bits: there the weights' signs go to the activations, and for one or two rows sums are
+// transposed instead of weights.
 #include "columns.h"
+#include "in_order.h"
 #include "mul_mat.h"
 
 #if defined(EDGEINFER_VECTORS)
@@ -14,7 +14,7 @@
 namespace {
 
 #if defined(EDGEINFER_VNNI)
-constexpr int ZERO_POINT = 128;
+using OneRow = RowWith<128>;
 
 struct Block : Expanded {
     void prepare() {
@@ -27,7 +27,7 @@ struct Block : Expanded {
     }
 };
 #else
-constexpr int ZERO_POINT = 0;
+using OneRow = RowWith<0>;
 
 struct Block : Expanded {
     Integers word_sizes[WORDS];
@@ -46,16 +46,8 @@ struct Block : Expanded {
 };
 #endif
 
-// LANES columns, which are rows of the matrix of weights.
-class Strip {
-   public:
-    Strip(const Row *first, int64_t stride, int columns, int blocks, uint16_t *scales)
-        : columns(columns), scales(scales) {
-        for (int c = 0; c < LANES; c++) {
-            at[c] = first + (c < columns ? c : columns - 1) * stride;
-            for (int b = 0; b < blocks; b++) scales[b * LANES + c] = at[c][b].scale;
-        }
-    }
+struct Strip : Columns<Row, LANES> {
+    using Columns::Columns;
 
     template <class WordAt>
     static Integers sum(const Block &weights, WordAt word_at, int32_t start) {
@@ -64,41 +56,56 @@ class Strip {
 
     Block expand(int b) const {
         Block out;
-        prefetch_share(at[0] + LANES * (at[1] - at[0]), LANES * sizeof(Row), b);
-        words_of_columns([&](int c) { return blocks_of(at[c][b].quants, at[c + 4][b].quants); }, out.words);
+        prefetch(b);
+        words_of_columns<WORDS>([&](int c) { return at[c][b].quants; }, out.words);
         out.prepare();
-        out.scales = halves(scales + b * LANES, scales + b * LANES + 8);
+        out.scales = scales(b);
         return out;
     }
 
     template <int COUNT>
-    void multiply(int blocks, const Row *rows, const BlockTerms *terms, float *out, size_t stride) const {
+    void multiply(int blocks, const OneRow *rows, const BlockTerms *terms, float *out, size_t stride) const {
         multiply_blocks<COUNT>(*this, blocks, rows, terms, out, stride);
     }
-
-    void store(float *out, Floats sums) const { store_lanes(out, sums, columns); }
-
-   private:
-    const Row *at[LANES];  // a strip at the edge has its last column several times
-    const int columns;
-    const uint16_t *scales;
 };
 
-struct Q8_0 {
-    using Row = ::Row;
-    static constexpr int ZERO_POINT = ::ZERO_POINT;
+namespace in_order {
+
+struct Strip : Columns<Row, 8> {
+    using Columns::Columns;
 
     template <int COUNT>
-    static void multiply(const ggml_tensor *weights, int64_t first, int columns, int blocks, const Row *rows,
-                         const BlockTerms *terms, float *out, size_t stride) {
-        static thread_local std::vector<uint16_t> scales;
-        if (scales.size() < (size_t)blocks * LANES) scales.resize((size_t)blocks * LANES);
-        const Row *const from = (const Row *)weights->data + first * blocks;
-        const auto strip_at = [=](int column) {
-            return Strip(from + column * blocks, blocks, columns - column, blocks, scales.data());
-        };
-        multiply_strips<COUNT>(strip_at, columns, blocks, rows, terms, out, stride);
+    void multiply(int blocks, const OneRow *rows, const BlockTerms *terms, float *out, size_t stride) const {
+        __m256 sums[COUNT];
+        for (int r = 0; r < COUNT; r++) sums[r] = _mm256_setzero_ps();
+        for (int b = 0; b < blocks; b++) {
+            prefetch(b);
+            const __m256 column_scales = scales(b);
+            for (int r = 0; r < COUNT; r++) {
+                const Vector quants = in_order::load(rows[r * blocks + b].quants);
+                const Vector sum = totals([&](int c) {
+                    const Vector weights = in_order::load(at[c][b].quants), sizes = _mm256_abs_epi8(weights);
+                    return total(_mm256_maddubs_epi16(sizes, _mm256_sign_epi8(quants, weights)));
+                });
+                const __m256 scale = _mm256_mul_ps(column_scales, _mm256_set1_ps(terms[b * COUNT + r].scale));
+                sums[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), scale, sums[r]);
+            }
+        }
+        for (int r = 0; r < COUNT; r++) store(out + r * stride, sums[r]);
     }
+};
+
+}  // namespace in_order
+
+struct Q8_0 {
+    using Row = OneRow;
+    using InOrder = in_order::Strip;
+    using Strip = ::Strip;
+#if defined(EDGEINFER_VNNI)
+    static constexpr int MOST_IN_ORDER = 0;
+#else
+    static constexpr int MOST_IN_ORDER = 2;
+#endif
 };
 
 }  // namespace

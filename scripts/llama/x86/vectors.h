@@ -82,12 +82,6 @@ inline Integers odd_words(Integers a, Integers b) {
     return _mm512_castps_si512(_mm512_shuffle_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), 0xdd));
 }
 
-// Bytes of a block of one row, and where there is room of another one's behind it.
-inline Integers blocks_of(const void *first, const void *second) {
-    const __m256i low = _mm256_loadu_si256((const __m256i *)first);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_loadu_si256((const __m256i *)second), 1);
-}
-
 // Sixteen bytes of each row, of as many as there is room for.
 inline Integers quarters_of(const void *a, const void *b, const void *c, const void *d) {
     const __m256i low = _mm256_set_m128i(_mm_loadu_si128((const __m128i *)b), _mm_loadu_si128((const __m128i *)a));
@@ -102,10 +96,6 @@ inline void transpose(const Integers in[4], Integers out[4]) {
     out[0] = _mm512_unpacklo_epi64(a, c), out[1] = _mm512_unpackhi_epi64(a, c);
     out[2] = _mm512_unpacklo_epi64(b, d), out[3] = _mm512_unpackhi_epi64(b, d);
 }
-
-// The even (odd) of a's 128-bit parts, then those of b.
-inline Integers even_quarters(Integers a, Integers b) { return _mm512_shuffle_i32x4(a, b, 0x88); }
-inline Integers odd_quarters(Integers a, Integers b) { return _mm512_shuffle_i32x4(a, b, 0xdd); }
 
 // The sums of the lanes i and i + 8, or the lanes where there are eight.
 inline __m256 eight_sums(Floats x) { return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); }
@@ -189,8 +179,6 @@ inline Integers odd_words(Integers a, Integers b) {
     return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0xdd));
 }
 
-inline Integers blocks_of(const void *first, const void *) { return load(first); }
-
 inline Integers quarters_of(const void *a, const void *b, const void *, const void *) {
     return _mm256_set_m128i(_mm_loadu_si128((const __m128i *)b), _mm_loadu_si128((const __m128i *)a));
 }
@@ -201,9 +189,6 @@ inline void transpose(const Integers in[4], Integers out[4]) {
     out[0] = _mm256_unpacklo_epi64(a, c), out[1] = _mm256_unpackhi_epi64(a, c);
     out[2] = _mm256_unpacklo_epi64(b, d), out[3] = _mm256_unpackhi_epi64(b, d);
 }
-
-inline Integers even_quarters(Integers a, Integers b) { return _mm256_permute2x128_si256(a, b, 0x20); }
-inline Integers odd_quarters(Integers a, Integers b) { return _mm256_permute2x128_si256(a, b, 0x31); }
 
 inline Floats shuffled(Floats x) { return _mm256_permutevar8x32_ps(x, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7)); }
 inline Floats unshuffled(Floats x) { return shuffled(x); }
@@ -248,11 +233,14 @@ inline Integers four_bytes(const int8_t *p) {
     return integers(word);
 }
 
+template <class Floats>
 inline void store_lanes(float *p, Floats x, int lanes) {
-    if (lanes >= LANES) return store(p, x);
-    float all[LANES];
-    store(all, x);
-    memcpy(p, all, lanes * sizeof(float));
+    const int all = sizeof x / sizeof *p;
+    if (lanes >= all) {
+        memcpy(p, &x, sizeof x);
+    } else {
+        memcpy(p, &x, lanes * sizeof *p);
+    }
 }
 #endif
 
