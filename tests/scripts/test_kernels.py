@@ -186,8 +186,8 @@ def test_superblocks_of_activations_are_quantized_as_by_llama_cpp() -> None:
     """Each column has a weight for one element, so that its product is what became of that element."""
     rng = np.random.default_rng(0)
     rows = noise(rng, 40, 512)
-    rows[1] = np.where(np.arange(512) % 2, 3.0, -3.0)  # the first of the largest numbers says which sign they have
-    rows[2] = np.where(np.arange(512) % 2, -3.0, 3.0)
+    signs = np.where(np.arange(512) % 2, 3.0, -3.0)
+    rows[1], rows[2] = signs, -signs  # the first of the largest numbers gives the scale its sign
     rows[3] = np.arange(512) % 255 - 127.0
     rows[4] = rows[3] / 2  # numbers that lie in the middle between two
     rows[5, :256] = 0
