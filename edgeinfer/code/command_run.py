@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import select
 import subprocess
 import tempfile
-import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 import msgspec
 from msgspec.structs import replace
@@ -83,34 +85,43 @@ def _report(changed: Sequence[str], show: Callable[[str], None]) -> None:
 def _run(line: str, sandbox: Sandbox, show: Callable[[str], None], timeout: float) -> CommandResult:
     with tempfile.TemporaryDirectory(prefix="edgeinfer-", ignore_cleanup_errors=True) as temporary:
         job = CommandJob(line, sandbox, temporary)
+        output = CommandOutput(show)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        deadline = time.monotonic() + timeout
+        timed_out = False
         process = subprocess.Popen(
             job.program(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            bufsize=0,
             start_new_session=True,
         )
         assert process.stdin
         assert process.stdout
-        stopped = threading.Event()
-
-        def stop() -> None:
-            stopped.set()
-            process.stdin.close()  # type: ignore[union-attr]
-
-        timer = threading.Timer(timeout, stop)
-        timer.start()
-        output = CommandOutput(show)
         try:
-            decoder = codecs.getincrementaldecoder("utf-8")("replace")
-            while block := process.stdout.read1(8192):  # type: ignore[attr-defined]
+            while True:
+                if not timed_out and not _is_readable(process.stdout, deadline):
+                    timed_out = True
+                    process.stdin.close()  # the rest is what it has written by then
+                if not (block := process.stdout.read(8192)):
+                    break
                 output.add(decoder.decode(block))
+            output.add(decoder.decode(b"", final=True))
         finally:
-            timer.cancel()
             process.stdin.close()  # which ends what still runs
             process.wait()
             process.stdout.close()
-        return CommandResult(process.returncode, output.kept(), stopped.is_set())
+        return CommandResult(process.returncode, output.kept(), timed_out)
+
+
+def _is_readable(pipe: IO[bytes], deadline: float) -> bool:
+    """Wait until there is something to read, or the end of it; -> False at the deadline.
+
+    No thread does this: one would keep the interpreter from ending after a Ctrl-C just after it has started.
+    """
+    left = deadline - time.monotonic()
+    return left > 0 and bool(select.select([pipe], [], [], left)[0])
 
 
 class CommandOutput:

@@ -48,7 +48,14 @@ async def renderer() -> AsyncIterator[TemplateRenderer]:
 
 
 def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "edgeinfer.chat.template_process" in p.cmdline()]
+    return [p for p in psutil.Process().children() if _renders(p)]
+
+
+def _renders(process: psutil.Process) -> bool:
+    try:
+        return "edgeinfer.chat.template_process" in process.cmdline()
+    except psutil.ZombieProcess:  # another test's, or one that has just ended
+        return False
 
 
 async def test_renders(renderer: TemplateRenderer) -> None:
