@@ -149,7 +149,8 @@ class Settings(ModelSettings, frozen=True, forbid_unknown_fields=True):
     prefix_cache_mb: Annotated[
         int,
         doc(
-            "Megabytes of prompts saved to disk when the daemon stops, to compute them only once; 0 saves none.",
+            "Megabytes of prompts saved to disk while nothing is computed and at the end, to compute them only once; "
+            "0 saves none.",
             ge=0,
         ),
     ] = 0

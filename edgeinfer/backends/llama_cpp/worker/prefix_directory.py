@@ -8,10 +8,14 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 SUFFIX = ".prefix"
 PARTIAL = ".partial"
+
+TIME_STEP = 1_000_000
+"""Nanoseconds between the times of two files; file systems tell them apart, but for FAT."""
 
 MAX_AGE = 30 * 86400.0
 """Seconds after which the prefixes of a model that has not saved any since are removed."""
@@ -42,10 +46,14 @@ class PrefixDirectory:
         """The saved prefixes, most recently used first."""
         return _files(self.path)
 
-    def clear(self) -> None:
-        """Remove the model's prefixes, and those of models that have not been used for long."""
+    def path_of(self, name: str) -> Path:
+        """The file of a prefix."""
+        return self.path / f"{name}{SUFFIX}"
+
+    def keep(self, paths: Collection[Path]) -> None:
+        """Remove all other files of the model, and the prefixes of models that have not been used for long."""
         for path in self.path.iterdir():
-            if path.suffix in (SUFFIX, PARTIAL):
+            if path.suffix in (SUFFIX, PARTIAL) and path not in paths:
                 path.unlink(missing_ok=True)
         for path in _files(self._root):  # written before each model had a directory
             path.unlink(missing_ok=True)
@@ -53,14 +61,18 @@ class PrefixDirectory:
             if time.time() - _last_save(path) > MAX_AGE:
                 shutil.rmtree(path, ignore_errors=True)
 
+    def set_order(self, paths: Iterable[Path]) -> None:
+        """Note in which order files were used, the most recently used first: their times of change tell it later."""
+        now = time.time_ns()
+        for number, path in enumerate(paths):
+            changed = now - number * TIME_STEP
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path, ns=(changed, changed))
+
     def budget(self) -> int:
         """Bytes that this model may save."""
         sizes = [size for path in self._others() if (size := sum(map(_size, _files(path))))]
         return max(self._limit - sum(sizes), self._limit // (len(sizes) + 1))
-
-    def path_of(self, number: int) -> Path:
-        """The file of the prefix that is this model's most recently used but `number`."""
-        return self.path / f"{number:04}{SUFFIX}"
 
     def trim_others(self) -> None:
         """Remove other models' prefixes, the least recently used ones, until all are within the limit."""
@@ -82,7 +94,8 @@ def _directory_name(model: str) -> str:
 
 
 def _files(directory: Path) -> list[Path]:
-    return sorted(directory.glob(f"*{SUFFIX}"))
+    """The most recently used first."""
+    return sorted(directory.glob(f"*{SUFFIX}"), key=_time, reverse=True)
 
 
 def _size(path: Path) -> int:
@@ -91,10 +104,13 @@ def _size(path: Path) -> int:
     return 0
 
 
+def _time(path: Path) -> float:
+    """Time of the last change."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime
+    return 0.0
+
+
 def _last_save(directory: Path) -> float:
     """Time of the newest file; of the directory itself if it is empty."""
-    times = [0.0]
-    for path in _files(directory) or [directory]:
-        with contextlib.suppress(OSError):
-            times.append(path.stat().st_mtime)
-    return max(times)
+    return _time(next(iter(_files(directory)), directory))

@@ -1,4 +1,4 @@
-"""Saves KV-cache prefixes across worker restarts: loading one is faster than computing it again.
+"""Saves KV-cache prefixes on disk, for workers to come: loading one is faster than computing it again.
 
 One file for each sequence of the KV cache: a line of JSON that says what it is for, then llama.cpp's own state of the
 sequence, which has no checksum and which llama.cpp trusts. So a file is only loaded from a directory that is ours alone,
@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -61,6 +62,15 @@ class SavedPrefix(msgspec.Struct, frozen=True):
     domain: str = ""
 
 
+class Prefix(NamedTuple):
+    """A prefix that can be saved. `state`: copies its cells, in `size` bytes."""
+
+    domain: str
+    tokens: list[int]
+    size: int
+    state: Callable[[], SavedState]
+
+
 class PrefixCacheStore:
     """Saves the prefixes in a model's KV cache and in RAM below it, and loads them into empty ones."""
 
@@ -70,13 +80,11 @@ class PrefixCacheStore:
 
     def save(self, cache: KVCache) -> None:
         """Save the most recently used prefixes, as many as space and time allow, in place of those saved before."""
-        try:
-            self._directory.open()
-            self._directory.clear()
-            self._save(cache, self._directory.budget(), time.monotonic() + SAVE_SECONDS)
-            self._directory.trim_others()
-        except OSError as e:
-            log.warning("prefixes cannot be saved in %s: %s", self._directory.path, e)
+        self._save(cache, None, time.monotonic() + SAVE_SECONDS)
+
+    def save_next(self, cache: KVCache) -> bool:
+        """Do a part of what `save` does, which takes little time; False if nothing is left to do."""
+        return self._save(cache, 1, math.inf)
 
     def load(self, cache: KVCache, on_file: Callable[[], None] = lambda: None) -> int:
         """Load the saved prefixes; -> how many tokens that were. `on_file` is called after each file."""
@@ -93,20 +101,44 @@ class PrefixCacheStore:
             log.warning("prefixes cannot be loaded from %s: %s", self._directory.path, e)
         return total
 
-    def _save(self, cache: KVCache, budget: int, deadline: float) -> None:
-        fits, saved = state_fingerprint(self._config), list[tuple[str, list[int]]]()
-        for number, (domain, tokens, state) in enumerate(_prefixes(cache)):
-            if time.monotonic() > deadline or budget <= 0:
-                break
-            others = (other for of, other in saved if of == domain)
+    def _save(self, cache: KVCache, most: int | None, deadline: float) -> bool:
+        """Write at most so many files, and none after the deadline; -> whether `most` has left some."""
+        try:
+            self._directory.open()
+            wanted = self._wanted(cache, self._directory.budget())
+            self._directory.keep(wanted.keys())
+            missing = [path for path in wanted if not path.exists()]
+            for path in missing[:most]:
+                if time.monotonic() > deadline:
+                    break
+                self._write(path, wanted[path])
+            self._directory.set_order(wanted)
+            self._directory.trim_others()
+        except OSError as e:
+            log.warning("prefixes cannot be saved in %s: %s", self._directory.path, e)
+            return False
+        return most is not None and len(missing) > most
+
+    def _wanted(self, cache: KVCache, budget: int) -> dict[Path, Prefix]:
+        """What is to be saved, by its file, the most recently used first."""
+        fits, found, wanted = state_fingerprint(self._config), list[Prefix](), dict[Path, Prefix]()
+        for prefix in _prefixes(cache):
+            tokens, others = prefix.tokens, (other.tokens for other in found if other.domain == prefix.domain)
             if len(tokens) < MIN_TOKENS or any(other[: len(tokens)] == tokens for other in others):
                 continue
-            saved.append((domain, tokens))
-            data = state()
-            if len(data) <= budget:
-                budget -= len(data)
-                line = SavedPrefix(fits, "", tokens, domain)
-                _write(self._directory.path_of(number), replace(line, sha256=_digest(line, data)), data)
+            found.append(prefix)
+            if prefix.size <= budget:
+                budget -= prefix.size
+                name = hashlib.sha256(msgspec.json.encode((fits, prefix.domain, tokens))).hexdigest()[:32]
+                wanted[self._directory.path_of(name)] = prefix
+        return wanted
+
+    def _write(self, path: Path, prefix: Prefix) -> None:
+        line, data = (
+            SavedPrefix(state_fingerprint(self._config), "", prefix.tokens, prefix.domain),
+            prefix.state(),
+        )
+        _write(path, replace(line, sha256=_digest(line, data)), data)
 
     def _usable(self) -> list[Path]:
         """Files for this model and configuration, most recently used first."""
@@ -119,12 +151,13 @@ class PrefixCacheStore:
         return usable
 
 
-def _prefixes(cache: KVCache) -> Iterator[tuple[str, list[int], Callable[[], SavedState]]]:
-    """Domain, tokens and state of what is in the KV cache, most recently used first; then of what is in RAM below it."""
+def _prefixes(cache: KVCache) -> Iterator[Prefix]:
+    """What is in the KV cache, most recently used first; then what is in RAM below it."""
     for slot in cache.resident_slots():
-        yield slot.domain, list(slot.tokens), partial(cache.backend.save, slot.id)
+        size, state = cache.backend.state_size(slot.id), partial(cache.backend.save, slot.id)
+        yield Prefix(slot.domain, list(slot.tokens), size, state)
     for entry in cache.ram_cache.entries:
-        yield entry.domain, entry.tokens, partial(_state, entry)
+        yield Prefix(entry.domain, entry.tokens, len(entry.data), partial(_state, entry))
 
 
 def _state(entry: RamCacheEntry) -> SavedState:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -14,6 +16,7 @@ from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
 from edgeinfer.backends.llama_cpp.worker.prefix_store import MIN_TOKENS, PrefixCacheStore
+from edgeinfer.backends.llama_cpp.worker.process import IDLE_SECONDS
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.inference.output import Finish
@@ -21,6 +24,7 @@ from edgeinfer.inference.sampling import SamplingParams
 from tests.support.engine import LAYOUTS, Clock, Driver, encode
 from tests.support.llama import config
 from tests.support.llama_client import generate, supervised
+from tests.support.server import eventually
 
 PROMPT = "You are a small assistant on this device, and you answer in few words. " * 3
 
@@ -54,13 +58,21 @@ def full(model_config: LlamaConfig, *prompts: str) -> Driver:
 def saved(model_config: LlamaConfig, folder: Path, size: int, *prompts: str, megabytes: int = 1) -> None:
     """Save these prompts, the last one as the most recently used, each in `size` bytes."""
     driver = full(model_config, *prompts)
-    driver.engine.cache.backend.save = lambda *_: bytes(size)  # type: ignore[method-assign]
+    backend = driver.engine.cache.backend
+    backend.save, backend.state_size = lambda *_: bytes(size), lambda sequence: size  # type: ignore[method-assign]
     store(model_config, folder, megabytes).save(driver.engine.cache)
 
 
 def files(folder: Path, model: str = "") -> list[Path]:
-    """All files, or those of the model with this name."""
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.parent.name.startswith(model))
+    """All files, or those of the model with this name; the most recently used first."""
+    found = [p for p in folder.rglob("*") if p.is_file() and p.parent.name.startswith(model)]
+    return sorted(found, key=lambda p: (p.parent, -p.stat().st_mtime_ns))
+
+
+def prompt_of(path: Path) -> str:
+    """What a file is for; the fake's tokens are letters, and its answers have two."""
+    tokens = msgspec.json.decode(path.read_bytes().partition(b"\n")[0])["tokens"]
+    return "".join(map(chr, tokens))[:-1]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -176,9 +188,50 @@ def test_no_more_is_saved_than_the_limit_allows(folder: Path) -> None:
     long = "x" * 2000  # the fake saves 4 bytes a token: 8 KB
     store(model_config, folder, megabytes=1).save(full(model_config, long, "y" + long).engine.cache)
     assert 2 == len(files(folder))
-    saved(model_config, folder, 700_000, long, "y" + long)
+    saved(model_config, folder, 700_000, "z" + long, "zy" + long)
     (only,) = files(folder)
     assert 700_000 < only.stat().st_size < 800_000
+
+
+def test_prefixes_are_saved_one_at_a_time_while_nothing_is_computed(folder: Path) -> None:
+    """The most recently used one first. What is there is not written again, what became longer is replaced."""
+    model_config = config(ctx=512, parallel=2, cells=3 * 512)
+    driver = full(model_config, *(f"{i} {PROMPT}" for i in range(3)))
+    saving = store(model_config, folder)
+    left = [saving.save_next(driver.engine.cache) for _ in range(4)]
+    assert [True, True, False, False] == left
+    assert [f"{i} {PROMPT}" for i in (2, 1, 0)] == [prompt_of(path) for path in files(folder)]
+    before = [path.stat().st_ino for path in files(folder)]
+    driver.add(3, f"1 {PROMPT} And then?", max_tokens=2, ignore_eos=True)
+    driver.run()
+    assert not saving.save_next(driver.engine.cache)
+    assert [f"1 {PROMPT} And then?", *(f"{i} {PROMPT}" for i in (2, 0))] == [
+        prompt_of(path) for path in files(folder)
+    ]
+    assert [before[0], before[2]] == [path.stat().st_ino for path in files(folder)[1:]]
+    saving.save(driver.engine.cache)
+    assert [before[0], before[2]] == [path.stat().st_ino for path in files(folder)[1:]]
+    new = fresh(model_config)
+    assert store(model_config, folder).load(new.cache)
+    assert [s.tokens for s in driver.engine.cache.resident_slots()] == [
+        s.tokens for s in new.cache.resident_slots()
+    ]
+
+
+def test_the_limit_holds_at_any_time_while_they_are_saved_one_by_one(folder: Path) -> None:
+    """What is superseded goes before anything is written."""
+    model_config = config(ctx=512, parallel=2, cells=3 * 512)
+    saved(model_config, folder, 300_000, *(f"{i} {PROMPT}" for i in range(3)))
+    assert 3 == len(files(folder))
+    driver = full(model_config, *(f"new {i} {PROMPT}" for i in range(3)))
+    backend = driver.engine.cache.backend
+    backend.save, backend.state_size = lambda *_: bytes(400_000), lambda sequence: 400_000  # type: ignore[method-assign]
+    saving = store(model_config, folder, megabytes=1)
+    sizes = []
+    while saving.save_next(driver.engine.cache):
+        sizes.append(sum(path.stat().st_size for path in files(folder)))
+    assert max(sizes) < 1_010_000
+    assert [f"new {i} {PROMPT}" for i in (2, 1)] == [prompt_of(path) for path in files(folder)]
 
 
 def test_prefix_that_is_short_or_part_of_another_is_not_saved(folder: Path) -> None:
@@ -262,7 +315,7 @@ def test_all_models_share_the_limit(folder: Path) -> None:
     assert 3 == len(files(folder, "one"))
     saved(two, folder, 300_000, *prompts)
     assert (1, 2) == (len(files(folder, "two")), len(files(folder, "one")))
-    assert "0000.prefix" == files(folder, "one")[0].name
+    assert [prompts[2], prompts[1]] == [prompt_of(path) for path in files(folder, "one")]
     saved(one, folder, 300_000, *prompts)
     assert (1, 2) == (len(files(folder, "two")), len(files(folder, "one")))
 
@@ -320,6 +373,17 @@ async def test_killed_worker_saves_nothing(folder: Path) -> None:
         await client.kill()
         assert "stopped" == client.health.state
     assert [] == files(folder)
+
+
+@pytest.mark.slow
+async def test_a_kill_after_a_pause_loses_nothing(folder: Path) -> None:
+    """As when the power fails: what was computed before the pause is on disk, and is not computed again."""
+    for _ in range(2):
+        async with supervised(config(ctx=512), prefix_cache=prefix_cache(folder)) as client:
+            _, finish = await answer(client)
+            assert await asyncio.to_thread(eventually, lambda: files(folder) != [], IDLE_SECONDS + 20)
+            await client.kill()
+    assert finish.cached_tokens == finish.prompt_tokens - 1
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
