@@ -30,6 +30,9 @@ START_HINT = "start one in another terminal: edgeinfer serve"
 ADDRESS_HINT = "is this the address of an edgeinfer daemon?"
 JSON_HEADERS = {"Content-Type": "application/json"}
 
+TIMEOUT = 10.0
+"""Seconds for what a daemon answers at once."""
+
 
 class Target(msgspec.Struct, frozen=True):
     """The address of a daemon and what is needed to talk to it.
@@ -210,7 +213,7 @@ def _error(body: bytes) -> EdgeinferError:
 def get_json(client: httpx.Client, target: Target, path: str) -> Any:
     """Return the JSON at `path`."""
     with mapped_errors(target):
-        response = client.get(path, timeout=10.0)
+        response = client.get(path, timeout=TIMEOUT)
     return _json(response, target, path)
 
 
@@ -237,7 +240,10 @@ def is_ready(client: httpx.Client, target: Target) -> bool:
         ModelLoadFailed: it will not become ready.
     """
     with mapped_errors(target):
-        response = client.get("/ready", timeout=10.0)
+        try:
+            response = client.get("/ready", timeout=TIMEOUT)
+        except httpx.ReadTimeout:  # a slow board listens for many seconds before it can answer
+            return False
     if response.status_code != 503:
         raise_for_status(response, target)
         return True

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from edgeinfer.cli.private_daemon import private_daemon
+from edgeinfer.client import http
 from tests.support.cli import EDGEINFER, environment, run, serving, terminal
 
 
@@ -167,6 +169,18 @@ def test_ctrl_c_does_not_reach_the_private_daemon(tmp_path: Path) -> None:
         t.expect(r"\d+ tokens?")
         t.send("/exit\n")
         assert t.wait() == 0
+
+
+def test_a_private_daemon_that_listens_long_before_it_answers_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a slow board, where it imports for longer than a request waits."""
+    monkeypatch.setattr(http, "TIMEOUT", 0.02)
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    with private_daemon(None, 60.0) as target, http.connect(target) as client:
+        monkeypatch.undo()
+        assert http.get_json(client, target, "/v1/models")["data"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
