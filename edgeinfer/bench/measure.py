@@ -56,15 +56,34 @@ class Benchmark:
         )
         return sum(finish.completion_tokens for finish in finishes) / (time.monotonic() - started)
 
+    async def predicted_rate(self, prompt_tokens: int, output_tokens: int) -> float:
+        """Return the tokens per second of an answer that is as its request predicts, after its first token."""
+        tokens = self._tokens(prompt_tokens)
+        text, _ = await self._answer(tokens, output_tokens)
+        _, finish = await self._answer(tokens, output_tokens, prediction=text)
+        return 1000 * (finish.completion_tokens - 1) / max(finish.predicted_ms, 1e-3)
+
+    def _tokens(self, count: int) -> list[int]:
+        return [self._random.randrange(self.info.vocab_size) for _ in range(count)]
+
     async def _generate(self, prompt_tokens: int, output_tokens: int) -> Finish:
-        tokens = [self._random.randrange(self.info.vocab_size) for _ in range(prompt_tokens)]
-        params = SamplingParams(max_tokens=output_tokens, temperature=0, ignore_eos=True)
+        _, finish = await self._answer(self._tokens(prompt_tokens), output_tokens)
+        return finish
+
+    async def _answer(
+        self, tokens: list[int], output_tokens: int, prediction: str = ""
+    ) -> tuple[str, Finish]:
+        params = SamplingParams(
+            max_tokens=output_tokens, temperature=0, ignore_eos=True, prediction=prediction
+        )
+        text = ""
         with self._worker.submit(ResumableGeneration(tokens, params)) as exchange:
             while True:
                 deltas = await exchange.receive()
                 assert isinstance(deltas, list)
+                text += "".join(delta.text for delta in deltas)
                 if finish := deltas[-1].finish:
-                    return finish
+                    return text, finish
 
 
 @asynccontextmanager

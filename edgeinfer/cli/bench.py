@@ -38,7 +38,9 @@ def bench(
     calibrate: Annotated[
         bool,
         typer.Option(
-            "--calibrate", help="Measure the machine instead of a model; later plans use the result."
+            "--calibrate",
+            help="Measure the machine, or with --model which settings are fastest for that model; later plans use the "
+            "result.",
         ),
     ] = False,
     plot: Annotated[
@@ -91,6 +93,7 @@ def bench(
       edgeinfer bench --model qwen3-0.6b  tokens per second of a model
       edgeinfer bench --plot speed.svg    and a picture of them
       edgeinfer bench --calibrate         the machine, in half a minute
+      edgeinfer bench --calibrate --model qwen3-0.6b
       edgeinfer bench --against http://127.0.0.1:8080
       edgeinfer bench --url http://pi5.local:11435 --scenario single
     """
@@ -120,7 +123,12 @@ def bench(
 
         check_plot_file(plot)
     loaded = settings.load(flags).settings
-    data, lines = _machine(loaded) if calibrate else _model(loaded)
+    if calibrate and "model" in flags:
+        if plot:
+            raise typer.BadParameter("--plot draws the machine's calibration, without --model")
+        data, lines = _tuning(loaded)
+    else:
+        data, lines = _machine(loaded) if calibrate else _model(loaded)
     if json:
         terminal.write_json(data)
     else:
@@ -145,20 +153,24 @@ def _draw(file: Path, data: Any, settings: Settings) -> None:
 def _machine(settings: Settings) -> tuple[Any, list[Line]]:
     import asyncio
 
+    from msgspec.structs import replace
+
     from edgeinfer.bench.calibrate import calibrate
     from edgeinfer.cli import terminal
     from edgeinfer.hardware import detect
-    from edgeinfer.plan.calibration import save
+    from edgeinfer.plan.calibration import load, save
     from edgeinfer.store.store import Store
 
     store = Store.of(settings)
-    calibration = asyncio.run(calibrate(detect(models=store.root), terminal.show))
+    profile = detect(models=store.root)
+    calibration = asyncio.run(calibrate(profile, terminal.show))
     lines = []
     if calibration.disturbed:
         lines.append(("not kept", f"{calibration.disturbed}; run it again when the machine is quiet"))
     else:
+        before = load(store.root, profile)
         try:
-            save(store.root, calibration)
+            save(store.root, replace(calibration, models=before.models if before else {}))
         except OSError as e:
             lines.append(("not kept", f"{e.filename}: {e.strerror}; plans will not use this result"))
     for name, rates in (("CPU", calibration.cpu), ("GPU", calibration.gpu)):
@@ -166,6 +178,50 @@ def _machine(settings: Settings) -> tuple[Any, list[Line]]:
             lines.append((f"{name} {kind}", f"{rate / 1e9:.1f} GB/s"))
     lines += [(f"{count} threads", f"{rate:.1f} tok/s") for count, rate in calibration.threads.items()]
     return calibration, [line for line in lines if line[0].strip() not in ("CPU", "GPU")]
+
+
+def _tuning(settings: Settings) -> tuple[Any, list[Line]]:
+    """Measure the machine if that has not been done, then the model's settings."""
+    import asyncio
+
+    from msgspec.structs import replace
+
+    from edgeinfer.bench.calibrate import calibrate
+    from edgeinfer.bench.tune import tune
+    from edgeinfer.cli import terminal
+    from edgeinfer.hardware import detect
+    from edgeinfer.plan import calibration as calibrations
+    from edgeinfer.plan.tuning import model_key, shown
+    from edgeinfer.store.lookup import find_model
+    from edgeinfer.store.store import Store
+
+    store = Store.of(settings)
+    name, own = settings.default_model()
+    model = find_model(own.model, store)
+    if name is None:
+        own = own.for_default(model.name)
+    profile = detect(models=store.root)
+    known = calibrations.load(store.root, profile)
+    calibration = known or asyncio.run(calibrate(profile, terminal.show))
+    tuning = asyncio.run(tune(model, profile, own, calibration, terminal.show))
+    kept = ", ".join(f"{name} {shown(value)}" for name, value in tuning.changes.items())
+    others = "1 other was tried" if tuning.tried == 1 else f"{tuning.tried} others were tried"
+    lines = [("fastest", f"{kept or 'the settings that the plan chooses'}; {others}")]
+    if kept:
+        for name, ratio in tuning.tuned.ratios(tuning.planned).items():
+            label = f"{tuning.parallel} answers" if name == "together" else name
+            lines.append((label, f"{ratio:.2f} times as fast as with the plan's own settings"))
+    if calibration.disturbed:
+        return tuning, [
+            *lines,
+            ("not kept", f"{calibration.disturbed}; run it again when the machine is quiet"),
+        ]
+    models = {**calibration.models, model_key(model.path, model.header): tuning}
+    try:
+        calibrations.save(store.root, replace(calibration, models=models))
+    except OSError as e:
+        lines.append(("not kept", f"{e.filename}: {e.strerror}; plans will not use this result"))
+    return tuning, lines
 
 
 def _model(settings: Settings) -> tuple[Any, list[Line]]:

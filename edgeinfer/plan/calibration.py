@@ -9,8 +9,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.json_file import read_json, write_json
+from edgeinfer.plan.tuning import Tuning, model_key
 
 FILE = "calibration.json"
 GIB = 1 << 30
@@ -58,6 +60,7 @@ class Calibration(msgspec.Struct, frozen=True):
         cpu, gpu: None if not measured.
         threads: number of threads -> tokens per second.
         disturbed: why the figures are not to be trusted; None if they are.
+        models: the settings that are fastest for single models, by `model_key`.
     """
 
     machine: str
@@ -67,6 +70,11 @@ class Calibration(msgspec.Struct, frozen=True):
     gpu: Rates | None = None
     threads: dict[ThreadCount, TokenRate] = {}
     disturbed: str | None = None
+    models: dict[str, Tuning] = {}
+
+    def tuning(self, path: str, header: Header | None) -> Tuning | None:
+        """What was measured of the model in a file; None if nothing was."""
+        return self.models.get(model_key(path, header))
 
     def merged(self, other: Calibration) -> Calibration:
         """Return the better figures of two measurements of the same machine."""
@@ -78,6 +86,7 @@ class Calibration(msgspec.Struct, frozen=True):
             cpu=_better(self.cpu, other.cpu),
             gpu=_better(self.gpu, other.gpu),
             threads=threads or other.threads,
+            models=self.models | other.models,
         )
 
     @property
