@@ -93,8 +93,9 @@ class PrefixCacheStore:
             self._directory.open()
             for path in reversed(self._usable()):
                 saved, data = _read(path)
-                fits = saved is not None and len(saved.tokens) < self._config.ctx
-                if saved and fits and cache.restore(saved.tokens, data, saved.domain):
+                if saved is None:
+                    path.unlink(missing_ok=True)  # what is there is not written again
+                elif len(saved.tokens) < self._config.ctx and cache.restore(saved.tokens, data, saved.domain):
                     total += len(saved.tokens)
                 on_file()
         except OSError as e:
@@ -134,10 +135,8 @@ class PrefixCacheStore:
         return wanted
 
     def _write(self, path: Path, prefix: Prefix) -> None:
-        line, data = (
-            SavedPrefix(state_fingerprint(self._config), "", prefix.tokens, prefix.domain),
-            prefix.state(),
-        )
+        line = SavedPrefix(state_fingerprint(self._config), "", prefix.tokens, prefix.domain)
+        data = prefix.state()
         _write(path, replace(line, sha256=_digest(line, data)), data)
 
     def _usable(self) -> list[Path]:
@@ -146,7 +145,9 @@ class PrefixCacheStore:
         for path in self._directory.files():
             with path.open("rb") as file:
                 saved = _read_line(file)
-            if saved and saved.fits == fits:
+            if saved is None:
+                path.unlink(missing_ok=True)
+            elif saved.fits == fits:
                 usable.append(path)
         return usable
 

@@ -180,6 +180,8 @@ def test_damaged_file_is_not_loaded(folder: Path, damage: str) -> None:
         }[damage]
     )
     assert len(PROMPT) + 1 == store(model_config, folder).load(fresh(model_config).cache)
+    store(model_config, folder).save(full(model_config, PROMPT, "another " + PROMPT).engine.cache)
+    assert content == path.read_bytes()  # it has been written again
 
 
 def test_no_more_is_saved_than_the_limit_allows(folder: Path) -> None:
