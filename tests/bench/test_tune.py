@@ -14,6 +14,7 @@ from edgeinfer.bench.tune import tune
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.hardware import detect
 from edgeinfer.plan import plan_model
+from edgeinfer.plan.calibration import Calibration, Rates, fingerprint, load, save
 from edgeinfer.plan.tuning import Speeds, Tuning
 from edgeinfer.settings import Settings
 from edgeinfer.store.lookup import find_model
@@ -124,10 +125,18 @@ async def _recorded(tried: list[LlamaConfig], config: LlamaConfig) -> Speeds:
     return SLOW
 
 
-@pytest.mark.slow
-def test_a_real_model_is_tuned_and_planned_so(tmp_path: Path) -> None:
-    """The machine comes first, where it has not been measured."""
-    found = json.loads(run(tmp_path, "bench", "--calibrate", "--model", "edgeinfer-nano", "--json").stdout)
+def test_a_real_model_is_tuned_and_the_result_kept_with_the_machines(tmp_path: Path) -> None:
+    """What has been measured of the machine stays."""
+    profile, store = detect(), tmp_path / "store"
+    assert profile.llama
+    measured = Rates({"Q8_0": 1e10, "": 1e10})
+    before = Calibration(fingerprint(profile), profile.llama.version, "2026-01-01T00:00:00+00:00", measured)
+    save(store, before)
+    command = ("bench", "--calibrate", "--model", "edgeinfer-nano", "--ctx", "512", "--json")
+    found = json.loads(run(tmp_path, *command).stdout)
     assert min(found["planned"].values()) > 0
-    document = json.loads(run(tmp_path, "plan", "--model", "edgeinfer-nano", "--json").stdout)
-    assert "measured on this machine" in json.dumps(document)
+    kept = load(store, profile)
+    assert kept
+    assert kept.cpu == measured
+    (result,) = kept.models.values()
+    assert result.planned.answer == pytest.approx(found["planned"]["answer"])
