@@ -126,11 +126,6 @@ def plan_model(
             hint="name a folder with safetensors, or leave engine out",
         )
     plan = _plan_file(model, profile, settings, calibration, beside, draft)
-    tuning = calibration.tuning(model.path, model.header) if calibration else None
-    if tuning and tuning.changes and tuning.suits(plan.llama, settings):
-        tuned = _plan_file(model, profile, tuning.applied(settings), calibration, beside, draft)
-        if _promises(tuned) == _promises(plan):
-            return replace(tuned, reasons=[*tuning.reasons(), *tuned.reasons])
     reason = why_not_by_row(plan.llama, model.header, profile)
     wanted = settings.deterministic and answers(plan.llama, model.header)
     if wanted and reason and plan.llama.determinism == "none":
@@ -138,6 +133,11 @@ def plan_model(
             draft = DraftChoice(problem="deterministic answers are not guessed for")
         settings = one_at_a_time(settings, plan.llama, reason)
         plan = _plan_file(model, profile, settings, calibration, beside, draft)
+    tuning = calibration.tuning(model.path, model.header) if calibration else None
+    if tuning and tuning.changes and tuning.suits(plan.llama, settings):
+        tuned = _plan_file(model, profile, tuning.applied(settings), calibration, beside, draft)
+        if _promises(tuned) == _promises(plan):
+            return replace(tuned, reasons=[*tuning.reasons(), *tuned.reasons])
     return plan
 
 

@@ -51,7 +51,10 @@ def test_each_setting_has_its_reason() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"ubatch": 64}, {"threads": 2}, {"kv_type": "q8_0"}, {"layout": "unified"}, {"max_draft": 3}],
+    [
+        *({"ubatch": 64}, {"threads": 2}, {"kv_type": "q8_0"}, {"layout": "unified"}, {"max_draft": 3}),
+        {"deterministic": True},
+    ],
     ids=str,
 )
 def test_a_setting_that_is_given_stands_and_nothing_measured_without_it_is_used(
