@@ -37,6 +37,9 @@ log = logging.getLogger("edgeinfer.worker")
 MIN_TOKENS = 64
 """A shorter prefix is computed as fast as it is loaded."""
 
+IDLE_SECONDS = 10.0
+"""Seconds without anything to compute until new prefixes are saved. A conversation that goes on sooner is saved once."""
+
 SAVE_SECONDS = 8.0
 """Time limit of saving: the daemon waits for the worker's end."""
 
@@ -77,14 +80,30 @@ class PrefixCacheStore:
     def __init__(self, cache: PrefixCacheConfig, config: LlamaConfig) -> None:
         self._config = config
         self._directory = PrefixDirectory(Path(cache.directory), config.name, cache.megabytes * 1_000_000)
+        self._save_at: float | None = None
+
+    @property
+    def wait(self) -> float | None:
+        """Seconds until `save_next` is to be called; None if there is nothing new."""
+        return None if self._save_at is None else max(0.0, self._save_at - time.monotonic())
+
+    def on_change(self) -> None:
+        """Something was computed."""
+        self._save_at = time.monotonic() + IDLE_SECONDS
 
     def save(self, cache: KVCache) -> None:
         """Save the most recently used prefixes, as many as space and time allow, in place of those saved before."""
         self._save(cache, None, time.monotonic() + SAVE_SECONDS)
 
     def save_next(self, cache: KVCache) -> bool:
-        """Do a part of what `save` does, which takes little time; False if nothing is left to do."""
-        return self._save(cache, 1, math.inf)
+        """Do a part of what `save` does, which takes little time; False if nothing is left to do.
+
+        If the power fails, or the worker is killed, there is no time for that.
+        """
+        is_left = self._save(cache, 1, math.inf)
+        if not is_left:
+            self._save_at = None
+        return is_left
 
     def load(self, cache: KVCache, on_file: Callable[[], None] = lambda: None) -> int:
         """Load the saved prefixes; -> how many tokens that were. `on_file` is called after each file."""

@@ -80,9 +80,6 @@ EMBED_SECONDS = 0.05
 EMBED_CHUNK = 128
 """Tokens to embed at once while nothing else is to be done."""
 
-IDLE_SECONDS = 10.0
-"""Seconds without anything to compute until new prefixes are saved. A conversation that goes on sooner is saved once."""
-
 Job = Request | Cancel | Ping | EmbedJob | None
 """Work for the engine's thread; None ends it."""
 
@@ -122,7 +119,6 @@ class WorkerProcess:
         self._embeds = EmbedQueue(runtime)
         self._embed_after = 0.0  # the engine has its turn until then
         self._in_flight: frozenset[int] = frozenset()  # as the daemon knows it
-        self._save_at: float | None = None  # None: there is nothing new to save
         self._ended = False
 
     @property
@@ -252,22 +248,16 @@ class WorkerProcess:
     def _take_jobs(self) -> None:
         """Take all jobs that are there; wait for one if there is nothing else to do."""
         busy = self._embeds.has_work or (self._engine and self._engine.has_work)
-        wait = None if self._save_at is None else max(0.0, self._save_at - time.monotonic())
         try:
-            job = self._jobs.get(block=not busy, timeout=wait)
+            job = self._jobs.get(block=not busy, timeout=self._prefixes.wait if self._prefixes else None)
         except queue.Empty:
-            if not busy:
-                self._save_next()
+            if self._prefixes and self._engine and not busy:
+                self._prefixes.save_next(self._engine.cache)
             return
         with contextlib.suppress(queue.Empty):
             while True:
                 self._take(job)
                 job = self._jobs.get_nowait()
-
-    def _save_next(self) -> None:
-        """Save a prefix now: if the power fails, or we are killed, there is no time for it."""
-        if self._prefixes and self._engine and not self._prefixes.save_next(self._engine.cache):
-            self._save_at = None
 
     def _take(self, job: Job) -> None:
         match job:
@@ -319,7 +309,7 @@ class WorkerProcess:
         engine.failures.clear()
         self._channel.send(Step(deltas, engine.stats()))
         if self._prefixes:
-            self._save_at = time.monotonic() + IDLE_SECONDS
+            self._prefixes.on_change()
 
     def _embed(self) -> None:
         """Embed for a moment, and no more of the time than the engine has for its answers."""

@@ -15,8 +15,7 @@ from msgspec.structs import replace
 from edgeinfer.backends.llama_cpp.client import LlamaClient
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
-from edgeinfer.backends.llama_cpp.worker.prefix_store import MIN_TOKENS, PrefixCacheStore
-from edgeinfer.backends.llama_cpp.worker.process import IDLE_SECONDS
+from edgeinfer.backends.llama_cpp.worker.prefix_store import IDLE_SECONDS, MIN_TOKENS, PrefixCacheStore
 from edgeinfer.engine.engine import Engine
 from edgeinfer.engine.fake import FakeBackend
 from edgeinfer.inference.output import Finish
