@@ -44,6 +44,11 @@ ENGINE_GAUGES = {
     "cells_cached": ("kv_cells_cached", 1.0, "Tokens of the KV cache kept for prompts with the same prefix."),
     "ram_cache_bytes": ("ram_cache_bytes", 1.0, "Size of the prefixes kept in RAM below the KV cache."),
     "step_ms": ("step_seconds", 1e-3, "Duration of the last decode call."),
+    "threads": (
+        "threads",
+        1.0,
+        "Threads that compute: fewer than planned while other programs need the cores.",
+    ),
 }
 
 MODEL_STATES = ("unloaded", "loading", "ready", "restarting", "reloading", "failed", "stopped")

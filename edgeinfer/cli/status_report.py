@@ -112,6 +112,9 @@ def _worker(status: StatusReply) -> Iterator[str]:
         yield ", ".join((f"{engine.name} {engine.version}", *variant, sets))
     if confinement := status.confinement.get("worker"):
         yield f"confined by {confinement}"
+    planned = status.plan.config.get("threads", 0)
+    if 0 < (threads := status.stats.get("threads", 0)) < planned:
+        yield f"! {threads} of {count(planned, 'thread')} compute, as other programs need the cores"
     yield from (f"! not loaded as planned: {change}" for change in status.fallback)
     if status.reload and status.reload.get("state") == "failed":
         yield f"! the last reload failed and changed nothing: {status.reload.get('message')}"

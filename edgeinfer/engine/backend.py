@@ -121,6 +121,11 @@ class Backend(Protocol):
         """The last cells of a sequence can be dropped. A recurrent model has one state for all of them."""
         ...
 
+    @property
+    def threads(self) -> int:
+        """Number of threads of the last decode."""
+        ...
+
     def decode(self, batch: Batch) -> DecodeStatus: ...
 
     def logits(self, index: int) -> Row:

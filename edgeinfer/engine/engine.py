@@ -204,6 +204,7 @@ class Engine:
             accepted_by_prediction_total=self._accepted["prediction"],
             accepted_by_model_total=self._accepted["model"],
             step_ms=self._step_ms,
+            threads=self.backend.threads,
             **self._totals,
             **self.cache.ram_cache.figures(),
         )

@@ -68,6 +68,7 @@ class FakeBackend:
     def __init__(self, config: EngineConfig, length: int = 60, ms_per_token: float = 0.0) -> None:
         self.vocab = FakeVocab()
         self.removes_tails = True
+        self.threads = 1
         self._streams = config.layout == "streams"
         self._cells_each = config.ctx if self._streams else config.cells
         self._sequences: list[list[int]] = [[] for _ in range(config.slots)]

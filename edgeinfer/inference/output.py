@@ -165,6 +165,7 @@ class EngineStats(msgspec.Struct, frozen=True):
     resumed_answers_total: int = 0
     resumed_tokens_total: int = 0
     step_ms: float = 0.0
+    threads: int = 0
 
     def with_totals_of(self, earlier: EngineStats) -> EngineStats:
         """These figures, with the counters of an earlier engine added."""

@@ -25,7 +25,8 @@ so far    14 prompt tokens (4 from the cache), 20 generated
 worker    pid 8, 1 restart, last exit: signal 9
           llama.cpp 0.3.36, variant armv8.2_1, neon dotprod
           confined by Landlock 7, seccomp
-plan      ctx 50, flash_attention off, step_ms 200
+          ! 1 of 2 threads compute, as other programs need the cores
+plan      ctx 50, flash_attention off, step_ms 200, threads 2
           - ctx: as told
 settings  ctx = 50 (flag)
 """

@@ -36,6 +36,7 @@ STATUS: dict[str, Any] = {
         "completion_tokens_total": 20,
         "steps_total": 5,
         "step_ms": 12.34,
+        "threads": 1,
     },
     "plan": {
         "config": {
@@ -44,6 +45,7 @@ STATUS: dict[str, Any] = {
             "ctx": 50,
             "flash_attention": False,
             "step_ms": 200.0,
+            "threads": 2,
         },
         "reasons": ["ctx: as told"],
     },

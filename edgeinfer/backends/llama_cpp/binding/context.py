@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeinfer.backends.llama_cpp.binding.batch import BatchView
+from edgeinfer.backends.llama_cpp.binding.compute_threads import ComputeThreads
 from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, DecodeStatus, Row, SavedState
@@ -44,6 +45,7 @@ class LlamaBackend:
         self._memory = lib.llama_get_memory(self._context)
         self.removes_tails = model.removes_tails
         self._views: dict[int, BatchView] = {}
+        self._threads = ComputeThreads(config)
 
     def _params(self, config: LlamaConfig) -> Any:
         slots = config.slots
@@ -67,10 +69,16 @@ class LlamaBackend:
         view = self._views.get(id(batch))
         if view is None:
             view = self._views[id(batch)] = BatchView(batch)
+        threads = self._threads.look()
+        lib.llama_set_n_threads(self._context, threads, threads)
         code = lib.llama_decode(self._context, view.fill(batch))
         if code < 0:
             log.error("llama_decode returned %d for a batch of %d tokens", code, batch.size)
         return STATUS.get(code, DecodeStatus.FAILED)
+
+    @property
+    def threads(self) -> int:
+        return self._threads.count
 
     def logits(self, index: int) -> Row:
         pointer = lib.llama_get_logits_ith(self._context, index)

@@ -15,6 +15,7 @@ import llama_cpp.llama_cpp as lib
 import numpy as np
 
 from edgeinfer.backends.llama_cpp.binding.batch import BatchView
+from edgeinfer.backends.llama_cpp.binding.compute_threads import ComputeThreads
 from edgeinfer.backends.llama_cpp.binding.context import FLASH_OFF, padded
 from edgeinfer.backends.llama_cpp.binding.model import (
     POOLING_LAST,
@@ -40,6 +41,7 @@ class Embedder(ABC):
         self._batch = Batch(batch)
         self._view = BatchView(self._batch)
         self._pooling = model.pooling
+        self._threads = ComputeThreads(config)
         self._held: list[int] = []  # tokens in the context that the next input may go on from
         self._context = self._open(model, config)
         if not self._context:
@@ -108,6 +110,8 @@ class Embedder(ABC):
         self._batch.clear()
         self._batch.add(0, start, tokens, output=True)
         self._batch.outputs[: self._batch.size] = 1
+        threads = self._threads.look()
+        lib.llama_set_n_threads(self._context, threads, threads)
         if code := lib.llama_decode(self._context, self._view.fill(self._batch)):
             raise DecodeFailed(f"the embedding could not be computed (code {code})")
 
