@@ -10,7 +10,7 @@ from edgeinfer.backends.llama_cpp.in_flight import ResumableGeneration
 from edgeinfer.engine.backend import Batch, DecodeStatus, Row
 from edgeinfer.engine.drafter import NgramDrafter
 from edgeinfer.engine.fake import FakeBackend
-from edgeinfer.engine.step_costs import StepCosts
+from edgeinfer.engine.step_costs import MEMORY, StepCosts
 from edgeinfer.inference.output import PartialAnswer
 from edgeinfer.inference.sampling import SamplingParams
 from edgeinfer.inference.structured_output import StructuredOutput
@@ -196,14 +196,16 @@ def test_without_speculation_nothing_is_drafted() -> None:
 
 
 class Slow(FakeBackend):
-    """Each row takes as long as a step: a guess would have to be certain."""
+    """Each row takes as long as a step, so that a guess would have to be certain; or, if not `busy`, next to nothing."""
+
+    busy = True
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.clock = Clock()
 
     def decode(self, batch: Batch) -> DecodeStatus:
-        self.clock.now += batch.size
+        self.clock.now += batch.size if self.busy else 1.0
         return super().decode(batch)
 
 
@@ -214,6 +216,25 @@ def test_where_a_row_costs_a_step_nothing_is_drafted_for_long() -> None:
     driven.add(0, PROMPT, seed=1000, temperature=0.8, prediction=ANSWER)
     assert ANSWER == driven.run().text
     assert driven.engine.stats().drafted_tokens_total < len(ANSWER) / 4
+
+
+def test_guesses_that_did_not_pay_are_tried_again_later() -> None:
+    """Other programs made them slow, and have ended."""
+    backend = Slow(config(), 1000)
+    driven = driver(backend=backend)
+    driven.engine._clock = backend.clock
+    driven.add(0, PROMPT, seed=1000, temperature=0.8, prediction=ANSWER)
+    driven.run()
+    backend.busy = False
+    end, id = steps(driven) + MEMORY, 1
+    while steps(driven) < end:
+        driven.add(id, PROMPT, seed=id, temperature=0.8)
+        driven.run()
+        id += 1
+    before = driven.engine.stats().drafted_tokens_total
+    driven.add(id, PROMPT, seed=1000, temperature=0.8, prediction=ANSWER)
+    driven.run()
+    assert driven.engine.stats().drafted_tokens_total - before > 0.8 * len(ANSWER)
 
 
 @both
@@ -287,3 +308,15 @@ def test_the_cost_of_a_step_lies_between_its_measured_neighbours() -> None:
     assert costs.ms(16) > 30.0
     costs.record(8, 40.0)
     assert 30.0 < costs.ms(8) < 40.0
+
+
+def test_a_cost_that_was_measured_long_ago_is_forgotten() -> None:
+    costs = StepCosts()
+    costs.record(8, 300.0)
+    for _ in range(MEMORY):
+        costs.record(1, 10.0)
+    assert 300.0 == costs.ms(8)
+    costs.record(1, 10.0)
+    assert 10.0 < costs.ms(8) < 80.0
+    costs.record(8, 40.0)
+    assert 40.0 == costs.ms(8)
