@@ -61,3 +61,10 @@ def test_children_load_no_event_loop(name: str) -> None:
 def test_binding_imports_of_llama_cpp_only_its_functions() -> None:
     suspects = {"jinja2", "diskcache", "llama_cpp.llama", "llama_cpp.llama_cpp"}
     assert loaded("edgeinfer.backends.llama_cpp.binding.context", suspects) == ["llama_cpp.llama_cpp"]
+
+
+def test_a_worker_asks_no_library_for_the_version_of_llama_cpp() -> None:
+    """Importing that takes longer than all else that a worker does before it reads its model."""
+    parts = ("worker.process", "worker.early_model", "binding.context", "binding.build")
+    names = ", ".join(f"edgeinfer.backends.llama_cpp.{part}" for part in parts)
+    assert loaded(names, {"importlib.metadata"}) == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import os
 import signal
@@ -16,6 +15,7 @@ import msgspec
 from edgeinfer.hardware.cpu import classes
 from edgeinfer.hardware.gpu import Api
 from edgeinfer.ipc.environment import child_environment
+from edgeinfer.llama_version import llama_version
 from edgeinfer.user_folders import daemon_cache_folder
 
 CACHE_FILE = "llama-build.json"
@@ -121,13 +121,12 @@ def _libraries() -> str | None:
     """Return version, sizes and dates of the installed libraries, and what they choose by, without loading them."""
     try:
         package = importlib.util.find_spec("llama_cpp")
-        version = importlib.metadata.version("llama-cpp-python")
     except (ImportError, ValueError):
         return None
     if package is None or package.origin is None:
         return None
     directory = Path(os.environ.get("LLAMA_CPP_LIB_PATH") or Path(package.origin).parent / "lib")
-    lines = [f"{version} {directory}"]
+    lines = [f"{llama_version()} {directory}"]
     with contextlib.suppress(OSError):
         for path in sorted(directory.iterdir()):
             status = path.stat()

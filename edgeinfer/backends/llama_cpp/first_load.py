@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import msgspec
 
 from edgeinfer import __version__
 from edgeinfer.backends.llama_cpp.messages import Load
+from edgeinfer.llama_version import llama_version
 
 MAX_RECORDS = 8
 """Commands whose first load is remembered, each in a file of its own."""
@@ -104,10 +104,7 @@ def _state(path: str | None) -> FileState | None:
 
 
 def _versions() -> str:
-    try:
-        return f"{__version__} {metadata.version('llama-cpp-python')}"
-    except metadata.PackageNotFoundError:
-        return __version__
+    return f"{__version__} {llama_version() or ''}".rstrip()
 
 
 def _reading(load: Load) -> tuple[Any, ...]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +16,7 @@ from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.backends.supervision.worker_exit import OUT_OF_MEMORY, WorkerExit
 from edgeinfer.errors import EdgeinferError, NoGPU
 from edgeinfer.gguf.file_identity import file_identity
+from edgeinfer.llama_version import llama_version
 
 log = logging.getLogger("edgeinfer.worker")
 
@@ -202,10 +201,8 @@ def read_overrides(path: Path) -> dict[str, ConfigOverride]:
 
 def _key(config: LlamaConfig) -> str:
     """Another file, a file that was replaced, and another llama.cpp may well do without an override."""
-    file, version = file_identity(config.model), "?"
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        version = metadata.version("llama-cpp-python")
-    return f"{config.model}\n{file.size} {file.mtime_ns} {version}"
+    file = file_identity(config.model)
+    return f"{config.model}\n{file.size} {file.mtime_ns} {llama_version() or '?'}"
 
 
 def _read(path: Path) -> dict[str, ConfigOverride]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import sys
 
 import msgspec
@@ -19,6 +18,7 @@ from edgeinfer.backends.llama_cpp.binding.libraries import (
 )
 from edgeinfer.errors import ModelLoadFailed
 from edgeinfer.inference.types import EngineBuild
+from edgeinfer.llama_version import llama_version
 
 API_NAMES = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "MTL": "metal", "Vulkan": "vulkan"}
 """Name of a ggml backend -> our name of its API."""
@@ -43,7 +43,7 @@ def engine_build() -> EngineBuild:
     load_backends()
     file = cpu_library()
     return EngineBuild(
-        version=importlib.metadata.version("llama-cpp-python"),
+        version=llama_version() or "?",
         isa=compiled_sets(file),
         apis=tuple(API_NAMES[name] for name in backends() if name in API_NAMES),
         kernels=has_kernels(file),

@@ -7,12 +7,13 @@ The main module of a child process.
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import importlib.util
 import json
 import os
 import sys
 from pathlib import Path
+
+from edgeinfer.llama_version import llama_version
 
 QUESTIONS = {
     "avx": "ggml_cpu_has_avx",
@@ -54,8 +55,7 @@ def only_library() -> Path | None:
 
 
 def main() -> None:
-    version = importlib.metadata.version("llama-cpp-python")
-    build = {"version": version, "isa": compiled_sets(only_library()), "loads": False}
+    build = {"version": llama_version() or "?", "isa": compiled_sets(only_library()), "loads": False}
     sys.stdout.write(json.dumps(build) + "\n")
 
 

@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -27,6 +26,7 @@ from edgeinfer.backends.llama_cpp.messages import PrefixCacheConfig
 from edgeinfer.backends.llama_cpp.worker.prefix_directory import PARTIAL, PrefixDirectory
 from edgeinfer.engine.backend import SavedState
 from edgeinfer.gguf.file_identity import file_identity
+from edgeinfer.llama_version import llama_version
 
 if TYPE_CHECKING:
     from edgeinfer.engine.kv_cache import KVCache
@@ -75,10 +75,14 @@ class Prefix(NamedTuple):
 
 
 class PrefixCacheStore:
-    """Saves the prefixes in a model's KV cache and in RAM below it, and loads them into empty ones."""
+    """Saves the prefixes in a model's KV cache and in RAM below it, and loads them into empty ones.
+
+    To be made when the model is loaded: its file may be another one by the time of saving.
+    """
 
     def __init__(self, cache: PrefixCacheConfig, config: LlamaConfig) -> None:
         self._config = config
+        self._fits = state_fingerprint(config)
         self._directory = PrefixDirectory(Path(cache.directory), config.name, cache.megabytes * 1_000_000)
         self._save_at: float | None = None
 
@@ -141,7 +145,7 @@ class PrefixCacheStore:
 
     def _wanted(self, cache: KVCache, budget: int) -> dict[Path, Prefix]:
         """What is to be saved, by its file, the most recently used first."""
-        fits, found, wanted = state_fingerprint(self._config), list[Prefix](), dict[Path, Prefix]()
+        found, wanted = list[Prefix](), dict[Path, Prefix]()
         for prefix in _prefixes(cache):
             tokens, others = prefix.tokens, (other.tokens for other in found if other.domain == prefix.domain)
             if len(tokens) < MIN_TOKENS or any(other[: len(tokens)] == tokens for other in others):
@@ -149,24 +153,26 @@ class PrefixCacheStore:
             found.append(prefix)
             if prefix.size <= budget:
                 budget -= prefix.size
-                name = hashlib.sha256(msgspec.json.encode((fits, prefix.domain, tokens))).hexdigest()[:32]
+                name = hashlib.sha256(msgspec.json.encode((self._fits, prefix.domain, tokens))).hexdigest()[
+                    :32
+                ]
                 wanted[self._directory.path_of(name)] = prefix
         return wanted
 
     def _write(self, path: Path, prefix: Prefix) -> None:
-        line = SavedPrefix(state_fingerprint(self._config), "", prefix.tokens, prefix.domain)
+        line = SavedPrefix(self._fits, "", prefix.tokens, prefix.domain)
         data = prefix.state()
         _write(path, replace(line, sha256=_digest(line, data)), data)
 
     def _usable(self) -> list[Path]:
         """Files for this model and configuration, most recently used first."""
-        fits, usable = state_fingerprint(self._config), []
+        usable = []
         for path in self._directory.files():
             with path.open("rb") as file:
                 saved = _read_line(file)
             if saved is None:
                 path.unlink(missing_ok=True)
-            elif saved.fits == fits:
+            elif saved.fits == self._fits:
                 usable.append(path)
         return usable
 
@@ -223,10 +229,14 @@ def state_fingerprint(config: LlamaConfig) -> str:
         identity = file_identity(config.model)
         digest.update(f"{identity.size} {identity.mtime_ns}".encode())
         digest.update(file.read(HEADER_BYTES))
-    version = "?"
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        version = metadata.version("llama-cpp-python")
-    same = (config.model, version, config.kv_type, config.flash_attention, config.layout, config.repack)
+    same = (
+        config.model,
+        llama_version() or "?",
+        config.kv_type,
+        config.flash_attention,
+        config.layout,
+        config.repack,
+    )
     rounded = (config.gpu_layers, config.determinism)  # what computed it, down to the last digits
     digest.update(repr((same, rounded)).encode())
     return digest.hexdigest()

@@ -158,6 +158,18 @@ def test_another_model_under_the_same_name_is_another_model(tmp_path: Path, fold
     assert store(model_config, folder).load(fresh(model_config).cache)
 
 
+def test_prefixes_belong_to_the_file_that_was_loaded(tmp_path: Path, folder: Path) -> None:
+    """It may be replaced while the worker runs: the new one has not computed them."""
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"old")
+    model_config = replace(config(ctx=512), model=str(file))
+    loaded = store(model_config, folder)
+    file.write_bytes(b"another")
+    loaded.save(full(model_config, PROMPT).engine.cache)
+    assert files(folder)
+    assert 0 == store(model_config, folder).load(fresh(model_config).cache)
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "longer", "empty", "garbage", "line", "token", "order"])
 def test_damaged_file_is_not_loaded(folder: Path, damage: str) -> None:
     """The disk may have been full, or the power may have failed."""
