@@ -20,6 +20,7 @@ LEAVES = (
     "value_errors",
     "errors",
     "user_folders",
+    "llama_version",
     "model_settings",
     "settings",
     "log",
