@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import llama_cpp.llama_cpp as lib
+import numpy as np
 
 from edgeinfer.backends.llama_cpp.binding.missing_bytes import check_lost, missing_bytes
 from edgeinfer.backends.llama_cpp.binding.tokenizer_limits import (
@@ -185,10 +186,13 @@ class LlamaVocab:
 
     @cached_property
     def _special(self) -> list[tuple[int, int]]:
-        """The control tokens and the user-defined ones, with their attributes. To ask for all takes 0.2 s."""
-        attributes = map(lib.llama_vocab_get_attr, repeat(self._vocab), range(self.size))
-        wanted = CONTROL_ATTRIBUTES | USER_DEFINED_ATTRIBUTE
-        return [(token, has) for token, has in enumerate(attributes) if has & wanted]
+        """The control tokens and the user-defined ones, with their attributes."""
+        # A model must wait for this, and may have 152k tokens. The same function without declared types is twice as fast.
+        get_attribute = lib._lib["llama_vocab_get_attr"]
+        all_attributes = map(get_attribute, repeat(ctypes.c_void_p(self._vocab)), range(self.size))
+        attributes = np.fromiter(all_attributes, np.int32, self.size)
+        special = np.flatnonzero(attributes & (CONTROL_ATTRIBUTES | USER_DEFINED_ATTRIBUTE))
+        return [(int(token), int(attributes[token])) for token in special]
 
     @cached_property
     def _characters(self) -> frozenset[str]:

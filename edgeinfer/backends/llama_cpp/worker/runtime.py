@@ -22,7 +22,7 @@ log = logging.getLogger("edgeinfer.worker")
 PROBE = Span("Ab1 ,\n  éß字한ก\u0301\U0001f600\0", trusted=False)
 """A text that has something of every kind."""
 
-PROBE_TOKENS = 4
+PROBE_TOKENS = 2
 """Tokens of it that a model which generates must embed: others would only be more of the same."""
 
 SELF_TEST_ROWS = 16
