@@ -230,6 +230,28 @@ def test_it_can_be_kept_from_starting_at_boot(box: Box) -> None:
     assert json.loads(box.edgeinfer("service", "status", "--json"))["enabled"] is True
 
 
+def test_threads_make_room_for_others_in_the_sandbox(box: Box) -> None:
+    """A worker may see there what others use. The bundled model's plan has one thread, which makes no room."""
+    loops = "for i in $(seq $(nproc)); do while :; do :; done & done; wait"
+
+    def answered_with(threads: int) -> bool:
+        assert box.fetch("/v1/chat/completions", CHAT)[0] == 200
+        return bool(status(box)["stats"]["threads"] == threads)
+
+    box.write(CONFIG, "threads = 2\n")
+    try:
+        box.run("systemctl", "reload", "edgeinfer")
+        wait_for(box, lambda: answered_with(2))
+        box.run("systemd-run", "--unit=busy", "sh", "-c", loops)
+        wait_for(box, lambda: answered_with(1))
+        box.run("systemctl", "stop", "busy")
+        wait_for(box, lambda: answered_with(2))
+    finally:
+        box.attempt("systemctl", "stop", "busy")
+        box.run("rm", CONFIG)
+    box.run("systemctl", "reload", "edgeinfer")
+
+
 def test_a_killed_worker_is_the_daemons_to_replace(box: Box) -> None:
     """systemd does not notice."""
     before, worker = daemon(box), status(box)["worker_pid"]

@@ -48,9 +48,10 @@ class CpuTimes(NamedTuple):
 
 def read_cpu_times(path: str = "/proc/stat") -> CpuTimes | None:
     """Read what has been used; None where the system does not tell, such as on macOS."""
-    counted = (*COUNTED, NICE) if os.nice(0) > 0 else COUNTED
     ticks = 0
     try:
+        # Not os.nice(0), which also sets it: that is forbidden in the service's sandbox.
+        counted = (*COUNTED, NICE) if os.getpriority(os.PRIO_PROCESS, 0) > 0 else COUNTED
         allowed = os.sched_getaffinity(0)
         names = {b"cpu%d" % cpu for cpu in allowed}
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123  this one is read between two tokens
