@@ -64,7 +64,7 @@ def test_binding_imports_of_llama_cpp_only_its_functions() -> None:
 
 
 def test_a_worker_asks_no_library_for_the_version_of_llama_cpp() -> None:
-    """Importing that takes longer than all else that a worker does before it reads its model."""
+    """Importing that delays the first token, and a worker has no other use for it."""
     parts = ("worker.process", "worker.early_model", "binding.context", "binding.build")
     names = ", ".join(f"edgeinfer.backends.llama_cpp.{part}" for part in parts)
     assert loaded(names, {"importlib.metadata"}) == []
