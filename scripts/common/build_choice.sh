@@ -56,7 +56,7 @@ choose_native_build() { # sets cmake_args, amx_fix, CUDACXX, key
       printf '%s\n' "$cmake_args" "${CFLAGS:-}" "${CXXFLAGS:-}" "$amx_fix" "$gpu" "$macros"
       "$cxx" --version
       "$cc" --version
-      cat "$ours/kernels.cmake" "$ours/zeroed_buffers.c" "$ours/$(kernels_for "$(uname -m)")"/*
+      cat "$ours/kernels.cmake" "$ours/large_buffers.c" "$ours/$(kernels_for "$(uname -m)")"/*
       cpu_model
     } | sha
   )
@@ -88,7 +88,7 @@ choose_portable_build() { # sets cmake_args, amx_fix, key
       printf '%s\n' "$cmake_args" "${CFLAGS:-}" "${CXXFLAGS:-}" "$portable_ldflags" "$amx_fix" ${kinds:+"$kinds"}
       "$cxx" --version
       "$cc" --version
-      cat "$ours/kernels.cmake" "$ours/zeroed_buffers.c" "$ours/$(kernels_for "$target")"/* "$ours/variants.sed" "$ours/random.c" "$ours/portable_wheel.py"
+      cat "$ours/kernels.cmake" "$ours/large_buffers.c" "$ours/$(kernels_for "$target")"/* "$ours/variants.sed" "$ours/random.c" "$ours/portable_wheel.py"
     } | sha
   )
 }

@@ -1,4 +1,4 @@
-# Adds edgeinfer's own products to llama.cpp's libraries for the CPU, and its way to clear a buffer, without a change
+# Adds edgeinfer's own products to llama.cpp's libraries for the CPU, and what it does to large buffers, without a change
 # to its source.
 #
 # Given to CMake as -DCMAKE_PROJECT_ggml_INCLUDE=…, this is read where the project "ggml" begins, and waits until
@@ -37,8 +37,8 @@ function(edgeinfer_add_kernels)
   if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
     return()
   endif()
-  target_sources(ggml-base PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/zeroed_buffers.c)
-  foreach(name memset ggml_aligned_malloc ggml_aligned_free)
+  target_sources(ggml-base PRIVATE ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/large_buffers.c)
+  foreach(name memset ggml_aligned_malloc ggml_aligned_free ggml_backend_buffer_set_usage)
     target_link_options(ggml-base PRIVATE LINKER:--wrap=${name})
   endforeach()
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")

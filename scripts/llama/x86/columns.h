@@ -32,7 +32,7 @@ struct Columns {
 
     // The columns lie far apart, so that the processor's own prefetching does not see the next strip coming. This
     // fetches what that has in block b, or in a part of it, to the second level: the first has this strip and the rows.
-    void prefetch(int b, int part = 0, int parts = 1) const {
+    __attribute__((always_inline)) void prefetch(int b, int part = 0, int parts = 1) const {
         constexpr size_t size = WIDTH * sizeof(Weights);
         const char *const p = (const char *)next + size * b + size / parts * part;
         for (size_t i = 0; i < size / parts; i += 64) __builtin_prefetch(p + i, 0, 2);

@@ -26,14 +26,24 @@ inline Vector eight_bytes(const int8_t *p) {
     return _mm256_set1_epi64x(bytes);
 }
 
-using short_sums::add_products, short_sums::times, short_sums::total;
+using short_sums::times, short_sums::total;
 
-// The sums of eight columns, from those of the first and of the last four, in this order: 0 1 4 5 2 3 6 7.
+// `joined` makes sums of eight columns, two of 16 bits a column, of those of the first and of the last four. Columns
+// are in this order: 0 1 4 5 2 3 6 7. With VNNI sums have 32 bits before; of sixteen products of a weight below 16 with
+// a signed byte, they fit in 16. `add_times` adds the sums of pairs, times a factor.
+#if defined(EDGEINFER_VNNI)
+inline Vector add_products(Vector sums, Vector weights, Vector quants) { return dot_of_256(sums, weights, quants); }
+inline Vector add_times(Vector to, Vector sums, Vector factors) { return dot_of_pairs_of_256(to, sums, factors); }
+inline Vector joined(Vector first, Vector last) { return _mm256_packs_epi32(first, last); }
+#else
+using short_sums::add_products;
+inline Vector add_times(Vector to, Vector sums, Vector factors) { return _mm256_add_epi32(to, times(sums, factors)); }
 inline Vector joined(Vector first, Vector last) {
     const __m256 a = _mm256_castsi256_ps(first), b = _mm256_castsi256_ps(last);
     const __m256 even = _mm256_shuffle_ps(a, b, 0x88), odd = _mm256_shuffle_ps(a, b, 0xdd);
     return _mm256_add_epi16(_mm256_castps_si256(even), _mm256_castps_si256(odd));
 }
+#endif
 
 // Bytes of eight columns in pairs of numbers of 16 bits, and half-precision numbers, in the order of `joined`.
 inline __m128i as_joined(__m128i x) { return _mm_shuffle_epi32(x, _MM_SHUFFLE(3, 1, 2, 0)); }
@@ -47,9 +57,15 @@ inline void store(float *out, __m256 sums) {
     _mm256_storeu_ps(out, _mm256_permutevar8x32_ps(sums, _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7)));
 }
 
-// Of weights that are read in one line. The processor looks ahead too, but not beyond a page.
-inline void prefetch(const void *weights, size_t size) {
-    for (size_t i = 0; i < size; i += 64) __builtin_prefetch((const char *)weights + 1024 + i);
+// Of weights that are read in one line. The processor looks ahead too, but not beyond a page. With VNNI multiplying is
+// so fast that the first level has too few places in which lines could wait for memory.
+__attribute__((always_inline)) inline void prefetch(const void *weights, size_t size) {
+#if defined(EDGEINFER_VNNI)
+    constexpr int ahead = 4096, level = 2;
+#else
+    constexpr int ahead = 1024, level = 1;
+#endif
+    for (size_t i = 0; i < size; i += 64) __builtin_prefetch((const char *)weights + ahead + i, 0, 4 - level);
 }
 
 // Calls body(constant 0), body(constant 1) …, for what needs a number at compile time.

@@ -5,7 +5,6 @@
 // are unpacked once for up to 16 rows, and stay unsigned: q + 8, as in the file, is taken back out by what each
 // sum starts with. The results are the same to the bit.
 #include "in_order.h"
-#include "interleaved.h"
 #include "mul_mat.h"
 
 #if defined(EDGEINFER_VECTORS)
@@ -20,8 +19,17 @@ struct Weights {  // block_q4_0x8 of ggml: element i of column c is a nibble of 
 };
 static_assert(sizeof(Weights) == 144, "block_q4_0x8");
 
-struct Strip : Eights<Weights> {
-    using Eights::Eights;
+// LANES columns: one Weights a block, or two of them side by side.
+class Strip {
+   public:
+    static constexpr int WIDTH = LANES;
+
+    // `columns` are left from `column` on.
+    Strip(const void *weights, int64_t column, int columns, int blocks)
+        : first((const Weights *)weights + column / 8 * blocks),
+          second(columns > 8 ? first + blocks : first),
+          columns(columns),
+          next(2 * blocks) {}
 
     template <int COUNT>
     void multiply(int blocks, const OneRow *rows, const BlockTerms *terms, float *out, size_t stride) const {
@@ -34,7 +42,7 @@ struct Strip : Eights<Weights> {
     }
 
     Expanded expand(int b) const {
-        prefetch(b, 0, sizeof(Weights));
+        prefetch(b);
         const uint8_t *left = first[b].nibbles, *right = LANES == 16 ? second[b].nibbles : left + 32;
         const Integers sign = integers(0x88888888), low = integers(0x0f0f0f0f);  // llama.cpp flips the highest bit
         const Integers near[] = {differing(load(left), sign), differing(load(left + 64), sign)};
@@ -50,6 +58,34 @@ struct Strip : Eights<Weights> {
         out.scales = shuffled(halves(first[b].scales, second[b].scales));
         return out;
     }
+
+    void store(float *out, Floats sums) const { store_lanes(out, unshuffled(sums), columns); }
+
+   private:
+    // Inlined, since GCC leaves out calls of functions that do nothing else.
+    //
+    // Where a strip is short and its two parts lie apart, the processor's own prefetching comes too late. This fetches
+    // block b of the next strip to the second level, and the block after the next of this one to the first; where
+    // strips are long, a later block.
+    __attribute__((always_inline)) void prefetch(int b) const {
+        if (next * sizeof(Weights) <= 16 * 1024) {
+            fetch<2>(b + next);
+            fetch<1>(b + 2);
+        } else {
+            fetch<1>(b + 8);
+        }
+    }
+
+    template <int LEVEL>
+    __attribute__((always_inline)) void fetch(int b) const {
+        for (size_t i = 0; i < sizeof(Weights); i += 64) {
+            __builtin_prefetch((const char *)(first + b) + i, 0, 4 - LEVEL);
+            __builtin_prefetch((const char *)(second + b) + i, 0, 4 - LEVEL);
+        }
+    }
+
+    const Weights *const first, *const second;
+    const int columns, next;
 };
 
 namespace in_order {

@@ -4,7 +4,6 @@
 // scale and a minimum of six bits each; a block's sums are integers, as in llama.cpp's product of one row, whose
 // results these are to the bit. (Its product of four rows rounds after every second part.)
 #include "in_order.h"
-#include "interleaved.h"
 #include "mul_mat.h"
 #include "superblock.h"
 
@@ -59,74 +58,9 @@ struct Weights {  // block_q4_Kx8 of ggml
 };
 static_assert(sizeof(Weights) == 1152, "block_q4_Kx8");
 
-struct Strip : Eights<Weights> {
-    using Eights::Eights;
-
-    template <int COUNT>
-    void multiply(int blocks, const OneRow *rows, const SuperblockTerms *terms, float *out, size_t stride) const {
-        Floats sums[COUNT], minima[COUNT];
-        for (int r = 0; r < COUNT; r++) sums[r] = minima[r] = zeros();
-        for (int b = 0; b < blocks; b++) {
-            const Weights &left = first[b], &right = second[b];
-            Integers scaled[COUNT], taken[COUNT];
-            for (int r = 0; r < COUNT; r++) scaled[r] = taken[r] = integers(0);
-            for (int two = 0; two < PARTS / 2; two++) {
-                Integers packed[WORDS];
-                load_packed(b, two, packed);
-                uint64_t part_scales[2][2], part_minima[2][2];
-                for (int i = 0; i < 2; i++) {
-                    left.unpack(2 * two + i, part_scales[i][0], part_minima[i][0]);
-                    right.unpack(2 * two + i, part_scales[i][1], part_minima[i][1]);
-                }
-                const Integers minima_of_two = pairs_of_bytes(part_minima[0], part_minima[1]);
-                for (int i = 0; i < 2; i++) {
-                    const Integers part_scale = factors(part_scales[i]), low = integers(0x0f0f0f0f);
-                    Integers words[WORDS];
-                    for (int w = 0; w < WORDS; w++) {
-                        words[w] = both(i ? shifted_right(packed[w], 4) : packed[w], low);
-                    }
-#pragma GCC unroll 16
-                    for (int r = 0; r < COUNT; r++) {
-                        const int8_t *quants = rows[r * blocks + b].quants + (2 * two + i) * BLOCK;
-                        Integers products = integers(0);
-#pragma GCC unroll 8
-                        for (int w = 0; w < WORDS; w++) {
-                            products = add_products(products, words[w], four_bytes(quants + 4 * w));
-                        }
-                        scaled[r] = add(scaled[r], times(products, part_scale));
-                    }
-                }
-                for (int r = 0; r < COUNT; r++) {
-                    taken[r] = dot_of_pairs(taken[r], minima_of_two, integers(terms[b * COUNT + r].sums[two]));
-                }
-            }
-            const Floats scales = shuffled(halves(left.scales, right.scales));
-            const Floats minimum = shuffled(halves(left.minima, right.minima));
-            for (int r = 0; r < COUNT; r++) {
-                const Floats row_scale = floats(terms[b * COUNT + r].scale);
-                sums[r] = multiply_add(to_floats(scaled[r]), ::multiply(scales, row_scale), sums[r]);
-                minima[r] = multiply_add(to_floats(taken[r]), ::multiply(minimum, row_scale), minima[r]);
-            }
-        }
-        for (int r = 0; r < COUNT; r++) store(out + r * stride, subtract(sums[r], minima[r]));
-    }
-
-    // Nibbles of the parts 2 * two and 2 * two + 1 of block b, one vector a word.
-    void load_packed(int b, int two, Integers packed[WORDS]) const {
-        const uint8_t *left = first[b].nibbles + 256 * two;
-        const uint8_t *right = LANES == 16 ? second[b].nibbles + 256 * two : left + 32;
-        prefetch(b, two * sizeof(Weights) / 4, (two + 1) * sizeof(Weights) / 4);
-        for (int i = 0; i < WORDS / 2; i++) {
-            const Integers near = load(left + 64 * i), far = load(right + 64 * i);
-            packed[2 * i] = even_words(near, far);
-            packed[2 * i + 1] = odd_words(near, far);
-        }
-    }
-};
-
 namespace in_order {
 
-constexpr int AT_ONCE = 4;  // rows whose sums stay in registers
+constexpr int AT_ONCE = REGISTERS / 4;  // rows whose sums stay in registers
 
 // Adds the product of a block of eight columns and of COUNT rows, whose blocks lie `row_stride` apart.
 template <int COUNT>
@@ -157,13 +91,13 @@ __attribute__((always_inline)) inline void multiply_block(const Weights &weights
             weights.unpack(2 * two + part, part_scale, part_minima[part]);
             const Vector scale = pairs(part_scale, part_scale);
             for (int r = 0; r < COUNT; r++) {
-                all[r] = _mm256_add_epi32(all[r], times(joined(near[r], far[r]), scale));
+                all[r] = add_times(all[r], joined(near[r], far[r]), scale);
             }
         });
         const Vector minima_of_two = pairs(part_minima[0], part_minima[1]);
         for (int r = 0; r < COUNT; r++) {
             const Vector row_sums = _mm256_set1_epi32(terms[r].sums[two]);
-            taken[r] = _mm256_add_epi32(taken[r], times(minima_of_two, row_sums));
+            taken[r] = add_times(taken[r], minima_of_two, row_sums);
         }
     }
     const __m256 scales = halves(weights.scales), minimum = halves(weights.minima);
@@ -208,12 +142,8 @@ class Strip {
 struct Q4_K {
     using Row = OneRow;
     using InOrder = in_order::Strip;
-    using Strip = ::Strip;
-#if defined(EDGEINFER_VNNI)
-    static constexpr int MOST_IN_ORDER = 3;
-#else
+    using Strip = InOrder;
     static constexpr int MOST_IN_ORDER = MOST_ROWS;
-#endif
 };
 
 }  // namespace

@@ -153,7 +153,7 @@ void multiply_block(const Weights &weights, const OneRow *rows, int row_stride, 
         const Vector scale = _mm256_shuffle_epi8(scales, _mm256_set1_epi16(2 * two | (2 * two + 1) << 8));
         for (int r = 0; r < COUNT; r++) {
             const Vector products = _mm256_maddubs_epi16(values, load(rows[r * row_stride].quants + BLOCK * two));
-            sums[r] = _mm256_add_epi32(sums[r], times(products, scale));
+            sums[r] = add_times(sums[r], products, scale);
         }
     });
     for (int r = 0; r < COUNT; r++) {

@@ -50,7 +50,6 @@ inline void store(float *p, Floats x) { _mm512_storeu_ps(p, x); }
 inline Floats to_floats(Integers x) { return _mm512_cvtepi32_ps(x); }
 inline Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
-inline Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
 inline Integers multiply_integers(Integers a, Integers b) { return _mm512_mullo_epi32(a, b); }
 inline Integers add(Integers a, Integers b) { return _mm512_add_epi32(a, b); }
 inline Integers both(Integers a, Integers b) { return _mm512_and_si512(a, b); }
@@ -66,13 +65,14 @@ inline Integers signed_bytes(Integers x, int first, int second) {
     return _mm512_srai_epi16(_mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(upper_bytes(first, second))), 8);
 }
 
-// sums + the dot products of each lane's four unsigned bytes with its four signed ones.
+// sums + the dot products of each lane's four unsigned bytes with its four signed ones, and of two numbers of 16 bits.
+inline __m256i dot_of_256(__m256i sums, __m256i unsigned_bytes, __m256i signed_bytes) {
+    return _mm256_dpbusd_epi32(sums, unsigned_bytes, signed_bytes);
+}
+inline __m256i dot_of_pairs_of_256(__m256i sums, __m256i a, __m256i b) { return _mm256_dpwssd_epi32(sums, a, b); }
 inline Integers dot(Integers sums, Integers unsigned_bytes, Integers signed_bytes) {
     return _mm512_dpbusd_epi32(sums, unsigned_bytes, signed_bytes);
 }
-
-// sums + the dot products of each lane's two numbers of 16 bits.
-inline Integers dot_of_pairs(Integers sums, Integers a, Integers b) { return _mm512_dpwssd_epi32(sums, a, b); }
 
 // Of each 128 bits: the 32-bit words 0 and 2 (1 and 3) of a, then those of b.
 inline Integers even_words(Integers a, Integers b) {
@@ -108,16 +108,6 @@ inline Floats unshuffled(Floats x) {
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15), x);
 }
 
-// Unsigned bytes, eight of each place (of the first, where there are eight lanes), one a lane in shuffled order.
-inline Integers bytes(const uint64_t x[2]) {
-    return _mm512_cvtepu8_epi32(_mm_unpacklo_epi16(_mm_cvtsi64_si128(x[0]), _mm_cvtsi64_si128(x[1])));
-}
-inline Integers pairs_of_bytes(const uint64_t x[2], const uint64_t y[2]) {
-    const __m128i a = _mm_unpacklo_epi16(_mm_cvtsi64_si128(x[0]), _mm_cvtsi64_si128(x[1]));
-    const __m128i b = _mm_unpacklo_epi16(_mm_cvtsi64_si128(y[0]), _mm_cvtsi64_si128(y[1]));
-    return _mm512_cvtepu8_epi16(_mm256_set_m128i(_mm_unpackhi_epi8(a, b), _mm_unpacklo_epi8(a, b)));
-}
-
 // Half-precision numbers: eight from each place, or eight from the first where there are eight lanes.
 inline Floats halves(const uint16_t *first, const uint16_t *second) {
     const __m128i low = _mm_loadu_si128((const __m128i *)first), high = _mm_loadu_si128((const __m128i *)second);
@@ -141,7 +131,6 @@ inline void store(float *p, Floats x) { _mm256_storeu_ps(p, x); }
 inline Floats to_floats(Integers x) { return _mm256_cvtepi32_ps(x); }
 inline Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
-inline Floats subtract(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
 inline Integers multiply_integers(Integers a, Integers b) { return _mm256_mullo_epi32(a, b); }
 inline Integers add(Integers a, Integers b) { return _mm256_add_epi32(a, b); }
 inline Integers both(Integers a, Integers b) { return _mm256_and_si256(a, b); }
@@ -161,16 +150,18 @@ inline Integers signed_bytes(Integers x, int first, int second) {
 inline Integers dot(Integers sums, Integers unsigned_bytes, Integers signed_bytes) {
     return _mm256_dpbusd_avx_epi32(sums, unsigned_bytes, signed_bytes);
 }
+inline Integers dot_of_256(Integers sums, Integers unsigned_bytes, Integers signed_bytes) {
+    return dot(sums, unsigned_bytes, signed_bytes);
+}
+inline Integers dot_of_pairs_of_256(Integers sums, Integers a, Integers b) {
+    return _mm256_dpwssd_avx_epi32(sums, a, b);
+}
 #else
 inline Integers dot(Integers sums, Integers unsigned_bytes, Integers signed_bytes) {
     const __m256i pairs = _mm256_maddubs_epi16(unsigned_bytes, signed_bytes);
     return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 #endif
-
-inline Integers dot_of_pairs(Integers sums, Integers a, Integers b) {
-    return _mm256_add_epi32(sums, _mm256_madd_epi16(a, b));
-}
 
 inline Integers even_words(Integers a, Integers b) {
     return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88));
@@ -195,14 +186,6 @@ inline Floats unshuffled(Floats x) { return shuffled(x); }
 
 inline __m256 eight_sums(Floats x) { return x; }
 
-inline __m128i shuffled_bytes(uint64_t x) {
-    return _mm_unpacklo_epi16(_mm_cvtsi64_si128(x), _mm_cvtsi64_si128(x >> 32));
-}
-inline Integers bytes(const uint64_t x[2]) { return _mm256_cvtepu8_epi32(shuffled_bytes(x[0])); }
-inline Integers pairs_of_bytes(const uint64_t x[2], const uint64_t y[2]) {
-    return _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(shuffled_bytes(x[0]), shuffled_bytes(y[0])));
-}
-
 inline Floats halves(const uint16_t *first, const uint16_t *) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)first));
 }
@@ -214,11 +197,9 @@ inline Floats halves(const uint16_t *first, const uint16_t *) {
 #if defined(EDGEINFER_VNNI)
 inline Integers add_products(Integers sums, Integers weights, Integers quants) { return dot(sums, weights, quants); }
 inline Integers times(Integers sums, Integers factors) { return multiply_integers(sums, factors); }
-inline Integers factors(const uint64_t x[2]) { return bytes(x); }
 inline Integers factor(Integers x, int number) { return signed_byte(x, number); }
 #elif defined(EDGEINFER_VECTORS)
 using namespace short_sums;
-inline Integers factors(const uint64_t x[2]) { return pairs_of_bytes(x, x); }
 inline Integers factor(Integers x, int number) { return signed_bytes(x, number, number); }
 
 // Bytes without their signs, and bytes whose signs are changed where others are negative.

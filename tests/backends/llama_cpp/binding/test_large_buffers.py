@@ -1,4 +1,4 @@
-"""A large buffer of llama.cpp is filled with zeros without being touched (`scripts/llama/zeroed_buffers.c`)."""
+"""Large buffers of llama.cpp: huge pages, and zeros without being touched (`scripts/llama/large_buffers.c`)."""
 
 from __future__ import annotations
 
@@ -73,6 +73,33 @@ def test_many_buffers_at_once_are_cleared_as_well(ggml: ctypes.CDLL) -> None:
     finally:
         for buffer in buffers:
             ggml.ggml_backend_buffer_free(buffer)
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="the kernel has no huge pages")
+def test_large_buffers_may_have_huge_pages_until_they_are_cleared(ggml: ctypes.CDLL) -> None:
+    """So weights have them, and a KV cache takes memory page by page."""
+    buffer = ggml.ggml_backend_buft_alloc_buffer(ggml.ggml_backend_cpu_buffer_type(), 40 * MIB)
+    try:
+        place = ggml.ggml_backend_buffer_get_base(buffer) + 20 * MIB
+        assert "hg" in advice_at(place)
+        ggml.ggml_backend_buffer_clear(buffer, 0)
+        assert "hg" not in advice_at(place)
+        assert "nh" in advice_at(place)
+    finally:
+        ggml.ggml_backend_buffer_free(buffer)
+
+
+def advice_at(address: int) -> list[str]:
+    """What the kernel has been told of the memory there: two letters each (proc(5), VmFlags)."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first and not first.endswith(":"):
+            start, end = (int(part, 16) for part in first.split("-"))
+            inside = start <= address < end
+        elif inside and first == "VmFlags:":
+            return rest
+    raise AssertionError("nothing is mapped there")
 
 
 def test_a_new_cache_takes_memory_only_as_it_is_used(model_file: Path, llama_log: LogCapture) -> None:
