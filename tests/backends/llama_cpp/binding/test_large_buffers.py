@@ -75,7 +75,9 @@ def test_many_buffers_at_once_are_cleared_as_well(ggml: ctypes.CDLL) -> None:
             ggml.ggml_backend_buffer_free(buffer)
 
 
-@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="the kernel has no huge pages")
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="the kernel has no huge pages"
+)
 def test_large_buffers_may_have_huge_pages_until_they_are_cleared(ggml: ctypes.CDLL) -> None:
     """So weights have them, and a KV cache takes memory page by page."""
     buffer = ggml.ggml_backend_buft_alloc_buffer(ggml.ggml_backend_cpu_buffer_type(), 40 * MIB)
