@@ -16,6 +16,7 @@ from edgeinfer.backends.llama_cpp.binding.context import LlamaBackend
 from edgeinfer.backends.llama_cpp.binding.logs import LogCapture
 from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
+from edgeinfer.engine.backend import Batch, DecodeStatus
 from edgeinfer.gguf.header import read_header
 from edgeinfer.plan.memory_estimate import estimate
 
@@ -114,6 +115,27 @@ def test_a_new_cache_takes_memory_only_as_it_is_used(model_file: Path, llama_log
     backend = LlamaBackend(model, config)
     try:
         assert psutil.Process().memory_info().rss < before + size / 4
+    finally:
+        backend.close()
+        model.close()
+
+
+def test_a_copy_of_a_few_tokens_takes_memory_for_these_alone(model_file: Path, llama_log: LogCapture) -> None:
+    config = LlamaConfig(model=str(model_file), name="test", ctx=32768, parallel=8, batch=64, ubatch=16)
+    stream = estimate(read_header(model_file), config).kv / config.slots
+    assert stream > 16 * MIB
+    model = LlamaModel(config, llama_log)
+    backend = LlamaBackend(model, config)
+    batch = Batch(config.batch)
+    try:
+        batch.add(0, 0, list(range(64)), output=True)
+        assert backend.decode(batch) is DecodeStatus.OK
+        before = psutil.Process().memory_info().rss
+        backend.copy(0, 1)
+        batch.clear()
+        batch.add(1, 64, [7], output=True)
+        assert backend.decode(batch) is DecodeStatus.OK
+        assert psutil.Process().memory_info().rss < before + stream / 4
     finally:
         backend.close()
         model.close()

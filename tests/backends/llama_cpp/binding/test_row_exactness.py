@@ -152,3 +152,15 @@ def test_a_prompt_that_is_read_beside_another_is_computed_as_alone(computed: Com
     for start in range(0, LENGTH, 60):
         logits = computed.parts((1, start, start + 60), (0, start, start + 60))
     np.testing.assert_array_equal(whole, logits[-1])
+
+
+@pytest.mark.parametrize("shared", [9, LENGTH])
+def test_a_copied_prefix_is_as_a_computed_one(computed: Computed, shared: int) -> None:
+    """Few tokens are copied by themselves, many with the whole stream."""
+    computed.prompt()
+    computed.backend.remove(0, shared)
+    alone = computed.parts((0, shared, shared + MORE))
+    computed.backend.remove(0, shared)
+    computed.backend.copy(0, 1)
+    computed.prompts[1][shared : shared + MORE] = computed.prompts[0][shared : shared + MORE]
+    np.testing.assert_array_equal(alone, computed.parts((1, shared, shared + MORE)))
