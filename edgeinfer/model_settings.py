@@ -93,7 +93,7 @@ class ModelSettings(msgspec.Struct, frozen=True):
             ge=0,
             le=64,
         ),
-    ] = 7
+    ] = 15
     draft_model: Annotated[
         str | None,
         doc(

@@ -32,7 +32,7 @@ MAX_SECONDS = 45.0
 """Time after which nothing more is tried. It is over within a minute, unless the model takes long to load."""
 
 UBATCHES = (64, 128, 256, 512)
-MORE_DRAFT = 15
+MORE_DRAFT = 31
 
 Note = Callable[[str], None]
 

@@ -50,7 +50,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cells: int = 32768
     batch: int = 512
     step_ms: float = 250.0
-    max_draft: int = 7
+    max_draft: int = 15
     ram_cache_mb: int = 0
     determinism: Determinism = "none"
 

@@ -63,8 +63,11 @@ class NgramDrafter:
         self._in_prediction = bool(prediction)
         self._next: int | None = 0 if prediction else None
         self._matched = LONG_MATCH if prediction else 0
-        self._right = [0.15, 0.6]
-        """Shares of right guesses after a short and after a long match; at first what is usual in free text and copies."""
+        self._right = [[0.15, 0.6], [0.6, 0.9]]
+        """Shares of right guesses after a short and a long match, in what was before and in the prediction.
+
+        At first what is usual in free text and copies, and in a text with a few changes.
+        """
 
     @property
     def kind(self) -> DraftKind:
@@ -73,7 +76,7 @@ class NgramDrafter:
     @property
     def acceptance(self) -> float:
         """The probability that the next guess is right, if all before it are."""
-        return self._right[self._matched >= LONG_MATCH]
+        return self._right[self._in_prediction][self._matched >= LONG_MATCH]
 
     def draft(self, n: int) -> list[int]:
         """Up to `n` tokens that may come next; none if nothing is being repeated."""
@@ -94,8 +97,8 @@ class NgramDrafter:
         if self._next is not None:
             source, _ = self._source
             right = bool(source[self._next] == token)
-            kind = self._matched >= LONG_MATCH
-            self._right[kind] += SMOOTHING * (right - self._right[kind])
+            shares, kind = self._right[self._in_prediction], self._matched >= LONG_MATCH
+            shares[kind] += SMOOTHING * (right - shares[kind])
             self._next, self._matched = (self._next + 1, self._matched + 1) if right else (None, 0)
             if self._in_prediction and self._next == len(self._prediction):
                 self._next, self._matched = None, 0
@@ -109,18 +112,30 @@ class NgramDrafter:
         return self._history, self._length
 
     def _find(self) -> None:
-        """Look for the last tokens in the prediction, then in what was there before them, the latest place first."""
-        if self._length < MATCH:
-            return
-        last = self._history[self._length - MATCH : self._length]
+        """Look for the longest passage that ends with the last tokens: in the prediction, then in what was before them.
+
+        Of passages that are equally long, it is the last one.
+        """
+        last = self._history[max(0, self._length - LONG_MATCH) : self._length][::-1]
         for in_prediction, source in (
             (True, self._prediction[:-1]),
             (False, self._history[: self._length - 1]),
         ):
-            ends = np.flatnonzero(source[MATCH - 1 :] == last[-1]) + (MATCH - 1)
-            for back in range(1, MATCH):
-                ends = ends[source[ends - back] == last[-1 - back]]
-            if len(ends):
+            end, matched = _longest_match(source, last)
+            if matched >= MATCH and matched > self._matched:
                 self._in_prediction = in_prediction
-                self._next, self._matched = int(ends[-1]) + 1, MATCH
-                return
+                self._next, self._matched = end + 1, matched
+
+
+def _longest_match(source: Tokens, last: Tokens) -> tuple[int, int]:
+    """Where the longest passage of `source` ends that is equal to the first of `last`, backwards, and its length."""
+    found = (0, 0)
+    ends = np.flatnonzero(source == last[0])
+    for n in range(1, len(last) + 1):
+        if not len(ends):
+            break
+        found = (int(ends[-1]), n)
+        if n < len(last):
+            ends = ends[ends >= n]
+            ends = ends[source[ends - n] == last[n]]
+    return found

@@ -13,7 +13,7 @@ class StreamsCache(KVCache):
     """Gives each slot `ctx` cells. There is one slot more than may run, so an idle one is always kept."""
 
     MIN_COPY = 48
-    """A shorter prefix is computed again: copying moves a stream's whole `ctx` cells."""
+    """A shorter prefix is computed again: a copy may move a stream's whole `ctx` cells."""
 
     def __init__(self, backend: Backend, slots: int, ctx: int, ram_cache: RamCache | None = None) -> None:
         super().__init__(backend, slots, ctx, slots * ctx, ram_cache)

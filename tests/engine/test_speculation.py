@@ -280,6 +280,40 @@ def test_nothing_is_drafted_from_a_match_of_two_tokens() -> None:
     assert [] == drafter.draft(8)
 
 
+def test_of_several_passages_the_longest_match_is_followed() -> None:
+    drafter = NgramDrafter(list(b"the red cat, a bad cat."), [], 100)
+    push_all(drafter, b" the red cat")
+    assert b", a" == bytes(drafter.draft(3))
+
+
+def test_of_equally_long_matches_the_last_is_followed() -> None:
+    drafter = NgramDrafter(list(b"(cat, (cat."), [], 100)
+    push_all(drafter, b"[cat")
+    assert b"." == bytes(drafter.draft(1))
+
+
+def test_a_longer_match_than_that_in_the_prediction_is_followed() -> None:
+    drafter = NgramDrafter(list(b"a cat!"), list(b"- cat?"), 100)
+    push_all(drafter, b"a cat")
+    assert b"!" == bytes(drafter.draft(1))
+
+
+def test_of_equally_long_matches_that_in_the_prediction_is_followed() -> None:
+    drafter = NgramDrafter(list(b"+ cat!"), list(b"- cat?"), 100)
+    push_all(drafter, b"a cat")
+    assert b"?" == bytes(drafter.draft(1))
+
+
+def test_after_a_change_the_rest_of_a_prediction_is_taken_to_be_right() -> None:
+    """Three equal tokens of a prediction say more than three of anything before them."""
+    predicted = NgramDrafter(list(b"prompt"), list(b"one two three"), 100)
+    repeated = NgramDrafter(list(b"one two three"), [], 100)
+    for drafter in (predicted, repeated):
+        push_all(drafter, b"1 tw")
+        assert b"o three" == bytes(drafter.draft(7))
+    assert predicted.acceptance > 0.5 > repeated.acceptance
+
+
 def test_an_answer_is_taken_to_begin_like_its_prediction() -> None:
     drafter = NgramDrafter(list(b"prompt"), list(b"predicted"), 100)
     assert b"pred" == bytes(drafter.draft(4))

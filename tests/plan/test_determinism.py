@@ -52,7 +52,7 @@ def sentence(plan: Plan) -> str:
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_nothing_changes_where_tokens_are_computed_alike_anyway(deterministic: bool) -> None:
     plan = planned(deterministic=deterministic)
-    assert ("by_row", 8, 7) == (plan.llama.determinism, plan.llama.parallel, plan.llama.max_draft)
+    assert ("by_row", 8, 15) == (plan.llama.determinism, plan.llama.parallel, plan.llama.max_draft)
     assert sentence(plan).startswith("deterministic: at temperature 0 or with a seed")
 
 

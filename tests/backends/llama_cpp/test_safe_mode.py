@@ -102,7 +102,7 @@ def test_nothing_is_promised_that_a_safer_configuration_does_not_keep() -> None:
     assert "by_row" == EXACT.determinism
     for config in (safer(EXACT), override.applied(EXACT), smaller(replace(EXACT, parallel=1))):
         assert config
-        assert ("none", 7) == (config.determinism, config.max_draft)
+        assert ("none", 15) == (config.determinism, config.max_draft)
     kept = smaller(EXACT)
     assert kept
     assert "by_row" == kept.determinism

@@ -104,9 +104,9 @@ class LlamaBackend:
         if not self._streams:
             lib.llama_memory_seq_cp(self._memory, source, target, 0, end)
             return
-        if SHORT * self.length(source) <= self._ctx and (saved := self.save(source)):
-            if self.restore(target, saved):
-                return
+        short = SHORT * self.length(source) <= self._ctx
+        if short and (saved := self.save(source)) and self.restore(target, saved):
+            return
         # Between streams, llama.cpp aborts the process unless a whole sequence is copied.
         lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
