@@ -100,26 +100,30 @@ void multiply_block(int64_t k, Matrix<Number> weights, int64_t columns, Matrix<N
     if (count - r == 1) multiply_rows<1>(k, weights, columns, rest, out + r * stride, stride);
 }
 
-// Rows of a matrix in single precision, one behind the other at `to`.
-inline Matrix<float> expanded(int64_t k, Matrix<uint16_t> rows, int64_t count, float *to) {
+// Rows of a matrix in single precision, `apart` numbers apart at `to`.
+inline Matrix<float> expanded(int64_t k, Matrix<uint16_t> rows, int64_t count, float *to, int64_t apart) {
     for (int64_t r = 0; r < count; r++)
-        for (int64_t i = 0; i < k; i += LANES) store(to + r * k + i, load_floats(rows[r] + i));
-    return {to, k};
+        for (int64_t i = 0; i < k; i += LANES) store(to + r * apart + i, load_floats(rows[r] + i));
+    return {to, apart};
 }
 
 // As multiply_block, for many rows: to expand numbers takes longer than to multiply them, so the columns are expanded
-// once for all rows. At least a group of columns stays in the cache.
+// once for all rows. At least a group of columns stays in the cache. There, vectors do not cross lines, and rows do not
+// begin in the same place of all ways.
 inline void multiply_expanded(int64_t k, Matrix<uint16_t> weights, int64_t columns, Matrix<uint16_t> rows,
                               int64_t count, float *out, int64_t stride) {
+    constexpr int64_t LINE = 64 / sizeof(float);
     static thread_local std::vector<float> buffer;
-    const int64_t most = NEAR_FLOATS / k / GROUP * GROUP, near = most < columns ? most : columns;
-    if (buffer.size() < (size_t)((near + MOST) * k)) buffer.resize((near + MOST) * k);
+    const int64_t most = NEAR_FLOATS / k / GROUP * GROUP, near = most < columns ? most : columns, apart = k + LINE;
+    const size_t needed = (near + MOST) * apart + LINE;
+    if (buffer.size() < needed) buffer.resize(needed);
+    float *const wide_at = (float *)GGML_PAD((uintptr_t)buffer.data(), 64), *const group_at = wide_at + near * apart;
     for (int64_t c = 0; c < columns; c += near) {
         const int64_t size = columns - c < near ? columns - c : near;
-        const Matrix<float> wide = expanded(k, {weights[c], weights.stride}, size, buffer.data());
+        const Matrix<float> wide = expanded(k, {weights[c], weights.stride}, size, wide_at, apart);
         for (int64_t r = 0; r < count; r += MOST) {
             const int64_t few = count - r < MOST ? count - r : MOST;
-            const Matrix<float> group = expanded(k, {rows[r], rows.stride}, few, buffer.data() + near * k);
+            const Matrix<float> group = expanded(k, {rows[r], rows.stride}, few, group_at, apart);
             multiply_block(k, wide, size, group, few, out + r * stride + c, stride);
         }
     }
