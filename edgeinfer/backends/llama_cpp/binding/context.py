@@ -24,11 +24,11 @@ GGML_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}
 STATUS = {0: DecodeStatus.OK, 1: DecodeStatus.NO_SPACE, 2: DecodeStatus.ABORTED}
 FLASH_OFF, FLASH_ON = 0, 1
 
-SHORT = 8
-"""A sequence that fills at most a part of its stream, one in so many, is copied token by token.
+SHORT_SHARE = 0.125
+"""Share of a stream's cells up to which a sequence is copied token by token.
 
 llama.cpp copies a stream with all its cells, which then take memory, also those that hold nothing. Where they do already,
-that is as fast from an eighth of the cells on.
+that is as fast from this share on.
 """
 
 
@@ -104,7 +104,7 @@ class LlamaBackend:
         if not self._streams:
             lib.llama_memory_seq_cp(self._memory, source, target, 0, end)
             return
-        short = SHORT * self.length(source) <= self._ctx
+        short = self.length(source) <= SHORT_SHARE * self._ctx
         if short and (saved := self.save(source)) and self.restore(target, saved):
             return
         # Between streams, llama.cpp aborts the process unless a whole sequence is copied.
