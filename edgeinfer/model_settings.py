@@ -63,7 +63,9 @@ class ModelSettings(msgspec.Struct, frozen=True):
     cells: Annotated[Annotated[int, Meta(ge=256)] | None, doc("Size of the unified KV pool in tokens.")] = (
         None
     )
-    flash_attention: Annotated[bool | None, doc("Use llama.cpp's fused attention.")] = None
+    flash_attention: Annotated[bool | None, doc("Compute attention in one fused step (flash attention).")] = (
+        None
+    )
     kv_type: Annotated[
         Literal["f32", "f16", "bf16", "q8_0", "q4_0"] | None, doc("Element type of the KV cache.")
     ] = None

@@ -20,6 +20,7 @@ from edgeinfer.bench.synthetic import layer_bytes, layer_weights, write_model
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.calibration import Calibration, Rates, fingerprint
 from edgeinfer.plan.gpu_placement import choose_gpu
+from edgeinfer.plan.kernels import has_kernels
 from edgeinfer.plan.threads import choose_threads
 
 TYPES = ("Q4_0", "Q4_K", "Q5_0", "Q6_K", "Q8_0", "F16")
@@ -131,7 +132,7 @@ class _Processor:
             threads=best.count,
             cpus=best.cpus,
             gpu_layers=gpu_layers,
-            flash_attention=gpu_layers != 0,
+            flash_attention=gpu_layers != 0 or has_kernels(profile),
             ubatch=512 if gpu_layers else 128,
         )
         self._name = "GPU" if gpu_layers else "CPU"

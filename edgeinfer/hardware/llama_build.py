@@ -27,7 +27,7 @@ class LlamaBuild(msgspec.Struct, frozen=True):
     """The installed llama.cpp: version of the package, instruction sets and GPU APIs it was built with.
 
     `kernels`: it has our own matrix-product kernels, which scripts/setup adds. `row_exact`: with those that compute each
-    row of a product alike, however many are computed together. `variant`: which of its libraries for
+    row of a product and of attention alike, however many are computed together. `variant`: which of its libraries for
     different CPUs it loads here, None if it was built for one kind of CPU. `loads`: False if it crashes with SIGILL,
     as on a CPU that lacks one of the instruction sets.
     """

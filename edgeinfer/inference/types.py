@@ -40,7 +40,7 @@ class EngineBuild(msgspec.Struct, frozen=True):
         isa: instruction sets of the CPU.
         apis: interfaces of GPUs, "cuda" or "vulkan".
         kernels: it has matrix-product kernels of ours.
-        row_exact: it has those that compute each row of a product alike, however many are computed together.
+        row_exact: it has those that compute each row alike, however many are computed together.
         variant: which of its libraries for different CPUs it has loaded; None if it has one for all.
     """
 

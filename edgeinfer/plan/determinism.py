@@ -9,15 +9,13 @@ from edgeinfer.errors import SettingsError
 from edgeinfer.gguf.header import Header
 from edgeinfer.hardware import HardwareProfile
 from edgeinfer.plan.fit import Fit
+from edgeinfer.plan.kernels import computes_attention, has_kernels
 from edgeinfer.plan.speed import instruction_sets
 from edgeinfer.plan.transformer_shape import transformer_shape
 from edgeinfer.settings import Settings
 
 ARCHITECTURES = frozenset(("llama", "qwen2"))
 """Models of which it has been seen. What goes through a sequence in chunks, as recurrent layers do, cannot be so."""
-
-VECTORS = frozenset(("avx2", "fma", "f16c"))
-"""Instruction sets without which the kernels leave the work to llama.cpp's own."""
 
 ROW_EXACT = frozenset(
     ("F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q6_K")
@@ -61,11 +59,12 @@ def answers(config: LlamaConfig, header: Header | None) -> bool:
 
 def why_not_by_row(config: LlamaConfig, header: Header | None, profile: HardwareProfile) -> str | None:
     """Return why a token's numbers depend on what is computed with it; None if they do not."""
-    sets = instruction_sets(profile)
-    if profile.llama is None or not profile.llama.row_exact or "amx" in sets or not sets >= VECTORS:
+    if not has_kernels(profile) or "amx" in instruction_sets(profile):
         return "no kernels for this processor add up each token's products alike"
     if config.why_rows_differ:
         return config.why_rows_differ
+    if config.flash_attention and not computes_attention(profile, header):
+        return "llama.cpp's own flash attention is on"
     if header is None or not header.tensors:
         return "nothing is known of the weights"
     if header.architecture not in ARCHITECTURES or header.number("expert_count"):

@@ -53,6 +53,7 @@ def fit(
     """Return the best configuration that fits, or the one that exceeds the budget least.
 
     Args:
+        base: its `flash_attention` tells whether a kernel of ours computes that over a KV cache of f16.
         daemon_runs: the processes that all models share run already, so the budget does not hold them.
     """
     closest: Fit | None = None
@@ -183,15 +184,16 @@ def _pools(ctx: int, settings: Settings) -> Iterator[tuple[int, int]]:
 def _with_cache(
     base: LlamaConfig, settings: Settings, layout: Layout, parallel: int, cells: int
 ) -> LlamaConfig:
+    kernel = base.flash_attention and base.kv_type == "f16" and not base.gpu_layers
     flash = settings.flash_attention
     if flash is None:
-        flash = layout == "unified" or base.kv_type in QUANTIZED_KV
+        flash = kernel or layout == "unified" or base.kv_type in QUANTIZED_KV
     return replace(
         base,
         layout=layout,
         parallel=parallel,
         cells=cells,
         flash_attention=flash,
-        ubatch=settings.ubatch or (512 if flash else 128),
+        ubatch=settings.ubatch or (512 if flash and not kernel else 128),
         batch=max(settings.batch or 512, parallel),
     )

@@ -29,6 +29,7 @@ from edgeinfer.plan.draft_model import NO_DRAFT, DraftChoice, find_draft_model, 
 from edgeinfer.plan.engine_choice import INSTALL_VLLM
 from edgeinfer.plan.fit import QUANTIZED_KV, Fit, fit
 from edgeinfer.plan.gpu_placement import GpuPlacement, choose_gpu
+from edgeinfer.plan.kernels import computes_attention
 from edgeinfer.plan.memory_budget import MemoryBudget, memory_budget
 from edgeinfer.plan.memory_estimate import MemoryEstimate
 from edgeinfer.plan.own_memory import HeldMemory, ModelMemory, without_memory
@@ -166,6 +167,7 @@ def _plan_file(
         cpus=threads.cpus,
         step_ms=settings.step_ms,
         max_draft=settings.max_draft,
+        flash_attention=computes_attention(profile, header),
         reranks=bool(header and header.reranks),
     )
     _check(base, settings)

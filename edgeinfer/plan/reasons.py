@@ -126,8 +126,10 @@ def _flash_attention(fit: Fit) -> str:
         return f"flash_attention on: kv_type {config.kv_type} needs it"
     if config.gpu_layers:
         return "flash_attention on: fastest on a GPU"
+    if not config.flash_attention:
+        return "flash_attention off: on this CPU plain attention over short streams is faster"
     if config.layout == "streams":
-        return "flash_attention off: on a CPU plain attention over short streams is faster"
+        return "flash_attention on: fastest with the kernels for this CPU"
     return "flash_attention on: it keeps the compute buffers of a large pool small"
 
 

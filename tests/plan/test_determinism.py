@@ -60,7 +60,11 @@ OTHERS = [
     pytest.param({"profile": machine(row_exact=False)}, "no kernels for this processor", id="kernels"),
     pytest.param({"profile": machine((*AVX2, "amx"))}, "no kernels for this processor", id="amx"),
     pytest.param({"profile": machine(("avx", "f16c"))}, "no kernels for this processor", id="no vectors"),
-    pytest.param({"flash_attention": True}, "flash attention is on", id="flash attention"),
+    pytest.param(
+        {"of": model("Q4_0", **{"qwen2.attention.key_length": 40}), "flash_attention": True},
+        "llama.cpp's own flash attention is on",
+        id="flash attention",
+    ),
     pytest.param({"layout": "unified"}, "share one pool", id="unified"),
     pytest.param({"kv_type": "f32"}, "the KV cache is f32", id="kv type"),
     pytest.param({"of": model("Q4_K", "Q5_K", "Q3_K")}, "weights in Q3_K, Q5_K", id="weights"),
@@ -90,6 +94,11 @@ def test_answers_are_computed_one_at_a_time_where_they_have_to_be(given: dict[st
     assert ("alone", 1, 0) == (plan.llama.determinism, plan.llama.parallel, plan.llama.max_draft)
     assert sentence(plan).startswith("deterministic: answers are computed one at a time, because ")
     assert reason in sentence(plan)
+
+
+@pytest.mark.parametrize("flash", [False, True])
+def test_attention_is_exact_with_our_kernel_and_without_flash_attention(flash: bool) -> None:
+    assert "by_row" == planned(flash_attention=flash).llama.determinism
 
 
 def test_parallel_and_deterministic_contradict_each_other_where_the_kernels_do_not_see_to_it() -> None:

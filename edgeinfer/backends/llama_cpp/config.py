@@ -20,7 +20,7 @@ class LlamaConfig(EngineConfig, frozen=True):
         threads: compute threads.
         cpus: logical CPUs that the worker is pinned to; empty leaves that to the system.
         ubatch: tokens that llama.cpp computes at once.
-        flash_attention: llama.cpp's fused attention.
+        flash_attention: fused attention, by our kernel or llama.cpp's.
         kv_type: element type of the KV cache.
         gpu_layers: layers placed on the GPU; -1 is all.
         main_gpu: number of the only card that is used; None spreads layers over all of them.
@@ -53,8 +53,6 @@ class LlamaConfig(EngineConfig, frozen=True):
             return "a GPU computes"
         if self.layout != "streams":
             return "all answers share one pool of the KV cache"
-        if self.flash_attention:
-            return "flash attention is on"
         if self.kv_type != "f16":
             return f"the KV cache is {self.kv_type}"
         return None if self.repack else "the weights are not repacked"

@@ -8,8 +8,8 @@
 // Heads of a model that share keys and values are multiplied together, so that these are read and expanded once.
 #include <vector>
 
-#include "formats.h"
 #include "ggml-cpu.h"
+#include "kernels.h"
 #include "share.h"
 
 #if defined(EDGEINFER_VECTORS)
@@ -20,8 +20,6 @@ constexpr int GROUP = 4;                       // columns whose sums are added u
 constexpr int NEAR = 64;                       // columns that stay in the cache while all rows are multiplied with them
 constexpr int NEAR_FLOATS = 1 << 16;           // numbers in single precision that do
 constexpr int MOST = REGISTERS == 32 ? 6 : 3;  // rows that share a vector of weights: registers hold all sums
-
-inline Floats load_floats(const uint16_t *p) { return halves(p, p + 8); }
 
 // The totals of four vectors of sums.
 inline __m128 totals(const Floats sums[GROUP]) {
@@ -199,8 +197,8 @@ void multiply(const ggml_compute_params *params, ggml_tensor *op) {
 
 }  // namespace
 
-const Product edgeinfer_f16 = {
+const Kernel edgeinfer_f16 = {
     multiply<uint16_t>, [](const ggml_tensor *op) { return ggml_row_size(GGML_TYPE_F16, ggml_nelements(op->src[1])); }};
-const Product edgeinfer_f32 = {multiply<float>, [](const ggml_tensor *) { return (size_t)0; }};
+const Kernel edgeinfer_f32 = {multiply<float>, [](const ggml_tensor *) { return (size_t)0; }};
 
 #endif

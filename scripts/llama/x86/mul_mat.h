@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "formats.h"
 #include "ggml-cpu-impl.h"
 #include "ggml-cpu.h"
+#include "kernels.h"
 #include "product.h"
 #include "share.h"
 
@@ -104,7 +104,7 @@ void multiply_one_row(int elements, float *out, const void *weights, const void 
 }
 
 template <class Format>
-constexpr Product product_with() {
+constexpr Kernel kernel_with() {
     return {multiply<Format>, [](const ggml_tensor *op) { return Rows<Format>(op).size(); }};
 }
 

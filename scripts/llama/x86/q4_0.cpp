@@ -151,7 +151,7 @@ struct Q4_0 {
 
 }  // namespace
 
-const Product edgeinfer_q4_0 = product_with<Q4_0>();
+const Kernel edgeinfer_q4_0 = kernel_with<Q4_0>();
 
 extern "C" void __wrap_ggml_gemv_q4_0_8x8_q8_0(int elements, float *out, size_t, const void *weights, const void *row,
                                                int, int columns) {

@@ -148,7 +148,7 @@ struct Q4_K {
 
 }  // namespace
 
-const Product edgeinfer_q4_k = product_with<Q4_K>();
+const Kernel edgeinfer_q4_k = kernel_with<Q4_K>();
 
 extern "C" void __wrap_ggml_gemv_q4_K_8x8_q8_K(int elements, float *out, size_t, const void *weights, const void *row,
                                                int, int columns) {

@@ -201,6 +201,6 @@ struct Q6_K {
 
 }  // namespace
 
-const Product edgeinfer_q6_k = product_with<Q6_K>();
+const Kernel edgeinfer_q6_k = kernel_with<Q6_K>();
 
 #endif

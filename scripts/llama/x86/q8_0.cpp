@@ -110,6 +110,6 @@ struct Q8_0 {
 
 }  // namespace
 
-const Product edgeinfer_q8_0 = product_with<Q8_0>();
+const Kernel edgeinfer_q8_0 = kernel_with<Q8_0>();
 
 #endif

@@ -49,12 +49,17 @@ inline void store(float *p, Floats x) { _mm512_storeu_ps(p, x); }
 
 inline Floats to_floats(Integers x) { return _mm512_cvtepi32_ps(x); }
 inline Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+inline Floats divide(Floats a, Floats b) { return _mm512_div_ps(a, b); }
+inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+inline Floats subtract(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
+inline Floats maximum(Floats a, Floats b) { return _mm512_max_ps(a, b); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
 inline Integers multiply_integers(Integers a, Integers b) { return _mm512_mullo_epi32(a, b); }
 inline Integers add(Integers a, Integers b) { return _mm512_add_epi32(a, b); }
 inline Integers both(Integers a, Integers b) { return _mm512_and_si512(a, b); }
 inline Integers differing(Integers a, Integers b) { return _mm512_xor_si512(a, b); }
 inline Integers either(Integers a, Integers b) { return _mm512_or_si512(a, b); }
+inline bool equal(Integers a, Integers b) { return _mm512_cmpneq_epi32_mask(a, b) == 0; }
 inline Integers shifted_right(Integers x, int bits) { return _mm512_srl_epi16(x, _mm_cvtsi32_si128(bits)); }
 inline Integers shifted_left(Integers x, int bits) { return _mm512_sll_epi16(x, _mm_cvtsi32_si128(bits)); }
 // A byte of each lane as a signed number, and two bytes as numbers of 16 bits.
@@ -99,6 +104,7 @@ inline void transpose(const Integers in[4], Integers out[4]) {
 
 // The sums of the lanes i and i + 8, or the lanes where there are eight.
 inline __m256 eight_sums(Floats x) { return _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)); }
+inline float largest(Floats x) { return _mm512_reduce_max_ps(x); }
 
 // What even_words and odd_words do to the order of columns, and back.
 inline Floats shuffled(Floats x) {
@@ -113,6 +119,14 @@ inline Floats halves(const uint16_t *first, const uint16_t *second) {
     const __m128i low = _mm_loadu_si128((const __m128i *)first), high = _mm_loadu_si128((const __m128i *)second);
     return _mm512_cvtph_ps(_mm256_set_m128i(high, low));
 }
+
+// The finite number of half precision that is the upper half of each lane, and the lower.
+inline Floats upper_halves(Integers x) {
+    // A shift makes room for the wider exponent, which a factor then corrects.
+    const Integers shifted = _mm512_and_si512(_mm512_srai_epi32(x, 3), integers(0x8fffe000));
+    return _mm512_mul_ps(_mm512_castsi512_ps(shifted), floats(0x1p112f));
+}
+inline Floats lower_halves(Integers x) { return upper_halves(_mm512_slli_epi32(x, 16)); }
 
 #elif defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
 #define EDGEINFER_VECTORS
@@ -130,12 +144,17 @@ inline void store(float *p, Floats x) { _mm256_storeu_ps(p, x); }
 
 inline Floats to_floats(Integers x) { return _mm256_cvtepi32_ps(x); }
 inline Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
+inline Floats divide(Floats a, Floats b) { return _mm256_div_ps(a, b); }
+inline Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
+inline Floats subtract(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
+inline Floats maximum(Floats a, Floats b) { return _mm256_max_ps(a, b); }
 inline Floats multiply_add(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
 inline Integers multiply_integers(Integers a, Integers b) { return _mm256_mullo_epi32(a, b); }
 inline Integers add(Integers a, Integers b) { return _mm256_add_epi32(a, b); }
 inline Integers both(Integers a, Integers b) { return _mm256_and_si256(a, b); }
 inline Integers differing(Integers a, Integers b) { return _mm256_xor_si256(a, b); }
 inline Integers either(Integers a, Integers b) { return _mm256_or_si256(a, b); }
+inline bool equal(Integers a, Integers b) { return _mm256_movemask_epi8(_mm256_cmpeq_epi32(a, b)) == -1; }
 inline Integers shifted_right(Integers x, int bits) { return _mm256_srl_epi16(x, _mm_cvtsi32_si128(bits)); }
 inline Integers shifted_left(Integers x, int bits) { return _mm256_sll_epi16(x, _mm_cvtsi32_si128(bits)); }
 inline Integers signed_byte(Integers x, int number) {
@@ -185,10 +204,21 @@ inline Floats shuffled(Floats x) { return _mm256_permutevar8x32_ps(x, _mm256_set
 inline Floats unshuffled(Floats x) { return shuffled(x); }
 
 inline __m256 eight_sums(Floats x) { return x; }
+inline float largest(Floats x) {
+    __m128 most = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
+    return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
+}
 
 inline Floats halves(const uint16_t *first, const uint16_t *) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)first));
 }
+
+inline Floats upper_halves(Integers x) {
+    const Integers shifted = _mm256_and_si256(_mm256_srai_epi32(x, 3), integers(0x8fffe000));
+    return _mm256_mul_ps(_mm256_castsi256_ps(shifted), floats(0x1p112f));
+}
+inline Floats lower_halves(Integers x) { return upper_halves(_mm256_slli_epi32(x, 16)); }
 
 #endif
 
@@ -213,6 +243,8 @@ inline Integers four_bytes(const int8_t *p) {
     memcpy(&word, p, sizeof word);
     return integers(word);
 }
+
+inline Floats load_floats(const uint16_t *p) { return halves(p, p + 8); }
 
 template <class Floats>
 inline void store_lanes(float *p, Floats x, int lanes) {

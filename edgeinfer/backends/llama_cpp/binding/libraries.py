@@ -19,9 +19,9 @@ from edgeinfer.errors import ModelLoadFailed
 KERNELS = "__wrap_ggml_cpu_extra_compute_forward"
 """The function through which llama.cpp calls our own matrix products, in CPU libraries that have some."""
 
-ROW_EXACT = "__wrap_ggml_cpu_extra_work_size"
-"""The one through which it asks those of `scripts/llama/x86/` for the memory that they need. Without them, a row's
-products depend on the rows beside it."""
+ROW_EXACT = "edgeinfer_attends"
+"""The one that tells which attention those of `scripts/llama/x86/` compute. Without them, a row's products and
+attention depend on the rows beside it."""
 
 VARIANT = re.compile(r"libggml-cpu-(.+)\.so")
 
@@ -100,10 +100,10 @@ def variant(file: Path | None) -> str | None:
 
 
 def has_kernels(file: Path | None) -> bool:
-    """Return whether our own matrix-product kernels were built into a CPU library."""
+    """Return whether our own kernels were built into a CPU library."""
     return file is not None and hasattr(ctypes.CDLL(str(file)), KERNELS)
 
 
 def is_row_exact(file: Path | None) -> bool:
-    """Return whether a CPU library computes each row of a product alike, however many are computed together."""
+    """Return whether a CPU library computes each row of a product and of attention alike, however many are computed together."""
     return file is not None and hasattr(ctypes.CDLL(str(file)), ROW_EXACT)

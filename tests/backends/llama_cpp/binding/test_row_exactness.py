@@ -19,15 +19,14 @@ from edgeinfer.backends.llama_cpp.binding.model import LlamaModel
 from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, DecodeStatus
 from edgeinfer.hardware import detect
-from edgeinfer.plan.determinism import VECTORS
+from edgeinfer.plan.kernels import has_kernels
 from edgeinfer.plan.speed import instruction_sets
 from tests.support.requantized import write_requantized
 
 PROFILE = detect()
 
 pytestmark = pytest.mark.skipif(
-    not (PROFILE.llama and PROFILE.llama.row_exact and VECTORS <= instruction_sets(PROFILE))
-    or "amx" in instruction_sets(PROFILE),
+    not has_kernels(PROFILE) or "amx" in instruction_sets(PROFILE),
     reason="scripts/setup adds the kernels that make it so on Linux and x86-64, for AVX2 and without AMX",
 )
 
@@ -79,7 +78,7 @@ class Computed:
         return logits[-1]
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=[*FORMATS, "Q8_0 without flash attention"])
 def computed(
     request: pytest.FixtureRequest,
     model_file: Path,
@@ -88,9 +87,10 @@ def computed(
 ) -> Iterator[Computed]:
     """With as many threads as a small board has: which of them computes a row must not matter either."""
     file = model_file
-    if request.param != "Q8_0":
+    kind, _, plain = request.param.partition(" ")
+    if kind != "Q8_0":
         file = tmp_path_factory.mktemp("model") / "model.gguf"
-        write_requantized(model_file, file, FORMATS[request.param])
+        write_requantized(model_file, file, FORMATS[kind])
     config = LlamaConfig(
         model=str(file),
         name="test",
@@ -102,7 +102,7 @@ def computed(
         threads=3,
         max_draft=128,  # all logits of a batch are wanted
         layout="streams",
-        flash_attention=False,
+        flash_attention=not plain,
     )
     model = LlamaModel(config, llama_log)
     backend = LlamaBackend(model, config)

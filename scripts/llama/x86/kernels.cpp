@@ -1,9 +1,9 @@
-// Matrix products that llama.cpp computes on x86, or we do.
+// Matrix products and attention that llama.cpp computes on x86, or we do.
 //
 // llama.cpp has functions for one row of activations and for four. What is left of fours is computed row by row, so
 // that seven rows read the weights four times, and unpack them as often; weights that it does not repack are unpacked
 // for each row. Here weights are read and unpacked once for up to sixteen rows.
-#include "formats.h"
+#include "kernels.h"
 #include "ggml-backend-impl.h"
 #include "ggml-cpu-impl.h"
 #include "repack.h"
@@ -42,8 +42,9 @@ bool is_of_floats(const ggml_tensor *op) {
            weights->ne[0] % LANES == 0;
 }
 
-// The product of ours that `op` is; null: there is none.
-const Product *product_for(const ggml_tensor *op) {
+// The kernel of ours that computes `op`; null: there is none.
+const Kernel *kernel_for(const ggml_tensor *op) {
+    if (op->op == GGML_OP_FLASH_ATTN_EXT) return edgeinfer_attends(op) ? &edgeinfer_attention : nullptr;
     if (op->op != GGML_OP_MUL_MAT || op->src[1]->type != GGML_TYPE_F32) return nullptr;
     if (ggml_get_op_params_i32(op, 1) == GGML_HINT_SRC0_IS_HADAMARD) return nullptr;
     const ggml_tensor *weights = op->src[0];
@@ -72,9 +73,9 @@ const Product *product_for(const ggml_tensor *op) {
 // Computes op in a way of its own; false: there is none.
 extern "C" bool __wrap_ggml_cpu_extra_compute_forward(ggml_compute_params *params, ggml_tensor *op) {
 #if defined(EDGEINFER_VECTORS)
-    const Product *const product = params->use_ref ? nullptr : product_for(op);
-    if (product && params->wsize >= product->work_size(op)) {
-        product->multiply(params, op);
+    const Kernel *const kernel = params->use_ref ? nullptr : kernel_for(op);
+    if (kernel && params->wsize >= kernel->work_size(op)) {
+        kernel->compute(params, op);
         return true;
     }
 #endif
@@ -85,8 +86,8 @@ extern "C" bool __wrap_ggml_cpu_extra_compute_forward(ggml_compute_params *param
 extern "C" bool __wrap_ggml_cpu_extra_work_size(int threads, const ggml_tensor *op, size_t *size) {
     const bool known = __real_ggml_cpu_extra_work_size(threads, op, size);
 #if defined(EDGEINFER_VECTORS)
-    if (const Product *const product = product_for(op)) {
-        const size_t ours = product->work_size(op);
+    if (const Kernel *const kernel = kernel_for(op)) {
+        const size_t ours = kernel->work_size(op);
         if (!known || *size < ours) *size = ours;
         return true;
     }
