@@ -132,7 +132,8 @@ class Graphs:
     """Computes single operations with ggml."""
 
     def __init__(self) -> None:
-        self._base, self._cpu = ggml(), ctypes.CDLL(str(cpu_library()))
+        # Own objects for the libraries: what is declared below concerns no other test.
+        self._base, self._cpu = ctypes.CDLL(ggml()._name), ctypes.CDLL(str(cpu_library()))
         pointer, number = ctypes.c_void_p, ctypes.c_int64
         self._declare(self._base.ggml_init, pointer, InitParams)
         self._declare(self._base.ggml_free, None, pointer)
