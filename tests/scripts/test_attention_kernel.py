@@ -14,24 +14,19 @@ import pytest
 from edgeinfer.backends.llama_cpp.binding.libraries import cpu_library, ggml
 from edgeinfer.hardware import detect
 from edgeinfer.plan.kernels import has_kernels
+from tests.support.processor import F32, InitParams
 
 pytestmark = pytest.mark.skipif(
     not has_kernels(detect()), reason="scripts/setup adds the kernel on Linux and x86-64, for AVX2"
 )
 
-F32, F16 = 0, 1
-"""Of enum ggml_type."""
+F16 = 1
+"""ggml_type."""
 
 THREADS = 3
 MEMORY = 64_000_000
 
 Floats = npt.NDArray[np.float32]
-
-
-class InitParams(ctypes.Structure):
-    """ggml_init_params of <ggml.h>."""
-
-    _fields_ = (("mem_size", ctypes.c_size_t), ("mem_buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
 
 
 class Case(NamedTuple):
