@@ -13,6 +13,7 @@ import pytest
 
 from edgeinfer.chat.template_renderer import TemplateRenderer
 from edgeinfer.errors import EdgeinferError, InvalidRequest, ShuttingDown, TemplateError
+from tests.support.processes import children
 
 LIMIT = 0.5
 ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -47,28 +48,21 @@ async def renderer() -> AsyncIterator[TemplateRenderer]:
     await renderer.close()
 
 
-def children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if _renders(p)]
-
-
-def _renders(process: psutil.Process) -> bool:
-    try:
-        return "edgeinfer.chat.template_process" in process.cmdline()
-    except psutil.ZombieProcess:  # another test's, or one that has just ended
-        return False
+def renderers() -> list[psutil.Process]:
+    return children("edgeinfer.chat.template_process")
 
 
 async def test_renders(renderer: TemplateRenderer) -> None:
     """A source and a context become text; the process is kept for the next."""
     assert await renderer.render("{{ a }}!", {"a": "hi"}) == "hi!"
-    before = children()
+    before = renderers()
     assert await renderer.render("{{ a | length }}", {"a": "ü" * 300_000}) == "300000"
-    assert children() == before
+    assert renderers() == before
 
 
 async def test_starts_at_the_first_call(renderer: TemplateRenderer) -> None:
     """A daemon that renders nothing pays for nothing."""
-    assert children() == []
+    assert renderers() == []
 
 
 async def test_refusal_is_the_templates_message(renderer: TemplateRenderer) -> None:
@@ -126,7 +120,7 @@ async def test_cancelled_call_disturbs_nobody(renderer: TemplateRenderer, delay:
 async def test_dead_process_is_replaced(renderer: TemplateRenderer) -> None:
     """The kernel may kill it at any time when memory is short."""
     await renderer.render("warm", {})
-    (child,) = children()
+    (child,) = renderers()
     child.kill()
     await asyncio.to_thread(child.wait)
     await asyncio.sleep(0.05)  # the event loop hears of it
@@ -138,7 +132,7 @@ async def test_process_sees_no_secrets(renderer: TemplateRenderer, monkeypatch: 
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("TZ", "UTC")
     await renderer.render("warm", {})
-    (child,) = children()
+    (child,) = renderers()
     environment = child.environ()
     assert "HF_TOKEN" not in environment
     assert set(environment) <= {"PYTHONPATH", "TZ", "LD_LIBRARY_PATH", "LC_CTYPE"}
@@ -150,7 +144,7 @@ async def test_close_ends_the_process() -> None:
     await renderer.render("warm", {})
     await renderer.close()
     await renderer.close()
-    assert children() == []
+    assert renderers() == []
 
 
 async def test_close_ends_the_calls() -> None:
@@ -162,7 +156,7 @@ async def test_close_ends_the_calls() -> None:
     await renderer.close()
     errors = await asyncio.gather(*calls, renderer.render("late", {}), return_exceptions=True)
     assert [type(error) for error in errors] == [ShuttingDown] * 4
-    assert children() == []
+    assert renderers() == []
 
 
 @pytest.mark.parametrize("executable", ["/bin/false", "/no/such/file"])

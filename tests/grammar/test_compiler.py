@@ -23,6 +23,7 @@ from edgeinfer.errors import (
 from edgeinfer.grammar.compiler import GrammarCompiler
 from edgeinfer.grammar.source import CompiledGrammar, Grammar, GrammarSource, SourceKind
 from tests.support.grammar import accepts
+from tests.support.processes import children
 
 LIMIT = 10.0
 """Seconds; what is refused in time takes none of these tests half a second."""
@@ -39,9 +40,8 @@ def grammar(source: Any, kind: SourceKind = "json_schema") -> Grammar:
     return Grammar("start: @s0", (GrammarSource("s0", kind, source, "tools[2].function.parameters"),))
 
 
-def children() -> list[psutil.Process]:
-    living = (p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE)
-    return [p for p in living if "edgeinfer.grammar.process" in p.cmdline()]
+def compilers() -> list[psutil.Process]:
+    return children("edgeinfer.grammar.process")
 
 
 async def test_json_is_written_as_models_were_trained_to(compiler: GrammarCompiler) -> None:
@@ -140,9 +140,9 @@ async def test_a_grammar_that_forces_endless_text_is_refused(
 async def test_compiled_grammars_are_cached(compiler: GrammarCompiler) -> None:
     """An equal grammar is not compiled again; the process is not even needed."""
     first = await compiler.compile(grammar({"type": "integer"}))
-    children()[0].suspend()
+    compilers()[0].suspend()
     assert first is await compiler.compile(grammar({"type": "integer"}))
-    children()[0].resume()
+    compilers()[0].resume()
     assert first != await compiler.compile(grammar({"type": "string"}))
 
 
@@ -302,7 +302,7 @@ async def test_invalid_json_is_the_callers_fault(compiler: GrammarCompiler, sour
 async def test_dead_process_is_replaced(compiler: GrammarCompiler) -> None:
     """The kernel may kill the process at any time when memory is short."""
     await compiler.compile(grammar(True))
-    (child,) = children()
+    (child,) = compilers()
     child.kill()
     await asyncio.to_thread(child.wait)
     await asyncio.sleep(0.05)  # for the event loop to notice
@@ -314,9 +314,9 @@ async def test_process_is_started_at_the_first_call_and_sees_no_secrets(
 ) -> None:
     """Nothing of the environment but the search path is passed on."""
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert children() == []
+    assert compilers() == []
     await compiler.compile(grammar(True))
-    assert "HF_TOKEN" not in children()[0].environ()
+    assert "HF_TOKEN" not in compilers()[0].environ()
 
 
 async def test_close_ends_the_process_and_fails_calls() -> None:
@@ -324,7 +324,7 @@ async def test_close_ends_the_process_and_fails_calls() -> None:
     compiler = GrammarCompiler(LIMIT)
     await compiler.compile(grammar(True))
     await compiler.close()
-    assert children() == []
+    assert compilers() == []
     with pytest.raises(ShuttingDown):
         await compiler.compile(grammar({"type": "string"}))
 

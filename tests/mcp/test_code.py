@@ -10,6 +10,7 @@ import pytest
 from tests.support.cli import Terminal, terminal
 from tests.support.coder import call, coding
 from tests.support.mcp_servers import SHOP, config_file, raw
+from tests.support.processes import children
 from tests.support.project import project
 
 
@@ -93,11 +94,7 @@ def test_ctrl_c_ends_a_call_and_the_server_ends_with_the_command(shop: Path, tmp
         ask(t, "Say x")
         t.expect(r"Call this\?.*: ")
         t.send("y\n")
-        servers = [
-            child
-            for child in psutil.Process(t.process.pid).children(recursive=True)
-            if "mcp_raw.py" in " ".join(child.cmdline())
-        ]
+        servers = children("mcp_raw.py", t.process.pid, recursive=True)
         assert servers
         t.interrupt()
         t.expect(r"to leave\)\n")

@@ -24,6 +24,7 @@ from edgeinfer.settings import Loaded, Settings
 from tests.support.cli import environment
 from tests.support.daemon import edgeinfer, listens, stream
 from tests.support.paths import ROOT
+from tests.support.processes import children
 from tests.support.server import Scripted, application, eventually, parse
 
 
@@ -250,11 +251,11 @@ def test_a_stop_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
     with edgeinfer(tmp_path, "--model", "edgeinfer-nano", "--port", "0") as process:
         daemon = psutil.Process(process.process.pid)
         assert eventually(lambda: any("listening" in line for line in process.lines), 20)
-        children = daemon.children()
-        assert any(is_worker(child) for child in children)
+        assert children("worker", daemon.pid)
+        started = daemon.children()
         assert process.end() == 0
         process._reader.join()
-    assert eventually(lambda: not [child for child in children if child.is_running()])
+    assert eventually(lambda: not [child for child in started if child.is_running()])
     assert "Traceback" not in "".join(process.lines)
 
 
@@ -262,10 +263,10 @@ def test_a_stop_before_it_listens_leaves_nothing_behind(tmp_path: Path) -> None:
     """A worker is there already, but no handler of signals."""
     with edgeinfer(tmp_path, "--model", "edgeinfer-nano", "--port", "0") as process:
         daemon = psutil.Process(process.process.pid)
-        assert eventually(lambda: any(is_worker(child) for child in daemon.children()), 20)
-        children = daemon.children()
+        assert eventually(lambda: children("worker", daemon.pid), 20)
+        started = daemon.children()
         process.end()
-    assert eventually(lambda: not [child for child in children if child.is_running()])
+    assert eventually(lambda: not [child for child in started if child.is_running()])
 
 
 @pytest.mark.parametrize(
@@ -282,13 +283,6 @@ def test_settings_that_only_the_application_can_check_end_the_daemon_with_2(
     assert option.strip("-").replace("-", "_") in done.stderr
     assert "Traceback" not in done.stderr
     assert not [p for p in psutil.process_iter() if belongs_to(p, tmp_path)]
-
-
-def is_worker(process: psutil.Process) -> bool:
-    try:
-        return "worker" in " ".join(process.cmdline())
-    except psutil.Error:  # it has just ended
-        return False
 
 
 def belongs_to(process: psutil.Process, tmp_path: Path) -> bool:

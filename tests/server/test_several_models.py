@@ -22,6 +22,7 @@ import pytest
 from edgeinfer.server.auth.keys import Key, digest
 from tests.support.daemon import Process, edgeinfer
 from tests.support.paths import BUNDLED
+from tests.support.processes import children
 from tests.support.raw_http import connected, post
 from tests.support.server import eventually, parse
 
@@ -98,11 +99,6 @@ def states(url: str) -> dict[str, str]:
     return {model["id"]: model["status"]["state"] for model in listed}
 
 
-def workers(process: Process) -> list[psutil.Process]:
-    children = psutil.Process(process.process.pid).children()
-    return [child for child in children if "worker" in " ".join(child.cmdline())]
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Process, str]]:
     with daemon(tmp_path_factory.mktemp("several")) as both:
@@ -131,7 +127,7 @@ def test_the_third_model_evicts_the_idle_one(shared: tuple[Process, str]) -> Non
     text(complete(url, "nano"))
     text(complete(url, "two"))
     assert {"nano": "ready", "one": "unloaded", "two": "ready"} == {name: states(url)[name] for name in NAMES}
-    assert 2 == len(workers(process))
+    assert 2 == len(children("worker", process.process.pid))
 
 
 @pytest.mark.parametrize(("name", "status"), [("broken", 500), ("missing", 404), ("unknown", 404)])
@@ -153,7 +149,7 @@ def test_requests_to_all_three_at_once_are_all_answered(shared: tuple[Process, s
         futures = [(name, pool.submit(complete, url, name, tokens=30)) for name in NAMES * 8]
         answers = [(name, text(future.result())) for name, future in futures]
     assert Counter({(name, expected[name]): 8 for name in NAMES}) == Counter(answers)
-    assert 2 >= len(workers(process))
+    assert 2 >= len(children("worker", process.process.pid))
 
 
 def test_a_model_s_crash_leaves_the_others_undisturbed(shared: tuple[Process, str]) -> None:

@@ -9,7 +9,6 @@ import subprocess
 from pathlib import Path
 
 import msgspec
-import psutil
 import pytest
 from msgspec.structs import replace
 
@@ -27,6 +26,7 @@ from edgeinfer.hardware.memory import Memory
 from edgeinfer.inference.sampling import SamplingParams
 from tests.support.daemon import edgeinfer
 from tests.support.llama_client import eventually, supervised, text
+from tests.support.processes import children
 
 ANSWER = SamplingParams(temperature=0.0, max_tokens=8, ignore_eos=True)
 
@@ -325,11 +325,7 @@ def test_a_daemon_that_is_started_again_takes_the_worker_that_has_read_its_model
     for start in range(2):
         with edgeinfer(tmp_path, "--model", model.model, "--port", "0") as daemon:
             daemon.wait_for("READY=1\nSTATUS=serving model")
-            workers = [
-                worker
-                for worker in psutil.Process(daemon.process.pid).children()
-                if spawn.MODULE in worker.cmdline()
-            ]
+            workers = children(spawn.MODULE, daemon.process.pid)
             assert ["ahead"] == [worker.cmdline()[-1] for worker in workers], start
             (record,) = (tmp_path / ".cache" / "edgeinfer" / "first-loads").iterdir()
             assert model.model == remembered(record).model

@@ -29,6 +29,7 @@ from tests.support.llama_client import (
     supervised,
     text,
 )
+from tests.support.processes import children
 from tests.support.worker_faults import faulty
 
 PARAMS = SamplingParams(max_tokens=60, ignore_eos=True, seed=3, temperature=0.8)
@@ -200,7 +201,7 @@ async def test_old_worker_may_die_while_the_new_one_loads(
         await replacing
         assert EXPECTED == begun + await running
         assert "other" == (await client.ready()).name
-    assert not _workers()
+    assert not children("worker")
 
 
 async def test_replacements_are_made_one_after_the_other() -> None:
@@ -216,12 +217,12 @@ async def test_replacements_are_made_one_after_the_other() -> None:
         ]
         most = 0
         while not all(task.done() for task in replacing):
-            most = max(most, len(_workers()))
+            most = max(most, len(children("worker")))
             await asyncio.sleep(0.01)
         assert names == [(await task).name for task in replacing]
         assert EXPECTED == begun + await running
         assert most <= 2
-        await eventually(lambda: len(_workers()) == 1)
+        await eventually(lambda: len(children("worker")) == 1)
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -236,7 +237,7 @@ async def test_closing_during_a_replacement_leaves_no_process(beside: bool, look
         await client.aclose()
         with pytest.raises(ShuttingDown):
             await replacing
-    assert not _workers()
+    assert not children("worker")
 
 
 async def test_closing_right_after_a_replacement_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +248,7 @@ async def test_closing_right_after_a_replacement_leaves_no_process(monkeypatch: 
         kill(client, signal.SIGSTOP)
         await client.replace(OTHER, beside=True, drain=0)
         await asyncio.sleep(0.1)
-    assert not _workers()
+    assert not children("worker")
 
 
 async def test_cancelled_replacement_leaves_the_old_worker(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,12 +257,12 @@ async def test_cancelled_replacement_leaves_the_old_worker(monkeypatch: pytest.M
     async with supervised(FAKE) as client:
         await client.ready()
         replacing = asyncio.create_task(client.replace(OTHER, beside=True, drain=60))
-        await eventually(lambda: len(_workers()) == 2)
+        await eventually(lambda: len(children("worker")) == 2)
         replacing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await replacing
         assert 3 == len(await text(client))
-        assert 1 == len(_workers())
+        assert 1 == len(children("worker"))
 
 
 @pytest.mark.parametrize("beside", [True, False])
@@ -278,12 +279,12 @@ async def test_after_a_replacement_cancelled_at_any_point_one_worker_is_supervis
         replacing.cancel()
         await asyncio.wait([replacing])
         assert 3 == len(await text(client))
-        await eventually(lambda: len(_workers()) == 1)
+        await eventually(lambda: len(children("worker")) == 1)
         restarts = client.health.restarts
         kill(client)
         await eventually(lambda: client.health.restarts > restarts)
         assert 3 == len(await text(client))
-    assert not _workers()
+    assert not children("worker")
 
 
 async def test_new_worker_is_supervised_like_the_old_one() -> None:
@@ -294,14 +295,3 @@ async def test_new_worker_is_supervised_like_the_old_one() -> None:
         kill(client, signal.SIGSEGV)
         await eventually(lambda: client.health.restarts)
         assert "other" == (await client.ready()).name
-
-
-def _workers() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if any("worker" in word for word in _words(p))]
-
-
-def _words(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []

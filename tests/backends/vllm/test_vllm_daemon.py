@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from tests.support.daemon import Process, edgeinfer
+from tests.support.processes import children
 from tests.support.server import eventually
 from tests.support.tiny_qwen2 import write_tiny_qwen2
 from tests.support.vllm import on_cpu, vllm_environment
@@ -82,8 +83,7 @@ class Daemon:
 
     def engine(self) -> psutil.Process:
         """vLLM's process that computes."""
-        children = psutil.Process(self.status()["pid"]).children(recursive=True)
-        (engine,) = [child for child in children if "EngineCore" in " ".join(child.cmdline())]
+        (engine,) = children("EngineCore", self.status()["pid"], recursive=True)
         return engine
 
 
@@ -274,11 +274,7 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 def family(process: Process) -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process(process.process.pid).children(recursive=True)
-        if "vllm" in " ".join(child.cmdline())
-    ]
+    return children("vllm", process.process.pid, recursive=True)
 
 
 def test_a_broken_file_is_named_before_vllm_starts(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 
 from edgeinfer.store.store import Store
 from tests.support.daemon import edgeinfer
 from tests.support.faulty_hub import REPO, FaultyHub, serving, stall
+from tests.support.processes import children
 from tests.support.server import eventually
 
 FILE = "Nano-Q8_0.gguf"
@@ -89,13 +89,6 @@ def test_a_model_is_pulled_used_and_deleted(client: httpx.Client, hub: FaultyHub
     assert 200 == delete(client, name).status_code
 
 
-def _pulls(process: psutil.Process) -> bool:
-    try:
-        return "pull" in process.cmdline()
-    except psutil.NoSuchProcess:  # it has just ended
-        return False
-
-
 def test_a_download_ends_with_its_client_and_continues_with_the_next(
     client: httpx.Client, hub: FaultyHub, store: Store
 ) -> None:
@@ -107,8 +100,8 @@ def test_a_download_ends_with_its_client_and_continues_with_the_next(
         for line in response.iter_lines():
             if json.loads(line).get("completed"):
                 break
-    daemon = psutil.Process(client.get("/status").json()["pid"])
-    assert eventually(lambda: not any(map(_pulls, daemon.children())), 30)
+    daemon = client.get("/status").json()["pid"]
+    assert eventually(lambda: not children(" pull ", daemon), 30)
     gone.set()
     partials = [path for path in (store.root / "incoming").rglob("*.part") if path.stat().st_size]
     assert 1 == len(partials)

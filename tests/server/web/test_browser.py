@@ -33,6 +33,7 @@ from tests.support.faulty_hub import serving as serving_files
 from tests.support.mcp_servers import config_file, shop_over_http
 from tests.support.mirror import REPO, add
 from tests.support.mirror import serving as mirroring
+from tests.support.processes import children
 from tests.support.server import Scripted, eventually, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
@@ -107,12 +108,11 @@ def crash_in_an_answer(url: str) -> None:
 
 def slow_load(process: Process) -> None:
     """Stop the next worker that the daemon starts for a while."""
-    daemon = psutil.Process(process.process.pid)
-    before = {child.pid for child in daemon.children()}
+    daemon = process.process.pid
+    before = children("worker", daemon)
 
     def started() -> list[psutil.Process]:
-        children = (child for child in daemon.children() if child.pid not in before)
-        return [child for child in children if "worker" in " ".join(child.cmdline())]
+        return [worker for worker in children("worker", daemon) if worker not in before]
 
     assert eventually(started, 60)
     (worker,) = started()
