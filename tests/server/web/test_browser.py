@@ -353,5 +353,6 @@ def test_ten_thousand_tokens_do_not_slow_the_page(browser: str, tmp_path: Path) 
 def test_the_page_needs_little(daemon: Process, tmp_path: Path) -> None:
     """How much is read and run before a message can be written decides how soon the page is there on a slow board."""
     found = seen("chromium", "size", daemon.url(), tmp_path)
+    assert found["all"] > found["requests"], "what highlights code can wait"
     assert found["requests"] <= REQUESTS, found
     assert found["bytes"] <= BYTES, found
