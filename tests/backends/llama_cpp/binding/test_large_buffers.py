@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import sys
+import time
 from pathlib import Path
 
 import llama_cpp
@@ -19,12 +21,23 @@ from edgeinfer.backends.llama_cpp.config import LlamaConfig
 from edgeinfer.engine.backend import Batch, DecodeStatus
 from edgeinfer.gguf.header import read_header
 from edgeinfer.plan.memory_estimate import estimate
+from tests.support.server import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems fill it by hand")
 
 MIB = 1 << 20
 ODD = 12345
 """Bytes that are no whole page."""
+
+
+def can_populate() -> bool:
+    """Whether the kernel knows MADV_POPULATE_WRITE (madvise(2))."""
+    with mmap.mmap(-1, mmap.PAGESIZE) as page:
+        try:
+            page.madvise(23)
+        except OSError:
+            return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +77,11 @@ def test_a_cleared_buffer_has_the_value_everywhere(ggml: ctypes.CDLL, size: int)
 def test_many_buffers_at_once_are_cleared_as_well(ggml: ctypes.CDLL) -> None:
     """More than the library takes note of."""
     cpu = ggml.ggml_backend_cpu_buffer_type()
-    buffers = [ggml.ggml_backend_buft_alloc_buffer(cpu, 32 * MIB) for _ in range(260)]
+    buffers = []
     try:
+        for _ in range(260):
+            buffers.append(ggml.ggml_backend_buft_alloc_buffer(cpu, 32 * MIB))
+            ggml.ggml_backend_buffer_clear(buffers[-1], 0)  # or else all of its pages become real
         for buffer in (buffers[0], buffers[-1]):
             content = view(ggml, buffer, 32 * MIB)
             content[:] = 255
@@ -92,17 +108,57 @@ def test_large_buffers_may_have_huge_pages_until_they_are_cleared(ggml: ctypes.C
         ggml.ggml_backend_buffer_free(buffer)
 
 
+@pytest.mark.skipif(not can_populate(), reason="the kernel cannot make pages real ahead (before Linux 5.14)")
+def test_all_pages_of_a_large_buffer_become_real_before_they_are_touched(ggml: ctypes.CDLL) -> None:
+    """So that weights are read into them sooner. What is written meanwhile stays."""
+    size = 100 * MIB + ODD
+    buffer = ggml.ggml_backend_buft_alloc_buffer(ggml.ggml_backend_cpu_buffer_type(), size)
+    try:
+        content = view(ggml, buffer, size)
+        written = np.arange(size // MIB, dtype=np.uint8)
+        content[: len(written) * MIB : MIB] = written
+        place = ggml.ggml_backend_buffer_get_base(buffer) + size // 2
+        assert eventually(lambda: resident_at(place) >= size - 2 * mmap.PAGESIZE, 20)
+        assert (content[: len(written) * MIB : MIB] == written).all()
+    finally:
+        ggml.ggml_backend_buffer_free(buffer)
+
+
+def test_a_buffer_that_is_cleared_at_once_stays_unreal(ggml: ctypes.CDLL) -> None:
+    """As llama.cpp does with a KV cache: what has begun to make its pages real stops."""
+    size = 400 * MIB
+    buffer = ggml.ggml_backend_buft_alloc_buffer(ggml.ggml_backend_cpu_buffer_type(), size)
+    try:
+        ggml.ggml_backend_buffer_clear(buffer, 0)
+        time.sleep(0.2)
+        assert resident_at(ggml.ggml_backend_buffer_get_base(buffer) + size // 2) < size / 20
+    finally:
+        ggml.ggml_backend_buffer_free(buffer)
+
+
 def advice_at(address: int) -> list[str]:
     """What the kernel has been told of the memory there: two letters each (proc(5), VmFlags)."""
+    return mapping_at(address)["VmFlags"]
+
+
+def resident_at(address: int) -> int:
+    """The real bytes of the mapping there."""
+    return 1024 * int(mapping_at(address)["Rss"][0])
+
+
+def mapping_at(address: int) -> dict[str, list[str]]:
+    """What the kernel says of the mapping that contains an address (proc(5), smaps)."""
+    found: dict[str, list[str]] = {}
     inside = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         first, *rest = line.split()
-        if "-" in first and not first.endswith(":"):
+        if not first.endswith(":"):
             start, end = (int(part, 16) for part in first.split("-"))
             inside = start <= address < end
-        elif inside and first == "VmFlags:":
-            return rest
-    raise AssertionError("nothing is mapped there")
+        elif inside:
+            found[first.removesuffix(":")] = rest
+    assert found, "nothing is mapped there"
+    return found
 
 
 def test_a_new_cache_takes_memory_only_as_it_is_used(model_file: Path, llama_log: LogCapture) -> None:
