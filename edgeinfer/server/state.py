@@ -52,6 +52,10 @@ class ReloadState(msgspec.Struct, frozen=True):
     hint: str | None = None
 
 
+WARM_UP_DELAY = 1.0
+"""Seconds after the model is loaded: those who have waited for it are answered first, with all cores."""
+
+
 class AppState:
     """One service. Requests leave nothing in it except metrics, the profiles of templates, and stored responses.
 
@@ -121,6 +125,7 @@ class AppState:
 
     async def _warm_up(self, starting: asyncio.Task[None]) -> None:
         await asyncio.wait([starting])
+        await asyncio.sleep(WARM_UP_DELAY)
         if info := self.registry.default.info:
             await self.registry.default.warm_up(info)
 

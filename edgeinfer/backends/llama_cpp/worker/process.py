@@ -74,6 +74,9 @@ log = logging.getLogger("edgeinfer.worker")
 MAX_SHORT_TEXT = 16384
 """Characters that are tokenized in the reader's thread, in a few milliseconds; longer texts wait for one another."""
 
+SETTLE_DELAY = 1.0
+"""Seconds until what need not be done before the first answer is done."""
+
 EMBED_SECONDS = 0.05
 """Seconds of embedding until the engine's next step, or the next look at what has arrived."""
 
@@ -127,7 +130,9 @@ class WorkerProcess:
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
-        self._grammars.submit(self._settle)
+        settling = threading.Timer(SETTLE_DELAY, self._grammars.submit, (self._settle,))
+        settling.daemon = True
+        settling.start()
         if self._engine and self._prefixes:
             tokens = self._prefixes.load(self._engine.cache, self._send_pong)
             self._channel.send(Step([], self._engine.stats()))
@@ -138,6 +143,7 @@ class WorkerProcess:
                 self._step(self._engine)
             if self._embeds.has_work:
                 self._embed()
+        settling.cancel()
         for thread in (self._grammars, self._long_texts):
             thread.shutdown(cancel_futures=True)  # it must not use a model that is gone
         if self._prefixes and self._engine:
