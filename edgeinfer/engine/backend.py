@@ -102,6 +102,10 @@ class Vocab(Protocol):
         """A token's bytes within a text; b"" for control tokens that are not markers, unless `special`."""
         ...
 
+    def pieces(self) -> list[bytes]:
+        """The `piece` of every token."""
+        ...
+
     def is_end(self, token: int) -> bool:
         """This token ends an answer."""
         ...

@@ -54,6 +54,9 @@ class FakeVocab:
             return CONTROL[token].encode() if special else b""
         return bytes((token,))
 
+    def pieces(self) -> list[bytes]:
+        return [self.piece(token) for token in range(self.size)]
+
     def is_end(self, token: int) -> bool:
         return token == END
 

@@ -26,7 +26,7 @@ class GrammarCompleter:
         self._closing_tokens = [
             token for text in CLOSING_TEXTS if (token := _only_token(vocab, text)) is not None
         ]
-        lengths = (len(vocab.piece(t)) or 1 << 10 for t in range(vocab.size))
+        lengths = (len(piece) or 1 << 10 for piece in vocab.pieces())
         self._lengths = np.fromiter(lengths, np.int16, vocab.size)
 
     def complete(self, constraint: Constraint, thinking: ThinkingTracker | None) -> list[int] | None:

@@ -57,7 +57,7 @@ class TextTokenizer:
 
     @cached_property
     def _token_of(self) -> dict[bytes, int]:
-        return {self.vocab.piece(token): token for token in reversed(range(self.vocab.size))}
+        return {piece: token for token, piece in reversed([*enumerate(self.vocab.pieces())])}
 
     def _bytes(self, tokens: list[int]) -> bytes:
         return b"".join(self.vocab.piece(t) for t in tokens)

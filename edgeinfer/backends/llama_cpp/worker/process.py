@@ -74,8 +74,9 @@ log = logging.getLogger("edgeinfer.worker")
 MAX_SHORT_TEXT = 16384
 """Characters that are tokenized in the reader's thread, in a few milliseconds; longer texts wait for one another."""
 
-SETTLE_DELAY = 1.0
-"""Seconds until what need not be done before the first answer is done."""
+TRIM_DELAY = 1.0
+"""Seconds until 25 MB are given back that reading a vocabulary of 152k tokens and the self-test have left: after the
+first answer, for which somebody waits."""
 
 EMBED_SECONDS = 0.05
 """Seconds of embedding until the engine's next step, or the next look at what has arrived."""
@@ -130,9 +131,9 @@ class WorkerProcess:
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="reader", daemon=True).start()
-        settling = threading.Timer(SETTLE_DELAY, self._grammars.submit, (self._settle,))
-        settling.daemon = True
-        settling.start()
+        trimming = threading.Timer(TRIM_DELAY, return_freed_memory)
+        trimming.daemon = True
+        trimming.start()
         if self._engine and self._prefixes:
             tokens = self._prefixes.load(self._engine.cache, self._send_pong)
             self._channel.send(Step([], self._engine.stats()))
@@ -143,7 +144,7 @@ class WorkerProcess:
                 self._step(self._engine)
             if self._embeds.has_work:
                 self._embed()
-        settling.cancel()
+        trimming.cancel()
         for thread in (self._grammars, self._long_texts):
             thread.shutdown(cancel_futures=True)  # it must not use a model that is gone
         if self._prefixes and self._engine:
@@ -234,14 +235,6 @@ class WorkerProcess:
         self._jobs.put(request)
 
     # --- the grammars' thread: a schema may take a second to compile
-
-    def _settle(self) -> None:
-        """Do what needs to be done once, and not before the first answer."""
-        try:
-            if self._engine:
-                self._engine.constraint_compiler.load()
-        finally:
-            return_freed_memory()  # 25 MB that reading a vocabulary of 152k tokens and the self-test have left
 
     def _compile(self, message: Generate) -> None:
         grammar = message.structured.grammar

@@ -71,6 +71,20 @@ def test_control_tokens_show_in_a_prompt_and_not_in_an_answer(model: LlamaModel)
         assert (b"", text.encode()) == (vocab.piece(token), vocab.piece(token, special=True))
 
 
+@pytest.mark.parametrize(("at_once", "room"), [(4096, 64), (100, 2), (1, 1)])
+def test_all_pieces_at_once_are_the_pieces(
+    model: LlamaModel, monkeypatch: pytest.MonkeyPatch, at_once: int, room: int
+) -> None:
+    """Also those that do not fit, and markers that are shown."""
+    monkeypatch.setattr("edgeinfer.backends.llama_cpp.binding.vocab.PIECES_AT_ONCE", at_once)
+    monkeypatch.setattr("edgeinfer.backends.llama_cpp.binding.vocab.PIECE_ROOM", room)
+    vocab = LlamaVocab(model.vocab._vocab, model.vocab._limits)
+    for markers in ([], ["<|im_start|>"]):
+        vocab.show(markers)
+        assert [vocab.piece(token) for token in range(vocab.size)] == vocab.pieces()
+    assert vocab.markers
+
+
 def test_the_end_token_ends_an_answer_and_letters_do_not(model: LlamaModel) -> None:
     """End tokens are those of llama.cpp's vocabulary."""
     assert model.vocab.eos is not None
