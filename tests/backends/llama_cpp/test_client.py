@@ -31,9 +31,7 @@ from edgeinfer.inference.client import EngineClient, EngineHealth
 from edgeinfer.inference.fake import FakeEngineClient
 from edgeinfer.inference.output import Delta, Finish
 from edgeinfer.inference.sampling import SamplingParams
-from edgeinfer.inference.structured_output import StructuredOutput
 from edgeinfer.inference.types import Span
-from tests.support.constraints import grammar
 from tests.support.engine import plain
 from tests.support.llama_client import (
     ENDLESS,
@@ -77,21 +75,6 @@ async def test_real_model_answers_every_kind_of_request(model_file: Path) -> Non
         assert "Hello there" == await client.detokenize(tokens)
         embeddings = await client.embed([[Span("Hello")], [Span("Hello")]])
         assert [info.n_embd * 4] * 2 == [len(v) for v in embeddings.vectors]
-
-
-async def test_a_worker_takes_the_memory_of_grammars_once_one_is_asked_for() -> None:
-    """llguidance's tables of a large vocabulary are 25 MB, and most of their time is Python's."""
-    async with supervised() as client:
-        await text(client)
-        worker = psutil.Process(pid(client))
-        assert not loads_llguidance(worker)
-        structured = StructuredOutput(grammar=grammar(schema={"const": "formed"}))
-        assert '"formed"' == await text(client, params=SamplingParams(seed=1), structured=structured)
-        assert loads_llguidance(worker)
-
-
-def loads_llguidance(process: psutil.Process) -> bool:
-    return any("llguidance" in mapping.path for mapping in process.memory_maps())
 
 
 async def test_request_waits_for_a_worker_that_starts() -> None:
